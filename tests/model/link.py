@@ -33,6 +33,8 @@ class Way:
     waiting: trio.lowlevel.ParkingLot
     cut: bool = False
     loses: Callable[[], bool] = _never
+    refuses: bool = False
+    """Whether Redis refuses to settle what this process asks it to."""
 
 
 @attrs.define(eq=False)
@@ -61,17 +63,24 @@ class SimulatedConnection:
 
     async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
         """As `fetch`."""
-        return await self.call(Reference.finish, request, now_s)
+        return await self.call(self._finish, request, now_s)
 
     async def exchange(
         self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest
-    ) -> tuple[list[jobs.Code], jobs.FetchAnswer | StoreRefused]:
+    ) -> tuple[list[jobs.Code] | StoreRefused, jobs.FetchAnswer | StoreRefused]:
         """As `fetch`."""
+        if self.way.refuses:
+            return StoreRefused("NOPERM"), await self.fetch(wanted)
         return await self.call(Reference.exchange, finished, now_s, wanted)
 
     async def aclose(self) -> None:
         """Nothing is open."""
         await trio.lowlevel.checkpoint()
+
+    def _finish(self, reference: Reference, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
+        if self.way.refuses:
+            raise StoreRefused("NOPERM")
+        return reference.finish(request, now_s)
 
     def _require(self) -> None:
         if self.way.cut or self.way.loses():

@@ -1,60 +1,123 @@
 """Whatever happens to whole processes, no job takes a step that is not in the table, and each is in exactly one place.
 
-Jobs are fetched and finished while people cancel, a reaper fences, processes freeze, stop and die, Redis is gone and
-answers get lost, and the target is down.
+Jobs are fetched and finished, by the fast path and by the general one, while people cancel, a reaper fences, processes
+freeze, stop and die, Redis is gone, loses answers or refuses, and the target is down or answers oddly. Each step of the
+table is taken by a story of its own, too, as some are too rare among random ones.
 """
 
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.model.target import SimulatedTarget
+from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS
+from restbroker.job.reason import Reason
+from restbroker.telemetry.events import JobsRecovered
+from tests.model.fast_target import MANNERS, FastTarget, connect
+from tests.model.guard import Guard, guarded
+from tests.model.reference import Reference
 from tests.model.world import Process, World, simulate
 from tests.support.transitions import Transitions, watched
 
-STEPS = ("push", "push once", "cancel", "fence", "freeze", "redis gone", "answers lost", "target down", "stop", "kill")
+PUSHES = {"push": (3, "safe"), "push many": (12, "safe"), "push once": (3, "once")}
+STEPS = (
+    *PUSHES,
+    "start",
+    "cancel",
+    "fence",
+    "freeze",
+    "cut",
+    "redis gone",
+    "answers lost",
+    "settling refused",
+    "odd answers",
+    "target down",
+    "stop",
+    "kill",
+)
+FREEZES_S = (2.0, 10.0, 16.0, 40.0)
+"""Shorter than a lease, and longer; after the last one another process has the jobs."""
+MOST_PROCESSES = 3
+FAST_SHARE = 0.8
+"""Of the processes after the first one: the others have the fast path turned off."""
 
 
 class Story:
     """One world, in which things happen until everything is well again."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.pushed = 0
+    def __init__(self, world: World, target: FastTarget, chance: random.Random) -> None:
+        self.world, self.target, self.chance = world, target, chance
+        self.pushed: Counter[str] = Counter()
+        self.disturbed: set[Process] = set()
         self.start()
 
     def start(self) -> None:
-        self.world.start(at_most_once=("once",), concurrency=2)
+        is_fast = not self.world.processes or self.chance.random() < FAST_SHARE
+        self.world.start(at_most_once=("once",), concurrency=3, fast=is_fast)
 
-    async def happen(self, what: str, chance: random.Random) -> None:
+    @property
+    def first(self) -> Process:
+        """The process that was started first."""
+        return self.world.processes[0]
+
+    def push(self, count: int, command: str) -> None:
+        first = self.pushed[command]
+        self.pushed[command] += count
+        self.world.push(*(f"{command}{number}" for number in range(first, first + count)), command=command)
+
+    @property
+    def jids(self) -> set[str]:
+        """Of all jobs."""
+        return {f"{command}{number}" for command, count in self.pushed.items() for number in range(count)}
+
+    async def happen(self, what: str) -> None:
+        chance = self.chance
         acts: dict[str, Callable[[Process], None]] = {
             "cancel": self.cancel,
             "fence": self.fence,
-            "freeze": self.cut,
+            "freeze": self.freeze,
+            "cut": self.cut,
             "redis gone": lambda _: self.cut_all(),
-            "answers lost": self.lose(chance),
+            "answers lost": self.lose,
+            "settling refused": self.refuse,
             "stop": Process.stop,
             "kill": Process.kill,
         }
+        awake = [process for process in self.world.alive if process.frozen is None]
         match what:
-            case "push" | "push once":
-                self.pushed += 3
-                command = "once" if what == "push once" else "safe"
-                self.world.push(*(f"j{number}" for number in range(self.pushed - 3, self.pushed)), command=command)
+            case "push" | "push many" | "push once":
+                self.push(*PUSHES[what])
+            case "start" if len(self.world.alive) < MOST_PROCESSES:
+                self.start()
+            case "odd answers":
+                self.target.manner = lambda: chance.choice(MANNERS)
             case "target down":
-                self.world.target.up = not self.world.target.up
-            case _ if self.world.alive:
-                acts[what](chance.choice(self.world.alive))
-                if what in {"stop", "kill"}:
-                    self.start()
+                self.target.up = not self.target.up
+                if not self.target.up:
+                    self.target.hang_up()
+            case "kill":
+                self.do(acts[what], self.world.alive)
+            case "stop" | "cancel" if awake:
+                acts[what](chance.choice(awake))
+            case _ if awake and what in acts:
+                self.do(acts[what], awake)
             case _:
                 pass
+        if all(process.control.stop.is_set() for process in self.world.alive):
+            self.start()
         await trio.sleep(chance.choice((0.0, 0.001, 0.02, 0.06, 1.0, 30.0)))
+
+    def do(self, act: Callable[[Process], None], processes: list[Process]) -> None:
+        """Do what may keep a process from leaving no job behind when it stops."""
+        process = self.chance.choice(processes)
+        self.disturbed.add(process)
+        act(process)
 
     def cancel(self, process: Process) -> None:
         for running in process.status.running_jobs()[:1]:
@@ -66,24 +129,29 @@ class Story:
             if identity in reference.data.alive:
                 reference.fence(identity, reference.data.alive[identity])
 
+    def freeze(self, process: Process) -> None:
+        self.world.nursery.start_soon(_freeze, process, self.chance.choice(FREEZES_S))
+
     def cut(self, process: Process) -> None:
         process.way.cut = not process.way.cut
 
     def cut_all(self) -> None:
         for process in self.world.alive:
+            self.disturbed.add(process)
             self.cut(process)
 
-    def lose(self, chance: random.Random) -> Callable[[Process], None]:
-        def begin(process: Process) -> None:
-            process.way.loses = lambda: chance.random() < 0.2
+    def lose(self, process: Process) -> None:
+        process.way.loses = lambda: self.chance.random() < 0.2
 
-        return begin
+    def refuse(self, process: Process) -> None:
+        process.way.refuses = not process.way.refuses
 
     async def end_well(self) -> None:
         """Nothing fails any more, and everything is done or lies where a person finds it."""
-        self.world.target.up = True
+        self.target.up, self.target.manner = True, lambda: "plain"
         for process in self.world.alive:
-            process.way.cut, process.way.loses = False, lambda: False
+            process.way.cut, process.way.loses, process.way.refuses = False, lambda: False, False
+            process.thaw()
         with trio.move_on_after(3 * 3600):
             while self.world.in_hand() or self.world.lying("queue:rest") or self.world.lying("retry"):  # noqa: ASYNC110
                 await trio.sleep(10)
@@ -93,31 +161,182 @@ class Story:
             await process.done.wait()
 
 
-async def _live(steps: list[str], seed: int) -> World:
+async def _freeze(process: Process, seconds: float) -> None:
+    process.freeze()
+    await trio.sleep(seconds)
+    process.thaw()
+
+
+Told = Callable[[Story], Awaitable[None]]
+
+
+async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told) -> Story:
     async with trio.open_nursery() as nursery:
-        world = World(SimulatedTarget(duration_s=lambda: 0.05), nursery)
-        story, chance = Story(world), random.Random(seed)
+        target = FastTarget(duration_s=lambda: 0.05)
+        world = World(target, nursery, open_transport=target.open_transport)
+        connect(patch, target, nursery)
+        story = Story(world, target, random.Random(seed))
         await trio.sleep(1)
-        for step in steps:
-            await story.happen(step, chance)
-            assert max([*world.places().values(), 0]) <= 1, step
+        await tell(story)
         await story.end_well()
-    return world
+        for process in set(world.processes) - story.disturbed:
+            guard.look_at_stop(process)
+        guard.look_at_dead(world)
+        target.hang_up()
+        nursery.cancel_scope.cancel()
+    return story
+
+
+def lived(tell: Told, seed: int = 0) -> tuple[Story, Transitions]:
+    """The story after its end, and the steps that its jobs took; it fails if a promise was broken."""
+    with pytest.MonkeyPatch.context() as patch, watched(patch) as transitions, guarded(patch) as guard:
+        simulate(patch)
+        story = trio.run(_live, patch, guard, seed, tell, clock=MockClock(autojump_threshold=0))
+    places, ran = story.world.places(), Counter(story.target.jids)
+    assert max([*places.values(), 0]) <= 1
+    assert story.jids - ran.keys() <= places.keys(), "a job that never ran is gone"
+    assert story.world.in_hand() == {}
+    assert [jid for jid, count in ran.items() if jid.startswith("once") and count > 1] == []
+    return story, transitions
 
 
 @settings(max_examples=40)
 @given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=25), st.integers(0, 1000))
 def test_no_history_leaves_the_table_and_every_job_is_in_one_place(steps: list[str], seed: int) -> None:
-    with pytest.MonkeyPatch.context() as patch, watched(patch) as transitions:
-        simulate(patch)
-        world = trio.run(_live, ["push", "push once", *steps], seed, clock=MockClock(autojump_threshold=0))
-    places, ran = world.places(), set(world.target.jids)
-    pushed = {f"j{number}" for number in range(3 * (2 + sum(step.startswith("push") for step in steps)))}
-    assert max([*places.values(), 0]) <= 1
-    assert pushed - ran <= places.keys(), "a job that never ran is gone"
-    assert world.in_hand() == {}
-    assert met_plainly(transitions)
+    async def tell(story: Story) -> None:
+        for step in ("push", "push once", *steps):
+            await story.happen(step)
+            assert max([*story.world.places().values(), 0]) <= 1, step
+
+    _, transitions = lived(tell, seed)
+    for before, after in transitions.met:
+        event(f"{before} -> {after}")
+    assert {("FETCHED", "ADMITTED"), ("NONE", "DECIDED")} <= transitions.met
 
 
-def met_plainly(transitions: Transitions) -> bool:
-    return {("FETCHED", "ADMITTED"), ("NONE", "DECIDED")} <= transitions.met
+async def _all_is_well(story: Story) -> None:
+    story.push(3, "once")
+    await trio.sleep(1)
+    story.push(12, "safe")
+    await trio.sleep(1)
+
+
+async def _the_target_trips_while_a_job_is_marked(story: Story) -> None:
+    (pool,), mark = story.first.status.pools, Reference.mark
+
+    def trip_and_mark(reference: Reference, *args: Any) -> object:
+        pool.breaker.trip(Reason("TargetUnwell", "It is down."))
+        return mark(reference, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reference, "mark", trip_and_mark)
+        story.push(1, "once")
+        await trio.sleep(0.1)
+
+
+async def _the_server_does_not_know_us_for_a_while(story: Story) -> None:
+    await _all_is_well(story)
+    story.target.manner = lambda: "401"
+    story.push(3, "safe")
+    await trio.sleep(1)
+
+
+async def _a_process_stops_while_many_wait(story: Story) -> None:
+    await _all_is_well(story)
+    story.target.duration_s = lambda: 1.0
+    story.push(12, "safe")
+    await trio.sleep(0.5)
+    story.first.stop()
+    await story.first.done.wait()
+    assert story.world.lying("queue:rest")
+    story.start()
+
+
+async def _redis_goes_away_while_a_job_is_sent(story: Story) -> None:
+    story.target.duration_s = lambda: 1.0
+    story.push(2, "safe")
+    await trio.sleep(0.5)
+    story.first.way.cut = True
+    await trio.sleep(1)
+
+
+async def _redis_refuses_to_settle(story: Story) -> None:
+    story.first.way.refuses = True
+    story.push(2, "safe")
+    await trio.sleep(1)
+
+
+async def _redis_refuses_to_settle_and_goes_away(story: Story) -> None:
+    await _redis_refuses_to_settle(story)
+    story.first.way.cut, story.first.way.refuses = True, False
+    await trio.sleep(10)
+
+
+async def _redis_is_back_and_refuses_to_settle(story: Story) -> None:
+    await _redis_goes_away_while_a_job_is_sent(story)
+    story.first.way.cut, story.first.way.refuses = False, True
+    await trio.sleep(10)
+
+
+STORIES = {
+    ("FETCHED", "ADMITTED"): _all_is_well,
+    ("ADMITTED", "MARKED"): _all_is_well,
+    ("ADMITTED", "SENDING"): _all_is_well,
+    ("MARKED", "SENDING"): _all_is_well,
+    ("MARKED", "ADMITTED"): _the_target_trips_while_a_job_is_marked,
+    ("SENDING", "ANSWERED"): _all_is_well,
+    ("SENDING", "ADMITTED"): _the_server_does_not_know_us_for_a_while,
+    ("NONE", "DECIDED"): _all_is_well,
+    ("DECIDED", "REQUESTED"): _redis_goes_away_while_a_job_is_sent,
+    ("DECIDED", "REFUSED"): _redis_refuses_to_settle,
+    ("DECIDED", "CONFIRMED"): _all_is_well,
+    ("REQUESTED", "REFUSED"): _redis_is_back_and_refuses_to_settle,
+    ("REQUESTED", "CONFIRMED"): _redis_goes_away_while_a_job_is_sent,
+    ("REFUSED", "REQUESTED"): _redis_refuses_to_settle_and_goes_away,
+    ("REFUSED", "CONFIRMED"): _redis_refuses_to_settle,
+}
+"""A story in which each step of the table is taken: one that no story takes would be looked at by no test."""
+
+
+def test_there_is_a_story_for_each_step_of_the_table() -> None:
+    delivery = {(before.name, after.name) for before in DELIVERY_STEPS for after in DELIVERY_STEPS[before]}
+    settling = {(before.name, after.name) for before in SETTLING_STEPS for after in SETTLING_STEPS[before]}
+    assert delivery | settling == STORIES.keys()
+
+
+@pytest.mark.parametrize("step", STORIES, ids="-".join)
+def test_each_step_of_the_table_is_taken_and_every_job_ends_well(step: tuple[str, str]) -> None:
+    story, transitions = lived(STORIES[step])
+    assert step in transitions.met
+    assert story.jids == set(story.target.jids)
+    assert story.world.places() == Counter()
+
+
+def test_the_fast_path_does_most_of_the_plain_jobs() -> None:
+    story, _ = lived(_all_is_well)
+    assert story.first.fast_jobs.total() >= 9
+
+
+def test_a_process_that_stops_requeues_what_was_not_sent_and_leaves_nothing_behind() -> None:
+    story, _ = lived(_a_process_stops_while_many_wait)
+    assert story.jids == set(story.target.jids)
+
+
+async def _it_freezes_in_the_middle_of_many(story: Story) -> None:
+    await _all_is_well(story)
+    story.target.duration_s = lambda: 0.5
+    story.start()
+    story.push(30, "safe")
+    story.push(2, "once")
+    await trio.sleep(0.7)
+    assert story.world.in_hand().keys() >= story.first.identities
+    before = story.first.identities
+    await _freeze(story.first, 40.0)
+    await trio.sleep(5)
+    assert story.first.identities.isdisjoint(before), "another one took its jobs, and it goes on under a new name"
+
+
+def test_what_is_frozen_for_so_long_that_others_have_its_jobs_sends_none_of_them_afterwards() -> None:
+    story, _ = lived(_it_freezes_in_the_middle_of_many)
+    assert story.jids == set(story.target.jids)
+    assert len(story.world.of(JobsRecovered)) == 1

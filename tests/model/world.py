@@ -8,11 +8,13 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, cast
 
 import attrs
 import pytest
 import trio
+from trio._core import _run
 
 from restbroker.broker import broker, generation, signals
 from restbroker.broker.plan import BrokerPlan
@@ -46,6 +48,7 @@ from restbroker.store.probing import ProbeGranted
 from restbroker.store.rewrite import AppendOnlyFile
 from restbroker.store.server import ServerInfo
 from restbroker.telemetry.events import Event
+from restbroker.transport.message import Transport
 from tests.model.link import SimulatedConnection, SimulatedWaiter, Way
 from tests.model.reference import Reference
 from tests.model.target import SimulatedTarget
@@ -61,6 +64,8 @@ OPERATIONS = {
     pauses: ("end_due",),
     done_jobs: ("are_done",),
 }
+OWNER: ContextVar["Process | None"] = ContextVar("OWNER", default=None)
+"""The process whose task runs."""
 FACTS = ServerInfo("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
 
 
@@ -79,6 +84,8 @@ class World:
     processes: list["Process"] = attrs.field(factory=list)
     waiting: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     signs: bool = False
+    open_transport: Callable[[Target], Transport] | None = None
+    """Makes the transport of a process; None: the target is the transport."""
     pushed: list[bytes] = attrs.field(factory=list)
 
     def start(self, **plan: Any) -> "Process":
@@ -142,7 +149,12 @@ class World:
 
 @attrs.define(eq=False)
 class Process:
-    """One broker. `way` leads to Redis."""
+    """One broker. `way` leads to Redis. `fast`: whether it uses the fast path, if the target knows plain commands;
+    `fast_jobs` counts the jobs that were settled there.
+
+    `frozen`: those of its tasks that would run if it were not frozen; None if it is not. `cleanly`: whether it ended
+    with no job left in progress.
+    """
 
     world: World
     concurrency: int = 3
@@ -152,6 +164,10 @@ class Process:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     done: trio.Event = attrs.field(factory=trio.Event)
     status: Status = attrs.field(factory=Status)
+    fast: bool = True
+    fast_jobs: Counter[str] = attrs.field(factory=Counter)
+    frozen: deque[trio.lowlevel.Task] | None = None
+    cleanly: bool = False
     way: Way = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -164,8 +180,9 @@ class Process:
 
     async def run(self) -> None:
         """Until stopped or killed."""
+        OWNER.set(self)
         with self.scope:
-            await broker.run(self.plan(), self.control)
+            self.cleanly = (await broker.run(self.plan(), self.control)).clean
         self.done.set()
 
     def stop(self) -> None:
@@ -177,6 +194,17 @@ class Process:
         """SIGKILL: nothing that it does from now on reaches Redis."""
         self.way.cut = True
         self.scope.cancel()
+        self.thaw()
+
+    def freeze(self) -> None:
+        """SIGSTOP: none of its tasks runs, while time passes and what is sent to it waits."""
+        self.frozen = self.frozen or deque()
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        frozen, self.frozen = self.frozen, None
+        if frozen:
+            _run.GLOBAL_RUN_CONTEXT.runner.runq.extend(frozen)
 
     def plan(self) -> BrokerPlan:
         """The real broker's parts; only Redis and the target are simulated."""
@@ -189,9 +217,11 @@ class Process:
             concurrency=self.concurrency,
             at_most_once=self.at_most_once,
         )
-        policy = Policy(SidekiqBackoff())
+        open_transport, tokens = self.world.open_transport, Tokens([Token("default", (Secret("t"),))])
+        transport = simulated if open_transport is None else open_transport(target)
+        fast_jobs, policy = self.fast_jobs if self.fast else None, Policy(SidekiqBackoff())
         return BrokerPlan(
-            targets=[TargetPlan(target, simulated, simulated, Tokens([Token("default", (Secret("t"),))]), policy)],
+            targets=[TargetPlan(target, simulated, transport, tokens, policy, fast_jobs=fast_jobs)],
             services=[],
             open_connection=self._connection,
             open_control=self._connection,
@@ -221,6 +251,17 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(signals, "watch", _no_signals)
     patch.setattr(time, "time", now_s)
     patch.setattr(time, "clock_gettime", lambda _clock: trio.current_time())
+    patch.setattr(_run.Runner, "reschedule", _unless_frozen(_run.Runner.reschedule))
+
+
+def _unless_frozen(reschedule: Callable[..., None]) -> Callable[..., None]:
+    def hold(runner: _run.Runner, task: trio.lowlevel.Task, *send: Any) -> None:
+        reschedule(runner, task, *send)
+        owner = task.context.get(OWNER)
+        if owner is not None and owner.frozen is not None:
+            owner.frozen.append(runner.runq.pop())
+
+    return hold
 
 
 def jid_of(raw: bytes) -> str:

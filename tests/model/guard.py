@@ -1,0 +1,80 @@
+"""Looks over the shoulders of the brokers of a simulated world in the moments that matter, with Redis in full view.
+
+What is found is noted, not raised: the broker takes an exception for a bug of one job, and nothing else would be seen.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import pytest
+
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.worker_pool import WorkerPool
+from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from tests.model.world import OWNER, Process, World
+
+
+@attrs.define(eq=False)
+class Guard:
+    broken: list[str] = attrs.field(factory=list)
+    pools: list[WorkerPool] = attrs.field(factory=list)
+
+    def look_at_sending(self, job: JobInProgress) -> None:
+        """Its first byte leaves now: it is ours, our lease is fresh and the breaker admits it."""
+        pool = next((one for one in self.pools if one.reservations.jobs.get(job.ticket) is job), None)
+        if pool is None:
+            self.broken.append(f"{job.ticket} is sent, and is not ours")
+            return
+        if not pool.lease.is_fresh:
+            self.broken.append(f"{job.ticket} is sent without a fresh lease")
+        if not pool.breaker.admits or pool.breaker.stopped:
+            self.broken.append(f"{job.ticket} is sent though its breaker admits none")
+
+    def look_at_confirming(self, job: JobInProgress) -> None:
+        """It is released now: Redis does not list it as ours any more."""
+        owner = OWNER.get()
+        assert owner is not None
+        for identity in owner.identities:
+            if job.raw and owner.world.reference.data.hands[identity].jobs.get(job.ticket) == job.raw:
+                self.broken.append(f"{job.ticket} is released, and Redis lists it")
+
+    def look_at_stop(self, process: Process) -> None:
+        """It ended, and nothing had kept it from Redis: it left no job behind for others to find."""
+        if not process.cleanly:
+            self.broken.append("a process left jobs behind when it stopped")
+
+    def look_at_dead(self, world: World) -> None:
+        """A person who finds a job that they cancelled learns there whether it may have run."""
+        ran = set(world.target.jids)
+        for raw in world.reference.data.sets["dead"]:
+            entry = json.loads(raw)
+            told = entry.get(MAY_HAVE_RUN_FIELD) or entry.get(UNCERTAIN_FIELD)
+            if entry.get("error_class") == "Cancelled" and entry["jid"] in ran and not told:
+                self.broken.append(f"{entry['jid']} ran, and is dead as one that was not sent")
+
+
+@contextmanager
+def guarded(patch: pytest.MonkeyPatch) -> Iterator[Guard]:
+    """Looks on inside the block; fails behind it if something was wrong."""
+    guard, make = Guard(), WorkerPool.__attrs_post_init__
+    start_sending, confirm = JobInProgress.start_sending, JobInProgress.confirm
+
+    def look_and_start(job: JobInProgress) -> None:
+        guard.look_at_sending(job)
+        start_sending(job)
+
+    def look_and_confirm(job: JobInProgress) -> None:
+        guard.look_at_confirming(job)
+        confirm(job)
+
+    def make_and_note(pool: WorkerPool) -> None:
+        make(pool)
+        guard.pools.append(pool)
+
+    patch.setattr(WorkerPool, "__attrs_post_init__", make_and_note)
+    patch.setattr(JobInProgress, "start_sending", look_and_start)
+    patch.setattr(JobInProgress, "confirm", look_and_confirm)
+    yield guard
+    assert not guard.broken, guard.broken
