@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS
-from restbroker.job.reason import Reason
+from restbroker.job.outcome import Probe, Reason
 from restbroker.telemetry.events import JobsRecovered
 from tests.model.fast_target import MANNERS, FastTarget, connect
 from tests.model.guard import Guard, guarded
@@ -26,8 +26,10 @@ from tests.model.world import Process, World, simulate
 from tests.support.transitions import Transitions, watched
 
 PUSHES = {"push": (3, "safe"), "push many": (12, "safe"), "push once": (3, "once")}
+FINE = Probe(ok=True, denied=False, version="1.0", detail="fine")
 STEPS = (
     *PUSHES,
+    "push many",
     "start",
     "cancel",
     "fence",
@@ -45,7 +47,7 @@ FREEZES_S = (2.0, 10.0, 16.0, 40.0)
 """Shorter than a lease, and longer; after the last one another process has the jobs."""
 MOST_PROCESSES = 3
 FAST_SHARE = 0.8
-"""Of the processes after the first one: the others have the fast path turned off."""
+"""Of the processes that are started later: the others have the fast path turned off."""
 
 
 class Story:
@@ -55,10 +57,10 @@ class Story:
         self.world, self.target, self.chance = world, target, chance
         self.pushed: Counter[str] = Counter()
         self.disturbed: set[Process] = set()
-        self.start()
 
-    def start(self) -> None:
-        is_fast = not self.world.processes or self.chance.random() < FAST_SHARE
+    def start(self, *, fast: bool | None = None) -> None:
+        """One more process; `fast`: whether it uses the fast path, None: as chance has it."""
+        is_fast = self.chance.random() < FAST_SHARE if fast is None else fast
         self.world.start(at_most_once=("once",), concurrency=3, fast=is_fast)
 
     @property
@@ -120,8 +122,9 @@ class Story:
         act(process)
 
     def cancel(self, process: Process) -> None:
-        for running in process.status.running_jobs()[:1]:
-            process.status.cancel(running.thread)
+        running = process.status.running_jobs()
+        if running:
+            process.status.cancel(self.chance.choice(running).thread)
 
     def fence(self, process: Process) -> None:
         for identity in process.identities:
@@ -170,12 +173,13 @@ async def _freeze(process: Process, seconds: float) -> None:
 Told = Callable[[Story], Awaitable[None]]
 
 
-async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told) -> Story:
+async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told, fast: bool) -> Story:
     async with trio.open_nursery() as nursery:
         target = FastTarget(duration_s=lambda: 0.05)
         world = World(target, nursery, open_transport=target.open_transport)
         connect(patch, target, nursery)
         story = Story(world, target, random.Random(seed))
+        story.start(fast=fast)
         await trio.sleep(1)
         await tell(story)
         await story.end_well()
@@ -187,11 +191,11 @@ async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told) 
     return story
 
 
-def lived(tell: Told, seed: int = 0) -> tuple[Story, Transitions]:
+def lived(tell: Told, seed: int = 0, *, fast: bool = True) -> tuple[Story, Transitions]:
     """The story after its end, and the steps that its jobs took; it fails if a promise was broken."""
     with pytest.MonkeyPatch.context() as patch, watched(patch) as transitions, guarded(patch) as guard:
         simulate(patch)
-        story = trio.run(_live, patch, guard, seed, tell, clock=MockClock(autojump_threshold=0))
+        story = trio.run(_live, patch, guard, seed, tell, fast, clock=MockClock(autojump_threshold=0))
     places, ran = story.world.places(), Counter(story.target.jids)
     assert max([*places.values(), 0]) <= 1
     assert story.jids - ran.keys() <= places.keys(), "a job that never ran is gone"
@@ -201,14 +205,19 @@ def lived(tell: Told, seed: int = 0) -> tuple[Story, Transitions]:
 
 
 @settings(max_examples=40)
-@given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=25), st.integers(0, 1000))
-def test_no_history_leaves_the_table_and_every_job_is_in_one_place(steps: list[str], seed: int) -> None:
+@given(
+    steps=st.lists(st.sampled_from(STEPS), min_size=8, max_size=30),
+    seed=st.integers(0, 1000),
+    fast=st.sampled_from((True, True, False)),
+)
+def test_no_history_leaves_the_table_and_every_job_is_in_one_place(steps: list[str], seed: int, *, fast: bool) -> None:
     async def tell(story: Story) -> None:
-        for step in ("push", "push once", *steps):
+        for step in ("push", "push once", "push many", *steps):
             await story.happen(step)
             assert max([*story.world.places().values(), 0]) <= 1, step
 
-    _, transitions = lived(tell, seed)
+    story, transitions = lived(tell, seed, fast=fast)
+    event(f"fast path: {story.first.fast_jobs.total() > 0}")
     for before, after in transitions.met:
         event(f"{before} -> {after}")
     assert {("FETCHED", "ADMITTED"), ("NONE", "DECIDED")} <= transitions.met
@@ -250,6 +259,37 @@ async def _a_process_stops_while_many_wait(story: Story) -> None:
     await story.first.done.wait()
     assert story.world.lying("queue:rest")
     story.start()
+
+
+async def _all_that_is_sent_is_cancelled(story: Story) -> None:
+    await _all_is_well(story)
+    story.target.duration_s = lambda: 1.0
+    story.push(2, "safe")
+    await trio.sleep(0.5)
+    running = story.first.status.running_jobs()
+    assert len(running) == 2
+    for one in running:
+        assert story.first.status.cancel(one.thread)
+
+
+async def _jobs_wait_for_their_target_until_the_lease_has_run_out(story: Story) -> None:
+    await _all_is_well(story)
+    (pool,) = story.first.status.pools
+    story.target.up = False
+    pool.breaker.trip(Reason("TargetUnwell", "It is down."))
+    pool.breaker.note_probe(FINE)
+    story.target.duration_s = lambda: 1.0
+    story.push(6, "safe")
+    await trio.sleep(0.5)
+    pool.breaker.trip(Reason("TargetUnwell", "It is down."))
+    await trio.sleep(1.0)
+    assert pool.breaker.waiting_jobs
+    story.first.way.cut = True
+    await trio.sleep(20)
+    assert not pool.lease.is_fresh
+    story.target.up = True
+    await trio.sleep(5)
+    assert pool.breaker.admits
 
 
 async def _redis_goes_away_while_a_job_is_sent(story: Story) -> None:
@@ -315,6 +355,17 @@ def test_each_step_of_the_table_is_taken_and_every_job_ends_well(step: tuple[str
 def test_the_fast_path_does_most_of_the_plain_jobs() -> None:
     story, _ = lived(_all_is_well)
     assert story.first.fast_jobs.total() >= 9
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_what_is_cancelled_while_it_is_sent_is_dead_as_what_may_have_run(*, fast: bool) -> None:
+    story, _ = lived(_all_that_is_sent_is_cancelled, fast=fast)
+    assert story.world.lying("dead") == {"safe12", "safe13"}
+
+
+def test_what_waited_for_its_target_is_not_sent_until_there_is_a_lease() -> None:
+    story, _ = lived(_jobs_wait_for_their_target_until_the_lease_has_run_out)
+    assert story.jids == set(story.target.jids)
 
 
 def test_a_process_that_stops_requeues_what_was_not_sent_and_leaves_nothing_behind() -> None:
