@@ -40,7 +40,7 @@ FAILED = b'%s,"error_class":"Deferred","error_message":"503: starting","retry_co
 
 @attrs.define
 class Bench:
-    """One lane on one server. `in_hand`: its tickets and their bytes."""
+    """One pool on one server. `in_hand`: its tickets and their bytes."""
 
     client: Client
     limits: Limits

@@ -96,7 +96,7 @@ async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_on
     harness.target.answer = crash
     async with harness.broker():
         harness.push("once", args=["once", {"n": 0}, "t", "id-1"], reply_to="restbroker:reply:waits")
-        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next life begins")
+        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next generation begins")
     (job,), (told,) = harness.entries("queue:replies"), harness.entries("restbroker:reply:waits")
     assert (job["class"], job["args"][1], job["args"][2]["error"]["code"]) == ("Mine", "id-1", "Uncertain")
     assert (told["jid"], told["command"], told["outcome"]) == ("jid-once-0", "once", "uncertain")
@@ -128,5 +128,5 @@ async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness)
         await harness.until(lambda: harness.target.calls, "it is taken up")
         harness.target.before = lambda _call: None
         harness.push("safe")
-        await harness.until(lambda: harness.of(JobFinished), "the lane goes on")
+        await harness.until(lambda: harness.of(JobFinished), "the pool goes on")
     assert [request.path for request in harness.target.sent] == ["/safe"]

@@ -31,6 +31,6 @@ async def test_a_server_that_is_down_is_seen_though_jobs_that_need_none_succeed_
     harness.target = HalfOurs(refuse)
     async with harness.broker():
         harness.push("safe")
-        await harness.until(lambda: harness.of(TargetDown) or len(harness.of(JobFinished)) > 5, "the gate closes")
+        await harness.until(lambda: harness.of(TargetDown) or len(harness.of(JobFinished)) > 5, "the breaker trips")
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
     assert len(harness.of(JobFinished)) == 5

@@ -46,7 +46,7 @@ def pool_of(harness: Harness) -> WorkerPool:
     return pool
 
 
-async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_opens(
+async def test_what_gets_its_connection_while_the_breaker_is_tripped_waits_until_it_is_reset(
     harness: Harness, hurry: MockClock
 ) -> None:
     turns = Turns()

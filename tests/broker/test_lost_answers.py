@@ -275,7 +275,7 @@ async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_p
     assert [call.maybe_run for call in harness.target.calls] == [True] * 3
 
 
-async def test_a_fenced_lane_leaves_the_counts_of_its_jobs_to_those_who_have_them_now(harness: Harness) -> None:
+async def test_a_fenced_pool_leaves_the_counts_of_its_jobs_to_those_who_have_them_now(harness: Harness) -> None:
     harness.push("create")
     harness.crashed()
     harness.target.answer = held = Held()
@@ -285,7 +285,7 @@ async def test_a_fenced_lane_leaves_the_counts_of_its_jobs_to_those_who_have_the
         harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
         held.let.set()
         harness.push("safe")
-        await harness.until(lambda: harness.of(JobFinished), "the lane goes on")
+        await harness.until(lambda: harness.of(JobFinished), "the pool goes on")
     assert list(heartbeats.maybe_run(harness.client).values()) == [1]
 
 

@@ -110,7 +110,7 @@ async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harnes
         await harness.until(lambda: target.probes, "the target was asked")
         target.probe_answer = Probe(ok=False, denied=True, version=None, detail="401")
         harness.push(count=10)
-        await harness.until(lambda: harness.of(TargetDown), "the gate closes")
+        await harness.until(lambda: harness.of(TargetDown), "the breaker trips")
         target.judge = lambda _call, _response: Delivered("0", 0, 200)
         target.probe_answer = FINE
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered")
@@ -143,7 +143,7 @@ async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harne
         (MaybeSent("reset"), "ConnectionLost", "check the logs of both"),
     ],
 )
-async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_job_and_at_the_gate(
+async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_job_and_by_the_breaker(
     harness: Harness, problem: MaybeSent, code: str, hint: str
 ) -> None:
     async def lost(_request: Request) -> Response:
@@ -152,7 +152,7 @@ async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_jo
     harness.target.answer = lost
     harness.push("safe", count=40)
     async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished) and harness.of(TargetDown), "the gate closes")
+        await harness.until(lambda: harness.of(JobFinished) and harness.of(TargetDown), "the breaker trips")
     (job, *_), (gate, *_) = harness.of(JobFinished), harness.of(TargetDown)
     assert {(job.code, hint in str(job.hint)), (gate.code, hint in str(gate.hint))} == {(code, True)}
 
@@ -238,7 +238,7 @@ async def test_a_set_of_the_wrong_type_is_told_of_once_and_delivery_goes_on(harn
     assert [event.code for event in harness.of(OperatorWarning)] == ["SetRefused"]
 
 
-async def test_a_dead_lane_whose_record_is_gone_is_told_of_once_and_the_others_are_recovered(harness: Harness) -> None:
+async def test_a_dead_pool_whose_record_is_gone_is_told_of_once_and_the_others_are_recovered(harness: Harness) -> None:
     harness.client.command("HSET", "restbroker:dying", "broken", "1", "whole", "1")
     harness.client.command("HSET", "restbroker:ip:broken", "1:1", "{}")
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
@@ -269,7 +269,7 @@ async def test_one_command_that_the_target_puts_off_for_ever_neither_stops_the_o
     assert harness.members("retry")[0]["retry_count"] == 0
 
 
-async def test_a_denial_while_the_probe_is_unwell_closes_the_gate_instead_of_asking_for_ever(
+async def test_a_denial_while_the_probe_is_unwell_trips_the_breaker_instead_of_asking_for_ever(
     harness: Harness, hurry: MockClock
 ) -> None:
     target = harness.target
@@ -278,14 +278,14 @@ async def test_a_denial_while_the_probe_is_unwell_closes_the_gate_instead_of_ask
         await harness.until(lambda: target.probes, "it serves")
         target.probe_answer = Probe(ok=False, denied=False, version=None, detail="status 500")
         harness.push()
-        await harness.until(lambda: harness.of(TargetDown), "the gate closes")
+        await harness.until(lambda: harness.of(TargetDown), "the breaker trips")
         target.judge = lambda _call, _response: Delivered("0", 0, 200)
         target.probe_answer = FINE
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
     assert harness.of(TargetDown)[0].message == "status 500"
 
 
-async def test_a_probe_with_a_bug_closes_the_gate_and_not_the_process(harness: Harness) -> None:
+async def test_a_probe_with_a_bug_trips_the_breaker_and_does_not_end_the_process(harness: Harness) -> None:
     harness.target.probe_answer = ZeroDivisionError()
     async with harness.broker():
         await harness.until(lambda: harness.of(TargetDown), "it is told")

@@ -1,4 +1,4 @@
-"""An idle lane waits for all its queues, and asks for no more than there is."""
+"""An idle pool waits for all its queues, and asks for no more than there is."""
 
 from collections.abc import AsyncIterator, Collection
 from functools import partial

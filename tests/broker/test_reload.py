@@ -1,4 +1,4 @@
-"""A broker whose configuration is loaded anew: a new life takes over, and the older one finishes what it has."""
+"""A broker whose configuration is loaded anew: a new generation takes over, and the older one finishes what it has."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -64,12 +64,12 @@ class LateFetch:
 
 
 async def taken_over(harness: Harness, by: Scripted) -> None:
-    """Reloads; returns when the new life serves, with `by` as its target."""
+    """Reloads; returns when the new generation serves, with `by` as its target."""
     harness.target = by
     harness.next_plan = harness.plan()
     times = len(harness.of(BrokerStarted)) + 1
     harness.control.reload.set()
-    await harness.until(lambda: len(harness.of(BrokerStarted)) == times, "the new life serves")
+    await harness.until(lambda: len(harness.of(BrokerStarted)) == times, "the new generation serves")
 
 
 async def test_what_was_sent_is_finished_by_the_old_generation_while_the_new_one_works(harness: Harness) -> None:
@@ -80,13 +80,13 @@ async def test_what_was_sent_is_finished_by_the_old_generation_while_the_new_one
     async with harness.broker():
         await harness.until(lambda: len(old.calls) == 3, "three are on their way")
         await taken_over(harness, new)
-        await harness.until(lambda: len(new.calls) == 17, "the others are the new life's")
+        await harness.until(lambda: len(new.calls) == 17, "the others are the new generation's")
         await harness.until(lambda: len(harness.of(JobFinished)) == 17, "they are done")
         assert len(identities.live_identities(harness.client)) == 2
         assert not old.closed
-        assert not old.keeps, "its server may take no more connections than the old life has"
+        assert not old.keeps, "its server may take no more connections than the old generation has"
         held.let.set()
-        await harness.until(lambda: old.closed, "the old life ends")
+        await harness.until(lambda: old.closed, "the old generation ends")
         assert len(identities.live_identities(harness.client)) == 1
     sent = [call.command.arguments["n"] for call in (*old.calls, *new.calls)]
     assert sorted(map(str, sent)) == sorted(map(str, range(20)))
@@ -139,10 +139,10 @@ async def test_a_dead_target_hands_its_jobs_to_the_one_that_takes_its_place(harn
     harness.target = old
     harness.push(count=10)
     async with harness.broker():
-        await harness.until(lambda: harness.of(TargetDown), "the gate closes")
+        await harness.until(lambda: harness.of(TargetDown), "the breaker trips")
         await taken_over(harness, new)
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered")
-        await harness.until(lambda: old.closed, "the old life ends")
+        await harness.until(lambda: old.closed, "the old generation ends")
     assert harness.size("retry") == 0
     assert len(new.calls) == 10
 
@@ -187,7 +187,7 @@ async def test_a_replaced_generation_waits_for_redis_with_what_was_answered(
         assert not old.closed
         redis.start()
         await harness.until(lambda: harness.of(StoreBack), "Redis is back")
-        await harness.until(lambda: old.closed, "the old life ends")
+        await harness.until(lambda: old.closed, "the old generation ends")
         assert len(identities.live_identities(harness.client)) == 1
         assert len(harness.of(JobFinished)) == 3
     assert new.calls == []

@@ -15,7 +15,7 @@ from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarn
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
 from tests.broker.test_admission import DAY_S, SECRET, serving, signature
-from tests.store.lanes import as_parked
+from tests.store.pools import as_parked
 
 APP = Token("app", (Secret(SECRET),), signed=True)
 ANY = Token("app", (Secret(SECRET),))
@@ -151,7 +151,9 @@ async def test_where_redis_cannot_tell_the_job_is_done_and_an_operator_is_told(h
     assert harness.size("queue:replies") == 1
 
 
-async def test_what_a_fenced_life_could_not_settle_is_done_again_and_is_no_copy_of_itself(harness: Harness) -> None:
+async def test_what_a_fenced_generation_could_not_settle_is_done_again_and_is_no_copy_of_itself(
+    harness: Harness,
+) -> None:
     async def fenced(request: Request) -> Response:
         (identity,) = identities.live_identities(harness.client)
         await harness.fence(identity)
@@ -163,7 +165,7 @@ async def test_what_a_fenced_life_could_not_settle_is_done_again_and_is_no_copy_
     async with serving(harness, APP):
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
         harness.raw(raw)
-        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next life begins")
+        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next generation begins")
         await harness.until(lambda: len(harness.target.calls) == 2, "it is sent again")
         await settled(harness, 1)
         harness.raw(raw)

@@ -1,4 +1,4 @@
-"""Several targets in one broker: what befalls one lane, and what the others notice of it."""
+"""Several targets in one broker: what befalls one pool, and what the others notice of it."""
 
 from restbroker.job.outcome import Delivered
 from restbroker.store import identities, jobs
@@ -31,7 +31,7 @@ async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_
     assert {event.target for event in harness.of(TargetDown)} == {"t"}
 
 
-async def test_a_process_that_lost_the_rights_of_one_lane_goes_on_with_new_ones_for_all(harness: Harness) -> None:
+async def test_a_process_that_lost_the_rights_of_one_pool_goes_on_with_new_ones_for_all(harness: Harness) -> None:
     harness.others = {"two": Scripted(ok)}
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
@@ -41,12 +41,12 @@ async def test_a_process_that_lost_the_rights_of_one_lane_goes_on_with_new_ones_
         await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "it serves anew")
         harness.push(count=5)
         harness.push(count=5, into="two")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "both lanes deliver")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "both pools deliver")
         assert not set(before) & set(identities.live_identities(harness.client))
     assert [event.identity for event in harness.of(IdentityFenced)] == [victim]
 
 
-async def test_a_stop_puts_back_the_jobs_of_each_lane_to_its_own_queue(harness: Harness) -> None:
+async def test_a_stop_puts_back_the_jobs_of_each_pool_to_its_own_queue(harness: Harness) -> None:
     harness.target = Scripted(Held())
     harness.others = {"two": Scripted(Held(), judge=lambda _call, _response: Delivered("0", 0, 200))}
     harness.shutdown_timeout_s = 0.1

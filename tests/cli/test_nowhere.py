@@ -6,7 +6,7 @@ from restbroker.store import history, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from tests.cli.conftest import Shell
-from tests.operate.lanes import serve
+from tests.operate.pools import serve
 
 
 def job(jid: str) -> bytes:

@@ -13,7 +13,7 @@ from restbroker.operate import audit
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client
 from tests.cli.conftest import Shell
-from tests.operate.lanes import record, serve
+from tests.operate.pools import record, serve
 from tests.support.terminal import on_a_terminal
 
 

@@ -88,7 +88,7 @@ async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
     tries, dead = (integer(client.command("ZCARD", zset)) for zset in ("retry", "dead"))
     tell(
         f"a server that {beyond} beyond {UNITS} jobs at once: {per_s:.0f} jobs/s of {best:.0f} at best, {early} jobs"
-        f" too many while the limit settled, {late} in {WATCHED_S:.0f} s afterwards; gate closed {closings} times;"
+        f" too many while the limit settled, {late} in {WATCHED_S:.0f} s afterwards; breaker tripped {closings} times;"
         f" {tries} tries used up"
     )
     tell(f"broker and server waited for a core {busy:.0%} of the time")

@@ -1,4 +1,4 @@
-"""A password that is changed on one side first: the lanes pause, loudly, and go on once the file has the new one."""
+"""A password that is changed on one side first: the pools pause, loudly, and go on once the file has the new one."""
 
 import json
 
@@ -30,7 +30,7 @@ def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(be
     bench.wait_until_finished()
     password.write_text("not this one")
     bench.push(jobs(JOBS))
-    until(lambda: any("target.down" in broker.output() for broker in brokers), "a gate closes")
+    until(lambda: any("target.down" in broker.output() for broker in brokers), "a breaker trips")
     until(lambda: "denied" in limits.pauses(bench.client, "ejabberd"), "the others are told")
     before = denials(bench)
     until(lambda: denials(bench) > before, "a probe is denied")

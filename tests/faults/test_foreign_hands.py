@@ -72,7 +72,7 @@ def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: 
 
 
 def limited(bench: Bench) -> Json:
-    """What the one lane told `stats` with its last beat to hold it back."""
+    """What the one pool told `stats` with its last beat to hold it back."""
     (identity,) = identities.live_identities(bench.client)
     known = identities.read(bench.client, identity)
     return None if known is None else read_snapshot(known.snapshot).get("limited")

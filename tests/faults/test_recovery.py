@@ -28,7 +28,7 @@ def registrations(prefix: str) -> list[bytes]:
 
 
 def identities_of(bench: Bench, broker: Running) -> list[str]:
-    """The identities under which a broker beats: one, or none between two lives."""
+    """The identities under which a broker beats: one, or none between two generations."""
     names = [text(name) for name in items(bench.client.command("HKEYS", "restbroker:beats"))]
     return [name for name in names if f":{broker.process.pid}:" in name]
 

@@ -146,7 +146,7 @@ def test_a_fifo_in_place_of_the_file_is_refused_and_neither_a_reload_nor_a_stop_
             assert broker.stop() == 0
 
 
-def test_what_must_not_run_twice_is_finished_by_the_life_that_sent_it(several: Several, tmp_path: Path) -> None:
+def test_what_must_not_run_twice_is_finished_by_the_generation_that_sent_it(several: Several, tmp_path: Path) -> None:
     answers = threading.Event()
 
     def wait(_arrival: Arrival) -> int:
@@ -161,10 +161,10 @@ def test_what_must_not_run_twice_is_finished_by_the_life_that_sent_it(several: S
             until(lambda: len(server.arrivals) == 5, "five are on their way")
             several.configure({"one": {**once, "Concurrency": 2}})
             reload(broker, r"broker\.started", 2)
-            until(lambda: len(server.arrivals) == 7, "the new life sends two more")
+            until(lambda: len(server.arrivals) == 7, "the new generation sends two more")
             answers.set()
             several.wait_until_finished()
-            until(lambda: several.client.command("HLEN", "restbroker:beats") == 1, "the old life has ended")
+            until(lambda: several.client.command("HLEN", "restbroker:beats") == 1, "the old generation has ended")
             assert broker.stop() == 0
     assert times_done(server) == dict.fromkeys(range(20), 1)
 

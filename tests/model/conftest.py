@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.store.lanes import Server
+from tests.store.pools import Server
 from tests.support.redis_server import RedisServer
 from tests.support.transitions import watched
 

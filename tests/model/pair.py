@@ -17,7 +17,7 @@ from restbroker.store.sets import Due
 from tests.model.dataset import DataSet, PauseNote
 from tests.model.fair import Lines
 from tests.model.reference import Reference
-from tests.store.lanes import NAMESPACE, QUEUES, Server
+from tests.store.pools import NAMESPACE, QUEUES, Server
 
 P = ParamSpec("P")
 T = TypeVar("T")

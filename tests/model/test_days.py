@@ -1,6 +1,6 @@
 """Days of a broker's life in seconds: outages, retries, takeovers, on the mock clock and on the reference of the store.
 
-Everything between Redis and the server is the real thing: lanes, workers, scheduler, reaper, beats. Where a test is
+Everything between Redis and the server is the real thing: pools, workers, scheduler, reaper, beats. Where a test is
 about days and not about seconds, the real intervals are stretched, or its idle polls would take minutes.
 """
 

@@ -17,7 +17,7 @@ from restbroker.rosters import store as rosters
 from restbroker.rosters.store import Claims, RefreshJobs
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client, open_client
-from tests.store.lanes import Server
+from tests.store.pools import Server
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "60"))
 STEPS = 30

@@ -28,11 +28,11 @@ Refusal = Literal["connection", "server", "login", "breaker"]
 class Rooms:
     """Transport and connector in one. A room is made by one request and filled by another; `refusal` is in its way.
 
-    One that was made before is an error, unless the job may have made it. `gates`: whose are closed by ours.
+    One that was made before is an error, unless the job may have made it. `breakers_of`: whose are closed by ours.
     """
 
     refusal: Refusal | None = None
-    gates: list[Process] = attrs.field(factory=list)
+    breakers_of: list[Process] = attrs.field(factory=list)
     made: list[str] = attrs.field(factory=list)
     filled: list[str] = attrs.field(factory=list)
     catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", {"room": CommandSpec("room", (), "unsafe")}))
@@ -58,9 +58,9 @@ class Rooms:
             return 409
         self.made.append(jid)
         if self.refusal == "breaker":
-            for process in self.gates:
-                for lane in process.status.pools:
-                    lane.breaker.trip(Reason("TargetUnwell", "It stops."))
+            for process in self.breakers_of:
+                for pool in process.status.pools:
+                    pool.breaker.trip(Reason("TargetUnwell", "It stops."))
         return 200
 
     def _fill(self, jid: str) -> int:
@@ -114,7 +114,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
         world = World(cast("SimulatedTarget", rooms), nursery)
         first = world.start()
         await trio.sleep(MINUTE_S)
-        rooms.refusal, rooms.gates = refusal, [first]
+        rooms.refusal, rooms.breakers_of = refusal, [first]
         world.push(*jids, command="room")
         await trio.sleep(20 * MINUTE_S)
         assert sorted(rooms.made) == jids
@@ -125,7 +125,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
         assert all(job["restbroker_effected"] is True for job in back.values())
         assert not any("retry_count" in job or "restbroker_uncertain" in job for job in back.values())
         second = world.start()
-        rooms.gates = [second]
+        rooms.breakers_of = [second]
         await trio.sleep(40 * MINUTE_S)
         rooms.refusal = None
         await trio.sleep(10 * MINUTE_S)
@@ -175,14 +175,14 @@ async def test_a_job_that_was_begun_is_finished_after_its_expiry_and_through_a_s
         world = World(cast("SimulatedTarget", rooms), nursery)
         first = world.start()
         await trio.sleep(MINUTE_S)
-        rooms.refusal, rooms.gates = refusal, [first]
+        rooms.refusal, rooms.breakers_of = refusal, [first]
         world.push(*begun, command="room", expiry=now_s() + 5 * MINUTE_S)
         await trio.sleep(10 * MINUTE_S)
         assert sorted(world.places()) == sorted(rooms.made) == begun
         first.stop()
         await first.done.wait()
         second = world.start()
-        rooms.gates = [second]
+        rooms.breakers_of = [second]
         world.push("x1", command="room", expiry=now_s() - 1)
         await trio.sleep(20 * MINUTE_S)
         assert world.places().keys() >= set(begun)

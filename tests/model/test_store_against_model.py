@@ -1,6 +1,6 @@
 """Random histories on the real store and on a reference of it: the same answers, the same data, no job lost.
 
-Answers get lost, scripts are sent twice, lanes come back as zombies, reapers act on old views and get stuck half way,
+Answers get lost, scripts are sent twice, pools come back as zombies, reapers act on old views and get stuck half way,
 Ruby moves retries by its own means, keys have wrong types, and a replica without the last writes takes over under
 clients that go on. Payloads repeat on purpose, and some are too large.
 """
@@ -61,7 +61,7 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.tickets import ticket_number
 from tests.model.fair import Lines
 from tests.model.pair import Pair, Slow, Snapshot
-from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
+from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
 STEPS = 40
@@ -111,7 +111,7 @@ LENGTHS_S = st.sampled_from([None, 1e6, 0.0, 0.0])
 
 
 class Memory:
-    """What one lane believes: its highest ticket number, the jobs in its hands, every ticket that it heard of."""
+    """What one pool believes: its highest ticket number, the jobs in its hands, every ticket that it heard of."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
@@ -133,7 +133,7 @@ def _lose() -> None:
 
 
 class Histories(RuleBasedStateMachine):
-    """One server, several lanes."""
+    """One server, several pools."""
 
     server: Server
 
@@ -144,7 +144,7 @@ class Histories(RuleBasedStateMachine):
         self.limits = Limits()
         self.keeps = False
         self.serial = 0
-        self.lanes: list[Memory] = []
+        self.pools: list[Memory] = []
         self.stages: dict[str, int] = {}
         self.replica: tuple[Snapshot, Ledger] | None = None
         self.fairness = ""
@@ -159,18 +159,18 @@ class Histories(RuleBasedStateMachine):
         keeps=st.booleans(),
         fairness=st.sampled_from(["", FAIR]),
     )
-    def the_first_lane_starts(self, in_flight: int, dead: int, keeps: bool, fairness: str) -> None:
+    def the_first_pool_starts(self, in_flight: int, dead: int, keeps: bool, fairness: str) -> None:
         self.fairness = fairness
         self.limits, self.keeps = Limits(in_flight=in_flight, dead=dead), keeps
-        self.a_lane_starts()
+        self.a_pool_starts()
         self.jobs_are_pushed("a", [b"same", b"same", b"other"])
 
     @precondition(lambda self: len(self.pair.data.alive) < 2)
     @rule()
-    def a_lane_starts(self) -> None:
-        lane = Memory(f"lane:{len(self.lanes)}:t")
-        assert self.pair.ask(register, lane.identity, FACTS, QUEUES, ResponseQueue("out", "Add"), self.fairness)
-        self.lanes.append(lane)
+    def a_pool_starts(self) -> None:
+        pool = Memory(f"pool:{len(self.pools)}:t")
+        assert self.pair.ask(register, pool.identity, FACTS, QUEUES, ResponseQueue("out", "Add"), self.fairness)
+        self.pools.append(pool)
 
     @rule(queue=st.sampled_from(QUEUES), payloads=PAYLOADS)
     def jobs_are_pushed(self, queue: str, payloads: list[bytes]) -> None:
@@ -189,22 +189,22 @@ class Histories(RuleBasedStateMachine):
         hwm=st.integers(0, 9),
         lost=st.booleans(),
     )
-    def a_lane_fetches(self, data: st.DataObject, names: list[str], want: int, hwm: int, lost: bool) -> None:
-        self.a_lane_fetches_as(data.draw(st.sampled_from(self.lanes[-3:])), names, want, hwm, lost=lost)
+    def a_pool_fetches(self, data: st.DataObject, names: list[str], want: int, hwm: int, lost: bool) -> None:
+        self.a_pool_fetches_as(data.draw(st.sampled_from(self.pools[-3:])), names, want, hwm, lost=lost)
 
-    def a_lane_fetches_as(self, lane: Memory, names: list[str], want: int, hwm: int, *, lost: bool) -> None:
-        answer = self.pair.ask(fetch, self.wanted(lane, tuple(names), want, hwm))
-        self.a_lane_is_answered(lane, answer, lost=lost)
+    def a_pool_fetches_as(self, pool: Memory, names: list[str], want: int, hwm: int, *, lost: bool) -> None:
+        answer = self.pair.ask(fetch, self.wanted(pool, tuple(names), want, hwm))
+        self.a_pool_is_answered(pool, answer, lost=lost)
         if self.pair.data.lines and isinstance(answer, FetchResult) and not answer.jobs:
             # A second one may look at more jobs.
             self.pair.again = None
 
-    def wanted(self, lane: Memory, names: tuple[str, ...], want: int, hwm: int) -> FetchRequest:
+    def wanted(self, pool: Memory, names: tuple[str, ...], want: int, hwm: int) -> FetchRequest:
         return FetchRequest(
-            identity=lane.identity,
+            identity=pool.identity,
             target="t",
             queues=names,
-            base=lane.base,
+            base=pool.base,
             count=want,
             hwm=hwm,
             limits=self.limits,
@@ -213,17 +213,17 @@ class Histories(RuleBasedStateMachine):
             fairness=self.fairness,
         )
 
-    def a_lane_is_answered(self, lane: Memory, answer: object, *, lost: bool) -> None:
+    def a_pool_is_answered(self, pool: Memory, answer: object, *, lost: bool) -> None:
         match answer:
             case FetchResult(jobs=jobs) if not lost:
                 new = {job.ticket: job.raw for job in jobs}
-                assert lane.known.isdisjoint(new), "a ticket was issued twice"
-                lane.base, lane.jobs, lane.known = lane.base + len(jobs), lane.jobs | new, lane.known | new.keys()
+                assert pool.known.isdisjoint(new), "a ticket was issued twice"
+                pool.base, pool.jobs, pool.known = pool.base + len(jobs), pool.jobs | new, pool.known | new.keys()
             case Duplicate(last):
-                self.a_lane_reconciles(lane)
-                assert lane.base == last
+                self.a_pool_reconciles(pool)
+                assert pool.base == last
             case IdentityUnknown():
-                assert lane.identity not in self.pair.data.alive
+                assert pool.identity not in self.pair.data.alive
 
     @precondition(lambda self: self.pair.data.alive)
     @rule(
@@ -233,16 +233,16 @@ class Histories(RuleBasedStateMachine):
         marks=st.booleans(),
         spoilt=st.none() | st.sampled_from(SPOILABLE),
     )
-    def a_lane_works(
+    def a_pool_works(
         self, data: st.DataObject, payloads: list[bytes], fates: list[str], marks: bool, spoilt: str | None
     ) -> None:
-        lane = next(lane for lane in reversed(self.lanes) if lane.identity in self.pair.data.alive)
+        pool = next(pool for pool in reversed(self.pools) if pool.identity in self.pair.data.alive)
         self.jobs_are_pushed("a", payloads)
-        self.a_lane_fetches_as(lane, [*QUEUES, "c"], len(fates), 9, lost=False)
+        self.a_pool_fetches_as(pool, [*QUEUES, "c"], len(fates), 9, lost=False)
         if marks:
-            self.pair.ask(mark, lane.identity, sorted(lane.jobs)[:2])
+            self.pair.ask(mark, pool.identity, sorted(pool.jobs)[:2])
         with self.spoilt(spoilt):
-            self.a_lane_settles_as(lane, data, fates, 9, lost=False)
+            self.a_pool_settles_as(pool, data, fates, 9, lost=False)
             self.the_last_call_is_sent_again()
 
     @contextmanager
@@ -257,13 +257,13 @@ class Histories(RuleBasedStateMachine):
         self.pair.again = None
 
     @rule(data=st.data())
-    def a_lane_looks_what_is_its_own(self, data: st.DataObject) -> None:
-        self.a_lane_reconciles(data.draw(st.sampled_from(self.lanes[-3:])))
+    def a_pool_looks_what_is_its_own(self, data: st.DataObject) -> None:
+        self.a_pool_reconciles(data.draw(st.sampled_from(self.pools[-3:])))
 
-    def a_lane_reconciles(self, lane: Memory) -> None:
-        found = self.pair.ask(read_jobs, lane.identity, LIMIT_BYTES)
-        lane.base, lane.known = max(lane.base, found.last), lane.known | found.tickets
-        lane.jobs = {**found.jobs, **dict.fromkeys(found.large, b"")}
+    def a_pool_reconciles(self, pool: Memory) -> None:
+        found = self.pair.ask(read_jobs, pool.identity, LIMIT_BYTES)
+        pool.base, pool.known = max(pool.base, found.last), pool.known | found.tickets
+        pool.jobs = {**found.jobs, **dict.fromkeys(found.large, b"")}
 
     @rule(
         data=st.data(),
@@ -272,23 +272,23 @@ class Histories(RuleBasedStateMachine):
         wants=st.none() | st.integers(0, 5),
         lost=st.booleans(),
     )
-    def a_lane_settles(self, data: st.DataObject, fates: list[str], hwm: int, wants: int | None, lost: bool) -> None:
-        self.a_lane_settles_as(data.draw(st.sampled_from(self.lanes[-3:])), data, fates, hwm, lost=lost, wants=wants)
+    def a_pool_settles(self, data: st.DataObject, fates: list[str], hwm: int, wants: int | None, lost: bool) -> None:
+        self.a_pool_settles_as(data.draw(st.sampled_from(self.pools[-3:])), data, fates, hwm, lost=lost, wants=wants)
 
-    def a_lane_settles_as(
-        self, lane: Memory, data: st.DataObject, fates: list[str], hwm: int, *, lost: bool, wants: int | None = None
+    def a_pool_settles_as(
+        self, pool: Memory, data: st.DataObject, fates: list[str], hwm: int, *, lost: bool, wants: int | None = None
     ) -> None:
         """`wants`: it asks for so many in the same round trip."""
-        tickets = data.draw(st.permutations(sorted(lane.jobs)))[: len(fates)]
-        in_redis = dict(self.pair.data.hands[lane.identity].jobs)
-        settled = [(t, self.settlement(fate, lane.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
+        tickets = data.draw(st.permutations(sorted(pool.jobs)))[: len(fates)]
+        in_redis = dict(self.pair.data.hands[pool.identity].jobs)
+        settled = [(t, self.settlement(fate, pool.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
         records = self.records(settled)
-        request = FinishRequest(lane.identity, "t", QUEUES, hwm, settled, records, fairness=self.fairness)
+        request = FinishRequest(pool.identity, "t", QUEUES, hwm, settled, records, fairness=self.fairness)
         answer: object = None
         if wants is None:
             codes = self.pair.ask(finish, request, LONG_AGO_S)
         else:
-            wanted = self.wanted(lane, QUEUES, wants, hwm)
+            wanted = self.wanted(pool, QUEUES, wants, hwm)
             found, answer = self.pair.ask(exchange, request, LONG_AGO_S, wanted)
             assert not isinstance(found, StoreRefused)
             codes = found
@@ -297,8 +297,8 @@ class Histories(RuleBasedStateMachine):
                 self.ledger.ended[in_redis[ticket]] += 1
         if not lost:
             done = [ticket for ticket, code in zip(tickets, codes, strict=False) if code == Applied()]
-            lane.jobs = {ticket: job for ticket, job in lane.jobs.items() if ticket not in done}
-        self.a_lane_is_answered(lane, answer, lost=lost)
+            pool.jobs = {ticket: job for ticket, job in pool.jobs.items() if ticket not in done}
+        self.a_pool_is_answered(pool, answer, lost=lost)
 
     @rule(fairness=st.sampled_from(["", FAIR, Fairness().text]))
     def the_configuration_says_something_else_of_fairness(self, fairness: str) -> None:
@@ -344,30 +344,30 @@ class Histories(RuleBasedStateMachine):
         self.times, self.pair.again = {}, None
 
     @rule(data=st.data())
-    def a_lane_marks(self, data: st.DataObject) -> None:
-        lane = data.draw(st.sampled_from(self.lanes[-3:]))
-        tickets = data.draw(st.permutations(sorted(lane.jobs)))[:3]
+    def a_pool_marks(self, data: st.DataObject) -> None:
+        pool = data.draw(st.sampled_from(self.pools[-3:]))
+        tickets = data.draw(st.permutations(sorted(pool.jobs)))[:3]
         if tickets:
-            self.pair.ask(mark, lane.identity, tickets)
+            self.pair.ask(mark, pool.identity, tickets)
 
     @rule(data=st.data(), counter=st.integers(0, 9))
-    def a_lane_beats(self, data: st.DataObject, counter: int) -> None:
-        lane = data.draw(st.sampled_from(self.lanes[-3:]))
-        self.pair.ask(heartbeats.write_heartbeats, [(lane.identity, counter)], {})
+    def a_pool_beats(self, data: st.DataObject, counter: int) -> None:
+        pool = data.draw(st.sampled_from(self.pools[-3:]))
+        self.pair.ask(heartbeats.write_heartbeats, [(pool.identity, counter)], {})
 
     @rule(data=st.data())
-    def a_lane_takes_its_leave(self, data: st.DataObject) -> None:
-        self.pair.ask(retire, data.draw(st.sampled_from(self.lanes[-3:])).identity)
+    def a_pool_takes_its_leave(self, data: st.DataObject) -> None:
+        self.pair.ask(retire, data.draw(st.sampled_from(self.pools[-3:])).identity)
 
     @rule(data=st.data(), seen=st.integers(0, 9) | st.none())
     def a_reaper_fences(self, data: st.DataObject, seen: int | None) -> None:
-        identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
+        identity = data.draw(st.sampled_from(self.pools[-3:])).identity
         counter = self.pair.data.alive.get(identity, 0) if seen is None else seen
         self.pair.ask(heartbeats.fence, identity, counter)
 
     @rule(data=st.data(), calls=st.integers(1, 3))
     def a_reaper_stops_half_way(self, data: st.DataObject, calls: int) -> None:
-        identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
+        identity = data.draw(st.sampled_from(self.pools[-3:])).identity
         newest_first = sorted(self.pair.data.hands[identity].jobs, key=ticket_number, reverse=True)
         if identity not in self.pair.data.fenced or len(newest_first) <= calls:
             return
@@ -381,7 +381,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def two_reapers_recover_at_once(self, data: st.DataObject) -> None:
-        identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
+        identity = data.draw(st.sampled_from(self.pools[-3:])).identity
         if not self.pair.data.hands[identity].jobs:
             return
         slow = Slow(self.pair.client, 0, lambda: self.pair.ask(heartbeats.recover, identity, as_owed))
@@ -397,10 +397,10 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.pair.data.alive)
     @rule(data=st.data(), hwm=st.integers(0, 9), want=st.integers(1, 3), marked=st.integers(0, 2))
-    def a_lane_dies_with_jobs_in_hand(self, data: st.DataObject, hwm: int, want: int, marked: int) -> None:
+    def a_pool_dies_with_jobs_in_hand(self, data: st.DataObject, hwm: int, want: int, marked: int) -> None:
         identity = data.draw(st.sampled_from(sorted(self.pair.data.alive)))
-        lane = next(lane for lane in self.lanes if lane.identity == identity)
-        self.pair.ask(fetch, self.wanted(lane, QUEUES, want, hwm))
+        pool = next(pool for pool in self.pools if pool.identity == identity)
+        self.pair.ask(fetch, self.wanted(pool, QUEUES, want, hwm))
         tickets = sorted(self.pair.ask(read_jobs, identity, LIMIT_BYTES).tickets)[:marked]
         if tickets:
             self.pair.ask(mark, identity, tickets)
@@ -641,15 +641,15 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def an_identity_goes_from_alive_to_dying_to_gone_and_never_back(self) -> None:
         data = self.pair.data
-        for lane in self.lanes:
-            stage = 0 if lane.identity in data.alive else 1 if lane.identity in data.fenced else 2
-            assert (lane.identity in data.alive) + (lane.identity in data.fenced) <= 1
-            assert stage >= self.stages.get(lane.identity, 0)
-            assert stage < 2 or not data.hands[lane.identity].jobs
-            self.stages[lane.identity] = stage
+        for pool in self.pools:
+            stage = 0 if pool.identity in data.alive else 1 if pool.identity in data.fenced else 2
+            assert (pool.identity in data.alive) + (pool.identity in data.fenced) <= 1
+            assert stage >= self.stages.get(pool.identity, 0)
+            assert stage < 2 or not data.hands[pool.identity].jobs
+            self.stages[pool.identity] = stage
 
     @invariant()
-    def no_more_is_in_hand_than_all_lanes_together_may_have(self) -> None:
+    def no_more_is_in_hand_than_all_pools_together_may_have(self) -> None:
         in_hand = {identity: len(hand.jobs) for identity, hand in self.pair.data.hands.items() if hand.jobs}
         found = self.server.raw.hgetall(f"{NAMESPACE}:restbroker:inflight:t")
         shares = {name.decode(): int(count) for name, count in found.items()}

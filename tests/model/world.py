@@ -289,5 +289,5 @@ async def _no_signals(
     await trio.sleep_forever()
 
 
-def _no_snapshot(_lane: object) -> Mapping[str, Any]:
+def _no_snapshot(_pool: object) -> Mapping[str, Any]:
     return {}

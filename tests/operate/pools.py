@@ -1,4 +1,4 @@
-"""Processes as Redis knows them: a lane with its snapshot, and a record for Sidekiq."""
+"""Processes as Redis knows them: a pool with its snapshot, and a record for Sidekiq."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ SNAPSHOT: Mapping[str, Json] = {
 
 
 def serve(client: Client, target: str, pid: int, queues: Sequence[str], **changed: Json) -> None:
-    """Registers a lane of the process `node:pid`, with a beat."""
+    """Registers a pool of the process `node:pid`, with a beat."""
     identity = f"node:{pid}:abc:{target}"
     facts = ProcessInfo(pid, "node", "boot", "ns", 1, target)
     assert jobs.register(client, identity, facts, queues)

@@ -14,7 +14,7 @@ from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, fetch, register
 from restbroker.store.keys import SortedSet
 from tests.operate.conftest import NOW_S, Put, job
-from tests.operate.lanes import serve
+from tests.operate.pools import serve
 
 IDENTITY = "web1:7:abc:ejabberd"
 FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
@@ -179,7 +179,7 @@ def test_a_job_is_found_among_many_in_hand_and_no_further_than_is_asked_for(
 
 
 def take(client: Client, count: int) -> None:
-    """Has a lane take j1, j2 and so on."""
+    """Has a pool take j1, j2 and so on."""
     assert register(client, IDENTITY, FACTS, ["rest"])
     queues.push(client, "rest", [job(f"j{n}") for n in range(1, count + 1)])
     fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, count, count))

@@ -34,7 +34,7 @@ from restbroker.store.server import server
 from restbroker.store.sets import Placement
 from restbroker.store.waiting import TakeRequest
 from tests.operate.conftest import NOW_S
-from tests.operate.lanes import serve
+from tests.operate.pools import serve
 
 TEXT = Fairness(("host",), None, {"vip.org": 4}).text
 PATIENT = find.Budget(seconds=600.0)

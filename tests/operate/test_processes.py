@@ -10,7 +10,7 @@ from restbroker.operate import audit, processes
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, fetch
-from tests.operate.lanes import record, serve
+from tests.operate.pools import record, serve
 
 
 def test_a_process_of_restbroker_is_shown_with_its_targets_and_its_jobs(client: Client) -> None:

@@ -12,7 +12,7 @@ from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, Queue
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
-from tests.operate.lanes import record, serve
+from tests.operate.pools import record, serve
 
 
 def job(jid: str, **changed: Json) -> bytes:

@@ -18,7 +18,7 @@ from restbroker.store.history import JobEnd
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, fetch, register
 from tests.operate.conftest import NOW_S, Put, job
-from tests.operate.lanes import record
+from tests.operate.pools import record
 
 IDENTITY = "web1:7:abc:ejabberd"
 FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")

@@ -5,7 +5,7 @@ from restbroker.operate import audit, targets
 from restbroker.store import heartbeats, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, fetch
-from tests.operate.lanes import serve
+from tests.operate.pools import serve
 
 
 def test_a_target_is_the_sum_of_its_processes_and_as_well_as_the_worst_of_them(client: Client) -> None:

@@ -44,6 +44,6 @@ def test_in_an_outage_busy_lists_jobs_that_are_not_sent_the_queue_grows_and_none
 
 
 def told(citizen: Citizen) -> tuple[str, str]:
-    """What `stats` says of the one target: the state of its gate, and the jobs in progress beside `Concurrency`."""
+    """What `stats` says of the one target: the state of its breaker, and the jobs in progress beside `Concurrency`."""
     [columns] = [line.split("\t") for line in citizen.restbroker("stats").splitlines() if line.startswith("process\t")]
     return columns[3], columns[4]

@@ -118,7 +118,7 @@ def test_no_page_breaks_and_no_retry_loses_the_job(running: tuple[Citizen, Sidek
     citizen.script.mended.clear()
     citizen.client.command("DEL", "retry", "dead", "schedule")
     citizen.push(*ODD.values())
-    # So many failures close the lane now and then, for a second or two.
+    # So many failures trip the breaker now and then, for a second or two.
     until(lambda: _kept(citizen) == len(ODD), "each job failed, or was refused", 60)
     for page in PAGES:
         _ = web.json(page) if page == "/stats" else web.open(page)

@@ -7,7 +7,7 @@ import redis
 
 from restbroker.store.client import Client, open_client
 from restbroker.store.jobs import register
-from tests.store.lanes import FACTS, QUEUES, Lane, Server
+from tests.store.pools import FACTS, QUEUES, Pool, Server
 from tests.support.redis_server import RedisServer
 
 
@@ -29,7 +29,7 @@ def client(server: Server) -> Iterator[Client]:
 
 
 @pytest.fixture
-def lane(client: Client) -> Lane:
+def pool(client: Client) -> Pool:
     identity = "h:1:abc:t"
     assert register(client, identity, FACTS, QUEUES)
-    return Lane(client, identity)
+    return Pool(client, identity)

@@ -1,4 +1,4 @@
-"""What the store's tests share: a server seen from both sides, and a lane on it."""
+"""What the store's tests share: a server seen from both sides, and a pool on it."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ class Server:
 
 
 @attrs.frozen
-class Lane:
+class Pool:
     """A registered identity, and the client that speaks for it."""
 
     client: Client

@@ -11,7 +11,7 @@ import pytest
 
 from restbroker.errors import StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.store.lanes import NAMESPACE, Server
+from tests.store.pools import NAMESPACE, Server
 
 _WAIT_S = 10
 _PIECE_S = 0.02

@@ -2,7 +2,7 @@
 
 from restbroker.operate.audit import MOST_JIDS, AuditEntry, entries, write
 from restbroker.store.client import Client
-from tests.store.lanes import Server
+from tests.store.pools import Server
 
 
 def test_a_note_reads_back_as_it_was_written_with_redis_time(client: Client, server: Server) -> None:

@@ -27,7 +27,7 @@ from restbroker.store.jobs import (
 from restbroker.store.replies import items, raw
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, on_both, parked_payload
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both, parked_payload
 
 
 def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> FetchResult:
@@ -44,30 +44,30 @@ def sha(job: bytes) -> str:
     return hashlib.sha1(job, usedforsecurity=False).hexdigest()
 
 
-def test_a_dead_lane_s_jobs_come_again_in_their_first_order_and_a_living_one_is_not_robbed(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"%d" % n for n in range(450)])
-    queues.push(lane.client, "b", [b"b1"])
-    take(lane.client, lane.identity, 451, hwm=300)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(0, 0, 0, 0, retired=False)
-    heartbeats.fence(lane.client, lane.identity, 0)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(451, 300, 0, 0, retired=True)
-    register(lane.client, "new", FACTS, QUEUES)
-    jobs = take(lane.client, "new", 500, hwm=0).jobs
+def test_a_dead_pool_s_jobs_come_again_in_their_first_order_and_a_living_one_is_not_robbed(pool: Pool) -> None:
+    queues.push(pool.client, "a", [b"%d" % n for n in range(450)])
+    queues.push(pool.client, "b", [b"b1"])
+    take(pool.client, pool.identity, 451, hwm=300)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(0, 0, 0, 0, retired=False)
+    heartbeats.fence(pool.client, pool.identity, 0)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(451, 300, 0, 0, retired=True)
+    register(pool.client, "new", FACTS, QUEUES)
+    jobs = take(pool.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
-    assert identities.fenced_identities(lane.client) == {}
+    assert identities.fenced_identities(pool.client) == {}
 
 
-def test_jobs_that_are_parked_together_share_no_score(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"%d" % n for n in range(250)])
-    take(lane.client, lane.identity, 250, hwm=250)
-    mark(lane.client, lane.identity, [f"{n}:1" for n in range(1, 251)])
-    heartbeats.fence(lane.client, lane.identity, 0)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).dead == 250
-    flat = items(lane.client.command("ZRANGE", lane.client.keys.sorted_set("dead"), 0, -1, "WITHSCORES"))
+def test_jobs_that_are_parked_together_share_no_score(pool: Pool) -> None:
+    queues.push(pool.client, "a", [b"%d" % n for n in range(250)])
+    take(pool.client, pool.identity, 250, hwm=250)
+    mark(pool.client, pool.identity, [f"{n}:1" for n in range(1, 251)])
+    heartbeats.fence(pool.client, pool.identity, 0)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked).dead == 250
+    flat = items(pool.client.command("ZRANGE", pool.client.keys.sorted_set("dead"), 0, -1, "WITHSCORES"))
     assert len({raw(score) for score in flat[1::2]}) == 250
 
 
-def test_what_may_have_run_counts_once_per_dead_lane_up_to_hwm_and_for_three_days(
+def test_what_may_have_run_counts_once_per_dead_pool_up_to_hwm_and_for_three_days(
     client: Client, server: Server
 ) -> None:
     for life in ("one", "two"):
@@ -83,26 +83,26 @@ def test_what_may_have_run_counts_once_per_dead_lane_up_to_hwm_and_for_three_day
     assert 250_000 < server.raw.ttl(f"ns:restbroker:recovered:{today()}") <= 259_200
 
 
-def test_scripts_that_redis_forgot_are_loaded_again(lane: Lane, server: Server) -> None:
+def test_scripts_that_redis_forgot_are_loaded_again(pool: Pool, server: Server) -> None:
     server.raw.script_flush()
-    assert heartbeats.write_heartbeats(lane.client, [(lane.identity, 1), ("nobody", 1), (lane.identity, 2)], {}) == [
+    assert heartbeats.write_heartbeats(pool.client, [(pool.identity, 1), ("nobody", 1), (pool.identity, 2)], {}) == [
         True,
         False,
         True,
     ]
 
 
-def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "good", [b"{}"])
+def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "good", [b"{}"])
     server.raw.sadd("ns:queues", "bad")
     server.raw.set("ns:queue:bad", "x")
-    sizes = {queue.name: queue.size for queue in overview(lane.client).queues}
+    sizes = {queue.name: queue.size for queue in overview(pool.client).queues}
     assert (sizes["good"], sizes["bad"]) == (1, None)
-    assert queues.sizes(lane.client, ["bad", "good", "none"]) == {"bad": None, "good": 1, "none": 0}
+    assert queues.sizes(pool.client, ["bad", "good", "none"]) == {"bad": None, "good": 1, "none": 0}
 
 
 def crash(client: Client, life: str, *, alone: bool) -> Recovery:
-    """A lane that takes one job, isolates it or not, and dies of it."""
+    """A pool that takes one job, isolates it or not, and dies of it."""
     identity = f"h:1:{life}:t"
     register(client, identity, attrs.evolve(FACTS, pid=sum(life.encode())), QUEUES)
     (taken,) = take(client, identity, 1, hwm=1).jobs
@@ -173,7 +173,7 @@ def test_a_job_waits_five_seconds_after_its_third_crash_and_five_minutes_at_most
         server.raw.delete("ns:schedule")
 
 
-def test_a_crash_beside_another_lane_of_the_process_proves_nothing(client: Client, server: Server) -> None:
+def test_a_crash_beside_another_pool_of_the_process_proves_nothing(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     for life in range(10):
         process = sum(f"life {life}".encode())
@@ -189,7 +189,7 @@ def test_a_crash_beside_another_lane_of_the_process_proves_nothing(client: Clien
     assert queues.sizes(client, ["a"]) == {"a": 1}
 
 
-def test_that_another_lane_had_jobs_is_known_when_they_were_given_back_first(client: Client, server: Server) -> None:
+def test_that_another_pool_had_jobs_is_known_when_they_were_given_back_first(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     for life in range(5):
         other, mine = f"h:1:{life}:o", f"h:1:{life}:t"
@@ -211,69 +211,69 @@ def fetched(client: Client, identity: str) -> list[str]:
     return [job.ticket for job in answer.jobs]
 
 
-def test_a_job_that_others_joined_is_alone_no_longer_and_keeps_its_other_mark(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    isolate(lane.client, lane.identity, "1:1")
-    rejoin(lane.client, lane.identity, "1:1")
-    assert server.raw.exists(f"ns:restbroker:sent:{lane.identity}") == 0
-    mark(lane.client, lane.identity, ["1:1"])
-    rejoin(lane.client, lane.identity, "1:1")
-    assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"once"}
+def test_a_job_that_others_joined_is_alone_no_longer_and_keeps_its_other_mark(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    take(pool.client, pool.identity, 1, hwm=1)
+    isolate(pool.client, pool.identity, "1:1")
+    rejoin(pool.client, pool.identity, "1:1")
+    assert server.raw.exists(f"ns:restbroker:sent:{pool.identity}") == 0
+    mark(pool.client, pool.identity, ["1:1"])
+    rejoin(pool.client, pool.identity, "1:1")
+    assert server.raw.hgetall(f"ns:restbroker:sent:{pool.identity}") == {b"1:1": b"once"}
 
 
-def test_a_job_that_was_alone_and_is_settled_leaves_no_mark(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    assert isolate(lane.client, lane.identity, "1:1") is True
-    finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 1, [("1:1", Ack())]), 1.0)
-    assert server.raw.exists(f"ns:restbroker:sent:{lane.identity}") == 0
+def test_a_job_that_was_alone_and_is_settled_leaves_no_mark(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    take(pool.client, pool.identity, 1, hwm=1)
+    assert isolate(pool.client, pool.identity, "1:1") is True
+    finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 1, [("1:1", Ack())]), 1.0)
+    assert server.raw.exists(f"ns:restbroker:sent:{pool.identity}") == 0
 
 
-def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    isolate(lane.client, lane.identity, "1:1")
-    mark(lane.client, lane.identity, ["1:1"])
-    heartbeats.fence(lane.client, lane.identity, 0)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).dead == 1
+def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    take(pool.client, pool.identity, 1, hwm=1)
+    isolate(pool.client, pool.identity, "1:1")
+    mark(pool.client, pool.identity, ["1:1"])
+    heartbeats.fence(pool.client, pool.identity, 0)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked).dead == 1
     assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"1")]
 
 
-def test_a_fenced_lane_isolates_nothing(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    assert isolate(lane.client, lane.identity, "9:1") is False
-    heartbeats.fence(lane.client, lane.identity, 0)
-    assert isolate(lane.client, lane.identity, "1:1") == IdentityUnknown()
+def test_a_fenced_pool_isolates_nothing(pool: Pool) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    take(pool.client, pool.identity, 1, hwm=1)
+    assert isolate(pool.client, pool.identity, "9:1") is False
+    heartbeats.fence(pool.client, pool.identity, 0)
+    assert isolate(pool.client, pool.identity, "1:1") == IdentityUnknown()
 
 
-def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
+def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    take(pool.client, pool.identity, 1, hwm=1)
     odd = ("note", "5:9", "0:1", "1:0", "1:x")
-    server.raw.hset(f"ns:restbroker:ip:{lane.identity}", mapping=dict.fromkeys(odd, "x"))
-    heartbeats.fence(lane.client, lane.identity, 0)
+    server.raw.hset(f"ns:restbroker:ip:{pool.identity}", mapping=dict.fromkeys(odd, "x"))
+    heartbeats.fence(pool.client, pool.identity, 0)
     with pytest.raises(StoreRefused, match="has entries that restbroker did not write") as caught:
-        heartbeats.recover(lane.client, lane.identity, as_parked)
+        heartbeats.recover(pool.client, pool.identity, as_parked)
     assert not [field for field in odd if field not in caught.value.message]
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
-    server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", *odd)
-    server.raw.hset(f"ns:restbroker:ip:{lane.identity}", "", "x")
+    assert queues.sizes(pool.client, ["a"]) == {"a": 1}
+    server.raw.hdel(f"ns:restbroker:ip:{pool.identity}", *odd)
+    server.raw.hset(f"ns:restbroker:ip:{pool.identity}", "", "x")
     with pytest.raises(StoreRefused, match="has entries that restbroker did not write"):
-        heartbeats.recover(lane.client, lane.identity, as_parked)
-    server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", "")
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).retired
+        heartbeats.recover(pool.client, pool.identity, as_parked)
+    server.raw.hdel(f"ns:restbroker:ip:{pool.identity}", "")
+    assert heartbeats.recover(pool.client, pool.identity, as_parked).retired
 
 
-def test_a_lane_without_its_record_takes_nothing_more(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    server.raw.delete(f"ns:restbroker:info:{lane.identity}")
-    assert fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 1)) == IdentityUnknown()
+def test_a_pool_without_its_record_takes_nothing_more(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    server.raw.delete(f"ns:restbroker:info:{pool.identity}")
+    assert fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 1, 1)) == IdentityUnknown()
 
 
-def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(lane: Lane, server: Server) -> None:
-    now = datetime.fromtimestamp(time_s(lane.client), UTC)
+def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(pool: Pool, server: Server) -> None:
+    now = datetime.fromtimestamp(time_s(pool.client), UTC)
     days = (
         {"x": "1/0/0:a", "#t": "5"},
         {"x": "2/0/0:b", "odd": "garbage"},
@@ -283,7 +283,7 @@ def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(lane: L
     )
     for back, fields in enumerate(days):
         server.raw.hset(f"ns:restbroker:recovered:{now - timedelta(days=back):%Y%m%d}", mapping=fields)
-    assert heartbeats.maybe_run(lane.client) == {"x": 3, "y": 1, "z": 1}
+    assert heartbeats.maybe_run(pool.client) == {"x": 3, "y": 1, "z": 1}
 
 
 def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Server) -> None:
@@ -297,35 +297,35 @@ def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Ser
 
 
 def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be_written(
-    lane: Lane, server: Server
+    pool: Pool, server: Server
 ) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
+    queues.push(pool.client, "a", [b"1"])
+    take(pool.client, pool.identity, 1, hwm=1)
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
-    assert heartbeats.fence(lane.client, lane.identity, 0)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(1, 1, 0, 0, retired=True)
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
-    assert heartbeats.maybe_run(lane.client) == {sha(b"1"): 1}
+    assert heartbeats.fence(pool.client, pool.identity, 0)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, 0, 0, retired=True)
+    assert queues.sizes(pool.client, ["a"]) == {"a": 1}
+    assert heartbeats.maybe_run(pool.client) == {sha(b"1"): 1}
 
 
-def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(lane: Lane, server: Server) -> None:
+def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(pool: Pool, server: Server) -> None:
     server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
     with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
-        identities.read(lane.client, lane.identity)
+        identities.read(pool.client, pool.identity)
     assert "restbroker:ip:*" in (caught.value.hint or "")
 
 
 @on_both
-def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3"])
-    taken = take(lane.client, lane.identity, 3, hwm=3).jobs
-    mark(lane.client, lane.identity, [job.ticket for job in taken])
-    assert heartbeats.fence(lane.client, lane.identity, 0)
-    before_s = time_s(lane.client)
-    found = heartbeats.recover(lane.client, lane.identity, as_parked)
+def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1", b"2", b"3"])
+    taken = take(pool.client, pool.identity, 3, hwm=3).jobs
+    mark(pool.client, pool.identity, [job.ticket for job in taken])
+    assert heartbeats.fence(pool.client, pool.identity, 0)
+    before_s = time_s(pool.client)
+    found = heartbeats.recover(pool.client, pool.identity, as_parked)
     assert (found.jobs, found.dead, found.maybe_run, found.refused, found.retired) == (3, 3, 3, 0, True)
     scores = [score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)]
-    assert all(before_s - 1 <= score <= time_s(lane.client) + 1 for score in scores)
+    assert all(before_s - 1 <= score <= time_s(pool.client) + 1 for score in scores)
     assert scores[2] - scores[0] == pytest.approx(2e-6, abs=1e-6)
     copies = [fields for _, fields in server.raw.xrange("ns:restbroker:parked")]
     assert copies == [
@@ -340,11 +340,11 @@ def test_a_crash_while_another_process_works_is_still_the_jobs_own(client: Clien
     assert [crash(client, life, alone=True).dead for life in ("one", "two", "three")] == [0, 0, 1]
 
 
-def test_counts_are_forgotten_also_where_news_of_it_cannot_be_written(lane: Lane, server: Server) -> None:
+def test_counts_are_forgotten_also_where_news_of_it_cannot_be_written(pool: Pool, server: Server) -> None:
     server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"x": "1/0/0:a", "!x": "1/0/0:", "y": "1/0/0:a"})
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
-    heartbeats.forget(lane.client, ["x"])
-    assert heartbeats.maybe_run(lane.client) == {"y": 1}
+    heartbeats.forget(pool.client, ["x"])
+    assert heartbeats.maybe_run(pool.client) == {"y": 1}
 
 
 def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(client: Client, server: Server) -> None:
@@ -361,14 +361,14 @@ def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(clien
     assert queues.sizes(client, ["a"]) == {"a": 1}
 
 
-def test_keys_of_another_type_hold_no_recovery_up(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane.client, lane.identity, 2, hwm=2)
-    mark(lane.client, lane.identity, ["1:1"])
+def test_keys_of_another_type_hold_no_recovery_up(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1", b"2"])
+    take(pool.client, pool.identity, 2, hwm=2)
+    mark(pool.client, pool.identity, ["1:1"])
     for key in ("restbroker:inflight:t", "restbroker:parked"):
         server.raw.set(f"ns:{key}", "neither hash nor stream")
-    assert heartbeats.fence(lane.client, lane.identity, 0)
-    found = heartbeats.recover(lane.client, lane.identity, as_parked)
+    assert heartbeats.fence(pool.client, pool.identity, 0)
+    found = heartbeats.recover(pool.client, pool.identity, as_parked)
     assert (found.jobs, found.dead, found.retired) == (2, 1, True)
     assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
 
@@ -388,38 +388,38 @@ def test_a_job_that_can_neither_wait_nor_go_back_stays_in_hand(client: Client, s
     assert read_jobs(client, identity).jobs == {"1:1": b"w1"}
 
 
-def test_a_lane_without_a_response_queue_says_so(lane: Lane, server: Server) -> None:
-    found = identities.read(lane.client, lane.identity)
+def test_a_pool_without_a_response_queue_says_so(pool: Pool, server: Server) -> None:
+    found = identities.read(pool.client, pool.identity)
     assert found is not None
     assert found.responses is None
     server.raw.hset("ns:restbroker:info:h:1:abc:t", mapping={"response_queue": b"\xff", "response_class": ""})
-    spoilt = identities.read(lane.client, lane.identity)
+    spoilt = identities.read(pool.client, pool.identity)
     assert spoilt is not None
     assert (spoilt.responses, spoilt.queues) == (None, QUEUES)
 
 
-def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    queues.push(lane.client, "b", [b"2"])
-    take(lane.client, lane.identity, 2, hwm=2)
+def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    queues.push(pool.client, "b", [b"2"])
+    take(pool.client, pool.identity, 2, hwm=2)
     server.raw.set("ns:queue:a", "x")
-    heartbeats.fence(lane.client, lane.identity, 0)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(1, 1, 0, 1, retired=False)
+    heartbeats.fence(pool.client, pool.identity, 0)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, 0, 1, retired=False)
     server.raw.delete("ns:queue:a")
-    assert heartbeats.recover(lane.client, lane.identity, as_parked) == Recovery(1, 1, 0, 0, retired=True)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, 0, 0, retired=True)
 
 
 def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_score(
-    lane: Lane, server: Server
+    pool: Pool, server: Server
 ) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane.client, lane.identity, 1, hwm=1)
-    mark(lane.client, lane.identity, ["1:1"])
-    assert heartbeats.fence(lane.client, lane.identity, 0)
+    queues.push(pool.client, "a", [b"1"])
+    take(pool.client, pool.identity, 1, hwm=1)
+    mark(pool.client, pool.identity, ["1:1"])
+    assert heartbeats.fence(pool.client, pool.identity, 0)
     server.raw.zadd("ns:dead", {parked_payload("a", b"1"): 5.5})
-    found = heartbeats.recover(lane.client, lane.identity, as_parked)
+    found = heartbeats.recover(pool.client, pool.identity, as_parked)
     assert (found.jobs, found.dead, found.retired) == (0, 0, False)
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(parked_payload("a", b"1"), 5.5)]
-    assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"1"}
     server.raw.delete("ns:dead")
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).dead == 1, "its mark is still there"
+    assert heartbeats.recover(pool.client, pool.identity, as_parked).dead == 1, "its mark is still there"

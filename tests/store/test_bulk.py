@@ -7,7 +7,7 @@ import pytest
 from restbroker.bulk import store as bulk
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 
 BATCH = "0123456789abcdef"
 

@@ -5,7 +5,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store import queues
 from restbroker.store.client import Client
-from tests.store.lanes import Server
+from tests.store.pools import Server
 
 
 def test_what_is_pushed_meanwhile_stays_and_what_is_taken_meanwhile_costs_no_other_job(

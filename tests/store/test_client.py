@@ -12,7 +12,7 @@ from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until

@@ -17,7 +17,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import connection, queues
 from restbroker.store.client import Client, ScriptCall, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.wait import NEVER_S, until_async

@@ -7,7 +7,7 @@ from restbroker.store import queues
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.done_jobs import are_done
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
-from tests.store.lanes import QUEUES, Lane, Server, on_both
+from tests.store.pools import QUEUES, Pool, Server, on_both
 
 KEY = "ns:restbroker:done:a"
 MOST = 250_000
@@ -17,57 +17,57 @@ def fingerprint(text: str = "m1", keep_s: float = 60.0, queue: str = "a") -> Fin
     return Fingerprint(queue, text, keep_s)
 
 
-def take(lane: Lane, count: int) -> list[str]:
-    queues.push(lane.client, "a", [b"job %d" % number for number in range(count)])
-    taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, count, count))
+def take(pool: Pool, count: int) -> list[str]:
+    queues.push(pool.client, "a", [b"job %d" % number for number in range(count)])
+    taken = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, count, count))
     assert isinstance(taken, FetchResult)
     return [job.ticket for job in taken.jobs]
 
 
-def settle(lane: Lane, *settled: tuple[str, Settlement]) -> list[object]:
-    return list(finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, list(settled)), 1.0))
+def settle(pool: Pool, *settled: tuple[str, Settlement]) -> list[object]:
+    return list(finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, list(settled)), 1.0))
 
 
-def test_a_job_that_is_done_leaves_its_fingerprint_once_and_with_its_answer(lane: Lane, server: Server) -> None:
-    one, two, three = take(lane, 3)
+def test_a_job_that_is_done_leaves_its_fingerprint_once_and_with_its_answer(pool: Pool, server: Server) -> None:
+    one, two, three = take(pool, 3)
     settled: list[tuple[str, Settlement]] = [
         (one, Ack((), fingerprint("m1"))),
         (two, Ack((Reply(b"r", queue="out"),), fingerprint("m2", queue="b"))),
         (three, Ack()),
     ]
-    assert settle(lane, *settled) == [Applied()] * 3
-    assert settle(lane, *settled) == [Gone()] * 3
+    assert settle(pool, *settled) == [Applied()] * 3
+    assert settle(pool, *settled) == [Gone()] * 3
     assert are_done(
-        lane.client, [fingerprint("m1"), fingerprint("m2", queue="b"), fingerprint("m2"), fingerprint("m3")]
+        pool.client, [fingerprint("m1"), fingerprint("m2", queue="b"), fingerprint("m2"), fingerprint("m3")]
     ) == [True, True, False, False]
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"r"]
     assert [int(server.raw.get(f"ns:stat:{name}") or 0) for name in ("processed", "failed")] == [3, 0]
 
 
-def test_a_job_that_redis_refuses_to_settle_was_not_done(lane: Lane, server: Server) -> None:
-    (ticket,) = take(lane, 1)
+def test_a_job_that_redis_refuses_to_settle_was_not_done(pool: Pool, server: Server) -> None:
+    (ticket,) = take(pool, 1)
     server.raw.set("ns:queue:out", "no list")
-    (code,) = settle(lane, (ticket, Ack((Reply(b"r", queue="out"),), fingerprint())))
+    (code,) = settle(pool, (ticket, Ack((Reply(b"r", queue="out"),), fingerprint())))
     assert isinstance(code, Refused)
-    assert are_done(lane.client, [fingerprint()]) == [False]
+    assert are_done(pool.client, [fingerprint()]) == [False]
 
 
-def test_a_job_is_settled_though_its_fingerprint_cannot_be_written(lane: Lane, server: Server) -> None:
-    one, two = take(lane, 2)
+def test_a_job_is_settled_though_its_fingerprint_cannot_be_written(pool: Pool, server: Server) -> None:
+    one, two = take(pool, 2)
     server.raw.set(KEY, "no sorted set")
-    assert settle(lane, (one, Ack((), fingerprint())), (two, Ack())) == [Applied()] * 2
+    assert settle(pool, (one, Ack((), fingerprint())), (two, Ack())) == [Applied()] * 2
 
 
 @on_both
 def test_a_fingerprint_is_kept_as_long_as_asked_for_and_the_whole_of_them_as_long_as_the_last(
-    lane: Lane, server: Server
+    pool: Pool, server: Server
 ) -> None:
-    tickets = take(lane, 3)
+    tickets = take(pool, 3)
     server.raw.zadd(KEY, {"over": server.now_us() // 1000 - 2000})
     for ticket, one in zip(
         tickets, (fingerprint("long", 5000.0), fingerprint("short", 50.0), fingerprint("now", 0.0)), strict=True
     ):
-        assert settle(lane, (ticket, Ack((), one))) == [Applied()]
+        assert settle(pool, (ticket, Ack((), one))) == [Applied()]
     left_s = {
         name: score / 1000 - server.now_us() / 1e6 for name, score in server.raw.zrange(KEY, 0, -1, withscores=True)
     }
@@ -76,14 +76,14 @@ def test_a_fingerprint_is_kept_as_long_as_asked_for_and_the_whole_of_them_as_lon
     assert server.raw.pttl(KEY) / 1000 == pytest.approx(5000.0, abs=10)
 
 
-def test_of_too_many_those_go_that_are_over_first(lane: Lane, server: Server) -> None:
-    tickets = take(lane, 2)
+def test_of_too_many_those_go_that_are_over_first(pool: Pool, server: Server) -> None:
+    tickets = take(pool, 2)
     at_ms = server.now_us() // 1000
     for start in range(1, MOST, 10_000):
         server.raw.zadd(KEY, {f"old{number}": at_ms + 1_000_000 + number for number in range(start, start + 10_000)})
     newest = [fingerprint(f"new{number}", 1e6) for number in range(2)]
     assert (
-        settle(lane, *((ticket, Ack((), one)) for ticket, one in zip(tickets, newest, strict=True))) == [Applied()] * 2
+        settle(pool, *((ticket, Ack((), one)) for ticket, one in zip(tickets, newest, strict=True))) == [Applied()] * 2
     )
     assert server.raw.zcard(KEY) == MOST
-    assert are_done(lane.client, [fingerprint("old2"), fingerprint("old3"), *newest]) == [False, True, True, True]
+    assert are_done(pool.client, [fingerprint("old2"), fingerprint("old3"), *newest]) == [False, True, True, True]

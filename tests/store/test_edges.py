@@ -25,16 +25,16 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.server import time_s
 from restbroker.store.sets import Move, due, promote
-from tests.store.lanes import FACTS, QUEUES, Lane, Server
+from tests.store.pools import FACTS, QUEUES, Pool, Server
 from tests.support.wait import until
 
 SHARES = "ns:restbroker:inflight:t"
 VERSION = "ns:restbroker:recovered:version"
 
 
-def bounded(lane: Lane, in_flight: int, want: int = 9) -> int | str:
+def bounded(pool: Pool, in_flight: int, want: int = 9) -> int | str:
     """How many jobs a fetch takes; or why none."""
-    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, want, 0, Limits(in_flight=in_flight)))
+    answer = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, want, 0, Limits(in_flight=in_flight)))
     assert isinstance(answer, FetchResult | LimitReached)
     return answer.why if isinstance(answer, LimitReached) else len(answer.jobs)
 
@@ -48,48 +48,48 @@ def test_an_identity_of_which_anything_is_left_is_not_created_again(client: Clie
         assert server.raw.hlen(f"ns:restbroker:{key}") == 1
 
 
-def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(lane: Lane) -> None:
-    began_s = int(time_s(lane.client))
-    heartbeats.write_heartbeats(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
-    heartbeats.write_heartbeats(lane.client, [(lane.identity, 2)], {})
-    found = identities.read(lane.client, lane.identity)
+def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(pool: Pool) -> None:
+    began_s = int(time_s(pool.client))
+    heartbeats.write_heartbeats(pool.client, [(pool.identity, 1)], {pool.identity: b"{}"})
+    heartbeats.write_heartbeats(pool.client, [(pool.identity, 2)], {})
+    found = identities.read(pool.client, pool.identity)
     assert found is not None
     assert found.snapshot == b"{}"
-    assert began_s <= (found.heartbeat_at_s or 0) <= time_s(lane.client)
+    assert began_s <= (found.heartbeat_at_s or 0) <= time_s(pool.client)
 
 
-def test_a_record_that_cannot_be_written_costs_nobody_the_lease(lane: Lane, server: Server) -> None:
+def test_a_record_that_cannot_be_written_costs_nobody_the_lease(pool: Pool, server: Server) -> None:
     server.raw.set("ns:restbroker:info:h:1:abc:t", "no hash")
-    assert heartbeats.write_heartbeats(lane.client, [(lane.identity, 5)], {lane.identity: b"{}"}) == [True]
-    assert identities.live_identities(lane.client) == {lane.identity: 5}
+    assert heartbeats.write_heartbeats(pool.client, [(pool.identity, 5)], {pool.identity: b"{}"}) == [True]
+    assert identities.live_identities(pool.client) == {pool.identity: 5}
 
 
-def test_marks_go_with_the_identity(lane: Lane, server: Server) -> None:
+def test_marks_go_with_the_identity(pool: Pool, server: Server) -> None:
     server.raw.hset("ns:restbroker:sent:h:1:abc:t", "1:1", "once")
-    assert retire(lane.client, lane.identity)
+    assert retire(pool.client, pool.identity)
     assert list(server.raw.scan_iter()) == []
 
 
-def test_a_mark_that_cannot_be_written_marks_nothing(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    assert bounded(lane, 0) == 1
+def test_a_mark_that_cannot_be_written_marks_nothing(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    assert bounded(pool, 0) == 1
     server.raw.set("ns:restbroker:sent:h:1:abc:t", "no hash")
     with pytest.raises(Exception, match="WRONGTYPE"):
-        mark(lane.client, lane.identity, ["1:1"])
+        mark(pool.client, pool.identity, ["1:1"])
     assert server.raw.get("ns:restbroker:sent:h:1:abc:t") == b"no hash"
 
 
 def test_shares_of_all_who_live_or_die_count_and_what_is_nobodys_or_no_number_does_not(
-    lane: Lane, server: Server
+    pool: Pool, server: Server
 ) -> None:
-    queues.push(lane.client, "a", [b"%d" % number for number in range(9)])
+    queues.push(pool.client, "a", [b"%d" % number for number in range(9)])
     for name in ("two", "three", "dead", "text"):
-        register(lane.client, name, FACTS, QUEUES)
-    assert heartbeats.fence(lane.client, "dead", 0)
+        register(pool.client, name, FACTS, QUEUES)
+    assert heartbeats.fence(pool.client, "dead", 0)
     server.raw.hset(SHARES, mapping={"two": 2, "three": 3, "dead": 1, "nobody": 100, "text": "x"})
-    assert bounded(lane, 6) == "in_flight"
-    assert bounded(lane, 8) == 2
-    assert server.raw.hget(SHARES, lane.identity) == b"2"
+    assert bounded(pool, 6) == "in_flight"
+    assert bounded(pool, 8) == 2
+    assert server.raw.hget(SHARES, pool.identity) == b"2"
 
 
 def test_of_more_moves_than_one_call_takes_each_has_its_code(client: Client, server: Server) -> None:
@@ -108,70 +108,70 @@ def test_due_is_told_by_redis_clock_to_the_microsecond(client: Client) -> None:
 
 
 def test_the_day_of_the_counters_is_that_of_utc_wherever_the_broker_runs(
-    lane: Lane, server: Server, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    assert bounded(lane, 0) == 1
+    queues.push(pool.client, "a", [b"1"])
+    assert bounded(pool, 0) == 1
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Ack())])
-        assert finish(lane.client, request, 1_700_000_000.0) == [Applied()]
+        request = FinishRequest(pool.identity, "t", QUEUES, 0, [("1:1", Ack())])
+        assert finish(pool.client, request, 1_700_000_000.0) == [Applied()]
     finally:
         monkeypatch.undo()
         time.tzset()
     assert server.raw.get("ns:stat:processed:2023-11-14") == b"1"
 
 
-def test_a_fetch_that_meets_a_key_of_another_type_names_all_that_it_may_be(lane: Lane, server: Server) -> None:
+def test_a_fetch_that_meets_a_key_of_another_type_names_all_that_it_may_be(pool: Pool, server: Server) -> None:
     server.raw.set("ns:restbroker:pause:t", "no hash")
     with pytest.raises(StoreRefused) as caught:
-        bounded(lane, 5)
+        bounded(pool, 5)
     hint = caught.value.hint or ""
     assert "`restbroker check` names the key" in hint
     named = ("ns:restbroker:pause:t", "ns:restbroker:inflight:t", "ns:restbroker:rate:t", "ns:dead", "ns:paused")
     assert not [key for key in (*named, VERSION) if key not in hint]
 
 
-def news(lane: Lane) -> int:
+def news(pool: Pool) -> int:
     """The number of news that a fetch tells, which takes one job."""
-    base = read_jobs(lane.client, lane.identity).last
-    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, base, 1, 0))
+    base = read_jobs(pool.client, pool.identity).last
+    answer = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, base, 1, 0))
     assert isinstance(answer, FetchResult)
     assert [job.raw for job in answer.jobs] == [b"1"]
     return answer.recoveries_version
 
 
-def test_news_that_somebody_else_wrote_over_cost_no_job_and_are_counted_on_from_where_no_lane_was(
-    lane: Lane, server: Server
+def test_news_that_somebody_else_wrote_over_cost_no_job_and_are_counted_on_from_where_no_pool_was(
+    pool: Pool, server: Server
 ) -> None:
-    queues.push(lane.client, "a", [b"1"] * 14)
+    queues.push(pool.client, "a", [b"1"] * 14)
     for version in ("x", "", "1.5", "-1", "07", str(2**63 - 1), "9" * 30):
         server.raw.set(VERSION, version)
-        told = news(lane)
+        told = news(pool)
         assert abs(told - server.now_us()) < 5_000_000, version
         assert server.raw.get(VERSION) == b"%d" % told
-        heartbeats.forget(lane.client, ["a"])
-        assert news(lane) == told + 1
+        heartbeats.forget(pool.client, ["a"])
+        assert news(pool) == told + 1
 
 
-def test_news_are_left_as_they_were_counted(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"] * 4)
+def test_news_are_left_as_they_were_counted(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"] * 4)
     for version in (0, 1, 10, 10**18 - 1):
         server.raw.set(VERSION, version)
-        assert news(lane) == version
+        assert news(pool) == version
         assert server.raw.get(VERSION) == b"%d" % version
 
 
-def test_a_record_whose_index_of_a_queue_is_no_number_costs_no_job(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    queues.push(lane.client, "b", [b"2"])
-    server.raw.hset(f"ns:restbroker:info:{lane.identity}", "index:a", "x")
-    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 0))
+def test_a_record_whose_index_of_a_queue_is_no_number_costs_no_job(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    queues.push(pool.client, "b", [b"2"])
+    server.raw.hset(f"ns:restbroker:info:{pool.identity}", "index:a", "x")
+    answer = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 9, 0))
     assert isinstance(answer, FetchResult)
     assert [job.raw for job in answer.jobs] == [b"2"]
     assert answer.bad == {"a"}
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+    assert queues.sizes(pool.client, ["a"]) == {"a": 1}
 
 
 def test_an_answer_that_was_asked_for_and_is_refused_names_the_key(client: Client, server: Server) -> None:
@@ -183,15 +183,15 @@ def test_an_answer_that_was_asked_for_and_is_refused_names_the_key(client: Clien
         client.answer()
 
 
-def test_a_rate_that_is_no_number_holds_nobody_back(lane: Lane, server: Server) -> None:
+def test_a_rate_that_is_no_number_holds_nobody_back(pool: Pool, server: Server) -> None:
     server.raw.set("ns:restbroker:rate:t", "x")
-    assert limits.charge(lane.client, "t", Limits(emission_us=1_000_000, burst=1)) == 0
+    assert limits.charge(pool.client, "t", Limits(emission_us=1_000_000, burst=1)) == 0
 
 
-def test_a_member_that_is_in_a_set_already_keeps_its_score(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    assert bounded(lane, 0) == 1
+def test_a_member_that_is_in_a_set_already_keeps_its_score(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    assert bounded(pool, 0) == 1
     server.raw.zadd("ns:retry", {"equal": 5.5})
-    request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Retry(9.5, b"equal"))])
-    assert finish(lane.client, request, 1_700_000_000.0) == [Clash()]
+    request = FinishRequest(pool.identity, "t", QUEUES, 0, [("1:1", Retry(9.5, b"equal"))])
+    assert finish(pool.client, request, 1_700_000_000.0) == [Clash()]
     assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"equal", 5.5)]

@@ -10,7 +10,7 @@ from restbroker.errors import StoreNotNow
 from restbroker.store import events, queues
 from restbroker.store.client import Client
 from restbroker.store.events import IncomingEvent
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 
 
 def arrival(name: str, queue: str = "events", mark: str | None = None, window_ms: int = 60_000) -> IncomingEvent:

@@ -18,28 +18,28 @@ from restbroker.store.jobs import (
     finish,
     read_jobs,
 )
-from tests.store.lanes import QUEUES, Lane, Server, on_both
+from tests.store.pools import QUEUES, Pool, Server, on_both
 from tests.store.proxy import LossyProxy
 
 NOW_S = 1.0
 UNLIMITED = Limits()
 
 
-def wanted(lane: Lane, want: int = 2, base: int = 2, limits: Limits = UNLIMITED) -> FetchRequest:
-    return FetchRequest(lane.identity, "t", QUEUES, base, want, 4, limits)
+def wanted(pool: Pool, want: int = 2, base: int = 2, limits: Limits = UNLIMITED) -> FetchRequest:
+    return FetchRequest(pool.identity, "t", QUEUES, base, want, 4, limits)
 
 
-def finished(lane: Lane, *settled: tuple[str, Settlement]) -> FinishRequest:
-    return FinishRequest(lane.identity, "t", QUEUES, 2, settled)
+def finished(pool: Pool, *settled: tuple[str, Settlement]) -> FinishRequest:
+    return FinishRequest(pool.identity, "t", QUEUES, 2, settled)
 
 
 @pytest.fixture
-def working(lane: Lane) -> Lane:
+def working(pool: Pool) -> Pool:
     """Two jobs in progress, two more in the queue; Redis knows both scripts."""
-    assert finish(lane.client, finished(lane, ("1:1", Ack())), NOW_S) == [Gone()]
-    queues.push(lane.client, "a", [b"1", b"2", b"3", b"4"])
-    assert isinstance(fetch(lane.client, wanted(lane, base=0)), FetchResult)
-    return lane
+    assert finish(pool.client, finished(pool, ("1:1", Ack())), NOW_S) == [Gone()]
+    queues.push(pool.client, "a", [b"1", b"2", b"3", b"4"])
+    assert isinstance(fetch(pool.client, wanted(pool, base=0)), FetchResult)
+    return pool
 
 
 def taken(answer: FetchAnswer | StoreRefused) -> list[bytes]:
@@ -47,7 +47,7 @@ def taken(answer: FetchAnswer | StoreRefused) -> list[bytes]:
     return [job.raw for job in answer.jobs]
 
 
-def test_jobs_are_settled_and_others_taken_in_one_round_trip(working: Lane, server: Server) -> None:
+def test_jobs_are_settled_and_others_taken_in_one_round_trip(working: Pool, server: Server) -> None:
     with LossyProxy(server.process.port) as proxy:
         client = through(proxy, working)
         client.command("PING")
@@ -61,7 +61,7 @@ def test_jobs_are_settled_and_others_taken_in_one_round_trip(working: Lane, serv
 
 
 @on_both
-def test_scripts_that_redis_forgot_run_once_each(working: Lane, server: Server) -> None:
+def test_scripts_that_redis_forgot_run_once_each(working: Pool, server: Server) -> None:
     queues.push(working.client, "a", [b"5", b"6", b"7", b"8"])
     for number, forgotten in enumerate(("both", "finish", "fetch"), 1):
         base = 2 * number
@@ -77,7 +77,7 @@ def test_scripts_that_redis_forgot_run_once_each(working: Lane, server: Server) 
         assert server.raw.get("ns:stat:processed") == b"%d" % number
 
 
-def test_a_fetch_that_redis_refuses_leaves_the_settlements_and_names_its_keys(working: Lane, server: Server) -> None:
+def test_a_fetch_that_redis_refuses_leaves_the_settlements_and_names_its_keys(working: Pool, server: Server) -> None:
     server.raw.set("ns:restbroker:pause:t", "a text")
     codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
     assert codes == [Applied()]
@@ -86,7 +86,7 @@ def test_a_fetch_that_redis_refuses_leaves_the_settlements_and_names_its_keys(wo
     assert read_jobs(working.client, working.identity).jobs == {"2:1": b"2"}
 
 
-def test_settlements_that_redis_refuses_leave_the_fetch(working: Lane, server: Server) -> None:
+def test_settlements_that_redis_refuses_leave_the_fetch(working: Pool, server: Server) -> None:
     server.raw.set(f"ns:restbroker:sent:{working.identity}", "a text")
     codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
     assert isinstance(codes, StoreRefused)
@@ -94,5 +94,5 @@ def test_settlements_that_redis_refuses_leave_the_fetch(working: Lane, server: S
     assert read_jobs(working.client, working.identity).jobs.keys() == {"1:1", "2:1", "3:1", "4:1"}
 
 
-def through(proxy: LossyProxy, lane: Lane) -> Client:
-    return open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace=lane.client.keys.namespace))
+def through(proxy: LossyProxy, pool: Pool) -> Client:
+    return open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace=pool.client.keys.namespace))

@@ -7,59 +7,59 @@ from restbroker.store import history, queues
 from restbroker.store.codes import Applied
 from restbroker.store.history import JobEnd, Records
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
-from tests.store.lanes import QUEUES, Lane, Server, on_both
+from tests.store.pools import QUEUES, Pool, Server, on_both
 
 KEY = "ns:restbroker:history"
 LONG_MS = 3_600_000
 
 
-def take(lane: Lane, count: int) -> list[str]:
+def take(pool: Pool, count: int) -> list[str]:
     """So many jobs are in progress; their tickets."""
-    queues.push(lane.client, "a", [b"job %d" % number for number in range(count)])
-    taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, count, count))
+    queues.push(pool.client, "a", [b"job %d" % number for number in range(count)])
+    taken = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, count, count))
     assert isinstance(taken, FetchResult)
     return [job.ticket for job in taken.jobs]
 
 
-def settle(lane: Lane, items: Sequence[tuple[str, Settlement]], *records: bytes) -> list[object]:
-    request = FinishRequest(lane.identity, "t", QUEUES, 0, items, Records(LONG_MS, records))
-    return list(finish(lane.client, request, 1.0))
+def settle(pool: Pool, items: Sequence[tuple[str, Settlement]], *records: bytes) -> list[object]:
+    request = FinishRequest(pool.identity, "t", QUEUES, 0, items, Records(LONG_MS, records))
+    return list(finish(pool.client, request, 1.0))
 
 
-def kept(lane: Lane) -> list[bytes]:
+def kept(pool: Pool) -> list[bytes]:
     """The records, oldest first."""
-    return [entry.record for entry in reversed(history.newest(lane.client, 1000))]
+    return [entry.record for entry in reversed(history.newest(pool.client, 1000))]
 
 
-def test_more_jobs_than_one_call_takes_are_all_written(lane: Lane) -> None:
-    tickets = take(lane, 500)
-    queues.push(lane.client, "a", [b"more %d" % number for number in range(250)])
-    taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 500, 250, 750))
+def test_more_jobs_than_one_call_takes_are_all_written(pool: Pool) -> None:
+    tickets = take(pool, 500)
+    queues.push(pool.client, "a", [b"more %d" % number for number in range(250)])
+    taken = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 500, 250, 750))
     assert isinstance(taken, FetchResult)
     tickets += [job.ticket for job in taken.jobs]
     replies = (Reply(b"r", queue="out"),)
     items = [(ticket, Ack(replies if number % 3 else ())) for number, ticket in enumerate(tickets)]
-    assert settle(lane, items, *(ticket.encode() for ticket in tickets)) == [Applied()] * 750
-    assert sorted(kept(lane)) == sorted(ticket.encode() for ticket in tickets)
+    assert settle(pool, items, *(ticket.encode() for ticket in tickets)) == [Applied()] * 750
+    assert sorted(kept(pool)) == sorted(ticket.encode() for ticket in tickets)
 
 
 @on_both
-def test_what_is_too_old_goes_with_the_next_that_comes(lane: Lane, server: Server) -> None:
+def test_what_is_too_old_goes_with_the_next_that_comes(pool: Pool, server: Server) -> None:
     for number in range(1, 501):
         server.raw.xadd(KEY, {"end": "old"}, id=f"{number}-0")
-    (ticket,) = take(lane, 1)
-    settle(lane, [(ticket, Ack())], b"new")
-    found = kept(lane)
+    (ticket,) = take(pool, 1)
+    settle(pool, [(ticket, Ack())], b"new")
+    found = kept(pool)
     assert found[-1] == b"new"
     # Redis drops whole nodes of a hundred.
     assert len(found) <= 101
     assert 0 < server.raw.pttl(KEY) <= LONG_MS
 
 
-def test_a_history_of_another_type_costs_no_settlement(lane: Lane, server: Server) -> None:
+def test_a_history_of_another_type_costs_no_settlement(pool: Pool, server: Server) -> None:
     server.raw.set(KEY, "no stream")
-    (ticket,) = take(lane, 1)
-    assert settle(lane, [(ticket, Ack())], b"done") == [Applied()]
+    (ticket,) = take(pool, 1)
+    assert settle(pool, [(ticket, Ack())], b"done") == [Applied()]
     assert server.raw.get(KEY) == b"no stream"
 
 

@@ -27,74 +27,74 @@ from restbroker.store.jobs import (
     read_jobs_in_pieces,
 )
 from restbroker.store.scripts import ScriptName, script
-from tests.store.lanes import QUEUES, Lane, Server, as_parked, on_both
+from tests.store.pools import QUEUES, Pool, Server, as_parked, on_both
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
 
 
-def ask(lane: Lane, *, base: int = 0, want: int = 10, hwm: int = 0, names: tuple[str, ...] = QUEUES) -> FetchAnswer:
-    return fetch(lane.client, FetchRequest(lane.identity, "t", names, base, want, hwm))
+def ask(pool: Pool, *, base: int = 0, want: int = 10, hwm: int = 0, names: tuple[str, ...] = QUEUES) -> FetchAnswer:
+    return fetch(pool.client, FetchRequest(pool.identity, "t", names, base, want, hwm))
 
 
-def take(lane: Lane, *, base: int = 0, want: int = 10, hwm: int = 0) -> tuple[FetchedJob, ...]:
-    answer = ask(lane, base=base, want=want, hwm=hwm)
+def take(pool: Pool, *, base: int = 0, want: int = 10, hwm: int = 0) -> tuple[FetchedJob, ...]:
+    answer = ask(pool, base=base, want=want, hwm=hwm)
     assert isinstance(answer, FetchResult)
     return answer.jobs
 
 
-def settle(lane: Lane, *items: tuple[str, Settlement], hwm: int = 0) -> list[Code]:
-    return finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, hwm, items), NOW_S)
+def settle(pool: Pool, *items: tuple[str, Settlement], hwm: int = 0) -> list[Code]:
+    return finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, hwm, items), NOW_S)
 
 
-def test_a_settlement_confirms_what_may_have_started_where_no_fetch_did(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane)
+def test_a_settlement_confirms_what_may_have_started_where_no_fetch_did(pool: Pool) -> None:
+    queues.push(pool.client, "a", [b"1", b"2"])
+    take(pool)
     for ticket, hwm in (("1:1", 50), ("2:1", 1)):
-        assert settle(lane, (ticket, Ack()), hwm=hwm) == [Applied()]
-        assert read_jobs(lane.client, lane.identity).hwm == 2, "no more than were fetched, and it never falls"
+        assert settle(pool, (ticket, Ack()), hwm=hwm) == [Applied()]
+        assert read_jobs(pool.client, pool.identity).hwm == 2, "no more than were fetched, and it never falls"
 
 
-def test_a_batch_is_at_most_500_jobs(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"%d" % n for n in range(700)])
-    assert len(take(lane, want=5000)) == 500
+def test_a_batch_is_at_most_500_jobs(pool: Pool) -> None:
+    queues.push(pool.client, "a", [b"%d" % n for n in range(700)])
+    assert len(take(pool, want=5000)) == 500
 
 
-def test_a_paused_queue_is_left_alone_and_named(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    queues.push(lane.client, "b", [b"2"])
+def test_a_paused_queue_is_left_alone_and_named(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    queues.push(pool.client, "b", [b"2"])
     server.raw.sadd("ns:paused", "a", "elsewhere")
-    answer = ask(lane)
+    answer = ask(pool)
     assert isinstance(answer, FetchResult)
     assert answer.paused == {"a"}
     assert [job.raw for job in answer.jobs] == [b"2"]
 
 
-def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(lane: Lane, server: Server) -> None:
+def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(pool: Pool, server: Server) -> None:
     for _ in range(20):
         until_us = server.now_us() + 990_000
         server.raw.hset("ns:restbroker:pause:t", "operator", until_us)
         before_us = server.now_us()
-        answer = ask(lane)
+        answer = ask(pool)
         after_us = server.now_us()
         assert isinstance(answer, TargetPaused)
         assert until_us - after_us <= 1000 * answer.for_ms < until_us - before_us + 1000
 
 
-def test_an_in_progress_key_of_another_type_costs_no_job(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    server.raw.set(f"ns:restbroker:ip:{lane.identity}", "x")
+def test_an_in_progress_key_of_another_type_costs_no_job(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    server.raw.set(f"ns:restbroker:ip:{pool.identity}", "x")
     with pytest.raises(StoreRefused, match="WRONGTYPE"):
-        ask(lane)
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+        ask(pool)
+    assert queues.sizes(pool.client, ["a"]) == {"a": 1}
 
 
 @on_both
-def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3"])
+def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1", b"2", b"3"])
     server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hset"])
     try:
-        answer = ask(lane, want=2)
+        answer = ask(pool, want=2)
         assert isinstance(answer, FetchResult)
         assert answer.bad == {"a"}
     finally:
@@ -103,11 +103,11 @@ def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(lane: Lane
 
 
 @on_both
-def test_each_fate_lands_in_its_place_and_is_counted(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3", b"4", b"5", b"6"])
-    take(lane)
+def test_each_fate_lands_in_its_place_and_is_counted(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1", b"2", b"3", b"4", b"5", b"6"])
+    take(pool)
     codes = settle(
-        lane,
+        pool,
         ("1:1", Ack()),
         ("2:1", Retry(5.5, b"two")),
         ("3:1", Dead(6.0, b"three")),
@@ -124,60 +124,60 @@ def test_each_fate_lands_in_its_place_and_is_counted(lane: Lane, server: Server)
     counters = ["ns:stat:processed", "ns:stat:failed", f"ns:stat:processed:{DAY}", f"ns:stat:failed:{DAY}"]
     assert server.raw.mget(counters) == [b"4", b"3", b"4", b"3"]
     assert server.raw.ttl(f"ns:stat:failed:{DAY}") > 157_000_000
-    assert read_jobs(lane.client, lane.identity).jobs == {}
+    assert read_jobs(pool.client, pool.identity).jobs == {}
 
 
-def test_a_reply_to_a_key_expires_and_makes_no_queue(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane)
-    settle(lane, ("1:1", Ack((Reply(b"r", key="restbroker:reply:x-1", ttl_s=3600),))))
+def test_a_reply_to_a_key_expires_and_makes_no_queue(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    take(pool)
+    settle(pool, ("1:1", Ack((Reply(b"r", key="restbroker:reply:x-1", ttl_s=3600),))))
     assert server.raw.lrange("ns:restbroker:reply:x-1", 0, -1) == [b"r"]
     assert 3500 < server.raw.ttl("ns:restbroker:reply:x-1") <= 3600
     assert server.raw.smembers("ns:queues") == {b"a"}
 
 
-def test_a_reply_may_not_go_into_a_foreign_key(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane)
+def test_a_reply_may_not_go_into_a_foreign_key(pool: Pool) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    take(pool)
     for key in ("queue:a", "restbroker:beats", *(f"restbroker:reply:{name}" for name in ("", "a b", "x" * 65))):
-        [code] = settle(lane, ("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
+        [code] = settle(pool, ("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
         assert isinstance(code, Refused), key
-    assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"1"}
 
 
-def test_broken_counters_and_copies_do_not_hold_jobs_up(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    take(lane)
+def test_broken_counters_and_copies_do_not_hold_jobs_up(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    take(pool)
     for name in ("stat:processed", f"stat:failed:{DAY}", "restbroker:parked"):
         server.raw.sadd(f"ns:{name}", "x")
-    assert settle(lane, ("1:1", Dead(1.0, b"p"))) == [Applied()]
+    assert settle(pool, ("1:1", Dead(1.0, b"p"))) == [Applied()]
     assert server.raw.zcard("ns:dead") == 1
 
 
-def test_what_goes_back_is_taken_again_in_its_first_order(lane: Lane) -> None:
-    queues.push(lane.client, "a", [b"%d" % n for n in range(1200)])
+def test_what_goes_back_is_taken_again_in_its_first_order(pool: Pool) -> None:
+    queues.push(pool.client, "a", [b"%d" % n for n in range(1200)])
     tickets: list[str] = []
     while len(tickets) < 1100:
-        tickets += [job.ticket for job in take(lane, base=len(tickets), want=min(500, 1100 - len(tickets)))]
-    assert settle(lane, *((ticket, Requeue()) for ticket in tickets)) == [Applied()] * 1100
-    assert [job.raw for job in take(lane, base=1100, want=500)] == [b"%d" % n for n in range(500)]
+        tickets += [job.ticket for job in take(pool, base=len(tickets), want=min(500, 1100 - len(tickets)))]
+    assert settle(pool, *((ticket, Requeue()) for ticket in tickets)) == [Applied()] * 1100
+    assert [job.raw for job in take(pool, base=1100, want=500)] == [b"%d" % n for n in range(500)]
 
 
 @on_both
-def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
+def test_a_full_redis_is_drained(pool: Pool, server: Server) -> None:
     payloads = [b"%d" % n + b"x" * 1000 for n in range(100)]
-    queues.push(lane.client, "a", payloads)
+    queues.push(pool.client, "a", payloads)
     server.raw.config_set("maxmemory", 1)
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         server.raw.set("x", "y")
-    assert heartbeats.write_heartbeats(lane.client, [(lane.identity, 1)], {}) == [True]
-    jobs = take(lane, want=100)
+    assert heartbeats.write_heartbeats(pool.client, [(pool.identity, 1)], {}) == [True]
+    jobs = take(pool, want=100)
     fates: list[Settlement] = [Retry(1.0, b"x"), Dead(1.0, b"x"), Requeue()]
     fates += [Ack((Reply(b"r", queue="out"),))] * 97
     items = [(job.ticket, fate) for job, fate in zip(jobs, fates, strict=True)]
-    assert settle(lane, *items) == [Applied()] * 100
-    assert heartbeats.fence(lane.client, lane.identity, 1)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).retired
+    assert settle(pool, *items) == [Applied()] * 100
+    assert heartbeats.fence(pool.client, pool.identity, 1)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked).retired
 
 
 def test_a_full_redis_refuses_the_scripts_that_bring_more_into_it_and_no_other() -> None:
@@ -188,26 +188,26 @@ def test_a_full_redis_refuses_the_scripts_that_bring_more_into_it_and_no_other()
     assert set(rest.values()) == {b"#!lua flags=allow-oom", b"#!lua flags=no-writes"}
 
 
-def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server, lane: Lane) -> None:
+def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server, pool: Pool) -> None:
     queues.push(client, "a", [b"1", b"2", b"3"])
     queues.schedule(client, b"later", time.time())
-    take(lane, hwm=3)
-    settle(lane, ("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
-    heartbeats.write_heartbeats(client, [(lane.identity, 1)], {lane.identity: b"{}"})
-    heartbeats.fence(client, lane.identity, 1)
-    heartbeats.recover(client, lane.identity, as_parked)
+    take(pool, hwm=3)
+    settle(pool, ("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
+    heartbeats.write_heartbeats(client, [(pool.identity, 1)], {pool.identity: b"{}"})
+    heartbeats.fence(client, pool.identity, 1)
+    heartbeats.recover(client, pool.identity, as_parked)
     assert [key for key in server.raw.keys("*") if not key.startswith(b"ns:")] == []
 
 
-def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(lane: Lane, server: Server) -> None:
+def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(pool: Pool, server: Server) -> None:
     pushed = [b"%d" % number for number in range(1, 51)]
-    queues.push(lane.client, "a", pushed)
-    take(lane, want=50, hwm=50)
-    server.raw.hset(f"ns:restbroker:ip:{lane.identity}", "odd", "no job")
-    pieces = read_jobs_in_pieces(lane.client, lane.identity)
+    queues.push(pool.client, "a", pushed)
+    take(pool, want=50, hwm=50)
+    server.raw.hset(f"ns:restbroker:ip:{pool.identity}", "odd", "no job")
+    pieces = read_jobs_in_pieces(pool.client, pool.identity)
     first = next(pieces).values()
     settled = next(job for job in pushed if job not in first)
-    assert settle(lane, (f"{settled.decode()}:1", Ack())) == [Applied()]
+    assert settle(pool, (f"{settled.decode()}:1", Ack())) == [Applied()]
     rest = [job for piece in pieces for job in piece.values()]
     assert 0 < len(first) < 50
     assert sorted([*first, *rest, settled]) == sorted(pushed)
@@ -215,56 +215,56 @@ def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(lan
 
 @on_both
 def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replies_are_taken_back(
-    lane: Lane, server: Server
+    pool: Pool, server: Server
 ) -> None:
-    queues.push(lane.client, "a", [b"1", b"2", b"3"])
-    take(lane)
+    queues.push(pool.client, "a", [b"1", b"2", b"3"])
+    take(pool)
     server.raw.lpush("ns:queue:out", "older")
     server.raw.set("ns:restbroker:reply:bad", "x")
     replies = (Reply(b"r", queue="out"), Reply(b"r", queue="more"), Reply(b"r", key="restbroker:reply:bad", ttl_s=9))
     bad = Dead(5.0, b"two", replies)
-    first, second, third = settle(lane, ("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
+    first, second, third = settle(pool, ("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
     assert (first, third) == (Applied(), Applied())
     assert isinstance(second, Refused)
     assert "WRONGTYPE" in second.text
-    assert read_jobs(lane.client, lane.identity).jobs == {"2:1": b"2"}
+    assert read_jobs(pool.client, pool.identity).jobs == {"2:1": b"2"}
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"older"]
     assert server.raw.exists("ns:dead", "ns:queue:more", "ns:restbroker:parked", "ns:stat:failed") == 0
     assert server.raw.get("ns:stat:processed") == b"2"
-    assert settle(lane, ("2:1", Dead(5.0, b"two"))) == [Applied()]
+    assert settle(pool, ("2:1", Dead(5.0, b"two"))) == [Applied()]
 
 
-def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(lane: Lane, server: Server) -> None:
+def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(pool: Pool, server: Server) -> None:
     fates: dict[str, Settlement] = {
         "retry": Retry(1.0, b"p"),
         "dead": Dead(1.0, b"p"),
         "schedule": Schedule(1.0, b"p"),
         "queue:a": Requeue(),
     }
-    queues.push(lane.client, "a", [b"1", *[b"good"] * len(fates)])
-    take(lane)
-    mark(lane.client, lane.identity, ["1:1"])
+    queues.push(pool.client, "a", [b"1", *[b"good"] * len(fates)])
+    take(pool)
+    mark(pool.client, pool.identity, ["1:1"])
     for number, (name, fate) in enumerate(fates.items(), 2):
         server.raw.set(f"ns:{name}", "x")
-        bad, good = settle(lane, ("1:1", fate), (f"{number}:1", Ack()))
+        bad, good = settle(pool, ("1:1", fate), (f"{number}:1", Ack()))
         assert (isinstance(bad, Refused), good) == (True, Applied()), name
-    assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"1"}
-    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"1:1"]
+    assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"1"}
+    assert server.raw.hkeys(f"ns:restbroker:sent:{pool.identity}") == [b"1:1"]
 
 
-def test_jobs_in_hand_are_marked_and_others_are_not(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    take(lane)
-    assert mark(lane.client, lane.identity, ["1:1", "9:1"]) == [True, False]
-    assert mark(lane.client, lane.identity, ["1:1"]) == [True], "sent twice"
-    assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"once"}
+def test_jobs_in_hand_are_marked_and_others_are_not(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1", b"2"])
+    take(pool)
+    assert mark(pool.client, pool.identity, ["1:1", "9:1"]) == [True, False]
+    assert mark(pool.client, pool.identity, ["1:1"]) == [True], "sent twice"
+    assert server.raw.hgetall(f"ns:restbroker:sent:{pool.identity}") == {b"1:1": b"once"}
 
 
-def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
+def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
     for operator in (0, server.now_us() + 10**9):
         server.raw.hset("ns:restbroker:pause:t", mapping={"operator": operator, "retry_after": 1})
-        assert ask(lane) == TargetPaused(1000)
-    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+        assert ask(pool) == TargetPaused(1000)
+    assert queues.sizes(pool.client, ["a"]) == {"a": 1}
     server.raw.hdel("ns:restbroker:pause:t", "operator")
-    assert len(take(lane)) == 1, "the other pause is over"
+    assert len(take(pool)) == 1, "the other pause is over"

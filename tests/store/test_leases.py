@@ -5,7 +5,7 @@ from collections.abc import Callable
 from restbroker.store import leases
 from restbroker.store.client import Client
 from restbroker.store.leases import LeaseHeld, LeaseTaken
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 

@@ -24,34 +24,34 @@ from restbroker.store.jobs import (
     register,
     retire,
 )
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, on_both
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both
 
 RATE, IN_FLIGHT, PAUSE = "ns:restbroker:rate:t", "ns:restbroker:inflight:t", "ns:restbroker:pause:t"
 SLOW = Limits(emission_us=60_000_000, burst=3)
 """A minute per job: no token comes back while a test runs."""
 
 
-def ask(lane: Lane, bound: Limits, *, want: int = 10, hwm: int = 0) -> FetchAnswer:
-    """One fetch of a lane that knows what it has."""
-    base = read_jobs(lane.client, lane.identity).last
-    return fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, base, want, hwm, bound))
+def ask(pool: Pool, bound: Limits, *, want: int = 10, hwm: int = 0) -> FetchAnswer:
+    """One fetch of a pool that knows what it has."""
+    base = read_jobs(pool.client, pool.identity).last
+    return fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, base, want, hwm, bound))
 
 
-def taken(lane: Lane, bound: Limits, *, want: int = 10) -> int:
-    answer = ask(lane, bound, want=want)
+def taken(pool: Pool, bound: Limits, *, want: int = 10) -> int:
+    answer = ask(pool, bound, want=want)
     assert isinstance(answer, FetchResult), answer
     return len(answer.jobs)
 
 
-def acknowledge(lane: Lane, count: int, hwm: int = 0) -> None:
-    tickets = sorted(read_jobs(lane.client, lane.identity).jobs)[:count]
-    request = FinishRequest(lane.identity, "t", QUEUES, hwm, [(ticket, Ack()) for ticket in tickets])
-    assert finish(lane.client, request, 1.0) == [Applied()] * count
+def acknowledge(pool: Pool, count: int, hwm: int = 0) -> None:
+    tickets = sorted(read_jobs(pool.client, pool.identity).jobs)[:count]
+    request = FinishRequest(pool.identity, "t", QUEUES, hwm, [(ticket, Ack()) for ticket in tickets])
+    assert finish(pool.client, request, 1.0) == [Applied()] * count
 
 
-def second(lane: Lane) -> Lane:
-    assert register(lane.client, "second", FACTS, QUEUES)
-    return Lane(lane.client, "second")
+def second(pool: Pool) -> Pool:
+    assert register(pool.client, "second", FACTS, QUEUES)
+    return Pool(pool.client, "second")
 
 
 @pytest.fixture(autouse=True)
@@ -59,92 +59,92 @@ def many_jobs(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(100)])
 
 
-def test_no_more_than_the_burst_is_taken_at_once_by_all_together(lane: Lane) -> None:
-    other = second(lane)
-    assert taken(lane, SLOW, want=2) == 2
+def test_no_more_than_the_burst_is_taken_at_once_by_all_together(pool: Pool) -> None:
+    other = second(pool)
+    assert taken(pool, SLOW, want=2) == 2
     assert taken(other, SLOW) == 1
-    assert ask(other, SLOW) == ask(lane, SLOW) == LimitReached("rate", 1000)
+    assert ask(other, SLOW) == ask(pool, SLOW) == LimitReached("rate", 1000)
 
 
-def test_what_was_not_there_costs_no_token(lane: Lane, server: Server) -> None:
+def test_what_was_not_there_costs_no_token(pool: Pool, server: Server) -> None:
     server.raw.delete("ns:queue:a")
-    assert taken(lane, SLOW) == 0
+    assert taken(pool, SLOW) == 0
     assert server.raw.exists(RATE) == 0
-    queues.push(lane.client, "b", [b"1"])
-    assert taken(lane, SLOW) == 1
-    assert queues.push(lane.client, "b", [b"2", b"3", b"4"]) == 3
-    assert taken(lane, SLOW) == 2
+    queues.push(pool.client, "b", [b"1"])
+    assert taken(pool, SLOW) == 1
+    assert queues.push(pool.client, "b", [b"2", b"3", b"4"]) == 3
+    assert taken(pool, SLOW) == 2
 
 
-def test_a_fetch_whose_answer_was_lost_is_paid_once(lane: Lane) -> None:
-    request = FetchRequest(lane.identity, "t", QUEUES, 0, 2, 0, SLOW)
-    fetch(lane.client, request)
-    assert fetch(lane.client, request) == Duplicate(2)
-    assert taken(lane, SLOW) == 1
+def test_a_fetch_whose_answer_was_lost_is_paid_once(pool: Pool) -> None:
+    request = FetchRequest(pool.identity, "t", QUEUES, 0, 2, 0, SLOW)
+    fetch(pool.client, request)
+    assert fetch(pool.client, request) == Duplicate(2)
+    assert taken(pool, SLOW) == 1
 
 
-def test_jobs_that_go_back_do_not_give_their_tokens_back(lane: Lane) -> None:
-    assert taken(lane, SLOW) == 3
-    items = [(ticket, Requeue()) for ticket in read_jobs(lane.client, lane.identity).jobs]
-    finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, items), 1.0)
-    assert ask(lane, SLOW) == LimitReached("rate", 1000)
+def test_jobs_that_go_back_do_not_give_their_tokens_back(pool: Pool) -> None:
+    assert taken(pool, SLOW) == 3
+    items = [(ticket, Requeue()) for ticket in read_jobs(pool.client, pool.identity).jobs]
+    finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, items), 1.0)
+    assert ask(pool, SLOW) == LimitReached("rate", 1000)
 
 
-def test_asking_for_no_job_is_never_limited(lane: Lane, server: Server) -> None:
-    assert taken(lane, Limits(60_000_000, 1, 1, 1)) == 1
+def test_asking_for_no_job_is_never_limited(pool: Pool, server: Server) -> None:
+    assert taken(pool, Limits(60_000_000, 1, 1, 1)) == 1
     server.raw.zadd("ns:dead", {"x": 1})
-    assert taken(lane, Limits(60_000_000, 1, 1, 1), want=0) == 0
+    assert taken(pool, Limits(60_000_000, 1, 1, 1), want=0) == 0
 
 
-def test_each_bound_alone_limits_and_lets_the_lane_confirm_what_may_have_started(lane: Lane, server: Server) -> None:
-    taken(lane, SLOW, want=3)
+def test_each_bound_alone_limits_and_lets_the_pool_confirm_what_may_have_started(pool: Pool, server: Server) -> None:
+    taken(pool, SLOW, want=3)
     server.raw.zadd("ns:dead", {"x": 1})
     for hwm, bound in enumerate((SLOW, Limits(in_flight=3), Limits(dead=1)), 1):
-        assert isinstance(ask(lane, bound, want=1, hwm=hwm), LimitReached)
-        assert read_jobs(lane.client, lane.identity).hwm == hwm
-    acknowledge(lane, 3)
-    assert taken(lane, Limits()) == 10
+        assert isinstance(ask(pool, bound, want=1, hwm=hwm), LimitReached)
+        assert read_jobs(pool.client, pool.identity).hwm == hwm
+    acknowledge(pool, 3)
+    assert taken(pool, Limits()) == 10
     assert server.raw.hlen(IN_FLIGHT) == 0, "without bounds nothing is written for them"
 
 
 @on_both
-def test_the_rate_is_forgotten_in_the_millisecond_in_which_the_bucket_is_full(lane: Lane, server: Server) -> None:
+def test_the_rate_is_forgotten_in_the_millisecond_in_which_the_bucket_is_full(pool: Pool, server: Server) -> None:
     for is_late in (False, True):
         server.raw.delete(RATE)
         before_us = server.now_us()
         if is_late:
-            assert limits.charge(lane.client, "t", SLOW) == 0
+            assert limits.charge(pool.client, "t", SLOW) == 0
         else:
-            assert taken(lane, SLOW, want=1) == 1
+            assert taken(pool, SLOW, want=1) == 1
         full_us = int(server.raw.get(RATE))
         assert before_us + 60_000_000 <= full_us <= server.now_us() + 60_000_000
         assert 0 <= server.raw.pexpiretime(RATE) * 1000 - full_us < 1000
 
 
-def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(lane: Lane, server: Server) -> None:
+def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(pool: Pool, server: Server) -> None:
     bound = Limits(emission_us=1_000_000, burst=1)
     for is_late in (False, True) * 10:
         token_us = server.now_us() + 990_000
         server.raw.set(RATE, token_us)
         before_us = server.now_us()
-        answer = LimitReached("rate", limits.charge(lane.client, "t", bound)) if is_late else ask(lane, bound)
+        answer = LimitReached("rate", limits.charge(pool.client, "t", bound)) if is_late else ask(pool, bound)
         after_us = server.now_us()
         assert isinstance(answer, LimitReached)
         assert token_us - after_us <= 1000 * answer.for_ms < token_us - before_us + 1000
 
 
-def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(lane: Lane, server: Server) -> None:
+def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(pool: Pool, server: Server) -> None:
     server.raw.set(RATE, server.now_us() + 3_600_000_000)
     bound = Limits(emission_us=1_000_000, burst=5)
-    assert ask(lane, bound) == LimitReached("rate", 1000)
+    assert ask(pool, bound) == LimitReached("rate", 1000)
     assert 4_000_000 < int(server.raw.get(RATE)) - server.now_us() <= 5_000_000
     assert 4_000 < server.raw.pttl(RATE) <= 5_001
     server.raw.set(RATE, server.now_us() + 3_600_000_000)
-    assert limits.charge(lane.client, "t", bound) == 1000
+    assert limits.charge(pool.client, "t", bound) == 1000
     assert 4_000_000 < int(server.raw.get(RATE)) - server.now_us() <= 5_000_000
 
 
-def test_a_lane_is_told_to_wait_for_as_many_tokens_as_come_soon(lane: Lane, server: Server) -> None:
+def test_a_pool_is_told_to_wait_for_as_many_tokens_as_come_soon(pool: Pool, server: Server) -> None:
     rows = {
         (2_000, 6, 10): 6,  # half the burst
         (2_000, 7, 10): 6,
@@ -160,15 +160,15 @@ def test_a_lane_is_told_to_wait_for_as_many_tokens_as_come_soon(lane: Lane, serv
     told = {}
     for emission_us, burst, want in rows:
         server.raw.set(RATE, server.now_us() + 3_600_000_000)
-        told[emission_us, burst, want] = ask(lane, Limits(emission_us, burst), want=want)
+        told[emission_us, burst, want] = ask(pool, Limits(emission_us, burst), want=want)
     assert told == {row: LimitReached("rate", wait_ms) for row, wait_ms in rows.items()}
 
 
-def test_late_starts_and_fetches_share_the_tokens(lane: Lane) -> None:
-    assert limits.charge(lane.client, "t", SLOW) == 0
-    assert taken(lane, SLOW) == 2
-    assert limits.charge(lane.client, "t", SLOW) == 1000
-    assert limits.charge(lane.client, "t", Limits()) == 0
+def test_late_starts_and_fetches_share_the_tokens(pool: Pool) -> None:
+    assert limits.charge(pool.client, "t", SLOW) == 0
+    assert taken(pool, SLOW) == 2
+    assert limits.charge(pool.client, "t", SLOW) == 1000
+    assert limits.charge(pool.client, "t", Limits()) == 0
 
 
 Step = tuple[int, int, int]
@@ -185,8 +185,8 @@ def test_over_any_time_no_more_jobs_start_than_burst_and_rate_allow(
 ) -> None:
     server.raw.flushall()
     bound, client = Limits(emission_us, burst), open_client(server.settings)
-    lanes = [Lane(client, name) for name in ("one", "two")]
-    assert all(register(client, lane.identity, FACTS, QUEUES) for lane in lanes)
+    pools = [Pool(client, name) for name in ("one", "two")]
+    assert all(register(client, pool.identity, FACTS, QUEUES) for pool in pools)
     queues.push(client, "a", [b"x"] * 900)
     passed_us, history = 0, []
     for who, want, gap_us in steps:
@@ -195,7 +195,7 @@ def test_over_any_time_no_more_jobs_start_than_burst_and_rate_allow(
             wait_ms = limits.charge(client, "t", bound)
             started = int(wait_ms == 0)
         else:
-            answer = ask(lanes[who], bound, want=want)
+            answer = ask(pools[who], bound, want=want)
             assert isinstance(answer, LimitReached | FetchResult)
             started = len(answer.jobs) if isinstance(answer, FetchResult) else 0
             wait_ms = answer.for_ms if isinstance(answer, LimitReached) else 0
@@ -220,82 +220,82 @@ def pass_time(server: Server, by_us: int) -> int:
     return by_us
 
 
-def test_a_dead_lane_s_share_is_held_until_its_jobs_are_back(lane: Lane, server: Server) -> None:
-    other, bound = second(lane), Limits(in_flight=3)
-    assert taken(lane, bound) == 3
-    heartbeats.fence(lane.client, lane.identity, 0)
+def test_a_dead_pool_s_share_is_held_until_its_jobs_are_back(pool: Pool, server: Server) -> None:
+    other, bound = second(pool), Limits(in_flight=3)
+    assert taken(pool, bound) == 3
+    heartbeats.fence(pool.client, pool.identity, 0)
     assert isinstance(ask(other, bound), LimitReached)
-    assert heartbeats.recover(lane.client, lane.identity, as_parked).retired
+    assert heartbeats.recover(pool.client, pool.identity, as_parked).retired
     assert server.raw.exists(IN_FLIGHT) == 0
     assert taken(other, bound) == 3
 
 
-def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fetch(lane: Lane, server: Server) -> None:
+def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fetch(pool: Pool, server: Server) -> None:
     bound = Limits(in_flight=5)
-    taken(lane, bound, want=3)
-    server.raw.hset(IN_FLIGHT, lane.identity, 0)
-    assert taken(lane, bound) == 2
-    server.raw.hset(IN_FLIGHT, lane.identity, 99)
-    acknowledge(lane, 1, hwm=1)
-    assert server.raw.hget(IN_FLIGHT, lane.identity) == b"4"
+    taken(pool, bound, want=3)
+    server.raw.hset(IN_FLIGHT, pool.identity, 0)
+    assert taken(pool, bound) == 2
+    server.raw.hset(IN_FLIGHT, pool.identity, 99)
+    acknowledge(pool, 1, hwm=1)
+    assert server.raw.hget(IN_FLIGHT, pool.identity) == b"4"
     server.raw.delete(IN_FLIGHT)
     server.raw.delete("ns:queue:a")
-    assert taken(lane, bound) == 0
-    assert server.raw.hget(IN_FLIGHT, lane.identity) == b"4"
-    server.raw.delete(f"ns:restbroker:ip:{lane.identity}")
-    request = FinishRequest(lane.identity, "t", QUEUES, 1, [("1:1", Ack())])
-    assert finish(lane.client, request, 1.0) == [Gone()]
-    assert server.raw.hget(IN_FLIGHT, lane.identity) == b"0", "nothing is left"
+    assert taken(pool, bound) == 0
+    assert server.raw.hget(IN_FLIGHT, pool.identity) == b"4"
+    server.raw.delete(f"ns:restbroker:ip:{pool.identity}")
+    request = FinishRequest(pool.identity, "t", QUEUES, 1, [("1:1", Ack())])
+    assert finish(pool.client, request, 1.0) == [Gone()]
+    assert server.raw.hget(IN_FLIGHT, pool.identity) == b"0", "nothing is left"
 
 
-def test_where_one_job_may_be_in_flight_it_is_one(lane: Lane) -> None:
-    assert taken(lane, Limits(in_flight=1)) == 1
-    assert isinstance(ask(lane, Limits(in_flight=1)), LimitReached)
+def test_where_one_job_may_be_in_flight_it_is_one(pool: Pool) -> None:
+    assert taken(pool, Limits(in_flight=1)) == 1
+    assert isinstance(ask(pool, Limits(in_flight=1)), LimitReached)
 
 
-def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid(lane: Lane) -> None:
+def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid(pool: Pool) -> None:
     bound = Limits(emission_us=60_000_000, burst=5, in_flight=3)
-    assert taken(lane, bound) == 3
-    acknowledge(lane, 3)
-    assert taken(lane, bound) == 2
+    assert taken(pool, bound) == 3
+    acknowledge(pool, 3)
+    assert taken(pool, bound) == 2
 
 
-def test_a_dead_set_at_its_limit_stops_fetching_and_nothing_else(lane: Lane, server: Server) -> None:
+def test_a_dead_set_at_its_limit_stops_fetching_and_nothing_else(pool: Pool, server: Server) -> None:
     bound = Limits(dead=2)
-    assert taken(lane, bound, want=2) == 2
+    assert taken(pool, bound, want=2) == 2
     server.raw.zadd("ns:dead", {"x": 1})
-    assert taken(lane, bound, want=1) == 1
+    assert taken(pool, bound, want=1) == 1
     items = [("1:1", Dead(1.0, b"one")), ("2:1", Dead(1.0, b"two"))]
-    assert finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, items), 1.0) == [Applied()] * 2
-    assert ask(lane, bound) == LimitReached("dead", 1000)
+    assert finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, items), 1.0) == [Applied()] * 2
+    assert ask(pool, bound) == LimitReached("dead", 1000)
     assert server.raw.zcard("ns:dead") == 3, "nothing was trimmed"
     server.raw.zrem("ns:dead", "x", "one")
-    assert taken(lane, bound, want=1) == 1
+    assert taken(pool, bound, want=1) == 1
 
 
-def test_a_key_of_another_type_costs_no_job_and_holds_no_settlement_up(lane: Lane, server: Server) -> None:
-    taken(lane, Limits(), want=4)
+def test_a_key_of_another_type_costs_no_job_and_holds_no_settlement_up(pool: Pool, server: Server) -> None:
+    taken(pool, Limits(), want=4)
     for key in (RATE, IN_FLIGHT, PAUSE, "ns:dead"):
         server.raw.rpush(key, "no such thing")
         with pytest.raises(StoreRefused, match="WRONGTYPE"):
-            ask(lane, Limits(60_000_000, 3, 5, 5))
-        assert queues.sizes(lane.client, ["a"]) == {"a": 96}
-        acknowledge(lane, 1)
+            ask(pool, Limits(60_000_000, 3, 5, 5))
+        assert queues.sizes(pool.client, ["a"]) == {"a": 96}
+        acknowledge(pool, 1)
         server.raw.delete(key)
     server.raw.rpush(IN_FLIGHT, "no such thing")
-    assert retire(lane.client, lane.identity)
+    assert retire(pool.client, pool.identity)
 
 
-def test_a_rate_that_cannot_be_written_down_is_told_and_costs_no_job(lane: Lane, server: Server) -> None:
+def test_a_rate_that_cannot_be_written_down_is_told_and_costs_no_job(pool: Pool, server: Server) -> None:
     server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-set"])
     try:
         with pytest.raises(StoreRefused):
-            ask(lane, SLOW)
-        assert fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 0, SLOW)) == Duplicate(3)
+            ask(pool, SLOW)
+        assert fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 1, 0, SLOW)) == Duplicate(3)
     finally:
         server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
-    assert read_jobs(lane.client, lane.identity).jobs == {"1:1": b"0", "2:1": b"1", "3:1": b"2"}
-    acknowledge(lane, 3)
+    assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"0", "2:1": b"1", "3:1": b"2"}
+    acknowledge(pool, 3)
 
 
 @on_both
@@ -321,12 +321,12 @@ def test_a_pause_that_somebody_wrote_by_hand_has_no_end(client: Client, server: 
     assert limits.pauses(client, "t") == {"operator": None}
 
 
-def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server: Server) -> None:
-    other, bound = second(lane), Limits(in_flight=3)
-    queues.push(lane.client, "b", [b"b"])
-    fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, 2, bound))
-    heartbeats.fence(lane.client, lane.identity, 0)
+def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(pool: Pool, server: Server) -> None:
+    other, bound = second(pool), Limits(in_flight=3)
+    queues.push(pool.client, "b", [b"b"])
+    fetch(pool.client, FetchRequest(pool.identity, "t", ("b", "a"), 0, 3, 2, bound))
+    heartbeats.fence(pool.client, pool.identity, 0)
     server.raw.set("ns:queue:b", "no list")
-    assert not heartbeats.recover(lane.client, lane.identity, as_parked).retired
+    assert not heartbeats.recover(pool.client, pool.identity, as_parked).retired
     assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1"}
     assert taken(other, bound) == 2

@@ -33,7 +33,7 @@ from restbroker.store.jobs import (
     register,
 )
 from restbroker.store.lines import ClassifyRefused, ClassifyResult
-from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Lane, Server, as_parked
+from tests.store.pools import FACTS, NAMESPACE, QUEUES, Pool, Server, as_parked
 
 BY_HOST = Fairness(("host",), "default.org").text
 KEYS = [f"{NAMESPACE}:restbroker:fair:{kind}:a" for kind in ("wait", "keys", "turn")]
@@ -41,7 +41,7 @@ KEYS = [f"{NAMESPACE}:restbroker:fair:{kind}:a" for kind in ("wait", "keys", "tu
 
 @attrs.define
 class Fair:
-    """A lane whose target says of its fairness `text`."""
+    """A pool whose target says of its fairness `text`."""
 
     client: Client
     server: Server
@@ -435,7 +435,7 @@ def test_a_paused_queues_lines_go_back_to_its_list_in_order(fair: Fair) -> None:
         assert [number_of(raw) for raw in order if host_of(raw) == name] == list(range(150))
 
 
-def test_queues_are_served_in_their_order_and_each_has_its_own_turns(fair: Fair, lane: Lane) -> None:
+def test_queues_are_served_in_their_order_and_each_has_its_own_turns(fair: Fair, pool: Pool) -> None:
     fair.push(*(job("big", n) for n in range(3)), queue="a")
     fair.push(*(job("big", n) for n in range(3)), job("other"), queue="b")
     taken = fair.take(6, ("b", "a"))
@@ -445,7 +445,7 @@ def test_queues_are_served_in_their_order_and_each_has_its_own_turns(fair: Fair,
     ]
     assert fair.last is not None
     assert fair.last.counts == (QueueCounts("b", 0, 0), QueueCounts("a", 0, 1))
-    assert lane.identity != fair.identity
+    assert pool.identity != fair.identity
 
 
 def test_sizes_count_lists_and_lines_and_a_clear_empties_both(fair: Fair) -> None:

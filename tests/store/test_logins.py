@@ -18,7 +18,7 @@ from restbroker.store.logins import (
     LogoffReason,
     SessionUncertain,
 )
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 

@@ -10,7 +10,7 @@ from restbroker.store import metrics
 from restbroker.store.client import Client, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.executions import ExecutionCounts, Executions
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, moment
 
 NS = "ns:"

@@ -10,7 +10,7 @@ from restbroker.store import heartbeats, migration, scan
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.migration import GiveBackResult, ProcessIds, State, Transfer
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.support.wait import until
 
 IN_HAND = "ns:queue:a:1:inprogress"

@@ -19,7 +19,7 @@ from restbroker.store import jobs, redis
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Applied, Duplicate, FetchRequest, FetchResult, FinishRequest, Gone
-from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, on_both
+from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, on_both
 from tests.store.proxy import LossyProxy
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
@@ -27,7 +27,7 @@ from tests.support.wait import until_async
 WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, count=5, hwm=2)
 
 
-async def lane_on(settings: StoreSettings, timeout_s: float = 3.0) -> Connection:
+async def pool_on(settings: StoreSettings, timeout_s: float = 3.0) -> Connection:
     """A connection that is open, of an identity that is registered."""
     calls = Connection(open_client(settings, timeout_s))
     assert await calls.call(jobs.register, WANTED.identity, FACTS, QUEUES)
@@ -36,7 +36,7 @@ async def lane_on(settings: StoreSettings, timeout_s: float = 3.0) -> Connection
 
 @pytest.fixture
 async def calls(server: Server) -> AsyncIterator[Connection]:
-    opened = await lane_on(server.settings)
+    opened = await pool_on(server.settings)
     # Redis has the script from here on.
     assert await opened.fetch(WANTED) == FetchResult((), frozenset(), frozenset(), 0)
     yield opened
@@ -121,7 +121,7 @@ async def test_what_the_others_answered_outlives_a_cancelled_load_of_one_script(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
-    calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE))
+    calls = await pool_on(StoreSettings(own.url, namespace=NAMESPACE))
     own.command("LPUSH ns:queue:a 1 2")
     await calls.fetch(attrs.evolve(WANTED, count=1))
     own.command("SCRIPT FLUSH")
@@ -155,7 +155,7 @@ async def test_a_connection_that_ended_is_noticed_before_anything_is_sent(server
 
 async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(server: Server) -> None:
     with LossyProxy(server.process.port) as proxy:
-        calls = await lane_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
+        calls = await pool_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
         none = FetchResult((), frozenset(), frozenset(), 0)
         assert await calls.exchange(settled_by("9:1"), 0.0, WANTED) == ([Gone()], none)
         proxy.lose_next, proxy.keep_bytes = True, len(b"*1\r\n:0\r\n")
@@ -196,7 +196,7 @@ async def test_an_answer_that_comes_in_pieces_may_take_longer_than_one_of_them()
 
 async def test_a_redis_that_is_a_replica_now_is_left(make_redis: Callable[..., RedisServer]) -> None:
     own = make_redis()
-    calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE))
+    calls = await pool_on(StoreSettings(own.url, namespace=NAMESPACE))
     await calls.fetch(WANTED)
     own.command("LPUSH ns:queue:a 1")
     own.command("REPLICAOF 127.0.0.1 1")
@@ -212,7 +212,7 @@ async def test_a_frozen_redis_is_bounded_and_what_it_does_later_is_found(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
-    calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE), timeout_s=0.8)
+    calls = await pool_on(StoreSettings(own.url, namespace=NAMESPACE), timeout_s=0.8)
     await calls.fetch(WANTED)
     own.command("LPUSH ns:queue:a 1")
     own.suspend()
@@ -245,7 +245,7 @@ async def test_answers_that_drip_end_at_last(server: Server, monkeypatch: pytest
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, relay, [listener])
         port = listener.socket.getsockname()[1]
-        calls = await lane_on(StoreSettings(f"redis://127.0.0.1:{port}/0", namespace=NAMESPACE), timeout_s=0.5)
+        calls = await pool_on(StoreSettings(f"redis://127.0.0.1:{port}/0", namespace=NAMESPACE), timeout_s=0.5)
         await calls.fetch(WANTED)
         server.raw.lpush("ns:queue:a", "a job that takes its time")
         drips = True
@@ -261,7 +261,7 @@ async def test_a_fetch_cancelled_in_flight_has_its_answer_and_calls_wait_their_t
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
-    calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE))
+    calls = await pool_on(StoreSettings(own.url, namespace=NAMESPACE))
     await calls.fetch(WANTED)
     own.command("LPUSH ns:queue:a 1")
     own.suspend()

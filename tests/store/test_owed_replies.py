@@ -9,7 +9,7 @@ from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
 from restbroker.store.heartbeats import Recovery
 from restbroker.store.jobs import FetchRequest, FetchResult, fetch, isolate, mark, register
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, parked_payload
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, parked_payload
 
 WAITED_FOR = "restbroker:reply:waited-for"
 RESPONSES = ResponseQueue("out", "Add")
@@ -28,18 +28,18 @@ def as_owed(fallen: OrphanedJob) -> Dead:
 
 
 @pytest.fixture
-def owing(client: Client) -> Lane:
-    """A dead lane that had two jobs in progress, the second of which was about to be sent."""
-    lane = Lane(client, "h:1:owing:t")
-    assert register(client, lane.identity, FACTS, QUEUES, RESPONSES)
+def owing(client: Client) -> Pool:
+    """A dead pool that had two jobs in progress, the second of which was about to be sent."""
+    pool = Pool(client, "h:1:owing:t")
+    assert register(client, pool.identity, FACTS, QUEUES, RESPONSES)
     queues.push(client, "a", [b"1", b"2"])
-    take(client, lane.identity, 2)
-    mark(client, lane.identity, ["2:1"])
-    assert heartbeats.fence(client, lane.identity, 0)
-    return lane
+    take(client, pool.identity, 2)
+    mark(client, pool.identity, ["2:1"])
+    assert heartbeats.fence(client, pool.identity, 0)
+    return pool
 
 
-def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_not(owing: Lane, server: Server) -> None:
+def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_not(owing: Pool, server: Server) -> None:
     assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovery(2, 2, 1, 0, retired=True)
     assert server.raw.lrange(f"ns:{WAITED_FOR}", 0, -1) == [b"answer to 2"]
     assert 3500 < server.raw.ttl(f"ns:{WAITED_FOR}") <= 3600
@@ -55,7 +55,7 @@ def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_n
     [(WAITED_FOR, {"queue:out": 1}), ("queue:out", {WAITED_FOR: 1}), ("queues", {WAITED_FOR: 1, "queue:out": 0})],
 )
 def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_reply_back(
-    owing: Lane, server: Server, spoilt: str, answers: dict[str, int]
+    owing: Pool, server: Server, spoilt: str, answers: dict[str, int]
 ) -> None:
     server.raw.set(f"ns:{spoilt}", "of another type")
     found = heartbeats.recover(owing.client, owing.identity, as_owed)
@@ -65,7 +65,7 @@ def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_re
     assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
 
 
-def test_a_job_that_cannot_be_parked_is_not_answered_before_it_is(owing: Lane, server: Server) -> None:
+def test_a_job_that_cannot_be_parked_is_not_answered_before_it_is(owing: Pool, server: Server) -> None:
     server.raw.set("ns:dead", "no set")
     assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovery(1, 1, 0, 1, retired=False)
     assert server.raw.exists(f"ns:{WAITED_FOR}", "ns:queue:out") == 0

@@ -8,7 +8,7 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.paging import Cursor, members_with_word, piece
 from restbroker.store.sets import Placement, place
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 
 
 def walk(client: Client, limit: int = 7, *, newest_first: bool = False) -> list[bytes]:

@@ -6,7 +6,7 @@ from restbroker.store import dead_copies
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import missing_copies, newest, restore
 from restbroker.store.sets import Move, promote
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 
 
 def park(client: Client, server: Server, count: int) -> None:

@@ -7,26 +7,26 @@ from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, fetch
 from restbroker.store.jobs import TargetPaused as NotNow
 from restbroker.store.pauses import Pause, PauseEnd
-from tests.store.lanes import QUEUES, Lane, Server, on_both
+from tests.store.pools import QUEUES, Pool, Server, on_both
 from tests.support.wait import until
 
 TARGET = "ns:restbroker:pause:t"
 
 
-def asked(lane: Lane) -> object:
-    return fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 0, 0))
+def asked(pool: Pool) -> object:
+    return fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 0, 0))
 
 
 @on_both
-def test_a_paused_queue_is_in_sidekiq_pros_set_with_who_and_why_beside_it(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1"])
-    assert pauses.pause_queue(lane.client, "a", "ann", "the server moves", None) is True
+def test_a_paused_queue_is_in_sidekiq_pros_set_with_who_and_why_beside_it(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1"])
+    assert pauses.pause_queue(pool.client, "a", "ann", "the server moves", None) is True
     assert server.raw.smembers("ns:paused") == {b"a"}
-    taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 0))
+    taken = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 9, 0))
     assert isinstance(taken, FetchResult)
     assert not taken.jobs
     assert taken.paused == {"a"}
-    found = pauses.paused_queues(lane.client)
+    found = pauses.paused_queues(pool.client)
     since_s = found["a"].since_s
     assert found == {"a": Pause("operator", None, "ann", "the server moves", since_s)}
     assert since_s is not None
@@ -74,14 +74,14 @@ def test_what_is_due_ends_once_and_says_who_paused_it(client: Client, server: Se
     assert set(pauses.paused_targets(client, ["t"])) == {"u"}, "a target that nobody serves is found by its note"
 
 
-def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(lane: Lane, server: Server) -> None:
-    pauses.pause_target(lane.client, "t", "ann", "it is slow", None)
-    assert isinstance(asked(lane), NotNow)
-    (found,) = pauses.paused_targets(lane.client, ["t"])["t"]
+def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(pool: Pool, server: Server) -> None:
+    pauses.pause_target(pool.client, "t", "ann", "it is slow", None)
+    assert isinstance(asked(pool), NotNow)
+    (found,) = pauses.paused_targets(pool.client, ["t"])["t"]
     assert (found.reason, found.remaining_s, found.who, found.why) == ("operator", None, "ann", "it is slow")
-    assert pauses.resume_target(lane.client, "t") is True
-    assert pauses.resume_target(lane.client, "t") is False
-    assert isinstance(asked(lane), FetchResult)
+    assert pauses.resume_target(pool.client, "t") is True
+    assert pauses.resume_target(pool.client, "t") is False
+    assert isinstance(asked(pool), FetchResult)
     assert server.raw.exists(TARGET, "ns:restbroker:pauses:targets") == 0
 
 

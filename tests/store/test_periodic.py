@@ -11,7 +11,7 @@ from restbroker.store import pauses, periodic
 from restbroker.store.client import Client, open_client
 from restbroker.store.pauses import Pause, PauseEnd
 from restbroker.store.periodic import DueTick, PeriodicState
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.support.wait import until
 
 KEY, QUEUE, LOCK = "ns:restbroker:periodic", "ns:queue:rest", "ns:restbroker:unique:l"

@@ -8,7 +8,7 @@ from restbroker.errors import StoreRefused
 from restbroker.store import probing
 from restbroker.store.client import Client
 from restbroker.store.probing import ProbeBusy, ProbeGranted, ProbeResult
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 

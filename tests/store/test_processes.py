@@ -10,7 +10,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.processes import Record, ask, is_there, prune, read_all, remove, work_of, write
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 
 NAME = "h:1:abc"
 RECORD = Record(

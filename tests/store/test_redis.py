@@ -23,7 +23,7 @@ from restbroker.store.queues import clear
 from restbroker.store.redis import Answers
 from restbroker.store.scan import scan
 from restbroker.store.server import time_s
-from tests.store.lanes import FACTS, QUEUES, Server
+from tests.store.pools import FACTS, QUEUES, Server
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.wait import NEVER_S, until

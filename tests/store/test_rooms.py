@@ -8,7 +8,7 @@ from restbroker.store import rooms
 from restbroker.store.client import Client
 from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
 from restbroker.store.rooms import RoomMembership
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 

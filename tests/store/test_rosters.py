@@ -10,7 +10,7 @@ from restbroker.rosters import store as rosters
 from restbroker.rosters.store import Claims, RefreshJobs, UserState
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
-from tests.store.lanes import Server
+from tests.store.pools import Server
 from tests.support.wait import until
 
 AT_ONCE = RefreshDelay(0, 0)

@@ -6,7 +6,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.sets import Move, due, promote
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 
 
 def test_a_pushed_queue_is_named_and_served_oldest_first(client: Client, server: Server) -> None:

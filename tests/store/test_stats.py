@@ -19,7 +19,7 @@ from restbroker.store.sets import size
 from restbroker.store.stats import IdentityView, QueueView, overview
 from restbroker.store.survey import Orphan, Process
 from restbroker.store.tickets import MAX_BYTES
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, on_both
+from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
 
 
 def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, server: Server) -> None:
@@ -33,12 +33,12 @@ def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, serve
 
 
 def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_wants_it(
-    lane: Lane, server: Server
+    pool: Pool, server: Server
 ) -> None:
     server.raw.sadd("ns:queues", "listed")
     server.raw.lpush("ns:queue:filled", b"{}", b'{"created_at":1.5}')
     server.raw.sadd("ns:paused", "b")
-    seen = overview(lane.client, ["filled", "empty"])
+    seen = overview(pool.client, ["filled", "empty"])
     assert seen.queues[:3] == (
         QueueView("a", 0, 0.0, paused=False, is_listed=True),
         QueueView("b", 0, 0.0, paused=True, is_listed=True),
@@ -49,12 +49,12 @@ def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_
     assert by_client == QueueView("listed", 0, 0.0, paused=False, is_listed=True)
 
 
-def test_of_more_queues_than_are_asked_for_those_stay_that_somebody_serves_or_wants(lane: Lane, server: Server) -> None:
+def test_of_more_queues_than_are_asked_for_those_stay_that_somebody_serves_or_wants(pool: Pool, server: Server) -> None:
     server.raw.sadd("ns:queues", *(f"q{number:02}" for number in range(50)))
-    seen = overview(lane.client, ["q40", "z"], 10)
+    seen = overview(pool.client, ["q40", "z"], 10)
     assert [queue.name for queue in seen.queues] == ["a", "b", "q00", "q01", "q02", "q03", "q04", "q05", "q40", "z"]
     assert seen.unread == 43
-    assert overview(lane.client, ["q40", "z"]).unread == 0
+    assert overview(pool.client, ["q40", "z"]).unread == 0
 
 
 def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client, server: Server) -> None:
@@ -75,21 +75,21 @@ def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server
 
 
 @on_both
-def test_a_lane_shows_its_jobs_its_record_and_since_when_it_did_not_beat(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 1))
-    heartbeats.write_heartbeats(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
-    server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(lane.client)) - 100)
+def test_a_pool_shows_its_jobs_its_record_and_since_when_it_did_not_beat(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1", b"2"])
+    fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 9, 1))
+    heartbeats.write_heartbeats(pool.client, [(pool.identity, 1)], {pool.identity: b"{}"})
+    server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(pool.client)) - 100)
     server.raw.hset("ns:restbroker:beats", "bare", 0)
-    bare, view = overview(lane.client).identities
+    bare, view = overview(pool.client).identities
     assert bare == IdentityView("bare", is_fenced=False, age_s=None, in_progress=0, registration=None)
-    assert (view.identity, view.in_progress, view.is_fenced) == (lane.identity, 2, False)
+    assert (view.identity, view.in_progress, view.is_fenced) == (pool.identity, 2, False)
     assert view.age_s is not None
     assert 100 <= view.age_s < 105
     assert view.registration is not None
     assert (view.registration.process, view.registration.queues) == (FACTS, QUEUES)
-    server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(lane.client)) + 100)
-    assert overview(lane.client).identities[1].age_s == 0.0, "a clock that was set back"
+    server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(pool.client)) + 100)
+    assert overview(pool.client).identities[1].age_s == 0.0, "a clock that was set back"
 
 
 @on_both
@@ -139,9 +139,9 @@ def test_processes_of_sidekiq_are_told_from_restbrokers_own_and_expired_ones_lef
 
 
 @on_both
-def test_jobs_that_nobody_owns_are_found_with_whether_their_queues_are_known(lane: Lane, server: Server) -> None:
-    queues.push(lane.client, "a", [b"1", b"2"])
-    fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 1))
+def test_jobs_that_nobody_owns_are_found_with_whether_their_queues_are_known(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"1", b"2"])
+    fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 9, 1))
     server.raw.hset("ns:restbroker:ip:lost", mapping={"1:1": b"x", "last": 1, "hwm": 1})
     server.raw.hset("ns:restbroker:ip:empty", mapping={"last": 1, "hwm": 1})
     server.raw.set("ns:restbroker:ip:text", "no hash")
@@ -150,9 +150,9 @@ def test_jobs_that_nobody_owns_are_found_with_whether_their_queues_are_known(lan
     opened = open_client(attrs.evolve(server.settings, namespace="n[s]*"))
     assert survey.orphans(opened, []) == (), "letters of patterns are meant as they are"
     opened.close()
-    assert survey.orphans(lane.client, [lane.identity]) == (Orphan("lost", 1, is_described=False),)
-    assert survey.orphans(lane.client, []) == (
-        Orphan(lane.identity, 2, is_described=True),
+    assert survey.orphans(pool.client, [pool.identity]) == (Orphan("lost", 1, is_described=False),)
+    assert survey.orphans(pool.client, []) == (
+        Orphan(pool.identity, 2, is_described=True),
         Orphan("lost", 1, is_described=False),
     )
 
@@ -220,7 +220,7 @@ def test_members_of_a_set_come_by_score_from_either_end_page_by_page(client: Cli
     assert (size(client, "dead"), size(client, "retry")) == (3, 0)
 
 
-def test_a_damaged_record_hides_no_lane(client: Client, server: Server) -> None:
+def test_a_damaged_record_hides_no_pool(client: Client, server: Server) -> None:
     assert register(client, "h:1:abc:t", FACTS, QUEUES)
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "pid", "no number")
     with pytest.raises(StoreRefused):

@@ -15,7 +15,7 @@ from restbroker.store.connection import Connection, MasterWatch, Waiter
 from restbroker.store.redis import Steps, Work
 from restbroker.store.sentinel import Address, Sentinels
 from restbroker.store.settings import Endpoint
-from tests.store.lanes import Server
+from tests.store.pools import Server
 from tests.store.test_connection import busy_threads
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async

@@ -5,7 +5,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.tokens import last_uses, remember
-from tests.store.lanes import Server
+from tests.store.pools import Server
 
 
 def test_the_last_use_of_each_token_is_known_to_all(client: Client, server: Server) -> None:

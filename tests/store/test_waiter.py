@@ -11,7 +11,7 @@ import trio.testing
 from restbroker.errors import StoreUnavailable
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Waiter
-from tests.store.lanes import Server
+from tests.store.pools import Server
 from tests.support.redis_server import RedisServer
 
 

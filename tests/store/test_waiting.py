@@ -12,7 +12,7 @@ from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.sets import Placement
 from restbroker.store.tickets import MAX_BYTES
 from restbroker.store.waiting import QueueSnapshot, TakeRequest
-from tests.store.lanes import Server, on_both
+from tests.store.pools import Server, on_both
 
 QUEUE = "ns:queue:a"
 

@@ -4,7 +4,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats
 
 
-def lane(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[str, Json]:
+def pool(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[str, Json]:
     usual: dict[str, Json] = {
         "identity": f"node:{number}:abc",
         "process": f"node:{number}",
@@ -54,7 +54,7 @@ def queue(
 
 def figures(
     *,
-    lanes: list[dict[str, Json]] | None = None,
+    pools: list[dict[str, Json]] | None = None,
     queues: list[dict[str, Json]] | None = None,
     sources: list[dict[str, Json]] | None = None,
     **totals: int,
@@ -63,6 +63,6 @@ def figures(
     return {
         "totals": {"processed": 0, "failed": 0, "retry": 0, "schedule": 0, "dead": 0, **totals},
         "queues": [queue()] if queues is None else queues,
-        "targets": [lane()] if lanes is None else lanes,
+        "targets": [pool()] if pools is None else pools,
         "sources": [] if sources is None else sources,
     }

@@ -13,7 +13,7 @@ from restbroker.store import history, pauses, queues, sources
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.sources import SourceState
-from tests.operate.lanes import record, serve
+from tests.operate.pools import record, serve
 from tests.support.every_key import WORDS, made
 
 JID: Final = "j1"

@@ -358,7 +358,7 @@ async def test_ejabberds_short_backlog_lets_few_of_two_hundred_at_once_wait(
         async def work() -> None:
             statuses.extend([(await transport.send(request)).status for _ in range(5)])
 
-        # As a lane does: its probe comes first, and makes the server load its code.
+        # As a pool does: its probe comes first, and makes the server load its code.
         await transport.send(request)
         async with trio.open_nursery() as nursery:
             for _ in range(200):

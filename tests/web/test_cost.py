@@ -20,7 +20,7 @@ from restbroker.store.paging import Cursor
 from restbroker.store.replies import Argument, text
 from restbroker.web.metrics import read_redis
 from restbroker.web.metrics_view import live_metrics
-from tests.operate.lanes import record, serve
+from tests.operate.pools import record, serve
 from tests.support.wait import NEVER_S
 
 Set = Literal["retry", "schedule", "dead"]

@@ -8,7 +8,7 @@ from restbroker.operate import audit
 from restbroker.store import history
 from restbroker.store.history import JobEnd
 from tests.broker.conftest import Harness
-from tests.operate.lanes import record
+from tests.operate.pools import record
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
 from tests.web.test_sets import form_of, job, page, park, send

@@ -13,7 +13,7 @@ from restbroker.telemetry.executions import Executions
 from restbroker.web.render import LIVE
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
-from tests.operate.lanes import serve
+from tests.operate.pools import serve
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
 

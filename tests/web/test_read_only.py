@@ -8,7 +8,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
-from tests.operate.lanes import record
+from tests.operate.pools import record
 from tests.support.html_page import parse
 from tests.web.conftest import Open
 from tests.web.test_sets import park, send

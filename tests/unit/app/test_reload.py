@@ -85,15 +85,15 @@ async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Confi
 
 
 @pytest.mark.parametrize("change", [lambda c: c, lambda c: attrs.evolve(c, log_level="debug")])
-async def test_lanes_that_stay_read_their_token_files_anew(
+async def test_pools_that_stay_read_their_token_files_anew(
     config: Config, change: Callable[[Config], Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "token"
     path.write_text("old")
     monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     tokens = Tokens([Token("t", (Secret(path=path),))])
-    (lane,) = plan_of(config, _unheard, Counters()).targets
-    reloader = attrs.evolve(Desk(change(config)).reloader(config), targets=[attrs.evolve(lane, tokens=tokens)])
+    (pool,) = plan_of(config, _unheard, Counters()).targets
+    reloader = attrs.evolve(Desk(change(config)).reloader(config), targets=[attrs.evolve(pool, tokens=tokens)])
     assert tokens.proof("old") is not None
     path.write_text("new")
     assert tokens.proof("old") is not None
@@ -112,7 +112,7 @@ def _more_workers(config: Config) -> Config:
     return attrs.evolve(config, targets=(attrs.evolve(config.targets[0], concurrency=3),))
 
 
-async def test_what_concerns_lanes_gives_a_plan(config: Config) -> None:
+async def test_what_concerns_pools_gives_a_plan(config: Config) -> None:
     rows: list[Callable[[Config], Config]] = [_more_workers, lambda c: attrs.evolve(c, dead_limit=5)]
     for change in rows:
         new = change(config)
@@ -126,7 +126,7 @@ async def test_what_concerns_lanes_gives_a_plan(config: Config) -> None:
         assert await reloader.reload() is None
 
 
-async def test_what_does_not_concern_lanes_leaves_them_alone(config: Config) -> None:
+async def test_what_does_not_concern_pools_leaves_them_alone(config: Config) -> None:
     rows: list[Callable[[Config], Config]] = [
         lambda c: attrs.evolve(c, log_level="debug"),
         lambda c: attrs.evolve(c, show_bodies=True),

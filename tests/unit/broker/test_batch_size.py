@@ -1,4 +1,4 @@
-"""A lane keeps as many jobs ready as it settled in its last 25 ms, 4 to 200."""
+"""A pool keeps as many jobs ready as it settled in its last 25 ms, 4 to 200."""
 
 from restbroker.broker.ready_buffer import BatchSize
 

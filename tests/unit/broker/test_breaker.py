@@ -42,7 +42,7 @@ def kinds(events: Sequence[Event]) -> list[str]:
     return [type(event).__name__ for event in events]
 
 
-async def test_five_unsent_in_a_row_close_it_and_a_probe_opens_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_five_unsent_in_a_row_trip_it_and_a_probe_resets_it(autojump_clock: trio.testing.MockClock) -> None:
     events: list[Event] = []
     breaker = made(events)
     target = Target(FINE)
@@ -99,7 +99,7 @@ async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock:
     assert isinstance(events[-1], TargetUp)
 
 
-async def test_one_that_is_given_up_stays_closed_and_its_target_is_left_alone(
+async def test_one_that_is_given_up_stays_tripped_and_its_target_is_left_alone(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     events: list[Event] = []
@@ -119,7 +119,7 @@ async def test_one_that_is_given_up_stays_closed_and_its_target_is_left_alone(
     assert kinds(events) == ["VersionReported", "TargetDown"]
 
 
-async def test_a_stop_ends_the_wait_for_a_closed_gate(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_stop_ends_the_wait_for_a_tripped_breaker(autojump_clock: trio.testing.MockClock) -> None:
     breaker = made([])
     results: list[bool] = []
 
@@ -145,7 +145,7 @@ async def test_what_trips_it_beside_a_probe_is_probed_a_second_later_and_not_at_
     assert breaker.probe_in_s(0.0) == 1
 
 
-async def test_answers_that_are_about_jobs_alone_never_close_it() -> None:
+async def test_answers_that_are_about_jobs_alone_never_trip_it() -> None:
     breaker = made([])
     away = Deferred(Reason("StanzaPutOff", "the addressee is away", status=200), of_job=True)
     for _ in range(100):
@@ -156,7 +156,7 @@ async def test_answers_that_are_about_jobs_alone_never_close_it() -> None:
     assert not breaker.rules.permits
 
 
-async def test_a_longer_pause_asked_for_while_it_is_closed_is_kept_too(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_longer_pause_asked_for_while_it_is_tripped_is_kept_too(autojump_clock: trio.testing.MockClock) -> None:
     breaker = made([])
     target = Target(FINE)
     async with trio.open_nursery() as nursery:
@@ -220,7 +220,9 @@ async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_
         nursery.cancel_scope.cancel()
 
 
-async def test_one_sick_command_costs_neither_the_gate_nor_the_limit(autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     events: list[Event] = []
     breaker = Breaker("t", events.append, concurrency=20)
     target = Target(FINE)
@@ -245,7 +247,7 @@ async def test_one_sick_command_costs_neither_the_gate_nor_the_limit(autojump_cl
         nursery.cancel_scope.cancel()
 
 
-async def test_a_time_out_of_a_target_that_was_found_unwell_closes_the_gate_at_once() -> None:
+async def test_a_time_out_of_a_target_that_was_found_unwell_trips_the_breaker_at_once() -> None:
     breaker = Breaker("t", lambda _event: None)
     breaker.note_probe(FINE)
     breaker.observe(Uncertain(Reason("TimedOut", "no answer")), "c")
@@ -292,7 +294,7 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
         nursery.cancel_scope.cancel()
 
 
-async def test_one_command_s_503s_close_it_once_and_not_at_each_opening(autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_command_s_503s_trip_it_once_and_not_at_each_reset(autojump_clock: trio.testing.MockClock) -> None:
     events: list[Event] = []
     breaker = made(events)
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
@@ -311,7 +313,7 @@ async def test_one_command_s_503s_close_it_once_and_not_at_each_opening(autojump
         nursery.cancel_scope.cancel()
 
 
-async def test_jobs_that_failed_before_and_fail_again_do_not_close_it() -> None:
+async def test_jobs_that_failed_before_and_fail_again_do_not_trip_it() -> None:
     for is_retry, counts, closes in ((False, True, True), (True, True, False), (True, False, True)):
         events: list[Event] = []
         breaker = made(events)

@@ -116,21 +116,23 @@ async def test_a_dead_target_sees_one_probe_every_second_or_two_however_many_pro
 async def test_all_open_with_one_probe(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
-        gates = [started(nursery, target, Seen(board, f"p{number}")) for number in range(5)]
-        for breaker in gates:
+        breakers = [started(nursery, target, Seen(board, f"p{number}")) for number in range(5)]
+        for breaker in breakers:
             await breaker.wait_to_admit()
         target.asked_at_s.clear()
-        for breaker in gates:
+        for breaker in breakers:
             await shut(breaker)
         closed_at_s = trio.current_time()
-        for breaker in gates:
+        for breaker in breakers:
             await breaker.wait_to_admit()
         assert len(target.asked_at_s) == 1
         assert trio.current_time() - closed_at_s <= 2.5
         nursery.cancel_scope.cancel()
 
 
-async def test_what_was_found_before_the_gate_closed_does_not_open_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_what_was_found_before_the_breaker_tripped_does_not_reset_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
         breaker = started(nursery, target, Seen(board, "p"))

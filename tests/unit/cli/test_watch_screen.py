@@ -9,7 +9,7 @@ from restbroker.cli.watch.trend import Trend, TrendHistory
 from restbroker.errors import StoreUnavailable
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats
-from tests.support.figures import figures, lane, pause, queue
+from tests.support.figures import figures, pause, pool, queue
 
 AWAY = StoreUnavailable("Redis at h:1 cannot be reached.", "Start it.")
 
@@ -38,8 +38,8 @@ def said(seen: SystemStats, *wanted: str) -> list[str]:
 
 texts = st.text(max_size=40)
 numbers = st.one_of(st.none(), st.floats(0, 1e7), st.integers(0, 10**12))
-lanes = st.builds(
-    lane,
+pools = st.builds(
+    pool,
     st.integers(1, 5),
     texts,
     state=st.sampled_from(["up", "down", "denied", None, "new"]),
@@ -63,8 +63,8 @@ queues = st.builds(
     pause=st.one_of(st.none(), st.builds(pause, texts, st.one_of(st.none(), st.floats(0, 1e6)), texts, texts)),
 )  # fmt: skip
 any_figures = st.builds(
-    lambda lanes, queues, dead: figures(lanes=lanes, queues=queues, dead=dead),
-    st.lists(lanes, max_size=4),
+    lambda pools, queues, dead: figures(pools=pools, queues=queues, dead=dead),
+    st.lists(pools, max_size=4),
     st.lists(queues, max_size=12),
     st.integers(0, 10**12),
 )
@@ -113,13 +113,13 @@ def test_what_is_wrong_with_a_process_is_said_in_words() -> None:
         ({"dying": True, "in_progress": 3}, "node:77 is gone; the 3 jobs it had in progress return to their queues"),
     ]
     for fields, text in rows:
-        assert said(figures(lanes=[lane(**fields)])) == [text]
+        assert said(figures(pools=[pool(**fields)])) == [text]
 
 
 def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row() -> None:
     rows: list[dict[str, Json]] = [{"limited": "rate"}, {"limited": "in_flight"}, {"limit": 7}, {"quiet": True}]
     for fields in rows:
-        seen = figures(lanes=[lane(**fields)])
+        seen = figures(pools=[pool(**fields)])
         assert said(seen) == []
         (row,) = [line for line in shown(seen, width=120) if line.startswith("ejabberd ")]
         assert any(word in row for word in ("RateLimit", "MaxInFlight", "at most 7", "quiet"))
@@ -147,8 +147,8 @@ def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words() -> None:
 
 
 def test_many_processes_that_say_the_same_have_one_line_and_the_grave_come_first() -> None:
-    shut = [lane(number, state="down", reason="It hangs.") for number in range(16)]
-    seen = figures(lanes=[*shut, lane(99), lane(100, "chat", paused={"operator": None})])
+    shut = [pool(number, state="down", reason="It hangs.") for number in range(16)]
+    seen = figures(pools=[*shut, pool(99), pool(100, "chat", paused={"operator": None})])
     assert said(seen) == [
         "ejabberd is down in 16 of 17 processes: It hangs.",
         "chat is paused: operator until resumed",
@@ -158,9 +158,9 @@ def test_many_processes_that_say_the_same_have_one_line_and_the_grave_come_first
 def test_what_does_not_fit_is_counted_and_the_worst_is_shown() -> None:
     many = [queue(f"q{number:03}", number, float(number)) for number in range(100)]
     late = queue("z-late", 5, 7200.0)
-    targets = [lane(number, f"server-{number:02}") for number in range(30)]
-    broken = lane(99, "zulu", state="down", reason="It hangs.", queues=["z-late"])
-    lines = shown(figures(lanes=[*targets, broken], queues=[*many, late]))
+    targets = [pool(number, f"server-{number:02}") for number in range(30)]
+    broken = pool(99, "zulu", state="down", reason="It hangs.", queues=["z-late"])
+    lines = shown(figures(pools=[*targets, broken], queues=[*many, late]))
     assert len(lines) == 24
     assert lines[4] == "!! zulu is down: It hangs."
     assert lines[5].startswith("! Queue z-late: the oldest of 5 jobs has been waiting for 2 h")

@@ -269,7 +269,7 @@ def test_the_reminder_of_an_outage_has_its_newest_reason_and_its_whole_time() ->
     assert int(last.partition("for_s=")[2].split()[0]) > 10
 
 
-def test_a_new_life_of_the_broker_forgets_the_gates_of_the_last_but_not_redis() -> None:
+def test_a_new_generation_of_the_broker_forgets_the_breakers_of_the_last_but_not_redis() -> None:
     log, stream = sink()
     log(StoreLost("refused"))
     log(TargetDown("e", "Refused", "no one listens"))

@@ -244,7 +244,7 @@ async def test_it_is_told_once_for_each_cause_that_basic_is_used_for_want_of_a_t
     assert ["erlang-p1-oauth2" in one for one in await some_minutes()] == [True]
     server.issue = Response(400, {}, b'"badpass"', 0.0)
     assert ["oauth_access" in one for one in await some_minutes()] == [True]
-    # What passes by itself is told by the gate.
+    # What passes by itself is told by the breaker.
     server.issue = Response(503, {}, b"", 0.0)
     assert await some_minutes() == []
     server.issue = None

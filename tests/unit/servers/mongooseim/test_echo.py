@@ -81,7 +81,7 @@ async def test_what_is_not_sent_is_not_remembered(side: Side) -> None:
     assert side.noted == []
 
 
-async def test_its_connection_is_closed_with_the_lane(side: Side) -> None:
+async def test_its_connection_is_closed_with_the_pool(side: Side) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda *, task_status: connector(side).run(task_status=task_status))
         nursery.cancel_scope.cancel()
