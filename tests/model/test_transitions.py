@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.outcome import Probe, Reason
 from restbroker.telemetry.events import JobsRecovered
 from tests.model.fast_target import MANNERS, FastTarget, connect
@@ -272,7 +273,8 @@ async def _all_that_is_sent_is_cancelled(story: Story) -> None:
         assert story.first.status.cancel(one.thread)
 
 
-async def _jobs_wait_for_their_target_until_the_lease_has_run_out(story: Story) -> None:
+async def _jobs_wait_for_their_target(story: Story) -> WorkerPool:
+    """The fast path holds some, and nothing is in delivery any more."""
     await _all_is_well(story)
     (pool,) = story.first.status.pools
     story.target.up = False
@@ -283,7 +285,25 @@ async def _jobs_wait_for_their_target_until_the_lease_has_run_out(story: Story) 
     await trio.sleep(0.5)
     pool.breaker.trip(Reason("TargetUnwell", "It is down."))
     await trio.sleep(1.0)
-    assert pool.breaker.waiting_jobs
+    assert pool.breaker.waiting_jobs >= 3
+    return pool
+
+
+async def _jobs_wait_for_their_target_and_redis_loses_that_it_gave_them(story: Story) -> None:
+    pool = await _jobs_wait_for_their_target(story)
+    data, hand = story.world.reference.data, story.world.reference.data.hands[pool.identity.name]
+    story.first.way.cut = True
+    data.lists["queue:rest"] += [*hand.jobs.values()]
+    hand.jobs.clear()
+    await trio.sleep(3)
+    story.first.way.cut = False
+    await trio.sleep(3)
+    story.target.up = True
+    await trio.sleep(10)
+
+
+async def _jobs_wait_for_their_target_until_the_lease_has_run_out(story: Story) -> None:
+    pool = await _jobs_wait_for_their_target(story)
     story.first.way.cut = True
     await trio.sleep(20)
     assert not pool.lease.is_fresh
@@ -365,6 +385,11 @@ def test_what_is_cancelled_while_it_is_sent_is_dead_as_what_may_have_run(*, fast
 
 def test_what_waited_for_its_target_is_not_sent_until_there_is_a_lease() -> None:
     story, _ = lived(_jobs_wait_for_their_target_until_the_lease_has_run_out)
+    assert story.jids == set(story.target.jids)
+
+
+def test_what_waited_for_its_target_is_not_sent_once_redis_has_given_it_back() -> None:
+    story, _ = lived(_jobs_wait_for_their_target_and_redis_loses_that_it_gave_them)
     assert story.jids == set(story.target.jids)
 
 
