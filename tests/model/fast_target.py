@@ -22,7 +22,7 @@ from restbroker.transport import lean
 from restbroker.transport.errors import NotSent
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import PlainWire
 from tests.model.target import SimulatedTarget
 
