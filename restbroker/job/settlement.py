@@ -79,7 +79,10 @@ class Ack:
 
 @attrs.frozen
 class Retry:
-    """To the retry set, due at `at_s` (epoch seconds): counted as processed and failed."""
+    """To the retry set, due at `at_s` (epoch seconds): counted as processed and failed.
+
+    A job that was handed out under a key goes back before its key's line instead, as with `Schedule`.
+    """
 
     at_s: float
     payload: bytes
@@ -91,7 +94,9 @@ class Retry:
 class Dead:
     """To the dead set, with the present time `at_s` (epoch seconds): counted as processed and failed.
 
-    `wraps`: the store puts the job's own bytes, which it alone has, into the empty `args` of the payload.
+    `wraps`: the store puts the job's own bytes, which it alone has, into the empty `args` of the payload. `effect`: what
+    becomes of its key, if it has one (`job.order`); "refused": it was not let in, which stops no key; "": the next one
+    may start.
     """
 
     at_s: float
@@ -99,6 +104,7 @@ class Dead:
     replies: tuple[Reply, ...] = ()
     wraps: bool = False
     claims: tuple[ClaimChange, ...] = ()
+    effect: Literal["", "stop", "cancel", "refused"] = ""
 
 
 @attrs.frozen

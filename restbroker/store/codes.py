@@ -12,7 +12,9 @@ from restbroker.store.replies import Reply, text
 
 @attrs.frozen
 class Applied:
-    """The job was settled, moved or changed by this call."""
+    """The job was settled, moved or changed by this call. `is_ready`: so the next job of its key may start."""
+
+    is_ready: bool = False
 
 
 @attrs.frozen
@@ -35,7 +37,7 @@ class Refused:
 Code: TypeAlias = Applied | Gone | Clash | Refused
 
 
-APPLIED, _GONE = Applied(), Gone()
+APPLIED, _READY, _GONE = Applied(), Applied(is_ready=True), Gone()
 
 
 def as_code(reply: Reply) -> Code:
@@ -43,6 +45,8 @@ def as_code(reply: Reply) -> Code:
     match reply:
         case 1:
             return APPLIED
+        case 2:
+            return _READY
         case 0:
             return _GONE
         case b"DUP":

@@ -15,6 +15,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
+from restbroker.job.order import on_death_in_bytes
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
@@ -24,8 +25,8 @@ from restbroker.store.jobs import retire
 from restbroker.store.replies import Argument, Reply, as_score, items, mapping
 from restbroker.store.replies import raw as raw_of
 from restbroker.store.server import time_s
-from restbroker.store.settling import Destinations, line_keys
-from restbroker.store.tickets import generation_of, queue_of, ticket_number, ticket_queue
+from restbroker.store.settling import Destinations, own_line_keys
+from restbroker.store.tickets import generation_of, queue_of, ticket_key, ticket_number, ticket_queue
 
 MakeDead: TypeAlias = Callable[[OrphanedJob], Dead]
 """How to settle a job of a dead identity as dead, and what to answer; Redis replaces the time in the result by its own.
@@ -131,6 +132,7 @@ def recover(
             beside=beside,
             responses=responses,
             fairness="" if known is None else known.fairness,
+            quiet_until_s=0.0 if known is None else (known.heartbeat_at_s or 0) + known.quiet_s,
         )
         answer = _recover(
             client,
@@ -192,7 +194,7 @@ class DeadIdentity:
     """A dead identity. `in_progress`: those of its jobs that are given back now.
 
     `generation`: the name that all identities of one generation of its process share. `beside`: others of its process
-    have jobs.
+    have jobs. `quiet_until_s`: until when a request of its may still be answered (epoch seconds).
     """
 
     identity: str
@@ -203,6 +205,7 @@ class DeadIdentity:
     beside: bool = False
     responses: ResponseQueue | None = None
     fairness: str = ""
+    quiet_until_s: float = 0.0
 
 
 @attrs.frozen
@@ -282,7 +285,7 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
     arguments: list[Argument] = [identity, crash.target, crash.generation, int(crash.beside), jitter, len(crash.queues)]
-    arguments += [crash.fairness, PAYLOAD_LIMIT_BYTES]
+    arguments += [crash.fairness, PAYLOAD_LIMIT_BYTES, f"{crash.quiet_until_s:.3f}"]
     destinations = Destinations(keys)
     for place, orphan in enumerate(orphans):
         number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
@@ -290,10 +293,11 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
         # Sidekiq Web takes out all entries of one score to act on one of them, and loses some if their jids are equal.
         score = as_score(now_s + place / 1_000_000)
         payload, replies = (b"", ()) if orphan.dead is None else (orphan.dead.payload, orphan.dead.replies)
-        arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits)]
+        effect = on_death_in_bytes(crash.fairness, payload) if payload and ticket_key(orphan.ticket) else "go"
+        arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits), effect]
         arguments += destinations.of(replies)
     lists = [*(keys.queue(name) for name in crash.queues), *destinations.lists]
     if crash.fairness:
-        lists += line_keys(keys, tuple(crash.queues))
+        lists += own_line_keys(keys, crash.target, tuple(crash.queues), crash.fairness)
     answer = client.run("recover", [*fixed, *lists], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

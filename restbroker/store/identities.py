@@ -4,6 +4,7 @@ Used by `store.heartbeats`, which writes it, by the metrics and by `enqueue`. Al
 error about a damaged record names it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -15,6 +16,7 @@ from restbroker.store.replies import Reply, counts, mapping
 
 _RESPONSE_FIELDS = ("response_queue", "response_class")
 _MOST_DIGITS = 20
+_SECONDS = re.compile(rb"\d{1,7}\.\d{3}")
 
 
 @attrs.frozen
@@ -38,7 +40,8 @@ class Registration:
 
     `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
     `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
-    `fairness`: what its target said of that (`job.fairness`); "": nothing.
+    `fairness`: what its target said of that (`job.fairness`), or of its order (`job.order`); "": nothing. `quiet_s`: for
+    how many seconds after its last heartbeat a request of its may still be answered, where its jobs are done in order.
     """
 
     process: ProcessInfo
@@ -47,6 +50,7 @@ class Registration:
     snapshot: bytes | None
     responses: ResponseQueue | None = None
     fairness: str = ""
+    quiet_s: float = 0.0
 
 
 def live_identities(client: Client) -> Mapping[str, int]:
@@ -89,7 +93,12 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         snapshot=fields.get("snapshot"),
         responses=_read_responses(fields),
         fairness=fields.get("fairness", b"").decode("utf-8", "replace"),
+        quiet_s=_read_seconds(fields.get("quiet_s", b"")),
     )
+
+
+def _read_seconds(found: bytes) -> float:
+    return float(found) if _SECONDS.fullmatch(found) else 0.0
 
 
 def _read_responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:

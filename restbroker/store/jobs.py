@@ -12,6 +12,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
+from restbroker.job.order import is_order
 from restbroker.light import light
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
@@ -19,7 +20,7 @@ from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import JobsInProgress, read_jobs, read_jobs_in_pieces
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, as_fields, integer, items, names, raw, text
-from restbroker.store.settling import FinishRequest, finish, line_keys
+from restbroker.store.settling import FinishRequest, finish, line_keys, own_line_keys
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 __all__ = [
@@ -58,6 +59,9 @@ __all__ = [
 
 _KNOWN: Final = 256
 """For how many targets the names of keys are kept."""
+_ORDER_AT: Final = 7
+"""Where a fetch's answer says what it does of order."""
+_DRAINED: Final = 2
 
 
 @attrs.frozen
@@ -81,7 +85,7 @@ class FetchRequest:
     `base` is the highest ticket number that the pool knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
     are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
-    `fairness`: what the target says of it (`job.fairness`); "": nothing.
+    `fairness`: what the target says of it (`job.fairness`), or of its order (`job.order`); "": nothing.
     """
 
     identity: str
@@ -98,7 +102,7 @@ class FetchRequest:
 
 @light
 class FetchedJob:
-    """A job that is now in progress. `ticket` is `number:queue index`; `raw` its bytes as pushed.
+    """A job that is now in progress. `ticket` names it (`store.tickets`); `raw` are its bytes as pushed.
 
     `size_bytes`: the length of a job that is too large, whose bytes stay in Redis; `raw` is empty then.
     """
@@ -125,7 +129,10 @@ class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
     `paused`: the requested queues that are paused. When `recoveries_version` changes, `heartbeats.maybe_run` has news.
-    `more`: the next job was left because of its size. `counts`: of each queue, where any has lines or may get them.
+    `more`: a fetch at once finds more: the next job was left because of its size, or a call looks at no more. `counts`: of
+    each queue, where any has lines or may get them. `due_ms`: in how many milliseconds the next key is due, whose last
+    try failed; None: none is. `is_held`: keys of another OrderBy are held, and nothing is taken from lists; `is_drained`:
+    none is any more, and the target has no OrderBy.
     """
 
     jobs: tuple[FetchedJob, ...]
@@ -134,6 +141,9 @@ class FetchResult:
     recoveries_version: int
     more: bool = False
     counts: tuple[QueueCounts, ...] = ()
+    due_ms: int | None = None
+    is_held: bool = False
+    is_drained: bool = False
 
 
 @attrs.frozen
@@ -176,17 +186,21 @@ def register(
     queues: Sequence[str],
     responses: ResponseQueue | None = None,
     fairness: str = "",
+    quiet_s: float = 0.0,
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
     `responses`: where the reply jobs of its jobs go if the process dies and they with it. `fairness`: what its target
-    says of that, so that its jobs go back to their lines. Raise `StoreUnavailable` or `StoreRefused`.
+    says of that, or of its order, so that its jobs go back to their lines. `quiet_s`: for how many seconds after its last
+    heartbeat a request of its may still be answered, where its jobs are done in order. Raise `StoreUnavailable` or `StoreRefused`.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(process))
     if responses is not None:
         fields |= {"response_queue": responses.name, "response_class": responses.job_class}
     if fairness:
         fields["fairness"] = fairness
+    if quiet_s:
+        fields["quiet_s"] = f"{quiet_s:.3f}"
     for index, queue in enumerate(queues, start=1):
         fields |= {str(index): queue, f"index:{queue}": index}
     keys = client.keys
@@ -215,7 +229,11 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     fixed = _fixed_keys(keys, request.identity, request.target)
     arguments: list[Argument] = [request.identity, *numbers, request.fairness, *request.queues]
     paces = [keys.classify_lock(queue) for queue in request.queues] if request.fairness else []
-    return "fetch", [*fixed, *lists, *line_keys(keys, request.queues), *paces], arguments
+    of_order: list[str] = []
+    if is_order(request.fairness):
+        of_order = own_line_keys(keys, request.target, request.queues, request.fairness)[3 * len(request.queues) :]
+        of_order = [*of_order, keys.order_by(request.target)]
+    return "fetch", [*fixed, *lists, *line_keys(keys, request.queues), *paces, *of_order], arguments
 
 
 @lru_cache(_KNOWN)
@@ -246,13 +264,18 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
             return LimitReached("dead", integer(answer[1]))
         case _:
             paused, bad, more = names(answer[2]), names(answer[3]), answer[5] == 1
+            order = items(answer[_ORDER_AT]) if len(answer) > _ORDER_AT and answer[_ORDER_AT] is not None else [-1, 0]
+            due_ms, state = integer(order[0]), integer(order[1])
             return FetchResult(
-                jobs=_read_batches(request, items(answer[4])),
+                jobs=_read_batches(request, items(answer[4]), order[2:]),
                 paused=paused,
                 bad=bad,
                 recoveries_version=integer(answer[1]),
                 more=more,
                 counts=_read_counts(request.queues, answer[6:7]),
+                due_ms=None if due_ms < 0 else due_ms,
+                is_held=state == 1,
+                is_drained=state == _DRAINED,
             )
 
 
@@ -320,7 +343,8 @@ def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> Id
     return IdentityUnknown() if answer == b"FENCED" else [code == 1 for code in items(answer, len(tickets))]
 
 
-def _read_batches(request: FetchRequest, batches: Sequence[Reply]) -> tuple[FetchedJob, ...]:
+def _read_batches(request: FetchRequest, batches: Sequence[Reply], ends: Sequence[Reply]) -> tuple[FetchedJob, ...]:
+    """Return the jobs. `ends`: of all, what their tickets end with; empty where no job has a key."""
     taken: list[FetchedJob] = []
     for batch in batches:
         position, queue_index, *jobs = items(batch, 2)
@@ -332,5 +356,10 @@ def _read_batches(request: FetchRequest, batches: Sequence[Reply]) -> tuple[Fetc
             if isinstance(job, bytes)
             else FetchedJob(ticket=f"{number}:{index}", number=number, queue=queue, raw=b"", size_bytes=integer(job))
             for number, job in numbered
+        ]
+    if ends:
+        taken = [
+            attrs.evolve(job, ticket=f"{job.ticket}:{end}") if (end := text(reply)) else job
+            for job, reply in zip(taken, ends, strict=True)
         ]
     return tuple(taken)

@@ -26,8 +26,9 @@ _BY_NAME: Final[Mapping[str, str]] = {
 _BY_BEGINNING: Final = (
     (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:", "h|"), "string"),
     (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:", "restbroker:fair:pace:"), "string"),
+    (("restbroker:order:by:",), "string"),
     (("queue:", "restbroker:reply:"), "list"),
-    (("restbroker:done:", "restbroker:fair:turn:"), "zset"),
+    (("restbroker:done:", "restbroker:fair:turn:", "restbroker:order:due:"), "zset"),
     (("restbroker:", "j|"), "hash"),
 )
 
@@ -311,6 +312,21 @@ class Keys:
     def classify_lock(self, queue: str) -> str:
         """Return the key of a STRING with an expiry: while it is there, no process moves jobs of the queue to lines."""
         return self._key(f"restbroker:fair:pace:{queue}")
+
+    def order_hold(self, target: str) -> str:
+        """Return the key of a HASH: key of jobs → its state, where a target does the jobs of one key in order.
+
+        `parts/order.lua` explains the states. A key without one is free.
+        """
+        return self._key(f"restbroker:order:hold:{target}")
+
+    def order_due(self, queue: str) -> str:
+        """Return the key of a ZSET: key of jobs → when the first of its line is due (epoch seconds)."""
+        return self._key(f"restbroker:order:due:{queue}")
+
+    def order_by(self, target: str) -> str:
+        """Return the key of a STRING: the OrderBy under which the keys of `order_hold` were found."""
+        return self._key(f"restbroker:order:by:{target}")
 
     def sorted_set(self, name: SortedSet) -> str:
         """Return the key of one of Sidekiq's sorted sets."""

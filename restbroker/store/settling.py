@@ -15,6 +15,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
+from restbroker.job.order import is_order
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
@@ -22,7 +23,7 @@ from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, as_score, items
-from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
+from restbroker.store.tickets import MAX_BATCH, ticket_key, ticket_number, ticket_queue
 
 TicketSettlement: TypeAlias = tuple[str, Settlement]
 """A ticket, and what becomes of its job."""
@@ -118,9 +119,10 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     plain = min(max(0, plain), len(batch))
     destinations = Destinations(keys)
     recorded = 0 if request.records is None else len(batch)
-    # A job that goes back needs it; no other pays for it.
-    goes_back = any(isinstance(settlement, Requeue) for _, settlement in batch[plain:])
-    fairness = request.fairness if goes_back else ""
+    # A job that goes back needs it, or has a key; no other pays for it.
+    needs_lines = any(isinstance(settlement, Requeue) for _, settlement in batch[plain:])
+    needs_lines = needs_lines or (is_order(request.fairness) and any(ticket_key(ticket) for ticket, _ in batch))
+    fairness = request.fairness if needs_lines else ""
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
     arguments += [fairness, PAYLOAD_LIMIT_BYTES] if fairness else [fairness]
     arguments += [ticket for ticket, _ in batch[:plain]]
@@ -134,7 +136,7 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
         arguments += destinations.of(_replies(settlement), settlement.claims)
     lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
     if fairness:
-        lists += line_keys(keys, request.queues)
+        lists += own_line_keys(keys, request.target, request.queues, fairness)
     if request.records is not None:
         lists.append(keys.history)
         arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
@@ -145,6 +147,14 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
 def line_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
     """Return what these queues have of lines, as scripts take it: all jobs, then all records, then all turns."""
     return [of(queue) for of in (keys.lines, keys.line_records, keys.line_finish_times) for queue in queues]
+
+
+@lru_cache(_KNOWN)
+def own_line_keys(keys: Keys, target: str, queues: tuple[str, ...], fairness: str) -> list[str]:
+    """Return what these queues have of lines, and where there is order what it needs: each queue's due keys, and states."""
+    if not is_order(fairness):
+        return line_keys(keys, queues)
+    return [*line_keys(keys, queues), *map(keys.order_due, queues), keys.order_hold(target)]
 
 
 @lru_cache(_KNOWN)
@@ -167,7 +177,8 @@ def _script_arguments(settlement: Settlement) -> tuple[str, str, bytes]:
         case Retry():
             return "zr", as_score(settlement.at_s), settlement.payload
         case Dead():
-            return "zw" if settlement.wraps else "zd", as_score(settlement.at_s), settlement.payload
+            fate = f"{'zw' if settlement.wraps else 'zd'} {settlement.effect}".rstrip()
+            return fate, as_score(settlement.at_s), settlement.payload
         case Schedule():
             return "zs", as_score(settlement.at_s), settlement.payload
         case Requeue(payload):

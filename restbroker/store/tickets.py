@@ -1,5 +1,8 @@
 """The names that clients make. A job in progress: `number:queue index`; an identity: `host:pid:nonce:target`.
 
+Of a job that was handed out under a key (`job.order`), `:` follows, how it was handed out, and its key: `=` as usual, `!`
+to die, `?` under a key of another OrderBy.
+
 Used by the files of the store and by worker pools. Always holds: numbers rise per identity and are never used again,
 also across a failover of Redis; queue indices begin at 1.
 """
@@ -7,7 +10,7 @@ also across a failover of Redis; queue indices begin at 1.
 import re
 from collections.abc import Sequence
 
-_TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}")
+_TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}(:[=!?].+)?", re.DOTALL)
 MAX_BATCH = 500
 """Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""
 
@@ -25,7 +28,19 @@ def ticket_number(ticket: str) -> int:
 
 def ticket_queue(ticket: str) -> int:
     """Return the index of the queue that a ticket's job came from, from 1 on."""
-    return int(ticket.partition(":")[2])
+    return int(ticket.split(":", 2)[1])
+
+
+def ticket_key(ticket: str) -> str:
+    """Return the key under which a ticket's job was handed out; "" if it has none."""
+    parts = ticket.split(":", 2)
+    return parts[2][1:] if len(parts) > 2 else ""
+
+
+def ticket_how(ticket: str) -> str:
+    """Return how a ticket's job was handed out: "=", "!" or "?"; "" if it has no key."""
+    parts = ticket.split(":", 2)
+    return parts[2][:1] if len(parts) > 2 else ""
 
 
 def generation_of(identity: str) -> str:

@@ -17,6 +17,8 @@ ScriptName = Literal[
     "classify",
     "fair_heal",
     "fair_return",
+    "order_heal",
+    "order_steer",
     "line_heads",
     "line_records",
     "line_jobs",
@@ -69,8 +71,8 @@ ScriptName = Literal[
     "tick",
 ]
 
-_PART = b"-- part: lines\n"
-"""The line of a script in whose place the part that knows lines stands when it is sent."""
+_PARTS = ("lines", "order")
+"""What several scripts know: a part stands in the place of the line that names it when a script is sent."""
 
 
 @attrs.frozen
@@ -88,8 +90,10 @@ def script(name: ScriptName) -> Script:
 
     folder = Path(__file__).parent
     source = folder.joinpath(f"{name}.lua").read_bytes()
-    if _PART in source:
-        source = source.replace(_PART, folder.joinpath("parts", "lines.lua").read_bytes())
+    for part in _PARTS:
+        line = f"-- part: {part}\n".encode()
+        if line in source:
+            source = source.replace(line, folder.joinpath("parts", f"{part}.lua").read_bytes())
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
 
 

@@ -3,7 +3,7 @@
 --
 -- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, then the queues' lists as they
 --       are served, then in the same order their `wait`, their `keys` and their `turn`, and with fairness their
---       `pace` (see parts/lines.lua)
+--       `pace` (see parts/lines.lua), and with order their `due` too, and the target's `hold` and `by` (parts/order.lua)
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
 --       between two jobs, how many may follow each other at once, jobs in progress of all identities, size of the dead
@@ -13,14 +13,18 @@
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
---        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts}
+--        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, order}
 --          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
 --          too large its length stands in the place of its bytes, which stay here. more: 1 if the bytes ended it.
 --          counts: only where queues have lines, or may get them: for each, how many jobs its list and its lines have,
 --          and how many of those that were moved have no key of their own.
+--          order: only where the target has it: in how many milliseconds the next key is due (-1: none is), 1 if keys of
+--          another OrderBy are held (then nothing is taken from lists), 2 if none is and the old OrderBy is forgotten, else
+--          0; then in the jobs' order what follows the queue's index in each ticket ('' = nothing, the job has no key).
 --
 -- With fairness, at most LOOKED_AT jobs or LOOKED_AT_BYTES are moved from the lists into lines, and jobs are handed out of
--- these; while a person clears the queue, none is moved. Without it, what lines have is handed out first.
+-- these; while a person clears the queue, none is moved. Without it, what lines have is handed out first. With order, what
+-- may start of the lines is handed out first, then what is in the lists; a job whose key is held is moved into a line.
 --
 -- At least one job is taken, however large. Beyond the bytes, fewer than CHUNK jobs are looked at and put back.
 --
@@ -237,12 +241,16 @@ end
 
 -- part: lines
 
+-- part: order
+
 -- Nothing but this is asked where no queue has lines.
 local lines
 if want > 0 and (fairness ~= '' or redis.call('EXISTS', unpack(KEYS, #KEYS - queue_count + 1)) > 0) then
   lines = fair_lines(fairness, limit_bytes)
 end
 local looked_at, looked_at_bytes, counts = 0, 0, lines and {}
+local of_order, order_says, is_changed = {}, {-1, 0}, false
+local order = lines and lines.said.order and keep_order(lines, KEYS[FIXED_KEYS + 6 * queue_count + 1], of_order)
 
 -- Moves jobs of a list into lines if there is fairness, and takes from the lines. Returns what `take` does, and whether
 -- the list is one.
@@ -283,6 +291,88 @@ local take_from_lines = lines and function(queue, list, position, qidx)
   return answer, count, is_list
 end
 
+-- Whether keys of another OrderBy are held. If none is any more, this one counts from now on.
+local function is_order_changed()
+  local said, held = lines.said, KEYS[FIXED_KEYS + 6 * queue_count + 1]
+  local place, by = KEYS[FIXED_KEYS + 6 * queue_count + 2], table.concat(said.by or {said.member}, ',') .. ' ' .. (said.host or '')
+  local jobs = redis.call('HLEN', held)
+  if redis.call('GET', place) == by and not said.drains then
+    return false
+  end
+  for _, queue in ipairs(of_order) do
+    jobs = jobs + redis.call('HLEN', queue.wait)
+  end
+  order_says[2] = jobs > 0 and 1 or said.drains and 2 or 0
+  if order_says[2] == 2 then
+    redis.call('DEL', place)
+  elseif order_says[2] == 0 then
+    redis.call('SET', place, by)
+  end
+  return order_says[2] > 0
+end
+
+-- Takes jobs whose keys allow it. Returns what `take_from_lines` does.
+local function take_in_order(queue, list, position, qidx)
+  local answer, fields, count, index = {position, qidx}, {}, 0, ':' .. qidx
+  local popped, rests, is_list = {}, {}, true
+  local function accept(raw, rest)
+    local size = #raw
+    if more == 1 or count >= want or size > left_bytes and number + count > base then
+      more = 1
+      return nil
+    end
+    count, left_bytes = count + 1, left_bytes - size
+    if left_bytes <= 0 then
+      more = 1
+    end
+    local ticket = string.format('%.0f', number + count)
+    fields[2 * count - 1], fields[2 * count] = ticket .. index .. (rest and ':' .. rest or ''), raw
+    answer[count + 2] = size > limit_bytes and is_too_large(raw) and size or raw
+    rests[count] = rest or ''
+    return ticket
+  end
+  local due_ms = order.promote(queue)
+  if due_ms >= 0 and (order_says[1] < 0 or due_ms < order_says[1]) then
+    order_says[1] = due_ms
+  end
+  local given, batch = order.serve(queue, want, left_bytes, accept, is_changed), order.new_batch()
+  local pops = not is_changed and redis.call('GET', queue.pace) ~= CLEARING
+  while pops and count < want and more == 0 do
+    local raws, size = lines.pop(list, min(want - count, LOOKED_AT - looked_at), LOOKED_AT_BYTES - looked_at_bytes)
+    is_list = raws ~= nil
+    if not raws or #raws == 0 then
+      break
+    end
+    looked_at, looked_at_bytes = looked_at + #raws, looked_at_bytes + size
+    local refused = order.sort(raws, id, accept, batch)
+    if refused then
+      put_back(list, raws, refused)
+    end
+    for n = 1, (refused or #raws + 1) - 1 do
+      popped[#popped + 1] = raws[n]
+    end
+    if looked_at >= LOOKED_AT or looked_at_bytes >= LOOKED_AT_BYTES then
+      more = (more == 1 or count < want and redis.call('LLEN', list) > 0) and 1 or 0
+      break
+    end
+  end
+  if count > 0 then
+    fields[2 * count + 1], fields[2 * count + 2] = 'last', string.format('%.0f', number + count)
+    local written = redis.pcall('HSET', KEYS[2], unpack(fields))
+    if type(written) == 'table' and written.err then
+      put_back(list, popped, 1)
+      return nil, 0, is_list
+    end
+  end
+  order.write_served(queue, given, id)
+  order.write_sorted(queue, batch)
+  queue.without_key = batch.without_key
+  for n = 1, count do
+    order_says[#order_says + 1] = rests[n]
+  end
+  return answer, count, is_list
+end
+
 local function note(name, answer, count)
   if not answer then
     bad[#bad + 1] = name
@@ -295,6 +385,11 @@ end
 local queues = lines and {}
 for position = 1, queue_count do
   local name, at = ARGV[FIXED_ARGV + position], FIXED_KEYS + position
+  if order then
+    of_order[position] = {wait = KEYS[at + queue_count], keys = KEYS[at + 2 * queue_count],
+                          turn = KEYS[at + 3 * queue_count], due = KEYS[at + 5 * queue_count]}
+    redis.call('ZCARD', of_order[position].due)
+  end
   local qidx = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name))
   if not qidx then
     bad[#bad + 1] = name
@@ -302,7 +397,9 @@ for position = 1, queue_count do
     paused[#paused + 1] = name
   elseif lines then
     -- Wrong types surface here, before the first write.
-    local queue = lines.open(KEYS[at + queue_count], KEYS[at + 2 * queue_count], KEYS[at + 3 * queue_count], want)
+    local asked = order and 0 or want
+    local queue = lines.open(KEYS[at + queue_count], KEYS[at + 2 * queue_count], KEYS[at + 3 * queue_count], asked)
+    queue.due = KEYS[at + 5 * queue_count]
     queue.pace, queue.name, queue.list, queue.position, queue.qidx = KEYS[at + 4 * queue_count], name, KEYS[at], position, qidx
     queues[#queues + 1] = queue
   elseif want > 0 and more == 0 then
@@ -310,11 +407,15 @@ for position = 1, queue_count do
   end
 end
 
+if order then
+  is_changed = is_order_changed()
+end
 for _, queue in ipairs(queues or {}) do
   local is_list = true
   if want > 0 and more == 0 then
     local answer, count
-    answer, count, is_list = take_from_lines(queue, queue.list, queue.position, queue.qidx)
+    local take_some = order and take_in_order or take_from_lines
+    answer, count, is_list = take_some(queue, queue.list, queue.position, queue.qidx)
     is_list = is_list and answer ~= nil
     note(queue.name, answer or {}, answer and count or 0)
   end
@@ -341,4 +442,4 @@ if own and own + count ~= share then
   redis.call('HSET', KEYS[7], id, own + count)
 end
 confirm(number)
-return {'OK', version, paused, bad, taken, more, counts}
+return {'OK', version, paused, bad, taken, more, counts, order and order_says or nil}

@@ -4,11 +4,11 @@
 --
 -- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
 --       parked, sent, inflight, then the identity's queues by index, then destinations of replies, then with fairness
---       their `wait`, their `keys` and their `turn` by index (see parts/lines.lua), and where there are records, last of
---       all the history
+--       their `wait`, their `keys` and their `turn` by index (see parts/lines.lua), with order their `due` by index too and
+--       the target's `hold` (parts/order.lua), and where there are records, last of all the history
 -- ARGV: identity, hwm, number of the identity's queues, number of jobs that are done and have no replies, number of
 --       records (0, or one for each job), what the target says of its fairness (JSON; '' for nothing, and where no job goes
---       back), and if it is not empty, for how large a job a key is read; the tickets of the jobs that are done, then per
+--       back or has a key), and if it is not empty, for how large a job a key is read; the tickets of the jobs that are done, then per
 --       other job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
@@ -18,11 +18,13 @@
 --       fate: '' done | once done, and never again | zr retry | zd dead | zs schedule (no try) | zx dropped on the
 --             job's own wish | back to its queue (as it came, or as its payload if there is one)
 --             | zw dead, and its bytes are put into the empty `args` of the payload: those of a job that is too large
+--             zd and zw with order: then what becomes of the key, 'zd stop', 'zd cancel' or 'zd refused'
 --             of once the payload is the job's fingerprint, the score for how many milliseconds it is kept, and qidx
 --             which of the destinations is the set of fingerprints
 --       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
 --       written of each once it is settled ('' = nothing)
--- Returns: per job 1 applied | 0 was applied before, or the identity was fenced and recovered
+-- Of a job that was handed out under a key, zr and zs put it back before its key's line, due at its score.
+-- Returns: per job 1 applied | 2 applied, and the next job of its key may start | 0 was applied before, or the identity was fenced and recovered
 --          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in progress
 --          | an error's text: still in progress
 -- Sent twice: the second answers 0 for each job that the first applied.
@@ -35,6 +37,7 @@ local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), t
 local fairness = ARGV[6]
 local at, jobs_end = fairness == '' and 7 or 8, records > 0 and #ARGV - records - 1 or #ARGV
 local zsets = {zr = retry, zd = dead, zw = dead, zs = schedule}
+local order, order_refusal
 local processed, failed, codes, remembered = 0, 0, {}, {}
 -- Few worker pools have marks at all; the others pay one read for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
@@ -51,7 +54,8 @@ if known[1] then
 end
 
 local function next_job()
-  local job = {ticket = ARGV[at], fate = ARGV[at + 1], score = ARGV[at + 2], payload = ARGV[at + 3],
+  local fate, effect = string.match(ARGV[at + 1], '^(%l*) ?(%l*)$')
+  local job = {ticket = ARGV[at], fate = fate, effect = effect ~= '' and effect or 'go', score = ARGV[at + 2], payload = ARGV[at + 3],
                qidx = tonumber(ARGV[at + 4]), replies = {}, claims = {}}
   local count = tonumber(ARGV[at + 5])
   at = at + 6
@@ -166,12 +170,24 @@ end
 
 -- part: lines
 
-local lines = fairness ~= '' and fair_lines(fairness, tonumber(ARGV[7]))
-local first_wait = lines and #KEYS - (records > 0 and 1 or 0) - 3 * queue_count
+-- part: order
 
+local lines = fairness ~= '' and fair_lines(fairness, tonumber(ARGV[7]))
+local first_wait = lines and #KEYS - (records > 0 and 1 or 0) - (lines.said.order and 4 * queue_count + 1 or 3 * queue_count)
+local of_order = {}
+if lines and lines.said.order then
+  of_order = order_queues(first_wait, queue_count)
+  order = keep_order(lines, KEYS[first_wait + 4 * queue_count + 1], of_order)
+  order_refusal = order.refusal()
+end
+
+local BACK = {back = true, zr = true, zs = true}
 local function move(job, raw)
-  if job.fate == 'back' then
-    if lines then
+  if job.key and BACK[job.fate] then
+    -- Before its key's line, once its replies are out.
+    return nil
+  elseif job.fate == 'back' then
+    if lines and not order then
       local at_wait = first_wait + job.qidx
       return lines.put_first(KEYS[at_wait], KEYS[at_wait + queue_count], KEYS[at_wait + 2 * queue_count],
                              job.payload ~= '' and job.payload or raw)
@@ -274,31 +290,69 @@ local function apply(job)
   if not raw then
     return 0
   end
+  if order then
+    local how
+    how, job.key = order.of_ticket(job.ticket)
+    if how and order_refusal then
+      return order_refusal
+    end
+  end
+  local entry = job.payload
   if job.fate == 'zw' then
     job.payload = wrapped(job.payload, raw)
   end
   redis.call('HDEL', ip, job.ticket)
   local why = settle(job, raw)
+  if not why and job.key and BACK[job.fate] then
+    local bytes = job.payload ~= '' and job.payload or raw
+    why, job.is_ready = order.put_back(of_order[job.qidx], job.key, job.ticket, id, bytes, tonumber(job.score))
+  end
   if why then
     redis.call('HSET', ip, job.ticket, raw)
+    return why
+  elseif job.key and not BACK[job.fate] then
+    local died = job.effect == 'stop' and lines.decode(entry)
+    job.is_ready = order.settle(job.key, job.ticket, id, job.effect, type(died) == 'table' and died.jid)
   end
-  return why or 1
+  return job.is_ready and 2 or 1
+end
+
+-- Of the plain jobs, those with keys: what cannot be done of the keys' state is done with none of their jobs.
+local plain_tickets, plain_keys = {}, {}
+local function is_held_up(ticket)
+  return order_refusal and order.of_ticket(ticket)
 end
 
 -- Most jobs of most batches: nothing of theirs can be refused, so their bytes are not needed for putting them back.
 for n = 1, plain do
-  codes[n] = redis.call('HDEL', ip, ARGV[at])
-  processed = processed + codes[n]
+  if order and is_held_up(ARGV[at]) then
+    codes[n] = redis.call('HEXISTS', ip, ARGV[at]) == 1 and order_refusal or 0
+  else
+    codes[n] = redis.call('HDEL', ip, ARGV[at])
+    processed = processed + codes[n]
+    if order and codes[n] == 1 then
+      local how, key = order.of_ticket(ARGV[at])
+      if how then
+        plain_tickets[#plain_tickets + 1], plain_keys[#plain_keys + 1] = ARGV[at], key
+      end
+    end
+  end
   if has_marks and codes[n] == 1 then
     redis.call('HDEL', sent, ARGV[at])
   end
   at = at + 1
 end
+if #plain_tickets > 0 then
+  local ready = order.settle_all(plain_tickets, plain_keys, id)
+  for n = 1, plain do
+    codes[n] = ready[ARGV[at - plain - 1 + n]] and 2 or codes[n]
+  end
+end
 
 while at <= jobs_end do
   local n, job = #codes + 1, next_job()
   codes[n] = apply(job)
-  if codes[n] == 1 then
+  if codes[n] == 1 or codes[n] == 2 then
     if has_marks then
       redis.call('HDEL', sent, job.ticket)
     end
@@ -345,7 +399,7 @@ if records > 0 then
   local history, keep_ms, now = KEYS[#KEYS], tonumber(ARGV[jobs_end + 1]), redis.call('TIME')
   for n = 1, records do
     local record = ARGV[jobs_end + 1 + n]
-    if codes[n] == 1 and record ~= '' then
+    if (codes[n] == 1 or codes[n] == 2) and record ~= '' then
       redis.pcall('XADD', history, 'MAXLEN', '~', HISTORY_MAX, '*', 'end', record)
     end
   end

@@ -4,12 +4,15 @@
 --
 -- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues, then the
 --       identity's queues by index, then destinations of replies, then with fairness the queues' `wait`, their `keys` and
---       their `turn` by index (see parts/lines.lua)
+--       their `turn` by index (see parts/lines.lua), with order their `due` by index too and the target's `hold`
+--       (parts/order.lua)
 -- ARGV: identity, its target, its generation, 1 if other pools of its process have jobs in progress else 0, jitter,
 --       number of the identity's queues, what the identity said of its fairness (JSON, '' for nothing), for how large a job
---       a key is read, then per job:
+--       a key is read, until when a request of the identity may still be answered (epoch seconds; a job that may have
+--       reached a worker waits for that if it has a key), then per job:
 --         ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
---         marked, 1 if the schedule set leads back to its queue else 0, number of replies that it owes once dead
+--         marked, 1 if the schedule set leads back to its queue else 0, what becomes of its key once it is dead ('go', 'stop',
+--         'cancel'), number of replies that it owes once dead
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 dead, and answered if it owes that
@@ -30,9 +33,10 @@ local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
 local in_flight, schedule, queues = KEYS[8], KEYS[9], KEYS[10]
-local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 9
+local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 10
 local crashes, generation = '#' .. ARGV[2], '#' .. ARGV[3]
 local codes, counted = {}, false
+local lines, order
 
 if redis.call('HEXISTS', KEYS[1], id) == 0 then
   return 'NOTFENCED'
@@ -62,9 +66,9 @@ local function count(field, own)
 end
 
 local function next_job()
-  local job, owed = {replies = {}}, tonumber(ARGV[at + 6])
-  job.ticket, job.qidx, job.touched, job.score, job.payload, job.waits = unpack(ARGV, at, at + 5)
-  at = at + 7
+  local job, owed = {replies = {}}, tonumber(ARGV[at + 7])
+  job.ticket, job.qidx, job.touched, job.score, job.payload, job.waits, job.effect = unpack(ARGV, at, at + 6)
+  at = at + 8
   for i = 1, owed do
     job.replies[i] = {key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])], queue = ARGV[at + 1],
                       ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
@@ -102,6 +106,10 @@ local function bury(job)
     return 'DUP'
   end
   redis.call('HDEL', sent, job.ticket)
+  if job.key then
+    local died = lines.decode(job.payload)
+    order.settle(job.key, job.ticket, id, job.effect, type(died) == 'table' and died.jid)
+  end
   local code = 2
   for _, reply in ipairs(job.replies) do
     code = answer(reply) and code or 3
@@ -112,12 +120,21 @@ end
 
 -- part: lines
 
-local lines = ARGV[7] ~= '' and fair_lines(ARGV[7], tonumber(ARGV[8]))
-local first_wait = #KEYS - 3 * queue_count
+-- part: order
 
--- To the end that is served next: of its line, if it has one.
-local function push(job, raw)
-  if lines then
+lines = ARGV[7] ~= '' and fair_lines(ARGV[7], tonumber(ARGV[8]))
+local has_order = lines and lines.said.order
+local first_wait = #KEYS - (has_order and 4 * queue_count + 1 or 3 * queue_count)
+local of_order = has_order and order_queues(first_wait, queue_count)
+order = has_order and keep_order(lines, KEYS[#KEYS], of_order)
+local order_refusal = order and order.refusal()
+
+-- To the end that is served next: of its line, if it has one; of its key's line, and due at a time, if it has a key.
+local function push(job, raw, at_s)
+  if job.key then
+    local quiet_s = job.touched == '1' and tonumber(ARGV[9]) or 0
+    return (order.put_back(of_order[tonumber(job.qidx)], job.key, job.ticket, id, raw, math.max(quiet_s, at_s or 0)))
+  elseif lines and not order then
     local at_wait = first_wait + tonumber(job.qidx)
     return lines.put_first(KEYS[at_wait], KEYS[at_wait + queue_count], KEYS[at_wait + 2 * queue_count], raw)
   end
@@ -132,6 +149,9 @@ local function give_back(job, raw, times)
     return push(job, raw)
   end
   local wait_s = math.min(FIRST_WAIT_S * 2 ^ (times - 3), LONGEST_WAIT_S) * jitter
+  if job.key then
+    return push(job, raw, tonumber(job.score) + wait_s)
+  end
   local added = redis.pcall('ZADD', schedule, 'NX', string.format('%.6f', tonumber(job.score) + wait_s), raw)
   return added ~= 1 and push(job, raw) or nil
 end
@@ -173,8 +193,15 @@ while at <= #ARGV do
   if not raw then
     codes[n] = 0
   else
+    local why, code
+    if order then
+      job.key = select(2, order.of_ticket(job.ticket))
+      why = job.key and order_refusal
+    end
     redis.call('HDEL', ip, job.ticket)
-    local why, code = place(job, raw)
+    if not why then
+      why, code = place(job, raw)
+    end
     if why then
       redis.call('HSET', ip, job.ticket, raw)
     end

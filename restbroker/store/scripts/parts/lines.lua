@@ -12,7 +12,7 @@ local function fair_lines(text, limit_bytes)
   if not read or type(said) ~= 'table' then
     said = {}
   end
-  local names, weights, host = said.by, said.weights or {}, said.host
+  local names, member, weights, host = said.by, said.member or 'fair_key', said.weights or {}, said.host
   local max, min, floor, format = math.max, math.min, math.floor, string.format
   local now = redis.call('TIME')
   local now_us = now[1] * 1000000 + now[2]
@@ -57,7 +57,7 @@ local function fair_lines(text, limit_bytes)
     if type(job) ~= 'table' then
       return ''
     elseif not names then
-      return key_part(job.fair_key) or ''
+      return key_part(job[member]) or ''
     end
     local args = job.args
     if type(args) == 'string' then
@@ -107,6 +107,9 @@ local function fair_lines(text, limit_bytes)
       return head, after
     end
   end
+
+  -- What part `order` needs of these.
+  lines.said, lines.now_us, lines.decode, lines.key_of, lines.whole, lines.numbers_in = said, now_us, decode, key_of, whole, numbers_in
 
   -- Takes up to so many jobs and bytes from a list, but one job however large. Returns them, the oldest first, and their
   -- size; nil if it is no list or may not be read.
@@ -282,6 +285,7 @@ local function fair_lines(text, limit_bytes)
       redis.call(command, key, unpack(fields, from, min(from + 499, #fields)))
     end
   end
+  lines.each = each
 
   -- Writes what changed in memory. Returns how many jobs the lines have then.
   function lines.write(queue)

@@ -1,0 +1,108 @@
+"""The key of a job whose target does the jobs of one key in order, and what a target says about that.
+
+Used by `config` for what is written, by the broker, which finds each job's key again, and by the store, whose scripts
+found it before. Always holds: a key is a text of 1 to 256 bytes for each name without control characters; where this file
+and the scripts could read a job differently, the job is not sent.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, cast, get_args
+
+import attrs
+
+from restbroker.job import arguments, rubyjson
+from restbroker.job.fairness import BETWEEN, Fairness, fold, is_key
+from restbroker.job.json_types import Json
+from restbroker.job.reason import Reason
+
+ORDER_KEY: Final = "order_key"
+"""Where `OrderBy` finds the key of a job: in its own member of this name."""
+ON_DEAD_FIELD: Final = "order_on_dead"
+OnDead: TypeAlias = Literal["go", "cancel", "stop"]
+"""What becomes of a key when one of its jobs dies: the next one starts, all that wait die too, or they wait.
+
+From the weakest to the strongest.
+"""
+_RANKS: Final = {policy: rank for rank, policy in enumerate(get_args(OnDead))}
+_BEGINNING: Final = '{"order":'
+
+UNCLEAR: Final = Reason(
+    "OrderKeyUnclear",
+    "restbroker cannot tell for sure which key this job has, and does not send it out of order.",
+    "Give a text of 1 to 256 bytes without control characters, and each name once, in plain JSON.",
+)
+PREDECESSOR_DIED: Final = Reason(
+    "PredecessorDied",
+    "It waited behind a job of the same key that died, or a person dropped what waited with this key.",
+    "Find out what became of the job before it, then retry this one.",
+)
+
+
+@attrs.frozen
+class Order:
+    """How a target keeps its jobs in order: by the arguments of these names, or by their member `ORDER_KEY`.
+
+    `names` is empty for the latter. `default_host` stands for a missing argument `host`. `on_dead`: what becomes of a
+    key when one of its jobs dies.
+    """
+
+    names: tuple[str, ...] = ()
+    default_host: str | None = None
+    on_dead: OnDead = "go"
+
+    @property
+    def text(self) -> str:
+        """What the store's scripts read (JSON)."""
+        by = Fairness(self.names, self.default_host).text[1:-1]
+        member = "" if self.names else f'"member":"{ORDER_KEY}"'
+        return _BEGINNING + ",".join(part for part in (f'"{self.on_dead}"', member, by) if part) + "}"
+
+    def key_of(self, fields: Mapping[str, Json], given: Mapping[str, Json]) -> str | None:
+        """Return the key of a job; "" if it has none, None if that is unclear.
+
+        `fields` are the job's members, `given` its arguments.
+        """
+        if not self.names:
+            return _part(fields.get(ORDER_KEY))
+        parts = [_part(given.get(name, self.default_host if name == "host" else None)) for name in self.names]
+        if None in parts:
+            return None
+        return BETWEEN.join(cast("list[str]", parts)) if all(parts) else ""
+
+    def on_death(self, fields: Mapping[str, Json]) -> OnDead:
+        """Return what becomes of the key when this job dies: a job may ask for more than its target does, not for less."""
+        asked = fields.get(ON_DEAD_FIELD)
+        if not isinstance(asked, str) or asked not in _RANKS:
+            return self.on_dead
+        return max(self.on_dead, cast("OnDead", asked), key=_RANKS.__getitem__)
+
+
+def _part(value: Json) -> str | None:
+    if value is None:
+        return ""
+    return fold(value) if isinstance(value, str) and is_key(value) else None
+
+
+def is_order(text: str) -> bool:
+    """Tell whether what a target says is of order, not of fairness."""
+    return text.startswith(_BEGINNING)
+
+
+def draining(text: str) -> str:
+    """Return what a target says that has no order any more, though some of its keys are held: nothing is added."""
+    return text[:-1] + ',"drains":true}'
+
+
+def on_death_in_bytes(text: str, raw: bytes) -> OnDead:
+    """Return what becomes of the key when the job in these bytes dies; `text`: what its target says of its order."""
+    policy = (rubyjson.object_of(text.encode()) or {}).get("order")
+    order = Order(on_dead=cast("OnDead", policy) if policy in get_args(OnDead) else "go")
+    return order.on_death(rubyjson.object_of(raw) or {})
+
+
+def key_in_bytes(order: Order, fields: Mapping[str, Json]) -> str | None:
+    """Return the key of a job of these members, as `Order.key_of` does, whose arguments are not read yet."""
+    if not order.names:
+        return order.key_of(fields, {})
+    read = arguments.read(fields.get("args"))
+    return "" if isinstance(read, Reason) else order.key_of(fields, read.command.arguments)

@@ -1,0 +1,184 @@
+"""Order per key: which keys of a target are held and why, what a person makes of them, and what someone deleted by hand.
+
+Used by brokers (`heal`), by `operate` and by pages and metrics. Always holds: whatever is done here, the jobs of one key
+keep their order, unless someone deleted the states of keys by hand; each change is for a key in a certain state alone.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeAlias, get_args
+
+import attrs
+
+from restbroker.store.client import Client
+from restbroker.store.replies import Argument, integer, items, raw
+from restbroker.store.settling import line_keys
+
+State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
+Steering: TypeAlias = Literal["free", "skip", "retry", "drop", "mend"]
+AT_ONCE: Final = 100
+_LOOKED_AT: Final = 200
+_FIRST_LOOK: Final = 10
+_LOOK_BYTES: Final = 262_144
+_RECORD = re.compile(rb"([a-z]) (\d{1,16}) (\d{1,16}) (\d{1,18}) (\S+) ?(.*)", re.DOTALL)
+_STATES: Final[Mapping[bytes, State]] = dict(zip((b"h", b"r", b"d", b"s"), get_args(State), strict=True))
+
+
+@attrs.frozen
+class HeldKey:
+    """A key of a target that is not free: its next job may not start, or could start now and waits for a worker.
+
+    `number`: of the job in progress, or of the next one. `drops`: jobs of lower numbers are handed out to die. `record`
+    is its state as Redis has it. In progress: `identity` has the job under a ticket of the number `ticket`. Stopped:
+    since `since_us` (epoch microseconds), as the job `jid` died ("": unknown).
+    """
+
+    key: bytes
+    state: State
+    number: int
+    drops: int
+    record: bytes
+    identity: str = ""
+    ticket: int = 0
+    since_us: int = 0
+    jid: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key for people."""
+        return self.key.decode("utf-8", "backslashreplace")
+
+
+def read_keys(client: Client, target: str) -> Iterator[Sequence[HeldKey]]:
+    """Yield the keys of a target that are held, some at a time; one may come twice.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    cursor = b"0"
+    while True:
+        found = items(client.command("HSCAN", client.keys.order_hold(target), cursor, "COUNT", _LOOKED_AT), 2)
+        cursor, fields = raw(found[0]), [raw(field) for field in items(found[1])]
+        yield [one for key, record in zip(fields[::2], fields[1::2], strict=True) if (one := _read(key, record))]
+        if cursor == b"0":
+            return
+
+
+def read_key(client: Client, target: str, key: bytes) -> HeldKey | None:
+    """Return the state of a key; None if it is free. Raise `StoreUnavailable` or `StoreRefused`."""
+    found = client.command("HGET", client.keys.order_hold(target), key)
+    return None if found is None else _read(key, raw(found))
+
+
+def waiting_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> list[int]:
+    """Return how many jobs wait of each of these keys, in all these queues. Raise as `read_key` does."""
+    total = [0] * len(keys)
+    if keys:
+        for reply in client.commands([("HMGET", client.keys.line_records(queue), *keys) for queue in queues]):
+            for place, record in enumerate(items(reply, len(keys))):
+                numbers = b"" if record is None else raw(record)
+                if match := re.fullmatch(rb"(\d{1,16}) (\d{1,16})", numbers):
+                    total[place] += max(0, int(match[2]) - int(match[1]))
+    return total
+
+
+def due_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> list[float | None]:
+    """Return when the next job of each of these keys is due (epoch seconds); None: it is not put off."""
+    due: list[float | None] = [None] * len(keys)
+    if keys:
+        for reply in client.commands([("ZMSCORE", client.keys.order_due(queue), *keys) for queue in queues]):
+            for place, score in enumerate(items(reply, len(keys))):
+                if score is not None:
+                    due[place] = float(raw(score))
+    return due
+
+
+def steer(
+    client: Client, target: str, queues: Sequence[str], what: Steering, keys: Sequence[HeldKey | bytes]
+) -> list[bool]:
+    """Change the states of keys; tell for each whether that was done.
+
+    `what`: "free" a key in progress whose job is nowhere; "skip" a stopped one; "retry" one that is due later, now;
+    "drop": all that wait with it now are handed out to die, and a stopped key goes on; "mend" what was deleted of it. A
+    `HeldKey` must still be in that very state. Raise `StoreUnavailable`: the same call again is right.
+    """
+    done: list[bool] = []
+    for start in range(0, len(keys), AT_ONCE):
+        arguments: list[Argument] = [len(queues), what, _TEXT]
+        for key in keys[start : start + AT_ONCE]:
+            arguments += [key, b""] if isinstance(key, bytes) else [key.key, key.record]
+        done += [code == 1 for code in items(client.run("order_steer", _places(client, target, queues), arguments))]
+    return done
+
+
+def count(client: Client, target: str) -> Counter[State]:
+    """Return how many keys of a target are in which state. Raise as `read_key` does."""
+    return Counter(one.state for page in read_keys(client, target) for one in page)
+
+
+def heal(client: Client, target: str, queues: Sequence[str]) -> int:
+    """Mend what someone deleted by hand of a target's order; return how many keys and jobs were mended.
+
+    Raise `StoreUnavailable` half way: the same call again is right. Raise `StoreRefused` if a type is wrong.
+    """
+    places = _places(client, target, queues)
+    # Else there is nothing to mend: one command in most cases.
+    if not integer(client.command("EXISTS", *places)):
+        return 0
+    healed = 0
+    for what in ("jobs", "lines"):
+        for place, _ in enumerate(queues, start=1):
+            healed += sum(count for count, _ in _look_through(client, places, what, place, len(queues)))
+    for count, in_progress in _look_through(client, places, "hold", 0, len(queues)):
+        healed += count + sum(steer(client, target, queues, "free", _gone(client, in_progress)))
+    return healed
+
+
+def _look_through(
+    client: Client, places: Sequence[str], what: str, place: int, queues: int
+) -> Iterator[tuple[int, Sequence[HeldKey]]]:
+    """Yield how many were mended, and which keys are in progress."""
+    cursor, look = b"0", _FIRST_LOOK
+    while True:
+        reply = items(client.run("order_heal", places, [queues, what, place, cursor, look, _TEXT]), 3)
+        cursor, healed, read_bytes = raw(reply[0]), integer(reply[1]), integer(reply[2])
+        fields = [raw(field) for field in reply[3:]]
+        yield healed, [one for key, record in zip(fields[::2], fields[1::2], strict=True) if (one := _read(key, record))]
+        if cursor == b"0":
+            return
+        # Of large jobs few at a time, since their bytes are read as well.
+        look = min(_LOOKED_AT, 2 * look) if read_bytes < _LOOK_BYTES // 2 else max(1, look // 2)
+
+
+def _gone(client: Client, keys: Sequence[HeldKey]) -> list[HeldKey]:
+    """Return those keys whose jobs are in no hash of jobs in progress."""
+    by_identity: dict[str, list[HeldKey]] = {}
+    for one in keys:
+        by_identity.setdefault(one.identity, []).append(one)
+    gone: list[HeldKey] = []
+    for identity, held in by_identity.items():
+        tickets = [raw(field) for field in items(client.command("HKEYS", client.keys.in_progress(identity)))]
+        in_progress = {ticket.partition(b":")[0] for ticket in tickets}
+        gone += [one for one in held if str(one.ticket).encode() not in in_progress]
+    return gone
+
+
+def _places(client: Client, target: str, queues: Sequence[str]) -> list[str]:
+    keys, names = client.keys, tuple(queues)
+    return [keys.order_hold(target), *line_keys(keys, names), *map(keys.order_due, names)]
+
+
+def _read(key: bytes, record: bytes) -> HeldKey | None:
+    match = _RECORD.fullmatch(record)
+    if match is None or match[1] not in _STATES:
+        return None
+    state, mark = _STATES[match[1]], int(match[4])
+    jid = "" if match[5] == b"-" else match[5].decode("utf-8", "backslashreplace")
+    held = HeldKey(key, state, int(match[2]), int(match[3]), record, jid=jid)
+    if state == "in_progress":
+        return attrs.evolve(held, identity=match[6].decode("utf-8", "backslashreplace"), ticket=mark)
+    return attrs.evolve(held, since_us=mark) if state == "stopped" else held
+
+
+_TEXT: Final = '{"order":"go"}'
+"""What a script is told that reads no keys in jobs."""

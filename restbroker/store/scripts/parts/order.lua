@@ -1,0 +1,419 @@
+-- Order per key: of the jobs with one key, the next one starts once the one before it is settled. A part of other scripts,
+-- behind the part that knows lines, on which it stands: jobs that wait for their predecessor are in the lines of their
+-- queue (`wait`, `keys`), and `turn` has the keys whose next job may start now, by its number.
+--
+-- `hold` is a hash of a target: key -> 'state number cancel mark jid owner' while one of its jobs is in progress or waits;
+-- a key without a record is free. `due` is a sorted set of a queue: key -> when its next job is due (epoch seconds).
+--   state  h in hand: number of that job; mark is its ticket's number, owner its identity
+--          r ready: number of the next job, the key is in one `turn`
+--          d due later: likewise, the key is in one `due`
+--          s stopped: mark is since when (epoch us), jid that of the job that died
+--   cancel jobs of lower numbers are handed out marked, to die
+--   jid    in another state than s: of the dead job under which the key was stopped before; '-' for none
+-- A ticket is `number:queue index:how key`; how is '=', '!' (to die) or '?' (its key is of another OrderBy).
+--
+-- What `keep_order` takes of queues, whose keys follow one another from behind `first` on: all `wait`, `keys`, `turn`, `due`.
+local function order_queues(first, count)
+  local queues = {}
+  for n = 1, count do
+    local place = first + n
+    queues[n] = {wait = KEYS[place], keys = KEYS[place + count], turn = KEYS[place + 2 * count],
+                 due = KEYS[place + 3 * count]}
+  end
+  return queues
+end
+
+-- queues: {wait=, keys=, turn=, due=} of each of the target's queues.
+local function keep_order(lines, hold, queues)
+  local HOW, SCORE, TRIES, AT_ONCE = '^%d+:%d+:([=!?])(.+)$', '%.6f', 200, 200
+  local order, whole, numbers_in, now_us = {}, lines.whole, lines.numbers_in, lines.now_us
+  local max, min = math.max, math.min
+
+  local function read(record)
+    local state, number, cancel, mark, jid, owner = string.match(record or '', '^(%l) (%d+) (%d+) (%d+) (%S+) ?(.*)$')
+    if state and #number <= 16 and #cancel <= 16 and #mark <= 18 then
+      return {state = state, number = tonumber(number), cancel = tonumber(cancel), mark = mark, jid = jid, owner = owner}
+    elseif record then
+      -- Others wrote it: its next job may start.
+      return {state = 'r', number = now_us, cancel = 0, mark = '0', jid = '-', owner = ''}
+    end
+  end
+  order.read = read
+
+  local function text_of(state, number, cancel, mark, jid, owner)
+    return state .. ' ' .. whole(number) .. ' ' .. whole(cancel) .. ' ' .. mark .. ' ' .. jid .. ' ' .. owner
+  end
+  order.text_of = text_of
+
+  local function safe_jid(jid)
+    return type(jid) == 'string' and #jid <= 64 and string.match(jid, '^[%w_.:-]+$') and jid or '-'
+  end
+  order.safe_jid = safe_jid
+
+  -- A key that a job may have must be a text that all programs read.
+  local function is_utf8(text)
+    if not string.find(text, '[\128-\255]') then
+      return true
+    end
+    local rest = string.gsub(text, '[\1-\127]+', '')
+    rest = string.gsub(rest, '[\194-\223][\128-\191]', '')
+    rest = string.gsub(rest, '\224[\160-\191][\128-\191]', '')
+    rest = string.gsub(rest, '[\225-\236\238\239][\128-\191][\128-\191]', '')
+    rest = string.gsub(rest, '\237[\128-\159][\128-\191]', '')
+    rest = string.gsub(rest, '\240[\144-\191][\128-\191][\128-\191]', '')
+    rest = string.gsub(rest, '[\241-\243][\128-\191][\128-\191][\128-\191]', '')
+    rest = string.gsub(rest, '\244[\128-\143][\128-\191][\128-\191]', '')
+    return rest == ''
+  end
+
+  -- Returns how the job of a ticket was handed out, and its key; nil for a job without a key.
+  function order.of_ticket(ticket)
+    return string.match(ticket, HOW)
+  end
+
+  -- Reads what must have its type before the first write. Returns an error's text, or nil.
+  function order.refusal()
+    local checks = {{'HLEN', hold}}
+    for _, queue in ipairs(queues) do
+      checks[#checks + 1], checks[#checks + 2] = {'HLEN', queue.wait}, {'HLEN', queue.keys}
+      checks[#checks + 1], checks[#checks + 2] = {'ZCARD', queue.turn}, {'ZCARD', queue.due}
+    end
+    for _, check in ipairs(checks) do
+      local reply = redis.pcall(check[1], check[2])
+      if type(reply) == 'table' and reply.err then
+        return check[2] .. ': ' .. reply.err
+      end
+    end
+  end
+
+  -- The first job of a key's line in a queue: its number, and the number behind the line's last; nil without one.
+  local function head_in(queue, key)
+    local found = redis.call('HGET', queue.keys, key)
+    local head, after = numbers_in(found)
+    local looks, first = TRIES, head
+    while head and head < after and looks > 0 and redis.call('HEXISTS', queue.wait, whole(head) .. ':' .. key) == 0 do
+      head, looks = head + 1, looks - 1
+    end
+    if head and head < after then
+      if head > first then
+        redis.call('HSET', queue.keys, key, whole(head) .. ' ' .. whole(after))
+      end
+      return head, after
+    elseif found then
+      redis.call('HDEL', queue.keys, key)
+    end
+  end
+
+  -- The oldest job that waits of a key: its queue, its number, the number behind all of the key's.
+  local function next_of(key)
+    local best, number, last = nil, nil, 0
+    for _, queue in ipairs(queues) do
+      local head, after = head_in(queue, key)
+      if head and (not number or head < number) then
+        best, number = queue, head
+      end
+      last = max(last, after or 0)
+    end
+    return best, number, last
+  end
+  order.next_of = next_of
+
+  -- Lets the next job of a key start, or forgets the key. Returns whether there is one.
+  local function go_on(key, cancel, jid)
+    local queue, number = next_of(key)
+    if not queue then
+      redis.call('HDEL', hold, key)
+      return false
+    end
+    redis.call('ZADD', queue.turn, whole(number), key)
+    redis.call('HSET', hold, key, text_of('r', number, cancel, '0', jid or '-', ''))
+    return true
+  end
+  order.go_on = go_on
+
+  -- Takes a key out of all ready and due places.
+  function order.withdraw(key)
+    for _, queue in ipairs(queues) do
+      redis.call('ZREM', queue.turn, key)
+      redis.call('ZREM', queue.due, key)
+    end
+  end
+
+  local function is_in_hand(record, ticket, id)
+    return record and record.state == 'h' and record.owner == id and record.mark == string.match(ticket, '^%d+')
+  end
+
+  -- What becomes of the key once a job was settled that was handed out under it: its effect is 'go', 'stop', 'cancel', or
+  -- 'refused' for a job that was not let in, which stops no key and opens none. Returns whether a successor may start.
+  function order.settle(key, ticket, id, effect, jid)
+    local record = read(redis.call('HGET', hold, key))
+    if not is_in_hand(record, ticket, id) then
+      return false
+    elseif effect == 'stop' or effect == 'refused' and record.jid ~= '-' then
+      local who = effect == 'stop' and safe_jid(jid) or record.jid
+      redis.call('HSET', hold, key, text_of('s', record.number, record.cancel, whole(now_us), who, ''))
+      return false
+    end
+    local cancel = record.cancel
+    if effect == 'cancel' then
+      local _, _, last = next_of(key)
+      cancel = max(cancel, last)
+    end
+    return go_on(key, cancel)
+  end
+
+  -- Of many jobs that are done at once: as `settle` with 'go'. Returns {ticket = true} for each with a successor.
+  function order.settle_all(tickets, names, id)
+    local ready, free = {}, {}
+    for from = 1, #tickets, AT_ONCE do
+      local last = min(from + AT_ONCE - 1, #tickets)
+      local records = redis.call('HMGET', hold, unpack(names, from, last))
+      local waits = {}
+      for _, queue in ipairs(queues) do
+        if redis.call('HLEN', queue.keys) > 0 then
+          for n, found in ipairs(redis.call('HMGET', queue.keys, unpack(names, from, last))) do
+            waits[n] = waits[n] or found
+          end
+        end
+      end
+      for n = from, last do
+        local record = read(records[n - from + 1])
+        if is_in_hand(record, tickets[n], id) then
+          if not waits[n - from + 1] then
+            free[#free + 1] = names[n]
+          elseif go_on(names[n], record.cancel) then
+            ready[tickets[n]] = true
+          end
+        end
+      end
+    end
+    lines.each('HDEL', hold, free)
+    return ready
+  end
+
+  -- Puts a job of a ticket back before its key's line, due at a time (epoch seconds; 0: now). Returns an error's text if no
+  -- number is free, and whether it may start now.
+  function order.put_back(queue, key, ticket, id, raw, at_s)
+    local record = read(redis.call('HGET', hold, key))
+    local is_ours = is_in_hand(record, ticket, id)
+    local head, after = head_in(queue, key)
+    local number = is_ours and record.number or head and head - 1 or now_us
+    if head then
+      number = min(number, head - 1)
+    end
+    after = max(after or 0, number + 1)
+    local tries = TRIES
+    -- What was stored under a number stays: its record may have been deleted by hand.
+    while redis.call('HSETNX', queue.wait, whole(number) .. ':' .. key, raw) == 0 do
+      number, tries = number - 1, tries - 1
+      if tries == 0 then
+        return queue.wait .. ': no number is free before the first job of a line'
+      end
+    end
+    redis.call('HSET', queue.keys, key, whole(number) .. ' ' .. whole(after))
+    if record and not is_ours then
+      -- Someone changed the record by hand: it keeps its state, and this job comes next.
+      if record.state == 'r' then
+        order.withdraw(key)
+        go_on(key, record.cancel, record.jid)
+      end
+      return nil, false
+    end
+    local cancel, jid = record and record.cancel or 0, record and record.jid or '-'
+    local is_due = at_s * 1000000 <= now_us
+    redis.call('ZADD', is_due and queue.turn or queue.due, is_due and whole(number) or string.format(SCORE, at_s), key)
+    redis.call('HSET', hold, key, text_of(is_due and 'r' or 'd', number, cancel, '0', jid, ''))
+    return nil, is_due
+  end
+
+  -- Makes those keys ready whose next job is due by now. Returns in how many milliseconds the next one is; -1: none is.
+  function order.promote(queue)
+    local due = redis.call('ZRANGEBYSCORE', queue.due, '-inf', string.format(SCORE, now_us / 1000000), 'LIMIT', 0, AT_ONCE)
+    if #due > 0 then
+      local records = redis.call('HMGET', hold, unpack(due))
+      for n, key in ipairs(due) do
+        local record = read(records[n])
+        if record and record.state == 'd' then
+          redis.call('ZADD', queue.turn, whole(record.number), key)
+          redis.call('HSET', hold, key, text_of('r', record.number, record.cancel, '0', record.jid, ''))
+        end
+      end
+      redis.call('ZREM', queue.due, unpack(due))
+    end
+    local first = redis.call('ZRANGE', queue.due, 0, 0, 'WITHSCORES')
+    return first[2] and max(1, math.ceil((tonumber(first[2]) * 1000000 - now_us) / 1000)) or -1
+  end
+
+  -- Hands out jobs whose keys are ready. `accept` is called with each, and with the end of its ticket; it returns the
+  -- ticket's number, or nil if there is no room, and then it and the rest stay.
+  function order.serve(queue, want, left_bytes, accept, is_changed)
+    local ready, given, at = redis.call('ZRANGE', queue.turn, 0, want - 1), {}, 1
+    local records = #ready > 0 and redis.call('HMGET', hold, unpack(ready)) or {}
+    local chunk, bytes, count = 1, 0, 0
+    while at <= #ready do
+      local keys_of, fields, heads, last = {}, {}, {}, min(#ready, at + chunk - 1)
+      for n = at, last do
+        local key, record = ready[n], read(records[n])
+        local head, after = head_in(queue, key)
+        if record and record.state ~= 'r' then
+          redis.call('ZREM', queue.turn, key)
+        elseif not head then
+          redis.call('ZREM', queue.turn, key)
+          go_on(key, record and record.cancel or 0, record and record.jid)
+        else
+          fields[#fields + 1] = whole(head) .. ':' .. key
+          heads[#fields] = {key = key, number = head, after = after, record = record}
+        end
+      end
+      at = last + 1
+      local raws = #fields > 0 and redis.call('HMGET', queue.wait, unpack(fields)) or {}
+      for n, one in ipairs(heads) do
+        local cancel = one.record and one.record.cancel or 0
+        local how = one.number < cancel and '!' or is_changed and '?' or '='
+        local ticket = raws[n] and accept(raws[n], how .. one.key)
+        if not ticket then
+          return given
+        end
+        one.field, one.ticket, one.cancel = fields[n], ticket, cancel
+        given[#given + 1] = one
+        bytes, count = bytes + #raws[n], count + 1
+      end
+      -- A larger chunk once it is known how large they are.
+      chunk = max(1, min(4 * chunk, AT_ONCE, math.floor(left_bytes / max(1, bytes / max(1, count)))))
+    end
+    return given
+  end
+
+  -- Writes what `serve` handed out.
+  function order.write_served(queue, given, id)
+    local fields, names, records, gone, held = {}, {}, {}, {}, {}
+    for n, one in ipairs(given) do
+      fields[n], names[n] = one.field, one.key
+      if one.number + 1 < one.after then
+        records[#records + 1], records[#records + 2] = one.key, whole(one.number + 1) .. ' ' .. whole(one.after)
+      else
+        gone[#gone + 1] = one.key
+      end
+      held[2 * n - 1] = one.key
+      held[2 * n] = text_of('h', one.number, one.cancel, one.ticket, one.record and one.record.jid or '-', id)
+    end
+    lines.each('HDEL', queue.wait, fields)
+    lines.each('ZREM', queue.turn, names)
+    lines.each('HSET', queue.keys, records)
+    lines.each('HDEL', queue.keys, gone)
+    lines.each('HSET', hold, held)
+  end
+
+  -- Sorts jobs that were taken from a list: hands out those whose key is free, as `serve` does, and appends the others to
+  -- their lines. Returns which place was not accepted, or nil; `batch` collects what is to be written.
+  function order.sort(raws, id, accept, batch)
+    local names, wanted, seen = {}, {}, {}
+    for n = 1, #raws do
+      local key = lines.key_of(raws[n])
+      if key ~= '' and not is_utf8(key) then
+        key = ''
+      end
+      names[n] = key
+      if key ~= '' and batch.known[key] == nil and not seen[key] then
+        wanted[#wanted + 1], seen[key] = key, true
+      end
+    end
+    local found = #wanted > 0 and redis.call('HMGET', hold, unpack(wanted)) or {}
+    for n, key in ipairs(wanted) do
+      batch.known[key] = read(found[n]) or false
+    end
+    for n = 1, #raws do
+      local key, raw = names[n], raws[n]
+      local record = batch.known[key]
+      batch.count = batch.count + 1
+      local number = now_us + batch.count
+      -- The dead job itself, which someone retries: it opens the key.
+      local opens = record and record.state == 's' and record.jid ~= '-' and lines.decode(raw).jid == record.jid
+      if key == '' then
+        if not accept(raw, nil) then
+          return n
+        end
+        batch.without_key = batch.without_key + 1
+      elseif not record or opens then
+        local ticket = accept(raw, '=' .. key)
+        if not ticket then
+          return n
+        end
+        local cancel, jid = opens and record.cancel or 0, opens and record.jid or '-'
+        number = opens and max(record.number, cancel) or number
+        batch.held[#batch.held + 1], batch.held[#batch.held + 2] = key, text_of('h', number, cancel, ticket, jid, id)
+        batch.known[key] = {state = 'h', number = number, cancel = cancel, mark = ticket, jid = jid, owner = id}
+      else
+        local line = batch.lines[key]
+        if not line then
+          line = {number = max(number, record.number + 1, record.cancel), raws = {}}
+          batch.lines[key] = line
+          batch.names[#batch.names + 1] = key
+        end
+        line.raws[#line.raws + 1] = raw
+      end
+    end
+  end
+
+  function order.new_batch()
+    return {known = {}, held = {}, lines = {}, names = {}, count = 0, without_key = 0}
+  end
+
+  -- Writes what `sort` found of a queue.
+  function order.write_sorted(queue, batch)
+    lines.each('HSET', hold, batch.held)
+    if #batch.names == 0 then
+      return
+    end
+    local stored, records = {}, {}
+    local found = {}
+    for from = 1, #batch.names, AT_ONCE do
+      local last = min(from + AT_ONCE - 1, #batch.names)
+      for n, record in ipairs(redis.call('HMGET', queue.keys, unpack(batch.names, from, last))) do
+        found[from + n - 1] = record
+      end
+    end
+    for n, key in ipairs(batch.names) do
+      local line = batch.lines[key]
+      local head, after = numbers_in(found[n])
+      local number = after or line.number
+      for _, raw in ipairs(line.raws) do
+        stored[#stored + 1], stored[#stored + 2] = whole(number) .. ':' .. key, raw
+        number = number + 1
+      end
+      records[#records + 1], records[#records + 2] = key, whole(head or line.number) .. ' ' .. whole(number)
+    end
+    lines.each('HSET', queue.wait, stored)
+    lines.each('HSET', queue.keys, records)
+  end
+
+  local function is_in_any(place, key)
+    for _, queue in ipairs(queues) do
+      if redis.call('ZSCORE', queue[place], key) then
+        return true
+      end
+    end
+    return false
+  end
+
+  -- Puts right what someone deleted of a key by hand, except of one that is in hand or stopped. Returns whether it did.
+  function order.mend(key, found)
+    local record = read(found)
+    local _, number = next_of(key)
+    if record and (record.state == 'h' or record.state == 's') then
+      return false
+    elseif record and number == record.number and is_in_any(record.state == 'd' and 'due' or 'turn', key) then
+      return false
+    elseif not record and not number then
+      return false
+    elseif record and record.state == 'r' and number and is_in_any('turn', key) then
+      redis.call('HSET', hold, key, text_of('r', number, record.cancel, '0', record.jid, ''))
+      return false
+    end
+    order.withdraw(key)
+    go_on(key, record and record.cancel or 0, record and record.jid)
+    return true
+  end
+
+  return order
+end

@@ -1,0 +1,543 @@
+"""Order per key in the scripts: what may start, where failed jobs go, what a death does to its key, and what heals."""
+
+import json
+from collections.abc import Sequence
+
+import attrs
+import pytest
+
+from restbroker.errors import StoreRefused
+from restbroker.job.order import ORDER_KEY, Order, draining, key_in_bytes
+from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
+from restbroker.store import heartbeats, line_jobs, pauses, queues
+from restbroker.store import order as order_store
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Gone, Refused
+from restbroker.store.jobs import (
+    Duplicate,
+    FetchedJob,
+    FetchRequest,
+    FetchResult,
+    FinishRequest,
+    LimitReached,
+    Limits,
+    fetch,
+    finish,
+    read_jobs,
+    register,
+)
+from restbroker.store.tickets import ticket_how, ticket_key
+from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
+
+BY_KEY, BY_USER = Order(), Order(("user", "host"), "default.org")
+HOLD, BY = f"{NAMESPACE}:restbroker:order:hold:t", f"{NAMESPACE}:restbroker:order:by:t"
+WAIT, KEYS, TURN = (f"{NAMESPACE}:restbroker:fair:{kind}:a" for kind in ("wait", "keys", "turn"))
+DUE = f"{NAMESPACE}:restbroker:order:due:a"
+READY, DONE = Applied(is_ready=True), Applied()
+
+
+@attrs.define
+class Ordered:
+    """A lane whose target does the jobs of one key in order."""
+
+    client: Client
+    server: Server
+    order: Order = BY_KEY
+    identity: str = "h:2:order:t"
+    base: int = 0
+    last: FetchResult | None = None
+    text: str = attrs.field(default=attrs.Factory(lambda self: self.order.text, takes_self=True))
+
+    def push(self, *jobs: bytes, queue: str = "a") -> None:
+        queues.push(self.client, queue, list(jobs))
+
+    def ask(self, want: int, names: tuple[str, ...] = QUEUES, **more: object) -> object:
+        request = FetchRequest(self.identity, "t", names, self.base, want, self.base + want, fairness=self.text)
+        return fetch(self.client, attrs.evolve(request, **more))  # type: ignore[arg-type]
+
+    def take(self, want: int = 10, names: tuple[str, ...] = QUEUES, **more: object) -> list[FetchedJob]:
+        answer = self.ask(want, names, **more)
+        assert isinstance(answer, FetchResult), answer
+        self.base += len(answer.jobs)
+        self.last = answer
+        return list(answer.jobs)
+
+    def settle(self, *jobs: FetchedJob, by: Settlement | None = None) -> list[object]:
+        items = [(job.ticket, by or Ack()) for job in jobs]
+        request = FinishRequest(self.identity, "t", QUEUES, self.base, items, fairness=self.text)
+        return list(finish(self.client, request, 1.0))
+
+    def state(self, key: str) -> order_store.HeldKey | None:
+        return order_store.read_key(self.client, "t", key.encode())
+
+    def heal(self) -> int:
+        return order_store.heal(self.client, "t", QUEUES)
+
+    def is_at_rest(self) -> bool:
+        return not self.server.raw.exists(HOLD, WAIT, KEYS, TURN, DUE)
+
+
+@pytest.fixture
+def ordered(client: Client, server: Server) -> Ordered:
+    made = Ordered(client, server)
+    assert register(client, made.identity, FACTS, QUEUES, fairness=made.text)
+    return made
+
+
+def job(key: object, number: int = 0, **more: object) -> bytes:
+    found = {} if key is None else {ORDER_KEY: key}
+    return json.dumps({"class": "A", "jid": f"j{number}", "args": ["c", {"n": number}, "t"], **found, **more}).encode()
+
+
+def numbers(jobs: Sequence[FetchedJob]) -> list[int]:
+    return [int(json.loads(one.raw)["args"][1]["n"]) for one in jobs]
+
+
+def dead(one: FetchedJob, effect: str = "") -> Dead:
+    return Dead(5.0, one.raw.replace(b"{", b'{"died":1,', 1), effect=effect)  # type: ignore[arg-type]
+
+
+def test_one_job_of_a_key_at_a_time_and_keys_do_not_wait_for_one_another(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1), job("b", 2), job(None, 3), job(None, 4), job("a", 5))
+    first = ordered.take()
+    assert numbers(first) == [0, 2, 3, 4]
+    assert [ticket_key(one.ticket) for one in first] == ["a", "b", "", ""]
+    assert ordered.take() == []
+    assert ordered.settle(*first) == [READY, DONE, DONE, DONE]
+    # A second time nothing comes free.
+    assert ordered.settle(*first) == [Gone()] * 4
+    second = ordered.take()
+    assert numbers(second) == [1]
+    ordered.push(job("a", 6))
+    assert ordered.take() == []
+    assert ordered.settle(*second) == [READY]
+    for number, code in ((5, READY), (6, DONE)):
+        taken = ordered.take()
+        assert numbers(taken) == [number]
+        assert ordered.settle(*taken) == [code]
+    assert ordered.is_at_rest()
+
+
+def test_a_job_that_failed_waits_before_its_line_and_never_in_the_retry_set(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1), job("b", 2))
+    head, other = ordered.take()
+    now_s = ordered.server.now_us() / 1e6
+    assert ordered.settle(head, by=Retry(now_s + 3600, job("a", 0, retry_count=0))) == [DONE]
+    assert not ordered.server.raw.exists(f"{NAMESPACE}:retry")
+    assert ordered.take() == []
+    assert ordered.last is not None and ordered.last.due_ms is not None
+    assert 3_590_000 < ordered.last.due_ms <= 3_600_000
+    held = ordered.state("a")
+    assert held is not None and held.state == "due"
+    assert order_store.due_of(ordered.client, QUEUES, [b"a", b"b"]) == [pytest.approx(now_s + 3600, abs=1), None]
+    assert order_store.waiting_of(ordered.client, QUEUES, [b"a", b"b"]) == [2, 0]
+    assert order_store.steer(ordered.client, "t", QUEUES, "retry", [held]) == [True]
+    assert order_store.steer(ordered.client, "t", QUEUES, "retry", [held]) == [False]
+    again = ordered.take()
+    assert numbers(again) == [0]
+    assert b"retry_count" in again[0].raw
+    # Deferred until a moment that has passed: at once.
+    assert ordered.settle(*again, by=Schedule(now_s - 1, again[0].raw)) == [READY]
+    again = ordered.take()
+    assert numbers(again) == [0]
+    assert ordered.settle(*again) == [READY]
+    assert numbers(ordered.take()) == [1]
+    assert ordered.settle(other) == [DONE]
+
+
+def test_what_goes_back_is_first_again(ordered: Ordered) -> None:
+    ordered.push(*(job(key, number) for number, key in enumerate("aab")))
+    taken = ordered.take()
+    assert ordered.settle(*taken, by=Requeue()) == [READY, READY]
+    again = ordered.take()
+    assert sorted(numbers(again)) == [0, 2]
+    ordered.settle(*again)
+    assert numbers(ordered.take()) == [1]
+
+
+@pytest.mark.parametrize("effect", ["", "stop", "cancel", "refused"])
+def test_what_a_death_does_to_its_key(ordered: Ordered, effect: str) -> None:
+    ordered.push(*(job("a", number) for number in range(3)))
+    (head,) = ordered.take()
+    assert ordered.settle(head, by=dead(head, effect)) == [DONE if effect == "stop" else READY]
+    ordered.push(job("a", 3))
+    if effect == "stop":
+        assert ordered.take() == []
+        held = ordered.state("a")
+        assert held is not None and (held.state, held.jid) == ("stopped", "j0")
+        assert abs(held.since_us - ordered.server.now_us()) < 10_000_000
+        assert order_store.steer(ordered.client, "t", QUEUES, "skip", [held]) == [True]
+    seen = []
+    while taken := ordered.take():
+        seen += [(number, ticket_how(one.ticket)) for number, one in zip(numbers(taken), taken, strict=True)]
+        ordered.settle(*taken)
+    marked = "!" if effect == "cancel" else "="
+    assert seen == [(1, marked), (2, marked), (3, "=")]
+    assert ordered.is_at_rest()
+
+
+def test_the_dead_job_that_comes_again_opens_its_key_if_it_is_let_in(ordered: Ordered) -> None:
+    ordered.push(*(job("a", number) for number in range(3)))
+    (head,) = ordered.take()
+    ordered.settle(head, by=dead(head, "stop"))
+    ordered.push(job("a", 9), job("a", 0, forged=1))
+    (forged,) = ordered.take()
+    assert numbers([forged]) == [0]
+    # Not let in: stopped as before.
+    assert ordered.settle(forged, by=dead(forged, "refused")) == [DONE]
+    held = ordered.state("a")
+    assert held is not None and (held.state, held.jid) == ("stopped", "j0")
+    ordered.push(job("a", 0))
+    (again,) = ordered.take()
+    # It fails once more and is requeued: the key stays as it is.
+    now_s = ordered.server.now_us() / 1e6
+    ordered.settle(again, by=Retry(now_s - 1, again.raw))
+    (again,) = ordered.take()
+    assert numbers([again]) == [0]
+    assert ordered.settle(again) == [READY]
+    seen = []
+    while taken := ordered.take():
+        seen += numbers(taken)
+        ordered.settle(*taken)
+    assert seen == [1, 2, 9]
+
+
+def test_marked_jobs_stay_marked_when_their_process_dies(ordered: Ordered, client: Client) -> None:
+    ordered.push(*(job("a", number) for number in range(3)))
+    (head,) = ordered.take()
+    ordered.settle(head, by=dead(head, "cancel"))
+    (one,) = ordered.take()
+    assert ticket_how(one.ticket) == "!"
+    _recover(ordered)
+    other = _other(ordered)
+    (one,) = other.take()
+    assert (ticket_how(one.ticket), numbers([one])) == ("!", [1])
+    other.settle(one, by=dead(one))
+    (one,) = other.take()
+    assert (ticket_how(one.ticket), numbers([one])) == ("!", [2])
+    other.settle(one, by=dead(one))
+    other.push(job("a", 3))
+    assert [ticket_how(one.ticket) for one in other.take()] == ["="]
+
+
+def _recover(ordered: Ordered) -> heartbeats.Recovery:
+    (counter,) = [int(n) for n in ordered.server.raw.hvals(f"{NAMESPACE}:restbroker:beats")]
+    assert heartbeats.fence(ordered.client, ordered.identity, counter)
+    return heartbeats.recover(ordered.client, ordered.identity, as_parked)
+
+
+def _other(ordered: Ordered, **more: object) -> Ordered:
+    other = Ordered(ordered.client, ordered.server, identity="h:3:other:t", **more)  # type: ignore[arg-type]
+    assert register(ordered.client, other.identity, FACTS, QUEUES, fairness=other.text)
+    return other
+
+
+def test_what_a_dead_process_had_is_first_again_and_waits_for_its_request(ordered: Ordered, client: Client) -> None:
+    # A request may take a minute.
+    slow = Ordered(client, ordered.server, identity="h:4:slow:t")
+    assert register(client, slow.identity, FACTS, QUEUES, fairness=slow.text, quiet_s=60.0)
+    heartbeats.write_heartbeats(client, [(slow.identity, 1)], {})
+    slow.push(*(job(key, number) for number, key in enumerate("aabbc")))
+    assert numbers(slow.take(2, hwm=1)) == [0, 2]
+    assert heartbeats.fence(client, slow.identity, 1)
+    assert heartbeats.recover(client, slow.identity, as_parked).jobs == 2
+    # That of the first may have been sent; the other was not.
+    assert [held and held.state for held in map(ordered.state, "ab")] == ["due", "ready"]
+    taken = ordered.take()
+    assert numbers(taken) == [2, 4]
+    assert ordered.last is not None and 50_000 < (ordered.last.due_ms or 0) <= 60_000
+
+
+def test_a_marked_job_of_a_dead_process_stops_its_key(ordered: Ordered, client: Client) -> None:
+    from restbroker.store.jobs import mark
+
+    strict = Ordered(client, ordered.server, Order(on_dead="stop"), identity="h:4:strict:t")
+    assert register(client, strict.identity, FACTS, QUEUES, fairness=strict.text)
+    strict.push(job("a", 0), job("a", 1))
+    (head,) = strict.take()
+    mark(client, strict.identity, [head.ticket])
+    assert heartbeats.fence(client, strict.identity, 0)
+    done = heartbeats.recover(client, strict.identity, lambda fallen: Dead(0.0, fallen.raw))
+    assert (done.jobs, done.dead) == (1, 1)
+    held = ordered.state("a")
+    assert held is not None and (held.state, held.jid) == ("stopped", "j0")
+
+
+def test_a_lost_answer_takes_nothing_again_and_its_tickets_tell_the_keys(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1))
+    first = ordered.ask(5)
+    assert isinstance(first, FetchResult)
+    assert isinstance(ordered.ask(5), Duplicate)
+    assert list(read_jobs(ordered.client, ordered.identity).jobs) == [first.jobs[0].ticket]
+
+
+def test_a_paused_queue_gives_nothing_and_its_keys_wait(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1))
+    ordered.settle(*ordered.take())
+    pauses.pause_queue(ordered.client, "a", "w", "y", None)
+    ordered.push(job("b", 2))
+    ordered.push(job("a", 3), job("c", 4), queue="b")
+    assert numbers(ordered.take()) == [4]
+    pauses.resume_queue(ordered.client, "a")
+    assert numbers(ordered.take()) == [1, 2]
+
+
+def test_one_job_of_a_key_over_several_queues(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1))
+    ordered.push(job("a", 2), job("a", 3), queue="b")
+    seen = []
+    while taken := ordered.take():
+        assert len(taken) == 1
+        seen += numbers(taken)
+        ordered.settle(*taken)
+    assert sorted(seen) == [0, 1, 2, 3]
+    assert seen.index(0) < seen.index(1)
+    assert seen.index(2) < seen.index(3)
+    assert ordered.is_at_rest()
+
+
+def test_bounds_count_what_is_handed_out(ordered: Ordered) -> None:
+    ordered.push(*(job("hot", n) for n in range(50)), *(job(f"k{n}", n) for n in range(20)))
+    bounds = Limits(in_flight=3, emission_us=100_000, burst=3)
+    assert len(ordered.take(10, limits=bounds)) == 3
+    assert isinstance(ordered.ask(10, limits=bounds), LimitReached)
+    # Those that only moved cost no token.
+    assert len(ordered.take(10)) == 10
+
+
+def test_a_call_looks_at_two_hundred_jobs_and_says_that_there_are_more(ordered: Ordered) -> None:
+    ordered.push(*(job("hot", n) for n in range(450)), job("b", 450))
+    assert numbers(ordered.take()) == [0]
+    assert ordered.last is not None and ordered.last.more
+    assert ordered.server.raw.hlen(WAIT) == 199
+    assert ordered.take() == []
+    assert ordered.last.more
+    assert numbers(ordered.take()) == [450]
+    assert not ordered.last.more
+    assert ordered.server.raw.hlen(WAIT) == 449
+
+
+@pytest.mark.parametrize("key", ["\x00", "a\nb", "a:b", "%s", "%d", "x" * 256, "ä ö", "\U0001f600", "h 1 2 3 - x", " ", "="])
+def test_strange_keys_go_through_all_states(ordered: Ordered, key: str) -> None:
+    ordered.push(job(key, 0), job(key, 1))
+    taken = ordered.take()
+    if any(letter < " " for letter in key):
+        # No key that Redis could confuse: the broker refuses these jobs.
+        assert [ticket_key(one.ticket) for one in taken] == ["", ""]
+        return
+    assert [ticket_key(one.ticket) for one in taken] == [key]
+    now_s = ordered.server.now_us() / 1e6
+    assert ordered.settle(*taken, by=Retry(now_s - 1, taken[0].raw)) == [READY]
+    taken = ordered.take()
+    assert ordered.settle(*taken, by=Requeue()) == [READY]
+    taken = ordered.take()
+    assert ordered.settle(*taken, by=dead(taken[0], "stop")) == [DONE]
+    (held,) = [one for page in order_store.read_keys(ordered.client, "t") for one in page]
+    assert (held.name, held.state) == (key, "stopped")
+    assert order_store.steer(ordered.client, "t", QUEUES, "skip", [held]) == [True]
+    taken = ordered.take()
+    assert numbers(taken) == [1]
+    assert ordered.settle(*taken) == [DONE]
+    assert ordered.is_at_rest()
+
+
+def args(arguments: object, **more: object) -> bytes:
+    return json.dumps({"class": "A", "args": ["c", arguments, "t"], **more}).encode()
+
+
+KEYED = {
+    "an object": (args({"user": "U", "host": "H"}), "u\x1fh"),
+    "no host": (args({"user": "u"}), "u\x1fdefault.org"),
+    "pairs": (args([["user", "u"], ["host", "h"]]), "u\x1fh"),
+    "objects": (args([{"user": "u"}, {"host": "h"}]), "u\x1fh"),
+    "text": (args('{"user": "u", "host": "h"}'), "u\x1fh"),
+    "text of pairs": (args('[["user", "u"]]'), "u\x1fdefault.org"),
+    "args as text": (json.dumps({"class": "A", "args": '["c", {"user": "u"}, "t"]'}).encode(), "u\x1fdefault.org"),
+    "no user": (args({"host": "h"}), ""),
+    "no arguments": (args(None), ""),
+    "twice in an object": (b'{"class":"A","args":["c",{"user":"a","user":"b"},"t"]}', "b\x1fdefault.org"),
+    "an array of texts": (args(["u", "h"]), ""),
+}
+UNLIKE = {
+    "a number": args({"user": 12345678901234567890}),
+    "a list": args({"user": ["u"]}),
+    "true": args({"user": True}),
+    "empty": args({"user": ""}),
+    "257 bytes": args({"user": "x" * 257}),
+    "a control character": args({"user": "a\x00b"}),
+    "half a pair": b'{"class":"A","args":["c",{"user":"\\ud800"},"t"]}',
+    "no UTF-8": b'{"class":"A","args":["c",{"user":"\xff"},"t"]}',
+    "deep": b'{"class":"A","args":["c",{"user":"u","x":' + b"[" * 1200 + b"]" * 1200 + b'},"t"]}',
+}
+
+
+@pytest.mark.parametrize("raw, key", KEYED.values(), ids=KEYED)
+def test_the_scripts_and_the_broker_read_the_same_key(client: Client, server: Server, raw: bytes, key: str) -> None:
+    ordered = Ordered(client, server, BY_USER)
+    assert register(client, ordered.identity, FACTS, QUEUES, fairness=ordered.text)
+    ordered.push(raw)
+    (taken,) = ordered.take()
+    assert ticket_key(taken.ticket) == key
+    assert taken.raw == raw
+    assert key_in_bytes(BY_USER, json.loads(raw)) == key
+
+
+@pytest.mark.parametrize("raw", UNLIKE.values(), ids=UNLIKE)
+def test_what_is_no_key_or_not_for_all_has_none_in_redis(client: Client, server: Server, raw: bytes) -> None:
+    ordered = Ordered(client, server, BY_USER)
+    assert register(client, ordered.identity, FACTS, QUEUES, fairness=ordered.text)
+    ordered.push(raw)
+    (taken,) = ordered.take()
+    assert ticket_key(taken.ticket) == ""
+    assert taken.raw == raw
+    ordered.settle(taken)
+    assert ordered.is_at_rest()
+
+
+@pytest.mark.parametrize("key", [HOLD, WAIT, KEYS, TURN, DUE, BY])
+def test_a_wrong_type_refuses_the_fetch_and_holds_the_key(ordered: Ordered, key: str) -> None:
+    ordered.push(job("a", 0), job("a", 1), job(None, 2))
+    taken = ordered.take()
+    raw = ordered.server.raw
+    dump = raw.dump(key)
+    raw.delete(key)
+    raw.lpush(key, "x")
+    ordered.push(job("z", 5))
+    with pytest.raises(StoreRefused):
+        ordered.ask(5)
+    assert raw.llen(f"{NAMESPACE}:queue:a") == 1
+    codes = ordered.settle(*taken)
+    assert codes[1] == DONE
+    if key == BY:
+        assert codes[0] == READY
+        return
+    assert isinstance(codes[0], Refused)
+    assert key in codes[0].text
+    assert isinstance(ordered.settle(taken[0], by=Retry(9e9, taken[0].raw))[0], Refused)
+    with pytest.raises(StoreRefused):
+        ordered.heal()
+    raw.delete(key)
+    if dump is not None:
+        raw.restore(key, 0, dump)
+    assert ordered.settle(taken[0]) == [READY]
+    assert numbers(ordered.take()) == [1, 5]
+
+
+def test_an_answer_that_redis_refuses_leaves_the_key_as_it_was(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1))
+    (head,) = ordered.take()
+    ordered.server.raw.set(f"{NAMESPACE}:restbroker:reply:x", "no list")
+    reply = Reply(b"r", key="restbroker:reply:x", ttl_s=5)
+    assert isinstance(ordered.settle(head, by=Ack((reply,)))[0], Refused)
+    assert ordered.take() == []
+    assert ordered.settle(head, by=Drop()) == [READY]
+
+
+def test_what_someone_deleted_is_mended_and_order_is_kept(ordered: Ordered) -> None:
+    ordered.push(*(job(key, number) for number, key in enumerate("aaabbbccc")))
+    a, b, c = ordered.take()
+    now_s = ordered.server.now_us() / 1e6
+    ordered.settle(a)
+    ordered.settle(b, by=Retry(now_s + 3600, b.raw))
+    raw = ordered.server.raw
+    raw.delete(TURN, DUE)
+    assert ordered.take() == []
+    raw.hdel(f"{NAMESPACE}:restbroker:ip:{ordered.identity}", c.ticket)
+    assert ordered.heal() == 3
+    assert ordered.heal() == 0
+    assert numbers(ordered.take()) == [1, 3, 7]
+
+
+def test_jobs_and_records_that_someone_deleted(ordered: Ordered) -> None:
+    ordered.push(*(job("a", number) for number in range(5)), *(job("b", number) for number in range(10, 13)))
+    a, b = ordered.take()
+    raw = ordered.server.raw
+    fields = sorted(raw.hkeys(WAIT))
+    raw.hdel(WAIT, fields[0], fields[1])
+    ordered.settle(a)
+    assert numbers(ordered.take()) == [3]
+    # All of a key's jobs: it is free.
+    raw.hdel(WAIT, *(field for field in fields if field.endswith(b":b")))
+    assert ordered.settle(b) == [DONE]
+    assert ordered.state("b") is None
+    # The records: a new one is made of what is there.
+    raw.delete(KEYS, HOLD)
+    assert ordered.heal() > 0
+    assert numbers(ordered.take()) == [4]
+
+
+def test_a_job_of_a_line_that_a_person_deletes(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1))
+    ordered.settle(*ordered.take())
+    assert ordered.state("a") is not None
+    (line,) = line_jobs.read_lines(ordered.client, "a")
+    raw = ordered.server.raw
+    raw.hdel(WAIT, line.field(line.head))
+    raw.hdel(KEYS, "a")
+    raw.zrem(TURN, "a")
+    assert order_store.steer(ordered.client, "t", QUEUES, "mend", [b"a"]) == [True]
+    assert ordered.is_at_rest()
+
+
+def test_dropped_keys_hand_out_what_waits_to_die(ordered: Ordered) -> None:
+    ordered.push(*(job("a", number) for number in range(3)))
+    (head,) = ordered.take()
+    held = ordered.state("a")
+    assert held is not None
+    assert order_store.steer(ordered.client, "t", QUEUES, "drop", [held]) == [True]
+    ordered.push(job("a", 3))
+    ordered.settle(head)
+    seen = []
+    while taken := ordered.take():
+        seen += [(number, ticket_how(one.ticket)) for number, one in zip(numbers(taken), taken, strict=True)]
+        ordered.settle(*taken)
+    assert seen == [(1, "!"), (2, "!"), (3, "=")]
+
+
+def test_another_order_by_counts_once_no_key_is_held(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1), job("b", 2))
+    held, kept = ordered.take()
+    ordered.push(job("c", 3))
+    other = _other(ordered, order=BY_USER)
+    assert other.take() == []
+    assert other.last is not None and other.last.is_held
+    ordered.settle(held)
+    # What waits under the old one is handed out, and nothing else.
+    (one,) = other.take()
+    assert (numbers([one]), ticket_how(one.ticket)) == ([1], "?")
+    other.settle(one)
+    assert other.take() == []
+    ordered.settle(kept)
+    assert numbers(other.take()) == [3]
+    assert not other.last.is_held
+
+
+def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1), job("b", 2))
+    taken = ordered.take()
+    after = _other(ordered, text=draining(BY_KEY.text))
+    after.push(job("z", 9))
+    assert after.take() == []
+    ordered.settle(*taken)
+    (one,) = after.take()
+    assert numbers([one]) == [1]
+    after.settle(one)
+    assert after.take() == []
+    assert after.last is not None and after.last.is_drained
+    assert ordered.is_at_rest()
+    assert not ordered.server.raw.exists(BY)
+
+
+def test_a_full_redis_is_drained(ordered: Ordered) -> None:
+    ordered.push(*(job(f"k{n % 7}", n) for n in range(100)))
+    limit = ordered.server.raw.config_get("maxmemory")["maxmemory"]
+    ordered.server.raw.config_set("maxmemory", "1")
+    try:
+        done = 0
+        while taken := ordered.take(50):
+            assert set(ordered.settle(*taken)) <= {DONE, READY}
+            done += len(taken)
+        assert done == 100
+    finally:
+        ordered.server.raw.config_set("maxmemory", limit)
+    assert ordered.is_at_rest()
