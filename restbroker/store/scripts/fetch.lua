@@ -325,7 +325,8 @@ local function take_in_order(queue, list, position, qidx)
     if left_bytes <= 0 then
       more = 1
     end
-    local ticket = string.format('%.0f', number + count)
+    local ticket = number + count
+    ticket = ticket < 1e14 and tostring(ticket) or string.format('%.0f', ticket)
     fields[2 * count - 1], fields[2 * count] = ticket .. index .. (rest and ':' .. rest or ''), raw
     answer[count + 2] = size > limit_bytes and is_too_large(raw) and size or raw
     rests[count] = rest or ''

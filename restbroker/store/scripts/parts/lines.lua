@@ -27,7 +27,7 @@ local function fair_lines(text, limit_bytes)
 
   local function key_part(value)
     if type(value) == 'string' and #value >= 1 and #value <= LONGEST_KEY and not string.find(value, '[%z\1-\31\127]') then
-      return (string.gsub(value, '[A-Z]', string.lower))
+      return string.find(value, '[A-Z]') and string.gsub(value, '[A-Z]', string.lower) or value
     end
   end
 

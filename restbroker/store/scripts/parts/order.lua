@@ -177,9 +177,15 @@ local function keep_order(lines, hold, queues)
         end
       end
       for n = from, last do
-        local record = read(records[n - from + 1])
-        if is_in_hand(record, tickets[n], id) then
-          if not waits[n - from + 1] then
+        local found, end_of = records[n - from + 1], ' ' .. string.match(tickets[n], '^%d+') .. ' - ' .. id
+        if not waits[n - from + 1] and found and string.byte(found) == 104 and string.sub(found, -#end_of) == end_of then
+          -- In hand, as this ticket: most jobs end here.
+          free[#free + 1] = names[n]
+        else
+          local record = read(found)
+          if not is_in_hand(record, tickets[n], id) then
+            -- Someone changed the record by hand.
+          elseif not waits[n - from + 1] then
             free[#free + 1] = names[n]
           elseif go_on(names[n], record.cancel) then
             ready[tickets[n]] = true
@@ -339,10 +345,16 @@ local function keep_order(lines, hold, queues)
         if not ticket then
           return n
         end
-        local cancel, jid = opens and record.cancel or 0, opens and record.jid or '-'
-        number = opens and max(record.number, cancel) or number
-        batch.held[#batch.held + 1], batch.held[#batch.held + 2] = key, text_of('h', number, cancel, ticket, jid, id)
-        batch.known[key] = {state = 'h', number = number, cancel = cancel, mark = ticket, jid = jid, owner = id}
+        local held, size = batch.held, #batch.held
+        held[size + 1] = key
+        if opens then
+          number = max(record.number, record.cancel)
+          held[size + 2] = text_of('h', number, record.cancel, ticket, record.jid, id)
+        else
+          -- As `text_of` makes it: most jobs come here.
+          held[size + 2] = 'h ' .. whole(number) .. ' 0 ' .. ticket .. ' - ' .. id
+        end
+        batch.known[key] = {number = number, cancel = 0}
       else
         local line = batch.lines[key]
         if not line then
