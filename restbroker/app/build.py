@@ -241,7 +241,8 @@ def _targets(
         _target(config, target, tokens, ports, transport=open_transport(target, shared=upkeep))
         for target in config.targets
     ]
-    return [attrs.evolve(plan, fast_jobs=fast_jobs) for plan in plans]
+    # Where jobs are done in order, all of them take the general path.
+    return [attrs.evolve(plan, fast_jobs=None if plan.target.order else fast_jobs) for plan in plans]
 
 
 def _target(

@@ -50,6 +50,8 @@ class Acker:
     settler: Settler
     refused: list[JobInProgress] = attrs.field(factory=list)
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
+    successor: trio.Event = attrs.field(factory=trio.Event)
+    """Set when the next job of a key may start, now or later, where they are done in order; the poller renews it."""
     lock: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
 
@@ -94,6 +96,8 @@ class Acker:
                     job.refuse()
                 return refused + left
             self.ready.confirm(request.hwm, last)
+            if self.plan.order is not None and any(map(_changes_keys, group, codes)):
+                self.successor.set()
             rest = self._note(group, codes, refused) + rest
             if self.crashes.counts:
                 await self._end_crash_counts(group, codes)
@@ -258,6 +262,11 @@ class Acker:
                 tried = list(self.refused)
                 # They stay listed meanwhile: nothing is fetched, and /readyz says so.
                 self.refused[: len(tried)] = await self.settle(tried)
+
+
+def _changes_keys(job: JobInProgress, code: Code) -> bool:
+    """Tell whether a fetch would hand out a job, or learn when one is due, that it did not know of."""
+    return isinstance(code, store_jobs.Applied) and (code.is_ready or isinstance(job.settlement, Retry | Schedule))
 
 
 def _note_request(group: Sequence[JobInProgress]) -> None:

@@ -204,7 +204,7 @@ class Generation:
             for pool in pools:
                 intake.start_soon(pool.prober.run)
                 intake.start_soon(pool.poller.run)
-                if pool.plan.fairness:
+                if pool.plan.fairness and pool.plan.order is None:
                     intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, report).run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)

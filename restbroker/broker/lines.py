@@ -16,7 +16,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.poller import Poller
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import lines
+from restbroker.store import lines, order
 from restbroker.store.connection import Connection
 from restbroker.store.lines import ClassifyResult
 from restbroker.telemetry.events import JobsClassified, LinesHealed, Report
@@ -74,7 +74,10 @@ class Classifier:
 
 @attrs.define(eq=False)
 class LineHealer:
-    """Mends the lines of all queues of targets that have `FairBy`, every ten seconds. `store`: not of urgent calls."""
+    """Mends the lines of all queues of targets that have `FairBy` or `OrderBy`, every ten seconds.
+
+    `store`: not of urgent calls.
+    """
 
     store: Connection
     health: StoreHealth
@@ -84,13 +87,18 @@ class LineHealer:
         """Heal until cancelled. What Redis refuses is reported once."""
         while True:
             for plan, identity in self.pools:
-                for queue in plan.target.queues:
+                # Where jobs are done in order, the states of their keys are of all queues together.
+                for queue in plan.target.queues if plan.order is None else plan.target.queues[:1]:
                     await self._heal(plan, identity, queue)
             await trio.sleep(HEAL_S)
 
     async def _heal(self, plan: TargetPlan, identity: Identity, queue: str) -> None:
         try:
-            healed = await self.health.call_until_up(self.store, lines.heal, queue, plan.fairness)
+            healed = await (
+                self.health.call_until_up(self.store, lines.heal, queue, plan.fairness)
+                if plan.order is None
+                else self.health.call_until_up(self.store, order.heal, plan.target.name, plan.target.queues)
+            )
             if healed:
                 identity.report(LinesHealed(plan.target.name, queue, healed))
         except StoreRefused as error:

@@ -5,8 +5,9 @@ an empty queue is waited for without taking from it; and after anything that may
 as ours is compared with what we know before more is taken.
 """
 
+import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import assert_never
 
 import attrs
@@ -23,6 +24,7 @@ from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_order import draw_order
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.broker.scopes import cancel_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
@@ -162,6 +164,9 @@ class Poller:
         target = plan.target
         queues = draw_order(target.weights, random.random) if target.weights else target.queues
         self._asked_at_s = trio.current_time()
+        if plan.order is not None:
+            # What was set until now, this fetch knows.
+            self.acker.successor = trio.Event()
         last, mark = self.reservations.last_number, ready.high_water
         return FetchRequest(
             identity=self.identity.name,
@@ -219,6 +224,11 @@ class Poller:
             await self._make_ready(self._new_jobs(got))
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
+        if got.is_held:
+            self._warn_of_held(got)
+        if got.more:
+            # Many jobs had to wait behind others of their keys.
+            return
         if got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad):
             # A fetch looks at few large jobs.
             return
@@ -226,15 +236,36 @@ class Poller:
             # Less than was asked for was there: the queues are empty, and asking again at once would be for nothing. A
             # list that is not empty would end the wait at once, though its jobs cannot be taken.
             all_queues = frozenset(self.plan.target.queues)
-            full = any(one.in_list or one.in_lines for one in got.counts)
-            await self.queues.wait_beside(self.ready, all_queues if full else got.paused | got.bad)
+            # What waits in lines for its predecessor is no reason not to wait on lists.
+            full = any(one.in_list or (one.in_lines and self.plan.order is None) for one in got.counts)
+            await self._wait_for_jobs(all_queues if full else got.paused | got.bad, got.due_ms)
+
+    async def _wait_for_jobs(self, unreadable: Collection[str], due_ms: int | None) -> None:
+        """Wait until a fetch may get jobs again; where they are done in order, a key may come free, or be due."""
+        if self.plan.order is None:
+            await self.queues.wait_beside(self.ready, unreadable)
+            return
+        with trio.move_on_after(math.inf if due_ms is None else due_ms / 1000):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_on, self.acker.successor, nursery.cancel_scope)
+                await self.queues.wait_beside(self.ready, unreadable)
+                nursery.cancel_scope.cancel()
+
+    def _warn_of_held(self, got: FetchResult) -> None:
+        waiting = sum(one.in_lines for one in got.counts)
+        self.identity.warn_once(
+            "OrderChanged",
+            f"OrderBy of {self.plan.target.name} was changed while keys were held under the old one; {waiting} jobs "
+            "wait in lines. Only these are handed out until they are done.",
+            f"Wait, or have them die: restbroker order drop --all --target {self.plan.target.name}",
+        )
 
     def _note_counts(self, counts: tuple[QueueCounts, ...]) -> None:
         self.counts = counts
-        for one in counts if self.plan.fairness else ():
+        for one in counts if self.plan.fairness and self.plan.order is None else ():
             if one.without_key:
                 self.identity.report(JobsClassified(self.plan.target.name, one.queue, one.without_key))
-        if self.plan.fairness and any(one.in_list for one in counts):
+        if self.plan.fairness and self.plan.order is None and any(one.in_list for one in counts):
             self.has_backlog.set()
 
     def _new_jobs(self, got: FetchResult) -> list[JobInProgress]:

@@ -4,7 +4,8 @@
    happens here, Redis lists it: if this process dies, a reaper requeues it, or makes it dead if it is marked (4). It
    then counts as possibly run if a worker may have started it (the high-water mark, `ready_buffer.py`).
 2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job or is
-   refused becomes dead, and so does what may have run and may not be sent once more. A signed job that was done before
+   refused becomes dead, and so does what may have run and may not be sent once more, and what Redis handed out under
+   another key than it has, or to die behind its predecessor (`job.order`). A signed job that was done before
    is acknowledged, and not sent again. A job that expired, now or in the instant before it is sent, is dropped and
    counted (`job.expiry`); it becomes dead if it may have run, or if expired jobs are kept. What was begun is finished.
 3. **Waiting**: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
@@ -76,9 +77,11 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.job import Job, NotAJob
+from restbroker.job.order import PREDECESSOR_DIED, UNCLEAR
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
+from restbroker.store.tickets import DIES, OTHER_KEY, ticket_how, ticket_key
 from restbroker.transport.idle import PartialExchange
 
 _UNSENT_LIMIT = 3
@@ -224,7 +227,20 @@ class Processor:
         if isinstance(admitted, Reason):
             self.settler.settle(job, job.payload or payload, None, Rejected(admitted))
             return None
+        if (reason := self._order_refusal(job, admitted)) is not None:
+            self.settler.settle(job, admitted.payload, admitted.endpoint.spec, Rejected(reason))
+            return None
         return self._check_resend(job, admitted) if admitted.payload.maybe_run else admitted
+
+    def _order_refusal(self, job: JobInProgress, admitted: AdmittedJob) -> Reason | None:
+        """Return why a job may not be sent, whose target does the jobs of one key in order; None: it may."""
+        ordered, how = self.plan.order, ticket_how(job.ticket)
+        if how == DIES:
+            return PREDECESSOR_DIED
+        if ordered is None or how == OTHER_KEY:
+            return None
+        fields, given = admitted.payload.fields, admitted.submission.command.arguments
+        return None if ordered.fits(ticket_key(job.ticket), fields, given) else UNCLEAR
 
     def _check_resend(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""

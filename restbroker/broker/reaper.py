@@ -21,6 +21,7 @@ from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.same_host import Host, is_gone
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
+from restbroker.job.order import is_order
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, server
 from restbroker.store.connection import Connection
@@ -51,7 +52,7 @@ class Reaper:
     """The reaper of one process. It never reaps `our_identities`, which the process changes as generations come and go.
 
     `specs`: {queue: function that returns the `CommandSpec` of an endpoint, or None, from its target's catalogue}.
-    `fairness`: {queue: what its target says of that}, of queues with `FairBy`.
+    `fairness`: {queue: what its target says of that, or of its order}, of queues with `FairBy` or `OrderBy`.
     """
 
     store: Connection
@@ -131,11 +132,13 @@ class Reaper:
             if queue in self.fairness and other.fairness != self.fairness[queue]
         }
         for (queue, name), since_s in self._unlike_since_s.items():
-            if self._healthy_s - since_s >= MIXED_S and f"FairMixed {queue}" not in self._told:
-                self._told.add(f"FairMixed {queue}")
-                message = f"The process {name} serves the queue {queue} with another FairBy."
-                hint = "Give all processes the same FairBy and FairWeights, and update older ones."
-                self.report(OperatorWarning("FairMixed", message, hint))
+            code, key = ("OrderMixed", "OrderBy") if is_order(self.fairness[queue]) else ("FairMixed", "FairBy")
+            if self._healthy_s - since_s >= MIXED_S and f"{code} {queue}" not in self._told:
+                self._told.add(f"{code} {queue}")
+                message = f"The process {name} serves the queue {queue} with another {key}."
+                same = key if key == "OrderBy" else "FairBy and FairWeights"
+                hint = f"Give all processes the same {same}, and update older ones."
+                self.report(OperatorWarning(code, message, hint))
 
     async def _registration(self, identity: str) -> Registration | None:
         try:

@@ -21,10 +21,12 @@ from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, 
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
+from restbroker.job.order import PREDECESSOR_DIED, UNCLEAR
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlement
+from restbroker.store.tickets import ticket_key
 from restbroker.telemetry.events import OperatorWarning
 
 
@@ -171,10 +173,12 @@ class Settler:
             revised = settle.drop_reply(self.to_store(job, payload), settlement, why, job.context)
             if isinstance(settlement, Ack) and settlement.claims:
                 revised = self._with_claims(job, revised, _WAS_DONE)
+            revised = self._with_effect(job, revised, _WAS_DONE)
             job.revise(revised, event and attrs.evolve(event, code="ReplyRefused", message=why, fate="dead"))
         except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
             reason = _bug(job, error)
             revised = attrs.evolve(self._end_by(reason, job, job.context), claims=settlement.claims)
+            revised = self._with_effect(job, revised, Rejected(reason))
             job.revise(revised, self.reports.of_end(job, revised, Rejected(reason)))
         return True
 
@@ -205,11 +209,25 @@ class Settler:
         context: Context | None,
         duration_s: float = 0.0,
     ) -> None:
-        settlement = self._with_claims(job, settlement, outcome)
+        settlement = self._with_effect(job, self._with_claims(job, settlement, outcome), outcome)
         if isinstance(outcome, Delivered) and isinstance(settlement, Ack) and outcome.note is None:
             job.decide_delivered(settlement, outcome.status, duration_s, context)
         else:
             job.decide(settlement, self.reports.of_end(job, settlement, outcome, duration_s), context)
+
+    def _with_effect(self, job: JobInProgress, settlement: Settlement, outcome: Final) -> Settlement:
+        """Return the settlement, which says what becomes of the job's key if it dies.
+
+        What was not let in, or was never to be sent, stops no key.
+        """
+        if not isinstance(settlement, Dead) or not ticket_key(job.ticket):
+            return settlement
+        code = "" if isinstance(outcome, Delivered) else outcome.reason.code
+        if not job.admitted or isinstance(outcome, Expired | Duplicate) or code in _NEVER_SENT:
+            return attrs.evolve(settlement, effect="refused")
+        payload, order = job.payload, self.plan.order
+        policy = "go" if payload is None or order is None else order.on_death(payload.fields)
+        return settlement if policy == "go" else attrs.evolve(settlement, effect=policy)
 
     def _with_claims(self, job: JobInProgress, settlement: Settlement, outcome: Final | None) -> Settlement:
         """Return the settlement, which says what becomes of the job's locks and claims.
@@ -266,6 +284,7 @@ _CANCELLED_SENT = Reason(
     "Someone cancelled it after it was sent and before the server answered; the command may have run.",
     "Check on the server whether it was done. A retry sends it again.",
 )
+_NEVER_SENT = (UNCLEAR.code, PREDECESSOR_DIED.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."
 _WAS_DONE = Delivered("", None, 0)

@@ -7,6 +7,7 @@ import attrs
 
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
+from restbroker.job.order import Order
 from restbroker.job.policy import Policy
 from restbroker.job.reason import Reason
 from restbroker.servers.contract import Connector
@@ -30,12 +31,18 @@ class TargetPlan:
     """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 
     fairness: str = attrs.field(init=False)
-    """What the target says of its fairness, as the store takes it; "": nothing."""
+    """What the target says of its fairness or its order, as the store takes it; "": nothing."""
 
     @fairness.default
     def _fairness(self) -> str:
-        fairness = self.target.fairness
-        return "" if fairness is None else fairness.text
+        return self.target.lines_text
+
+    order: Order | None = attrs.field(init=False)
+    """How jobs of one key are done one after the other; None: they are not."""
+
+    @order.default
+    def _order(self) -> Order | None:
+        return self.target.order
 
     fast_jobs: Counter[str] | None = attrs.field(factory=Counter)
     """By target's name: how many jobs the fast path settled; None turns that path off."""

@@ -226,6 +226,7 @@ class WorkerPool:
             queues=target.queues,
             responses=responses,
             fairness=self.plan.fairness,
+            quiet_s=0.0 if self.plan.order is None else target.timeout_s,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
 

@@ -97,6 +97,7 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
     address = _address(placed, written.url, problems)
     credentials = placed.login(address)
     _check_fairness(placed, problems)
+    _check_order(placed, problems)
     tls = _tls(target, placed, problems, is_used=address.url.scheme == "https" or problems.is_wrong(placed.at("URL")))
     if credentials is not None:
         note_plain(address.url, problems)
@@ -140,6 +141,15 @@ def _check_fairness(placed: _TargetEntry, problems: Problems) -> None:
         problems.refuse(place, "needs a FairBy of one name: it gives a weight to each of its values.")
     if len(weights) > _FAIR_WEIGHTS:
         problems.refuse(place, f"has {len(weights)} entries; {_FAIR_WEIGHTS} are the limit.")
+
+
+def _check_order(placed: _TargetEntry, problems: Problems) -> None:
+    target = placed.target
+    if target.order_by is None:
+        if target.on_dead != "go" and not problems.is_wrong(placed.at("OrderBy")):
+            problems.refuse(placed.at("OnDead"), "needs OrderBy, which says what is done in order.")
+    elif target.fair_by is not None:
+        problems.refuse(placed.at("OrderBy"), "and FairBy cannot be used for one target.")
 
 
 def _members(placed: _TargetEntry, problems: Problems) -> Members | None:

@@ -4,7 +4,7 @@ Used by the classes of keys. Always holds: what `config.form` promises of every 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -17,6 +17,7 @@ from restbroker.config.values import BadValue, seconds, without_logins
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
 from restbroker.job.fairness import FAIR_KEY, HEAVIEST, Fairness
 from restbroker.job.json_types import Json
+from restbroker.job.order import ORDER_KEY, Order
 
 SENTINEL_PORT = 26379
 _MOST_PER_S = 1_000_000
@@ -33,9 +34,7 @@ _USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-
 _QUEUE = r"(?!.*:/.*@|.*:.*@.*:\d+$)\S(?:.{0,198}\S)?"
 """A queue's name, but no address with a login: names of queues are shown."""
 _ARGUMENT = r"[A-Za-z0-9_.-]{1,64}"
-_FAIR_NAMES: Final = 4
-_EXPECTED_FAIR_BY = f'"{FAIR_KEY}" or a list of 1 to {_FAIR_NAMES} names of arguments such as ["host"]'
-_EXPECTED_NO_LIST = f'"FairBy": "{FAIR_KEY}", without brackets, for the job\'s own member, or a list of arguments alone'
+_KEY_NAMES: Final = 4
 _EXPECTED_QUEUE = "a queue's name, without control characters or blanks around it"
 
 
@@ -135,23 +134,32 @@ _BACKOFF_SCHEMA: dict[str, Json] = {
 }
 
 
-def _read_fair_by(value: Json) -> Fairness:
-    if value == FAIR_KEY:
-        return Fairness()
-    if isinstance(value, list) and FAIR_KEY in value:
-        raise BadValue(_EXPECTED_NO_LIST, value)
-    if isinstance(value, str) and re.fullmatch(_ARGUMENT, value):
-        is_near = value.lower().replace("-", "").replace("_", "") == FAIR_KEY.replace("_", "")
-        hint = f'did you mean "{FAIR_KEY}"?' if is_near else f'for the argument of this name write ["{value}"]'
-        raise BadValue(f"{_EXPECTED_FAIR_BY} ({hint})", value)
-    if not isinstance(value, list) or not 1 <= len(value) <= _FAIR_NAMES:
-        raise BadValue(f"{_EXPECTED_FAIR_BY} (an empty list names none)" if value == [] else _EXPECTED_FAIR_BY, value)
-    names = [name for name in value if isinstance(name, str) and re.fullmatch(_ARGUMENT, name)]
-    if len(names) < len(value):
-        raise BadValue(_EXPECTED_FAIR_BY, value)
-    if len(set(names)) < len(names):
-        raise BadValue("each argument's name once", value)
-    return Fairness(tuple(names))
+def _names_or(member: str, key: str, make: Callable[[tuple[str, ...]], object]) -> Form:
+    """Return the form of names of arguments, or of the job's own member, which is no name; `make` makes the value."""
+    expected = f'"{member}" or a list of 1 to {_KEY_NAMES} names of arguments such as ["host"]'
+
+    def read(value: Json) -> object:
+        if value == member:
+            return make(())
+        if isinstance(value, list) and member in value:
+            alone = f'"{key}": "{member}", without brackets, for the job\'s own member, or a list of arguments alone'
+            raise BadValue(alone, value)
+        if isinstance(value, str) and re.fullmatch(_ARGUMENT, value):
+            is_near = value.lower().replace("-", "").replace("_", "") == member.replace("_", "")
+            hint = f'did you mean "{member}"?' if is_near else f'for the argument of this name write ["{value}"]'
+            raise BadValue(f"{expected} ({hint})", value)
+        if not isinstance(value, list) or not 1 <= len(value) <= _KEY_NAMES:
+            raise BadValue(f"{expected} (an empty list names none)" if value == [] else expected, value)
+        names = [name for name in value if isinstance(name, str) and re.fullmatch(_ARGUMENT, name)]
+        if len(names) < len(value):
+            raise BadValue(expected, value)
+        if len(set(names)) < len(names):
+            raise BadValue("each argument's name once", value)
+        return make(tuple(names))
+
+    items: Json = {"type": "string", "pattern": f"^(?!{member}$){_ARGUMENT}$"}
+    names: Json = {"type": "array", "items": items, "minItems": 1, "maxItems": _KEY_NAMES}
+    return Form(f'list of names, or "{member}"', {"anyOf": [{"const": member}, names]}, read)
 
 
 def _read_name(value: Json) -> str:
@@ -216,25 +224,10 @@ Durations: TypeAlias = Annotated[
     Names("durations by command", _COMMAND, "a command, perhaps with * and ?, without blanks"),
 ]
 """Seconds, by command (with wildcards)."""
-FairBy: TypeAlias = Annotated[
-    Fairness,
-    Form(
-        f'list of names, or "{FAIR_KEY}"',
-        {
-            "anyOf": [
-                {"const": FAIR_KEY},
-                {
-                    "type": "array",
-                    "items": {"type": "string", "pattern": f"^(?!{FAIR_KEY}$){_ARGUMENT}$"},
-                    "minItems": 1,
-                    "maxItems": _FAIR_NAMES,
-                },
-            ]
-        },
-        _read_fair_by,
-    ),
-]
+FairBy: TypeAlias = Annotated[Fairness, _names_or(FAIR_KEY, "FairBy", Fairness)]
 """Without the default host and the weights, which other keys name."""
+OrderBy: TypeAlias = Annotated[Order, _names_or(ORDER_KEY, "OrderBy", Order)]
+"""Without the default host and what a death does, which other keys name."""
 FairWeights: TypeAlias = Annotated[
     Mapping[str, Annotated[int, whole(1, HEAVIEST)]],
     Names("weights by key", r"[^\x00-\x1f\x7f]{1,256}", "a key of jobs, without control characters"),

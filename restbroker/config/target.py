@@ -20,6 +20,7 @@ from restbroker.config.key import inline, key, secret
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.job.fairness import Fairness
+from restbroker.job.order import OnDead, Order
 
 T = TypeVar("T")
 
@@ -272,6 +273,17 @@ class Target:
         'The shares of some keys, 1 to 100, in place of 1: {"vip.example.org": 4}.',
         MappingProxyType({}),
     )
+    order_by: forms.OrderBy | None = key(
+        "OrderBy",
+        'Jobs with the same values of these arguments (["user", "host"]), or with the same "order_key" as their own '
+        "member, are done one after the other, in their order.",
+    )
+    on_dead: OnDead = key(
+        "OnDead",
+        "With OrderBy, what becomes of the jobs behind one that dies: go (the next one starts), stop (they wait for a "
+        "person) or cancel (they die too).",
+        "go",
+    )
     tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
     public_only: bool = False
     """Whether connections to addresses of private networks are refused, whatever the URL's name resolves to then."""
@@ -294,6 +306,19 @@ class Target:
     def takes_fair_key(self) -> bool:
         """Whether jobs take turns by their own member `fair_key`."""
         return self.fair_by is not None and not self.fair_by.names
+
+    @property
+    def order(self) -> Order | None:
+        """How jobs of one key are done one after the other; None: they are not."""
+        if self.order_by is None:
+            return None
+        return attrs.evolve(self.order_by, default_host=self.default_host, on_dead=self.on_dead)
+
+    @property
+    def lines_text(self) -> str:
+        """What it says of its fairness or its order, as the store takes it; "": nothing."""
+        found = self.order or self.fairness
+        return "" if found is None else found.text
 
     def expire_of_s(self, command: str) -> float | None:
         """Return how long after its creation this command is worth doing, in seconds; None: for ever.

@@ -1,8 +1,8 @@
 """The key of a job whose target does the jobs of one key in order, and what a target says about that.
 
 Used by `config` for what is written, by the broker, which finds each job's key again, and by the store, whose scripts
-found it before. Always holds: a key is a text of 1 to 256 bytes for each name without control characters; where this file
-and the scripts could read a job differently, the job is not sent.
+found it before. Always holds: a key is a text of 1 to 256 bytes for each name without control characters; where
+this file and the scripts could read a job differently, the job is not sent.
 """
 
 from collections.abc import Mapping
@@ -69,8 +69,12 @@ class Order:
             return None
         return BETWEEN.join(cast("list[str]", parts)) if all(parts) else ""
 
+    def fits(self, key: str, fields: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
+        """Tell whether `key`, under which the store handed a job out, is the job's own ("": it has none)."""
+        return self.key_of(fields, given) == key
+
     def on_death(self, fields: Mapping[str, Json]) -> OnDead:
-        """Return what becomes of the key when this job dies: a job may ask for more than its target does, not for less."""
+        """Return what becomes of the key when this job dies: a job may ask for more than its target, not for less."""
         asked = fields.get(ON_DEAD_FIELD)
         if not isinstance(asked, str) or asked not in _RANKS:
             return self.on_dead

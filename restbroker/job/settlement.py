@@ -94,9 +94,9 @@ class Retry:
 class Dead:
     """To the dead set, with the present time `at_s` (epoch seconds): counted as processed and failed.
 
-    `wraps`: the store puts the job's own bytes, which it alone has, into the empty `args` of the payload. `effect`: what
-    becomes of its key, if it has one (`job.order`); "refused": it was not let in, which stops no key; "": the next one
-    may start.
+    `wraps`: the store puts the job's own bytes, which it alone has, into the empty `args` of the payload. `effect`:
+    what becomes of its key, if it has one (`job.order`); "refused": it was not let in, which stops no key; "": the next
+    one may start.
     """
 
     at_s: float

@@ -40,8 +40,8 @@ class Registration:
 
     `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
     `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
-    `fairness`: what its target said of that (`job.fairness`), or of its order (`job.order`); "": nothing. `quiet_s`: for
-    how many seconds after its last heartbeat a request of its may still be answered, where its jobs are done in order.
+    `fairness`: what its target said of that (`job.fairness`), or of its order (`job.order`); "": nothing. `quiet_s`:
+    for how many seconds after its last heartbeat a request of its may be answered, where its jobs are done in order.
     """
 
     process: ProcessInfo

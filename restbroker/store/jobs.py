@@ -129,10 +129,10 @@ class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
     `paused`: the requested queues that are paused. When `recoveries_version` changes, `heartbeats.maybe_run` has news.
-    `more`: a fetch at once finds more: the next job was left because of its size, or a call looks at no more. `counts`: of
-    each queue, where any has lines or may get them. `due_ms`: in how many milliseconds the next key is due, whose last
-    try failed; None: none is. `is_held`: keys of another OrderBy are held, and nothing is taken from lists; `is_drained`:
-    none is any more, and the target has no OrderBy.
+    `more`: a fetch at once finds more: the next job was left because of its size, or a call looks at no more.
+    `counts`: of each queue, where any has lines or may get them. `due_ms`: in how many milliseconds the next key is
+    due, whose last try failed; None: none is. `is_held`: keys of another OrderBy are held, and nothing is taken from
+    lists; `is_drained`: none is any more, and the target has no OrderBy.
     """
 
     jobs: tuple[FetchedJob, ...]
@@ -191,8 +191,9 @@ def register(
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
     `responses`: where the reply jobs of its jobs go if the process dies and they with it. `fairness`: what its target
-    says of that, or of its order, so that its jobs go back to their lines. `quiet_s`: for how many seconds after its last
-    heartbeat a request of its may still be answered, where its jobs are done in order. Raise `StoreUnavailable` or `StoreRefused`.
+    says of that, or of its order, so that its jobs go back to their lines. `quiet_s`: for how many seconds after its
+    last heartbeat a request of its may be answered, where its jobs are done in order. Raise `StoreUnavailable` or
+    `StoreRefused`.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(process))
     if responses is not None:

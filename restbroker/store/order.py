@@ -1,7 +1,8 @@
-"""Order per key: which keys of a target are held and why, what a person makes of them, and what someone deleted by hand.
+"""Order per key: which keys of a target are held and why, what a person makes of them, and mending what was deleted.
 
-Used by brokers (`heal`), by `operate` and by pages and metrics. Always holds: whatever is done here, the jobs of one key
-keep their order, unless someone deleted the states of keys by hand; each change is for a key in a certain state alone.
+Used by brokers (`heal`), by `operate` and by pages and metrics. Always holds: whatever is done here, the jobs of one
+key keep their order, unless someone deleted the states of keys by hand; each change is for a key in a certain state
+alone.
 """
 
 import re
@@ -59,7 +60,7 @@ def read_keys(client: Client, target: str) -> Iterator[Sequence[HeldKey]]:
     while True:
         found = items(client.command("HSCAN", client.keys.order_hold(target), cursor, "COUNT", _LOOKED_AT), 2)
         cursor, fields = raw(found[0]), [raw(field) for field in items(found[1])]
-        yield [one for key, record in zip(fields[::2], fields[1::2], strict=True) if (one := _read(key, record))]
+        yield _read_all(fields)
         if cursor == b"0":
             return
 
@@ -143,7 +144,7 @@ def _look_through(
         reply = items(client.run("order_heal", places, [queues, what, place, cursor, look, _TEXT]), 3)
         cursor, healed, read_bytes = raw(reply[0]), integer(reply[1]), integer(reply[2])
         fields = [raw(field) for field in reply[3:]]
-        yield healed, [one for key, record in zip(fields[::2], fields[1::2], strict=True) if (one := _read(key, record))]
+        yield healed, _read_all(fields)
         if cursor == b"0":
             return
         # Of large jobs few at a time, since their bytes are read as well.
@@ -166,6 +167,11 @@ def _gone(client: Client, keys: Sequence[HeldKey]) -> list[HeldKey]:
 def _places(client: Client, target: str, queues: Sequence[str]) -> list[str]:
     keys, names = client.keys, tuple(queues)
     return [keys.order_hold(target), *line_keys(keys, names), *map(keys.order_due, names)]
+
+
+def _read_all(fields: Sequence[bytes]) -> list[HeldKey]:
+    found = (_read(key, record) for key, record in zip(fields[::2], fields[1::2], strict=True))
+    return [one for one in found if one is not None]
 
 
 def _read(key: bytes, record: bytes) -> HeldKey | None:

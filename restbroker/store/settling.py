@@ -151,7 +151,7 @@ def line_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
 
 @lru_cache(_KNOWN)
 def own_line_keys(keys: Keys, target: str, queues: tuple[str, ...], fairness: str) -> list[str]:
-    """Return what these queues have of lines, and where there is order what it needs: each queue's due keys, and states."""
+    """Return what these queues have of lines, and where there is order their due keys, and the states of all keys."""
     if not is_order(fairness):
         return line_keys(keys, queues)
     return [*line_keys(keys, queues), *map(keys.order_due, queues), keys.order_hold(target)]

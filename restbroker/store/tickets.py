@@ -1,7 +1,7 @@
 """The names that clients make. A job in progress: `number:queue index`; an identity: `host:pid:nonce:target`.
 
-Of a job that was handed out under a key (`job.order`), `:` follows, how it was handed out, and its key: `=` as usual, `!`
-to die, `?` under a key of another OrderBy.
+Of a job that was handed out under a key (`job.order`), `:` follows, how it was handed out, and its key: `=` as usual,
+`!` to die, `?` under a key of another OrderBy.
 
 Used by the files of the store and by worker pools. Always holds: numbers rise per identity and are never used again,
 also across a failover of Redis; queue indices begin at 1.
@@ -19,6 +19,10 @@ MAX_BYTES = 4 * 1024 * 1024
 
 They must arrive within the connection's time-out, and the reader must have room for them.
 """
+
+
+DIES, OTHER_KEY = "!", "?"
+"""How a job was handed out under a key: to die, or under a key of another OrderBy."""
 
 
 def ticket_number(ticket: str) -> int:

@@ -33,6 +33,7 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.fairness import Fairness
 from restbroker.job.job import Job
 from restbroker.job.json_types import Json
+from restbroker.job.order import Order
 from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
 from restbroker.job.policy import Policy
 from restbroker.servers.contract import Link
@@ -184,6 +185,7 @@ class Harness:
     expire_s: Mapping[str, float] = attrs.field(factory=dict)
     idempotency_s: float = 86_400.0
     fairness: Fairness | None = None
+    order: Order | None = None
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
     concurrency: int = 3
@@ -290,6 +292,8 @@ class Harness:
             expire_s=self.expire_s,
             idempotency_s=self.idempotency_s,
             fair_by=self.fairness,
+            order_by=self.order,
+            on_dead="go" if self.order is None else self.order.on_dead,
         )
         return BrokerPlan(
             targets=[

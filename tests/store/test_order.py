@@ -125,10 +125,12 @@ def test_a_job_that_failed_waits_before_its_line_and_never_in_the_retry_set(orde
     assert ordered.settle(head, by=Retry(now_s + 3600, job("a", 0, retry_count=0))) == [DONE]
     assert not ordered.server.raw.exists(f"{NAMESPACE}:retry")
     assert ordered.take() == []
-    assert ordered.last is not None and ordered.last.due_ms is not None
+    assert ordered.last is not None
+    assert ordered.last.due_ms is not None
     assert 3_590_000 < ordered.last.due_ms <= 3_600_000
     held = ordered.state("a")
-    assert held is not None and held.state == "due"
+    assert held is not None
+    assert held.state == "due"
     assert order_store.due_of(ordered.client, QUEUES, [b"a", b"b"]) == [pytest.approx(now_s + 3600, abs=1), None]
     assert order_store.waiting_of(ordered.client, QUEUES, [b"a", b"b"]) == [2, 0]
     assert order_store.steer(ordered.client, "t", QUEUES, "retry", [held]) == [True]
@@ -164,7 +166,8 @@ def test_what_a_death_does_to_its_key(ordered: Ordered, effect: str) -> None:
     if effect == "stop":
         assert ordered.take() == []
         held = ordered.state("a")
-        assert held is not None and (held.state, held.jid) == ("stopped", "j0")
+        assert held is not None
+        assert (held.state, held.jid) == ("stopped", "j0")
         assert abs(held.since_us - ordered.server.now_us()) < 10_000_000
         assert order_store.steer(ordered.client, "t", QUEUES, "skip", [held]) == [True]
     seen = []
@@ -186,7 +189,8 @@ def test_the_dead_job_that_comes_again_opens_its_key_if_it_is_let_in(ordered: Or
     # Not let in: stopped as before.
     assert ordered.settle(forged, by=dead(forged, "refused")) == [DONE]
     held = ordered.state("a")
-    assert held is not None and (held.state, held.jid) == ("stopped", "j0")
+    assert held is not None
+    assert (held.state, held.jid) == ("stopped", "j0")
     ordered.push(job("a", 0))
     (again,) = ordered.take()
     # It fails once more and is requeued: the key stays as it is.
@@ -245,7 +249,8 @@ def test_what_a_dead_process_had_is_first_again_and_waits_for_its_request(ordere
     assert [held and held.state for held in map(ordered.state, "ab")] == ["due", "ready"]
     taken = ordered.take()
     assert numbers(taken) == [2, 4]
-    assert ordered.last is not None and 50_000 < (ordered.last.due_ms or 0) <= 60_000
+    assert ordered.last is not None
+    assert 50_000 < (ordered.last.due_ms or 0) <= 60_000
 
 
 def test_a_marked_job_of_a_dead_process_stops_its_key(ordered: Ordered, client: Client) -> None:
@@ -260,7 +265,8 @@ def test_a_marked_job_of_a_dead_process_stops_its_key(ordered: Ordered, client: 
     done = heartbeats.recover(client, strict.identity, lambda fallen: Dead(0.0, fallen.raw))
     assert (done.jobs, done.dead) == (1, 1)
     held = ordered.state("a")
-    assert held is not None and (held.state, held.jid) == ("stopped", "j0")
+    assert held is not None
+    assert (held.state, held.jid) == ("stopped", "j0")
 
 
 def test_a_lost_answer_takes_nothing_again_and_its_tickets_tell_the_keys(ordered: Ordered) -> None:
@@ -308,7 +314,8 @@ def test_bounds_count_what_is_handed_out(ordered: Ordered) -> None:
 def test_a_call_looks_at_two_hundred_jobs_and_says_that_there_are_more(ordered: Ordered) -> None:
     ordered.push(*(job("hot", n) for n in range(450)), job("b", 450))
     assert numbers(ordered.take()) == [0]
-    assert ordered.last is not None and ordered.last.more
+    assert ordered.last is not None
+    assert ordered.last.more
     assert ordered.server.raw.hlen(WAIT) == 199
     assert ordered.take() == []
     assert ordered.last.more
@@ -317,7 +324,9 @@ def test_a_call_looks_at_two_hundred_jobs_and_says_that_there_are_more(ordered: 
     assert ordered.server.raw.hlen(WAIT) == 449
 
 
-@pytest.mark.parametrize("key", ["\x00", "a\nb", "a:b", "%s", "%d", "x" * 256, "ä ö", "\U0001f600", "h 1 2 3 - x", " ", "="])
+@pytest.mark.parametrize(
+    "key", ["\x00", "a\nb", "a:b", "%s", "%d", "x" * 256, "ä ö", "\U0001f600", "h 1 2 3 - x", " ", "="]
+)
 def test_strange_keys_go_through_all_states(ordered: Ordered, key: str) -> None:
     ordered.push(job(key, 0), job(key, 1))
     taken = ordered.take()
@@ -371,7 +380,7 @@ UNLIKE = {
 }
 
 
-@pytest.mark.parametrize("raw, key", KEYED.values(), ids=KEYED)
+@pytest.mark.parametrize(("raw", "key"), KEYED.values(), ids=KEYED)
 def test_the_scripts_and_the_broker_read_the_same_key(client: Client, server: Server, raw: bytes, key: str) -> None:
     ordered = Ordered(client, server, BY_USER)
     assert register(client, ordered.identity, FACTS, QUEUES, fairness=ordered.text)
@@ -500,7 +509,8 @@ def test_another_order_by_counts_once_no_key_is_held(ordered: Ordered) -> None:
     ordered.push(job("c", 3))
     other = _other(ordered, order=BY_USER)
     assert other.take() == []
-    assert other.last is not None and other.last.is_held
+    assert other.last is not None
+    assert other.last.is_held
     ordered.settle(held)
     # What waits under the old one is handed out, and nothing else.
     (one,) = other.take()
@@ -523,7 +533,8 @@ def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered) -> None:
     assert numbers([one]) == [1]
     after.settle(one)
     assert after.take() == []
-    assert after.last is not None and after.last.is_drained
+    assert after.last is not None
+    assert after.last.is_drained
     assert ordered.is_at_rest()
     assert not ordered.server.raw.exists(BY)
 

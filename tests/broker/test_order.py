@@ -1,0 +1,265 @@
+"""A broker whose target has OrderBy: one job of a key at a time, in order, whatever becomes of them."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+import attrs
+import pytest
+import trio
+
+from restbroker.broker import lines as broker_lines
+from restbroker.job.command import Call
+from restbroker.job.order import Order
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.servers.contract import Link
+from restbroker.store import order as order_store
+from restbroker.telemetry.events import JobFinished, LinesHealed, OperatorWarning
+from restbroker.transport.message import Request
+from tests.broker.conftest import Harness, Held, ok, refuse
+
+BY_KEY = Order()
+QUEUES = ("rest",)
+NOT_NOW = Reason("NotNow", "Not now.")
+
+
+@attrs.define
+class Log:
+    """What a target sees: starts and ends of each key's jobs."""
+
+    answer: Callable[[Call, int], Outcome] = lambda _call, _try: Delivered("0", 0, 200)
+    took_s: float = 0.002
+    starts: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(list))
+    at_work: Counter[str] = attrs.field(factory=Counter)
+    overlaps: int = 0
+    tries: Counter[tuple[str, int]] = attrs.field(factory=Counter)
+
+    async def __call__(self, call: Call, link: Link) -> Outcome:
+        key, number = str(call.command.arguments["key"]), int(str(call.command.arguments["n"]))
+        await link.send(Request("POST", "/", 5.0))
+        self.starts[key].append(number)
+        self.overlaps += self.at_work[key]
+        self.at_work[key] += 1
+        try:
+            await trio.sleep(self.took_s)
+        finally:
+            self.at_work[key] -= 1
+        self.tries[key, number] += 1
+        return self.answer(call, self.tries[key, number])
+
+
+def push(harness: Harness, key: str, count: int, first: int = 0, **more: object) -> None:
+    for number in range(first, first + count):
+        args = [more.pop("command", "safe"), {"key": key, "n": number}, more.pop("token", "t")]
+        harness.push(first=number, args=args, jid=f"{key}-{number}", order_key=key, **more)
+
+
+def state(harness: Harness, key: str) -> str:
+    found = order_store.read_key(harness.client, "t", key.encode())
+    return "free" if found is None else found.state
+
+
+def is_at_rest(harness: Harness) -> bool:
+    names = ("order:hold:t", "order:due:rest", "fair:wait:rest", "fair:keys:rest", "fair:turn:rest")
+    return not harness.client.command("EXISTS", *(f"restbroker:{name}" for name in names))
+
+
+@pytest.fixture
+def log(harness: Harness) -> Log:
+    made = Log()
+    harness.order, harness.target.way = BY_KEY, made
+    return made
+
+
+async def test_jobs_of_a_key_start_in_order_and_one_at_a_time_though_some_fail(harness: Harness, log: Log) -> None:
+    def answer(call: Call, times: int) -> Outcome:
+        number = int(str(call.command.arguments["n"]))
+        return Deferred(NOT_NOW, 0.05, counts=False) if number % 5 == 3 and times == 1 else Delivered("", 0, 200)
+
+    log.answer, harness.concurrency = answer, 8
+    for number in range(20):
+        for key in "abcde":
+            push(harness, key, 1, number)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 100 + 20, "all are finished")
+    assert log.overlaps == 0
+    for key in "abcde":
+        assert log.starts[key] == sorted(log.starts[key])
+        assert set(log.starts[key]) == set(range(20))
+    assert harness.size("retry") == harness.size("schedule") == 0
+    assert is_at_rest(harness)
+
+
+async def test_a_successor_starts_at_once_though_the_list_is_empty(harness: Harness, log: Log) -> None:
+    log.took_s = 0.005
+    push(harness, "hot", 100)
+    async with harness.broker():
+        began_s = trio.current_time()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 100, "all are finished")
+        # Two hundred seconds, if each waited for the list.
+        assert trio.current_time() - began_s < 10
+    assert log.starts["hot"] == list(range(100))
+    assert log.overlaps == 0
+
+
+async def test_a_key_whose_head_fails_holds_no_other_up(harness: Harness, log: Log) -> None:
+    def answer(call: Call, _times: int) -> Outcome:
+        return Deferred(NOT_NOW, 3600.0) if call.command.arguments["key"] == "bad" else Delivered("", 0, 200)
+
+    log.answer = answer
+    push(harness, "bad", 300)
+    push(harness, "good", 5)
+    async with harness.broker():
+        await harness.until(lambda: log.starts["good"] == list(range(5)), "the others are done")
+        await harness.until(lambda: state(harness, "bad") == "due", "the head waits")
+    assert log.starts["bad"] == [0]
+    assert harness.size("fair:wait:rest") == 0
+    assert harness.size("restbroker:fair:wait:rest") == 300
+    assert order_store.waiting_of(harness.client, QUEUES, [b"bad"]) == [300]
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy"), [(None, "go"), (None, "stop"), (None, "cancel"), ("stop", "go"), ("go", "stop")]
+)
+async def test_what_a_death_does_to_the_jobs_behind_it(
+    harness: Harness, log: Log, asked: str | None, policy: str
+) -> None:
+    harness.order = Order(on_dead=policy)  # type: ignore[arg-type]
+
+    def answer(call: Call, _times: int) -> Outcome:
+        return Rejected(NOT_NOW) if call.command.arguments["n"] == 0 else Delivered("", 0, 200)
+
+    log.answer = answer
+    more = {} if asked is None else {"order_on_dead": asked}
+    push(harness, "a", 1, **more)
+    push(harness, "a", 3, 1)
+    effect = "stop" if "stop" in (asked, policy) else policy
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) >= (1 if effect == "stop" else 4), "all are finished")
+        if effect == "stop":
+            assert state(harness, "a") == "stopped"
+            # A person retries it where it lies.
+            (entry,) = harness.members("dead")
+            log.answer = lambda _call, _try: Delivered("", 0, 200)
+            harness.raw(json.dumps({**entry, "retry_count": 0}).encode())
+            await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are finished")
+    codes = [entry["error_class"] for entry in harness.members("dead")]
+    if effect == "cancel":
+        assert codes.count("PredecessorDied") == 3
+        assert log.starts["a"] == [0]
+    else:
+        assert codes == ["NotNow"]
+        assert log.starts["a"] == ([0, 0, 1, 2, 3] if effect == "stop" else [0, 1, 2, 3])
+    assert is_at_rest(harness)
+
+
+async def test_who_does_not_know_the_token_stops_no_key_and_opens_none(harness: Harness, log: Log) -> None:
+    harness.order = Order(on_dead="stop")
+    log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 5 else Delivered("", 0, 200)
+    push(harness, "a", 1, token="wrong")
+    push(harness, "a", 1, 1)
+    push(harness, "a", 1, 5)
+    push(harness, "a", 1, 6)
+    async with harness.broker():
+        await harness.until(lambda: state(harness, "a") == "stopped", "the one that died stopped it")
+        assert log.starts["a"] == [1, 5]
+        harness.push(args=["safe", {"key": "a", "n": 9}, "wrong"], jid="a-5", order_key="a")
+        await harness.until(lambda: len(harness.members("dead")) == 3, "it is dead")
+        await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped as before")
+    assert log.starts["a"] == [1, 5]
+
+
+@pytest.mark.parametrize("key", [7, "", "x" * 257, "a\x00b", ["a"]])
+async def test_a_key_that_is_none_costs_the_job_alone(harness: Harness, log: Log, key: object) -> None:
+    harness.order = Order(on_dead="stop")
+    harness.push(args=["safe", {"key": "odd", "n": 0}, "t"], order_key=key)
+    push(harness, "a", 2)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["OrderKeyUnclear"]
+    assert log.starts == {"a": [0, 1]}
+    assert is_at_rest(harness)
+
+
+async def test_jobs_without_a_key_are_ordinary(harness: Harness, log: Log) -> None:
+    log.answer = lambda _call, _times: Deferred(NOT_NOW, 60.0)
+    harness.push(args=["safe", {"key": "none", "n": 0}, "t"], count=2)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("retry") == 2, "they are retried as always")
+
+
+async def test_a_stop_puts_jobs_back_and_the_next_process_goes_on_in_order(harness: Harness, log: Log) -> None:
+    for number in range(30):
+        for key in "ab":
+            push(harness, key, 1, number)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) >= 10, "some are finished")
+    harness.target.closed = False
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 60, "all are finished")
+    for key in "ab":
+        assert log.starts[key] == sorted(log.starts[key])
+        assert set(log.starts[key]) == set(range(30))
+    assert log.overlaps == 0
+    assert is_at_rest(harness)
+
+
+async def test_jobs_of_a_process_that_died_come_before_their_successors(harness: Harness, log: Log) -> None:
+    from restbroker.broker.same_host import this_process
+    from restbroker.store import jobs
+
+    push(harness, "a", 3)
+    facts = attrs.evolve(this_process("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, QUEUES, fairness=BY_KEY.text)
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, fairness=BY_KEY.text))
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
+    assert log.starts["a"] == [0, 1, 2]
+
+
+async def test_what_someone_deleted_is_mended(harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_lines, "HEAL_S", 0.05)
+    push(harness, "a", 3)
+    held = Held()
+    log.took_s = 0.2
+    async with harness.broker():
+        await harness.until(
+            lambda: state(harness, "a") == "in_progress" and harness.size("restbroker:fair:wait:rest"), "it runs"
+        )
+        harness.client.command("HSET", "restbroker:order:hold:t", "lost", "r 5 0 0 - ")
+        await harness.until(lambda: state(harness, "lost") == "free", "it is mended")
+        held.let.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
+    assert harness.of(LinesHealed)
+    assert log.starts["a"] == [0, 1, 2]
+
+
+async def test_a_tripped_breaker_keeps_the_order(harness: Harness, log: Log) -> None:
+    harness.target.way = None
+    harness.target.answer = refuse
+    for number in range(5):
+        for key in "ab":
+            push(harness, key, 1, number)
+    async with harness.broker():
+        await harness.until(lambda: harness.target.calls, "it was tried")
+        harness.target.way, harness.target.answer = log, ok
+        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are finished")
+    assert log.starts == {"a": list(range(5)), "b": list(range(5))}
+    assert log.overlaps == 0
+
+
+async def test_keys_of_another_order_by_are_finished_first(harness: Harness, log: Log) -> None:
+    log.answer = lambda call, times: (
+        Deferred(NOT_NOW, 0.5, counts=False)
+        if call.command.arguments["n"] == 0 and times == 1
+        else Delivered("", 0, 200)
+    )
+    push(harness, "a", 3)
+    async with harness.broker():
+        await harness.until(lambda: state(harness, "a") == "due", "its head waits")
+    harness.order, harness.target.closed = Order(("key",)), False
+    push(harness, "b", 2)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 7, "all are finished")
+    assert log.starts == {"a": [0, 0, 1, 2], "b": [0, 0, 1]}
+    assert [one.code for one in harness.of(OperatorWarning)] == ["OrderChanged"]
