@@ -225,7 +225,7 @@ class Poller:
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
         if got.is_held:
-            self._warn_of_held(got)
+            self._warn_of_held()
         if got.more:
             # Many jobs had to wait behind others of their keys.
             return
@@ -251,13 +251,13 @@ class Poller:
                 await self.queues.wait_beside(self.ready, unreadable)
                 nursery.cancel_scope.cancel()
 
-    def _warn_of_held(self, got: FetchResult) -> None:
-        waiting = sum(one.in_lines for one in got.counts)
+    def _warn_of_held(self) -> None:
+        name = self.plan.target.name
         self.identity.warn_once(
             "OrderChanged",
-            f"OrderBy of {self.plan.target.name} was changed while keys were held under the old one; {waiting} jobs "
-            "wait in lines. Only these are handed out until they are done.",
-            f"Wait, or have them die: restbroker order drop --all --target {self.plan.target.name}",
+            f"OrderBy of {name} was changed while keys were held under the old one: only their jobs are handed out "
+            "until they are done.",
+            "Wait, or have what waits with them die: restbroker order drop --all",
         )
 
     def _note_counts(self, counts: tuple[QueueCounts, ...]) -> None:

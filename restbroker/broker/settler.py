@@ -227,6 +227,9 @@ class Settler:
             return attrs.evolve(settlement, effect="refused")
         payload, order = job.payload, self.plan.order
         policy = "go" if payload is None or order is None else order.on_death(payload.fields)
+        if policy == "stop":
+            jid = "?" if payload is None else self.reports.mask(payload.jid)
+            self.identity.report(OperatorWarning("OrderStopped", _STOPPED.format(jid, job.queue), _WHEN_STOPPED))
         return settlement if policy == "go" else attrs.evolve(settlement, effect=policy)
 
     def _with_claims(self, job: JobInProgress, settlement: Settlement, outcome: Final | None) -> Settlement:
@@ -284,6 +287,8 @@ _CANCELLED_SENT = Reason(
     "Someone cancelled it after it was sent and before the server answered; the command may have run.",
     "Check on the server whether it was done. A retry sends it again.",
 )
+_STOPPED = "The job {} of the queue {!r} died, and the jobs behind it with the same key wait (OnDead)."
+_WHEN_STOPPED = "`restbroker order` shows the key; `order resume` retries the job, `order skip` goes on without it."
 _NEVER_SENT = (UNCLEAR.code, PREDECESSOR_DIED.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."

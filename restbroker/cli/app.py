@@ -27,6 +27,7 @@ PANELS: Final = {
         "stats": "Show totals, queues, processes and their targets.",
         "queues": "Show the queues; inspect, pause, resume or clear one.",
         "fair": "Show the keys that take turns in a queue; drop a key's jobs; return all.",
+        "order": "Show the keys whose jobs are done one after the other; help one that waits.",
         "periodic": "Show the periodic commands; run one now, pause or resume it.",
         "targets": "Show the targets; probe them; pause or resume one, in all processes.",
         "processes": "Show the processes and their jobs in progress; quiet or stop them.",

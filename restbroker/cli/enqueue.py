@@ -175,6 +175,15 @@ def enqueue(
             rich_help_panel=panels.WHAT,
         ),
     ] = None,
+    order_key: Annotated[
+        str | None,
+        typer.Option(
+            "--order-key",
+            metavar="KEY",
+            help='Jobs with one such key are done one after the other, with OrderBy "order_key".',
+            rich_help_panel=panels.WHAT,
+        ),
+    ] = None,
     retry: Annotated[
         str,
         typer.Option(
@@ -225,7 +234,8 @@ def enqueue(
         ok_if_exists=ok_if_exists,
         at_s=due_s,
         expire_s=None if expire is None else duration_s("--expire", expire),
-        fair_key=_fair_key(fair_key),
+        fair_key=_key("--fair-key", fair_key),
+        order_key=_key("--order-key", order_key),
     )
     if fair_key is not None:
         _note_vain_key(settings.targets if command == "-" else [target_of(settings.targets, target, queue, command)])
@@ -276,14 +286,14 @@ def _require_one_job(options: Mapping[str, object]) -> None:
         raise UsageError(f"--{named} is for --bulk.", "For example: restbroker enqueue register --bulk users.csv")
 
 
-def _fair_key(typed: str | None) -> str | None:
-    """Return the key of the option --fair-key. Raise `UsageError` if it cannot be one."""
+def _key(option: str, typed: str | None) -> str | None:
+    """Return the key that was typed with an option. Raise `UsageError` if it cannot be one."""
     from restbroker.job.fairness import LONGEST_KEY_BYTES, is_key
 
     if typed is not None and not is_key(typed):
         raise UsageError(
-            f"--fair-key takes a string of 1 to {LONGEST_KEY_BYTES} bytes without control characters.",
-            "For example: --fair-key customer-7",
+            f"{option} takes a string of 1 to {LONGEST_KEY_BYTES} bytes without control characters.",
+            f"For example: {option} customer-7",
         )
     return typed
 

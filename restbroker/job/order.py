@@ -104,7 +104,7 @@ def on_death_in_bytes(text: str, raw: bytes) -> OnDead:
     return order.on_death(rubyjson.object_of(raw) or {})
 
 
-def key_in_bytes(order: Order, fields: Mapping[str, Json]) -> str | None:
+def key_in(order: Order, fields: Mapping[str, Json]) -> str | None:
     """Return the key of a job of these members, as `Order.key_of` does, whose arguments are not read yet."""
     if not order.names:
         return order.key_of(fields, {})

@@ -19,8 +19,10 @@ from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.auth import place_refusal
 from restbroker.job.json_types import Json
+from restbroker.job.order import key_in
 from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
+from restbroker.job.rubyjson import object_of
 from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import claims, find
@@ -39,6 +41,7 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.paging import digest_of
 from restbroker.store.server import time_s
+from restbroker.store.sets import Placement
 from restbroker.store.waiting import MOST_TAKEN, QueueSnapshot, TakeRequest
 
 VERBS: Final[tuple[Verb, ...]] = ("delete", "kill", "move")
@@ -56,6 +59,9 @@ Rank: TypeAlias = int | bytes
 _TOO_LARGE: Final = Refusal("It is too large to read. restbroker moves such a job to the dead set when it fetches it.")
 _DEAD_SET_IS_FULL: Final = Refusal(
     "The dead set is full (DeadLimit): retry or delete dead jobs, raise DeadLimit, or delete these jobs here."
+)
+_OTHER_KEY: Final = Refusal(
+    "It would have another key then, and be done out of its order (OrderBy): delete it, and queue another one."
 )
 _EDITED_SINCE: Final = Refusal(
     "Someone edited it meanwhile: check it, and run the command again if it is still needed."
@@ -329,10 +335,18 @@ class _Run:
             return Refusal("") if placing == UNCHANGED else _EDITED_SINCE
         if isinstance(placing, Refusal):
             return placing
+        if action.verb == "edit" and self._changes_key(view, placing):
+            return _OTHER_KEY
         if action.verb == "move" and (refused := self._token_refusal(view)) is not None:
             return refused
         answers = self._answers(view, rank, now_s) if action.verb == "kill" else ()
         return TakeRequest(rank, placing, answers, stays=action.verb == "edit")
+
+    def _changes_key(self, view: JobView, placing: Placement) -> bool:
+        """Tell whether the job would be done in the order of another key: it would overtake or hold up others."""
+        target = self.tally.context.targets.get(self.selection.queue)
+        order, new = None if target is None else target.order, object_of(placing.new or b"")
+        return order is not None and new is not None and key_in(order, new) != key_in(order, view.fields or {})
 
     def _token_refusal(self, view: JobView) -> Refusal | None:
         """Return why a broker would refuse the job's token there; None if it would not, or if the token is unknown."""

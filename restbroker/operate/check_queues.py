@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from restbroker.config.core import Config
+from restbroker.job.order import is_order
 from restbroker.operate import pauses
 from restbroker.operate.check_unfinished import is_dead
 from restbroker.operate.names import nearest
@@ -27,8 +28,7 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     seen = overview(client, config.queues)
     known = {queue.name: queue for queue in seen.queues if queue.is_listed}
     paused = paused_queues(client)
-    fair = {queue: target.fairness for target in config.targets for queue in target.queues}
-    of_queue = {queue: "" if one is None else one.text for queue, one in fair.items()}
+    of_queue = {queue: target.lines_text for target in config.targets for queue in target.queues}
     for name in config.queues:
         if name in known:
             yield from _known_queue(known[name], paused.get(name), seen, of_queue[name])
@@ -78,14 +78,19 @@ def _mixed(queue: QueueView, seen: Overview, fairness: str) -> Iterator[Finding]
         if queue.name in found.queues and found.fairness != fairness
     )
     if others:
+        code, key, why = "FairMixed", "FairBy", "No job is lost, but keys do not get their shares; older versions take "
+        why, same = f"{why}nothing that is in lines.", "FairBy and FairWeights"
+        if is_order(fairness):
+            code, key, same = "OrderMixed", "OrderBy", "OrderBy"
+            why = "Jobs of one key may overtake each other, or run at the same time."
         yield Finding(
             "warning",
             AREA,
-            "FairMixed",
-            message=f"{others[0]} serves the queue {queue.name} with another FairBy than this configuration"
+            code,
+            message=f"{others[0]} serves the queue {queue.name} with another {key} than this configuration"
             + (f", and so do {len(others) - 1} more." if others[1:] else "."),
-            why="No job is lost, but keys do not get their shares; older versions take nothing that is in lines.",
-            hint="Give all processes the same FairBy and FairWeights, reload them, and update older ones.",
+            why=why,
+            hint=f"Give all processes the same {same}, reload them, and update older ones.",
         )
 
 

@@ -8,6 +8,7 @@ alone.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
@@ -20,6 +21,7 @@ State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
 Steering: TypeAlias = Literal["free", "skip", "retry", "drop", "mend"]
 AT_ONCE: Final = 100
 _LOOKED_AT: Final = 200
+_COUNTED_PAGES: Final = 50
 _FIRST_LOOK: Final = 10
 _LOOK_BYTES: Final = 262_144
 _RECORD = re.compile(rb"([a-z]) (\d{1,16}) (\d{1,16}) (\d{1,18}) (\S+) ?(.*)", re.DOTALL)
@@ -113,8 +115,9 @@ def steer(
 
 
 def count(client: Client, target: str) -> Counter[State]:
-    """Return how many keys of a target are in which state. Raise as `read_key` does."""
-    return Counter(one.state for page in read_keys(client, target) for one in page)
+    """Return how many keys of a target are in which state, of the first 10,000 or so. Raise as `read_key` does."""
+    pages = islice(read_keys(client, target), _COUNTED_PAGES)
+    return Counter(one.state for page in pages for one in page)
 
 
 def heal(client: Client, target: str, queues: Sequence[str]) -> int:

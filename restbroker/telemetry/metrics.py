@@ -193,9 +193,15 @@ PROCESS: Final = (
 REDIS: Final = (
     Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following are absent."),
     Metric("restbroker_queue_jobs", "gauge", "Jobs waiting in a queue that this process serves.", ("queue",)),
-    Metric("restbroker_fair_waiting_jobs", "gauge", "Those of them in lines (`FairBy`).", ("queue",)),
+    Metric("restbroker_fair_waiting_jobs", "gauge", "Those of them in lines (`FairBy`, `OrderBy`).", ("queue",)),
     Metric("restbroker_fair_unclassified_jobs", "gauge", "Those in the list, where there is `FairBy`.", ("queue",)),
     Metric("restbroker_fair_keys", "gauge", "Keys whose jobs wait in lines.", ("queue",)),
+    Metric(
+        "restbroker_order_keys",
+        "gauge",
+        "Keys that are held (`OrderBy`), of the first 10,000: `stopped`, `due`, `in_progress` or `ready`.",
+        ("target", "state"),
+    ),
     Metric("restbroker_queue_latency_seconds", "gauge", "How long the oldest job has been waiting.", ("queue",)),
     Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
     Metric("restbroker_set_jobs", "gauge", "Jobs in the set `retry`, `schedule` or `dead`.", ("set",)),

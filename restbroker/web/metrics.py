@@ -27,7 +27,7 @@ from quart_trio import QuartTrio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.job.schedule import Schedule
-from restbroker.store import pauses, queues
+from restbroker.store import order, pauses, queues
 from restbroker.store import periodic as periodic_store
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -88,7 +88,7 @@ def read_redis(
     that Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable` if Redis is away.
     """
     parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served, fair=fair), _sets, _dead, _totals]
-    parts.append(partial(_pauses, targets=targets))
+    parts += [partial(_pauses, targets=targets), partial(_order, targets=targets)]
     if periodic:
         parts.append(partial(_periodic, schedules=periodic))
     samples: Samples = {}
@@ -112,6 +112,15 @@ def _queues(client: Client, served: Sequence[str], fair: Sequence[str]) -> Sampl
         "restbroker_fair_keys": {(name,): count_keys(client, name) for name in lines},
         "restbroker_queue_latency_seconds": {(name,): age_s for name, age_s in waited.items() if age_s is not None},
         "restbroker_queue_paused": {(name,): integer(reply) for name, reply in zip(sizes, paused, strict=True)},
+    }
+
+
+def _order(client: Client, targets: Sequence[str]) -> Samples:
+    found = {target: order.count(client, target) for target in targets}
+    return {
+        "restbroker_order_keys": {
+            (target, state): number for target in targets for state, number in found[target].items()
+        }
     }
 
 

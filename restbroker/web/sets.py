@@ -23,6 +23,7 @@ from restbroker.operate.explain import acts_with
 from restbroker.operate.fair import FairQueue, fair_queue
 from restbroker.operate.find import Budget, Page
 from restbroker.operate.names import require
+from restbroker.operate.order import STATES, OrderKey, held_keys
 from restbroker.operate.queues import queues
 from restbroker.operate.summary import Cause, Summary
 from restbroker.operate.where import Where
@@ -157,10 +158,11 @@ class SetPages:
 
         pause: Pause | None = None
         lines: FairQueue | None = None
+        held: list[OrderKey] = []
         is_served = False
 
         def question(client: Client) -> Page | UsageError:
-            nonlocal pause, is_served, lines
+            nonlocal pause, is_served, lines, held
             known = self.admin.context()
             is_served = queue in known.targets
             pause = paused_queues(client).get(queue)
@@ -168,6 +170,8 @@ class SetPages:
             page = find.waiting_page(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
             if page.total and not typed and after is None:
                 lines = fair_queue(client, queue, known, _MOST_KEYS)
+            if not typed and after is None and is_served and known.targets[queue].order is not None:
+                held, _ = held_keys(client, [known.targets[queue]], known, _MOST_KEYS)
             return page if page.total else _missing(client, queue, known) or page
 
         wrong: UsageError | None = None
@@ -195,6 +199,8 @@ class SetPages:
             first=address("/queue", typed, name=queue),
             lines=lines if lines is not None and lines.in_lines else None,
             one_name=self._only_name(queue),
+            held=held,
+            states=STATES,
         )
         return Response(html, 200 if wrong is None else 400)
 

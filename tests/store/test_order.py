@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.job.order import ORDER_KEY, Order, draining, key_in_bytes
+from restbroker.job.order import ORDER_KEY, Order, draining, key_in
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, line_jobs, pauses, queues
 from restbroker.store import order as order_store
@@ -388,7 +388,7 @@ def test_the_scripts_and_the_broker_read_the_same_key(client: Client, server: Se
     (taken,) = ordered.take()
     assert ticket_key(taken.ticket) == key
     assert taken.raw == raw
-    assert key_in_bytes(BY_USER, json.loads(raw)) == key
+    assert key_in(BY_USER, json.loads(raw)) == key
 
 
 @pytest.mark.parametrize("raw", UNLIKE.values(), ids=UNLIKE)

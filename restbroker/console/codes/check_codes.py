@@ -176,6 +176,11 @@ REDIS: Final = Table(
             "a process takes no more jobs (SIGTSTP, or Quiet in Sidekiq Web). Only a note while others serve its queue",
             "restart that process",
         ),
+        "OrderMixed": Row(
+            "a process serves a queue with another `OrderBy` than this configuration, or knows none: jobs of one key may "
+            "overtake each other",
+            "stop that process, or give all processes the same `OrderBy` and update older ones",
+        ),
         "FairMixed": Row(
             "a process serves a queue with another `FairBy` than this configuration, or is older and takes nothing that "
             "is in lines",

@@ -168,6 +168,16 @@ DEAD: Final = Table(
             "Another job has its [`idempotency_key`](#done-once): it was not sent, and does not die.",
             "Nothing, or push it with another key.",
         ),
+        "OrderKeyUnclear": Row(
+            "Its target has `OrderBy`, and its key cannot be read for sure: no text of 1 to 256 bytes, or odd JSON. It was not "
+            "sent.",
+            "Give a plain text as the key, and queue it again.",
+        ),
+        "PredecessorDied": Row(
+            "It waited behind a job of the same key that died (`OnDead` `cancel`), or someone dropped what waited. It was not "
+            "sent.",
+            "Find out what became of the job before it, then retry this one.",
+        ),
         "Killed": Row(
             "An operator moved it to the dead set; `restbroker audit` says who and why.",
             "Retry it to run it.",

@@ -51,6 +51,19 @@ WARNINGS: Final = Table(
             "start the restbroker that serves it, add the queue to a target, or move or delete them "
             "(`restbroker retries list --where 'queue = NAME'`)",
         ),
+        "OrderStopped": Row(
+            "a job died, and those behind it with the same key wait (`OnDead` `stop`)",
+            "`restbroker order list` shows such keys; `order resume` retries the dead job, `order skip` goes on without it",
+        ),
+        "OrderChanged": Row(
+            "`OrderBy` was changed or taken away while keys were held: until they are free, only their jobs are handed out",
+            "wait, or have what waits with them die: `restbroker order drop --all`",
+        ),
+        "OrderMixed": Row(
+            "another process takes jobs of a queue with another `OrderBy`, or as a version without it, for a minute now: jobs "
+            "of one key may overtake each other",
+            "stop that process, or give all processes the same `OrderBy` and update older ones",
+        ),
         "LinesRefused": Row(
             "lines of a queue with `FairBy` are not put right after someone deleted a part of them by hand: Redis refuses",
             "`restbroker check` names a key of the wrong type",

@@ -366,7 +366,9 @@ local function take_in_order(queue, list, position, qidx)
     end
   end
   order.write_served(queue, given, id)
-  order.write_sorted(queue, batch)
+  if order.write_sorted(queue, batch) then
+    more = 1
+  end
   queue.without_key = batch.without_key
   for n = 1, count do
     order_says[#order_says + 1] = rests[n]

@@ -371,13 +371,13 @@ local function keep_order(lines, hold, queues)
     return {known = {}, held = {}, lines = {}, names = {}, count = 0, without_key = 0}
   end
 
-  -- Writes what `sort` found of a queue.
+  -- Writes what `sort` found of a queue. Returns whether a fetch at once would find more.
   function order.write_sorted(queue, batch)
     lines.each('HSET', hold, batch.held)
     if #batch.names == 0 then
-      return
+      return false
     end
-    local stored, records = {}, {}
+    local stored, records, is_more = {}, {}, false
     local found = {}
     for from = 1, #batch.names, AT_ONCE do
       local last = min(from + AT_ONCE - 1, #batch.names)
@@ -397,6 +397,14 @@ local function keep_order(lines, hold, queues)
     end
     lines.each('HSET', queue.wait, stored)
     lines.each('HSET', queue.keys, records)
+    for n, key in ipairs(batch.names) do
+      local state = not found[n] and batch.known[key].state
+      if state == 'r' or state == 'd' then
+        -- A key that waits without a line: a person deleted its jobs, unless they are in another queue.
+        is_more = order.mend(key, redis.call('HGET', hold, key)) or is_more
+      end
+    end
+    return is_more
   end
 
   local function is_in_any(place, key)

@@ -1,0 +1,165 @@
+"""The keys whose jobs are done one after the other, as an operator sees them, and what they make of one that waits.
+
+Called by `restbroker order` and the pages. Always holds: the jobs of one key keep their order, whatever is done
+here; each change is for a key in a certain state, and is written to the audit log.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.config.target import Target
+from restbroker.errors import UsageError
+from restbroker.job import hiding
+from restbroker.job.fairness import BETWEEN, fold
+from restbroker.operate import act, audit, find
+from restbroker.operate.act import Action, Selection
+from restbroker.operate.audit import AuditEntry
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import Entry
+from restbroker.operate.names import suggestion
+from restbroker.store import line_jobs
+from restbroker.store import order as store
+from restbroker.store.client import Client
+from restbroker.store.order import HeldKey, State, Steering
+from restbroker.store.server import time_s
+
+_SHOWN_BETWEEN: Final = " | "
+_ORDER: Final[Sequence[State]] = ("stopped", "due", "in_progress", "ready")
+_MOST: Final = 10_000
+"""So many keys are read; more are only counted."""
+
+
+@attrs.frozen
+class OrderKey:
+    """A key whose next job may not start, or could start now and waits for a worker.
+
+    `waiting`: how many of its jobs wait. `at_s` (epoch seconds): when the next one is due, or since when it is stopped;
+    None otherwise. `jid`: of the job that died, if it is stopped; "" if unknown, or otherwise. `drops`: what waits now
+    is to die.
+    """
+
+    target: str
+    name: str
+    state: State
+    waiting: int
+    at_s: float | None = None
+    jid: str = ""
+    drops: bool = False
+
+
+def held_keys(client: Client, targets: Iterable[Target], known: ConfigContext, most: int) -> tuple[list[OrderKey], int]:
+    """Return the keys of these targets that are held, at most `most`, and how many there are.
+
+    Stopped ones come first, then those that are due later, in progress, and ready; of these those with the most jobs.
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    found: list[OrderKey] = []
+    count = 0
+    for target in targets:
+        unique: dict[bytes, HeldKey] = {}
+        for page in store.read_keys(client, target.name):
+            count += len(page)
+            if len(unique) < _MOST:
+                unique |= {one.key: one for one in page}
+        found += _display(client, target, list(unique.values()), known)
+    return sorted(found, key=lambda one: (_ORDER.index(one.state), -one.waiting, one.name))[:most], count
+
+
+def _display(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigContext) -> list[OrderKey]:
+    keys = [one.key for one in held]
+    waiting, due = store.waiting_of(client, target.queues, keys), store.due_of(client, target.queues, keys)
+    return [
+        OrderKey(
+            target.name,
+            display_name(one.name, known),
+            one.state,
+            waiting=count,
+            at_s=one.since_us / 1e6 if one.state == "stopped" else at_s,
+            jid=hiding.mask_secrets(one.jid, known.secrets) if one.state == "stopped" else "",
+            drops=one.drops > one.number,
+        )
+        for one, count, at_s in zip(held, waiting, due, strict=True)
+    ]
+
+
+def display_name(name: str, known: ConfigContext) -> str:
+    """Return the name of a key for people, with secrets masked."""
+    return hiding.mask_secrets(name.replace(BETWEEN, _SHOWN_BETWEEN), known.secrets)
+
+
+def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Target, HeldKey]:
+    """Return a key that is held, and its target. Raise `UsageError` if none of this name is."""
+    key = fold(name.replace(_SHOWN_BETWEEN, BETWEEN)).encode()
+    for target in targets:
+        if (held := store.read_key(client, target.name, key)) is not None:
+            return target, held
+    near = {one.name.replace(BETWEEN, _SHOWN_BETWEEN) for target in targets for one in _first(client, target)}
+    why = suggestion(name, sorted(near)) if near else "No key is held: nothing waits for its predecessor."
+    raise UsageError(f"The key {name} is free: its next job may start as soon as it comes.", why)
+
+
+def _first(client: Client, target: Target) -> Sequence[HeldKey]:
+    return next(iter(store.read_keys(client, target.name)), ())
+
+
+def shown_key(client: Client, target: Target, held: HeldKey, known: ConfigContext) -> OrderKey:
+    """Return a key as `held_keys` does."""
+    return _display(client, target, [held], known)[0]
+
+
+def jobs_of(client: Client, target: Target, held: HeldKey, known: ConfigContext, limit: int) -> Iterator[Entry]:
+    """Yield at most `limit` jobs that wait with a key, the next one of each queue first."""
+    for queue in target.queues:
+        lines = [line for line in line_jobs.read_lines(client, queue) if line.key == held.key]
+        for piece in line_jobs.pieces(client, queue, lines, known.cost(queue), limit=min(limit, 200)) if lines else ():
+            for _, _, raw in piece[:limit]:
+                yield find.view_of_waiting(raw, queue, known).entry()
+            limit -= len(piece)
+            if limit <= 0:
+                return
+
+
+def steer(
+    client: Client, target: Target, what: Steering, held: Sequence[HeldKey], *, known: ConfigContext, who: str, why: str
+) -> int:
+    """Do this with these keys, if they are in the same states still; return how many keys that was. Audited.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    names = ", ".join(display_name(one.name, known) for one in held[:3]) + (" …" if len(held) > 3 else "")
+    done = sum(store.steer(client, target.name, target.queues, what, held))
+    place, action = f"target:{target.name}", f"order {_ACTIONS[what]}"
+    audit.write(client, AuditEntry(who=who, action=action, place=place, where=names, why=why, done=done))
+    return done
+
+
+def resume(client: Client, held: HeldKey, known: ConfigContext, who: str, why: str) -> int:
+    """Retry the dead job that stopped a key, which then goes on; return how many jobs that are: 0 if it is not there.
+
+    Raise `UsageError` if the key is not stopped. Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    if held.state != "stopped":
+        raise UsageError(f"The key is not stopped: it is {STATES[held.state]}.", "restbroker order show KEY says more.")
+    if not held.jid:
+        return 0
+    action, done = Action("retry", who, why=why or "order resume", repeat_unsafe=True), 0
+    for progress in act.perform(client, "dead", action, Selection((held.jid,)), known):
+        done = progress.done
+    return done
+
+
+def stopped_since(client: Client, one: OrderKey) -> float:
+    """Return for how many seconds a key has been stopped."""
+    return max(0.0, time_s(client) - (one.at_s or 0.0))
+
+
+def all_keys(client: Client, target: Target) -> list[HeldKey]:
+    """Return all keys of a target that are held."""
+    return [one for page in store.read_keys(client, target.name) for one in page]
+
+
+STATES: Final = {"stopped": "stopped", "due": "put off", "in_progress": "in progress", "ready": "ready"}
+"""The states of keys, for people."""
+_ACTIONS: Final = {"skip": "skip", "retry": "retry-now", "drop": "drop", "free": "free", "mend": "mend"}

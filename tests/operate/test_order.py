@@ -1,0 +1,163 @@
+"""`restbroker order`, deletions and edits where the jobs of one key are done one after the other."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.broker.tokens import Tokens
+from restbroker.config.core import Config
+from restbroker.config.load import load
+from restbroker.config.target import Target
+from restbroker.errors import UsageError
+from restbroker.job.settlement import Ack, Dead, Retry, Settlement
+from restbroker.operate import act_waiting, audit, order
+from restbroker.operate import queues as operate_queues
+from restbroker.operate.act_job import Action
+from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.edit import Edit
+from restbroker.operate.tally import Progress
+from restbroker.operate.where import read
+from restbroker.servers import registry
+from restbroker.store import order as store
+from restbroker.store import queues
+from restbroker.store.client import Client
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish, register
+from tests.operate.conftest import NOW_S
+from tests.store.lanes import FACTS
+
+QUEUES = ("rest", "slow")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Config:
+    document: dict[str, Any] = {
+        "Token": "right-token",
+        "Targets": {
+            "e": {
+                "Kind": "ejabberd",
+                "URL": "http://127.0.0.1:1/api",
+                "Queues": list(QUEUES),
+                "OrderBy": ["user"],
+                "OnDead": "stop",
+            },
+        },
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return load(tmp_path / "env.json", {}, {}, registry.kinds()).config
+
+
+@pytest.fixture
+def known(settings: Config) -> ConfigContext:
+    return context_of(settings)
+
+
+@pytest.fixture
+def target(settings: Config) -> Target:
+    return settings.targets[0]
+
+
+def job(user: str, number: int) -> bytes:
+    fields = {"class": "Add", "args": ["check_account", {"user": user, "host": "h.org"}, "right-token"]}
+    return json.dumps({**fields, "jid": f"{user}{number}", "queue": "rest", "enqueued_at": NOW_S}).encode()
+
+
+class Broker:
+    """Takes jobs as a process would, and settles them."""
+
+    def __init__(self, client: Client, target: Target) -> None:
+        self.client, self.text, self.base, self.identity = client, target.lines_text, 0, "h:1:x:e"
+        assert register(client, self.identity, FACTS, QUEUES, fairness=self.text)
+
+    def take(self) -> dict[str, str]:
+        request = FetchRequest(self.identity, "e", QUEUES, self.base, 50, self.base + 50, fairness=self.text)
+        answer = fetch(self.client, request)
+        assert isinstance(answer, FetchResult)
+        self.base += len(answer.jobs)
+        return {json.loads(one.raw)["jid"]: one.ticket for one in answer.jobs}
+
+    def settle(self, ticket: str, by: Settlement) -> None:
+        finish(self.client, FinishRequest(self.identity, "e", QUEUES, 0, [(ticket, by)], fairness=self.text), NOW_S)
+
+
+@pytest.fixture
+def broker(client: Client, target: Target) -> Broker:
+    """`a` is stopped, `b` is put off for an hour, `c` is in progress; of each more jobs wait."""
+    made = Broker(client, target)
+    queues.push(client, "rest", [job(user, number) for user in "abc" for number in range(3)])
+    taken = made.take()
+    made.settle(taken["a0"], Dead(NOW_S, job("a", 0), effect="stop"))
+    made.settle(taken["b0"], Retry(NOW_S + 1e9, job("b", 0)))
+    return made
+
+
+def test_held_keys_are_shown_with_why_they_wait(
+    client: Client, broker: Broker, known: ConfigContext, target: Target
+) -> None:
+    found, count = order.held_keys(client, [target], known, 10)
+    assert [(one.name, one.state, one.waiting, one.jid) for one in found] == [
+        ("a", "stopped", 2, "a0"), ("b", "due", 3, ""), ("c", "in_progress", 2, ""),
+    ]  # fmt: skip
+    assert count == 3
+    assert found[1].at_s == pytest.approx(NOW_S + 1e9, abs=1)
+    place, held = order.find_key(client, [target], "B")
+    assert [entry.jid for entry in order.jobs_of(client, place, held, known, 2)] == ["b0", "b1"]
+    with pytest.raises(UsageError, match="is free"):
+        order.find_key(client, [target], "z")
+
+
+def test_people_skip_retry_and_drop(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
+    for what, name in (("skip", "a"), ("retry", "b"), ("drop", "c")):
+        place, held = order.find_key(client, [target], name)
+        assert order.steer(client, place, what, [held], known=known, who="ann", why="so") == 1  # type: ignore[arg-type]
+        if what != "drop":
+            assert order.steer(client, place, what, [held], known=known, who="ann", why="so") == 0  # type: ignore[arg-type]
+    assert broker.take().keys() == {"a1", "b0"}
+    (shown, _) = order.held_keys(client, [target], known, 1)
+    assert not shown[0].drops
+    assert {one.note.action for one in audit.entries(client, 9)} == {"order skip", "order retry-now", "order drop"}
+
+
+def test_a_person_resumes_a_stopped_key(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
+    _, held = order.find_key(client, [target], "a")
+    assert order.resume(client, held, known, "ann", "mended") == 1
+    taken = broker.take()
+    assert taken.keys() == {"a0"}
+    broker.settle(taken["a0"], Ack())
+    assert broker.take().keys() == {"a1"}
+    _, other = order.find_key(client, [target], "b")
+    with pytest.raises(UsageError, match="not stopped"):
+        order.resume(client, other, known, "ann", "")
+    assert order.resume(client, held, known, "ann", "") == 0
+
+
+def perform(client: Client, settings: Config, action: Action, where: str) -> Progress:
+    meant = act_waiting.select(client, "rest", read([where], NOW_S), None)
+    known = context_of(settings)
+    *_, last = act_waiting.perform(client, action, meant, settings, known, rest=lambda _: None)
+    return last
+
+
+def test_an_edit_that_changes_the_key_is_refused(client: Client, broker: Broker, settings: Config) -> None:
+    change = Edit(values={"user": "other"}, tokens=Tokens(settings.tokens))
+    done = perform(client, settings, Action("edit", "ann", edit=change, repeat_unsafe=True), "jid = a1")
+    assert (done.done, sum(done.refused.values())) == (0, 1)
+    assert "another key" in next(iter(done.refused))
+    same = Edit(values={"host": "example.org"}, tokens=Tokens(settings.tokens))
+    assert perform(client, settings, Action("edit", "ann", edit=same, repeat_unsafe=True), "jid = a1").done == 1
+
+
+def test_deleted_jobs_hold_no_key(client: Client, broker: Broker, settings: Config) -> None:
+    assert perform(client, settings, Action("delete", "ann"), "user = b").done == 3
+    queues.push(client, "rest", [job("b", 9)])
+    # Its key was held by what was deleted.
+    assert (broker.take() | broker.take()).keys() == {"b9"}
+
+
+def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, known: ConfigContext) -> None:
+    assert operate_queues.clear(client, "rest", "ann") == 7
+    assert not client.command("EXISTS", client.keys.lines("rest"), client.keys.line_records("rest"))
+    queues.push(client, "rest", [job("b", 9), job("c", 9), job("d", 9)])
+    assert (broker.take() | broker.take()).keys() == {"b9", "d9"}
+    assert store.heal(client, "e", QUEUES) == 0
