@@ -169,7 +169,7 @@ def drop(
 ) -> None:
     """Have the jobs die that wait with a key now: they go to the dead set as PredecessorDied, and are answered.
 
-    A broker does it, in their order. A stopped key goes on; a job in progress is not touched.
+    A broker does it, in their order. A stopped key goes on. A job in progress dies only if it has to be tried again.
     """
     if every == (key is not None):
         raise UsageError("Give a key, or --all.", "restbroker order list shows the keys.")

@@ -38,9 +38,25 @@ from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
 TEXT = Order(on_dead="stop").text
-KEYS = st.sampled_from(["x", "x", "y", "z", ""])
+KEYS = st.sampled_from(["x", "x", "x", "y", ""])
 FATES = st.sampled_from(
-    ["ack", "ack", "ack", "soon", "late", "later", "go", "stop", "cancel", "refused", "drop", "back", "changed"]
+    [
+        "ack",
+        "ack",
+        "ack",
+        "soon",
+        "late",
+        "later",
+        "go",
+        "stop",
+        "cancel",
+        "stop",
+        "cancel",
+        "refused",
+        "refused",
+        "drop",
+        "back",
+    ]
 )
 
 
@@ -124,7 +140,9 @@ class OrderHistories(RuleBasedStateMachine):
 
     @rule(data=st.data(), want=st.integers(1, 5), hwm=st.integers(0, 9), lost=st.booleans())
     def a_lane_fetches(self, data: st.DataObject, want: int, hwm: int, lost: bool) -> None:
-        lane = data.draw(st.sampled_from(self.lanes[-3:]))
+        self.a_lane_fetches_as(data.draw(st.sampled_from(self.lanes[-3:])), want, hwm, lost=lost)
+
+    def a_lane_fetches_as(self, lane: Lane, want: int, hwm: int, *, lost: bool) -> None:
         request = FetchRequest(lane.identity, "t", QUEUES, lane.base, want, hwm, fairness=TEXT)
         answer = fetch(self.client, request)
         if isinstance(answer, Duplicate):
@@ -160,7 +178,9 @@ class OrderHistories(RuleBasedStateMachine):
 
     @rule(data=st.data(), fates=st.lists(FATES, min_size=1, max_size=4), lost=st.booleans())
     def a_lane_settles(self, data: st.DataObject, fates: list[str], lost: bool) -> None:
-        lane = data.draw(st.sampled_from(self.lanes[-3:]))
+        self.a_lane_settles_as(data.draw(st.sampled_from(self.lanes[-3:])), data, fates, lost=lost)
+
+    def a_lane_settles_as(self, lane: Lane, data: st.DataObject, fates: list[str], *, lost: bool) -> None:
         tickets = data.draw(st.permutations(sorted(lane.jobs)))[: len(fates)]
         settled = [(one, self.settlement(fate, lane.jobs[one])) for one, fate in zip(tickets, fates, strict=False)]
         in_redis = read_jobs(self.client, lane.identity).jobs
@@ -175,6 +195,13 @@ class OrderHistories(RuleBasedStateMachine):
         if not lost:
             lane.jobs = {one: raw for one, raw in lane.jobs.items() if one not in tickets}
         self.again = lambda: finish(self.client, request, 1.0)
+
+    @rule(data=st.data(), fates=st.lists(FATES, min_size=1, max_size=3))
+    def a_lane_works(self, data: st.DataObject, fates: list[str]) -> None:
+        lane = next((lane for lane in reversed(self.lanes) if lane.is_alive), None)
+        if lane is not None:
+            self.a_lane_fetches_as(lane, 3, 9, lost=False)
+            self.a_lane_settles_as(lane, data, fates, lost=False)
 
     def settlement(self, fate: str, raw: bytes) -> Settlement:
         self.serial += 1
@@ -271,7 +298,8 @@ class OrderHistories(RuleBasedStateMachine):
         (done,) = order.steer(self.client, "t", QUEUES, what, [held])
         assert done or what == "drop" or held.state != {"skip": "stopped", "retry": "due"}[what]
         if what == "drop" and done:
-            known.doomed |= waiting
+            # What is in hand dies too if it has to be tried again.
+            known.doomed |= waiting | ({known.in_hand[1]} if known.in_hand else set())
         if done and held.state == "stopped":
             known.is_stopped, known.died = False, ""
         self.again = None
@@ -279,7 +307,8 @@ class OrderHistories(RuleBasedStateMachine):
     @precondition(lambda self: self.dead)
     @rule(data=st.data(), queue=st.sampled_from(QUEUES))
     def a_person_retries_a_dead_job(self, data: st.DataObject, queue: str) -> None:
-        name = data.draw(st.sampled_from(sorted(self.dead)))
+        stopped = {name for name, key in self.dead.items() if self.keys[key].died == name}
+        name = data.draw(st.sampled_from(sorted(stopped or self.dead)))
         self.push(queue, self.dead.pop(name), name)
 
     @rule(queue=st.sampled_from(QUEUES), pauses_it=st.booleans())
