@@ -20,6 +20,7 @@ from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, Job, read
 from restbroker.job.outcome import Delivered, Reason
 from restbroker.job.signing import ACCEPTED_FIELD
 from restbroker.servers.contract import Plan, Planner
+from restbroker.store.tickets import has_key
 from restbroker.transport.answer import KnownHeads, Rest
 from restbroker.transport.head import whole
 from restbroker.transport.idle import Connection, PartialExchange
@@ -178,7 +179,7 @@ class PlainJobs:
     def prepare(self, job: JobInProgress, path: Path) -> Exchange | None:
         """Return what is needed to send a plain job, whose exchange ends at `path`; None if it is none."""
         admission = self.admission
-        if job.forgotten or job.size_bytes or admission.crashes.counts:
+        if job.forgotten or job.size_bytes or admission.crashes.counts or has_key(job.ticket):
             return None
         payload = read(job.raw, job.queue, "")
         if (

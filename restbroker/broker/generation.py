@@ -204,12 +204,13 @@ class Generation:
             for pool in pools:
                 intake.start_soon(pool.prober.run)
                 intake.start_soon(pool.poller.run)
-                if pool.plan.fairness and pool.plan.order is None:
+                if pool.plan.target.fairness is not None:
                     intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, report).run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)
             fair = [(pool.plan, pool.identity) for pool in pools if pool.plan.fairness]
-            fairness = {queue: plan.fairness for plan, _ in fair for queue in plan.target.queues}
+            fairness = {queue: plan.target.lines_text for plan, _ in fair for queue in plan.target.queues}
+            fairness = {queue: text for queue, text in fairness.items() if text}
             ours = self.identities
             reaper = Reaper(connection, self.health, report, host, our_identities=ours, specs=specs, fairness=fairness)
             intake.start_soon(reaper.run)

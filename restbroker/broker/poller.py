@@ -224,6 +224,9 @@ class Poller:
             await self._make_ready(self._new_jobs(got))
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
+        if got.is_drained:
+            self.plan.left.text = ""
+            return
         if got.is_held:
             self._warn_of_held()
         if got.more:

@@ -15,6 +15,13 @@ from restbroker.store.jobs import Limits
 from restbroker.transport.message import Transport
 
 
+@attrs.define(eq=False)
+class LeftOrder:
+    """What a target says while keys are held of an `OrderBy` that was taken away; "": there are none."""
+
+    text: str = ""
+
+
 @attrs.frozen
 class TargetPlan:
     """The parts that a worker pool is made of."""
@@ -30,22 +37,20 @@ class TargetPlan:
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
     """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 
-    fairness: str = attrs.field(init=False)
-    """What the target says of its fairness or its order, as the store takes it; "": nothing."""
-
-    @fairness.default
-    def _fairness(self) -> str:
-        return self.target.lines_text
-
-    order: Order | None = attrs.field(init=False)
-    """How jobs of one key are done one after the other; None: they are not."""
-
-    @order.default
-    def _order(self) -> Order | None:
-        return self.target.order
-
+    left: LeftOrder = attrs.field(factory=LeftOrder, eq=False)
+    """What is left of an order that the target does not have any more."""
     fast_jobs: Counter[str] | None = attrs.field(factory=Counter)
     """By target's name: how many jobs the fast path settled; None turns that path off."""
+
+    @property
+    def fairness(self) -> str:
+        """What the target says of its fairness or its order, as the store takes it; "": nothing."""
+        return self.left.text or self.target.lines_text
+
+    @property
+    def order(self) -> Order | None:
+        """How jobs of one key are done one after the other; None: they are not."""
+        return Order() if self.left.text else self.target.order
 
     @property
     def workers(self) -> int:

@@ -25,6 +25,7 @@ From the weakest to the strongest.
 """
 _RANKS: Final = {policy: rank for rank, policy in enumerate(get_args(OnDead))}
 _BEGINNING: Final = '{"order":'
+_DRAINS: Final = ',"drains":true}'
 
 UNCLEAR: Final = Reason(
     "OrderKeyUnclear",
@@ -94,7 +95,12 @@ def is_order(text: str) -> bool:
 
 def draining(text: str) -> str:
     """Return what a target says that has no order any more, though some of its keys are held: nothing is added."""
-    return text[:-1] + ',"drains":true}'
+    return text[:-1] + _DRAINS
+
+
+def is_draining(text: str) -> bool:
+    """Tell whether this is what `draining` returns."""
+    return text.endswith(_DRAINS)
 
 
 def on_death_in_bytes(text: str, raw: bytes) -> OnDead:

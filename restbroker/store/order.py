@@ -120,6 +120,11 @@ def count(client: Client, target: str) -> Counter[State]:
     return Counter(one.state for page in pages for one in page)
 
 
+def is_left(client: Client, target: str) -> bool:
+    """Tell whether a target has, or had, its jobs done in order. Raise as `read_key` does."""
+    return client.command("EXISTS", client.keys.order_by(target)) == 1
+
+
 def heal(client: Client, target: str, queues: Sequence[str]) -> int:
     """Mend what someone deleted by hand of a target's order; return how many keys and jobs were mended.
 

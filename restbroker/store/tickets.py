@@ -35,6 +35,11 @@ def ticket_queue(ticket: str) -> int:
     return int(ticket.split(":", 2)[1])
 
 
+def has_key(ticket: str) -> bool:
+    """Tell whether a ticket's job was handed out under a key."""
+    return ticket.count(":") > 1
+
+
 def ticket_key(ticket: str) -> str:
     """Return the key under which a ticket's job was handed out; "" if it has none."""
     parts = ticket.split(":", 2)

@@ -263,3 +263,23 @@ async def test_keys_of_another_order_by_are_finished_first(harness: Harness, log
         await harness.until(lambda: len(harness.of(JobFinished)) == 7, "all are finished")
     assert log.starts == {"a": [0, 0, 1, 2], "b": [0, 0, 1]}
     assert [one.code for one in harness.of(OperatorWarning)] == ["OrderChanged"]
+
+
+async def test_what_is_held_of_an_order_by_that_was_taken_away_is_finished_in_order(harness: Harness, log: Log) -> None:
+    log.answer = lambda call, times: (
+        Deferred(NOT_NOW, 0.5, counts=False)
+        if call.command.arguments["n"] == 0 and times == 1
+        else Delivered("", 0, 200)
+    )
+    push(harness, "a", 3)
+    async with harness.broker():
+        await harness.until(lambda: state(harness, "a") == "due", "its head waits")
+    harness.order, harness.target.closed = None, False
+    push(harness, "b", 2, 1)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are finished")
+    assert log.starts["a"] == [0, 0, 1, 2]
+    assert sorted(log.starts["b"]) == [1, 2]
+    assert is_at_rest(harness)
+    assert not harness.client.command("EXISTS", "restbroker:order:by:t")
+    assert {one.code for one in harness.of(OperatorWarning)} == {"OrderChanged"}
