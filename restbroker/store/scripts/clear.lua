@@ -104,7 +104,9 @@ while has_lines and deleted < most and left_bytes > 0 and looks < LOOKS do
   local records = key and {} or redis.call('HSCAN', keys, '0', 'COUNT', 10)[2]
   for i = 1, #records, 2 do
     -- Held behind a job in progress, put off or stopped (see parts/order.lua).
-    key = key or records[i] ~= '\0v' and records[i] or nil
+    if records[i] ~= '\0v' and (not key or records[i] < key) then
+      key = records[i]
+    end
   end
   if key then
     clear_line(key, math.huge)

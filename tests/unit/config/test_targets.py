@@ -82,6 +82,23 @@ def test_fairness_is_read_and_its_contradictions_are_told(write: Write, refused:
     assert write(document({"one": entry()})).config.targets[0].fairness is None
 
 
+def test_order_is_read_and_its_contradictions_are_told(write: Write, refused: Refused) -> None:
+    rows: list[tuple[dict[str, Json], str]] = [
+        ({"OnDead": "stop"}, "OnDead: needs OrderBy, which says what is done in order."),
+        ({"OrderBy": ["host", "user"], "FairBy": ["host"]}, "OrderBy: and FairBy cannot be used for one target."),
+        ({"OrderBy": ["user"], "OnDead": "wait"}, "OnDead: "),
+        ({"OrderBy": "fair_key"}, 'OrderBy: expected "order_key" or a list of 1 to 4 names'),
+    ]
+    for members, expected in rows:
+        problems = refused(document({"one": entry(**members)}))
+        assert expected in problems[0], (members, problems)
+    target = write(document({"one": entry(OrderBy=["user", "host"], OnDead="cancel")})).config.targets[0]
+    assert json.loads(target.lines_text) == {"order": "cancel", "by": ["user", "host"], "host": "example.org"}
+    own = write(document({"one": entry(OrderBy="order_key", Domain=None)})).config.targets[0]
+    assert json.loads(own.lines_text) == {"order": "go", "member": "order_key"}
+    assert write(document({"one": entry()})).config.targets[0].lines_text == ""
+
+
 def test_every_problem_of_every_target_is_told_at_once(refused: Refused) -> None:
     problems = refused(document({"one": entry(URL="x y"), "two": entry(Kind="no"), "three": entry(Kind="nor")}))
     places = [problem.partition(":")[0] for problem in problems if "queue" not in problem]
