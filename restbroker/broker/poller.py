@@ -166,7 +166,7 @@ class Poller:
         self._asked_at_s = trio.current_time()
         if plan.order is not None:
             # What was set until now, this fetch knows.
-            self.acker.successor = trio.Event()
+            self.acker.forget_successors()
         last, mark = self.reservations.last_number, ready.high_water
         return FetchRequest(
             identity=self.identity.name,
@@ -225,10 +225,10 @@ class Poller:
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
         if got.is_drained:
-            self.plan.left.text = ""
+            self.plan.old_order.forget()
             return
-        if got.is_held:
-            self._warn_of_held()
+        if got.has_old_keys:
+            self._warn_of_old_keys()
         if got.more:
             # Many jobs had to wait behind others of their keys.
             return
@@ -254,7 +254,7 @@ class Poller:
                 await self.queues.wait_beside(self.ready, unreadable)
                 nursery.cancel_scope.cancel()
 
-    def _warn_of_held(self) -> None:
+    def _warn_of_old_keys(self) -> None:
         name = self.plan.target.name
         self.identity.warn_once(
             "OrderChanged",

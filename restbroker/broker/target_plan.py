@@ -7,7 +7,7 @@ import attrs
 
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
-from restbroker.job.order import Order
+from restbroker.job.order import Order, drain_text
 from restbroker.job.policy import Policy
 from restbroker.job.reason import Reason
 from restbroker.servers.contract import Connector
@@ -16,10 +16,18 @@ from restbroker.transport.message import Transport
 
 
 @attrs.define(eq=False)
-class LeftOrder:
+class OldOrder:
     """What a target says while keys are held of an `OrderBy` that was taken away; "": there are none."""
 
     text: str = ""
+
+    def drain(self) -> None:
+        """Note that keys are held: only their jobs are handed out."""
+        self.text = drain_text(Order().text)
+
+    def forget(self) -> None:
+        """Note that no key is held any more."""
+        self.text = ""
 
 
 @attrs.frozen
@@ -37,7 +45,7 @@ class TargetPlan:
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
     """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 
-    left: LeftOrder = attrs.field(factory=LeftOrder, eq=False)
+    old_order: OldOrder = attrs.field(factory=OldOrder, eq=False)
     """What is left of an order that the target does not have any more."""
     fast_jobs: Counter[str] | None = attrs.field(factory=Counter)
     """By target's name: how many jobs the fast path settled; None turns that path off."""
@@ -45,12 +53,12 @@ class TargetPlan:
     @property
     def fairness(self) -> str:
         """What the target says of its fairness or its order, as the store takes it; "": nothing."""
-        return self.left.text or self.target.lines_text
+        return self.old_order.text or self.target.lines_text
 
     @property
     def order(self) -> Order | None:
         """How jobs of one key are done one after the other; None: they are not."""
-        return Order() if self.left.text else self.target.order
+        return Order() if self.old_order.text else self.target.order
 
     @property
     def workers(self) -> int:

@@ -34,7 +34,6 @@ from restbroker.broker.reports import Reports
 from restbroker.broker.settler import Settler
 from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
-from restbroker.job.order import Order, draining
 from restbroker.servers.contract import Planner
 from restbroker.store import jobs, order
 from restbroker.store.connection import Connection
@@ -219,7 +218,7 @@ class WorkerPool:
         """Register its identity in Redis, under a new name if its name is taken. Wait while Redis is away."""
         target, responses = self.plan.target, self.plan.policy.responses
         if target.order is None and await self._health.call_until_up(self._store, order.is_left, target.name):
-            self.plan.left.text = draining(Order().text)
+            self.plan.old_order.drain()
         facts = same_host.this_process(target.name)
         while not await self._health.call_until_up(
             self._store,

@@ -27,7 +27,7 @@ _RANKS: Final = {policy: rank for rank, policy in enumerate(get_args(OnDead))}
 _BEGINNING: Final = '{"order":'
 _DRAINS: Final = ',"drains":true}'
 
-UNCLEAR: Final = Reason(
+KEY_UNCLEAR: Final = Reason(
     "OrderKeyUnclear",
     "restbroker cannot tell for sure which key this job has, and does not send it out of order.",
     "Give a text of 1 to 256 bytes without control characters, and each name once, in plain JSON.",
@@ -93,13 +93,13 @@ def is_order(text: str) -> bool:
     return text.startswith(_BEGINNING)
 
 
-def draining(text: str) -> str:
+def drain_text(text: str) -> str:
     """Return what a target says that has no order any more, though some of its keys are held: nothing is added."""
     return text[:-1] + _DRAINS
 
 
 def is_draining(text: str) -> bool:
-    """Tell whether this is what `draining` returns."""
+    """Tell whether this is what `drain_text` returns."""
     return text.endswith(_DRAINS)
 
 

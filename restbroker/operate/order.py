@@ -22,7 +22,7 @@ from restbroker.operate.names import suggestion
 from restbroker.store import line_jobs
 from restbroker.store import order as store
 from restbroker.store.client import Client
-from restbroker.store.order import HeldKey, State, Steering
+from restbroker.store.order import HeldKey, KeyAction, State
 from restbroker.store.server import time_s
 
 _SHOWN_BETWEEN: Final = " | "
@@ -122,7 +122,14 @@ def jobs_of(client: Client, target: Target, held: HeldKey, known: ConfigContext,
 
 
 def steer(
-    client: Client, target: Target, what: Steering, held: Sequence[HeldKey], *, known: ConfigContext, who: str, why: str
+    client: Client,
+    target: Target,
+    what: KeyAction,
+    held: Sequence[HeldKey],
+    *,
+    known: ConfigContext,
+    who: str,
+    why: str,
 ) -> int:
     """Do this with these keys, if they are in the same states still; return how many keys that was. Audited.
 

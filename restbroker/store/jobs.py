@@ -131,8 +131,8 @@ class FetchResult:
     `paused`: the requested queues that are paused. When `recoveries_version` changes, `heartbeats.maybe_run` has news.
     `more`: a fetch at once finds more: the next job was left because of its size, or a call looks at no more.
     `counts`: of each queue, where any has lines or may get them. `due_ms`: in how many milliseconds the next key is
-    due, whose last try failed; None: none is. `is_held`: keys of another OrderBy are held, and nothing is taken from
-    lists; `is_drained`: none is any more, and the target has no OrderBy.
+    due, whose last try failed; None: none is. `has_old_keys`: keys of another OrderBy are held, and nothing is taken
+    from lists; `is_drained`: none is any more, and the target has no OrderBy.
     """
 
     jobs: tuple[FetchedJob, ...]
@@ -142,7 +142,7 @@ class FetchResult:
     more: bool = False
     counts: tuple[QueueCounts, ...] = ()
     due_ms: int | None = None
-    is_held: bool = False
+    has_old_keys: bool = False
     is_drained: bool = False
 
 
@@ -275,7 +275,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
                 more=more,
                 counts=_read_counts(request.queues, answer[6:7]),
                 due_ms=None if due_ms < 0 else due_ms,
-                is_held=state == 1,
+                has_old_keys=state == 1,
                 is_drained=state == _DRAINED,
             )
 

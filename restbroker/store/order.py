@@ -18,7 +18,7 @@ from restbroker.store.replies import Argument, integer, items, raw
 from restbroker.store.settling import line_keys
 
 State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
-Steering: TypeAlias = Literal["free", "skip", "retry", "drop", "mend"]
+KeyAction: TypeAlias = Literal["free", "skip", "retry", "drop", "mend"]
 AT_ONCE: Final = 100
 _LOOKED_AT: Final = 200
 _COUNTED_PAGES: Final = 50
@@ -97,7 +97,7 @@ def due_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> list
 
 
 def steer(
-    client: Client, target: str, queues: Sequence[str], what: Steering, keys: Sequence[HeldKey | bytes]
+    client: Client, target: str, queues: Sequence[str], what: KeyAction, keys: Sequence[HeldKey | bytes]
 ) -> list[bool]:
     """Change the states of keys; tell for each whether that was done.
 
@@ -110,7 +110,9 @@ def steer(
         arguments: list[Argument] = [len(queues), what, _TEXT]
         for key in keys[start : start + AT_ONCE]:
             arguments += [key, b""] if isinstance(key, bytes) else [key.key, key.record]
-        done += [code == 1 for code in items(client.run("order_steer", _places(client, target, queues), arguments))]
+        done += [
+            code == 1 for code in items(client.run("order_steer", _script_keys(client, target, queues), arguments))
+        ]
     return done
 
 
@@ -130,7 +132,7 @@ def heal(client: Client, target: str, queues: Sequence[str]) -> int:
 
     Raise `StoreUnavailable` half way: the same call again is right. Raise `StoreRefused` if a type is wrong.
     """
-    places = _places(client, target, queues)
+    places = _script_keys(client, target, queues)
     # Else there is nothing to mend: one command in most cases.
     if not integer(client.command("EXISTS", *places)):
         return 0
@@ -172,7 +174,7 @@ def _gone(client: Client, keys: Sequence[HeldKey]) -> list[HeldKey]:
     return gone
 
 
-def _places(client: Client, target: str, queues: Sequence[str]) -> list[str]:
+def _script_keys(client: Client, target: str, queues: Sequence[str]) -> list[str]:
     keys, names = client.keys, tuple(queues)
     return [keys.order_hold(target), *line_keys(keys, names), *map(keys.order_due, names)]
 

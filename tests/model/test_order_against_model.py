@@ -289,7 +289,7 @@ class OrderHistories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.keys)
     @rule(data=st.data(), what=st.sampled_from(["skip", "retry", "drop"]))
-    def a_person_steers(self, data: st.DataObject, what: order.Steering) -> None:
+    def a_person_steers(self, data: st.DataObject, what: order.KeyAction) -> None:
         key = data.draw(st.sampled_from(sorted(self.keys)))
         held = order.read_key(self.client, "t", key.encode())
         if held is None:

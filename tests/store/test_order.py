@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.job.order import ORDER_KEY, Order, draining, key_in
+from restbroker.job.order import ORDER_KEY, Order, drain_text, key_in
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, line_jobs, pauses, queues
 from restbroker.store import order as order_store
@@ -510,7 +510,7 @@ def test_another_order_by_counts_once_no_key_is_held(ordered: Ordered) -> None:
     other = _other(ordered, order=BY_USER)
     assert other.take() == []
     assert other.last is not None
-    assert other.last.is_held
+    assert other.last.has_old_keys
     ordered.settle(held)
     # What waits under the old one is handed out, and nothing else.
     (one,) = other.take()
@@ -519,13 +519,13 @@ def test_another_order_by_counts_once_no_key_is_held(ordered: Ordered) -> None:
     assert other.take() == []
     ordered.settle(kept)
     assert numbers(other.take()) == [3]
-    assert not other.last.is_held
+    assert not other.last.has_old_keys
 
 
 def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered) -> None:
     ordered.push(job("a", 0), job("a", 1), job("b", 2))
     taken = ordered.take()
-    after = _other(ordered, text=draining(BY_KEY.text))
+    after = _other(ordered, text=drain_text(BY_KEY.text))
     after.push(job("z", 9))
     assert after.take() == []
     ordered.settle(*taken)
