@@ -14,7 +14,15 @@ from restbroker.console import control_text, output
 from restbroker.console.confirmation import confirm
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import DryRunOption, JsonOption, LimitOption, OneTargetOption, WhyOption, YesOption
+from restbroker.console.options import (
+    AllOption,
+    DryRunOption,
+    JsonOption,
+    LimitOption,
+    OneTargetOption,
+    WhyOption,
+    YesOption,
+)
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
@@ -159,7 +167,7 @@ def drop(
     key: Annotated[
         str | None, typer.Argument(metavar="[KEY]", help="The key, as `restbroker order list` shows it.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All keys.")] = False,
+    every: AllOption = False,
     target: OneTargetOption = None,
     why: WhyOption = "",
     dry_run: DryRunOption = False,

@@ -136,7 +136,7 @@ def steer(
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     names = ", ".join(display_name(one.name, known) for one in held[:3]) + (" …" if len(held) > 3 else "")
-    done = sum(store.steer(client, target.name, target.queues, what, held))
+    done = sum(store.steer(client, target.name, target.queues, what, keys=held))
     place, action = f"target:{target.name}", f"order {_ACTIONS[what]}"
     audit.write(client, AuditEntry(who=who, action=action, place=place, where=names, why=why, done=done))
     return done
@@ -152,7 +152,7 @@ def resume(client: Client, held: HeldKey, known: ConfigContext, who: str, why: s
     if not held.jid:
         return 0
     action, done = Action("retry", who, why=why or "order resume", repeat_unsafe=True), 0
-    for progress in act.perform(client, "dead", action, Selection((held.jid,)), known):
+    for progress in act.perform(client, "dead", action, Selection((held.jid,)), known=known):
         done = progress.done
     return done
 

@@ -139,9 +139,9 @@ def heal(client: Client, target: str, queues: Sequence[str]) -> int:
     healed = 0
     for what in ("jobs", "lines"):
         for place, _ in enumerate(queues, start=1):
-            healed += sum(count for count, _ in _look_through(client, places, what, place, len(queues)))
-    for count, in_progress in _look_through(client, places, "hold", 0, len(queues)):
-        healed += count + sum(steer(client, target, queues, "free", _gone(client, in_progress)))
+            healed += sum(count for count, _ in _look_through(client, places, what, place, queues=len(queues)))
+    for count, in_progress in _look_through(client, places, "hold", 0, queues=len(queues)):
+        healed += count + sum(steer(client, target, queues, "free", keys=_gone(client, in_progress)))
     return healed
 
 
@@ -190,7 +190,7 @@ def _read(key: bytes, record: bytes) -> HeldKey | None:
         return None
     state, mark = _STATES[match[1]], int(match[4])
     jid = "" if match[5] == b"-" else match[5].decode("utf-8", "backslashreplace")
-    held = HeldKey(key, state, int(match[2]), int(match[3]), record, jid=jid)
+    held = HeldKey(key, state, int(match[2]), int(match[3]), record=record, jid=jid)
     if state == "in_progress":
         return attrs.evolve(held, identity=match[6].decode("utf-8", "backslashreplace"), ticket=mark)
     return attrs.evolve(held, since_us=mark) if state == "stopped" else held
