@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -48,7 +49,7 @@ class Log:
         return self.answer(call, self.tries[key, number])
 
 
-def push(harness: Harness, key: str, count: int, first: int = 0, **more: object) -> None:
+def push(harness: Harness, key: str, count: int, first: int = 0, **more: Any) -> None:
     for number in range(first, first + count):
         args = [more.pop("command", "safe"), {"key": key, "n": number}, more.pop("token", "t")]
         harness.push(first=number, args=args, jid=f"{key}-{number}", order_key=key, **more)
@@ -130,7 +131,7 @@ async def test_what_a_death_does_to_the_jobs_behind_it(
         return Rejected(NOT_NOW) if call.command.arguments["n"] == 0 else Delivered("", 0, 200)
 
     log.answer = answer
-    more = {} if asked is None else {"order_on_dead": asked}
+    more: dict[str, Any] = {} if asked is None else {"order_on_dead": asked}
     push(harness, "a", 1, **more)
     push(harness, "a", 3, 1)
     effect = "stop" if "stop" in (asked, policy) else policy

@@ -62,6 +62,10 @@ class Ordered:
         self.last = answer
         return list(answer.jobs)
 
+    def has_more(self) -> bool:
+        assert self.last is not None
+        return self.last.more
+
     def settle(self, *jobs: FetchedJob, by: Settlement | None = None) -> list[object]:
         items = [(job.ticket, by or Ack()) for job in jobs]
         request = FinishRequest(self.identity, "t", QUEUES, self.base, items, fairness=self.text)
@@ -314,13 +318,12 @@ def test_bounds_count_what_is_handed_out(ordered: Ordered) -> None:
 def test_a_call_looks_at_two_hundred_jobs_and_says_that_there_are_more(ordered: Ordered) -> None:
     ordered.push(*(job("hot", n) for n in range(450)), job("b", 450))
     assert numbers(ordered.take()) == [0]
-    assert ordered.last is not None
-    assert ordered.last.more
+    assert ordered.has_more()
     assert ordered.server.raw.hlen(WAIT) == 199
     assert ordered.take() == []
-    assert ordered.last.more
+    assert ordered.has_more()
     assert numbers(ordered.take()) == [450]
-    assert not ordered.last.more
+    assert not ordered.has_more()
     assert ordered.server.raw.hlen(WAIT) == 449
 
 

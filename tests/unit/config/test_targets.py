@@ -88,6 +88,11 @@ def test_order_is_read_and_its_contradictions_are_told(write: Write, refused: Re
         ({"OrderBy": ["host", "user"], "FairBy": ["host"]}, "OrderBy: and FairBy cannot be used for one target."),
         ({"OrderBy": ["user"], "OnDead": "wait"}, "OnDead: "),
         ({"OrderBy": "fair_key"}, 'OrderBy: expected "order_key" or a list of 1 to 4 names'),
+        ({"OrderBy": []}, "(an empty list names none), found a list."),
+        ({"OrderBy": "user"}, '(for the argument of this name write ["user"])'),
+        ({"OrderBy": "Order-Key"}, '(did you mean "order_key"?)'),
+        ({"OrderBy": ["user", "order_key"]}, 'expected "OrderBy": "order_key", without brackets'),
+        ({"OrderBy": ["user", "user"]}, "each argument's name once"),
     ]
     for members, expected in rows:
         problems = refused(document({"one": entry(**members)}))
