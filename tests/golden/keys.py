@@ -92,6 +92,8 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "Expire": ({"send_*": "10m"}, {"send_*": 0}, {"send_*": "soon"}, {"a b": 60}, {"send_message": 2.5}),
     "OnExpiry": ("drop", "dead", "park", True),
     "FairBy": (["host"], ["host", "user"], ["host", "host"], ["a b"], ["a", "b", "c", "d", "e"], "fair_key", [1]),
+    "OrderBy": (["user"], ["user", "host"], ["host", "host"], ["a b"], [], "order_key", "user", [1]),
+    "OnDead": ("go", "stop", "cancel", "park", True),
     "FairWeights": ({"vip.example.org": 4}, {"a": 0}, {"a": 101}, {"a": "4"}, {"a\n": 1}),
     "Cron": ("30 4 * * *", "@daily", "0 0 30 2 *", "* * * * * *", "@reboot"),
     "TimeZone": ("Europe/Berlin", "europe/berlin", "localtime"),
@@ -201,7 +203,7 @@ BASES: Final[Sequence[Base]] = (
         " RestAuth RestUser RestPass RestPassFile RestToken RestTokenFile ServerVersion ApiVersion JabberDomain HostHeader"
         " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass Concurrency"
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
-        " Expire OnExpiry IdempotencyFor FairBy FairWeights"
+        " Expire OnExpiry IdempotencyFor FairBy FairWeights OrderBy OnDead"
         " Targets Events Periodic ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
         " StatsUser StatsPass StatsPassFile StatsHosts StatsPrefix StatsReadOnly Roster HealthBind LogLevel ShowBodies"
         " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",
@@ -219,7 +221,7 @@ BASES: Final[Sequence[Base]] = (
     Base(
         "a target", _target("ejabberd"), "Targets.it",
         "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"
-        " RateLimit MaxInFlight Slots Expire OnExpiry IdempotencyFor FairBy FairWeights AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
+        " RateLimit MaxInFlight Slots Expire OnExpiry IdempotencyFor FairBy FairWeights OrderBy OnDead AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
         " Auth.Bearer Auth.Auto Auth.Basic.User Auth.Bearer.Token Auth.Bearer.TokenFile",
     ),
     *(

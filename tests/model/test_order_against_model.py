@@ -300,6 +300,7 @@ class OrderHistories(RuleBasedStateMachine):
         if what == "drop" and done:
             # What is in hand dies too if it has to be tried again.
             known.doomed |= waiting | ({known.in_hand[1]} if known.in_hand else set())
+            known.died = ""
         if done and held.state == "stopped":
             known.is_stopped, known.died = False, ""
         self.again = None
@@ -309,6 +310,8 @@ class OrderHistories(RuleBasedStateMachine):
     def a_person_retries_a_dead_job(self, data: st.DataObject, queue: str) -> None:
         stopped = {name for name, key in self.dead.items() if self.keys[key].died == name}
         name = data.draw(st.sampled_from(sorted(stopped or self.dead)))
+        place = f"{NAMESPACE}:dead"
+        self.raw.zrem(place, "", *(raw for raw in self.raw.zrange(place, 0, -1) if name_of(raw) == name))
         self.push(queue, self.dead.pop(name), name)
 
     @rule(queue=st.sampled_from(QUEUES), pauses_it=st.booleans())

@@ -1,6 +1,7 @@
 """Order per key in the scripts: what may start, where failed jobs go, what a death does to its key, and what heals."""
 
 import json
+import time
 from collections.abc import Sequence
 
 import attrs
@@ -554,4 +555,87 @@ def test_a_full_redis_is_drained(ordered: Ordered) -> None:
         assert done == 100
     finally:
         ordered.server.raw.config_set("maxmemory", limit)
+    assert ordered.is_at_rest()
+
+
+def test_a_job_that_is_tried_again_is_followed_by_one_that_came_much_later(ordered: Ordered) -> None:
+    ordered.push(job("a", 0))
+    head = ordered.take()
+    time.sleep(0.01)
+    ordered.push(job("a", 1), job("b", 2))
+    ordered.settle(*ordered.take())
+    ordered.settle(*head, by=Retry(1.0, job("a", 0)))
+    ordered.settle(*ordered.take())
+    assert numbers(ordered.take()) == [1]
+
+
+def test_jobs_that_come_after_a_drop_live_whichever_queue_they_are_from(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), queue="b")
+    head = ordered.take()
+    ordered.push(job("a", 1), queue="b")
+    ordered.take()
+    ordered.push(job("a", 2), job("a", 3), job("a", 4), queue="a")
+    ordered.take()
+    assert order_store.steer(ordered.client, "t", QUEUES, "drop", [b"a"]) == [True]
+    ordered.push(job("a", 5), queue="b")
+    ordered.take()
+    # What is in progress dies only if it would have to be tried again.
+    ordered.settle(*head, by=Retry(1.0, job("a", 0)))
+    marks = []
+    for _ in range(6):
+        taken = ordered.take()
+        marks.append((numbers(taken)[0], ticket_how(taken[0].ticket)))
+        ordered.settle(*taken)
+    assert marks == [(0, "!"), (1, "!"), (2, "!"), (3, "!"), (4, "!"), (5, "=")]
+    assert ordered.is_at_rest()
+
+
+def test_the_last_dropped_job_is_put_back_and_the_one_behind_it_lives(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1))
+    head = ordered.take()
+    assert order_store.steer(ordered.client, "t", QUEUES, "drop", [b"a"]) == [True]
+    ordered.settle(*head)
+    dies = ordered.take()
+    ordered.push(job("a", 2))
+    ordered.take()
+    ordered.settle(*dies, by=Requeue())
+    for number, how in ((1, "!"), (2, "=")):
+        taken = ordered.take()
+        assert [(numbers(taken), ticket_how(one.ticket)) for one in taken] == [([number], how)]
+        ordered.settle(*taken)
+    assert ordered.is_at_rest()
+
+
+def test_a_wide_gap_in_a_line_costs_calls_and_holds_no_other_key_up(ordered: Ordered) -> None:
+    ordered.push(*(job("a", number) for number in range(1000)))
+    head = ordered.take()
+    while ordered.has_more():
+        ordered.take()
+    raw = ordered.server.raw
+    raw.hdel(WAIT, *sorted(raw.hkeys(WAIT), key=lambda field: int(field.split(b":")[0]))[:-1])
+    ordered.push(job("b", 1000), job("b", 1001))
+    (other,) = ordered.take()
+    ordered.settle(*head, other)
+    found = numbers(ordered.take())
+    assert found == [1001]
+    while ordered.has_more():
+        found += numbers(ordered.take())
+    assert found == [1001, 999]
+
+
+def test_a_dead_job_that_someone_retries_does_not_die_with_what_was_dropped_behind_it(ordered: Ordered) -> None:
+    ordered.push(*(job("a", number) for number in range(3)))
+    head = ordered.take()
+    assert order_store.steer(ordered.client, "t", QUEUES, "drop", [b"a"]) == [True]
+    ordered.settle(*head, by=dead(head[0], "stop"))
+    ordered.push(job("a", 3), job("a", 0))
+    opener = ordered.take()
+    assert numbers(opener) == [0]
+    ordered.settle(*opener, by=Retry(1.0, job("a", 0)))
+    marks = []
+    for _ in range(4):
+        taken = ordered.take()
+        marks.append((numbers(taken)[0], ticket_how(taken[0].ticket)))
+        ordered.settle(*taken)
+    assert marks == [(0, "="), (1, "!"), (2, "!"), (3, "=")]
     assert ordered.is_at_rest()

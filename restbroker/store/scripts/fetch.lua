@@ -336,7 +336,7 @@ local function take_in_order(queue, list, position, qidx)
   if due_ms >= 0 and (order_says[1] < 0 or due_ms < order_says[1]) then
     order_says[1] = due_ms
   end
-  local given, batch = order.serve(queue, want, left_bytes, accept, is_changed), order.new_batch()
+  local batch, given, has_gap = order.new_batch(), order.serve(queue, want, left_bytes, accept, is_changed)
   local pops = not is_changed and redis.call('GET', queue.pace) ~= CLEARING
   while pops and count < want and more == 0 do
     local raws, size = lines.pop(list, min(want - count, LOOKED_AT - looked_at), LOOKED_AT_BYTES - looked_at_bytes)
@@ -366,7 +366,7 @@ local function take_in_order(queue, list, position, qidx)
     end
   end
   order.write_served(queue, given, id)
-  if order.write_sorted(queue, batch) then
+  if order.write_sorted(queue, batch) or has_gap then
     more = 1
   end
   queue.without_key = batch.without_key

@@ -41,7 +41,8 @@ local function steer(key, found)
   local _, _, last = order.next_of(key)
   local cancel = math.max(record.cancel, last)
   if record.state == 'h' then
-    redis.call('HSET', hold, key, order.text_of('h', record.number, cancel, record.mark, record.jid, record.owner))
+    local jid = cancel > record.cancel and '-' or record.jid
+    redis.call('HSET', hold, key, order.text_of('h', record.number, cancel, record.mark, jid, record.owner))
   else
     order.withdraw(key)
     order.go_on(key, cancel)

@@ -50,6 +50,16 @@ local function keep_order(lines, hold, queues)
   end
   order.safe_jid = safe_jid
 
+  -- Whether a job is the dead one under which its key was stopped, and which someone retried: it does not die with those
+  -- that waited behind it.
+  local function is_opener(record, raw)
+    if record.jid == '-' then
+      return false
+    end
+    local fields = lines.decode(raw)
+    return type(fields) == 'table' and fields.jid == record.jid
+  end
+
   -- A key that a job may have must be a text that all programs read.
   local function is_utf8(text)
     if not string.find(text, '[\128-\255]') then
@@ -202,10 +212,14 @@ local function keep_order(lines, hold, queues)
   function order.put_back(queue, key, ticket, id, raw, at_s)
     local record = read(redis.call('HGET', hold, key))
     local is_ours = is_in_hand(record, ticket, id)
-    local head, after = head_in(queue, key)
-    local number = is_ours and record.number or head and head - 1 or now_us
-    if head then
-      number = min(number, head - 1)
+    local cancel, jid = record and record.cancel or 0, record and record.jid or '-'
+    local _, after = head_in(queue, key)
+    local _, first = next_of(key)
+    -- Next to what waits: numbers of a line follow one another, or each would have to be looked for.
+    local number = first and first - 1 or is_ours and record.number or now_us
+    if is_ours and record.number < cancel and not is_opener(record, raw) then
+      -- It was to die, and what is behind it perhaps not.
+      cancel = max(cancel, number + 1)
     end
     after = max(after or 0, number + 1)
     local tries = TRIES
@@ -225,7 +239,6 @@ local function keep_order(lines, hold, queues)
       end
       return nil, false
     end
-    local cancel, jid = record and record.cancel or 0, record and record.jid or '-'
     local is_due = at_s * 1000000 <= now_us
     redis.call('ZADD', is_due and queue.turn or queue.due, is_due and whole(number) or string.format(SCORE, at_s), key)
     redis.call('HSET', hold, key, text_of(is_due and 'r' or 'd', number, cancel, '0', jid, ''))
@@ -251,11 +264,12 @@ local function keep_order(lines, hold, queues)
   end
 
   -- Hands out jobs whose keys are ready. `accept` is called with each, and with the end of its ticket; it returns the
-  -- ticket's number, or nil if there is no room, and then it and the rest stay.
+  -- ticket's number, or nil if there is no room, and then it and the rest stay. Returns them, and whether a call at once
+  -- would find more.
   function order.serve(queue, want, left_bytes, accept, is_changed)
     local ready, given, at = redis.call('ZRANGE', queue.turn, 0, want - 1), {}, 1
     local records = #ready > 0 and redis.call('HMGET', hold, unpack(ready)) or {}
-    local chunk, bytes, count = 1, 0, 0
+    local chunk, bytes, count, is_more = 1, 0, 0, false
     while at <= #ready do
       local keys_of, fields, heads, last = {}, {}, {}, min(#ready, at + chunk - 1)
       for n = at, last do
@@ -275,19 +289,24 @@ local function keep_order(lines, hold, queues)
       local raws = #fields > 0 and redis.call('HMGET', queue.wait, unpack(fields)) or {}
       for n, one in ipairs(heads) do
         local cancel = one.record and one.record.cancel or 0
-        local how = one.number < cancel and '!' or is_changed and '?' or '='
+        local dies = raws[n] and one.number < cancel and not is_opener(one.record, raws[n])
+        local how = dies and '!' or is_changed and '?' or '='
         local ticket = raws[n] and accept(raws[n], how .. one.key)
-        if not ticket then
-          return given
+        if raws[n] and not ticket then
+          return given, is_more
+        elseif not ticket then
+          -- Someone deleted many jobs here: a later call finds the next one.
+          is_more = true
+        else
+          one.field, one.ticket, one.cancel = fields[n], ticket, cancel
+          given[#given + 1] = one
+          bytes, count = bytes + #raws[n], count + 1
         end
-        one.field, one.ticket, one.cancel = fields[n], ticket, cancel
-        given[#given + 1] = one
-        bytes, count = bytes + #raws[n], count + 1
       end
       -- A larger chunk once it is known how large they are.
       chunk = max(1, min(4 * chunk, AT_ONCE, math.floor(left_bytes / max(1, bytes / max(1, count)))))
     end
-    return given
+    return given, is_more
   end
 
   -- Writes what `serve` handed out.
@@ -334,7 +353,7 @@ local function keep_order(lines, hold, queues)
       batch.count = batch.count + 1
       local number = now_us + batch.count
       -- The dead job itself, which someone retries: it opens the key.
-      local opens = record and record.state == 's' and record.jid ~= '-' and lines.decode(raw).jid == record.jid
+      local opens = record and record.state == 's' and is_opener(record, raw)
       if key == '' then
         if not accept(raw, nil) then
           return n
@@ -358,7 +377,7 @@ local function keep_order(lines, hold, queues)
       else
         local line = batch.lines[key]
         if not line then
-          line = {number = max(number, record.number + 1, record.cancel), raws = {}}
+          line = {number = max(record.number + 1, record.cancel), raws = {}}
           batch.lines[key] = line
           batch.names[#batch.names + 1] = key
         end
@@ -379,16 +398,23 @@ local function keep_order(lines, hold, queues)
     end
     local stored, records, is_more = {}, {}, false
     local found = {}
-    for from = 1, #batch.names, AT_ONCE do
-      local last = min(from + AT_ONCE - 1, #batch.names)
-      for n, record in ipairs(redis.call('HMGET', queue.keys, unpack(batch.names, from, last))) do
-        found[from + n - 1] = record
+    for _, other in ipairs(queues) do
+      if other.keys == queue.keys or redis.call('HLEN', other.keys) > 0 then
+        for from = 1, #batch.names, AT_ONCE do
+          local last = min(from + AT_ONCE - 1, #batch.names)
+          for n, record in ipairs(redis.call('HMGET', other.keys, unpack(batch.names, from, last))) do
+            local name = batch.names[from + n - 1]
+            -- Behind all of the key's, whichever queue they are from: a number says which came first.
+            batch.lines[name].number = max(batch.lines[name].number, select(2, numbers_in(record)) or 0)
+            found[from + n - 1] = other.keys == queue.keys and record or found[from + n - 1]
+          end
+        end
       end
     end
     for n, key in ipairs(batch.names) do
       local line = batch.lines[key]
-      local head, after = numbers_in(found[n])
-      local number = after or line.number
+      local head = numbers_in(found[n])
+      local number = line.number
       for _, raw in ipairs(line.raws) do
         stored[#stored + 1], stored[#stored + 2] = whole(number) .. ':' .. key, raw
         number = number + 1
