@@ -1,0 +1,399 @@
+"""The jobs of one key stay in order, and none is lost, while brokers are killed and frozen and Redis dies.
+
+A real Ruby meddles, too.
+
+ORDER_JOBS is the number of jobs (1,500), ORDER_KEYS of keys (60), ORDER_KILLS, ORDER_FREEZES and ORDER_DEATHS (of
+Redis) how often each happens, ORDER_SEED the seed.
+"""
+
+import json
+import mmap
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from restbroker.store import order, queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import items, raw
+from tests.support import census, process, ruby
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.process import Running
+from tests.support.redis_line import Tell
+from tests.support.redis_server import RedisServer
+from tests.support.shared import FAST_RETRIES, TOKEN
+from tests.support.wait import NEVER_S, until
+
+JOBS = int(os.environ.get("ORDER_JOBS", "1500"))
+KEYS = int(os.environ.get("ORDER_KEYS", "60"))
+KILLS = int(os.environ.get("ORDER_KILLS", "4"))
+FREEZES = int(os.environ.get("ORDER_FREEZES", "4"))
+DEATHS = int(os.environ.get("ORDER_DEATHS", "1"))
+SEED = int(os.environ.get("ORDER_SEED", "1"))
+BROKERS: Final = 4
+LEASE_S: Final = 3.0
+TAKES_S: Final = 0.01
+QUEUE: Final = "rest"
+TARGET: Final = "t"
+
+# A broker with a short lease. What no process can help is that it is frozen between its last look at its lease and the
+# first byte: the first byte of its file is 1 while it is there.
+BROKER: Final = f"""
+import mmap, os, sys
+import trio
+from restbroker.broker import heartbeat, lease, lines, reaper
+from restbroker.broker.link import JobLink
+from restbroker.__main__ import main
+
+heartbeat.HEARTBEAT_S, reaper.SCAN_S, lines.HEAL_S, lease.MARGIN_S = 0.4, 0.3, 1.0, 1.0
+lease.FENCE_AFTER_S = reaper.FENCE_AFTER_S = {LEASE_S}
+if os.environ.get("BLIND"):
+    lease.Lease.is_fresh = property(lambda self: True)
+with open(f"sends.{{os.getpid()}}", "w+b") as file:
+    file.write(bytes(1))
+    file.flush()
+    sends = mmap.mmap(file.fileno(), 1)
+    may_send, run = JobLink.may_send, trio.run
+
+class Steps(trio.abc.Instrument):
+    def after_task_step(self, task):
+        sends[0] = 0
+
+def noted(self):
+    sends[0] = 1
+    may_send(self)
+
+JobLink.may_send = noted
+trio.run = lambda *args, **more: run(*args, **more, instruments=[Steps()])
+main()
+"""
+
+
+@attrs.frozen
+class Job:
+    """`fate`: fine, twice (fails twice first), dies, once (dies once), head (fails until all faults are over)."""
+
+    key: str
+    number: int
+    fate: str
+
+    @property
+    def jid(self) -> str:
+        return f"{self.key}-{self.number}"
+
+    @property
+    def payload(self) -> bytes:
+        arguments = {"user": self.key, "host": "example.org", "n": self.number}
+        policy = {"s": "stop", "c": "cancel"}.get(self.key[0])
+        fields = {"class": "Add", "args": ["check_account", arguments, TOKEN], "jid": self.jid, "queue": QUEUE}
+        asked = {} if policy is None else {"order_on_dead": policy}
+        retry = 1_000_000 if self.fate == "head" else True
+        return json.dumps({**fields, "retry": retry, "created_at": time.time(), **asked}).encode()
+
+
+@attrs.define(eq=False)
+class Witness:
+    """The server's side: each request as it came, and as it was answered, in one order."""
+
+    fates: dict[tuple[str, int], str] = attrs.field(factory=dict)
+    events: list[tuple[str, int, int]] = attrs.field(factory=list)
+    """Key, number, 0: it came, else the status that it was answered with."""
+    skipped: list[tuple[str, int, int]] = attrs.field(factory=list)
+    """Key, number, at which event a person went on without this dead job."""
+    is_over: bool = False
+    _came: Counter[tuple[str, int]] = attrs.field(factory=Counter)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def act(self, arrival: Arrival) -> int:
+        one = (arrival.arguments["user"], arrival.arguments["n"])
+        with self._lock:
+            self.events.append((*one, 0))
+            self._came[one] += 1
+            status = self._status(self.fates[one], self._came[one])
+        time.sleep(TAKES_S)
+        with self._lock:
+            self.events.append((*one, status))
+        return status
+
+    def _status(self, fate: str, times: int) -> int:
+        if fate == "dies" or (fate == "once" and times == 1):
+            return 400
+        fails = (fate == "twice" and times <= 2) or (fate == "head" and not self.is_over)
+        return 500 if fails else 200
+
+    def skip(self, jid: str) -> None:
+        key, _, number = jid.rpartition("-")
+        with self._lock:
+            self.skipped.append((key, int(number), len(self.events)))
+
+
+@attrs.define
+class Verdict:
+    """What is wrong, each a list of ids; `repeated` requests are what faults cost, and not wrong."""
+
+    early: list[str] = attrs.field(factory=list)
+    late: list[str] = attrs.field(factory=list)
+    overlapping: list[str] = attrs.field(factory=list)
+    revived: list[str] = attrs.field(factory=list)
+    lost: list[str] = attrs.field(factory=list)
+    repeated: int = 0
+    starts: int = 0
+
+    def judge(self, witness: Witness, jobs: Sequence[Job], gone: set[str], dead: dict[str, str]) -> None:
+        """`gone`: deleted by Ruby; `dead`: {jid: code}."""
+        cancelled = {jid for jid, code in dead.items() if code == "PredecessorDied"}
+        first_open: Counter[str] = Counter()
+        newest: dict[str, int] = defaultdict(lambda: -1)
+        settled = {(one.key, one.number) for one in jobs if one.jid in gone | cancelled}
+        skips, at_work, done = iter([*witness.skipped, ("", 0, 1 << 60)]), Counter[tuple[str, int]](), set[str]()
+        skip = next(skips)
+        for place, (key, number, status) in enumerate(witness.events):
+            while skip[2] <= place:
+                settled.add(skip[:2])
+                skip = next(skips)
+            one, jid = (key, number), f"{key}-{number}"
+            if status:
+                at_work[one] -= 1
+                fate = witness.fates[one]
+                if status == 200 or (status == 400 and (key[0] != "s" or fate == "dies")):
+                    settled.add(one)
+                    done.add(jid)
+                continue
+            self.starts += 1
+            at_work[one] += 1
+            while (key, first_open[key]) in settled and first_open[key] < number:
+                first_open[key] += 1
+            if jid in cancelled:
+                self.revived.append(jid)
+            elif number < newest[key]:
+                self.late.append(jid)
+            elif first_open[key] < number:
+                self.early.append(jid)
+            if number > newest[key] >= 0 and at_work[key, newest[key]]:
+                self.overlapping.append(jid)
+            self.repeated += number == newest[key]
+            newest[key] = max(newest[key], number)
+        self.lost = [one.jid for one in jobs if one.jid not in done | gone | dead.keys()]
+
+
+@attrs.define(eq=False)
+class Chaos:
+    """Brokers, a Redis that loses nothing, a server, and what breaks them."""
+
+    directory: Path
+    redis: RedisServer
+    client: Client
+    stack: ExitStack
+    chance: random.Random
+    is_blind: bool = False
+    witness: Witness = attrs.field(factory=Witness)
+    server: AnsweringServer = attrs.field(init=False)
+    jobs: list[Job] = attrs.field(factory=list)
+    brokers: list[Running] = attrs.field(factory=list)
+    frozen: dict[int, float] = attrs.field(factory=dict)
+    counts: Counter[str] = attrs.field(factory=Counter)
+    gone: set[str] = attrs.field(factory=set)
+    fates: dict[str, str] = attrs.field(factory=dict)
+    pushed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.server = self.stack.enter_context(AnsweringServer(self.witness.act))
+        url = f"http://127.0.0.1:{self.server.port}/api"
+        order_by = {"OrderBy": ["user"], "RequestTimeout": "2s", "Concurrency": 5}
+        target = {"Kind": "ejabberd", "URL": url, "Queues": [QUEUE], **order_by}
+        document = {"RedisURL": self.redis.url, "Token": TOKEN, "Targets": {TARGET: target}, "LogLevel": "error"}
+        (self.directory / "env.json").write_text(json.dumps({**document, "Backoff": FAST_RETRIES}))
+
+    def make_jobs(self, count: int, keys: int) -> None:
+        """A few keys have most of the jobs; of each policy a key has a head that fails until all is over."""
+        numbers: Counter[str] = Counter()
+        for _ in range(count):
+            # The policies are go, stop and cancel.
+            key = f"{self.chance.choice('ggsc')}{int(keys * self.chance.random() ** 3)}"
+            fate = self.chance.choices(["fine", "twice", "dies", "once"], [91, 6, 2, 1])[0]
+            if key[1:] == "1" and not numbers[key]:
+                fate = "head"
+            self.jobs.append(Job(key, numbers[key], fate))
+            numbers[key] += 1
+        self.fates = {one.jid: one.fate for one in self.jobs}
+        self.witness.fates = {(one.key, one.number): one.fate for one in self.jobs}
+
+    def push(self, until_place: int) -> None:
+        if until_place > self.pushed:
+            for start in range(self.pushed, until_place, 500):
+                some = self.jobs[start : min(start + 500, until_place)]
+                queues.push(self.client, QUEUE, [one.payload for one in some])
+            self.pushed = until_place
+
+    def start(self) -> None:
+        arguments = ["run", "--config", str(self.directory / "env.json")]
+        environ = {"BLIND": "1"} if self.is_blind else {}
+        command = [sys.executable, "-c", BROKER]
+        self.brokers.append(
+            self.stack.enter_context(
+                process.started(arguments, directory=self.directory, command=command, environ=environ)
+            )
+        )
+
+    def is_up(self, broker: Running) -> bool:
+        place = self.directory / f"sends.{broker.process.pid}"
+        return place.exists() and place.stat().st_size > 0
+
+    def kill(self) -> None:
+        broker = self.brokers.pop(self.chance.randrange(len(self.brokers)))
+        self.frozen.pop(broker.process.pid, None)
+        broker.process.kill()
+        broker.wait()
+        self.start()
+        self.counts["kills"] += 1
+
+    def freeze(self) -> None:
+        """For half a lease up to three; not where no look at the lease can help."""
+        awake = [one.process.pid for one in self.brokers if one.process.pid not in self.frozen and self.is_up(one)]
+        if len(awake) < 2:
+            return
+        pid = self.chance.choice(awake)
+        place = self.directory / f"sends.{pid}"
+        with place.open("r+b") as file, mmap.mmap(file.fileno(), 1) as sends:
+            for _ in range(100):
+                process.freeze(pid)
+                if not sends[0]:
+                    self.frozen[pid] = time.monotonic() + self.chance.uniform(0.5, 3) * LEASE_S
+                    self.counts["freezes"] += 1
+                    return
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(0.002)
+
+    def thaw(self, now_s: float) -> None:
+        for pid in [pid for pid, until_s in self.frozen.items() if until_s <= now_s]:
+            del self.frozen[pid]
+            os.kill(pid, signal.SIGCONT)
+
+    def die(self) -> None:
+        self.redis.kill()
+        time.sleep(self.chance.uniform(0.0, 1.0))
+        self.client.close()
+        self.redis.start()
+        self.counts["deaths"] += 1
+
+    def steer(self, deletes: int = 0) -> None:
+        """People open what is stopped: they retry, with Ruby, what may be done then, and skip the rest."""
+        retried: list[str] = []
+        for page in order.read_keys(self.client, TARGET):
+            for one in page:
+                if one.state != "stopped":
+                    continue
+                assert one.jid in self.fates, f"{one.key!r} is stopped without a job that died"
+                if self.fates[one.jid] == "once" and len(retried) < 50:
+                    retried.append(one.jid)
+                elif self.fates[one.jid] == "dies":
+                    self.witness.skip(one.jid)
+                    assert order.steer(self.client, TARGET, [QUEUE], "skip", [one]) == [True]
+        if retried or deletes:
+            meddled = ruby.ask("meddle.rb", self.redis.url, queue=QUEUE, delete=deletes, retry=list(retried))
+            self.gone |= set(meddled["deleted"])
+            self.counts["retried by Ruby"] += len(meddled["retried"])
+            self.counts["deleted by Ruby"] += len(meddled["deleted"])
+
+    def run(self, kills: int, freezes: int, deaths: int) -> None:
+        for _ in range(BROKERS):
+            self.start()
+        until(lambda: all(map(self.is_up, self.brokers)), "all brokers are up")
+        faults = [self.kill] * kills + [self.freeze] * freezes + [self.die] * deaths
+        self.chance.shuffle(faults)
+        for number, fault in enumerate(faults, start=1):
+            self.push(number * len(self.jobs) // len(faults))
+            fault()
+            until_s = time.monotonic() + self.chance.uniform(0.2, 1.2)
+            self.steer(deletes=2 if number % 4 == 0 else 0)
+            while time.monotonic() < until_s:
+                self.thaw(time.monotonic())
+                time.sleep(0.02)
+        self.thaw(float("inf"))
+        self.witness.is_over = True
+
+    def wait_until_finished(self, timeout_s: float) -> None:
+        """Until nothing is in progress or waits, and no key is held."""
+        steered_s = 0.0
+
+        def is_finished() -> bool:
+            nonlocal steered_s
+            if time.monotonic() - steered_s > 0.3:
+                self.steer()
+                steered_s = time.monotonic()
+            held = self.client.command("EXISTS", f"restbroker:order:hold:{TARGET}")
+            return not held and not census.unfinished(self.client, [QUEUE])
+
+        try:
+            until(is_finished, "all jobs are settled, and no key is held", timeout_s)
+        except AssertionError:
+            held = [one for page in order.read_keys(self.client, TARGET) for one in page]
+            raise AssertionError(f"{census.unfinished(self.client, [QUEUE])} {held[:20]}") from None
+
+    def judge(self) -> Verdict:
+        members = [json.loads(raw(one)) for one in items(self.client.command("ZRANGE", "dead", 0, -1))]
+        verdict = Verdict()
+        verdict.judge(self.witness, self.jobs, self.gone, {one["jid"]: one["error_class"] for one in members})
+        self.counts["dead"] = len(members)
+        self.counts["cancelled"] = sum(one["error_class"] == "PredecessorDied" for one in members)
+        return verdict
+
+
+@contextmanager
+def chaos(directory: Path, redis: RedisServer, *, is_blind: bool = False) -> Iterator[Chaos]:
+    with ExitStack() as stack:
+        client = open_client(StoreSettings(redis.url), NEVER_S)
+        stack.callback(client.close)
+        yield Chaos(directory, redis, client, stack, random.Random(SEED), is_blind)
+
+
+def test_no_job_overtakes_another_of_its_key_whatever_breaks(
+    tmp_path: Path, durable_redis: RedisServer, tell: Tell
+) -> None:
+    with chaos(tmp_path, durable_redis) as here:
+        here.make_jobs(JOBS, KEYS)
+        here.run(KILLS, FREEZES, DEATHS)
+        here.wait_until_finished(60 + JOBS / 20)
+        verdict = here.judge()
+        places = [raw(key).decode() for key in items(here.client.command("KEYS", "restbroker:*"))]
+        said = [one.output() for one in here.brokers]
+    counts = ", ".join(f"{count} {what}" for what, count in sorted(here.counts.items()))
+    tell(
+        f"{len(here.jobs)} jobs, {verdict.starts} requests, {verdict.repeated} of them repeated; {counts}\n{verdict}"[
+            :900
+        ]
+    )
+    assert not verdict.early
+    assert not verdict.late
+    assert not verdict.revived
+    assert not verdict.lost
+    assert not [
+        key for key in places if key.startswith(("restbroker:order:hold", "restbroker:order:due", "restbroker:fair:"))
+    ]
+    assert not [text for text in said if "Traceback" in text]
+
+
+def test_without_a_look_at_the_lease_jobs_come_late(tmp_path: Path, durable_redis: RedisServer) -> None:
+    """Else the test above would see nothing."""
+    with chaos(tmp_path, durable_redis, is_blind=True) as here:
+        here.make_jobs(600, 40)
+        here.push(len(here.jobs))
+        for _ in range(2):
+            here.start()
+        until(lambda: len(here.witness.events) > 100, "both work", 60)
+        victim = here.brokers[0].process.pid
+        process.freeze(victim)
+        here.witness.is_over = True
+        here.wait_until_finished(NEVER_S)
+        assert not here.judge().late
+        os.kill(victim, signal.SIGCONT)
+        until(lambda: here.judge().late, "requests come behind those of the next jobs", 20.0)
