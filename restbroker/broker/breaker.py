@@ -2,20 +2,18 @@
 
 The poller and waiting workers read it, workers report the outcome of each delivery, and the prober reports when the
 target works again. Always holds: while it is tripped nothing is fetched and nothing is sent but probes, so an
-outage is a wait and never a hot loop; after one, the first job goes alone. Jobs that wait for a place get one in their
-order, and no other job gets one meanwhile. The breaker and the adaptive limit inside are pure; this file gives them the
-time and wakes the tasks.
+outage is a wait and never a hot loop; after one, the first job goes alone. The rules inside are pure; this file gives
+them the time, wakes the tasks, and opens and closes the places (`places.py`).
 """
 
 import math
-from collections import deque
-from collections.abc import Callable
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import attrs
 import trio
 
 from restbroker.broker.adaptive import CALM_S, Adaptive
+from restbroker.broker.places import Places
 from restbroker.broker.trip_rules import TripRules
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import Report, TargetDown, TargetUp, VersionReported
@@ -25,9 +23,6 @@ _WELL_FOR_S = 1.0
 _MOST_FAILING = 32
 _BUSY = (429, 503)
 _START = Reason("Starting", "the target has not been probed yet")
-
-TakePlace: TypeAlias = Callable[[], bool]
-"""What is called, once, for a job without a task when its place comes; it tells whether the job takes the place."""
 
 
 @attrs.define(eq=False)
@@ -47,25 +42,22 @@ class Breaker:
     """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
     is_reported: bool = False
     """Whether it was reported that it is tripped, and not yet that it was reset."""
+    places: Places = attrs.field(init=False)
     answers: int = 0
     """How often the target answered a command finally, so that it works at least for some."""
     _delivered_at_s: float = float("-inf")
     _reason: Reason | None = _START
     _tripped_at_s: float = attrs.field(factory=trio.current_time)
-    _adaptive: Adaptive = attrs.field(init=False)
     _probed_at_s: float = float("-inf")
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _line: deque[trio.lowlevel.Task | TakePlace] = attrs.field(factory=deque)
-    """Those that wait for a place: tasks in `enter`, and jobs without a task. Who is taken out of it has a place."""
-    _in_delivery: int = 0
     _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
     """What `trio.current_time` reads, at a third of its price: each job needs the time."""
     _failing: set[str] = attrs.field(factory=set)
     """Commands that tripped it and have not been delivered since."""
 
     def __attrs_post_init__(self) -> None:
-        """Make the adaptive limit."""
-        self._adaptive = Adaptive(self.concurrency)
+        """Make the places, at a limit that holds nothing back."""
+        self.places = Places(Adaptive(self.concurrency))
 
     @property
     def admits(self) -> bool:
@@ -92,94 +84,19 @@ class Breaker:
         """Why the breaker is tripped; None while it admits jobs."""
         return self._reason
 
-    @property
-    def limit(self) -> int:
-        """How many jobs may be in delivery now, 1 to `concurrency`."""
-        return self._adaptive.limit
-
     async def wait_to_admit(self) -> bool:
         """Wait until jobs may be sent; return False if the pool stops instead. Safe to cancel."""
         while not self.admits and not self.stopped:
             await self._changed.park()
         return not self.stopped
 
-    @property
-    def capacity(self) -> int:
-        """How many more jobs may be in delivery now."""
-        return max(0, self._adaptive.limit - self._in_delivery) if self._reason is None else 0
-
-    async def enter(self) -> bool:
-        """Wait until one more job may be in delivery, and count it; return False if the pool stops instead.
-
-        If it returns True, `leave` must follow. Safe to cancel.
-        """
-        return self.try_enter() or (not self.stopped and await self._wait_for_place())
-
-    async def _wait_for_place(self) -> bool:
-        """Wait as `enter` does, behind all that wait already."""
-        task = trio.lowlevel.current_task()
-        self._line.append(task)
-
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self._line.remove(task)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        if self.stopped:
-            self._in_delivery -= 1
-        return not self.stopped
-
-    def try_enter(self) -> bool:
-        """Count one more job in delivery if it need not wait; return False if it would have to, or the pool stops.
-
-        If it returns True, `leave` must follow.
-        """
-        if self._line or self._in_delivery >= self._adaptive.limit or self._reason is not None or self.stopped:
-            return False
-        self._in_delivery += 1
-        return True
-
-    def wait_in_line(self, take_place: TakePlace) -> None:
-        """Have `take_place` called when one more job may be in delivery, behind all that wait already.
-
-        If it returns True, the job is counted, and `leave` must follow. It is not called once the pool stops.
-        """
-        self._line.append(take_place)
-
-    def leave_line(self, take_place: TakePlace) -> None:
-        """End the wait of a job whose place has not come."""
-        self._line.remove(take_place)
-
-    def leave(self) -> None:
-        """Note that a job that entered is no longer in delivery, and let the next ones in."""
-        self._in_delivery -= 1
-        self.wake_waiting()
-
     def note_delivered(self, command: str, count: int) -> None:
-        """Note that `count` jobs of this command that entered were delivered together; `wake_waiting` must follow."""
-        now_s, others = self._clock.current_time(), self._in_delivery - 1
-        self._in_delivery -= count
-        self._delivered_at_s = now_s
+        """Note that `count` jobs of this command were delivered together; `Places.wake_waiting` must follow."""
+        self._delivered_at_s = now_s = self._clock.current_time()
         self._failing.discard(command)
         self.answers += count
         self.rules.note_delivered(now_s, command, count)
-        self._adaptive.note_answers(now_s, others, count)
-
-    def wake_waiting(self) -> None:
-        """Give the places that are free to the jobs that wait, in their order."""
-        line = self._line
-        while line and self._in_delivery < self._adaptive.limit and self._reason is None and not self.stopped:
-            self._in_delivery += 1
-            first = line.popleft()
-            if isinstance(first, trio.lowlevel.Task):
-                trio.lowlevel.reschedule(first)
-            elif not first():
-                self._in_delivery -= 1
-
-    @property
-    def waiting_jobs(self) -> int:
-        """How many jobs wait for a place."""
-        return len(self._line)
+        self.places.note_delivered(now_s, count)
 
     def observe(
         self,
@@ -192,7 +109,7 @@ class Breaker:
     ) -> None:
         """Note the outcome of a delivery of `command` (its endpoint), and trip or change the limit accordingly.
 
-        To be called before `leave`, which lets others in. `duration_s`: how many seconds the delivery took.
+        To be called before `Places.leave`, which lets others in. `duration_s`: how many seconds the delivery took.
         `in_slot`: the job had a place in its command's slot, beside the limit. `is_retry`: the job failed before, so
         that another failure says more about the job than about the target.
         """
@@ -227,16 +144,11 @@ class Breaker:
             case _:
                 assert_never(outcome)
 
-    @property
-    def _others(self) -> int:
-        """How many are in delivery beside the one that is observed."""
-        return max(0, self._in_delivery - 1)
-
     def _answered(self, now_s: float, command: str, *, in_slot: bool) -> None:
         self.answers += 1
         self.rules.note_answer(now_s, command, deferred=False)
         if not in_slot:
-            self._adaptive.note_answer(now_s, self._others)
+            self.places.note_answer(now_s)
 
     def _unanswered(self, now_s: float, outcome: Uncertain, command: str, duration_s: float) -> None:
         self.rules.note_silence(now_s, command, duration_s)
@@ -245,7 +157,7 @@ class Breaker:
 
     def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
         if not in_slot and not self.rules.is_alone(command):
-            self._adaptive.note_refusal(now_s, self._others)
+            self.places.note_refusal(now_s)
             # The task that waits for it to trip has to look after the limit from now on.
             self._changed.unpark_all()
 
@@ -276,13 +188,10 @@ class Breaker:
         self._trip(reason)
 
     def stop(self) -> None:
-        """End the waits of `wait_to_admit` and `enter`, which return False from now on."""
+        """End the waits of `wait_to_admit` and `Places.enter`, which return False from now on."""
         self.stopped = True
         self._changed.unpark_all()
-        for task in [one for one in self._line if isinstance(one, trio.lowlevel.Task)]:
-            self._line.remove(task)
-            self._in_delivery += 1
-            trio.lowlevel.reschedule(task)
+        self.places.stop()
 
     async def wait_to_probe(self) -> None:
         """Wait until the breaker is tripped, and not for good, so that the target is to be probed. Safe to cancel.
@@ -291,12 +200,11 @@ class Breaker:
         in, since no other task watches a breaker that admits jobs. Only the prober may wait here.
         """
         while self.admits or self.is_final:
-            limited = self.limit < self.concurrency
+            limited = self.places.limit < self.concurrency
             with trio.move_on_after(CALM_S if limited else math.inf):
                 await self._changed.park()
-            if limited and self.admits and self.capacity == 0:
-                self._adaptive.note_wait(trio.current_time())
-                self.wake_waiting()
+            if limited and self.admits:
+                self.places.note_wait(trio.current_time())
 
     def probe_in_s(self, jitter: float) -> float:
         """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
@@ -334,6 +242,7 @@ class Breaker:
         if self._reason is None:
             self._tripped_at_s = trio.current_time()
         self._reason = reason
+        self.places.close()
         if not self.is_reported:
             self.is_reported = True
             denied = self.denied is not None
@@ -341,8 +250,7 @@ class Breaker:
         self._changed.unpark_all()
 
     def _reset(self, probe: Probe) -> None:
-        if not self.is_untried:
-            self._adaptive.restart(self._in_delivery)
+        is_first = self.is_untried
         self.rules.probe_ok(trio.current_time())
         if self.is_reported:
             self.report(TargetUp(self.target, trio.current_time() - self._tripped_at_s))
@@ -353,4 +261,4 @@ class Breaker:
         self.was_let_in = True
         self.is_reported = False
         self._changed.unpark_all()
-        self.wake_waiting()
+        self.places.open(alone=not is_first)
