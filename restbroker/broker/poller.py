@@ -5,9 +5,8 @@ an empty queue is waited for without taking from it; and after anything that may
 as ours is compared with what we know before more is taken.
 """
 
-import math
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 import attrs
@@ -24,7 +23,6 @@ from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_order import draw_order
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
-from restbroker.broker.scopes import cancel_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
@@ -229,46 +227,35 @@ class Poller:
             return
         if got.has_old_keys:
             self._warn_of_old_keys()
-        if got.more:
-            # Many jobs had to wait behind others of their keys.
-            return
-        if got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad):
-            # A fetch looks at few large jobs.
+        # Many jobs had to wait behind others of their keys, or a fetch looks at few large ones.
+        if got.more or (got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad)):
             return
         if want:
-            # Less than was asked for was there: the queues are empty, and asking again at once would be for nothing. A
-            # list that is not empty would end the wait at once, though its jobs cannot be taken.
-            all_queues = frozenset(self.plan.target.queues)
-            # What waits in lines for its predecessor is no reason not to wait on lists.
+            # Less than was asked for was there: asking again at once would be for nothing. A list with jobs ends the
+            # wait at once, though its jobs cannot be taken; what waits in lines for its predecessor does not.
             full = any(one.in_list or (one.in_lines and self.plan.order is None) for one in got.counts)
-            await self._wait_for_jobs(all_queues if full else got.paused | got.bad, got.due_ms)
-
-    async def _wait_for_jobs(self, unreadable: Collection[str], due_ms: int | None) -> None:
-        """Wait until a fetch may get jobs again; where they are done in order, a key may come free, or be due."""
-        if self.plan.order is None:
-            await self.queues.wait_beside(self.ready, unreadable)
-            return
-        with trio.move_on_after(math.inf if due_ms is None else due_ms / 1000):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(cancel_on, self.acker.successor, nursery.cancel_scope)
+            unreadable = frozenset(self.plan.target.queues) if full else got.paused | got.bad
+            if self.plan.order is None:
                 await self.queues.wait_beside(self.ready, unreadable)
-                nursery.cancel_scope.cancel()
+            else:
+                await self.queues.wait_for_keys(self.ready, unreadable, self.acker.successor, got.due_ms)
 
     def _warn_of_old_keys(self) -> None:
-        name = self.plan.target.name
         self.identity.warn_once(
             "OrderChanged",
-            f"OrderBy of {name} was changed while keys were held under the old one: only their jobs are handed out "
-            "until they are done.",
+            f"OrderBy of {self.plan.target.name} was changed while keys were held under the old one: only their jobs "
+            "are handed out until they are done.",
             "Wait, or have what waits with them die: restbroker order drop --all",
         )
 
     def _note_counts(self, counts: tuple[QueueCounts, ...]) -> None:
         self.counts = counts
-        for one in counts if self.plan.fairness and self.plan.order is None else ():
+        if not self.plan.fairness or self.plan.order is not None:
+            return
+        for one in counts:
             if one.without_key:
                 self.identity.report(JobsClassified(self.plan.target.name, one.queue, one.without_key))
-        if self.plan.fairness and self.plan.order is None and any(one.in_list for one in counts):
+        if any(one.in_list for one in counts):
             self.has_backlog.set()
 
     def _new_jobs(self, got: FetchResult) -> list[JobInProgress]:

@@ -4,12 +4,14 @@ Always holds: a wait takes no job, and its end promises none; a queue that a fet
 such a wait might end at once, again and again.
 """
 
+import math
 from collections.abc import Collection
 
 import attrs
 import trio
 
 from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.scopes import cancel_on
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store.connection import Waiter
 
@@ -52,6 +54,16 @@ class QueueWaiter:
             nursery.start_soon(self._wait_for_demand, ready, nursery.cancel_scope)
             await self.wait(unreadable)
             nursery.cancel_scope.cancel()
+
+    async def wait_for_keys(
+        self, ready: ReadyBuffer, unreadable: Collection[str], successor: trio.Event, due_ms: int | None
+    ) -> None:
+        """Wait as `wait_beside` does, but end too when a key may have come free, or in `due_ms` when one is due."""
+        with trio.move_on_after(math.inf if due_ms is None else due_ms / 1000):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_on, successor, nursery.cancel_scope)
+                await self.wait_beside(ready, unreadable)
+                nursery.cancel_scope.cancel()
 
     async def _wait_for_demand(self, ready: ReadyBuffer, others: trio.CancelScope) -> None:
         await ready.wait_for_demand(reserve=0)

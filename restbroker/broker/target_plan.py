@@ -47,18 +47,29 @@ class TargetPlan:
 
     old_order: OldOrder = attrs.field(factory=OldOrder, eq=False)
     """What is left of an order that the target does not have any more."""
+    _order: Order | None = attrs.field(init=False)
+    _lines_text: str = attrs.field(init=False)
+
+    @_order.default
+    def _find_order(self) -> Order | None:
+        return self.target.order
+
+    @_lines_text.default
+    def _find_lines_text(self) -> str:
+        return self.target.lines_text
+
     fast_jobs: Counter[str] | None = attrs.field(factory=Counter)
     """By target's name: how many jobs the fast path settled; None turns that path off."""
 
     @property
     def fairness(self) -> str:
         """What the target says of its fairness or its order, as the store takes it; "": nothing."""
-        return self.old_order.text or self.target.lines_text
+        return self.old_order.text or self._lines_text
 
     @property
     def order(self) -> Order | None:
         """How jobs of one key are done one after the other; None: they are not."""
-        return Order() if self.old_order.text else self.target.order
+        return Order() if self.old_order.text else self._order
 
     @property
     def workers(self) -> int:

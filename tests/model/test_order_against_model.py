@@ -34,7 +34,7 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.tickets import ticket_how, ticket_key
 from tests.model.pair import Slow
-from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server
+from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
 TEXT = Order(on_dead="stop").text

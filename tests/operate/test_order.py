@@ -25,7 +25,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish, register
 from tests.operate.conftest import NOW_S
-from tests.store.lanes import FACTS
+from tests.store.pools import FACTS
 
 QUEUES = ("rest", "slow")
 

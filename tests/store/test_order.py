@@ -28,7 +28,7 @@ from restbroker.store.jobs import (
     register,
 )
 from restbroker.store.tickets import ticket_how, ticket_key
-from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
+from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
 BY_KEY, BY_USER = Order(), Order(("user", "host"), "default.org")
 HOLD, BY = f"{NAMESPACE}:restbroker:order:hold:t", f"{NAMESPACE}:restbroker:order:by:t"
