@@ -30,7 +30,7 @@ from restbroker.bulk.command_show import (
     existing_file_error,
     progress_display,
 )
-from restbroker.bulk.push_jobs import COMMAND_KEY, FAIR_COLUMN, UNIQUE_KEY
+from restbroker.bulk.push_jobs import COMMAND_KEY, OWN_COLUMNS, UNIQUE_KEY
 from restbroker.bulk.push_state import State
 from restbroker.bulk.read import ERROR, Bad, Read, Row, Table
 from restbroker.config.core import Config
@@ -315,7 +315,7 @@ def require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
 
     End the command with 4 if no token allows it.
     """
-    columns = [name for name in table.columns if name not in (ERROR, UNIQUE_KEY, FAIR_COLUMN)]
+    columns = [name for name in table.columns if name not in (ERROR, *OWN_COLUMNS)]
     if UNIQUE_KEY in table.columns and options.order.lock is None:
         raise UsageError(f"The column {UNIQUE_KEY} needs --unique-for.", "For example: --unique-for 10m")
     if options.command == EACH_ITS_OWN:

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from restbroker.bulk import store as bulk
-from restbroker.bulk.push_jobs import COMMAND_KEY, FAIR_COLUMN, MOST_ROWS, UNIQUE_KEY, Maker, jid_of, row_of
+from restbroker.bulk.push_jobs import COMMAND_KEY, MOST_ROWS, UNIQUE_KEY, Maker, jid_of, row_of
 from restbroker.bulk.read import Bad, Read, Row
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import rubyjson
@@ -129,12 +129,12 @@ class Reader:
         maker = self._maker(values)
         if number > MOST_ROWS:
             raise BadRow("too many rows in one batch.")
-        key, fair_key = values.pop(UNIQUE_KEY, None), maker.fair_key(values.pop(FAIR_COLUMN, None))
+        key, keys = values.pop(UNIQUE_KEY, None), maker.keys(values)
         arguments = maker.checker.arguments(values, are_cells=self.are_cells)
         jid = jid_of(self.batch, number)
         lock = maker.lock(arguments, key) if key not in (None, "") else None
         # Also of one that is pushed already: it counts as it did then.
-        raw = maker.payload(arguments, jid, now_s, lock, fair_key=fair_key)
+        raw = maker.payload(arguments, jid, now_s, lock, keys=keys)
         self.good += 1
         if number > self.skipped:
             chunk.add(maker.order.queue, raw, jid, lock and maker.lock_from_due(lock, now_s))

@@ -33,6 +33,18 @@ UNIQUE_KEY: Final = "_unique"
 
 FAIR_COLUMN: Final = "_fair_key"
 """The column or member with the key by which a row's job takes turns; an empty cell is that of `--fair-key`."""
+ORDER_COLUMN: Final = "_order_key"
+"""The column or member with the key whose order a row's job keeps; an empty cell is that of `--order-key`."""
+OWN_COLUMNS: Final = (UNIQUE_KEY, FAIR_COLUMN, ORDER_COLUMN)
+"""Columns that are no arguments."""
+
+
+@attrs.frozen
+class Keys:
+    """The keys by which a row's job takes turns and is kept in order; None: it has none."""
+
+    fair: str | None
+    order: str | None
 
 
 def jid_of(batch: str, row: int) -> str:
@@ -116,30 +128,32 @@ class Maker:
         due_s = self.order.at_s
         return lock if due_s is None else attrs.evolve(lock, keep_s=lock.keep_s + max(0.0, due_s - now_s))
 
-    def fair_key(self, key: Json) -> str | None:
-        """Return the key by which the job of a row takes turns. Raise `BadRow` if it cannot be one."""
-        if key in (None, ""):
-            return self.order.fair_key
-        if not isinstance(key, str) or not fairness.is_key(key):
-            most = fairness.LONGEST_KEY_BYTES
-            raise BadRow(f'"{FAIR_COLUMN}" takes a string of 1 to {most} bytes without control characters.')
-        return key
+    @property
+    def _common_keys(self) -> Keys:
+        return Keys(self.order.fair_key, self.order.order_key)
+
+    def keys(self, values: dict[str, Json]) -> Keys:
+        """Take the job's keys out of a row's values, and return them. Raise `BadRow` if one cannot be a key."""
+        common = self._common_keys
+        fair = _own_key(FAIR_COLUMN, values.pop(FAIR_COLUMN, None), common.fair)
+        return Keys(fair, _own_key(ORDER_COLUMN, values.pop(ORDER_COLUMN, None), common.order))
 
     def payload(
-        self, arguments: dict[str, Json], jid: str, now_s: float, lock: Lock | None = None, fair_key: str | None = None
+        self, arguments: dict[str, Json], jid: str, now_s: float, lock: Lock | None = None, keys: Keys | None = None
     ) -> bytes:
         """Return the job of a row as JSON, pushed at `now_s` (epoch seconds). Raise `BadRow` if no token allows it.
 
-        `fair_key`: the job's own; None: that of all rows.
+        `keys`: the job's own; None: those of all rows.
         """
-        own_key = fair_key or self.order.fair_key
+        common = self._common_keys
+        own = keys or common
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
         try:
-            if self._parts is None or lock is not None or own_key != self.order.fair_key:
+            if self._parts is None or lock is not None or own != common:
                 token = self.tokens.of(Command(self.order.command, arguments))
-                order = attrs.evolve(self.order, arguments=arguments, token=token, lock=lock, fair_key=own_key)
-                return payload(order, jid, now_s)
+                order = attrs.evolve(self.order, arguments=arguments, token=token, lock=lock)
+                return payload(attrs.evolve(order, fair_key=own.fair, order_key=own.order), jid, now_s)
             head, proof, tail = self._parts
             raw = b'%b%b,%b],"jid":"%b%b' % (head, _dumps(arguments), proof, jid.encode(), tail)
         except UsageError as error:
@@ -162,6 +176,15 @@ class Maker:
         head, _, rest = raw.partition(b"{},")
         proof, _, tail = rest.partition(b'],"jid":"')
         return head, proof, tail
+
+
+def _own_key(column: str, key: Json, common: str | None) -> str | None:
+    if key in (None, ""):
+        return common
+    if not isinstance(key, str) or not fairness.is_key(key):
+        most = fairness.LONGEST_KEY_BYTES
+        raise BadRow(f'"{column}" takes a string of 1 to {most} bytes without control characters.')
+    return key
 
 
 def _dumps(arguments: dict[str, Json]) -> bytes:

@@ -320,6 +320,11 @@ class Target:
         found = self.order or self.fairness
         return "" if found is None else found.text
 
+    @property
+    def takes_order_key(self) -> bool:
+        """Whether jobs are kept in order by their own member `order_key`."""
+        return self.order_by is not None and not self.order_by.names
+
     def expire_of_s(self, command: str) -> float | None:
         """Return how long after its creation this command is worth doing, in seconds; None: for ever.
 

@@ -77,6 +77,17 @@ def test_a_fair_key_that_has_no_effect_is_noted(shell: Shell, store: Client, pla
     assert "--fair-key" not in shell("enqueue", "status", "--fair-key", "k").stderr
 
 
+def test_an_order_key_that_has_no_effect_is_noted(shell: Shell, store: Client, place: Path) -> None:
+    document = json.loads((place / "env.json").read_text())
+    note = 'note: --order-key has no effect: no "OrderBy": "order_key" in this configuration of ejabberd.\n'
+    for order_by, is_noted in ((None, True), (["user"], True), ("order_key", False)):
+        more = {} if order_by is None else {"OrderBy": order_by}
+        (place / "env.json").write_text(json.dumps({**document, **more}))
+        done = shell("enqueue", "status", "--order-key", "k")
+        assert (done.returncode, note in done.stderr) == (0, is_noted)
+    assert {json.loads(raw)["order_key"] for raw in queued(store)} == {"k"}
+
+
 def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(shell: Shell, store: Client) -> None:
     rows: list[tuple[Sequence[str], Callable[[], float]]] = [
         (("--in", "5m"), lambda: time.time() + 300),
