@@ -45,6 +45,8 @@ from restbroker.store.client import Client
 _SAVE_EVERY_S: Final = 1.0
 _COUNT_EVERY_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 0.5
+_HELD_S: Final = 3.0
+"""After so many seconds without an answer rows may be held up."""
 _LOOK_UP: Final = 500
 _FAILED_KEPT: Final = "failed"
 """The note that the rows whose jobs failed are in the rejects file."""
@@ -234,7 +236,7 @@ class Batch:
 
     def _wait(self, shown: ProgressDisplay, reader: push.Reader) -> bulk.BatchRecord:
         """Wait until all rows have ended, or none has for as long as the time-out says."""
-        counted_s, pause_s = time.monotonic(), 0.02
+        counted_s, pause_s, is_told = time.monotonic(), 0.02, False
         while self.waits:
             if self._count_replies(reader, shown, is_read=True):
                 counted_s, pause_s = time.monotonic(), 0.02
@@ -247,9 +249,22 @@ class Batch:
                     f"No answer for {duration_text(self.options.timeout_s)}; {rows_text(left)} not done yet.{onward}"
                 )
                 break
+            if not is_told and time.monotonic() - counted_s >= _HELD_S:
+                self._print_held(reader)
+                is_told = True
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
         return self.record
+
+    def _print_held(self, reader: push.Reader) -> None:
+        """Say which jobs hold rows of this batch up, where those of one key are done one after the other."""
+        # Most batches need none of it.
+        from restbroker.bulk.command_held import held_lines
+
+        for target in self.settings.targets:
+            if target.order is not None and target.name in reader.targets:
+                for line in held_lines(self.client, self.settings, target, reader.batch):
+                    output.say(line)
 
     def _reject_failed(self, rejects: Rejects, known: bulk.BatchRecord) -> None:
         """Put the rows whose jobs failed among the rejects, once all have ended; not those that may have run."""

@@ -88,6 +88,11 @@ class Reader:
     _shifts: list[tuple[int, int]] = attrs.field(factory=lambda: [(0, 0)])
     """(row, how far its line number is ahead of it from there on), for rows of several lines and blank lines."""
 
+    @property
+    def targets(self) -> frozenset[str]:
+        """The names of the targets that the rows' jobs go to, of those that were read."""
+        return frozenset(maker.tokens.target for maker in self._made.values())
+
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows in chunks as they are read; bad ones go to `reject`. Raise `BadFile` if the file is bad."""
         most_rows = _CHUNK_ROWS

@@ -22,6 +22,7 @@ from restbroker.console.times import local
 from restbroker.errors import StoreUnavailable
 from restbroker.job import claims
 from restbroker.job.command import Command
+from restbroker.job.order import ORDER_KEY
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, pause_of, push
 
@@ -95,6 +96,7 @@ def _push(
                 queue=queue,
                 target=target,
                 jid=jid,
+                key=_key(one.target, order),
                 expires_at_s=expires_at_s,
                 as_json=as_json,
             )
@@ -111,3 +113,10 @@ def _print_queued(order: JobRequest, jid: str, *, fail_if_queued: bool, as_json:
     output.as_json({"jid": jid, "outcome": "queued before"}) if as_json else output.data(jid)
     code = Exit.WAITING if order.wants_reply else Exit.OK
     raise typer.Exit(Exit.PARTLY if fail_if_queued else code)
+
+
+def _key(target: Target, order: JobRequest) -> str:
+    """Return the key by which the job is kept in order; "" if it has none."""
+    if target.order is None:
+        return ""
+    return target.order.key_of({ORDER_KEY: order.order_key}, order.arguments) or ""

@@ -50,7 +50,8 @@ def require_report(jid: str) -> Iterator[None]:
 class AnswerWait:
     """The wait for one pushed job. `target`: the name of the queue's.
 
-    `expires_at_s`: when it expires (epoch seconds); None: no --expire was given.
+    `key`: by which it is kept in order; "": it is not. `expires_at_s`: when it expires (epoch seconds); None: no
+    --expire was given.
     """
 
     client: Client
@@ -58,6 +59,7 @@ class AnswerWait:
     queue: str
     target: str
     jid: str
+    key: str
     expires_at_s: float | None
     as_json: bool
 
@@ -69,7 +71,7 @@ class AnswerWait:
         if self.expires_at_s is not None:
             timeout_s = min(timeout_s, max(0.0, self.expires_at_s - time.time()) + _ANSWER_S)
         try:
-            details = _wait(self.client, self.queue, self.jid, timeout_s, is_explained=is_explained)
+            details = self._wait(timeout_s, is_explained=is_explained)
             if details is not None:
                 return details
             then = self._state()
@@ -89,6 +91,27 @@ class AnswerWait:
         )
         self._print_queued(None)
         raise typer.Exit(Exit.WAITING)
+
+    def _wait(self, timeout_s: float, *, is_explained: bool) -> Mapping[str, Json] | None:
+        """Return the answer, or None if it does not come in time; after a while say once what the job waits for."""
+        deadline_s, is_held_told = time.monotonic() + timeout_s, not self.key
+        while True:
+            remaining_s, is_told = max(deadline_s - time.monotonic(), 0.0), is_explained and is_held_told
+            details = wait(self.client, self.jid, remaining_s if is_told else min(remaining_s, _PATIENCE_S))
+            if details is not None:
+                return details
+            found = None if is_explained else find_process_if_known(self.client, self.queue)
+            if found is not None and found.hindrance is not None:
+                output.say(f"The server gets no jobs now: {found.hindrance}")
+                is_explained = True
+            if not is_held_told:
+                from restbroker.cli import unanswered
+
+                held = unanswered.held_text(self.client, self.settings, self.target, self.key, jid=self.jid)
+                is_held_told = held is not None
+                output.say(held) if held is not None else None
+            if time.monotonic() >= deadline_s:
+                return None
 
     def _state(self) -> str:
         """Return what is true of the job now, as the second half of a sentence. Raise `StoreUnavailable`."""
@@ -113,22 +136,6 @@ class AnswerWait:
         if self.as_json:
             told: dict[str, Json] = {"jid": self.jid, "outcome": "queued"}
             output.as_json(told if error is None else told | {"error": error})
-
-
-def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, is_explained: bool) -> Mapping[str, Json] | None:
-    """Return the answer, or None if it does not come in time; print once why the server gets no jobs, after a while."""
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        remaining_s = max(deadline_s - time.monotonic(), 0.0)
-        details = wait(client, jid, remaining_s if is_explained else min(remaining_s, _PATIENCE_S))
-        if details is not None:
-            return details
-        found = None if is_explained else find_process_if_known(client, queue)
-        if found is not None and found.hindrance is not None:
-            output.say(f"The server gets no jobs now: {found.hindrance}")
-            is_explained = True
-        if time.monotonic() >= deadline_s:
-            return None
 
 
 def print_answer(jid: str, details: Mapping[str, Json], *, as_json: bool) -> NoReturn:

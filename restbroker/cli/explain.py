@@ -27,6 +27,7 @@ from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.job_search import End, Kind, SearchLimits
 from restbroker.operate.names import nearest
 from restbroker.operate.not_found import not_found
+from restbroker.operate.order_wait import OrderWait
 
 app = typer.Typer(add_completion=False)
 
@@ -120,7 +121,9 @@ def _where(place: Location, timeline: Timeline) -> str:
     match place.kind:
         case "queue":
             before = "the next to be taken" if not place.ahead else f"{place.ahead} before it"
-            line = place.line
+            line, order = place.line, place.order
+            if order is not None and order.place:
+                return f"It waits in the queue {place.name}, {order.place} of the key {order.key}."
             if line is not None:
                 of = f" of {line.key}" if line.key else " without a key"
                 keys = "1 key waits" if line.keys == 1 else f"{line.keys:,} keys wait"
@@ -147,6 +150,9 @@ def _where(place: Location, timeline: Timeline) -> str:
 
 
 def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
+    if place.order is not None:
+        yield place.order.text(local)
+        yield from place.order.next_steps
     yield from place.pause_texts
     if place.kind not in ("dead", "copy") and (expires_at_s := place.entry.expires_at_s) is not None:
         is_over = expires_at_s <= time.time()
@@ -189,6 +195,11 @@ def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) ->
         yield drop
 
 
+def _order_json(order: OrderWait) -> dict[str, Json]:
+    fields: dict[str, Json] = attrs.asdict(order, filter=lambda field, _: field.name not in ("at_s", "more"))
+    return {**fields, "at": None if order.at_s is None else utc(order.at_s), "next_steps": list(order.next_steps)}
+
+
 def _as_json(timeline: Timeline) -> dict[str, Json]:
     places: list[Json] = [
         {
@@ -196,6 +207,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
             "name": place.name,
             "ahead": place.ahead,
             "line": None if place.line is None else attrs.asdict(place.line),
+            "order": None if place.order is None else _order_json(place.order),
             "since": None if place.since_s is None else utc(place.since_s),
             "serving": None if place.serving is None else attrs.asdict(place.serving),
             "pause": None if place.pause is None else attrs.asdict(place.pause),

@@ -3,11 +3,13 @@
 Always holds: it changes nothing, takes a few seconds at most, and claims nothing of a job that was not found.
 """
 
+from contextlib import suppress
 from typing import Final
 
 from restbroker.config.core import Config
 from restbroker.console.times import local
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.operate import order_wait
 from restbroker.operate.context import context_of
 from restbroker.operate.entry import Entry
 from restbroker.operate.explain import Timeline, explain
@@ -30,6 +32,18 @@ def look_up(client: Client, settings: Config, jid: str, once: str = "", *, is_ex
         return _UNKNOWN
 
 
+def held_text(client: Client, settings: Config, target: str, key: str, jid: str) -> str | None:
+    """Return behind which job of its key the job is held, as a sentence, with what to do; None if it is not.
+
+    Raise `StoreUnavailable`.
+    """
+    place = next((one for one in settings.targets if one.name == target), None)
+    with suppress(StoreRefused):
+        held = place and order_wait.of_key(client, context_of(settings), place, key, jid=jid)
+        return None if not held or held.is_own else "\n".join((held.text(local), *held.next_steps))
+    return None
+
+
 def state_text(timeline: Timeline, once: str = "", *, is_expired: bool = False) -> str:
     """Return what is true of the job. `once`: what a waiting job waits for, e.g. " once the queue rest is resumed".
 
@@ -46,6 +60,8 @@ def state_text(timeline: Timeline, once: str = "", *, is_expired: bool = False) 
     place = timeline.locations[0]
     entry, failed = place.entry, _failures(place.entry)
     match place.kind:
+        case "queue" if place.order is not None:
+            return f"it {place.order.text(local).removeprefix('It ').removesuffix('.')}"
         case "queue":
             return f"it is still queued and will be tried{once}"
         case "in progress" if place.hindrance is not None:

@@ -13,12 +13,13 @@ import attrs
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.operate import audit, find, pauses
+from restbroker.operate import audit, find, order_wait, pauses
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import PAUSED, ServingProcess, find_holder, find_process
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.job_search import SETS, End, JobSearch, Kind, Match, SearchLimits, SearchQuery
+from restbroker.operate.order_wait import OrderWait
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
@@ -36,7 +37,8 @@ class Location:
     `entry.at_s`: when the job is due, or died. `ahead`: how many jobs are taken before it. `line`: its place in the
     line of its key, in a queue that is served fairly. `since_s`: when its process fetched it (epoch seconds; None:
     unknown). `serving`: a process that serves its queue; None if there is none, or if the job is not in a queue.
-    `pause`, `target_pauses`: the pauses of its queue and of its target.
+    `pause`, `target_pauses`: the pauses of its queue and of its target. `order`: what it waits for, or holds up, if
+    the jobs of its key are done one after the other.
     """
 
     kind: Kind
@@ -48,6 +50,7 @@ class Location:
     pause: Pause | None = None
     target_pauses: tuple[Pause, ...] = ()
     line: LinePlace | None = None
+    order: OrderWait | None = None
 
     @property
     def pause_texts(self) -> tuple[str, ...]:
@@ -130,7 +133,8 @@ class _Search:
             place = Location(one.kind, one.name, one.view.entry())
             match one.kind:
                 case "queue":
-                    yield self._waits(attrs.evolve(place, ahead=one.number, line=one.line))
+                    order = self._order(one.view, one.line)
+                    yield self._waits(attrs.evolve(place, ahead=one.number, line=one.line, order=order))
                 case "in progress":
                     yield self._in_progress(attrs.evolve(place, since_s=self.walk.ask(self._since, None)))
                 case _:
@@ -140,9 +144,14 @@ class _Search:
         # Redis looks through the set by itself.
         found = find.locate(self.walk.client, zset, self.jid, self.walk.remaining_s)
         if found.member is not None:
-            yield Location(zset, zset, JobView(*found.member, self.walk.context).entry())
+            view = JobView(*found.member, self.walk.context)
+            order = self._order(view, None, is_dead=True) if zset == "dead" else None
+            yield Location(zset, zset, view.entry(), order=order)
         elif not found.complete:
             self.walk.unseen.append(f"the {zset} set")
+
+    def _order(self, view: JobView, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
+        return self.walk.ask(lambda client: order_wait.of_job(client, view, line, is_dead=is_dead), None)
 
     def _waits(self, place: Location) -> Location:
         """Return the location with what holds its queue up, as far as that can be read."""

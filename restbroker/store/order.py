@@ -9,11 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from math import inf
 from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
 from restbroker.store.client import Client
+from restbroker.store.line_jobs import Line
 from restbroker.store.replies import Argument, integer, items, raw
 from restbroker.store.settling import line_keys
 
@@ -83,6 +85,17 @@ def waiting_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> 
                 if match := re.fullmatch(rb"(\d{1,16}) (\d{1,16})", numbers):
                     total[place] += max(0, int(match[2]) - int(match[1]))
     return total
+
+
+def lines_of_key(client: Client, queues: Sequence[str], key: bytes) -> dict[str, Line]:
+    """Return the jobs that wait with a key, by the queue; only queues with such a line. Raise as `read_key` does."""
+    lines: dict[str, Line] = {}
+    records = client.commands([("HGET", client.keys.line_records(queue), key) for queue in queues])
+    for queue, record in zip(queues, records, strict=True):
+        numbers = b"" if record is None else raw(record)
+        if match := re.fullmatch(rb"(\d{1,16}) (\d{1,16})", numbers):
+            lines[queue] = Line(key, int(match[1]), int(match[2]), inf)
+    return lines
 
 
 def due_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> list[float | None]:

@@ -12,6 +12,7 @@ from typing import TypeGuard
 from markupsafe import Markup, escape
 
 from restbroker.config.values import duration_text
+from restbroker.operate.order_wait import OrderWait
 
 UNKNOWN = "–"
 _BRIEF = 90
@@ -71,6 +72,11 @@ def moment(at_s: object) -> str:
         return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         return UNKNOWN
+
+
+def waits_for(order: OrderWait) -> str:
+    """Return what a job waits for whose key is held."""
+    return order.text(moment)
 
 
 def pause(value: object) -> str:

@@ -85,6 +85,7 @@ class Renderer:
             filters.brief,
             filters.pause,
             filters.with_code,
+            filters.waits_for,
             state_text,
             causes.headline,
             causes.of_dead,

@@ -1,10 +1,18 @@
 """What commands say and push where the jobs of one key are done one after the other."""
 
 import json
+import time
 from pathlib import Path
 
+from restbroker.job.order import Order
+from restbroker.job.settlement import Dead, Retry
 from restbroker.store.client import Client
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
+from restbroker.store.jobs import register as register_identity
 from tests.cli.conftest import Shell
+from tests.store.lanes import FACTS
+
+IDENTITY = "web1:7:abc:ejabberd"
 
 
 def set_order_by(place: Path, order_by: object, **more: object) -> None:
@@ -16,6 +24,89 @@ def queued(store: Client) -> list[dict[str, object]]:
     raws = store.command("LRANGE", "ns:queue:rest", 0, -1)
     assert isinstance(raws, list)
     return [json.loads(raw) for raw in reversed(raws)]
+
+
+class Broker:
+    """Takes jobs of the queue as a process would, where `OrderBy` is "order_key", and settles them."""
+
+    def __init__(self, store: Client) -> None:
+        self.store, self.text, self.base = store, Order().text, 0
+        assert register_identity(store, IDENTITY, FACTS, ("rest",), fairness=self.text)
+
+    def take(self) -> dict[str, tuple[str, bytes]]:
+        """Ticket and bytes of each job that may start, by its id."""
+        answer = fetch(
+            self.store, FetchRequest(IDENTITY, "ejabberd", ("rest",), self.base, 50, self.base + 50, fairness=self.text)
+        )
+        assert isinstance(answer, FetchResult)
+        self.base += len(answer.jobs)
+        return {json.loads(one.raw)["jid"]: (one.ticket, one.raw) for one in answer.jobs}
+
+    def settle(self, ticket: str, by: Dead | Retry) -> None:
+        finish(
+            self.store,
+            FinishRequest(IDENTITY, "ejabberd", ("rest",), 0, [(ticket, by)], fairness=self.text),
+            time.time(),
+        )
+
+
+def test_explain_says_behind_which_job_one_waits(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key")
+    jids = [shell("enqueue", "status", "--order-key", "bob").stdout.strip() for _ in range(3)]
+    broker = Broker(store)
+    ((ticket, raw),) = broker.take().values()
+    done = shell("explain", jids[2])
+    assert "It waits in the queue rest, 3rd of 3 of the key bob." in done.stdout
+    assert f"It is held behind {jids[0]} (status) of the key bob, which web1:7 has in progress.\n" in done.stderr
+    broker.settle(ticket, Retry(time.time() + 3600, raw))
+    done = shell("explain", jids[2])
+    assert f"It is held behind {jids[0]} (status) of the key bob, which is tried again at 2" in done.stderr
+    assert "\nTo try that one now: restbroker order retry-now bob\n" in done.stderr
+    (found,) = json.loads(shell("explain", jids[1], "--json").stdout)["places"]
+    order = found["order"]
+    assert {name: order[name] for name in ("key", "state", "number", "jobs", "jid", "command", "is_own")} == {
+        "key": "bob", "state": "due", "number": 2, "jobs": 3, "jid": jids[0], "command": "status", "is_own": False,
+    }  # fmt: skip
+
+
+def test_who_waits_for_an_answer_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key")
+    first = shell("enqueue", "status", "--order-key", "bob").stdout.strip()
+    broker = Broker(store)
+    ((ticket, raw),) = broker.take().values()
+    held = f"held behind {first} (status) of the key bob, which "
+    done = shell("enqueue", "status", "--order-key", "bob", "--wait", "--timeout", "1s")
+    assert done.returncode == 6
+    assert f"It is {held}web1:7 has in progress.\n" in done.stderr
+    broker.take()
+    broker.settle(ticket, Dead(time.time(), raw, effect="stop"))
+    done = shell("enqueue", "status", "--order-key", "bob", "--wait", "--timeout", "1s")
+    assert f"It is {held}died at 2" in done.stderr
+    assert "restbroker order skip bob\n" in done.stderr
+    broker.take()
+    done = shell("enqueue", "status", "--order-key", "bob", "--wait", "--timeout", "1s")
+    jid = done.stderr.partition("The job ")[2][:24]
+    broker.take()
+    assert f"The job {jid} is not done after 1 s" in done.stderr
+    # Others of the key do not hold it up.
+    done = shell("enqueue", "status", "--order-key", "alice", "--wait", "--timeout", "1s")
+    assert "held behind" not in done.stderr
+
+
+def test_who_waits_for_a_batch_reads_which_jobs_hold_it(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key")
+    (place / "rows.csv").write_text("user,host,_order_key\na,h,bob\nb,h,bob\nc,h,free\n")
+    first = shell("enqueue", "status", "--order-key", "bob").stdout.strip()
+    shell("enqueue", "status", "--order-key", "other")
+    broker = Broker(store)
+    taken = broker.take()
+    broker.settle(taken[first][0], Dead(time.time(), taken[first][1], effect="stop"))
+    shell("enqueue", "check_account", "--bulk", "rows.csv", "--wait", "--timeout", "50ms")
+    broker.take()
+    done = shell("enqueue", "check_account", "--bulk", "rows.csv", "--wait", "--timeout", "4s")
+    assert f"Jobs are held behind {first} (status) of the key bob, which died at 2" in done.stderr
+    assert "\nTo retry that one: restbroker order resume bob\n" in done.stderr
+    assert done.stderr.count("held behind") == 1
 
 
 def test_rows_of_a_file_have_order_keys_of_their_own(shell: Shell, store: Client, place: Path) -> None:

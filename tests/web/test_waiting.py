@@ -4,14 +4,19 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 
 from restbroker.job.fairness import Fairness
+from restbroker.job.order import Order
 from restbroker.operate import audit
-from restbroker.store import lines, pauses
+from restbroker.operate.context import ConfigContext
+from restbroker.store import jobs, lines, pauses, queues
+from restbroker.store.jobs import FetchRequest
 from restbroker.web import act_pages
 from tests.broker.conftest import Harness
+from tests.store.lanes import FACTS
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
 from tests.web.test_sets import form_of, page, send
@@ -239,3 +244,21 @@ async def test_the_keys_of_a_queue_are_shown_and_jobs_in_lines_are_deleted(harne
     assert "3 done." in done.text
     assert not harness.client.command("EXISTS", "restbroker:fair:wait:rest")
     assert len(harness.members("dead")) == 3
+
+
+async def test_a_job_that_waits_behind_another_of_its_key_says_so(
+    harness: Harness, site: Open, known: ConfigContext
+) -> None:
+    harness.order = Order()
+    known.targets = {"rest": attrs.evolve(known.targets["rest"], name="t", order_by=harness.order)}
+    raws = [waits(f"j{n}").replace(b'"class"', b'"order_key": "<bob>", "class"') for n in range(3)]
+    queues.push(harness.client, "rest", raws[:1])
+    assert jobs.register(harness.client, "h:1:x:t", FACTS, ("rest",), fairness=harness.order.text)
+    jobs.fetch(harness.client, FetchRequest("h:1:x:t", "t", ("rest",), 0, 1, 1, fairness=harness.order.text))
+    queues.push(harness.client, "rest", raws[1:])
+    async with site() as running:
+        await harness.until(lambda: harness.client.command("EXISTS", "restbroker:fair:wait:rest") == 1, "they wait")
+        shown = await page(running, "/job?jid=j2")
+    assert "It waits in the queue rest , 3rd of 3 of the key <bob> ." in shown.text
+    assert "It is held behind j0 (safe) of the key <bob>, which h:1 has in progress." in shown.text
+    assert "<bob>" not in shown.html

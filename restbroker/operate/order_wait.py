@@ -1,0 +1,223 @@
+"""What a job waits for whose target does the jobs of one key one after the other: which job, why, and what to do.
+
+Used by `explain`, by `enqueue --wait` and by a job's page. Always holds: it changes nothing, and reads a few records,
+however many jobs wait; secrets are masked.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Final
+
+import attrs
+
+from restbroker.config.target import Target
+from restbroker.job import hiding, rubyjson
+from restbroker.job.order import key_in
+from restbroker.operate import find
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import Entry, JobView
+from restbroker.operate.order import display_name
+from restbroker.operate.waiting_jobs import LinePlace
+from restbroker.store import in_progress, line_jobs
+from restbroker.store import order as store
+from restbroker.store.client import Client
+from restbroker.store.line_jobs import Line
+from restbroker.store.order import HeldKey, State
+from restbroker.store.tickets import queue_of, ticket_number
+
+_SEARCH_S: Final = 2.0
+"""For so long at most a dead job is looked for."""
+_PAGES: Final = 10
+_KEYS: Final = 100
+_LOOK: Final = 50
+_ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
+
+
+@attrs.frozen
+class OrderWait:
+    """Why a job of a held key waits. `jid`, `command`, `error`: of the first job of this key; "" if unknown.
+
+    By `state` the first one is in progress at `process`, put off until `at_s`, dead since `at_s`, or may start.
+    `is_own`: it is the job itself. `number`: the job's place among the `jobs` of its key that are not done, 1 is the
+    next or in progress; None: no broker has looked at it yet. `drops`: the job is to die. `more`: what a command needs
+    besides the key.
+    """
+
+    key: str
+    state: State
+    jobs: int
+    jid: str = ""
+    command: str = ""
+    error: str = ""
+    at_s: float | None = None
+    process: str = ""
+    number: int | None = None
+    is_own: bool = False
+    drops: bool = False
+    more: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the job stands: "3rd of 5"; "" if no broker has looked at it yet."""
+        return "" if self.number is None else f"{_ordinal(self.number)} of {self.jobs:,}"
+
+    def text(self, moment: Callable[[float], str]) -> str:
+        """Return in one sentence what the job waits for. `moment` writes a time."""
+        if self.drops:
+            return "It is to die: a person dropped what waited with its key, or its predecessor died."
+        if self.is_own and self.state == "stopped":
+            waiting = "1 job waits" if self.jobs == 1 else f"{self.jobs:,} jobs wait"
+            return f"It stopped the key {self.key}: {waiting} behind it."
+        if self.is_own:
+            return f"It is the next job of the key {self.key}{self._why(moment)}."
+        return f"It is held {self.behind(moment)}."
+
+    def behind(self, moment: Callable[[float], str]) -> str:
+        """Return behind which job it waits, and why that one is not done: the second half of a sentence."""
+        first = f"{self.jid or 'another job'}{f' ({self.command})' if self.command else ''}"
+        return f"behind {first} of the key {self.key}{self._why(moment, ', which ')}"
+
+    def _why(self, moment: Callable[[float], str], link: str = ", and ") -> str:
+        at = "" if self.at_s is None else moment(self.at_s)
+        match self.state:
+            case "in_progress":
+                return f"{link}{self.process or 'a process'} has in progress"
+            case "due":
+                failed = f", since it failed ({self.error})" if self.error else ""
+                return f"{link}is tried again{f' at {at}' if at else ''}{failed}"
+            case "stopped":
+                return f"{link}died{f' at {at}' if at else ''}{f' ({self.error})' if self.error else ''}"
+            case "ready":
+                return f"{link}is done as soon as a process takes it"
+
+    @property
+    def next_steps(self) -> tuple[str, ...]:
+        """What a person can do so that the key goes on."""
+        key = f"{shlex.quote(self.key)}{self.more}"
+        match self.state:
+            case "due":
+                return (f"To try {'it' if self.is_own else 'that one'} now: restbroker order retry-now {key}",)
+            case "stopped":
+                skip = f"To go on without it: restbroker order skip {key}"
+                return (skip,) if self.is_own else (f"To retry that one: restbroker order resume {key}", skip)
+            case _:
+                return ()
+
+
+def of_job(client: Client, view: JobView, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
+    """Return why the job of a queue, at `line`, waits; of a dead one, what waits behind it. None: nothing of the kind.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    known = view.context
+    target = known.targets.get(view.queue or "")
+    if target is None or target.order is None:
+        return None
+    key = key_in(target.order, view.fields or {})
+    if not key:
+        return None
+    found = of_key(client, known, target, key, jid=view.jid)
+    if found is None or (is_dead and not (found.is_own and found.state == "stopped")):
+        return None
+    if is_dead or line is None:
+        return found
+    own = store.lines_of_key(client, (view.queue or "",), key.encode()).get(view.queue or "")
+    held = store.read_key(client, target.name, key.encode())
+    drops = own is not None and held is not None and own.head + line.number <= held.drops
+    # What is in progress is in no line.
+    before = found.state == "in_progress"
+    return attrs.evolve(found, number=line.number + before, jobs=line.jobs + before, drops=drops)
+
+
+def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: str | None) -> OrderWait | None:
+    """Return why the job `jid` of this key waits, without its place; None if the key is free.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    held = store.read_key(client, target.name, key.encode())
+    if held is None:
+        return None
+    lines = store.lines_of_key(client, target.queues, held.key)
+    first = _first(client, target, known, held, lines=lines)
+    at_s = held.since_us / 1e6 if held.state == "stopped" else None
+    if held.state == "due":
+        (at_s,) = store.due_of(client, target.queues, [held.key])
+    others = any(one.order is not None and one.name != target.name for one in known.targets.values())
+    return OrderWait(
+        display_name(held.name, known),
+        held.state,
+        jobs=sum(line.jobs for line in lines.values()),
+        jid=hiding.mask_secrets(held.jid, known.secrets) if first is None else first.jid or "",
+        command=(first and first.command) or "",
+        error=": ".join(text for text in (first.error_class, first.message) if text) if first is not None else "",
+        at_s=at_s,
+        process=_process(held),
+        is_own=bool(jid) and jid == (held.jid if first is None else first.jid),
+        more=f" --target {target.name}" if others else "",
+    )
+
+
+def holders(
+    client: Client, known: ConfigContext, target: Target, is_meant: Callable[[str], bool], most: int
+) -> list[OrderWait]:
+    """Return for at most `most` keys, stopped ones first, what jobs wait for whose ids are meant.
+
+    Of very many keys, and of the jobs of one, only the first are looked at. Raise as `of_key` does.
+    """
+    keys = [one for page in islice(store.read_keys(client, target.name), _PAGES) for one in page]
+    still = sorted((one for one in keys if one.state in ("stopped", "due")), key=lambda one: one.state, reverse=True)
+    found: list[OrderWait] = []
+    for held in still[:_KEYS]:
+        if any(is_meant(jid) for jid in _waiting_jids(client, target, held)):
+            wait = of_key(client, known, target, held.name, jid=None)
+            found += [] if wait is None else [wait]
+        if len(found) == most:
+            break
+    return found
+
+
+def _waiting_jids(client: Client, target: Target, held: HeldKey) -> Iterator[str]:
+    """Yield the ids of the first jobs that wait behind the one that holds a key."""
+    for queue, line in store.lines_of_key(client, target.queues, held.key).items():
+        numbers = range(line.head, min(line.after, line.head + _LOOK))
+        places = [(line, number) for number in numbers if held.state != "due" or number != held.number]
+        for raw in line_jobs.read_jobs(client, queue, places) if places else ():
+            jid = (rubyjson.object_of(raw or b"") or {}).get("jid")
+            if isinstance(jid, str):
+                yield jid
+
+
+def _first(
+    client: Client, target: Target, known: ConfigContext, held: HeldKey, lines: Mapping[str, Line]
+) -> Entry | None:
+    """Return the job that holds a key; None if it is nowhere."""
+    if held.state == "stopped":
+        return find.one(client, "dead", held.jid, known, seconds=_SEARCH_S) if held.jid else None
+    if held.state == "in_progress":
+        return _in_progress(client, target, known, held)
+    queue = next((queue for queue, line in lines.items() if line.head == held.number), None)
+    found = [] if queue is None else line_jobs.read_jobs(client, queue, [(lines[queue], held.number)])
+    raw = found[0] if found else None
+    return None if queue is None or raw is None else find.view_of_waiting(raw, queue, known).entry()
+
+
+def _in_progress(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> Entry | None:
+    tickets = in_progress.read_tickets(client, held.identity).tickets
+    own = [ticket for ticket in tickets if ticket_number(ticket) == held.ticket]
+    for found in in_progress.pieces(client, held.identity, own):
+        for ticket, raw in found.items():
+            queue = queue_of(ticket, target.queues) or target.queues[0]
+            return find.view_of_waiting(raw, queue, known).entry() if isinstance(raw, bytes) else None
+    return None
+
+
+def _process(held: HeldKey) -> str:
+    """Return the process that has a key's job in progress as people call it: HOST:PID."""
+    host, _, rest = held.identity.partition(":")
+    return f"{host}:{rest.partition(':')[0]}" if rest else ""
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 13 else _ENDINGS.get(number % 10, "th")
+    return f"{number:,}{ending}"
