@@ -49,7 +49,7 @@ def run(settings: Config, options: BatchOptions) -> NoReturn:
     if options.order.reply_id is not None:
         raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
     typed = arguments.read(options.argument_words)
-    with _raise_on_signals(), open_input(options.file, options.state, twice=keeps_failed_rows(options)) as found:
+    with raise_on_signals(), open_input(options.file, options.state, twice=keeps_failed_rows(options)) as found:
         try:
             table = bulk_files.open_table(found.source)
         except BadFile as error:
@@ -103,7 +103,7 @@ def _print_resume_hint(batch: Batch, error: SignalReceived | RestbrokerError) ->
 
 
 @contextmanager
-def _raise_on_signals() -> Iterator[None]:
+def raise_on_signals() -> Iterator[None]:
     """Make Ctrl-C and SIGTERM raise `SignalReceived` in the block, once."""
     numbers = (signal.SIGINT, signal.SIGTERM)
 

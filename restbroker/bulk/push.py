@@ -204,15 +204,15 @@ def read_replies(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
         row = row_of(batch, details.get("jid"))
         if row is None:
             continue
-        one = _read_reply(row, details)
+        one = read_reply(row, details)
         codes.append((row, f"{bulk.MAY_HAVE_RUN}{one.code}" if one.may_have_run else one.code))
         if one.code:
             ended.append(one)
     return (len(replies), ended) if bulk.count(client, batch, replies, codes) else (0, [])
 
 
-def _read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
-    """Return the row's end as its answer says it, with an empty code if it was done."""
+def read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
+    """Return the end of a row's job as its answer says it, with an empty code if it was done."""
     outcome, error = details.get("outcome"), details.get("error")
     jid = str(details.get("jid"))
     if outcome == "delivered":

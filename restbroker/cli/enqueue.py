@@ -5,6 +5,7 @@ the command line has a mistake in it.
 """
 
 from pathlib import Path
+from typing import Final
 
 import attrs
 import typer
@@ -15,12 +16,14 @@ from restbroker.cli.enqueue_options import (
     AgainOption,
     ArgumentWords,
     BulkOption,
+    ChainOption,
     CommandWord,
     ConstOption,
     ExpireOption,
     FailIfQueuedOption,
     FairKeyOption,
     OkIfExists,
+    OnDeadOption,
     OrderKeyOption,
     QueueOption,
     RejectsOption,
@@ -45,14 +48,18 @@ from restbroker.console.options import (
 )
 from restbroker.console.order import join_command_words, target_of
 from restbroker.console.times import at_s, duration_s
+from restbroker.errors import UsageError
 from restbroker.operate.enqueue import JobRequest
 
 app = typer.Typer(add_completion=False)
 
+_EACH_ITS_OWN: Final = "-"
+"""In the place of a command: each row of a file names its own."""
+
 
 @app.command()
 def enqueue(
-    command: CommandWord,
+    command: CommandWord = None,
     words: ArgumentWords = None,
     target: TargetOption = None,
     queue: QueueOption = None,
@@ -75,6 +82,8 @@ def enqueue(
     rate: BulkRateOption = None,
     state: StateOption = None,
     again: AgainOption = False,
+    chain: ChainOption = None,
+    on_dead: OnDeadOption = None,
     wait_for_answer: AnswerOption = False,
     timeout: TimeoutOption = "30s",
     dry_run: BulkDryRunOption = False,
@@ -84,14 +93,23 @@ def enqueue(
     """Queue one command for the server and print the job's id; with --wait, print the answer.
 
     Strings become integers and lists where the command takes these. With --bulk each row of a file becomes a job; with
-    the command - each row names its own command, and rows come from standard input unless --bulk names a file. Exits
-    with 0: done; 1: the server refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3:
-    Redis is unreachable; 4: the token, the login or the command was not accepted; 6: the job is queued, but its answer
-    did not come in time or could not be read or printed, so do not push it again: `restbroker explain JID` shows what
-    happened to it; 7: some rows of a file failed, or --fail-if-queued; 130: Ctrl-C while waiting, still queued.
+    the command - each row names its own command, and rows come from standard input unless --bulk names a file. With
+    --chain the commands of such a file are done one after the other, in a target with OrderBy. Exits with 0: done; 1:
+    the server refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3: Redis is
+    unreachable; 4: the token, the login or the command was not accepted; 6: the job is queued, but its answer did not
+    come in time or could not be read or printed, so do not push it again: `restbroker explain JID` shows what happened
+    to it; 7: some rows of a file failed, or --fail-if-queued; 130: Ctrl-C while waiting, still queued.
     """
-    if command == "-" and bulk is None:
+    if command is None and chain is None:
+        # As the parser says it of others.
+        raise UsageError("Missing argument 'COMMAND'.", "For example: restbroker enqueue status")
+    command = command or _EACH_ITS_OWN
+    if command == _EACH_ITS_OWN and bulk is None and chain is None:
         bulk = Path("-")
+    only_bulk = {"rejects": rejects, "rate": rate, "state": state, "again": again}
+    if chain is not None:
+        later = {"in": delay, "at": at, "expire": expire, "unique": unique, "unique-for": unique_for}
+        values.require_chain({"bulk": bulk, **later, "fair-key": fair_key, "reply-id": reply_id, **only_bulk})
     settings = load_quietly(config)
     command, given = join_command_words(settings.targets, command, words or [])
     request = JobRequest(
@@ -108,35 +126,40 @@ def enqueue(
         lock=values.lock(unique, unique_for, until, fail_if_queued=fail_if_queued, is_bulk=bulk is not None),
         fair_key=values.key("--fair-key", fair_key),
         order_key=values.key("--order-key", order_key),
+        on_dead=values.on_dead(on_dead, is_chain=chain is not None),
     )
     timeout_s = duration_s("--timeout", timeout)
     if fair_key is not None or order_key is not None:
-        each = settings.targets if command == "-" else [target_of(settings.targets, target, queue, command)]
+        each = settings.targets if command == _EACH_ITS_OWN else [target_of(settings.targets, target, queue, command)]
         values.note_vain_keys(request, each)
-    if bulk is not None:
-        from restbroker.bulk.command import run
-        from restbroker.bulk.command_batch import BatchOptions
+    if (file := bulk or chain) is None:
+        values.require_one_job({"const": const, "dry-run": dry_run, **only_bulk})
+        place = target_of(settings.targets, target, queue, command)
+        one = OneJob(settings, place, attrs.evolve(request, queue=queue or place.queues[0]), any_command=any_command)
+        one.push(given, timeout_s=timeout_s, fail_if_queued=fail_if_queued, as_json=json)
+        return
+    from restbroker.bulk.command_batch import BatchOptions
 
-        options = BatchOptions(
-            command=command,
-            argument_words=[*given, *(const or [])],
-            file=bulk,
-            order=request,
-            target=target,
-            queue=queue,
-            any_command=any_command,
-            timeout_s=timeout_s,
-            rejects=rejects,
-            rate=values.rate(rate),
-            state=state,
-            dry_run=dry_run,
-            again=again,
-            as_json=json,
-        )
-        run(settings, options)
-    values.require_one_job(
-        {"const": const, "dry-run": dry_run, "rejects": rejects, "rate": rate, "state": state, "again": again}
+    options = BatchOptions(
+        command=command,
+        argument_words=[*given, *(const or [])],
+        file=file,
+        order=request,
+        target=target,
+        queue=queue,
+        any_command=any_command,
+        timeout_s=timeout_s,
+        rejects=rejects,
+        rate=values.rate(rate),
+        state=state,
+        dry_run=dry_run,
+        again=again,
+        as_json=json,
     )
-    place = target_of(settings.targets, target, queue, command)
-    one = OneJob(settings, place, attrs.evolve(request, queue=queue or place.queues[0]), any_command=any_command)
-    one.push(given, timeout_s=timeout_s, fail_if_queued=fail_if_queued, as_json=json)
+    if chain is not None:
+        from restbroker.bulk.chain import run as run_chain
+
+        run_chain(settings, options)
+    from restbroker.bulk.command import run
+
+    run(settings, options)

@@ -11,8 +11,10 @@ import typer
 from restbroker.console import completion, panels
 
 CommandWord = Annotated[
-    str,
-    typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=completion.commands),
+    str | None,
+    typer.Argument(
+        metavar="[COMMAND]", help="The server's command, e.g. register.", autocompletion=completion.commands
+    ),
 ]
 ArgumentWords = Annotated[
     list[str] | None,
@@ -152,4 +154,25 @@ StateOption = Annotated[
 AgainOption = Annotated[
     bool,
     typer.Option("--again", help="With --bulk: also push rows that were pushed before.", rich_help_panel=panels.BULK),
+]
+
+# For commands that are done one after the other.
+ChainOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--chain",
+        metavar="FILE",
+        autocompletion=completion.paths,
+        help="Push all rows at once, with one --order-key, to be done one after the other; - is standard input.",
+        rich_help_panel=panels.BULK,
+    ),
+]
+OnDeadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on-dead",
+        metavar="WHAT",
+        help="With --chain: if a command dies, those behind it wait (stop; the default) or die too (cancel).",
+        rich_help_panel=panels.BULK,
+    ),
 ]

@@ -218,7 +218,8 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only show what would be done.", rich_help_panel=panels.SAFETY)
 ]
 BulkDryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="With --bulk: check all rows, push none.", rich_help_panel=panels.BULK)
+    bool,
+    typer.Option("--dry-run", help="With a file: check all rows, push none.", rich_help_panel=panels.BULK),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)]
 

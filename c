@@ -1,0 +1,1 @@
+{"command":"check_account","user":"a","host":"h"}

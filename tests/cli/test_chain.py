@@ -1,0 +1,179 @@
+"""`restbroker enqueue --chain`: commands that are pushed at once and done one after the other."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from restbroker.store.client import Client
+from tests.cli.conftest import Shell
+from tests.cli.test_order import queued, set_order_by
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.process import run, started
+
+BOB = [
+    {"command": "register", "user": "bob", "host": "h.org", "password": "p"},
+    {"command": "change_password", "user": "bob", "host": "h.org", "newpass": "q"},
+    {"command": "check_account", "user": "bob", "host": "h.org"},
+]  # fmt: skip
+KEY = ("--order-key", "bob@h.org")
+
+
+@pytest.fixture(autouse=True)
+def ordered(place: Path) -> Path:
+    set_order_by(place, "order_key")
+    return write(place, BOB)
+
+
+def write(place: Path, rows: list[dict[str, object]]) -> Path:
+    path = place / "bob.ndjson"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_chain_is_pushed_in_its_order_with_one_key(shell: Shell, store: Client, place: Path) -> None:
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--retry", "3", "--ok-if-exists")
+    assert done.returncode == 0, done.stderr
+    jobs = queued(store)
+    assert [job["args"][0] for job in jobs] == ["register", "change_password", "check_account"]  # type: ignore[index]
+    assert done.stdout.split() == [job["jid"] for job in jobs]
+    for job in jobs:
+        found = {name: job[name] for name in ("order_key", "order_on_dead", "retry", "ok_if_exists")}
+        assert found == {"order_key": "bob@h.org", "order_on_dead": "stop", "retry": 3, "ok_if_exists": True}
+    words = ["enqueue", "-", "--chain", "-", *KEY, "--on-dead", "cancel", "--json"]
+    again = run(words, directory=place, stdin=json.dumps(BOB[0]))
+    told = json.loads(again.stdout)
+    assert queued(store)[3]["order_on_dead"] == "cancel"
+    assert told == {
+        "target": "ejabberd", "queue": "rest", "key": "bob@h.org", "on_dead": "cancel", "dry_run": False,
+        "jobs": [{"jid": queued(store)[3]["jid"], "command": "register"}],
+    }  # fmt: skip
+
+
+def test_a_chain_of_one_command_takes_it_from_the_command_line(shell: Shell, store: Client, place: Path) -> None:
+    (place / "rooms.csv").write_text("user,_order_key\na,k\nb,k\n")
+    done = shell("enqueue", "check_account", "--chain", "rooms.csv", "--const", "host=h.org")
+    assert done.returncode == 0, done.stderr
+    assert [job["order_key"] for job in queued(store)] == ["k", "k"]
+
+
+def test_the_key_is_that_of_the_arguments_where_these_say_it(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, ["user", "host"])
+    write(place, [BOB[0], BOB[2]])
+    done = shell("enqueue", "--chain", "bob.ndjson", "--dry-run")
+    assert (done.returncode, queued(store)) == (0, [])
+    assert done.stderr.endswith("2 commands of the key bob | h.org would go to the queue rest.\n")
+    assert shell("enqueue", "--chain", "bob.ndjson").returncode == 0
+    assert [job.get("order_key") for job in queued(store)] == [None, None]
+    write(place, [BOB[0], {**BOB[2], "user": "ann"}])
+    done = shell("enqueue", "--chain", "bob.ndjson")
+    assert done.returncode == 2
+    assert "Command 2 has the order key ann | h.org, and the first one bob | h.org." in done.stderr
+
+
+def test_a_mistake_costs_the_whole_chain(shell: Shell, store: Client, place: Path) -> None:
+    rows: list[tuple[list[dict[str, object]], tuple[str, ...], str]] = [
+        ([BOB[0], {"command": "register", "host": "h.org"}], KEY, "line 2: "),
+        ([{**BOB[0], "command": "nothing"}], KEY, "line 1: "),
+        ([BOB[0], {**BOB[2], "_order_key": "a\0"}], KEY, 'line 2: "_order_key" takes a string'),
+        ([BOB[0], {**BOB[2], "_order_key": "other"}], KEY, "Command 2 has the order key other"),
+        (BOB, (), "Command 1 has no order key.\nFor example: --order-key bob@example.org"),
+        ([BOB[2]] * 501, KEY, "at most 500 commands"),
+    ]
+    for commands, words, why in rows:
+        write(place, commands)
+        done = shell("enqueue", "--chain", "bob.ndjson", *words)
+        assert (done.returncode, why in done.stderr, queued(store)) == (2, True, []), done.stderr
+
+
+def test_options_that_a_chain_cannot_have_are_refused(shell: Shell, store: Client) -> None:
+    rows: list[tuple[str, ...]] = [
+        ("--in", "5m"), ("--at", "2099-01-01"), ("--expire", "5m"), ("--unique", "k", "--unique-for", "5m"),
+        ("--fair-key", "k"), ("--reply-id", "r"), ("--rejects", "r.csv"), ("--rate", "5"), ("--state", "s"),
+        ("--again",), ("--bulk", "bob.ndjson"),
+    ]  # fmt: skip
+    for words in rows:
+        done = shell("enqueue", "--chain", "bob.ndjson", *KEY, *words)
+        assert (done.returncode, f"{words[0]} is not for --chain." in done.stderr) == (2, True), done.stderr
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--on-dead", "go")
+    assert (done.returncode, "--on-dead takes stop or cancel." in done.stderr) == (2, True)
+    done = shell("enqueue", "status", "--on-dead", "stop")
+    assert (done.returncode, "--on-dead is for --chain." in done.stderr) == (2, True)
+    done = shell("enqueue")
+    assert (done.returncode, "Missing argument 'COMMAND'." in done.stderr) == (2, True)
+    assert queued(store) == []
+
+
+def test_a_target_without_order_says_what_to_write(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, None)
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY)
+    assert (done.returncode, queued(store)) == (2, [])
+    assert 'Write "OrderBy": "order_key" into env.json, where ejabberd is configured' in done.stderr
+
+
+def test_a_redis_that_is_away_says_that_nothing_was_queued(shell: Shell, place: Path) -> None:
+    set_order_by(place, "order_key", RedisURL="redis://127.0.0.1:1")
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY)
+    assert (done.returncode, "Nothing was queued." in done.stderr) == (3, True), done.stderr
+
+
+def test_what_a_target_asks_more_strictly_counts_and_is_noted(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key", OnDead="stop")
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--on-dead", "cancel")
+    assert done.returncode == 0
+    assert 'note: --on-dead cancel has no effect: ejabberd has "OnDead": "stop".' in done.stderr
+
+
+@contextmanager
+def broker(place: Path, *refused: str) -> Iterator[None]:
+    """A broker whose server refuses these commands for good."""
+
+    def status(arrival: Arrival) -> int:
+        return 400 if arrival.command in refused else 200
+
+    def body(arrival: Arrival) -> bytes:
+        return b'{"status": "error", "code": 1, "message": "No."}' if arrival.command in refused else b"0"
+
+    with AnsweringServer(status, body) as server:
+        document = json.loads((place / "env.json").read_text())
+        document["RestURL"] = f"http://127.0.0.1:{server.port}/api"
+        (place / "env.json").write_text(json.dumps(document))
+        with started(["run"], directory=place):
+            yield
+
+
+def test_a_chain_is_waited_for(shell: Shell, store: Client, place: Path) -> None:
+    with broker(place):
+        done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--wait", "--timeout", "20s")
+        assert done.returncode == 0, done.stderr
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        assert [row[1:] for row in rows] == [[str(one["command"]), "delivered"] for one in BOB]
+        told = json.loads(shell("enqueue", "--chain", "bob.ndjson", *KEY, "--wait", "--json").stdout)
+        assert [(one["command"], one["outcome"], one["status"]) for one in told["jobs"]] == [
+            (one["command"], "delivered", 200) for one in BOB
+        ]
+
+
+def test_a_chain_that_is_stopped_says_by_which_command_and_how_it_goes_on(shell: Shell, place: Path) -> None:
+    with broker(place, "change_password"):
+        done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--wait", "--timeout", "20s")
+        assert done.returncode == 7, done.stderr
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        assert [row[2] for row in rows] == ["delivered", "rejected", "queued"]
+        assert f"1 job of the chain: held behind {rows[1][0]} (change_password) of the key bob@h.org" in done.stderr
+        assert "\nTo retry that one: restbroker order resume bob@h.org\n" in done.stderr
+        behind = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--wait", "--timeout", "3s")
+        assert behind.returncode == 6
+        assert f"The chain is held behind {rows[1][0]} (change_password)" in behind.stderr
+
+
+def test_a_chain_that_is_cancelled_has_an_end_for_each_command(shell: Shell, place: Path) -> None:
+    with broker(place, "register"):
+        done = shell(
+            "enqueue", "--chain", "bob.ndjson", *KEY, "--on-dead", "cancel", "--wait", "--timeout", "20s", "--json"
+        )
+        assert done.returncode == 1, done.stderr
+        ends = [one["error"]["code"] for one in json.loads(done.stdout)["jobs"]]
+        assert ends[1:] == ["PredecessorDied", "PredecessorDied"]
