@@ -1,0 +1,99 @@
+"""The chains that docs/recipes.md pushes in five languages are pushed whole and in order, as the page's text says.
+
+Each runs as it stands, behind what a program has above it. Ruby, Python and PHP use their real clients; those of
+Node and Go, which Debian does not have, are played with `redis-cli`.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from restbroker.job.order import Order, key_in
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.replies import items, raw
+from tests.support.ruby import environment
+from tools.pages import ROOT
+
+_SECTION: Final = re.compile(r"^## One command after the other$(.*?)^## ", re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(r"^```(ruby|python|php|js|go)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ABOVE: Final[Mapping[str, str]] = {
+    "ruby": "require 'sidekiq'\nTOKEN = 't'\n",
+    "python": "import json, os, secrets\nfrom redis import Redis\n"
+    "TOKEN, redis = 't', Redis.from_url(os.environ['REDIS_URL'])\n",
+    "php": "<?php\nrequire 'Predis/Autoloader.php';\nPredis\\Autoloader::register();\n"
+    "$token = 't';\n$redis = new Predis\\Client(getenv('REDIS_URL'));\n",
+    "js": "import { randomBytes } from 'node:crypto'\nimport { execFileSync } from 'node:child_process'\n"
+    "const TOKEN = 't'\nconst redis = { async lpush(key, ...jobs) {\n"
+    "  execFileSync('redis-cli', ['-u', process.env.REDIS_URL, 'LPUSH', key, ...jobs]) } }\n",
+    "go": """package main
+
+import ("context"; "crypto/rand"; "encoding/hex"; "encoding/json"; "os"; "os/exec")
+
+type client struct{}
+
+func (client) LPush(ctx context.Context, key string, jobs ...any) {
+	words := []string{"-u", os.Getenv("REDIS_URL"), "LPUSH", key}
+	for _, job := range jobs { words = append(words, string(job.([]byte))) }
+	if err := exec.CommandContext(ctx, "redis-cli", words...).Run(); err != nil { panic(err) }
+}
+
+func newJid() string { id := make([]byte, 12); rand.Read(id); return hex.EncodeToString(id) }
+
+func main() {
+	ctx, rdb, token := context.Background(), client{}, "t"
+""",
+}
+PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ruby": ("/usr/bin/ruby", "chain.rb"),
+    "python": (sys.executable, "chain.py"),
+    "php": ("php", "-d", "display_errors=stderr", "chain.php"),
+    "js": ("node", "chain.mjs"),
+    "go": ("go", "run", "chain.go"),
+}
+"""Needs: apt-get install ruby-sidekiq php-cli php-nrk-predis nodejs golang-go."""
+
+
+def examples() -> dict[str, str]:
+    found = _SECTION.search((ROOT / "docs/recipes.md").read_text("utf-8"))
+    assert found
+    return {block[1]: block[2] for block in _BLOCK.finditer(found[1])}
+
+
+@pytest.mark.parametrize("language", ABOVE)
+def test_a_chain_of_each_language_is_pushed_in_order_with_one_key(
+    language: str, redis_url: str, tmp_path: Path
+) -> None:
+    words = PROGRAMS[language]
+    assert shutil.which(words[0]), f"{words[0]} is not installed; `make test` installs it"
+    (tmp_path / words[-1]).write_text(ABOVE[language] + examples()[language] + ("}\n" if language == "go" else ""))
+    go = {"GOCACHE": str(tmp_path / "cache"), "GOFLAGS": "-mod=mod", "GO111MODULE": "off", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        words,
+        cwd=tmp_path,
+        env={**environment(redis_url), **(go if language == "go" else {}), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    client = open_client(StoreSettings(redis_url))
+    jobs: list[dict[str, Any]] = [json.loads(raw(one)) for one in items(client.command("LRANGE", "queue:rest", 0, -1))]
+    jobs.reverse()  # the first one is the next to be taken
+    client.close()
+    assert [job["args"] for job in jobs] == [
+        ["register", {"user": "oscar", "password": "s3cret-7"}, "t"],
+        ["check_account", {"user": "oscar"}, "t"],
+    ]
+    for job in jobs:
+        assert key_in(Order(), job) == "oscar@example.org"
+        assert Order().on_death(job) == "stop"
+        assert re.fullmatch(r"[0-9a-f]{24}", job["jid"])
