@@ -67,7 +67,7 @@ PANELS: Final = {
 
 A command is a module of this folder, with `_` in place of `-`.
 """
-_SYNONYMS: Final = {"setup": "config init", "configure": "config init"}
+_SYNONYMS: Final = {"setup": "config init", "configure": "config init", "cron": "periodic"}
 """What people type for a command that is called differently."""
 COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in panel.items()}
 

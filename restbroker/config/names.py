@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from restbroker.config.document import is_comment
 from restbroker.config.form import ConflictingValue, Form, Items, Keys, KindOptions, Names, OptionsOf, notation_of
@@ -112,10 +112,14 @@ def fold(members: Members, document: Mapping[str, Json], place: str, problems: P
     return folded
 
 
+_SYNONYMS: Final = {"cron": "periodic"}
+"""What people write for a key that is called differently, in small letters."""
+
+
 def nearest(members: Members, name: str) -> str:
     """Return the key whose name or alias is spelt most like this name, or "" if none is similar."""
     names = {spelling: key.name for spelling, key in spellings(members).items()}
-    found = get_close_matches(name.lower()[:60], names, n=1, cutoff=0.6)
+    found = get_close_matches(_SYNONYMS.get(name.lower(), name.lower()[:60]), names, n=1, cutoff=0.6)
     return names[found[0]] if found else ""
 
 

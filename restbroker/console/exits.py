@@ -40,9 +40,10 @@ MEANINGS: Final[Mapping[int, str]] = {
     Exit.FAILED: "It failed, or the server refused.",
     Exit.USAGE: "The command line or the configuration is wrong; nothing was done.",
     Exit.STORE: "Redis cannot be reached.",
-    Exit.REFUSED: "The token, or the login at the server, was not accepted.",
+    Exit.REFUSED: "The token, the command, or the login at the server was refused.",
     Exit.TARGET: "The server cannot be reached.",
-    Exit.WAITING: "No answer in time: the job is queued or running; do not push it again, unless it expired.",
+    Exit.WAITING: "No answer in time, as from a server that is down or refuses the login: the job is queued or "
+    "running; do not push it again, unless it expired.",
     Exit.PARTLY: "Some of several actions failed.",
     Exit.OUTPUT: "stdout cannot be written; the action may have been done.",
     128 + signal.SIGINT: "Ended by Ctrl-C; queued jobs stay queued.",

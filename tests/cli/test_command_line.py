@@ -122,6 +122,7 @@ def test_an_unknown_command_may_be_another_or_a_verb_of_one() -> None:
         "init": "Did you mean config init?",
         "inti": "Did you mean config init?",
         "setup": "Did you mean config init?",
+        "cron": "Did you mean periodic?",
         "pause": "Did you mean queues pause, periodic pause or targets pause?",
         "nonsense": "`restbroker --help` lists them all.",
         "--config F nonsense": "`restbroker --help` lists them all.",

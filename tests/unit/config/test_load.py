@@ -87,10 +87,13 @@ def test_a_host_header_is_a_host_with_or_without_a_port(load_keys: Load) -> None
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one_and_hides_no_other_mistake(load_keys: Load) -> None:
-    text = problem(load_keys, RestQueu="x", Stat=True, Token="", Events={"Lisen": "x", "Sources": {"a": {"Kind": "b"}}})
+    text = problem(
+        load_keys, RestQueu="x", Stat=True, Cron={}, Token="", Events={"Lisen": "x", "Sources": {"a": {"Kind": "b"}}}
+    )
     for place in (
         "RestQueu: is not a key of restbroker; did you mean RestQueue?\n",
         "Stat: is not a key",
+        "Cron: is not a key of restbroker; did you mean Periodic?\n",
         "Token: is missing",
         "Events.Lisen: is not a key",
     ):
