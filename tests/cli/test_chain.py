@@ -13,7 +13,7 @@ from tests.cli.test_order import queued, set_order_by
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import run, started
 
-BOB = [
+BOB: list[dict[str, object]] = [
     {"command": "register", "user": "bob", "host": "h.org", "password": "p"},
     {"command": "change_password", "user": "bob", "host": "h.org", "newpass": "q"},
     {"command": "check_account", "user": "bob", "host": "h.org"},

@@ -9,6 +9,7 @@ from restbroker.job.settlement import Dead, Retry
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
 from restbroker.store.jobs import register as register_identity
+from restbroker.store.replies import items, raw
 from tests.cli.conftest import Shell
 from tests.store.lanes import FACTS
 
@@ -21,9 +22,8 @@ def set_order_by(place: Path, order_by: object, **more: object) -> None:
 
 
 def queued(store: Client) -> list[dict[str, object]]:
-    raws = store.command("LRANGE", "ns:queue:rest", 0, -1)
-    assert isinstance(raws, list)
-    return [json.loads(raw) for raw in reversed(raws)]
+    raws = items(store.command("LRANGE", "ns:queue:rest", 0, -1))
+    return [json.loads(raw(one)) for one in reversed(raws)]
 
 
 class Broker:
