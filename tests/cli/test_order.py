@@ -11,7 +11,7 @@ from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetc
 from restbroker.store.jobs import register as register_identity
 from restbroker.store.replies import items, raw
 from tests.cli.conftest import Shell
-from tests.store.lanes import FACTS
+from tests.store.pools import FACTS
 
 IDENTITY = "web1:7:abc:ejabberd"
 

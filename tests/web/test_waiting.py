@@ -16,7 +16,7 @@ from restbroker.store import jobs, lines, pauses, queues
 from restbroker.store.jobs import FetchRequest
 from restbroker.web import act_pages
 from tests.broker.conftest import Harness
-from tests.store.lanes import FACTS
+from tests.store.pools import FACTS
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
 from tests.web.test_sets import form_of, page, send
