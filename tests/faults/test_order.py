@@ -182,7 +182,8 @@ class Verdict:
                 self.overlapping.append(jid)
             self.repeated += number == newest[key]
             newest[key] = max(newest[key], number)
-        self.lost = [one.jid for one in jobs if one.jid not in done | gone | dead.keys()]
+        found = done | gone | dead.keys()
+        self.lost = [one.jid for one in jobs if one.jid not in found]
 
 
 @attrs.define(eq=False)

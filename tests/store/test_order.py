@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 import pytest
@@ -29,6 +30,7 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.tickets import ticket_how, ticket_key
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
+from tests.support.redis_line import Tell
 
 BY_KEY, BY_USER = Order(), Order(("user", "host"), "default.org")
 HOLD, BY = f"{NAMESPACE}:restbroker:order:hold:t", f"{NAMESPACE}:restbroker:order:by:t"
@@ -639,3 +641,108 @@ def test_a_dead_job_that_someone_retries_does_not_die_with_what_was_dropped_behi
         ordered.settle(*taken)
     assert marks == [(0, "="), (1, "!"), (2, "!"), (3, "=")]
     assert ordered.is_at_rest()
+
+
+def spent_us(ordered: Ordered) -> int:
+    """What Redis spent in scripts."""
+    return int(ordered.server.raw.info("commandstats").get("cmdstat_evalsha", {"usec": 0})["usec"])
+
+
+def costs(ordered: Ordered, text: str, count: int, *, keys: int) -> tuple[list[int], list[int]]:
+    """What each fetch and each finish of groups of 100 jobs spent (us)."""
+    ordered.text = text
+    ordered.push(*(job(f"user{number % keys}@example.org", number, pad="x" * 150) for number in range(count)))
+    fetches: list[int] = []
+    finishes: list[int] = []
+    while True:
+        before = spent_us(ordered)
+        taken = ordered.take(100)
+        between = spent_us(ordered)
+        if not taken:
+            return fetches, finishes
+        ordered.settle(*taken)
+        if len(taken) == 100:
+            fetches.append(between - before)
+            finishes.append(spent_us(ordered) - between)
+
+
+def test_order_costs_redis_at_most_six_times_as_much(ordered: Ordered, tell: Tell) -> None:
+    with_order = ordered.text
+    # What other processes take from a busy machine is in most calls, but not in the quickest ones.
+    found = {}
+    for name, text in (("plain", ""), ("ordered", with_order), ("plain again", "")):
+        fetches, finishes = costs(ordered, text, 3000, keys=10**9)
+        found[name] = sorted(fetches)[3] + sorted(finishes)[3]
+    tell(f"us per 100 jobs: {found}")
+    assert found["ordered"] <= 6 * max(found["plain"], found["plain again"])
+    assert found["ordered"] <= 4000
+
+
+def test_a_call_that_moves_two_hundred_jobs_of_a_hot_key_is_short(ordered: Ordered, tell: Tell) -> None:
+    ordered.push(*(job("hot", number, pad="x" * 150) for number in range(3001)))
+    took: list[int] = []
+    while not took or ordered.has_more():
+        before = spent_us(ordered)
+        ordered.take(200)
+        took.append(spent_us(ordered) - before)
+    tell(f"us per 200 jobs that wait: {sorted(took)[:3]}")
+    assert len(took) >= 15
+    assert sorted(took)[3] <= 4000
+
+
+def calls_until_others_are_done(ordered: Ordered, others: int, hot: int) -> int:
+    """How many fetches it takes, with so many jobs of one key among them whose first job fails for long."""
+    jobs = [job(f"own{number}", number) for number in range(others)]
+    jobs = [one for number, other in enumerate(jobs) for one in [other, *[job("hot", number)] * (number < hot)]]
+    ordered.push(*jobs)
+    done = calls = 0
+    while done < others:
+        taken = ordered.take(100)
+        calls += 1
+        fails = [one for one in taken if ticket_key(one.ticket) == "hot"]
+        ordered.settle(*fails, by=Retry(4e9, job("hot", 0)))
+        fine = [one for one in taken if one not in fails]
+        ordered.settle(*fine)
+        done += len(fine)
+    return calls
+
+
+def test_a_hot_key_whose_first_job_fails_for_long_costs_the_others_few_calls(ordered: Ordered) -> None:
+    without = calls_until_others_are_done(ordered, 2000, 0)
+    assert calls_until_others_are_done(ordered, 2000, 2000) <= 1.2 * without
+    assert ordered.server.raw.hlen(WAIT) == 2000
+
+
+# What a fetch of ten jobs, a finish of five and one of five that are tried again ran before there was order.
+PLAIN_COMMANDS: Final = {
+    "evalsha": 3,
+    "exists": 2,
+    "expire": 3,
+    "get": 1,
+    "hdel": 10,
+    "hexists": 3,
+    "hget": 7,
+    "hlen": 2,
+    "hmget": 3,
+    "hset": 2,
+    "hvals": 1,
+    "incrby": 6,
+    "rpop": 2,
+    "sismember": 2,
+    "zadd": 5,
+}
+
+
+def test_a_target_without_order_sends_what_it_sent_before(ordered: Ordered) -> None:
+    ordered.text = ""
+    # Scripts that Redis does not have yet are sent twice.
+    ordered.push(job("a", 99))
+    ordered.settle(*ordered.take(), by=Retry(4.0, b"{}"))
+    ordered.push(*(job("a", number) for number in range(20)))
+    ordered.server.raw.config_resetstat()
+    taken = ordered.take(10)
+    ordered.settle(*taken[:5])
+    settled = [(one.ticket, Retry(5.0, one.raw)) for one in taken[5:]]
+    finish(ordered.client, FinishRequest(ordered.identity, "t", QUEUES, ordered.base, settled), 1.0)
+    ran = {name.removeprefix("cmdstat_"): one["calls"] for name, one in ordered.server.raw.info("commandstats").items()}
+    assert {name: count for name, count in ran.items() if not name.startswith("config")} == PLAIN_COMMANDS

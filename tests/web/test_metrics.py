@@ -108,3 +108,11 @@ async def test_lines_are_told_beside_the_queue(harness: Harness, site: Open) -> 
     assert read["restbroker_fair_unclassified_jobs"] == {("rest",): 1}
     assert read["restbroker_fair_keys"] == {("rest",): 2}
     assert 499 < read["restbroker_queue_latency_seconds"]["rest",] < 600
+
+
+async def test_keys_that_are_held_are_told_by_target_and_state(harness: Harness, site: Open) -> None:
+    hold = "restbroker:order:hold:t"
+    harness.client.command("HSET", hold, "a", "s 5 0 1 j1 ", "b", "s 5 0 1 j2 ", "c", "d 7 0 0 - ", "d", "odd")
+    async with site() as running:
+        read = values((await running.get_metrics()).text)
+    assert read["restbroker_order_keys"] == {("t", "stopped"): 2, ("t", "due"): 1}

@@ -262,3 +262,19 @@ async def test_a_job_that_waits_behind_another_of_its_key_says_so(
     assert "It waits in the queue rest , 3rd of 3 of the key <bob> ." in shown.text
     assert "It is held behind j0 (safe) of the key <bob>, which h:1 has in progress." in shown.text
     assert "<bob>" not in shown.html
+
+
+async def test_the_keys_that_are_held_in_order_are_shown_with_the_job_that_died(
+    harness: Harness, site: Open, known: ConfigContext
+) -> None:
+    target = attrs.evolve(known.targets["rest"], order_by=Order())
+    known.targets["rest"] = target  # type: ignore[index]
+    harness.order = Order()
+    harness.client.command("HSET", f"restbroker:order:hold:{target.name}", "<ann>", "s 5 0 1 j1 ")
+    harness.client.command("HSET", "restbroker:fair:keys:rest", "<ann>", "6 8")
+    harness.client.command("HSET", "restbroker:fair:wait:rest", "6:<ann>", waits("a"), "7:<ann>", waits("b"))
+    async with site() as running:
+        shown = await page(running, QUEUE)
+        assert f"Keys in order of the target {target.name}" in shown.text
+        assert "<ann>" not in shown.html
+        assert "<ann> stopped 2 j1" in " ".join(shown.text.split())
