@@ -81,7 +81,7 @@ def _gauges(pool: WorkerPool) -> Iterator[tuple[str, Labels, float]]:
     yield "restbroker_target_open", (), float(breaker.admits)
     if breaker.reason is not None:
         yield "restbroker_target_closed_reason", (code_label(breaker.reason.code),), 1
-    yield "restbroker_target_limit", (), breaker.places.limit
+    yield "restbroker_target_limit", (), breaker.semaphore.limit
     yield "restbroker_target_concurrency", (), pool.plan.target.concurrency
     if pool.hindrance is not None:
         yield "restbroker_target_held_back", (pool.hindrance,), 1

@@ -3,7 +3,7 @@
 The poller and waiting workers read it, workers report the outcome of each delivery, and the prober reports when the
 target works again. Always holds: while it is tripped nothing is fetched and nothing is sent but probes, so an
 outage is a wait and never a hot loop; after one, the first job goes alone. The rules inside are pure; this file gives
-them the time, wakes the tasks, and opens and closes the places (`places.py`).
+them the time, wakes the tasks, and opens and closes the semaphore (`semaphore.py`).
 """
 
 import math
@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from restbroker.broker.adaptive import CALM_S, Adaptive
-from restbroker.broker.places import Places
+from restbroker.broker.semaphore import AdaptiveSemaphore
 from restbroker.broker.trip_rules import TripRules
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import Report, TargetDown, TargetUp, VersionReported
@@ -42,7 +42,7 @@ class Breaker:
     """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
     is_reported: bool = False
     """Whether it was reported that it is tripped, and not yet that it was reset."""
-    places: Places = attrs.field(init=False)
+    semaphore: AdaptiveSemaphore = attrs.field(init=False)
     answers: int = 0
     """How often the target answered a command finally, so that it works at least for some."""
     _delivered_at_s: float = float("-inf")
@@ -57,7 +57,7 @@ class Breaker:
 
     def __attrs_post_init__(self) -> None:
         """Make the places, at a limit that holds nothing back."""
-        self.places = Places(Adaptive(self.concurrency))
+        self.semaphore = AdaptiveSemaphore(Adaptive(self.concurrency))
 
     @property
     def admits(self) -> bool:
@@ -91,12 +91,12 @@ class Breaker:
         return not self.stopped
 
     def note_delivered(self, command: str, count: int) -> None:
-        """Note that `count` jobs of this command were delivered together; `Places.wake_waiting` must follow."""
+        """Note that `count` jobs of this command were delivered together; `semaphore.wake_waiting` must follow."""
         self._delivered_at_s = now_s = self._clock.current_time()
         self._failing.discard(command)
         self.answers += count
         self.rules.note_delivered(now_s, command, count)
-        self.places.note_delivered(now_s, count)
+        self.semaphore.note_delivered(now_s, count)
 
     def observe(
         self,
@@ -109,7 +109,7 @@ class Breaker:
     ) -> None:
         """Note the outcome of a delivery of `command` (its endpoint), and trip or change the limit accordingly.
 
-        To be called before `Places.leave`, which lets others in. `duration_s`: how many seconds the delivery took.
+        To be called before `semaphore.leave`, which lets others in. `duration_s`: how many seconds the delivery took.
         `in_slot`: the job had a place in its command's slot, beside the limit. `is_retry`: the job failed before, so
         that another failure says more about the job than about the target.
         """
@@ -148,7 +148,7 @@ class Breaker:
         self.answers += 1
         self.rules.note_answer(now_s, command, deferred=False)
         if not in_slot:
-            self.places.note_answer(now_s)
+            self.semaphore.note_answer(now_s)
 
     def _unanswered(self, now_s: float, outcome: Uncertain, command: str, duration_s: float) -> None:
         self.rules.note_silence(now_s, command, duration_s)
@@ -157,7 +157,7 @@ class Breaker:
 
     def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
         if not in_slot and not self.rules.is_alone(command):
-            self.places.note_refusal(now_s)
+            self.semaphore.note_refusal(now_s)
             # The task that waits for it to trip has to look after the limit from now on.
             self._changed.unpark_all()
 
@@ -188,10 +188,10 @@ class Breaker:
         self._trip(reason)
 
     def stop(self) -> None:
-        """End the waits of `wait_to_admit` and `Places.enter`, which return False from now on."""
+        """End the waits of `wait_to_admit` and `semaphore.enter`, which return False from now on."""
         self.stopped = True
         self._changed.unpark_all()
-        self.places.stop()
+        self.semaphore.stop()
 
     async def wait_to_probe(self) -> None:
         """Wait until the breaker is tripped, and not for good, so that the target is to be probed. Safe to cancel.
@@ -200,11 +200,11 @@ class Breaker:
         in, since no other task watches a breaker that admits jobs. Only the prober may wait here.
         """
         while self.admits or self.is_final:
-            limited = self.places.limit < self.concurrency
+            limited = self.semaphore.limit < self.concurrency
             with trio.move_on_after(CALM_S if limited else math.inf):
                 await self._changed.park()
             if limited and self.admits:
-                self.places.note_wait(trio.current_time())
+                self.semaphore.note_wait(trio.current_time())
 
     def probe_in_s(self, jitter: float) -> float:
         """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
@@ -242,7 +242,7 @@ class Breaker:
         if self._reason is None:
             self._tripped_at_s = trio.current_time()
         self._reason = reason
-        self.places.close()
+        self.semaphore.close()
         if not self.is_reported:
             self.is_reported = True
             denied = self.denied is not None
@@ -261,4 +261,4 @@ class Breaker:
         self.was_let_in = True
         self.is_reported = False
         self._changed.unpark_all()
-        self.places.open(alone=not is_first)
+        self.semaphore.open(alone=not is_first)

@@ -95,7 +95,7 @@ class FastPath:
             finally:
                 self.ready.offer_to(None)
                 for exchange in self._held.values():
-                    self.breaker.places.leave_line(exchange.take_place)
+                    self.breaker.semaphore.leave_line(exchange.take_place)
                 self._held.clear()
                 for exchange in tuple(self._in_progress.values()):
                     self._drop(exchange)
@@ -113,14 +113,14 @@ class FastPath:
         expires, breaker = job.expires_at_s is not None, self.breaker
         if expires and job.is_expired(time.time()):
             return False
-        if not breaker.places.try_enter():
+        if not breaker.semaphore.try_enter():
             if expires:
                 return False  # there it expires while it waits
             self._held[job.ticket] = exchange
-            breaker.places.wait_in_line(exchange.take_place)
+            breaker.semaphore.wait_in_line(exchange.take_place)
             return True
         if not self._send(exchange):
-            breaker.places.leave()
+            breaker.semaphore.leave()
             return False
         return True
 
@@ -194,7 +194,7 @@ class FastPath:
         if len(self._spare) < len(lent):
             for connection in set(lent).difference(self._spare):
                 self.client.take_back(connection, now_s, fit=True)
-        breaker.places.wake_waiting()
+        breaker.semaphore.wake_waiting()
         self._note_done(len(delivered))
         while self._spare:
             self.client.take_back(self._spare.pop(), now_s, fit=True)
@@ -213,7 +213,7 @@ class FastPath:
         if exchange is not None:
             self._drop(exchange)
         elif (exchange := self._held.pop(job.ticket, None)) is not None:
-            self.breaker.places.leave_line(exchange.take_place)
+            self.breaker.semaphore.leave_line(exchange.take_place)
         else:
             return False
         try:
@@ -239,7 +239,7 @@ class FastPath:
         del self._in_progress[exchange.job.ticket]
         assert exchange.connection is not None  # noqa: S101 - it was sent
         self.client.take_back(exchange.connection, self._clock.current_time(), fit=False)
-        self.breaker.places.leave()
+        self.breaker.semaphore.leave()
 
     def _note_done(self, count: int = 1) -> None:
         self.ready.note_done(count)

@@ -149,10 +149,10 @@ class Poller:
             # The acker had its turn, and waited with it for the end of an outage.
             return None
         plan, ready, breaker = self.plan, self.ready, self.breaker
-        room = min(ready.idle_workers, breaker.places.capacity)
+        room = min(ready.idle_workers, breaker.semaphore.capacity)
         most = plan.limits.in_flight
         share = most - len(self.reservations.jobs) if most else MAX_BATCH
-        want = max(0, min(room + reserve - len(ready) - breaker.places.waiting_jobs, share, MAX_BATCH))
+        want = max(0, min(room + reserve - len(ready) - breaker.semaphore.waiting_jobs, share, MAX_BATCH))
         # What it takes in memory shows only when it is here: one of the largest at a time.
         most_bytes = min(PAYLOAD_LIMIT_BYTES, HELD_BYTES - self.reservations.memory_bytes)
         if most_bytes <= 0:

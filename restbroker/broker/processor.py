@@ -332,7 +332,7 @@ class Processor:
     # 3. Waiting
     def _enter_at_once(self, job: JobInProgress) -> bool:
         """Enter the breaker if nothing has to be waited for, and tell whether it did; the link checks all else."""
-        return not (job.in_slot or self.redis_checks.has_rate) and self.breaker.places.try_enter()
+        return not (job.in_slot or self.redis_checks.has_rate) and self.breaker.semaphore.try_enter()
 
     async def _wait_until_ready(self, job: JobInProgress) -> bool:
         """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
@@ -350,7 +350,7 @@ class Processor:
         """Wait as `_wait_until_ready` does, however long it takes."""
         breaker = self.breaker
         while job.ticket in self.reservations.jobs and await (
-            breaker.wait_to_admit() if job.in_slot else breaker.places.enter()
+            breaker.wait_to_admit() if job.in_slot else breaker.semaphore.enter()
         ):
             wait_s = ASK_AGAIN_S
             try:
@@ -360,7 +360,7 @@ class Processor:
                 wait_s = wait_s or ASK_AGAIN_S
             finally:
                 if wait_s and not job.in_slot:
-                    breaker.places.leave()
+                    breaker.semaphore.leave()
             await self._pause(wait_s)
         return False
 
@@ -393,7 +393,7 @@ class Processor:
             return await self._exchange(job, call, spec, partial)
         finally:
             if not job.in_slot:
-                self.breaker.places.leave()
+                self.breaker.semaphore.leave()
 
     async def _exchange(
         self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None

@@ -19,7 +19,7 @@ TakePlace: TypeAlias = Callable[[], bool]
 
 
 @attrs.define(eq=False)
-class Places:
+class AdaptiveSemaphore:
     """The places of one pool; at first the entrance is closed. The adaptive limit is pure: this gives it the number."""
 
     _adaptive: Adaptive

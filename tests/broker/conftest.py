@@ -144,7 +144,7 @@ def hand_to_resume(pool: WorkerPool, beside: trio.Nursery) -> None:
         assert isinstance(payload, Job)
         admitted = pool.processor.admission.admit(job, payload)
         assert isinstance(admitted, AdmittedJob)
-        assert pool.breaker.places.try_enter()
+        assert pool.breaker.semaphore.try_enter()
         beside.start_soon(pool.processor.resume, job, admitted, None)
         return True
 

@@ -164,7 +164,7 @@ async def test_a_job_that_waits_for_its_target_and_is_cancelled_in_the_instant_o
     async with harness.broker():
         await harness.until(lambda: harness.status.pools, "it serves")
         (pool,) = harness.status.pools
-        await harness.until(lambda: pool.breaker.places.waiting_jobs, "the job waits")
+        await harness.until(lambda: pool.breaker.semaphore.waiting_jobs, "the job waits")
         thread = running(harness, "jid-safe-0").thread
         pool.stop()
         assert harness.status.cancel(thread) is True

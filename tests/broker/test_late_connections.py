@@ -58,7 +58,9 @@ async def test_what_gets_its_connection_while_the_breaker_is_tripped_waits_until
         breaker = pool_of(harness).breaker
         breaker.trip(Reason("TargetUnreachable", "It is down."))
         turns.come.set()
-        await harness.until(lambda: turns.waiting == 0 and breaker.places.waiting_jobs == 3, "they wait at the breaker")
+        await harness.until(
+            lambda: turns.waiting == 0 and breaker.semaphore.waiting_jobs == 3, "they wait at the breaker"
+        )
         assert harness.target.sent == []
         harness.target.probe_answer = FINE
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
@@ -129,7 +131,7 @@ async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_the
         harness.push("safe")
         breaker = pool.breaker
         await harness.until(
-            lambda: harness.target.calls and breaker.places.capacity == harness.concurrency, "it was not sent"
+            lambda: harness.target.calls and breaker.semaphore.capacity == harness.concurrency, "it was not sent"
         )
         assert harness.target.sent == []
         assert harness.client.command("KEYS", "restbroker:sent:*") == []

@@ -11,8 +11,8 @@ from trio.testing import MockClock
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.places import Places
 from restbroker.broker.redis_checks import RedisChecks
+from restbroker.broker.semaphore import AdaptiveSemaphore
 from restbroker.broker.settler import Settler
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.command import Call
@@ -268,7 +268,7 @@ async def test_the_breaker_hears_of_an_outcome_before_another_job_may_take_its_p
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    for owner, name in ((Breaker, "observe"), (Places, "leave")):
+    for owner, name in ((Breaker, "observe"), (AdaptiveSemaphore, "leave")):
         step = getattr(owner, name)
 
         def noted(*args: Any, name: str = name, step: Any = step, **named: Any) -> Any:
@@ -295,7 +295,7 @@ async def test_a_job_that_expires_while_it_waits_is_dropped_though_the_clock_was
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it runs")
         harness.push("create", expiry=now_s() + 2)
-        await harness.until(lambda: pool_of(harness).breaker.places.waiting_jobs, "it waits for the target")
+        await harness.until(lambda: pool_of(harness).breaker.semaphore.waiting_jobs, "it waits for the target")
         monkeypatch.setattr(time, "time", lambda: now_s() - 0.3)
         await harness.until(lambda: harness.of(JobFinished), "it is dropped")
     assert [event.outcome for event in harness.of(JobFinished)] == ["expired"]
@@ -382,7 +382,7 @@ async def test_jobs_in_a_slot_take_and_free_no_place_beside_it(harness: Harness)
     async with harness.broker():
         harness.push("once", count=3)
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
-        assert pool_of(harness).breaker.places.capacity == harness.concurrency
+        assert pool_of(harness).breaker.semaphore.capacity == harness.concurrency
 
 
 async def test_a_job_in_a_slot_without_a_share_of_the_rate_asks_again_and_frees_no_place_beside_the_slot(
@@ -397,4 +397,4 @@ async def test_a_job_in_a_slot_without_a_share_of_the_rate_asks_again_and_frees_
         harness.push("once")
         await harness.until(lambda: harness.of(JobFinished), "it is done")
         assert not shares
-        assert pool_of(harness).breaker.places.capacity == harness.concurrency
+        assert pool_of(harness).breaker.semaphore.capacity == harness.concurrency

@@ -285,7 +285,7 @@ async def _jobs_wait_for_their_target(story: Story) -> WorkerPool:
     await trio.sleep(0.5)
     pool.breaker.trip(Reason("TargetUnwell", "It is down."))
     await trio.sleep(1.0)
-    assert pool.breaker.places.waiting_jobs >= 3
+    assert pool.breaker.semaphore.waiting_jobs >= 3
     return pool
 
 

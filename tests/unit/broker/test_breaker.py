@@ -129,7 +129,7 @@ async def test_a_stop_ends_the_wait_for_a_tripped_breaker(autojump_clock: trio.t
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(waiter, breaker.wait_to_admit)
-            nursery.start_soon(waiter, breaker.places.enter)
+            nursery.start_soon(waiter, breaker.semaphore.enter)
             await trio.testing.wait_all_tasks_blocked()
             breaker.stop()
     assert results == [False, False]
@@ -181,13 +181,13 @@ async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_it
 
     async def worker() -> None:
         nonlocal busy
-        while await breaker.places.enter():
+        while await breaker.semaphore.enter():
             busy += 1
             at_once.append(busy)
             await trio.sleep(0.1)
             busy -= 1
             breaker.observe(Delivered("0", 0, 200), "c")
-            breaker.places.leave()
+            breaker.semaphore.leave()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
@@ -215,7 +215,7 @@ async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_
         began_s = trio.current_time()
         with trio.fail_after(60):
             for _ in range(4):
-                await breaker.places.enter()
+                await breaker.semaphore.enter()
         assert trio.current_time() - began_s <= 7
         nursery.cancel_scope.cancel()
 
@@ -228,13 +228,13 @@ async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
     target = Target(FINE)
 
     async def worker(number: int) -> None:
-        while await breaker.places.enter():
+        while await breaker.semaphore.enter():
             await trio.sleep(0.1 + number / 1000)
             if number % 2:
                 breaker.observe(Delivered("0", 0, 200), "well")
             else:
                 breaker.observe(Uncertain(Reason("TimedOut", "no answer")), "sick")
-            breaker.places.leave()
+            breaker.semaphore.leave()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
@@ -242,7 +242,7 @@ async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
         for number in range(20):
             nursery.start_soon(worker, number)
         await trio.sleep(60)
-        assert breaker.places.limit == 20
+        assert breaker.semaphore.limit == 20
         assert kinds(events) == ["VersionReported"], "it never closed"
         nursery.cancel_scope.cancel()
 
@@ -267,10 +267,10 @@ async def test_refusals_and_time_outs_lower_the_limit_and_other_failures_do_not(
     ):
         breaker = Breaker("t", lambda _event: None, concurrency=20)
         breaker.observe(outcome, "c")
-        assert (breaker.places.limit < 20) is lower, outcome
+        assert (breaker.semaphore.limit < 20) is lower, outcome
         beside = Breaker("t", lambda _event: None, concurrency=20)
         beside.observe(outcome, "c", in_slot=True)
-        assert beside.places.limit == 20
+        assert beside.semaphore.limit == 20
 
 
 async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_its_one_place(
@@ -282,15 +282,15 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
         nursery.start_soon(Prober(breaker, Target(FINE).ask, Nobody()).run)
         await breaker.wait_to_admit()
         for _ in range(3):
-            assert await breaker.places.enter()
+            assert await breaker.semaphore.enter()
         breaker.observe(Delivered("0", 0, 200), "quick")
-        breaker.places.leave()
+        breaker.semaphore.leave()
         await trio.sleep(0.1)
         breaker.observe(busy, "sick")
-        breaker.places.leave()
-        assert (breaker.places.limit, breaker.places.capacity) == (1, 0)
+        breaker.semaphore.leave()
+        assert (breaker.semaphore.limit, breaker.semaphore.capacity) == (1, 0)
         with trio.fail_after(15):
-            assert await breaker.places.enter()
+            assert await breaker.semaphore.enter()
         nursery.cancel_scope.cancel()
 
 
@@ -327,24 +327,24 @@ async def test_jobs_that_failed_before_and_fail_again_do_not_trip_it() -> None:
 async def test_who_leaves_lets_the_next_one_in(autojump_clock: trio.testing.MockClock) -> None:
     breaker = Breaker("t", lambda _event: None, concurrency=1)
     breaker.note_probe(FINE)
-    assert breaker.places.try_enter()
+    assert breaker.semaphore.try_enter()
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(breaker.places.enter)
+            nursery.start_soon(breaker.semaphore.enter)
             await trio.testing.wait_all_tasks_blocked()
-            assert breaker.places.waiting_jobs == 1
-            breaker.places.leave()
-    assert (breaker.places.waiting_jobs, breaker.places.capacity) == (0, 0)
+            assert breaker.semaphore.waiting_jobs == 1
+            breaker.semaphore.leave()
+    assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity) == (0, 0)
 
 
 def delivered_by_a_worker(breaker: Breaker) -> None:
     breaker.observe(Delivered("0", 0, 200), "c")
-    breaker.places.leave()
+    breaker.semaphore.leave()
 
 
 def delivered_by_the_fast_path(breaker: Breaker) -> None:
     breaker.note_delivered("c", 1)
-    breaker.places.wake_waiting()
+    breaker.semaphore.wake_waiting()
 
 
 @pytest.mark.parametrize("deliver", [delivered_by_a_worker, delivered_by_the_fast_path])
@@ -357,22 +357,22 @@ async def test_what_either_path_delivered_is_a_sign_that_the_target_is_well(
     for _ in range(2):
         for _ in range(4):
             breaker.observe(UNSENT)
-        assert breaker.places.try_enter()
+        assert breaker.semaphore.try_enter()
         deliver(breaker)
     assert breaker.admits, "it ended the row of those that were not sent"
     breaker.observe(busy, "other")
     assert breaker.admits, "it has just worked"
     await trio.sleep(1.5)
-    lowered = breaker.places.limit
-    assert breaker.places.try_enter()
+    lowered = breaker.semaphore.limit
+    assert breaker.semaphore.try_enter()
     deliver(breaker)
-    assert breaker.places.limit > lowered
+    assert breaker.semaphore.limit > lowered
     for _ in range(2):
         await trio.sleep(1.5)
         breaker.observe(busy, "c")
         assert breaker.reason is not None, "it trips once more, since it had worked in between"
         breaker.note_probe(FINE)
-        assert breaker.places.try_enter()
+        assert breaker.semaphore.try_enter()
         deliver(breaker)
     assert breaker.answers == 5
 
@@ -387,7 +387,7 @@ class Line:
 
     async def task(self, name: str) -> None:
         """One of the general path."""
-        if await self.breaker.places.enter():
+        if await self.breaker.semaphore.enter():
             self.began.append(name)
 
     def plain(self, name: str, *, takes: bool = True) -> Callable[[], bool]:
@@ -397,10 +397,10 @@ class Line:
             self.began.append(name if takes else f"not {name}")
             return takes
 
-        if self.breaker.places.try_enter():
+        if self.breaker.semaphore.try_enter():
             turn()
         else:
-            self.breaker.places.wait_in_line(turn)
+            self.breaker.semaphore.wait_in_line(turn)
         return turn
 
     async def ask(self, nursery: trio.Nursery, *names: str) -> None:
@@ -415,7 +415,7 @@ class Line:
     async def deliver(self) -> None:
         """One of those in delivery."""
         self.breaker.observe(Delivered("0", 0, 200), "c")
-        self.breaker.places.leave()
+        self.breaker.semaphore.leave()
         await trio.testing.wait_all_tasks_blocked()
 
 
@@ -424,7 +424,7 @@ async def test_places_come_to_the_jobs_of_both_paths_in_the_order_in_which_they_
     async with trio.open_nursery() as nursery:
         await line.ask(nursery, "a", ".b", "c", ".d", ".e", "!f", "g", ".h", "i")
         assert line.began == ["a", "b"]
-        assert line.breaker.places.waiting_jobs == 7
+        assert line.breaker.semaphore.waiting_jobs == 7
         for _ in range(3):
             await line.deliver()
         assert line.began == ["a", "b", "c", "d", "e"]
@@ -432,20 +432,20 @@ async def test_places_come_to_the_jobs_of_both_paths_in_the_order_in_which_they_
             await line.deliver()
         assert line.began == ["a", "b", "c", "d", "e", "not f", "g", "h"]
         line.breaker.note_delivered("c", 2)
-        line.breaker.places.wake_waiting()
+        line.breaker.semaphore.wake_waiting()
         line.plain("j")
         assert line.began[8:] == ["j"]
         await trio.testing.wait_all_tasks_blocked()
         assert line.began[8:] == ["j", "i"], "a task runs a moment after its turn"
-        assert (line.breaker.places.waiting_jobs, line.breaker.places.capacity) == (0, 0)
+        assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 0)
 
 
 async def test_who_comes_between_a_turn_and_its_task_gets_no_place_and_waits_at_the_end() -> None:
     line = Line(concurrency=1)
     async with trio.open_nursery() as nursery:
         await line.ask(nursery, "a", "b", "c")
-        line.breaker.places.leave()
-        assert not line.breaker.places.try_enter(), "the place is b's, who did not run yet"
+        line.breaker.semaphore.leave()
+        assert not line.breaker.semaphore.try_enter(), "the place is b's, who did not run yet"
         line.plain("d")
         await trio.testing.wait_all_tasks_blocked()
         for _ in range(2):
@@ -480,14 +480,14 @@ async def test_the_first_in_line_is_tried_alone_after_an_outage_and_the_others_f
         await line.ask(nursery, "f", ".g")
         assert line.began == ["a"], "newcomers do not take the place of the one that is tried"
         breaker.trip(Reason("TargetUnreachable", "refused"))
-        breaker.places.leave()
+        breaker.semaphore.leave()
         await line.ask(nursery, ".h")
         assert line.began == ["a"]
         breaker.note_probe(FINE)
         assert line.began == ["a", "b"]
         for limit, began in ((2, "abcd"), (3, "abcdef"), (4, "abcdefgh")):
             await line.deliver()
-            assert (breaker.places.limit, sorted(line.began)) == (limit, list(began))
+            assert (breaker.semaphore.limit, sorted(line.began)) == (limit, list(began))
         nursery.cancel_scope.cancel()
 
 
@@ -512,35 +512,35 @@ async def test_who_gives_up_waiting_takes_no_place_and_the_next_in_line_gets_it(
             gone = line.plain("c")
             await line.ask(nursery, "d")
             impatient.cancel_scope.cancel()
-        line.breaker.places.leave_line(gone)
-        assert line.breaker.places.waiting_jobs == 1
+        line.breaker.semaphore.leave_line(gone)
+        assert line.breaker.semaphore.waiting_jobs == 1
         await line.deliver()
         assert line.began == ["a", "d"]
         await line.deliver()
-        assert (line.breaker.places.waiting_jobs, line.breaker.places.capacity) == (0, 1)
+        assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 1)
 
 
 async def test_who_gives_up_in_the_moment_of_their_turn_has_the_place_and_leaves_it() -> None:
     line, results = Line(concurrency=1), list[bool]()
 
     async def give_up() -> None:
-        results.append(await line.breaker.places.enter())
+        results.append(await line.breaker.semaphore.enter())
 
     async with trio.open_nursery() as nursery:
         await line.ask(nursery, "a")
         nursery.start_soon(give_up)
         await trio.testing.wait_all_tasks_blocked()
-        line.breaker.places.leave()
+        line.breaker.semaphore.leave()
         nursery.cancel_scope.cancel()
     assert results == [True]
-    assert line.breaker.places.capacity == 0
+    assert line.breaker.semaphore.capacity == 0
 
 
 async def test_a_stop_ends_every_wait_and_gives_no_place_even_to_those_whose_turn_has_just_come() -> None:
     line, results = Line(concurrency=1), list[bool]()
 
     async def ask() -> None:
-        results.append(await line.breaker.places.enter())
+        results.append(await line.breaker.semaphore.enter())
 
     async with trio.open_nursery() as nursery:
         await line.ask(nursery, "a")
@@ -548,13 +548,13 @@ async def test_a_stop_ends_every_wait_and_gives_no_place_even_to_those_whose_tur
             nursery.start_soon(ask)
             await trio.testing.wait_all_tasks_blocked()
         turn = line.plain("b")
-        line.breaker.places.leave()
+        line.breaker.semaphore.leave()
         line.breaker.stop()
     assert results == [False, False]
-    line.breaker.places.leave_line(turn)
-    line.breaker.places.wake_waiting()
+    line.breaker.semaphore.leave_line(turn)
+    line.breaker.semaphore.wake_waiting()
     assert line.began == ["a"]
-    assert (line.breaker.places.waiting_jobs, line.breaker.places.capacity) == (0, 1)
+    assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 1)
 
 
 async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_only_unwell() -> None:
@@ -602,8 +602,8 @@ async def test_what_is_delivered_in_a_slot_does_not_raise_the_limit_beside_it(
     breaker = made([])
     breaker.note_probe(FINE)
     breaker.observe(Deferred(Reason("ServerBusy", "429", None, 429), counts=False), "c")
-    lowered = breaker.places.limit
+    lowered = breaker.semaphore.limit
     for in_slot, raised in ((True, False), (False, True)):
         await trio.sleep(1.5)
         breaker.observe(Delivered("0", 0, 200), "c", in_slot=in_slot)
-        assert (breaker.places.limit > lowered) is raised
+        assert (breaker.semaphore.limit > lowered) is raised

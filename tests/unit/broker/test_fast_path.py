@@ -31,7 +31,7 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
 
     async def resume(job: JobInProgress, *_: object) -> None:
         resumed.append(job.ticket)
-        breaker.places.leave()
+        breaker.semaphore.leave()
 
     def prepare(job: JobInProgress, path: FastPath) -> Any:
         exchange = SimpleNamespace(
@@ -70,11 +70,11 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
         await wait_all_tasks_blocked()
         ready.allow(WORKERS)
         ready.send_nowait(list(jobs.values()))
-        assert breaker.places.waiting_jobs == WORKERS
+        assert breaker.semaphore.waiting_jobs == WORKERS
         if taken_away:
             reserved.clear()
         breaker.note_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
         await wait_all_tasks_blocked()
-        assert (breaker.places.waiting_jobs, breaker.places.capacity, ready.idle_workers) == (0, WORKERS, WORKERS)
+        assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity, ready.idle_workers) == (0, WORKERS, WORKERS)
         nursery.cancel_scope.cancel()
     assert sorted(resumed) == ([] if taken_away else sorted(jobs))

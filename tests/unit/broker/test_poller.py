@@ -369,10 +369,10 @@ async def test_jobs_that_the_fast_path_holds_until_the_target_has_room_are_in_pl
 ) -> None:
     pool, turns = Pool(), [lambda: False, lambda: True]
     for turn in turns:
-        pool.breaker.places.wait_in_line(turn)
+        pool.breaker.semaphore.wait_in_line(turn)
     await pool.run(1.5)
     for turn in turns:
-        pool.breaker.places.leave_line(turn)
+        pool.breaker.semaphore.leave_line(turn)
     await pool.run(1.5)
     assert [request.count for request in pool.asked] == [2, 4]
 
