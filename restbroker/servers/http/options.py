@@ -53,6 +53,7 @@ class CommandKeys:
     body: AnyValue = key(
         "Body",
         "JSON whose strings are templates; by default, an object of the arguments that Path and Query do not use.",
+        in_repr=False,
     )
     encoding: Literal["json", "form", "none"] | None = key(
         "Encoding", "The body's encoding. Unset, GET, HEAD and DELETE have no body.", shown="json"

@@ -31,7 +31,8 @@ class Recipe:
     method: str
     path: Path
     query: Mapping[str, Text]
-    body: Template
+    body: Template = attrs.field(repr=False)
+    """Not shown, as a secret may stand in it, though it should be a header."""
     encoding: str
     headers: Mapping[str, Secret]
     success: tuple[range, ...]
