@@ -61,10 +61,7 @@ class Poller:
     queues: QueueWaiter
     reconcile: Callable[[], Awaitable[list[JobInProgress]]]
     limited: str | None = None
-    """Why the last fetch took nothing although there is room: paused, rate, in_flight, dead, or refused (by Redis).
-
-    None: nothing kept it from taking jobs.
-    """
+    """Why the last fetch took nothing though there is room: paused, rate, in_flight, dead, refused; None: it could."""
     counts: tuple[QueueCounts, ...] = ()
     """How many jobs each queue's list and lines had at the last fetch, where there are lines."""
     has_backlog: trio.Event = attrs.field(factory=trio.Event)

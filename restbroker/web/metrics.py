@@ -116,10 +116,10 @@ def _queues(client: Client, served: Sequence[str], fair: Sequence[str]) -> Sampl
 
 
 def _order(client: Client, targets: Sequence[str]) -> Samples:
-    found = {target: order.count(client, target) for target in targets}
+    found = order.count(client, targets) if targets else {}
     return {
         "restbroker_order_keys": {
-            (target, state): number for target in targets for state, number in found[target].items()
+            (target, state): number for target, states in found.items() for state, number in states.items()
         }
     }
 
