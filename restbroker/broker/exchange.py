@@ -113,7 +113,6 @@ class Exchange:
         The answer is due at `due_s`; both times are on Trio's clock.
         """
         self.connection, self.started_s, self.due_s = connection, now_s, due_s
-        self.job.start_sending()
         try:
             self.sent = wire.send_now(self.message)
         except OSError:

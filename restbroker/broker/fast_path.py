@@ -137,6 +137,11 @@ class FastPath:
         connection = self._spare.pop() if self._spare else self.client.lend(now_s)
         if connection is None:
             return False
+        try:
+            exchange.job.start_sending()
+        except Exception:  # noqa: BLE001 - a bug, which the general path meets again and reports
+            self.client.take_back(connection, now_s, fit=True)
+            return False
         wire = connection.wire
         assert isinstance(wire, PlainWire)  # noqa: S101 - no other is lent
         self._in_progress[exchange.job.ticket] = exchange
@@ -175,16 +180,18 @@ class FastPath:
         for exchange, outcome in delivered:
             job, endpoint = exchange.job, exchange.endpoint
             del self._in_progress[job.ticket]
-            by_endpoint[endpoint] = by_endpoint.get(endpoint, 0) + 1
             try:
+                if endpoint not in by_endpoint:
+                    by_endpoint[endpoint] = 0
+                    endpoint.plan.note_delivered()
                 job.answer()
                 took_s = now_s - exchange.started_s
                 self.settler.settle(job, exchange.payload, endpoint.endpoint.spec, outcome, duration_s=took_s)
             except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
                 self.settler.settle_bug(job, error)
+            by_endpoint[endpoint] += 1
         for endpoint, count in by_endpoint.items():
             breaker.note_delivered(endpoint.endpoint.endpoint, count)
-            endpoint.plan.note_delivered()
         self.jobs[self.plan.target.name] += len(delivered)
         self._odd_in_row = 0
         self.acks.add_all([exchange.job for exchange, _ in delivered])

@@ -10,6 +10,7 @@ import trio
 
 from restbroker.broker.exchange import Exchange
 from restbroker.broker.fast_path import FastPath
+from restbroker.broker.job_in_progress import IllegalTransition, JobInProgress
 from restbroker.config.secret import Secret
 from restbroker.job.command import Call
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
@@ -244,3 +245,47 @@ async def test_a_server_whose_answers_are_never_plain_is_left_to_the_general_pat
         serving.control.stop.set()
     assert serving.fast_jobs() - before > MANY // 2
     assert serving.server.requests.total() == 10 * _CONCURRENCY + 2 * MANY
+
+
+async def test_a_job_that_may_not_be_sent_is_met_again_on_the_general_path_and_costs_no_other(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_sending, refused = JobInProgress.start_sending, list[str]()
+
+    def refuse_one(job: JobInProgress) -> None:
+        if b'"jid":"10007"' in job.raw.replace(b" ", b""):
+            refused.append(job.ticket)
+            raise IllegalTransition("seeded")
+        start_sending(job)
+
+    monkeypatch.setattr(JobInProgress, "start_sending", refuse_one)
+    async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
+        await serving.until_ended(10 * _CONCURRENCY)
+        serving.push(jobs(_CONCURRENCY, first=10_000))
+        await serving.until_ended(11 * _CONCURRENCY)
+        serving.control.stop.set()
+    assert len(refused) == 2, "on the fast path, and where it is reported"
+    assert paths.client.command("ZCARD", "retry") == 1
+    assert serving.server.requests.total() == 11 * _CONCURRENCY - 1
+
+
+async def test_a_connector_that_fails_when_it_hears_of_an_answer_costs_one_job(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bug = list[str]()
+
+    def fail_once(_connector: EjabberdConnector) -> None:
+        if bug:
+            raise ZeroDivisionError(bug.pop())
+
+    monkeypatch.setattr(EjabberdConnector, "_note_success", fail_once)
+    async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
+        await serving.until_ended(10 * _CONCURRENCY)
+        before = serving.fast_jobs()
+        bug.append("seeded")
+        serving.push(jobs(MANY, first=10_000))
+        await serving.until_ended(10 * _CONCURRENCY + MANY)
+        serving.control.stop.set()
+    assert serving.fast_jobs() - before == MANY
+    assert paths.client.command("ZCARD", "dead") == 1
+    assert serving.server.requests.total() == 10 * _CONCURRENCY + MANY
