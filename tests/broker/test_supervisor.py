@@ -17,7 +17,7 @@ import trio
 from restbroker.broker.group import restart_backoff, supervisor
 from restbroker.broker.group.restart_backoff import RestartBackoff
 from restbroker.broker.group.supervisor import Supervisor
-from restbroker.broker.group.worker_channel import HUNG_S, Worker, WorkerReport, read_report
+from restbroker.broker.group.worker_channel import HUNG_S, START_S, Worker, WorkerReport, read_report
 from restbroker.broker.status.view import View, together
 from restbroker.telemetry.events import Event, GroupFailed, OperatorWarning
 from tests.support.wait import until_async
@@ -240,9 +240,12 @@ async def test_a_reload_is_over_when_every_worker_has_reloaded_or_is_gone() -> N
     assert len(one.reloads) == 1
 
 
-def worker_of(pid: int, view: View = STARTING, line: object = None, heard_at_s: float | None = None) -> Worker:
+def worker_of(pid: int, view: View = STARTING, line: object = None, *, heard: bool = False) -> Worker:
     """Of no process at all."""
-    return Worker(SimpleNamespace(pid=pid), line, view, last_report_s=heard_at_s)  # type: ignore[arg-type]
+    worker = Worker(SimpleNamespace(pid=pid), line, view, last_report_s=0.0)  # type: ignore[arg-type]
+    if heard:
+        worker.note_line()
+    return worker
 
 
 def line_of(*views: View) -> Sequence[WorkerReport | None]:
@@ -265,24 +268,38 @@ async def test_a_worker_that_says_nothing_for_long_counts_as_hung_and_the_group_
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     one = group(count=1).supervisor
-    one._workers[1] = worker_of(4711, READY, heard_at_s=trio.current_time())
+    one._workers[1] = worker_of(4711, READY, heard=True)
     assert one.is_alive()
     assert one.view().unready is None
     await trio.sleep(HUNG_S)
     assert not one.is_alive()
     assert one.view().unready == "No answer from worker 1 (pid 4711)."
-    one._workers[1].last_report_s = None
+    one._workers[1] = worker_of(4711, READY)
     assert one.is_alive()
+
+
+async def test_a_worker_that_says_nothing_from_its_start_on_counts_as_hung_after_a_minute(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    one = group(count=1)
+    one.supervisor._workers[1] = worker_of(4711)
+    await trio.sleep(START_S - 1)
+    one.supervisor._health.check()
+    assert one.supervisor.is_alive()
+    await trio.sleep(1)
+    one.supervisor._health.check()
+    assert not one.supervisor.is_alive()
+    assert "Worker 1 (pid 4711) has not answered for 1 min" in str(one.told())
 
 
 async def test_of_a_worker_that_hung_and_is_gone_nothing_more_is_told(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     one = group()
-    one.supervisor._workers[1] = worker_of(101, READY, heard_at_s=trio.current_time())
+    one.supervisor._workers[1] = worker_of(101, READY, heard=True)
     await trio.sleep(HUNG_S)
     one.supervisor._health.check()
-    one.supervisor._workers[1] = worker_of(102, READY, heard_at_s=trio.current_time())
+    one.supervisor._workers[1] = worker_of(102, READY, heard=True)
     one.supervisor._health.check()
     assert len(one.told()) == 1
 
@@ -291,13 +308,13 @@ async def test_a_supervisor_that_was_suspended_itself_takes_no_worker_for_hung(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     one = group()
-    one.supervisor._workers[1] = worker_of(101, READY, heard_at_s=trio.current_time())
+    one.supervisor._workers[1] = worker_of(101, READY, heard=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.supervisor._health.watch)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(100)
         await trio.testing.wait_all_tasks_blocked()
-        one.supervisor._workers[1].last_report_s = trio.current_time()
+        one.supervisor._workers[1].note_line()
         mock_clock.jump(1.5)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()

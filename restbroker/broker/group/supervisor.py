@@ -16,14 +16,7 @@ import trio
 
 from restbroker.broker.group import restart_backoff
 from restbroker.broker.group.restart_backoff import End, RestartBackoff, end_of, failure, restart_warning
-from restbroker.broker.group.worker_channel import (
-    STARTING,
-    Worker,
-    WorkerHealth,
-    is_silent,
-    read_report,
-    read_samples,
-)
+from restbroker.broker.group.worker_channel import HUNG_S, STARTING, Worker, WorkerHealth, read_report, read_samples
 from restbroker.broker.service import Service
 from restbroker.broker.signals import WATCHED, dump
 from restbroker.broker.status.view import View, together
@@ -103,7 +96,8 @@ class Supervisor:
 
     def is_alive(self) -> bool:
         """Tell whether a worker reported within the last `HUNG_S` seconds and none hangs; True before any report."""
-        return not self.any_hangs() and not is_silent(self._heard_at_s)
+        is_heard = self._heard_at_s is None or trio.current_time() - self._heard_at_s < HUNG_S
+        return is_heard and not self.any_hangs()
 
     def any_hangs(self) -> bool:
         """Tell whether a live worker has stopped to report, so that its event loop must hang."""

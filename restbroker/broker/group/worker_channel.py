@@ -28,6 +28,8 @@ REPORT_S = 1.0
 """Seconds between two lines of a worker at most; one that is silent for much longer hangs."""
 HUNG_S = 10.0
 """Seconds of silence after which a worker counts as one whose event loop hangs."""
+START_S = 60.0
+"""Seconds of silence from its start on after which a worker counts so; a full machine takes long to start many."""
 STARTING = View("starting", store_up=True, heartbeat_fresh=True, down_targets={})
 _MEASURE_S = 2.0
 _CHECK_S = 0.25
@@ -159,13 +161,17 @@ class WorkerChannel:
 
 @attrs.define(eq=False)
 class Worker:
-    """A worker as its supervisor knows it. `last_report_s` is when it reported last; None: not yet."""
+    """A worker as its supervisor knows it.
+
+    `last_report_s`: when it reported last, or was started, on Trio's clock. `patience_s`: how long it may be silent.
+    """
 
     process: trio.Process
     line: socket.socket
     view: View = STARTING
     reloads: int = 0
-    last_report_s: float | None = None
+    last_report_s: float = attrs.field(factory=trio.current_time)
+    patience_s: float = START_S
 
     def order(self, number: int) -> None:
         """Order the worker to act as if it got the signal `number`; do nothing if its end of the socket is closed."""
@@ -178,12 +184,12 @@ class Worker:
 
     def note_line(self) -> None:
         """Note that a line came from the worker now, so that it lives."""
-        self.last_report_s = trio.current_time()
+        self.last_report_s, self.patience_s = trio.current_time(), HUNG_S
 
     @property
     def is_silent(self) -> bool:
-        """Whether its last line came `HUNG_S` seconds ago or more; False if none ever came."""
-        return is_silent(self.last_report_s)
+        """Whether its last line came `HUNG_S` seconds ago or more, or it was started `START_S` ago and said nothing."""
+        return trio.current_time() - self.last_report_s >= self.patience_s
 
 
 @attrs.define(eq=False)
@@ -192,7 +198,7 @@ class WorkerHealth:
 
     workers: Mapping[int, Worker]
     report: Report
-    _reported: Mapping[int, float | None] = attrs.field(factory=dict)
+    _reported: Mapping[int, float] = attrs.field(factory=dict)
     """The workers that were reported to hang: {process id: when it had reported last}."""
 
     def silent_workers(self) -> dict[int, Worker]:
@@ -215,28 +221,16 @@ class WorkerHealth:
 
     def check(self) -> None:
         """Report each worker that began to hang, or answers again, since the last call; nothing about ended workers."""
-        hung: dict[int, float | None] = {}
+        hung: dict[int, float] = {}
         for number, worker in self.workers.items():
             pid, heard_at_s = worker.process.pid, worker.last_report_s
             if worker.is_silent:
                 hung[pid] = self._reported.get(pid, heard_at_s)
                 if pid not in self._reported:
-                    self.report(_hang_warning(number, pid, _silence_s(heard_at_s, trio.current_time())))
+                    self.report(_hang_warning(number, pid, trio.current_time() - heard_at_s))
             elif pid in self._reported:
-                self.report(_recovery_notice(number, pid, _silence_s(self._reported[pid], heard_at_s)))
+                self.report(_recovery_notice(number, pid, heard_at_s - self._reported[pid]))
         self._reported = hung
-
-
-def is_silent(at_s: float | None) -> bool:
-    """Tell whether `at_s`, the time of the last report, is `HUNG_S` seconds or more ago; False for None (none came).
-
-    `at_s` is a time on Trio's clock.
-    """
-    return at_s is not None and trio.current_time() - at_s >= HUNG_S
-
-
-def _silence_s(started_s: float | None, ended_s: float | None) -> float:
-    return 0.0 if started_s is None or ended_s is None else ended_s - started_s
 
 
 def _hang_warning(number: int, pid: int, silent_s: float) -> OperatorWarning:
