@@ -44,7 +44,7 @@ class ReadinessListener(Protocol):
 
 
 Afterwards: TypeAlias = Callable[[Collection[ReadinessListener]], None]
-"""What `Readiness` calls after a batch, with those on which something came since; it may not wait or raise."""
+"""What `Readiness` calls after a batch, with those on which something came since, of that batch at least; it may not wait or raise."""
 
 
 @attrs.define(eq=False)
@@ -93,15 +93,8 @@ class Readiness:
                     if not came:
                         break
                     self._call(came)
-                    came = []
-                    if self._afterwards:
-                        # All of them: one that is left out would be taken for quiet.
-                        came = descriptors.poll(0, max(1, len(self._watched)))
-                        more = {self._watched[descriptor] for descriptor, _ in came}
-                        calls, self._afterwards = self._afterwards, []
-                        for call in calls:
-                            call(more)
-                    came = came[:_BATCH] or descriptors.poll(0, _BATCH)
+                    came = self._call_afterwards(descriptors, came) if self._afterwards else []
+                    came = came or descriptors.poll(0, _BATCH)
 
     def _call(self, came: Sequence[tuple[int, int]]) -> None:
         for descriptor, _ in came:
@@ -110,6 +103,24 @@ class Readiness:
             if who is not None and not who.on_readable():
                 self.forget(descriptor)
                 who.note_unwatched()
+
+    def _call_afterwards(self, descriptors: select.epoll, called: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Call what is to be called behind those in `called`; return what was found to be readable by then."""
+        watched = self._watched
+        # One that is left out would be taken for quiet. Where few are called of many, all cost too much: with a hundred
+        # targets a tenth of the CPU (measured).
+        if len(watched) <= _BATCH:
+            came = descriptors.poll(0, _BATCH)
+        else:
+            look = select.poll()
+            for descriptor, _ in called:
+                look.register(descriptor, select.POLLIN)
+            came = look.poll(0)
+        more = {watched[descriptor] for descriptor, _ in came if descriptor in watched}
+        calls, self._afterwards = self._afterwards, []
+        for call in calls:
+            call(more)
+        return came
 
     @contextmanager
     def _watching(self, descriptors: select.epoll) -> Iterator[None]:
