@@ -18,8 +18,8 @@ and is requeued with all others that were not sent.
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Final
 
 import attrs
 import trio
@@ -46,8 +46,8 @@ To begin an exchange here and to end it there costs a fifth more than to have it
 """
 _REST_S: Final = 1.0
 
-Resume = Callable[[JobInProgress, AdmittedJob, PartialExchange | None], Awaitable[None]]
-"""The job has a place in the breaker."""
+Resume = Callable[[JobInProgress, AdmittedJob, PartialExchange | None], Coroutine[Any, Any, None]]
+"""The job has a place in the breaker. What it returns is awaited in a task."""
 
 
 @attrs.define(eq=False)
@@ -69,10 +69,10 @@ class FastPath:
     resume: Resume
     jobs: Counter[str]
     heads: KnownHeads = attrs.field(factory=KnownHeads)
-    _held: dict[str, Exchange] = attrs.field(factory=dict)
-    """Those that wait in the breaker's line, by ticket; nothing of them was sent."""
-    _in_progress: dict[str, Exchange] = attrs.field(factory=dict)
-    """Those that were sent, by ticket."""
+    _held: dict[JobInProgress, Exchange] = attrs.field(factory=dict)
+    """Those that wait in the breaker's line; nothing of them was sent."""
+    _in_progress: dict[JobInProgress, Exchange] = attrs.field(factory=dict)
+    """Those that were sent."""
     _delivered: list[tuple[Exchange, Delivered]] = attrs.field(factory=list)
     """Those whose answers have just come, and what these mean."""
     _odd_in_row: int = 0
@@ -108,7 +108,7 @@ class FastPath:
             exchange = self.plain_jobs.prepare(job, self)
         except Exception:  # noqa: BLE001 - a bug, which the general path meets again and reports
             return False
-        if exchange is None or job.ticket not in self.send_checks.reservations.jobs:
+        if exchange is None or not self.send_checks.reservations.has(job):
             return False
         expires, breaker = job.expires_at_s is not None, self.breaker
         if expires and job.is_expired(time.time()):
@@ -116,7 +116,7 @@ class FastPath:
         if not breaker.semaphore.try_enter():
             if expires:
                 return False  # there it expires while it waits
-            self._held[job.ticket] = exchange
+            self._held[job] = exchange
             breaker.semaphore.wait_in_line(exchange.take_place)
             return True
         if not self._send(exchange):
@@ -144,7 +144,7 @@ class FastPath:
             return False
         wire = connection.wire
         assert isinstance(wire, PlainWire)  # noqa: S101 - no other is lent
-        self._in_progress[exchange.job.ticket] = exchange
+        self._in_progress[exchange.job] = exchange
         due_s = now_s + exchange.endpoint.endpoint.timeout_s
         self.client.watch(connection, due_s)
         if not exchange.send(connection, wire, now_s, due_s):
@@ -154,14 +154,12 @@ class FastPath:
     def start_held(self, exchange: Exchange) -> bool:
         """Send what was held, now that it has a place in the breaker, by either path; return False if it is gone."""
         job = exchange.job
-        del self._held[job.ticket]
-        if job.ticket not in self.send_checks.reservations.jobs:
+        del self._held[job]
+        if not self.send_checks.reservations.has(job):
             self.ready.note_done()
             return False
         is_current = self.send_checks.lease.is_fresh and self.plain_jobs.is_current(exchange)
-        if not (is_current and self._send(exchange)):
-            self._start_resume(exchange, None)
-        return True
+        return (is_current and self._send(exchange)) or self._hand_over(exchange, None)
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, once all answers that came with its own were read."""
@@ -179,7 +177,7 @@ class FastPath:
         by_endpoint: dict[PlainEndpoint, int] = {}
         for exchange, outcome in delivered:
             job, endpoint = exchange.job, exchange.endpoint
-            del self._in_progress[job.ticket]
+            del self._in_progress[job]
             try:
                 if endpoint not in by_endpoint:
                     by_endpoint[endpoint] = 0
@@ -211,15 +209,17 @@ class FastPath:
         self._odd_in_row += 1
         self._rests_until_s = self._clock.current_time() + _REST_S
         partial = exchange.end(error)
-        del self._in_progress[exchange.job.ticket]
-        self._start_resume(exchange, partial)
+        del self._in_progress[exchange.job]
+        if not self._hand_over(exchange, partial):
+            self.client.take_back(partial.connection, self._clock.current_time(), fit=False)
+            self.breaker.semaphore.leave()
 
     def cancel(self, job: JobInProgress) -> bool:
         """Settle a job that a person cancels, as dead; return False if it is neither held nor in progress here."""
-        exchange = self._in_progress.get(job.ticket)
+        exchange = self._in_progress.get(job)
         if exchange is not None:
             self._drop(exchange)
-        elif (exchange := self._held.pop(job.ticket, None)) is not None:
+        elif (exchange := self._held.pop(job, None)) is not None:
             self.breaker.semaphore.leave_line(exchange.take_place)
         else:
             return False
@@ -231,19 +231,28 @@ class FastPath:
         self._note_done()
         return True
 
-    def _start_resume(self, exchange: Exchange, partial: PartialExchange | None) -> None:
+    def _hand_over(self, exchange: Exchange, partial: PartialExchange | None) -> bool:
+        """Have the general path go on in a task; return False if a bug prevents it, over which the job becomes dead."""
         assert self._handed is not None  # noqa: S101 - `run` drops what is in progress before it ends
-        self._handed.start_soon(self._resume, exchange, partial)
-
-    async def _resume(self, exchange: Exchange, partial: PartialExchange | None) -> None:
         try:
-            await self.resume(exchange.job, exchange.admitted_job(), partial)
+            resumed = self.resume(exchange.job, exchange.admitted_job(), partial)
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            self.settler.settle_bug(exchange.job, error)
+            self.acks.add(exchange.job)
+            self._note_done()
+            return False
+        self._handed.start_soon(self._resume, resumed)
+        return True
+
+    async def _resume(self, resumed: Coroutine[Any, Any, None]) -> None:
+        try:
+            await resumed
         finally:
             self._note_done()
 
     def _drop(self, exchange: Exchange) -> None:
         """Close the connection of a job that was sent; the job stays as it is."""
-        del self._in_progress[exchange.job.ticket]
+        del self._in_progress[exchange.job]
         assert exchange.connection is not None  # noqa: S101 - it was sent
         self.client.take_back(exchange.connection, self._clock.current_time(), fit=False)
         self.breaker.semaphore.leave()

@@ -343,6 +343,10 @@ class Reservations:
         """Issue only ticket numbers above this one from now on."""
         self.last_number = max(self.last_number, number)
 
+    def has(self, job: JobInProgress) -> bool:
+        """Tell whether this very job is ours; a Redis that went back may have listed its ticket anew, for another."""
+        return self.jobs.get(job.ticket) is job
+
     def release(self, *tickets: str) -> None:
         """Remove jobs that are no longer in progress here, and wake the tasks in `wait_for_release`."""
         gone = [job for ticket in tickets if (job := self.jobs.pop(ticket, None)) is not None]

@@ -129,7 +129,7 @@ class JobLink:
         `JobTakenAway`: it is in other hands; `JobExpired`: it expired; `SendingStopped`: nothing may be sent now.
         """
         send_checks = self.send_checks
-        if self.job.ticket not in send_checks.reservations.jobs:
+        if not send_checks.reservations.has(self.job):
             raise JobTakenAway
         if self.job.is_expired(time.time()):
             raise JobExpired

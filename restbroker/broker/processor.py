@@ -47,8 +47,8 @@ A person who cancels a job ends the scope of its worker, if it has one, between 
 
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import assert_never
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, assert_never
 
 import attrs
 import trio
@@ -196,14 +196,22 @@ class Processor:
             worker.job = admitted = None
             del job
 
-    async def resume(self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None) -> None:
-        """Deliver and settle a job that the fast path began, and that has a place in the breaker.
+    def resume(
+        self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None
+    ) -> Coroutine[Any, Any, None]:
+        """Return what delivers and settles a job that the fast path began, and that has a place in the breaker.
 
-        `partial`: the request that was sent and its answer so far; None if nothing was sent. When cancelled, the job
-        keeps its states, for recovery. It becomes dead when a person cancels it.
+        A person can cancel the job, which becomes dead then, from this call on. Await what it returns in a task. When
+        that is cancelled, the job keeps its states, for recovery. `partial`: the request that was sent and its answer
+        so far; None if nothing was sent.
         """
         worker = Worker(job=job)
         self._workers.add(worker)
+        return self._resume(worker, job, admitted, partial)
+
+    async def _resume(
+        self, worker: Worker, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None
+    ) -> None:
         try:
             with worker.scope:
                 try:
@@ -300,13 +308,12 @@ class Processor:
         if not has_place and job.is_expired(time.time()):
             self.settler.expire(job, admitted.payload)
             return
-        call, spec, misses = self._call(admitted), admitted.endpoint.spec, None
-        answers = self.breaker.answers
+        spec, misses, answers = admitted.endpoint.spec, None, self.breaker.answers
         begun = has_place or self._enter_at_once(job)
         while begun or await self._wait_until_ready(job):
             begun = False
             try:
-                outcome, took_s = await self._send(job, call, spec, partial)
+                outcome, took_s = await self._send(job, admitted, partial)
             except NotYet as why:
                 # What was cancelled in this very tick gets its settlement for that, and must not wait as well.
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -324,9 +331,7 @@ class Processor:
                 outcome = await self._after_miss(outcome, misses)
             if self._settle(job, admitted.payload, spec, outcome, took_s):
                 return
-            if job.effected:
-                call = attrs.evolve(call, maybe_run=True)
-        if job.is_expired(time.time()) and job.ticket in self.reservations.jobs:
+        if job.is_expired(time.time()) and self.reservations.has(job):
             self.settler.expire(job, admitted.payload)
 
     # 3. Waiting
@@ -349,7 +354,7 @@ class Processor:
     async def _wait_to_start(self, job: JobInProgress) -> bool:
         """Wait as `_wait_until_ready` does, however long it takes."""
         breaker = self.breaker
-        while job.ticket in self.reservations.jobs and await (
+        while self.reservations.has(job) and await (
             breaker.wait_to_admit() if job.in_slot else breaker.semaphore.enter()
         ):
             wait_s = ASK_AGAIN_S
@@ -369,12 +374,12 @@ class Processor:
             await self.stopping.wait()
 
     # 4. to 6. Claimed and marked, sent, answered
-    def _call(self, admitted: AdmittedJob) -> Call:
+    def _call(self, job: JobInProgress, admitted: AdmittedJob) -> Call:
         payload, traceparent = admitted.payload, admitted.payload.traceparent
         return Call(
             admitted.submission.command,
             payload.attempt,
-            payload.may_have_run,
+            payload.may_have_run or job.effected,
             self.plan.target.default_host,
             admitted.endpoint.timeout_s,
             payload.ok_if_exists,
@@ -383,20 +388,22 @@ class Processor:
         )
 
     async def _send(
-        self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None
+        self, job: JobInProgress, admitted: AdmittedJob, partial: PartialExchange | None
     ) -> tuple[Outcome | None, float]:
         """Send the job once, as `_exchange` does, and leave the breaker, unless it is in a slot.
 
         Only then may another job take its place: what the breaker made of this outcome holds for that one, too.
         """
+        link = JobLink(self.send_checks, job, partial)
         try:
-            return await self._exchange(job, call, spec, partial)
+            return await self._exchange(job, self._call(job, admitted), admitted.endpoint.spec, link)
         finally:
+            link.drop_partial()
             if not job.in_slot:
                 self.breaker.semaphore.leave()
 
     async def _exchange(
-        self, job: JobInProgress, call: Call, spec: CommandSpec | None, partial: PartialExchange | None
+        self, job: JobInProgress, call: Call, spec: CommandSpec | None, link: JobLink
     ) -> tuple[Outcome | None, float]:
         """Send the job once, and return its outcome and the seconds that it took.
 
@@ -406,9 +413,9 @@ class Processor:
         matter what the connector made of it. No exception of the connector gets out but `NotYet`, `JobExpired` and
         `JobIsDuplicate`, of an unsent job.
         """
-        link, started_s = JobLink(self.send_checks, job, partial), time.perf_counter()
-        if partial is not None:
-            started_s -= trio.current_time() - partial.started_s
+        started_s = time.perf_counter()
+        if link.partial is not None:
+            started_s -= trio.current_time() - link.partial.started_s
         try:
             outcome = await self.plan.connector.deliver(call, link)
         except (JobTakenAway, SendingStopped, JobExpired, JobIsDuplicate) as why:
@@ -444,7 +451,8 @@ class Processor:
         if isinstance(why, JobExpired | JobIsDuplicate):
             raise why
         if isinstance(why, JobTakenAway):
-            self.reservations.release(job.ticket)
+            if self.reservations.has(job):
+                self.reservations.release(job.ticket)
             return None
         return Uncertain(_PART_DONE) if job.is_uncertain else None
 
@@ -480,7 +488,7 @@ class Processor:
         is_down = not self.breaker.admits and not self.breaker.stopped
         if outcome is not None:
             self.settler.settle(job, payload, spec, outcome, duration_s=took_s)
-        elif is_down and job.at_most_once and not job.is_uncertain and job.ticket in self.reservations.jobs:
+        elif is_down and job.at_most_once and not job.is_uncertain and self.reservations.has(job):
             self.settler.requeue(job)
         return job.settlement is not None
 
@@ -499,7 +507,7 @@ class Processor:
     def _settle_cancelled(self, worker: Worker) -> None:
         """Settle the job that a person cancelled as dead, unless it was settled or went away in the last moment."""
         job = worker.cancelled
-        if job is None or job.settlement is not None or job.ticket not in self.reservations.jobs:
+        if job is None or job.settlement is not None or not self.reservations.has(job):
             return
         try:
             assert job.payload is not None  # noqa: S101 - no one can cancel before it was read

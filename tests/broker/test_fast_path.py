@@ -76,22 +76,22 @@ def _outcomes_are_kept_by_status(patch: pytest.MonkeyPatch) -> None:
 
 
 def _what_has_begun_is_sent_again(patch: pytest.MonkeyPatch) -> None:
-    start_resume = FastPath._start_resume
+    hand_over = FastPath._hand_over
 
-    def again(path: FastPath, exchange: Any, partial: PartialExchange | None) -> None:
+    def again(path: FastPath, exchange: Any, partial: PartialExchange | None) -> bool:
         if partial is not None:
             path.client.take_back(partial.connection, 0.0, fit=False)
-        start_resume(path, exchange, None)
+        return hand_over(path, exchange, None)
 
-    patch.setattr(FastPath, "_start_resume", again)
+    patch.setattr(FastPath, "_hand_over", again)
 
 
 def _what_came_is_lost_on_the_way(patch: pytest.MonkeyPatch) -> None:
-    start_resume = FastPath._start_resume
+    hand_over = FastPath._hand_over
     patch.setattr(
         FastPath,
-        "_start_resume",
-        lambda path, one, partial: start_resume(path, one, partial and attrs.evolve(partial, received=b"")),
+        "_hand_over",
+        lambda path, one, partial: hand_over(path, one, partial and attrs.evolve(partial, received=b"")),
     )
 
 

@@ -11,6 +11,7 @@ import trio
 from restbroker.broker.exchange import Exchange
 from restbroker.broker.fast_path import FastPath
 from restbroker.broker.job_in_progress import IllegalTransition, JobInProgress
+from restbroker.broker.processor import Processor
 from restbroker.config.secret import Secret
 from restbroker.job.command import Call
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
@@ -289,3 +290,24 @@ async def test_a_connector_that_fails_when_it_hears_of_an_answer_costs_one_job(
     assert serving.fast_jobs() - before == MANY
     assert paths.client.command("ZCARD", "dead") == 1
     assert serving.server.requests.total() == 10 * _CONCURRENCY + MANY
+
+
+@pytest.mark.parametrize(("agent", "step"), [(Exchange, "admitted_job"), (Processor, "_call")])
+async def test_a_bug_where_the_general_path_goes_on_costs_these_jobs_and_no_place_in_the_breaker(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, agent: type, step: str
+) -> None:
+    def fail(*_args: object) -> None:
+        raise ZeroDivisionError("seeded")
+
+    odd = 3 * _CONCURRENCY
+    async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
+        await serving.until_ended(10 * _CONCURRENCY)
+        with monkeypatch.context() as patch:
+            patch.setattr(agent, step, fail)
+            serving.push(jobs(odd, dict.fromkeys(range(10_000, 10_000 + odd), _CHUNKED), first=10_000))
+            await serving.until_ended(10 * _CONCURRENCY + odd)
+        serving.push(jobs(MANY, first=20_000))
+        await serving.until_ended(10 * _CONCURRENCY + odd + MANY)
+        serving.control.stop.set()
+    assert paths.client.command("ZCARD", "dead") == odd
+    assert serving.server.requests.total() >= 10 * _CONCURRENCY + MANY + 1

@@ -16,6 +16,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from restbroker.broker.exchange import Exchange
+from restbroker.broker.fast_path import FastPath
 from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.outcome import Probe, Reason
@@ -302,6 +304,37 @@ async def _jobs_wait_for_their_target_and_redis_loses_that_it_gave_them(story: S
     await trio.sleep(10)
 
 
+async def _jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgotten(story: Story) -> None:
+    pool = await _jobs_wait_for_their_target(story)
+    hand = story.world.reference.data.hands[pool.identity.name]
+    known = dict(hand.jobs)
+    for jobs in ({}, known):
+        story.first.way.cut = True
+        hand.jobs.clear()
+        hand.jobs.update(jobs)
+        await trio.sleep(3)
+        story.first.way.cut = False
+        await trio.sleep(3)
+    story.target.up = True
+    await trio.sleep(10)
+
+
+async def _what_the_fast_path_hands_over_is_cancelled_before_its_task_begins(story: Story) -> None:
+    await _all_is_well(story)
+    hand_over, cancelled = FastPath.continue_in_task, list[bool]()
+
+    def hand_over_and_cancel(path: FastPath, exchange: Exchange, error: Exception | None) -> None:
+        hand_over(path, exchange, error)
+        cancelled.extend(story.first.status.cancel(one.thread) for one in story.first.status.running_jobs())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FastPath, "continue_in_task", hand_over_and_cancel)
+        story.target.manner = lambda: "500"
+        story.push(1, "safe")
+        await trio.sleep(1)
+    assert cancelled == [True]
+
+
 async def _jobs_wait_for_their_target_until_the_lease_has_run_out(story: Story) -> None:
     pool = await _jobs_wait_for_their_target(story)
     story.first.way.cut = True
@@ -391,6 +424,18 @@ def test_what_waited_for_its_target_is_not_sent_until_there_is_a_lease() -> None
 def test_what_waited_for_its_target_is_not_sent_once_redis_has_given_it_back() -> None:
     story, _ = lived(_jobs_wait_for_their_target_and_redis_loses_that_it_gave_them)
     assert story.jids == set(story.target.jids)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_of_a_redis_that_goes_back_no_job_that_waited_for_its_target_is_sent_twice(*, fast: bool) -> None:
+    story, _ = lived(_jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgotten, fast=fast)
+    assert set(Counter(story.target.jids).values()) == {1}
+    assert story.jids == set(story.target.jids)
+
+
+def test_a_job_can_be_cancelled_in_the_instant_in_which_the_fast_path_hands_it_over() -> None:
+    story, _ = lived(_what_the_fast_path_hands_over_is_cancelled_before_its_task_begins)
+    assert story.world.lying("dead") == {"safe12"}
 
 
 def test_a_process_that_stops_requeues_what_was_not_sent_and_leaves_nothing_behind() -> None:
