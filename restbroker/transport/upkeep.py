@@ -44,7 +44,10 @@ class ReadinessListener(Protocol):
 
 
 Afterwards: TypeAlias = Callable[[Collection[ReadinessListener]], None]
-"""What `Readiness` calls after a batch, with those on which something came since, of that batch at least; it may not wait or raise."""
+"""What `Readiness` calls after a batch, with those on which something came since; it may not wait or raise.
+
+These are those of the batch, and perhaps others.
+"""
 
 
 @attrs.define(eq=False)
