@@ -159,7 +159,7 @@ class FastPath:
             self.ready.note_done()
             return False
         is_current = self.send_checks.lease.is_fresh and self.plain_jobs.is_current(exchange)
-        return (is_current and self._send(exchange)) or self._hand_over(exchange, None)
+        return (is_current and self._send(exchange)) or self._start_task(exchange, None)
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, once all answers that came with its own were read."""
@@ -210,7 +210,7 @@ class FastPath:
         self._rests_until_s = self._clock.current_time() + _REST_S
         partial = exchange.end(error)
         del self._in_progress[exchange.job]
-        if not self._hand_over(exchange, partial):
+        if not self._start_task(exchange, partial):
             self.client.take_back(partial.connection, self._clock.current_time(), fit=False)
             self.breaker.semaphore.leave()
 
@@ -231,7 +231,7 @@ class FastPath:
         self._note_done()
         return True
 
-    def _hand_over(self, exchange: Exchange, partial: PartialExchange | None) -> bool:
+    def _start_task(self, exchange: Exchange, partial: PartialExchange | None) -> bool:
         """Have the general path go on in a task; return False if a bug prevents it, over which the job becomes dead."""
         assert self._handed is not None  # noqa: S101 - `run` drops what is in progress before it ends
         try:

@@ -76,22 +76,22 @@ def _outcomes_are_kept_by_status(patch: pytest.MonkeyPatch) -> None:
 
 
 def _what_has_begun_is_sent_again(patch: pytest.MonkeyPatch) -> None:
-    hand_over = FastPath._hand_over
+    start_task = FastPath._start_task
 
     def again(path: FastPath, exchange: Any, partial: PartialExchange | None) -> bool:
         if partial is not None:
             path.client.take_back(partial.connection, 0.0, fit=False)
-        return hand_over(path, exchange, None)
+        return start_task(path, exchange, None)
 
-    patch.setattr(FastPath, "_hand_over", again)
+    patch.setattr(FastPath, "_start_task", again)
 
 
 def _what_came_is_lost_on_the_way(patch: pytest.MonkeyPatch) -> None:
-    hand_over = FastPath._hand_over
+    start_task = FastPath._start_task
     patch.setattr(
         FastPath,
-        "_hand_over",
-        lambda path, one, partial: hand_over(path, one, partial and attrs.evolve(partial, received=b"")),
+        "_start_task",
+        lambda path, one, partial: start_task(path, one, partial and attrs.evolve(partial, received=b"")),
     )
 
 
