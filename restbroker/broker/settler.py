@@ -220,11 +220,13 @@ class Settler:
 
         What was not let in, or was never to be sent, stops no key.
         """
-        if not isinstance(settlement, Dead) or not ticket_key(job.ticket):
+        if not isinstance(settlement, Dead | Drop) or not ticket_key(job.ticket):
             return settlement
         code = "" if isinstance(outcome, Delivered) else outcome.reason.code
         if not job.admitted or isinstance(outcome, Expired | Duplicate) or code in _NEVER_SENT:
             return attrs.evolve(settlement, effect="refused")
+        if isinstance(settlement, Drop):
+            return settlement  # the job said that its loss does not matter
         payload, order = job.payload, self.plan.order
         policy = "go" if payload is None or order is None else order.on_death(payload.fields)
         if policy == "stop":

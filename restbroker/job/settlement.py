@@ -109,10 +109,11 @@ class Dead:
 
 @attrs.frozen
 class Drop:
-    """Gone because the job itself says `"dead": false`: counted as processed and failed."""
+    """Gone because the job itself says `"dead": false`: counted as processed and failed. `effect`: as of `Dead`."""
 
     replies: tuple[Reply, ...] = ()
     claims: tuple[ClaimChange, ...] = ()
+    effect: Literal["", "refused"] = ""
 
 
 @attrs.frozen

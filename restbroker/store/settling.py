@@ -23,7 +23,7 @@ from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, as_score, items
-from restbroker.store.tickets import MAX_BATCH, ticket_key, ticket_number, ticket_queue
+from restbroker.store.tickets import MAX_BATCH, has_key, ticket_number, ticket_queue
 
 TicketSettlement: TypeAlias = tuple[str, Settlement]
 """A ticket, and what becomes of its job."""
@@ -121,7 +121,7 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     recorded = 0 if request.records is None else len(batch)
     # A job that goes back needs it, or has a key; no other pays for it.
     needs_lines = any(isinstance(settlement, Requeue) for _, settlement in batch[plain:])
-    needs_lines = needs_lines or (is_order(request.fairness) and any(ticket_key(ticket) for ticket, _ in batch))
+    needs_lines = needs_lines or (is_order(request.fairness) and any(has_key(ticket) for ticket, _ in batch))
     fairness = request.fairness if needs_lines else ""
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
     arguments += [fairness, PAYLOAD_LIMIT_BYTES] if fairness else [fairness]
@@ -173,7 +173,7 @@ def _script_arguments(settlement: Settlement) -> tuple[str, str, bytes]:
         case Ack():
             return "", "0", b""
         case Drop():
-            return "zx", "0", b""
+            return f"zx {settlement.effect}".rstrip(), "0", b""
         case Retry():
             return "zr", as_score(settlement.at_s), settlement.payload
         case Dead():

@@ -1,7 +1,7 @@
 """The names that clients make. A job in progress: `number:queue index`; an identity: `host:pid:nonce:target`.
 
 Of a job that was handed out under a key (`job.order`), `:` follows, how it was handed out, and its key: `=` as usual,
-`!` to die, `?` under a key of another OrderBy.
+`!` to die, `?` under a key of another OrderBy; no key (""): it waited without one, while its target had `FairBy`.
 
 Used by the files of the store and by worker pools. Always holds: numbers rise per identity and are never used again,
 also across a failover of Redis; queue indices begin at 1.
@@ -10,7 +10,7 @@ also across a failover of Redis; queue indices begin at 1.
 import re
 from collections.abc import Sequence
 
-_TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}(:[=!?].+)?", re.DOTALL)
+_TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}(:[=!?].*)?", re.DOTALL)
 MAX_BATCH = 500
 """Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""
 
@@ -41,7 +41,7 @@ def has_key(ticket: str) -> bool:
 
 
 def ticket_key(ticket: str) -> str:
-    """Return the key under which a ticket's job was handed out; "" if it has none."""
+    """Return the key under which a ticket's job was handed out; "" also if it has none."""
     parts = ticket.split(":", 2)
     return parts[2][1:] if len(parts) > 2 else ""
 

@@ -154,7 +154,10 @@ async def test_what_a_death_does_to_the_jobs_behind_it(
     assert is_at_rest(harness)
 
 
-async def test_who_does_not_know_the_token_stops_no_key_and_opens_none(harness: Harness, log: Log) -> None:
+@pytest.mark.parametrize("more", [{}, {"dead": False}, {"dead": False, "args": "nonsense"}])
+async def test_who_does_not_know_the_token_stops_no_key_and_opens_none(
+    harness: Harness, log: Log, more: dict[str, Any]
+) -> None:
     harness.order = Order(on_dead="stop")
     log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 5 else Delivered("", 0, 200)
     push(harness, "a", 1, token="wrong")
@@ -164,8 +167,9 @@ async def test_who_does_not_know_the_token_stops_no_key_and_opens_none(harness: 
     async with harness.broker():
         await harness.until(lambda: state(harness, "a") == "stopped", "the one that died stopped it")
         assert log.starts["a"] == [1, 5]
-        harness.push(args=["safe", {"key": "a", "n": 9}, "wrong"], jid="a-5", order_key="a")
-        await harness.until(lambda: len(harness.members("dead")) == 3, "it is dead")
+        wrong = {"args": ["safe", {"key": "a", "n": 9}, "wrong"], **more}
+        harness.push(jid="a-5", order_key="a", **wrong)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "it is refused")
         await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped as before")
     assert log.starts["a"] == [1, 5]
 

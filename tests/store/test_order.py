@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
+from restbroker.job.fairness import Fairness
 from restbroker.job.order import ORDER_KEY, Order, drain_text, key_in
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, line_jobs, pauses, queues
@@ -232,8 +233,8 @@ def test_marked_jobs_stay_marked_when_their_process_dies(ordered: Ordered, clien
 
 
 def _recover(ordered: Ordered) -> heartbeats.Recovery:
-    (counter,) = [int(n) for n in ordered.server.raw.hvals(f"{NAMESPACE}:restbroker:beats")]
-    assert heartbeats.fence(ordered.client, ordered.identity, counter)
+    counter = ordered.server.raw.hget(f"{NAMESPACE}:restbroker:beats", ordered.identity)
+    assert heartbeats.fence(ordered.client, ordered.identity, int(counter))
     return heartbeats.recover(ordered.client, ordered.identity, as_parked)
 
 
@@ -526,6 +527,26 @@ def test_another_order_by_counts_once_no_key_is_held(ordered: Ordered) -> None:
     ordered.settle(kept)
     assert numbers(other.take()) == [3]
     assert not other.last.has_old_keys
+
+
+def test_what_waited_for_its_turn_without_a_key_is_done_first_and_lost_by_no_death(
+    ordered: Ordered, client: Client
+) -> None:
+    fair = Ordered(client, ordered.server, identity="h:4:fair:t", text=Fairness().text)
+    assert register(client, fair.identity, FACTS, QUEUES, fairness=fair.text)
+    fair.push(*(job(None, number) for number in range(4)))
+    fair.settle(*fair.take(1))
+    assert ordered.server.raw.hlen(WAIT) == 3
+    ordered.push(job("a", 9))
+    (held,) = ordered.take()
+    assert numbers([held]) == [1]
+    _recover(ordered)
+    other, seen = _other(ordered), list[int]()
+    while taken := other.take():
+        seen += numbers(taken)
+        other.settle(taken[0], by=dead(taken[0]))
+    assert sorted(seen) == [1, 2, 3, 9]
+    assert not ordered.server.raw.exists(HOLD, WAIT, TURN, DUE)
 
 
 def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered) -> None:

@@ -10,7 +10,8 @@
 --          s stopped: mark is since when (epoch us), jid that of the job that died
 --   cancel jobs of lower numbers are handed out marked, to die
 --   jid    in another state than s: of the dead job under which the key was stopped before; '-' for none
--- A ticket is `number:queue index:how key`; how is '=', '!' (to die) or '?' (its key is of another OrderBy).
+-- A ticket is `number:queue index:how key`; how is '=', '!' (to die) or '?' (its key is of another OrderBy, or '' where it
+-- waited for its turn without a key under FairBy).
 --
 -- What `keep_order` takes of queues, whose keys follow one another from behind `first` on: all `wait`, `keys`, `turn`, `due`.
 local function order_queues(first, count)
@@ -25,7 +26,7 @@ end
 
 -- queues: {wait=, keys=, turn=, due=} of each of the target's queues.
 local function keep_order(lines, hold, queues)
-  local HOW, SCORE, TRIES, AT_ONCE = '^%d+:%d+:([=!?])(.+)$', '%.6f', 200, 200
+  local HOW, SCORE, TRIES, AT_ONCE = '^%d+:%d+:([=!?])(.*)$', '%.6f', 200, 200
   local order, whole, numbers_in, now_us = {}, lines.whole, lines.numbers_in, lines.now_us
   local max, min = math.max, math.min
 
