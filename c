@@ -1,1 +1,0 @@
-{"command":"check_account","user":"a","host":"h"}
