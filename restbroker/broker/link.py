@@ -192,7 +192,8 @@ class JobLink:
         if not await self.send_checks.redis_checks.mark(self.job.ticket):
             raise JobTakenAway
         self.job.mark()
-        return await self.send_checks.transport.send(request, self)
+        # Not even one that is safe to repeat by the catalogue: who set AtMostOnce says that it is not.
+        return await self.send_checks.transport.send(attrs.evolve(request, repeatable=False), self)
 
 
 async def probe(plan: TargetPlan) -> Probe:

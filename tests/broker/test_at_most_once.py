@@ -1,6 +1,7 @@
 """Commands under `AtMostOnce`: marked before the first byte, and never sent again when they may have run."""
 
 import attrs
+import pytest
 
 from restbroker.job.reason import Reason
 from restbroker.store import identities
@@ -8,6 +9,8 @@ from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, Job
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok, refuse
+from tests.support.moody_server import Mood, fine
+from tests.support.paths import Paths, job
 
 
 async def test_a_job_is_marked_before_it_is_sent_and_unmarked_when_it_is_settled(harness: Harness) -> None:
@@ -130,3 +133,17 @@ async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness)
         harness.push("safe")
         await harness.until(lambda: harness.of(JobFinished), "the pool goes on")
     assert [request.path for request in harness.target.sent] == ["/safe"]
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+async def test_a_kept_connection_that_ends_without_an_answer_has_nothing_sent_again_even_if_the_command_is_safe(
+    paths: Paths, then: str
+) -> None:
+    warm = [job(str(number), Mood(fine())) for number in range(50)]
+    async with paths.broker(warm, AtMostOnce=["set_nickname"]) as serving:
+        await serving.until_ended(len(warm))
+        serving.push([job(f"once-{number}", Mood(b"", then=then), "set_nickname") for number in range(3)])
+        await serving.until_ended(len(warm) + 3)
+        serving.control.stop.set()
+    assert serving.server.requests.total() == len(warm) + 3
+    assert paths.client.command("ZCARD", "dead") == 3
