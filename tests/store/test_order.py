@@ -549,6 +549,25 @@ def test_what_waited_for_its_turn_without_a_key_is_done_first_and_lost_by_no_dea
     assert not ordered.server.raw.exists(HOLD, WAIT, TURN, DUE)
 
 
+def test_what_a_process_with_fair_by_puts_into_lines_is_no_job_of_an_unclear_key(
+    ordered: Ordered, client: Client
+) -> None:
+    fair = Ordered(client, ordered.server, identity="h:4:fair:t", text=Fairness(("host",), "default.org").text)
+    assert register(client, fair.identity, FACTS, QUEUES, fairness=fair.text)
+    fair.push(*(job("a", number) for number in range(3)))
+    held = fair.take(3)
+    ordered.push(job("a", 9))
+    (first,) = ordered.take()
+    assert (numbers([first]), ticket_how(first.ticket)) == ([9], "=")
+    fair.settle(*held, by=Requeue())
+    ordered.settle(first)
+    seen = []
+    while taken := ordered.take():
+        seen += [(number, ticket_how(one.ticket)) for number, one in zip(numbers(taken), taken, strict=True)]
+        ordered.settle(*taken)
+    assert seen == [(0, "?"), (1, "?"), (2, "?")]
+
+
 def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered) -> None:
     ordered.push(job("a", 0), job("a", 1), job("b", 2))
     taken = ordered.take()

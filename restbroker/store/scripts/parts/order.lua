@@ -291,7 +291,9 @@ local function keep_order(lines, hold, queues)
       for n, one in ipairs(heads) do
         local cancel = one.record and one.record.cancel or 0
         local dies = raws[n] and one.number < cancel and not is_opener(one.record, raws[n])
-        local how = dies and '!' or is_changed and '?' or '='
+        -- A process that still has FairBy may have put it there, under its own key or under none.
+        local is_other = raws[n] and not dies and (is_changed or one.key == '' or lines.key_of(raws[n]) ~= one.key)
+        local how = dies and '!' or is_other and '?' or '='
         local ticket = raws[n] and accept(raws[n], how .. one.key)
         if raws[n] and not ticket then
           return given, is_more
