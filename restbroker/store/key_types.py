@@ -30,9 +30,11 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
     shared += [keys.sorted_set("retry"), keys.sorted_set("schedule"), keys.sorted_set("dead")]
     shared += [keys.dead_copies, keys.audit, keys.history, keys.recent_events, keys.sources, keys.recoveries_version]
     shared += [keys.stat("processed"), keys.stat("failed")]
-    of_targets = [key for name in targets for key in (keys.pause(name), keys.rate(name), keys.in_flight(name))]
+    of_target = (keys.pause, keys.rate, keys.in_flight, keys.order_hold, keys.order_by)
+    of_targets = [key_of(name) for name in targets for key_of in of_target]
     served = tuple(queues)
-    looked_at = [*shared, *of_targets, *map(keys.queue, served), *line_keys(keys, served)]
+    of_queues = [*map(keys.queue, served), *line_keys(keys, served), *map(keys.order_due, served)]
+    looked_at = [*shared, *of_targets, *of_queues]
     wanted = {key: keys.expected_type(key) for key in looked_at}
     found = types(client, looked_at)
     return tuple(

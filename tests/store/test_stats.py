@@ -101,6 +101,7 @@ def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, serv
         "restbroker:parked": "stream", "restbroker:recovered:version": "string",
         "stat:processed": "string", "stat:failed": "string",
         "restbroker:pause:t": "hash", "restbroker:rate:t": "string", "restbroker:inflight:t": "hash", "queue:q": "list",
+        "restbroker:order:hold:t": "hash", "restbroker:order:by:t": "string", "restbroker:order:due:q": "zset",
     }  # fmt: skip
     assert find_misused(client, ["t"], ["q"]) == ()
     for key, kind in needed.items():
