@@ -84,7 +84,7 @@ class Recovery:
         known, recent = self.reservations.jobs, self.acker.recently_settled
         unknown = [job for ticket in held.tickets if ticket not in known and (job := self._adopt(ticket, held))]
         lost = [job for ticket, job in known.items() if ticket not in held.tickets]
-        sent = (job.raw for job in lost if job.delivery >= SENDING)
+        sent = (job.raw for job in lost if job.was_sent)
         recent.note_loss(sent, trio.current_time() - self.health.away_s)
         self.ready.drop_unless(held.tickets)
         self.slots.drop_unless(held.tickets)

@@ -163,6 +163,30 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
     assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
 
 
+async def test_a_job_whose_second_step_is_refused_and_that_redis_forgot_to_have_given_away_may_have_run(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate(monkeypatch)
+    rooms, jids = Rooms(), ["r1", "r2"]
+    async with trio.open_nursery() as nursery:
+        world = World(cast("SimulatedTarget", rooms), nursery)
+        first = world.start()
+        await trio.sleep(MINUTE_S)
+        rooms.refusal = "server"
+        world.push(*jids, command="room")
+        await trio.sleep(1)
+        (held,) = (hand.jobs for hand in world.reference.data.hands.values() if hand.jobs)
+        first.way.cut = True
+        world.reference.data.lists["queue:rest"] += held.values()
+        held.clear()
+        await trio.sleep(3)
+        first.way.cut, rooms.refusal = False, None
+        await trio.sleep(2 * MINUTE_S)
+        nursery.cancel_scope.cancel()
+    assert sorted(rooms.filled) == sorted(rooms.made) == jids
+    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (2, 0, {})
+
+
 @pytest.mark.parametrize("refusal", ["connection", "server", "login", "breaker"])
 async def test_a_job_that_was_begun_is_finished_after_its_expiry_and_through_a_stop_and_no_other_is_begun_then(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
