@@ -294,7 +294,7 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
         f"and {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recoveries_version}, the "
         f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}; of a queue with lines, the hashes "
-        f"{keys.lines('QUEUE')} and {keys.line_records('QUEUE')}, and the sorted set {keys.line_finish_times('QUEUE')}; "
+        f"{keys.lines('QUEUE')} and {keys.line_records('QUEUE')}, the sorted set {keys.line_finish_times('QUEUE')}; "
         f"with OrderBy, the hash {keys.order_hold(target)}, the string {keys.order_by(target)} and the sorted set "
         f"{keys.order_due('QUEUE')}."
     )
