@@ -435,6 +435,8 @@ class Processor:
         if isinstance(outcome, Denied | Unsent):
             job.hold(effected=link.has_continued)
             return Uncertain(_PART_DONE) if job.is_uncertain else outcome, took_s
+        if isinstance(outcome, Deferred) and job.effected and job.at_most_once:
+            return Uncertain(_PART_DONE), took_s
         if not isinstance(outcome, Uncertain):
             job.answer()
         return outcome, took_s

@@ -193,7 +193,7 @@ async def test_a_person_who_cancels_a_job_that_was_begun_reads_that_it_may_have_
     assert "may have run" in parked["error_message"]
 
 
-@pytest.mark.parametrize("second", [refuse, status(403)])
+@pytest.mark.parametrize("second", [refuse, status(403), status(500)])
 async def test_under_at_most_once_a_command_is_not_begun_again(
     harness: Harness, second: Callable[[Request], Awaitable[Response]]
 ) -> None:
