@@ -160,6 +160,9 @@ class CertFiles:
     key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
 
 
+USUALLY_AT_MOST_ONCE: Final = ("announce_*",)
+
+
 @attrs.frozen(kw_only=True)
 class WrittenKeys:
     """Keys of a target as written; `config.check_targets` makes fields of `Target` from them.
@@ -188,8 +191,8 @@ class WrittenKeys:
     at_most_once: forms.Commands = key(
         "AtMostOnce",
         "Commands never sent again if they may have run; their jobs die instead. Costs one Redis write per job.",
-        ("announce_*",),
-        shown=["announce_*"],
+        USUALLY_AT_MOST_ONCE,
+        shown=[*USUALLY_AT_MOST_ONCE],
     )
 
 

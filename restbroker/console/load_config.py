@@ -17,6 +17,7 @@ from restbroker.console.completion import paths
 from restbroker.console.output import say
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
+from restbroker.operate.unknown_names import unknown_names
 from restbroker.servers import registry
 
 Section = Literal["Events", "Periodic", "Roster", "Stats"]
@@ -57,11 +58,8 @@ def _check_commands(config: Config, problems: Problems) -> None:
         from restbroker.console.periodic import check_periodic
 
         check_periodic(config, problems)
-    if any(target.fair_by is not None for target in config.targets):
-        from restbroker.operate.fair_arguments import unknown_arguments
-
-        for one in unknown_arguments(config):
-            problems.note(one.code, one.message, one.hint)
+    for one in unknown_names(config):
+        problems.note(one.code, one.message, one.hint)
 
 
 def load_quietly(path: Path | None, *sections: Section) -> Config:

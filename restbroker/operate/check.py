@@ -33,7 +33,9 @@ if TYPE_CHECKING:  # many configurations have none
     from restbroker.config.periodic import PeriodicCommand
 
 AREA = "config"
-_WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget", "FairByUnknown"})
+_WARNINGS = frozenset(
+    {"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget", "FairByUnknown", "OrderByUnknown"}
+)
 _MEMBERS: Mapping[str, str] = {
     "RestURL": "URL",
     "RestUser": "Auth.Basic.User",

@@ -41,9 +41,13 @@ CONFIG: Final = Table(
             "a key read as another one; a key without effect; a variable that matches no key",
             "correct or remove it",
         ),
-        "FairByUnknown": Row(
-            "`FairBy` names an argument that no command of the target has",
-            "correct it; all jobs share one turn otherwise",
+        "FairByUnknown, OrderByUnknown": Row(
+            "`FairBy` or `OrderBy` names an argument that no command of the target has",
+            "correct it; all jobs share one turn, or none has a key, otherwise",
+        ),
+        "CommandUnknown": Row(
+            "`AtMostOnce`, `Slots` or `Expire` names no known command of the target",
+            "correct it, unless a module of the server adds it",
         ),
         "NoDomain": Row(
             "no `JabberDomain`: each job must name its host",

@@ -108,7 +108,7 @@ class Options:
             target,
             options=attrs.evolve(self, apis=places, host=host, admin_url=None, admin_token=None, msg_url=None),
             secrets=() if token is None else (token,),
-            at_most_once=with_broadcasts(target.at_most_once, _BROADCAST),
+            at_most_once=with_broadcasts(target.at_most_once, *((_BROADCAST,) if "admin" in places else ())),
         )
 
 

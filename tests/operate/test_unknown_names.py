@@ -1,0 +1,72 @@
+"""What a target's keys name and its server does not know is told before it has no effect."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.console.load_config import load_with_notices
+from restbroker.operate.check import check_config
+from restbroker.servers.findings import Finding
+
+CODES = {"FairByUnknown", "OrderByUnknown", "CommandUnknown"}
+
+
+def findings(tmp_path: Path, **target: Any) -> list[Finding]:
+    whole = {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["rest"], **target}
+    (tmp_path / "env.json").write_text(json.dumps({"Token": "a-right-long-token", "Targets": {"e": whole}}))
+    return [one for one in check_config(load_with_notices(tmp_path / "env.json")) if one.code in CODES]
+
+
+def test_an_argument_that_no_command_has_is_told_with_the_near_one(tmp_path: Path) -> None:
+    (found,) = findings(tmp_path, FairBy=["hots"])
+    assert (found.level, found.hint) == ("warning", "Did you mean host?")
+    assert found.message == (
+        "FairBy of the target e names hots, which no known command of ejabberd has as an argument: it tells no jobs "
+        "apart."
+    )
+    first, second = findings(tmp_path, FairBy=["host", "customer_id", "xyzzy"])
+    assert ("customer_id" in first.message, "xyzzy" in second.message) == (True, True)
+    assert second.hint == "`restbroker commands NAME` shows a command's arguments."
+
+
+@pytest.mark.parametrize("fair_by", [["host"], ["user", "host"], "fair_key", None])
+def test_of_what_commands_have_nothing_is_told(tmp_path: Path, fair_by: Any) -> None:
+    assert findings(tmp_path, **({} if fair_by is None else {"FairBy": fair_by})) == []
+
+
+def test_where_commands_take_any_argument_nothing_is_told(tmp_path: Path) -> None:
+    options = {"Commands": {"add": {"Method": "POST", "Path": "/add"}}}
+    assert findings(tmp_path, Kind="http", FairBy=["customer"], Options=options) == []
+
+
+def test_an_argument_that_gives_no_job_a_key_is_told(tmp_path: Path) -> None:
+    (found,) = findings(tmp_path, OrderBy=["usr"])
+    assert (found.code, found.level, found.hint) == ("OrderByUnknown", "warning", "Did you mean user?")
+    assert "no job has a key, and none is done in order" in found.message
+    assert findings(tmp_path, OrderBy=["user", "host"]) == findings(tmp_path, OrderBy="order_key") == []
+
+
+def test_a_command_that_no_server_of_the_kind_has_is_told_and_may_be_a_module_s(tmp_path: Path) -> None:
+    named = {"AtMostOnce": ["announce_*", "send_mesage"], "Slots": {"registr": 2}, "Expire": {"xyzzy_*": "5m"}}
+    found = findings(tmp_path, **named)
+    assert [(one.code, one.level, one.message.split()[0]) for one in found] == [
+        ("CommandUnknown", "note", "AtMostOnce"),
+        ("CommandUnknown", "note", "Slots"),
+        ("CommandUnknown", "note", "Expire"),
+    ]
+    assert [(one.hint or "").partition(" If ")[0] for one in found] == [
+        "Did you mean send_message?",
+        "Did you mean register?",
+        "`restbroker commands` lists them.",
+    ]
+    known = {"AtMostOnce": ["send_message", "ban_*"], "Slots": {"register/v1": 2}, "Expire": {"send_*": "5m"}}
+    assert findings(tmp_path, **known) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["ejabberd", "prosody-rest", "prosody-roster", "mongooseim", "openfire-rest", "openfire-chat"]
+)
+def test_what_a_kind_has_by_default_is_known(tmp_path: Path, kind: str) -> None:
+    assert findings(tmp_path, Kind=kind) == []
