@@ -218,7 +218,8 @@ class Settler:
     def _with_effect(self, job: JobInProgress, settlement: Settlement, outcome: Final) -> Settlement:
         """Return the settlement, which says what becomes of the job's key if it dies.
 
-        What was not let in, or was never to be sent, stops no key.
+        What was not let in, or was never to be sent, stops no key, and opens none that another job stopped. What is
+        dropped stops none either.
         """
         if not isinstance(settlement, Dead | Drop) or not ticket_key(job.ticket):
             return settlement
@@ -228,7 +229,9 @@ class Settler:
         if isinstance(settlement, Drop):
             return settlement  # the job said that its loss does not matter
         payload, order = job.payload, self.plan.order
-        policy = "go" if payload is None or order is None else order.on_death(payload.fields)
+        # A bug left no payload.
+        fields = (rubyjson.object_of(job.raw) or {}) if payload is None else payload.fields
+        policy = "go" if order is None else order.on_death(fields)
         if policy == "stop":
             jid = "?" if payload is None else self.reports.mask(payload.jid)
             self.identity.report(OperatorWarning("OrderStopped", _STOPPED.format(jid, job.queue), _WHEN_STOPPED))

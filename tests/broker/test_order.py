@@ -1,6 +1,7 @@
 """A broker whose target has OrderBy: one job of a key at a time, in order, whatever becomes of them."""
 
 import json
+import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +11,18 @@ import pytest
 import trio
 
 from restbroker.broker import lines as broker_lines
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.same_host import this_process
+from restbroker.broker.settler import Settler
+from restbroker.job import claims
 from restbroker.job.command import Call
 from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.job.settlement import Ack
 from restbroker.servers.contract import Link
+from restbroker.store import jobs
 from restbroker.store import order as order_store
+from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import JobFinished, LinesHealed, OperatorWarning
 from restbroker.transport.message import Request
 from tests.broker.conftest import Harness, Held, ok, refuse
@@ -103,6 +111,73 @@ async def test_a_successor_starts_at_once_though_the_list_is_empty(harness: Harn
     assert log.overlaps == 0
 
 
+async def test_a_key_that_is_due_ends_the_wait_for_its_list(
+    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else up to three seconds are added.
+    monkeypatch.setattr(random, "random", lambda: 0.0)
+    tried_s: list[float] = []
+
+    def answer(_call: Call, times: int) -> Outcome:
+        tried_s.append(trio.current_time())
+        return Deferred(NOT_NOW, 0.3, counts=False) if times == 1 else Delivered("", 0, 200)
+
+    log.answer = answer
+    async with harness.broker():
+        # It waits for its list by then, for two seconds.
+        await trio.sleep(0.5)
+        push(harness, "a", 1)
+        await harness.until(lambda: len(tried_s) == 2, "it is tried again")
+    assert 0.3 <= tried_s[1] - tried_s[0] < 1.8
+
+
+async def test_a_successor_that_another_process_makes_ready_is_found_within_seconds(harness: Harness, log: Log) -> None:
+    # As a process that takes no more jobs: what it still finishes frees keys whose jobs others have to take.
+    facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
+    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, fairness=BY_KEY.text)
+    push(harness, "a", 2)
+    request = jobs.FetchRequest("elsewhere:77:abc:t", "t", QUEUES, 0, 2, 2, fairness=BY_KEY.text)
+    taken = jobs.fetch(harness.client, request)
+    assert isinstance(taken, jobs.FetchResult)
+    (head,) = taken.jobs
+    async with harness.broker():
+        await trio.sleep(0.5)
+        assert log.starts == {}
+        done = [(head.ticket, Ack())]
+        began_s = trio.current_time()
+        jobs.finish(harness.client, jobs.FinishRequest(request.identity, "t", QUEUES, 2, done, fairness=BY_KEY.text), 1)
+        await harness.until(lambda: log.starts["a"] == [1], "the other one starts it")
+        assert trio.current_time() - began_s < 4
+
+
+async def test_order_holds_in_slots_and_queues_with_weights_beside_a_rate(harness: Harness, log: Log) -> None:
+    harness.concurrency, harness.slots, harness.queues = 4, {"once": 1}, ("rest", "other")
+    harness.limits = Limits(emission_us=2_000, burst=5)
+    most, now = 0, 0
+
+    async def slowly(call: Call, link: Link) -> Outcome:
+        nonlocal most, now
+        is_slotted = call.command.endpoint == "once"
+        now += is_slotted
+        most = max(most, now)
+        try:
+            return await log(call, link)
+        finally:
+            now -= is_slotted
+
+    harness.target.way = slowly
+    for number in range(20):
+        for key in "abc":
+            push(harness, key, 1, number, command=("once", "safe")[number % 2], into=("rest", "other")[key == "c"])
+    began_s = trio.current_time()
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 60, "all are finished")
+    assert trio.current_time() - began_s >= 55 * 0.002
+    assert (most, log.overlaps) == (1, 0)
+    assert log.starts == {key: list(range(20)) for key in "abc"}
+    assert is_at_rest(harness)
+
+
 async def test_a_key_whose_head_fails_holds_no_other_up(harness: Harness, log: Log) -> None:
     def answer(call: Call, _times: int) -> Outcome:
         return Deferred(NOT_NOW, 3600.0) if call.command.arguments["key"] == "bad" else Delivered("", 0, 200)
@@ -174,6 +249,79 @@ async def test_who_does_not_know_the_token_stops_no_key_and_opens_none(
     assert log.starts["a"] == [1, 5]
 
 
+@pytest.mark.parametrize("forged", [{}, {"dead": False}, {"expiry": 1}, {"retry": False, "order_on_dead": "go"}])
+async def test_a_forged_job_of_a_dead_job_s_id_opens_no_key(harness: Harness, log: Log, forged: dict[str, Any]) -> None:
+    harness.order = Order(on_dead="stop")
+    log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 0 else Delivered("", 0, 200)
+    push(harness, "a", 2)
+    async with harness.broker():
+        await harness.until(lambda: state(harness, "a") == "stopped", "the one that died stopped it")
+        for number in (2, 3):
+            harness.push(args=["safe", {"key": "a", "n": 7}, "wrong"], jid="a-0", order_key="a", **forged)
+            await harness.until(lambda count=number: len(harness.of(JobFinished)) == count, "it was not let in")
+            await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped as before")
+        # The dead job itself, which a person retries, still opens it.
+        log.answer = lambda _call, _try: Delivered("", 0, 200)
+        push(harness, "a", 1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are finished")
+    assert log.starts["a"] == [0, 0, 1]
+    assert is_at_rest(harness)
+
+
+NOT_LET_IN: dict[str, dict[str, Any]] = {
+    "wrong token": {"args": ["safe", {"key": "a", "n": 0}, "wrong"]},
+    "wrong token, not to be kept": {"args": ["safe", {"key": "a", "n": 0}, "wrong"], "dead": False},
+    "no arguments": {"args": 5},
+    "expired": {"expiry": 1},
+    "no expiry": {"expiry": "soon"},
+    "no idempotency key": {"idempotency_key": 17},
+    "duplicate": {"idempotency_key": "done"},
+    "dropped": {"args": ["safe", {"key": "a", "n": 5}, "t"], "dead": False},
+}
+"""Of what target and job ask for, nothing is theirs: what is behind them goes on."""
+
+
+@pytest.mark.parametrize("odd", NOT_LET_IN.values(), ids=NOT_LET_IN)
+@pytest.mark.parametrize("on_dead", ["stop", "cancel"])
+async def test_what_is_not_let_in_or_not_to_be_done_holds_no_successor_up(
+    harness: Harness, log: Log, odd: dict[str, Any], on_dead: Any
+) -> None:
+    harness.order = Order(on_dead=on_dead)
+    log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 5 else Delivered("", 0, 200)
+    claim = "restbroker:once:" + claims.once_name("t", "default", "done")
+    harness.client.command("SET", claim, claims.done_value("hers"), "PX", 60_000)
+    harness.push(**{"args": ["safe", {"key": "a", "n": 0}, "t"], "jid": "a-0", "order_key": "a", **odd})
+    push(harness, "a", 2, 1)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
+    assert log.starts["a"][-2:] == [1, 2]
+    assert log.starts["a"][:-2] == ([5] if odd.get("dead") is False and "t" in odd["args"] else [])
+    assert is_at_rest(harness)
+
+
+async def test_a_job_over_which_the_broker_fails_stops_its_key_as_any_that_dies(
+    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = Settler.settle
+
+    def failing(settler: Settler, job: JobInProgress, *args: Any, **more: Any) -> None:
+        if job.payload is not None and job.payload.jid in ("a-0", "b-0"):
+            raise ZeroDivisionError
+        settle(settler, job, *args, **more)
+
+    monkeypatch.setattr(Settler, "settle", failing)
+    harness.order = Order()
+    push(harness, "a", 1, order_on_dead="stop")
+    push(harness, "a", 1, 1)
+    push(harness, "b", 2)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all but one are finished")
+        await harness.until(lambda: state(harness, "a") == "stopped", "it stopped its key")
+    assert log.starts == {"a": [0], "b": [0, 1]}
+    assert harness.size("restbroker:fair:wait:rest") == 1
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug", "Bug"]
+
+
 @pytest.mark.parametrize("key", [7, "", "x" * 257, "a\x00b", ["a"]])
 async def test_a_key_that_is_none_costs_the_job_alone(harness: Harness, log: Log, key: object) -> None:
     harness.order = Order(on_dead="stop")
@@ -210,9 +358,6 @@ async def test_a_stop_puts_jobs_back_and_the_next_process_goes_on_in_order(harne
 
 
 async def test_jobs_of_a_process_that_died_come_before_their_successors(harness: Harness, log: Log) -> None:
-    from restbroker.broker.same_host import this_process
-    from restbroker.store import jobs
-
     push(harness, "a", 3)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
     assert jobs.register(harness.client, "dead-one", facts, QUEUES, fairness=BY_KEY.text)
