@@ -179,6 +179,7 @@ class Harness:
     ended: BrokerEnd | None = None
     status: Status = attrs.field(factory=Status)
     token: str = "t"
+    more_tokens: tuple[Token, ...] = ()
     queues: tuple[str, ...] = ("rest",)
     at_most_once: tuple[str, ...] = ()
     slots: Mapping[str, int] = attrs.field(factory=dict)
@@ -314,7 +315,7 @@ class Harness:
         )
 
     def _plan_of(self, target: Target, scripted: Scripted) -> TargetPlan:
-        tokens = Tokens([Token("default", (Secret(self.token),))])
+        tokens = Tokens([Token("default", (Secret(self.token),)), *self.more_tokens])
         return TargetPlan(target, scripted, scripted, tokens, self.policy, self.limits, self.history_s)
 
 

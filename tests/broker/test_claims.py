@@ -5,11 +5,17 @@ import json
 import time
 from typing import Any
 
+import attrs
 import pytest
 
 from restbroker.broker.redis_checks import RedisChecks
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.job import claims
+from restbroker.job.claims import Lock
+from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Reason, Rejected
+from restbroker.operate.enqueue import JobRequest, push
 from restbroker.store import history
 from restbroker.store.client import Client
 from restbroker.telemetry.events import JobFinished, OperatorWarning
@@ -243,6 +249,17 @@ async def test_keys_count_within_a_token(harness: Harness) -> None:
     assert outcomes(events) == {"jid-safe-0": "rejected", "jid-safe-1": "delivered"}
 
 
+async def test_one_key_of_two_tokens_is_done_for_each(harness: Harness) -> None:
+    harness.more_tokens = (Token("other", (Secret("s"),)),)
+    for number, token in enumerate("tstsst"):
+        harness.push(first=number, idempotency_key=KEY, args=["safe", {"n": number}, token])
+    async with harness.broker():
+        events = await finished(harness, 6)
+    assert sorted(event.outcome for event in events) == ["delivered"] * 2 + ["duplicate"] * 4
+    assert len(harness.target.sent) == 2
+    assert harness.client.command("EXISTS", CLAIM, "restbroker:once:" + claims.once_name("t", "other", KEY)) == 2
+
+
 @pytest.mark.parametrize("written", ["", "x" * 257, 17, True, ["a"]])
 async def test_a_key_that_is_none_is_refused(harness: Harness, written: object) -> None:
     harness.push(idempotency_key=written)
@@ -359,6 +376,61 @@ async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, until: str
         assert lasts_ms(harness, key) > 3_600_000
     else:
         assert value is None
+
+
+HOLDS_TWINS: dict[str, tuple[str, ...]] = {
+    "in its queue": claims.UNTIL,
+    "scheduled": claims.UNTIL,
+    "in progress": ("success", "end"),
+    "tried again": ("success", "end"),
+    "tried again before its line": ("success", "end"),
+    "given back": ("success", "end"),
+    "dead": ("end",),
+    "done": ("end",),
+    "expired": ("end",),
+}
+"""Where a job is, and what its lock is kept until where it still holds another push of its key back."""
+
+
+@pytest.mark.parametrize("until", claims.UNTIL)
+@pytest.mark.parametrize("where", HOLDS_TWINS)
+async def test_a_second_push_of_a_key_is_held_back_wherever_the_first_job_is(  # noqa: C901 - a case for each place
+    harness: Harness, until: claims.Until, where: str
+) -> None:
+    now_s, answer = time.time(), Held()
+    lock = Lock(claims.lock_name("t", "default", KEY), KEY, 600.0, until)
+    plain = JobRequest("safe", {"n": 0}, "rest", Token("default", (Secret("t"),)), lock=lock)
+    first, pushed_s = plain, now_s
+    match where:
+        case "scheduled":
+            first = attrs.evolve(plain, at_s=now_s + 3600)
+        case "in progress":
+            harness.target.answers.append(answer)
+        case "tried again" | "tried again before its line":
+            first = attrs.evolve(plain, order_key="a")
+            harness.order = Order() if "line" in where else None
+            harness.target.judge = lambda _call, _response: Deferred(Reason("Later", "not now"), retry_after_s=3600.0)
+        case "given back":
+            harness.target.answer = refuse
+        case "dead":
+            harness.target.judge = lambda _call, _response: Rejected(Reason("No", "no"))
+        case "expired":
+            first, pushed_s = attrs.evolve(plain, expire_s=10.0), now_s - 60
+    assert push(harness.client, first, "first", pushed_s) is None
+    if where not in ("in its queue", "scheduled"):
+        async with harness.broker():
+            if where == "in progress":
+                await harness.until(lambda: harness.target.sent, "it is sent")
+            elif where == "given back":
+                await harness.until(lambda: harness.target.calls, "it was tried")
+            else:
+                await finished(harness, 1)
+            if where == "in progress":
+                held_back = push(harness.client, plain, "second", time.time())
+                answer.let.set()
+    if where != "in progress":
+        held_back = push(harness.client, plain, "second", time.time())
+    assert held_back == ("first" if until in HOLDS_TWINS[where] else None)
 
 
 async def test_a_lock_of_another_job_stays(harness: Harness) -> None:
