@@ -9,8 +9,10 @@ import pytest
 import trio
 
 from restbroker.broker.health import StoreHealth
+from restbroker.job.fairness import Fairness
+from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Reason
-from restbroker.store import history
+from restbroker.store import history, lines
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
@@ -214,6 +216,46 @@ async def test_what_is_scheduled_expires_when_it_comes_too_late(harness: Harness
         (event,) = await finished(harness, 1)
     assert (event.jid, event.outcome) == ("scheduled", "expired")
     assert harness.size("schedule") == 0
+
+
+async def test_what_lies_in_the_retry_set_past_its_expiry_is_not_tried_again(harness: Harness) -> None:
+    entry = {"class": "Add", "jid": "failed", "queue": "rest", "args": ["safe", {}, "t"], "retry_count": 2}
+    harness.client.command("ZADD", "retry", passed() - 1, json.dumps({**entry, "expiry": passed()}))
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    assert (event.jid, event.outcome, harness.size("retry")) == ("failed", "expired", 0)
+
+
+async def test_a_job_expires_behind_another_of_its_key_and_the_next_one_goes_on(harness: Harness) -> None:
+    harness.order = Order(on_dead="stop")
+    first = Held()
+    harness.target.answers.append(first)
+    harness.push(order_key="a")
+    harness.push(first=1, order_key="a", expiry=(expires_at_s := time.time() + 0.3))
+    harness.push(first=2, order_key="a")
+    async with harness.broker():
+        await harness.until(lambda: harness.target.sent, "the first is sent")
+        await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
+        assert not harness.of(JobFinished)
+        first.let.set()
+        events = await finished(harness, 3)
+    assert [event.outcome for event in events] == ["delivered", "expired", "delivered"]
+    assert [call.command.arguments["n"] for call in harness.target.calls] == [0, 2]
+    assert not harness.client.command("EXISTS", "restbroker:order:hold:t", "restbroker:fair:wait:rest")
+
+
+async def test_a_job_expires_in_the_line_of_its_key(harness: Harness) -> None:
+    harness.fairness, harness.concurrency = Fairness(("host",)), 1
+    for number in range(40):
+        harness.push(
+            args=["safe", {"host": f"h{number % 2}"}, "t"], first=number, expiry=passed() if number % 4 else None
+        )
+    lines.classify(harness.client, "t", "rest", harness.fairness.text, 0)
+    async with harness.broker():
+        events = await finished(harness, 40)
+    assert [event.outcome for event in events].count("expired") == 30
+    assert (len(harness.target.sent), harness.size("dead")) == (10, 0)
+    assert not harness.client.command("KEYS", "restbroker:fair:[wkt]*")
 
 
 async def test_a_wish_to_expire_that_the_client_did_not_carry_out_is_reported_once(harness: Harness) -> None:
