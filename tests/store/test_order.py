@@ -1,14 +1,20 @@
 """Order per key in the scripts: what may start, where failed jobs go, what a death does to its key, and what heals."""
 
 import json
+import os
+import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from restbroker.errors import StoreRefused
+from restbroker.job import rubyjson
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import ORDER_KEY, Order, drain_text, key_in
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
@@ -38,6 +44,7 @@ HOLD, BY = f"{NAMESPACE}:restbroker:order:hold:t", f"{NAMESPACE}:restbroker:orde
 WAIT, KEYS, TURN = (f"{NAMESPACE}:restbroker:fair:{kind}:a" for kind in ("wait", "keys", "turn"))
 DUE = f"{NAMESPACE}:restbroker:order:due:a"
 READY, DONE = Applied(is_ready=True), Applied()
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 
 
 @attrs.define
@@ -410,6 +417,62 @@ def test_what_is_no_key_or_not_for_all_has_none_in_redis(client: Client, server:
     assert ordered.is_at_rest()
 
 
+NAMES = st.sampled_from(["u", "U", "v", "", " ", "%s", "a:b", "\x00", "\n", "\x7f", "\u00e4", "\ud800", "x" * 257, "h"])
+VALUES = (
+    NAMES | st.none() | st.booleans() | st.integers() | st.floats() | st.lists(NAMES, max_size=2) | st.text(max_size=3)
+)
+MEMBERS = st.lists(st.tuples(st.sampled_from(["user", "host", "n", "User", ""]), VALUES), max_size=4)
+TWICE = st.sampled_from(["user", "host", "args", "jid"])
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> bytes:
+    """Jobs in each form that producers may write, and in some that none should."""
+    members = draw(MEMBERS)
+    form = draw(st.sampled_from(["object", "pairs", "objects", "bare", "text", "text of pairs", "none"]))
+    pairs: object = [list(pair) for pair in members]
+    arguments: object = {
+        "object": dict(members),
+        "pairs": pairs,
+        "objects": [{name: value} for name, value in members],
+        "bare": [value for _, value in members],
+        "text": json.dumps(dict(members)),
+        "text of pairs": json.dumps(pairs),
+        "none": None,
+    }[form]
+    args: object = ["c", arguments, "t"]
+    made = json.dumps({"class": "A", "jid": "j", "args": json.dumps(args) if draw(st.booleans()) else args})
+    if draw(st.booleans()):
+        name = draw(TWICE)
+        made = made.replace(f'"{name}":', f'"{name}": {json.dumps(draw(VALUES))}, "{name}":', 1)
+    if draw(st.booleans()):
+        made = made.replace("\\u00e4", "\u00e4")
+    return made.encode("utf-8", "surrogatepass")
+
+
+def test_whatever_a_job_looks_like_it_is_never_done_under_another_key(client: Client, server: Server) -> None:
+    ordered = Ordered(client, server, BY_USER)
+    assert register(client, ordered.identity, FACTS, QUEUES, fairness=ordered.text)
+    found: Counter[str] = Counter()
+
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(payloads())
+    def one(raw: bytes) -> None:
+        ordered.push(raw)
+        (taken,) = ordered.take()
+        fields, key = rubyjson.object_of(raw), ticket_key(taken.ticket)
+        ordered.settle(taken)
+        assert taken.raw == raw
+        # Without members it is no job; None: not clear. Both are refused.
+        own = None if fields is None else key_in(BY_USER, fields)
+        assert key in ("", own) or own in ("", None), (key, own)
+        found["same" if key == own else "refused"] += 1
+
+    one()
+    assert found["same"] > found["refused"]
+    assert ordered.is_at_rest()
+
+
 @pytest.mark.parametrize("key", [HOLD, WAIT, KEYS, TURN, DUE, BY])
 def test_a_wrong_type_refuses_the_fetch_and_holds_the_key(ordered: Ordered, key: str) -> None:
     ordered.push(job("a", 0), job("a", 1), job(None, 2))
@@ -437,6 +500,32 @@ def test_a_wrong_type_refuses_the_fetch_and_holds_the_key(ordered: Ordered, key:
         raw.restore(key, 0, dump)
     assert ordered.settle(taken[0]) == [READY]
     assert numbers(ordered.take()) == [1, 5]
+
+
+@pytest.mark.parametrize("key", [HOLD, WAIT, KEYS, TURN, DUE])
+def test_a_wrong_type_holds_up_recovery_and_people_and_loses_no_job(ordered: Ordered, key: str) -> None:
+    ordered.push(job("a", 0), job("a", 1), job("b", 2), job(None, 3))
+    assert numbers(ordered.take()) == [0, 2, 3]
+    raw = ordered.server.raw
+    dump = raw.dump(key)
+    raw.delete(key)
+    raw.set(key, "x")
+    assert not _recover(ordered).retired
+    with pytest.raises(StoreRefused):
+        order_store.steer(ordered.client, "t", QUEUES, "drop", [b"a"])
+    # What has no key is not held up.
+    assert [json.loads(one)["args"][1]["n"] for one in raw.lrange(f"{NAMESPACE}:queue:a", 0, -1)] == [3]
+    assert raw.hlen(f"{NAMESPACE}:restbroker:ip:{ordered.identity}") == 4
+    raw.delete(key)
+    if dump is not None:
+        raw.restore(key, 0, dump)
+    done = heartbeats.recover(ordered.client, ordered.identity, as_parked)
+    assert (done.jobs, done.retired) == (2, True)
+    other = _other(ordered)
+    taken = other.take()
+    assert sorted(numbers(taken)) == [0, 2, 3]
+    other.settle(*taken)
+    assert numbers(other.take()) == [1]
 
 
 def test_an_answer_that_redis_refuses_leaves_the_key_as_it_was(ordered: Ordered) -> None:
@@ -566,6 +655,44 @@ def test_what_a_process_with_fair_by_puts_into_lines_is_no_job_of_an_unclear_key
         seen += [(number, ticket_how(one.ticket)) for number, one in zip(numbers(taken), taken, strict=True)]
         ordered.settle(*taken)
     assert seen == [(0, "?"), (1, "?"), (2, "?")]
+
+
+def test_two_order_bys_under_load_keep_the_jobs_of_a_user_in_order(ordered: Ordered) -> None:
+    """As while a reload rolls: processes with the old one and with the new one serve the queue together."""
+    chance = random.Random(5)
+    lanes = [ordered, _other(ordered, order=BY_USER)]
+    hands: list[list[FetchedJob]] = [[], []]
+    waiting: dict[str, list[int]] = {f"u{number}": [] for number in range(6)}
+    in_hand: set[str] = set()
+    pushed = changes = 0
+    for step in range(600):
+        if step < 400:
+            for user in chance.choices([*waiting], k=chance.randrange(3)):
+                args = ["c", {"user": user, "n": pushed}, "t"]
+                ordered.push(json.dumps({"class": "A", "order_key": user, "args": args}).encode())
+                waiting[user].append(pushed)
+                pushed += 1
+        place = chance.randrange(2)
+        lane, hand = lanes[place], hands[place]
+        for one in lane.take(chance.randrange(1, 5)):
+            user, number = (json.loads(one.raw)["args"][1][name] for name in ("user", "n"))
+            assert user not in in_hand
+            assert waiting[user][0] == number
+            in_hand.add(user)
+            hand.append(one)
+        changes += lane.last is not None and lane.last.has_old_keys
+        for one in chance.sample(hand, chance.randrange(len(hand) + 1)):
+            user = json.loads(one.raw)["args"][1]["user"]
+            by = chance.choice([Ack(), Ack(), Ack(), Requeue(), Retry(1.0, one.raw)])
+            lane.settle(one, by=by)
+            hand.remove(one)
+            in_hand.remove(user)
+            if isinstance(by, Ack):
+                waiting[user].pop(0)
+    assert pushed > 300
+    assert changes > 20
+    assert not any(waiting.values())
+    assert ordered.is_at_rest()
 
 
 def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered) -> None:
