@@ -1,0 +1,116 @@
+"""What becomes of a key whose job died (OnDead), whoever then retries that job: here or in Sidekiq.
+
+And of jobs that are to die behind it, if OrderBy is taken away meanwhile.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import pytest
+
+from restbroker.job.order import Order
+from restbroker.job.settlement import Dead, Requeue, Settlement
+from restbroker.store import jobs
+from tests.store.pools import FACTS
+from tests.support.scripted import QUEUE, Citizen, jid_of, job
+from tests.support.sidekiq_web import SidekiqWeb
+from tests.support.wait import until
+
+POLICIES: Final = ("go", "stop", "cancel")
+DIED: Final = [jid_of(f"refused-{policy}") for policy in POLICIES]
+HOLD: Final = "restbroker:order:hold:ejabberd"
+
+
+@pytest.fixture
+def parted(citizen: Citizen) -> Citizen:
+    """A running broker, and of each policy a key whose first job of three died; the server takes all by now."""
+    citizen.configure(OrderBy="order_key")
+    citizen.start()
+    for policy in POLICIES:
+        first = job(f"refused-{policy}", order_key=policy, order_on_dead=policy)
+        citizen.push(first, *(job(f"{policy}{number}", order_key=policy) for number in (1, 2)))
+    citizen.wait_until_in("dead", 5)
+    until(lambda: sent(citizen)["go"] == ["refused-go", "go1", "go2"], "the key of go goes on")
+    assert codes(citizen) == {
+        **dict.fromkeys(DIED, "Refused"),
+        **dict.fromkeys(map(jid_of, ("cancel1", "cancel2")), "PredecessorDied"),
+    }
+    citizen.script.mended.set()
+    return citizen
+
+
+def codes(citizen: Citizen) -> dict[str, str]:
+    return {member["jid"]: member.get("error_class", "?") for member in citizen.members("dead")}
+
+
+def sent(citizen: Citizen) -> dict[str, list[str]]:
+    """Whose requests came, by key, in their order."""
+    users = [str(one.arguments["user"]) for one in list(citizen.server.arrivals)]
+    return {policy: [user for user in users if policy in user] for policy in POLICIES}
+
+
+def is_free(citizen: Citizen) -> bool:
+    return not citizen.client.command("EXISTS", HOLD)
+
+
+@pytest.mark.parametrize("where", ["here", "Ruby", "Sidekiq Web"])
+def test_the_dead_job_that_a_person_retries_runs_and_opens_its_key(
+    parted: Citizen, web: SidekiqWeb, where: str
+) -> None:
+    match where:
+        case "here":
+            for jid in DIED:
+                parted.restbroker("dead", "retry", jid)
+        case "Ruby":
+            for jid in DIED:
+                parted.ask("sets.rb", set="dead", call="retry", jid=jid)
+        case _:
+            page = web.open("/morgue")
+            web.press(page, page.form("/morgue/all/retry"), "retry")
+    until(lambda: is_free(parted) and len(sent(parted)["stop"]) == 4, "no key is held")
+    parted.wait_until_idle()
+    found = sent(parted)
+    # Behind what had gone on without it.
+    assert found["go"] == ["refused-go", "go1", "go2", "refused-go"]
+    assert found["stop"] == ["refused-stop", "refused-stop", "stop1", "stop2"]
+    # Those that died behind the first stay dead until someone retries them too.
+    cancelled = [] if where == "Sidekiq Web" else ["cancel1", "cancel2"]
+    assert sorted(found["cancel"]) == sorted(["cancel1", "cancel2", *["refused-cancel"] * 2])[2 * bool(cancelled) :]
+    assert sorted(codes(parted)) == sorted(map(jid_of, cancelled))
+
+
+Jobs: TypeAlias = Sequence[jobs.FetchedJob]
+
+
+def take(citizen: Citizen, identity: str, base: int) -> Jobs:
+    text = Order().text
+    if not base:
+        assert jobs.register(citizen.client, identity, FACTS, [QUEUE], fairness=text)
+    answer = jobs.fetch(citizen.client, jobs.FetchRequest(identity, "ejabberd", (QUEUE,), base, 100, 0, fairness=text))
+    assert isinstance(answer, jobs.FetchResult)
+    return answer.jobs
+
+
+def settle(citizen: Citizen, identity: str, items: Sequence[tuple[str, Settlement]]) -> None:
+    request = jobs.FinishRequest(identity, "ejabberd", (QUEUE,), 0, items, fairness=Order().text)
+    jobs.finish(citizen.client, request, 1.0)
+
+
+def test_what_was_to_die_dies_though_order_by_is_taken_away(citizen: Citizen) -> None:
+    # As a process with OrderBy leaves it that is stopped: some keys are cancelled, others only wait.
+    # Those that run come first: there are connections then, over which the fast path would send the others.
+    for key in [f"{fate}{number}" for fate in ("runs", "dies") for number in range(20)]:
+        citizen.push(*(job(f"{key}-{place}", order_key=key) for place in (0, 1)))
+    taken = take(citizen, "h:1:x:ejabberd", 0)
+    assert len(taken) == 40
+    died = [one for one in taken if b"dies" in bytes.fromhex(json.loads(one.raw)["jid"])]
+    effects: list[tuple[str, Settlement]] = [(one.ticket, Dead(5.0, one.raw, effect="cancel")) for one in died]
+    effects += [(one.ticket, Requeue()) for one in taken if one not in died]
+    settle(citizen, "h:1:x:ejabberd", effects)
+    citizen.configure()
+    citizen.start()
+    until(lambda: is_free(citizen) and citizen.size("dead") == 40, "no key is held")
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == {f"runs{number}-{place}": 1 for number in range(20) for place in (0, 1)}
+    assert sorted(codes(citizen).values()) == sorted(["PredecessorDied"] * 20 + ["?"] * 20)
