@@ -77,7 +77,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.job import Job, NotAJob
-from restbroker.job.order import KEY_UNCLEAR, PREDECESSOR_DIED
+from restbroker.job.order import PREDECESSOR_DIED
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
@@ -247,8 +247,7 @@ class Processor:
             return PREDECESSOR_DIED
         if ordered is None or how == OTHER_KEY:
             return None
-        fields, given = admitted.payload.fields, admitted.submission.command.arguments
-        return None if ordered.fits(ticket_key(job.ticket), fields, given) else KEY_UNCLEAR
+        return ordered.refusal(ticket_key(job.ticket), admitted.payload.fields, admitted.submission.command.arguments)
 
     def _check_resend(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""

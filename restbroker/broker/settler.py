@@ -21,7 +21,7 @@ from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, 
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
-from restbroker.job.order import KEY_UNCLEAR, PREDECESSOR_DIED
+from restbroker.job.order import BAD_ON_DEAD, KEY_UNCLEAR, PREDECESSOR_DIED
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
@@ -294,7 +294,7 @@ _CANCELLED_SENT = Reason(
 )
 _STOPPED = "The job {} of the queue {!r} died, and the jobs behind it with the same key wait (OnDead)."
 _WHEN_STOPPED = "`restbroker order` shows the key; `order resume` retries the job, `order skip` goes on without it."
-_NEVER_SENT = (KEY_UNCLEAR.code, PREDECESSOR_DIED.code)
+_NEVER_SENT = (KEY_UNCLEAR.code, BAD_ON_DEAD.code, PREDECESSOR_DIED.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."
 _WAS_DONE = Delivered("", None, 0)

@@ -32,6 +32,11 @@ KEY_UNCLEAR: Final = Reason(
     "restbroker cannot tell for sure which key this job has, and does not send it out of order.",
     "Give a text of 1 to 256 bytes without control characters, and each name once, in plain JSON.",
 )
+BAD_ON_DEAD: Final = Reason(
+    "BadOrderOnDead",
+    f'The job\'s "{ON_DEAD_FIELD}" is none of "go", "stop" and "cancel", so restbroker cannot tell what it asks for.',
+    "Push it with one of them, or leave the member out.",
+)
 PREDECESSOR_DIED: Final = Reason(
     "PredecessorDied",
     "It waited behind a job of the same key that died, or a person dropped what waited with this key.",
@@ -70,9 +75,12 @@ class Order:
             return None
         return BETWEEN.join(cast("list[str]", parts)) if all(parts) else ""
 
-    def fits(self, key: str, fields: Mapping[str, Json], given: Mapping[str, Json]) -> bool:
-        """Tell whether `key`, under which the store handed a job out, is the job's own ("": it has none)."""
-        return self.key_of(fields, given) == key
+    def refusal(self, key: str, fields: Mapping[str, Json], given: Mapping[str, Json]) -> Reason | None:
+        """Return why a job may not be sent that the store handed out under `key` ("": it has none); None: it may."""
+        if self.key_of(fields, given) != key:
+            return KEY_UNCLEAR
+        asked = fields.get(ON_DEAD_FIELD)
+        return None if not key or asked is None or asked in get_args(OnDead) else BAD_ON_DEAD
 
     def on_death(self, fields: Mapping[str, Json]) -> OnDead:
         """Return what becomes of the key when this job dies: a job may ask for more than its target, not for less."""

@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -26,6 +27,7 @@ from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import JobFinished, LinesHealed, OperatorWarning
 from restbroker.transport.message import Request
 from tests.broker.conftest import Harness, Held, ok, refuse
+from tests.support.wait import until_async
 
 BY_KEY = Order()
 QUEUES = ("rest",)
@@ -66,6 +68,10 @@ def push(harness: Harness, key: str, count: int, first: int = 0, **more: Any) ->
 def state(harness: Harness, key: str) -> str:
     found = order_store.read_key(harness.client, "t", key.encode())
     return "free" if found is None else found.state
+
+
+def has_ended(harness: Harness, count: int) -> bool:
+    return len(harness.of(JobFinished)) == count
 
 
 def is_at_rest(harness: Harness) -> bool:
@@ -256,9 +262,10 @@ async def test_a_forged_job_of_a_dead_job_s_id_opens_no_key(harness: Harness, lo
     push(harness, "a", 2)
     async with harness.broker():
         await harness.until(lambda: state(harness, "a") == "stopped", "the one that died stopped it")
-        for number in (2, 3):
+        for _ in range(2):
+            ended = len(harness.of(JobFinished))
             harness.push(args=["safe", {"key": "a", "n": 7}, "wrong"], jid="a-0", order_key="a", **forged)
-            await harness.until(lambda count=number: len(harness.of(JobFinished)) == count, "it was not let in")
+            await until_async(partial(has_ended, harness, ended + 1), "it was not let in")
             await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped as before")
         # The dead job itself, which a person retries, still opens it.
         log.answer = lambda _call, _try: Delivered("", 0, 200)
@@ -331,6 +338,19 @@ async def test_a_key_that_is_none_costs_the_job_alone(harness: Harness, log: Log
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert [entry["error_class"] for entry in harness.members("dead")] == ["OrderKeyUnclear"]
     assert log.starts == {"a": [0, 1]}
+    assert is_at_rest(harness)
+
+
+@pytest.mark.parametrize("asked", ["Stop", True, 1, ["stop"]])
+async def test_a_job_that_asks_for_what_is_no_rule_is_not_sent_and_stops_no_key(
+    harness: Harness, log: Log, asked: object
+) -> None:
+    push(harness, "a", 1, order_on_dead=asked)
+    push(harness, "a", 1, 1, order_on_dead=None)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are settled")
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["BadOrderOnDead"]
+    assert log.starts["a"] == [1]
     assert is_at_rest(harness)
 
 

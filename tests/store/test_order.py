@@ -683,7 +683,7 @@ def test_two_order_bys_under_load_keep_the_jobs_of_a_user_in_order(ordered: Orde
         changes += lane.last is not None and lane.last.has_old_keys
         for one in chance.sample(hand, chance.randrange(len(hand) + 1)):
             user = json.loads(one.raw)["args"][1]["user"]
-            by = chance.choice([Ack(), Ack(), Ack(), Requeue(), Retry(1.0, one.raw)])
+            by = chance.choice(list[Settlement]([Ack(), Ack(), Ack(), Requeue(), Retry(1.0, one.raw)]))
             lane.settle(one, by=by)
             hand.remove(one)
             in_hand.remove(user)
