@@ -30,8 +30,8 @@ from restbroker.store.survey import Process
 AREA = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "zmscore", "xrevrange", "blpop"),
-        *("lpos", "ltrim"),
+        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "zmscore", "blpop", "lpos"),
+        *("xlen", "xrange", "xrevrange", "ltrim", "lset", "lrem"),
         *("client|list", "client|info"),
     }
 )

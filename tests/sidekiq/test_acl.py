@@ -3,19 +3,25 @@
 The page's two commands are run as they stand there: one for `restbroker run`, one for what a person runs besides.
 """
 
+import json
 import re
 import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+import httpx
 import pytest
 
+from restbroker.console.exits import Exit
 from restbroker.job.json_types import Json
 from restbroker.job.schedule import Schedule
 from restbroker.operate.check_store import ONLY_ASKED_HERE
+from restbroker.store import order
+from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items, text
 from tests.support import process
 from tests.support.redis_server import RedisServer
@@ -25,6 +31,7 @@ from tests.support.wait import until
 from tools.pages import ROOT
 
 OTHER: Final = "other"
+ORDERED: Final = "ordered"
 YEARLY: Final = {
     "Cron": "@yearly",
     "Command": "check_account",
@@ -76,6 +83,32 @@ DONE_BY_A_PERSON: Final = (
     ["audit"],
     ["events", "tail", "--once"],
 )
+STOPPED, PUT_OFF, FREE = "stopped", "put-off", "free"
+"""Keys of the ordered target."""
+DONE_WITH_KEYS: Final = (
+    ["order", "list"],
+    ["order", "show", STOPPED],
+    ["order", "show", PUT_OFF],
+    ["explain", jid_of("behind1")],
+    ["explain", jid_of("behind2")],
+    ["explain", jid_of("refused1")],
+    ["queues", "peek", ORDERED],
+    ["stats"],
+    ["enqueue", "--target", ORDERED, "--order-key", FREE, "--wait", "check_account", "user=free1", "host=example.org"],
+    ["order", "retry-now", PUT_OFF],
+    ["order", "drop", PUT_OFF, "--yes"],
+    ["queues", "delete", ORDERED, "--where", "user = behind1", "--yes"],
+    ["order", "resume", STOPPED],
+)
+PAGES: Final = (
+    *("/", "/targets", "/queues", "/processes", "/dead", "/retries", "/scheduled", "/in-progress", "/periodic"),
+    *(f"/queue?name={ORDERED}", f"/queue?name={OTHER}", "/copies", "/audit", "/stats", "/metrics"),
+    *(f"/job?jid={jid_of(user)}" for user in ("behind1", "behind2", "refused1")),
+    *(f"/find?q={jid_of('behind1')}", "/find?q=behind1", "/dead?where=user+%3D+refused1", f"/queue?name={QUEUE}"),
+)
+
+NO_RIGHTS: Final = {"ROLE", "AUTH", "COMMAND", "LATENCY", "READONLY"}
+"""Commands by their name alone: with Sentinel only, allowed to everyone, headings of tables, and an error's code."""
 
 
 def acl_commands() -> list[list[str]]:
@@ -86,7 +119,7 @@ def acl_commands() -> list[list[str]]:
 
 @pytest.fixture
 def citizen(make_redis: Callable[..., RedisServer], tmp_path: Path) -> Iterator[Citizen]:
-    """Two targets with every limit there is, on a Redis whose user has the rights of the page's first command."""
+    """Three targets with every limit there is, on a Redis whose user has the rights of the page's first command."""
     with ready(tmp_path, make_redis()) as citizen:
         citizen.client.command(*acl_commands()[0])
         other = {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{citizen.server.port}/api", "Queues": [OTHER]}
@@ -98,7 +131,11 @@ def citizen(make_redis: Callable[..., RedisServer], tmp_path: Path) -> Iterator[
             History="1h",
             Backoff=FAST_RETRIES,
             Periodic={"yearly": YEARLY},
-            Targets={OTHER: {**other, "RateLimit": "1000/s", "MaxInFlight": 50, "FairBy": ["host"]}},
+            StatsPort=0,
+            Targets={
+                OTHER: {**other, "RateLimit": "1000/s", "MaxInFlight": 50, "FairBy": ["host"]},
+                ORDERED: {**other, "Queues": [ORDERED], "OrderBy": "order_key", "OnDead": "stop"},
+            },
         )
         yield citizen
 
@@ -122,6 +159,23 @@ def put_into_line(citizen: Citizen) -> None:
     citizen.client.command("ZADD", f"restbroker:fair:turn:{OTHER}", 25200, "lines.org")
 
 
+def push_held(citizen: Citizen) -> None:
+    """A key whose job dies, and one whose job fails; a job waits with each."""
+    for key, first, second in ((STOPPED, "refused1", "behind1"), (PUT_OFF, "fails1", "behind2")):
+        held = {"queue": ORDERED, "order_key": key}
+        citizen.push(job(first, **held), job(second, **held), queue=ORDERED)
+
+
+def state(citizen: Citizen, key: str) -> str:
+    held = order.read_key(citizen.client, ORDERED, key.encode())
+    return "free" if held is None else held.state
+
+
+def wait_until_held(citizen: Citizen) -> None:
+    states = ["stopped", "due"]
+    until(lambda: [state(citizen, key) for key in (STOPPED, PUT_OFF)] == states, "both keys are held")
+
+
 def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> None:
     begun = f"{Schedule('@yearly').digest} {int(time.time()) - 3 * 366 * 86_400}"
     citizen.client.command("HSET", "restbroker:periodic", "yearly", begun)
@@ -129,7 +183,12 @@ def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> N
     citizen.push(job("fails1"), job("refused1"), b"5", job("hangs1", command="send_message"), job("hangs2"))
     citizen.push(job("good1", queue=OTHER), job("good2", args=answered("good2")), queue=OTHER)
     citizen.client.command("ZADD", "schedule", time.time(), job("good3"))
-    until(lambda: {"hangs1", "hangs2", "good1", "good2", "good3"} <= set(citizen.times_sent()), "all are sent")
+    push_held(citizen)
+    citizen.push(job("hangs3", queue=ORDERED, order_key="hangs"), queue=ORDERED)
+    wait_until_held(citizen)
+    until(
+        lambda: {"hangs1", "hangs2", "hangs3", "good1", "good2", "good3"} <= set(citizen.times_sent()), "all are sent"
+    )
     first.signal(signal.SIGKILL)
     first.wait()
     second = citizen.start()
@@ -137,6 +196,7 @@ def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> N
     citizen.script.released.set()
     citizen.script.mended.set()
     citizen.wait_until_idle()
+    until(lambda: state(citizen, "hangs") == state(citizen, PUT_OFF) == "free", "all but the stopped key are free")
     second.signal(signal.SIGHUP)
     second.wait_for(r"config\.unchanged")
     name = citizen.identity(second)
@@ -174,6 +234,39 @@ def test_with_the_rights_that_the_page_adds_a_person_can_use_every_command(citiz
         assert refused(citizen) == [], arguments
 
 
+def test_with_these_rights_a_person_sees_and_steers_keys_on_the_pages_and_in_the_terminal(citizen: Citizen) -> None:
+    citizen.client.command(*acl_commands()[1])
+    slow = {"Base": "1h", "Factor": 1, "Cap": "1h"}
+    citizen.config.write_text(json.dumps({**json.loads(citizen.config.read_text()), "Backoff": slow}))
+    push_held(citizen)
+    citizen.start()
+    wait_until_held(citizen)
+    with process.started(["web", "--config", str(citizen.config)], directory=citizen.directory) as web:
+        url = web.wait_for(r"listening what=/stats addresses=(\S+)")[1]
+        pages = {path: get(f"{url}{path}") for path in PAGES}
+        assert refused(citizen) == []
+        assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(PAGES, 200)
+        assert "Keys in order" in pages[f"/queue?name={ORDERED}"].text
+        assert jid_of("refused1") in pages[f"/job?jid={jid_of('behind1')}"].text
+        for arguments in DONE_WITH_KEYS:
+            done = process.run([*arguments, "--config", str(citizen.config)], directory=citizen.directory)
+            assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+            assert refused(citizen) == [], arguments
+        until(lambda: state(citizen, STOPPED) == "stopped", "the job died again")
+        steered = get(f"{url}/audit").text
+        followed = re.findall(r"/audit/[\w-]+", steered)
+        assert get(f"{url}{followed[0]}").status_code == 200
+    waits = ["enqueue", "--target", ORDERED, "--order-key", STOPPED, "--wait", "--timeout", "1s"]
+    late = process.run([*waits, "status", "--config", str(citizen.config)], directory=citizen.directory)
+    assert late.returncode == Exit.WAITING, late.stderr
+    assert f"behind {jid_of('refused1')}" in late.stderr
+    for arguments in (["order", "skip", STOPPED, "--yes"], ["order", "drop", "--all", "--yes"]):
+        done = process.run([*arguments, "--config", str(citizen.config)], directory=citizen.directory)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    until(lambda: not citizen.client.command("EXISTS", f"restbroker:order:hold:{ORDERED}"), "no key is held")
+    assert refused(citizen) == []
+
+
 def test_what_check_takes_for_the_terminals_own_is_what_the_page_adds() -> None:
     assert {right[1:] for right in acl_commands()[1] if right.startswith("+")} == ONLY_ASKED_HERE
 
@@ -185,6 +278,21 @@ def test_each_command_that_the_page_names_is_one_that_restbroker_gives() -> None
     code = "\n".join(source.read_text("utf-8") for source in sources)
     given = {name.lower() for name in re.findall(r"""["']([A-Z]{2,})["']""", code)}
     assert {name for name in named if not set(name.split("|")) <= given | {"client"}} == set()
+
+
+def test_each_command_that_restbroker_gives_is_one_that_the_page_names(redis_url: str) -> None:
+    named = {right[1:].split("|")[0].upper() for command in acl_commands() for right in command if right[0] == "+"}
+    package = ROOT / "restbroker"
+    scripts = "".join(file.read_text("utf-8") for file in package.rglob("*.lua"))
+    assert set(re.findall(r"redis\.p?call\('(\w+)'", scripts)) <= named
+    with closing(open_client(StoreSettings(redis_url))) as client:
+        exist = {text(name).upper() for name in items(client.command("COMMAND", "LIST"))}
+    modules = "".join(file.read_text("utf-8") for file in package.rglob("*.py") if "demo" not in file.parts)
+    assert (set(re.findall(r"[\"']([A-Z]{3,})[\"']", modules)) & exist) - named == NO_RIGHTS
+
+
+def get(url: str) -> httpx.Response:
+    return httpx.get(url, headers={"Accept": "text/html"}, trust_env=False, timeout=60)
 
 
 def answered(user: str) -> list[Json]:
