@@ -1,6 +1,6 @@
 """A key with very many jobs, whose first one fails for an hour, costs the jobs of other keys little time.
 
-HOT_JOBS is the number of its jobs, and of those of the others (4,000).
+HOT_JOBS is the number of its jobs, and of those of the others (2,000).
 """
 
 import json
@@ -20,13 +20,12 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
 from tests.support import process
 from tests.support.ports import free_port
-from tests.support.process import Running, Stopwatch
 from tests.support.redis_line import Tell
 from tests.support.shared import TOKEN
 from tests.support.wait import NEVER_S, until
 
-JOBS = int(os.environ.get("HOT_JOBS", "4000"))
-ROUNDS: Final = 5
+JOBS = int(os.environ.get("HOT_JOBS", "2000"))
+ROUNDS: Final = 4
 MOST: Final = 1.2
 A_KEY_HAS: Final = 5
 """So many jobs of each other key."""
@@ -73,7 +72,8 @@ asyncio.run(main())
 def job(user: str, number: int) -> bytes:
     args = ["check_account", {"user": user, "host": "example.org", "n": number}, TOKEN]
     fields = {"class": "Add", "args": args, "jid": f"{user}-{number}", "queue": QUEUE, "retry": True}
-    return json.dumps({**fields, "created_at": time.time()}).encode()
+    # After so many tries the next one is days away.
+    return json.dumps({**fields, "retry_count": 20, "created_at": time.time()}).encode()
 
 
 def others(count: int) -> list[bytes]:
@@ -82,10 +82,9 @@ def others(count: int) -> list[bytes]:
 
 @attrs.frozen
 class Bed:
-    """A broker that waits for jobs, and where it counts them."""
+    """A broker that waits for jobs, and the Redis in which it counts them."""
 
     client: Client
-    broker: Running
 
     def counted(self, name: str) -> int:
         found = self.client.command("GET", f"stat:{name}")
@@ -99,10 +98,10 @@ class Bed:
         for start in range(0, len(jobs), 500):
             queues.push(self.client, STAGED, jobs[start : start + 500])
         before = self.counted("processed") - self.counted("failed")
-        watch = Stopwatch.start(self.broker)
+        began_s = time.monotonic()
         self.client.command("RENAME", f"queue:{STAGED}", f"queue:{QUEUE}")
         until(lambda: self.counted("processed") - self.counted("failed") - before >= count, "they are done")
-        return watch.took_s()
+        return time.monotonic() - began_s
 
 
 @contextmanager
@@ -110,14 +109,13 @@ def bed(directory: Path, redis_url: str) -> Iterator[Bed]:
     port = free_port()
     target = {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{port}/api", "Queues": [QUEUE], "OrderBy": ["user"]}
     document = {"RedisURL": redis_url, "Token": TOKEN, "Targets": {TARGET: {**target, "Concurrency": 50}}}
-    hourly = {"Base": "1h", "Factor": 1, "Cap": "1h"}
-    (directory / "env.json").write_text(json.dumps({**document, "Backoff": hourly, "LogLevel": "error"}))
+    (directory / "env.json").write_text(json.dumps({**document, "LogLevel": "error"}))
     server = process.started([str(port)], directory=directory, command=[sys.executable, "-c", SERVER])
     with closing(open_client(StoreSettings(redis_url), NEVER_S)) as client, server as up:
         up.wait_for("up")
         run = ["run", "--config", str(directory / "env.json")]
         with process.started(run, directory=directory) as broker:
-            here = Bed(client, broker)
+            here = Bed(client)
             here.took_s(others(200), count=200)
             yield here
             assert broker.stop() == 0
