@@ -153,6 +153,8 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
     if place.order is not None:
         yield place.order.text(local)
         yield from place.order.next_steps
+    if place.twin is not None:
+        yield place.twin.text
     yield from place.pause_texts
     if place.kind not in ("dead", "copy") and (expires_at_s := place.entry.expires_at_s) is not None:
         is_over = expires_at_s <= time.time()
@@ -208,6 +210,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
             "ahead": place.ahead,
             "line": None if place.line is None else attrs.asdict(place.line),
             "order": None if place.order is None else _order_json(place.order),
+            "twin": None if place.twin is None else attrs.asdict(place.twin),
             "since": None if place.since_s is None else utc(place.since_s),
             "serving": None if place.serving is None else attrs.asdict(place.serving),
             "pause": None if place.pause is None else attrs.asdict(place.pause),

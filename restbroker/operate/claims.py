@@ -1,12 +1,15 @@
-"""Gives up the locks and claims of jobs that a person deleted or killed, so that they can be pushed again.
+"""Gives up the locks and claims of jobs that a person deleted or killed, and tells which other job has a job's claim.
 
-Called by `operate.act`, `operate.act_waiting` and those who clear a queue, after the jobs have left. Always holds: what
-another job holds by now stays; what is left by a crash in between ends by its time.
+Called by `operate.act`, `operate.act_waiting` and those who clear a queue, after the jobs have left, and by
+`operate.explain`. Always holds: what another job holds by now stays; what is left by a crash in between ends by its
+time.
 """
 
 from collections.abc import Iterable, Sequence
 
-from restbroker.job import claims, rubyjson
+import attrs
+
+from restbroker.job import claims, hiding, rubyjson
 from restbroker.operate.act_batch import Outcome
 from restbroker.operate.act_job import Verb
 from restbroker.operate.context import ConfigContext
@@ -38,6 +41,36 @@ def release_cleared(client: Client, queue: str, raws: Sequence[bytes], context: 
     Raise `StoreUnavailable` or `StoreRefused`: some may be released.
     """
     _release(client, (context.claims(queue, rubyjson.object_of(raw) or {}) for raw in raws), keeps_end=False)
+
+
+@attrs.frozen
+class Twin:
+    """Another job with the same idempotency key, which has the claim; `is_done`: it was delivered."""
+
+    jid: str
+    is_done: bool
+
+    @property
+    def text(self) -> str:
+        """What that means for the job, in one sentence."""
+        if self.is_done:
+            return f"The job {self.jid} was done with the same idempotency key: this one will not be sent."
+        return f"The job {self.jid} has the same idempotency key: this one will not be sent unless that one dies first."
+
+
+def twin(client: Client, view: JobView) -> Twin | None:
+    """Return the other job that has this job's claim, so that this one would end as a duplicate; None: none has it.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    own = view.context.claims(view.queue, view.fields or {})
+    if own is None or own.once is None:
+        return None
+    (value,) = claim_store.read(client, claims.give_up_all(attrs.evolve(own, lock=None)))
+    held = None if value is None else claims.holder(value)
+    if held is None or held.jid == own.jid:
+        return None
+    return Twin(hiding.mask_secrets(held.jid, view.context.secrets), held.is_done)
 
 
 def _release(client: Client, held: Iterable[claims.JobClaims | None], *, keeps_end: bool) -> None:

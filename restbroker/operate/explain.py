@@ -13,8 +13,9 @@ import attrs
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.operate import audit, find, order_wait, pauses
+from restbroker.operate import audit, claims, find, order_wait, pauses
 from restbroker.operate.audit import StoredEntry
+from restbroker.operate.claims import Twin
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import PAUSED, ServingProcess, find_holder, find_process
 from restbroker.operate.entry import Entry, JobView
@@ -38,7 +39,7 @@ class Location:
     line of its key, in a queue that is served fairly. `since_s`: when its process fetched it (epoch seconds; None:
     unknown). `serving`: a process that serves its queue; None if there is none, or if the job is not in a queue.
     `pause`, `target_pauses`: the pauses of its queue and of its target. `order`: what it waits for, or holds up, if
-    the jobs of its key are done one after the other.
+    the jobs of its key are done one after the other. `twin`: the job that has its idempotency key.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class Location:
     target_pauses: tuple[Pause, ...] = ()
     line: LinePlace | None = None
     order: OrderWait | None = None
+    twin: Twin | None = None
 
     @property
     def pause_texts(self) -> tuple[str, ...]:
@@ -130,7 +132,7 @@ class _Search:
     def locations(self, met: Iterable[Match]) -> Iterator[Location]:
         """Yield a location, with details, for each match."""
         for one in met:
-            place = Location(one.kind, one.name, one.view.entry())
+            place = Location(one.kind, one.name, one.view.entry(), twin=self._twin(one.view))
             match one.kind:
                 case "queue":
                     order = self._order(one.view, one.line)
@@ -146,12 +148,15 @@ class _Search:
         if found.member is not None:
             view = JobView(*found.member, self.walk.context)
             order = self._order(view, None, is_dead=True) if zset == "dead" else None
-            yield Location(zset, zset, view.entry(), order=order)
+            yield Location(zset, zset, view.entry(), order=order, twin=self._twin(view))
         elif not found.complete:
             self.walk.unseen.append(f"the {zset} set")
 
     def _order(self, view: JobView, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
         return self.walk.ask(lambda client: order_wait.of_job(client, view, line, is_dead=is_dead), None)
+
+    def _twin(self, view: JobView) -> Twin | None:
+        return self.walk.ask(lambda client: claims.twin(client, view), None)
 
     def _waits(self, place: Location) -> Location:
         """Return the location with what holds its queue up, as far as that can be read."""

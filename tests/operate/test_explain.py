@@ -2,6 +2,7 @@
 
 import json
 
+from restbroker.job.claims import at_work_value, done_value, waiting_value
 from restbroker.operate.act import Action, Selection, perform
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.dead_copies import copies
@@ -13,7 +14,7 @@ from restbroker.store.history import JobEnd
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, fetch, register
 from restbroker.store.keys import SortedSet
-from tests.operate.conftest import NOW_S, Put, job
+from tests.operate.conftest import NOW_S, Put, fields_of, job
 from tests.operate.pools import serve
 
 IDENTITY = "web1:7:abc:ejabberd"
@@ -28,6 +29,41 @@ def test_a_job_of_a_set_is_found_there(client: Client, configured: ConfigContext
         put(zset, NOW_S, "j11")
         (place,) = explain(client, "j1", configured).locations
         assert (place.kind, place.entry.jid, place.entry.at_s) == (zset, "j1", NOW_S)
+
+
+def test_a_job_whose_key_another_one_has_says_that_it_will_not_be_sent(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
+    twin = job("j2", idempotency_key="order-17")
+    queues.push(client, "rest", [twin])
+    put("dead", NOW_S, "j3", idempotency_key="order-17")
+    own = configured.claims("rest", fields_of(twin))
+    assert own is not None
+    assert own.once is not None
+    place = client.keys.claim(own.once)
+    states = [
+        (waiting_value("j1"), "The job j1 has the same idempotency key: this one will not be sent unless"),
+        (
+            at_work_value("j1", "5", IDENTITY),
+            "The job j1 has the same idempotency key: this one will not be sent unless",
+        ),
+        (done_value("j1"), "The job j1 was done with the same idempotency key: this one will not be sent."),
+    ]
+    for value, text in states:
+        client.command("SET", place, value)
+        for jid in ("j2", "j3"):
+            (found,) = explain(client, jid, configured).locations
+            assert found.twin is not None
+            assert found.twin.text.startswith(text)
+    client.command("SET", place, waiting_value("j2"))
+    (found,) = explain(client, "j2", configured).locations
+    assert found.twin is None, "its own claim"
+    for value in ("nobody", None):
+        client.command(*(("SET", place, value) if value else ("DEL", place)))
+        assert explain(client, "j2", configured).locations[0].twin is None
+    client.command("LPUSH", place, "no text")
+    story = explain(client, "j2", configured)
+    assert (story.locations[0].twin, len(story.refused)) == (None, 1)
 
 
 def test_a_waiting_job_is_found_with_how_many_come_before_it(client: Client, configured: ConfigContext) -> None:
