@@ -178,9 +178,10 @@ def test_ruby_clears_everything_while_a_thousand_keys_are_held(citizen: Citizen,
     assert not citizen.client.command("EXISTS", f"restbroker:order:due:{QUEUE}", "retry", "schedule", "dead")
     early = {f"{key_of(number)}-{place}" for number in range(KEYS) for place in range(3)}
     openers, lost = {jid for jid in early if jid[0] == "d" and jid.endswith("-0")}, {*early, *found.pushed} - scene.done
+    count = len(early) + len(found.pushed)
     tell(
         f"{KEYS} keys: Ruby cleared {dict(found.cleared)}, deleted {len(found.deleted)}, retried {len(found.retried)}, "
-        f"which opened {len(opened)}; people {dict(steered)}; {len(lost)} jobs of {len(early) + len(found.pushed)} are gone"
+        f"which opened {len(opened)}; people {dict(steered)}; of {count} jobs {len(lost)} are gone"
     )
     assert lost <= openers | set(found.pushed), "no job is lost that Ruby could not see"
     assert lost - openers, "Ruby cleared what was in the list"
