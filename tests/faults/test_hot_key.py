@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ import attrs
 
 from restbroker.store import order, queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import integer
+from restbroker.store.replies import raw
 from tests.support import process
 from tests.support.ports import free_port
 from tests.support.redis_line import Tell
@@ -88,7 +89,10 @@ class Bed:
 
     def counted(self, name: str) -> int:
         found = self.client.command("GET", f"stat:{name}")
-        return 0 if found is None else integer(int(found))
+        return 0 if found is None else int(raw(found))
+
+    def has_waiting(self, key: str, count: int) -> bool:
+        return self.waiting(key) == count
 
     def waiting(self, key: str) -> int:
         return order.waiting_of(self.client, [QUEUE], [key.encode()])[0]
@@ -133,7 +137,7 @@ def test_a_hot_key_whose_first_job_fails_for_an_hour_costs_the_others_little_tim
             hot = [job(f"hot{number}", place) for place in range(JOBS)]
             mixed = [one for both in zip(hot, others(JOBS), strict=True) for one in both]
             with_s = min(with_s, here.took_s(mixed, count=JOBS))
-            until(lambda key=f"hot{number}": here.waiting(key) == JOBS, "all of its jobs wait")
+            until(partial(here.has_waiting, f"hot{number}", JOBS), "all of its jobs wait")
             assert here.counted("failed") == number + 1, "only its first job was tried, once"
             assert {one.state for page in order.read_keys(here.client, TARGET) for one in page} == {"due"}
             if with_s <= MOST * without_s:

@@ -18,6 +18,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -141,10 +142,10 @@ class Witness:
         """Whether such an answer ends a job, and lets the next one of its key start."""
         return status == 200 or (status == 400 and (one[0][0] != "s" or self.fates[one] == "dies"))
 
-    def came(self) -> int:
-        """How many jobs came, however often."""
+    def has(self, count: int) -> bool:
+        """Tell whether more jobs than this came, each counted once."""
         with self._lock:
-            return len(self._came)
+            return len(self._came) > count
 
     def skip(self, jid: str) -> None:
         key, _, number = jid.rpartition("-")
@@ -452,7 +453,7 @@ def test_what_redis_forgot_is_done_again_in_order_and_no_key_is_stuck(
         for _ in range(BROKERS - 1):
             here.start()
         for number in range(1, CUTS + 1):
-            until(lambda least=number: here.witness.came() > least * JOBS // (CUTS + 2), "jobs are done")
+            until(partial(here.witness.has, number * JOBS // (CUTS + 2)), "jobs are done")
             # Ruby takes a job out of the dead set before it pushes it: a cut between both would lose it.
             here.steer(by_ruby=False)
             here.cut()

@@ -58,8 +58,8 @@ def test_a_job_whose_key_another_one_has_says_that_it_will_not_be_sent(
     client.command("SET", place, waiting_value("j2"))
     (found,) = explain(client, "j2", configured).locations
     assert found.twin is None, "its own claim"
-    for value in ("nobody", None):
-        client.command(*(("SET", place, value) if value else ("DEL", place)))
+    for call in (("SET", place, "nobody"), ("DEL", place)):
+        client.command(*call)
         assert explain(client, "j2", configured).locations[0].twin is None
     client.command("LPUSH", place, "no text")
     story = explain(client, "j2", configured)

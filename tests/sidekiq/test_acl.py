@@ -163,8 +163,8 @@ def push_held(citizen: Citizen) -> None:
     """A key whose job dies, and one whose job fails; a job waits with each."""
     for key, first, second in ((STOPPED, "refused1", "behind1"), (PUT_OFF, "fails1", "behind2")):
         # With Sidekiq's waits the next try is days away.
-        held: dict[str, Json] = {"queue": ORDERED, "order_key": key, "retry_count": 20}
-        citizen.push(job(first, **held), job(second, **held), queue=ORDERED)
+        jobs = [job(user, queue=ORDERED, order_key=key, retry_count=20) for user in (first, second)]
+        citizen.push(*jobs, queue=ORDERED)
 
 
 def state(citizen: Citizen, key: str) -> str:
