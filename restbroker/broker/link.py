@@ -24,21 +24,21 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.idle import PartialExchange
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Transport
 
 
-class JobTakenAway(Exception):
+class JobTakenAway(Withdrawn):
     """The job is not reserved here any more: a reaper has it, or it is in its queue again. It must not be sent."""
 
 
-class JobExpired(Exception):
+class JobExpired(Withdrawn):
     """The job expired. It must not be sent."""
 
 
-class JobIsDuplicate(Exception):
+class JobIsDuplicate(Withdrawn):
     """The job must not be sent: another one, `jid`, has its idempotency key, or it was pushed twice itself."""
 
     def __init__(self, jid: str) -> None:
@@ -47,7 +47,7 @@ class JobIsDuplicate(Exception):
         """The id of the job that has the key."""
 
 
-class SendingStopped(Exception):
+class SendingStopped(Withdrawn):
     """While the job waited for a connection, the breaker tripped, the lease ran out, or the pool began to stop."""
 
 

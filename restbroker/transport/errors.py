@@ -1,4 +1,4 @@
-"""The two errors of a request without an answer; which one it is decides whether the job may be sent again."""
+"""The errors of a request without an answer; which one it is decides whether the job may be sent again."""
 
 import errno
 import os
@@ -30,6 +30,10 @@ class MaybeSent(Exception):
         super().__init__(message)
         self.message = message
         self.timed_out = timed_out
+
+
+class Withdrawn(Exception):
+    """Its sender does not let the request out (any more): nothing was sent. Each sender raises errors of its own."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from restbroker.config.values import duration_text
 from restbroker.transport.answer import AnswerReader, MalformedAnswer
 from restbroker.transport.connect_ramp import ConnectRamp, RampClosed, connections_for
 from restbroker.transport.dial import dial
-from restbroker.transport.errors import MaybeSent, NotSent, reason_of
+from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn, reason_of
 from restbroker.transport.head import Heads
 from restbroker.transport.idle import Connection, Idle, PartialExchange
 from restbroker.transport.message import Request, Response, Sender
@@ -178,13 +178,15 @@ class LeanClient:
             left = left or stale.has_sent
             if left and not request.repeatable:
                 raise MaybeSent(f"The connection broke before a whole answer came: {stale.why}.") from stale
-            # What may have run already is repeatable here, and has its answer fetched whatever has changed.
-            asks = None if left else sender
             try:
-                connection = await self._take_until(due_s, request, asks)
-                return await self._exchange_in_time(connection, message, request, due_s, asks)
+                connection = await self._take_until(due_s, request, sender)
+                return await self._exchange_in_time(connection, message, request, due_s, sender)
             except _StaleConnection as another:
                 stale = another
+            except Withdrawn as error:
+                if left:
+                    raise MaybeSent(f"The connection broke before a whole answer came: {stale.why}.") from error
+                raise
             except NotSent as error:
                 if left:
                     why = f"The connection broke before a whole answer came: {stale.why}; then: {error.message}"

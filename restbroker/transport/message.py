@@ -52,7 +52,7 @@ class Sender(Protocol):
     """A caller of `Transport.send` that may withdraw its request while it waits for a connection, maybe for long."""
 
     def may_send(self) -> None:
-        """Raise if the request must not be sent any more; called after each wait.
+        """Raise a `Withdrawn` if the request must not be sent any more; called after each wait.
 
         `Transport.send` raises the same, and nothing was sent.
         """

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from restbroker.config.target import Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.head import Heads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
@@ -64,6 +64,31 @@ async def test_a_kept_connection_that_ends_before_an_answer_is_tried_anew_where_
         assert (await transport.send(post(repeatable=True))).status == 200
         assert len(server.requests) == 3
         assert server.connections == 2
+
+
+async def test_a_request_that_may_have_run_is_not_tried_anew_once_its_sender_forbids_it() -> None:
+    @attrs.define
+    class Once:
+        """Lets one request out."""
+
+        sent: int = 0
+
+        def may_send(self) -> None:
+            if self.sent:
+                raise Withdrawn
+
+        def note_sending(self) -> None:
+            self.sent += 1
+
+        def note_refused(self) -> None:
+            pass
+
+    async with kept() as (transport, server):
+        await transport.send(post())
+        server.script.append(hang_up_unanswered)
+        with pytest.raises(MaybeSent, match="before a whole answer came"):
+            await transport.send(post(repeatable=True), Once())
+        assert len(server.requests) == 2
 
 
 async def test_a_kept_connection_that_ends_before_an_answer_may_have_brought_the_request() -> None:
