@@ -3,9 +3,9 @@
 1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`poller.py`). From now on, whatever
    happens here, Redis lists it: if this process dies, a reaper requeues it, or makes it dead if it is marked (4). It
    then counts as possibly run if a worker may have started it (the high-water mark, `ready_buffer.py`).
-2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). What is no job or is
-   refused becomes dead, and so does what may have run and may not be sent once more, and what Redis handed out under
-   another key than it has, or to die behind its predecessor (`job.order`). A signed job that was done before
+2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). It becomes dead if it is
+   no job or is refused, or if it may have run and may not be sent once more. With order per key (`job.order`) it also
+   does if it is to die behind its predecessor, or if Redis read another key in it. A signed job that was done before
    is acknowledged, and not sent again. A job that expired, now or in the instant before it is sent, is dropped and
    counted (`job.expiry`); it becomes dead if it may have run, or if expired jobs are kept. What was begun is finished.
 3. **Waiting**: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
@@ -14,13 +14,14 @@
    it stays unsent three times while others are answered, it is deferred too, and that is a try.
 4. **Claimed**, if it has an `idempotency_key`: if another job has the key, it is not sent, and counts as a duplicate.
    **Marked**, if its command must run at most once: Redis notes that it is about to be sent. The mark stays until the
-   job is settled: a crash then makes it dead, though nothing may have been sent. So if its target is down by then, it
-   waits in its queue, unmarked, and not in 3.
+   job is settled: a crash then makes it dead, though nothing may have been sent. So if it comes back unsent while its
+   target is down, it is requeued, unmarked, and does not wait in 3.
 5. **Sent.** In the instant before the first byte leaves, the link checks once more that the job is ours, the breaker
    admits it and the lease is fresh (`link.py`, `fast_path.py`). From then on it may have run.
 6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
    server that refuses the broker itself, goes back to 3. So does a job of which a part is done; if it must run at most
-   once, it is `Uncertain` instead. What is refused with 403, or three times, is dead if a probe is let in.
+   once, it is `Uncertain` instead. Where the server refuses a job and lets the probe in, it refuses this job alone:
+   with a 403, or when it did so three times, the job is dead.
 7. **Judged.** The outcome becomes a settlement: acknowledged, retried, deferred or dead, with its replies
    (`settler.py`). A time-out after the first byte is `Uncertain`: dead if the command must run at most once, retried if
    it is safe to repeat, else retried `UncertainRetries` times and then dead. A time-out before the first byte is
@@ -162,16 +163,19 @@ class Processor:
         worker, the job becomes dead and the worker takes the next one.
         """
         while True:
-            # Not one for each job: that would cost each a microsecond. Once it is cancelled, `receive` takes no more.
+            # One scope for many jobs: one for each would cost a microsecond. Once cancelled, `receive` takes no more.
             worker = Worker()
             self._workers.add(worker)
-            with worker.scope:
-                try:
-                    await self._work(worker)
-                except trio.ClosedResourceError:
-                    return
-            self._workers.discard(worker)
-            self._settle_cancelled(worker)
+            try:
+                with worker.scope:
+                    try:
+                        await self._work(worker)
+                    except trio.ClosedResourceError:
+                        return
+            finally:
+                self._workers.discard(worker)
+                # Also if the pool is cut off meanwhile: a person's word counts.
+                self._settle_cancelled(worker)
 
     async def _work(self, worker: Worker) -> None:
         """Take one job after the other through its life, until the acker has it; raise `trio.ClosedResourceError`.
@@ -192,7 +196,7 @@ class Processor:
             else:
                 # What was cancelled in the tick in which its wait ended gets its settlement for that.
                 await trio.lowlevel.checkpoint_if_cancelled()
-            # Else each worker that waits keeps its last job, which may take a hundred times its bytes.
+            # A worker that waits must not keep its last job: that may take a hundred times its bytes.
             worker.job = admitted = None
             del job
 
@@ -222,7 +226,7 @@ class Processor:
                     self.acks.add(job)
         finally:
             self._workers.discard(worker)
-        self._settle_cancelled(worker)
+            self._settle_cancelled(worker)
 
     # 2. Admitted
     def _admit(self, job: JobInProgress) -> AdmittedJob | None:

@@ -154,6 +154,10 @@ class ReadyBuffer:
         self._waiting = deque(job for job in self._waiting if job.ticket in known)
         self._for_workers = deque(job for job in self._for_workers if job.ticket in known)
 
+    def waiting_tickets(self) -> frozenset[str]:
+        """Return the tickets of the jobs that wait here."""
+        return frozenset([job.ticket for jobs in (self._waiting, self._for_workers) for job in jobs])
+
     def offer_to(self, takes: Callable[[JobInProgress], bool] | None) -> None:
         """Offer each job to the function `takes` before a worker is woken for it; None ends that.
 

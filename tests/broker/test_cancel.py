@@ -12,12 +12,15 @@ import trio
 from restbroker.broker.status.view import RunningJob
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
+from restbroker.job.command import Call
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
-from restbroker.job.outcome import Reason
+from restbroker.job.outcome import Delivered, Outcome, Reason
 from restbroker.job.settlement import Fingerprint
+from restbroker.servers.contract import Link, NotYet
 from restbroker.store import done_jobs
 from restbroker.store.client import Client
 from restbroker.telemetry.events import JobFinished
+from restbroker.transport.message import Request
 from tests.broker import test_admission as admission
 from tests.broker.conftest import Harness, Held
 from tests.support.wait import NEVER_S
@@ -170,3 +173,58 @@ async def test_a_job_that_waits_for_its_target_and_is_cancelled_in_the_instant_o
         assert harness.status.cancel(thread) is True
     assert [parked["error_class"] for parked in harness.members("dead")] == ["Cancelled"]
     assert harness.size("queue:rest") == 0
+
+
+async def test_a_cancelled_job_whose_connector_still_cleans_up_when_the_broker_is_cut_off_is_parked(
+    harness: Harness,
+) -> None:
+    let, cleans_up = trio.Event(), trio.Event()
+
+    async def way(call: Call, link: Link) -> Outcome:
+        try:
+            await link.send(Request("POST", "/", call.timeout_s))
+        finally:
+            cleans_up.set()
+            with trio.CancelScope(shield=True):
+                await let.wait()
+        return Delivered("0", 0, 200)
+
+    harness.target.way = way
+    hold(harness)
+    harness.push("safe")
+    async with harness.broker():
+        await until_running(harness, 1)
+        assert harness.status.cancel(running(harness, "jid-safe-0").thread) is True
+        await cleans_up.wait()
+        harness.control.at_once.set()
+        harness.control.stop.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        let.set()
+    assert harness.size("queue:rest") == 0
+    (parked,) = harness.members("dead")
+    assert (parked["error_class"], parked[MAY_HAVE_RUN_FIELD]) == ("Cancelled", True)
+
+
+async def test_a_job_whose_time_has_come_and_that_waits_for_a_worker_is_not_shown_as_running(harness: Harness) -> None:
+    asked, let = list[str](), trio.Event()
+
+    async def way(call: Call, link: Link) -> Outcome:
+        asked.append(call.command.endpoint)
+        if asked == ["once"]:
+            raise NotYet(0.05)
+        if call.command.endpoint == "safe":
+            await let.wait()
+        await link.send(Request("POST", "/", call.timeout_s))
+        return Delivered("0", 0, 200)
+
+    harness.concurrency, harness.target.way = 1, way
+    harness.push("once")
+    async with harness.broker():
+        await harness.until(lambda: asked, "it is delayed")
+        harness.push("safe")
+        await harness.until(lambda: "safe" in asked, "the worker is busy")
+        (pool,) = harness.status.pools
+        await harness.until(lambda: not pool.delayed.waiting_tickets(), "its time has come")
+        assert [one.command for one in harness.status.running_jobs()] == ["safe"]
+        let.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are done")

@@ -299,7 +299,8 @@ async def test_a_bug_where_the_general_path_goes_on_costs_these_jobs_and_no_plac
     def fail(*_args: object) -> None:
         raise ZeroDivisionError("seeded")
 
-    odd = 3 * _CONCURRENCY
+    # More than there are places, and so few that the fast path does not leave them to the general one.
+    odd = _CONCURRENCY + 4
     async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
         await serving.until_ended(10 * _CONCURRENCY)
         with monkeypatch.context() as patch:

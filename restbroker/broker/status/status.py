@@ -105,7 +105,8 @@ class Status:
 
 
 def _running(pool: WorkerPool) -> Iterator[RunningJob]:
-    waiting, secrets = pool.slots.waiting_tickets() | pool.delayed.waiting_tickets(), pool.plan.tokens.values
+    waiting = pool.slots.waiting_tickets() | pool.delayed.waiting_tickets() | pool.ready.waiting_tickets()
+    secrets = pool.plan.tokens.values
     for job in pool.reservations.jobs.values():
         payload, at_s = job.payload, job.started_at_s
         if payload is None or at_s is None or job.settlement is not None or job.ticket in waiting:
