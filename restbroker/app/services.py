@@ -89,7 +89,8 @@ def _site(
     def read() -> Callable[["Client"], Samples]:
         now = current()
         fair = [queue for target in now.targets if target.fair_by is not None for queue in target.queues]
-        targets, periodic = [target.name for target in now.targets], {one.name: one.schedule for one in now.periodic}
+        targets = {target.name: () if target.order is None else target.queues for target in now.targets}
+        periodic = {one.name: one.schedule for one in now.periodic}
         return partial(read_redis, served=now.queues, targets=targets, fair=fair, periodic=periodic)
 
     def glance() -> Question:

@@ -100,6 +100,6 @@ class LineHealer:
                 else self.health.call_until_up(self.store, order.heal, plan.target.name, plan.target.queues)
             )
             if healed:
-                identity.report(LinesHealed(plan.target.name, queue, healed))
+                identity.report(LinesHealed(plan.target.name, queue, healed, in_order=plan.order is not None))
         except StoreRefused as error:
             identity.warn_once("LinesRefused", error.message, error.hint)

@@ -18,6 +18,7 @@ import trio
 from restbroker.broker import retry_queues
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.lease import FENCE_AFTER_S
+from restbroker.broker.order_warnings import stopped_warning
 from restbroker.broker.same_host import Host, is_gone
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
@@ -170,6 +171,9 @@ class Reaper:
         if done.dead or not done.refused:
             for event in died.values():
                 self.report(event)
+        target = identity.rpartition(":")[2]
+        for event in (died[ticket] for ticket in done.stopped):
+            self.report(stopped_warning(target, event.queue, event.jid))
         for queue in sorted(elsewhere):
             self.report(retry_queues.unserved_warning(queue))
         if done.unanswered:

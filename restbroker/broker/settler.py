@@ -14,6 +14,7 @@ import attrs
 from restbroker.broker import retry_queues
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.order_warnings import stopped_warning
 from restbroker.broker.reports import Reports
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.values import duration_text
@@ -234,7 +235,7 @@ class Settler:
         policy = "go" if order is None else order.on_death(fields)
         if policy == "stop":
             jid = "?" if payload is None else self.reports.mask(payload.jid)
-            self.identity.report(OperatorWarning("OrderStopped", _STOPPED.format(jid, job.queue), _WHEN_STOPPED))
+            self.identity.report(stopped_warning(self.plan.target.name, job.queue, jid))
         return settlement if policy == "go" else attrs.evolve(settlement, effect=policy)
 
     def _with_claims(self, job: JobInProgress, settlement: Settlement, outcome: Final | None) -> Settlement:
@@ -292,8 +293,6 @@ _CANCELLED_SENT = Reason(
     "Someone cancelled it after it was sent and before the server answered; the command may have run.",
     "Check on the server whether it was done. A retry sends it again.",
 )
-_STOPPED = "The job {} of the queue {!r} died, and the jobs behind it with the same key wait (OnDead)."
-_WHEN_STOPPED = "`restbroker order` shows the key; `order resume` retries the job, `order skip` goes on without it."
 _NEVER_SENT = (KEY_UNCLEAR.code, BAD_ON_DEAD.code, PREDECESSOR_DIED.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."

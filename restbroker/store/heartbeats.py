@@ -15,7 +15,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
-from restbroker.job.order import on_death_in_bytes
+from restbroker.job.order import OnDead, on_death_in_bytes
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
@@ -52,7 +52,7 @@ class Recovery:
     those that are in the dead set, because they were marked as about to be sent, or crashed the process alone.
     `refused`: those that stay in progress, because their queue is no list or the dead set no sorted set. `retired`: the
     identity is gone; otherwise call `recover` again later. `unanswered`: those that died although Redis refuses
-    a reply to them.
+    a reply to them. `stopped`: the tickets of those that died and stopped their keys.
     """
 
     jobs: int
@@ -61,6 +61,7 @@ class Recovery:
     refused: int
     retired: bool
     unanswered: int = 0
+    stopped: tuple[str, ...] = ()
 
 
 def write_heartbeats(client: Client, counters: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
@@ -112,6 +113,7 @@ def recover(
     known_tickets = [ticket for ticket in in_hand.tickets if queue_of(ticket, queues) is not None]
     newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
     moved = maybe = put_aside = refused = unanswered = 0
+    stopped: list[str] = []
     for piece in pieces(client, identity, newest_first, RECOVER_BATCH):
         tickets = list(piece)
         if not tickets:
@@ -134,19 +136,20 @@ def recover(
             fairness="" if known is None else known.fairness,
             quiet_until_s=0.0 if known is None else (known.heartbeat_at_s or 0) + known.quiet_s,
         )
-        answer = _recover(
-            client,
-            crash,
-            [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets],
-        )
+        orphans = [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets]
+        answer = _recover(client, crash, orphans)
         if answer is None:
-            return Recovery(moved, maybe, put_aside, refused, retired=False, unanswered=unanswered)
+            return Recovery(
+                moved, maybe, put_aside, refused, retired=False, unanswered=unanswered, stopped=tuple(stopped)
+            )
         codes = [as_code(_DONE if code in (_PARKED, _UNANSWERED) else code) for code in answer]
         applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
         moved += len(applied)
         unanswered += answer.count(_UNANSWERED)
         put_aside += answer.count(_PARKED) + answer.count(_UNANSWERED)
         maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
+        dead = [one for one, code in zip(orphans, answer, strict=True) if code in (_PARKED, _UNANSWERED)]
+        stopped += [one.ticket for one in dead if one.effect == "stop"]
         refused += sum(isinstance(code, Refused) for code in codes)
     odd = [*in_hand.odd, *sorted(set(in_hand.tickets) - set(known_tickets))]
     if odd:
@@ -155,7 +158,7 @@ def recover(
             f"The other jobs were requeued. Check these fields of {client.keys.in_progress(identity)} and delete them.",
         )
     gone = identity in fenced_identities(client) and retire(client, identity)
-    return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered)
+    return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered, stopped=tuple(stopped))
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:
@@ -212,12 +215,14 @@ class DeadIdentity:
 class Orphan:
     """A job of a dead identity.
 
-    `dead`: what it becomes if it must not run again; `waits`: it may wait in the schedule set.
+    `dead`: what it becomes if it must not run again; `waits`: it may wait in the schedule set. `effect`: what becomes
+    of its key then.
     """
 
     ticket: str
     dead: Dead | None = None
     waits: bool = False
+    effect: OnDead = "go"
 
 
 def _has_others(client: Client, identity: str, mine: ProcessInfo) -> bool:
@@ -255,13 +260,13 @@ def _orphan(
     queue = queue_of(ticket, crash.queues) or ""
     fallen = OrphanedJob(crash.identity, ticket, queue, raw=raw, responses=crash.responses, queues=tuple(crash.queues))
     may_wait = waits is not None and ticket_number(ticket) <= crash.in_progress.hwm and waits(queue, raw)
-    match marks.get(ticket):
-        case None:
-            return Orphan(ticket, waits=may_wait)
-        case b"alone":
-            return Orphan(ticket, (poison or make_dead)(fallen), may_wait)
-        case _:
-            return Orphan(ticket, make_dead(fallen))
+    mark = marks.get(ticket)
+    if mark is None:
+        return Orphan(ticket, waits=may_wait)
+    is_alone = mark == b"alone"
+    dead = (poison or make_dead)(fallen) if is_alone else make_dead(fallen)
+    effect = on_death_in_bytes(crash.fairness, dead.payload) if ticket_key(ticket) else "go"
+    return Orphan(ticket, dead, is_alone and may_wait, effect)
 
 
 def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> list[Reply] | None:
@@ -293,8 +298,7 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
         # Sidekiq Web takes out all entries of one score to act on one of them, and loses some if their jids are equal.
         score = as_score(now_s + place / 1_000_000)
         payload, replies = (b"", ()) if orphan.dead is None else (orphan.dead.payload, orphan.dead.replies)
-        effect = on_death_in_bytes(crash.fairness, payload) if payload and ticket_key(orphan.ticket) else "go"
-        arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits), effect]
+        arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits), orphan.effect]
         arguments += destinations.of(replies)
     lists = [*(keys.queue(name) for name in crash.queues), *destinations.lists]
     if crash.fairness:

@@ -156,9 +156,10 @@ def hold_for_clear(client: Client, queue: QueueName) -> None:
     client.command("SET", client.keys.classify_lock(name_of(queue)), "clear", "PX", _CLEAR_MS)
 
 
-def count_keys(client: Client, queue: QueueName) -> int:
-    """Return how many keys wait in lines. Raise `StoreUnavailable` or `StoreRefused`."""
-    return integer(client.command("ZCARD", client.keys.line_finish_times(name_of(queue))))
+def count_keys(client: Client, queues: Sequence[str]) -> dict[str, int]:
+    """Return how many keys of each queue have their turn. Raise `StoreUnavailable` or `StoreRefused`."""
+    counts = client.commands([("ZCARD", client.keys.line_finish_times(queue)) for queue in queues])
+    return {queue: integer(count) for queue, count in zip(queues, counts, strict=True)}
 
 
 def name_of(queue: QueueName) -> str:

@@ -8,6 +8,7 @@ alone.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import nsmallest
 from math import inf
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -15,7 +16,9 @@ import attrs
 
 from restbroker.store.client import Client
 from restbroker.store.line_jobs import Line
+from restbroker.store.queues import latency_s
 from restbroker.store.replies import Argument, Reply, integer, items, raw
+from restbroker.store.server import time_s
 from restbroker.store.settling import line_keys
 
 State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
@@ -25,6 +28,8 @@ _LOOKED_AT: Final = 200
 _COUNTED_PAGES: Final = 50
 _FIRST_LOOK: Final = 10
 _LOOK_BYTES: Final = 262_144
+_OLDEST: Final = 50
+_LINE = re.compile(rb"(\d{1,16}) (\d{1,16})")
 _RECORD = re.compile(rb"([a-z]) (\d{1,16}) (\d{1,16}) (\d{1,18}) (\S+) ?(.*)", re.DOTALL)
 _STATES: Final[Mapping[bytes, State]] = dict(zip((b"h", b"r", b"d", b"s"), get_args(State), strict=True))
 
@@ -61,19 +66,19 @@ def read_keys(client: Client, target: str) -> Iterator[Sequence[HeldKey]]:
     """
     cursor = b"0"
     while True:
-        cursor, page = _read_page(client.command(*_scan(client, target, cursor)))
-        yield page
+        cursor, page = _read_page(client.command(*_scan(client.keys.order_hold(target), cursor)))
+        yield _read_all(page)
         if cursor == b"0":
             return
 
 
-def _scan(client: Client, target: str, cursor: bytes) -> tuple[Argument, ...]:
-    return ("HSCAN", client.keys.order_hold(target), cursor, "COUNT", _LOOKED_AT)
+def _scan(key: str, cursor: bytes) -> tuple[Argument, ...]:
+    return ("HSCAN", key, cursor, "COUNT", _LOOKED_AT)
 
 
-def _read_page(reply: Reply) -> tuple[bytes, list[HeldKey]]:
+def _read_page(reply: Reply) -> tuple[bytes, list[bytes]]:
     cursor, fields = items(reply, 2)
-    return raw(cursor), _read_all([raw(field) for field in items(fields)])
+    return raw(cursor), [raw(field) for field in items(fields)]
 
 
 def read_key(client: Client, target: str, key: bytes) -> HeldKey | None:
@@ -89,7 +94,7 @@ def waiting_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> 
         for reply in client.commands([("HMGET", client.keys.line_records(queue), *keys) for queue in queues]):
             for place, record in enumerate(items(reply, len(keys))):
                 numbers = b"" if record is None else raw(record)
-                if match := re.fullmatch(rb"(\d{1,16}) (\d{1,16})", numbers):
+                if match := _LINE.fullmatch(numbers):
                     total[place] += max(0, int(match[2]) - int(match[1]))
     return total
 
@@ -100,7 +105,7 @@ def lines_of_key(client: Client, queues: Sequence[str], key: bytes) -> dict[str,
     records = client.commands([("HGET", client.keys.line_records(queue), key) for queue in queues])
     for queue, record in zip(queues, records, strict=True):
         numbers = b"" if record is None else raw(record)
-        if match := re.fullmatch(rb"(\d{1,16}) (\d{1,16})", numbers):
+        if match := _LINE.fullmatch(numbers):
             lines[queue] = Line(key, int(match[1]), int(match[2]), inf)
     return lines
 
@@ -136,22 +141,81 @@ def steer(
     return done
 
 
-def count(client: Client, targets: Sequence[str]) -> dict[str, Counter[State]]:
-    """Return how many keys of each target are in which state, of the first 10,000 or so of it.
+@attrs.frozen
+class OrderCounts:
+    """How many keys of a target are in which state, of the first 10,000 or so, and how many jobs are in its lines.
+
+    `oldest_wait_s`: how long the oldest has been waiting of the jobs that come next with the 50 keys that have been
+    held for longest, in each queue; 0 if none waits, None if none of them says since when.
+    """
+
+    states: Counter[State]
+    waiting: int = 0
+    oldest_wait_s: float | None = None
+
+
+def count(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, OrderCounts]:
+    """Return what is held of each target, and what waits in the lines of these queues of it.
 
     All are read at once, a page of each in one round trip. Raise as `read_key` does.
     """
-    found: dict[str, Counter[State]] = {target: Counter() for target in targets}
-    cursors = dict.fromkeys(targets, b"0")
+    keys = client.keys
+    states: dict[str, Counter[State]] = {target: Counter() for target in targets}
+    held = _all_pages(client, [keys.order_hold(target) for target in targets])
+    for counted, fields in zip(states.values(), held, strict=True):
+        counted.update(one.state for one in _read_all(fields))
+    queues = [queue for of_target in targets.values() for queue in of_target]
+    if not queues:
+        return {target: OrderCounts(counted) for target, counted in states.items()}
+    sizes = client.commands([("HLEN", keys.lines(queue)) for queue in queues])
+    waiting = {queue: integer(size) for queue, size in zip(queues, sizes, strict=True)}
+    waits_s = _oldest_waits_s(client, queues)
+    return {
+        target: OrderCounts(states[target], sum(waiting[queue] for queue in of_target), _longest(waits_s, of_target))
+        for target, of_target in targets.items()
+    }
+
+
+def _all_pages(client: Client, places: Sequence[str]) -> list[list[bytes]]:
+    """Return the fields of these hashes and their values, of the first 10,000 or so fields of each."""
+    found: dict[str, list[bytes]] = {place: [] for place in places}
+    cursors = dict.fromkeys(places, b"0")
     for _ in range(_COUNTED_PAGES):
-        replies = client.commands([_scan(client, target, cursor) for target, cursor in cursors.items()])
+        replies = client.commands([_scan(place, cursor) for place, cursor in cursors.items()])
         pages = dict(zip(cursors, map(_read_page, replies), strict=True))
-        for target, (_, page) in pages.items():
-            found[target].update(one.state for one in page)
-        cursors = {target: cursor for target, (cursor, _) in pages.items() if cursor != b"0"}
+        for place, (_, page) in pages.items():
+            found[place] += page
+        cursors = {place: cursor for place, (cursor, _) in pages.items() if cursor != b"0"}
         if not cursors:
             break
-    return found
+    return list(found.values())
+
+
+def _oldest_waits_s(client: Client, queues: Sequence[str]) -> dict[str, list[float | None]]:
+    """Return how long the first jobs of some lines of each queue have been waiting; None for one that does not say.
+
+    A key's jobs have the numbers that follow the time at which it was held first: the lowest are looked at.
+    """
+    records = _all_pages(client, [client.keys.line_records(queue) for queue in queues])
+    calls: list[tuple[Sequence[str], Sequence[Argument]]] = []
+    for queue, fields in zip(queues, records, strict=True):
+        heads = [
+            (int(match[1]), key)
+            for key, record in zip(fields[::2], fields[1::2], strict=True)
+            if (match := _LINE.fullmatch(record)) and int(match[1]) < int(match[2])
+        ]
+        first = [b"%d:%b" % head for head in nsmallest(_OLDEST, heads)]
+        calls.append(([client.keys.lines(queue)], [_LOOK_BYTES, *first]))
+    now_s = time_s(client)
+    return {
+        queue: [latency_s(job, now_s) for job in items(jobs) if job is not None]
+        for queue, jobs in zip(queues, client.run_many("line_jobs", calls), strict=True)
+    }
+
+
+def _longest(waits_s: Mapping[str, Sequence[float | None]], queues: Sequence[str]) -> float | None:
+    found = [wait_s for queue in queues for wait_s in waits_s[queue]]
+    return max((wait_s for wait_s in found if wait_s is not None), default=None if found or not queues else 0.0)
 
 
 def is_left(client: Client, target: str) -> bool:

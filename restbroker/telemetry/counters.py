@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from restbroker.telemetry import events
-from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
+from restbroker.telemetry.events import ORDER_STOPPED, Event, JobFinished, JobsDelivered
 from restbroker.telemetry.latency import Histogram, RecentLatency
 from restbroker.telemetry.metrics import JOB_LIMITS_S, SHORT_LIMITS_S, Labels, Samples, Value
 
@@ -79,6 +79,8 @@ class Counters:
     _classify: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
     _without_key: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _healed: Counter[Labels] = attrs.field(factory=Counter, init=False)
+    _order_healed: Counter[Labels] = attrs.field(factory=Counter, init=False)
+    _stopped: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _targets: dict[str, _TargetCounters] = attrs.field(factory=lambda: defaultdict(_TargetCounters), init=False)
     _failures: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _trips: Counter[Labels] = attrs.field(factory=Counter, init=False)
@@ -111,14 +113,16 @@ class Counters:
                 self._without_key[target,] += without_key
                 if took_s is not None:
                     self._classify.add((took_s,))
-            case events.LinesHealed(target, _, count):
-                self._healed[target,] += count
+            case events.LinesHealed(target, _, count, in_order):
+                (self._order_healed if in_order else self._healed)[target,] += count
             case events.EventHandled(source, outcome, took_s):
                 self._events[source, outcome] += 1
                 if took_s is not None:
                     self._event_durations.setdefault(source, Histogram(SHORT_LIMITS_S)).add((took_s,))
-            case events.OperatorWarning(code):
+            case events.OperatorWarning(code, target=target):
                 self._warnings[self._code(code),] += 1
+                if code == ORDER_STOPPED and target is not None:
+                    self._stopped[target,] += 1
             case _:
                 pass
 
@@ -147,6 +151,8 @@ class Counters:
             "restbroker_fair_classify_seconds": {(): self._classify.copy()} if self._without_key else {},
             "restbroker_fair_without_key_total": {**self._without_key},
             "restbroker_fair_healed_total": {**self._healed},
+            "restbroker_order_healed_total": {**self._order_healed},
+            "restbroker_order_stopped_total": {**self._stopped},
             "restbroker_event_loop_lag_seconds": {(): self.loop_lag.copy()},
             "restbroker_warnings_total": {**self._warnings},
             **{name: {(): self._totals[name]} for name in _TOTALS},

@@ -5,7 +5,7 @@ and never raises; no event holds a secret or a message's text.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -146,11 +146,15 @@ class JobsClassified:
 
 @attrs.frozen
 class LinesHealed:
-    """Someone deleted a part of a queue's lines by hand: `count` records, turns and jobs are right again."""
+    """Someone deleted a part of a queue's lines by hand: `count` records, turns and jobs are right again.
+
+    `in_order`: they are of a target's keys in order, over all its queues.
+    """
 
     target: str
     queue: str
     count: int
+    in_order: bool = False
 
 
 @attrs.frozen
@@ -325,6 +329,10 @@ class EventHandled:
     took_s: float | None = None
 
 
+ORDER_STOPPED: Final = "OrderStopped"
+"""The code of the warning that a death stopped a key, which has a target."""
+
+
 @attrs.frozen
 class OperatorWarning:
     """An operator should know this: its code says what to do."""
@@ -332,6 +340,7 @@ class OperatorWarning:
     code: str
     message: str
     hint: str | None = None
+    target: str | None = None
 
 
 OneEvent: TypeAlias = (

@@ -125,9 +125,11 @@ PROCESS: Final = (
     Metric(
         "restbroker_fair_healed_total",
         "counter",
-        "Records, turns and jobs of lines that were deleted by hand and are right again.",
+        "Records, turns and jobs of lines (`FairBy`) that were deleted by hand and are right again.",
         ("target",),
     ),
+    Metric("restbroker_order_healed_total", "counter", "The same, of keys and lines of `OrderBy`.", ("target",)),
+    Metric("restbroker_order_stopped_total", "counter", "Keys that a death stopped (`OnDead`).", ("target",)),
     Metric("restbroker_warnings_total", "counter", "Warnings in the log, by code (docs/operations.md).", ("code",)),
     Metric(
         "restbroker_events_total",
@@ -202,7 +204,19 @@ REDIS: Final = (
         "Keys that are held (`OrderBy`), of the first 10,000: `stopped`, `due`, `in_progress` or `ready`.",
         ("target", "state"),
     ),
-    Metric("restbroker_queue_latency_seconds", "gauge", "How long the oldest job has been waiting.", ("queue",)),
+    Metric("restbroker_order_waiting_jobs", "gauge", "Jobs in lines (`OrderBy`).", ("target",)),
+    Metric(
+        "restbroker_order_oldest_wait_seconds",
+        "gauge",
+        "How long the oldest has been waiting, of the 50 keys held longest in each queue.",
+        ("target",),
+    ),
+    Metric(
+        "restbroker_queue_latency_seconds",
+        "gauge",
+        "How long the oldest job that may start has been waiting.",
+        ("queue",),
+    ),
     Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
     Metric("restbroker_set_jobs", "gauge", "Jobs in the set `retry`, `schedule` or `dead`.", ("set",)),
     Metric("restbroker_parked_copies", "gauge", "Copies of dead jobs, including trimmed ones."),

@@ -78,17 +78,18 @@ async def _redis_samples(connection: Connection, read: Callable[[Client], Sample
 def read_redis(
     client: Client,
     served: Sequence[str],
-    targets: Sequence[str],
+    targets: Mapping[str, Sequence[str]],
     fair: Sequence[str] = (),
     periodic: Mapping[str, Schedule] = MappingProxyType({}),
 ) -> Samples:
     """Return the metrics of these queues and targets in Redis, which are the same in every process on that Redis.
 
-    `fair`: those of the queues that have `FairBy`. `periodic`: the schedules of the periodic commands. A metric
-    that Redis refuses (a key of another type, missing rights) is left out. Raise `StoreUnavailable` if Redis is away.
+    `targets`: each with the queues whose jobs it does in order. `fair`: those of the queues that have `FairBy`.
+    `periodic`: the schedules of the periodic commands. A metric that Redis refuses (a key of another type, missing
+    rights) is left out. Raise `StoreUnavailable` if Redis is away.
     """
     parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served, fair=fair), _sets, _dead, _totals]
-    parts += [partial(_pauses, targets=targets), partial(_order, targets=targets)]
+    parts += [partial(_pauses, targets=tuple(targets)), partial(_order, targets=targets)]
     if periodic:
         parts.append(partial(_periodic, schedules=periodic))
     samples: Samples = {}
@@ -109,18 +110,22 @@ def _queues(client: Client, served: Sequence[str], fair: Sequence[str]) -> Sampl
         "restbroker_queue_jobs": {(name,): one.total for name, one in sizes.items()},
         "restbroker_fair_waiting_jobs": {(name,): one.in_lines for name, one in lines.items()},
         "restbroker_fair_unclassified_jobs": {(name,): one.in_list for name, one in lines.items()},
-        "restbroker_fair_keys": {(name,): count_keys(client, name) for name in lines},
+        "restbroker_fair_keys": {(name,): keys_in_turn for name, keys_in_turn in count_keys(client, [*lines]).items()},
         "restbroker_queue_latency_seconds": {(name,): age_s for name, age_s in waited.items() if age_s is not None},
         "restbroker_queue_paused": {(name,): integer(reply) for name, reply in zip(sizes, paused, strict=True)},
     }
 
 
-def _order(client: Client, targets: Sequence[str]) -> Samples:
+def _order(client: Client, targets: Mapping[str, Sequence[str]]) -> Samples:
     found = order.count(client, targets) if targets else {}
+    ordered = {target: one for target, one in found.items() if targets[target]}
+    waits_s = {(target,): one.oldest_wait_s for target, one in ordered.items()}
     return {
         "restbroker_order_keys": {
-            (target, state): number for target, states in found.items() for state, number in states.items()
-        }
+            (target, state): number for target, one in found.items() for state, number in one.states.items()
+        },
+        "restbroker_order_waiting_jobs": {(target,): one.waiting for target, one in ordered.items()},
+        "restbroker_order_oldest_wait_seconds": {key: wait_s for key, wait_s in waits_s.items() if wait_s is not None},
     }
 
 

@@ -220,6 +220,7 @@ async def test_what_a_death_does_to_the_jobs_behind_it(
         await harness.until(lambda: len(harness.of(JobFinished)) >= (1 if effect == "stop" else 4), "all are finished")
         if effect == "stop":
             assert state(harness, "a") == "stopped"
+            assert [(one.code, one.target) for one in harness.of(OperatorWarning)] == [("OrderStopped", "t")]
             # A person retries it where it lies.
             (entry,) = harness.members("dead")
             log.answer = lambda _call, _try: Delivered("", 0, 200)
@@ -387,6 +388,27 @@ async def test_jobs_of_a_process_that_died_come_before_their_successors(harness:
     assert log.starts["a"] == [0, 1, 2]
 
 
+async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_told(harness: Harness, log: Log) -> None:
+    from restbroker.broker.same_host import this_process
+    from restbroker.store import jobs
+
+    strict = harness.order = Order(on_dead="stop")
+    push(harness, "a", 2)
+    facts = attrs.evolve(this_process("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, fairness=strict.text)
+    request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, fairness=strict.text)
+    got = jobs.fetch(harness.client, request)
+    assert isinstance(got, jobs.FetchResult)
+    jobs.mark(harness.client, "h:1:dead:t", [got.jobs[0].ticket])
+    async with harness.broker():
+        await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped")
+        await harness.until(lambda: harness.of(OperatorWarning), "somebody is told")
+    (told,) = harness.of(OperatorWarning)
+    assert (told.code, told.target) == ("OrderStopped", "t")
+    assert "a-0" in told.message
+    assert log.starts["a"] == []
+
+
 async def test_what_someone_deleted_is_mended(harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_lines, "HEAL_S", 0.05)
     push(harness, "a", 3)
@@ -400,7 +422,8 @@ async def test_what_someone_deleted_is_mended(harness: Harness, log: Log, monkey
         await harness.until(lambda: state(harness, "lost") == "free", "it is mended")
         held.let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
-    assert harness.of(LinesHealed)
+    (healed, *_) = harness.of(LinesHealed)
+    assert healed.in_order
     assert log.starts["a"] == [0, 1, 2]
 
 

@@ -278,10 +278,48 @@ def test_a_marked_job_of_a_dead_process_stops_its_key(ordered: Ordered, client: 
     mark(client, strict.identity, [head.ticket])
     assert heartbeats.fence(client, strict.identity, 0)
     done = heartbeats.recover(client, strict.identity, lambda fallen: Dead(0.0, fallen.raw))
-    assert (done.jobs, done.dead) == (1, 1)
+    assert (done.jobs, done.dead, done.stopped) == (1, 1, (head.ticket,))
     held = ordered.state("a")
     assert held is not None
     assert (held.state, held.jid) == ("stopped", "j0")
+
+
+def counts(ordered: Ordered, *names: str) -> order_store.OrderCounts:
+    return order_store.count(ordered.client, {"t": names or QUEUES})["t"]
+
+
+def test_the_oldest_that_waits_is_counted_whatever_holds_its_key(ordered: Ordered) -> None:
+    now_s = time.time()
+    assert counts(ordered) == order_store.OrderCounts(Counter(), 0, 0.0)
+    waited_s = {"in_progress": 300, "due": 900, "stopped": 600}
+    for number, key in enumerate(waited_s):
+        ordered.push(job(key, number), job(key, 10 + number, enqueued_at=now_s - waited_s[key]))
+    heads = {ticket_key(one.ticket): one for one in ordered.take()}
+    ordered.settle(heads["stopped"], by=dead(heads["stopped"], "stop"))
+    later = Retry(now_s + 60, job("due", 1, enqueued_at=now_s - 950))
+    ordered.settle(heads["due"], by=later)
+    found = counts(ordered)
+    assert (found.states, found.waiting) == (dict.fromkeys(("in_progress", "due", "stopped"), 1), 4)
+    # The job that is tried again is before those of its key.
+    assert found.oldest_wait_s == pytest.approx(950, abs=30)
+    assert (counts(ordered, "b").waiting, counts(ordered, "b").oldest_wait_s) == (0, 0.0)
+
+
+def test_of_more_keys_than_are_looked_at_those_held_longest_are(ordered: Ordered) -> None:
+    now_s = time.time()
+    ordered.push(job("old", 0), job("old", 1, enqueued_at=now_s - 500))
+    ordered.take()
+    for number in range(80):
+        ordered.push(*(job(f"k{number}", count, enqueued_at=now_s - 5) for count in range(2)))
+    ordered.take(100)
+    assert counts(ordered).waiting == 81
+    assert counts(ordered).oldest_wait_s == pytest.approx(500, abs=30)
+
+
+def test_jobs_that_do_not_say_since_when_they_wait_have_no_oldest(ordered: Ordered) -> None:
+    ordered.push(job("a", 0), job("a", 1))
+    ordered.take()
+    assert (counts(ordered).waiting, counts(ordered).oldest_wait_s) == (1, None)
 
 
 def test_a_lost_answer_takes_nothing_again_and_its_tickets_tell_the_keys(ordered: Ordered) -> None:

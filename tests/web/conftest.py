@@ -148,7 +148,7 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
         watch = Watch(connection, seen, report, desk.causes)
         app = site_app(settings, watch, desk, question, report, health=Health(status.view))
         schedules = {one.name: one.schedule for one in CONFIG.periodic}
-        asked = partial(read_redis, served=("rest",), targets=("t",), periodic=schedules)
+        asked = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
         add_metrics(app, connection, partial(process_samples, counters, status), lambda: asked)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report, at_stop=watch.stop)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(Health(status.view), report), report)

@@ -130,12 +130,38 @@ def test_a_scrape_takes_as_many_round_trips_for_a_hundred_targets_as_for_one(cli
     names = [f"t{number}" for number in range(100)]
     for name in names:
         client.command("HSET", f"restbroker:pause:{name}", "operator", 0)
-    read_redis(client, ["q0"], ["t0"])  # the script is loaded from now on
-    one = trips(counted, lambda: read_redis(client, ["q0"], ["t0"]))
-    hundred = trips(counted, lambda: read_redis(client, [f"q{number}" for number in range(100)], names))
+    ordered = {name: (name.replace("t", "q"),) for name in names}
+    for name, (queue,) in ordered.items():
+        client.command("HSET", f"restbroker:order:hold:{name}", "a", "s 5 0 1 j1 ")
+        client.command("HSET", f"restbroker:fair:keys:{queue}", "a", "6 7")
+        client.command("HSET", f"restbroker:fair:wait:{queue}", "6:a", '{"enqueued_at":5}')
+    read_redis(client, ["q0"], {"t0": ("q0",)})  # the scripts are loaded from now on
+    one = trips(counted, lambda: read_redis(client, ["q0"], {"t0": ("q0",)}))
+    hundred = trips(counted, lambda: read_redis(client, [f"q{number}" for number in range(100)], ordered))
     assert one == hundred
-    paused = read_redis(client, ["q0"], ["t0", "t1"])["restbroker_target_paused"]
+    found = read_redis(client, [], ordered)["restbroker_order_oldest_wait_seconds"]
+    assert len(found) == 100
+    assert min(found.values()) > 1e9  # type: ignore[type-var]
+    paused = read_redis(client, ["q0"], {"t0": (), "t1": ()})["restbroker_target_paused"]
     assert set(paused) == {("t0", "operator"), ("t1", "operator")}
+
+
+def test_a_scrape_reads_few_of_many_jobs_that_wait_in_order(client: Client) -> None:
+    ran: list[Mapping[str, int]] = []
+    for keys in (1000, 5000):
+        for key in range(keys):
+            client.commands(
+                [
+                    ("HSET", "restbroker:fair:keys:q0", key, f"{key} {key + 1}"),
+                    ("HSET", "restbroker:fair:wait:q0", f"{key}:{key}", '{"enqueued_at":5}'),
+                ]
+            )
+        read_redis(client, [], {"t0": ("q0",)})
+        ran.append(commands(client, lambda: read_redis(client, [], {"t0": ("q0",)})))
+    # Each page of a hash has some two hundred keys.
+    assert ran[1]["hmget"] == ran[0]["hmget"] <= 10
+    assert ran[1].pop("hscan") <= 40
+    assert sum(ran[1].values()) <= 40
 
 
 def test_a_look_asks_about_a_thousand_queues_at_most_and_those_that_are_served(client: Client) -> None:

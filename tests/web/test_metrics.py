@@ -116,3 +116,5 @@ async def test_keys_that_are_held_are_told_by_target_and_state(harness: Harness,
     async with site() as running:
         read = values((await running.get_metrics()).text)
     assert read["restbroker_order_keys"] == {("t", "stopped"): 2, ("t", "due"): 1}
+    assert read["restbroker_order_waiting_jobs"] == {("t",): 0}
+    assert read["restbroker_order_oldest_wait_seconds"] == {("t",): 0}
