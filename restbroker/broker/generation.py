@@ -212,7 +212,17 @@ class Generation:
             fairness = {queue: plan.target.lines_text for plan, _ in fair for queue in plan.target.queues}
             fairness = {queue: text for queue, text in fairness.items() if text}
             ours = self.identities
-            reaper = Reaper(connection, self.health, report, host, our_identities=ours, specs=specs, fairness=fairness)
+            plain = [(pool.plan, pool.identity) for pool in pools if pool.plan.target.order is None]
+            reaper = Reaper(
+                connection,
+                self.health,
+                report,
+                host,
+                our_identities=ours,
+                specs=specs,
+                fairness=fairness,
+                plain=plain,
+            )
             intake.start_soon(reaper.run)
             if fair:
                 intake.start_soon(LineHealer(connection, self.health, fair).run)

@@ -36,6 +36,7 @@ HELD_BYTES = 16 * 1024 * 1024
 _REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
 _TRIPPED_WAIT_S = 1.0
+_ORDERED_ELSEWHERE_WAIT_S = 0.5
 
 
 @attrs.define(eq=False)
@@ -61,7 +62,7 @@ class Poller:
     queues: QueueWaiter
     reconcile: Callable[[], Awaitable[list[JobInProgress]]]
     limited: str | None = None
-    """Why the last fetch took nothing though there is room: paused, rate, in_flight, dead, refused; None: it could."""
+    """Why the last fetch took nothing though there is room (paused, rate, in_flight, dead, order, refused), or None."""
     counts: tuple[QueueCounts, ...] = ()
     """How many jobs each queue's list and lines had at the last fetch, where there are lines."""
     has_backlog: trio.Event = attrs.field(factory=trio.Event)
@@ -127,6 +128,10 @@ class Poller:
             return
         if self._is_behind:
             await self._catch_up()
+        if self.plan.old_order.is_kept_elsewhere:
+            self.limited = "order"
+            await trio.sleep(_ORDERED_ELSEWHERE_WAIT_S)
+            return
         reserve = 0 if self._shares else self.batch_size.reserve(trio.current_time())
         await self.ready.wait_for_demand(reserve)
         fetched, ready = None, self.ready

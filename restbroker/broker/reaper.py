@@ -8,7 +8,7 @@ so a long outage makes no process take over from another.
 
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
@@ -17,14 +17,16 @@ import trio
 
 from restbroker.broker import retry_queues
 from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
 from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.order_warnings import stopped_warning
 from restbroker.broker.same_host import Host, is_gone
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
-from restbroker.job.order import is_order
+from restbroker.job.order import is_draining, is_order
 from restbroker.job.settlement import Dead, OrphanedJob
-from restbroker.store import heartbeats, identities, server
+from restbroker.store import heartbeats, identities, order, server
 from restbroker.store.connection import Connection
 from restbroker.store.heartbeats import MakeDead
 from restbroker.store.identities import Registration
@@ -54,6 +56,7 @@ class Reaper:
 
     `specs`: {queue: function that returns the `CommandSpec` of an endpoint, or None, from its target's catalogue}.
     `fairness`: {queue: what its target says of that, or of its order}, of queues with `FairBy` or `OrderBy`.
+    `plain`: its pools without `OrderBy`.
     """
 
     store: Connection
@@ -63,6 +66,7 @@ class Reaper:
     our_identities: Collection[str]
     specs: Mapping[str, settle.Specs]
     fairness: Mapping[str, str] = MappingProxyType({})
+    plain: Sequence[tuple[TargetPlan, Identity]] = ()
     _seen: dict[str, Observation] = attrs.field(factory=dict)
     _told: set[str] = attrs.field(factory=set)
     _unlike_since_s: dict[tuple[str, str], float] = attrs.field(factory=dict)
@@ -95,7 +99,9 @@ class Reaper:
             self._seen.clear()
         live = await self.health.call_until_up(self.store, identities.live_identities)
         dead = await self._dead(live, self._healthy_s)
-        self._compare_fairness(frozenset(live) - dead.keys())
+        living = frozenset(live) - dead.keys()
+        self._compare_fairness(living)
+        await self._give_way(living)
         dying = await self.health.call_until_up(self.store, identities.fenced_identities)
         for identity, counter in dead.items():
             if await self.health.call_until_up(self.store, heartbeats.fence, identity, counter):
@@ -124,22 +130,51 @@ class Reaper:
     def _compare_fairness(self, living: Collection[str]) -> None:
         """Warn of processes that for a minute have served a queue with another fairness than this one has."""
         others = [seen.registration for identity, seen in self._seen.items() if identity in living]
+        ordered = {queue for other in others if other is not None and _orders(other) for queue in other.queues}
         self._unlike_since_s = {
             (queue, name): self._unlike_since_s.get((queue, name), self._healthy_s)
             for other in others
             if other is not None
             for name in (f"{other.process.hostname}:{other.process.pid}",)
             for queue in other.queues
-            if queue in self.fairness and other.fairness != self.fairness[queue]
+            if queue in self.specs and other.fairness != self.fairness.get(queue, "")
+            if queue in self.fairness or _orders(other)
         }
         for (queue, name), since_s in self._unlike_since_s.items():
-            code, key = ("OrderMixed", "OrderBy") if is_order(self.fairness[queue]) else ("FairMixed", "FairBy")
+            is_mine = is_order(self.fairness.get(queue, ""))
+            is_order_mixed = is_mine or queue in ordered
+            code, key = ("OrderMixed", "OrderBy") if is_order_mixed else ("FairMixed", "FairBy")
             if self._healthy_s - since_s >= MIXED_S and f"{code} {queue}" not in self._told:
                 self._told.add(f"{code} {queue}")
                 message = f"The process {name} serves the queue {queue} with another {key}."
+                if is_order_mixed and not is_mine:
+                    message += " It has OrderBy and this one has not, so this one takes no jobs meanwhile."
                 same = key if key == "OrderBy" else "FairBy and FairWeights"
                 hint = f"Give all processes the same {same}, and update older ones."
                 self.report(OperatorWarning(code, message, hint))
+
+    async def _give_way(self, living: Collection[str]) -> None:
+        """Have pools take nothing while another process, which takes jobs, does those of their queues in order.
+
+        Otherwise the jobs taken here would overtake those that wait there for their predecessor. What it leaves when it
+        ends is done in order.
+        """
+        ordered: set[str] = set()
+        queues = {queue for plan, _ in self.plain for queue in plan.target.queues}
+        for identity in living:
+            known = self._seen[identity].registration if identity in self._seen else None
+            if known is not None and _orders(known) and not queues.isdisjoint(known.queues):
+                now = await self._registration(identity)
+                if now is not None and _takes_jobs(now):
+                    ordered.update(now.queues)
+        for plan, pool in self.plain:
+            kept, old = not ordered.isdisjoint(plan.target.queues), plan.old_order
+            if old.is_kept_elsewhere and not kept and not old.text:
+                target = plan.target.name
+                if await self.health.call_until_up(self.store, order.is_left, target):
+                    old.drain()
+                    await self.health.call_until_up(self.store, identities.write_fairness, pool.name, plan.fairness)
+            old.give_way(is_kept_elsewhere=kept)
 
     async def _registration(self, identity: str) -> Registration | None:
         try:
@@ -172,13 +207,23 @@ class Reaper:
             for event in died.values():
                 self.report(event)
         target = identity.rpartition(":")[2]
-        for event in (died[ticket] for ticket in done.stopped):
+        for event in (died[ticket] for ticket in done.stopped_by):
             self.report(stopped_warning(target, event.queue, event.jid))
         for queue in sorted(elsewhere):
             self.report(retry_queues.unserved_warning(queue))
         if done.unanswered:
             message = f"{done.unanswered} jobs of a dead process became dead, but Redis refuses their answers."
             self.report(OperatorWarning("AnswerRefused", message, _LISTS))
+
+
+def _orders(known: Registration) -> bool:
+    return is_order(known.fairness) and not is_draining(known.fairness)
+
+
+def _takes_jobs(known: Registration) -> bool:
+    """Tell whether a pool takes jobs, as its last heartbeat said, if it said anything: what is down does none."""
+    told = rubyjson.object_of(known.snapshot or b"") or {}
+    return told.get("quiet") is not True and told.get("finishing") is not True and told.get("gate", "open") == "open"
 
 
 def _make_dead(orphan: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:

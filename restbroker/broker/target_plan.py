@@ -17,9 +17,13 @@ from restbroker.transport.message import Transport
 
 @attrs.define(eq=False)
 class OldOrder:
-    """What a target says while keys are held of an `OrderBy` that was taken away; "": there are none."""
+    """What a target without `OrderBy` says while keys are held of an old one; "": there are none.
+
+    `is_kept_elsewhere`: another process does its jobs in order, so none is taken here.
+    """
 
     text: str = ""
+    is_kept_elsewhere: bool = False
 
     def drain(self) -> None:
         """Note that keys are held: only their jobs are handed out."""
@@ -28,6 +32,10 @@ class OldOrder:
     def forget(self) -> None:
         """Note that no key is held any more."""
         self.text = ""
+
+    def give_way(self, *, is_kept_elsewhere: bool) -> None:
+        """Note whether another process does its jobs in order."""
+        self.is_kept_elsewhere = is_kept_elsewhere
 
 
 @attrs.frozen

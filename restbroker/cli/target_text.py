@@ -15,6 +15,7 @@ _LIMITS = {
     "in_flight": "MaxInFlight is reached",
     "refused": "Redis refuses to fetch or to settle jobs; see the log",
     "dead": "no job is taken: the dead set is full (DeadLimit)",
+    "order": "no job is taken: another process does them in order (OrderMixed)",
 }
 
 

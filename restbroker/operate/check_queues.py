@@ -72,7 +72,7 @@ def _waiting(queue: QueueView) -> str:
 def _mixed(queue: QueueView, seen: Overview, fairness: str) -> Iterator[Finding]:
     """Yield a finding if a process serves the queue with another fairness than this configuration has."""
     others = sorted(
-        f"{found.process.hostname}:{found.process.pid}"
+        (f"{found.process.hostname}:{found.process.pid}", is_order(found.fairness))
         for pool in seen.identities
         if not is_dead(pool) and (found := pool.registration) is not None
         if queue.name in found.queues and found.fairness != fairness and not is_draining(found.fairness)
@@ -80,14 +80,14 @@ def _mixed(queue: QueueView, seen: Overview, fairness: str) -> Iterator[Finding]
     if others:
         code, key, why = "FairMixed", "FairBy", "No job is lost, but keys do not get their shares; older versions take "
         why, same = f"{why}nothing that is in lines.", "FairBy and FairWeights"
-        if is_order(fairness):
+        if is_order(fairness) or any(has_order for _, has_order in others):
             code, key, same = "OrderMixed", "OrderBy", "OrderBy"
-            why = "Jobs of one key may overtake each other, or run at the same time."
+            why = "One without OrderBy takes no jobs while another has it, but an older version does: out of order."
         yield Finding(
             "warning",
             AREA,
             code,
-            message=f"{others[0]} serves the queue {queue.name} with another {key} than this configuration"
+            message=f"{others[0][0]} serves the queue {queue.name} with another {key} than this configuration"
             + (f", and so do {len(others) - 1} more." if others[1:] else "."),
             why=why,
             hint=f"Give all processes the same {same}, reload them, and update older ones.",

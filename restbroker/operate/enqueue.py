@@ -32,6 +32,7 @@ PAUSED = "it is paused; `restbroker stats` says why and for how long."
 
 _LIMITS: Mapping[str, str] = {
     "dead": "the dead set is full (DeadLimit). Retry or delete dead jobs (`restbroker dead`), or raise DeadLimit.",
+    "order": "another process does these jobs in order, and this one has no OrderBy; `restbroker check` names it.",
     "paused": PAUSED,
     "refused": "Redis refuses to fetch or to settle jobs; `restbroker check` says why.",
 }

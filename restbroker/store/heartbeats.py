@@ -52,7 +52,7 @@ class Recovery:
     those that are in the dead set, because they were marked as about to be sent, or crashed the process alone.
     `refused`: those that stay in progress, because their queue is no list or the dead set no sorted set. `retired`: the
     identity is gone; otherwise call `recover` again later. `unanswered`: those that died although Redis refuses
-    a reply to them. `stopped`: the tickets of those that died and stopped their keys.
+    a reply to them. `stopped_by`: the tickets of those that died and stopped their keys.
     """
 
     jobs: int
@@ -61,7 +61,7 @@ class Recovery:
     refused: int
     retired: bool
     unanswered: int = 0
-    stopped: tuple[str, ...] = ()
+    stopped_by: tuple[str, ...] = ()
 
 
 def write_heartbeats(client: Client, counters: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
@@ -140,7 +140,7 @@ def recover(
         answer = _recover(client, crash, orphans)
         if answer is None:
             return Recovery(
-                moved, maybe, put_aside, refused, retired=False, unanswered=unanswered, stopped=tuple(stopped)
+                moved, maybe, put_aside, refused, retired=False, unanswered=unanswered, stopped_by=tuple(stopped)
             )
         codes = [as_code(_DONE if code in (_PARKED, _UNANSWERED) else code) for code in answer]
         applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
@@ -158,7 +158,7 @@ def recover(
             f"The other jobs were requeued. Check these fields of {client.keys.in_progress(identity)} and delete them.",
         )
     gone = identity in fenced_identities(client) and retire(client, identity)
-    return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered, stopped=tuple(stopped))
+    return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered, stopped_by=tuple(stopped))
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:

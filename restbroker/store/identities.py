@@ -72,6 +72,11 @@ def read(client: Client, identity: str) -> Registration | None:
     return read_fields(fields) if fields else None
 
 
+def write_fairness(client: Client, identity: str, fairness: str) -> None:
+    """Change what a live identity's target says of its order. Raise `StoreUnavailable` or `StoreRefused`."""
+    client.command("HSET", client.keys.info(identity), "fairness", fairness)
+
+
 def read_fields(fields: Mapping[str, bytes]) -> Registration:
     """Return the record of an identity from the fields of its hash. Raise `StoreRefused` if some are missing."""
     try:

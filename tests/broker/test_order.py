@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from restbroker.broker import lines as broker_lines
+from restbroker.broker import reaper
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.same_host import this_process
 from restbroker.broker.settler import Settler
@@ -21,7 +22,7 @@ from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.job.settlement import Ack
 from restbroker.servers.contract import Link
-from restbroker.store import jobs
+from restbroker.store import heartbeats, jobs
 from restbroker.store import order as order_store
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import JobFinished, LinesHealed, OperatorWarning
@@ -389,9 +390,6 @@ async def test_jobs_of_a_process_that_died_come_before_their_successors(harness:
 
 
 async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_told(harness: Harness, log: Log) -> None:
-    from restbroker.broker.same_host import this_process
-    from restbroker.store import jobs
-
     strict = harness.order = Order(on_dead="stop")
     push(harness, "a", 2)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
@@ -424,6 +422,68 @@ async def test_what_someone_deleted_is_mended(harness: Harness, log: Log, monkey
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     (healed, *_) = harness.of(LinesHealed)
     assert healed.in_order
+    assert log.starts["a"] == [0, 1, 2]
+
+
+ELSEWHERE = "elsewhere:77:abc:t"
+
+
+def elsewhere(harness: Harness, text: str) -> None:
+    """A process on another host serves the queue; nothing fences it, since it beats when the test says so."""
+    facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
+    assert jobs.register(harness.client, ELSEWHERE, facts, QUEUES, fairness=text)
+
+
+def beat(harness: Harness, count: int, snapshot: bytes = b"") -> None:
+    heartbeats.write_heartbeats(harness.client, [(ELSEWHERE, count)], {ELSEWHERE: snapshot} if snapshot else {})
+
+
+@pytest.mark.parametrize(
+    "snapshot", [b'{"quiet":true}', b'{"finishing":true}', b'{"gate":"closed"}', b'{"gate":"denied"}', None]
+)
+async def test_who_has_no_order_takes_nothing_while_another_process_keeps_it(
+    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch, snapshot: bytes | None
+) -> None:
+    monkeypatch.setattr(reaper, "MIXED_S", 0.5)
+    monkeypatch.setattr(reaper, "SCAN_S", 0.2)
+    harness.order = None
+    async with harness.broker():
+        push(harness, "before", 1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "it takes jobs")
+        elsewhere(harness, BY_KEY.text)
+        await harness.until(lambda: [one.code for one in harness.of(OperatorWarning)] == ["OrderMixed"], "it is told")
+        push(harness, "a", 3)
+        await trio.sleep(0.5)
+        assert harness.size("queue:rest") == 3
+        # The other one takes the first, keeps those behind it, and takes no more.
+        got = jobs.fetch(harness.client, jobs.FetchRequest(ELSEWHERE, "t", QUEUES, 0, 2, 2, fairness=BY_KEY.text))
+        assert isinstance(got, jobs.FetchResult)
+        if snapshot is None:
+            assert heartbeats.fence(harness.client, ELSEWHERE, 0)
+        else:
+            beat(harness, 1, snapshot)
+            await trio.sleep(0.8)
+            # In order also then: the one that was taken is not done.
+            assert log.starts["a"] == []
+            assert heartbeats.fence(harness.client, ELSEWHERE, 1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are finished")
+        push(harness, "after", 1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "it takes jobs again")
+    assert log.starts["a"] == [0, 1, 2]
+    assert log.overlaps == 0
+    assert is_at_rest(harness)
+
+
+async def test_a_process_without_order_does_not_stop_one_that_has_it(
+    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper, "MIXED_S", 0.3)
+    monkeypatch.setattr(reaper, "SCAN_S", 0.2)
+    elsewhere(harness, "")
+    async with harness.broker():
+        await harness.until(lambda: [one.code for one in harness.of(OperatorWarning)] == ["OrderMixed"], "it is told")
+        push(harness, "a", 3)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert log.starts["a"] == [0, 1, 2]
 
 

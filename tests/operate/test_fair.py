@@ -13,6 +13,7 @@ from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import UsageError
 from restbroker.job.fairness import Fairness
+from restbroker.job.order import Order
 from restbroker.operate import act_waiting, audit, explain, fair, find, tokens
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
@@ -24,7 +25,7 @@ from restbroker.operate.tally import Progress
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.operate.where import read
 from restbroker.servers import registry
-from restbroker.store import line_jobs, lines, pauses, processes, queues, survey, waiting
+from restbroker.store import identities, line_jobs, lines, pauses, processes, queues, survey, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.identities import ProcessInfo
@@ -318,6 +319,15 @@ def test_check_says_what_is_in_lines_and_who_serves_it_otherwise(mixed: Client, 
         "node:7 serves the queue rest with another FairBy than this configuration.",
     )
     assert "15 jobs wait (13 in lines, which Sidekiq Web does not show)" in found[1][1]
+
+
+def test_check_says_who_does_the_jobs_of_a_queue_in_order_though_this_configuration_does_not(
+    mixed: Client, settings: Config
+) -> None:
+    serve(mixed, "e", 8, ["rest"])
+    identities.write_fairness(mixed, "node:8:abc:e", Order().text)
+    codes = [one.code for one in check_queues(mixed, settings, server(mixed)) if "node:8" in one.message]
+    assert codes == ["OrderMixed"]
 
 
 def test_a_process_lists_a_queue_of_which_only_lines_are_left(mixed: Client) -> None:

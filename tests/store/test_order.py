@@ -278,7 +278,7 @@ def test_a_marked_job_of_a_dead_process_stops_its_key(ordered: Ordered, client: 
     mark(client, strict.identity, [head.ticket])
     assert heartbeats.fence(client, strict.identity, 0)
     done = heartbeats.recover(client, strict.identity, lambda fallen: Dead(0.0, fallen.raw))
-    assert (done.jobs, done.dead, done.stopped) == (1, 1, (head.ticket,))
+    assert (done.jobs, done.dead, done.stopped_by) == (1, 1, (head.ticket,))
     held = ordered.state("a")
     assert held is not None
     assert (held.state, held.jid) == ("stopped", "j0")
