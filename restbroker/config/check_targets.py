@@ -143,13 +143,19 @@ def _check_fairness(placed: _TargetEntry, problems: Problems) -> None:
         problems.refuse(place, f"has {len(weights)} entries; {_FAIR_WEIGHTS} are the limit.")
 
 
+_ORDER_OR_FAIR = (
+    "and FairBy cannot be used for one target: a job waits for its turn or for its predecessor, not for both. Use two "
+    "targets of one URL, each with a queue of its own: what needs order goes to that with OrderBy."
+)
+
+
 def _check_order(placed: _TargetEntry, problems: Problems) -> None:
     target = placed.target
     if target.order_by is None:
         if target.on_dead != "go" and not problems.is_wrong(placed.at("OrderBy")):
             problems.refuse(placed.at("OnDead"), "needs OrderBy, which says what is done in order.")
     elif target.fair_by is not None:
-        problems.refuse(placed.at("OrderBy"), "and FairBy cannot be used for one target.")
+        problems.refuse(placed.at("OrderBy"), _ORDER_OR_FAIR)
 
 
 def _members(placed: _TargetEntry, problems: Problems) -> Members | None:

@@ -125,10 +125,10 @@ PROCESS: Final = (
     Metric(
         "restbroker_fair_healed_total",
         "counter",
-        "Records, turns and jobs of lines (`FairBy`) that were deleted by hand and are right again.",
+        "What was deleted of lines (`FairBy`) by hand and is right again.",
         ("target",),
     ),
-    Metric("restbroker_order_healed_total", "counter", "The same, of keys and lines of `OrderBy`.", ("target",)),
+    Metric("restbroker_order_healed_total", "counter", "The same, of `OrderBy`.", ("target",)),
     Metric("restbroker_order_stopped_total", "counter", "Keys that a death stopped (`OnDead`).", ("target",)),
     Metric("restbroker_warnings_total", "counter", "Warnings in the log, by code (docs/operations.md).", ("code",)),
     Metric(

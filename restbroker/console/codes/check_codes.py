@@ -181,7 +181,7 @@ REDIS: Final = Table(
             "restart that process",
         ),
         "OrderMixed": Row(
-            "a process serves a queue with another `OrderBy` than this configuration, or without one",
+            "a process serves a queue with another `OrderBy` than this configuration, or none",
             "stop that process, or give all processes the same `OrderBy` and update older ones",
         ),
         "FairMixed": Row(

@@ -60,8 +60,8 @@ WARNINGS: Final = Table(
             "wait, or have what waits with them die: `restbroker order drop --all`",
         ),
         "OrderMixed": Row(
-            "another process serves a queue with another `OrderBy`, or without one, for a minute now. Who has none takes no jobs "
-            "meanwhile, but an older version does: out of order",
+            "another process serves a queue with another `OrderBy` or none, for a minute now. Who has none takes no jobs "
+            "meanwhile, but older versions do, out of order",
             "stop that process, or give all processes the same `OrderBy` and update older ones",
         ),
         "LinesRefused": Row(
