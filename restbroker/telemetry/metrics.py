@@ -208,7 +208,7 @@ REDIS: Final = (
     Metric(
         "restbroker_order_oldest_wait_seconds",
         "gauge",
-        "How long the oldest has been waiting, of the 50 keys held longest in each queue.",
+        "The longest wait of a job in lines, of the 50 keys held longest in each queue.",
         ("target",),
     ),
     Metric(

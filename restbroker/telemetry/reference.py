@@ -44,7 +44,7 @@ scrape_configs:
   own codes (200 at most); anything else is `other`.
 - **Several processes on one Redis**: scrape each. For values from Redis use the maximum, not the sum
   (`max by (queue) (restbroker_queue_jobs)`).
-- `process_…` and `python_…` (memory, processor time, open files, garbage collector) are those of the scraped process.
+- `process_…` and `python_…` are those of the scraped process.
 
 ### What the process knows
 """

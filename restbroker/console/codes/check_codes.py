@@ -182,11 +182,10 @@ REDIS: Final = Table(
         ),
         "OrderMixed": Row(
             "a process serves a queue with another `OrderBy` than this configuration, or none",
-            "stop that process, or give all processes the same `OrderBy` and update older ones",
+            "give all processes the same `OrderBy`, and update older ones",
         ),
         "FairMixed": Row(
-            "a process serves a queue with another `FairBy` than this configuration, or is older and takes nothing that "
-            "is in lines",
+            "a process serves a queue with another `FairBy` than this configuration, or is older",
             "give all processes the same `FairBy` and `FairWeights`, and update older ones",
         ),
         "DeadSetFull": Row(

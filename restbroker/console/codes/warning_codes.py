@@ -60,17 +60,17 @@ WARNINGS: Final = Table(
             "wait, or have what waits with them die: `restbroker order drop --all`",
         ),
         "OrderMixed": Row(
-            "another process serves a queue with another `OrderBy` or none, for a minute now. Who has none takes no jobs "
-            "meanwhile, but older versions do, out of order",
-            "stop that process, or give all processes the same `OrderBy` and update older ones",
+            "another process serves a queue with another `OrderBy` or none: who has none takes no jobs meanwhile, but older "
+            "versions do, out of order",
+            "give all processes the same `OrderBy`, and update older ones",
         ),
         "LinesRefused": Row(
             "lines of a queue with `FairBy` are not put right after someone deleted a part of them by hand: Redis refuses",
             "`restbroker check` names a key of the wrong type",
         ),
         "FairMixed": Row(
-            "another process takes jobs of a queue with another `FairBy`, or as an older version without lines, for a "
-            "minute now: nothing is lost, but keys do not get their shares",
+            "another process takes jobs of a queue with another `FairBy`, or as an older version: nothing is lost, but keys do "
+            "not get their shares",
             "give all processes the same `FairBy` and `FairWeights`, and update older ones",
         ),
         "PausesRefused": Row(
