@@ -1,10 +1,11 @@
 """Moves jobs of long lists into the lines of their keys, and mends lines that someone deleted a part of by hand.
 
 The generation runs one classifier for each pool whose target has `FairBy`, and one healer. Always holds: all processes
-together classify at one pace, which leaves Redis three quarters of its time; no job is taken here.
+together classify at one pace, which leaves Redis three quarters of its time; one process mends for all; no job is taken
+here.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,12 +17,17 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.poller import Poller
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import lines, order
+from restbroker.store import lines, order, probing
 from restbroker.store.connection import Connection
 from restbroker.store.lines import ClassifyResult
+from restbroker.store.probing import ProbeGranted, milliseconds
 from restbroker.telemetry.events import JobsClassified, LinesHealed, Report
 
 HEAL_S: Final = 10.0
+_LEASE_S: Final = 60.0
+"""Seconds until another process mends, if this one ends meanwhile."""
+_RESTS: Final = 10
+_ROUNDS: Final = 30
 _AGAIN_S: Final = 1.0
 _CALLS: Final = 8
 
@@ -74,32 +80,47 @@ class Classifier:
 
 @attrs.define(eq=False)
 class LineHealer:
-    """Mends the lines of all queues of targets that have `FairBy` or `OrderBy`, every ten seconds.
+    """Mends the lines of all queues of targets that have `FairBy` or `OrderBy`, every ten seconds, in one process.
 
-    `store`: not of urgent calls.
+    `store`: not of urgent calls. Where it takes long, it rests ten times as long. The jobs that wait in order are all
+    read in every thirtieth round only, unless it is seen that some are lost.
     """
 
     store: Connection
     health: StoreHealth
     pools: Sequence[tuple[TargetPlan, Identity]]
+    _rounds: Counter[str] = attrs.field(factory=Counter)
 
     async def run(self) -> None:
         """Heal until cancelled. What Redis refuses is reported once."""
         while True:
             for plan, identity in self.pools:
-                # Where jobs are done in order, the states of their keys are of all queues together.
-                for queue in plan.target.queues if plan.order is None else plan.target.queues[:1]:
-                    await self._heal(plan, identity, queue)
+                await self._look_after(plan, identity)
             await trio.sleep(HEAL_S)
 
-    async def _heal(self, plan: TargetPlan, identity: Identity, queue: str) -> None:
+    async def _look_after(self, plan: TargetPlan, identity: Identity) -> None:
+        """Heal a target, if no process did just now."""
+        turn, call = f"heal:{plan.target.name}", self.health.call_until_up
         try:
-            healed = await (
-                self.health.call_until_up(self.store, lines.heal, queue, plan.fairness)
-                if plan.order is None
-                else self.health.call_until_up(self.store, order.heal, plan.target.name, plan.target.queues)
-            )
-            if healed:
-                identity.report(LinesHealed(plan.target.name, queue, healed, in_order=plan.order is not None))
+            claim = await call(self.store, probing.claim, turn, identity.name, milliseconds(_LEASE_S))
+            if not isinstance(claim, ProbeGranted):
+                return
+            began_s = trio.current_time()
+            # Where jobs are done in order, the states of their keys are of all queues together.
+            for queue in plan.target.queues if plan.order is None else plan.target.queues[:1]:
+                if healed := await self._heal(plan, queue):
+                    identity.report(LinesHealed(plan.target.name, queue, healed, in_order=plan.order is not None))
+            # A little less than until it asks again.
+            rest_s = max(0.9 * HEAL_S, _RESTS * (trio.current_time() - began_s))
+            await call(self.store, probing.publish, turn, identity.name, b"", ttl_ms=milliseconds(rest_s))
         except StoreRefused as error:
             identity.warn_once("LinesRefused", error.message, error.hint)
+
+    async def _heal(self, plan: TargetPlan, queue: str) -> int:
+        if plan.order is None:
+            return await self.health.call_until_up(self.store, lines.heal, queue, plan.fairness)
+        name, rounds = plan.target.name, self._rounds
+        rounds[name] += 1
+        return await self.health.call_until_up(
+            self.store, order.heal, name, plan.target.queues, whole=rounds[name] % _ROUNDS == 1
+        )

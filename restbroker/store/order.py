@@ -25,6 +25,7 @@ State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
 KeyAction: TypeAlias = Literal["free", "skip", "retry", "drop", "mend"]
 AT_ONCE: Final = 100
 _LOOKED_AT: Final = 200
+_MENDED_AT_ONCE: Final = 100
 _COUNTED_PAGES: Final = 50
 _FIRST_LOOK: Final = 10
 _LOOK_BYTES: Final = 262_144
@@ -223,9 +224,10 @@ def is_left(client: Client, target: str) -> bool:
     return client.command("EXISTS", client.keys.order_by(target)) == 1
 
 
-def heal(client: Client, target: str, queues: Sequence[str]) -> int:
+def heal(client: Client, target: str, queues: Sequence[str], *, whole: bool = True) -> int:
     """Mend what someone deleted by hand of a target's order; return how many keys and jobs were mended.
 
+    Not `whole`: the jobs that wait are read only where there are more of them than the lines of their keys should have.
     Raise `StoreUnavailable` half way: the same call again is right. Raise `StoreRefused` if a type is wrong.
     """
     places = _script_keys(client, target, queues)
@@ -233,28 +235,37 @@ def heal(client: Client, target: str, queues: Sequence[str]) -> int:
     if not integer(client.command("EXISTS", *places)):
         return 0
     healed = 0
-    for what in ("jobs", "lines"):
-        for place, _ in enumerate(queues, start=1):
-            healed += sum(count for count, _ in _look_through(client, places, what, place, queues=len(queues)))
-    for count, in_progress in _look_through(client, places, "hold", 0, queues=len(queues)):
-        healed += count + sum(steer(client, target, queues, "free", keys=_gone(client, in_progress)))
+    for place, _ in enumerate(queues, start=1):
+        lines = list(_look_through(client, places, "lines", place, queues=len(queues)))
+        healed += sum(page.healed for page in lines)
+        if whole or min(lines[0].waiting, lines[-1].waiting) > sum(page.span for page in lines):
+            healed += sum(page.healed for page in _look_through(client, places, "jobs", place, queues=len(queues)))
+    for page in _look_through(client, places, "hold", 0, queues=len(queues)):
+        healed += page.healed + sum(steer(client, target, queues, "free", keys=_gone(client, page.in_progress)))
     return healed
 
 
-def _look_through(
-    client: Client, places: Sequence[str], what: str, place: int, queues: int
-) -> Iterator[tuple[int, Sequence[HeldKey]]]:
-    """Yield how many were mended, and which keys are in progress."""
+@attrs.frozen
+class _Mended:
+    """How many were mended. Of lines: how many jobs they should have (`span`), and how many all of the queue have."""
+
+    healed: int
+    waiting: int
+    span: int
+    in_progress: Sequence[HeldKey]
+
+
+def _look_through(client: Client, places: Sequence[str], what: str, place: int, queues: int) -> Iterator[_Mended]:
     cursor, look = b"0", _FIRST_LOOK
     while True:
-        reply = items(client.run("order_heal", places, [queues, what, place, cursor, look, _TEXT]), 3)
-        cursor, healed, read_bytes = raw(reply[0]), integer(reply[1]), integer(reply[2])
-        fields = [raw(field) for field in reply[3:]]
-        yield healed, _read_all(fields)
+        reply = items(client.run("order_heal", places, [queues, what, place, cursor, look, _TEXT]), 5)
+        cursor = raw(reply[0])
+        healed, read_bytes, waiting, span = map(integer, reply[1:5])
+        yield _Mended(healed, waiting, span, in_progress=_read_all([raw(field) for field in reply[5:]]))
         if cursor == b"0":
             return
         # Of large jobs few at a time, since their bytes are read as well.
-        look = min(_LOOKED_AT, 2 * look) if read_bytes < _LOOK_BYTES // 2 else max(1, look // 2)
+        look = min(_MENDED_AT_ONCE, 2 * look) if read_bytes < _LOOK_BYTES // 2 else max(1, look // 2)
 
 
 def _gone(client: Client, keys: Sequence[HeldKey]) -> list[HeldKey]:

@@ -1,4 +1,4 @@
-"""Which process sends a probe for all, and its result. Used by `broker.prober`.
+"""Which process sends a probe for all, and its result. Used by `broker.prober`, and by `broker.lines` for mending.
 
 Always holds: a lease ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis
 grants leases too, since its jobs could not be delivered otherwise. A lease is no lock: a process that was suspended may

@@ -2,9 +2,11 @@
 
 import json
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -485,6 +487,23 @@ async def test_a_process_without_order_does_not_stop_one_that_has_it(
         push(harness, "a", 3)
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert log.starts["a"] == [0, 1, 2]
+
+
+async def test_one_of_several_processes_mends(harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[tuple[float, bool]] = []
+
+    def heal(*_: object, whole: bool) -> int:
+        looks.append((time.monotonic(), whole))
+        return 0
+
+    monkeypatch.setattr(broker_lines.order, "heal", heal)
+    monkeypatch.setattr(broker_lines, "HEAL_S", 0.4)
+    async with harness.broker(), harness.broker(), harness.broker():
+        await harness.until(lambda: len(looks) >= 4, "they look")
+    times = [at_s for at_s, _ in looks]
+    assert min(later - earlier for earlier, later in pairwise(times)) > 0.3
+    # Each looks at all jobs, but once.
+    assert sum(whole for _, whole in looks) <= 3
 
 
 async def test_a_tripped_breaker_keeps_the_order(harness: Harness, log: Log) -> None:
