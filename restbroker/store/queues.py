@@ -225,7 +225,8 @@ def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:
 def waits_s(client: Client, lists: Mapping[str, QueueName], now_s: float) -> Mapping[str, float | None]:
     """Return for how long the oldest of each queue's next jobs has been waiting, as `latency_s` does.
 
-    These are the next job of its list (queue → key) and the first of at most 200 of its lines.
+    These are the next job of its list (queue → key) and the first of at most 200 of its lines, and of those that wait
+    behind held keys the first of lines that began long ago.
     """
     jobs = oldest(client, list(lists.values()))
     of_lines = [(line_keys(client.keys, (queue,)), (_HEADS, MAX_BYTES)) for queue in lists]

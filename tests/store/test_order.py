@@ -609,6 +609,18 @@ def test_jobs_and_records_that_someone_deleted(ordered: Ordered) -> None:
     assert numbers(ordered.take()) == [4]
 
 
+@pytest.mark.parametrize("effect", ["stop", "retry"])
+def test_the_age_of_a_queue_is_that_of_jobs_behind_held_keys_too(ordered: Ordered, effect: str) -> None:
+    now_s = ordered.server.now_us() / 1e6
+    jobs = [job(f"k{number}", number, enqueued_at=now_s - 500 + number) for number in range(300)]
+    ordered.push(*(one for raw in jobs for one in (raw, raw)))
+    while taken := ordered.take(100):
+        for one in taken:
+            ordered.settle(one, by=dead(one, "stop") if effect == "stop" else Retry(now_s + 3600, one.raw))
+    waits = queues.waits_s(ordered.client, {"a": f"{NAMESPACE}:queue:a"}, now_s)
+    assert waits == {"a": pytest.approx(500, abs=1)}
+
+
 def commands_of(ordered: Ordered, whole: bool) -> tuple[int, int]:
     """How many commands a look through everything sends and has scripts send, and how many of them are scripts."""
     ordered.server.raw.config_resetstat()
