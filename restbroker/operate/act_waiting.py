@@ -195,7 +195,7 @@ class _Run:
     def _batches_of_lines(self) -> Iterator[float]:
         """Act on the jobs in lines; yield as `batches` does."""
         client, snapshot = self.tally.client, self.selection.snapshot
-        known, seen = sum(line.jobs for line in snapshot.lines), 0
+        known, seen = snapshot.of_lines, 0
         cost = self.tally.context.cost(self.selection.queue)
         found: list[tuple[Rank, JobView]] = []
         began_s = time.monotonic()
@@ -222,7 +222,7 @@ class _Run:
             if self._is_enough(found):
                 break
         else:
-            self._count_missed(known - seen, len(found))
+            self._count_missed(max(0, known - seen), len(found))
         if found:
             self._act_on(found)
             yield time.monotonic() - began_s

@@ -122,12 +122,17 @@ def of_job(client: Client, view: JobView, line: LinePlace | None, *, is_dead: bo
         return None
     if is_dead or line is None:
         return found
-    own = store.lines_of_key(client, (view.queue or "",), key.encode()).get(view.queue or "")
+    queue = view.queue or ""
+    own = store.lines_of_key(client, (queue,), key.encode()).get(queue)
     held = store.read_key(client, target.name, key.encode())
     drops = own is not None and held is not None and own.head + line.number <= held.drops
+    number, jobs = line.number, line.jobs
+    if own is not None:
+        # Jobs may be missing in the middle.
+        number, jobs = line_jobs.count_each(client, queue, [attrs.evolve(own, after=own.head + number), own])
     # What is in progress is in no line.
     before = found.state == "in_progress"
-    return attrs.evolve(found, number=line.number + before, jobs=line.jobs + before, drops=drops)
+    return attrs.evolve(found, number=number + before, jobs=jobs + before, drops=drops)
 
 
 def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: str | None) -> OrderWait | None:
@@ -147,7 +152,7 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
     return OrderWait(
         display_name(held.name, known),
         held.state,
-        jobs=sum(line.jobs for line in lines.values()),
+        jobs=sum(sum(line_jobs.count_each(client, queue, [line])) for queue, line in lines.items()),
         jid=hiding.mask_secrets(held.jid, known.secrets) if first is None else first.jid or "",
         command=(first and first.command) or "",
         error=": ".join(text for text in (first.error_class, first.message) if text) if first is not None else "",

@@ -20,6 +20,8 @@ from restbroker.store.tickets import MAX_BYTES
 
 _RECORDS: Final = 1000
 _JOBS: Final = 200
+_COUNTED: Final = 10_000
+_COUNTED_AT_ONCE: Final = 1000
 _HOLD_MS: Final = 1000
 _CLEAR_MS: Final = 2000
 Cost = Callable[[str], int]
@@ -39,7 +41,7 @@ class Line:
 
     @property
     def jobs(self) -> int:
-        """How many jobs it has, unless someone deleted some by hand."""
+        """How many jobs it should have: fewer if some were taken out of its middle, or are of other queues' numbers."""
         return self.after - self.head
 
     @property
@@ -78,6 +80,32 @@ def read_lines(client: Client, queue: QueueName) -> tuple[Line, ...]:
 def has_lines(client: Client, queue: QueueName) -> bool:
     """Tell whether any job of a queue is in a line. Raise `StoreUnavailable` or `StoreRefused`."""
     return client.command("EXISTS", client.keys.lines(name_of(queue))) == 1
+
+
+def count_jobs(client: Client, queue: QueueName) -> int:
+    """Return how many jobs are in lines of a queue. Raise `StoreUnavailable` or `StoreRefused`."""
+    return integer(client.command("HLEN", client.keys.lines(name_of(queue))))
+
+
+def count_each(client: Client, queue: QueueName, lines: Sequence[Line]) -> list[int]:
+    """Return how many jobs each of these lines has, also where some were taken out of its middle.
+
+    Of a long one, or behind many: at most how many, by its numbers and by what waits. Raise `StoreUnavailable` or
+    `StoreRefused`.
+    """
+    counts, fields, places = [line.jobs for line in lines], list[bytes](), list[int]()
+    for place, line in sorted(enumerate(lines), key=lambda one: one[1].jobs):
+        if 1 < line.jobs <= _COUNTED - len(fields):
+            counts[place] = 0
+            fields += map(line.field, range(line.head, line.after))
+            places += [place] * line.jobs
+    key = client.keys.lines(name_of(queue))
+    for start in range(0, len(fields), _COUNTED_AT_ONCE):
+        found = client.commands([("HEXISTS", key, field) for field in fields[start : start + _COUNTED_AT_ONCE]])
+        for place, reply in zip(places[start : start + _COUNTED_AT_ONCE], found, strict=True):
+            counts[place] += integer(reply)
+    most = count_jobs(client, queue) if lines else 0
+    return [min(count, most) for count in counts]
 
 
 def by_finish_time(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias, get_args
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.line_jobs import Line
+from restbroker.store.line_jobs import Line, count_each
 from restbroker.store.queues import latency_s
 from restbroker.store.replies import Argument, Reply, integer, items, raw
 from restbroker.store.server import time_s
@@ -92,23 +92,25 @@ def waiting_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> 
     """Return how many jobs wait of each of these keys, in all these queues. Raise as `read_key` does."""
     total = [0] * len(keys)
     if keys:
-        for reply in client.commands([("HMGET", client.keys.line_records(queue), *keys) for queue in queues]):
-            for place, record in enumerate(items(reply, len(keys))):
-                numbers = b"" if record is None else raw(record)
-                if match := _LINE.fullmatch(numbers):
-                    total[place] += max(0, int(match[2]) - int(match[1]))
+        replies = client.commands([("HMGET", client.keys.line_records(queue), *keys) for queue in queues])
+        for queue, reply in zip(queues, replies, strict=True):
+            found = enumerate(zip(keys, items(reply, len(keys)), strict=False))
+            lines = {place: line for place, (key, record) in found if (line := _line(key, record))}
+            for place, jobs in zip(lines, count_each(client, queue, tuple(lines.values())), strict=True):
+                total[place] += jobs
     return total
+
+
+def _line(key: bytes, record: Reply) -> Line | None:
+    numbers = b"" if record is None else raw(record)
+    match = _LINE.fullmatch(numbers)
+    return Line(key, int(match[1]), int(match[2]), inf) if match and int(match[1]) < int(match[2]) else None
 
 
 def lines_of_key(client: Client, queues: Sequence[str], key: bytes) -> dict[str, Line]:
     """Return the jobs that wait with a key, by the queue; only queues with such a line. Raise as `read_key` does."""
-    lines: dict[str, Line] = {}
     records = client.commands([("HGET", client.keys.line_records(queue), key) for queue in queues])
-    for queue, record in zip(queues, records, strict=True):
-        numbers = b"" if record is None else raw(record)
-        if match := _LINE.fullmatch(numbers):
-            lines[queue] = Line(key, int(match[1]), int(match[2]), inf)
-    return lines
+    return {queue: line for queue, record in zip(queues, records, strict=True) if (line := _line(key, record))}
 
 
 def due_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> list[float | None]:

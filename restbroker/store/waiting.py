@@ -19,7 +19,7 @@ from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.keys import QueueName
-from restbroker.store.line_jobs import Line, has_lines, name_of, read_lines
+from restbroker.store.line_jobs import Line, count_jobs, has_lines, name_of, read_lines
 from restbroker.store.replies import Argument, Reply, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.sets import Placement
 from restbroker.store.settling import Destinations, line_keys
@@ -36,9 +36,10 @@ _LOOKS: Final = 3
 class QueueSnapshot:
     """The jobs of a queue that waited at one moment: `size` in its list, and those of `lines`.
 
-    `pushed_since`: how many were pushed, as far as is known. A job of the list is named by its rank, which stays: 0 is
-    the one that was pushed last, and the highest is taken first. `newest` is the job of rank 0, and `marks` are digests
-    of the newest few, by which the jobs are found again in the list.
+    `in_lines`: how many jobs the lines had, where that is known; fewer than they should have, if some were taken out of
+    their middle. `pushed_since`: how many were pushed, as far as is known. A job of the list is named by its rank,
+    which stays: 0 is the one that was pushed last, and the highest is taken first. `newest` is the job of rank 0, and
+    `marks` are digests of the newest few, by which the jobs are found again in the list.
     """
 
     queue: QueueName
@@ -47,11 +48,18 @@ class QueueSnapshot:
     marks: tuple[str, ...]
     pushed_since: int = 0
     lines: tuple[Line, ...] = ()
+    in_lines: int | None = None
+
+    @property
+    def of_lines(self) -> int:
+        """How many jobs its lines had."""
+        should = sum(line.jobs for line in self.lines)
+        return should if self.in_lines is None else min(should, self.in_lines)
 
     @property
     def total(self) -> int:
         """How many jobs its list and its lines had."""
-        return self.size + sum(line.jobs for line in self.lines)
+        return self.size + self.of_lines
 
 
 @attrs.frozen
@@ -86,9 +94,11 @@ def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
     key = client.keys.queue_of(queue)
     size, found = client.transaction([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
     newest = [raw(job) for job in items(found)]
-    lines = read_lines(client, queue) if has_lines(client, queue) else ()
+    lines, in_lines = (), None
+    if has_lines(client, queue):
+        lines, in_lines = read_lines(client, queue), count_jobs(client, queue)
     first = newest[0] if newest else b""
-    return QueueSnapshot(queue, integer(size), first, tuple(map(_digest, newest)), lines=lines)
+    return QueueSnapshot(queue, integer(size), first, tuple(map(_digest, newest)), lines=lines, in_lines=in_lines)
 
 
 def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece | None:

@@ -17,6 +17,7 @@ from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.edit import Edit
+from restbroker.operate.explain import explain
 from restbroker.operate.tally import Progress
 from restbroker.operate.where import read
 from restbroker.servers import registry
@@ -153,6 +154,29 @@ def test_deleted_jobs_hold_no_key(client: Client, broker: Broker, settings: Conf
     queues.push(client, "rest", [job("b", 9)])
     # Its key was held by what was deleted.
     assert (broker.take() | broker.take()).keys() == {"b9"}
+
+
+def test_what_was_taken_out_of_the_middle_of_a_line_is_not_counted(
+    client: Client, broker: Broker, settings: Config, known: ConfigContext, target: Target
+) -> None:
+    queues.push(client, "rest", [job("a", number) for number in range(3, 10)])
+    broker.take()
+    assert perform(client, settings, Action("delete", "ann"), "jid = a4").done == 1
+    last = perform(client, settings, Action("delete", "ann"), "jid = a5")
+    assert (last.done, last.unseen) == (1, 0)
+    assert order.shown_key(client, target, order.find_key(client, [target], "a")[1], known).waiting == 7
+    (place,) = explain(client, "a9", known).locations
+    assert place.order is not None
+    assert place.order.place == "7th of 7"
+
+
+def test_a_key_of_several_queues_is_counted_once(
+    client: Client, broker: Broker, known: ConfigContext, target: Target
+) -> None:
+    for number in range(3, 9):
+        queues.push(client, QUEUES[number % 2], [job("a", number)])
+        broker.take()
+    assert order.shown_key(client, target, order.find_key(client, [target], "a")[1], known).waiting == 8
 
 
 def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, known: ConfigContext) -> None:
