@@ -24,7 +24,7 @@ from restbroker.broker.same_host import Host, is_gone
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
-from restbroker.job.order import is_draining, is_order
+from restbroker.job.order import is_draining, is_order, settled_text
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, order, server
 from restbroker.store.connection import Connection
@@ -137,7 +137,7 @@ class Reaper:
             if other is not None
             for name in (f"{other.process.hostname}:{other.process.pid}",)
             for queue in other.queues
-            if queue in self.specs and other.fairness != self.fairness.get(queue, "")
+            if queue in self.specs and settled_text(other.fairness) != self.fairness.get(queue, "")
             if queue in self.fairness or _orders(other)
         }
         for (queue, name), since_s in self._unlike_since_s.items():

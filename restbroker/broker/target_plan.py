@@ -25,9 +25,9 @@ class OldOrder:
     text: str = ""
     is_kept_elsewhere: bool = False
 
-    def drain(self) -> None:
-        """Note that keys are held: only their jobs are handed out."""
-        self.text = drain_text(Order().text)
+    def drain(self, after: str) -> None:
+        """Note that keys are held: only their jobs are handed out. `after`: what the target says then."""
+        self.text = drain_text(Order().text, after)
 
     def forget(self) -> None:
         """Note that no key is held any more."""

@@ -218,7 +218,7 @@ class WorkerPool:
         """Register its identity in Redis, under a new name if its name is taken. Wait while Redis is away."""
         target, responses = self.plan.target, self.plan.policy.responses
         if target.order is None and await self._health.call_until_up(self._store, order.is_left, target.name):
-            self.plan.old_order.drain()
+            self.plan.old_order.drain(target.lines_text)
         facts = same_host.this_process(target.name)
         while not await self._health.call_until_up(
             self._store,

@@ -5,6 +5,7 @@ found it before. Always holds: a key is a text of 1 to 256 bytes for each name w
 this file and the scripts could read a job differently, the job is not sent.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, cast, get_args
 
@@ -26,6 +27,7 @@ From the weakest to the strongest.
 _RANKS: Final = {policy: rank for rank, policy in enumerate(get_args(OnDead))}
 _BEGINNING: Final = '{"order":'
 _DRAINS: Final = ',"drains":true}'
+_AFTER: Final = "after"
 
 KEY_UNCLEAR: Final = Reason(
     "OrderKeyUnclear",
@@ -101,14 +103,19 @@ def is_order(text: str) -> bool:
     return text.startswith(_BEGINNING)
 
 
-def drain_text(text: str) -> str:
-    """Return what a target says that has no order any more, though some of its keys are held: nothing is added."""
-    return text[:-1] + _DRAINS
+def drain_text(text: str, after: str = "") -> str:
+    """Return what a target says that has no order any more, though some of its keys are held: nothing is added.
+
+    `after`: what it says once none is held.
+    """
+    return f'{text[:-1]},"{_AFTER}":{json.dumps(after)}{_DRAINS}'
 
 
-def is_draining(text: str) -> bool:
-    """Tell whether this is what `drain_text` returns."""
-    return text.endswith(_DRAINS)
+def settled_text(text: str) -> str:
+    """Return what a target says once none of its old keys is held: what it says now, unless `drain_text` made that."""
+    if not text.endswith(_DRAINS):
+        return text
+    return str((rubyjson.object_of(text.encode()) or {}).get(_AFTER, ""))
 
 
 def on_death_in_bytes(text: str, raw: bytes) -> OnDead:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from restbroker.config.core import Config
-from restbroker.job.order import is_draining, is_order
+from restbroker.job.order import is_order, settled_text
 from restbroker.operate import pauses
 from restbroker.operate.check_unfinished import is_dead
 from restbroker.operate.names import nearest
@@ -75,7 +75,7 @@ def _mixed(queue: QueueView, seen: Overview, fairness: str) -> Iterator[Finding]
         (f"{found.process.hostname}:{found.process.pid}", is_order(found.fairness))
         for pool in seen.identities
         if not is_dead(pool) and (found := pool.registration) is not None
-        if queue.name in found.queues and found.fairness != fairness and not is_draining(found.fairness)
+        if queue.name in found.queues and settled_text(found.fairness) != fairness
     )
     if others:
         code, key, why = "FairMixed", "FairBy", "No job is lost, but keys do not get their shares; older versions take "

@@ -11,6 +11,7 @@ from restbroker.broker import lines as broker_lines
 from restbroker.broker import reaper
 from restbroker.broker.same_host import this_process
 from restbroker.job.fairness import Fairness
+from restbroker.job.order import Order, drain_text
 from restbroker.store import jobs, lines
 from restbroker.store.client import ScriptCall
 from restbroker.store.connection import Connection
@@ -178,6 +179,20 @@ async def test_processes_with_another_fairness_on_one_queue_are_told_of_once(
         "FairMixed",
         "The process elsewhere:77 serves the queue rest with another FairBy.",
     )
+
+
+async def test_a_process_that_finishes_an_old_order_first_has_the_fairness_that_it_has_then(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper, "MIXED_S", 0.5)
+    monkeypatch.setattr(reaper, "SCAN_S", 0.3)
+    harness.fairness = BY_HOST
+    facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
+    text = drain_text(Order().text, BY_HOST.text)
+    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, ["rest"], fairness=text)
+    async with harness.broker():
+        await trio.sleep(2)
+    assert not harness.of(OperatorWarning)
 
 
 async def test_slots_and_weights_of_queues_hold_for_lines(harness: Harness) -> None:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import ORDER_KEY, Order, drain_text, key_in
+from restbroker.job.order import ORDER_KEY, Order, drain_text, key_in, settled_text
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
-from restbroker.store import heartbeats, line_jobs, pauses, queues
+from restbroker.store import heartbeats, identities, line_jobs, pauses, queues
 from restbroker.store import order as order_store
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone, Refused
@@ -786,10 +786,11 @@ def test_two_order_bys_under_load_keep_the_jobs_of_a_user_in_order(ordered: Orde
     assert ordered.is_at_rest()
 
 
-def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered) -> None:
+@pytest.mark.parametrize("then", ["", Fairness().text])
+def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered, then: str) -> None:
     ordered.push(job("a", 0), job("a", 1), job("b", 2))
     taken = ordered.take()
-    after = _other(ordered, text=drain_text(BY_KEY.text))
+    after = _other(ordered, text=drain_text(BY_KEY.text, then))
     after.push(job("z", 9))
     assert after.take() == []
     ordered.settle(*taken)
@@ -801,6 +802,10 @@ def test_an_order_by_that_is_taken_away_is_drained(ordered: Ordered) -> None:
     assert after.last.is_drained
     assert ordered.is_at_rest()
     assert not ordered.server.raw.exists(BY)
+    # Others compare what it says with what they say, and give its jobs back by it.
+    registration = identities.read(ordered.client, after.identity)
+    assert registration is not None
+    assert registration.fairness == then == settled_text(after.text)
 
 
 def test_a_full_redis_is_drained(ordered: Ordered) -> None:

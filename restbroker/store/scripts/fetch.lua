@@ -305,6 +305,12 @@ local function is_order_changed()
   order_says[2] = jobs > 0 and 1 or said.drains and 2 or 0
   if order_says[2] == 2 then
     redis.call('DEL', place)
+    -- What is in progress from now on goes back as the target says then.
+    if said.after == '' then
+      redis.call('HDEL', KEYS[3], 'fairness')
+    elseif said.after then
+      redis.call('HSET', KEYS[3], 'fairness', said.after)
+    end
   elseif order_says[2] == 0 then
     redis.call('SET', place, by)
   end
