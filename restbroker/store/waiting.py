@@ -94,9 +94,8 @@ def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
     key = client.keys.queue_of(queue)
     size, found = client.transaction([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
     newest = [raw(job) for job in items(found)]
-    lines, in_lines = (), None
-    if has_lines(client, queue):
-        lines, in_lines = read_lines(client, queue), count_jobs(client, queue)
+    lines = read_lines(client, queue) if has_lines(client, queue) else ()
+    in_lines = count_jobs(client, queue) if lines else None
     first = newest[0] if newest else b""
     return QueueSnapshot(queue, integer(size), first, tuple(map(_digest, newest)), lines=lines, in_lines=in_lines)
 
