@@ -34,6 +34,26 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
             yield from _known_queue(known[name], paused.get(name), seen, of_queue[name])
         else:
             yield _new_queue(client, config, info, name=name, known=tuple(known))
+    yield from _left_keys(client, config, seen)
+
+
+def _left_keys(client: Client, config: Config, seen: Overview) -> Iterator[Finding]:
+    """Yield a finding if keys are held by a target that was renamed or taken away."""
+    served = {
+        pool.registration.process.target
+        for pool in seen.identities
+        if pool.registration is not None and not is_dead(pool)
+    }
+    for name in sorted(survey.ordered_targets(client) - served - {target.name for target in config.targets}):
+        yield Finding(
+            "warning",
+            AREA,
+            "OrderLeft",
+            message=f"The target {name} holds keys, and is not in this configuration; no process serves it.",
+            why="A target of another name does not know them: what waits with a stopped key is sent.",
+            hint=f"Name the target {name} again until `restbroker order list` is empty; else delete the key "
+            f"{client.keys.order_hold(name)}.",
+        )
 
 
 def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview, fairness: str) -> Iterator[Finding]:

@@ -79,6 +79,13 @@ def lists(client: Client) -> frozenset[str]:
     return frozenset(with_list | {key.removeprefix(prefix) for key in keys})
 
 
+def ordered_targets(client: Client) -> frozenset[str]:
+    """Return every target of which keys are held, also one that no configuration has. Raise as `lists` does."""
+    prefix = client.keys.order_hold("")
+    keys, _ = scan(client, f"{literal(prefix)}*", "hash")
+    return frozenset(key.removeprefix(prefix) for key in keys)
+
+
 def _jobs(client: Client, identity: str) -> int:
     return jobs_among(items(client.command("HKEYS", client.keys.in_progress(identity))))
 

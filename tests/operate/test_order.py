@@ -15,6 +15,7 @@ from restbroker.job.settlement import Ack, Dead, Retry, Settlement
 from restbroker.operate import act_waiting, audit, order
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
+from restbroker.operate.check_queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.edit import Edit
 from restbroker.operate.explain import explain
@@ -25,7 +26,9 @@ from restbroker.store import order as store
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish, register
+from restbroker.store.server import server
 from tests.operate.conftest import NOW_S
+from tests.operate.pools import serve
 from tests.store.pools import FACTS
 
 QUEUES = ("rest", "slow")
@@ -185,3 +188,14 @@ def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, 
     queues.push(client, "rest", [job("b", 9), job("c", 9), job("d", 9)])
     assert (broker.take() | broker.take()).keys() == {"b9", "d9"}
     assert store.heal(client, "e", QUEUES) == 0
+
+
+def test_check_names_keys_that_a_renamed_target_holds(client: Client, broker: Broker, settings: Config) -> None:
+    def found() -> list[str]:
+        return [one.message for one in check_queues(client, settings, server(client)) if one.code == "OrderLeft"]
+
+    assert found() == []
+    client.command("HSET", client.keys.order_hold("old"), "a", "s 5 0 5 a0 ")
+    assert found() == ["The target old holds keys, and is not in this configuration; no process serves it."]
+    serve(client, "old", 7, ["other"])
+    assert found() == []

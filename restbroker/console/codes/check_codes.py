@@ -184,6 +184,10 @@ REDIS: Final = Table(
             "a process serves a queue with another `OrderBy` than this configuration, or none",
             "give all processes the same `OrderBy`, and update older ones",
         ),
+        "OrderLeft": Row(
+            "a target that is not in this configuration still holds keys: under a new name, what waits with them is sent",
+            "rename it back until `restbroker order list` is empty, or delete the key that is named",
+        ),
         "FairMixed": Row(
             "a process serves a queue with another `FairBy` than this configuration, or is older",
             "give all processes the same `FairBy` and `FairWeights`, and update older ones",
