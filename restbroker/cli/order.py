@@ -20,6 +20,7 @@ from restbroker.console.options import (
     JsonOption,
     LimitOption,
     OneTargetOption,
+    RepeatUnsafeOption,
     WhyOption,
     YesOption,
 )
@@ -27,6 +28,7 @@ from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import order as operate_order
+from restbroker.operate.act_job import Action
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.names import require
@@ -99,6 +101,7 @@ def show(
 def resume(
     key: KeyName,
     target: OneTargetOption = None,
+    repeat_unsafe: RepeatUnsafeOption = False,
     why: WhyOption = "",
     dry_run: DryRunOption = False,
     json: JsonOption = False,
@@ -106,15 +109,13 @@ def resume(
 ) -> None:
     """Retry the dead job that stopped a key; the key goes on once that job is done. To go on without it: skip."""
     settings = load_quietly(config)
-    known = context_of(settings)
+    action = Action("retry", who(), why=why or "order resume", repeat_unsafe=repeat_unsafe)
     with open_store(settings) as client:
         _, held = operate_order.find_key(client, _targets(settings, target), key)
-        done = 1 if dry_run else operate_order.resume(client, held, known, who=who(), why=why)
+        done, refused = operate_order.resume(client, held, context_of(settings), action, dry_run=dry_run)
     if not done:
-        raise UsageError(
-            f"The job that died is not among the dead jobs any more: {held.jid or 'its id is unknown'}.",
-            f"To go on without it: restbroker order skip {key}",
-        )
+        gone = f"The job that died is not among the dead jobs any more: {held.jid or 'its id is unknown'}."
+        raise UsageError(" ".join(refused) or gone, f"To go on without it: restbroker order skip {key}")
     _report(f"The job {held.jid} {'would be' if dry_run else 'is'} retried.", key, done, as_json=json, dry_run=dry_run)
 
 

@@ -142,19 +142,20 @@ def steer(
     return done
 
 
-def resume(client: Client, held: HeldKey, known: ConfigContext, who: str, why: str) -> int:
-    """Retry the dead job that stopped a key, which then goes on; return how many jobs that are: 0 if it is not there.
+def resume(
+    client: Client, held: HeldKey, known: ConfigContext, action: Action, *, dry_run: bool = False
+) -> tuple[int, tuple[str, ...]]:
+    """Retry the dead job that stopped a key, which then goes on.
 
-    Raise `UsageError` if the key is not stopped. Raise `StoreUnavailable` or `StoreRefused`.
+    Return how many jobs that are, 0 if it is not there or stays, and why it stays. Raise `UsageError` if the key is not
+    stopped. Raise `StoreUnavailable` or `StoreRefused`.
     """
     if held.state != "stopped":
         raise UsageError(f"The key is not stopped: it is {STATES[held.state]}.", "restbroker order show KEY says more.")
     if not held.jid:
-        return 0
-    action, done = Action("retry", who, why=why or "order resume", repeat_unsafe=True), 0
-    for progress in act.perform(client, "dead", action, Selection((held.jid,)), known=known):
-        done = progress.done
-    return done
+        return 0, ()
+    *_, last = act.perform(client, "dead", action, Selection((held.jid,)), known=known, dry_run=dry_run)
+    return last.done, tuple(last.refused)
 
 
 def stopped_since(client: Client, one: OrderKey) -> float:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from restbroker.broker.tokens import Tokens
@@ -11,6 +12,7 @@ from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.config.target import Target
 from restbroker.errors import UsageError
+from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.settlement import Ack, Dead, Retry, Settlement
 from restbroker.operate import act_waiting, audit, order
 from restbroker.operate import queues as operate_queues
@@ -123,17 +125,38 @@ def test_people_skip_retry_and_drop(client: Client, broker: Broker, known: Confi
     assert {one.note.action for one in audit.entries(client, 9)} == {"order skip", "order retry-now", "order drop"}
 
 
+RESUME = Action("retry", "ann", why="mended")
+
+
 def test_a_person_resumes_a_stopped_key(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
     _, held = order.find_key(client, [target], "a")
-    assert order.resume(client, held, known, "ann", "mended") == 1
+    assert order.resume(client, held, known, RESUME, dry_run=True) == (1, ())
+    assert order.resume(client, held, known, RESUME) == (1, ())
     taken = broker.take()
     assert taken.keys() == {"a0"}
     broker.settle(taken["a0"], Ack())
     assert broker.take().keys() == {"a1"}
     _, other = order.find_key(client, [target], "b")
     with pytest.raises(UsageError, match="not stopped"):
-        order.resume(client, other, known, "ann", "")
-    assert order.resume(client, held, known, "ann", "") == 0
+        order.resume(client, other, known, RESUME)
+    assert order.resume(client, held, known, RESUME) == (0, ())
+
+
+def test_a_key_is_not_resumed_whose_job_may_have_run_and_is_not_safe_to_repeat(
+    client: Client, broker: Broker, known: ConfigContext, target: Target
+) -> None:
+    command = ["send_message", {"user": "d", "host": "h.org"}, "right-token"]
+    raw = json.dumps({"class": "Add", "args": command, "jid": "d0", "queue": "rest"}).encode()
+    queues.push(client, "rest", [raw])
+    may_have_run = {**json.loads(raw), MAY_HAVE_RUN_FIELD: True, UNCERTAIN_FIELD: True, "error_class": "Uncertain"}
+    broker.settle(broker.take()["d0"], Dead(NOW_S, json.dumps(may_have_run).encode(), effect="stop"))
+    _, held = order.find_key(client, [target], "d")
+    for dry_run in (True, False):
+        done, (why,) = order.resume(client, held, known, RESUME, dry_run=dry_run)
+        assert (done, "may have run already" in why) == (0, True)
+    assert broker.take() == {}
+    assert order.resume(client, held, known, attrs.evolve(RESUME, repeat_unsafe=True)) == (1, ())
+    assert broker.take().keys() == {"d0"}
 
 
 def perform(client: Client, settings: Config, action: Action, where: str) -> Progress:
