@@ -26,6 +26,7 @@ from restbroker.console.options import (
 )
 from restbroker.console.who import who
 from restbroker.errors import UsageError
+from restbroker.job import hiding
 from restbroker.job.json_types import Json
 from restbroker.operate import order as operate_order
 from restbroker.operate.act_job import Action
@@ -112,11 +113,14 @@ def resume(
     action = Action("retry", who(), why=why or "order resume", repeat_unsafe=repeat_unsafe)
     with open_store(settings) as client:
         _, held = operate_order.find_key(client, _targets(settings, target), key)
+        jid = _jid(held, settings)
         done, refused = operate_order.resume(client, held, context_of(settings), action, dry_run=dry_run)
     if not done:
-        gone = f"The job that died is not among the dead jobs any more: {held.jid or 'its id is unknown'}."
+        gone = f"The job that died is not among the dead jobs any more: {jid}."
+        if not jid:
+            gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
         raise UsageError(" ".join(refused) or gone, f"To go on without it: restbroker order skip {key}")
-    _report(f"The job {held.jid} {'would be' if dry_run else 'is'} retried.", key, done, as_json=json, dry_run=dry_run)
+    _report(f"The job {jid} {'would be' if dry_run else 'is'} retried.", key, done, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -135,7 +139,7 @@ def skip(
         place, held = operate_order.find_key(client, _targets(settings, target), key)
         _require_state(held, "stopped")
         if not dry_run:
-            confirm(f"Go on with the jobs behind {held.jid or 'the dead job'} of {key}?", yes=yes)
+            confirm(f"Go on with the jobs behind {_jid(held, settings) or 'the dead job'} of {key}?", yes=yes)
             _require_done(
                 operate_order.steer(client, place, "skip", [held], known=context_of(settings), who=who(), why=why)
             )
@@ -215,6 +219,11 @@ def _targets(settings: Config, name: str | None) -> list[Target]:
     if name is not None:
         require("target", name, [one.name for one in settings.targets])
     return [one for one in settings.targets if name in (None, one.name)]
+
+
+def _jid(held: HeldKey, settings: Config) -> str:
+    """Return the id of the job that died for people; "" if it is unknown."""
+    return output.one_line(hiding.mask_secrets(held.jid, context_of(settings).secrets))
 
 
 def _require_state(held: HeldKey, state: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from math import inf
 from typing import Final, Literal, TypeAlias, get_args
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -41,7 +42,7 @@ class HeldKey:
 
     `number`: of the job in progress, or of the next one. `drops`: jobs of lower numbers are handed out to die. `record`
     is its state as Redis has it. In progress: `identity` has the job under a ticket of the number `ticket`. Stopped:
-    since `since_us` (epoch microseconds), as the job `jid` died ("": unknown).
+    since `since_us` (epoch microseconds), as the job `jid` died ("": unknown, or long).
     """
 
     key: bytes
@@ -298,7 +299,8 @@ def _read(key: bytes, record: bytes) -> HeldKey | None:
     if match is None or match[1] not in _STATES:
         return None
     state, mark = _STATES[match[1]], int(match[4])
-    jid = "" if match[5] == b"-" else match[5].decode("utf-8", "backslashreplace")
+    is_known = match[5] != b"-" and not match[5].startswith(b"#")
+    jid = unquote_to_bytes(match[5]).decode("utf-8", "backslashreplace") if is_known else ""
     held = HeldKey(key, state, int(match[2]), int(match[3]), record=record, jid=jid)
     if state == "in_progress":
         return attrs.evolve(held, identity=match[6].decode("utf-8", "backslashreplace"), ticket=mark)

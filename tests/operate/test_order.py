@@ -146,17 +146,17 @@ def test_a_key_is_not_resumed_whose_job_may_have_run_and_is_not_safe_to_repeat(
     client: Client, broker: Broker, known: ConfigContext, target: Target
 ) -> None:
     command = ["send_message", {"user": "d", "host": "h.org"}, "right-token"]
-    raw = json.dumps({"class": "Add", "args": command, "jid": "d0", "queue": "rest"}).encode()
+    raw = json.dumps({"class": "Add", "args": command, "jid": "d/0 ż", "queue": "rest"}).encode()
     queues.push(client, "rest", [raw])
     may_have_run = {**json.loads(raw), MAY_HAVE_RUN_FIELD: True, UNCERTAIN_FIELD: True, "error_class": "Uncertain"}
-    broker.settle(broker.take()["d0"], Dead(NOW_S, json.dumps(may_have_run).encode(), effect="stop"))
+    broker.settle(broker.take()["d/0 ż"], Dead(NOW_S, json.dumps(may_have_run).encode(), effect="stop"))
     _, held = order.find_key(client, [target], "d")
     for dry_run in (True, False):
         done, (why,) = order.resume(client, held, known, RESUME, dry_run=dry_run)
         assert (done, "may have run already" in why) == (0, True)
     assert broker.take() == {}
     assert order.resume(client, held, known, attrs.evolve(RESUME, repeat_unsafe=True)) == (1, ())
-    assert broker.take().keys() == {"d0"}
+    assert broker.take().keys() == {"d/0 ż"}
 
 
 def perform(client: Client, settings: Config, action: Action, where: str) -> Progress:

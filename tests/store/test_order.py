@@ -268,6 +268,27 @@ def test_what_a_dead_process_had_is_first_again_and_waits_for_its_request(ordere
     assert 50_000 < (ordered.last.due_ms or 0) <= 60_000
 
 
+@pytest.mark.parametrize(
+    ("jid", "shown"),
+    [
+        ("order/17", "order/17"), ("a b\nc", "a b\nc"), ("zażółć %s \0", "zażółć %s \0"), ("100%", "100%"), ("-", "-"),
+        ("#1", "#1"), ("a%2Fb", "a%2Fb"), ("j" * 65, "j" * 65), ("/" * 65, ""), ("j" * 1000, ""),
+    ],
+)  # fmt: skip
+def test_a_retry_opens_the_key_of_a_dead_job_whatever_its_id(ordered: Ordered, jid: str, shown: str) -> None:
+    ordered.push(job("a", 0, jid=jid), job("a", 1), job("a", 2, jid=jid[:-1] + "?"))
+    ordered.settle(*ordered.take(), by=Dead(5.0, job("a", 0, jid=jid), effect="stop"))
+    held = ordered.state("a")
+    assert held is not None
+    assert (held.state, held.jid) == ("stopped", shown)
+    ordered.push(job("a", 0, jid=jid))
+    for number in range(3):
+        taken = ordered.take()
+        assert numbers(taken) == [number]
+        ordered.settle(*taken)
+    assert ordered.is_at_rest()
+
+
 def test_a_marked_job_of_a_dead_process_stops_its_key(ordered: Ordered, client: Client) -> None:
     from restbroker.store.jobs import mark
 

@@ -9,7 +9,8 @@
 --          d due later: likewise, the key is in one `due`
 --          s stopped: mark is since when (epoch us), jid that of the job that died
 --   cancel jobs of lower numbers are handed out marked, to die
---   jid    in another state than s: of the dead job under which the key was stopped before; '-' for none
+--   jid    in another state than s: of the dead job under which the key was stopped before; '-' for none. As in a URL
+--          (%2F); '#' and its SHA-1 if that is long
 -- A ticket is `number:queue index:how key`; how is '=', '!' (to die) or '?' (its key is of another OrderBy, or '' where it
 -- waited for its turn without a key under FairBy).
 --
@@ -46,10 +47,18 @@ local function keep_order(lines, hold, queues)
   end
   order.text_of = text_of
 
+  -- A jid as records have it: any text is a jid, and a record has blanks between its parts.
   local function safe_jid(jid)
-    return type(jid) == 'string' and #jid <= 64 and string.match(jid, '^[%w_.:-]+$') and jid or '-'
+    if type(jid) ~= 'string' or jid == '' then
+      return '-'
+    elseif #jid > 192 then
+      return '#' .. redis.sha1hex(jid)
+    end
+    local safe = jid == '-' and '%2D' or string.gsub(jid, '[^%w_.:-]', function(character)
+      return string.format('%%%02X', string.byte(character))
+    end)
+    return #safe <= 192 and safe or '#' .. redis.sha1hex(jid)
   end
-  order.safe_jid = safe_jid
 
   -- Whether a job is the dead one under which its key was stopped, and which someone retried: it does not die with those
   -- that waited behind it.
@@ -58,7 +67,7 @@ local function keep_order(lines, hold, queues)
       return false
     end
     local fields = lines.decode(raw)
-    return type(fields) == 'table' and fields.jid == record.jid
+    return type(fields) == 'table' and safe_jid(fields.jid) == record.jid
   end
 
   -- A key that a job may have must be a text that all programs read.
