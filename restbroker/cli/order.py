@@ -195,8 +195,9 @@ def drop(
         )
         if not dry_run:
             confirm(f"Have {output.jobs(waiting)} die that wait with {key or 'all keys'}?", yes=yes)
-            for place, held in meant:
-                operate_order.steer(client, place, "drop", held, known=known, who=who(), why=why)
+            waiting = sum(
+                operate_order.drop(client, place, held, known=known, who=who(), why=why) for place, held in meant
+            )
     _report(
         f"{output.jobs(waiting)} {'would' if dry_run else 'will'} die.",
         key or "",

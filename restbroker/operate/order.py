@@ -131,7 +131,7 @@ def steer(
     who: str,
     why: str,
 ) -> int:
-    """Do this with these keys, if they are in the same states still; return how many keys that was. Audited.
+    """Do this with these keys, if their records are the same still (b"": any); return how many that was. Audited.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -140,6 +140,16 @@ def steer(
     place, action = f"target:{target.name}", f"order {_ACTIONS[what]}"
     audit.write(client, AuditEntry(who=who, action=action, place=place, where=names, why=why, done=done))
     return done
+
+
+def drop(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigContext, who: str, why: str) -> int:
+    """Have the jobs die that wait with these keys now; return how many that are. Audited.
+
+    The keys may have gone on since they were read, as busy ones do. Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    waiting = store.waiting_of(client, target.queues, [one.key for one in held])
+    steer(client, target, "drop", [attrs.evolve(one, record=b"") for one in held], known=known, who=who, why=why)
+    return sum(waiting)
 
 
 def resume(

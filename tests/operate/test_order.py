@@ -81,7 +81,8 @@ class Broker:
         answer = fetch(self.client, request)
         assert isinstance(answer, FetchResult)
         self.base += len(answer.jobs)
-        return {json.loads(one.raw)["jid"]: one.ticket for one in answer.jobs}
+        self.taken = {json.loads(one.raw)["jid"]: one.ticket for one in answer.jobs}
+        return self.taken
 
     def settle(self, ticket: str, by: Settlement) -> None:
         finish(self.client, FinishRequest(self.identity, "e", QUEUES, 0, [(ticket, by)], fairness=self.text), NOW_S)
@@ -123,6 +124,23 @@ def test_people_skip_retry_and_drop(client: Client, broker: Broker, known: Confi
     (shown, _) = order.held_keys(client, [target], known, 1)
     assert not shown[0].drops
     assert {one.note.action for one in audit.entries(client, 9)} == {"order skip", "order retry-now", "order drop"}
+
+
+def test_a_drop_reaches_a_key_that_has_moved_on_since_it_was_shown(
+    client: Client, broker: Broker, known: ConfigContext, target: Target
+) -> None:
+    shown = store.read_key(client, target.name, b"c")
+    assert shown is not None
+    # While a person answers, the job in progress is done, the next one is taken, and one more comes.
+    broker.settle(broker.taken["c0"], Ack())
+    queues.push(client, "rest", [job("c", 3)])
+    taken = broker.take()
+    assert taken.keys() == {"c1"}
+    assert order.drop(client, target, [shown], known, "ann", "so") == 2
+    broker.settle(taken["c1"], Ack())
+    assert broker.take()["c2"].endswith("!c")
+    (note,) = (one.note for one in audit.entries(client, 9))
+    assert (note.action, note.where, note.done) == ("order drop", "c", 1)
 
 
 RESUME = Action("retry", "ann", why="mended")
