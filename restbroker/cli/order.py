@@ -112,9 +112,9 @@ def resume(
     settings = load_quietly(config)
     action = Action("retry", who(), why=why or "order resume", repeat_unsafe=repeat_unsafe)
     with open_store(settings) as client:
-        _, held = operate_order.find_key(client, _targets(settings, target), key)
+        place, held = operate_order.find_key(client, _targets(settings, target), key)
         jid = _jid(held, settings)
-        done, refused = operate_order.resume(client, held, context_of(settings), action, dry_run=dry_run)
+        done, refused = operate_order.resume(client, place, held, context_of(settings), action, dry_run=dry_run)
     if not done:
         gone = f"The job that died is not among the dead jobs any more: {jid}."
         if not jid:

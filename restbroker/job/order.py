@@ -65,6 +65,11 @@ class Order:
         member = "" if self.names else f'"member":"{ORDER_KEY}"'
         return _BEGINNING + ",".join(part for part in (f'"{self.on_dead}"', member, by) if part) + "}"
 
+    @property
+    def keys_by(self) -> str:
+        """By what its keys are made, as the store's scripts note it."""
+        return f"{','.join(self.names or (ORDER_KEY,))} {self.default_host or ''}"
+
     def key_of(self, fields: Mapping[str, Json], given: Mapping[str, Json]) -> str | None:
         """Return the key of a job; "" if it has none, None if that is unclear.
 

@@ -153,17 +153,23 @@ def drop(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigC
 
 
 def resume(
-    client: Client, held: HeldKey, known: ConfigContext, action: Action, *, dry_run: bool = False
+    client: Client, target: Target, held: HeldKey, known: ConfigContext, action: Action, *, dry_run: bool = False
 ) -> tuple[int, tuple[str, ...]]:
     """Retry the dead job that stopped a key, which then goes on.
 
     Return how many jobs that are, 0 if it is not there or stays, and why it stays. Raise `UsageError` if the key is not
-    stopped. Raise `StoreUnavailable` or `StoreRefused`.
+    stopped, or is of another `OrderBy`: no broker would take the job, which a retry puts into the list. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
     if held.state != "stopped":
         raise UsageError(f"The key is not stopped: it is {STATES[held.state]}.", "restbroker order show KEY says more.")
     if not held.jid:
         return 0, ()
+    if target.order is None or store.keys_by(client, target.name) != target.order.keys_by:
+        raise UsageError(
+            f"OrderBy of {target.name} was changed since the key was stopped: a retry would wait for the key itself.",
+            "Go on without the job that died (order skip), have all die that wait (order drop), or undo the change.",
+        )
     *_, last = act.perform(client, "dead", action, Selection((held.jid,)), known=known, dry_run=dry_run)
     return last.done, tuple(last.refused)
 

@@ -13,6 +13,7 @@ from restbroker.config.load import load
 from restbroker.config.target import Target
 from restbroker.errors import UsageError
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.job.order import Order
 from restbroker.job.settlement import Ack, Dead, Retry, Settlement
 from restbroker.operate import act_waiting, audit, order
 from restbroker.operate import queues as operate_queues
@@ -148,16 +149,16 @@ RESUME = Action("retry", "ann", why="mended")
 
 def test_a_person_resumes_a_stopped_key(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
     _, held = order.find_key(client, [target], "a")
-    assert order.resume(client, held, known, RESUME, dry_run=True) == (1, ())
-    assert order.resume(client, held, known, RESUME) == (1, ())
+    assert order.resume(client, target, held, known, RESUME, dry_run=True) == (1, ())
+    assert order.resume(client, target, held, known, RESUME) == (1, ())
     taken = broker.take()
     assert taken.keys() == {"a0"}
     broker.settle(taken["a0"], Ack())
     assert broker.take().keys() == {"a1"}
     _, other = order.find_key(client, [target], "b")
     with pytest.raises(UsageError, match="not stopped"):
-        order.resume(client, other, known, RESUME)
-    assert order.resume(client, held, known, RESUME) == (0, ())
+        order.resume(client, target, other, known, RESUME)
+    assert order.resume(client, target, held, known, RESUME) == (0, ())
 
 
 def test_a_key_is_not_resumed_whose_job_may_have_run_and_is_not_safe_to_repeat(
@@ -170,11 +171,25 @@ def test_a_key_is_not_resumed_whose_job_may_have_run_and_is_not_safe_to_repeat(
     broker.settle(broker.take()["d/0 ż"], Dead(NOW_S, json.dumps(may_have_run).encode(), effect="stop"))
     _, held = order.find_key(client, [target], "d")
     for dry_run in (True, False):
-        done, (why,) = order.resume(client, held, known, RESUME, dry_run=dry_run)
+        done, (why,) = order.resume(client, target, held, known, RESUME, dry_run=dry_run)
         assert (done, "may have run already" in why) == (0, True)
     assert broker.take() == {}
-    assert order.resume(client, held, known, attrs.evolve(RESUME, repeat_unsafe=True)) == (1, ())
+    assert order.resume(client, target, held, known, attrs.evolve(RESUME, repeat_unsafe=True)) == (1, ())
     assert broker.take().keys() == {"d/0 ż"}
+
+
+@pytest.mark.parametrize("order_by", [Order(("host",)), Order(), None])
+def test_a_key_of_another_order_by_is_not_resumed(
+    client: Client, broker: Broker, known: ConfigContext, target: Target, order_by: Order | None
+) -> None:
+    _, held = order.find_key(client, [target], "a")
+    changed = attrs.evolve(target, order_by=order_by)
+    with pytest.raises(UsageError, match="was changed"):
+        order.resume(client, changed, held, known, RESUME)
+    # Nothing is in the list, of which nothing would be taken.
+    assert client.command("LLEN", client.keys.queue("rest")) == 0
+    assert order.steer(client, changed, "skip", [held], known=known, who="ann", why="") == 1
+    assert broker.take().keys() == {"a1"}
 
 
 def perform(client: Client, settings: Config, action: Action, where: str) -> Progress:

@@ -57,7 +57,7 @@ WARNINGS: Final = Table(
         ),
         "OrderChanged": Row(
             "`OrderBy` was changed or taken away while keys were held: until they are free, only their jobs are handed out",
-            "wait, or have what waits with them die: `restbroker order drop --all`",
+            "wait, `order skip` what stopped one, or have all die that wait: `restbroker order drop --all`",
         ),
         "OrderMixed": Row(
             "another process serves a queue with another `OrderBy` or none: who has none takes no jobs meanwhile, but older "
