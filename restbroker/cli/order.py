@@ -119,7 +119,7 @@ def resume(
         gone = f"The job that died is not among the dead jobs any more: {jid}."
         if not jid:
             gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
-        raise UsageError(" ".join(refused) or gone, f"To go on without it: restbroker order skip {key}")
+        raise UsageError(" ".join(refused) or gone, f"To go on without it: {operate_order.command('skip', key)}")
     _report(f"The job {jid} {'would be' if dry_run else 'is'} retried.", key, done, as_json=json, dry_run=dry_run)
 
 

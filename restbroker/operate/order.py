@@ -4,6 +4,7 @@ Called by `restbroker order` and the pages. Always holds: the jobs of one key ke
 here; each change is for a key in a certain state, and is written to the audit log.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -89,12 +90,31 @@ def display_name(name: str, known: ConfigContext) -> str:
     return hiding.mask_secrets(name.replace(BETWEEN, _SHOWN_BETWEEN), known.secrets)
 
 
+def command(verb: str, name: str, more: str = "") -> str:
+    """Return what to type to have `restbroker order` do this with a key; `more`: what is needed besides the key.
+
+    What terminals do not show is in the form that bash reads.
+    """
+    if name.isprintable():
+        key = shlex.quote(name)
+    else:
+        plain = name.replace("\\", "\\\\").replace("'", "\\'")
+        key = "$'" + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in plain) + "'"
+    words = f"{more} -- {key}" if name.startswith("-") else f" {key}{more}"
+    return f"restbroker order {verb}{words}"
+
+
 def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Target, HeldKey]:
     """Return a key that is held, and its target. Raise `UsageError` if none of this name is."""
-    key = fold(name.replace(_SHOWN_BETWEEN, BETWEEN)).encode()
-    for target in targets:
-        if (held := store.read_key(client, target.name, key)) is not None:
-            return target, held
+    try:
+        keys = [fold(one).encode() for one in (name, name.replace(_SHOWN_BETWEEN, BETWEEN))]
+    except UnicodeEncodeError:
+        # Bytes of a command line arrive so; no job can hold them.
+        raise UsageError("The key is not UTF-8.", "Give it as UTF-8.") from None
+    for key in dict.fromkeys(keys):
+        for target in targets:
+            if (held := store.read_key(client, target.name, key)) is not None:
+                return target, held
     near = {one.name.replace(BETWEEN, _SHOWN_BETWEEN) for target in targets for one in _first(client, target)}
     why = suggestion(name, sorted(near)) if near else "No key is held: nothing waits for its predecessor."
     raise UsageError(f"The key {name} is free: its next job may start as soon as it comes.", why)

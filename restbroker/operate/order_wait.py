@@ -4,7 +4,6 @@ Used by `explain`, by `enqueue --wait` and by a job's page. Always holds: it cha
 however many jobs wait; secrets are masked.
 """
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final
@@ -17,7 +16,7 @@ from restbroker.job.order import key_in
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry, JobView
-from restbroker.operate.order import display_name
+from restbroker.operate.order import command, display_name
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.store import in_progress, line_jobs
 from restbroker.store import order as store
@@ -94,13 +93,16 @@ class OrderWait:
     @property
     def next_steps(self) -> tuple[str, ...]:
         """What a person can do so that the key goes on."""
-        key = f"{shlex.quote(self.key)}{self.more}"
+
+        def hint(verb: str) -> str:
+            return command(verb, self.key, self.more)
+
         match self.state:
             case "due":
-                return (f"To try {'it' if self.is_own else 'that one'} now: restbroker order retry-now {key}",)
+                return (f"To try {'it' if self.is_own else 'that one'} now: {hint('retry-now')}",)
             case "stopped":
-                skip = f"To go on without it: restbroker order skip {key}"
-                return (skip,) if self.is_own else (f"To retry that one: restbroker order resume {key}", skip)
+                skip = f"To go on without it: {hint('skip')}"
+                return (skip,) if self.is_own else (f"To retry that one: {hint('resume')}", skip)
             case _:
                 return ()
 

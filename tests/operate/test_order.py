@@ -1,6 +1,8 @@
 """`restbroker order`, deletions and edits where the jobs of one key are done one after the other."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from tests.operate.pools import serve
 from tests.store.pools import FACTS
 
 QUEUES = ("rest", "slow")
+UTF_8 = {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
 @pytest.fixture
@@ -113,6 +116,25 @@ def test_held_keys_are_shown_with_why_they_wait(
     assert [entry.jid for entry in order.jobs_of(client, place, held, known, 2)] == ["b0", "b1"]
     with pytest.raises(UsageError, match="is free"):
         order.find_key(client, [target], "z")
+
+
+@pytest.mark.parametrize(
+    ("key", "typed"),
+    [("a | b", "'a | b' --target e"), ("-x", "--target e -- -x"), ("a\u2028'\\b", r"$'a\U00002028\'\\b' --target e")],
+)
+def test_a_key_can_be_named_as_hints_do(
+    client: Client, known: ConfigContext, target: Target, key: str, typed: str
+) -> None:
+    assert order.command("skip", key, " --target e") == f"restbroker order skip {typed}"
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {typed}"], capture_output=True, env=UTF_8, check=True).stdout
+    assert key in words.decode().split("\0")
+    client.command("HSET", client.keys.order_hold(target.name), key, "s 5 0 5 j -")
+    assert order.find_key(client, [target], key)[1].name == key
+
+
+def test_a_key_that_is_no_text_cannot_be_named(client: Client, target: Target) -> None:
+    with pytest.raises(UsageError, match="not UTF-8"):
+        order.find_key(client, [target], "a\udcff")
 
 
 def test_people_skip_retry_and_drop(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
