@@ -14,6 +14,7 @@ from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.operate.check_due import check_due
 from restbroker.operate.check_limits import check_dead, check_pauses
+from restbroker.operate.check_order import check_order
 from restbroker.operate.check_queues import check_queues
 from restbroker.operate.check_redis import check_redis
 from restbroker.operate.check_rewrite import check_rewrite
@@ -56,6 +57,7 @@ def check_store(config: Config) -> list[Finding]:
                     lambda: _neighbours(client, config),
                     lambda: check_pauses(client, config),
                     lambda: check_queues(client, config, facts),
+                    lambda: check_order(client, config),
                     lambda: check_unfinished(client),
                     lambda: check_due(client, config),
                 ]

@@ -27,6 +27,7 @@ KeyAction: TypeAlias = Literal["free", "skip", "retry", "drop", "mend"]
 AT_ONCE: Final = 100
 _LOOKED_AT: Final = 200
 _MENDED_AT_ONCE: Final = 100
+_LOOKED_THROUGH: Final = 1000
 _COUNTED_PAGES: Final = 50
 _FIRST_LOOK: Final = 10
 _LOOK_BYTES: Final = 262_144
@@ -220,6 +221,49 @@ def _oldest_waits_s(client: Client, queues: Sequence[str]) -> dict[str, list[flo
 def _longest(waits_s: Mapping[str, Sequence[float | None]], queues: Sequence[str]) -> float | None:
     found = [wait_s for queue in queues for wait_s in waits_s[queue]]
     return max((wait_s for wait_s in found if wait_s is not None), default=None if found or not queues else 0.0)
+
+
+@attrs.frozen
+class StoppedKeys:
+    """The stopped keys of a target, the ones stopped first before others; `is_whole`: all held keys were looked at."""
+
+    keys: Sequence[HeldKey]
+    is_whole: bool
+
+    @property
+    def since_s(self) -> float:
+        """Since when the first of them has been stopped (epoch seconds)."""
+        return self.keys[0].since_us / 1e6
+
+    @property
+    def count_text(self) -> str:
+        """How many they are, for people."""
+        count = "1 key" if len(self.keys) == 1 else f"{len(self.keys):,} keys"
+        return count if self.is_whole else f"at least {count}"
+
+
+def read_stopped(client: Client, targets: Sequence[str], pages: int = 1) -> dict[str, StoppedKeys]:
+    """Return the stopped keys of those targets that have some, of the first 1,000 or so held ones of each for a page.
+
+    A page of all is read in one round trip; without targets there is none. Raise as `read_key` does.
+    """
+    found: dict[str, dict[bytes, HeldKey]] = {target: {} for target in targets}
+    cursors = dict.fromkeys(targets, b"0")
+    for _ in range(pages):
+        if not cursors:
+            break
+        asked = [("HSCAN", client.keys.order_hold(one), at, "COUNT", _LOOKED_THROUGH) for one, at in cursors.items()]
+        for target, reply in zip(tuple(cursors), client.commands(asked), strict=True):
+            cursor, fields = items(reply, 2)
+            held = _read_all([raw(field) for field in items(fields)])
+            found[target] |= {one.key: one for one in held if one.state == "stopped"}
+            cursors[target] = raw(cursor)
+        cursors = {target: cursor for target, cursor in cursors.items() if cursor != b"0"}
+    return {
+        target: StoppedKeys(sorted(keys.values(), key=lambda one: (one.since_us, one.key)), target not in cursors)
+        for target, keys in found.items()
+        if keys
+    }
 
 
 def is_left(client: Client, target: str) -> bool:

@@ -180,6 +180,10 @@ REDIS: Final = Table(
             "a process takes no more jobs (SIGTSTP, or Quiet in Sidekiq Web). Only a note while others serve its queue",
             "restart that process",
         ),
+        "OrderStopped": Row(
+            "jobs wait behind a dead one (`OnDead`)",
+            "`restbroker order list`, then `order resume`, `skip` or `drop`",
+        ),
         "OrderMixed": Row(
             "a process serves a queue with another `OrderBy` than this configuration, or none",
             "give all processes the same `OrderBy`, and update older ones",
