@@ -94,7 +94,9 @@ def _site(
         return partial(read_redis, served=now.queues, targets=targets, fair=fair, periodic=periodic)
 
     def glance() -> Question:
-        return partial(metrics_view.live_metrics, served=current().queues, unready=view.view().unready)
+        now = current()
+        ordered = {target.name: target.queues[0] for target in now.targets if target.order is not None}
+        return partial(metrics_view.live_metrics, served=now.queues, unready=view.view().unready, ordered=ordered)
 
     config = current()
     settings = Settings(

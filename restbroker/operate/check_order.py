@@ -45,8 +45,8 @@ def _finding(target: str, stopped: StoppedKeys, known: ConfigContext, now_s: flo
         "OrderStopped",
         message=f"{count[0].upper()}{count[1:]} of the target {target} {verb} stopped, {since}: {names}{more}.",
         why="A job died (OnDead), and all jobs behind it with the same key wait for a person.",
-        hint="`restbroker order list` shows them. Then `restbroker order resume KEY` retries the dead job, `skip` goes on "
-        "without it, `drop` has those behind it die.",
+        hint="`restbroker order list` shows them. Then `restbroker order resume KEY` retries the dead job, `skip` "
+        "goes on without it, `drop` has those behind it die.",
     )
 
 

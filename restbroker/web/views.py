@@ -28,12 +28,16 @@ STALE_S = 10.0
 
 @attrs.frozen
 class Alarm:
-    """Something that is wrong, in words; `page` shows more about it. `is_mild`: it was done on purpose."""
+    """Something that is wrong, in words; `page` shows more about it, or the page of the queue `queue`.
+
+    `is_mild`: it was done on purpose.
+    """
 
     text: str
     hint: str | None = None
     page: str | None = None
     is_mild: bool = False
+    queue: str | None = None
 
 
 @attrs.frozen
@@ -96,7 +100,7 @@ def alarms(state: State) -> list[Alarm]:
     """Return an alarm for each present problem, the worst first."""
     waiting = {str(row.get("name")): row.get("size") for row in rows(state, "queues")}
     found = [*_of_service(state), *_of_targets(rows(state, "targets"), waiting), *_of_queues(rows(state, "queues"))]
-    found += _of_sources(state)
+    found += [*_of_keys(state), *_of_sources(state)]
     return sorted([*found, *_of_pauses(state)], key=lambda alarm: alarm.is_mild)
 
 
@@ -189,6 +193,17 @@ def _of_queues(queues: Sequence[Row]) -> Iterator[Alarm]:
     for queue in queues:
         if queue.get("size") is None:
             yield Alarm(f"Queue {queue.get('name')} cannot be read: its key is not a list.", None, "queues")
+
+
+def _of_keys(state: State) -> Iterator[Alarm]:
+    """Yield an alarm for each target with keys that a death stopped."""
+    now_s = 0.0 if state.snapshot is None else state.snapshot.at_s
+    for row in rows(state, "stopped"):
+        since_s, queue = row.get("since_s"), row.get("queue")
+        ago = f", for up to {filters.duration(max(0.0, now_s - since_s))}" if filters.is_number(since_s) else ""
+        text = f"Target {row.get('target')} has stopped keys ({row.get('count')}{ago}): jobs behind a dead one wait."
+        hint = "`restbroker order resume KEY` retries the dead job, `order skip` goes on without it."
+        yield Alarm(text, hint, queue=queue if isinstance(queue, str) else None)
 
 
 def _of_sources(state: State) -> Iterator[Alarm]:

@@ -140,7 +140,8 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
             return partial(metrics, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
         def seen() -> Question:
-            return partial(live_metrics, served=("rest",), unready=status.view().unready)
+            ordered = {target.name: queue for queue, target in known.targets.items() if target.order is not None}
+            return partial(live_metrics, served=("rest",), unready=status.view().unready, ordered=ordered)
 
         desk = AdminConnection(
             Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known, lambda: CONFIG

@@ -110,20 +110,29 @@ def test_a_page_makes_redis_do_the_same_for_thirty_times_as_many_jobs(client: Cl
 def test_a_look_takes_as_many_round_trips_for_a_hundred_targets_queues_and_processes_as_for_one(
     client: Client, counted: Counted
 ) -> None:
+    ordered: dict[str, str] = {}
+
     def look() -> None:
-        live_metrics(client, ["q0"])
+        live_metrics(client, ["q0"], ordered=ordered)
         history.read(client, 1_700_000_000.0)
 
     history = History()
     look()  # the script is loaded from now on
+    unordered = trips(counted, look)
+    ordered["t0"] = "q0"
+    assert trips(counted, look) == unordered + 1
     for number in range(100):
         if number == 1:
             one = trips(counted, look)
         serve(client, f"t{number}", number + 1, [f"q{number}"])
         record(client, f"node:{number + 1}:abc")
+        ordered[f"t{number}"] = f"q{number}"
+        held = (part for key in range(2 * number) for part in (f"{number} {key}", "s 5 0 1 j1"))
+        client.command("HSET", f"restbroker:order:hold:t{number}", "k", "s 5 0 1 j1", *held)
     hundred = trips(counted, look)
     assert one == hundred
-    assert len(live_metrics(client, ["q0"])["targets"]) == 100  # type: ignore[arg-type]
+    found = live_metrics(client, ["q0"], ordered=ordered)
+    assert (len(found["targets"]), len(found["stopped"])) == (100, 100)  # type: ignore[arg-type]
 
 
 def test_a_scrape_takes_as_many_round_trips_for_a_hundred_targets_as_for_one(client: Client, counted: Counted) -> None:

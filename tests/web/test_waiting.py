@@ -279,4 +279,18 @@ async def test_the_keys_that_are_held_in_order_are_shown_with_the_job_that_died(
         shown = await page(running, QUEUE)
         assert f"Keys in order of the target {target.name}" in shown.text
         assert "<ann>" not in shown.html
-        assert "<ann> stopped 2 j1" in " ".join(shown.text.split())
+        assert "<ann> stopped since 1970-01-01 00:00:00 2 j1" in " ".join(shown.text.split())
+        assert "Keys are stopped:" in shown.text
+        assert "/job?jid=j1" in shown.links_to("/job")
+        overview = await page(running, "/")
+        assert f"Target {target.name} has stopped keys (1 key, for up to " in overview.text
+        assert "order resume KEY" in overview.text
+        assert "/queue?name=rest" in overview.links_to("/queue")
+        assert "<ann>" not in overview.text
+        harness.client.command("DEL", f"restbroker:order:hold:{target.name}")
+        harness.client.command("SET", f"restbroker:order:hold:{target.name}", "x")
+        running.watch.refresh_now()
+        await harness.until(
+            lambda: not running.watch.state.snapshot.metrics["stopped"], "a wrong type hides nothing else"
+        )
+        assert "stopped keys" not in (await page(running, "/")).text
