@@ -41,6 +41,7 @@ _UNREADABLE: Final = "BadArguments"
 """The code of a job whose arguments have no form that restbroker reads: neither a retry nor an edit helps."""
 _DONE_BEFORE: Final = "AlreadyExists"
 """The code of a job that wanted what is there already: a retry fails again, and most are only to be dropped."""
+_CHECK: Final = "It may have run, and may not be safe to repeat: check on the server whether it was done."
 _EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 
 
@@ -152,7 +153,7 @@ def _where(place: Location, timeline: Timeline) -> str:
 def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
     if place.order is not None:
         yield place.order.text(local)
-        yield from place.order.next_steps
+        yield from _order_steps(place.order, place)
     if place.twin is not None:
         yield place.twin.text
     yield from place.pause_texts
@@ -173,12 +174,19 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
     yield from _next_steps(place, timeline, queues)
 
 
+def _order_steps(order: OrderWait, place: Location) -> Iterator[str]:
+    """Yield what a person can do so that the key goes on: of a dead job that stopped it, `order resume` comes first."""
+    may_help = place.kind != "dead" or place.entry.error_class not in {_UNREADABLE, _DONE_BEFORE}
+    yield from order.next_steps if may_help else order.next_steps[1:]
+
+
 def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
     """Yield what a person can do with the job."""
     code, is_dead = place.entry.error_class, place.kind == "dead"
     drop = f"To drop it: restbroker dead delete {timeline.jid}"
-    hint = _HINTS.get(place.kind)
-    # What has ended since would run twice.
+    # `retry` and `edit` refuse it else.
+    is_unsafe = place.kind in _EDITS and place.entry.may_have_run and not place.entry.repeat_safe
+    unsafe = " --repeat-unsafe" if is_unsafe else ""
     if is_dead and code in NEVER_EDITED:
         yield (
             "A retry works only if this broker accepts its token by then. Otherwise delete it, and push it again with "
@@ -188,13 +196,30 @@ def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) ->
         yield f"It can only be deleted: restbroker dead delete {timeline.jid}. Push it again in the form above."
     elif is_dead and code == _DONE_BEFORE:
         yield drop
-    elif hint is not None and not (place.kind == "copy" and timeline.ends):
-        yield hint.format(jid=timeline.jid)
+    else:
+        yield from _retry_steps(place, timeline, unsafe)
     if place.kind in _EDITS and place.entry.queue in queues and code not in {*NEVER_EDITED, _UNREADABLE}:
         verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"
-        yield f"To change its arguments and run it: {verb} NAME=VALUE --retry"
+        yield f"To change its arguments and run it: {verb} NAME=VALUE --retry{unsafe}"
     if is_dead and code not in {_UNREADABLE, _DONE_BEFORE}:
         yield drop
+
+
+def _retry_steps(place: Location, timeline: Timeline, unsafe: str) -> Iterator[str]:
+    """Yield how the job is retried, or put back; `unsafe`: what that needs besides, if it may run twice then."""
+    hint = _HINTS.get(place.kind)
+    if place.kind == "dead" and place.order is not None:
+        # `order resume` retries it, which is named already.
+        hint = None
+        if unsafe:
+            yield f"{_CHECK} If it was not, add{unsafe} to `order resume`."
+    elif place.kind == "dead" and unsafe:
+        hint = f"{_CHECK} If it was not: restbroker dead retry {{jid}}{unsafe}"
+    # What has ended since would run twice.
+    if hint is not None and not (place.kind == "copy" and timeline.ends):
+        yield hint.format(jid=timeline.jid)
+        if unsafe and place.kind != "dead":
+            yield f"{_CHECK} If it was not, add{unsafe} to `retry`."
 
 
 def _order_json(order: OrderWait) -> dict[str, Json]:

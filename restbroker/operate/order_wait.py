@@ -101,8 +101,8 @@ class OrderWait:
             case "due":
                 return (f"To try {'it' if self.is_own else 'that one'} now: {hint('retry-now')}",)
             case "stopped":
-                skip = f"To go on without it: {hint('skip')}"
-                return (skip,) if self.is_own else (f"To retry that one: {hint('resume')}", skip)
+                which = "it" if self.is_own else "that one"
+                return (f"To retry {which}: {hint('resume')}", f"To go on without it: {hint('skip')}")
             case _:
                 return ()
 

@@ -69,6 +69,44 @@ def test_explain_says_behind_which_job_one_waits(shell: Shell, store: Client, pl
     }  # fmt: skip
 
 
+def test_what_to_do_about_a_job_that_stopped_its_key_is_named_by_explain_and_check(
+    shell: Shell, store: Client, place: Path
+) -> None:
+    set_order_by(place, "order_key")
+    assert "OrderStopped" not in shell("check").stdout
+    words = ["send_message", "type=chat", "from=a@b.c", "to=d@b.c", "subject=", "body=x"]
+    ann, bob = (shell("enqueue", *words, "--order-key", key).stdout.strip() for key in ("ann", "bob"))
+    broker = Broker(store)
+    taken = broker.take()
+    ticket, raw = taken[ann]
+    broker.settle(ticket, Dead(time.time(), raw, effect="stop"))
+    ticket, raw = taken[bob]
+    may_have_run = json.dumps({**json.loads(raw), "restbroker_uncertain": 1}).encode()
+    broker.settle(ticket, Dead(time.time(), may_have_run, effect="stop"))
+    told = shell("explain", ann).stderr
+    assert told.startswith(
+        "It stopped the key ann: 0 jobs wait behind it.\nTo retry it: restbroker order resume ann\n"
+        "To go on without it: restbroker order skip ann\nTo change "
+    )
+    assert "dead retry" not in told
+    told = shell("explain", bob).stderr
+    assert "check on the server whether it was done. If it was not, add --repeat-unsafe to `order resume`.\n" in told
+    assert "NAME=VALUE --retry --repeat-unsafe\n" in told
+    found = next(line for line in shell("check").stdout.splitlines() if "OrderStopped" in line).split("\t")
+    assert found[:3] == ["warning", "redis", "OrderStopped"]
+    assert found[3].startswith("2 keys of the target ejabberd are stopped, the first for ")
+    store.command("ZADD", "ns:dead", time.time(), may_have_run.replace(bob.encode(), b"x" * 24))
+    told = shell("explain", "x" * 24).stderr
+    assert told.startswith(
+        "It may have run, and may not be safe to repeat: check on the server whether it was done. If it"
+    )
+    assert f"was not: restbroker dead retry {'x' * 24} --repeat-unsafe\n" in told
+    store.command("ZADD", "ns:retry", time.time() + 99, may_have_run.replace(bob.encode(), b"{y}"))
+    told = shell("explain", "{y}").stderr
+    assert told.startswith("To try it now: restbroker retries retry {y}. To stop trying")
+    assert "check on the server whether it was done. If it was not, add --repeat-unsafe to `retry`.\n" in told
+
+
 def test_who_waits_for_an_answer_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:
     set_order_by(place, "order_key")
     first = shell("enqueue", "status", "--order-key", "bob").stdout.strip()

@@ -85,7 +85,8 @@ def test_a_job_behind_one_that_died(client: Client, broker: Broker, known: Confi
     assert behind.startswith("It is held behind a0 (check_account) of the key a, which died at +")
     skip = "To go on without it: restbroker order skip a"
     assert steps == ("To retry that one: restbroker order resume a", skip)
-    assert said(client, "a0", known) == ("", "It stopped the key a: 2 jobs wait behind it.", (skip,))
+    own = ("To retry it: restbroker order resume a", skip)
+    assert said(client, "a0", known) == ("", "It stopped the key a: 2 jobs wait behind it.", own)
     client.command("DEL", "ns:dead")
     assert "behind a0 of the key a, which died at +" in said(client, "a1", known)[1]
     (held,) = [one for page in store.read_keys(client, "e") for one in page]
