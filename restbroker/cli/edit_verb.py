@@ -33,7 +33,7 @@ from restbroker.console.options import (
     WhyOption,
     YesOption,
 )
-from restbroker.console.times import duration_s
+from restbroker.console.waiting import waiting_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
@@ -88,6 +88,7 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
 
     @app.command()
     def edit(
+        context: typer.Context,
         words: ArgumentWords = None,
         unset: UnsetOption = None,
         rename: RenameOption = None,
@@ -135,10 +136,10 @@ def add_edit(app: typer.Typer, zset: SortedSet) -> None:
         )
         if wait and not retry:
             raise UsageError("--wait needs --retry.", "Add --retry.")
-        wait_s = duration_s("--timeout", timeout) if wait else None
+        length_s = waiting_s(context, timeout, waits=wait)
         action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
         note_secrets(typed)
-        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
+        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=length_s if wait else None)
         act(settings, zset, action, chosen=chosen, known=knows, how=how)
 
 

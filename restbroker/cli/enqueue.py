@@ -48,6 +48,7 @@ from restbroker.console.options import (
 )
 from restbroker.console.order import join_command_words, target_of
 from restbroker.console.times import at_s, duration_s
+from restbroker.console.waiting import waiting_s
 from restbroker.errors import UsageError
 from restbroker.operate.enqueue import JobRequest
 
@@ -59,6 +60,7 @@ _EACH_ITS_OWN: Final = "-"
 
 @app.command()
 def enqueue(
+    context: typer.Context,
     command: CommandWord = None,
     words: ArgumentWords = None,
     target: TargetOption = None,
@@ -110,6 +112,7 @@ def enqueue(
     if chain is not None:
         later = {"in": delay, "at": at, "expire": expire, "unique": unique, "unique-for": unique_for}
         values.require_chain({"bulk": bulk, **later, "fair-key": fair_key, "reply-id": reply_id, **only_bulk})
+    timeout_s = waiting_s(context, timeout, waits=wait_for_answer)
     settings = load_quietly(config)
     command, given = join_command_words(settings.targets, command, words or [])
     request = JobRequest(
@@ -128,7 +131,7 @@ def enqueue(
         order_key=values.key("--order-key", order_key),
         on_dead=values.on_dead(on_dead, is_chain=chain is not None),
     )
-    timeout_s = duration_s("--timeout", timeout)
+    values.require_future_expiry(request, expire, at)
     if fair_key is not None or order_key is not None:
         each = settings.targets if command == _EACH_ITS_OWN else [target_of(settings.targets, target, queue, command)]
         values.note_vain_keys(request, each)

@@ -1,11 +1,12 @@
 """What the options of `restbroker enqueue` say, checked. Used by `cli.enqueue`."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.console import output
-from restbroker.console.times import duration_s
+from restbroker.console.times import duration_s, local
 from restbroker.errors import UsageError
 from restbroker.job import claims
 from restbroker.job.claims import Lock
@@ -48,6 +49,18 @@ def key(option: str, typed: str | None) -> str | None:
             f"For example: {option} customer-7",
         )
     return typed
+
+
+def require_future_expiry(request: JobRequest, expire: str | None, at: str | None) -> None:
+    """Raise `UsageError` if the job would have expired when it is pushed: `expire` and `at` are as they were typed."""
+    if request.expire_s is None or request.at_s is None:
+        return
+    expires_at_s = request.at_s + request.expire_s
+    if expires_at_s <= time.time():
+        raise UsageError(
+            f"--expire {expire} after --at {at} is {local(expires_at_s)}, which is past: the job would never be sent.",
+            "Name a later --at, or leave it out: then --expire counts from now.",
+        )
 
 
 def note_vain_keys(request: JobRequest, places: Sequence[Target]) -> None:

@@ -36,7 +36,8 @@ from restbroker.console.options import (
     WhyOption,
     YesOption,
 )
-from restbroker.console.times import at_s, duration_s
+from restbroker.console.times import at_s
+from restbroker.console.waiting import waiting_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
@@ -147,6 +148,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
 def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
     @app.command()
     def retry(
+        context: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
         since: SinceOption = None,
@@ -172,8 +174,8 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         """
         from restbroker.cli.actions import Action, ActOptions
 
-        wait_s = duration_s("--timeout", timeout) if wait else None
-        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=wait_s)
+        length_s = waiting_s(context, timeout, waits=wait)
+        how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=length_s if wait else None)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
         meant = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
         _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)

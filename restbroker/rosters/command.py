@@ -28,7 +28,7 @@ from restbroker.console.options import (
     WaitOption,
     YesOption,
 )
-from restbroker.console.times import duration_s
+from restbroker.console.waiting import waiting_s
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.rosters import files as roster_files
@@ -224,6 +224,7 @@ def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, co
 
 @app.command()
 def refresh(
+    context: typer.Context,
     users: Annotated[
         list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.", autocompletion=users)
     ] = None,
@@ -240,7 +241,7 @@ def refresh(
     if bool(users) == every:
         wrong = "Users are named, and --all is given." if every else "No user is given."
         raise UsageError(wrong, "Name users, or use --all alone: restbroker roster refresh john aaron")
-    timeout_s = duration_s("--timeout", timeout)
+    timeout_s = waiting_s(context, timeout, waits=wait)
     with open_rosters(config) as connection, usage_errors():
         client = connection.writer.client
         named = list(dict.fromkeys(read_user(user, connection.domain) for user in users or ())) or sorted(

@@ -114,6 +114,8 @@ def test_a_job_expires_so_long_after_its_push_or_after_the_time_for_which_it_is_
     raw, score = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1, "WITHSCORES"))
     assert abs(json.loads(raw)["expiry"] - float(score) - 120) < 0.001
     assert "--expire" in shell("enqueue", "status", "--expire", "soon").stderr
+    begun = datetime.fromtimestamp(time.time() - 60, UTC).isoformat()
+    assert shell("enqueue", "status", "--at", begun, "--expire", "1h").returncode == 0, "it has not expired yet"
 
 
 def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: Shell, store: Client) -> None:
@@ -139,6 +141,11 @@ def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: She
         (("status", "--in", "5m", "--at", "2030-01-01"), "keep one"),
         (("status", "--at", "tomorrow"), "ISO time"),
         (("status", "--timeout", "x"), "--timeout takes"),
+        (("status", "--timeout", "5s"), "--timeout is for --wait.\nAdd --wait, or leave --timeout out."),
+        (
+            ("status", "--expire", "1h", "--at", "2020-01-01T00:00Z"),
+            "--expire 1h after --at 2020-01-01T00:00Z is 2020-",
+        ),
         (("status", "--config", "missing.json"), "cannot be read"),
         (("status", "--colour"), "No such option"),
     ]
@@ -148,6 +155,12 @@ def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: She
         assert expected.lower() in done.stderr.lower()
         assert "Traceback" not in done.stderr
         assert queued(store) == []
+
+
+def test_a_timeout_that_nothing_waits_for_is_refused_by_all_that_can_wait(shell: Shell) -> None:
+    for words in (("dead", "retry", "--all"), ("dead", "edit", "--all", "a=b"), ("roster", "refresh", "--all")):
+        done = shell(*words, "--timeout", "5s")
+        assert (done.returncode, "--timeout is for --wait." in done.stderr) == (2, True), done.stderr
 
 
 def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_input(shell: Shell) -> None:
