@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final, NoReturn
 
 import attrs
@@ -37,6 +37,7 @@ from restbroker.job.order import key_in
 from restbroker.operate import order_wait
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
+from restbroker.operate.enqueue import find_process_if_known, pause_of
 from restbroker.operate.order_wait import OrderWait
 from restbroker.store.client import Client
 
@@ -50,7 +51,10 @@ _EXAMPLE: Final = "For example: --order-key bob@example.org"
 
 @attrs.frozen
 class Chain:
-    """Commands that are to be done one after the other. `raws`: their jobs. `key`: theirs, as order knows it."""
+    """Commands that are to be done one after the other. `raws`: their jobs. `key`: theirs, as order knows it.
+
+    `notes`: why they will wait, in sentences.
+    """
 
     batch: str
     target: Target
@@ -59,6 +63,7 @@ class Chain:
     on_dead: str
     raws: Sequence[bytes]
     commands: Sequence[str]
+    notes: Sequence[str] = ()
 
     @property
     def jids(self) -> list[str]:
@@ -95,6 +100,8 @@ def run(settings: Config, options: BatchOptions) -> NoReturn:
             raise UsageError(f"{found.name} {error.why}.", error.hint) from None
         with open_store(settings, 1.0) if options.dry_run else open_store(settings) as client:
             chain = _read(settings, options, typed, client=client, table=table)
+            for note in chain.notes:
+                output.say(note)
             if options.dry_run:
                 _print(chain, None, as_json=options.as_json, dry_run=True)
                 raise typer.Exit(Exit.OK)
@@ -113,6 +120,8 @@ def _read(
     makers = makers_of(
         settings, options, typed, client=client, order=attrs.evolve(options.order, reply_to=bulk.reply_to(batch))
     )
+    notes: list[str] = []
+    makers.say = notes.append  # said of a chain that can be pushed only
     require_valid(makers, options, table)
     rejects = Rejects(table, None)
     reader = reader_of(makers, options, table, rejects=rejects, batch=batch)
@@ -138,7 +147,7 @@ def _read(
     if on_dead != options.order.on_dead:
         output.say(f'note: --on-dead {options.order.on_dead} has no effect: {target.name} has "OnDead": "{on_dead}".')
     commands = [display.command_of(fields) or "" for fields in members]
-    return Chain(batch, target, queue, key, on_dead=on_dead, raws=raws, commands=commands)
+    return Chain(batch, target, queue, key, on_dead=on_dead, raws=raws, commands=commands, notes=notes)
 
 
 def _key(target: Target, members: Sequence[Mapping[str, Json]]) -> str:
@@ -195,7 +204,7 @@ def _wait(client: Client, settings: Config, chain: Chain, *, timeout_s: float, a
     try:
         stopped = _collect(client, settings, chain, ends=ends, timeout_s=timeout_s)
     except SignalReceived as received:
-        output.say(f"{output.jobs(len(chain.raws))} were queued and go on: restbroker explain {chain.jids[0]}")
+        output.say(_left(client, settings, chain, ends=ends))
         raise typer.Exit(128 + received.number) from None
     except (StoreUnavailable, StoreRefused) as error:
         output.say(f"The chain was queued: do not push it again. restbroker cannot wait for its answers.\n{error}")
@@ -213,11 +222,43 @@ def _wait(client: Client, settings: Config, chain: Chain, *, timeout_s: float, a
     raise typer.Exit(Exit.PARTLY if done else Exit.FAILED)
 
 
+def _left(client: Client, settings: Config, chain: Chain, ends: Mapping[int, Mapping[str, Json]]) -> str:
+    """Return what is true of the jobs that have not ended, for who stops waiting for them."""
+    jids = [jid for row, jid in enumerate(chain.jids, start=1) if row not in ends]
+    if not jids:
+        return "All jobs of the chain have ended."
+    held: OrderWait | None = None
+    why = ""
+    with suppress(StoreUnavailable, StoreRefused):
+        held = order_wait.of_key(client, context_of(settings), chain.target, chain.key, jid=None)
+        why = _hindrance(client, chain)
+    is_own = held is None or row_of(chain.batch, held.jid) is not None
+    what = output.jobs(len(jids))
+    were, go, wait = ("was", "goes", "waits") if len(jids) == 1 else ("were", "go", "wait")
+    then = f"{go} on"
+    if held is not None and (held.state == "stopped" or not is_own):
+        then = f"{wait}, held {held.behind(local)}"
+    elif why:
+        then = f"{wait}: {why.splitlines()[0]}"
+    return f"{what} {were} queued and {then.removesuffix('.')}. `restbroker explain {jids[0]}` says more."
+
+
+def _hindrance(client: Client, chain: Chain) -> str:
+    """Return why no job of the chain is done now; "" if nothing is known of it. Raise `StoreUnavailable`."""
+    if (paused := pause_of(client, chain.queue, chain.target.name)) is not None:
+        return f"{paused.text} Resume it: {paused.resume_command}"
+    found = find_process_if_known(client, chain.queue)
+    if found is None:
+        return f"No running process serves the queue {chain.queue}."
+    return f"The server gets no jobs now: {found.hindrance}" if found.hindrance else ""
+
+
 def _collect(
     client: Client, settings: Config, chain: Chain, *, ends: dict[int, Mapping[str, Json]], timeout_s: float
 ) -> OrderWait | None:
     """Put the answers into `ends` as they come, by the rows. Return what stopped the chain; None if nothing did."""
     known, ended_s, pause_s, is_told = context_of(settings), time.monotonic(), _PAUSE_S, False
+    is_why_told, why = bool(chain.notes), ""
     while True:
         came = _answers(client, chain)
         ends |= came
@@ -234,9 +275,14 @@ def _collect(
             if held is not None and not is_own and not is_told:
                 output.say("\n".join((f"The chain is held {held.behind(local)}.", *held.next_steps)))
                 is_told = True
+            why = _hindrance(client, chain)
+            if why and not is_why_told:
+                output.say(why)
+                is_why_told = True
         if is_late:
             then = "" if held is None or not is_own else f" Its next command is held {held.behind(local)}."
-            output.say(f"No answer for {duration_text(timeout_s)}.{then} Do not push it again: it goes on.")
+            waits = "it waits" if why or (held is not None and not is_own) else "it goes on"
+            output.say(f"No answer for {duration_text(timeout_s)}.{then} Do not push it again: {waits}.")
             return None
         if came:
             ended_s, pause_s = time.monotonic(), _PAUSE_S

@@ -3,7 +3,7 @@
 Called by `bulk.command`. Always holds: a command is looked up once, however many rows name it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -26,6 +26,7 @@ class Makers:
     """Returns the maker of jobs for the name of a command, the same each time. `order`: what all jobs share.
 
     `target` and `queue`: those that the operator named. `client` None: Redis is not queried for the server's version.
+    `say` takes each note that the jobs will wait.
     """
 
     settings: Config
@@ -35,6 +36,7 @@ class Makers:
     any_command: bool
     order: JobRequest
     client: Client | None
+    say: Callable[[str], None] = output.say
     _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
     _versions: dict[str, str | None] = attrs.field(factory=dict)
     _warned: set[str] = attrs.field(factory=set)
@@ -107,11 +109,11 @@ class Makers:
         except RestbrokerError:  # Whatever is wrong is told when rows are pushed.
             return None
         if found is None:
-            output.say(f"note: no running process serves the queue {queue}; the jobs will wait for one.")
+            self.say(f"note: no running process serves the queue {queue}; the jobs will wait for one.")
         elif found.quiet:
-            output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the jobs will wait.")
+            self.say(f"note: {found.hindrance} No other process serves the queue {queue}; the jobs will wait.")
         if paused is not None:
-            output.say(f"note: {paused.text} The jobs will wait: {paused.resume_command}")
+            self.say(f"note: {paused.text} The jobs will wait: {paused.resume_command}")
         return None if found is None else found.server_version
 
 

@@ -28,7 +28,7 @@ def open_table(source: Source) -> Table:
     if first.startswith(("\udcff\udcfe", "\udcfe\udcff")) or "\0" in first:
         raise BadFile("is UTF-16 or not text", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).")
     if not first:
-        raise BadFile("is empty", "Its first line names the columns, e.g. user,host,password.")
+        raise BadFile("is empty", "Give CSV, whose first line names the columns, or one JSON object in each line.")
     match first.lstrip()[0]:
         case "{":
             lines.row_lines[:] = [first]

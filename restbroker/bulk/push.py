@@ -150,7 +150,7 @@ class Reader:
         if command is None:
             named = values.pop(COMMAND_KEY, None)
             if not isinstance(named, str) or not named:
-                raise BadRow(f'there is no command in "{COMMAND_KEY}".')
+                raise BadRow(f'the field "{COMMAND_KEY}" names no command.')
             command = named
         found = self._made.get(command)
         if found is None:

@@ -322,7 +322,7 @@ def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
         ["delete_old_users", {"days": 30}, "right-token"],
     ]
     assert "line 2: There is no command 'kick_usr'; did you mean kick_user" in done.stderr
-    assert 'line 4: there is no command in "command".' in done.stderr
+    assert 'line 4: the field "command" names no command.' in done.stderr
 
 
 def test_a_line_in_place_of_the_command_reads_all_rows_by_standard_input(shell: Shell, store: Any) -> None:

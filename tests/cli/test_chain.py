@@ -1,6 +1,7 @@
 """`restbroker enqueue --chain`: commands that are pushed at once and done one after the other."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.store.client import Client
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Shell, serve
 from tests.cli.test_order import queued, set_order_by
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import run, started
@@ -177,3 +178,42 @@ def test_a_chain_that_is_cancelled_has_an_end_for_each_command(shell: Shell, pla
         assert done.returncode == 1, done.stderr
         ends = [one["error"]["code"] for one in json.loads(done.stdout)["jobs"]]
         assert ends[1:] == ["PredecessorDied", "PredecessorDied"]
+
+
+def test_a_chain_that_nobody_does_says_why_when_its_time_is_over(shell: Shell, store: Client) -> None:
+    serve(store, b'{"gate_code": "Unreachable", "gate_reason": "ejabberd does not answer.", "gate_cure": "Start it."}')
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--wait", "--timeout", "100ms")
+    assert done.returncode == 6
+    down = "The server gets no jobs now: ejabberd does not answer.\nStart it.\n"
+    assert done.stderr == f"{down}No answer for 100 ms. Do not push it again: it waits.\n"
+
+
+def test_a_chain_that_waits_says_so_when_its_command_is_ended(shell: Shell, store: Client, place: Path) -> None:
+    serve(store, b'{"gate_code": "Unreachable", "gate_reason": "ejabberd does not answer.", "gate_cure": "Start it."}')
+    with started(["enqueue", "--chain", "bob.ndjson", *KEY, "--wait"], directory=place) as waiting:
+        waiting.wait_for("The server gets no jobs now")
+        waiting.signal(signal.SIGTERM)
+        assert waiting.wait() == 143
+    first = queued(store)[0]["jid"]
+    why = "The server gets no jobs now: ejabberd does not answer"
+    assert f"3 jobs were queued and wait: {why}. `restbroker explain {first}` says more." in waiting.output()
+
+
+def test_a_held_chain_says_that_it_waits_when_its_command_is_ended(shell: Shell, place: Path) -> None:
+    with broker(place, "change_password"):
+        stopped = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--wait", "--timeout", "20s")
+        assert stopped.returncode == 7, stopped.stderr
+        with started(["enqueue", "--chain", "bob.ndjson", *KEY, "--wait"], directory=place) as waiting:
+            waiting.wait_for("The chain is held behind")
+            waiting.signal(signal.SIGTERM)
+            assert waiting.wait() == 143
+        assert "3 jobs were queued and wait, held behind " in waiting.output()
+
+
+def test_a_refused_chain_says_nothing_of_jobs_that_would_wait(shell: Shell, store: Client, place: Path) -> None:
+    write(place, [{"command": "register", "host": "h.org"}])
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY)
+    assert (done.returncode, queued(store), "no running process" in done.stderr) == (2, [], False)
+    write(place, BOB)
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY)
+    assert (done.returncode, done.stderr.count("no running process serves the queue rest")) == (0, 1)
