@@ -135,6 +135,8 @@ class Reader:
         if number > MOST_ROWS:
             raise BadRow("too many rows in one batch.")
         key, keys = values.pop(UNIQUE_KEY, None), maker.keys(values)
+        if self.command is not None and COMMAND_KEY in values and maker.checker.takes_no(COMMAND_KEY):
+            raise BadRow(f'the row names its command in "{COMMAND_KEY}": leave {self.command} out of the command line.')
         arguments = maker.checker.arguments(values, are_cells=self.are_cells)
         jid = jid_of(self.batch, number)
         lock = maker.lock(arguments, key) if key not in (None, "") else None

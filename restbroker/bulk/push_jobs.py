@@ -115,6 +115,8 @@ class Maker:
 
     def lock(self, arguments: dict[str, Json], key: Json) -> Lock:
         """Return the lock for the key of a row with these arguments. Raise `BadRow` if there can be none."""
+        if self.order.on_dead is not None:
+            raise BadRow(f'"{UNIQUE_KEY}" is not for --chain; leave it out.')
         if self.order.lock is None:
             raise BadRow(f'"{UNIQUE_KEY}" needs --unique-for: how long the key counts at most.')
         if not isinstance(key, str) or not claims.is_key(key):

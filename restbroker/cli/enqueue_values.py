@@ -25,6 +25,8 @@ _NOT_FOR_CHAINS: Final = {
     "unique": "Each command would need a key of its own.",
     "fair-key": "A target has FairBy or OrderBy, not both.",
     "reply-id": "It is for one job.",
+    "unique-for": "Each command would need a key of its own.",
+    "rejects": "One wrong row costs the whole chain: nothing is queued, and all wrong rows are shown.",
     "bulk": "Name the file once: with --chain its commands wait for one another, with --bulk they do not.",
 }
 """Why a chain cannot have these options."""

@@ -66,6 +66,10 @@ class Checker:
                 values[name] = self._value(argument, name, values[name])
         return {**values, **self.const} if self.const else values
 
+    def takes_no(self, name: str) -> bool:
+        """Tell whether the command is known to have no argument of this name."""
+        return self.spec is not None and not self.spec.takes_more and self.spec.argument(name) is None
+
     @cached_property
     def _typed_specs(self) -> Sequence[tuple[str, ArgumentSpec]]:
         arguments = () if self.spec is None else self.spec.arguments

@@ -217,3 +217,15 @@ def test_a_refused_chain_says_nothing_of_jobs_that_would_wait(shell: Shell, stor
     write(place, BOB)
     done = shell("enqueue", "--chain", "bob.ndjson", *KEY)
     assert (done.returncode, done.stderr.count("no running process serves the queue rest")) == (0, 1)
+
+
+def test_a_file_whose_rows_name_their_commands_needs_none_on_the_command_line(shell: Shell, store: Client) -> None:
+    done = shell("enqueue", "register", "--chain", "bob.ndjson", *KEY)
+    why = 'line 1: the row names its command in "command": leave register out of the command line.'
+    assert (done.returncode, why in done.stderr, queued(store)) == (2, True, []), done.stderr
+
+
+def test_a_row_of_a_chain_has_no_unique_key(shell: Shell, place: Path) -> None:
+    write(place, [{**BOB[0], "_unique": "k"}])
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY)
+    assert (done.returncode, '"_unique" is not for --chain; leave it out.' in done.stderr) == (2, True), done.stderr
