@@ -21,6 +21,7 @@ from restbroker.job.schedule import Schedule
 
 _EXAMPLE: Final = 'a cron expression such as "30 4 * * *" or "@daily"'
 _LEAST_WITHIN_S: Final = 5.0
+_CATCH_UP_S: Final = 86_400.0
 _MOST_RETRIES: Final = 999_999
 
 
@@ -96,7 +97,7 @@ class PeriodicCommand:
         "Missed", 'What of times at which no process ran: "skip" them, or run "once" for the last of them.', "skip"
     )
     within_s: forms.Duration = key("Within", "How late a job is pushed nevertheless.", 60.0, shown="60s")
-    catch_up_s: _Year = key("CatchUp", 'With Missed "once": how late at most.', 86_400.0, shown="24h")
+    catch_up_s: _Year = key("CatchUp", 'With Missed "once": how late at most.', _CATCH_UP_S, shown="24h")
     overlap: Literal["allow", "skip"] = key(
         "Overlap", 'Whether a job is pushed before the last one is done: "allow", or "skip" it.', "allow"
     )
@@ -119,6 +120,8 @@ class PeriodicCommand:
         for member, value in (("Cron", self.cron), ("Command", self.command)):
             if not value:
                 problems.refuse(at(place, member), "is missing or empty; each periodic command needs Cron and Command.")
+        if self.missed == "skip" and self.catch_up_s != _CATCH_UP_S:
+            problems.refuse(at(place, "CatchUp"), 'needs "Missed": "once": with "skip" nothing is caught up.')
         if self.within_s < _LEAST_WITHIN_S:
             least = duration_text(_LEAST_WITHIN_S)
             problems.refuse(at(place, "Within"), f"must be {least} at least: a job is pushed within a second or so.")

@@ -33,6 +33,13 @@ NAMES: Final = {
 }
 """The names of expressions."""
 _FIELDS: Final = ("minute", "hour", "day of month", "month", "day of week")
+_RANGES: Final = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day of month": "1 to 31, or L",
+    "month": "1 to 12, or JAN to DEC",
+    "day of week": "0 to 7, or SUN to SAT",
+}
 _MOST_DAYS: Final = 60 * 366
 """An expression that is due on none of so many days never is: all leap years, and the gap of 2100, are among them."""
 _DAY: Final = timedelta(days=1)
@@ -100,7 +107,9 @@ def parse(cron: str) -> None:
         # cronsim calls a day bad, too, that none of the months has.
         if str(error) == "Bad day-of-month" and _is_cron(" ".join((*fields[:3], "*", fields[4]))):
             raise ValueError("it is never due: these months have no such day") from None
-        raise ValueError(f"{str(error).lower().replace('-', ' ')} for cron") from None
+        wrong = str(error).lower().replace("-", " ")
+        taken = _RANGES.get(wrong.removeprefix("bad "))
+        raise ValueError(f"{wrong} for cron{f': it takes {taken}' if taken else ''}") from None
     if next(Schedule(cron).ticks(0), None) is None:
         raise ValueError("it is never due: no day matches all of its fields")
 

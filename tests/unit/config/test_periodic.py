@@ -65,6 +65,7 @@ def test_a_variable_changes_one_member(write: Write) -> None:
         ({"Within": "0s"}, "Within", "duration"),
         ({"Within": "4s"}, "Within", "5 s at least"),
         ({"CatchUp": "10000d"}, "CatchUp", "duration"),
+        ({"CatchUp": "2h"}, "CatchUp", 'needs "Missed": "once"'),
         ({"Retry": -1}, "Retry", "a number of tries"),
         ({"Retry": "3"}, "Retry", "a number of tries"),
         ({"Every": "1h"}, "Every", "is not a key"),

@@ -146,7 +146,7 @@ def test_days_of_the_calendar(cron: str, after: str, expected: list[str]) -> Non
         ("* * * *", "4 fields"),
         ("", "0 fields"),
         ("@reboot", "@hourly"),
-        ("60 * * * *", "bad minute"),
+        ("60 * * * *", "bad minute for cron: it takes 0 to 59"),
         ("0 24 * * *", "bad hour"),
         ("0 0 0 * *", "bad day of month"),
         ("0 0 * 13 *", "bad month"),
