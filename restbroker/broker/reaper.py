@@ -24,7 +24,7 @@ from restbroker.broker.same_host import Host, is_gone
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
-from restbroker.job.order import is_draining, is_order, settled_text
+from restbroker.job.order import is_order, settled_text
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, order, server
 from restbroker.store.connection import Connection
@@ -172,7 +172,7 @@ class Reaper:
             if old.is_kept_elsewhere and not kept and not old.text:
                 target = plan.target.name
                 if await self.health.call_until_up(self.store, order.is_left, target):
-                    old.drain()
+                    old.drain(plan.target.lines_text)
                     await self.health.call_until_up(self.store, identities.write_fairness, pool.name, plan.fairness)
             old.give_way(is_kept_elsewhere=kept)
 
@@ -217,7 +217,7 @@ class Reaper:
 
 
 def _orders(known: Registration) -> bool:
-    return is_order(known.fairness) and not is_draining(known.fairness)
+    return is_order(known.fairness) and is_order(settled_text(known.fairness))
 
 
 def _takes_jobs(known: Registration) -> bool:

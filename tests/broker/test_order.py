@@ -496,7 +496,7 @@ async def test_one_of_several_processes_mends(harness: Harness, log: Log, monkey
         looks.append((time.monotonic(), whole))
         return 0
 
-    monkeypatch.setattr(broker_lines.order, "heal", heal)
+    monkeypatch.setattr(order_store, "heal", heal)
     monkeypatch.setattr(broker_lines, "HEAL_S", 0.4)
     async with harness.broker(), harness.broker(), harness.broker():
         await harness.until(lambda: len(looks) >= 4, "they look")

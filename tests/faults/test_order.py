@@ -26,6 +26,7 @@ import attrs
 
 from restbroker.config.load import load
 from restbroker.operate import order as operate_order
+from restbroker.operate.act_job import Action
 from restbroker.operate.context import context_of
 from restbroker.servers import registry
 from restbroker.store import order, queues, rewrite
@@ -360,9 +361,10 @@ class Chaos:
                 if self.fates[one.jid] == "once" and len(retried) < 50:
                     retried.append(one.jid)
                     if not by_ruby:
-                        known = context_of(load(self.directory / "env.json", {}, {}, registry.kinds()).config)
+                        config = load(self.directory / "env.json", {}, {}, registry.kinds()).config
                         # 0: it was retried before, and stands in the queue.
-                        self.counts["resumed"] += operate_order.resume(self.client, one, known, who="test", why="")
+                        known, (target,), action = context_of(config), config.targets, Action("retry", "test")
+                        self.counts["resumed"] += operate_order.resume(self.client, target, one, known, action)[0]
                 elif self.fates[one.jid] == "dies":
                     self.witness.skip(one.jid)
                     assert order.steer(self.client, TARGET, [QUEUE], "skip", [one]) == [True]

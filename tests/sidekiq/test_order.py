@@ -78,8 +78,8 @@ class Scene:
         return len(self.sent[key]) > 1 and key[-1] in "159"
 
     def states(self) -> Counter[str]:
-        (found,) = order.count(self.citizen.client, [TARGET]).values()
-        return Counter(found)
+        (found,) = order.count(self.citizen.client, {TARGET: []}).values()
+        return Counter(found.states)
 
     def steer(self, what: order.KeyAction, state: order.State) -> int:
         """People do this with all keys in this state."""

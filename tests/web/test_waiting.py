@@ -291,6 +291,7 @@ async def test_the_keys_that_are_held_in_order_are_shown_with_the_job_that_died(
         harness.client.command("SET", f"restbroker:order:hold:{target.name}", "x")
         running.watch.refresh_now()
         await harness.until(
-            lambda: not running.watch.state.snapshot.metrics["stopped"], "a wrong type hides nothing else"
+            lambda: (shown := running.watch.state.snapshot) is not None and not shown.metrics["stopped"],
+            "a wrong type hides nothing else",
         )
         assert "stopped keys" not in (await page(running, "/")).text
