@@ -204,7 +204,7 @@ def _wait(client: Client, settings: Config, chain: Chain, *, timeout_s: float, a
     try:
         stopped = _collect(client, settings, chain, ends=ends, timeout_s=timeout_s)
     except SignalReceived as received:
-        output.say(_left(client, settings, chain, ends=ends))
+        output.say(_waits_on(client, settings, chain, ends=ends))
         raise typer.Exit(128 + received.number) from None
     except (StoreUnavailable, StoreRefused) as error:
         output.say(f"The chain was queued: do not push it again. restbroker cannot wait for its answers.\n{error}")
@@ -222,7 +222,7 @@ def _wait(client: Client, settings: Config, chain: Chain, *, timeout_s: float, a
     raise typer.Exit(Exit.PARTLY if done else Exit.FAILED)
 
 
-def _left(client: Client, settings: Config, chain: Chain, ends: Mapping[int, Mapping[str, Json]]) -> str:
+def _waits_on(client: Client, settings: Config, chain: Chain, ends: Mapping[int, Mapping[str, Json]]) -> str:
     """Return what is true of the jobs that have not ended, for who stops waiting for them."""
     jids = [jid for row, jid in enumerate(chain.jids, start=1) if row not in ends]
     if not jids:

@@ -114,7 +114,9 @@ def resume(
     with open_store(settings) as client:
         place, held = operate_order.find_key(client, _targets(settings, target), key)
         jid = _jid(held, settings)
-        done, refused = operate_order.resume(client, place, held, context_of(settings), action, dry_run=dry_run)
+        done, refused = operate_order.resume(
+            client, place, held, known=context_of(settings), action=action, dry_run=dry_run
+        )
     if not done:
         gone = f"The job that died is not among the dead jobs any more: {jid}."
         if not jid:

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.fast_path import FastPath
-from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.job.outcome import Probe
 
@@ -47,14 +47,12 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
         ReadyBuffer(WORKERS, BatchSize()),
         cast("Any", None),
     )
-    reserved = dict(jobs)
+    reserved = Reservations(dict(jobs))
     path = FastPath(
         plan=cast("Any", SimpleNamespace(target=SimpleNamespace(name="t"))),
         plain_jobs=cast("Any", SimpleNamespace(prepare=prepare, is_current=lambda _exchange: True)),
         client=cast("Any", SimpleNamespace(lend=lambda _now_s: None)),
-        send_checks=cast(
-            "Any", SimpleNamespace(lease=SimpleNamespace(is_fresh=True), reservations=SimpleNamespace(jobs=reserved))
-        ),
+        send_checks=cast("Any", SimpleNamespace(lease=SimpleNamespace(is_fresh=True), reservations=reserved)),
         ready=ready,
         breaker=breaker,
         settler=unused,
@@ -72,7 +70,7 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
         ready.send_nowait(list(jobs.values()))
         assert breaker.semaphore.waiting_jobs == WORKERS
         if taken_away:
-            reserved.clear()
+            reserved.release(*jobs)
         breaker.note_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
         await wait_all_tasks_blocked()
         assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity, ready.idle_workers) == (0, WORKERS, WORKERS)
