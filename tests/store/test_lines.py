@@ -555,7 +555,8 @@ def test_what_turns_cost_redis(fair: Fair, tell: Tell, keys: int) -> None:
     # The quickest ones, as above.
     fetch_us, finish_us = sorted(fetches)[3], sorted(finishes)[3]
     tell(f"{keys} keys: us per 100 jobs: {fetch_us} to take, {finish_us} to settle")
-    assert fetch_us + finish_us <= 3500
+    # Four times what a quiet machine takes: a walk over all keys or jobs would cost far more.
+    assert fetch_us + finish_us <= 8000
     assert fetch_us <= 5000
     assert fair.is_at_rest()
 
