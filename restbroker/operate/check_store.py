@@ -31,7 +31,7 @@ from restbroker.store.survey import Process
 AREA = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "zmscore", "blpop", "lpos"),
+        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "blpop", "lpos"),
         *("xlen", "xrange", "xrevrange", "ltrim", "lset", "lrem"),
         *("client|list", "client|info"),
     }
