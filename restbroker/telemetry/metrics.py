@@ -211,12 +211,7 @@ REDIS: Final = (
         "The longest wait of a job in lines, of the 50 keys held longest in each queue.",
         ("target",),
     ),
-    Metric(
-        "restbroker_queue_latency_seconds",
-        "gauge",
-        "How long the oldest job that may start has been waiting.",
-        ("queue",),
-    ),
+    Metric("restbroker_queue_latency_seconds", "gauge", "How long the oldest job has been waiting.", ("queue",)),
     Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
     Metric("restbroker_set_jobs", "gauge", "Jobs in the set `retry`, `schedule` or `dead`.", ("set",)),
     Metric("restbroker_parked_copies", "gauge", "Copies of dead jobs, including trimmed ones."),
