@@ -191,6 +191,7 @@ class Harness:
     history_s: float | None = None
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
+    request_timeout_s: float = 10.0
     report: Report = attrs.field(init=False)
     services: Callable[["Harness"], Sequence[Service]] = lambda _harness: ()
     connect: Callable[[StoreSettings], Connection] = attrs.field(init=False)
@@ -295,6 +296,7 @@ class Harness:
             fair_by=self.fairness,
             order_by=self.order,
             on_dead="go" if self.order is None else self.order.on_dead,
+            timeout_s=self.request_timeout_s,
         )
         return BrokerPlan(
             targets=[
