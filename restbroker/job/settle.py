@@ -12,8 +12,9 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.job import arguments, display, retry, rubyjson
+from restbroker.job import arguments, claims, display, retry, rubyjson
 from restbroker.job.backoff import SidekiqBackoff
+from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, digest, read, spare_jid
 from restbroker.job.json_types import Json
@@ -190,7 +191,10 @@ def _settle_orphan(orphan: OrphanedJob, now_s: float, reason_for: Callable[[str]
     job = attrs.evolve(entry, fields=display.with_command_name(entry.fields, command), maybe_run=entry.maybe_run + 1)
     context = _job_of_orphan(orphan, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)
-    return Dead(now_s, rubyjson.dumps(_dead_fields(job, reason, context, outcome="uncertain")), replies)
+    # Not its claim, for which its token would have to be known: it may have run.
+    locks = claims.give_up_all(JobClaims(job.jid, lock=claims.lock_of(job.fields)), keeps_end=True)
+    payload = rubyjson.dumps(_dead_fields(job, reason, context, outcome="uncertain"))
+    return Dead(now_s, payload, replies, claims=locks)
 
 
 def make_kill_replies(killed: OrphanedJob, now_s: float, reason: Reason) -> tuple[Reply, ...]:

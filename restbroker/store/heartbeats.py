@@ -17,6 +17,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.order import OnDead, on_death_in_bytes
 from restbroker.job.settlement import Dead, OrphanedJob
+from restbroker.store.claims import release
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
 from restbroker.store.identities import ProcessInfo, fenced_identities, live_identities, read
@@ -93,12 +94,13 @@ def recover(
 ) -> Recovery:
     """Give a fenced identity's jobs back to the queues they came from, oldest first out, then retire the identity.
 
-    Jobs marked as about to be sent die, and are answered in the same step, as `make_dead` says. So does a job that was
-    alone in the process in the last three crashes of its target (`poison` says how, or else `make_dead`). A job that
-    was in progress in three crashes or more waits a while in the schedule set, if `waits` allows it. Safe to repeat and
-    to run twice at once. If the identity is not fenced, or is gone already, nothing happens. Raise `StoreUnavailable`
-    half way: what was moved is moved, call it again. Raise `StoreRefused` if it has jobs but no record, or a damaged
-    one: nothing was done; or if its hash of jobs has entries that restbroker did not write: the other jobs went back.
+    Jobs marked as about to be sent die, and are answered in the same step, as `make_dead` says; the locks that it names
+    are given up then. So does a job that was alone in the process in the last three crashes of its target (`poison`
+    says how, or else `make_dead`). A job that was in progress in three crashes or more waits a while in the schedule
+    set, if `waits` allows it. Safe to repeat and to run twice at once. If the identity is not fenced, or is gone
+    already, nothing happens. Raise `StoreUnavailable` half way: what was moved is moved, call it again. Raise
+    `StoreRefused` if it has jobs but no record, or a damaged one: nothing was done; or if its hash of jobs has entries
+    that restbroker did not write: the other jobs went back.
     """
     known = read(client, identity)
     in_hand = read_tickets(client, identity)
@@ -150,6 +152,8 @@ def recover(
         maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
         dead = [one for one, code in zip(orphans, answer, strict=True) if code in (_PARKED, _UNANSWERED)]
         stopped += [one.ticket for one in dead if one.effect == "stop"]
+        locks = [lock for one in dead if one.dead is not None for lock in one.dead.claims]
+        release(client, [(jid, (lock,)) for lock in locks for jid in lock.was])
         refused += sum(isinstance(code, Refused) for code in codes)
     odd = [*in_hand.odd, *sorted(set(in_hand.tickets) - set(known_tickets))]
     if odd:

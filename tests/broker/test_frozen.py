@@ -33,7 +33,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.codes import Code
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, FinishRequest
-from restbroker.telemetry.events import BrokerStarted, JobFinished
+from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.support.wait import NEVER_S
@@ -320,3 +320,21 @@ async def test_of_a_unique_job_whose_process_is_killed_at_any_step_one_is_done_a
             assert pair.processed() == 2
     assert len(pair.server.came["u"]) == times
     assert not other.client.command("EXISTS", "queue:rest", "retry", "dead")
+
+
+@pytest.mark.parametrize("until", claims.UNTIL)
+async def test_the_lock_of_a_job_that_dies_of_its_process_is_kept_as_it_says(
+    harness: Harness, until: claims.Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.at_most_once = ("once",)
+    async with fenced_at(harness, "sent", partial(push_unique, harness, "once", until), monkeypatch) as pair:
+        other = pair.other
+        assert value_of(other, LOCK) == (None if until == "start" else "original")
+        async with other.broker():
+            await other.until(lambda: other.of(JobDied), "it is dead")
+            assert value_of(other, LOCK) == ("original" if until == "end" else None)
+            # It may have run: until its time is over or a person decides, nothing else does the same.
+            assert json.loads(value_of(other, CLAIM))[0] == "original"
+            await pair.thaw()
+    assert pair.server.came["u"] == [0]
+    assert [one["jid"] for one in other.members("dead")] == ["original"]
