@@ -1,5 +1,6 @@
 """`restbroker order`: the keys whose jobs are done one after the other; why one waits, and what to do about it."""
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -121,7 +122,10 @@ def resume(
         gone = f"The job that died is not among the dead jobs any more: {jid}."
         if not jid:
             gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
-        raise UsageError(" ".join(refused) or gone, f"To go on without it: {operate_order.command('skip', key)}")
+        hint = f"To go on without it: {operate_order.command('skip', key)}"
+        if jid and not refused:
+            hint += f"\nTo put it back first: restbroker dead --restore {shlex.quote(jid)}"
+        raise UsageError(" ".join(refused) or gone, hint)
     _report(f"The job {jid} {'would be' if dry_run else 'is'} retried.", key, done, as_json=json, dry_run=dry_run)
 
 

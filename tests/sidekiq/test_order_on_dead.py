@@ -1,11 +1,13 @@
-"""What becomes of a key whose job died (OnDead), whoever then retries that job: here or in Sidekiq.
+"""What becomes of a key whose job died (OnDead), whoever then retries or deletes that job: here or in Sidekiq.
 
 And of jobs that are to die behind it, if OrderBy is taken away meanwhile.
 """
 
 import json
+import subprocess
+import time
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -13,6 +15,7 @@ from restbroker.job.order import Order
 from restbroker.job.settlement import Dead, Requeue, Settlement
 from restbroker.store import jobs
 from tests.store.pools import FACTS
+from tests.support import process
 from tests.support.scripted import QUEUE, Citizen, jid_of, job
 from tests.support.sidekiq_web import SidekiqWeb
 from tests.support.wait import until
@@ -78,6 +81,62 @@ def test_the_dead_job_that_a_person_retries_runs_and_opens_its_key(
     cancelled = [] if where == "Sidekiq Web" else ["cancel1", "cancel2"]
     assert sorted(found["cancel"]) == sorted(["cancel1", "cancel2", *["refused-cancel"] * 2])[2 * bool(cancelled) :]
     assert sorted(codes(parted)) == sorted(map(jid_of, cancelled))
+
+
+@pytest.mark.parametrize("how", ["deleted here", "deleted by Ruby", "deleted in Sidekiq Web", "trimmed by Ruby"])
+def test_a_key_stays_stopped_though_the_job_that_stopped_it_is_gone_and_a_person_is_told_what_to_do(
+    parted: Citizen, web: SidekiqWeb, how: str
+) -> None:
+    gone = DIED[POLICIES.index("stop")]
+    match how:
+        case "deleted here":
+            parted.restbroker("dead", "delete", "--all", "--yes")
+        case "deleted by Ruby":
+            parted.ask("sets.rb", set="dead", call="clear")
+        case "deleted in Sidekiq Web":
+            page = web.open("/morgue")
+            web.press(page, page.form("/morgue/all/delete"), "delete")
+        case _:
+            parted.client.command("ZADD", "retry", time.time() + 3600, job("killed"))
+            # Ruby keeps one less than its limit.
+            parted.ask("sets.rb", set="retry", call="kill", jid=jid_of("killed"), dead_max_jobs=2)
+    assert gone not in codes(parted)
+    parted.push(*(job(f"{policy}3", order_key=policy) for policy in POLICIES))
+    until(lambda: [sent(parted)[policy][-1:] for policy in ("go", "cancel")] == [["go3"], ["cancel3"]], "they are free")
+    until(lambda: waiting(parted) == 3, "the job that came last waits too")
+    assert [(one["name"], one["state"], one["waiting"], one["jid"]) for one in listed(parted)] == [
+        ("stop", "stopped", 3, gone)
+    ]
+    shown = asked(parted, "show", "stop")
+    assert shown.stderr.startswith("3 of 3 jobs that wait. The key is stopped for ")
+    assert shown.stderr.endswith(f"The job {gone} died.\n")
+    refused = asked(parted, "resume", "stop")
+    assert refused.returncode == 2
+    assert f"The job that died is not among the dead jobs any more: {gone}." in refused.stderr
+    assert "To go on without it: restbroker order skip stop\n" in refused.stderr
+    assert f"To put it back first: restbroker dead --restore {gone}\n" in refused.stderr
+    assert sent(parted)["stop"] == ["refused-stop"]
+    if "Ruby" in how:
+        parted.restbroker("dead", "--restore", gone)
+        parted.restbroker("order", "resume", "stop")
+    else:
+        parted.restbroker("order", "skip", "stop", "--yes")
+    until(lambda: is_free(parted), "no key is held")
+    parted.wait_until_idle()
+    assert sent(parted)["stop"] == ["refused-stop", *["refused-stop"] * ("Ruby" in how), "stop1", "stop2", "stop3"]
+
+
+def asked(citizen: Citizen, *words: str) -> subprocess.CompletedProcess[str]:
+    return process.run_here(["order", *words, "--config", str(citizen.config)], directory=citizen.directory)
+
+
+def listed(citizen: Citizen) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(asked(citizen, "list", "--json").stdout)
+    return found
+
+
+def waiting(citizen: Citizen) -> object:
+    return citizen.client.command("HLEN", f"restbroker:fair:wait:{QUEUE}")
 
 
 Jobs: TypeAlias = Sequence[jobs.FetchedJob]
