@@ -1,4 +1,8 @@
-"""Lines of a queue that is served fairly: whose turn it is, where jobs go back to, and what others may do to them."""
+"""Lines of a queue that is served fairly: whose turn it is, where jobs go back to, and what others may do to them.
+
+FAIR_KEYS is how many keys have a job each (10,000), FAIR_LINED how many jobs wait where it is measured what they cost
+(20,000; a tenth as many keys, too).
+"""
 
 import json
 import os
@@ -7,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Final
 
 import attrs
 import pytest
@@ -38,6 +43,10 @@ from tests.support.redis_line import Tell
 
 BY_HOST = Fairness(("host",), "default.org").text
 KEYS = [f"{NAMESPACE}:restbroker:fair:{kind}:a" for kind in ("wait", "keys", "turn")]
+
+KEY_COUNT = int(os.environ.get("FAIR_KEYS", "10000"))
+LINED = int(os.environ.get("FAIR_LINED", "20000"))
+FETCHES: Final = 30
 
 
 @attrs.define
@@ -561,6 +570,43 @@ def test_what_turns_cost_redis(fair: Fair, tell: Tell, keys: int) -> None:
     assert fair.is_at_rest()
 
 
+@pytest.mark.parametrize("keys", [1, 100, LINED // 10])
+def test_what_a_long_line_costs_a_fetch_and_a_job_in_memory(fair: Fair, tell: Tell, keys: int) -> None:
+    def bytes_a_job() -> float:
+        return int(fair.server.raw.info("memory")["used_memory"]) / LINED
+
+    empty, count = bytes_a_job(), LINED + 100 * FETCHES
+    for start in range(0, count, 5000):
+        numbers = range(start, min(start + 5000, count))
+        fair.push(*(job(f"host{n % keys}.example.org", n, pad="x" * 250) for n in numbers))
+    plain = Fair(fair.client, fair.server, "", "h:9:plain:t")
+    assert register(fair.client, plain.identity, FACTS, QUEUES)
+    plain_us, plain_ms = cost_of_fetches(plain)
+    in_list = bytes_a_job() - empty
+    fair.classify_all()
+    in_lines = bytes_a_job() - empty
+    fair_us, fair_ms = cost_of_fetches(fair)
+    tell(
+        f"{LINED} jobs of {keys} keys: {in_list:.0f} B each in the list, {in_lines:.0f} B in lines; "
+        f"100 take Redis {plain_us:.0f} and {fair_us:.0f} us, the caller {plain_ms:.1f} and {fair_ms:.1f} ms"
+    )
+    assert in_lines - in_list <= 200
+    assert fair_us <= 5000
+
+
+def cost_of_fetches(one: Fair) -> tuple[float, float]:
+    """How long a fetch of 100 jobs takes Redis (us), and how long its caller waits for it (ms): of the quicker ones."""
+    found: list[tuple[float, float]] = []
+    for _ in range(FETCHES):
+        before_us, began_s = spent_us(one), time.monotonic()
+        taken = one.take(100)
+        waited_ms = 1000 * (time.monotonic() - began_s)
+        found.append((spent_us(one) - before_us, waited_ms))
+        assert len(taken) == 100
+        one.settle(taken)
+    return sorted(us for us, _ in found)[3], sorted(ms for _, ms in found)[3]
+
+
 def test_large_jobs_are_looked_at_one_at_a_time(fair: Fair) -> None:
     fair.push(*(job(f"h{n % 3}", n, pad="x" * 1_000_000) for n in range(12)))
     fair.server.raw.config_resetstat()
@@ -646,10 +692,6 @@ def test_another_fairness_loses_no_job_and_the_old_lines_go_on(fair: Fair) -> No
     assert Counter(one.raw for one in found) == Counter(every)
     fair.settle(found)
     assert fair.is_at_rest()
-
-
-KEY_COUNT = int(os.environ.get("FAIR_KEYS", "10000"))
-"""100,000 were tried."""
 
 
 def test_very_many_keys_of_one_job_each_are_served_once_each(fair: Fair) -> None:
