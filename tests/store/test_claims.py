@@ -1,0 +1,82 @@
+"""What an `idempotency_key` and a lock of `enqueue --unique` take of Redis' memory.
+
+CLAIM_KEYS is how many are measured (50,000).
+"""
+
+import json
+import os
+from collections.abc import Iterator
+
+from restbroker.bulk import store as bulk
+from restbroker.bulk.store import JobLock
+from restbroker.job import claims
+from restbroker.job.claims import JobClaims, Lock
+from restbroker.job.outcome import Delivered
+from restbroker.job.settlement import Ack, ClaimChange
+from restbroker.store import claims as claims_store
+from restbroker.store import queues
+from restbroker.store.claims import ClaimRequest
+from restbroker.store.codes import Applied
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
+from tests.store.pools import QUEUES, Pool, Server
+from tests.support.redis_line import Tell
+
+KEYS = int(os.environ.get("CLAIM_KEYS", "50000"))
+AT_ONCE = 500
+DAY_S = 86_400.0
+MOST_BYTES = 280
+"""docs/producers.md says 240."""
+
+
+def memory(server: Server) -> int:
+    return int(server.raw.info("memory")["used_memory"])
+
+
+def jids() -> Iterator[list[str]]:
+    for start in range(0, KEYS, AT_ONCE):
+        yield [f"{number:024x}" for number in range(start, min(start + AT_ONCE, KEYS))]
+
+
+def payload(jid: str) -> bytes:
+    return json.dumps({"class": "A", "jid": jid, "args": ["c", {}, "t"], "idempotency_key": jid}).encode()
+
+
+def after(one: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]:
+    delivered = Delivered("0", 0, 200)
+    return claims.at_settlement(one, Ack(), delivered, ticket=ticket, identity=identity, now_s=0.0)
+
+
+def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> None:
+    client, identity, base = pool.client, pool.identity, 0
+    before = memory(server)
+    for some in jids():
+        queues.push(client, "a", [payload(jid) for jid in some])
+        taken = fetch(client, FetchRequest(identity, "chat", QUEUES, base, len(some), 0))
+        assert isinstance(taken, FetchResult)
+        base += len(some)
+        of = [JobClaims(jid, claims.once_name("chat", "default", f"order-{jid}"), DAY_S) for jid in some]
+        jobs = [(one.ticket, each) for one, each in zip(taken.jobs, of, strict=True)]
+        asked = [ClaimRequest(ticket, each.jid, claims.before_sending(each, ticket, identity)) for ticket, each in jobs]
+        assert claims_store.claim(client, identity, asked) == [True] * len(some)
+        done = [(ticket, Ack(claims=after(each, ticket, identity))) for ticket, each in jobs]
+        assert finish(client, FinishRequest(identity, "chat", QUEUES, base, done), 1.0) == [Applied()] * len(some)
+    a_key = (memory(server) - before) / KEYS
+    assert server.raw.dbsize() >= KEYS
+    assert not server.raw.exists("ns:queue:a")
+    tell(f"{KEYS} idempotency keys: {a_key:.0f} B each")
+    assert a_key <= MOST_BYTES
+
+
+def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> None:
+    client, row = pool.client, 0
+    before = memory(server)
+    for some in jids():
+        locks = [Lock(claims.lock_name("chat", "default", f"{jid}"), jid, DAY_S, "success") for jid in some]
+        held = [JobLock("a", rank, jid, lock) for rank, (jid, lock) in enumerate(zip(some, locks, strict=True), 1)]
+        row = bulk.push(client, "batch", row, row + len(some), {"a": [payload(jid) for jid in some]}, None, held)
+    assert row == KEYS
+    server.raw.delete("ns:queue:a")
+    a_lock = (memory(server) - before) / KEYS
+    tell(f"{KEYS} locks: {a_lock:.0f} B each")
+    assert server.raw.dbsize() >= KEYS
+    assert a_lock <= MOST_BYTES
