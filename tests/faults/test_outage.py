@@ -1,14 +1,28 @@
-"""An ejabberd that is down costs waiting, and nothing else: no job, no try, no CPU."""
+"""An ejabberd that is down costs waiting, and nothing else: no job, no try, no CPU.
 
+EXPIRED_JOBS is how many jobs expire meanwhile (3,000).
+"""
+
+import json
+import os
+import re
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from restbroker.store.replies import integer, raw
 from tests.support.bench import CONCURRENCY, Bench, payload, share_at_rest
+from tests.support.pages import page
+from tests.support.ports import free_port
 from tests.support.process import Running
+from tests.support.wait import until
 
 JOBS = 1000
+EXPIRED_JOBS = int(os.environ.get("EXPIRED_JOBS", "3000"))
+GONE_WITHIN_S = 60.0
 MOST_CPU = 0.03
 WATCHED_S = 5.0
 
@@ -77,3 +91,43 @@ def test_an_ejabberd_that_ends_during_delivery_costs_no_job_and_no_cpu(bench: Be
     assert sum(any(sent.done for sent in jobs) for jobs in sendings.values()) == pushed
     assert sum(jobs[0].maybe_run for jobs in sendings.values()) <= CONCURRENCY
     assert bench.members("dead") == []
+
+
+def test_jobs_that_expire_during_an_outage_are_gone_soon_after_it_and_all_are_counted(bench: Bench, tell: Tell) -> None:
+    port = free_port()
+    bench.configure(Stats=True, StatsPort=port)
+    bench.ejabberd.stop()
+    broker = bench.start()
+    broker.wait_for(r"target\.down")
+    parked = [json.dumps({"class": "Add", "jid": f"dead{number}", "args": []}) for number in range(3)]
+    bench.client.command("ZADD", "dead", *(word for one in parked for word in (time.time(), one)))
+    # Every hundredth has no expiry, and is done.
+    due, expiry = EXPIRED_JOBS // 100, time.time() + 2 + EXPIRED_JOBS / 10_000
+    bench.push([expiring(number, None if number < due else expiry) for number in range(EXPIRED_JOBS + due)])
+    until(lambda: time.time() > expiry, "all have expired")
+    assert bench.unfinished() >= EXPIRED_JOBS - CONCURRENCY
+    bench.ejabberd.start()
+    began_s = time.monotonic()
+    bench.wait_until_finished(GONE_WITHIN_S)
+    tell(f"{EXPIRED_JOBS} jobs that expired during an outage are gone {time.monotonic() - began_s:.1f} s after it")
+    assert len(bench.proxy.of_jobs()) == due
+    assert sorted(map(str, bench.members("dead"))) == sorted(str(json.loads(one)) for one in parked)
+    assert integer(bench.client.command("ZCARD", "retry")) == 0
+    until(lambda: ended(port) == {"delivered": due, "expired": EXPIRED_JOBS}, "/metrics counts each")
+    assert int(raw(bench.client.command("GET", "stat:processed"))) == EXPIRED_JOBS + due
+    assert broker.stop() == 0
+    first = re.findall(r"job\.failed .*code=Expired", broker.output())
+    more = re.findall(r"jobs\.failed .*code=Expired count=(\d+)", broker.output())
+    assert len(first) + sum(map(int, more)) == EXPIRED_JOBS, "the log counts each"
+
+
+def expiring(number: int, expiry: float | None) -> bytes:
+    job = json.loads(payload(number, "check_account", user=f"late{number}", host="example.org"))
+    return json.dumps({**job, "expiry": expiry}).encode()
+
+
+def ended(port: int) -> dict[str, float]:
+    """How many tries ended, by their outcome."""
+    families = text_string_to_metric_families(page(port, "/metrics").text)
+    samples = [one for family in families for one in family.samples if one.name == "restbroker_jobs_total"]
+    return {one.labels["outcome"]: one.value for one in samples if one.value}
