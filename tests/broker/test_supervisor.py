@@ -336,8 +336,15 @@ async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
     await trio.sleep(HUNG_S - 1)
     assert one.is_alive()
     await trio.sleep(1)
-    # One that is just being started says nothing for a while.
+    assert not one.is_alive()
+    # One that is just being started says nothing for a while; but not if one after the other ends without a word.
     one._workers[1] = worker_of(4711, line=ours)
+    assert one.is_alive()
+    await trio.sleep(START_S - HUNG_S - 1)
+    another = one._workers[1] = worker_of(4712, line=ours)
+    another.last_report_s = trio.current_time()
+    assert one.is_alive()
+    await trio.sleep(1)
     assert not one.is_alive()
     assert not one.any_hangs()
 

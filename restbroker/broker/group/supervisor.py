@@ -95,8 +95,12 @@ class Supervisor:
         return seen if self.is_alive() else attrs.evolve(seen, heartbeat_fresh=False, silent=self._health.problem())
 
     def is_alive(self) -> bool:
-        """Tell whether a worker reported within the last `HUNG_S` seconds and none hangs; True before any report."""
-        is_heard = self._heard_at_s is None or trio.current_time() - self._heard_at_s < HUNG_S
+        """Tell whether a worker reported of late and none hangs; True before any report.
+
+        Of late is within `HUNG_S` seconds, or as many as a worker has that was started and has not reported yet.
+        """
+        patience_s = max([worker.patience_s for worker in self._workers.values()], default=HUNG_S)
+        is_heard = self._heard_at_s is None or trio.current_time() - self._heard_at_s < patience_s
         return is_heard and not self.any_hangs()
 
     def any_hangs(self) -> bool:
