@@ -90,6 +90,11 @@ class Breaker:
             await self._changed.park()
         return not self.stopped
 
+    async def wait_to_trip(self) -> None:
+        """Wait until no jobs may be sent. Safe to cancel."""
+        while self.admits:
+            await self._changed.park()
+
     def note_delivered(self, command: str, count: int) -> None:
         """Note that `count` jobs of this command were delivered together; `semaphore.wake_waiting` must follow."""
         self._delivered_at_s = now_s = self._clock.current_time()

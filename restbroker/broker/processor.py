@@ -14,8 +14,8 @@
    it stays unsent three times while others are answered, it is deferred too, and that is a try.
 4. **Claimed**, if it has an `idempotency_key`: if another job has the key, it is not sent, and counts as a duplicate.
    **Marked**, if its command must run at most once: Redis notes that it is about to be sent. The mark stays until the
-   job is settled: a crash then makes it dead, though nothing may have been sent. So if it comes back unsent while its
-   target is down, it is requeued, unmarked, and does not wait in 3.
+   job is settled: a crash then makes it dead, though nothing may have been sent. So if it comes back unsent and its
+   target is down, now or while it waits in 3, it is requeued, unmarked.
 5. **Sent.** In the instant before the first byte leaves, the link checks once more that the job is ours, the breaker
    admits it and the lease is fresh (`link.py`, `fast_path.py`). From then on it may have run.
 6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
@@ -312,9 +312,9 @@ class Processor:
             self.settler.expire(job, admitted.payload)
             return
         spec, misses, answers = admitted.endpoint.spec, None, self.breaker.answers
-        begun = has_place or self._enter_at_once(job)
-        while begun or await self._wait_until_ready(job):
-            begun = False
+        begun, may_be_marked = has_place or self._enter_at_once(job), False
+        while begun or await self._wait_until_ready(job, may_be_marked=may_be_marked):
+            begun, may_be_marked = False, job.at_most_once
             try:
                 outcome, took_s = await self._send(job, admitted, partial)
             except NotYet as why:
@@ -336,23 +336,39 @@ class Processor:
                 return
         if job.is_expired(time.time()) and self.reservations.has(job):
             self.settler.expire(job, admitted.payload)
+        elif may_be_marked and self.reservations.has(job) and not self.breaker.stopped:
+            self.settler.requeue(job)
 
     # 3. Waiting
     def _enter_at_once(self, job: JobInProgress) -> bool:
         """Enter the breaker if nothing has to be waited for, and tell whether it did; the link checks all else."""
         return not (job.in_slot or self.redis_checks.has_rate) and self.breaker.semaphore.try_enter()
 
-    async def _wait_until_ready(self, job: JobInProgress) -> bool:
+    async def _wait_until_ready(self, job: JobInProgress, *, may_be_marked: bool) -> bool:
         """Wait until a request may be started: then the breaker was entered, unless the job is in a slot.
 
-        Return False if the pool stops, the job is not ours any more, or it expires meanwhile.
+        Return False if the pool stops, the job is not ours any more, it expires meanwhile, or it may be marked and its
+        target goes down: a crash would make it dead as one that may have run.
         """
         while True:
             with trio.move_on_after(max(0.0, job.remaining_s(time.time()))):
-                return await self._wait_to_start(job)
+                return await (self._wait_until_trip(job) if may_be_marked else self._wait_to_start(job))
             # Else the clock was set back meanwhile.
             if job.is_expired(time.time()):
                 return False
+
+    async def _wait_until_trip(self, job: JobInProgress) -> bool:
+        """Wait as `_wait_to_start` does, but return False if the breaker trips meanwhile."""
+        is_ready = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_at_trip, nursery.cancel_scope)
+            is_ready = await self._wait_to_start(job)
+            nursery.cancel_scope.cancel()
+        return is_ready
+
+    async def _cancel_at_trip(self, scope: trio.CancelScope) -> None:
+        await self.breaker.wait_to_trip()
+        scope.cancel()
 
     async def _wait_to_start(self, job: JobInProgress) -> bool:
         """Wait as `_wait_until_ready` does, however long it takes."""
@@ -485,16 +501,9 @@ class Processor:
         outcome: Delivered | Rejected | Deferred | Uncertain | None,
         took_s: float,
     ) -> bool:
-        """Give the job the settlement for its outcome; return False if there is none, since it was not sent.
-
-        If it is marked and its target is down, it is requeued: while it waited here, a crash would make it dead as one
-        that may have run.
-        """
-        is_down = not self.breaker.admits and not self.breaker.stopped
+        """Give the job the settlement for its outcome; return False if there is none, since it was not sent."""
         if outcome is not None:
             self.settler.settle(job, payload, spec, outcome, duration_s=took_s)
-        elif is_down and job.at_most_once and not job.is_uncertain and self.reservations.has(job):
-            self.settler.requeue(job)
         return job.settlement is not None
 
     # A person cancels

@@ -1,8 +1,12 @@
 """Commands under `AtMostOnce`: marked before the first byte, and never sent again when they may have run."""
 
+import math
+
 import attrs
 import pytest
+import trio
 
+from restbroker.broker.job_in_progress import ADMITTED
 from restbroker.job.reason import Reason
 from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, OperatorWarning
@@ -63,6 +67,28 @@ async def test_a_job_that_was_not_sent_waits_in_its_queue_unmarked_while_its_tar
         await harness.until(lambda: harness.target.calls, "it is taken up")
         await harness.until(lambda: harness.size("queue:rest") == 1, "it is back")
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
+
+
+async def test_a_marked_job_that_waits_for_a_fresh_lease_goes_back_unmarked_once_its_target_is_down(
+    harness: Harness,
+) -> None:
+    is_marked = trio.Event()
+
+    async def end_the_lease() -> None:
+        harness.status.pools[0].lease.confirm(-math.inf)
+        is_marked.set()
+
+    harness.at_most_once, harness.target.connected = ("once",), end_the_lease
+    async with harness.broker():
+        harness.push("once")
+        await is_marked.wait()
+        (pool,) = harness.status.pools
+        (job,) = pool.reservations.jobs.values()
+        await harness.until(lambda: job.delivery == ADMITTED, "it waits")
+        pool.breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
+        await harness.until(lambda: harness.size("queue:rest") == 1, "it is back")
+        assert harness.client.command("KEYS", "restbroker:sent:*") == []
+    assert harness.target.sent == []
 
 
 async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmarked_one_runs(harness: Harness) -> None:
