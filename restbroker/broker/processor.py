@@ -471,11 +471,14 @@ class Processor:
         job.hold()
         if isinstance(why, JobExpired | JobIsDuplicate):
             raise why
-        if isinstance(why, JobTakenAway):
-            if self.reservations.has(job):
-                self.reservations.release(job.ticket)
+        if isinstance(why, JobTakenAway) and not self.reservations.has(job):
             return None
-        return Uncertain(_PART_DONE) if job.is_uncertain else None
+        if job.is_uncertain:
+            # Also if Redis gave it away: it applies nothing then, but if the job comes again, it is known that it ran.
+            return Uncertain(_PART_DONE)
+        if isinstance(why, JobTakenAway):
+            self.reservations.release(job.ticket)
+        return None
 
     async def _after_miss(self, outcome: Denied | Unsent, misses: _Misses) -> Deferred | Rejected | None:
         """Return the outcome to settle if it concerns this job alone; None if it is to be sent again, after a while."""

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.job_in_progress import CONFIRMED, JobInProgress
 from restbroker.broker.redis_checks import RedisChecks
 from restbroker.broker.semaphore import AdaptiveSemaphore
 from restbroker.broker.settler import Settler
@@ -106,7 +106,7 @@ async def test_a_job_that_others_have_by_now_is_not_settled_by_who_cancels_it_he
     assert harness.size("dead") == 0
 
 
-async def test_a_job_of_which_a_part_is_done_and_that_others_have_by_now_gets_no_settlement_here(
+async def test_a_job_of_which_a_part_is_done_and_that_others_have_by_now_is_neither_settled_nor_reported_here(
     harness: Harness,
 ) -> None:
     taken: list[JobInProgress] = []
@@ -123,8 +123,9 @@ async def test_a_job_of_which_a_part_is_done_and_that_others_have_by_now_gets_no
         harness.push("once")
         await harness.until(lambda: taken, "it is taken up")
         await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is let go of")
-    assert [job.settlement for job in taken] == [None]
-    assert len(harness.target.sent) == 1
+        assert [job.settling for job in taken] == [CONFIRMED]
+    assert harness.of(JobFinished) == []
+    assert (harness.size("dead"), len(harness.target.sent)) == (0, 1)
 
 
 async def test_a_denial_by_a_server_that_is_gone_when_it_is_probed_counts_as_its_outage(harness: Harness) -> None:

@@ -8,12 +8,14 @@ import pytest
 import trio
 
 from restbroker.broker.settler import Settler
+from restbroker.errors import ConnectionEnded
 from restbroker.job.command import Call
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.operate.act_job import MAY_HAVE_RUN, Action, plan
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.servers.contract import Link
+from restbroker.store import identities
 from restbroker.store.keys import SortedSet
 from restbroker.store.replies import items, raw
 from restbroker.store.sets import Placement
@@ -208,3 +210,25 @@ async def test_under_at_most_once_a_command_is_not_begun_again(
         True,
         1,
     )
+
+
+async def test_what_redis_forgot_to_have_given_away_between_two_requests_is_not_begun_again_under_at_most_once(
+    harness: Harness,
+) -> None:
+    async def forget(request: Request) -> Response:
+        (identity,) = identities.live_identities(harness.client)
+        harness.client.command("DEL", f"restbroker:ip:{identity}", f"restbroker:sent:{identity}")
+        return await ok(request)
+
+    harness.target.way, harness.at_most_once = two, ("once",)
+    harness.target.answers = deque([forget])
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.target.sent, "it is begun")
+        (pool,) = harness.status.pools
+        await harness.until(lambda: not pool.reservations.jobs, "it is no longer in progress")
+        pool.acker.health.note_outage(ConnectionEnded("Redis restarted."))
+        harness.push("once")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
+    (dead,) = harness.members("dead")
+    assert (dead["error_class"], [request.path for request in harness.target.sent]) == ("Uncertain", ["/make"])
