@@ -148,7 +148,10 @@ class Recovery:
             if job is None or job.settlement is not None:
                 continue
             if job.started_at_s is None or (workers_gone and not job.is_uncertain):
-                self.settler.requeue(job)
+                try:
+                    self.settler.requeue(job)
+                except Exception as error:  # noqa: BLE001 - as in `_settle_unfinished`
+                    self.settler.settle_bug(job, error)
                 back.append(job)
         await self.acker.commit(back)
 

@@ -8,8 +8,11 @@ import pytest
 import trio
 
 from restbroker.broker import broker, phases
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.settler import Settler
 from restbroker.broker.signals import Control
 from restbroker.job.outcome import Delivered
+from restbroker.job.reason import Reason
 from restbroker.store import identities
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -145,6 +148,34 @@ async def test_a_dead_target_hands_its_jobs_to_the_one_that_takes_its_place(harn
         await harness.until(lambda: old.closed, "the old generation ends")
     assert harness.size("retry") == 0
     assert len(new.calls) == 10
+
+
+async def test_a_bug_over_a_job_that_a_replaced_generation_requeues_costs_that_job_alone(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requeue = Settler.requeue
+
+    def failing(settler: Settler, job: JobInProgress) -> None:
+        if b"jid-safe-1" in job.raw:
+            raise ZeroDivisionError
+        requeue(settler, job)
+
+    async def refuse_for_good(_request: Request) -> Response:
+        harness.status.pools[0].breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
+        raise NotSent("refused")
+
+    monkeypatch.setattr(Settler, "requeue", failing)
+    held = Held()
+    harness.target, harness.others = Scripted(refuse_for_good), {"u": Scripted(held)}
+    harness.push(count=3)
+    harness.push("once", into="u")
+    async with harness.broker():
+        await harness.until(lambda: harness.of(TargetDown) and harness.others["u"].sent, "one target is down, one busy")
+        harness.others = {}
+        await taken_over(harness, Scripted(ok))
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
+        held.let.set()
+    assert sorted(event.fate for event in harness.of(JobFinished)) == ["ack", "ack", "ack", "dead"]
 
 
 async def test_a_stop_wins_over_a_reload_that_hangs(harness: Harness) -> None:
