@@ -221,6 +221,30 @@ def test_the_dead_job_that_comes_again_opens_its_key_if_it_is_let_in(ordered: Or
     assert seen == [1, 2, 9]
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_dead_job_that_comes_again_while_a_forged_one_of_its_id_is_in_hand_comes_before_its_line(
+    ordered: Ordered, at_once: bool
+) -> None:
+    ordered.push(*(job("a", number) for number in range(3)))
+    (head,) = ordered.take()
+    ordered.settle(head, by=dead(head, "stop"))
+    ordered.push(job("a", 0, forged=1))
+    if at_once:
+        ordered.push(job("a", 9), job("a", 0))
+    (forged,) = ordered.take()
+    if not at_once:
+        ordered.push(job("a", 9), job("a", 0))
+        assert ordered.take() == []
+    assert ordered.settle(forged, by=dead(forged, "refused")) == [READY]
+    seen = []
+    while taken := ordered.take():
+        assert "forged" not in str(taken)
+        seen += numbers(taken)
+        ordered.settle(*taken)
+    assert seen == [0, 1, 2, 9]
+    assert ordered.is_at_rest()
+
+
 def test_marked_jobs_stay_marked_when_their_process_dies(ordered: Ordered, client: Client) -> None:
     ordered.push(*(job("a", number) for number in range(3)))
     (head,) = ordered.take()

@@ -159,8 +159,28 @@ local function keep_order(lines, hold, queues)
     end
   end
 
+  -- Stores a job before all others of its key, under this number or the next one below that is free, and lets the line
+  -- begin there. Returns the number; nil if none is free.
+  local function store_first(queue, key, raw, number)
+    local _, after = head_in(queue, key)
+    after = max(after or 0, number + 1)
+    -- What was stored under a number stays: its record may have been deleted by hand.
+    for free = number, number - TRIES + 1, -1 do
+      if redis.call('HSETNX', queue.wait, whole(free) .. ':' .. key, raw) == 1 then
+        redis.call('HSET', queue.keys, key, whole(free) .. ' ' .. whole(after))
+        return free
+      end
+    end
+  end
+
   local function is_in_hand(record, ticket, id)
     return record and record.state == 'h' and record.owner == id and record.mark == string.match(ticket, '^%d+')
+  end
+
+  -- Whether the dead job itself comes next: it came while another one of its id was in hand, which was not let in.
+  local function is_opener_next(record, key)
+    local queue, number = next_of(key)
+    return queue and is_opener(record, redis.call('HGET', queue.wait, whole(number) .. ':' .. key))
   end
 
   -- What becomes of the key once a job was settled that was handed out under it: its effect is 'go', 'stop', 'cancel', or
@@ -169,6 +189,8 @@ local function keep_order(lines, hold, queues)
     local record = read(redis.call('HGET', hold, key))
     if not is_in_hand(record, ticket, id) then
       return false
+    elseif effect == 'refused' and record.jid ~= '-' and is_opener_next(record, key) then
+      return go_on(key, record.cancel, record.jid)
     elseif effect == 'stop' or effect == 'refused' and record.jid ~= '-' then
       local who = effect == 'stop' and safe_jid(jid) or record.jid
       redis.call('HSET', hold, key, text_of('s', record.number, record.cancel, whole(now_us), who, ''))
@@ -223,7 +245,6 @@ local function keep_order(lines, hold, queues)
     local record = read(redis.call('HGET', hold, key))
     local is_ours = is_in_hand(record, ticket, id)
     local cancel, jid = record and record.cancel or 0, record and record.jid or '-'
-    local _, after = head_in(queue, key)
     local _, first = next_of(key)
     -- Next to what waits: numbers of a line follow one another, or each would have to be looked for.
     local number = first and first - 1 or is_ours and record.number or now_us
@@ -231,16 +252,10 @@ local function keep_order(lines, hold, queues)
       -- It was to die, and what is behind it perhaps not.
       cancel = max(cancel, number + 1)
     end
-    after = max(after or 0, number + 1)
-    local tries = TRIES
-    -- What was stored under a number stays: its record may have been deleted by hand.
-    while redis.call('HSETNX', queue.wait, whole(number) .. ':' .. key, raw) == 0 do
-      number, tries = number - 1, tries - 1
-      if tries == 0 then
-        return queue.wait .. ': no number is free before the first job of a line'
-      end
+    number = store_first(queue, key, raw, number)
+    if not number then
+      return queue.wait .. ': no number is free before the first job of a line'
     end
-    redis.call('HSET', queue.keys, key, whole(number) .. ' ' .. whole(after))
     if record and not is_ours then
       -- Someone changed the record by hand: it keeps its state, and this job comes next.
       if record.state == 'r' then
@@ -341,6 +356,16 @@ local function keep_order(lines, hold, queues)
     lines.each('HSET', hold, held)
   end
 
+  local function append(batch, key, raw)
+    local line, record = batch.lines[key], batch.known[key]
+    if not line then
+      line = {number = max(record.number + 1, record.cancel), raws = {}}
+      batch.lines[key] = line
+      batch.names[#batch.names + 1] = key
+    end
+    line.raws[#line.raws + 1] = raw
+  end
+
   -- Sorts jobs that were taken from a list: hands out those whose key is free, as `serve` does, and appends the others to
   -- their lines. Returns which place was not accepted, or nil; `batch` collects what is to be written.
   function order.sort(raws, id, accept, batch)
@@ -385,26 +410,30 @@ local function keep_order(lines, hold, queues)
           -- As `text_of` makes it: most jobs come here.
           held[size + 2] = 'h ' .. whole(number) .. ' 0 ' .. ticket .. ' - ' .. id
         end
-        batch.known[key] = {number = number, cancel = 0}
+        batch.known[key] = {state = 'h', number = number, cancel = 0, jid = opens and record.jid or '-'}
+      elseif record.state == 'h' and is_opener(record, raw) then
+        -- The one in hand may have no more than its id.
+        batch.openers[#batch.openers + 1] = {key = key, raw = raw}
       else
-        local line = batch.lines[key]
-        if not line then
-          line = {number = max(record.number + 1, record.cancel), raws = {}}
-          batch.lines[key] = line
-          batch.names[#batch.names + 1] = key
-        end
-        line.raws[#line.raws + 1] = raw
+        append(batch, key, raw)
       end
     end
   end
 
   function order.new_batch()
-    return {known = {}, held = {}, lines = {}, names = {}, count = 0, without_key = 0}
+    return {known = {}, held = {}, lines = {}, names = {}, openers = {}, count = 0, without_key = 0}
   end
 
   -- Writes what `sort` found of a queue. Returns whether a fetch at once would find more.
   function order.write_sorted(queue, batch)
     lines.each('HSET', hold, batch.held)
+    for _, one in ipairs(batch.openers) do
+      local _, first = next_of(one.key)
+      local number = first and first - 1 or batch.known[one.key].number
+      if not store_first(queue, one.key, one.raw, number) then
+        append(batch, one.key, one.raw)
+      end
+    end
     if #batch.names == 0 then
       return false
     end
