@@ -104,6 +104,7 @@ class Generation:
             health=self.health,
             queues=QueueWaiter(waiters),
             report_of_breaker=self._report_of_breaker,
+            pools=len(self.plan.targets),
         )
 
     def _report_of_breaker(self, event: Event) -> None:

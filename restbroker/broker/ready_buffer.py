@@ -19,19 +19,28 @@ from restbroker.broker.job_in_progress import JobInProgress
 
 MOST_AHEAD = 100
 SPAN_S = 0.025
+_LONGEST_SPAN_S = 0.25
+_FEW_POOLS = 10
 _LEAST = 4
 _MOST = 200
 _GROUPS = 4
+
+
+def span_s(pools: int) -> float:
+    """Return the `span_s` of the batch sizes of a process with so many pools: from 25 ms to a quarter of a second."""
+    return min(_LONGEST_SPAN_S, SPAN_S * max(1.0, pools / _FEW_POOLS))
 
 
 @attrs.define(eq=False)
 class BatchSize:
     """How many jobs a pool keeps ready beyond its idle workers: as many as it settled in its last 25 ms, 4 to 200.
 
-    A slow target thus reserves few jobs that another process could do. Times are seconds of any rising clock, the same
-    for both methods.
+    A slow target thus reserves few jobs that another process could do. Beside more than nine other pools it is
+    `span_s`: the process comes to each of them less often, and with groups of five jobs a call of Redis costs more than
+    the jobs. Times are seconds of any rising clock, the same for both methods.
     """
 
+    span_s: float = SPAN_S
     lead: int = 0
     """How many jobs are started from one confirmation of Redis to the next: twice the largest of the last groups.
 
@@ -57,9 +66,9 @@ class BatchSize:
 
     def _roll(self, now_s: float) -> None:
         elapsed_s = now_s - self._started_s
-        if elapsed_s < SPAN_S:
+        if elapsed_s < self.span_s:
             return
-        self._previous = self._current if elapsed_s < 2 * SPAN_S else 0
+        self._previous = self._current if elapsed_s < 2 * self.span_s else 0
         self._current = 0
         self._started_s = now_s
 

@@ -27,7 +27,7 @@ from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, SharingOverRedis
 from restbroker.broker.processor import Processor
 from restbroker.broker.queue_waiter import QueueWaiter
-from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer, span_s
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.redis_checks import RedisChecks
 from restbroker.broker.reports import Reports
@@ -46,6 +46,7 @@ class WorkerPool:
     """One generation of a target's workers, with their agents. `quiet`: it takes no more jobs.
 
     `queues` waits for its queues; all its calls of Redis go to `store`. `report_of_breaker` gets the breaker's events.
+    `pools`: how many pools the process has, this one included.
     """
 
     plan: TargetPlan
@@ -56,6 +57,7 @@ class WorkerPool:
     _health: StoreHealth
     _queues: QueueWaiter
     _report_of_breaker: Report
+    _pools: int
     stopping: trio.Event = attrs.field(factory=trio.Event)
     reservations: Reservations = attrs.field(factory=Reservations)
     slots: Slots = attrs.field(init=False)
@@ -74,7 +76,7 @@ class WorkerPool:
         """Put the agents together."""
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
         target, reservations = plan.target, self.reservations
-        batch_size, crashes = BatchSize(), CrashCounts(store, health)
+        batch_size, crashes = BatchSize(span_s(self._pools)), CrashCounts(store, health)
         self.slots = slots = Slots(target.slots)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ready = ReadyBuffer(plan.workers, batch_size)

@@ -1,5 +1,8 @@
 """Several targets in one broker: what befalls one pool, and what the others notice of it."""
 
+from restbroker.broker.ready_buffer import span_s
+from restbroker.broker.worker_pool import WorkerPool
+from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered
 from restbroker.store import identities, jobs
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, IdentityFenced, JobFinished, TargetDown
@@ -72,3 +75,17 @@ async def test_the_limits_of_a_target_hold_for_it_alone(harness: Harness) -> Non
         assert len(harness.target.calls) == 1
         held.let.set()
         await harness.until(lambda: len(done(harness, "t")) == 3, "its jobs follow one by one")
+
+
+async def test_each_of_many_pools_keeps_more_jobs_ready_so_that_groups_do_not_become_small(harness: Harness) -> None:
+    spans_s: set[float] = set()
+
+    def look(pool: WorkerPool) -> dict[str, Json]:
+        spans_s.add(pool.acker.batch_size.span_s)
+        return {}
+
+    harness.snapshot = look
+    harness.others = {f"target{number}": Scripted(ok) for number in range(39)}
+    async with harness.broker():
+        await harness.until(lambda: spans_s, "there was a heartbeat")
+    assert spans_s == {span_s(40)}

@@ -1,6 +1,6 @@
 """A pool keeps as many jobs ready as it settled in its last 25 ms, 4 to 200."""
 
-from restbroker.broker.ready_buffer import BatchSize
+from restbroker.broker.ready_buffer import BatchSize, span_s
 
 
 def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_and_200_at_most() -> None:
@@ -8,6 +8,14 @@ def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_a
         pace = BatchSize()
         pace.note_settled(settled, 100.015)
         assert [pace.reserve(at_s) for at_s in (100.016, 100.030, 100.08)] == [reserve, reserve, 4]
+
+
+def test_beside_many_pools_what_was_settled_in_a_longer_time_is_kept_ready() -> None:
+    assert [span_s(pools) for pools in (1, 10, 40, 100, 1000)] == [0.025, 0.025, 0.1, 0.25, 0.25]
+    pace = BatchSize(span_s(40))
+    for at_s in (100.01, 100.04, 100.07):
+        pace.note_settled(10, at_s)
+    assert [pace.reserve(at_s) for at_s in (100.08, 100.15, 100.4)] == [30, 30, 4]
 
 
 def test_what_may_start_before_redis_is_told_follows_the_largest_of_the_last_four_groups() -> None:
