@@ -19,25 +19,27 @@ from restbroker.broker.job_in_progress import JobInProgress
 
 MOST_AHEAD = 100
 SPAN_S = 0.025
-_LONGEST_SPAN_S = 0.25
 _FEW_POOLS = 10
+_MOST_STRETCH = 10.0
 _LEAST = 4
 _MOST = 200
 _GROUPS = 4
 
 
-def span_s(pools: int) -> float:
-    """Return the `span_s` of the batch sizes of a process with so many pools: from 25 ms to a quarter of a second."""
-    return min(_LONGEST_SPAN_S, SPAN_S * max(1.0, pools / _FEW_POOLS))
+def stretch(pools: int) -> float:
+    """Return by how much longer than alone each of so many pools of a process gathers jobs: 1 to 10.
+
+    The process comes to each of them less often; and with groups of five jobs a call of Redis costs more than the jobs.
+    """
+    return min(_MOST_STRETCH, max(1.0, pools / _FEW_POOLS))
 
 
 @attrs.define(eq=False)
 class BatchSize:
     """How many jobs a pool keeps ready beyond its idle workers: as many as it settled in its last 25 ms, 4 to 200.
 
-    A slow target thus reserves few jobs that another process could do. Beside more than nine other pools it is
-    `span_s`: the process comes to each of them less often, and with groups of five jobs a call of Redis costs more than
-    the jobs. Times are seconds of any rising clock, the same for both methods.
+    A slow target thus reserves few jobs that another process could do. `span_s`: these 25 ms, longer where the process
+    has many pools. Times are seconds of any rising clock, the same for both methods.
     """
 
     span_s: float = SPAN_S

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from restbroker.broker import same_host
-from restbroker.broker.ack_buffer import AckBuffer
+from restbroker.broker.ack_buffer import GATHER_S, AckBuffer
 from restbroker.broker.acker import Acker
 from restbroker.broker.admission import Admission
 from restbroker.broker.breaker import Breaker
@@ -27,7 +27,7 @@ from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, SharingOverRedis
 from restbroker.broker.processor import Processor
 from restbroker.broker.queue_waiter import QueueWaiter
-from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer, span_s
+from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.redis_checks import RedisChecks
 from restbroker.broker.reports import Reports
@@ -76,12 +76,14 @@ class WorkerPool:
         """Put the agents together."""
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
         target, reservations = plan.target, self.reservations
-        batch_size, crashes = BatchSize(span_s(self._pools)), CrashCounts(store, health)
+        # The next job of a key does not wait for others.
+        longer = 1.0 if target.order else stretch(self._pools)
+        batch_size, crashes = BatchSize(longer * SPAN_S), CrashCounts(store, health)
         self.slots = slots = Slots(target.slots)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ready = ReadyBuffer(plan.workers, batch_size)
         self.delayed = DelayedJobs(ready)
-        acks = AckBuffer(ready)
+        acks = AckBuffer(ready, longer * GATHER_S)
         settler = Settler(plan, identity, Reports(plan, identity))
         admission = Admission(
             plan=plan,

@@ -1,8 +1,12 @@
 """Several targets in one broker: what befalls one pool, and what the others notice of it."""
 
-from restbroker.broker.ready_buffer import span_s
+import pytest
+
+from restbroker.broker.ack_buffer import GATHER_S
+from restbroker.broker.ready_buffer import SPAN_S
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.json_types import Json
+from restbroker.job.order import Order
 from restbroker.job.outcome import Delivered
 from restbroker.store import identities, jobs
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, IdentityFenced, JobFinished, TargetDown
@@ -77,15 +81,19 @@ async def test_the_limits_of_a_target_hold_for_it_alone(harness: Harness) -> Non
         await harness.until(lambda: len(done(harness, "t")) == 3, "its jobs follow one by one")
 
 
-async def test_each_of_many_pools_keeps_more_jobs_ready_so_that_groups_do_not_become_small(harness: Harness) -> None:
-    spans_s: set[float] = set()
+@pytest.mark.parametrize("order", [None, Order()])
+async def test_each_of_many_pools_gathers_for_longer_so_that_groups_stay_large_but_not_where_keys_wait(
+    harness: Harness, order: Order | None
+) -> None:
+    seen: set[tuple[float, float]] = set()
 
     def look(pool: WorkerPool) -> dict[str, Json]:
-        spans_s.add(pool.acker.batch_size.span_s)
+        seen.add((pool.acker.batch_size.span_s, pool.acker.buffer.gather_s))
         return {}
 
-    harness.snapshot = look
+    harness.snapshot, harness.order = look, order
     harness.others = {f"target{number}": Scripted(ok) for number in range(39)}
     async with harness.broker():
-        await harness.until(lambda: spans_s, "there was a heartbeat")
-    assert spans_s == {span_s(40)}
+        await harness.until(lambda: seen, "there was a heartbeat")
+    longer = 4.0 if order is None else 1.0
+    assert seen == {(longer * SPAN_S, longer * GATHER_S)}

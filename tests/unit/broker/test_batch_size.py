@@ -1,6 +1,6 @@
 """A pool keeps as many jobs ready as it settled in its last 25 ms, 4 to 200."""
 
-from restbroker.broker.ready_buffer import BatchSize, span_s
+from restbroker.broker.ready_buffer import SPAN_S, BatchSize, stretch
 
 
 def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_and_200_at_most() -> None:
@@ -11,8 +11,8 @@ def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_a
 
 
 def test_beside_many_pools_what_was_settled_in_a_longer_time_is_kept_ready() -> None:
-    assert [span_s(pools) for pools in (1, 10, 40, 100, 1000)] == [0.025, 0.025, 0.1, 0.25, 0.25]
-    pace = BatchSize(span_s(40))
+    assert [stretch(pools) for pools in (1, 10, 40, 100, 1000)] == [1, 1, 4, 10, 10]
+    pace = BatchSize(stretch(40) * SPAN_S)
     for at_s in (100.01, 100.04, 100.07):
         pace.note_settled(10, at_s)
     assert [pace.reserve(at_s) for at_s in (100.08, 100.15, 100.4)] == [30, 30, 4]
