@@ -36,8 +36,8 @@ def group_size(jobs: list[JobInProgress]) -> int:
 class AckBuffer:
     """The jobs of one pool that have a settlement and wait for the acker, oldest first.
 
-    It is a list and no memory channel, which would wake the acker once per job. `gather_s`: how many seconds to wait for
-    a larger group.
+    It is a list and no memory channel, which would wake the acker once per job. `gather_s`: the seconds to wait for a
+    larger group.
     """
 
     ready: ReadyBuffer

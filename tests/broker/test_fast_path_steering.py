@@ -1,10 +1,12 @@
 """What changes while plain jobs run: each job from then on obeys, and none is sent twice or lost."""
 
+import base64
 import json
 import time
 from pathlib import Path
 from typing import Final
 
+import attrs
 import pytest
 import trio
 
@@ -29,11 +31,15 @@ _HELD: Final = Mood(fine(), then="held")
 _CHUNKED: Final = Mood(b"HTTP/1.1 200 So\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0\r\n\r\n")
 _CONCURRENCY: Final = 20
 MANY: Final = 3000
+_OLDER_SERVER: Final = '"The node e@h is started. Status: started\\nejabberd 24.12 is running in that node"'
 
 
-def jobs(count: int, moods: dict[int, Mood] | None = None, first: int = 0) -> list[bytes]:
+def jobs(
+    count: int, moods: dict[int, Mood] | None = None, first: int = 0, command: str = "send_message"
+) -> list[bytes]:
     """Return plain jobs, all answered well but those in `moods`."""
-    return [job(str(number), (moods or {}).get(number, Mood(fine()))) for number in range(first, first + count)]
+    moods = moods or {}
+    return [job(str(number), moods.get(number, Mood(fine())), command) for number in range(first, first + count)]
 
 
 def has(serving: Serving, kind: type, count: int = 1) -> bool:
@@ -91,6 +97,86 @@ async def test_jobs_behind_a_reload_are_sent_by_the_new_configuration(paths: Pat
     assert len(late) == MANY
     assert all(b"Host: example.com\r\n" in request for request in late)
     assert serving.fast_jobs() > MANY
+
+
+async def test_jobs_behind_a_new_version_of_the_server_are_sent_as_that_version_takes_them(paths: Paths) -> None:
+    # As soon as this version is known, `list_banned` is in no catalogue, and gets no default host.
+    async with paths.broker(jobs(MANY, {MANY // 2: _BUSY}, command="list_banned")) as serving:
+        await serving.until_ended(1)
+        serving.server.status = _OLDER_SERVER
+        await serving.until_ended(MANY)
+        serving.control.stop.set()
+    requests = list(serving.server.requests)
+    before, after = requests[: serving.requests_at[TargetDown]], requests[serving.requests_at[TargetUp] :]
+    assert len(after) > MANY // 3
+    assert all(b'"host":"example.net"' in request for request in before)
+    assert [request for request in after if b'"host"' in request] == []
+    assert serving.fast_jobs() > 0.9 * MANY
+
+
+async def test_jobs_that_wait_for_the_breaker_are_sent_as_the_version_takes_them_that_is_found_meanwhile(
+    paths: Paths,
+) -> None:
+    warm = jobs(10 * _CONCURRENCY, command="list_banned")
+    async with paths.broker(warm) as serving:
+        await serving.until_ended(len(warm))
+        count, first = _CONCURRENCY + 2, 10_000
+        held = dict.fromkeys(range(first, first + count), attrs.evolve(_BUSY, then="held"))
+        serving.push(jobs(count, held, first, command="list_banned"))
+        await all_sent(serving, len(warm) + _CONCURRENCY)
+        await until_async(lambda: len(serving.status.running_jobs()) == count, "all are started")
+        sent = {name_of(request) for request in serving.server.requests}
+        serving.server.status = _OLDER_SERVER
+        serving.server.let.set()
+        await until_async(lambda: has(serving, TargetUp), "it is found well")
+        await all_sent(serving, len(warm) + count)
+        serving.control.stop.set()
+    waited = [request for request in serving.server.requests if name_of(request) not in sent]
+    assert len(waited) == 2
+    assert [request for request in waited if b'"host"' in request] == []
+
+
+async def test_jobs_behind_a_change_of_the_password_carry_the_new_one(paths: Paths, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("the old one")
+    await until_async(lambda: Secret(path=file).file_state() is not None, "it changed long enough ago")
+    auth = {"Basic": {"User": "admin@example.org", "PassFile": str(file)}}
+    async with paths.broker(jobs(MANY), Auth=auth) as serving:
+        await serving.until_ended(MANY // 3)
+        file.write_text("another one")
+        serving.push(jobs(MANY, first=MANY))
+        await until_async(lambda: Secret(path=file).file_state() is not None, "it changed long enough ago")
+        await serving.until_ended(2 * MANY)
+        before = serving.fast_jobs()
+        serving.push(jobs(MANY, first=2 * MANY))
+        await serving.until_ended(3 * MANY)
+        serving.control.stop.set()
+    login = "Authorization: Basic " + base64.b64encode(b"admin@example.org:another one").decode()
+    late = [request for request in serving.server.requests if int(name_of(request)) >= MANY]
+    assert len(late) == 2 * MANY
+    assert all(login.encode() in request for request in late)
+    assert serving.fast_jobs() - before > 0.9 * MANY
+
+
+async def test_jobs_behind_a_change_of_their_token_need_the_new_one(paths: Paths, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("t")
+    tokens = {"Token": None, "Tokens": {"app": {"SecretFile": str(file)}}}
+    with_new = [one.replace(b'"t"]', b'"new"]') for one in jobs(MANY, first=2 * MANY)]
+    async with paths.broker(jobs(MANY), document=tokens) as serving:
+        await serving.until_ended(MANY // 3)
+        file.write_text("new")
+        await trio.sleep(1.1)  # real time: a removed token is good for a second
+        await serving.until_ended(MANY)
+        before = serving.fast_jobs()
+        serving.push([*jobs(MANY, first=MANY), *with_new])
+        await serving.until_ended(3 * MANY)
+        serving.control.stop.set()
+    assert {int(name_of(request)) // MANY for request in serving.server.requests} == {0, 2}
+    assert serving.server.requests.total() == 2 * MANY
+    assert paths.client.command("ZCARD", "dead") == MANY
+    assert before > 0.9 * MANY
+    assert serving.fast_jobs() - before > 0.9 * MANY
 
 
 def name_of(request: bytes) -> str:

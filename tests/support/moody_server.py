@@ -106,10 +106,11 @@ _TROUBLES: Final[tuple[Callable[[random.Random, str, bytes], Mood], ...]] = (
 
 @attrs.define(eq=False)
 class MoodyServer:
-    """`requests`: {bytes of a request: how often it came}, probes apart."""
+    """`requests`: {bytes of a request: how often it came}, probes apart. `status`: the body of each probe's answer."""
 
     requests: Counter[bytes] = attrs.field(factory=Counter)
     port: int = 0
+    status: str = '{"num_sessions":0}'
     let: trio.Event = attrs.field(factory=trio.Event)
     """What is asked with the mood `held` is answered once it is set."""
     _answered: set[str] = attrs.field(factory=set)
@@ -141,7 +142,7 @@ class MoodyServer:
     async def _answer(self, stream: trio.SocketStream, request: bytes, body: bytes) -> bool:
         arguments = json.loads(body or b"{}")
         if "mood" not in arguments:
-            return await _say(stream, Mood(fine('{"num_sessions":0}')))
+            return await _say(stream, Mood(fine(self.status)))
         self.requests[request] += 1
         name = arguments["user"]
         said = Mood(fine()) if name in self._answered else Mood.of_text(arguments["mood"])

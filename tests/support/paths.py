@@ -7,7 +7,7 @@ server answers each job as the job's own mood says, so that what is left behind 
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +50,7 @@ _IN_YEARS: Final = ExponentialBackoff(1e9, 1.0, 1e9)
 """No retry comes while a history lasts."""
 _FOR_GOOD: Final = frozenset({"ack", "retry", "dead", "drop"})
 """The fates of jobs that do not come back while a history lasts."""
+NO_KEYS: Final[Mapping[str, Any]] = {}
 _TIMES: Final = frozenset({"failed_at", "retried_at", "enqueued_at", "created_at", "at", "ms"})
 
 
@@ -204,14 +205,16 @@ class Paths:
         return trio.run(work)
 
     @asynccontextmanager
-    async def broker(self, jobs: Sequence[bytes], *, fast: bool = True, **keys: Any) -> AsyncIterator[Serving]:
+    async def broker(
+        self, jobs: Sequence[bytes], *, fast: bool = True, document: Mapping[str, Any] = NO_KEYS, **keys: Any
+    ) -> AsyncIterator[Serving]:
         """Run a broker on an emptied Redis with these jobs; the block ends it by `control`, and what it left stays.
 
-        `keys` are the target's, such as another server's `URL`.
+        `keys` are the target's, such as another server's `URL`; those of `document` are the configuration's.
         """
         self.redis.flush()
         server = MoodyServer()
-        serving = Serving(self.client, server, lambda more: self._plan(serving, fast=fast, more=more))
+        serving = Serving(self.client, server, lambda more: self._plan(serving, document, more, fast=fast))
         serving.push(jobs)
         async with trio.open_nursery() as around:
             await around.start(server.run)
@@ -221,7 +224,7 @@ class Paths:
                 yield serving
             around.cancel_scope.cancel()
 
-    def _plan(self, serving: Serving, *, fast: bool, more: dict[str, Any]) -> BrokerPlan:
+    def _plan(self, serving: Serving, keys: Mapping[str, Any], more: Mapping[str, Any], *, fast: bool) -> BrokerPlan:
         target = {
             "Kind": "ejabberd",
             "URL": f"http://127.0.0.1:{serving.server.port}/api",
@@ -235,7 +238,8 @@ class Paths:
             "RedisURL": self.redis.url,
             "Token": "t",
             "ResponseQueue": "replies",
-            "Targets": {"t": target | more},
+            "Targets": {"t": {**target, **more}},
+            **keys,
         }
         path = self.folder / "env.json"
         path.write_text(json.dumps(document))

@@ -23,11 +23,13 @@ def jobs() -> dict[str, JobInProgress]:
     return {f"{number}:1": JobInProgress(f"{number}:1", number, "q", b"{}") for number in range(1, WORKERS + 1)}
 
 
-@pytest.mark.parametrize("taken_away", [False, True])
+@pytest.mark.parametrize("meanwhile", ["nothing", "taken away", "another plan", "no lease"])
 async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_well_and_no_connection_is_left(
-    autojump_clock: MockClock, jobs: dict[str, JobInProgress], *, taken_away: bool
+    autojump_clock: MockClock, jobs: dict[str, JobInProgress], meanwhile: str
 ) -> None:
     resumed: list[str] = []
+    asked_for_connections: list[float] = []
+    lease = SimpleNamespace(is_fresh=True)
 
     async def resume(job: JobInProgress, *_: object) -> None:
         resumed.append(job.ticket)
@@ -50,9 +52,9 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
     reserved = Reservations(dict(jobs))
     path = FastPath(
         plan=cast("Any", SimpleNamespace(target=SimpleNamespace(name="t"))),
-        plain_jobs=cast("Any", SimpleNamespace(prepare=prepare, is_current=lambda _exchange: True)),
-        client=cast("Any", SimpleNamespace(lend=lambda _now_s: None)),
-        send_checks=cast("Any", SimpleNamespace(lease=SimpleNamespace(is_fresh=True), reservations=reserved)),
+        plain_jobs=cast("Any", SimpleNamespace(prepare=prepare, is_current=lambda _: meanwhile != "another plan")),
+        client=cast("Any", SimpleNamespace(lend=asked_for_connections.append)),
+        send_checks=cast("Any", SimpleNamespace(lease=lease, reservations=reserved)),
         ready=ready,
         breaker=breaker,
         settler=unused,
@@ -69,10 +71,12 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
         ready.allow(WORKERS)
         ready.send_nowait(list(jobs.values()))
         assert breaker.semaphore.waiting_jobs == WORKERS
-        if taken_away:
+        if meanwhile == "taken away":
             reserved.release(*jobs)
+        lease.is_fresh = meanwhile != "no lease"
         breaker.note_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
         await wait_all_tasks_blocked()
         assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity, ready.idle_workers) == (0, WORKERS, WORKERS)
         nursery.cancel_scope.cancel()
-    assert sorted(resumed) == ([] if taken_away else sorted(jobs))
+    assert sorted(resumed) == ([] if meanwhile == "taken away" else sorted(jobs))
+    assert len(asked_for_connections) == (WORKERS if meanwhile == "nothing" else 0)
