@@ -16,15 +16,21 @@ from typing import Final
 import attrs
 import trio
 
+from tests.transport.answers import SHAPES
+
 _HEAD: Final = b"\r\n\r\n"
 _LATE_S: Final = 5.0
 """Longer than a request may take in these tests."""
 _TURNS: Final = 4
 """How many turns of the loop the other side has to read a piece before the next one comes."""
+_LONG_BYTES: Final = 10_000
 _LATE_SHARE: Final = 0.1
 """Of what is late: each takes a second."""
 
-GOOD: Final = ("0", '{"num_sessions":3}', '["a@example.org","b@example.org"]', '""', "1", "[]")
+GOOD: Final = (
+    *("0", '{"num_sessions":3}', '["a@example.org","b@example.org"]', '""', "1", "[]"),
+    *('{"res":1}', '{"res":0}', "true", "1.0", " 1", '"\\u00e9"', "1" * 65),
+)
 BAD: Final = (
     (400, '{"status":"error","code":10,"message":"You have provided an unknown argument"}'),
     (403, '{"status":"error","code":32,"message":"AccessRules: Account does not have the right"}'),
@@ -84,6 +90,28 @@ def _late(chance: random.Random, _body: str, good: bytes) -> Mood:
     return Mood(good[:at], then="late") if chance.random() < _LATE_SHARE else Mood(good, (at, at))
 
 
+def _with_header(chance: random.Random, body: str, _good: bytes) -> Mood:
+    length = f"Content-Length: {len(body)}"
+    return Mood(fine(body, chance.choice((*_HEADERS, length, length + "0"))), then=chance.choice(("stay", "close")))
+
+
+def _of_any_shape(chance: random.Random, _body: str, _good: bytes) -> Mood:
+    shape = chance.choice(_SHAPES)
+    return Mood(shape.raw.replace(b"abc", b"0  "), then="close" if shape.closes else "stay")
+
+
+_HEADERS: Final = (
+    "Connection: Keep-Alive",
+    "Connection: Upgrade",
+    "Keep-Alive: timeout=0",
+    "Upgrade: h2c",
+    "Retry-After: 1",
+    "Content-Encoding: gzip",
+    "Content-Type: text/html; charset=utf-16",
+    "X: a\r\n b",
+    "X: a\0b",
+)
+_SHAPES: Final = [one for one in SHAPES if one.method == "POST" and len(one.raw) < _LONG_BYTES]
 _CHUNK: Final = b"HTTP/1.1 200 So\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
 _TROUBLES: Final[tuple[Callable[[random.Random, str, bytes], Mood], ...]] = (
     lambda chance, _body, good: Mood(good, (chance.randrange(len(good)),)),
@@ -99,6 +127,9 @@ _TROUBLES: Final[tuple[Callable[[random.Random, str, bytes], Mood], ...]] = (
     lambda chance, _body, _good: Mood(fine(json.dumps("x" * chance.randrange(60_000, 70_000)))),
     lambda _chance, _body, good: Mood(b"HTTP/1.1 103 Early\r\n\r\n" + good),
     lambda _chance, body, _good: Mood(b"HTTP/1.0 200 So\r\n\r\n" + body.encode(), then="close"),
+    lambda _chance, body, _good: Mood(b"HTTP/1.1 202 So\r\nContent-length:%d\r\n\r\n%s" % (len(body), body.encode())),
+    _with_header,
+    _of_any_shape,
     _late,
     _refused,
 )

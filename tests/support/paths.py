@@ -6,6 +6,7 @@ server answers each job as the job's own mood says, so that what is left behind 
 
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,12 +22,16 @@ from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.config.load import load
+from restbroker.job import signing
+from restbroker.job.arguments import Submission
 from restbroker.job.backoff import ExponentialBackoff
+from restbroker.job.command import Command
 from restbroker.servers import registry
 from restbroker.store.client import Client
 from restbroker.store.replies import items, raw
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, JobFinished, OneEvent
+from restbroker.telemetry.latency import Histogram
 from tests.support.moody_server import Mood, MoodyServer, mood
 from tests.support.redis_server import RedisServer
 from tests.support.told import one_by_one
@@ -44,14 +49,18 @@ _COMMANDS: Final = (
     "srg_create",
     "not_in_the_catalogue",
 )
-_KEYS: Final = frozenset({"dead", "retry", "schedule", "stat:processed", "stat:failed"})
 _SAMPLES: Final = ("restbroker_jobs_total", "restbroker_failures_total")
+_DURATIONS: Final = "restbroker_job_duration_seconds"
 _IN_YEARS: Final = ExponentialBackoff(1e9, 1.0, 1e9)
 """No retry comes while a history lasts."""
 _FOR_GOOD: Final = frozenset({"ack", "retry", "dead", "drop"})
 """The fates of jobs that do not come back while a history lasts."""
 NO_KEYS: Final[Mapping[str, Any]] = {}
-_TIMES: Final = frozenset({"failed_at", "retried_at", "enqueued_at", "created_at", "at", "ms"})
+_TIMES: Final = frozenset({"failed_at", "retried_at", "enqueued_at", "created_at", "at", "ms", "duration_ms"})
+_TOKENS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "bound": {"Secret": "bound to a host", "Allow": ["*"], "Hosts": ["example.org"]},
+    "one": {"Secret": "for one command", "Allow": ["register"]},
+}
 
 
 def jobs_of(seed: int, count: int, trouble: float = 0.05) -> list[bytes]:
@@ -80,7 +89,9 @@ def _job(chance: random.Random, name: str, trouble: float) -> dict[str, Any]:
     if chance.random() < 0.33:
         args.append(f"reply-{name}")
     made: dict[str, Any] = {"class": "Add", "args": args, "jid": name, "queue": "q", "retry": True}
-    made |= chance.choice(_ODD) if chance.random() < 0.03 else {}
+    made |= chance.choice(_ODD) if chance.random() < 0.04 else {}
+    if chance.random() < 0.04:
+        chance.choice(_CHANGES)(made, made["args"])
     if made.get("idempotency_key") is True:
         # Of several jobs of one key, either path may send another one first.
         made["idempotency_key"] = name
@@ -104,6 +115,34 @@ _ODD: Final[Sequence[dict[str, Any]]] = (
     {"idempotency_key": True},
     {"idempotency_key": 5},
     {"restbroker_unique": {"key": "k", "lock": "a" * 64, "for": 60, "until": "success"}},
+)
+
+
+def _sign(made: dict[str, Any], args: list[Any]) -> None:
+    submission = Submission(Command(args[0], args[1]), "", args[3] if len(args) > 3 else None)
+    args[2] = signing.sign("t", "default", int(time.time()), made["jid"], submission)
+
+
+_CHANGES: Final[Sequence[Callable[[dict[str, Any], list[Any]], object]]] = (
+    _sign,
+    lambda _made, args: args.__setitem__(2, _TOKENS["bound"]["Secret"]),
+    lambda _made, args: args.__setitem__(2, _TOKENS["one"]["Secret"]),
+    lambda _made, args: args.__setitem__(1, [list(pair) for pair in args[1].items()]),
+    lambda _made, args: args.__setitem__(1, json.dumps(args[1])),
+    lambda made, args: made.__setitem__("args", json.dumps(args)),
+    lambda made, args: made.__setitem__("args", [*args[:3], 5]),
+    lambda made, args: made.__setitem__("args", [*args[:3], 1.5]),
+    lambda made, args: made.__setitem__("args", [*args[:3], True]),
+    lambda made, args: made.__setitem__("args", [*args[:3], ""]),
+    lambda made, args: made.__setitem__("args", [*args[:3], "r", "a fifth"]),
+    lambda _made, args: args[1].update(big=2**70, deep=[[{"é": 1e300}]]),
+    lambda _made, args: args.__setitem__(0, args[0].partition("/")[0] + "/v1"),
+    lambda _made, args: args[1].update(host=5),
+    lambda made, _args: made.update(reply_to="restbroker:reply:" + made["jid"]),
+    lambda made, _args: made.update(restbroker_uncertain=1),
+    lambda made, _args: made.update(restbroker_may_have_run=True),
+    lambda made, _args: made.update(ok_if_exists=True),
+    lambda made, _args: made.update(restbroker_accepted="no mark of ours"),
 )
 
 
@@ -233,10 +272,12 @@ class Paths:
             "Domain": "example.net",
             "RequestTimeout": "4s",
             "Slots": {"kick_user": 2},
+            "AtMostOnce": ["srg_create"],
         }
         document = {
             "RedisURL": self.redis.url,
             "Token": "t",
+            "Tokens": _TOKENS,
             "ResponseQueue": "replies",
             "Targets": {"t": {**target, **more}},
             **keys,
@@ -251,34 +292,39 @@ class Paths:
 
 def _behind(serving: Serving) -> Behind:
     samples, client = serving.counters.samples(), serving.client
+    durations = [sum(one.counts) for one in samples[_DURATIONS].values() if isinstance(one, Histogram)]
     return Behind(
         requests=serving.server.requests,
         redis={key: _content(client, key) for key in _keys(client)},
         finished=Counter(str(attrs.evolve(event, duration_s=0.0)) for event in serving.finished()),
-        samples={name: str(sorted(samples[name].items())) for name in _SAMPLES},
+        samples={name: str(sorted(samples[name].items())) for name in _SAMPLES} | {_DURATIONS: str(durations)},
     )
 
 
 def _keys(client: Client) -> list[str]:
-    names = (raw(key).decode() for key in items(client.command("KEYS", "*")))
-    return sorted(key for key in names if key in _KEYS or key.startswith("queue:"))
+    return sorted(raw(key).decode() for key in items(client.command("KEYS", "*")))
 
 
 def _content(client: Client, key: str) -> list[str]:
-    """Return what lies in a key, sorted; of jobs without their times."""
+    """Return what lies in a key, sorted, of jobs without their times; of a key of another kind, what kind it is."""
     match raw(client.command("TYPE", key)):
         case b"list":
             found = items(client.command("LRANGE", key, 0, -1))
         case b"zset":
             found = items(client.command("ZRANGE", key, 0, -1))
-        case _:
+        case b"string" if key.startswith("stat:"):
             return [raw(client.command("GET", key)).decode()]
-    return sorted(_timeless(raw(member)) for member in found)
+        case other:
+            return [other.decode()]
+    return sorted(_timeless(raw(member)) if raw(member).startswith(b"{") else str(member) for member in found)
 
 
 def _timeless(member: bytes) -> str:
     """Return a job or a reply without what is another at each run: times, and the ids of replies."""
     job = json.loads(member, object_hook=lambda one: {name: one[name] for name in one if name not in _TIMES})
-    if job["queue"] == "replies":
+    if job.get("queue") == "replies":
         del job["jid"]
+    if "restbroker_accepted" in job:
+        # In place of its token, at a time of which a part is random.
+        job["args"][2], job["restbroker_accepted"] = "a signature", "accepted"
     return json.dumps(job, sort_keys=True)
