@@ -3,8 +3,10 @@
 import base64
 import json
 import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -15,7 +17,9 @@ from restbroker.broker.fast_path import FastPath
 from restbroker.broker.job_in_progress import IllegalTransition, JobInProgress
 from restbroker.broker.processor import Processor
 from restbroker.config.secret import Secret
-from restbroker.job.command import Call
+from restbroker.job import signing
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Call, Command
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.outcome import Outcome, Reason, Rejected
 from restbroker.servers.contract import Link
@@ -31,6 +35,7 @@ _HELD: Final = Mood(fine(), then="held")
 _CHUNKED: Final = Mood(b"HTTP/1.1 200 So\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0\r\n\r\n")
 _CONCURRENCY: Final = 20
 MANY: Final = 3000
+_WARM: Final = 10 * _CONCURRENCY
 _OLDER_SERVER: Final = '"The node e@h is started. Status: started\\nejabberd 24.12 is running in that node"'
 
 
@@ -181,6 +186,77 @@ async def test_jobs_behind_a_change_of_their_token_need_the_new_one(paths: Paths
 
 def name_of(request: bytes) -> str:
     return str(json.loads(request.partition(b"\r\n\r\n")[2])["user"])
+
+
+def _sign(one: dict[str, Any]) -> None:
+    submission = Submission(Command(one["args"][0], one["args"][1]), "", None)
+    one["args"][2] = signing.sign("t", "default", int(time.time()), one["jid"], submission)
+
+
+_SPECIAL: Final[Mapping[str, tuple[Mapping[str, Any], Callable[[dict[str, Any]], object]]]] = {
+    "AtMostOnce": ({"AtMostOnce": ["send_message"]}, lambda _: None),
+    "Slots": ({"Slots": {"send_message": 100}}, lambda _: None),
+    "RateLimit": ({"RateLimit": "10000/s"}, lambda _: None),
+    "OrderBy": ({"OrderBy": "order_key"}, lambda _: None),
+    "a signature": ({}, _sign),
+    "no jid": ({}, lambda one: one.pop("jid")),
+    "an accepted signature": ({}, lambda one: one.update(restbroker_accepted="0" * 64)),
+    "a part that is done": ({}, lambda one: one.update(restbroker_effected=True)),
+    "a try without an answer": ({}, lambda one: one.update(restbroker_uncertain=1)),
+    "an earlier life": ({}, lambda one: one.update(restbroker_may_have_run=True)),
+    "a key": ({}, lambda one: one.update(idempotency_key=one["jid"])),
+    "a lock": ({}, lambda one: one.update(restbroker_unique={"key": "k", "lock": "a" * 64, "for": 60})),
+    "a trace": ({}, lambda one: one.update(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")),
+}
+
+
+@pytest.mark.parametrize("special", _SPECIAL)
+async def test_what_needs_more_than_a_plain_job_is_left_to_the_general_path(paths: Paths, special: str) -> None:
+    keys, change = _SPECIAL[special]
+    async with paths.broker(jobs(_WARM), **keys) as serving:
+        await serving.until_ended(_WARM)
+        before = serving.fast_jobs()
+        changed = [json.loads(one) for one in jobs(_WARM, first=_WARM)]
+        for one in changed:
+            change(one)
+        serving.push([json.dumps(one).encode() for one in changed])
+        await serving.until_ended(2 * _WARM)
+        serving.control.stop.set()
+    assert {event.outcome for event in serving.finished()} == {"delivered"}
+    assert serving.fast_jobs() == before
+    assert (before > 0) == (not keys), "the others were plain"
+
+
+async def test_a_token_of_one_host_is_good_for_no_other_one_though_it_was_let_in_before(paths: Paths) -> None:
+    def message(number: int, host: str) -> bytes:
+        ends = {"type": "chat", "from": "a@example.org", "to": f"b@{host}", "subject": "", "body": "b"}
+        args = ["send_message", ends, "bound to a host"]
+        return json.dumps({"class": "Add", "args": args, "jid": f"{host} {number}", "queue": "q"}).encode()
+
+    bound = {"bound": {"Secret": "bound to a host", "Allow": ["*"], "Hosts": ["example.org"]}}
+    async with paths.broker(
+        [message(number, "example.org") for number in range(_WARM)], document={"Tokens": bound}
+    ) as serving:
+        await serving.until_ended(_WARM)
+        serving.push([message(number, "example.net") for number in range(_WARM)])
+        await serving.until_ended(2 * _WARM)
+        serving.control.stop.set()
+    assert Counter(event.code or event.outcome for event in serving.finished()) == {
+        "delivered": _WARM,
+        "HostNotAllowed": _WARM,
+    }
+    assert serving.fast_jobs() > 0
+
+
+async def test_a_signed_job_that_was_done_is_not_sent_again(paths: Paths) -> None:
+    one = json.loads(job("signed", Mood(fine())))
+    _sign(one)
+    async with paths.broker(jobs(_WARM)) as serving:
+        for times in (1, 2):
+            serving.push([json.dumps(one).encode()])
+            await serving.until_ended(_WARM + times)
+        serving.control.stop.set()
+    assert [name_of(request) for request in serving.server.requests.elements()].count("signed") == 1
 
 
 async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_breaker(paths: Paths) -> None:

@@ -39,6 +39,7 @@ BAD: Final = (
     (500, '{"status":"error","code":-500,"message":"Internal Server Error"}'),
     (503, "busy"),
     (301, ""),
+    (302, "0"),
     (200, "<html>not the API</html>"),
     (200, ""),
 )

@@ -63,7 +63,7 @@ _TOKENS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def jobs_of(seed: int, count: int, trouble: float = 0.05) -> list[bytes]:
+def jobs_of(seed: int, count: int, trouble: float = 0.1) -> list[bytes]:
     """Return random jobs, most of them plain ones."""
     chance = random.Random(seed)
     return [json.dumps(_job(chance, f"{seed}-{number}", trouble)).encode() for number in range(count)]
@@ -89,9 +89,11 @@ def _job(chance: random.Random, name: str, trouble: float) -> dict[str, Any]:
     if chance.random() < 0.33:
         args.append(f"reply-{name}")
     made: dict[str, Any] = {"class": "Add", "args": args, "jid": name, "queue": "q", "retry": True}
-    made |= chance.choice(_ODD) if chance.random() < 0.04 else {}
-    if chance.random() < 0.04:
-        chance.choice(_CHANGES)(made, made["args"])
+    oddity = chance.random()
+    if oddity < 0.04:
+        made |= chance.choice(_ODD)
+    elif oddity < 0.08:
+        chance.choice(_CHANGES)(made, args)
     if made.get("idempotency_key") is True:
         # Of several jobs of one key, either path may send another one first.
         made["idempotency_key"] = name
