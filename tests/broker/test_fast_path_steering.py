@@ -249,14 +249,17 @@ async def test_a_token_of_one_host_is_good_for_no_other_one_though_it_was_let_in
 
 
 async def test_a_signed_job_that_was_done_is_not_sent_again(paths: Paths) -> None:
-    one = json.loads(job("signed", Mood(fine())))
+    one = json.loads(job("signed", Mood(fine()), command="register"))
     _sign(one)
     async with paths.broker(jobs(_WARM)) as serving:
+        await serving.until_ended(_WARM)
+        before = serving.fast_jobs()
         for times in (1, 2):
             serving.push([json.dumps(one).encode()])
             await serving.until_ended(_WARM + times)
         serving.control.stop.set()
     assert [name_of(request) for request in serving.server.requests.elements()].count("signed") == 1
+    assert serving.fast_jobs() == before > 0
 
 
 async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_breaker(paths: Paths) -> None:
