@@ -129,6 +129,7 @@ _TROUBLES: Final[tuple[Callable[[random.Random, str, bytes], Mood], ...]] = (
     lambda _chance, _body, good: Mood(b"HTTP/1.1 103 Early\r\n\r\n" + good),
     lambda _chance, body, _good: Mood(b"HTTP/1.0 200 So\r\n\r\n" + body.encode(), then="close"),
     lambda _chance, body, _good: Mood(b"HTTP/1.1 202 So\r\nContent-length:%d\r\n\r\n%s" % (len(body), body.encode())),
+    lambda chance, _body, _good: Mood(written(200, chance.choice(("abc", "", "NaN", "0,")))),
     _with_header,
     _of_any_shape,
     _late,
