@@ -70,7 +70,8 @@ def _outcomes_are_kept_by_status(patch: pytest.MonkeyPatch) -> None:
     outcome, kept = PlainEndpoint.outcome, dict[int, object]()
 
     def careless(endpoint: Any, status: int, body: bytes) -> object:
-        return kept.setdefault(status, outcome(endpoint, status, body))
+        found = outcome(endpoint, status, body)
+        return found and kept.setdefault(status, found)
 
     patch.setattr(PlainEndpoint, "outcome", careless)
 
