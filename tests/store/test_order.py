@@ -951,6 +951,38 @@ def test_a_dead_job_that_someone_retries_does_not_die_with_what_was_dropped_behi
     assert ordered.is_at_rest()
 
 
+def test_such_a_dead_job_does_not_die_either_if_a_person_has_it_tried_sooner(ordered: Ordered) -> None:
+    ordered.push(*(job("a", number) for number in range(2)))
+    head = ordered.take()
+    assert order_store.steer(ordered.client, "t", QUEUES, "drop", [b"a"]) == [True]
+    ordered.settle(*head, by=dead(head[0], "stop"))
+    ordered.push(job("a", 0))
+    ordered.settle(*ordered.take(), by=Retry(1e10, job("a", 0)))
+    assert order_store.steer(ordered.client, "t", QUEUES, "retry", [b"a"]) == [True]
+    marks = []
+    while taken := ordered.take():
+        marks.append((numbers(taken)[0], ticket_how(taken[0].ticket)))
+        ordered.settle(*taken)
+    assert marks == [(0, "="), (1, "!")]
+
+
+def test_a_job_that_is_not_let_in_stops_no_key_though_the_retried_dead_one_was_deleted_before_it(
+    ordered: Ordered,
+) -> None:
+    ordered.push(*(job("a", number) for number in range(3)))
+    head = ordered.take()
+    ordered.settle(*head, by=dead(head[0], "stop"))
+    ordered.push(job("a", 0))
+    ordered.settle(*ordered.take(), by=Retry(1e10, job("a", 0)))
+    (line,) = line_jobs.read_lines(ordered.client, "a")
+    ordered.server.raw.hdel(WAIT, line.field(line.head))
+    assert order_store.steer(ordered.client, "t", QUEUES, "mend", [b"a"]) == [True]
+    (following,) = ordered.take()
+    assert numbers([following]) == [1]
+    assert ordered.settle(following, by=dead(following, "refused")) == [READY]
+    assert numbers(ordered.take()) == [2]
+
+
 def spent_us(ordered: Ordered) -> int:
     """What Redis spent in scripts."""
     return int(ordered.server.raw.info("commandstats").get("cmdstat_evalsha", {"usec": 0})["usec"])

@@ -35,7 +35,8 @@ local function steer(key, found)
     return false
   elseif what ~= 'drop' then
     order.withdraw(key)
-    order.go_on(key, record.cancel)
+    -- What is tried now is the same job: if it is the one that stopped the key, it still does not die with the others.
+    order.go_on(key, record.cancel, what == 'retry' and record.jid)
     return true
   end
   local _, _, last = order.next_of(key)

@@ -326,6 +326,7 @@ local function keep_order(lines, hold, queues)
           is_more = true
         else
           one.field, one.ticket, one.cancel = fields[n], ticket, cancel
+          one.jid = one.record and is_opener(one.record, raws[n]) and one.record.jid or '-'
           given[#given + 1] = one
           bytes, count = bytes + #raws[n], count + 1
         end
@@ -347,7 +348,7 @@ local function keep_order(lines, hold, queues)
         gone[#gone + 1] = one.key
       end
       held[2 * n - 1] = one.key
-      held[2 * n] = text_of('h', one.number, one.cancel, one.ticket, one.record and one.record.jid or '-', id)
+      held[2 * n] = text_of('h', one.number, one.cancel, one.ticket, one.jid, id)
     end
     lines.each('HDEL', queue.wait, fields)
     lines.each('ZREM', queue.turn, names)
