@@ -62,7 +62,10 @@ class Poller:
     queues: QueueWaiter
     reconcile: Callable[[], Awaitable[list[JobInProgress]]]
     limited: str | None = None
-    """Why the last fetch took nothing though there is room (paused, rate, in_flight, dead, order, refused), or None."""
+    """Why the last fetch took nothing though there is room, or None.
+
+    It is one of paused, rate, in_flight, dead, order, old_order, refused.
+    """
     counts: tuple[QueueCounts, ...] = ()
     """How many jobs each queue's list and lines had at the last fetch, where there are lines."""
     has_backlog: trio.Event = attrs.field(factory=trio.Event)
@@ -228,6 +231,7 @@ class Poller:
             self.plan.old_order.forget()
             return
         if got.has_old_keys:
+            self.limited = None if got.jobs else "old_order"
             self._warn_of_old_keys()
         # Many jobs had to wait behind others of their keys, or a fetch looks at few large ones.
         if got.more or (got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad)):

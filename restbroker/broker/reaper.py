@@ -26,7 +26,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
 from restbroker.job.order import is_order, settled_text
 from restbroker.job.settlement import Dead, OrphanedJob
-from restbroker.store import heartbeats, identities, order, server
+from restbroker.store import heartbeats, identities, old_order, server
 from restbroker.store.connection import Connection
 from restbroker.store.heartbeats import MakeDead
 from restbroker.store.identities import Registration
@@ -171,7 +171,7 @@ class Reaper:
             kept, old = not ordered.isdisjoint(plan.target.queues), plan.old_order
             if old.is_kept_elsewhere and not kept and not old.text:
                 target = plan.target.name
-                if await self.health.call_until_up(self.store, order.is_left, target):
+                if await self.health.call_until_up(self.store, old_order.is_left, target):
                     old.drain(plan.target.lines_text)
                     await self.health.call_until_up(self.store, identities.write_fairness, pool.name, plan.fairness)
             old.give_way(is_kept_elsewhere=kept)

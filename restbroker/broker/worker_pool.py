@@ -4,6 +4,8 @@ The generation makes a pool for each target and runs its tasks; pages and metric
 puts its agents together; each of them owns its state and has only those others that its constructor names.
 """
 
+from contextlib import suppress
+
 import attrs
 import trio
 
@@ -34,8 +36,9 @@ from restbroker.broker.reports import Reports
 from restbroker.broker.settler import Settler
 from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.errors import StoreRefused
 from restbroker.servers.contract import Planner
-from restbroker.store import jobs, order
+from restbroker.store import jobs, old_order
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 from restbroker.transport.lean import LeanClient
@@ -221,7 +224,7 @@ class WorkerPool:
     async def register(self) -> None:
         """Register its identity in Redis, under a new name if its name is taken. Wait while Redis is away."""
         target, responses = self.plan.target, self.plan.policy.responses
-        if target.order is None and await self._health.call_until_up(self._store, order.is_left, target.name):
+        if target.order is None and await self._health.call_until_up(self._store, old_order.is_left, target.name):
             self.plan.old_order.drain(target.lines_text)
         facts = same_host.this_process(target.name)
         while not await self._health.call_until_up(
@@ -235,6 +238,20 @@ class WorkerPool:
             quiet_s=0.0 if self.plan.order is None else target.timeout_s,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
+        await self._warn_of_strange_keys()
+
+    async def _warn_of_strange_keys(self) -> None:
+        """Warn if jobs wait for keys that a target of another name holds: with OrderBy this one would send them."""
+        target = self.plan.target
+        with suppress(StoreRefused):  # a wrong type: each fetch says so
+            call = self._health.call_until_up
+            for queue in await call(self._store, old_order.held_by_others, target.name, target.queues):
+                self.identity.warn_once(
+                    "OrderLeft",
+                    f"In the queue {queue} jobs wait for keys that the target {target.name} does not hold: it does not "
+                    "know which of them must wait, and for what.",
+                    "If it was renamed: stop, and name it as before until `restbroker order list` is empty.",
+                )
 
     async def run_workers(self) -> None:
         """Run all workers until the ready buffer is closed and none has a job."""

@@ -16,6 +16,7 @@ _LIMITS = {
     "refused": "Redis refuses to fetch or to settle jobs; see the log",
     "dead": "no job is taken: the dead set is full (DeadLimit)",
     "order": "no job is taken: another process does them in order (OrderMixed)",
+    "old_order": "only jobs of keys are taken that are held under the old OrderBy (OrderChanged)",
 }
 
 

@@ -266,17 +266,6 @@ def read_stopped(client: Client, targets: Sequence[str], pages: int = 1) -> dict
     }
 
 
-def is_left(client: Client, target: str) -> bool:
-    """Tell whether a target has, or had, its jobs done in order. Raise as `read_key` does."""
-    return client.command("EXISTS", client.keys.order_by(target)) == 1
-
-
-def keys_by(client: Client, target: str) -> str | None:
-    """Return by what the held keys of a target were made (`Order.keys_by`). Raise as `read_key` does."""
-    found = client.command("GET", client.keys.order_by(target))
-    return None if found is None else raw(found).decode("utf-8", "backslashreplace")
-
-
 def heal(client: Client, target: str, queues: Sequence[str], *, whole: bool = True) -> int:
     """Mend what someone deleted by hand of a target's order; return how many keys and jobs were mended.
 

@@ -87,7 +87,7 @@ PROCESS: Final = (
         "restbroker_target_held_back",
         "gauge",
         "1 while the last fetch took no job although there was room, by cause: `paused`, `rate`, `in_flight`, "
-        "`dead`, `order` (`OrderMixed`) or `refused` (by Redis).",
+        "`dead`, `order` (`OrderMixed`), `old_order` (`OrderChanged`) or `refused` (by Redis).",
         labels=("target", "by"),
         merge="max",
     ),

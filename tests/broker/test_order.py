@@ -25,6 +25,7 @@ from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.job.policy import Policy
 from restbroker.job.settlement import Ack
+from restbroker.operate.enqueue import find_process
 from restbroker.servers.contract import Link
 from restbroker.store import heartbeats, jobs
 from restbroker.store import order as order_store
@@ -545,6 +546,41 @@ async def test_keys_of_another_order_by_are_finished_first(harness: Harness, log
         await harness.until(lambda: len(harness.of(JobFinished)) == 7, "all are finished")
     assert log.starts == {"a": [0, 0, 1, 2], "b": [0, 0, 1]}
     assert [one.code for one in harness.of(OperatorWarning)] == ["OrderChanged"]
+
+
+async def test_a_process_says_that_it_waits_for_a_stopped_key_of_another_order_by(
+    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.answer = lambda _call, _times: Rejected(NOT_NOW)
+    harness.snapshot = lambda pool: {"limited": pool.hindrance}
+    push(harness, "a", 1, order_on_dead="stop")
+    async with harness.broker():
+        await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped")
+    harness.order, harness.target.closed = Order(("key",)), False
+    push(harness, "b", 1)
+    async with harness.broker():
+        await harness.until(
+            lambda: (
+                (process := find_process(harness.client, "rest")) is not None
+                and process.hindrance is not None
+                and process.hindrance.startswith("OrderBy was changed")
+            ),
+            "it says why it takes nothing",
+        )
+        order_store.steer(harness.client, "t", QUEUES, "skip", [b"a"])
+        await harness.until(lambda: log.starts["b"], "it takes jobs again")
+
+
+async def test_a_target_that_does_not_know_what_waits_in_order_in_its_queue_says_so_when_it_begins(
+    harness: Harness, log: Log
+) -> None:
+    elsewhere(harness, BY_KEY.text)
+    push(harness, "a", 3)
+    got = jobs.fetch(harness.client, jobs.FetchRequest(ELSEWHERE, "before", QUEUES, 0, 2, 2, fairness=BY_KEY.text))
+    assert isinstance(got, jobs.FetchResult)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
+    assert harness.of(OperatorWarning)[0].code == "OrderLeft"
 
 
 async def test_what_is_held_of_an_order_by_that_was_taken_away_is_finished_in_order(harness: Harness, log: Log) -> None:

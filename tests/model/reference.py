@@ -90,6 +90,9 @@ class Reference:
         """Order per key has a model of its own."""
         return False
 
+    def held_by_others(self, _target: str, _queues: Sequence[str]) -> list[str]:
+        return []
+
     def fence(self, identity: str, expected_counter: int) -> bool:
         if identity not in self.data.fenced and self.data.alive.get(identity) == expected_counter:
             self.data.fenced[identity] = self.data.alive.pop(identity)

@@ -36,7 +36,7 @@ from restbroker.store import (
     identities,
     jobs,
     limits,
-    order,
+    old_order,
     pauses,
     probing,
     rewrite,
@@ -58,7 +58,7 @@ from tests.support.told import one_by_one
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
     jobs: ("register", "fetch", "mark", "read_jobs", "retire", "isolate", "rejoin"),
-    order: ("is_left",),
+    old_order: ("is_left", "held_by_others"),
     heartbeats: ("write_heartbeats", "fence", "recover", "maybe_run", "forget"),
     identities: ("live_identities", "fenced_identities", "read"),
     sets: ("due", "promote"),

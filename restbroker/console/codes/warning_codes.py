@@ -64,6 +64,10 @@ WARNINGS: Final = Table(
             "versions do, out of order",
             "give all processes the same `OrderBy`, and update older ones",
         ),
+        "OrderLeft": Row(
+            "a target was renamed, or got a queue, while keys were held: what waits with them is sent, or stuck",
+            "name it as before until `restbroker order list` is empty",
+        ),
         "LinesRefused": Row(
             "lines of a queue with `FairBy` are not put right after someone deleted a part of them by hand: Redis refuses",
             "`restbroker check` names a key of the wrong type",
