@@ -5,7 +5,7 @@ here; each change is for a key in a certain state, and is written to the audit l
 """
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -20,7 +20,7 @@ from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
 from restbroker.operate.names import suggestion
-from restbroker.store import line_jobs
+from restbroker.store import line_jobs, old_order
 from restbroker.store import order as store
 from restbroker.store.client import Client
 from restbroker.store.order import HeldKey, KeyAction, State
@@ -28,6 +28,7 @@ from restbroker.store.server import time_s
 
 _SHOWN_BETWEEN: Final = " | "
 _ORDER: Final[Sequence[State]] = ("stopped", "due", "in_progress", "ready")
+_PAGES: Final = 10
 _MOST: Final = 10_000
 """So many keys are read; more are only counted."""
 
@@ -105,16 +106,24 @@ def command(verb: str, name: str, more: str = "") -> str:
 
 
 def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Target, HeldKey]:
-    """Return a key that is held, and its target. Raise `UsageError` if none of this name is."""
+    """Return a key that is held, and its target.
+
+    Raise `UsageError` if none of this name is, or if several of these targets hold one.
+    """
     try:
         keys = [fold(one).encode() for one in (name, name.replace(_SHOWN_BETWEEN, BETWEEN))]
     except UnicodeEncodeError:
         # Bytes of a command line arrive so; no job can hold them.
         raise UsageError("The key is not UTF-8.", "Give it as UTF-8.") from None
+    found: dict[str, tuple[Target, HeldKey]] = {}
     for key in dict.fromkeys(keys):
         for target in targets:
-            if (held := store.read_key(client, target.name, key)) is not None:
-                return target, held
+            if target.name not in found and (held := store.read_key(client, target.name, key)) is not None:
+                found[target.name] = target, held
+    if len(found) > 1:
+        raise UsageError(f"Several targets hold the key {name}.", f"Name it with --target: {', '.join(found)}.")
+    for one in found.values():
+        return one
     near = {one.name.replace(BETWEEN, _SHOWN_BETWEEN) for target in targets for one in _first(client, target)}
     why = suggestion(name, sorted(near)) if near else "No key is held: nothing waits for its predecessor."
     raise UsageError(f"The key {name} is free: its next job may start as soon as it comes.", why)
@@ -151,14 +160,15 @@ def steer(
     who: str,
     why: str,
 ) -> int:
-    """Do this with these keys, if their records are the same still (b"": any); return how many that was. Audited.
+    """Do this with these keys, if their records are the same still (b"": any); return how many that was.
 
-    Raise `StoreUnavailable` or `StoreRefused`.
+    Audited if any was. Raise `StoreUnavailable` or `StoreRefused`.
     """
     names = ", ".join(display_name(one.name, known) for one in held[:3]) + (" …" if len(held) > 3 else "")
     done = sum(store.steer(client, target.name, target.queues, what, keys=held))
     place, action = f"target:{target.name}", f"order {_ACTIONS[what]}"
-    audit.write(client, AuditEntry(who=who, action=action, place=place, where=names, why=why, done=done))
+    if done:
+        audit.write(client, AuditEntry(who=who, action=action, place=place, where=names, why=why, done=done))
     return done
 
 
@@ -167,9 +177,14 @@ def drop(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigC
 
     The keys may have gone on since they were read, as busy ones do. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    waiting = store.waiting_of(client, target.queues, [one.key for one in held])
+    waiting = count_waiting(client, target, held)
     steer(client, target, "drop", [attrs.evolve(one, record=b"") for one in held], known=known, who=who, why=why)
-    return sum(waiting)
+    return waiting
+
+
+def count_waiting(client: Client, target: Target, held: Sequence[HeldKey]) -> int:
+    """Return how many jobs wait with these keys. Raise `StoreUnavailable` or `StoreRefused`."""
+    return sum(store.waiting_of(client, target.queues, [one.key for one in held]))
 
 
 def resume(
@@ -185,7 +200,7 @@ def resume(
         raise UsageError(f"The key is not stopped: it is {STATES[held.state]}.", "restbroker order show KEY says more.")
     if not held.jid:
         return 0, ()
-    if target.order is None or store.keys_by(client, target.name) != target.order.keys_by:
+    if target.order is None or old_order.keys_by(client, target.name) != target.order.keys_by:
         raise UsageError(
             f"OrderBy of {target.name} was changed since the key was stopped: a retry would wait for the key itself.",
             "Go on without the job that died (order skip), have all die that wait (order drop), or undo the change.",
@@ -197,6 +212,23 @@ def resume(
 def stopped_since(client: Client, one: OrderKey) -> float:
     """Return for how many seconds a key has been stopped."""
     return max(0.0, time_s(client) - (one.at_s or 0.0))
+
+
+def stopped_by(
+    client: Client, targets: Iterable[Target], jids: Container[str], known: ConfigContext
+) -> list[tuple[str, str]]:
+    """Return the keys of these targets that the deaths of jobs of these ids stopped, each with what lets it go on.
+
+    Of very many held keys only the first are looked at. Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    places = [one.name for one in targets]
+    found = store.read_stopped(client, places, _PAGES) if places else {}
+    return [
+        (name := display_name(one.name, known), command("skip", name, f" --target {target}" if places[1:] else ""))
+        for target, stopped in found.items()
+        for one in stopped.keys
+        if one.jid and one.jid in jids
+    ]
 
 
 def all_keys(client: Client, target: Target) -> list[HeldKey]:
