@@ -196,9 +196,7 @@ def drop(
     known = context_of(settings)
     with open_store(settings) as client:
         meant = _meant(client, settings, target, key)
-        waiting = sum(
-            operate_order.shown_key(client, place, one, known).waiting for place, held in meant for one in held
-        )
+        waiting = sum(operate_order.count_waiting(client, place, held) for place, held in meant)
         if not dry_run:
             confirm(f"Have {output.jobs(waiting)} die that wait with {key or 'all keys'}?", yes=yes)
             waiting = sum(

@@ -107,6 +107,22 @@ def test_what_to_do_about_a_job_that_stopped_its_key_is_named_by_explain_and_che
     assert "check on the server whether it was done. If it was not, add --repeat-unsafe to `retry`.\n" in told
 
 
+def test_who_deletes_the_dead_job_that_stopped_a_key_reads_that_the_key_is_still_stopped(
+    shell: Shell, store: Client, place: Path
+) -> None:
+    set_order_by(place, "order_key")
+    ann, bob = (shell("enqueue", "status", "--order-key", key).stdout.strip() for key in ("a nn", "bob"))
+    broker = Broker(store)
+    taken = broker.take()
+    for jid, effect in ((ann, "stop"), (bob, "")):
+        ticket, raw = taken[jid]
+        broker.settle(ticket, Dead(time.time(), raw, effect=effect))  # type: ignore[arg-type]
+    assert shell("dead", "delete", bob, "--yes").stderr == "1 job deleted.\n"
+    assert "the key a nn still wait. To have them done: restbroker order skip 'a nn'\n" in (
+        shell("dead", "delete", ann, "--yes").stderr
+    )
+
+
 def test_who_waits_for_an_answer_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:
     set_order_by(place, "order_key")
     first = shell("enqueue", "status", "--order-key", "bob").stdout.strip()
@@ -145,6 +161,21 @@ def test_who_waits_for_a_batch_reads_which_jobs_hold_it(shell: Shell, store: Cli
     assert f"Jobs are held behind {first} (status) of the key bob, which died at 2" in done.stderr
     assert "\nTo retry that one: restbroker order resume bob\n" in done.stderr
     assert done.stderr.count("held behind") == 1
+
+
+def test_what_waits_with_all_keys_is_counted_in_a_few_round_trips(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key")
+    held = [part for number in range(300) for part in (f"k{number}", "s 5 0 5 j -")]
+    lines = [part for number in range(300) for part in (f"k{number}", "6 8")]
+    store.command("HSET", "ns:restbroker:order:hold:ejabberd", *held)
+    store.command("HSET", "ns:restbroker:fair:keys:rest", *lines)
+    store.command(
+        "HSET", "ns:restbroker:fair:wait:rest", *(x for n in range(300) for x in (f"6:k{n}", b"{}", f"7:k{n}", b"{}"))
+    )
+    store.command("CONFIG", "RESETSTAT")
+    assert shell("order", "drop", "--all", "--dry-run").stderr == "600 jobs would die.\n"
+    asked = raw(store.command("INFO", "commandstats")).decode()
+    assert "cmdstat_hmget:calls=1," in asked
 
 
 def test_rows_of_a_file_have_order_keys_of_their_own(shell: Shell, store: Client, place: Path) -> None:
