@@ -144,7 +144,7 @@ def _check_fairness(placed: _TargetEntry, problems: Problems) -> None:
 
 
 _ORDER_OR_FAIR = (
-    "and FairBy cannot be used for one target: a job waits for its turn or for its predecessor, not for both. Use two "
+    "cannot be used with FairBy in one target: a job waits for its turn or for its predecessor, not for both. Use two "
     "targets of one URL, each with a queue of its own: what needs order goes to that with OrderBy."
 )
 

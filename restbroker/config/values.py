@@ -143,8 +143,9 @@ def seconds(value: Json, most_days: int = 1) -> float:
             found = math.inf
     if not 0 < found <= most_s:
         limit = "24 hours" if most_days == 1 else f"{most_days} days"
+        least = "" if found else " of more than 0,"
         raise BadValue(
-            f"a duration up to {limit}: a number of seconds, or "
+            f"a duration{least} up to {limit}: a number of seconds, or "
             'a string with units (w, d, h, m, s, ms) such as "2h30m" or "250 ms"',
             value,
         )

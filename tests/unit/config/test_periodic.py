@@ -63,6 +63,7 @@ def test_a_variable_changes_one_member(write: Write) -> None:
         ({"Missed": "all"}, "Missed", "one of"),
         ({"Overlap": "wait"}, "Overlap", "one of"),
         ({"Within": "0s"}, "Within", "duration"),
+        ({"Expiry": "0s"}, "Expiry", "a duration of more than 0, up to 366 days"),
         ({"Within": "4s"}, "Within", "5 s at least"),
         ({"CatchUp": "10000d"}, "CatchUp", "duration"),
         ({"CatchUp": "2h"}, "CatchUp", 'needs "Missed": "once"'),

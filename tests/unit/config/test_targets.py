@@ -85,6 +85,7 @@ def test_fairness_is_read_and_its_contradictions_are_told(write: Write, refused:
 def test_order_is_read_and_its_contradictions_are_told(write: Write, refused: Refused) -> None:
     rows: list[tuple[dict[str, Json], str]] = [
         ({"OnDead": "stop"}, "OnDead: needs OrderBy, which says what is done in order."),
+        ({"OrderBy": ["host", "user"], "FairBy": ["host"]}, "OrderBy: cannot be used with FairBy in one target: "),
         ({"OrderBy": ["host", "user"], "FairBy": ["host"]}, "Use two targets of one URL, each with a queue of its own"),
         ({"OrderBy": ["user"], "OnDead": "wait"}, "OnDead: "),
         ({"OrderBy": "fair_key"}, 'OrderBy: expected "order_key" or a list of 1 to 4 names'),
