@@ -219,15 +219,17 @@ class Settler:
     def _with_effect(self, job: JobInProgress, settlement: Settlement, outcome: Final) -> Settlement:
         """Return the settlement, which says what becomes of the job's key if it dies.
 
-        What was not let in, or was never to be sent, stops no key, and opens none that another job stopped. What is
-        dropped stops none either.
+        What was not let in, or was never to be sent, stops no key, and opens none that another job stopped, or its own
+        death: so does what expired. What is dropped stops none either.
         """
-        if not isinstance(settlement, Dead | Drop) or not ticket_key(job.ticket):
+        if not isinstance(settlement, Ack | Dead | Drop) or not ticket_key(job.ticket):
+            return settlement
+        if isinstance(settlement, Ack) and not isinstance(outcome, Expired):
             return settlement
         code = "" if isinstance(outcome, Delivered) else outcome.reason.code
         if not job.admitted or isinstance(outcome, Expired | Duplicate) or code in _NEVER_SENT:
             return attrs.evolve(settlement, effect="refused")
-        if isinstance(settlement, Drop):
+        if isinstance(settlement, Ack | Drop):
             return settlement  # the job said that its loss does not matter
         payload, order = job.payload, self.plan.order
         # A bug left no payload.

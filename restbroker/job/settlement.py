@@ -70,11 +70,15 @@ class ClaimChange:
 
 @light
 class Ack:
-    """Done: counted as processed. `fingerprint`: the record to keep of a signed job; None for other jobs."""
+    """Done: counted as processed. `fingerprint`: the record to keep of a signed job; None for other jobs.
+
+    `effect`: as of `Dead`; what expired opens no key that its own death stopped before.
+    """
 
     replies: tuple[Reply, ...] = ()
     fingerprint: Fingerprint | None = None
     claims: tuple[ClaimChange, ...] = ()
+    effect: Literal["", "refused"] = ""
 
 
 @attrs.frozen

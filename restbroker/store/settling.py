@@ -80,7 +80,9 @@ class FinishSteps:
         self._codes = [_GONE] * len(self.request.items)
         order, others, back = list[int](), list[int](), list[tuple[int, int]]()
         for place, (ticket, settlement) in enumerate(self.request.items):
-            if isinstance(settlement, Ack) and not (settlement.replies or settlement.claims or settlement.fingerprint):
+            if isinstance(settlement, Ack) and not (
+                settlement.replies or settlement.claims or settlement.fingerprint or settlement.effect
+            ):
                 order.append(place)
             elif isinstance(settlement, Requeue):
                 back.append((-ticket_number(ticket), place))
@@ -130,7 +132,8 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
         if isinstance(settlement, Ack) and settlement.fingerprint is not None:
             known = settlement.fingerprint
             place = destinations.number(keys.done_jobs(known.queue))
-            arguments += [ticket, "once", round(known.keep_s * 1000), known.text, place]
+            fate = f"once {settlement.effect}".rstrip()
+            arguments += [ticket, fate, round(known.keep_s * 1000), known.text, place]
         else:
             arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
         arguments += destinations.of(_replies(settlement), settlement.claims)
@@ -171,7 +174,7 @@ def _common_keys(keys: Keys, identity: str, target: str, day: int) -> list[str]:
 def _script_arguments(settlement: Settlement) -> tuple[str, str, bytes]:
     match settlement:
         case Ack():
-            return "", "0", b""
+            return f" {settlement.effect}".rstrip(), "0", b""
         case Drop():
             return f"zx {settlement.effect}".rstrip(), "0", b""
         case Retry():

@@ -290,6 +290,28 @@ async def test_a_forged_job_of_a_dead_job_s_id_opens_no_key(harness: Harness, lo
     assert is_at_rest(harness)
 
 
+@pytest.mark.parametrize("more", [{}, {"reply_to": "restbroker:reply:x"}])
+async def test_the_dead_job_itself_opens_no_key_if_it_has_expired(
+    harness: Harness, log: Log, more: dict[str, Any]
+) -> None:
+    harness.order = Order(on_dead="stop")
+    log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 0 else Delivered("", 0, 200)
+    push(harness, "a", 2)
+    async with harness.broker():
+        await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped")
+        await until_async(partial(has_ended, harness, 1), "it is told of")
+        # Sidekiq Web pushes it as it is.
+        push(harness, "a", 1, expiry=1, **more)
+        await harness.until(lambda: [one.outcome for one in harness.of(JobFinished)][1:] == ["expired"], "it expired")
+        await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped as before")
+        assert log.starts["a"] == [0]
+        log.answer = lambda _call, _try: Delivered("", 0, 200)
+        push(harness, "a", 1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are finished")
+    assert log.starts["a"] == [0, 0, 1]
+    assert is_at_rest(harness)
+
+
 NOT_LET_IN: dict[str, dict[str, Any]] = {
     "wrong token": {"args": ["safe", {"key": "a", "n": 0}, "wrong"]},
     "wrong token, not to be kept": {"args": ["safe", {"key": "a", "n": 0}, "wrong"], "dead": False},
