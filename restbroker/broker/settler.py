@@ -171,10 +171,14 @@ class Settler:
             return False
         try:
             event = self.reports.of(job)
-            revised = settle.drop_reply(self.to_store(job, payload), settlement, why, job.context)
-            if isinstance(settlement, Ack) and settlement.claims:
-                revised = self._with_claims(job, revised, _WAS_DONE)
-            revised = self._with_effect(job, revised, _WAS_DONE)
+            was_sent = event is None or event.outcome not in _UNSENT
+            revised = settle.drop_reply(self.to_store(job, payload), settlement, why, job.context, was_done=was_sent)
+            if isinstance(settlement, Ack) and was_sent:
+                if settlement.claims:
+                    revised = self._with_claims(job, revised, _WAS_DONE)
+                revised = self._with_effect(job, revised, _WAS_DONE)
+            elif isinstance(settlement, Ack) and isinstance(revised, Dead):
+                revised = attrs.evolve(revised, claims=settlement.claims, effect="refused")
             job.revise(revised, event and attrs.evolve(event, code="ReplyRefused", message=why, fate="dead"))
         except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
             reason = _bug(job, error)
@@ -298,6 +302,7 @@ _CANCELLED_SENT = Reason(
 _NEVER_SENT = (KEY_UNCLEAR.code, BAD_ON_DEAD.code, PREDECESSOR_DIED.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."
+_UNSENT = ("expired", "duplicate")
 _WAS_DONE = Delivered("", None, 0)
 """The outcome of a job that is done and dies of its answer, as far as its claims are concerned."""
 _CROWDED = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")

@@ -257,19 +257,26 @@ def repeat_safe(spec: CommandSpec | None) -> bool:
     return spec is not None and spec.repeat != "unsafe"
 
 
-def drop_reply(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context) -> Settlement:
+def drop_reply(
+    job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context, *, was_done: bool = True
+) -> Settlement:
     """Return the settlement without its reply, for a reply that Redis refuses; `text` is Redis' error.
 
-    A delivered job dies, since repeating its push would fail forever and its answer must not vanish silently.
+    A delivered job dies, since repeating its push would fail forever and its answer must not vanish silently. So does
+    one that expired or is a duplicate: not `was_done`.
     """
     if not isinstance(settlement, Ack):
         return attrs.evolve(settlement, replies=())
+    was, again = (
+        ("The server did it", " again") if was_done else ("It expired, or is a duplicate, and was not sent", "")
+    )
     reason = Reason(
         "ReplyRefused",
-        f"The server did it, but Redis refused to store the answer: {text}",
-        "Check the key for the answer. A retry sends the command again.",
+        f"{was}, but Redis refused to store the answer: {text}",
+        f"Check the key for the answer. A retry sends the command{again}.",
     )
-    return Dead(context.now_s, rubyjson.dumps(_dead_fields(job, reason, context, "delivered")))
+    outcome = "delivered" if was_done else "rejected"
+    return Dead(context.now_s, rubyjson.dumps(_dead_fields(job, reason, context, outcome)))
 
 
 def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:

@@ -312,6 +312,23 @@ async def test_the_dead_job_itself_opens_no_key_if_it_has_expired(
     assert is_at_rest(harness)
 
 
+@pytest.mark.parametrize("keeps_expired", [False, True])
+async def test_a_job_that_was_not_sent_stops_no_key_and_says_so_though_redis_refuses_its_answer(
+    harness: Harness, log: Log, keeps_expired: bool
+) -> None:
+    harness.order = Order(on_dead="stop")
+    harness.policy = attrs.evolve(harness.policy, keeps_expired=keeps_expired)
+    harness.client.command("SET", "restbroker:reply:x", "no list")
+    push(harness, "a", 1, expiry=1, reply_to="restbroker:reply:x")
+    push(harness, "a", 1, 1)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "all are finished")
+    assert log.starts["a"] == [1]
+    (entry,) = harness.members("dead")
+    assert "The server did it" not in entry["error_message"]
+    assert is_at_rest(harness)
+
+
 NOT_LET_IN: dict[str, dict[str, Any]] = {
     "wrong token": {"args": ["safe", {"key": "a", "n": 0}, "wrong"]},
     "wrong token, not to be kept": {"args": ["safe", {"key": "a", "n": 0}, "wrong"], "dead": False},
