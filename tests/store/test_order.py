@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.fairness import Fairness
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.order import ORDER_KEY, Order, drain_text, key_in, settled_text
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, identities, line_jobs, pauses, queues
@@ -243,6 +244,22 @@ def test_the_dead_job_that_comes_again_while_a_forged_one_of_its_id_is_in_hand_c
         ordered.settle(*taken)
     assert seen == [0, 1, 2, 9]
     assert ordered.is_at_rest()
+
+
+def test_a_dead_job_opens_its_key_though_it_grew_beyond_the_limit_by_its_history(ordered: Ordered) -> None:
+    most = PAYLOAD_LIMIT_BYTES
+    raw = job("a", 0, pad="x" * (most - len(job("a", 0, pad=""))))
+    assert len(raw) == most
+    ordered.push(raw, job("a", 1))
+    (head,) = ordered.take()
+    ordered.settle(head, by=dead(head, "stop"))
+    grown = {**json.loads(raw), "restbroker_attempts": [{"code": "NotNow"}]}
+    ordered.push(json.dumps(grown).encode(), json.dumps({**grown, "jid": "j2"}).encode())
+    seen = []
+    while taken := ordered.take():
+        seen += [(json.loads(one.raw)["jid"], ticket_key(one.ticket)) for one in taken]
+        ordered.settle(*taken)
+    assert seen == [("j0", "a"), ("j1", "a"), ("j2", "a")]
 
 
 def test_marked_jobs_stay_marked_when_their_process_dies(ordered: Ordered, client: Client) -> None:

@@ -5,7 +5,8 @@
 -- its line; field \0v -> virtual time), `turn` a sorted set (key -> virtual finish time of its next job). A key has a
 -- record and a turn exactly while it has a line.
 --
--- text: what a target says of its fairness (JSON), '' for nothing; limit_bytes: of a larger job no key is read.
+-- text: what a target says of its fairness (JSON), '' for nothing; limit_bytes: of a larger job no key is read, unless
+-- restbroker stored it.
 local function fair_lines(text, limit_bytes)
   local V, WHOLE_COST, LONGEST_KEY, TRIES, BETWEEN, LARGEST, WIDEST = '\0v', 25200, 256, 200, '\31', 9e15, 1e9
   local read, said = pcall(cjson.decode, text)
@@ -51,9 +52,14 @@ local function fair_lines(text, limit_bytes)
     end
   end
 
+  -- What restbroker stored was within the limit before, and grew by its history.
+  local function is_read(raw)
+    return #raw <= limit_bytes or #raw <= 4 * limit_bytes and string.find(raw, '"restbroker_', 1, true)
+  end
+
   -- No job is refused for its key: what has none shares the line of ''.
   local function key_of(raw)
-    local job = #raw <= limit_bytes and decode(raw)
+    local job = is_read(raw) and decode(raw)
     if type(job) ~= 'table' then
       return ''
     elseif not names then
