@@ -9,6 +9,7 @@ found here, since it leaves some out where a clock changes by half an hour.
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
@@ -40,6 +41,10 @@ _RANGES: Final = {
     "month": "1 to 12, or JAN to DEC",
     "day of week": "0 to 7, or SUN to SAT",
 }
+_MOST_STEPS: Final = {"minute": 59, "hour": 23, "day of month": 30, "month": 11, "day of week": 6}
+"""A longer step is never made: cronsim reads it as the first value alone, and explains it otherwise."""
+_UNITS: Final = {"minute": "hour", "hour": "day", "day of month": "month", "month": "year", "day of week": "week"}
+_STEP: Final = re.compile(r"/(\d+)", re.ASCII)
 _MOST_DAYS: Final = 60 * 366
 """An expression that is due on none of so many days never is: all leap years, and the gap of 2100, are among them."""
 _DAY: Final = timedelta(days=1)
@@ -108,8 +113,14 @@ def parse(cron: str) -> None:
         if str(error) == "Bad day-of-month" and _is_cron(" ".join((*fields[:3], "*", fields[4]))):
             raise ValueError("it is never due: these months have no such day") from None
         wrong = str(error).lower().replace("-", " ")
-        taken = _RANGES.get(wrong.removeprefix("bad "))
-        raise ValueError(f"{wrong} for cron{f': it takes {taken}' if taken else ''}") from None
+        name = wrong.removeprefix("bad ")
+        taken = f": it takes {_RANGES[name]}" if name in _RANGES else ""
+        rises = "; a range begins with its smaller value" if taken and "-" in fields[_FIELDS.index(name)] else ""
+        raise ValueError(f"{wrong} for cron{taken}{rises}") from None
+    for name, field in zip(_FIELDS, fields, strict=True):
+        for step in map(int, _STEP.findall(field)):
+            if step > _MOST_STEPS[name]:
+                raise ValueError(f"a step of {step} is too long for {name}: each {_UNITS[name]} begins anew")
     if next(Schedule(cron).ticks(0), None) is None:
         raise ValueError("it is never due: no day matches all of its fields")
 

@@ -152,6 +152,9 @@ def test_days_of_the_calendar(cron: str, after: str, expected: list[str]) -> Non
         ("0 0 * 13 *", "bad month"),
         ("0 0 * * 8", "bad day of week"),
         ("*/0 * * * *", "bad minute"),
+        ("*/90 * * * *", "a step of 90 is too long for minute: each hour begins anew"),
+        ("0 0,1-23/24 * * *", "a step of 24 is too long for hour: each day begins anew"),
+        ("0 0 * * FRI-MON", "it takes 0 to 7, or SUN to SAT; a range begins with its smaller value"),
         ("٣ * * * *", "bad minute"),
     ],
 )
