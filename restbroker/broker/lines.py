@@ -99,7 +99,9 @@ class LineHealer:
             await trio.sleep(HEAL_S)
 
     async def _look_after(self, plan: TargetPlan, identity: Identity) -> None:
-        """Heal a target, if no process did just now."""
+        """Heal a target, if no process did just now; not what another process keeps in order (`broker.reaper`)."""
+        if plan.old_order.is_kept_elsewhere:
+            return
         turn, call = f"heal:{plan.target.name}", self.health.call_until_up
         try:
             claim = await call(self.store, probing.claim, turn, identity.name, milliseconds(_LEASE_S))

@@ -18,9 +18,12 @@ from restbroker.broker import reaper
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.same_host import this_process
 from restbroker.broker.settler import Settler
+from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job import claims
 from restbroker.job.backoff import ExponentialBackoff
 from restbroker.job.command import Call
+from restbroker.job.fairness import Fairness
+from restbroker.job.json_types import Json
 from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.job.policy import Policy
@@ -537,6 +540,33 @@ async def test_a_process_without_order_does_not_stop_one_that_has_it(
         push(harness, "a", 3)
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert log.starts["a"] == [0, 1, 2]
+
+
+async def test_who_has_fairness_mends_no_lines_that_another_process_keeps_in_order(
+    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper, "SCAN_S", 0.2)
+    monkeypatch.setattr(broker_lines, "HEAL_S", 0.1)
+    harness.order, harness.fairness = None, Fairness(("host",))
+    elsewhere(harness, BY_KEY.text)
+    push(harness, "a", 3)
+    seen: list[str | None] = []
+
+    def snapshot(pool: WorkerPool) -> dict[str, Json]:
+        seen.append(pool.hindrance)
+        return {}
+
+    harness.snapshot = snapshot
+    async with harness.broker():
+        await harness.until(lambda: "order" in seen, "it gives way")
+        push(harness, "b", 3)
+        got = jobs.fetch(harness.client, jobs.FetchRequest(ELSEWHERE, "t", QUEUES, 0, 9, 9, fairness=BY_KEY.text))
+        assert isinstance(got, jobs.FetchResult)
+        harness.events.clear()
+        await trio.sleep(1.0)
+        # A key that is held has no turn, and is not to get one.
+        assert not harness.of(LinesHealed)
+        assert harness.size("restbroker:fair:turn:rest") == 0
 
 
 async def test_one_of_several_processes_mends(harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
