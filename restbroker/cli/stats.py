@@ -9,6 +9,7 @@ import typer
 from restbroker.cli import target_text
 from restbroker.cli.target_text import text
 from restbroker.config.core import Config
+from restbroker.config.values import duration_text
 from restbroker.console import output, panels
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
@@ -123,11 +124,11 @@ def _queues(seen: SystemStats, latency: Callable[[Json], str] = _latency) -> lis
 def _queue_state(row: Mapping[str, Json]) -> str:
     if row["size"] is None:
         return "its key is not a list"
-    pause = row["pause"]
-    if not isinstance(pause, dict):
-        return "paused" if row["paused"] else "open"
-    about = target_text.about(pause)
-    return f"paused: {about}" if about else "paused"
+    pause, expired_s = row["pause"], row["expired_s"]
+    about = target_text.about(pause) if isinstance(pause, dict) else ""
+    state = "paused" if row["paused"] or isinstance(pause, dict) else "open"
+    waits = f"; a job waits that expired {duration_text(expired_s)} ago" if isinstance(expired_s, float) else ""
+    return f"{f'paused: {about}' if about else state}{waits}"
 
 
 def _attributes_of_source(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:

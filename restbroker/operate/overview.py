@@ -41,8 +41,8 @@ SNAPSHOT_FIELDS = (
 
 `ahead`: jobs that wait in the process. `workers`: Concurrency and the places of Slots. `limit`: how many jobs the
 target gets at once now, `limits` that and what is configured. `limited`: what held the last fetch back (rate,
-in_flight, dead, paused; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only
-ends what it has, since the process took a new configuration or stops.
+in_flight, dead, paused, order, old_order; refused: by Redis, or settling is). `outcomes`: how many jobs had
+each. `finishing`: it only ends what it has, since the process took a new configuration or stops.
 """
 
 _STATES = {"open": "up", "closed": "down"}
@@ -99,8 +99,9 @@ def _sources(client: Client) -> list[SourceState]:
 
 def _queue(queue: QueueView, pause: Pause | None) -> dict[str, Json]:
     latency_s = None if queue.latency_s is None else round(queue.latency_s, 3)
+    expired_s = None if queue.expired_s is None else round(queue.expired_s, 3)
     shown: dict[str, Json] = {"name": queue.name, "size": queue.size, "latency_s": latency_s, "paused": queue.paused}
-    return shown | {"pause": None if pause is None else attrs.asdict(pause)}
+    return shown | {"expired_s": expired_s} | {"pause": None if pause is None else attrs.asdict(pause)}
 
 
 def _target_row(pool: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:

@@ -13,7 +13,10 @@ import attrs
 import orjson
 
 from restbroker.errors import StoreRefused
+from restbroker.job import expiry
 from restbroker.job.claims import KEY_FIELD, LOCK_FIELD, Lock
+from restbroker.job.json_types import Json
+from restbroker.job.rubyjson import object_of
 from restbroker.store.client import LONGEST_BLOCK_S, Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
@@ -225,16 +228,37 @@ def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:
 def waits_s(client: Client, lists: Mapping[str, QueueName], now_s: float) -> Mapping[str, float | None]:
     """Return for how long the oldest of each queue's next jobs has been waiting, as `latency_s` does.
 
-    These are the next job of its list (queue → key) and the first of at most 200 of its lines, and of those that wait
-    behind held keys the first of lines that began long ago.
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    found = next_jobs(client, lists)
+    return {queue: longest_wait_s(jobs, now_s) for queue, jobs in found.items()}
+
+
+def next_jobs(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, Sequence[Reply]]:
+    """Return the next job of each list (queue → key), None for none, and the first of at most 200 of its lines.
+
+    Of lines that wait behind held keys, these are the first of those that began long ago. Raise as `waits_s` does.
     """
     jobs = oldest(client, list(lists.values()))
     of_lines = [(line_keys(client.keys, (queue,)), (_HEADS, MAX_BYTES)) for queue in lists]
     heads = client.run_many("line_heads", of_lines) if of_lines else []
-    return {
-        queue: _longest([latency_s(one, now_s) for one in (job, *items(first))])
-        for queue, job, first in zip(lists, jobs, heads, strict=True)
-    }
+    return {queue: (job, *items(first)) for queue, job, first in zip(lists, jobs, heads, strict=True)}
+
+
+def longest_wait_s(jobs: Iterable[Reply], now_s: float) -> float | None:
+    """Return for how long the oldest of these jobs has been waiting, as `latency_s` does."""
+    return _longest([latency_s(one, now_s) for one in jobs])
+
+
+def expired_s(jobs: Iterable[Reply], now_s: float) -> float | None:
+    """Return how many seconds ago the first of these jobs expired, by their own `expiry`; None: none did."""
+    found = [expiry.read(fields, None) for job in jobs if (fields := _fields_with_expiry(job)) is not None]
+    return max((now_s - at_s for at_s in found if isinstance(at_s, float) and at_s <= now_s), default=None)
+
+
+def _fields_with_expiry(job: Reply) -> dict[str, Json] | None:
+    # Most say nothing of it, and are not read.
+    return object_of(job) if isinstance(job, bytes) and b'"expiry"' in job else None
 
 
 def _longest(waits: Sequence[float | None]) -> float | None:

@@ -11,7 +11,7 @@ from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.identities import Registration, jobs_among, read_fields
 from restbroker.store.keys import QueueName
-from restbroker.store.queues import keys_of, odd_names, waiting_of, waits_s
+from restbroker.store.queues import expired_s, keys_of, longest_wait_s, next_jobs, odd_names, waiting_of
 from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
 
@@ -22,6 +22,7 @@ class QueueView:
 
     `size` is None if the key is no list: then restbroker takes nothing from it. `is_listed`: a client has put it on the
     list of queues, a process serves it, or its key exists. `in_lines`: how many of the jobs are in lines (`FairBy`).
+    `expired_s`: for how many seconds one of the next jobs has been past its `expiry`; None: none is.
     """
 
     name: str
@@ -30,6 +31,7 @@ class QueueView:
     paused: bool
     is_listed: bool
     in_lines: int = 0
+    expired_s: float | None = None
 
 
 @attrs.frozen
@@ -113,15 +115,16 @@ def _queues(
 ) -> tuple[QueueView, ...]:
     waiting = waiting_of(client, lists)
     known = [name for name, one in waiting.items() if one is not None]
-    waits = waits_s(client, {name: lists[name] for name in known}, now_s)
+    jobs = next_jobs(client, {name: lists[name] for name in known})
     return tuple(
         QueueView(
             name,
             None if one is None else one.total,
-            waits.get(name, 0.0),
+            longest_wait_s(jobs[name], now_s) if name in jobs else 0.0,
             paused=name in paused,
             is_listed=name in seen or one is None or one.total != 0,
             in_lines=0 if one is None else one.in_lines,
+            expired_s=expired_s(jobs.get(name, ()), now_s),
         )
         for name, one in waiting.items()
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def test_each_target_in_each_process_has_one_line_and_what_is_to_be_said_stands_
     narrow = [line for line in lines(columns=44) if line.startswith("node:")]
     assert len(narrow) == 5
     assert all(len(line) <= 44 for line in narrow)
+
+
+def test_a_queue_whose_next_job_has_expired_says_so(store: Client, lines: Lines) -> None:
+    store.command("LPUSH", "ns:queue:rest", b'{"expiry":%d}' % (time.time() - 301))
+    _, row = below(lines(), "QUEUE")
+    assert row[-1].startswith("open; a job waits that expired 5 min ")
 
 
 def test_the_three_largest_causes_of_dead_jobs_have_a_line_each_without_secrets(store: Client, lines: Lines) -> None:

@@ -65,6 +65,21 @@ def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client
     assert seen.now_s - latency_s == pytest.approx(1.5, abs=0.01)
 
 
+def test_a_queue_says_for_how_long_a_job_has_been_past_its_expiry_that_comes_next(
+    client: Client, server: Server
+) -> None:
+    now_s = server.now_us() / 1e6
+    jobs = [b'{"expiry":%d}' % (now_s + 99), b'{"expiry":"odd"}', b'{"args":["expiry"]}']
+    server.raw.rpush("ns:queue:a", *jobs)
+    assert overview(client, ["a"]).queues[0].expired_s is None
+    server.raw.rpush("ns:queue:a", b'{"expiry":%d}' % (1000 * (now_s - 60)))
+    server.raw.hset("ns:restbroker:fair:wait:a", "5:k", b'{"expiry":%d}' % (now_s - 600))
+    server.raw.hset("ns:restbroker:fair:keys:a", "k", "5 6")
+    expired_s = overview(client, ["a"]).queues[0].expired_s
+    assert expired_s is not None
+    assert 600 <= expired_s < 660
+
+
 @on_both
 def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server: Server) -> None:
     large = b'{"created_at":1.5,"pad":"%b"}' % (b"x" * MAX_BYTES)

@@ -56,12 +56,11 @@ WARNINGS: Final = Table(
             "`restbroker order list` shows such keys; `order resume` retries the dead job, `order skip` goes on without it",
         ),
         "OrderChanged": Row(
-            "`OrderBy` was changed or taken away while keys were held: until they are free, only their jobs are handed out",
-            "wait, `order skip` what stopped one, or have all die that wait: `restbroker order drop --all`",
+            "`OrderBy` was changed or taken away while keys were held: until they are free, only their jobs are taken",
+            "wait, `order skip` what stopped one, or `restbroker order drop --all`",
         ),
         "OrderMixed": Row(
-            "another process serves a queue with another `OrderBy` or none: who has none takes no jobs meanwhile, but older "
-            "versions do, out of order",
+            "another process serves a queue with another `OrderBy` or none: who has none waits, but older versions do not",
             "give all processes the same `OrderBy`, and update older ones",
         ),
         "OrderLeft": Row(
