@@ -221,9 +221,14 @@ def _orders(known: Registration) -> bool:
 
 
 def _takes_jobs(known: Registration) -> bool:
-    """Tell whether a pool takes jobs, as its last heartbeat said, if it said anything: what is down does none."""
+    """Tell whether a pool takes jobs, as its last heartbeat said, if it said anything.
+
+    What is down does none, and what Redis refuses gets none.
+    """
     told = rubyjson.object_of(known.snapshot or b"") or {}
-    return told.get("quiet") is not True and told.get("finishing") is not True and told.get("gate", "open") == "open"
+    if told.get("quiet") is True or told.get("finishing") is True or told.get("limited") == "refused":
+        return False
+    return told.get("gate", "open") == "open"
 
 
 def _make_dead(orphan: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:

@@ -489,19 +489,39 @@ def elsewhere(harness: Harness, text: str) -> None:
     assert jobs.register(harness.client, ELSEWHERE, facts, QUEUES, fairness=text)
 
 
+def hindrances(harness: Harness) -> list[str | None]:
+    """Why the broker takes no jobs, at each of its heartbeats."""
+    seen: list[str | None] = []
+
+    def snapshot(pool: WorkerPool) -> dict[str, Json]:
+        seen.append(pool.hindrance)
+        return {}
+
+    harness.snapshot = snapshot
+    return seen
+
+
 def beat(harness: Harness, count: int, snapshot: bytes = b"") -> None:
     heartbeats.write_heartbeats(harness.client, [(ELSEWHERE, count)], {ELSEWHERE: snapshot} if snapshot else {})
 
 
 @pytest.mark.parametrize(
-    "snapshot", [b'{"quiet":true}', b'{"finishing":true}', b'{"gate":"closed"}', b'{"gate":"denied"}', None]
+    "snapshot",
+    [
+        b'{"quiet":true}',
+        b'{"finishing":true}',
+        b'{"gate":"closed"}',
+        b'{"gate":"denied"}',
+        b'{"limited":"refused"}',
+        None,
+    ],
 )
 async def test_who_has_no_order_takes_nothing_while_another_process_keeps_it(
     harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch, snapshot: bytes | None
 ) -> None:
     monkeypatch.setattr(reaper, "MIXED_S", 0.5)
     monkeypatch.setattr(reaper, "SCAN_S", 0.2)
-    harness.order = None
+    harness.order, seen = None, hindrances(harness)
     async with harness.broker():
         push(harness, "before", 1)
         await harness.until(lambda: len(harness.of(JobFinished)) == 1, "it takes jobs")
@@ -516,8 +536,9 @@ async def test_who_has_no_order_takes_nothing_while_another_process_keeps_it(
         if snapshot is None:
             assert heartbeats.fence(harness.client, ELSEWHERE, 0)
         else:
+            await harness.until(lambda: seen[-1:] == ["order"], "it gives way")
             beat(harness, 1, snapshot)
-            await trio.sleep(0.8)
+            await harness.until(lambda: seen[-1] != "order", "it takes what may be taken")
             # In order also then: the one that was taken is not done.
             assert log.starts["a"] == []
             assert heartbeats.fence(harness.client, ELSEWHERE, 1)
@@ -550,13 +571,7 @@ async def test_who_has_fairness_mends_no_lines_that_another_process_keeps_in_ord
     harness.order, harness.fairness = None, Fairness(("host",))
     elsewhere(harness, BY_KEY.text)
     push(harness, "a", 3)
-    seen: list[str | None] = []
-
-    def snapshot(pool: WorkerPool) -> dict[str, Json]:
-        seen.append(pool.hindrance)
-        return {}
-
-    harness.snapshot = snapshot
+    seen = hindrances(harness)
     async with harness.broker():
         await harness.until(lambda: "order" in seen, "it gives way")
         push(harness, "b", 3)
