@@ -125,7 +125,7 @@ def enqueue(
         wants_reply=wait_for_answer,
         ok_if_exists=ok_if_exists,
         at_s=at_s(delay, at),
-        expire_s=None if expire is None else duration_s("--expire", expire),
+        expire_s=None if expire is None else duration_s("--expire", expire, 366),
         lock=values.lock(unique, unique_for, until, fail_if_queued=fail_if_queued, is_bulk=bulk is not None),
         fair_key=values.key("--fair-key", fair_key),
         order_key=values.key("--order-key", order_key),

@@ -114,6 +114,7 @@ def test_a_job_expires_so_long_after_its_push_or_after_the_time_for_which_it_is_
     raw, score = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1, "WITHSCORES"))
     assert abs(json.loads(raw)["expiry"] - float(score) - 120) < 0.001
     assert "--expire" in shell("enqueue", "status", "--expire", "soon").stderr
+    assert shell("enqueue", "status", "--expire", "30d").returncode == 0, "as Expire of a target may be"
     begun = datetime.fromtimestamp(time.time() - 60, UTC).isoformat()
     assert shell("enqueue", "status", "--at", begun, "--expire", "1h").returncode == 0, "it has not expired yet"
 
