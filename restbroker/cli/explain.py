@@ -177,7 +177,7 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
 def _order_steps(order: OrderWait, place: Location) -> Iterator[str]:
     """Yield what a person can do so that the key goes on: of a dead job that stopped it, `order resume` comes first."""
     may_help = place.kind != "dead" or place.entry.error_class not in {_UNREADABLE, _DONE_BEFORE}
-    yield from order.next_steps if may_help else order.next_steps[1:]
+    yield from order.next_steps if may_help else order.next_steps[-1:]
 
 
 def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:

@@ -101,8 +101,9 @@ class OrderWait:
             case "due":
                 return (f"To try {'it' if self.is_own else 'that one'} now: {hint('retry-now')}",)
             case "stopped":
-                which = "it" if self.is_own else "that one"
-                return (f"To retry {which}: {hint('resume')}", f"To go on without it: {hint('skip')}")
+                which, skip = "it" if self.is_own else "that one", f"To go on without it: {hint('skip')}"
+                # A dead job that is gone cannot be retried.
+                return (f"To retry {which}: {hint('resume')}", skip) if self.command or self.error else (skip,)
             case _:
                 return ()
 
