@@ -4,6 +4,7 @@ Used by `explain`, by `enqueue --wait` and by a job's page. Always holds: it cha
 however many jobs wait; secrets are masked.
 """
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final
@@ -102,8 +103,11 @@ class OrderWait:
                 return (f"To try {'it' if self.is_own else 'that one'} now: {hint('retry-now')}",)
             case "stopped":
                 which, skip = "it" if self.is_own else "that one", f"To go on without it: {hint('skip')}"
-                # A dead job that is gone cannot be retried.
-                return (f"To retry {which}: {hint('resume')}", skip) if self.command or self.error else (skip,)
+                if self.command or self.error:
+                    return (f"To retry {which}: {hint('resume')}", skip)
+                # It is not among the dead jobs any more.
+                back = f"To put {which} back: restbroker dead --restore {shlex.quote(self.jid)}"
+                return (back, skip) if self.jid else (skip,)
             case _:
                 return ()
 
