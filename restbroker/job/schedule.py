@@ -41,7 +41,7 @@ _RANGES: Final = {
     "month": "1 to 12, or JAN to DEC",
     "day of week": "0 to 7, or SUN to SAT",
 }
-_MOST_STEPS: Final = {"minute": 59, "hour": 23, "day of month": 30, "month": 11, "day of week": 6}
+_MOST_STEPS: Final = {"minute": 60, "hour": 24, "day of month": 31, "month": 12, "day of week": 7}
 """A longer step is never made: cronsim reads it as the first value alone, and explains it otherwise."""
 _UNITS: Final = {"minute": "hour", "hour": "day", "day of month": "month", "month": "year", "day of week": "week"}
 _STEP: Final = re.compile(r"/(\d+)", re.ASCII)

@@ -153,7 +153,7 @@ def test_days_of_the_calendar(cron: str, after: str, expected: list[str]) -> Non
         ("0 0 * * 8", "bad day of week"),
         ("*/0 * * * *", "bad minute"),
         ("*/90 * * * *", "a step of 90 is too long for minute: each hour begins anew"),
-        ("0 0,1-23/24 * * *", "a step of 24 is too long for hour: each day begins anew"),
+        ("0 0,1-23/25 * * *", "a step of 25 is too long for hour: each day begins anew"),
         ("0 0 * * FRI-MON", "it takes 0 to 7, or SUN to SAT; a range begins with its smaller value"),
         ("٣ * * * *", "bad minute"),
     ],
@@ -161,6 +161,14 @@ def test_days_of_the_calendar(cron: str, after: str, expected: list[str]) -> Non
 def test_what_is_no_expression_or_never_due_is_refused(cron: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         schedule.parse(cron)
+
+
+@pytest.mark.parametrize(
+    ("cron", "same"), [("*/60 * * * *", "@hourly"), ("0 */24 * * *", "@daily"), ("0 0 1 */12 *", "@yearly")]
+)
+def test_a_step_may_be_as_long_as_its_field(cron: str, same: str) -> None:
+    schedule.parse(cron)
+    assert next(schedule.Schedule(cron).ticks(1.79e9)) == next(schedule.Schedule(same).ticks(1.79e9))
 
 
 @pytest.mark.parametrize(
