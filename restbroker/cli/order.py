@@ -71,7 +71,10 @@ def list_keys(
         output.table(("TARGET", "KEY", "STATE", "WAITING", "SINCE OR IN", "DIED"), (_row(one, now_s) for one in found))
     else:
         output.table((), (_row(one, now_s, is_plain=True) for one in found))
-    output.say(f"{len(found)} of {'1 key' if count == 1 else f'{count} keys'}. All others are free.")
+    if count:
+        output.say(f"{len(found)} of {'1 key' if count == 1 else f'{count} keys'}. All others are free.")
+    else:
+        output.say("No key is held.")
 
 
 @app.command()

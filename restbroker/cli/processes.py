@@ -203,7 +203,8 @@ def _properties(one: Process) -> Iterator[Sequence[str]]:
     if one.targets:
         yield "targets", control_text.join_names(one.targets)
     yield "queues", control_text.join_names(one.queues)
-    yield "in progress", f"{one.in_progress} of {one.concurrency}" if one.concurrency else str(one.in_progress)
+    # More than it delivers at once: the rest was fetched ahead.
+    yield "in progress", str(one.in_progress) + (f" (concurrency {one.concurrency})" if one.concurrency else "")
     yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"
     yield "started", _time(one.started_at_s)
     for place, job in enumerate(one.jobs[:_SHOWN_JOBS]):

@@ -71,7 +71,7 @@ def _watch(settings: Config, every_s: float, *, as_json: bool) -> None:
     from restbroker.cli.watch.sampler import TIMEOUT_S
 
     with open_store(settings, TIMEOUT_S) as client:
-        watch(client, settings.queues, every_s, _rows, as_json=as_json)
+        watch(client, settings, every_s, _rows, as_json=as_json)
 
 
 def _every_s(text: str | None, *, watching: bool) -> float:
@@ -100,10 +100,11 @@ def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
     output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen, stats_terminal.latency)])
     output.data("")
     stats_terminal.processes(seen)
+    has_stopped = stats_terminal.stopped_keys(client, settings)
     for row in seen["sources"]:
         output.data(f"\nSOURCE  {text(row['source'])}")
         output.table(("", ""), _attributes_of_source(row))
-    output.data(f"\nNext: {stats_terminal.next_step(seen, settings.queues)}")
+    output.data(f"\nNext: {stats_terminal.next_step(seen, settings.queues, has_stopped=has_stopped)}")
 
 
 def _totals(seen: SystemStats) -> list[Sequence[str]]:

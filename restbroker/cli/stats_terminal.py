@@ -14,7 +14,7 @@ from rich.console import Console
 from restbroker.cli import target_text
 from restbroker.cli.target_text import text
 from restbroker.cli.watch.formats import number, rate
-from restbroker.cli.watch.problems import SILENT_S, problems
+from restbroker.cli.watch.problems import SILENT_S, STOPPED_HINT, problems, stopped_text
 from restbroker.cli.watch.table import Column, Row, table
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
@@ -22,7 +22,7 @@ from restbroker.console import causes, output
 from restbroker.console.times import milliseconds
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import SystemStats
+from restbroker.operate.overview import SystemStats, stopped_counts
 from restbroker.store.client import Client
 
 if TYPE_CHECKING:
@@ -56,6 +56,14 @@ def processes(seen: SystemStats) -> None:
         output.data(output.one_line(note))
 
 
+def stopped_keys(client: Client, settings: Config) -> bool:
+    """Print a line for each target with keys that a death stopped, and tell whether there is one."""
+    counts = stopped_counts(client, settings.targets)
+    for target, count in counts.items():
+        output.data(output.one_line(stopped_text(target, count)))
+    return bool(counts)
+
+
 def latency(latency_s: Json) -> str:
     """Return how long the next job of a queue has been waiting; `-` if that is not known."""
     return duration_text(latency_s) if isinstance(latency_s, int | float) else "-"
@@ -73,8 +81,8 @@ def dead_jobs(client: Client, settings: Config) -> None:
             _draw(found)
 
 
-def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
-    """Return what to do now; `wanted` are the queues of the configuration."""
+def next_step(seen: SystemStats, wanted: Collection[str], *, has_stopped: bool) -> str:
+    """Return what to do now; `wanted` are the queues of the configuration. `has_stopped`: a death stopped keys."""
     if all(row["dying"] for row in seen["targets"]):
         return "`restbroker run` starts one."
     unfit = [row for row in seen["targets"] if not row["dying"] and row["state"] not in (None, "up")]
@@ -85,6 +93,8 @@ def next_step(seen: SystemStats, wanted: Collection[str]) -> str:
             return output.one_line(f"{text(name)}: {text(hint)}")
     if any(one.grave for one in problems(seen, wanted)):
         return "`restbroker check` says what is wrong and what to do."
+    if has_stopped:
+        return STOPPED_HINT
     if seen["totals"]["dead"]:
         return "`restbroker dead summary` shows why jobs died and what to do."
     return "`restbroker stats --watch` keeps refreshing."

@@ -10,10 +10,12 @@ from typing import TypedDict
 
 import attrs
 
+from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.operate.snapshot import read_snapshot
 from restbroker.store.client import Client
+from restbroker.store.order import read_stopped
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 from restbroker.store.sources import SourceState, read_states
 from restbroker.store.stats import IdentityView, Overview, QueueView, overview
@@ -88,6 +90,18 @@ def stats_from(client: Client, seen: Overview) -> SystemStats:
         "targets": [_target_row(pool, pauses) for pool in seen.identities],
         "sources": [attrs.asdict(state) for state in _sources(client)],
     }
+
+
+def stopped_counts(client: Client, targets: Sequence[Target]) -> dict[str, str]:
+    """Return for people how many keys of a target a death stopped (`OnDead`); targets without such keys are left out.
+
+    Raise `StoreUnavailable`.
+    """
+    # The rest is shown without what someone else put there; `check` names it.
+    with suppress(StoreRefused):
+        names = [target.name for target in targets if target.order is not None]
+        return {name: keys.count_text for name, keys in read_stopped(client, names).items()}
+    return {}
 
 
 def _sources(client: Client) -> list[SourceState]:

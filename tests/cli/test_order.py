@@ -1,17 +1,21 @@
 """What commands say and push where the jobs of one key are done one after the other."""
 
 import json
+import sys
 import time
 from pathlib import Path
 
 from restbroker.job.order import Order
 from restbroker.job.settlement import Dead, Retry
+from restbroker.store import heartbeats
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
 from restbroker.store.jobs import register as register_identity
 from restbroker.store.replies import items, raw
 from tests.cli.conftest import Shell
 from tests.store.pools import FACTS
+from tests.support.terminal import on_a_terminal
+from tests.support.tmux import shell as terminal_shell
 
 IDENTITY = "web1:7:abc:ejabberd"
 
@@ -121,6 +125,34 @@ def test_who_deletes_the_dead_job_that_stopped_a_key_reads_that_the_key_is_still
     assert "the key a nn still wait. To have them done: restbroker order skip 'a nn'\n" in (
         shell("dead", "delete", ann, "--yes").stderr
     )
+
+
+def test_stats_on_a_terminal_and_the_live_screen_say_that_keys_are_stopped_and_what_to_do(
+    shell: Shell, store: Client, place: Path
+) -> None:
+    set_order_by(place, "order_key")
+    shell("enqueue", "status", "--order-key", "bob")
+    broker = Broker(store)
+    heartbeats.write_heartbeats(store, [(IDENTITY, 1)], {IDENTITY: b'{"gate": "open"}'})
+    ((ticket, raw),) = broker.take().values()
+    text = "ejabberd has stopped keys (1 key): jobs behind a dead one wait"
+    hint = "`restbroker order` shows them; `order resume` retries the dead job, `order skip` goes on without it."
+    assert text not in on_a_terminal(["stats"], place, columns=140)
+    broker.settle(ticket, Dead(time.time(), raw, effect="stop"))
+    printed = on_a_terminal(["stats"], place, columns=140)
+    assert text in printed
+    assert f"\r\nNext: {hint}\r\n" in printed
+    with terminal_shell(place, columns=200) as pane:
+        pane.type(f"{sys.executable} -m restbroker stats --watch --every 200ms")
+        pane.shows(f"!! {text}. {hint}")
+
+
+def test_without_held_keys_order_says_so(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key")
+    assert shell("order").stderr == "No key is held.\n"
+    shell("enqueue", "status", "--order-key", "bob")
+    Broker(store).take()
+    assert shell("order").stderr == "1 of 1 key. All others are free.\n"
 
 
 def test_who_waits_for_an_answer_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:

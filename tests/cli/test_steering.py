@@ -183,6 +183,7 @@ def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pi
     assert re.search(facts, words)
     assert "jobs 2023-11-14T22:13:20Z rest register j1" in words
     assert "and 2 more (--json has them)" in words
+    assert "in progress 0 (concurrency 5)" in words
     assert (
         shell("processes", "quiet", "web:9", "--dry-run").stderr == "1 process with 0 jobs in progress would "
         "be quieted.\n"

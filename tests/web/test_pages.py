@@ -207,7 +207,8 @@ async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: H
         harness.client.command("LPUSH", f"queue:{queue}", "{}")
         harness.client.command("SADD", "queues", queue)
     async with site() as running:
-        shown = await page(running, "/queues")
+        shown, targets = [await page(running, path) for path in ("/queues", "/targets")]
+    assert "down for 12 min Nobody listens there. Start it." in targets.text
     assert "Target dead gets no jobs (for 12 min, 1,200 wait): Nobody listens there. Start it." in shown.text
     assert "jam dead 1,200 – target down" in shown.text
     assert "flow fine 1 – open" in shown.text

@@ -9,13 +9,14 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 import attrs
 
 from restbroker.cli.watch.sampler import Sample, Sampler
+from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.job.json_types import Json
@@ -26,12 +27,12 @@ Rows: TypeAlias = Callable[[SystemStats], Iterable[Sequence[str]]]
 """Returns the lines of `restbroker stats` in a pipe."""
 
 
-def watch(client: Client, wanted: Collection[str], every_s: float, rows: Rows, *, as_json: bool) -> None:
+def watch(client: Client, settings: Config, every_s: float, rows: Rows, *, as_json: bool) -> None:
     """Show the stats every `every_s` seconds until Ctrl-C or the key q.
 
     Raise `OutputLost`, and `StoreRefused` as `Sampler.sample` does.
     """
-    sampler = Sampler(client, wanted)
+    sampler = Sampler(client, settings)
     try:
         if as_json:
             _print(sampler, every_s, _json)
@@ -82,7 +83,8 @@ def _screen(sampler: Sampler, every_s: float) -> None:
                     every=duration_text(every_s),
                     stats=sample.stats,
                     trend=sample.trend,
-                    queues=sampler.queues,
+                    queues=sampler.settings.queues,
+                    stopped=sample.stopped,
                     error=sample.error,
                     age_s=sample.age_s,
                 )

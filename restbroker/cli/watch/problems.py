@@ -6,6 +6,7 @@ problem here, in any state.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
 import attrs
 
@@ -21,6 +22,9 @@ LONG_WAIT_S = 60.0
 SILENT_S = 10.0
 """A process without a heartbeat for this many seconds is silent; it sends one every 2.5 s."""
 
+STOPPED_HINT = "`restbroker order` shows them; `order resume` retries the dead job, `order skip` goes on without it."
+"""What to do about keys that a death stopped."""
+
 
 @attrs.frozen
 class Problem:
@@ -31,10 +35,21 @@ class Problem:
     hint: str | None = None
 
 
-def problems(seen: SystemStats, wanted: Collection[str]) -> list[Problem]:
-    """Return all problems, grave ones first; `wanted` are the queues of this configuration, served or not."""
+def problems(
+    seen: SystemStats, wanted: Collection[str], stopped: Mapping[str, str] = MappingProxyType({})
+) -> list[Problem]:
+    """Return all problems, grave ones first; `wanted` are the queues of this configuration, served or not.
+
+    `stopped` has what `stopped_counts` returns.
+    """
     found = [*_of_targets(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted), *_of_sources(seen)]
+    found += [Problem(True, stopped_text(target, count), STOPPED_HINT) for target, count in stopped.items()]
     return sorted(found, key=lambda one: not one.grave)
+
+
+def stopped_text(target: str, count: str) -> str:
+    """Return that a death stopped `count` keys of a target."""
+    return f"{target} has stopped keys ({count}): jobs behind a dead one wait"
 
 
 def own_queues(seen: SystemStats, wanted: Collection[str]) -> frozenset[str]:

@@ -4,13 +4,14 @@ Always holds: that Redis is away is reported, never raised; the next read connec
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 import attrs
 
 from restbroker.cli.watch.trend import Trend, TrendHistory
+from restbroker.config.core import Config
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.operate.overview import SystemStats, system_stats
+from restbroker.operate.overview import SystemStats, stopped_counts, system_stats
 from restbroker.store.client import Client
 from restbroker.store.server import product
 
@@ -22,7 +23,8 @@ TIMEOUT_S = 2.0
 class Sample:
     """The result of one read; with an `error`, `stats` is that of the last good read, `age_s` seconds ago.
 
-    `stats` is None if there are none yet. `server` is product, version and address of Redis.
+    `stats` is None if there are none yet. `server` is product, version and address of Redis. `stopped` has what
+    `stopped_counts` returned.
     """
 
     server: str
@@ -30,6 +32,7 @@ class Sample:
     trend: Trend
     error: RestbrokerError | None
     age_s: float
+    stopped: Mapping[str, str]
 
 
 @attrs.define
@@ -37,12 +40,13 @@ class Sampler:
     """Reads the stats and keeps the last ones; `clock` returns seconds and never goes back."""
 
     client: Client
-    queues: Collection[str]
+    settings: Config
     clock: Callable[[], float] = time.monotonic
     _past: TrendHistory = attrs.field(factory=TrendHistory)
     _product: str | None = None
     _seen: SystemStats | None = None
     _seen_at_s: float = 0.0
+    _stopped: Mapping[str, str] = attrs.field(factory=dict)
 
     def sample(self) -> Sample:
         """Read the stats once, and return them with the trend; if Redis is away, return the last ones with the error.
@@ -61,14 +65,16 @@ class Sampler:
                 raise
             error = refused
         server = f"{self._product or 'Redis'} at {self.client.address}"
-        return Sample(server, self._seen, self._past.trend(), error=error, age_s=self.clock() - self._seen_at_s)
+        age_s = self.clock() - self._seen_at_s
+        return Sample(server, self._seen, self._past.trend(), error=error, age_s=age_s, stopped=self._stopped)
 
     def _ask(self) -> None:
         try:
-            seen = system_stats(self.client, self.queues)
+            seen = system_stats(self.client, self.settings.queues)
         except ConnectionEnded:
             # It ended since the last look, and nothing was asked: Redis may well be there.
-            seen = system_stats(self.client, self.queues)
+            seen = system_stats(self.client, self.settings.queues)
+        self._stopped = stopped_counts(self.client, self.settings.targets)
         if self._product is None:
             self._product = product(self.client)
         self._seen, self._seen_at_s = seen, self.clock()
