@@ -60,5 +60,5 @@ def _history_text(kept: HistoryExtent) -> Iterator[str]:
     elif kept.since_s is None:
         yield "History is on, but nothing has been recorded yet."
     else:
-        oldest = f"the oldest of {kept.ends} is of {local(kept.since_s)}"
+        oldest = f"the oldest of {kept.ends:,} is of {local(kept.since_s)}"
         yield f"Finished jobs are recorded for {duration_text(kept.for_s)}; {oldest}."

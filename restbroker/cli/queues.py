@@ -233,8 +233,8 @@ def _display(one: Queue) -> tuple[str, ...]:
     """Return a queue as a row for people."""
     state = "open" if one.pause is None else f"paused {control_text.pause_text(one.pause)}"
     latency = "-" if one.latency_s is None else duration_text(one.latency_s)
-    size = "its key is not a list" if one.size is None else str(one.size)
-    size += f" ({one.in_lines} in lines)" if one.in_lines else ""
+    size = "its key is not a list" if one.size is None else f"{one.size:,}"
+    size += f" ({one.in_lines:,} in lines)" if one.in_lines else ""
     return one.name, size, latency, state, control_text.join_names(one.targets), control_text.join_names(one.processes)
 
 

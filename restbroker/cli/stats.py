@@ -93,11 +93,12 @@ def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
     """Print the figures for people: without the column that only programs need, and with what to do next."""
     from restbroker.cli import stats_terminal
 
-    output.table(("TOTAL", "JOBS"), [row[1:] for row in _totals(seen)])
+    output.table(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen["totals"].items()])
     if seen["totals"]["dead"]:
         stats_terminal.dead_jobs(client, settings)
     output.data("")
-    output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen, stats_terminal.latency)])
+    queues = _queues(seen, stats_terminal.latency, stats_terminal.count)
+    output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in queues])
     output.data("")
     stats_terminal.processes(seen)
     has_stopped = stats_terminal.stopped_keys(client, settings)
@@ -115,9 +116,11 @@ def _latency(latency_s: Json) -> str:
     return "-" if latency_s is None else f"{latency_s}s"
 
 
-def _queues(seen: SystemStats, latency: Callable[[Json], str] = _latency) -> list[Sequence[str]]:
+def _queues(
+    seen: SystemStats, latency: Callable[[Json], str] = _latency, size: Callable[[Json], str] = text
+) -> list[Sequence[str]]:
     return [
-        ("queue", text(row["name"]), text(row["size"]), latency(row["latency_s"]), _queue_state(row))
+        ("queue", text(row["name"]), size(row["size"]), latency(row["latency_s"]), _queue_state(row))
         for row in seen["queues"]
     ]
 

@@ -59,14 +59,19 @@ def processes(seen: SystemStats) -> None:
 def stopped_keys(client: Client, settings: Config) -> bool:
     """Print a line for each target with keys that a death stopped, and tell whether there is one."""
     counts = stopped_counts(client, settings.targets)
-    for target, count in counts.items():
-        output.data(output.one_line(stopped_text(target, count)))
+    for target, keys in counts.items():
+        output.data(output.one_line(stopped_text(target, keys)))
     return bool(counts)
 
 
 def latency(latency_s: Json) -> str:
     """Return how long the next job of a queue has been waiting; `-` if that is not known."""
     return duration_text(latency_s) if isinstance(latency_s, int | float) else "-"
+
+
+def count(value: Json) -> str:
+    """Return a number as people read it, `1,234`; `-` if it is not known."""
+    return number(value) if isinstance(value, int) else "-"
 
 
 def dead_jobs(client: Client, settings: Config) -> None:
@@ -116,8 +121,8 @@ def _cells(row: Mapping[str, Json]) -> Sequence[str]:
         _busy(row),
         f"{rate(per_s)}/s" if isinstance(per_s, int | float) else "-",
         milliseconds(row["p99_ms"]),
-        _count(row["delivered"]),
-        _count(row["failed"]),
+        count(row["delivered"]),
+        count(row["failed"]),
         duration_text(age_s) if isinstance(age_s, int | float) else "-",
     )
 
@@ -137,10 +142,6 @@ def _busy(row: Mapping[str, Json]) -> str:
         return f"{text(row['in_progress'])} in progress"
     ahead = row["ahead"]
     return f"{text(row['busy'])}/{text(row['workers'])}{f' +{ahead}' if ahead else ''}"
-
-
-def _count(value: Json) -> str:
-    return number(value) if isinstance(value, int) else "-"
 
 
 def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:

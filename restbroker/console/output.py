@@ -119,8 +119,8 @@ def require_written() -> Iterator[None]:
 
 
 def jobs(count: int) -> str:
-    """Return a count of jobs as `1 job` or `5 jobs`."""
-    return "1 job" if count == 1 else f"{count} jobs"
+    """Return a count of jobs as `1 job` or `1,234 jobs`."""
+    return "1 job" if count == 1 else f"{count:,} jobs"
 
 
 def one_line(value: object) -> str:

@@ -98,6 +98,14 @@ def test_a_queue_whose_next_job_has_expired_says_so(store: Client, lines: Lines)
     assert row[-1].startswith("open; a job waits that expired 5 min ")
 
 
+def test_large_counts_are_written_as_people_read_them(store: Client, lines: Lines) -> None:
+    store.command("SET", "ns:stat:processed", 34186)
+    store.command("LPUSH", "ns:queue:rest", *(["{}"] * 1234))
+    printed = lines()
+    assert below(printed, "TOTAL")[1] == ["processed", "34,186"]
+    assert below(printed, "QUEUE")[1][:2] == ["rest", "1,234"]
+
+
 def test_the_three_largest_causes_of_dead_jobs_have_a_line_each_without_secrets(store: Client, lines: Lines) -> None:
     for count, code in enumerate(("Few", "AlreadyExists", "TimedOut", "hush-hush-hush"), start=1):
         bury(store, count, code)

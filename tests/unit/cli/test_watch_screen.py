@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from restbroker.cli import stats_terminal
 from restbroker.cli.watch.problems import problems
 from restbroker.cli.watch.screen import View, screen
 from restbroker.cli.watch.trend import Trend, TrendHistory
@@ -180,3 +181,15 @@ def test_without_an_answer_it_says_so_and_the_last_figures_stay_greyed_with_thei
     assert [line.style for line in grey] == ["dim"] * 4
     assert shown(None, error=AWAY)[2] == "!! Redis at h:1 cannot be reached. Start it."
     assert shown(None)[2] == "Asking Redis …"
+
+
+def test_what_to_do_about_stopped_keys_comes_before_dead_jobs_and_after_what_stops_all() -> None:
+    def next_step(seen: SystemStats) -> str:
+        return stats_terminal.next_step(seen, (), has_stopped=True)
+
+    assert next_step(figures(dead=1)).startswith("`restbroker order` shows them; ")
+    down = figures(pools=[pool(1, "one", state="down", hint="Start the server.")], dead=1)
+    assert next_step(down) == "one: Start the server."
+    assert "stopped" not in " ".join(said(figures(dead=1)))
+    (told,) = problems(figures(dead=1), (), {"one": "2 keys"})
+    assert (told.grave, told.text) == (True, "one has stopped keys (2 keys): jobs behind a dead one wait")
