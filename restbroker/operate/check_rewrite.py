@@ -22,7 +22,7 @@ def check_rewrite(client: Client, info: ServerInfo) -> Iterator[Finding]:
         return
     if may_rewrite(client):
         message = "This user may make Redis rewrite its append-only file (BGREWRITEAOF), as `restbroker run` does."
-        yield ok(_AREA, "TornFile", f"{message} So a power loss cannot leave a script half done.")
+        yield ok(_AREA, "TornFile", f"{message} So a power loss cannot leave a change half written.")
         return
     yield Finding(
         "warning",

@@ -22,7 +22,7 @@ _MAYBE_RUN = "maybe_run counts the jobs that may have been sent; the others were
 
 _REWRITE = (
     "restbroker asked Redis to rewrite its append-only file (once after each start of Redis), so that "
-    "a power loss cannot leave one of its scripts half done."
+    "a power loss cannot leave one of its changes half written."
 )
 
 _FENCED = (

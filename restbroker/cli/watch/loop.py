@@ -84,7 +84,7 @@ def _screen(sampler: Sampler, every_s: float) -> None:
                     stats=sample.stats,
                     trend=sample.trend,
                     queues=sampler.settings.queues,
-                    stopped=sample.stopped,
+                    stopped_keys=sample.stopped_keys,
                     error=sample.error,
                     age_s=sample.age_s,
                 )

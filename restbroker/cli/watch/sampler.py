@@ -23,7 +23,7 @@ TIMEOUT_S = 2.0
 class Sample:
     """The result of one read; with an `error`, `stats` is that of the last good read, `age_s` seconds ago.
 
-    `stats` is None if there are none yet. `server` is product, version and address of Redis. `stopped` has what
+    `stats` is None if there are none yet. `server` is product, version and address of Redis. `stopped_keys` has what
     `stopped_counts` returned.
     """
 
@@ -32,7 +32,7 @@ class Sample:
     trend: Trend
     error: RestbrokerError | None
     age_s: float
-    stopped: Mapping[str, str]
+    stopped_keys: Mapping[str, str]
 
 
 @attrs.define
@@ -46,7 +46,7 @@ class Sampler:
     _product: str | None = None
     _seen: SystemStats | None = None
     _seen_at_s: float = 0.0
-    _stopped: Mapping[str, str] = attrs.field(factory=dict)
+    _stopped_keys: Mapping[str, str] = attrs.field(factory=dict)
 
     def sample(self) -> Sample:
         """Read the stats once, and return them with the trend; if Redis is away, return the last ones with the error.
@@ -66,7 +66,7 @@ class Sampler:
             error = refused
         server = f"{self._product or 'Redis'} at {self.client.address}"
         age_s = self.clock() - self._seen_at_s
-        return Sample(server, self._seen, self._past.trend(), error=error, age_s=age_s, stopped=self._stopped)
+        return Sample(server, self._seen, self._past.trend(), error=error, age_s=age_s, stopped_keys=self._stopped_keys)
 
     def _ask(self) -> None:
         try:
@@ -74,7 +74,7 @@ class Sampler:
         except ConnectionEnded:
             # It ended since the last look, and nothing was asked: Redis may well be there.
             seen = system_stats(self.client, self.settings.queues)
-        self._stopped = stopped_counts(self.client, self.settings.targets)
+        self._stopped_keys = stopped_counts(self.client, self.settings.targets)
         if self._product is None:
             self._product = product(self.client)
         self._seen, self._seen_at_s = seen, self.clock()

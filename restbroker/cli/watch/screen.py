@@ -55,7 +55,7 @@ class View:
     """What the screen shows; `server` is product, version and address of Redis, `clock` the time, `every` the interval.
 
     `stats` is None before the first answer. With an `error` there is no answer now, and `stats` is `age_s` seconds old.
-    `queues` has the queues of the configuration, `stopped` what `stopped_counts` returned.
+    `queues` has the queues of the configuration, `stopped_keys` what `stopped_counts` returned.
     """
 
     server: str
@@ -66,7 +66,7 @@ class View:
     queues: Collection[str]
     error: RestbrokerError | None = None
     age_s: float = 0.0
-    stopped: Mapping[str, str] = MappingProxyType({})
+    stopped_keys: Mapping[str, str] = MappingProxyType({})
 
 
 def screen(view: View, width: int, height: int) -> list[Text]:
@@ -76,7 +76,7 @@ def screen(view: View, width: int, height: int) -> list[Text]:
     seen = view.stats
     if seen is None:
         return [*lines, *gap, *_problem_lines(view, (), width, height - len(lines))][:height]
-    found = problems(seen, view.queues, view.stopped)
+    found = problems(seen, view.queues, view.stopped_keys)
     figures = [_totals(seen, view.trend, width), _sets(seen, view.trend, width)]
     warned = [*gap, *_problem_lines(view, found, width, max(1, (height - 3) // 3))]
     charts = [*gap, *_charts(view.trend, width)] if height >= _FOR_CHARTS else []
