@@ -122,7 +122,7 @@ def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
         "QuietProcess",
         message=f"The process {process} is quiet: it takes no more jobs from the queue {queue.name} until it is"
         " restarted.",
-        why="Others take them." if served else f"No other process takes them, and {queue.size or 0} wait.",
+        why="Others take them." if served else f"No other process takes its jobs; {queue.size or 0} wait.",
         hint="Restart it on its machine, e.g.: systemctl restart restbroker",
     )
 

@@ -80,14 +80,15 @@ class OrderWait:
 
     def _why(self, moment: Callable[[float], str], link: str = ", and ") -> str:
         at = "" if self.at_s is None else moment(self.at_s)
+        error = self.error.removesuffix(".")
         match self.state:
             case "in_progress":
                 return f"{link}{self.process or 'a process'} has in progress"
             case "due":
-                failed = f", since it failed ({self.error})" if self.error else ""
+                failed = f", since it failed ({error})" if error else ""
                 return f"{link}is tried again{f' at {at}' if at else ''}{failed}"
             case "stopped":
-                return f"{link}died{f' at {at}' if at else ''}{f' ({self.error})' if self.error else ''}"
+                return f"{link}died{f' at {at}' if at else ''}{f' ({error})' if error else ''}"
             case "ready":
                 return f"{link}is done as soon as a process takes it"
 

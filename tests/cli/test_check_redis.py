@@ -189,7 +189,7 @@ def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, cli
         quiet = found["QuietProcess"]
         assert quiet.level == "warning"
         assert quiet.message.startswith("The process node:77 is quiet: it takes no more jobs from the queue rest")
-        assert quiet.why == f"No other process takes them, and {waiting} wait."
+        assert quiet.why == f"No other process takes its jobs; {waiting} wait."
         assert not {"Queue", "NotServed", "NewQueue"} & set(found)
 
 

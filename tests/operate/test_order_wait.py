@@ -69,7 +69,7 @@ def test_a_job_behind_one_that_is_tried_again(client: Client, broker: Broker, kn
     place, behind, steps = said(client, "a11", known)
     assert place == "12th of 12"
     assert behind.startswith("It is held behind a0 (check_account) of the key a, which is tried again at +10000000")
-    assert behind.endswith("s, since it failed (ServerError: Oh.).")
+    assert behind.endswith("s, since it failed (ServerError: Oh).")
     assert steps == ("To try that one now: restbroker order retry-now a",)
     place, own, steps = said(client, "a0", known)
     assert place == "1st of 12"
