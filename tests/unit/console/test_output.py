@@ -76,3 +76,7 @@ def test_each_error_has_its_exit_code() -> None:
     ]
     for error, code in rows:
         assert code_of(error) is code
+
+
+def test_counts_of_jobs_have_commas() -> None:
+    assert [output.jobs(count) for count in (0, 1, 999, 166_166)] == ["0 jobs", "1 job", "999 jobs", "166,166 jobs"]
