@@ -14,7 +14,8 @@ import trio
 
 from restbroker.broker.exchange import Exchange
 from restbroker.broker.fast_path import FastPath
-from restbroker.broker.job_in_progress import IllegalTransition, JobInProgress
+from restbroker.broker.job_in_progress import IllegalTransition, JobInProgress, Reservations
+from restbroker.broker.lease import Lease
 from restbroker.broker.processor import Processor
 from restbroker.config.secret import Secret
 from restbroker.job import signing
@@ -246,6 +247,26 @@ async def test_a_token_of_one_host_is_good_for_no_other_one_though_it_was_let_in
         "HostNotAllowed": _WARM,
     }
     assert serving.fast_jobs() > 0
+
+
+@pytest.mark.parametrize("why", ["the lease ran out", "it is in other hands"])
+async def test_what_may_not_be_sent_any_more_is_not_sent_by_the_fast_path(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    async with paths.broker(jobs(_WARM)) as serving:
+        await serving.until_ended(_WARM)
+        assert serving.fast_jobs() > 0
+        has = Reservations.has
+        if why == "the lease ran out":
+            monkeypatch.setattr(Lease, "is_fresh", property(lambda _: False))
+        else:
+            monkeypatch.setattr(Reservations, "has", lambda ours, job: b'"late"' not in job.raw and has(ours, job))
+        serving.push([job("late", Mood(fine()))])
+        await until_async(lambda: paths.client.command("LLEN", "queue:q") == 0, "it is taken")
+        await trio.sleep(0.3)  # real time: nothing tells that nothing is sent
+        assert "late" not in {name_of(request) for request in serving.server.requests}
+        monkeypatch.undo()
+        serving.control.stop.set()
 
 
 async def test_a_signed_job_that_was_done_is_not_sent_again(paths: Paths) -> None:
