@@ -269,6 +269,36 @@ async def test_what_may_not_be_sent_any_more_is_not_sent_by_the_fast_path(
         serving.control.stop.set()
 
 
+async def test_a_command_that_takes_long_has_its_own_time_on_the_fast_path_too(paths: Paths) -> None:
+    warm = jobs(_WARM, command="delete_old_messages")
+    async with paths.broker(warm, RequestTimeout="1s") as serving:
+        await serving.until_ended(_WARM)
+        before = serving.fast_jobs()
+        serving.push([job("long", _HELD, command="delete_old_messages")])
+        await all_sent(serving, _WARM + 1)
+        await trio.sleep(1.5)  # real time: longer than any other command may take
+        serving.server.let.set()
+        await serving.until_ended(_WARM + 1)
+        serving.control.stop.set()
+    assert {event.outcome for event in serving.finished()} == {"delivered"}
+    assert serving.fast_jobs() == before + 1 > 1
+
+
+async def test_messages_with_an_id_become_stanzas_whatever_version_of_the_interface_they_name(paths: Paths) -> None:
+    ends = {"type": "chat", "from": "a@example.org", "to": "b@example.org", "subject": "", "body": "b"}
+    made = [json.loads(one) for one in jobs(2 * _WARM, command="send_message/v1")]
+    for one in made[_WARM:]:
+        one["args"][1] = {**ends, "id": one["jid"]}
+    texts = [json.dumps(one).encode() for one in made]
+    async with paths.broker(texts[:_WARM]) as serving:
+        await serving.until_ended(_WARM)
+        before = serving.fast_jobs()
+        serving.push(texts[_WARM:])
+        await serving.until_ended(2 * _WARM)
+        serving.control.stop.set()
+    assert serving.fast_jobs() == before > 0
+
+
 async def test_a_signed_job_that_was_done_is_not_sent_again(paths: Paths) -> None:
     one = json.loads(job("signed", Mood(fine()), command="register"))
     _sign(one)
