@@ -299,6 +299,19 @@ async def test_messages_with_an_id_become_stanzas_whatever_version_of_the_interf
     assert serving.fast_jobs() == before > 0
 
 
+async def test_a_command_that_expires_by_its_target_does_so_on_the_fast_path_too(paths: Paths) -> None:
+    old = {**json.loads(job("old", Mood(fine()))), "created_at": time.time() - 7200}
+    async with paths.broker(jobs(_WARM), Expire={"send_message": "1h"}) as serving:
+        await serving.until_ended(_WARM)
+        before = serving.fast_jobs()
+        serving.push([json.dumps(old).encode()])
+        await serving.until_ended(_WARM + 1)
+        serving.control.stop.set()
+    assert [event.outcome for event in serving.finished() if event.jid == "old"] == ["expired"]
+    assert "old" not in {name_of(request) for request in serving.server.requests}
+    assert before > 0
+
+
 async def test_a_signed_job_that_was_done_is_not_sent_again(paths: Paths) -> None:
     one = json.loads(job("signed", Mood(fine()), command="register"))
     _sign(one)
