@@ -360,10 +360,16 @@ class Processor:
     async def _wait_until_trip(self, job: JobInProgress) -> bool:
         """Wait as `_wait_to_start` does, but return False if the breaker trips meanwhile."""
         is_ready = False
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cancel_at_trip, nursery.cancel_scope)
-            is_ready = await self._wait_to_start(job)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_at_trip, nursery.cancel_scope)
+                is_ready = await self._wait_to_start(job)
+                nursery.cancel_scope.cancel()
+        except BaseException:
+            # Who cancels the worker in this very tick takes the news of its place away.
+            if is_ready and not job.in_slot:
+                self.breaker.semaphore.leave()
+            raise
         return is_ready
 
     async def _cancel_at_trip(self, scope: trio.CancelScope) -> None:
