@@ -36,7 +36,7 @@ from restbroker.broker.reports import Reports
 from restbroker.broker.settler import Settler
 from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
-from restbroker.errors import StoreRefused
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.servers.contract import Planner
 from restbroker.store import jobs, old_order
 from restbroker.store.connection import Connection
@@ -243,9 +243,9 @@ class WorkerPool:
     async def _warn_of_strange_keys(self) -> None:
         """Warn if jobs wait for keys that a target of another name holds: with OrderBy this one would send them."""
         target = self.plan.target
-        with suppress(StoreRefused):  # a wrong type: each fetch says so
-            call = self._health.call_until_up
-            for queue in await call(self._store, old_order.held_by_others, target.name, target.queues):
+        # Redis is full or away, or a key is of a wrong type, which each fetch says: it is only a warning.
+        with suppress(StoreRefused, StoreUnavailable):
+            for queue in await self._store.call(old_order.held_by_others, target.name, target.queues):
                 self.identity.warn_once(
                     "OrderLeft",
                     f"In the queue {queue} jobs wait for keys that the target {target.name} does not hold: it does not "
