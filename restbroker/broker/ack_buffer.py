@@ -36,12 +36,10 @@ def group_size(jobs: list[JobInProgress]) -> int:
 class AckBuffer:
     """The jobs of one pool that have a settlement and wait for the acker, oldest first.
 
-    It is a list and no memory channel, which would wake the acker once per job. `gather_s`: the seconds to wait for a
-    larger group.
+    It is a list and no memory channel, which would wake the acker once per job.
     """
 
     ready: ReadyBuffer
-    gather_s: float = GATHER_S
     _jobs: list[JobInProgress] = attrs.field(factory=list)
     _acker: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _more: bool = False
@@ -85,7 +83,7 @@ class AckBuffer:
             if self._more and not self._closed and len(self._jobs) < GROUP_ENOUGH:
                 self._gathers = True
                 try:
-                    with trio.move_on_after(self.gather_s):
+                    with trio.move_on_after(GATHER_S):
                         await self._acker.park()
                 finally:
                     self._gathers = False

@@ -31,6 +31,7 @@ from restbroker.broker.periodic import Periodic
 from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.queue_waiter import QueueWaiter
+from restbroker.broker.ready_buffer import are_many
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
 from restbroker.broker.rewrite import Rewrite
@@ -79,8 +80,9 @@ class Generation:
         Raise `StoreRefused` if Redis is too old.
         """
         async with self._opened:
-            pools = [self._pool(target) for target in self.plan.targets]
             connection = self._open()
+            shared = self._open() if are_many(len(self.plan.targets)) else None
+            pools = [self._pool(target, shared) for target in self.plan.targets]
             try:
                 return await self._serve(pools, connection) if await self._register(pools, connection) else StopResult()
             finally:
@@ -91,7 +93,11 @@ class Generation:
         self._opened.push_async_callback(connection.aclose)
         return connection
 
-    def _pool(self, plan: TargetPlan) -> WorkerPool:
+    def _pool(self, plan: TargetPlan, shared: Connection | None) -> WorkerPool:
+        """Return a worker pool; its fetches and settlements go over `shared`, if any, together with those of others."""
+        store = self._open()
+        if shared is not None:
+            store.join(shared)
         waiters = {queue: self.plan.open_waiter() for queue in plan.target.queues}
         for waiter in waiters.values():
             self._opened.callback(waiter.close)
@@ -100,7 +106,7 @@ class Generation:
             Identity(f"{self._name}:{plan.target.name}", self.plan.report),
             self._lease,
             self.control.quiet,
-            store=self._open(),
+            store=store,
             health=self.health,
             queues=QueueWaiter(waiters),
             report_of_breaker=self._report_of_breaker,

@@ -17,26 +17,31 @@ import trio
 
 from restbroker.broker.job_in_progress import JobInProgress
 
-MOST_AHEAD = 100
+MOST_AHEAD = 200
 SPAN_S = 0.025
 _FEW_POOLS = 10
 _MOST_STRETCH = 10.0
 _LEAST = 4
-_MOST = 200
+_MOST = 400
 _GROUPS = 4
+
+
+def are_many(pools: int) -> bool:
+    """Tell whether a process has so many pools that it comes to each of them seldom, and each has few jobs then."""
+    return pools > _FEW_POOLS
 
 
 def stretch(pools: int) -> float:
     """Return by how much longer than alone each of so many pools of a process gathers jobs: 1 to 10.
 
-    The process comes to each of them less often; and with groups of five jobs a call of Redis costs more than the jobs.
+    With groups of five jobs a call of Redis costs more than the jobs.
     """
     return min(_MOST_STRETCH, max(1.0, pools / _FEW_POOLS))
 
 
 @attrs.define(eq=False)
 class BatchSize:
-    """How many jobs a pool keeps ready beyond its idle workers: as many as it settled in its last 25 ms, 4 to 200.
+    """How many jobs a pool keeps ready beyond its idle workers: as many as it settled in its last 25 ms, 4 to 400.
 
     A slow target thus reserves few jobs that another process could do. `span_s`: these 25 ms, longer where the process
     has many pools. Times are seconds of any rising clock, the same for both methods.

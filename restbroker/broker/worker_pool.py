@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from restbroker.broker import same_host
-from restbroker.broker.ack_buffer import GATHER_S, AckBuffer
+from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.acker import Acker
 from restbroker.broker.admission import Admission
 from restbroker.broker.breaker import Breaker
@@ -79,14 +79,12 @@ class WorkerPool:
         """Put the agents together."""
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
         target, reservations = plan.target, self.reservations
-        # The next job of a key does not wait for others.
-        longer = 1.0 if target.order else stretch(self._pools)
-        batch_size, crashes = BatchSize(longer * SPAN_S), CrashCounts(store, health)
+        batch_size, crashes = BatchSize(stretch(self._pools) * SPAN_S), CrashCounts(store, health)
         self.slots = slots = Slots(target.slots)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ready = ReadyBuffer(plan.workers, batch_size)
         self.delayed = DelayedJobs(ready)
-        acks = AckBuffer(ready, longer * GATHER_S)
+        acks = AckBuffer(ready)
         settler = Settler(plan, identity, Reports(plan, identity))
         admission = Admission(
             plan=plan,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # of use to few, or when something is wrong
     from restbroker.store.misuse import MisusedKey
     from restbroker.store.sentinel import Address, Sentinels
 
-__all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "open_client"]
+__all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "check_replies", "open_client"]
 
 _LOADS = 5
 """How often a script is loaded for one call: another client may flush all scripts again and again."""
@@ -88,21 +88,24 @@ class Client:
 
         Those that Redis does not know yet run last. Raise `StoreUnavailable`: any of them may have been done.
         """
-        return run_blocking(self.steps_to_run(calls))
+        return check_replies(run_blocking(self.steps_to_run(calls)))
 
     def connect(self) -> None:
         """Connect, unless it is connected. Raise `StoreUnavailable` or `StoreRefused`."""
         run_blocking(self.steps_to_connect())
 
-    def steps_to_run(self, calls: Sequence[ScriptCall]) -> Steps[list[Reply | StoreRefused]]:
-        """Return the steps that do what `run_each` does; they can be cancelled while they connect."""
-        answers: list[Reply | StoreRefused] = []
+    def steps_to_run(self, calls: Sequence[ScriptCall]) -> Steps[list[Reply | RestbrokerError]]:
+        """Return the steps that run scripts in one go, to each one's reply, or the error that Redis answered to it.
+
+        They raise what `run_each` does if Redis does not answer, and can be cancelled while they connect.
+        """
+        replies: list[Reply | RestbrokerError] = []
         for reply in (yield from self._run(calls)):
             try:
-                answers += self._check([reply])
-            except StoreRefused as error:
-                answers.append(error)
-        return answers
+                replies += self._check([reply])
+            except RestbrokerError as error:
+                replies.append(error)
+        return replies
 
     def steps_to_connect(self) -> Steps[None]:
         """Return the steps that do what `connect` does; they can be cancelled."""
@@ -261,6 +264,16 @@ def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: "Sen
         sentinels = open_sentinels(settings)
     address = endpoint.address if sentinels is None else f"the master {sentinels.name}"
     return Client(Keys(settings.namespace), address, endpoint, sentinels)
+
+
+def check_replies(replies: Sequence[Reply | RestbrokerError]) -> list[Reply | StoreRefused]:
+    """Return replies as they are, for the scripts of one caller; raise a `StoreUnavailable` among them."""
+    own: list[Reply | StoreRefused] = []
+    for reply in replies:
+        if isinstance(reply, RestbrokerError) and not isinstance(reply, StoreRefused):
+            raise reply
+        own.append(reply)
+    return own
 
 
 def _evalsha(call: ScriptCall) -> Sequence[Argument]:

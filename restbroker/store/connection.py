@@ -1,10 +1,10 @@
 """Redis for Trio: a connection with its worker thread, the wait for a job, the watch for a new master.
 
-The only file here that knows Trio. Used by worker pools, heartbeat, scheduler, the reaper and `app`. Always holds: no
-thread that sends commands outlives its call, since it might still take jobs; so a call cannot be cancelled, only
-bounded by the socket's time-out. Taking and settling jobs, and taking in events, are such calls too, but without the
-thread: its way there and back is half of what an idle broker needs for a job, and a tenth of what a busy one does. The
-wait for a job takes nothing, so it can be cancelled at once.
+Beside `round_trips`, the only file here that knows Trio. Used by worker pools, heartbeat, scheduler, the reaper and
+`app`. Always holds: no thread that sends commands outlives its call, since it might still take jobs; so a call cannot
+be cancelled, only bounded by the socket's time-out. Taking and settling jobs, and taking in events, are such calls too,
+but without the thread: its way there and back is half of what an idle broker needs for a job, and a tenth of what a
+busy one does. The wait for a job takes nothing, so it can be cancelled at once.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fe
 from restbroker.store.keys import Keys
 from restbroker.store.redis import Steps, Wait, Work
 from restbroker.store.replies import Reply
+from restbroker.store.round_trips import Replies, RoundTrips
 from restbroker.store.sentinel import Sentinels
 from restbroker.store.settling import FinishRequest, FinishSteps
 
@@ -39,20 +40,25 @@ LOOK_EVERY_S = 0.5
 
 
 class Connection:
-    """A client and its thread: one call at a time, the others wait their turn.
+    """A client and its thread: one call at a time, the others wait their turn; those without the thread go together.
 
-    `took` is called after each call without the thread, with the seconds until its answer, unless it had to connect.
+    `took` is called after each round trip without the thread, with the seconds that it took. `trips`: these.
     """
 
     def __init__(self, client: Client, took: Callable[[float], None] | None = None) -> None:
         self._client = client
         self._took = took
         self._lock = trio.CapacityLimiter(1)
+        self.trips = RoundTrips(self._enter, self._send, self._lock.release)
 
     @property
     def keys(self) -> Keys:
         """The names of what is in Redis."""
         return self._client.keys
+
+    def join(self, other: "Connection") -> None:
+        """From now on, have the calls without the thread go over `other`, together with those of all who joined it."""
+        self.trips = other.trips
 
     async def call(self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function(client, …)` in a thread, and return its result or raise its error.
@@ -69,7 +75,7 @@ class Connection:
         Can be cancelled only before anything is sent; then it waits until the answer comes or is overdue.
         """
         keys = self._client.keys
-        return read_fetch(keys, request, (await self._each([fetch_call(keys, request)]))[0])
+        return read_fetch(keys, request, (await self.trips.run([fetch_call(keys, request)]))[0])
 
     async def finish(self, request: FinishRequest, now_s: float) -> list[Code]:
         """Settle jobs without the thread, and in one round trip; return and raise what `jobs.finish` does.
@@ -77,7 +83,7 @@ class Connection:
         `now_s` (epoch seconds) gives the day to count in. Can be cancelled only before anything is sent.
         """
         settling = FinishSteps(self._client.keys, request, now_s)
-        return settling.read_replies(await self._each(settling.calls) if settling.calls else [])
+        return settling.read_replies(await self.trips.run(settling.calls) if settling.calls else [])
 
     async def exchange(
         self, finished: FinishRequest, now_s: float, wanted: FetchRequest
@@ -87,42 +93,45 @@ class Connection:
         That is the answer of each, or the `StoreRefused` that it met. Can be cancelled only before anything is sent.
         """
         both = Exchange(self._client.keys, finished, now_s, wanted)
-        return both.answers(await self._each(both.calls))
+        return both.answers(await self.trips.run(both.calls))
 
     async def push_events(self, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
         """Push the jobs of events without the thread, which would wait for the interpreter while workers are busy.
 
         Return and raise what `events.push` does. Can be cancelled only before anything is sent.
         """
-        return events.read_push((await self._each([events.push_call(self._client.keys, arrivals)]))[0])
+        return events.read_push((await self.trips.run([events.push_call(self._client.keys, arrivals)]))[0])
 
     async def run(self, call: ScriptCall) -> Reply:
         """Run a script without the thread, and return its reply. Raise `StoreUnavailable` or `StoreRefused`.
 
         Can be cancelled only before it is sent.
         """
-        (reply,) = await self._each([call])
+        (reply,) = await self.trips.run([call])
         if isinstance(reply, StoreRefused):
             raise reply
         return reply
 
-    async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
-        """Run scripts on Trio's own loop, when it is their turn; return and raise what `Client.run_each` does."""
-        # No other task runs first if it is free: an idle broker's job would wait for that.
-        await trio.lowlevel.checkpoint_if_cancelled()
+    async def _enter(self) -> None:
+        """Wait until no thread has the connection, and connect."""
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
             await self._lock.acquire()
         try:
-            if self._took is None or not self._client.is_open:
-                return await on_trio(self._client.steps_to_run(calls))
-            began_s = time.perf_counter()
-            answers = await on_trio(self._client.steps_to_run(calls))
-            self._took(time.perf_counter() - began_s)
-            return answers
-        finally:
+            if not self._client.is_open:
+                await on_trio(self._client.steps_to_connect())
+        except BaseException:
             self._lock.release()
+            raise
+
+    async def _send(self, scripts: Sequence[ScriptCall]) -> Replies:
+        """Run scripts on Trio's own loop, as `Client.steps_to_run` does."""
+        began_s = time.perf_counter()
+        replies = await on_trio(self._client.steps_to_run(scripts))
+        if self._took is not None:
+            self._took(time.perf_counter() - began_s)
+        return replies
 
     async def aclose(self) -> None:
         """Close the connection once the running call has ended. Not cancellable; bounded by that call's time-out."""

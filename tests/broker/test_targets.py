@@ -2,11 +2,9 @@
 
 import pytest
 
-from restbroker.broker.ack_buffer import GATHER_S
 from restbroker.broker.ready_buffer import SPAN_S
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.json_types import Json
-from restbroker.job.order import Order
 from restbroker.job.outcome import Delivered
 from restbroker.store import identities, jobs
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, IdentityFenced, JobFinished, TargetDown
@@ -81,19 +79,38 @@ async def test_the_limits_of_a_target_hold_for_it_alone(harness: Harness) -> Non
         await harness.until(lambda: len(done(harness, "t")) == 3, "its jobs follow one by one")
 
 
-@pytest.mark.parametrize("order", [None, Order()])
-async def test_each_of_many_pools_gathers_for_longer_so_that_groups_stay_large_but_not_where_keys_wait(
-    harness: Harness, order: Order | None
-) -> None:
-    seen: set[tuple[float, float]] = set()
+async def test_each_of_many_pools_keeps_more_jobs_ready_so_that_groups_stay_large(harness: Harness) -> None:
+    seen: set[float] = set()
 
     def look(pool: WorkerPool) -> dict[str, Json]:
-        seen.add((pool.acker.batch_size.span_s, pool.acker.buffer.gather_s))
+        seen.add(pool.acker.batch_size.span_s)
         return {}
 
-    harness.snapshot, harness.order = look, order
+    harness.snapshot = look
     harness.others = {f"target{number}": Scripted(ok) for number in range(39)}
     async with harness.broker():
         await harness.until(lambda: seen, "there was a heartbeat")
-    longer = 4.0 if order is None else 1.0
-    assert seen == {(longer * SPAN_S, longer * GATHER_S)}
+    assert seen == {4.0 * SPAN_S}
+
+
+@pytest.mark.parametrize(("pools", "ways"), [(10, 10), (11, 1)])
+async def test_more_than_ten_pools_fetch_and_settle_over_one_connection_and_each_settles_its_own_jobs(
+    harness: Harness, pools: int, ways: int
+) -> None:
+    seen: set[int] = set()
+
+    def look(pool: WorkerPool) -> dict[str, Json]:
+        seen.add(id(pool.acker.store.trips))
+        return {}
+
+    harness.snapshot = look
+    names = [f"target{number}" for number in range(1, pools)]
+    harness.others = {name: Scripted(ok) for name in names}
+    for queue in ("rest", *names):
+        harness.push(count=JOBS // 10, into=queue)
+    async with harness.broker():
+        await harness.until(lambda: len(seen) >= ways, "there was a heartbeat")
+        await harness.until(lambda: len(harness.of(JobFinished)) == pools * JOBS // 10, "all jobs are done")
+    assert len(seen) == ways
+    assert all(len(done(harness, name)) == JOBS // 10 for name in ("t", *names))
+    assert harness.size("retry") == harness.size("dead") == 0

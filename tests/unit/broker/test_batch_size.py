@@ -1,16 +1,17 @@
-"""A pool keeps as many jobs ready as it settled in its last 25 ms, 4 to 200."""
+"""A pool keeps as many jobs ready as it settled in its last 25 ms, 4 to 400."""
 
-from restbroker.broker.ready_buffer import SPAN_S, BatchSize, stretch
+from restbroker.broker.ready_buffer import SPAN_S, BatchSize, are_many, stretch
 
 
-def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_and_200_at_most() -> None:
-    for settled, reserve in ((0, 4), (31, 31), (1000, 200)):
+def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_and_400_at_most() -> None:
+    for settled, reserve in ((0, 4), (31, 31), (1000, 400)):
         pace = BatchSize()
         pace.note_settled(settled, 100.015)
         assert [pace.reserve(at_s) for at_s in (100.016, 100.030, 100.08)] == [reserve, reserve, 4]
 
 
 def test_beside_many_pools_what_was_settled_in_a_longer_time_is_kept_ready() -> None:
+    assert [are_many(pools) for pools in (1, 10, 11)] == [False, False, True]
     assert [stretch(pools) for pools in (1, 10, 40, 100, 1000)] == [1, 1, 4, 10, 10]
     pace = BatchSize(stretch(40) * SPAN_S)
     for at_s in (100.01, 100.04, 100.07):
