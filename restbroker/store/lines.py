@@ -4,6 +4,7 @@ Used by brokers (`classify`, `heal`) and by `operate` (`give_back`). Always hold
 line, in exactly one of them, and jobs of one key keep their order, unless someone deleted a part of the lines by hand.
 """
 
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import attrs
@@ -76,10 +77,11 @@ def read_classified(reply: Reply) -> ClassifyAnswer:
             return ClassifyRefused(0)
 
 
-def heal(client: Client, queue: str, fairness: str) -> int:
+def heal(client: Client, queue: str, fairness: str, after_step: Callable[[Client], None] | None = None) -> int:
     """Mend what someone deleted of a queue's lines by hand; return how many records, turns and jobs were mended.
 
-    Raise `StoreUnavailable` half way: the same call again is right. Raise `StoreRefused` if a type is wrong.
+    `after_step` is called after each call of Redis. Raise `StoreUnavailable` half way: the same call again is right.
+    Raise `StoreRefused` if a type is wrong.
     """
     # Else there is nothing to mend: one command in most cases.
     own = line_keys(client.keys, (queue,))
@@ -92,6 +94,8 @@ def heal(client: Client, queue: str, fairness: str) -> int:
             reply = items(client.run("fair_heal", own, [part, cursor, look, fairness, PAYLOAD_LIMIT_BYTES]), 3)
             cursor, count, read_bytes = raw(reply[0]), integer(reply[1]), integer(reply[2])
             healed += count
+            if after_step is not None:
+                after_step(client)
             if cursor == b"0":
                 break
             # Of large jobs few at a time, since their bytes are read as well.

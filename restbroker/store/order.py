@@ -7,7 +7,8 @@ alone.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from heapq import nsmallest
 from math import inf
 from typing import Final, Literal, TypeAlias, get_args
@@ -266,23 +267,31 @@ def read_stopped(client: Client, targets: Sequence[str], pages: int = 1) -> dict
     }
 
 
-def heal(client: Client, target: str, queues: Sequence[str], *, whole: bool = True) -> int:
+def heal(
+    client: Client,
+    target: str,
+    queues: Sequence[str],
+    *,
+    whole: bool = True,
+    after_step: Callable[[Client], None] | None = None,
+) -> int:
     """Mend what someone deleted by hand of a target's order; return how many keys and jobs were mended.
 
     Not `whole`: the jobs that wait are read only where there are more of them than the lines of their keys should have.
-    Raise `StoreUnavailable` half way: the same call again is right. Raise `StoreRefused` if a type is wrong.
+    `after_step` is called after each call of Redis. Raise `StoreUnavailable` half way: the same call again is right.
+    Raise `StoreRefused` if a type is wrong.
     """
     places = _script_keys(client, target, queues)
     # Else there is nothing to mend: one command in most cases.
     if not integer(client.command("EXISTS", *places)):
         return 0
-    healed = 0
+    healed, look = 0, partial(_look_through, client, places, queues=len(queues), after_step=after_step)
     for place, _ in enumerate(queues, start=1):
-        lines = list(_look_through(client, places, "lines", place, queues=len(queues)))
+        lines = list(look("lines", place))
         healed += sum(page.healed for page in lines)
         if whole or min(lines[0].waiting, lines[-1].waiting) > sum(page.span for page in lines):
-            healed += sum(page.healed for page in _look_through(client, places, "jobs", place, queues=len(queues)))
-    for page in _look_through(client, places, "hold", 0, queues=len(queues)):
+            healed += sum(page.healed for page in look("jobs", place))
+    for page in look("hold", 0):
         healed += page.healed + sum(steer(client, target, queues, "free", keys=_gone(client, page.in_progress)))
     return healed
 
@@ -297,12 +306,22 @@ class _Mended:
     in_progress: Sequence[HeldKey]
 
 
-def _look_through(client: Client, places: Sequence[str], what: str, place: int, queues: int) -> Iterator[_Mended]:
+def _look_through(
+    client: Client,
+    places: Sequence[str],
+    what: str,
+    place: int,
+    *,
+    queues: int,
+    after_step: Callable[[Client], None] | None,
+) -> Iterator[_Mended]:
     cursor, look = b"0", _FIRST_LOOK
     while True:
         reply = items(client.run("order_heal", places, [queues, what, place, cursor, look, _TEXT]), 5)
         cursor = raw(reply[0])
         healed, read_bytes, waiting, span = map(integer, reply[1:5])
+        if after_step is not None:
+            after_step(client)
         yield _Mended(healed, waiting, span, in_progress=_read_all([raw(field) for field in reply[5:]]))
         if cursor == b"0":
             return

@@ -1,6 +1,8 @@
 """A broker whose target has FairBy: keys take turns, lists are classified, lines are mended, and nothing is left."""
 
 import json
+import threading
+import time
 from collections import Counter
 
 import attrs
@@ -12,9 +14,10 @@ from restbroker.broker import reaper
 from restbroker.broker.same_host import this_process
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order, drain_text
-from restbroker.store import jobs, lines
-from restbroker.store.client import ScriptCall
+from restbroker.store import jobs, lines, probing
+from restbroker.store.client import Client, ScriptCall
 from restbroker.store.connection import Connection
+from restbroker.store.probing import ProbeClaim, ProbeResult
 from restbroker.store.replies import Reply
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import JobFinished, JobsClassified, LinesHealed, OperatorWarning
@@ -161,6 +164,46 @@ async def test_what_was_mended_and_what_has_no_key_is_reported_and_counted(harne
     samples = counters.samples()
     assert samples["restbroker_fair_healed_total"] == {("t",): 1}
     assert samples["restbroker_fair_without_key_total"] == {("t",): 3}
+
+
+async def test_lines_are_mended_within_ten_seconds_though_the_process_that_mends_them_ends(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_at_s: list[float] = []
+    let = threading.Event()
+
+    def heal(*_: object) -> int:
+        began_at_s.append(time.monotonic())
+        if len(began_at_s) == 1:
+            # It never ends, and says no more, as of a process that is killed.
+            let.wait()
+        return 0
+
+    monkeypatch.setattr(lines, "heal", heal)
+    harness.fairness = BY_HOST
+    async with harness.broker(), harness.broker():
+        try:
+            await harness.until(lambda: len(began_at_s) == 2, "the other process mends")
+        finally:
+            let.set()
+    assert began_at_s[1] - began_at_s[0] <= broker_lines.HEAL_S
+
+
+async def test_a_process_asks_whether_to_mend_as_soon_as_the_last_time_is_ten_seconds_ago(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_at_s: list[float] = []
+
+    def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
+        asked_at_s.append(time.monotonic())
+        return ProbeResult(b"", age_ms=8_000) if len(asked_at_s) == 1 else ask(client, name, owner, ttl_ms)
+
+    ask = probing.claim
+    monkeypatch.setattr(probing, "claim", claim)
+    harness.fairness = BY_HOST
+    async with harness.broker():
+        await harness.until(lambda: len(asked_at_s) == 2, "it asks again")
+    assert 0.9 <= asked_at_s[1] - asked_at_s[0] < 5
 
 
 async def test_processes_with_another_fairness_on_one_queue_are_told_of_once(

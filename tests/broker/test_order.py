@@ -587,7 +587,7 @@ async def test_who_has_fairness_mends_no_lines_that_another_process_keeps_in_ord
 async def test_one_of_several_processes_mends(harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[tuple[float, bool]] = []
 
-    def heal(*_: object, whole: bool) -> int:
+    def heal(*_: object, whole: bool, after_step: object) -> int:
         looks.append((time.monotonic(), whole))
         return 0
 

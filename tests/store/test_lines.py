@@ -370,6 +370,17 @@ def test_records_that_someone_deleted_cost_no_job_old_or_new(fair: Fair, deleted
     assert fair.is_at_rest()
 
 
+def test_who_mends_hears_of_each_step_of_long_lines(fair: Fair) -> None:
+    fair.push(*(job(f"h{n}", n) for n in range(2000)))
+    fair.classify_all()
+    assert lines.heal(fair.client, "a", fair.text) == 0
+    fair.server.raw.config_resetstat()
+    steps: list[Client] = []
+    assert lines.heal(fair.client, "a", fair.text, steps.append) == 0
+    calls = fair.server.raw.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert len(steps) == calls > 10
+
+
 def test_jobs_that_someone_deleted_are_passed_over_and_what_is_left_of_their_line_goes(fair: Fair) -> None:
     fair.push(*(job(name, n) for n in range(10) for name in ("big", "other")))
     fair.classify_all()
