@@ -73,7 +73,7 @@ class HttpxClient:
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """Send one request and return its whole answer, as `Transport.send` promises."""
-        progress = Progress(self._ramp)
+        progress = Progress(self._ramp, sender)
         message = self._message(request, progress)
         with trio.move_on_after(request.timeout_s) as waiting:
             await self._places.acquire()
@@ -81,8 +81,6 @@ class HttpxClient:
             raise NotSent(f"Every connection to {self._target.url} was busy for {duration_text(request.timeout_s)}.")
         try:
             connection = await self._take(progress, sender)
-            if sender is not None:
-                sender.note_sending()
             progress.scope.deadline = trio.current_time() + request.timeout_s
             with progress.scope:
                 response = await self._exchange(connection, message, request, progress)

@@ -1,6 +1,6 @@
 """The progress of one exchange over httpx, by httpcore's trace. Used by the client on httpx.
 
-Always holds: `has_begun` is set before the first byte of a request leaves.
+Always holds: `has_begun` is set before the first byte of a request leaves, and the sender said right then that it may.
 """
 
 import math
@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from restbroker.transport.connect_ramp import ConnectRamp
+from restbroker.transport.message import Sender
 
 C = TypeVar("C")
 
@@ -23,6 +24,7 @@ class Progress(Generic[C]):
     """
 
     connect_ramp: ConnectRamp[C]
+    sender: Sender | None = None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     attempt: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     patience_s: float = math.inf
@@ -38,7 +40,10 @@ class Progress(Generic[C]):
         return self.attempt
 
     async def trace(self, name: str, _info: object) -> None:
-        """Note a step that httpcore reports; "started" comes before the step, and a connect waits here for its turn."""
+        """Note a step that httpcore reports; "started" comes before the step, and a connect waits here for its turn.
+
+        What the sender raises ends the exchange: a connection may have come long after the request for it.
+        """
         match name:
             case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
                 # Waiting for a turn is ours, not the server's: a slow one would otherwise look like a dead one.
@@ -52,6 +57,9 @@ class Progress(Generic[C]):
                 self.attempt.deadline = math.inf
                 self.is_connected = True
             case "http11.send_request_headers.started":
+                if self.sender is not None:
+                    self.sender.may_send()
+                    self.sender.note_sending()
                 self.has_begun = True
             case "http11.receive_response_headers.complete":
                 self.connect_ramp.note_answered(self)

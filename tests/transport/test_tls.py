@@ -21,7 +21,7 @@ from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.transport.authority import Authority, authority, recording_tls
-from tests.transport.test_client import MIB, post, target
+from tests.transport.test_client import MIB, Refusing, post, target
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 on_both = rows("engine", ["lean", "httpx"])
@@ -103,6 +103,26 @@ async def test_a_certificate_of_another_authority_or_for_another_name_is_not_acc
                 await transport.send(post())
             assert caught.value.tls
             assert not server.requests
+
+
+@on_both
+async def test_what_may_not_be_sent_any_more_once_its_connection_is_there_is_not_sent(
+    ours: Authority, engine: Engine
+) -> None:
+    sender, context = Refusing(), ours.served()
+
+    def forbid(*_: object) -> None:
+        sender.may = False
+
+    # In the middle of connecting, which may have taken long.
+    context.sni_callback = forbid
+    async with pair(context, TlsFiles(ours.ca), engine) as (transport, server):
+        with pytest.raises(LookupError):
+            await transport.send(post(), sender)
+        sender = Refusing()
+        context.sni_callback = None
+        assert (await transport.send(post(), sender)).status == 200
+        assert len(server.requests) == 1
 
 
 @on_both
