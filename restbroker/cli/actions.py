@@ -129,13 +129,11 @@ def carry_out(operation: Operation, how: ActOptions, ask: Callable[[], object]) 
 
 def ask_for(operation: Operation) -> Progress:
     """Show what would be done, ask whether to do it, and return the counts of that; end the command without a yes."""
-    seen, _ = _run(operation, dry_run=True)
+    verb, (seen, _) = operation.action.verb, _run(operation, dry_run=True)
     if sys.stdin.isatty():
         entries.print_entries(seen.examples)
         _print_refusals(seen)
-    confirm(
-        f"{operation.action.verb.capitalize()} {output.jobs(seen.done)} of {operation.location}{_foreign_text(seen)}?"
-    )
+    confirm(f"{verb.capitalize()} {output.jobs(seen.done)} of {operation.location}{_foreign_text(seen, verb)}?")
     return seen
 
 
@@ -164,7 +162,8 @@ def _run(operation: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str
                 elsewhere += step.elsewhere[: action_result.MOST - len(elsewhere)]
                 if sys.stderr.isatty() and time.monotonic() - told_at >= _TELL_EVERY_S:
                     told_at = time.monotonic()
-                    output.say(f"… {step.looked_at} of {step.total} looked at, {step.done} {_DONE[action.verb]}")
+                    counted = "" if dry_run else f", {step.done} {_DONE[action.verb]}"
+                    output.say(f"… {step.looked_at} of {step.total} looked at{counted}")
         except KeyboardInterrupt:
             if not dry_run:
                 output.say(f"{output.jobs(step.done)} {_DONE[action.verb]}. Run the same command again for the rest.")
@@ -183,8 +182,8 @@ def _confirm(
     is_grave = action.verb in ("delete", "kill") or not chosen.names
     if how.yes or not (is_grave or action.foreign_queues):
         return None
-    if not chosen.names and not chosen.where and not action.foreign_queues:
-        # No one waits until a million jobs are read, only to be asked.
+    if not chosen.names and not chosen.where and not action.foreign_queues and action.verb not in ("delete", "kill"):
+        # No one waits until a million jobs are read, only to be asked about what can be undone.
         shown = inventory(client, zset)
         confirm(f"{action.verb.capitalize()} all {output.jobs(len(shown))} of the {zset} set?")
         return shown
@@ -235,11 +234,13 @@ def _past_tense(action: Action) -> str:
     return "edited and sent" if action.edit is not None and action.edit.retry else _DONE[action.verb]
 
 
-def _foreign_text(seen: Progress) -> str:
+def _foreign_text(seen: Progress, verb: Verb) -> str:
     if not seen.foreign_queues or FOREIGN_QUEUE.why in seen.refused:
         return ""
-    count = sum(seen.foreign_queues.values())
-    return f", {count} of them to queues that this configuration does not serve: {counts_text(seen.foreign_queues)}"
+    count, way = sum(seen.foreign_queues.values()), "from" if verb in ("delete", "kill") else "to"
+    return (
+        f", {count:,} of them {way} queues that this configuration does not serve: {counts_text(seen.foreign_queues)}"
+    )
 
 
 def _print_plan(seen: Progress, operation: Operation, *, as_json: bool) -> None:
@@ -254,7 +255,7 @@ def _print_plan(seen: Progress, operation: Operation, *, as_json: bool) -> None:
     above = len(seen.examples if action.edit is None else seen.previews)
     more = f", the first {above} of them above" if seen.done > above > 0 else ""
     would = f"{output.jobs(seen.done)} of {seen.total} in {operation.location} would be {_past_tense(action)}"
-    output.say(f"{would}{more}{_foreign_text(seen)}.")
+    output.say(f"{would}{more}{_foreign_text(seen, action.verb)}.")
     _print_refusals(seen)
     _warn(seen, action)
     if (code := _code(seen, action)) is not Exit.OK:
@@ -262,7 +263,7 @@ def _print_plan(seen: Progress, operation: Operation, *, as_json: bool) -> None:
 
 
 def _conclude(last: Progress, jids: Sequence[str], action: Action, how: ActOptions, follow: Follow | None) -> None:
-    output.say(f"{output.jobs(last.done)} {_past_tense(action)}{_foreign_text(last)}.")
+    output.say(f"{output.jobs(last.done)} {_past_tense(action)}{_foreign_text(last, action.verb)}.")
     _print_refusals(last)
     became = None
     if follow is not None and jids:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, assert_never
 
 from restbroker.job import hiding
-from restbroker.operate.act_job import FOREIGN_QUEUE, Action, Refusal, foreign_queue
+from restbroker.operate.act_job import FOREIGN_QUEUE, Action, Refusal, foreign_queue, home_queue
 from restbroker.operate.entry import JobView
 from restbroker.store import sets
 from restbroker.store.client import Client
@@ -53,13 +53,14 @@ def carry_out(
 
 
 def foreign_queues_of(views: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
-    """Yield the foreign queue of each job that was sent to one, or that stayed because it would have been.
+    """Yield the foreign queue of each job that was sent to one or taken from one, or that stayed because of it.
 
     A queue is foreign if no target of this configuration serves it. Tokens in queue names are masked.
     """
     for view, outcome in zip(views, outcomes, strict=True):
-        queue = foreign_queue(view, action) if isinstance(outcome, Applied) or outcome == FOREIGN_QUEUE else None
-        if queue is not None:
+        is_met = isinstance(outcome, Applied) or outcome == FOREIGN_QUEUE
+        queue = foreign_queue(view, action) or home_queue(view, action)
+        if is_met and queue is not None:
             yield hiding.mask_secrets(queue, view.context.secrets)
 
 

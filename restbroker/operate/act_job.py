@@ -150,6 +150,12 @@ def foreign_queue(view: JobView, action: Action) -> str | None:
     return queue if queue and view.context.target(queue) is None else None
 
 
+def home_queue(view: JobView, action: Action) -> str | None:
+    """Return the foreign queue from which the action takes the job for good; None if it has none."""
+    takes = action.verb in ("delete", "kill") and not action.foreign_queues and view.fields is not None
+    return view.queue if takes and view.queue and view.context.target(view.queue) is None else None
+
+
 def _refusal(view: JobView, action: Action) -> Refusal | None:
     if view.queue is None:
         return NO_QUEUE

@@ -69,8 +69,8 @@ class Progress:
 
     `done`: how many jobs were done, or would be in a dry run. `gone`: jobs that something else took first. `refused`:
     {reason: how many jobs stayed}. `foreign_queues`: {queue that this configuration does not serve: how many jobs were
-    sent there, or stayed because they would be}. `examples`: the first matching jobs. `missing`: names of jobs that
-    were not found. `previews`: the first edited jobs, as (before, after).
+    sent there, or stayed because they would be; or were deleted or killed that belong there}. `examples`: the first
+    matching jobs. `missing`: names of jobs that were not found. `previews`: the first edited jobs, as (before, after).
 
     `ended` is False until the last report; `rest` says where to continue, unless jobs were named. `inventory`: the
     members read so far. `began_s`: by Redis' clock (epoch seconds). `run`: the action's first audit entry, "" if

@@ -334,6 +334,27 @@ def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_th
     assert (store.command("LLEN", "ns:queue:default"), count(store, "dead")) == (2, 0)
 
 
+def test_a_delete_and_a_kill_say_how_many_jobs_are_of_queues_that_nobody_here_serves(
+    shell: Shell, store: Client
+) -> None:
+    told = ", 3 of them from queues that this configuration does not serve: 'default' (2), 'mail' (1)"
+    for zset, command, verb, done in (("dead", "dead", "delete", "deleted"), ("retry", "retries", "kill", "killed")):
+        for number, queue in enumerate(["default", "rest", "default", "mail"]):
+            put(store, zset, NOW_S + number, f"j{number}", queue=queue)
+        store.command("ZADD", f"ns:{zset}", NOW_S, b"no job")
+        for which, jobs in (("--all", 5 if verb == "delete" else 4), ("--where=command = register", 4)):
+            asked = shell(command, verb, which)
+            assert f"{verb.capitalize()} {jobs} jobs of the {zset} set{told}? This needs" in asked.stderr
+        assert f"1 job of the {zset} set, 1 of them from queues" in shell(command, verb, "j3").stderr
+        tried = shell(command, verb, "--where", "command = register", "--dry-run")
+        assert f"would be {done}{told}." in tried.stderr
+        went = shell(command, verb, "--where", "command = register", "--yes", "--json")
+        assert (went.stderr, json.loads(went.stdout)["foreign_queues"]) == (
+            f"4 jobs {done}{told}.\n",
+            {"default": 2, "mail": 1},
+        )
+
+
 def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) -> None:
     put(store, "dead", NOW_S, "j1", error_class="BadArgument")
     put(store, "dead", NOW_S, "j9", error_class="BadArguments")

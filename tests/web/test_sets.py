@@ -446,6 +446,22 @@ async def test_jobs_of_queues_that_nobody_here_serves_need_a_tick_of_their_own(h
     assert ("3 sent" in done.text, harness.size("queue:default"), harness.size("dead")) == (True, 2, 0)
 
 
+async def test_a_question_and_a_result_say_how_many_jobs_are_of_queues_that_nobody_here_serves(
+    harness: Harness, site: Open
+) -> None:
+    rows = (("dead", "dead", "delete", 1_700_000_000.0), ("retries", "retry", "kill", 9_000_000_000.0))
+    async with site() as running:
+        for name, zset, verb, at_s in rows:
+            for queue in ("rest", "mail"):
+                harness.client.command("ZADD", zset, at_s, job(queue, queue=queue))
+            asked = await send(running, f"/{name}/act", {"verb": verb, "all": "yes"}, f"/{name}")
+            form = form_of(asked.text, f"/{name}/act")
+            told = "1 of them from queues that this configuration does not serve: 'mail' (1)."
+            assert (told in parse("", asked.text).text, form.boxes) == (True, [])
+            done = await send(running, f"/{name}/act", form.hidden, f"/{name}")
+            assert ("2 done" in done.text, told in parse("", done.text).text) == (True, True)
+
+
 async def test_a_form_that_does_not_say_what_or_which_does_nothing(harness: Harness, site: Open) -> None:
     park(harness, 1)
     forms: tuple[dict[str, str], ...] = ({}, {"verb": "burn"}, {"verb": "delete"}, {"verb": "move", "all": "yes"})
