@@ -37,6 +37,7 @@ from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.names import require
+from restbroker.operate.overview import state_text
 from restbroker.operate.queues import ClearProgress, Queue, WaitingJob
 from restbroker.store.client import Client
 
@@ -71,8 +72,8 @@ def queues() -> None:
 def list_queues(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show every queue: what waits, who serves it and who paused it.
 
-    In a pipe each line is: name, jobs waiting, age of the oldest job (seconds), open or paused, by whom, seconds left,
-    why, targets, processes, how many of the jobs are in lines (FairBy).
+    In a pipe each line is: name, jobs waiting, age of the oldest job (seconds), open, paused or target down,
+    by whom, seconds left, why, targets, processes, how many of the jobs are in lines (FairBy).
     """
     settings = load_quietly(config)
     with open_store(settings) as client:
@@ -231,17 +232,22 @@ def _require_queue(client: Client, settings: Config, name: str) -> Queue:
 
 def _display(one: Queue) -> tuple[str, ...]:
     """Return a queue as a row for people."""
-    state = "open" if one.pause is None else f"paused {control_text.pause_text(one.pause)}"
+    state = _state(one) if one.pause is None else f"paused {control_text.pause_text(one.pause)}"
     latency = "-" if one.latency_s is None else duration_text(one.latency_s)
     size = "its key is not a list" if one.size is None else f"{one.size:,}"
     size += f" ({one.in_lines:,} in lines)" if one.in_lines else ""
     return one.name, size, latency, state, control_text.join_names(one.targets), control_text.join_names(one.processes)
 
 
+def _state(one: Queue) -> str:
+    """Return the state of a queue that is not paused."""
+    return "open" if one.target_state is None else f"target {state_text(one.target_state)}"
+
+
 def _row(one: Queue) -> tuple[str, ...]:
     """Return a queue as a row for programs."""
     pause = one.pause
-    state = "no list" if one.size is None else "open" if pause is None else "paused"
+    state = "no list" if one.size is None else _state(one) if pause is None else "paused"
     about = (
         ("-", "-", "-")
         if pause is None

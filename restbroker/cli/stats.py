@@ -17,7 +17,7 @@ from restbroker.console.times import duration_s, local, utc
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.overview import SystemStats, system_stats
+from restbroker.operate.overview import SystemStats, blocked_queues, state_text, system_stats
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
@@ -119,18 +119,21 @@ def _latency(latency_s: Json) -> str:
 def _queues(
     seen: SystemStats, latency: Callable[[Json], str] = _latency, size: Callable[[Json], str] = text
 ) -> list[Sequence[str]]:
+    blocked = blocked_queues(seen["targets"])
     return [
-        ("queue", text(row["name"]), size(row["size"]), latency(row["latency_s"]), _queue_state(row))
+        ("queue", text(row["name"]), size(row["size"]), latency(row["latency_s"]), _queue_state(row, blocked))
         for row in seen["queues"]
     ]
 
 
-def _queue_state(row: Mapping[str, Json]) -> str:
+def _queue_state(row: Mapping[str, Json], blocked: Mapping[str, str]) -> str:
     if row["size"] is None:
         return "its key is not a list"
     pause, expired_s = row["pause"], row["expired_s"]
     about = target_text.about(pause) if isinstance(pause, dict) else ""
-    state = "paused" if row["paused"] or isinstance(pause, dict) else "open"
+    why = blocked.get(str(row["name"]))
+    state = "open" if why is None else f"target {state_text(why)}"
+    state = "paused" if row["paused"] or isinstance(pause, dict) else state
     waits = f"; a job waits that expired {duration_text(expired_s)} ago" if isinstance(expired_s, float) else ""
     return f"{f'paused: {about}' if about else state}{waits}"
 

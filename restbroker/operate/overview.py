@@ -6,7 +6,7 @@ field of them may be missing.
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import attrs
 
@@ -49,6 +49,7 @@ each. `finishing`: it only ends what it has, since the process took a new config
 
 _STATES = {"open": "up", "closed": "down"}
 """How a heartbeat names the state of a target → how it is shown; `denied` is the same in both."""
+_BLOCKED = frozenset({"down", "denied", "paused"})
 
 
 class SystemStats(TypedDict):
@@ -76,8 +77,7 @@ def stats_from(client: Client, seen: Overview) -> SystemStats:
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    targets = {pool.registration.process.target for pool in seen.identities if pool.registration is not None}
-    paused, pauses = paused_queues(client), paused_targets(client, targets)
+    paused = paused_queues(client)
     return {
         "totals": {
             "processed": seen.processed,
@@ -87,9 +87,28 @@ def stats_from(client: Client, seen: Overview) -> SystemStats:
             "dead": seen.dead,
         },
         "queues": [_queue(queue, paused.get(queue.name)) for queue in seen.queues],
-        "targets": [_target_row(pool, pauses) for pool in seen.identities],
+        "targets": target_rows(client, seen),
         "sources": [attrs.asdict(state) for state in _sources(client)],
     }
+
+
+def target_rows(client: Client, seen: Overview) -> list[dict[str, Json]]:
+    """Return the `targets` of `SystemStats`; pauses are read now. Raise `StoreUnavailable` or `StoreRefused`."""
+    names = {pool.registration.process.target for pool in seen.identities if pool.registration is not None}
+    pauses = paused_targets(client, names)
+    return [_target_row(pool, pauses) for pool in seen.identities]
+
+
+def blocked_queues(rows: Sequence[Mapping[str, Json]]) -> dict[str, str]:
+    """Return why no target takes jobs of a queue that is served: down, denied or paused; other queues are left out.
+
+    `rows` are those of `target_rows`.
+    """
+    states: dict[str, list[Json]] = {}
+    for row in rows:
+        for queue in () if row["dying"] else cast("list[str]", row["queues"]):
+            states.setdefault(queue, []).append("paused" if row["pauses"] else row["state"])
+    return {queue: str(found[0]) for queue, found in states.items() if _BLOCKED.issuperset(found)}
 
 
 def stopped_counts(client: Client, targets: Sequence[Target]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.jobs import PAGE, StoredJob, display_job
 from restbroker.operate.names import exact
+from restbroker.operate.overview import blocked_queues, target_rows
 from restbroker.operate.waiting_jobs import lines_of, pieces
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as queue_store
@@ -43,7 +44,8 @@ class Queue:
     """A queue: how many jobs wait, and for how many seconds the next one has (None: unknown).
 
     `size` None: its key is not a list. `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None
-    if it is not paused. `in_lines`: how many of the jobs are in lines (`FairBy`).
+    if it is not paused. `in_lines`: how many of the jobs are in lines (`FairBy`). `target_state`: why none of the
+    targets takes jobs: down, denied or paused; None: one does, as far as is known, or none serves it.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Queue:
     targets: tuple[str, ...]
     processes: tuple[str, ...]
     in_lines: int = 0
+    target_state: str | None = None
 
 
 @attrs.frozen
@@ -81,6 +84,7 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
     records, paused = processes.read_all(client, with_work=False), pauses.paused_queues(client)
     seen = stats.overview(client, {*wanted, *paused, *(queue for one in records for queue in one.queues)})
     targets, serving = _queues_served(seen), _serving(seen, records)
+    blocked = blocked_queues(target_rows(client, seen))
     return [
         Queue(
             one.name,
@@ -90,6 +94,7 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
             targets=tuple(sorted(targets.get(one.name, ()))),
             processes=tuple(sorted(serving.get(one.name, ()))),
             in_lines=one.in_lines,
+            target_state=blocked.get(one.name),
         )
         for one in seen.queues
     ]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store import heartbeats, jobs, limits, sources
+from restbroker.store import heartbeats, jobs, limits, pauses, sources
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.sources import SourceState
+from tests.cli.conftest import Shell
 from tests.support.terminal import on_a_terminal
 
 Lines = Callable[..., list[str]]
@@ -96,6 +97,35 @@ def test_a_queue_whose_next_job_has_expired_says_so(store: Client, lines: Lines)
     store.command("LPUSH", "ns:queue:rest", b'{"expiry":%d}' % (time.time() - 301))
     _, row = below(lines(), "QUEUE")
     assert row[-1].startswith("open; a job waits that expired 5 min ")
+
+
+def test_a_queue_is_open_only_while_a_target_takes_its_jobs(
+    store: Client, lines: Lines, shell: Shell, place: Path
+) -> None:
+    beat(store, 77, "one", **DOWN)
+    beat(store, 77, "two", gate="denied")
+    beat(store, 77, "three")
+    beat(store, 78, "three", **DOWN)
+    beat(store, 77, "four")
+    limits.pause(store, "four", "operator", None)
+    beat(store, 77, "five", **DOWN)
+    pauses.pause_queue(store, "five", "ann", "", None)
+    beat(store, 77, "six", gate=None)
+    told = {"one": "target down", "two": "target login refused", "three": "open", "four": "target paused"}
+    told |= {"five": "paused", "six": "open", "rest": "open"}
+    drawn = {row[0]: row[3] for row in below(lines(), "QUEUE")[1:]}
+    assert drawn == {**told, "five": "paused: by ann"}
+    rows = [line.split("\t") for line in shell("stats").stdout.splitlines()]
+    assert {row[1]: row[4] for row in rows if row[0] == "queue"} == drawn
+    assert {row[0]: row[3] for row in (line.split("\t") for line in shell("queues").stdout.splitlines())} == told
+    found = {one["name"]: one["target_state"] for one in json.loads(shell("queues", "--json").stdout)}
+    assert {name: state for name, state in found.items() if state is not None} == {
+        "one": "down",
+        "two": "denied",
+        "four": "paused",
+        "five": "down",
+    }
+    assert " target login refused " in on_a_terminal(["queues"], place, columns=200)
 
 
 def test_large_counts_are_written_as_people_read_them(store: Client, lines: Lines) -> None:
