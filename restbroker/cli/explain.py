@@ -27,7 +27,7 @@ from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.job_search import End, Kind, SearchLimits
 from restbroker.operate.names import nearest
 from restbroker.operate.not_found import not_found
-from restbroker.operate.order_wait import OrderWait
+from restbroker.operate.order_wait import NO_RETRY, OrderWait
 
 app = typer.Typer(add_completion=False)
 
@@ -153,7 +153,7 @@ def _where(place: Location, timeline: Timeline) -> str:
 def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
     if place.order is not None:
         yield place.order.text(local)
-        yield from _order_steps(place.order, place)
+        yield from place.order.next_steps
     if place.twin is not None:
         yield place.twin.text
     yield from place.pause_texts
@@ -172,12 +172,6 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
     if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
         yield f"No target of this configuration serves its queue {queue}: add --foreign-queues to push it there anyway."
     yield from _next_steps(place, timeline, queues)
-
-
-def _order_steps(order: OrderWait, place: Location) -> Iterator[str]:
-    """Yield what a person can do so that the key goes on: of a dead job that stopped it, `order resume` comes first."""
-    may_help = place.kind != "dead" or place.entry.error_class not in {_UNREADABLE, _DONE_BEFORE}
-    yield from order.next_steps if may_help else order.next_steps[-1:]
 
 
 def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
@@ -201,7 +195,7 @@ def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) ->
     if place.kind in _EDITS and place.entry.queue in queues and code not in {*NEVER_EDITED, _UNREADABLE}:
         verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"
         yield f"To change its arguments and run it: {verb} NAME=VALUE --retry{unsafe}"
-    if is_dead and code not in {_UNREADABLE, _DONE_BEFORE}:
+    if is_dead and code not in NO_RETRY:
         yield drop
 
 
@@ -223,7 +217,9 @@ def _retry_steps(place: Location, timeline: Timeline, unsafe: str) -> Iterator[s
 
 
 def _order_json(order: OrderWait) -> dict[str, Json]:
-    fields: dict[str, Json] = attrs.asdict(order, filter=lambda field, _: field.name not in ("at_s", "more"))
+    fields: dict[str, Json] = attrs.asdict(
+        order, filter=lambda field, _: field.name not in ("at_s", "is_hopeless", "more")
+    )
     return {**fields, "at": None if order.at_s is None else utc(order.at_s), "next_steps": list(order.next_steps)}
 
 

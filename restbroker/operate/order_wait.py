@@ -31,6 +31,8 @@ _SEARCH_S: Final = 2.0
 _PAGES: Final = 10
 _KEYS: Final = 100
 _LOOK: Final = 50
+NO_RETRY: Final = frozenset({"BadArguments", "AlreadyExists"})
+"""Codes of dead jobs that a retry does not help: no form that is read, or what they wanted is there already."""
 _ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
 
 
@@ -40,8 +42,8 @@ class OrderWait:
 
     By `state` the first one is in progress at `process`, put off until `at_s`, dead since `at_s`, or may start.
     `is_own`: it is the job itself. `number`: the job's place among the `jobs` of its key that are not done, 1 is the
-    next or in progress; None: no broker has looked at it yet. `drops`: the job is to die. `more`: what a command needs
-    besides the key.
+    next or in progress; None: no broker has looked at it yet. `drops`: the job is to die. `is_hopeless`: a retry of the
+    dead one fails again. `more`: what a command needs besides the key.
     """
 
     key: str
@@ -55,6 +57,7 @@ class OrderWait:
     number: int | None = None
     is_own: bool = False
     drops: bool = False
+    is_hopeless: bool = False
     more: str = ""
 
     @property
@@ -104,6 +107,8 @@ class OrderWait:
                 return (f"To try {'it' if self.is_own else 'that one'} now: {hint('retry-now')}",)
             case "stopped":
                 which, skip = "it" if self.is_own else "that one", f"To go on without it: {hint('skip')}"
+                if self.is_hopeless:
+                    return (skip,)
                 if self.command or self.error:
                     return (f"To retry {which}: {hint('resume')}", skip)
                 # It is not among the dead jobs any more.
@@ -166,6 +171,7 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
         error=": ".join(text for text in (first.error_class, first.message) if text) if first is not None else "",
         at_s=at_s,
         process=_process(held),
+        is_hopeless=first is not None and first.error_class in NO_RETRY,
         is_own=bool(jid) and jid == (held.jid if first is None else first.jid),
         more=f" --target {target.name}" if others else "",
     )

@@ -77,6 +77,17 @@ def test_a_job_behind_one_that_is_tried_again(client: Client, broker: Broker, kn
     assert steps == ("To try it now: restbroker order retry-now a",)
 
 
+@pytest.mark.parametrize("code", ["AlreadyExists", "BadArguments"])
+def test_a_dead_job_that_a_retry_does_not_help_is_not_to_be_retried(
+    code: str, client: Client, broker: Broker, known: ConfigContext
+) -> None:
+    queues.push(client, "rest", [job("a", number) for number in range(2)])
+    dead = job("a", 0).replace(b'"class"', b'"error_class": "%s", "error_message": "No.", "class"' % code.encode())
+    broker.settle(broker.take()["a0"], Dead(NOW_S, dead, effect="stop"))
+    for jid in ("a0", "a1"):
+        assert said(client, jid, known)[2] == ("To go on without it: restbroker order skip a",)
+
+
 def test_a_job_behind_one_that_died(client: Client, broker: Broker, known: ConfigContext) -> None:
     queues.push(client, "rest", [job("a", number) for number in range(3)])
     broker.settle(broker.take()["a0"], Dead(NOW_S, job("a", 0), effect="stop"))
