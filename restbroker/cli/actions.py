@@ -7,7 +7,7 @@ requests; a person who stops it learns how far it came.
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Final, TypeAlias
 
 import attrs
@@ -18,7 +18,7 @@ from restbroker.config.core import Config
 from restbroker.console import output
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
-from restbroker.errors import RestbrokerError, StoreRefused
+from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import counts_text
 from restbroker.operate import order
@@ -44,7 +44,6 @@ _DONE: Final[dict[Verb, str]] = {
     "edit": "edited",
 }
 _TELL_EVERY_S: Final = 2.0
-_KEYS: Final = 5
 Follow: TypeAlias = Callable[[Progress, Sequence[str]], ActionResult]
 """Waits for the jobs with these ids and returns what became of them."""
 
@@ -98,19 +97,9 @@ def act(
         shown = _confirm(client, zset, operation(chosen), chosen=chosen, how=how)
         last, jids = _perform(operation(chosen if shown is None else attrs.evolve(chosen, inventory=shown)))
         if zset == "dead" and action.verb == "delete" and jids:
-            _tell_of_keys(client, settings, frozenset(jids), known)
+            for note in order.stopped_notes(client, frozenset(jids), known):
+                output.say(f"note: {note}")
         _conclude(last, jids, action, how=how, follow=follow)
-
-
-def _tell_of_keys(client: Client, settings: Config, jids: frozenset[str], known: ConfigContext) -> None:
-    """Say which keys stay stopped though the jobs that stopped them are deleted."""
-    with suppress(StoreRefused):
-        ordered = [one for one in settings.targets if one.order is not None]
-        stopped = order.stopped_by(client, ordered, jids, known)
-        for name, skip in stopped[:_KEYS]:
-            output.say(f"note: the jobs behind it with the key {name} still wait. To have them done: {skip}")
-        if stopped[_KEYS:]:
-            output.say(f"note: {len(stopped) - _KEYS:,} more keys are still stopped: restbroker order list")
 
 
 def carry_out(operation: Operation, how: ActOptions, ask: Callable[[], object]) -> None:

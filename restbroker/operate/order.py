@@ -6,12 +6,13 @@ here; each change is for a key in a certain state, and is written to the audit l
 
 import shlex
 from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.errors import UsageError
+from restbroker.errors import StoreRefused, UsageError
 from restbroker.job import hiding
 from restbroker.job.fairness import BETWEEN, fold
 from restbroker.operate import act, audit, find
@@ -31,6 +32,7 @@ _ORDER: Final[Sequence[State]] = ("stopped", "due", "in_progress", "ready")
 _PAGES: Final = 10
 _MOST: Final = 10_000
 """So many keys are read; more are only counted."""
+_NOTED_KEYS: Final = 5
 
 
 @attrs.frozen
@@ -229,6 +231,25 @@ def stopped_by(
         for one in stopped.keys
         if one.jid and one.jid in jids
     ]
+
+
+def stopped_notes(client: Client, jids: Container[str], known: ConfigContext) -> list[str]:
+    """Return a sentence for each of the first keys that stay stopped though the jobs that did it are deleted.
+
+    Raise `StoreUnavailable`.
+    """
+    # What was deleted is told also where Redis does not show the keys.
+    with suppress(StoreRefused):
+        ordered = {one.name: one for one in known.targets.values() if one.order is not None}
+        stopped = stopped_by(client, ordered.values(), jids, known)
+        notes = [
+            f"the jobs behind it with the key {name} still wait. To have them done: {skip}"
+            for name, skip in stopped[:_NOTED_KEYS]
+        ]
+        if stopped[_NOTED_KEYS:]:
+            notes.append(f"{len(stopped) - _NOTED_KEYS:,} more keys are still stopped: restbroker order list")
+        return notes
+    return []
 
 
 def all_keys(client: Client, target: Target) -> list[HeldKey]:

@@ -27,7 +27,7 @@ from werkzeug.datastructures import MultiDict
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.job.unserved_queues import counts_text
-from restbroker.operate import act, act_waiting, find, where
+from restbroker.operate import act, act_waiting, find, order, where
 from restbroker.operate.act import Action, Progress, ResumePoint, Selection, Verb
 from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
 from restbroker.operate.context import ConfigContext
@@ -265,29 +265,31 @@ class ActPages:
         if form.zset is None:
             waiting = await self.admin.ask(lambda client: form.waiting_selection(client, self.admin.context()))
             form = attrs.evolve(form, line=self.lines.keep(waiting, form.about))
-        progress = await self._do(form.for_trial(), dry_run=True)
+        progress, _ = await self._do(form.for_trial(), dry_run=True)
         if form.zset is not None and progress.inventory is not None:
             others = None if progress.ended else progress.rest
             form = attrs.evolve(form, line=self.lines.keep(_InSet(progress.inventory, others), form.about))
         return Response(self._question(form, progress, wrong), 200 if wrong is None else 400)
 
-    async def _slice(self, form: ActionForm) -> tuple[ActionForm, Progress]:
-        """Do as much as one request may; return the form for the next one, and how far it came."""
+    async def _slice(self, form: ActionForm) -> tuple[ActionForm, Progress, Sequence[str]]:
+        """Do as much as one request may; return the form for the next one, how far it came, and `stopped_notes`."""
         rate = form.rate_per_s()
         if rate is None:
-            return form, await self._do(form, dry_run=False)
+            return form, *await self._do(form, dry_run=False)
         early_s, rest = form.due_s - time.time(), form.rest
         if rest is not None and early_s > _SLICE_S:
-            return form, Progress(rest.jobs, done=rest.done, rest=rest, run=rest.run)
+            return form, Progress(rest.jobs, done=rest.done, rest=rest, run=rest.run), ()
         # Not while Redis is asked: others want to look meanwhile.
         await trio.sleep(max(0.0, early_s) if rest is not None else 0)
         begun_s = time.time()
-        progress = await self._do(form, dry_run=False, rate=rate)
+        progress, notes = await self._do(form, dry_run=False, rate=rate)
         done = progress.done - (0 if rest is None else rest.done)
-        return attrs.evolve(form, due_s=begun_s + done / rate), progress
+        return attrs.evolve(form, due_s=begun_s + done / rate), progress, notes
 
-    async def _do(self, form: ActionForm, *, dry_run: bool, rate: float | None = None) -> Progress:
-        """Do one slice, or, with `dry_run`, find out what would be done; return how far it came.
+    async def _do(
+        self, form: ActionForm, *, dry_run: bool, rate: float | None = None
+    ) -> tuple[Progress, Sequence[str]]:
+        """Do one slice, or, with `dry_run`, find out what would be done; return how far it came, and `stopped_notes`.
 
         With a `rate` (jobs per second) it does at once as many jobs as that allows for the length of a slice; the next
         slice waits. Raise `UsageError` if the edit or the selected jobs are no longer known.
@@ -300,9 +302,9 @@ class ActPages:
         if meant is None and not is_free:
             raise UsageError("The selected jobs are no longer known.", "Check what it would do now.")
 
-        def work(client: Client) -> Progress:
+        def work(client: Client) -> tuple[Progress, Sequence[str]]:
             until_s = time.monotonic() + (_QUESTION_S if dry_run and form.zset is not None else _SLICE_S)
-            progress, throttle = Progress(0), Throttle()
+            progress, throttle, deleted = Progress(0), Throttle(), set[str]()
             before = 0 if form.rest is None else form.rest.done
             action = form.action(who, self.admin.context())
             if edit is not None:
@@ -312,13 +314,16 @@ class ActPages:
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
                     progress = so_far
+                    deleted.update(so_far.jids if form.zset == "dead" and form.verb == "delete" else ())
                     throttle.step()
                     is_enough = rate is not None and progress.done - before >= rate * _SLICE_S
                     # What is left is nothing but to say so.
                     is_all = form.zset is not None and not (progress.rest is not None and progress.rest.jobs)
                     if (is_enough or time.monotonic() >= until_s) and not is_all:
                         break
-            return progress
+            if dry_run or not deleted:
+                return progress, ()
+            return progress, order.stopped_notes(client, deleted, self.admin.context())
 
         return await self.admin.ask(work)
 
@@ -338,14 +343,14 @@ class ActPages:
     def _edit(self, form: ActionForm) -> Edit | None:
         return self.edits.find(form.edit, form.about)
 
-    def _result_page(self, form: ActionForm, progress: Progress) -> Response:
+    def _result_page(self, form: ActionForm, progress: Progress, notes: Sequence[str]) -> Response:
         edit = self._edit(form)
         # What becomes of jobs that run is yet to be seen.
         past = "sent" if form.verb == "retry" or (edit is not None and edit.retry) else "done"
         title = f"{form.verb.capitalize()}: {past if progress.ended else 'going on'}"
         meant = self.lines.find(form.line, form.about)
         others = meant.others if progress.ended and isinstance(meant, _InSet) else None
-        told = {**_progress_fields(form, progress, edit), "past": past, "others": others}
+        told = {**_progress_fields(form, progress, edit), "past": past, "others": others, "notes": notes}
         return Response(self.shell.page("action-result.html", title=title, **told))
 
 

@@ -264,6 +264,22 @@ async def test_a_job_that_waits_behind_another_of_its_key_says_so(
     assert "<bob>" not in shown.html
 
 
+async def test_who_deletes_the_dead_job_that_stopped_a_key_is_told_how_the_key_goes_on(
+    harness: Harness, site: Open, known: ConfigContext
+) -> None:
+    target = attrs.evolve(known.targets["rest"], order_by=Order())
+    known.targets["rest"] = target  # type: ignore[index]
+    for jid in ("j1", "j2"):
+        harness.client.command("ZADD", "dead", 5, waits(jid))
+    harness.client.command("HSET", f"restbroker:order:hold:{target.name}", "<ann>", "s 5 0 1 j1 ", "bob", "s 5 0 1 j3 ")
+    async with site() as running:
+        asked = await send(running, "/dead/act", {"verb": "delete", "all": "yes"}, "/dead")
+        done = await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden, "/dead")
+    told = parse("", done.text).text
+    skip = "The jobs behind it with the key <ann> still wait. To have them done: restbroker order skip '<ann>'"
+    assert (skip in told, "bob" in told, "<ann>" in done.text, "2 done" in told) == (True, False, False, True)
+
+
 async def test_the_keys_that_are_held_in_order_are_shown_with_the_job_that_died(
     harness: Harness, site: Open, known: ConfigContext
 ) -> None:
