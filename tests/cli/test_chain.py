@@ -128,11 +128,11 @@ def test_what_a_target_asks_more_strictly_counts_and_is_noted(shell: Shell, stor
 
 
 @contextmanager
-def broker(place: Path, *refused: str) -> Iterator[None]:
+def broker(place: Path, *refused: str, status_of_refusal: int = 400) -> Iterator[None]:
     """A broker whose server refuses these commands for good."""
 
     def status(arrival: Arrival) -> int:
-        return 400 if arrival.command in refused else 200
+        return status_of_refusal if arrival.command in refused else 200
 
     def body(arrival: Arrival) -> bytes:
         return b'{"status": "error", "code": 1, "message": "No."}' if arrival.command in refused else b"0"
@@ -168,6 +168,14 @@ def test_a_chain_that_is_stopped_says_by_which_command_and_how_it_goes_on(shell:
         behind = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--wait", "--timeout", "3s")
         assert behind.returncode == 6
         assert f"The chain is held behind {rows[1][0]} (change_password)" in behind.stderr
+
+
+def test_a_chain_that_stops_at_what_is_there_already_is_not_to_be_retried(shell: Shell, place: Path) -> None:
+    with broker(place, "register", status_of_refusal=409):
+        done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--wait", "--timeout", "20s")
+    assert "register: AlreadyExists: " in done.stderr
+    assert done.stderr.splitlines()[-1] == "To go on without it: restbroker order skip bob@h.org"
+    assert "order resume" not in done.stderr
 
 
 def test_a_chain_that_is_cancelled_has_an_end_for_each_command(shell: Shell, place: Path) -> None:
