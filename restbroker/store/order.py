@@ -357,8 +357,9 @@ def _read(key: bytes, record: bytes) -> HeldKey | None:
     if match is None or match[1] not in _STATES:
         return None
     state, mark = _STATES[match[1]], int(match[4])
-    is_known = match[5] != b"-" and not match[5].startswith(b"#")
-    jid = unquote_to_bytes(match[5]).decode("utf-8", "backslashreplace") if is_known else ""
+    name = match[5].partition(b",")[0]
+    is_known = name != b"-" and not name.startswith(b"#")
+    jid = unquote_to_bytes(name).decode("utf-8", "backslashreplace") if is_known else ""
     held = HeldKey(key, state, int(match[2]), int(match[3]), record=record, jid=jid)
     if state == "in_progress":
         return attrs.evolve(held, identity=match[6].decode("utf-8", "backslashreplace"), ticket=mark)

@@ -199,14 +199,23 @@ def test_the_dead_job_that_comes_again_opens_its_key_if_it_is_let_in(ordered: Or
     ordered.push(*(job("a", number) for number in range(3)))
     (head,) = ordered.take()
     ordered.settle(head, by=dead(head, "stop"))
-    ordered.push(job("a", 9), job("a", 0, forged=1))
-    (forged,) = ordered.take()
-    assert numbers([forged]) == [0]
-    # Not let in: stopped as before.
-    assert ordered.settle(forged, by=dead(forged, "refused")) == [DONE]
-    held = ordered.state("a")
-    assert held is not None
-    assert (held.state, held.jid) == ("stopped", "j0")
+    stopped = ordered.state("a")
+    assert stopped is not None
+    ordered.push(job("a", 9))
+    for tries in (0, 1):
+        ordered.push(job("a", 0, forged=tries))
+        (forged,) = ordered.take()
+        assert numbers([forged]) == [0]
+        if tries:
+            # Put off before it is read.
+            ordered.settle(forged, by=Retry(ordered.server.now_us() / 1e6 - 1, forged.raw))
+            (forged,) = ordered.take()
+        in_hand = ordered.state("a")
+        assert in_hand is not None
+        assert in_hand.jid == "j0"
+        # Not let in: stopped as before, and since then.
+        assert ordered.settle(forged, by=dead(forged, "refused")) == [DONE]
+        assert ordered.state("a") == stopped
     ordered.push(job("a", 0))
     (again,) = ordered.take()
     # It fails once more and is requeued: the key stays as it is.

@@ -10,7 +10,7 @@
 --          s stopped: mark is since when (epoch us), jid that of the job that died
 --   cancel jobs of lower numbers are handed out marked, to die
 --   jid    in another state than s: of the dead job under which the key was stopped before; '-' for none. As in a URL
---          (%2F); '#' and its SHA-1 if that is long
+--          (%2F); '#' and its SHA-1 if that is long; behind it ',' and since when the key was stopped
 -- A ticket is `number:queue index:how key`; how is '=', '!' (to die) or '?' (its key is of another OrderBy, or '' where it
 -- waited for its turn without a key under FairBy).
 --
@@ -67,7 +67,7 @@ local function keep_order(lines, hold, queues)
       return false
     end
     local fields = lines.decode(raw)
-    return type(fields) == 'table' and safe_jid(fields.jid) == record.jid
+    return type(fields) == 'table' and safe_jid(fields.jid) == string.match(record.jid, '^[^,]*')
   end
 
   -- A key that a job may have must be a text that all programs read.
@@ -192,8 +192,12 @@ local function keep_order(lines, hold, queues)
     elseif effect == 'refused' and record.jid ~= '-' and is_opener_next(record, key) then
       return go_on(key, record.cancel, record.jid)
     elseif effect == 'stop' or effect == 'refused' and record.jid ~= '-' then
-      local who = effect == 'stop' and safe_jid(jid) or record.jid
-      redis.call('HSET', hold, key, text_of('s', record.number, record.cancel, whole(now_us), who, ''))
+      local who, since = safe_jid(jid), whole(now_us)
+      if effect == 'refused' then
+        local was, at = string.match(record.jid, '^([^,]*),?(%d*)$')
+        who, since = was or record.jid, at and at ~= '' and at or since
+      end
+      redis.call('HSET', hold, key, text_of('s', record.number, record.cancel, since, who, ''))
       return false
     end
     local cancel = record.cancel
@@ -406,6 +410,7 @@ local function keep_order(lines, hold, queues)
         held[size + 1] = key
         if opens then
           number = max(record.number, record.cancel)
+          record.jid = record.jid .. ',' .. record.mark
           held[size + 2] = text_of('h', number, record.cancel, ticket, record.jid, id)
         else
           -- As `text_of` makes it: most jobs come here.
