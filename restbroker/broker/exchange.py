@@ -115,12 +115,12 @@ class Exchange:
         self.connection, self.started_s, self.due_s = connection, now_s, due_s
         try:
             self.sent = wire.send_now(self.message)
-        except OSError:
+            is_sent = self.sent == len(self.message)
+            if is_sent:
+                wire.listen(self.receive)
+        except Exception:  # noqa: BLE001 - whatever it is, the general path meets it again
             return False
-        if self.sent != len(self.message):
-            return False
-        wire.listen(self.receive)
-        return True
+        return is_sent
 
     def receive(self, got: bytes | Exception) -> None:
         """Go on with what came: some bytes, none at the end, or what broke the connection."""
@@ -213,12 +213,8 @@ class PlainJobs:
         return None if body is None else Exchange(path, job, payload, endpoint, whole(endpoint.head, body))
 
     def is_current(self, exchange: Exchange) -> bool:
-        """Tell whether the request may still be sent as it was prepared."""
-        try:
-            plan = self.planner.plan(exchange.endpoint.endpoint.endpoint)
-        except Exception:  # noqa: BLE001 - a bug of the connector, which the general path meets again and reports
-            return False
-        return plan is exchange.endpoint.plan
+        """Tell whether the request may still be sent as it was prepared; raise what the connector raises for a bug."""
+        return self.planner.plan(exchange.endpoint.endpoint.endpoint) is exchange.endpoint.plan
 
     def _admit(self, job: JobInProgress) -> AdmittedJob | Reason:
         payload = self.admission.read(job, time.time())

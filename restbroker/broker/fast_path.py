@@ -106,9 +106,9 @@ class FastPath:
             return False
         try:
             exchange = self.plain_jobs.prepare(job, self)
+            if exchange is None or not self.send_checks.reservations.has(job):
+                return False
         except Exception:  # noqa: BLE001 - a bug, which the general path meets again and reports
-            return False
-        if exchange is None or not self.send_checks.reservations.has(job):
             return False
         expires, breaker = job.expires_at_s is not None, self.breaker
         if expires and job.is_expired(time.time()):
@@ -134,32 +134,38 @@ class FastPath:
     def _send(self, exchange: Exchange) -> bool:
         """Send over a connection that is fit for use, that of a job before or an idle one; return False without one."""
         now_s = self._clock.current_time()
-        connection = self._spare.pop() if self._spare else self.client.lend(now_s)
-        if connection is None:
-            return False
+        connection: Connection | None = None
         try:
+            connection = self._spare.pop() if self._spare else self.client.lend(now_s)
+            if connection is None:
+                return False
+            due_s = now_s + exchange.endpoint.endpoint.timeout_s
+            self.client.watch(connection, due_s)
             exchange.job.start_sending()
         except Exception:  # noqa: BLE001 - a bug, which the general path meets again and reports
-            self.client.take_back(connection, now_s, fit=True)
+            if connection is not None:
+                self.client.take_back(connection, now_s, fit=True)
             return False
         wire = connection.wire
         assert isinstance(wire, PlainWire)  # noqa: S101 - no other is lent
         self._in_progress[exchange.job] = exchange
-        due_s = now_s + exchange.endpoint.endpoint.timeout_s
-        self.client.watch(connection, due_s)
         if not exchange.send(connection, wire, now_s, due_s):
             self.continue_in_task(exchange, None)
         return True
 
     def start_held(self, exchange: Exchange) -> bool:
         """Send what was held, now that it has a place in the breaker, by either path; return False if it is gone."""
-        job = exchange.job
+        job, checks = exchange.job, self.send_checks
         del self._held[job]
-        if not self.send_checks.reservations.has(job):
+        try:
+            is_ours = checks.reservations.has(job)
+            may_send = is_ours and checks.lease.is_fresh and self.plain_jobs.is_current(exchange)
+        except Exception:  # noqa: BLE001 - a bug, which the general path meets again and reports
+            is_ours, may_send = True, False
+        if not is_ours:
             self.ready.note_done()
             return False
-        is_current = self.send_checks.lease.is_fresh and self.plain_jobs.is_current(exchange)
-        return (is_current and self._send(exchange)) or self._start_task(exchange, None)
+        return (may_send and self._send(exchange)) or self._start_task(exchange, None)
 
     def finish(self, exchange: Exchange, outcome: Delivered) -> None:
         """Settle a job that was delivered, once all answers that came with its own were read."""

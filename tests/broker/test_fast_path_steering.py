@@ -1,6 +1,7 @@
 """What changes while plain jobs run: each job from then on obeys, and none is sent twice or lost."""
 
 import base64
+import errno
 import json
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ from restbroker.servers.contract import Link
 from restbroker.servers.ejabberd.connector import EjabberdConnector
 from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import BrokerStarted, TargetDown, TargetUp
+from restbroker.transport.lean import LeanClient
+from restbroker.transport.wire import PlainWire
 from tests.support.moody_server import Mood, fine, written
 from tests.support.paths import Paths, Serving, job
 from tests.support.wait import until_async
@@ -350,25 +353,68 @@ async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_b
     assert first_held not in {name_of(request) for request in serving.server.requests}
 
 
-async def test_what_waits_for_the_breaker_while_its_connector_fails_goes_on_in_the_general_path(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch
+def _fail(*_args: object) -> None:
+    raise ZeroDivisionError("seeded")
+
+
+def _listening_fails(patch: pytest.MonkeyPatch) -> None:
+    listen = PlainWire.listen
+
+    def no_room(wire: PlainWire, listener: Callable[[bytes | Exception], None] | None) -> None:
+        listen(wire, listener)
+        if listener is not None:
+            raise OSError(errno.ENOSPC, "seeded: epoll takes no more")
+
+    patch.setattr(PlainWire, "listen", no_room)
+
+
+def _reservations_fail_once_for_each_job(patch: pytest.MonkeyPatch) -> None:
+    has, met = Reservations.has, set[JobInProgress]()
+
+    def fail_first(ours: Reservations, job: JobInProgress) -> bool:
+        if job in met:
+            return has(ours, job)
+        met.add(job)
+        raise ZeroDivisionError("seeded")
+
+    patch.setattr(Reservations, "has", fail_first)
+
+
+_BUGS: Final[Mapping[str, Callable[[pytest.MonkeyPatch], None]]] = {
+    "its connector": lambda patch: patch.setattr(EjabberdConnector, "plan", _fail),
+    "its client": lambda patch: patch.setattr(LeanClient, "lend", _fail),
+    "epoll": _listening_fails,
+    "what tells whether it is ours": _reservations_fail_once_for_each_job,
+}
+
+
+@pytest.mark.parametrize("when", ["when it is taken", "while it waits for the breaker"])
+@pytest.mark.parametrize("fails", _BUGS)
+async def test_a_job_over_which_the_fast_path_fails_goes_on_in_the_general_path_and_costs_no_place_in_the_breaker(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, fails: str, when: str
 ) -> None:
-    warm = jobs(10 * _CONCURRENCY)
-
-    def fail(_connector: EjabberdConnector, _endpoint: str) -> None:
-        raise ZeroDivisionError
-
-    async with paths.broker(warm) as serving:
-        await serving.until_ended(len(warm))
-        count, first = _CONCURRENCY + 2, 10_000
-        serving.push(jobs(count, dict.fromkeys(range(first, first + count), _HELD), first=first))
-        await all_sent(serving, len(warm) + _CONCURRENCY)
-        await until_async(lambda: len(serving.status.running_jobs()) == count, "all are started")
-        monkeypatch.setattr(EjabberdConnector, "plan", fail)
+    seed, more = _BUGS[fails], _CONCURRENCY + 2
+    async with paths.broker(jobs(_WARM)) as serving:
+        await serving.until_ended(_WARM)
+        assert serving.fast_jobs() > 0
+        with monkeypatch.context() as patch:
+            if when == "when it is taken":
+                seed(patch)
+            serving.push(jobs(more, dict.fromkeys(range(10_000, 10_000 + more), _HELD), first=10_000))
+            await all_sent(serving, _WARM + _CONCURRENCY)
+            await until_async(lambda: len(serving.status.running_jobs()) == more, "all are started")
+            if when != "when it is taken":
+                seed(patch)
+            serving.server.let.set()
+            await serving.until_ended(_WARM + more)
+        serving.server.let = trio.Event()
+        serving.push(jobs(_CONCURRENCY, dict.fromkeys(range(20_000, 20_000 + _CONCURRENCY), _HELD), first=20_000))
+        await all_sent(serving, _WARM + more + _CONCURRENCY)
         serving.server.let.set()
-        await serving.until_ended(len(warm) + count)
+        await serving.until_ended(_WARM + more + _CONCURRENCY)
         serving.control.stop.set()
     assert {event.outcome for event in serving.finished()} == {"delivered"}
+    assert serving.server.requests.total() == _WARM + more + _CONCURRENCY
 
 
 async def test_a_job_that_expires_while_it_waits_for_the_breaker_is_not_sent(paths: Paths) -> None:
