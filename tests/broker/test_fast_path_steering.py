@@ -18,6 +18,7 @@ from restbroker.broker.fast_path import FastPath
 from restbroker.broker.job_in_progress import IllegalTransition, JobInProgress, Reservations
 from restbroker.broker.lease import Lease
 from restbroker.broker.processor import Processor
+from restbroker.broker.same_host import this_process
 from restbroker.config.secret import Secret
 from restbroker.job import signing
 from restbroker.job.arguments import Submission
@@ -26,6 +27,9 @@ from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.outcome import Outcome, Reason, Rejected
 from restbroker.servers.contract import Link
 from restbroker.servers.ejabberd.connector import EjabberdConnector
+from restbroker.store import heartbeats, identities
+from restbroker.store import jobs as store_jobs
+from restbroker.store import order as order_store
 from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import BrokerStarted, TargetDown, TargetUp
 from restbroker.transport.lean import LeanClient
@@ -313,6 +317,62 @@ async def test_a_command_that_expires_by_its_target_does_so_on_the_fast_path_too
     assert [event.outcome for event in serving.finished() if event.jid == "old"] == ["expired"]
     assert "old" not in {name_of(request) for request in serving.server.requests}
     assert before > 0
+
+
+async def test_a_job_that_a_process_had_when_it_crashed_is_sent_as_one_that_may_have_run(paths: Paths) -> None:
+    exists = Mood(written(409, '{"status":"error","code":10090,"message":"User already exists"}'))
+    async with paths.broker([job("crashed", exists, command="register")]) as serving:
+        assert store_jobs.register(paths.client, "another", this_process("t"), ("q",))
+        assert store_jobs.fetch(paths.client, store_jobs.FetchRequest("another", "t", ("q",), 0, 1, 1))
+        serving.push(jobs(_WARM, command="register"))
+        await serving.until_ended(_WARM)
+        before = serving.fast_jobs()
+        assert heartbeats.fence(paths.client, "another", identities.live_identities(paths.client)["another"])
+        await serving.until_ended(_WARM + 1)
+        serving.control.stop.set()
+    assert [event.outcome for event in serving.finished() if event.jid == "crashed"] == ["delivered"]
+    assert serving.fast_jobs() == before > 0
+
+
+async def test_what_is_to_die_by_an_order_that_the_target_had_before_is_not_sent_by_the_fast_path(paths: Paths) -> None:
+    def keyed(key: str, numbers: range, its_mood: Mood) -> list[bytes]:
+        return [
+            json.dumps({**json.loads(job(f"{key}{number}", its_mood)), "order_key": key}).encode() for number in numbers
+        ]
+
+    refused, more = Mood(written(400, "[]")), range(1, _WARM)
+    heads = [*keyed("dropped", range(1), refused), *keyed("skipped", range(1), refused)]
+    async with paths.broker(heads, OrderBy="order_key", OnDead="stop") as serving:
+        serving.push([*keyed("dropped", range(1, 2), Mood(fine())), *keyed("skipped", more, Mood(fine()))])
+        await serving.until_ended(2)
+        serving.next_plan = serving.configure({})
+        serving.control.reload.set()
+        await until_async(lambda: has(serving, BrokerStarted, 2), "the new one serves")
+        assert order_store.steer(paths.client, "t", ("q",), "skip", [b"skipped"]) == [True]
+        await serving.until_ended(2 + len(more))
+        assert order_store.steer(paths.client, "t", ("q",), "drop", [b"dropped"]) == [True]
+        await serving.until_ended(3 + len(more))
+        assert serving.fast_jobs() == 0
+        serving.push(jobs(_WARM))
+        await serving.until_ended(3 + len(more) + _WARM)
+        serving.control.stop.set()
+    assert [event.code for event in serving.finished() if event.jid == "dropped1"] == ["PredecessorDied"]
+    assert "dropped1" not in {name_of(request) for request in serving.server.requests}
+    assert serving.fast_jobs() > 0
+
+
+async def test_one_job_that_the_server_is_too_busy_for_trips_nothing_while_the_fast_path_delivers(paths: Paths) -> None:
+    async with paths.broker(jobs(_WARM)) as serving:
+        await serving.until_ended(_WARM)
+        await trio.sleep(1.1)  # real time: for a second after an answer no such job trips the breaker
+        before = serving.fast_jobs()
+        serving.push(jobs(1, first=_WARM))
+        await serving.until_ended(_WARM + 1)
+        assert serving.fast_jobs() == before + 1
+        serving.push([job("busy", Mood(written(503, "busy")), command="register")])
+        await until_async(lambda: serving.finished()[-1].status == 503, "it is deferred")
+        serving.control.stop.set()
+    assert not has(serving, TargetDown)
 
 
 async def test_a_signed_job_that_was_done_is_not_sent_again(paths: Paths) -> None:
