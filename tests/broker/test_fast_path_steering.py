@@ -30,8 +30,9 @@ from restbroker.servers.ejabberd.connector import EjabberdConnector
 from restbroker.store import heartbeats, identities
 from restbroker.store import jobs as store_jobs
 from restbroker.store import order as order_store
+from restbroker.store import tokens as token_store
 from restbroker.store.replies import items, raw
-from restbroker.telemetry.events import BrokerStarted, TargetDown, TargetUp
+from restbroker.telemetry.events import BrokerStarted, OperatorWarning, TargetDown, TargetUp
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.wire import PlainWire
 from tests.support.moody_server import Mood, fine, written
@@ -373,6 +374,31 @@ async def test_one_job_that_the_server_is_too_busy_for_trips_nothing_while_the_f
         await until_async(lambda: serving.finished()[-1].status == 503, "it is deferred")
         serving.control.stop.set()
     assert not has(serving, TargetDown)
+
+
+async def test_a_token_that_only_the_fast_path_meets_counts_as_used(paths: Paths) -> None:
+    async with paths.broker(jobs(_WARM)) as serving:
+        await serving.until_ended(_WARM)
+        before, next_s = serving.fast_jobs(), int(time.time()) + 1
+        await until_async(lambda: time.time() >= next_s, "it is another second, which is what Redis keeps")
+        serving.push(jobs(1, first=_WARM))
+        await serving.until_ended(_WARM + 1)
+        assert serving.fast_jobs() == before + 1
+        await until_async(lambda: token_store.last_uses(paths.client).get("default", 0) >= next_s, "Redis knows", 30)
+        serving.control.stop.set()
+
+
+async def test_an_operator_is_warned_of_an_answer_that_goes_nowhere_though_the_jobs_before_wanted_none(
+    paths: Paths,
+) -> None:
+    async with paths.broker(jobs(_WARM), document={"ResponseQueue": None}) as serving:
+        await serving.until_ended(_WARM)
+        assert serving.fast_jobs() > 0
+        asking = json.loads(job("asking", Mood(fine())))
+        serving.push([json.dumps({**asking, "args": [*asking["args"], "r"]}).encode()])
+        await serving.until_ended(_WARM + 1)
+        serving.control.stop.set()
+    assert [event.code for event in serving.events if isinstance(event, OperatorWarning)] == ["ReplyWithoutQueue"]
 
 
 async def test_a_signed_job_that_was_done_is_not_sent_again(paths: Paths) -> None:
