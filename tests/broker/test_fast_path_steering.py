@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +87,53 @@ async def test_a_stop_cuts_off_what_gets_no_answer_and_retries_it_as_what_may_ha
     assert paths.client.command("LLEN", "queue:q") == 0
     left = [json.loads(raw(member)) for member in items(paths.client.command("ZRANGE", "retry", 0, -1))]
     assert [entry[UNCERTAIN_FIELD] for entry in left] == [1, 1, 1]
+
+
+async def test_what_waits_for_the_breaker_at_a_stop_goes_back_as_it_was_and_what_was_sent_is_finished(
+    paths: Paths,
+) -> None:
+    async with paths.broker(jobs(_WARM)) as serving:
+        await serving.until_ended(_WARM)
+        before, count = serving.fast_jobs(), _CONCURRENCY + 2
+        pushed = jobs(count, dict.fromkeys(range(10_000, 10_000 + count), _HELD), first=10_000)
+        serving.push(pushed)
+        await all_sent(serving, _WARM + _CONCURRENCY)
+        await until_async(lambda: len(serving.status.running_jobs()) == count, "all are started")
+        (pool,) = serving.status.pools
+        serving.control.stop.set()
+        await pool.stopping.wait()
+        serving.server.let.set()
+    waiting = {raw(member) for member in items(paths.client.command("LRANGE", "queue:q", 0, -1))}
+    assert len(waiting) == 2
+    assert waiting < set(pushed)
+    assert serving.server.requests.total() == _WARM + _CONCURRENCY
+    assert serving.fast_jobs() - before == _CONCURRENCY
+
+
+async def test_after_a_fence_the_next_generation_has_the_fast_path_and_all_its_places(
+    paths: Paths,
+) -> None:
+    async with paths.broker(jobs(_WARM)) as serving:
+        await serving.until_ended(_WARM)
+        count = _CONCURRENCY + 2
+        serving.push(jobs(count, dict.fromkeys(range(10_000, 10_000 + count), _HELD), first=10_000))
+        await all_sent(serving, _WARM + _CONCURRENCY)
+        (pool,) = serving.status.pools
+        live = partial(identities.live_identities, paths.client)
+        name = pool.identity.name
+        await until_async(lambda: heartbeats.fence(paths.client, name, live()[name]), "it is fenced")
+        await until_async(lambda: has(serving, BrokerStarted, 2), "the next one serves")
+        serving.server.let.set()
+        await serving.until_ended(_WARM + count)
+        before, sent, serving.server.let = serving.fast_jobs(), serving.server.requests.total(), trio.Event()
+        serving.push(jobs(_CONCURRENCY, dict.fromkeys(range(20_000, 20_000 + _CONCURRENCY), _HELD), first=20_000))
+        await all_sent(serving, sent + _CONCURRENCY)
+        serving.server.let.set()
+        serving.push(jobs(_WARM, first=30_000))
+        await serving.until_ended(_WARM + count + _CONCURRENCY + _WARM)
+        serving.control.stop.set()
+    assert {event.outcome for event in serving.finished() if int(event.jid) >= 20_000} == {"delivered"}
+    assert serving.fast_jobs() > before
 
 
 async def test_a_target_that_trips_in_the_middle_gets_nothing_until_it_is_found_well(paths: Paths) -> None:
