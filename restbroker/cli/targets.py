@@ -56,7 +56,8 @@ def list_targets(json: JsonOption = False, config: ConfigOption = None) -> None:
     if json:
         output.as_json([attrs.asdict(one) for one in found])
     elif sys.stdout.isatty():
-        for place, one in enumerate(found):
+        # What needs a person first: forty of them fill ten screens.
+        for place, one in enumerate(sorted(found, key=lambda one: one.state == "up" and not one.pauses)):
             output.data(f"{'' if place == 0 else chr(10)}TARGET  {one.name}")
             output.table(("", ""), _properties(one))
     else:

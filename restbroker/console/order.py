@@ -26,6 +26,7 @@ from restbroker.job.names import may_be_secret
 from restbroker.job.reason import Reason
 from restbroker.servers import registry
 
+_MOST_NAMED: Final = 10
 _NO_COMMAND: Final = "no such command"
 
 
@@ -294,11 +295,12 @@ def _holds_a_secret(spec: CommandSpec, name: str, value: Json) -> bool:
 
 def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError:
     """Return the error that says why none of several targets is chosen."""
-    names = ", ".join(target.name for target in targets)
+    more = f" and {len(targets) - _MOST_NAMED} more" if len(targets) > _MOST_NAMED else ""
+    names = ", ".join(target.name for target in targets[:_MOST_NAMED]) + more
     catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}
     known = {name for one in catalogues.values() for catalogue in one for name in catalogue.commands}
     if word in known:
-        return UsageError(f"Several targets have the command {word} is for.", f"Name it with --target: {names}.")
+        return UsageError(f"Several targets have the command {word}.", f"Name one with --target: {names}.")
     for name, (*_, catalogue) in catalogues.items():
         if instead := catalogue.unavailable.get(word):
             return UsageError(f"No target has a command {word}.", f"{name}: {instead}")

@@ -41,6 +41,10 @@ _LEFT_HINT = (
     "Nothing is lost: the next restbroker on this Redis returns them to their queues. Those that were sent may "
     "run again."
 )
+_STILL_LISTED = (
+    "Redis did not answer at the end, and still lists this process, which knows of no job that it has in progress."
+)
+_STILL_LISTED_HINT = "Nothing: the next restbroker on this Redis finds that it is gone."
 
 Level = Literal["debug", "info", "warning", "error"]
 Fields: TypeAlias = Mapping[str, Any]
@@ -102,8 +106,9 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             )
         case events.BrokerStopped(clean=True):
             return Line("info", "broker.stopped", fields | {"clean": None, "remaining": None})
-        case events.BrokerStopped():
-            return Line("warning", "broker.stopped", fields | {"clean": None, "message": _LEFT, "hint": _LEFT_HINT})
+        case events.BrokerStopped(remaining=remaining):
+            message, hint = (_LEFT, _LEFT_HINT) if remaining else (_STILL_LISTED, _STILL_LISTED_HINT)
+            return Line("warning", "broker.stopped", fields | {"clean": None, "message": message, "hint": hint})
         case events.GroupStarted() | events.GroupStopping():
             return Line("info", "group.started" if isinstance(event, events.GroupStarted) else "group.stopping", fields)
         case events.GroupFailed():

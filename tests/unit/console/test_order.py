@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import attrs
 import pytest
 
 from restbroker.config.target import Target, Url
@@ -42,6 +43,15 @@ def test_where_it_is_not_clear_the_targets_are_named() -> None:
     for command in rows:
         with pytest.raises(UsageError, match="--target: old, new"):
             target_of([OLD, NEW], None, None, command)
+
+
+def test_of_many_targets_ten_are_named() -> None:
+    many = [attrs.evolve(NEW, name=f"t{number:02}") for number in range(40)]
+    with pytest.raises(UsageError) as refused:
+        target_of(many, None, None, "register")
+    assert refused.value.message == "Several targets have the command register."
+    names = ", ".join(f"t{number:02}" for number in range(10))
+    assert refused.value.hint == f"Name one with --target: {names} and 30 more."
 
 
 PROSODY = Target("chat", "prosody-rest", Url("http", "127.0.0.1", 1), ("q-chat",))

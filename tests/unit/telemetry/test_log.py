@@ -55,6 +55,13 @@ LINES: list[tuple[Event, str]] = [
         f'WARNING broker.stopped requeued=0 uncertain=1 remaining=5 message="{lines._LEFT}" hint="{lines._LEFT_HINT}"',
     ),
     (
+        BrokerStopped(clean=False, requeued=0, uncertain=0),
+        (
+            "WARNING broker.stopped requeued=0 uncertain=0 remaining=0 "
+            f'message="{lines._STILL_LISTED}" hint="{lines._STILL_LISTED_HINT}"'
+        ),
+    ),
+    (
         ConfigRefused("env.json cannot be used.", "Mend it."),
         (
             'ERROR   config.refused message="The previous configuration stays in force. env.json cannot be used." '
