@@ -27,6 +27,8 @@ _EXITS: Mapping[Cause, Exit] = {
     "target": Exit.TARGET,
     "other": Exit.FAILED,
 }
+_SCREEN = 20
+"""How many findings fill a screen: after more of them, problems are out of sight."""
 _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
 
 
@@ -88,6 +90,10 @@ def report(
         output.as_json({"findings": [_fields(finding) for finding in found], "exit_code": int(code)})
     elif sys.stdout.isatty():
         _draw(found)
+        problems = [finding for finding in found if finding.level == "problem"]
+        if problems and len(found) > _SCREEN:
+            output.data("\nThe problems once more:")
+            _draw(problems)
     else:
         for finding in found:
             output.data("\t".join(_cell(value) for value in _fields(finding).values()))

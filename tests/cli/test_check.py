@@ -1,6 +1,7 @@
 """`restbroker check` as a process: exit codes, forms of output, secrets; and the broker's refusal of an old Redis."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from tests.support.ejabberd import Ejabberd
 from tests.support.fake_redis import fake_redis
+from tests.support.ports import free_port
 from tests.support.process import run_here as run
+from tests.support.terminal import on_a_terminal
 
 SECRET = "hush-hush"
 
@@ -44,6 +47,21 @@ def place(tmp_path: Path, redis_url: str, ejabberd: Ejabberd) -> Place:
         "Token": SECRET,
     }
     return Place(tmp_path, document)
+
+
+def test_a_terminal_shows_problems_once_more_after_findings_that_fill_a_screen(tmp_path: Path, redis_url: str) -> None:
+    closed = free_port()
+    for count, times in ((1, 1), (21, 2)):
+        targets = {
+            f"t{n}": {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{closed}/api", "Queues": [f"q{n}"]}
+            for n in range(count)
+        }
+        (tmp_path / "env.json").write_text(
+            json.dumps({"RedisURL": redis_url, "Token": "right-token", "Targets": targets})
+        )
+        shown = on_a_terminal(["check"], tmp_path, columns=200)
+        assert len(re.findall(r"  Unreachable\b", re.sub(r"\x1b\[[\d;]*m", "", shown))) == times * count
+        assert ("once more" in shown) == (times > 1)
 
 
 def test_what_works_ends_with_0_and_a_line_for_each_thing(place: Place) -> None:
