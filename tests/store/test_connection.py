@@ -3,21 +3,24 @@
 
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import pytest
 import redis
 import trio
+import trio.testing
 
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import connection, queues
+from restbroker.store import connection, jobs, queues
 from restbroker.store.client import Client, ScriptCall, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
-from tests.store.pools import Server, on_both
+from restbroker.store.jobs import FetchRequest, FetchResult
+from tests.store.pools import FACTS, QUEUES, Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.wait import NEVER_S, until_async
@@ -53,6 +56,10 @@ async def asks(waiter: Waiter) -> None:
             patience_s *= 2
 
 
+def _landing(calls: Connection, refreshes: str) -> ScriptCall:
+    return "roster_land", [calls.keys.roster_dirty, refreshes], ["holder", "john", "0"]
+
+
 def busy_threads() -> int:
     """Trio keeps idle threads for 10 s; a busy one is in an exchange."""
     return sum(_in_store(frame) for frame in sys._current_frames().values())
@@ -86,13 +93,90 @@ async def test_a_call_runs_in_a_thread_and_its_error_passes_through(server: Serv
 
 async def test_a_script_runs_without_a_thread_and_its_refusal_is_raised(server: Server) -> None:
     calls = Connection(open_client(server.settings))
-    landing: ScriptCall = "roster_land", [calls.keys.roster_dirty, calls.keys.roster_refreshes], ["holder", "john", "0"]
+    landing = _landing(calls, calls.keys.roster_refreshes)
     threads = threading.active_count()
     assert await calls.run(landing) == 0
     assert threading.active_count() <= threads
     server.raw.set(calls.keys.roster_refreshes, "no hash")
     with pytest.raises(StoreRefused):
         await calls.run(landing)
+    await calls.aclose()
+
+
+async def test_joined_calls_go_over_one_connection_and_each_gets_its_own_also_where_redis_lacks_a_script(
+    server: Server,
+) -> None:
+    first, *others = all_calls = [Connection(open_client(server.settings)) for _ in range(4)]
+    for one in others:
+        one.join(first)
+    found: dict[int, object] = {}
+    with closing(open_client(server.settings)) as client:
+        for name in ("a", "b"):
+            assert jobs.register(client, f"h:{name}", FACTS, QUEUES)
+            queues.push(client, name, [name.encode()])
+    server.raw.script_flush()
+    server.raw.set("ns:odd", "no hash")
+
+    async def note(place: int, call: Callable[[], Awaitable[object]]) -> None:
+        try:
+            found[place] = await call()
+        except StoreRefused as error:
+            found[place] = error
+
+    def take(name: str) -> FetchRequest:
+        return FetchRequest(identity=f"h:{name}", target="t", queues=(name,), base=0, count=1, hwm=0)
+
+    wrong, right = [_landing(first, key) for key in ("ns:odd", first.keys.roster_refreshes)]
+    rest: list[Callable[[], Awaitable[object]]] = [
+        partial(others[0].run, wrong),
+        partial(others[1].fetch, take("b")),
+        partial(others[2].run, right),
+    ]
+    with trio.fail_after(NEVER_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note, 0, partial(first.fetch, take("a")))
+            # The rest goes together then, and Redis knows one of its two scripts.
+            await trio.testing.wait_all_tasks_blocked()
+            for place, call in enumerate(rest, 1):
+                nursery.start_soon(note, place, call)
+    taken = [found[0], found[2]]
+    assert [[job.raw for job in one.jobs] for one in taken if isinstance(one, FetchResult)] == [[b"a"], [b"b"]]
+    assert isinstance(found[1], StoreRefused)
+    assert found[3] == 0
+    assert [one._client.is_open for one in all_calls] == [True, False, False, False]
+    for one in all_calls:
+        await one.aclose()
+
+
+async def test_who_cannot_connect_or_gives_up_meanwhile_holds_up_no_other_call(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    own = make_redis()
+    # It has to wait for an answer before it is connected.
+    calls = Connection(open_client(StoreSettings(own.url.removesuffix("0") + "1")))
+    landing, scope, answers = _landing(calls, calls.keys.roster_refreshes), trio.CancelScope(), list[object]()
+
+    async def call(within: trio.CancelScope) -> None:
+        with within:
+            answers.append(await calls.run(landing))
+
+    own.suspend()
+    with trio.fail_after(NEVER_S):
+        async with trio.open_nursery() as nursery:
+            for one in (scope, trio.CancelScope()):
+                nursery.start_soon(call, one)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            scope.cancel()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            own.resume()
+        assert scope.cancelled_caught
+        assert answers == [0]
+        own.kill()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await calls.run(landing)
+        own.start()
+        assert await calls.run(landing) == 0
     await calls.aclose()
 
 
