@@ -10,10 +10,9 @@ one, and the process nine tenths (measured with a hundred).
 import copy
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import attrs
-import outcome
 import trio
 
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
@@ -30,11 +29,18 @@ Replies: TypeAlias = list[Reply | RestbrokerError]
 
 @attrs.define(eq=False)
 class _Waiting:
-    """A task that waits, and the scripts of its call."""
+    """A task that waits, the scripts of its call, and what came of them once they were sent."""
 
     task: trio.lowlevel.Task
     scripts: Sequence[ScriptCall]
     is_sent: bool = False
+    replies: Replies | None = None
+    error: RestbrokerError | None = None
+
+    def end(self, *, replies: Replies | None = None, error: RestbrokerError | None = None) -> None:
+        """Wake the task with the replies, or with the error."""
+        self.replies, self.error = replies, error
+        trio.lowlevel.reschedule(self.task)
 
 
 @attrs.define(eq=False)
@@ -82,7 +88,10 @@ class RoundTrips:
             self._waiting.remove(mine)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        return cast("Replies | None", await trio.lowlevel.wait_task_rescheduled(cancel))
+        await trio.lowlevel.wait_task_rescheduled(cancel)
+        if mine.error is not None:
+            raise mine.error
+        return mine.replies
 
     async def _run_with_others(self, scripts: Sequence[ScriptCall]) -> Replies:
         """Run scripts in one round trip with those of others who wait; return the replies, and wake the others."""
@@ -97,16 +106,16 @@ class RoundTrips:
         except (StoreUnavailable, StoreRefused) as error:
             # Who waits by now would meet the same, and each of a hundred after the same time.
             for one in (*others, *self._take()):
-                trio.lowlevel.reschedule(one.task, outcome.Error(copy.copy(error)))
+                one.end(error=copy.copy(error))
             raise
         except BaseException:
             # A bug: its text is of use to its own task alone, and who is sent cannot be cancelled.
             for one in others:
-                trio.lowlevel.reschedule(one.task, outcome.Error(StoreUnavailable(_BUG, "Please report this.")))
+                one.end(error=StoreUnavailable(_BUG, "Please report this."))
             raise
         place = len(scripts)
         for one in others:
-            trio.lowlevel.reschedule(one.task, outcome.Value(replies[place : place + len(one.scripts)]))
+            one.end(replies=replies[place : place + len(one.scripts)])
             place += len(one.scripts)
         return replies[: len(scripts)]
 
