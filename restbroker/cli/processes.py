@@ -201,8 +201,8 @@ def _properties(one: Process) -> Iterator[Sequence[str]]:
     heard = "" if one.heartbeat_age_s is None else f", last heartbeat {duration_text(one.heartbeat_age_s)} ago"
     yield "state", f"{one.state}{heard}"
     if one.targets:
-        yield "targets", control_text.join_names(one.targets)
-    yield "queues", control_text.join_names(one.queues)
+        yield "targets", ", ".join(one.targets)
+    yield "queues", ", ".join(one.queues) or "-"
     # More than it delivers at once: the rest was fetched ahead.
     yield "in progress", str(one.in_progress) + (f" (concurrency {one.concurrency})" if one.concurrency else "")
     yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"

@@ -50,9 +50,11 @@ def processes(seen: SystemStats) -> None:
         output.data("No restbroker runs on this Redis.")
         return
     console = Console()
-    for line in table(_COLUMNS, [Row(_cells(row)) for row in seen["targets"]], console.width, _ALL):
+    # What needs a person first.
+    rows = sorted(seen["targets"], key=lambda row: row["state"] == "up" and not (row["dying"] or row["pauses"]))
+    for line in table(_COLUMNS, [Row(_cells(row)) for row in rows], console.width, _ALL):
         console.print(line, no_wrap=True)
-    for note in _notes(seen["targets"]):
+    for note in _notes(rows):
         output.data(output.one_line(note))
 
 

@@ -174,8 +174,8 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
     failed = f"{one.failed} failed" + (f" ({kinds})" if kinds else "")
     rest = [f"{count} {name}" for name, count in others.items() if name in NO_FAILURES]
     yield "done", ", ".join((f"{one.delivered} delivered", failed, *rest))
-    yield "queues", control_text.join_names(one.queues)
-    yield "processes", control_text.join_names(one.processes)
+    yield "queues", ", ".join(one.queues) or "-"
+    yield "processes", ", ".join(one.processes) or "-"
 
 
 def _state(one: Target) -> str:

@@ -35,11 +35,10 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
 
     Raise `UsageError` if there is no such target, or the command does not decide which one.
     """
-    names = ", ".join(target.name for target in targets)
     if name is not None:
         named = [target for target in targets if target.name == name]
         if not named:
-            raise UsageError(f"There is no target {name!r}.", f"These are configured: {names}.")
+            raise UsageError(f"There is no target {name!r}.", f"These are configured: {_names(targets)}.")
         return named[0]
     serves = [target for target in targets if queue is not None and queue in target.queues]
     if len(serves) == 1 or len(targets) == 1:
@@ -293,10 +292,14 @@ def _holds_a_secret(spec: CommandSpec, name: str, value: Json) -> bool:
     return bool(redact.secret_values(spec, {name: value}))
 
 
+def _names(targets: Sequence[Target]) -> str:
+    more = f" and {len(targets) - _MOST_NAMED} more" if len(targets) > _MOST_NAMED else ""
+    return ", ".join(target.name for target in targets[:_MOST_NAMED]) + more
+
+
 def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError:
     """Return the error that says why none of several targets is chosen."""
-    more = f" and {len(targets) - _MOST_NAMED} more" if len(targets) > _MOST_NAMED else ""
-    names = ", ".join(target.name for target in targets[:_MOST_NAMED]) + more
+    names = _names(targets)
     catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}
     known = {name for one in catalogues.values() for catalogue in one for name in catalogue.commands}
     if word in known:

@@ -128,7 +128,7 @@ def test_a_queue_is_open_only_while_a_target_takes_its_jobs(
     assert " target login refused " in on_a_terminal(["queues"], place, columns=200)
 
 
-def test_targets_that_need_a_person_come_first_on_a_terminal(store: Client, place: Path) -> None:
+def test_targets_that_need_a_person_come_first_on_a_terminal(store: Client, lines: Lines, place: Path) -> None:
     for name in ("a", "b", "e"):
         beat(store, 77, name)
     beat(store, 77, "c", **DOWN)
@@ -136,6 +136,7 @@ def test_targets_that_need_a_person_come_first_on_a_terminal(store: Client, plac
     limits.pause(store, "d", "operator", None)
     shown = re.findall(r"TARGET  (\w+)", on_a_terminal(["targets"], place, columns=200))
     assert [name for name in shown if len(name) == 1] == ["c", "d", "a", "b", "e"]
+    assert [row[1] for row in below(lines(), "PROCESS")[1:6]] == ["c", "d", "a", "b", "e"]
 
 
 def test_large_counts_are_written_as_people_read_them(store: Client, lines: Lines) -> None:

@@ -52,6 +52,9 @@ def test_of_many_targets_ten_are_named() -> None:
     assert refused.value.message == "Several targets have the command register."
     names = ", ".join(f"t{number:02}" for number in range(10))
     assert refused.value.hint == f"Name one with --target: {names} and 30 more."
+    with pytest.raises(UsageError) as refused:
+        target_of(many, "t99", None, "register")
+    assert refused.value.hint == f"These are configured: {names} and 30 more."
 
 
 PROSODY = Target("chat", "prosody-rest", Url("http", "127.0.0.1", 1), ("q-chat",))
