@@ -564,7 +564,7 @@ class Histories(RuleBasedStateMachine):
             self.pair.data.parked.append(("", raw))
         else:
             self.ledger.ended += Counter([raw])
-            self.ledger.pushed += Counter([edited] if to == "stay" else [])
+            self.ledger.pushed += Counter([payload(edited)] if to == "stay" else [])
         self.pair.again = None
 
     def _line_of_someone(self, data: st.DataObject) -> tuple[str, str, Lines]:
