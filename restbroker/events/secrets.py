@@ -83,11 +83,11 @@ class SourceLogin:
 
         Programs of this machine do name it. A web page that a user of this machine opens could send requests as well,
         but under a host name of its own. `rest` is what follows the source's path in the request's path, where the
-        secret may stand too.
+        secret may stand too; a source without a secret is never found by a longer path.
         """
         fresh = self._secret
         if fresh is None:
-            return not rest and _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
+            return _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
         given = [*_credentials(headers, query), *([rest] if rest else [])]
         if _fits(given, await fresh.current()):
             return True

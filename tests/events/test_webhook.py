@@ -333,6 +333,7 @@ async def test_the_secret_may_follow_the_path_and_the_longest_path_that_fits_cou
         assert [(await one.post(path=path)).status_code for path in wrong] == [401] * 5
         # One that needs no secret has nothing behind its path.
         assert [(await one.post(path=path)).status_code for path in ("/open/x", "/else")] == [404] * 2
+        assert (await one.post(path="/open/x", Host="127.0.0.1")).status_code == 404, "nor for this machine's programs"
         assert len(one.jobs()) == 3
     assert SECRET not in repr(one.events)
 

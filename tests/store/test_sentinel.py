@@ -13,8 +13,9 @@ from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Waiter
-from restbroker.store.redis import run_blocking
+from restbroker.store.redis import Link, Steps, run_blocking
 from restbroker.store.sentinel import Address, Sentinels, open_sentinels
+from restbroker.store.settings import Endpoint
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, Group, Sentinel, start_group
@@ -152,6 +153,21 @@ def test_a_look_goes_to_no_master_that_is_known_already(make_redis: Make) -> Non
     run_blocking(sentinels.check_master())
     assert sentinels.master == first
     assert "cmdstat_role:calls=1," in own.command("INFO commandstats")
+
+
+def test_a_look_closes_the_connection_to_a_new_master(make_redis: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector would close it too, some time: the link is kept alive here."""
+    links: list[Link] = []
+
+    def connect(sentinels: Sentinels, endpoint: Endpoint) -> Steps[tuple[Link, Address]]:
+        link, master = yield from real(sentinels, endpoint)
+        links.append(link)
+        return link, master
+
+    real = Sentinels.connect
+    monkeypatch.setattr(Sentinels, "connect", connect)
+    run_blocking(sentinels_at(sentinel_that_names(make_redis, "127.0.0.1", str(make_redis().port))).check_master())
+    assert [link.socket.fileno() for link in links] == [-1]
 
 
 def test_a_look_that_nobody_answers_leaves_the_master_that_was_named(make_redis: Make) -> None:

@@ -16,12 +16,14 @@ from restbroker.config.target import Url
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.head import Heads
+from restbroker.transport.idle import Connection
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
 from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
+from tests.support.wait import NEVER_S
 from tests.transport.test_client import MIB, all_closed, pair, post, target
 
 
@@ -113,6 +115,41 @@ async def test_a_repeated_request_that_cannot_be_sent_again_may_have_run_the_fir
         server.script.append(leave_for_good)
         with pytest.raises(MaybeSent, match=r"then: No connection to .*refused"):
             await transport.send(post(repeatable=True))
+
+
+@attrs.define
+class BreakingWire:
+    """A kept connection over which nothing leaves any more."""
+
+    has_sent: bool = False
+
+    async def send_all(self, _data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        raise BrokenPipeError
+
+    async def receive(self) -> bytes:
+        raise AssertionError("nothing was sent")
+
+    def is_quiet(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+async def test_what_left_on_the_first_connection_is_remembered() -> None:
+    """The second connection sends nothing and the third cannot be made; the first may have brought the request."""
+    async with kept() as (transport, server):
+        assert isinstance(transport, LeanClient)
+        await transport.send(post())
+        second = Connection(BreakingWire(), trio.current_time() + NEVER_S, None)
+        second.note_idle(trio.current_time(), NEVER_S)
+        transport._idle._stack.appendleft(second)
+        transport._target = attrs.evolve(transport._target, url=Url("http", "127.0.0.1", 1))
+        server.script.append(hang_up_unanswered)
+        with pytest.raises(MaybeSent, match=r"then: No connection to .*refused"):
+            await transport.send(post(repeatable=True))
+        assert len(server.requests) == 2
 
 
 async def test_a_request_is_not_repeated_when_its_time_is_over() -> None:

@@ -135,6 +135,16 @@ async def test_a_request_that_could_be_two_is_answered_once_and_ends_the_connect
             assert answer.count(b"HTTP/1.1 ") == 1, answer
 
 
+async def test_chunks_in_http_1_0_are_refused_alone(site: Open) -> None:
+    """Nothing follows here that would be refused in their place, and the path needs no login."""
+    async with site() as running:
+        for server, path in ((running.stats, b"/static/style.css"), (running.health, b"/live")):
+            port = int(server.addresses[0].rsplit(":", 1)[1])
+            request = b"GET " + path + b" HTTP/1.0\r\nHost: localhost\r\n" + _CHUNKED + b"\r\n0\r\n\r\n"
+            answer = await asked(port, request)
+            assert answer.startswith(b"HTTP/1.1 400 "), answer
+
+
 async def test_a_doubtful_request_is_refused_also_where_its_body_waits_to_be_asked_for(site: Open) -> None:
     request = b"POST /login HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n" + _LENGTH + _CHUNKED
     async with site() as running:
