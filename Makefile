@@ -260,7 +260,7 @@ format: $(VENV)/.dev ## Format the code and fix what ruff can
 	$(BIN)/ruff check --fix .
 
 RESOLVE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	--no-emit-index-url --no-emit-find-links -c requirements/held.in
+	--no-emit-index-url --no-emit-find-links
 COMPILE := $(RESOLVE) pyproject.toml requirements/build.in
 
 locks: ## Pin the newest versions again (needs uv); UPGRADE=1 raises all of them

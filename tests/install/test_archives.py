@@ -1,6 +1,8 @@
 """The wheel and the source archive: all that is needed, nothing else, and the same from either."""
 
+import json
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -38,3 +40,15 @@ def test_the_source_archive_makes_the_same_wheel(built: Built, tmp_path: Path) -
     subprocess.run(["tar", "--extract", "--file", built.sdist, "--directory", tmp_path], check=True)
     (again,) = build(tmp_path / f"restbroker-{__version__}", tmp_path / "dist", "wheel")
     assert again.read_bytes() == built.wheel.read_bytes()
+
+
+def test_a_plain_install_brings_no_pydantic(built: Built) -> None:
+    """pip takes the newest that pyproject.toml allows, not what the locks hold; pydantic costs each command a third."""
+    plan = subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--dry-run"]
+        + ["--ignore-installed", "--report", "-", str(built.wheel)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    names = {one["metadata"]["name"].lower() for one in json.loads(plan.stdout)["install"]}
+    assert "typer" in names
+    assert not {name for name in names if name.startswith("pydantic")}
