@@ -43,11 +43,14 @@ def test_the_source_archive_makes_the_same_wheel(built: Built, tmp_path: Path) -
 
 
 def test_a_plain_install_brings_no_pydantic(built: Built) -> None:
-    """pip takes the newest that pyproject.toml allows, not what the locks hold; pydantic costs each command a third."""
+    """Pip takes the newest that pyproject.toml allows, not what the locks hold; pydantic costs each command a third."""
     plan = subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--dry-run"]
-        + ["--ignore-installed", "--report", "-", str(built.wheel)],
-        check=True, capture_output=True,
+        [
+            sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet",
+            "install", "--dry-run", "--ignore-installed", "--report", "-", str(built.wheel),
+        ],
+        check=True,
+        capture_output=True,
     )  # fmt: skip
     names = {one["metadata"]["name"].lower() for one in json.loads(plan.stdout)["install"]}
     assert "typer" in names
