@@ -18,6 +18,7 @@ AT_START: Final[Mapping[str, str]] = {
     "stats_bind": "StatsBind",
     "stats_port": "StatsPort",
     "stats_login": "StatsUser or StatsPass",
+    "metrics_token": "MetricsToken",
     "stats_hosts": "StatsHosts",
     "stats_prefix": "StatsPrefix",
     "stats_read_only": "StatsReadOnly",

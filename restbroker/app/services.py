@@ -104,6 +104,7 @@ def _site(
         names=config.stats_hosts,
         prefix=config.stats_prefix,
         login=config.stats_login,
+        metrics_token=config.metrics_token,
         is_read_only=config.stats_read_only,
     )
     live = open_connection()

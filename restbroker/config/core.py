@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # each is loaded when the file has it, or is judged without i
     from restbroker.config.tokens import Token
 
 _ANY = ("0.0.0.0", "::")  # noqa: S104 (nothing is bound to it here)
+_LEAST_PASSWORD = 12
+_LEAST_TOKEN = 16
 _HINT = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
 
 
@@ -92,6 +94,11 @@ class _Login:
 
     user: str | None = key("StatsUser", "The user for the pages.", mandatory="for a StatsBind that others reach")
     password: Secret | None = secret("StatsPass", "That user's password.", "A file with that password.")
+    token: Secret | None = secret(
+        "MetricsToken",
+        f"Opens /metrics alone, as a bearer token; at least {_LEAST_TOKEN} characters.",
+        "A file with that token.",
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -187,6 +194,7 @@ class Config:
     _login: _Login = inline(_Login, _Login())
     stats_login: "Basic | None" = None
     """The login for the pages; None: they need none, and only this machine reaches them."""
+    metrics_token: Secret | None = None
     stats_hosts: forms.OwnNames = key("StatsHosts", "Additional host names of the pages.", ())
     stats_prefix: forms.Prefix = key(
         "StatsPrefix", "The pages' path behind a reverse proxy, e.g. /restbroker.", "", shown=""
@@ -229,7 +237,7 @@ class Config:
         tokens = check_tokens(self._token, self.tokens, problems)
         for command in self.periodic:
             command.check(problems)
-        login = self._check_login(problems)
+        login, metrics_token = self._check_login(problems), self._check_metrics_token(problems)
         self._check_listens(problems)
         slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]
         if slow:
@@ -246,6 +254,7 @@ class Config:
             targets=targets,
             tokens=tokens,
             stats_login=login,
+            metrics_token=metrics_token,
             roster=roster,
             events=events,
         )
@@ -298,7 +307,22 @@ class Config:
                 f"The login of the pages on {self.stats_bind} goes unencrypted.",
                 "Listen on a loopback address, with a reverse proxy with TLS in front of it.",
             )
+        if password is not None and len(password.reveal()) < _LEAST_PASSWORD:
+            problems.note(
+                "WeakStatsPass",
+                f"StatsPass has fewer than {_LEAST_PASSWORD} characters: an address from which someone logged in may "
+                "try ten a second.",
+                "Take a longer one.",
+            )
         return None if user is None or password is None else Basic(user, password)
+
+    def _check_metrics_token(self, problems: Problems) -> Secret | None:
+        """Return the token of /metrics; one that could be guessed is a problem, as no number of tries blocks it."""
+        token = problems.try_secret("MetricsToken", self._login.token)
+        if token is not None and len(token.reveal()) < _LEAST_TOKEN:
+            place = "MetricsToken" if token.path is None else "MetricsTokenFile"
+            problems.refuse(place, f"expected at least {_LEAST_TOKEN} characters, found fewer.")
+        return token
 
 
 def _event_binds(events: "Events | None") -> Iterator[tuple[str, tuple[str, ...], tuple[str, int]]]:

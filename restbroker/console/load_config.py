@@ -25,7 +25,7 @@ _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
     "Events": ("Events",),
     "Periodic": ("Periodic",),
     "Roster": ("Roster",),
-    "Stats": ("Stats", "StatsUser", "StatsPass", "StatsPassFile"),
+    "Stats": ("Stats", "StatsUser", "StatsPass", "StatsPassFile", "MetricsToken", "MetricsTokenFile"),
 }
 """The keys of each section that does not concern the jobs of others."""
 

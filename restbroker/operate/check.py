@@ -34,7 +34,10 @@ if TYPE_CHECKING:  # many configurations have none
 
 AREA = "config"
 _WARNINGS = frozenset(
-    {"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget", "FairByUnknown", "OrderByUnknown"}
+    {
+        *("ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget", "FairByUnknown", "OrderByUnknown"),
+        "WeakStatsPass",
+    }
 )
 _MEMBERS: Mapping[str, str] = {
     "RestURL": "URL",
@@ -167,6 +170,8 @@ def _secret_files(config: Config) -> set[Path]:
     secrets: list[Secret | None] = [
         config.redis_password,
         config.redis_sentinel_password,
+        config.metrics_token,
+        None if config.stats_login is None else config.stats_login.password,
         *(secret for token in config.tokens for secret in token.secrets),
     ]
     match None if config.roster is None else config.roster.auth:

@@ -34,6 +34,9 @@ scrape_configs:
   - job_name: restbroker
     static_configs:
       - targets: ["127.0.0.1:8080"]
+    # If the pages have a login or there is a MetricsToken:
+    authorization:
+      credentials_file: /etc/prometheus/restbroker-metrics-token
 ```
 
 - **While Redis is away** it answers within three seconds with what the process itself knows, and

@@ -103,6 +103,7 @@ class Guard:
             if not right:
                 self.tries.note_failed(_address())
                 return "User or password is wrong."
+            self.tries.note_right(_address())
         if keeps:
             g.new_visit = self.sessions.log_in()
         return None
@@ -129,25 +130,37 @@ class Guard:
     async def _program_logs_in(self) -> str | None:
         """Log a program in for this request and return None, or return why not; "" if it sent no login that counts."""
         login, given = self.settings.login, request.authorization
-        if login is None or given is None or request.path not in FOR_PROGRAMS:
+        if given is None or request.path not in FOR_PROGRAMS:
             return ""
+        user, password = given.username or "", given.password or ""
         if given.type == "bearer":
-            user, password = login.user, given.token or ""
-        else:
-            user, password = given.username or "", given.password or ""
-        return await self.log_in(user, password, keeps=False)
+            # Not `given.token`: that is None if there is an equals sign within.
+            user, password = login.user if login else "", request.headers["Authorization"].partition(" ")[2].strip()
+            if await self._is_metrics_token(password):
+                return None
+        return await self.log_in(user, password, keeps=False) if login else ""
+
+    async def _is_metrics_token(self, given: str) -> bool:
+        """Tell whether this opens /metrics. Tries are not limited: it is too long to guess, and none may block it."""
+        token = self.settings.metrics_token
+        if token is None or request.path != "/metrics":
+            return False
+        async with self._lock:
+            try:
+                return is_same(given, await trio.to_thread.run_sync(token.reveal))
+            except ConfigError as error:
+                self.report(OperatorWarning("LoginUnreadable", error.message, error.hint))
+                return False
 
     def _is_own_name(self) -> bool:
         return hosts.is_own(request.headers.get("Host", ""), self.settings.bind, self.settings.names)
 
     def _tell(self) -> None:
-        """Report, at most once a minute, that logins are not checked; who tried them is not known."""
+        """Report, at most once a minute, that logins of an address are not checked."""
         if trio.current_time() - self._reported_at_s >= _WAIT_S:
             self._reported_at_s = trio.current_time()
-            message = (
-                "There were so many wrong logins to the pages, /stats or /metrics that all are rejected for a while."
-            )
-            self.report(OperatorWarning("LoginsThrottled", f"{message} The last came from {_address()}.", _HINT))
+            message = f"There were so many wrong logins from {_address()} that its logins are rejected for a while."
+            self.report(OperatorWarning("LoginsThrottled", message, _HINT))
 
     async def _is_logged_in(self) -> bool:
         """Tell whether the visitor is logged in, or needs no login.
@@ -156,7 +169,7 @@ class Guard:
         """
         login = self.settings.login
         if login is None:
-            return True
+            return self.settings.metrics_token is None or request.path != "/metrics"
         if self.sessions.is_logged_in(g.visit) and trio.current_time() - self._read_at_s >= _READ_AGAIN_S:
             # Where it cannot be read no one is logged out.
             with suppress(ConfigError):
@@ -194,7 +207,8 @@ class Guard:
             refused = self.refuse(429, "TooManyTries", why)
             refused.headers["Retry-After"] = f"{_WAIT_S:.0f}"
             return refused
-        refused = self.refuse(401, "LoginNeeded", "Log in first.", "Use StatsUser and its password.")
+        hint = "Use StatsUser and its password, or for /metrics MetricsToken."
+        refused = self.refuse(401, "LoginNeeded", "Log in first.", hint)
         if request.path in FOR_PROGRAMS:
             refused.headers["WWW-Authenticate"] = 'Basic realm="restbroker", charset="UTF-8"'
         return refused

@@ -9,12 +9,19 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+from typing import TypeVar
 
 import attrs
 
+K = TypeVar("K")
+T = TypeVar("T")
+
 LIFE_S = 12 * 60 * 60.0
 _MOST_LOGINS = 1000
-_MOST_ADDRESSES = 1000
+_MOST_ADDRESSES = 16_384
+"""All of these may try 1,365 logins a second together, as many as can be checked: to forget the oldest frees none."""
+_KNOWN_S = 24 * 60 * 60.0
 
 
 @attrs.define(eq=False)
@@ -35,9 +42,7 @@ class Sessions:
     def log_in(self) -> str:
         """Return a new name that is logged in; a name from before the login never is."""
         name = self.new()
-        while len(self._logins) >= _MOST_LOGINS:
-            self._logins.popitem(last=False)
-        self._logins[_digest(name)] = self.now_s() + LIFE_S
+        _put_last(self._logins, _digest(name), self.now_s() + LIFE_S, _MOST_LOGINS)
         return name
 
     def is_logged_in(self, name: str) -> bool:
@@ -72,33 +77,57 @@ class _Bucket:
 
 @attrs.define(eq=False)
 class LoginAttempts:
-    """Limits how often a wrong login may be tried, by address and by all together; right ones do not count."""
+    """Limits how often a wrong login may be tried from one address (IPv6: one /64); right ones do not count.
+
+    An address from which someone logged in within a day has ten tries a second: behind a proxy everyone has the same
+    one. No address uses up the tries of another.
+    """
 
     now_s: Callable[[], float]
     per_address: int = 5
-    in_total: int = 30
-    refill_s: float = 60.0
-    """How many seconds it takes until all tries are available again."""
-    _addresses: OrderedDict[str, _Bucket] = attrs.field(factory=OrderedDict)
-    _total: _Bucket | None = None
+    per_known_address: int = 10
+    _buckets: OrderedDict[str, _Bucket] = attrs.field(factory=OrderedDict)
+    _known: OrderedDict[str, float] = attrs.field(factory=OrderedDict)
+    """When someone last logged in from an address."""
 
     def may_try(self, address: str) -> bool:
         """Tell whether another try from this address is allowed."""
-        bucket = self._addresses.get(address)
-        return self._tokens_left(bucket, self.per_address) >= 1 and self._tokens_left(self._total, self.in_total) >= 1
+        return self._tokens_left(_network(address)) >= 1
 
     def note_failed(self, address: str) -> None:
         """Count a wrong try from this address."""
-        left = self._tokens_left(self._addresses.pop(address, None), self.per_address)
-        while len(self._addresses) >= _MOST_ADDRESSES:
-            self._addresses.popitem(last=False)
-        self._addresses[address] = _Bucket(left - 1, self.now_s())
-        self._total = _Bucket(self._tokens_left(self._total, self.in_total) - 1, self.now_s())
+        network = _network(address)
+        left = self._tokens_left(network)
+        _put_last(self._buckets, network, _Bucket(left - 1, self.now_s()), _MOST_ADDRESSES)
 
-    def _tokens_left(self, bucket: _Bucket | None, most: int) -> float:
-        if bucket is None:
-            return most
-        return min(most, bucket.tokens + (self.now_s() - bucket.at_s) * most / self.refill_s)
+    def note_right(self, address: str) -> None:
+        """Note that someone logged in from this address."""
+        _put_last(self._known, _network(address), self.now_s(), _MOST_LOGINS)
+
+    def _tokens_left(self, network: str) -> float:
+        is_known = self.now_s() - self._known.get(network, -_KNOWN_S) < _KNOWN_S
+        most, refill_s = (self.per_known_address, 1.0) if is_known else (self.per_address, 60.0)
+        bucket = self._buckets.get(network)
+        return most if bucket is None else min(most, bucket.tokens + (self.now_s() - bucket.at_s) * most / refill_s)
+
+
+def _put_last(found: OrderedDict[K, T], name: K, value: T, most: int) -> None:
+    """Set the newest of at most `most` values; the oldest makes room."""
+    found.pop(name, None)
+    while len(found) >= most:
+        found.popitem(last=False)
+    found[name] = value
+
+
+def _network(address: str) -> str:
+    """Return the network whose addresses one person has: of IPv6 the first 64 bits."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return f"{int(found) >> 64:x}::/64"
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def is_same(given: str, wanted: str) -> bool:

@@ -61,7 +61,9 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     **dict.fromkeys(("ShutdownTimeout", "History", "Window", "DropDuplicates", "DropOwn", "IqTimeout"), _DURATIONS),
     **dict.fromkeys(("Debounce", "MaxWait", "ClockSkew", "Resend", "Patience", "Silence", "Lease"), _DURATIONS),
     **dict.fromkeys(("RedisURLFile", "RedisPassFile", "RedisSentinelPassFile", "RestPassFile"), _FILES),
-    **dict.fromkeys(("RestTokenFile", "TokenFile", "StatsPassFile", "SecretFile", "PreviousSecretFile"), _FILES),
+    **dict.fromkeys(
+        ("RestTokenFile", "TokenFile", "StatsPassFile", "MetricsTokenFile", "SecretFile", "PreviousSecretFile"), _FILES
+    ),
     **dict.fromkeys(("PassFile", "AdminTokenFile", "URLFile", "SecretKeyFile", "ValueFile"), _FILES),
     **dict.fromkeys(("PasswordsFile",), ("passwords", *_FILES)),
     **dict.fromkeys(("CAFile", "CertFile", "KeyFile"), _FILES),
@@ -107,6 +109,7 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "StatsBind": ("0.0.0.0", "::1", "127.0.0.1", "localhost:80"),
     "StatsUser": ("ann", "a:b"),
     "StatsPass": ("long-enough-password", "short"),
+    "MetricsToken": ("long-enough-password", "short"),
     "StatsPrefix": ("/jobs", "/jobs/", "jobs", "/a/../b"),
     "Token": ("t0ken-of-app", "a" * 5000, "a b"),
     "Secret": ("a-long-enough-secret-of-32-letters", "short"),
@@ -205,7 +208,8 @@ BASES: Final[Sequence[Base]] = (
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
         " Expire OnExpiry IdempotencyFor FairBy FairWeights OrderBy OnDead"
         " Targets Events Periodic ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
-        " StatsUser StatsPass StatsPassFile StatsHosts StatsPrefix StatsReadOnly Roster HealthBind LogLevel ShowBodies"
+        " StatsUser StatsPass StatsPassFile MetricsToken MetricsTokenFile StatsHosts StatsPrefix StatsReadOnly Roster"
+        " HealthBind LogLevel ShowBodies"
         " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",
     ),
     Base("Redis by sentinels", {**_FLAT, "RedisSentinels": ["s1:26379"], "RedisMaster": "m"}, "",
@@ -213,7 +217,8 @@ BASES: Final[Sequence[Base]] = (
     Base("a login", {**_FLAT, "RestUser": "admin@example.org", "RestPass": "s3cret"}, "",
          "RestUser RestPass RestPassFile-RestPass RestAuth RestToken RestURL"),
     Base("pages", {**_FLAT, "Stats": True, "StatsUser": "ann", "StatsPass": "long-enough-password"}, "",
-         "StatsPort StatsBind StatsUser StatsPass StatsPassFile-StatsPass StatsHosts StatsPrefix StatsReadOnly HealthBind"),
+         "StatsPort StatsBind StatsUser StatsPass StatsPassFile-StatsPass MetricsToken MetricsTokenFile StatsHosts"
+         " StatsPrefix StatsReadOnly HealthBind"),
     Base("tokens", {**_FLAT, "Tokens": {"app": {"Secret": _SECRET}}}, "Tokens.app",
          "Secret SecretFile-Secret PreviousSecret PreviousSecretFile Allow Hosts Targets Queues Signed Window Nonsense"),
     Base("periodic commands", {**_FLAT, "Periodic": {"nightly": {"Cron": "@daily", "Command": "status"}}}, "Periodic.nightly",

@@ -77,7 +77,7 @@ def test_what_scales_asks_for_metrics_that_exist_of_who_serves_them() -> None:
     assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
-    assert {login["key"] for login in endpoint["basicAuth"].values()} <= set(SECRET)
+    assert endpoint["authorization"]["credentials"]["key"] in SECRET
 
 
 def test_the_pages_give_prometheus_the_metrics_that_scaling_asks_for(tmp_path: Path, redis_server: RedisServer) -> None:
@@ -88,11 +88,11 @@ def test_the_pages_give_prometheus_the_metrics_that_scaling_asks_for(tmp_path: P
     given |= {
         "RESTBROKER_REDISURL": redis_server.url, "RESTBROKER_STATSBIND": "127.0.0.1", "RESTBROKER_STATSPORT": port,
     }  # fmt: skip
-    login = (SECRET["stats-user"], SECRET["stats-password"])
+    login = {"Authorization": f"Bearer {SECRET['metrics-token']}"}
     asked = {"metrics": f"http://127.0.0.1:{port}/metrics"}
 
     def metrics(host: str) -> httpx.Response:
-        return httpx.get(asked["metrics"], auth=login, trust_env=False, headers={"Host": host})
+        return httpx.get(asked["metrics"], trust_env=False, headers={"Host": host, **login})
 
     with started(container(web)["args"], directory=tmp_path, environ=given) as pages:
         pages.wait_for(f"127.0.0.1:{port}")

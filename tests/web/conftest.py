@@ -66,7 +66,7 @@ class Site:
         return await self.client.get(f"{self.health.addresses[0]}/readyz")
 
 
-Open = Callable[[], AbstractAsyncContextManager[Site]]
+Open = Callable[..., AbstractAsyncContextManager[Site]]
 HTML = {"Accept": "text/html"}
 _PERIODIC = {
     "nightly": {"Cron": "30 4 * * *", "TimeZone": "Europe/Berlin", "Command": "status"},
@@ -129,7 +129,7 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
     """Opens a site on `harness`, and stops it at the end of the block."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Site]:
+    async def opened(settings: Settings = settings) -> AsyncIterator[Site]:
         report = harness.events.append
         status = Status()
         counters = counted(harness)

@@ -195,6 +195,46 @@ async def test_what_is_no_right_login_of_a_program_is_refused(site: Open, monkey
     assert statuses == dict.fromkeys(wrong, 401)
 
 
+async def test_wrong_tries_from_elsewhere_keep_nobody_out(site: Open) -> None:
+    async with site() as running:
+        statuses = set()
+        for number in range(2, 42):
+            transport = httpx.AsyncHTTPTransport(local_address=f"127.0.0.{number}")
+            async with httpx.AsyncClient(transport=transport) as stranger:
+                url = f"{running.stats.addresses[0]}/metrics"
+                statuses.add((await stranger.get(url, headers={"Authorization": "Bearer wrong"})).status_code)
+        answer = await running.get_metrics(Authorization=basic("ops", PASSWORD))
+    assert (statuses, answer.status_code) == ({401}, 200)
+
+
+@pytest.mark.usefixtures("_no_try_comes_back")
+async def test_the_token_of_metrics_opens_nothing_else_and_is_never_blocked(site: Open, tmp_path: Path) -> None:
+    token, login = "of=metrics=alone==", Basic("ops", Secret(PASSWORD))
+    settings = Settings("127.0.0.1", login=login, metrics_token=Secret(token))
+    async with site(settings=settings) as running:
+        elsewhere = await running.get_stats(Authorization=f"Bearer {token}")
+        wrong = [(await running.get_metrics(Authorization=f"Bearer wrong-{n}")).status_code for n in range(10)]
+        by_password = await running.get_metrics(Authorization=basic("ops", PASSWORD))
+        by_token = await running.get_metrics(Authorization=f"bearer {token}")
+        pages = await running.get("/", Authorization=f"Bearer {token}")
+    assert elsewhere.status_code == 401
+    assert wrong == [401] * 4 + [429] * 6
+    assert (by_password.status_code, by_token.status_code, pages.status_code) == (429, 200, 303)
+
+
+async def test_without_a_login_a_token_still_protects_metrics(site: Open, tmp_path: Path, harness: Harness) -> None:
+    file = tmp_path / "token"
+    file.write_text("of-metrics-alone\n")
+    async with site(settings=Settings("127.0.0.1", metrics_token=Secret(path=file))) as running:
+        refused = await running.get_metrics()
+        answer = await running.get_metrics(Authorization="Bearer of-metrics-alone")
+        stats = await running.get_stats()
+        await trio.Path(file).unlink()
+        unread = await running.get_metrics(Authorization="Bearer of-metrics-alone")
+    assert (refused.status_code, answer.status_code, stats.status_code, unread.status_code) == (401, 200, 200, 401)
+    assert [warned.code for warned in harness.of(OperatorWarning)] == ["LoginUnreadable"]
+
+
 async def test_a_form_of_another_site_is_refused(site: Open) -> None:
     foreign: list[dict[str, str]] = [{"Sec-Fetch-Site": name} for name in ("cross-site", "same-site", "none")]
     foreign += [{"Origin": name} for name in ("https://evil.example", "null")]
@@ -253,4 +293,5 @@ async def test_of_tries_at_one_moment_no_more_are_heard_than_of_as_many_in_a_row
     assert visitor.status_code == 303
     assert shown.status_code == ready.status_code == 200
     assert [answer.status_code for answer in answers] == [403] * 60
-    assert sum("User or password is wrong." in answer.text for answer in answers) == 5
+    # Ten, as someone logged in from this address.
+    assert sum("User or password is wrong." in answer.text for answer in answers) == 10

@@ -29,6 +29,10 @@ CONFIG: Final = Table(
             "a token is README's example, which everyone knows, or has fewer than 16 characters",
             "make one with `restbroker token new`, for the brokers and the producers",
         ),
+        "WeakStatsPass": Row(
+            "`StatsPass` has fewer than 12 characters",
+            "take a longer one: it can be tried ten times a second ([web.md](web.md#who-may-see-them))",
+        ),
         "Periodic": Row(
             "what the `Cron` of a periodic command means, and the next three times ([periodic.md](periodic.md))",
             "nothing, if that was meant",

@@ -169,14 +169,13 @@ WARNINGS: Final = Table(
             "it answers again", "nothing; if this repeats, find what blocks it (processor time, memory, disk)"
         ),
         "LoginUnreadable": Row(
-            "a new password of the web pages or of rosters has no effect: `StatsPassFile`, or the file in "
-            "`Auth` of `Roster`, is empty or unreadable",
+            "a new password of the web pages or of rosters has no effect: `StatsPassFile`, `MetricsTokenFile`, or the "
+            "file in `Auth` of `Roster`, is empty or unreadable",
             "see the message; existing logins stay valid, rosters use the last password read",
         ),
         "LoginsThrottled": Row(
-            "too many wrong logins to the pages, `/stats` or `/metrics`: for up to a minute an address, or "
-            "everyone, is rejected even with the right password (programs: 429). At most once a minute, "
-            "with the last address",
+            "too many wrong logins to the pages, `/stats` or `/metrics` from this address: for some seconds it is "
+            "rejected even with the right password (programs: 429). At most once a minute, with the last address",
             "fix that client's login, or restrict access to the port",
         ),
         "WebSocketRefused": Row(

@@ -328,6 +328,20 @@ def test_a_port_in_the_address_of_stats_is_told_to_belong_elsewhere(load_keys: L
 def test_any_loopback_address_will_do_for_stats_and_with_a_login_any_other(load_keys: Load) -> None:
     for address in ("127.1.2.3", "::1", "localhost"):
         assert load_keys(Stats=True, StatsBind=address).config.stats_bind == address
-    loaded = load_keys(Stats=True, StatsBind="stats.example.org", StatsUser="ops", StatsPass="sesame")
-    assert loaded.config.stats_login == Basic("ops", Secret("sesame"))
+    loaded = load_keys(Stats=True, StatsBind="stats.example.org", StatsUser="ops", StatsPass="sesame-12345")
+    assert loaded.config.stats_login == Basic("ops", Secret("sesame-12345"))
     assert codes(loaded) == ["PlainPages"]
+
+
+def test_a_password_of_the_pages_under_twelve_characters_is_noted(load_keys: Load) -> None:
+    assert codes(load_keys(StatsUser="ops", StatsPass="sesame-1234")) == ["WeakStatsPass"]
+    assert codes(load_keys(StatsUser="ops", StatsPass="sesame-12345")) == []
+
+
+def test_a_token_of_the_metrics_that_can_be_guessed_is_refused(load_keys: Load, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("fifteen-letters\n")
+    for key, value in (("MetricsToken", "fifteen-letters"), ("MetricsTokenFile", str(tmp_path / "token"))):
+        told = problem(load_keys, **{key: value})
+        assert f"{key}: expected at least 16 characters, found fewer." in told
+        assert "fifteen-letters" not in told
+    assert load_keys(MetricsToken="sixteen-letters-").config.metrics_token == Secret("sixteen-letters-")

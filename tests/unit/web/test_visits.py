@@ -55,21 +55,59 @@ def test_wrong_tries_of_one_address_leave_others_theirs() -> None:
     assert not tries.may_try("a")
 
 
-def test_many_addresses_together_have_no_more_than_thirty_tries_a_minute() -> None:
+def test_no_address_uses_up_the_tries_of_another() -> None:
+    tries = LoginAttempts(Clock())
+    for number in range(3000):
+        tries.note_failed(f"10.0.{number // 250}.{number % 250}")
+    assert tries.may_try("10.1.0.0")
+
+
+def checked(tries: LoginAttempts, address: str, number: int) -> int:
+    """So many of the wrong tries are checked."""
+    found = 0
+    for _ in range(number):
+        if tries.may_try(address):
+            found += 1
+            tries.note_failed(address)
+    return found
+
+
+def test_a_known_address_has_ten_tries_a_second_for_a_day() -> None:
     clock = Clock()
     tries = LoginAttempts(clock)
-    heard = 0
-    for number in range(3000):
-        if tries.may_try(f"a{number}"):
-            heard += 1
-            tries.note_failed(f"a{number}")
-    assert heard == 30
-    clock.now_s = 60
-    assert tries.may_try("new")
+    assert checked(tries, "10.0.0.1", 100) == 5
+    clock.now_s += 60
+    tries.note_right("10.0.0.1")
+    assert checked(tries, "10.0.0.1", 100) == 10
+    clock.now_s += 1
+    assert checked(tries, "10.0.0.1", 100) == 10
+    assert checked(tries, "10.0.0.2", 100) == 5
+    clock.now_s = 60 + 24 * 3600.0
+    assert checked(tries, "10.0.0.1", 100) == 5
 
 
-def test_memory_for_addresses_is_bounded() -> None:
-    tries = LoginAttempts(Clock(), in_total=10**9)
-    for number in range(5000):
-        tries.note_failed(str(number))
-    assert len(tries._addresses) == 1000
+def test_an_address_of_ipv6_counts_by_its_first_64_bits() -> None:
+    tries = LoginAttempts(Clock())
+    assert checked(tries, "2001:db8:0:1::1", 5) == 5
+    assert not tries.may_try("2001:db8:0:1:ffff:ffff:ffff:ffff")
+    assert tries.may_try("2001:db8:0:2::1")
+
+
+def test_an_ipv4_address_on_an_ipv6_socket_counts_alone() -> None:
+    tries = LoginAttempts(Clock())
+    assert checked(tries, "::ffff:10.0.0.1", 5) == 5
+    assert not tries.may_try("10.0.0.1")
+    assert tries.may_try("::ffff:10.0.0.2")
+
+
+def test_memory_for_addresses_is_bounded_and_strangers_push_out_no_known_one() -> None:
+    clock = Clock()
+    tries = LoginAttempts(clock)
+    tries.note_right("10.0.0.1")
+    for number in range(40_000):
+        tries.note_failed(f"2001:db8:{number:x}::1")
+    assert len(tries._buckets) == 16_384
+    assert checked(tries, "10.0.0.1", 100) == 10
+    for number in range(2000):
+        tries.note_right(f"2001:db8:{number:x}::1")
+    assert len(tries._known) == 1000
