@@ -14,6 +14,7 @@ from restbroker.config.key import key, secret
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, redis_host
+from restbroker.errors import ConfigError
 
 DEFAULT_REDIS = "redis://localhost:6379"
 
@@ -71,7 +72,10 @@ class Redis:
             text = redis_host(self.host) if self.host else DEFAULT_REDIS
             text = text if url is None else url.reveal()
             has_password = self.password is not None or problems.is_wrong("RedisPass")
-            return redis_address(text, self.database, password_beside=has_password)
+            found = redis_address(text, self.database, password_beside=has_password)
+            if url is None or url.path is None or found.password is None:
+                return found
+            return attrs.evolve(found, password=Secret(path=url.path, part=_password_in))
         except BadUrl as bad:
             in_file = self.url is not None and self.url.path is not None
             problems.refuse("RedisURLFile" if in_file else "RedisHost" if self.host else "RedisURL", str(bad))
@@ -103,3 +107,14 @@ class Redis:
                 "Host and port of RedisURL are not used: Sentinel names the current Redis.",
                 "Leave them out: redis:///0, or rediss:///0 for TLS.",
             )
+
+
+def _password_in(url: str) -> str:
+    """Return the password in a file's URL, which may be another one than at the start. Raise `ConfigError`."""
+    try:
+        password = redis_address(url).password
+    except BadUrl as bad:
+        raise ConfigError(f"RedisURLFile: {bad}") from None
+    if password is None:
+        raise ConfigError("RedisURLFile has no password any more.")
+    return password.reveal()

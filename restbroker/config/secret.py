@@ -6,6 +6,7 @@ empties a file before it writes it).
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -18,14 +19,18 @@ _SETTLED_NS: Final = 1_000_000_000
 
 
 class Secret:
-    """A secret, as its value or the file that holds it; no attrs class, since `attrs.asdict` would show the value."""
+    """A secret, as its value or the file that holds it; no attrs class, since `attrs.asdict` would show the value.
 
-    __slots__ = ("_last", "_value", "path")
+    `part` returns the secret from the file's text, and may raise `ConfigError`.
+    """
 
-    def __init__(self, value: str | None = None, path: Path | None = None) -> None:
+    __slots__ = ("_before", "_last", "_part", "_value", "path")
+
+    def __init__(self, value: str | None = None, path: Path | None = None, *, part: Callable[[str], str] = str) -> None:
         self._value: Final = value
         self.path: Final = path
-        self._last = ""
+        self._part: Final = part
+        self._last = self._before = ""
 
     def __repr__(self) -> str:
         return "Secret(…)" if self.path is None else f"Secret(path={without_logins(str(self.path))!r})"
@@ -54,14 +59,32 @@ class Secret:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         else:
             if text.strip():
-                self._last = text
-                return text
+                if (secret := self._part(text)) != self._last:
+                    self._before, self._last = self._last, secret
+                return secret
             raise ConfigError(f"{file} is empty.", "Put the secret into it, on one line.")
         # Not within the handler: an error of decoding holds the file's bytes.
         raise ConfigError(
             f"{file} cannot be read: {why}.",
             "Check that the file exists and that the user that runs restbroker may read it.",
         )
+
+    @property
+    def known(self) -> str:
+        """The secret as it was read last, from its file only if it never was. Raise the errors of `reveal` then."""
+        return self._last or self.reveal()
+
+    @property
+    def known_texts(self) -> frozenset[str]:
+        """The texts that must not be shown, as far as they are known without reading the file."""
+        return frozenset({self._value or "", self._last, self._before} - {""})
+
+    def is_other_than(self, used: str) -> bool:
+        """Read the file again, and tell whether it holds another secret than `used`; False if it cannot be read."""
+        try:
+            return self.reveal() != used
+        except ConfigError:
+            return False
 
     def file_state(self) -> tuple[int, ...] | None:
         """Return a value (numbers of `stat`) that changes when the secret's file changes.

@@ -7,6 +7,7 @@ full Redis) is `StoreUnavailable`, so that callers wait and no job becomes dead.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from restbroker.config.secret import Secret
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ Failure: TypeAlias = ErrorReply | OSError
 
 
 def translate(
-    error: Failure, address: str, misused: "Sequence[MisusedKey]" = (), password: str | None = None
+    error: Failure, address: str, misused: "Sequence[MisusedKey]" = (), password: Secret | None = None
 ) -> RestbrokerError:
     """Return the error to raise instead of this one. `address` names the server without its password.
 
@@ -111,8 +112,9 @@ def translate(
             )
         case ErrorReply(is_login=True):
             hint = (
-                "Check user and password: RedisURL, and RedisPass or RedisPassFile if given; a change takes "
-                "effect after a restart of restbroker. In RedisURL a password without a user is written "
+                "Check user and password: RedisURL, and RedisPass or RedisPassFile if given; a new password in a "
+                "file is read by itself, another change takes effect after a restart of restbroker. In RedisURL a "
+                "password without a user is written "
                 "redis://:PASSWORD@host. A user made with ACL SETUSER is gone after a restart of Redis unless "
                 "it was saved (ACL SAVE or redis.conf)."
             )
@@ -127,7 +129,7 @@ def translate(
     return StoreUnavailable(f"Redis at {address} {describe_failure(error, password)}.", hint)
 
 
-def describe_failure(error: Failure, password: str | None = None) -> str:
+def describe_failure(error: Failure, password: Secret | None = None) -> str:
     """Return a failure as the end of a sentence that begins with the server's name; `password` is masked."""
     match error:
         case ErrorReply(has_no_password=True):
@@ -147,7 +149,7 @@ def describe_failure(error: Failure, password: str | None = None) -> str:
 
 
 def _from_reply(
-    error: ErrorReply, address: str, misused: "Sequence[MisusedKey]", password: str | None
+    error: ErrorReply, address: str, misused: "Sequence[MisusedKey]", password: Secret | None
 ) -> RestbrokerError:
     reason = _clean(error.reason, password)
     if error.code in _PASSING:
@@ -174,10 +176,10 @@ def _from_reply(
     return StoreRefused(f"Redis at {address} refused a command: {reason}", hint)
 
 
-def _clean(said: str, password: str | None = None) -> str:
+def _clean(said: str, password: Secret | None = None) -> str:
     # Redis repeats the arguments of a command that it does not know (renamed, or an old server): jobs and secrets.
     # What else may listen there, as a proxy, has words of its own.
     from restbroker.job import hiding  # as much again as all of the store, and of no use while Redis works
 
     said = said.partition(", with args beginning with")[0]
-    return hiding.text(said, (password,) if password else ()).rstrip(".")
+    return hiding.text(said, () if password is None else password.known_texts).rstrip(".")

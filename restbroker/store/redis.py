@@ -231,8 +231,21 @@ Unready: TypeAlias = tuple[type[OSError], ...]
 def connect(endpoint: Endpoint) -> Steps[Link]:
     """Connect, log in, and choose the database. Can be cancelled.
 
-    Raise `OSError`, or `ErrorReply` if the server refuses one of these.
+    A login that is refused is tried once more if the password's file holds another one by now. Raise `OSError`, or
+    `ErrorReply` if the server refuses one of these.
     """
+    used = endpoint.known_password
+    try:
+        return (yield from _connect_once(endpoint))
+    except ErrorReply as error:
+        if endpoint.password is None or not error.is_login:
+            raise
+        if not (yield Work(partial(endpoint.password.is_other_than, used))):
+            raise
+    return (yield from _connect_once(endpoint))
+
+
+def _connect_once(endpoint: Endpoint) -> Steps[Link]:
     try:
         connected = yield from (_to_address(endpoint) if endpoint.path is None else _to_path(endpoint, endpoint.path))
         unready: Unready = (BlockingIOError,)

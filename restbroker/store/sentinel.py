@@ -112,7 +112,7 @@ def open_sentinels(settings: StoreSettings) -> Sentinels | None:
             "Add RedisMaster, e.g. mymaster; RedisURL gives user, database and TLS: redis://sentinels/0.",
         )
     asking = Endpoint(
-        password=settings.sentinel_password.reveal() if settings.sentinel_password else None,
+        password=settings.sentinel_password,
         tls=joining.tls,
         timeout_s=SENTINEL_TIMEOUT_S,
         connect_timeout_s=SENTINEL_TIMEOUT_S,

@@ -64,7 +64,7 @@ class Endpoint:
     path: str | None = None
     database: int = 0
     username: str | None = None
-    password: str | None = attrs.field(default=None, repr=False)
+    password: Secret | None = None
     client_name: str | None = None
     tls: Tls | None = None
     timeout_s: float = 3.0
@@ -76,9 +76,15 @@ class Endpoint:
         return f"{self.host}:{self.port}" if self.path is None else self.path
 
     @property
+    def known_password(self) -> str:
+        """The password as it was read last; "" if there is none."""
+        return "" if self.password is None else self.password.known
+
+    @property
     def greeting(self) -> Sequence[Sequence[str | int]]:
         """The commands that a connection begins with: login, client name, database."""
-        login = (self.username, self.password or "") if self.username else (self.password,) if self.password else ()
+        password = self.known_password
+        login = (self.username, password) if self.username else (password,) if password else ()
         commands: list[Sequence[str | int]] = [("AUTH", *login)] if login else []
         if self.client_name:
             commands.append(("CLIENT", "SETNAME", self.client_name))
@@ -112,7 +118,7 @@ def _endpoint(settings: StoreSettings, timeout_s: float) -> Endpoint:
         path=unquote(parts.path) if is_socket else None,
         database=_database(parts, query.get("db")),
         username=unquote(parts.username or "") if settings.username is None else settings.username,
-        password=unquote(parts.password or "") if settings.password is None else settings.password.reveal(),
+        password=Secret(unquote(parts.password or "")) if settings.password is None else settings.password,
         client_name=settings.client_name,
         tls=_tls(settings, query) if parts.scheme == "rediss" else None,
         timeout_s=timeout_s,

@@ -77,7 +77,7 @@ def test_a_wrong_password_is_named_without_showing_it(make_redis: Callable[..., 
         with pytest.raises(StoreUnavailable, match="does not accept the login") as caught:
             client.command("PING")
         assert "hunter2" not in str(caught.value) + repr(client)
-        assert "RedisURL, and RedisPass or RedisPassFile if given; a change takes effect after a restart" in str(
+        assert "RedisURL, and RedisPass or RedisPassFile if given; a new password in a file is read by itself" in str(
             caught.value
         )
     with pytest.raises(StoreUnavailable, match="does not accept the login"):
@@ -85,6 +85,37 @@ def test_a_wrong_password_is_named_without_showing_it(make_redis: Callable[..., 
     allowed = open_client(StoreSettings(url, password=Secret("right")))
     assert allowed.command("PING") == b"PONG"
     allowed.close()
+
+
+def test_a_refused_password_is_read_again_from_its_file(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
+    """As in a broker that runs while an operator rotates the password; one wrong try more at most for each connect."""
+    own, file = make_redis(), tmp_path / "password"
+    operator = open_client(StoreSettings(own.url))
+    operator.command("CONFIG", "SET", "requirepass", "first-4711")
+    file.write_text("first-4711\n")
+    settings = StoreSettings(own.url, password=Secret(path=file))
+    clients = [open_client(settings) for _ in range(2)]
+    assert [client.command("PING") for client in clients] == [b"PONG"] * 2
+    file.write_text("second-4711\n")
+    clients[0].close()
+    assert clients[0].command("PING") == b"PONG", "Redis still wants the old one"
+    operator.command("CONFIG", "SET", "requirepass", "second-4711")
+    for client in clients:
+        client.close()
+        assert client.command("PING") == b"PONG"
+        client.close()
+    operator.command("CONFIG", "SET", "requirepass", "third-4711")
+    for written in ("second-4711\n", "", None):
+        file.unlink() if written is None else file.write_text(written)
+        with pytest.raises(StoreUnavailable, match="does not accept the login") as caught:
+            clients[0].command("PING")
+        assert "4711" not in str(caught.value)
+    file.write_text("third-4711\n")
+    assert clients[0].command("PING") == b"PONG"
+    refused = str(operator.command("INFO", "errorstats"))
+    assert "errorstat_WRONGPASS:count=5" in refused, "one for each try, and none more where the file is as it was"
+    for client in (clients[0], operator):
+        client.close()
 
 
 def test_connecting_reads_no_file_so_that_it_works_as_soon_as_there_is_one_descriptor(

@@ -97,6 +97,19 @@ def test_what_each_sentinel_said_is_told_without_any_password(watched: Group, ma
     assert "hunter2" not in str(caught.value) + repr(client)
 
 
+def test_a_sentinel_that_refuses_its_password_has_it_read_again(watched: Group, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("before")
+    secret = Secret(path=file)
+    assert secret.known == "before"
+    client = open_client(
+        StoreSettings("redis://unused", sentinels=watched.addresses[:1], master=MASTER, sentinel_password=secret)
+    )
+    file.write_text(PASSWORD)
+    assert client.command("PING") == b"PONG"
+    client.close()
+
+
 def test_a_name_that_no_sentinel_knows_is_told(watched: Group) -> None:
     client = client_of(watched.addresses[0], master="other")
     with pytest.raises(StoreUnavailable, match=r"master other.*knows no master of this name"):

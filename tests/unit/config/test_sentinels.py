@@ -65,3 +65,17 @@ def test_a_file_with_a_wrong_url_is_named_and_its_text_not_shown(refused: Refuse
     assert "hunter2" not in problem
     (problem,) = refused({**SERVED, "RedisURLFile": "none"})
     assert problem.startswith("RedisURLFile: The secret file")
+
+
+def test_the_password_in_a_file_with_the_url_is_read_again(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("redis://bob:first@r:1/0")
+    password = write({**SERVED, "RedisURLFile": "url"}).config.redis_password
+    assert password is not None
+    assert password.known == "first"
+    for text in ("redis://r:1", "no url", "", "redis://bob:first@other:1/0"):
+        (tmp_path / "url").write_text(text)
+        assert not password.is_other_than("first"), text
+    (tmp_path / "url").write_text("redis://bob:sec%40nd@r:1/0")
+    assert password.is_other_than("first")
+    assert password.known == "sec@nd"
+    assert password.known_texts == {"first", "sec@nd"}

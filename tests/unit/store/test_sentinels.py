@@ -25,11 +25,12 @@ def test_sentinels_are_asked_as_redis_is_but_without_its_login_and_for_half_a_se
     found = open_sentinels(attrs.evolve(SETTINGS, sentinel_password=own))
     assert found is not None
     asking, joining = found._asking, found._joining
-    assert (joining.username, joining.password, joining.database, joining.client_name) == ("user", "in-url", 5, "me")
+    assert (joining.username, joining.password, joining.database) == ("user", Secret("in-url"), 5)
+    assert joining.client_name == "me"
     assert (joining.timeout_s, joining.connect_timeout_s) == (1.0, 1.0)
     tls = Tls("/ca")
     assert joining.tls == tls
-    assert asking == Endpoint(password=None if own is None else "theirs", tls=tls, timeout_s=0.5, connect_timeout_s=0.5)
+    assert asking == Endpoint(password=own, tls=tls, timeout_s=0.5, connect_timeout_s=0.5)
 
 
 def test_there_are_none_where_none_are_named() -> None:

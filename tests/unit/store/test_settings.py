@@ -13,7 +13,7 @@ from restbroker.store.settings import Endpoint, StoreSettings, Tls, endpoint_of
 def test_a_login_beside_the_url_wins_over_the_one_in_it() -> None:
     settings = StoreSettings("redis://u:in-url@h:7000/3", username="user", password=Secret("given"), client_name="me")
     endpoint = endpoint_of(settings, 3.0)
-    assert endpoint == Endpoint("h", 7000, None, 3, "user", "given", "me")
+    assert endpoint == Endpoint("h", 7000, None, 3, "user", Secret("given"), "me")
     assert endpoint.address == "h:7000"
     assert list(endpoint.greeting) == [("AUTH", "user", "given"), ("CLIENT", "SETNAME", "me"), ("SELECT", 3)]
     assert "given" not in repr(endpoint)
@@ -21,7 +21,7 @@ def test_a_login_beside_the_url_wins_over_the_one_in_it() -> None:
 
 def test_the_urls_own_login_counts_where_no_other_is_given() -> None:
     endpoint = endpoint_of(StoreSettings("redis://u%40x:p%2Fp@h"), 3.0)
-    assert (endpoint.username, endpoint.password, endpoint.address) == ("u@x", "p/p", "h:6379")
+    assert (endpoint.username, endpoint.password, endpoint.address) == ("u@x", Secret("p/p"), "h:6379")
     only_password = endpoint_of(StoreSettings("redis://:p@h", client_name=""), 3.0)
     assert list(only_password.greeting) == [("AUTH", "p")]
 
