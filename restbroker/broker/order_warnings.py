@@ -1,9 +1,19 @@
-"""The warning that a job's death stopped its key, whoever finds it dead: the broker that had it, or the reaper.
+"""The warnings about order per key: a job's death stopped its key, or a job asks for what its target alone decides.
 
-Called by `broker.settler` and `broker.reaper`. Always holds: it names the target, so that it is counted for it.
+The former is for whoever finds the job dead: the broker that had it, or the reaper. Always holds: it names the target,
+so that it is counted for it.
 """
 
+from typing import Final
+
+from restbroker.job.order import ON_DEAD_FIELD
 from restbroker.telemetry.events import ORDER_STOPPED, OperatorWarning
+
+ON_DEAD_IGNORED: Final = OperatorWarning(
+    "OrderOnDeadIgnored",
+    f'A job has "{ON_DEAD_FIELD}", which has no effect: what its death does to others is for its target to say.',
+    'Write "OnDead": "stop" into the target, if it should stop its key, and leave the member out.',
+)
 
 
 def stopped_warning(target: str, queue: str, jid: str) -> OperatorWarning:

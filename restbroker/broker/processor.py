@@ -70,6 +70,7 @@ from restbroker.broker.link import (
     outcome_of,
     redact_outcome,
 )
+from restbroker.broker.order_warnings import ON_DEAD_IGNORED
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.redis_checks import ASK_AGAIN_S, RedisChecks
 from restbroker.broker.settler import Settler
@@ -78,7 +79,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.job import Job, NotAJob
-from restbroker.job.order import PREDECESSOR_DIED
+from restbroker.job.order import ON_DEAD_FIELD, PREDECESSOR_DIED
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
@@ -251,7 +252,10 @@ class Processor:
             return PREDECESSOR_DIED
         if ordered is None or how == OTHER_KEY:
             return None
-        return ordered.refusal(ticket_key(job.ticket), admitted.payload.fields, admitted.submission.command.arguments)
+        fields = admitted.payload.fields
+        if fields.get(ON_DEAD_FIELD) is not None:
+            self.admission.identity.report_once(ON_DEAD_FIELD, ON_DEAD_IGNORED)
+        return ordered.refusal(ticket_key(job.ticket), fields, admitted.submission.command.arguments)
 
     def _check_resend(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""

@@ -22,7 +22,7 @@ from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, 
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
-from restbroker.job.order import BAD_ON_DEAD, KEY_UNCLEAR, PREDECESSOR_DIED
+from restbroker.job.order import KEY_UNCLEAR, PREDECESSOR_DIED
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
@@ -236,13 +236,12 @@ class Settler:
         if isinstance(settlement, Ack | Drop):
             return settlement  # the job said that its loss does not matter
         payload, order = job.payload, self.plan.order
+        if order is None or order.on_dead == "go":
+            return settlement
         # A bug left no payload.
-        fields = (rubyjson.object_of(job.raw) or {}) if payload is None else payload.fields
-        policy = "go" if order is None else order.on_death(fields)
-        if policy == "stop":
-            jid = "?" if payload is None else self.reports.mask(payload.jid)
-            self.identity.report(stopped_warning(self.plan.target.name, job.queue, jid))
-        return settlement if policy == "go" else attrs.evolve(settlement, effect=policy)
+        jid = "?" if payload is None else self.reports.mask(payload.jid)
+        self.identity.report(stopped_warning(self.plan.target.name, job.queue, jid))
+        return attrs.evolve(settlement, effect="stop")
 
     def _with_claims(self, job: JobInProgress, settlement: Settlement, outcome: Final | None) -> Settlement:
         """Return the settlement, which says what becomes of the job's locks and claims.
@@ -299,7 +298,7 @@ _CANCELLED_SENT = Reason(
     "Someone cancelled it after it was sent and before the server answered; the command may have run.",
     "Check on the server whether it was done. A retry sends it again.",
 )
-_NEVER_SENT = (KEY_UNCLEAR.code, BAD_ON_DEAD.code, PREDECESSOR_DIED.code)
+_NEVER_SENT = (KEY_UNCLEAR.code, PREDECESSOR_DIED.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."
 _UNSENT = ("expired", "duplicate")

@@ -60,7 +60,6 @@ class Chain:
     target: Target
     queue: str
     key: str
-    on_dead: str
     raws: Sequence[bytes]
     commands: Sequence[str]
     notes: Sequence[str] = ()
@@ -81,8 +80,7 @@ class Chain:
         for row, (jid, command) in enumerate(zip(self.jids, self.commands, strict=True), start=1):
             end: Mapping[str, Json] = {} if ends is None else ends.get(row, _QUEUED)
             jobs.append({**end, "jid": jid, "command": command})
-        told: dict[str, Json] = {"target": self.target.name, "queue": self.queue, "key": self.shown_key}
-        return {**told, "on_dead": self.on_dead, "jobs": jobs}
+        return {"target": self.target.name, "queue": self.queue, "key": self.shown_key, "jobs": jobs}
 
 
 def run(settings: Config, options: BatchOptions) -> NoReturn:
@@ -143,11 +141,8 @@ def _read(
     (target,) = places.values()
     members = [rubyjson.object_of(raw) or {} for raw in raws]
     key = _key(target, members)
-    on_dead = "go" if target.order is None else target.order.on_death(members[0])
-    if on_dead != options.order.on_dead:
-        output.say(f'note: --on-dead {options.order.on_dead} has no effect: {target.name} has "OnDead": "{on_dead}".')
     commands = [display.command_of(fields) or "" for fields in members]
-    return Chain(batch, target, queue, key, on_dead=on_dead, raws=raws, commands=commands, notes=notes)
+    return Chain(batch, target, queue, key, raws=raws, commands=commands, notes=notes)
 
 
 def _key(target: Target, members: Sequence[Mapping[str, Json]]) -> str:
@@ -157,6 +152,11 @@ def _key(target: Target, members: Sequence[Mapping[str, Json]]) -> str:
         raise UsageError(
             f"The target {target.name} does no jobs in order, so a chain would not wait for anything.",
             f'Write "OrderBy": "order_key" into env.json, where {target.name} is configured, and reload all processes.',
+        )
+    if order.on_dead != "stop":
+        raise UsageError(
+            f"If a command of the chain died, the next one would start: {target.name} has not OnDead stop.",
+            f'Write "OnDead": "stop" into env.json, where {target.name} is configured, and reload all processes.',
         )
     keys = [key_in(order, fields) for fields in members]
     for line, key in enumerate(keys, start=1):

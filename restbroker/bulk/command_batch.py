@@ -331,7 +331,7 @@ def require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
     End the command with 4 if no token allows it.
     """
     columns = [name for name in table.columns if name not in (ERROR, *OWN_COLUMNS)]
-    if UNIQUE_KEY in table.columns and options.order.on_dead is not None:
+    if UNIQUE_KEY in table.columns and options.order.is_chained:
         raise UsageError(f"The column {UNIQUE_KEY} is not for --chain.", "Leave it out.")
     if UNIQUE_KEY in table.columns and options.order.lock is None:
         raise UsageError(f"The column {UNIQUE_KEY} needs --unique-for.", "For example: --unique-for 10m")

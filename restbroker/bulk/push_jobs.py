@@ -115,7 +115,7 @@ class Maker:
 
     def lock(self, arguments: dict[str, Json], key: Json) -> Lock:
         """Return the lock for the key of a row with these arguments. Raise `BadRow` if there can be none."""
-        if self.order.on_dead is not None:
+        if self.order.is_chained:
             raise BadRow(f'"{UNIQUE_KEY}" is not for --chain; leave it out.')
         if self.order.lock is None:
             raise BadRow(f'"{UNIQUE_KEY}" needs --unique-for: how long the key counts at most.')

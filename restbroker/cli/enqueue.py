@@ -23,7 +23,6 @@ from restbroker.cli.enqueue_options import (
     FailIfQueuedOption,
     FairKeyOption,
     OkIfExists,
-    OnDeadOption,
     OrderKeyOption,
     QueueOption,
     RejectsOption,
@@ -85,7 +84,6 @@ def enqueue(
     state: StateOption = None,
     again: AgainOption = False,
     chain: ChainOption = None,
-    on_dead: OnDeadOption = None,
     wait_for_answer: AnswerOption = False,
     timeout: TimeoutOption = "30s",
     dry_run: BulkDryRunOption = False,
@@ -129,7 +127,7 @@ def enqueue(
         lock=values.lock(unique, unique_for, until, fail_if_queued=fail_if_queued, is_bulk=bulk is not None),
         fair_key=values.key("--fair-key", fair_key),
         order_key=values.key("--order-key", order_key),
-        on_dead=values.on_dead(on_dead, is_chain=chain is not None),
+        is_chained=chain is not None,
     )
     values.require_future_expiry(request, expire, at)
     if fair_key is not None or order_key is not None:

@@ -167,12 +167,3 @@ ChainOption = Annotated[
         rich_help_panel=panels.BULK,
     ),
 ]
-OnDeadOption = Annotated[
-    str | None,
-    typer.Option(
-        "--on-dead",
-        metavar="WHAT",
-        help="With --chain: if a command dies, those behind it wait (stop; the default) or die too (cancel).",
-        rich_help_panel=panels.BULK,
-    ),
-]

@@ -10,13 +10,11 @@ from restbroker.console.times import duration_s, local
 from restbroker.errors import UsageError
 from restbroker.job import claims
 from restbroker.job.claims import Lock
-from restbroker.job.order import OnDead
 from restbroker.operate.enqueue import JobRequest
 
 _OF_EACH_ROW: Final = "-"
 """Stands for the keys of a file's rows."""
 _CHAIN: Final = "For example: restbroker enqueue --chain commands.ndjson --order-key bob@example.org"
-_ON_DEAD: Final[tuple[OnDead, ...]] = ("stop", "cancel")
 _IN_NO_ORDER: Final = "Commands for later become due in no certain order: push the chain when it is due."
 _NOT_FOR_CHAINS: Final = {
     "in": _IN_NO_ORDER,
@@ -107,18 +105,6 @@ def rate(text: str | None) -> float | None:
     if not 0 < rate < 1e9:
         raise UsageError("--rate takes a number: rows per second.", "For example: --rate 200")
     return rate
-
-
-def on_dead(typed: str | None, *, is_chain: bool) -> OnDead | None:
-    """Return what --on-dead says; None: nothing, as it is no chain. Raise `UsageError`."""
-    if typed is not None and not is_chain:
-        raise UsageError("--on-dead is for --chain.", _CHAIN)
-    for known in _ON_DEAD:
-        if is_chain and typed in (known, None):
-            return known
-    if is_chain:
-        raise UsageError(f"--on-dead takes {' or '.join(_ON_DEAD)}.", "For example: --on-dead cancel")
-    return None
 
 
 def require_chain(options: Mapping[str, object]) -> None:

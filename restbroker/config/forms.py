@@ -17,7 +17,7 @@ from restbroker.config.values import BadValue, seconds, without_logins
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
 from restbroker.job.fairness import FAIR_KEY, HEAVIEST, Fairness
 from restbroker.job.json_types import Json
-from restbroker.job.order import ORDER_KEY, Order
+from restbroker.job.order import ORDER_KEY, OnDead, Order
 
 SENTINEL_PORT = 26379
 _MOST_PER_S = 1_000_000
@@ -117,6 +117,13 @@ def _read_signed(value: Json) -> bool | str:
     if not isinstance(value, bool) and value != "queue":
         raise BadValue('true or false (written without quotes), or "queue"', value)
     return "queue" if value == "queue" else bool(value)
+
+
+def _read_on_dead(value: Json) -> OnDead:
+    # "cancel", which had those behind it die, is no more: that they wait loses nothing.
+    if value not in ("go", "stop", "cancel"):
+        raise BadValue('one of "go", "stop"', value)
+    return "go" if value == "go" else "stop"
 
 
 def _object(properties: Mapping[str, Json], **more: Json) -> dict[str, Json]:
@@ -228,6 +235,7 @@ FairBy: TypeAlias = Annotated[Fairness, _names_or(FAIR_KEY, "FairBy", Fairness)]
 """Without the default host and the weights, which other keys name."""
 OrderBy: TypeAlias = Annotated[Order, _names_or(ORDER_KEY, "OrderBy", Order)]
 """Without the default host and what a death does, which other keys name."""
+DeathRule: TypeAlias = Annotated[OnDead, Form("word", {"enum": ["go", "stop"]}, _read_on_dead, str)]
 FairWeights: TypeAlias = Annotated[
     Mapping[str, Annotated[int, whole(1, HEAVIEST)]],
     Names("weights by key", r"[^\x00-\x1f\x7f]{1,256}", "a key of jobs, without control characters"),

@@ -20,7 +20,7 @@ from restbroker.config.key import inline, key, secret
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import OnDead, Order
+from restbroker.job.order import Order
 
 T = TypeVar("T")
 
@@ -281,10 +281,10 @@ class Target:
         'Jobs with the same values of these arguments (["user", "host"]), or with the same "order_key" as their own '
         "member, are done one after the other, in their order.",
     )
-    on_dead: OnDead = key(
+    on_dead: forms.DeathRule = key(
         "OnDead",
-        "With OrderBy, what becomes of the jobs behind one that dies: go (the next one starts), stop (they wait for a "
-        "person) or cancel (they die too).",
+        "With OrderBy, what becomes of the jobs behind one that dies: go (the next one starts) or stop (they wait "
+        "for a person; cancel is read so too).",
         "go",
     )
     tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())

@@ -7,7 +7,7 @@ this file and the scripts could read a job differently, the job is not sent.
 
 import json
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias, cast, get_args
+from typing import Final, Literal, TypeAlias, cast
 
 import attrs
 
@@ -19,12 +19,9 @@ from restbroker.job.reason import Reason
 ORDER_KEY: Final = "order_key"
 """Where `OrderBy` finds the key of a job: in its own member of this name."""
 ON_DEAD_FIELD: Final = "order_on_dead"
-OnDead: TypeAlias = Literal["go", "cancel", "stop"]
-"""What becomes of a key when one of its jobs dies: the next one starts, all that wait die too, or they wait.
-
-From the weakest to the strongest.
-"""
-_RANKS: Final = {policy: rank for rank, policy in enumerate(get_args(OnDead))}
+"""A member that has no effect: what the death of one producer's job does to others is not for that producer to say."""
+OnDead: TypeAlias = Literal["go", "stop"]
+"""What becomes of a key when one of its jobs dies: the next one starts, or those that wait go on waiting."""
 _BEGINNING: Final = '{"order":'
 _DRAINS: Final = ',"drains":true}'
 _AFTER: Final = "after"
@@ -34,14 +31,9 @@ KEY_UNCLEAR: Final = Reason(
     "restbroker cannot tell for sure which key this job has, and does not send it out of order.",
     "Give a text of 1 to 256 bytes without control characters, and each name once, in plain JSON.",
 )
-BAD_ON_DEAD: Final = Reason(
-    "BadOrderOnDead",
-    f'The job\'s "{ON_DEAD_FIELD}" is none of "go", "stop" and "cancel", so restbroker cannot tell what it asks for.',
-    "Push it with one of them, or leave the member out.",
-)
 PREDECESSOR_DIED: Final = Reason(
     "PredecessorDied",
-    "It waited behind a job of the same key that died, or a person dropped what waited with this key.",
+    "A person dropped what waited with this key.",
     "Find out what became of the job before it, then retry this one.",
 )
 
@@ -84,17 +76,7 @@ class Order:
 
     def refusal(self, key: str, fields: Mapping[str, Json], given: Mapping[str, Json]) -> Reason | None:
         """Return why a job may not be sent that the store handed out under `key` ("": it has none); None: it may."""
-        if self.key_of(fields, given) != key:
-            return KEY_UNCLEAR
-        asked = fields.get(ON_DEAD_FIELD)
-        return None if not key or asked is None or asked in get_args(OnDead) else BAD_ON_DEAD
-
-    def on_death(self, fields: Mapping[str, Json]) -> OnDead:
-        """Return what becomes of the key when this job dies: a job may ask for more than its target, not for less."""
-        asked = fields.get(ON_DEAD_FIELD)
-        if not isinstance(asked, str) or asked not in _RANKS:
-            return self.on_dead
-        return max(self.on_dead, cast("OnDead", asked), key=_RANKS.__getitem__)
+        return None if self.key_of(fields, given) == key else KEY_UNCLEAR
 
 
 def _part(value: Json) -> str | None:
@@ -123,11 +105,9 @@ def settled_text(text: str) -> str:
     return str((rubyjson.object_of(text.encode()) or {}).get(_AFTER, ""))
 
 
-def on_death_in_bytes(text: str, raw: bytes) -> OnDead:
-    """Return what becomes of the key when the job in these bytes dies; `text`: what its target says of its order."""
-    policy = (rubyjson.object_of(text.encode()) or {}).get("order")
-    order = Order(on_dead=cast("OnDead", policy) if policy in get_args(OnDead) else "go")
-    return order.on_death(rubyjson.object_of(raw) or {})
+def on_dead_in(text: str) -> OnDead:
+    """Return what becomes of a key when one of its jobs dies; `text`: what its target says of its order."""
+    return "go" if (rubyjson.object_of(text.encode()) or {}).get("order", "go") == "go" else "stop"
 
 
 def key_in(order: Order, fields: Mapping[str, Json]) -> str | None:

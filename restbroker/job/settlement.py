@@ -108,7 +108,7 @@ class Dead:
     replies: tuple[Reply, ...] = ()
     wraps: bool = False
     claims: tuple[ClaimChange, ...] = ()
-    effect: Literal["", "stop", "cancel", "refused"] = ""
+    effect: Literal["", "stop", "refused"] = ""
 
 
 @attrs.frozen

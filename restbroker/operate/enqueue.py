@@ -20,7 +20,7 @@ from restbroker.job.command import Command
 from restbroker.job.fairness import FAIR_KEY
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
-from restbroker.job.order import ON_DEAD_FIELD, ORDER_KEY, OnDead
+from restbroker.job.order import ORDER_KEY
 from restbroker.job.repair import fractional
 from restbroker.operate import pauses
 from restbroker.operate.snapshot import read_snapshot, takes_jobs
@@ -54,8 +54,8 @@ class JobRequest:
     `expire_s`: how many seconds after `at_s`, or after the push, the job expires; None: the target's `Expire` decides.
     `lock`: taken at the push; no other job with its key is pushed until its `keep_s` seconds after the job is due.
     `reply_to`: the key for the answer; None: a key of the job's own. `fair_key`: by which it takes turns where `FairBy`
-    is "fair_key". `order_key`: jobs of one such key are done in order where `OrderBy` is "order_key". `on_dead`: what
-    becomes of its key if it dies; None: what its target says.
+    is "fair_key". `order_key`: jobs of one such key are done in order where `OrderBy` is "order_key".
+    `is_chained`: it is one of a chain.
     """
 
     command: str
@@ -72,7 +72,7 @@ class JobRequest:
     reply_to: str | None = None
     fair_key: str | None = None
     order_key: str | None = None
-    on_dead: OnDead | None = None
+    is_chained: bool = False
 
 
 def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
@@ -98,7 +98,7 @@ def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
         fields["enqueued_at"] = moment_s
     if order.expire_s is not None:
         fields[expiry.FIELD] = fractional((now_s if order.at_s is None else order.at_s) + order.expire_s)
-    keys = {FAIR_KEY: order.fair_key, ORDER_KEY: order.order_key, ON_DEAD_FIELD: order.on_dead}
+    keys = {FAIR_KEY: order.fair_key, ORDER_KEY: order.order_key}
     fields |= {name: key for name, key in keys.items() if key is not None}
     if order.lock is not None:
         fields[claims.LOCK_FIELD] = claims.lock_fields(order.lock)

@@ -15,7 +15,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
-from restbroker.job.order import OnDead, on_death_in_bytes
+from restbroker.job.order import OnDead, on_dead_in
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store.claims import release
 from restbroker.store.client import Client
@@ -269,7 +269,7 @@ def _orphan(
         return Orphan(ticket, waits=may_wait)
     is_alone = mark == b"alone"
     dead = (poison or make_dead)(fallen) if is_alone else make_dead(fallen)
-    effect = on_death_in_bytes(crash.fairness, dead.payload) if ticket_key(ticket) else "go"
+    effect = on_dead_in(crash.fairness) if ticket_key(ticket) else "go"
     return Orphan(ticket, dead, is_alone and may_wait, effect)
 
 

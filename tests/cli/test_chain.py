@@ -24,7 +24,7 @@ KEY = ("--order-key", "bob@h.org")
 
 @pytest.fixture(autouse=True)
 def ordered(place: Path) -> Path:
-    set_order_by(place, "order_key")
+    set_order_by(place, "order_key", OnDead="stop")
     return write(place, BOB)
 
 
@@ -41,14 +41,13 @@ def test_a_chain_is_pushed_in_its_order_with_one_key(shell: Shell, store: Client
     assert [job["args"][0] for job in jobs] == ["register", "change_password", "check_account"]  # type: ignore[index]
     assert done.stdout.split() == [job["jid"] for job in jobs]
     for job in jobs:
-        found = {name: job[name] for name in ("order_key", "order_on_dead", "retry", "ok_if_exists")}
-        assert found == {"order_key": "bob@h.org", "order_on_dead": "stop", "retry": 3, "ok_if_exists": True}
-    words = ["enqueue", "-", "--chain", "-", *KEY, "--on-dead", "cancel", "--json"]
+        found = {name: job[name] for name in ("order_key", "retry", "ok_if_exists")}
+        assert found == {"order_key": "bob@h.org", "retry": 3, "ok_if_exists": True}
+    words = ["enqueue", "-", "--chain", "-", *KEY, "--json"]
     again = run(words, directory=place, stdin=json.dumps(BOB[0]))
     told = json.loads(again.stdout)
-    assert queued(store)[3]["order_on_dead"] == "cancel"
     assert told == {
-        "target": "ejabberd", "queue": "rest", "key": "bob@h.org", "on_dead": "cancel", "dry_run": False,
+        "target": "ejabberd", "queue": "rest", "key": "bob@h.org", "dry_run": False,
         "jobs": [{"jid": queued(store)[3]["jid"], "command": "register"}],
     }  # fmt: skip
 
@@ -61,7 +60,7 @@ def test_a_chain_of_one_command_takes_it_from_the_command_line(shell: Shell, sto
 
 
 def test_the_key_is_that_of_the_arguments_where_these_say_it(shell: Shell, store: Client, place: Path) -> None:
-    set_order_by(place, ["user", "host"])
+    set_order_by(place, ["user", "host"], OnDead="stop")
     write(place, [BOB[0], BOB[2]])
     done = shell("enqueue", "--chain", "bob.ndjson", "--dry-run")
     assert (done.returncode, queued(store)) == (0, [])
@@ -98,17 +97,13 @@ def test_options_that_a_chain_cannot_have_are_refused(shell: Shell, store: Clien
     for words in rows:
         done = shell("enqueue", "--chain", "bob.ndjson", *KEY, *words)
         assert (done.returncode, f"{words[0]} is not for --chain." in done.stderr) == (2, True), done.stderr
-    done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--on-dead", "go")
-    assert (done.returncode, "--on-dead takes stop or cancel." in done.stderr) == (2, True)
-    done = shell("enqueue", "status", "--on-dead", "stop")
-    assert (done.returncode, "--on-dead is for --chain." in done.stderr) == (2, True)
     done = shell("enqueue")
     assert (done.returncode, "Missing argument 'COMMAND'." in done.stderr) == (2, True)
     assert queued(store) == []
 
 
 def test_a_target_without_order_says_what_to_write(shell: Shell, store: Client, place: Path) -> None:
-    set_order_by(place, None)
+    set_order_by(place, None, OnDead="go")
     done = shell("enqueue", "--chain", "bob.ndjson", *KEY)
     assert (done.returncode, queued(store)) == (2, [])
     assert 'Write "OrderBy": "order_key" into env.json, where ejabberd is configured' in done.stderr
@@ -120,11 +115,11 @@ def test_a_redis_that_is_away_says_that_nothing_was_queued(shell: Shell, place: 
     assert (done.returncode, "Nothing was queued." in done.stderr) == (3, True), done.stderr
 
 
-def test_what_a_target_asks_more_strictly_counts_and_is_noted(shell: Shell, store: Client, place: Path) -> None:
-    set_order_by(place, "order_key", OnDead="stop")
-    done = shell("enqueue", "--chain", "bob.ndjson", *KEY, "--on-dead", "cancel")
-    assert done.returncode == 0
-    assert 'note: --on-dead cancel has no effect: ejabberd has "OnDead": "stop".' in done.stderr
+def test_a_target_that_goes_on_behind_a_death_takes_no_chain(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key", OnDead="go")
+    done = shell("enqueue", "--chain", "bob.ndjson", *KEY)
+    assert (done.returncode, queued(store)) == (2, [])
+    assert 'Write "OnDead": "stop" into env.json, where ejabberd is configured' in done.stderr
 
 
 @contextmanager
@@ -176,16 +171,6 @@ def test_a_chain_that_stops_at_what_is_there_already_is_not_to_be_retried(shell:
     assert "register: AlreadyExists: " in done.stderr
     assert done.stderr.splitlines()[-1] == "To go on without it: restbroker order skip bob@h.org"
     assert "order resume" not in done.stderr
-
-
-def test_a_chain_that_is_cancelled_has_an_end_for_each_command(shell: Shell, place: Path) -> None:
-    with broker(place, "register"):
-        done = shell(
-            "enqueue", "--chain", "bob.ndjson", *KEY, "--on-dead", "cancel", "--wait", "--timeout", "20s", "--json"
-        )
-        assert done.returncode == 1, done.stderr
-        ends = [one["error"]["code"] for one in json.loads(done.stdout)["jobs"]]
-        assert ends[1:] == ["PredecessorDied", "PredecessorDied"]
 
 
 def test_a_chain_that_nobody_does_says_why_when_its_time_is_over(shell: Shell, store: Client) -> None:

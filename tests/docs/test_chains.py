@@ -95,5 +95,4 @@ def test_a_chain_of_each_language_is_pushed_in_order_with_one_key(
     ]
     for job in jobs:
         assert key_in(Order(), job) == "oscar@example.org"
-        assert Order().on_death(job) == "stop"
         assert re.fullmatch(r"[0-9a-f]{24}", job["jid"])

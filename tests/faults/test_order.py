@@ -105,11 +105,9 @@ class Job:
     @property
     def payload(self) -> bytes:
         arguments = {"user": self.key, "host": "example.org", "n": self.number}
-        policy = {"s": "stop", "c": "cancel"}.get(self.key[0])
         fields = {"class": "Add", "args": ["check_account", arguments, TOKEN], "jid": self.jid, "queue": QUEUE}
-        asked = {} if policy is None else {"order_on_dead": policy}
         retry = 1_000_000 if self.fate == "head" else True
-        return json.dumps({**fields, "retry": retry, "created_at": time.time(), **asked}).encode()
+        return json.dumps({**fields, "retry": retry, "created_at": time.time()}).encode()
 
 
 @attrs.define(eq=False)
@@ -144,7 +142,7 @@ class Witness:
 
     def is_settled_by(self, one: tuple[str, int], status: int) -> bool:
         """Whether such an answer ends a job, and lets the next one of its key start."""
-        return status == 200 or (status == 400 and (one[0][0] != "s" or self.fates[one] == "dies"))
+        return status == 200 or (status == 400 and self.fates[one] == "dies")
 
     def has(self, count: int) -> bool:
         """Tell whether more jobs than this came, each counted once."""
@@ -180,10 +178,10 @@ class Verdict:
 
         After each of these a key may go back once; from there on its jobs come in order again.
         """
-        cancelled = {jid for jid, code in dead.items() if code == "PredecessorDied"}
+        dropped = {jid for jid, code in dead.items() if code == "PredecessorDied"}
         first_open: Counter[str] = Counter()
         newest: dict[str, int] = defaultdict(lambda: -1)
-        settled = {(one.key, one.number) for one in jobs if one.jid in gone | cancelled}
+        settled = {(one.key, one.number) for one in jobs if one.jid in gone | dropped}
         skips, at_work, done = iter([*witness.skipped, ("", 0, 1 << 60)]), Counter[tuple[str, int]](), set[str]()
         skip = next(skips)
         went_back: dict[str, int] = {}
@@ -206,7 +204,7 @@ class Verdict:
             goes_back = number < newest[key] and went_back.get(key, 0) < cut
             if goes_back:
                 went_back[key], newest[key] = cut, -1
-            is_revived = jid in cancelled and cut == len(cuts)
+            is_revived = jid in dropped and cut == len(cuts)
             is_early, is_late = first_open[key] < number, number < newest[key]
             self._note(jid, revived=is_revived, again=goes_back, late=is_late, early=is_early)
             if number > newest[key] >= 0 and at_work[key, newest[key]]:
@@ -250,17 +248,22 @@ class Chaos:
         self.server = self.stack.enter_context(AnsweringServer(self.witness.act))
         url = f"http://127.0.0.1:{self.server.port}/api"
         # One that wakes up late has but one request to give up, so that its breaker does not trip.
-        order_by = {"OrderBy": ["user"], "RequestTimeout": "2s", "Concurrency": 1 if self.is_blind else 5}
+        order_by = {
+            "OrderBy": ["user"],
+            "OnDead": "stop",
+            "RequestTimeout": "2s",
+            "Concurrency": 1 if self.is_blind else 5,
+        }
         target = {"Kind": "ejabberd", "URL": url, "Queues": [QUEUE], **order_by}
         document = {"RedisURL": self.redis.url, "Token": TOKEN, "Targets": {TARGET: target}, "LogLevel": "error"}
         (self.directory / "env.json").write_text(json.dumps({**document, "Backoff": FAST_RETRIES}))
 
     def make_jobs(self, count: int, keys: int) -> None:
-        """A few keys have most of the jobs; of each policy a key has a head that fails until all is over."""
+        """A few keys have most of the jobs; of each sort a key has a head that fails until all is over."""
         numbers: Counter[str] = Counter()
         for _ in range(count):
-            # The policies are go, stop and cancel.
-            key = f"{self.chance.choice('ggsc')}{int(keys * self.chance.random() ** 3)}"
+            # A person goes on without what died (s), or has those behind it die too (d).
+            key = f"{self.chance.choice('sssd')}{int(keys * self.chance.random() ** 3)}"
             fate = self.chance.choices(["fine", "twice", "dies", "once"], [91, 6, 2, 1])[0]
             if key[1:] == "1" and not numbers[key]:
                 fate = "head"
@@ -358,7 +361,7 @@ class Chaos:
         self.counts["bytes cut off"] += size - left
 
     def steer(self, deletes: int = 0, *, by_ruby: bool = True) -> None:
-        """People open what is stopped: they retry, with Ruby or without, what may be done then, and skip the rest."""
+        """People open what is stopped: they retry, with Ruby or without, what may be done then; else skip or drop."""
         retried: list[str] = []
         for page in order.read_keys(self.client, TARGET):
             for one in page:
@@ -374,7 +377,8 @@ class Chaos:
                         self.counts["resumed"] += operate_order.resume(self.client, target, one, known, action)[0]
                 elif self.fates[one.jid] == "dies":
                     self.witness.skip(one.jid)
-                    assert order.steer(self.client, TARGET, [QUEUE], "skip", [one]) == [True]
+                    what: order.KeyAction = "drop" if one.key.startswith(b"d") else "skip"
+                    assert order.steer(self.client, TARGET, [QUEUE], what, [one]) == [True]
         if by_ruby and (retried or deletes):
             meddled = ruby.ask("meddle.rb", self.redis.url, queue=QUEUE, delete=deletes, retry=list(retried))
             self.gone |= set(meddled["deleted"])
@@ -423,7 +427,7 @@ class Chaos:
             self.witness, self.jobs, self.gone, {one["jid"]: one["error_class"] for one in members}, self.cuts
         )
         self.counts["dead"] = len(members)
-        self.counts["cancelled"] = sum(one["error_class"] == "PredecessorDied" for one in members)
+        self.counts["dropped"] = sum(one["error_class"] == "PredecessorDied" for one in members)
         return verdict
 
 

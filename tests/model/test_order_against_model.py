@@ -49,9 +49,8 @@ FATES = st.sampled_from(
         "later",
         "go",
         "stop",
-        "cancel",
         "stop",
-        "cancel",
+        "stop",
         "refused",
         "refused",
         "drop",
@@ -213,7 +212,7 @@ class OrderHistories(RuleBasedStateMachine):
                 return Schedule(4e9, changed)
             case "go":
                 return Dead(1.0, changed)
-            case "stop" | "cancel" | "refused":
+            case "stop" | "refused":
                 return Dead(1.0, changed, effect=fate)
             case "drop":
                 return Drop()
@@ -246,8 +245,6 @@ class OrderHistories(RuleBasedStateMachine):
             known.is_stopped, known.died = True, name if effect == "stop" else known.died
             return
         known.is_stopped, known.died = False, ""
-        if effect == "cancel":
-            known.doomed |= self.moved(key)
 
     def moved(self, key: str) -> set[str]:
         """Which jobs of a key wait in lines."""

@@ -114,7 +114,9 @@ def test_a_job_behind_one_that_died(client: Client, broker: Broker, known: Confi
 def test_jobs_that_are_to_die_say_so(client: Client, broker: Broker, known: ConfigContext) -> None:
     queues.push(client, "rest", [job("a", number) for number in range(3)])
     ticket = broker.take()["a0"]
-    broker.settle(ticket, Dead(NOW_S, job("a", 0), effect="cancel"))
+    broker.settle(ticket, Dead(NOW_S, job("a", 0), effect="stop"))
+    (held,) = [one for page in store.read_keys(client, "e") for one in page]
+    assert store.steer(client, "e", ("rest", "slow"), "drop", [held]) == [True]
     assert wait_of(client, "a2", known).drops
     assert said(client, "a1", known)[1].startswith("It is to die: ")
     dropped = broker.take()

@@ -13,31 +13,34 @@ import pytest
 
 from restbroker.job.order import Order
 from restbroker.job.settlement import Dead, Requeue, Settlement
-from restbroker.store import jobs
+from restbroker.store import jobs, order
 from tests.store.pools import FACTS
 from tests.support import process
 from tests.support.scripted import QUEUE, Citizen, jid_of, job
 from tests.support.sidekiq_web import SidekiqWeb
 from tests.support.wait import until
 
-POLICIES: Final = ("go", "stop", "cancel")
-DIED: Final = [jid_of(f"refused-{policy}") for policy in POLICIES]
+KEYS: Final = ("stop", "drop")
+DIED: Final = [jid_of(f"refused-{key}") for key in KEYS]
 HOLD: Final = "restbroker:order:hold:ejabberd"
 
 
 @pytest.fixture
 def parted(citizen: Citizen) -> Citizen:
-    """A running broker, and of each policy a key whose first job of three died; the server takes all by now."""
-    citizen.configure(OrderBy="order_key")
+    """A running broker, and two keys whose first job of three died; a person dropped what waits with one of them.
+
+    The server takes all by now.
+    """
+    citizen.configure(OrderBy="order_key", OnDead="stop")
     citizen.start()
-    for policy in POLICIES:
-        first = job(f"refused-{policy}", order_key=policy, order_on_dead=policy)
-        citizen.push(first, *(job(f"{policy}{number}", order_key=policy) for number in (1, 2)))
-    citizen.wait_until_in("dead", 5)
-    until(lambda: sent(citizen)["go"] == ["refused-go", "go1", "go2"], "the key of go goes on")
+    for key in KEYS:
+        citizen.push(*(job(name, order_key=key) for name in (f"refused-{key}", f"{key}1", f"{key}2")))
+    citizen.wait_until_in("dead", 2)
+    citizen.restbroker("order", "drop", "drop", "--yes")
+    citizen.wait_until_in("dead", 4)
     assert codes(citizen) == {
         **dict.fromkeys(DIED, "Refused"),
-        **dict.fromkeys(map(jid_of, ("cancel1", "cancel2")), "PredecessorDied"),
+        **dict.fromkeys(map(jid_of, ("drop1", "drop2")), "PredecessorDied"),
     }
     citizen.script.mended.set()
     return citizen
@@ -50,7 +53,7 @@ def codes(citizen: Citizen) -> dict[str, str]:
 def sent(citizen: Citizen) -> dict[str, list[str]]:
     """Whose requests came, by key, in their order."""
     users = [str(one.arguments["user"]) for one in list(citizen.server.arrivals)]
-    return {policy: [user for user in users if policy in user] for policy in POLICIES}
+    return {key: [user for user in users if key in user] for key in KEYS}
 
 
 def is_free(citizen: Citizen) -> bool:
@@ -74,20 +77,18 @@ def test_the_dead_job_that_a_person_retries_runs_and_opens_its_key(
     until(lambda: is_free(parted) and len(sent(parted)["stop"]) == 4, "no key is held")
     parted.wait_until_idle()
     found = sent(parted)
-    # Behind what had gone on without it.
-    assert found["go"] == ["refused-go", "go1", "go2", "refused-go"]
     assert found["stop"] == ["refused-stop", "refused-stop", "stop1", "stop2"]
-    # Those that died behind the first stay dead until someone retries them too.
-    cancelled = [] if where == "Sidekiq Web" else ["cancel1", "cancel2"]
-    assert sorted(found["cancel"]) == sorted(["cancel1", "cancel2", *["refused-cancel"] * 2])[2 * bool(cancelled) :]
-    assert sorted(codes(parted)) == sorted(map(jid_of, cancelled))
+    # What was dropped stays dead until someone retries it too.
+    dropped = [] if where == "Sidekiq Web" else ["drop1", "drop2"]
+    assert sorted(found["drop"]) == sorted(["drop1", "drop2", *["refused-drop"] * 2])[2 * bool(dropped) :]
+    assert sorted(codes(parted)) == sorted(map(jid_of, dropped))
 
 
 @pytest.mark.parametrize("how", ["deleted here", "deleted by Ruby", "deleted in Sidekiq Web", "trimmed by Ruby"])
 def test_a_key_stays_stopped_though_the_job_that_stopped_it_is_gone_and_a_person_is_told_what_to_do(
     parted: Citizen, web: SidekiqWeb, how: str
 ) -> None:
-    gone = DIED[POLICIES.index("stop")]
+    gone = DIED[KEYS.index("stop")]
     match how:
         case "deleted here":
             parted.restbroker("dead", "delete", "--all", "--yes")
@@ -101,8 +102,8 @@ def test_a_key_stays_stopped_though_the_job_that_stopped_it_is_gone_and_a_person
             # Ruby keeps one less than its limit.
             parted.ask("sets.rb", set="retry", call="kill", jid=jid_of("killed"), dead_max_jobs=2)
     assert gone not in codes(parted)
-    parted.push(*(job(f"{policy}3", order_key=policy) for policy in POLICIES))
-    until(lambda: [sent(parted)[policy][-1:] for policy in ("go", "cancel")] == [["go3"], ["cancel3"]], "they are free")
+    parted.push(*(job(f"{key}3", order_key=key) for key in KEYS))
+    until(lambda: sent(parted)["drop"][-1:] == ["drop3"], "that key is free")
     until(lambda: waiting(parted) == 3, "the job that came last waits too")
     assert [(one["name"], one["state"], one["waiting"], one["jid"]) for one in listed(parted)] == [
         ("stop", "stopped", 3, gone)
@@ -157,16 +158,19 @@ def settle(citizen: Citizen, identity: str, items: Sequence[tuple[str, Settlemen
 
 
 def test_what_was_to_die_dies_though_order_by_is_taken_away(citizen: Citizen) -> None:
-    # As a process with OrderBy leaves it that is stopped: some keys are cancelled, others only wait.
+    # As a process with OrderBy leaves it that is stopped: some keys are dropped, others only wait.
     # Those that run come first: there are connections then, over which the fast path would send the others.
     for key in [f"{fate}{number}" for fate in ("runs", "dies") for number in range(20)]:
         citizen.push(*(job(f"{key}-{place}", order_key=key) for place in (0, 1)))
     taken = take(citizen, "h:1:x:ejabberd", 0)
     assert len(taken) == 40
     died = [one for one in taken if b"dies" in bytes.fromhex(json.loads(one.raw)["jid"])]
-    effects: list[tuple[str, Settlement]] = [(one.ticket, Dead(5.0, one.raw, effect="cancel")) for one in died]
+    effects: list[tuple[str, Settlement]] = [(one.ticket, Dead(5.0, one.raw, effect="stop")) for one in died]
     effects += [(one.ticket, Requeue()) for one in taken if one not in died]
     settle(citizen, "h:1:x:ejabberd", effects)
+    held = [one for page in order.read_keys(citizen.client, "ejabberd") for one in page]
+    stopped = [one for one in held if one.state == "stopped"]
+    assert order.steer(citizen.client, "ejabberd", [QUEUE], "drop", stopped) == [True] * 20
     citizen.configure()
     citizen.start()
     until(lambda: is_free(citizen) and citizen.size("dead") == 40, "no key is held")

@@ -173,13 +173,8 @@ DEAD: Final = Table(
             "sent.",
             "Give a plain text as the key, and queue it again.",
         ),
-        "BadOrderOnDead": Row(
-            "Its target has `OrderBy`, and its `order_on_dead` is none of `go`, `stop` and `cancel`. It was not sent.",
-            "Push it with one of them.",
-        ),
         "PredecessorDied": Row(
-            "It waited behind a job of the same key that died (`OnDead` `cancel`), or someone dropped what waited. It was not "
-            "sent.",
+            "Someone dropped what waited with its key (`order drop`). It was not sent.",
             "Find out what became of the job before it, then retry this one.",
         ),
         "Killed": Row(

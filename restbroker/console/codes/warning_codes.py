@@ -55,6 +55,10 @@ WARNINGS: Final = Table(
             "a job died, and those behind it with the same key wait (`OnDead` `stop`)",
             "`restbroker order list` shows such keys; `order resume` retries the dead job, `order skip` goes on without it",
         ),
+        "OrderOnDeadIgnored": Row(
+            "a job has `order_on_dead`, which has no effect: its target's `OnDead` says what a death does",
+            "set `OnDead` in the target, and have producers leave the member out",
+        ),
         "OrderChanged": Row(
             "`OrderBy` was changed or taken away while keys were held: until they are free, only their jobs are taken",
             "wait, `order skip` what stopped one, or `restbroker order drop --all`",

@@ -18,7 +18,7 @@
 --       fate: '' done | once done, and never again | zr retry | zd dead | zs schedule (no try) | zx dropped on the
 --             job's own wish | back to its queue (as it came, or as its payload if there is one)
 --             | zw dead, and its bytes are put into the empty `args` of the payload: those of a job that is too large
---             with order, then what becomes of the key: 'zd stop', 'zd cancel', 'zd refused', 'zx refused', ' refused' or
+--             with order, then what becomes of the key: 'zd stop', 'zd refused', 'zx refused', ' refused' or
 --             'once refused'; likewise zw
 --             of once the payload is the job's fingerprint, the score for how many milliseconds it is kept, and qidx
 --             which of the destinations is the set of fingerprints

@@ -11,8 +11,8 @@
 --       a key is read, until when a request of the identity may still be answered (epoch seconds; a job that may have
 --       reached a worker waits for that if it has a key), then per job:
 --         ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
---         marked, 1 if the schedule set leads back to its queue else 0, what becomes of its key once it is dead ('go', 'stop',
---         'cancel'), number of replies that it owes once dead
+--         marked, 1 if the schedule set leads back to its queue else 0, what becomes of its key once it is dead ('go' or
+--         'stop'), number of replies that it owes once dead
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 dead, and answered if it owes that

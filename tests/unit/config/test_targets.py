@@ -99,7 +99,7 @@ def test_order_is_read_and_its_contradictions_are_told(write: Write, refused: Re
         problems = refused(document({"one": entry(**members)}))
         assert expected in problems[0], (members, problems)
     target = write(document({"one": entry(OrderBy=["user", "host"], OnDead="cancel")})).config.targets[0]
-    assert json.loads(target.lines_text) == {"order": "cancel", "by": ["user", "host"], "host": "example.org"}
+    assert json.loads(target.lines_text) == {"order": "stop", "by": ["user", "host"], "host": "example.org"}
     own = write(document({"one": entry(OrderBy="order_key", Domain=None)})).config.targets[0]
     assert json.loads(own.lines_text) == {"order": "go", "member": "order_key"}
     assert write(document({"one": entry()})).config.targets[0].lines_text == ""

@@ -183,7 +183,7 @@ local function keep_order(lines, hold, queues)
     return queue and is_opener(record, redis.call('HGET', queue.wait, whole(number) .. ':' .. key))
   end
 
-  -- What becomes of the key once a job was settled that was handed out under it: its effect is 'go', 'stop', 'cancel', or
+  -- What becomes of the key once a job was settled that was handed out under it: its effect is 'go', 'stop', or
   -- 'refused' for a job that was not let in, which stops no key and opens none. Returns whether a successor may start.
   function order.settle(key, ticket, id, effect, jid)
     local record = read(redis.call('HGET', hold, key))
@@ -200,12 +200,7 @@ local function keep_order(lines, hold, queues)
       redis.call('HSET', hold, key, text_of('s', record.number, record.cancel, since, who, ''))
       return false
     end
-    local cancel = record.cancel
-    if effect == 'cancel' then
-      local _, _, last = next_of(key)
-      cancel = max(cancel, last)
-    end
-    return go_on(key, cancel)
+    return go_on(key, record.cancel)
   end
 
   -- Of many jobs that are done at once: as `settle` with 'go'. Returns {ticket = true} for each with a successor.
