@@ -57,22 +57,28 @@ def pieces(texts: Iterable[str]) -> None:
 def say(text: str) -> None:
     """Print a message for people on stderr, never a part of the data; if that fails, only the exit code is left.
 
-    What was printed before comes first, also where both go into one file or pipe.
+    What was printed before comes first, also where both go into one file or pipe. Raise `OutputLost`, once the message
+    is printed, if that could not be written: Python has dropped it, and no later flush would tell.
     """
-    # Whoever cannot write to stdout hears of it at the next piece of data, or at the end.
-    with suppress(OSError, ValueError):
+    lost: OSError | None = None
+    try:
         sys.stdout.flush()
+    except OSError as error:
+        lost = error
     try:
         _write(sys.stderr, printable(text))
     except OSError:
         # What is left of it would be written once more at the end, and Python would end with 120 for that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    if lost is not None:
+        raise output_lost(lost)
 
 
 def say_error(error: RestbrokerError) -> None:
     """Print what went wrong and what to do next; nothing if the reader of stdout has closed it (`| head`)."""
     if not (isinstance(error, OutputLost) and error.by_reader):
-        say(f"restbroker: {error}")
+        with suppress(OutputLost):
+            say(f"restbroker: {error}")
 
 
 def row(cells: Iterable[object]) -> None:

@@ -3,12 +3,13 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from restbroker.console import output
 from restbroker.console.exits import Exit, code_of
-from restbroker.errors import ConfigError, RestbrokerError, StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import ConfigError, OutputLost, RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 
 
 class Terminal(io.StringIO):
@@ -54,6 +55,30 @@ def test_text_that_the_locale_cannot_show_becomes_an_escape(monkeypatch: pytest.
     output.data("ä \ud800")
     sys.stdout.flush()
     assert raw.getvalue() == b"\\xe4 \\ud800\n"
+
+
+@pytest.mark.parametrize("size", [1, 4_000, 4_200, 8_100, 8_300, 100_000])
+def test_data_lost_before_a_message_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    """Python keeps up to 8 KB of it, and drops them at the first flush that fails; the second one is silent."""
+
+    def show() -> None:
+        with output.require_written():
+            output.data("x" * size)
+            output.say("a note")
+
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(OutputLost, match="No space left"):
+            show()
+    assert capsys.readouterr().err == ("a note\n" if size < 8_192 else "")
+
+
+def test_a_message_shows_control_characters_as_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say("a\x1b[31mb\u202e\tc")
+    output.say_error(UsageError("no \x1b]0;title\x07", "try \x9b2J"))
+    assert capsys.readouterr().err == "a\\x1b[31mb\\u202e\tc\nrestbroker: no \\x1b]0;title\\x07\ntry \\x9b2J\n"
 
 
 def test_data_comes_before_the_message_after_it_where_both_go_into_one_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
