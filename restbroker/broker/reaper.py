@@ -30,6 +30,7 @@ from restbroker.store import heartbeats, identities, old_order, server
 from restbroker.store.connection import Connection
 from restbroker.store.heartbeats import MakeDead
 from restbroker.store.identities import Registration
+from restbroker.store.tickets import ticket_number
 from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning, Report
 
 SCAN_S = 2.0
@@ -203,9 +204,9 @@ class Reaper:
             return
         if done.jobs:
             self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.dead))
-        if done.dead or not done.refused:
-            for event in died.values():
-                self.report(event)
+        # A job that was alone in a crash dies only if the last crashes were its own, as Redis finds.
+        for ticket in sorted(done.died & died.keys(), key=ticket_number):
+            self.report(died[ticket])
         target = identity.rpartition(":")[2]
         for event in (died[ticket] for ticket in done.stopped_by):
             self.report(stopped_warning(target, event.queue, event.jid))

@@ -49,8 +49,9 @@ _DONE, _PARKED, _UNANSWERED = 1, 2, 3
 class Recovery:
     """What `recover` did: how many jobs went back, died, or stay.
 
-    `jobs`: those that went back or died. `maybe_run`: those of them that may have reached a worker. `dead`:
-    those that are in the dead set, because they were marked as about to be sent, or crashed the process alone.
+    `jobs`: those that went back or died. `maybe_run`: those of them that may have reached a worker. `died`: the
+    tickets of those that are in the dead set, because they were marked as about to be sent, or crashed the process
+    alone.
     `refused`: those that stay in progress, because their queue is no list or the dead set no sorted set. `retired`: the
     identity is gone; otherwise call `recover` again later. `unanswered`: those that died although Redis refuses
     a reply to them. `stopped_by`: the tickets of those that died and stopped their keys.
@@ -58,11 +59,16 @@ class Recovery:
 
     jobs: int
     maybe_run: int
-    dead: int
+    died: frozenset[str]
     refused: int
     retired: bool
     unanswered: int = 0
     stopped_by: tuple[str, ...] = ()
+
+    @property
+    def dead(self) -> int:
+        """How many are in the dead set."""
+        return len(self.died)
 
 
 def write_heartbeats(client: Client, counters: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
@@ -114,7 +120,8 @@ def recover(
     beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.process)
     known_tickets = [ticket for ticket in in_hand.tickets if queue_of(ticket, queues) is not None]
     newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
-    moved = maybe = put_aside = refused = unanswered = 0
+    moved = maybe = refused = unanswered = 0
+    died: list[str] = []
     stopped: list[str] = []
     for piece in pieces(client, identity, newest_first, RECOVER_BATCH):
         tickets = list(piece)
@@ -141,16 +148,14 @@ def recover(
         orphans = [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets]
         answer = _recover(client, crash, orphans)
         if answer is None:
-            return Recovery(
-                moved, maybe, put_aside, refused, retired=False, unanswered=unanswered, stopped_by=tuple(stopped)
-            )
+            return Recovery(moved, maybe, frozenset(died), refused, False, unanswered, stopped_by=tuple(stopped))
         codes = [as_code(_DONE if code in (_PARKED, _UNANSWERED) else code) for code in answer]
         applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
         moved += len(applied)
         unanswered += answer.count(_UNANSWERED)
-        put_aside += answer.count(_PARKED) + answer.count(_UNANSWERED)
         maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
         dead = [one for one, code in zip(orphans, answer, strict=True) if code in (_PARKED, _UNANSWERED)]
+        died += [one.ticket for one in dead]
         stopped += [one.ticket for one in dead if one.effect == "stop"]
         locks = [lock for one in dead if one.dead is not None for lock in one.dead.claims]
         release(client, [(jid, (lock,)) for lock in locks for jid in lock.was])
@@ -162,7 +167,7 @@ def recover(
             f"The other jobs were requeued. Check these fields of {client.keys.in_progress(identity)} and delete them.",
         )
     gone = identity in fenced_identities(client) and retire(client, identity)
-    return Recovery(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered, stopped_by=tuple(stopped))
+    return Recovery(moved, maybe, frozenset(died), refused, gone, unanswered, stopped_by=tuple(stopped))
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:

@@ -11,7 +11,7 @@ from restbroker.job.command import Call
 from restbroker.job.job import digest
 from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import JobFinished, OperatorWarning
+from restbroker.telemetry.events import JobDied, JobFinished, JobsRecovered, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Held, ok
 
@@ -44,6 +44,16 @@ async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> No
 
 def held_by(harness: Harness, identity: str) -> dict[str, bytes]:
     return dict(jobs.read_jobs(harness.client, identity).jobs)
+
+
+async def test_a_job_alone_in_one_crash_is_not_reported_as_dead(harness: Harness) -> None:
+    """It goes back to its queue, or waits: Redis makes it dead only after the third such crash."""
+    harness.push("safe")
+    harness.crashed()
+    assert jobs.isolate(harness.client, "dead-one", "1:1")
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "it runs again")
+    assert (harness.of(JobsRecovered)[0].dead, harness.of(JobDied)) == (0, [])
 
 
 async def test_a_suspect_that_is_innocent_is_delivered_and_its_count_ends(harness: Harness) -> None:

@@ -244,16 +244,16 @@ class Reference:
         if info is None and hand.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         if identity not in self.data.fenced:
-            return Recovery(0, 0, 0, 0, retired=False)
-        parked_before, unanswered_before = len(self.data.parked), self.data.unanswered
+            return Recovery(0, 0, frozenset(), 0, retired=False)
+        marked, unanswered_before = set(hand.sent), self.data.unanswered
         newest_first = sorted(hand.jobs, key=ticket_number, reverse=True)
         codes = self.recover_some(identity, newest_first, park)
         moved = [ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()]
         touched = sum(ticket_number(ticket) <= touched_up_to for ticket in moved)
         refused = sum(isinstance(code, Refused) for code in codes)
-        parked = len(self.data.parked) - parked_before
         unanswered = self.data.unanswered - unanswered_before
-        return Recovery(len(moved), touched, parked, refused, self.retire(identity), unanswered)
+        died = marked.intersection(moved)
+        return Recovery(len(moved), touched, frozenset(died), refused, self.retire(identity), unanswered)
 
     def recover_some(self, identity: str, tickets: Sequence[str], park: MakeDead) -> list[Code]:
         """The jobs of one call of the script."""

@@ -48,9 +48,9 @@ def test_a_dead_pool_s_jobs_come_again_in_their_first_order_and_a_living_one_is_
     queues.push(pool.client, "a", [b"%d" % n for n in range(450)])
     queues.push(pool.client, "b", [b"b1"])
     take(pool.client, pool.identity, 451, hwm=300)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(0, 0, 0, 0, retired=False)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(0, 0, frozenset(), 0, retired=False)
     heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(451, 300, 0, 0, retired=True)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(451, 300, frozenset(), 0, retired=True)
     register(pool.client, "new", FACTS, QUEUES)
     jobs = take(pool.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
@@ -291,7 +291,7 @@ def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Ser
         server.raw.flushdb()
         server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"#t": "many", sha(b"1"): "some"})
         queues.push(client, "a", [b"1"])
-        assert crash(client, "one", alone=alone) == Recovery(1, 1, 0, 0, retired=True)
+        assert crash(client, "one", alone=alone) == Recovery(1, 1, frozenset(), 0, retired=True)
         assert queues.sizes(client, ["a"]) == {"a": 1}
         assert heartbeats.maybe_run(client) == {sha(b"1"): 1}
 
@@ -303,7 +303,7 @@ def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be
     take(pool.client, pool.identity, 1, hwm=1)
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
     assert heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, 0, 0, retired=True)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, frozenset(), 0, retired=True)
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
     assert heartbeats.maybe_run(pool.client) == {sha(b"1"): 1}
 
@@ -404,9 +404,9 @@ def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(p
     take(pool.client, pool.identity, 2, hwm=2)
     server.raw.set("ns:queue:a", "x")
     heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, 0, 1, retired=False)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, frozenset(), 1, retired=False)
     server.raw.delete("ns:queue:a")
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, 0, 0, retired=True)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, frozenset(), 0, retired=True)
 
 
 def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_score(
