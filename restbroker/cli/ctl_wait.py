@@ -19,6 +19,7 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit, no
+from restbroker.console.who import who
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import ctl
@@ -96,7 +97,7 @@ def remove_refused(client: Client, answer: Answer) -> None:
     if answer.answered.is_done or answer.answered.outcome in _KEPT:
         return
     try:
-        ctl.remove_refused(client, answer.jid)
+        ctl.remove_refused(client, answer.jid, who())
     except (StoreUnavailable, StoreRefused) as error:
         output.say(f"note: the job {answer.jid} stays in the dead set: {error.message}")
 

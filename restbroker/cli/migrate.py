@@ -10,6 +10,7 @@ from restbroker.console import output, panels
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import DryRunOption, JsonOption, YesOption
+from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import migrate as operate_migrate
@@ -108,7 +109,7 @@ def _ask(seen: Takeover, *, as_json: bool) -> None:
 
 def _move(client: Client, where: Sources) -> Takeover:
     try:
-        return operate_migrate.move(client, where)
+        return operate_migrate.move(client, where, who())
     except RestbrokerError:
         output.say("Jobs moved so far stay where they are now. Run the command again for the rest; none moves twice.")
         raise

@@ -7,10 +7,12 @@ was done: an entry before it would claim what was not. No entry holds a secret: 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal, TypeAlias, get_args
+from contextlib import suppress
+from typing import Final, Literal, Self, TypeAlias, get_args
 
 import attrs
 
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.hiding import EXCERPT_LIMIT, text
 from restbroker.store import audit as store
 from restbroker.store.client import Client
@@ -84,6 +86,33 @@ def write(client: Client, note: AuditEntry) -> str:
     if note.elsewhere:
         words["elsewhere"] = _join(note.elsewhere)
     return store.append(client, {**words, **numbers, "jids": _join(note.jids)})
+
+
+@attrs.define(eq=False)
+class AuditedAction:
+    """An action with several entries: `with` writes that it began, and at its end its `state` and how much is `done`.
+
+    Entering raises `StoreUnavailable` or `StoreRefused`; then nothing is to be done.
+    """
+
+    client: Client
+    entry: AuditEntry
+    state: State = "interrupted"
+    done: int = 0
+
+    def __enter__(self) -> Self:
+        begun = attrs.evolve(self.entry, state="begun")
+        self.entry = attrs.evolve(begun, run=write(self.client, begun))
+        return self
+
+    def note_progress(self) -> None:
+        """Write how much is done so far. Raise `StoreUnavailable` or `StoreRefused`."""
+        write(self.client, attrs.evolve(self.entry, state="going on", done=self.done))
+
+    def __exit__(self, *_: object) -> None:
+        # An outage of Redis is told by what ended it.
+        with suppress(StoreUnavailable, StoreRefused):
+            write(self.client, attrs.evolve(self.entry, state=self.state, done=self.done))
 
 
 def entries_after(client: Client, name: str) -> Sequence[StoredEntry]:

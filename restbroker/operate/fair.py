@@ -6,16 +6,15 @@ list only while their queue is paused, and those of one key keep their order.
 
 import shlex
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
-from typing import Final, Self
+from typing import Final
 
 import attrs
 
-from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.fairness import BETWEEN, fold
-from restbroker.operate import audit, find
-from restbroker.operate.audit import AuditEntry, State
+from restbroker.operate import find
+from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
 from restbroker.operate.names import exact, suggestion
@@ -122,7 +121,7 @@ def drop(
     own, line = exact(client, queue), _line_of(client, queue, key, known)
     so_far, left = ClearProgress(line.jobs), 1
     where = f"the key {display_name(line, known)}"
-    with _audited(client, AuditEntry(who=who, action="drop", place=place_of(queue), where=where, why=why)) as note:
+    with AuditedAction(client, AuditEntry(who=who, action="drop", place=place_of(queue), where=where, why=why)) as note:
         while left:
             deleted, left, held = queue_store.clear(client, own, b"", BATCH, lines=[(line.key, line.after)])
             release(held)
@@ -146,7 +145,8 @@ def give_back(
     so_far, is_healed, left = ClearProgress(sum(line.jobs for line in found)), False, 1
     target = known.targets.get(queue)
     fairness = None if target is None else target.fairness
-    with _audited(client, AuditEntry(who=who, action="return", place=place_of(queue), where="lines", why=why)) as note:
+    entry = AuditEntry(who=who, action="return", place=place_of(queue), where="lines", why=why)
+    with AuditedAction(client, entry) as note:
         while left:
             moved = lines.give_back(client, queue)
             if moved is None:
@@ -170,30 +170,6 @@ def give_back(
 def display_name(line: Line, known: ConfigContext) -> str:
     """Return the name of a key for people, with secrets masked."""
     return hiding.mask_secrets(line.name.replace(BETWEEN, _SHOWN_BETWEEN), known.secrets) or NO_KEY
-
-
-@attrs.define(eq=False)
-class _AuditedAction:
-    """An action in the audit log: its entry, when it began and when it ended."""
-
-    client: Client
-    entry: AuditEntry
-    state: State = "interrupted"
-    done: int = 0
-
-    def __enter__(self) -> Self:
-        begun = attrs.evolve(self.entry, state="begun")
-        self.entry = attrs.evolve(begun, run=audit.write(self.client, begun))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # An outage of Redis is told by what ended it.
-        with suppress(StoreUnavailable, StoreRefused):
-            audit.write(self.client, attrs.evolve(self.entry, state=self.state, done=self.done))
-
-
-def _audited(client: Client, entry: AuditEntry) -> _AuditedAction:
-    return _AuditedAction(client, entry)
 
 
 def _line_of(client: Client, queue: str, key: str, known: ConfigContext) -> Line:

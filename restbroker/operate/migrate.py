@@ -1,7 +1,8 @@
 """Takes over what the Go original left in Redis: the jobs that it had in progress, and those that it would try again.
 
 Called by `restbroker migrate`. Always holds: jobs of other queues than the configured ones stay where they are; what
-cannot be read becomes dead or is left to the broker, never dropped; doing it again moves the rest and nothing twice.
+cannot be read becomes dead or is left to the broker, never dropped; doing it again moves the rest and nothing twice;
+the audit log says first that it begins.
 """
 
 import time
@@ -12,6 +13,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from restbroker.job import job
+from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.jobs import PAGE
 from restbroker.operate.migrate_job import Keep, Kill, Plan, Retry, plan
 from restbroker.store import migration
@@ -172,12 +174,24 @@ def preview(client: Client, where: Sources) -> Takeover:
     return tally.takeover()
 
 
-def move(client: Client, where: Sources) -> Takeover:
+def move(client: Client, where: Sources, who: str) -> Takeover:
     """Move the original's jobs to the places where restbroker keeps them, and return what was moved.
 
-    What Redis refuses to move is in `Takeover.refused`. Raise `StoreUnavailable`, perhaps halfway: call it again.
+    What Redis refuses to move is in `Takeover.refused`. Raise `StoreUnavailable`, perhaps halfway: call it again; or
+    `StoreRefused` if the audit log takes no entry: nothing is moved then.
     """
     tally = _Tally()
+    entry = AuditEntry(who=who, action="migrate", place="the original's keys", where=", ".join(where.queues))
+    with AuditedAction(client, entry) as note:
+        try:
+            _move(client, where, tally)
+            note.state = "ended"
+        finally:
+            note.done = tally.takeover().jobs_to_move
+    return tally.takeover()
+
+
+def _move(client: Client, where: Sources, tally: _Tally) -> None:
     for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
         if state.size:
             place: _Place = (client.keys.go_in_progress(queue, process_id), queue, "queue")
@@ -189,7 +203,6 @@ def move(client: Client, where: Sources) -> Takeover:
     skip = 0
     while page := migration.retries(client, skip, PAGE):
         skip += _move_page(client, page, where.queues, tally)
-    return tally.takeover()
 
 
 def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tally: _Tally) -> int:

@@ -1,7 +1,7 @@
 """The keys whose jobs are done one after the other, as an operator sees them, and what they make of one that waits.
 
 Called by `restbroker order` and the pages. Always holds: the jobs of one key keep their order, whatever is done
-here; each change is for a key in a certain state, and is written to the audit log.
+here; each change is for a key in a certain state, and is written to the audit log first.
 """
 
 import shlex
@@ -15,9 +15,9 @@ from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.job import hiding
 from restbroker.job.fairness import BETWEEN, fold
-from restbroker.operate import act, audit, find
+from restbroker.operate import act, find
 from restbroker.operate.act import Action, Selection
-from restbroker.operate.audit import AuditEntry
+from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
 from restbroker.operate.names import suggestion
@@ -164,14 +164,14 @@ def steer(
 ) -> int:
     """Do this with these keys, if their records are the same still (b"": any); return how many that was.
 
-    Audited if any was. Raise `StoreUnavailable` or `StoreRefused`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
     names = ", ".join(display_name(one.name, known) for one in held[:3]) + (" …" if len(held) > 3 else "")
-    done = sum(store.steer(client, target.name, target.queues, what, keys=held))
     place, action = f"target:{target.name}", f"order {_ACTIONS[what]}"
-    if done:
-        audit.write(client, AuditEntry(who=who, action=action, place=place, where=names, why=why, done=done))
-    return done
+    with AuditedAction(client, AuditEntry(who=who, action=action, place=place, where=names, why=why)) as note:
+        note.done = sum(store.steer(client, target.name, target.queues, what, keys=held))
+        note.state = "ended"
+    return note.done
 
 
 def drop(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigContext, who: str, why: str) -> int:

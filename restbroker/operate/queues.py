@@ -8,15 +8,14 @@ counted; a name that is not UTF-8 is passed as it is shown, and nothing is done 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Final
 
 import attrs
 
 from restbroker.config.values import duration_text
-from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import UsageError
 from restbroker.operate import audit
-from restbroker.operate.audit import AuditEntry, State
+from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.jobs import PAGE, StoredJob, display_job
 from restbroker.operate.names import exact
 from restbroker.operate.overview import blocked_queues, target_rows
@@ -167,11 +166,9 @@ def clear_in_steps(
     so_far = ClearProgress(size_of(client, own))
     last = queue_store.newest(client, own)
     if last is not None or so_far.total:
-        note = AuditEntry(who=who, action="clear", place=place_of(queue), state="begun", where="all", why=why)
-        note = attrs.evolve(note, run=audit.write(client, note))
-        state: State = "interrupted"
+        entry = AuditEntry(who=who, action="clear", place=place_of(queue), where="all", why=why)
         left, noted_s = 1, time.monotonic()
-        try:
+        with AuditedAction(client, entry) as note:
             # Behind these numbers are jobs that came later. They count where the list has no newest job (any more).
             lines = [(line.key, line.after) for line in lines_of(client, own)]
             while left:
@@ -184,15 +181,13 @@ def clear_in_steps(
                     left = len(lines)
                 release(held)
                 so_far = attrs.evolve(so_far, done=so_far.done + count)
+                note.done = so_far.done
                 if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
-                    audit.write(client, attrs.evolve(note, state="going on", done=so_far.done))
+                    note.note_progress()
                     noted_s = time.monotonic()
-                state = state if left else "ended"
+                if not left:
+                    note.state = "ended"
                 yield so_far
-        finally:
-            # An outage of Redis is told by what ended it.
-            with suppress(StoreUnavailable, StoreRefused):
-                audit.write(client, attrs.evolve(note, state=state, done=so_far.done))
     yield attrs.evolve(so_far, ended=True)
 
 

@@ -1,6 +1,7 @@
 """The audit log: what people did, as one stream for all processes on this Redis. Used by `operate.audit`.
 
-Always holds: the newest 100,000 entries or so are kept; their times are Redis' own; no entry is ever changed.
+Always holds: the newest 100,000 entries or so are kept; their times are Redis' own; no entry is ever changed; a full
+Redis takes them too, or nobody could delete anything there.
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,12 @@ class Entry:
 
 
 def append(client: Client, fields: Mapping[str, Argument]) -> str:
-    """Write one entry and return its name. Raise `StoreUnavailable` (it may be written then) or `StoreRefused`."""
-    return text(client.command("XADD", client.keys.audit, "MAXLEN", "~", _KEPT, "*", *as_fields(fields)))
+    """Write one entry, also on a full Redis, and return its name.
+
+    Raise `StoreUnavailable` (it may be written then) or `StoreRefused`.
+    """
+    entry = ("XADD", client.keys.audit, "MAXLEN", "~", _KEPT, "*", *as_fields(fields))
+    return text(client.even_full([entry])[0])
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:

@@ -71,6 +71,15 @@ class Client:
         replies = self._check(run_blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
         return self._check(cast("Replies", items(replies[-1], len(commands))), commands)
 
+    def even_full(self, commands: Commands) -> list[Reply]:
+        """Run small commands, each of one key, in one step and on a Redis that is full, too; return their replies.
+
+        Raise `StoreUnavailable` or `StoreRefused`; Redis rolls nothing back when one of them fails.
+        """
+        arguments = [word for name, _, *rest in commands for word in (len(rest) + 1, name, *rest)]
+        keys = cast("ScriptKeys", [key for _, key, *_ in commands])
+        return items(self.run("even_full", keys, arguments), len(commands))
+
     def run(self, name: ScriptName, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
         """Run a script and return its reply. Raise `StoreUnavailable` or `StoreRefused`."""
         return self.run_many(name, [(keys, arguments)])[0]

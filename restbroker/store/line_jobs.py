@@ -173,7 +173,7 @@ def hold(client: Client, queue: QueueName) -> None:
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    client.command("SET", client.keys.classify_lock(name_of(queue)), "1", "PX", _HOLD_MS)
+    client.even_full([("SET", client.keys.classify_lock(name_of(queue)), "1", "PX", _HOLD_MS)])
 
 
 def hold_for_clear(client: Client, queue: QueueName) -> None:
@@ -181,7 +181,7 @@ def hold_for_clear(client: Client, queue: QueueName) -> None:
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    client.command("SET", client.keys.classify_lock(name_of(queue)), "clear", "PX", _CLEAR_MS)
+    client.even_full([("SET", client.keys.classify_lock(name_of(queue)), "clear", "PX", _CLEAR_MS)])
 
 
 def count_keys(client: Client, queues: Sequence[str]) -> dict[str, int]:

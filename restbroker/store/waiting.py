@@ -92,7 +92,7 @@ class TakeRequest:
 def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
     """Return a snapshot of the jobs that wait in the queue now. Raise `StoreUnavailable` or `StoreRefused`."""
     key = client.keys.queue_of(queue)
-    size, found = client.transaction([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
+    size, found = client.even_full([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
     newest = [raw(job) for job in items(found)]
     lines = read_lines(client, queue) if has_lines(client, queue) else ()
     in_lines = count_jobs(client, queue) if lines else None

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from restbroker.operate import audit
 from restbroker.store.client import Client
 from tests.cli.conftest import Shell, serve
 from tests.support.process import started
@@ -62,6 +63,8 @@ def test_a_refusal_that_was_printed_is_not_kept_in_the_dead_set_as_well(place: P
     found = answered(place, store, details, *REGISTER)
     assert found == (1, "Error: conflict: User alice@example.org already registered\n", "")
     assert store.command("ZCARD", "ns:dead") == 0
+    (note,) = (one.note for one in audit.entries(store, 5))
+    assert (note.action, note.place, note.where, len(note.jids)) == ("delete", "dead", "ctl", 1)
 
 
 def test_what_ejabberdctl_does_not_know_is_told_on_stderr_and_the_job_is_kept(place: Path, store: Client) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import redis
 
-from restbroker.errors import StoreUnavailable
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.job import digest
-from restbroker.operate import migrate
+from restbroker.operate import audit, migrate
 from restbroker.store import heartbeats
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply
@@ -187,17 +187,28 @@ def test_what_redis_refuses_stays_and_ends_with_7(run_migrate: Migrate, leftover
 def test_equal_jobs_in_the_retry_set_do_not_become_one(store: Client, raw: Any) -> None:
     raw.zadd("ns:goretry", {failed("r0"): 1})
     where = migrate.sources(store, ["rest"], [])
-    assert migrate.move(store, where).jobs_to_move == 1
+    assert migrate.move(store, where, "ann@node").jobs_to_move == 1
     raw.zadd("ns:goretry", {failed("r0"): 1})
-    assert migrate.move(store, where).jobs_to_move == 1
+    assert migrate.move(store, where, "ann@node").jobs_to_move == 1
     assert [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]] == ["r0", "r0"]
+    last, begun, *_ = (one.note for one in audit.entries(store, 5))
+    assert (last.who, last.action, last.where, last.state, last.done) == ("ann@node", "migrate", "rest", "ended", 1)
+    assert (begun.state, begun.done) == ("begun", 0)
+
+
+def test_nothing_moves_that_the_audit_log_does_not_name(store: Client, raw: Any) -> None:
+    raw.zadd("ns:goretry", {failed("r0"): 1})
+    raw.set("ns:restbroker:audit", "of another type")
+    with pytest.raises(StoreRefused):
+        migrate.move(store, migrate.sources(store, ["rest"], []), "ann@node")
+    assert raw.zcard("ns:goretry") == 1
 
 
 def test_more_than_a_page_moves_while_foreign_jobs_lie_between(store: Client, raw: Any) -> None:
     ours = {failed(f"r{number}"): number for number in range(0, 200, 2)}
     theirs = {failed(f"f{number}", "ns:other"): number for number in range(1, 200, 2)}
     raw.zadd("ns:goretry", {**ours, **theirs})
-    report = migrate.move(store, migrate.sources(store, ["rest"], []))
+    report = migrate.move(store, migrate.sources(store, ["rest"], []), "ann@node")
     assert (report.jobs_to_move, raw.zcard("ns:retry"), raw.zcard("ns:goretry")) == (100, 100, 100)
 
 
@@ -218,8 +229,8 @@ def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
 
     monkeypatch.setattr(Client, "run", losing)
     with pytest.raises(StoreUnavailable):
-        migrate.move(store, where)
-    migrate.move(store, where)
+        migrate.move(store, where, "ann@node")
+    migrate.move(store, where, "ann@node")
     assert everything(raw)["ns:queue:rest"] == [job(f"h{number}") for number in reversed(range(250))]
     jids = [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]]
     assert jids == [f"r{number}" for number in range(50)]

@@ -157,8 +157,11 @@ def test_people_skip_retry_and_drop(client: Client, broker: Broker, known: Confi
     assert broker.take().keys() == {"a1", "b0"}
     (shown, _) = order.held_keys(client, [target], known, 1)
     assert not shown[0].drops
-    # What changed nothing is no entry.
-    assert [one.note.action for one in audit.entries(client, 9)] == ["order drop", "order retry-now", "order skip"]
+    notes = [one.note for one in audit.entries(client, 20)]
+    assert [(note.action, note.done) for note in notes if note.state == "ended"] == [
+        ("order drop", 1), ("order retry-now", 0), ("order retry-now", 1), ("order skip", 0), ("order skip", 1),
+    ]  # fmt: skip
+    assert sum(note.state == "begun" for note in notes) == len(notes) / 2
 
 
 def test_a_drop_reaches_a_key_that_has_moved_on_since_it_was_shown(
@@ -174,8 +177,9 @@ def test_a_drop_reaches_a_key_that_has_moved_on_since_it_was_shown(
     assert order.drop(client, target, [shown], known, "ann", "so") == 2
     broker.settle(taken["c1"], Ack())
     assert broker.take()["c2"].endswith("!c")
-    (note,) = (one.note for one in audit.entries(client, 9))
+    note, begun = (one.note for one in audit.entries(client, 9))
     assert (note.action, note.where, note.done) == ("order drop", "c", 1)
+    assert (begun.state, begun.done) == ("begun", 0)
 
 
 RESUME = Action("retry", "ann", why="mended")

@@ -49,6 +49,7 @@ ScriptName = Literal[
     "waiting",
     "take",
     "end_pauses",
+    "even_full",
     "record",
     "roster_change",
     "roster_claim",
