@@ -271,6 +271,7 @@ def _target(
         policy=policy,
         limits=_limits(config, target),
         history_s=config.history_s,
+        shows_bodies=config.show_bodies,
         bug=bug,
     )
 

@@ -18,7 +18,7 @@ from restbroker.errors import ConfigError
 from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report
 
-_BESIDE = ("log_level", "show_bodies", *AT_START)
+_BESIDE = ("log_level", *AT_START)
 """The fields that do not concern the targets."""
 
 

@@ -222,8 +222,9 @@ class Admission:
 
 
 def _without_secrets(reason: Reason, payload: Job) -> Reason:
-    """Return a reason about a job's arguments, which it may quote, without their secrets."""
-    return reason.hide_secrets(hiding.make_hide(redact.secrets_of(payload.fields)), hiding.EXCERPT_LIMIT)
+    """Return a reason about a job's arguments, which it may quote, without their secrets and message texts."""
+    hidden = redact.secrets_of(payload.fields) | redact.bodies_of(payload.fields.get("args"))
+    return reason.hide_secrets(hiding.make_hide(hidden), hiding.EXCERPT_LIMIT)
 
 
 _NO_EXPIRY = OperatorWarning(

@@ -257,12 +257,14 @@ def is_ours(outcome: Outcome) -> bool:
 def redact_outcome(
     plan: TargetPlan, outcome: Rejected | Deferred | Uncertain | Unsent | Denied, call: Call, spec: CommandSpec | None
 ) -> Outcome:
-    """Return an outcome whose texts show no token, no secret argument and no secret of the target.
+    """Return an outcome whose texts show no token, secret argument, hidden message text or secret of the target.
 
     `spec` (None outside the catalogue) and the names of the arguments say which of them are secret.
     """
-    secrets, reason = redact.secret_values(spec, call.command.arguments), outcome.reason
-    own = spellings_of(plan.target.all_secrets) | spellings_of_texts(plan.tokens.values)
+    bodies = frozenset() if plan.shows_bodies else redact.bodies_of(call.command.arguments)
+    secrets, reason = redact.secret_values(spec, call.command.arguments) | bodies, outcome.reason
+    of_target = spellings_of(plan.target.all_secrets)
+    own = of_target | spellings_of_texts(plan.tokens.values)
     text = None if isinstance(outcome, Uncertain | Unsent) else outcome.text
     # It takes a third of the time of hiding, and nearly all answers repeat no secret.
     if len(reason.message) + len(reason.hint or "") <= hiding.EXCERPT_LIMIT and hiding.leaves_unchanged(
@@ -270,9 +272,9 @@ def redact_outcome(
     ):
         return outcome
     outcome = attrs.evolve(outcome, reason=reason.hide_secrets(hiding.make_hide(secrets, own), hiding.EXCERPT_LIMIT))
-    if isinstance(outcome, Uncertain | Unsent):
+    if isinstance(outcome, Uncertain | Unsent) or text is None:
         return outcome
-    return attrs.evolve(outcome, text=remove_secrets(text, plan.target))
+    return attrs.evolve(outcome, text=hiding.mask_secrets(text, of_target | hiding.spellings_of(bodies)))
 
 
 def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:

@@ -50,6 +50,8 @@ class TargetPlan:
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
     """The seconds for which Redis keeps a record of finished jobs; None: it keeps none."""
+    shows_bodies: bool = False
+    """Whether the reasons of refusals may hold message texts of jobs."""
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
     """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 

@@ -107,7 +107,8 @@ def payload(
         if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
             return minimal_payload(fields, command, queue, secrets)
         name = with_command_name(fields, command or command_of(fields)).get(DISPLAY_FIELD)
-        hides = redact.hides_of(own, secrets)
+        bodies = frozenset() if show_bodies else redact.bodies_of(fields.get("args"))
+        hides = redact.hides_of(own | bodies, secrets)
         few = {key: _truncate(fields[key], _LIMITS[0], _LIMITS[0].levels) for key in (*_TEXTS, "tags") if key in fields}
         # The arguments as they are: a name that is cut away may say what is secret of those left.
         few |= {"args": fields["args"]} if "args" in fields else {}

@@ -3,15 +3,16 @@
 Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always holds:
 no secret of six characters or more leaves here in a form that docs/appendix/security.md lists (plain, in base64,
 escaped, in part at the mark of a cut), nor six characters in a row of a text that names a secret, but for names of
-XMPP (`job.markup`); what is cut was masked before; and no text that is hidden for people can start a new line in a log.
+XMPP (`job.markup`), nor sixteen of a message text that is hidden; what is cut was masked before; and no text that is
+hidden for people can start a new line in a log.
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import chain, islice
-from typing import TypeAlias
+from itertools import chain, islice, takewhile
+from typing import TypeAlias, assert_never
 
 import attrs
 
@@ -25,6 +26,7 @@ from restbroker.job.spellings import (
     SURROGATE,
     Spelling,
     base64_spellings,
+    pattern_form,
     spellings,
     unescaped_spellings,
 )
@@ -59,12 +61,20 @@ _MAY_BE_ESCAPED = re.compile(r"[\\%&]")
 _LONGEST_ESCAPED = 8192
 Spellings: TypeAlias = frozenset[Spelling]
 _IN_PIECES = ""
+_IN_RUNS = "(?!!)"
 _SHOWN = "(?!)"
-"""Two marks in the place of a spelling's pattern.
+_SHOWN_IN_RUNS = "(?!!!)"
+"""Four marks in the place of a spelling's pattern.
 
 `_IN_PIECES`: any six characters of the text in a row are masked. `_SHOWN`: it is shown where it stands as a word.
+`_IN_RUNS`: any sixteen characters in a row are masked, but those that are in a text that is `_SHOWN_IN_RUNS`.
 """
-_OF_TEXTS = (_IN_PIECES, _SHOWN)
+_OF_TEXTS = (_IN_PIECES, _IN_RUNS, _SHOWN, _SHOWN_IN_RUNS)
+_PIECE = 8
+"""The length of the pieces by which runs are found. Shorter runs are in common with any error by chance."""
+_SHORTEST_RUN = 2 * _PIECE
+_END = 100
+"""So many characters at each end of a message text are also masked as a secret is: in a short one, or before a cut."""
 _SHORTEST = 3
 _SHORT = re.compile(r"(?<!\w)(?=\w*\d)\w{3,5}(?!\w)")
 """Shorter words with a digit, as a PIN is, are masked where they stand alone, and so are short lines."""
@@ -110,7 +120,18 @@ class Text:
         return len(self.text)
 
 
-Secret: TypeAlias = str | Text
+@attrs.frozen
+class Bodies:
+    """Message texts of a job. `visible`: the job's other texts, which are shown, one on each line."""
+
+    texts: frozenset[str]
+    visible: str = ""
+
+    def __len__(self) -> int:
+        return sum(min(len(one), 2 * _END) for one in self.texts)
+
+
+Secret: TypeAlias = str | Text | Bodies
 
 
 @attrs.frozen
@@ -119,11 +140,14 @@ class _MaskPatterns:
 
     `spellings` are masked, the longest first, and `pieces` of six characters of texts. `visible` has short words, and
     each piece that is shown: between two line breaks, behind one if a word begins so, before one if a word ends so.
+    `runs` has the pieces of message texts, one behind the other, each with what stands before and behind it.
     """
 
     spellings: list[Spelling]
     pieces: frozenset[str]
     visible: frozenset[str]
+    runs: Mapping[str, tuple[str, str]] = {}
+    shown: str = ""
 
 
 _NOTHING = _MaskPatterns([], frozenset(), frozenset())
@@ -145,8 +169,7 @@ def spellings_of(secrets: Iterable[Secret]) -> Spellings:
     sought = frozenset(secrets)
     if len(sought) > MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
         return _ANYTHING
-    each = (_of_text(secret) if isinstance(secret, Text) else spellings(secret) for secret in sought)
-    return frozenset(chain.from_iterable(each))
+    return frozenset(chain.from_iterable(map(_spellings_of, sought)))
 
 
 def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spellings:
@@ -183,7 +206,10 @@ def make_hide(secrets: Iterable[Secret], known: Spellings = frozenset()) -> Hide
     """
     sought = frozenset(secrets)
     hidden = _mask_patterns(known | spellings_of(sought) if sought else known)
-    shortest = min(map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1))), default=0)
+    shortest = min(
+        map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1), islice(hidden.runs, 1))),
+        default=0,
+    )
     looks = 0
 
     def hide(message: str, limit: int) -> str:
@@ -218,11 +244,14 @@ def leaves_unchanged(texts: Iterable[str], secrets: Collection[Secret], known: S
     if not line.isascii() or any(sign in small for sign in _MAY_CHANGE) or _UNSEEMLY.sub(" ", line) != line:
         return False
     named = [one for one in secrets if isinstance(one, str)]
-    if len(named) < len(secrets):
+    bodies = [one for one in secrets if isinstance(one, Bodies)]
+    if len(named) + len(bodies) < len(secrets):
         return False
     # Others have escapes, and there are none.
     each = chain(known, chain.from_iterable(map(unescaped_spellings, named)))
-    return not any(spelling in line and re.search(pattern, line) for spelling, pattern in each)
+    if any(spelling in line and re.search(pattern, line) for spelling, pattern in each):
+        return False
+    return not any(_spans(line, _mask_patterns(frozenset(_of_bodies(one))), 0) for one in bodies)
 
 
 def hide_everywhere(value: Json, hide: Hide, limit: int) -> Json:
@@ -282,6 +311,8 @@ def _spans(line: str, hidden: _MaskPatterns, rounds: int) -> list[tuple[int, int
     found += [span for span in _cut_spans(line, hidden) if span[0] < span[1]]
     if hidden.pieces:
         found += _find_pieces(line, hidden)
+    if hidden.runs:
+        found += _find_runs(line, hidden)
     decoded, places = escapes.decode(line) if rounds else (line, [])
     if places:
         found += [escapes.place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
@@ -349,6 +380,49 @@ def _visible_words(line: str, places: list[int], shown: frozenset[str]) -> Itera
             yield start, end
 
 
+def _find_runs(line: str, hidden: _MaskPatterns) -> Iterator[tuple[int, int]]:
+    """Yield where sixteen characters in a row or more are of message texts, but for what is shown elsewhere."""
+    marks = bytearray(len(line))
+    for at, piece in enumerate(_pieces(line, _PIECE)):
+        if piece in hidden.runs:
+            before, behind = hidden.runs[piece]
+            end = at + _PIECE
+            start = at - _common_length(reversed(line[max(0, at - len(before)) : at]), reversed(before))
+            end += _common_length(line[end : end + _PIECE], behind)
+            marks[start:end] = b"x" * (end - start)
+    for found in re.finditer(b"x{%d,}" % _SHORTEST_RUN, marks):
+        if line[slice(*found.span())].strip(_AROUND) not in hidden.shown:
+            yield found.span()
+
+
+def _common_length(one: Iterable[str], other: Iterable[str]) -> int:
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
+
+
+def _spellings_of(secret: Secret) -> Iterator[Spelling]:
+    match secret:
+        case str():
+            return spellings(secret)
+        case Text():
+            return _of_text(secret)
+        case Bodies():
+            return _of_bodies(secret)
+        case _:
+            assert_never(secret)
+
+
+def _of_bodies(secret: Bodies) -> Iterator[Spelling]:
+    """Yield what is masked of message texts; what is escaped is decoded first."""
+    for form in chain.from_iterable(map(escapes.forms, secret.texts)):
+        coded = base64_spellings(form.encode("utf-8", "replace")) if len(form) <= MOST_CHARACTERS else set[str]()
+        yield from ((each, re.escape(each)) for each in coded if len(each) <= 2 * _END)
+        plain = {form, " ".join(form.split()), form.replace(" ", "+")}  # in a form "+" is a blank
+        yield from ((each, _IN_RUNS) for each in plain | coded)
+        for end in {end for one in plain for end in (one[:_END], one[-_END:]) if len(one.strip()) >= _SHORTEST}:
+            yield end, pattern_form(end).format(re.escape(end))
+    yield secret.visible, _SHOWN_IN_RUNS
+
+
 def _of_text(secret: Text) -> Iterator[Spelling]:
     """Yield what is masked of texts that name a secret: where in them it stands is unknown."""
     short: set[str] = set()
@@ -381,7 +455,15 @@ def _mask_patterns(known: Spellings) -> _MaskPatterns:
     whole = sorted((one for one in known if one[1] not in _OF_TEXTS), key=lambda one: -len(one[0]))
     pieces = frozenset(chain.from_iterable(_pieces(text) for text, pattern in known if pattern == _IN_PIECES))
     texts = [text for text, pattern in known if pattern == _SHOWN]
-    return _MaskPatterns(whole, pieces, frozenset(texts).union(*(_visible_pieces(text, pieces) for text in texts)))
+    visible = frozenset(texts).union(*(_visible_pieces(text, pieces) for text in texts))
+    runs = {
+        text[at : at + _PIECE]: (text[max(0, at - _PIECE) : at], text[at + _PIECE : at + 2 * _PIECE])
+        for text, pattern in known
+        if pattern == _IN_RUNS
+        for at in range(0, len(text) - _PIECE + 1, _PIECE)
+    }
+    shown = "\n".join(text for text, pattern in known if pattern == _SHOWN_IN_RUNS)
+    return _MaskPatterns(whole, pieces, visible, runs, shown)
 
 
 def _visible_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
@@ -394,8 +476,8 @@ def _visible_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
                 yield f"{piece}\n"
 
 
-def _pieces(text: str) -> Iterator[str]:
-    return (text[at : at + SHORTEST_ANYWHERE] for at in range(len(text) - SHORTEST_ANYWHERE + 1))
+def _pieces(text: str, size: int = SHORTEST_ANYWHERE) -> Iterator[str]:
+    return (text[at : at + size] for at in range(len(text) - size + 1))
 
 
 @lru_cache(maxsize=64)  # a target has one or two, at most some dozen

@@ -285,7 +285,7 @@ def job(
     listed = _as_list(fields.get("args"))
     # By the arguments alone, as in `secrets_of`: nothing beside them says how they are read.
     view = _View(_finder(listed), spec, show_bodies)
-    hide, hide_words = hides or hides_of(secrets_of(fields, spec))
+    hide, hide_words = hides or hides_of_job(fields, spec, show_bodies=show_bodies)
     is_open = listed is not None and fields.get("class") != UNREADABLE_CLASS
     shown["args"] = view.args(listed or [], hide_words) if is_open else [MASK]
     for name in ("error_message", ATTEMPTS_FIELD):
@@ -323,15 +323,56 @@ def mask_by_names(
     shown = _View(finder, spec, show_bodies).args(args, _keep_text)
     own = [text for name in _OWN if isinstance(text := fields.get(name), str)]
     texts = chain(own, _texts(shown, with_names=True))
-    return shown if not found.texts and hiding.leaves_unchanged(texts, found.secrets, known) else None
+    secrets = found.secrets if show_bodies or "error_message" not in fields else found.secrets | bodies_of(args)
+    return shown if not found.texts and hiding.leaves_unchanged(texts, secrets, known) else None
 
 
 def hides_of(secrets: frozenset[Secret], known: Spellings = frozenset()) -> tuple[Hide, Hide]:
     """Return two functions that hide these secrets: one for a server's answers, one for all else that a job shows.
 
-    The second ignores each `Text`: a piece of it stands in a command or an argument by chance.
+    The second ignores each `Text` and all `Bodies`: a piece of them stands in a command or an argument by chance.
     """
     return hiding.make_hide(secrets, known), hiding.make_hide((one for one in secrets if isinstance(one, str)), known)
+
+
+def hides_of_job(
+    fields: Mapping[str, Json],
+    spec: CommandSpec | None = None,
+    known: Spellings = frozenset(),
+    *,
+    show_bodies: bool = False,
+) -> tuple[Hide, Hide]:
+    """Return the functions of `hides_of` for the secrets of a payload and, unless shown, its message texts."""
+    bodies = frozenset() if show_bodies else bodies_of(fields.get("args"))
+    return hides_of(secrets_of(fields, spec) | bodies, known)
+
+
+def bodies_of(args: Json | Mapping[str, Json]) -> frozenset[Secret]:
+    """Return the message texts in arguments, in any form of these, to be taken out of the server's refusals."""
+    bodies, others = set[str](), list[str]()
+    left: list[tuple[object, bool]] = [(args, False)]
+    while left:
+        value, is_body = left.pop()
+        match value:
+            case dict():
+                left.extend((inner, is_body or name.lower() in BODY_NAMES) for name, inner in value.items())
+            case [str(name), inner] if name.lower() in BODY_NAMES:  # may be a pair of name and value
+                left.append((inner, True))
+            case list():
+                left.extend((inner, is_body) for inner in value)
+            case str():
+                inner = _in_json(value)
+                if inner != value:
+                    left.append((inner, is_body))
+                if is_body:
+                    bodies.add(value)
+                elif inner == value:
+                    others.append(value)
+            case _ if is_body and value is not None:
+                bodies.add(str(value))
+            case _:
+                pass
+    return frozenset({hiding.Bodies(frozenset(bodies), "\n".join(others))}) if bodies else frozenset()
 
 
 def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> frozenset[Secret]:

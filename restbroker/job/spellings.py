@@ -56,13 +56,13 @@ _OF_URLS = str.maketrans("+/", "-_")
 def spellings(secret: str) -> Iterator[Spelling]:
     """Yield all spellings of one secret."""
     for spelling in _escaped_spellings(secret) - {secret}:
-        yield spelling, _pattern_form(secret).format(re.escape(spelling))
+        yield spelling, pattern_form(secret).format(re.escape(spelling))
     yield from unescaped_spellings(secret)
 
 
 def unescaped_spellings(secret: str) -> Iterator[Spelling]:
     """Yield the spellings of one secret that need no decoding: plain, as numbers, as forms send it, and in base64."""
-    whole = _pattern_form(secret)
+    whole = pattern_form(secret)
     if secret.strip():
         yield secret, whole.format(re.escape(secret))
     for number in _numbers(secret):
@@ -92,10 +92,11 @@ def _read(secret: str, forms: set[str]) -> Iterator[Spelling]:
     """
     for read in {read for form in (secret, *forms) for read in escapes.forms(form)} - {secret, *forms}:
         if read.strip():
-            yield read, _pattern_form(read).format(re.escape(read))
+            yield read, pattern_form(read).format(re.escape(read))
 
 
-def _pattern_form(spelling: str) -> str:
+def pattern_form(spelling: str) -> str:
+    """Return the form of the pattern that finds a spelling: anywhere, or as a whole word if it is short."""
     return "{}" if len(spelling) >= SHORTEST_ANYWHERE else _WORD
 
 

@@ -369,6 +369,8 @@ class JobView:
     def _hides(self) -> tuple[hiding.Hide, hiding.Hide]:
         spec = self.context.spec(self.queue, self.command)
         own = redact.secrets_of(self.fields or {}, spec) | redact.secret_values(spec, self._arguments)
+        if not self.context.show_bodies:
+            own |= redact.bodies_of((self.fields or {}).get("args"))
         return redact.hides_of(own, self.context.secrets)
 
     def _text(self, name: str) -> str | None:

@@ -172,7 +172,7 @@ def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spellin
     """Return a job's fields without secrets, which a producer may have written anywhere in it."""
 
     def shown() -> Json:
-        hides = redact.hides_of(redact.secrets_of(fields, spec), secrets)
+        hides = redact.hides_of_job(fields, spec, secrets, show_bodies=show_bodies)
         return hiding.hide_everywhere(
             redact.job(fields, spec, show_bodies=show_bodies, hides=hides), hides[1], sys.maxsize
         )

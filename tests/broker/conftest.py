@@ -189,6 +189,7 @@ class Harness:
     order: Order | None = None
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
+    shows_bodies: bool = False
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
     request_timeout_s: float = 10.0
@@ -318,7 +319,16 @@ class Harness:
 
     def _plan_of(self, target: Target, scripted: Scripted) -> TargetPlan:
         tokens = Tokens([Token("default", (Secret(self.token),)), *self.more_tokens])
-        return TargetPlan(target, scripted, scripted, tokens, self.policy, self.limits, self.history_s)
+        return TargetPlan(
+            target,
+            scripted,
+            scripted,
+            tokens,
+            self.policy,
+            self.limits,
+            self.history_s,
+            shows_bodies=self.shows_bodies,
+        )
 
 
 @pytest.fixture

@@ -209,6 +209,17 @@ async def test_a_rejection_is_parked_with_the_secret_arguments_masked(harness: H
     assert all("hunter2" not in str(event) for event in harness.events)
 
 
+@pytest.mark.parametrize("shows", [True, False])
+async def test_a_refusal_quotes_message_texts_only_with_show_bodies(harness: Harness, shows: bool) -> None:
+    harness.shows_bodies = shows
+    harness.target.judge = lambda _call, _response: Rejected(Reason("No", "bad body in: 'my private words 42'"))
+    harness.push(args=["create", {"body": "my private words 42"}, "t"])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert ("private" in str(harness.members("dead")[0]["error_message"])) is shows
+    assert any("private" in str(event) for event in harness.events) is shows
+
+
 async def test_a_malformed_job_is_answered_where_details_are_wanted_and_its_token_is_right(harness: Harness) -> None:
     harness.policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
     harness.push(args=["safe", 5, "t", "id-1"])

@@ -39,7 +39,11 @@ OURS = {
     "signing secret": base64.b64encode(b"s1gns-requests-with-32-bytes-s3cr").decode(),
 }
 """What only the broker knows."""
-THEIRS = {"token": "t0ken-app-s3cret-4711", "argument": "j0b/p4ss-s3cret"}
+THEIRS = {
+    "token": "t0ken-app-s3cret-4711",
+    "argument": "j0b/p4ss-s3cret",
+    "message text": 'Priv4te <w0rds> & "quotes" für b0b',
+}
 """What a producer put into its job, where restbroker leaves it: the command needs it."""
 DONE = re.compile(r"ok-json|http-ok-page")
 """In what tells of commands that were done: their answer is the producer's."""
@@ -106,6 +110,7 @@ def targets(port: int, directory: Path) -> Iterator[tuple[str, dict[str, object]
 def job(queue: str) -> str:
     command = "note" if queue.startswith("http-") else "register"
     arguments = {"user": "u", "host": "example.org", "password": THEIRS["argument"]}
+    arguments |= {"body": THEIRS["message text"]}
     args = [command, arguments, THEIRS["token"], f"order-{queue}"]
     fields = {"class": "Add", "jid": f"jid-{queue}", "queue": queue, "retry": 2, "args": args}
     return json.dumps({**fields, "reply_to": f"restbroker:reply:{queue}"})

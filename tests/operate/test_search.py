@@ -172,7 +172,7 @@ def test_what_a_reason_shows_is_found_whatever_the_hidden_values_are(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
     for number, password in enumerate(("mail", "mailb", "xxxx", "is f", "a mailbox")):
-        hidden = {"user": "u", "password": password, "body": "mailbox"}
+        hidden = {"user": "u", "password": password, "body": "a letter"}
         put("dead", NOW_S + number, f"j{number}", arguments=hidden, error_message="This mailbox is full.")
     for typed in ("mailbox", "message ~ mailbox"):
         assert len(found(client, configured, typed).hits) == 5, typed

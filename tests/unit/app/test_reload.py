@@ -113,7 +113,11 @@ def _more_workers(config: Config) -> Config:
 
 
 async def test_what_concerns_pools_gives_a_plan(config: Config) -> None:
-    rows: list[Callable[[Config], Config]] = [_more_workers, lambda c: attrs.evolve(c, dead_limit=5)]
+    rows: list[Callable[[Config], Config]] = [
+        _more_workers,
+        lambda c: attrs.evolve(c, dead_limit=5),
+        lambda c: attrs.evolve(c, show_bodies=True),
+    ]
     for change in rows:
         new = change(config)
         note = Notice("NoDomain", "JabberDomain is not given.", "Give it.")
@@ -127,16 +131,11 @@ async def test_what_concerns_pools_gives_a_plan(config: Config) -> None:
 
 
 async def test_what_does_not_concern_pools_leaves_them_alone(config: Config) -> None:
-    rows: list[Callable[[Config], Config]] = [
-        lambda c: attrs.evolve(c, log_level="debug"),
-        lambda c: attrs.evolve(c, show_bodies=True),
-    ]
-    for change in rows:
-        new = change(config)
-        desk = Desk(new)
-        assert await desk.reloader(config).reload() is None
-        assert (desk.applied, desk.planned) == ([new], [])
-        assert desk.events == [ConfigReloaded(("ejabberd",))]
+    new = attrs.evolve(config, log_level="debug")
+    desk = Desk(new)
+    assert await desk.reloader(config).reload() is None
+    assert (desk.applied, desk.planned) == ([new], [])
+    assert desk.events == [ConfigReloaded(("ejabberd",))]
 
 
 async def test_an_address_to_listen_on_counts_after_a_restart_and_that_is_said_once(config: Config) -> None:

@@ -1,0 +1,101 @@
+"""Message texts are taken out of what a server says of them, in all forms, and nothing else is."""
+
+import base64
+import html
+import json
+import time
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from restbroker.job import hiding, redact
+from restbroker.job.json_types import Json
+
+BODY = 'my private words 42 & <more> "quoted" für Rosa'
+JOB: dict[str, Json] = {"type": "chat", "from": "shop@example.org", "to": "bob@example.org", "body": BODY}
+
+
+def hidden(message: str, args: Json | dict[str, Json] = JOB) -> str:
+    shown = hiding.make_hide(redact.bodies_of(args))(message, 500)
+    if hiding.leaves_unchanged([message], redact.bodies_of(args), frozenset()):
+        assert shown == message
+    return shown
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        BODY,
+        json.dumps(BODY)[1:-1],
+        json.dumps(json.dumps(BODY))[3:-3],
+        html.escape(BODY),
+        quote(BODY),
+        quote_plus(BODY),
+        BODY.replace(" ", "\n"),
+        BODY[4:24],
+    ],
+)
+def test_a_quoted_message_text_is_masked_in_every_form(quoted: str) -> None:
+    assert hidden(f"Bad value: {quoted}!") == "Bad value: ***!"
+
+
+def test_a_message_text_in_base64_is_masked_but_for_its_edges() -> None:
+    shown = hidden(f"Bad value: {base64.b64encode(BODY.encode()).decode()}!")
+    assert "***" in shown
+    assert len(shown) < 22
+
+
+@pytest.mark.parametrize(("told", "shown"), [("my priv...", "***..."), ("…für Rosa: no", "…***: no")])
+def test_a_message_text_that_is_cut_is_masked(told: str, shown: str) -> None:
+    assert hidden(told) == shown
+
+
+def test_what_other_arguments_show_stays_shown() -> None:
+    job: dict[str, Json] = {"to": "bob@conference.example.org", "stanza": "<message to='bob@conference.example.org'/>"}
+    told = "No room bob@conference.example.org at conference.example.org"
+    assert hidden(told, job) == told
+
+
+def test_few_words_in_common_stay_shown() -> None:
+    told = "The user is not registered"
+    assert hidden(told, {"body": "Your order is not ready, dear user"}) == told
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["send", {"Subject": "hello"}, "t"],
+        ["send", [["body", "hello"]], "t"],
+        ["send", [{"body": "hello"}], "t"],
+        ["send", '{"text": "hello"}', "t"],
+        ["send", {"parts": [{"html": ["hello"]}]}, "t"],
+        {"message": '{"a": "hello"}'},
+    ],
+)
+def test_message_texts_are_found_in_any_form_of_arguments(args: Json) -> None:
+    assert hidden("no hello, Othello", args) == "no ***, Othello"
+
+
+def test_a_blank_or_tiny_message_text_masks_nothing() -> None:
+    assert hidden("no. a b", {"body": ".", "subject": " ", "text": "a", "html": None, "xml": []}) == "no. a b"
+
+
+def test_a_message_text_of_a_megabyte_is_masked_in_time() -> None:
+    body = "".join(f"{number * number:x}, " for number in range(170_000))
+    began_s = time.process_time()
+    assert hidden(f"Bad value: {body[600_001:600_100]}!", {"body": body}) == "Bad value: ***!"
+    assert time.process_time() - began_s < 2
+
+
+def test_a_stored_refusal_shows_no_message_text_unless_requested() -> None:
+    fields: dict[str, Json] = {
+        "class": "Add",
+        "args": ["send", JOB, "t"],
+        "error_message": f"Bad value: {BODY}!",
+        "restbroker_attempts": [{"excerpt": f"Bad value: {BODY}!"}],
+    }
+    masked = redact.job(fields)
+    assert masked["error_message"] == "Bad value: ***!"
+    assert masked["restbroker_attempts"] == [{"excerpt": "Bad value: ***!"}]
+    assert redact.mask_by_names(fields, None, show_bodies=False, size_bytes=900) is None
+    assert redact.job(fields, show_bodies=True)["error_message"] == fields["error_message"]
