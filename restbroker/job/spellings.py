@@ -29,23 +29,6 @@ Spelling: TypeAlias = tuple[str, str]
 """How a secret may be written, and the pattern that finds it where it is to be masked."""
 FLOAT = re.compile(r"-?[0-9]{1,40}(?=[.eE])(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,4})?")
 _MOST_ZEROS = 400
-# What servers write as numbers in JSON beside what it asks for (Go and Rails, Flask, Gson, others), and in HTML (Rails
-# and Java, PHP, Jinja and Go, Go's templates, ASP.NET).
-_JSON = [{ord(one): f"\\u{ord(one):04x}" for one in written} for written in ("<>&", "<>&'", "<>&'=", "<>&'+")]
-_ASP_JSON = {ord(one): f"\\u{ord(one):04X}" for one in "<>&'+`"}
-_HTML = [
-    {ord('"'): quotation, ord("'"): apostrophe, ord("+"): plus}
-    for quotation, apostrophe, plus in (
-        ("&quot;", "&#39;", "+"),
-        ("&quot;", "&#039;", "+"),
-        ("&#34;", "&#39;", "+"),
-        ("&#34;", "&#39;", "&#43;"),
-        ("&quot;", "&#x27;", "&#x2B;"),
-    )
-]
-# What is left as it is in a URL, by those who encode all, but slashes, as browsers' scripts do, and as paths need.
-_LEFT = ("", "/", "!'()*", "!$&'()*+,;=:@")
-_DELIMITERS = re.compile(r"[/!$&'()*+,;=:@]")
 # A word begins behind an escape as well, though that ends with a letter or digit.
 _WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=%25[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
 
@@ -127,6 +110,7 @@ def _forms(secret: str) -> set[str]:
 
 
 def _escaped_spellings(secret: str) -> set[str]:
+    """Return the usual escaped spellings, which may be cut within an escape; `job.escapes` reads all that are whole."""
     if not secret.strip():
         return set()
     if secret.isascii() and secret.isalnum():
@@ -135,44 +119,15 @@ def _escaped_spellings(secret: str) -> set[str]:
     ascii_json = json.dumps(secret)[1:-1]
     upper_json = re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), ascii_json)
     plain_json = json.dumps(secret, ensure_ascii=False)[1:-1]
-    html = escape(secret, quote=False)
+    quoted = {quote_plus(raw), quote(raw), quote(raw, safe="")}
     variants = {
-        secret,
-        ascii_json,
-        ascii_json.replace("/", "\\/"),
-        upper_json,
-        plain_json,
-        plain_json.replace("/", "\\/"),
-        *(quoted.translate(table) for quoted in (ascii_json, plain_json) for table in _JSON),
-        upper_json.translate(_ASP_JSON).replace('\\"', "\\u0022"),
-        json.dumps(ascii_json)[1:-1],  # of a server that quotes in its own JSON what it was sent
-        escape(secret),
-        html,
-        *(html.translate(table) for table in _HTML),
-        *(once := _percent_encodings(raw)),
-        # Of a server that encodes its own URL once more, as to return there after a login.
-        *(twice for one in once for twice in _double_encodings(one)),
+        *(secret, ascii_json, upper_json, plain_json, escape(secret), escape(secret, quote=False)),
+        *(one.replace("/", "\\/") for one in (ascii_json, plain_json)),
+        *(re.sub("%..", lambda one: one[0].lower(), one) for one in quoted),
+        *quoted,
     }
     # What lone surrogates became in the text, too.
     return {SURROGATE.sub("\ufffd", variant) for variant in variants} if SURROGATE.search(secret) else variants
-
-
-def _percent_encodings(raw: bytes) -> set[str]:
-    found = {quote_plus(raw), *(quote(raw, safe=safe) for safe in _LEFT)}
-    return found | {re.sub("%..", lambda one: one[0].lower(), variant) for variant in found}
-
-
-def _double_encodings(once: str) -> set[str]:
-    twice = once.replace("%", "%25")
-    present = set(_DELIMITERS.findall(once))
-    found = {twice}
-    for left in _LEFT if present else ():
-        for form in ("02X", "02x"):
-            again = twice
-            for one in present.difference(left):
-                again = again.replace(one, f"%{ord(one):{form}}")
-            found.add(again)
-    return found
 
 
 def base64_spellings(raw: bytes) -> set[str]:
