@@ -46,8 +46,8 @@ def stats(
     """Show totals, queues, processes with their targets, and event sources.
 
     A terminal also shows the main causes of dead jobs and what to do next. In a pipe each line begins with its subject:
-    total, queue, process or source. With --watch a terminal shows one live screen; a pipe gets such lines repeatedly,
-    with --json one line of JSON each time.
+    redis, total, queue, process or source. With --watch a terminal shows one live screen; a pipe gets such lines
+    repeatedly, with --json one line of JSON each time.
     """
     every_s = _every_s(every, watching=watch)
     settings = load_quietly(config)
@@ -86,13 +86,16 @@ def _every_s(text: str | None, *, watching: bool) -> float:
 
 
 def _rows(seen: SystemStats) -> list[Sequence[str]]:
-    return [*_totals(seen), *_queues(seen), *map(_process, seen["targets"]), *map(_source, seen["sources"])]
+    troubles = [("redis", *(text(row[name]) for name in ("code", "message", "why", "hint"))) for row in seen["redis"]]
+    return [*troubles, *_totals(seen), *_queues(seen), *map(_process, seen["targets"]), *map(_source, seen["sources"])]
 
 
 def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
     """Print the figures for people: without the column that only programs need, and with what to do next."""
     from restbroker.cli import stats_terminal
 
+    for row in seen["redis"]:
+        output.data(f"{row['message']} {row['why']}\n")
     output.table(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen["totals"].items()])
     if seen["totals"]["dead"]:
         stats_terminal.dead_jobs(client, settings)

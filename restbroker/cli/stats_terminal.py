@@ -93,8 +93,10 @@ def next_step(seen: SystemStats, wanted: Collection[str], *, has_stopped: bool) 
     if all(row["dying"] for row in seen["targets"]):
         return "`restbroker run` starts one."
     unfit = [row for row in seen["targets"] if not row["dying"] and row["state"] not in (None, "up")]
-    hints = [(row["target"], row["hint"]) for row in unfit]
+    hints: list[tuple[Json, Json]] = [("Redis", row["hint"]) for row in seen["redis"] if row["grave"]]
+    hints += [(row["target"], row["hint"]) for row in unfit]
     hints += [(row["source"], row["hint"]) for row in seen["sources"] if row["code"]]
+    hints += [("Redis", row["hint"]) for row in seen["redis"]]
     for name, hint in hints:
         if hint:
             return output.one_line(f"{text(name)}: {text(hint)}")

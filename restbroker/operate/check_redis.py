@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import attrs
 
 from restbroker.config.values import duration_text
-from restbroker.servers.findings import Finding, ok
-from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerInfo
+from restbroker.servers.findings import Finding, Level, ok
+from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerInfo, mib, troubles
 
 AREA = "redis"
-HEADROOM = 0.8
 CLOCK_S = 1.0
 
 
@@ -37,26 +36,20 @@ def check_redis(info: ServerInfo, address: str, offset_s: float) -> Iterator[Fin
             hint="Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
         )
         return
-    if info.role != "master":
-        yield Finding(
-            "problem",
-            AREA,
-            "Replica",
-            message="This Redis is a replica.",
-            why="It refuses writes, so that no job can be taken or settled.",
-            hint="Let RedisURL name the master (on the replica, INFO replication tells which one it is).",
-        )
+    found = list(troubles(info))
+    for one in found:
+        level: Level = "problem" if one.grave else "warning"
+        yield Finding(level, AREA, one.code, message=one.message, why=one.why, hint=one.hint)
     yield from _persistence(info)
     yield _policy(info)
-    yield _headroom(info)
+    if not any(one.code in ("Full", "NearlyFull") for one in found):
+        limit = info.maxmemory_bytes or info.total_memory_bytes
+        name = "maxmemory" if info.maxmemory_bytes else "the machine's memory"
+        yield ok(AREA, "Memory", f"Redis uses {mib(info.used_memory_bytes)} of {name} ({mib(limit)}).")
     yield _clock(offset_s)
 
 
 def _persistence(info: ServerInfo) -> Iterator[Finding]:
-    if not info.disk_ok:
-        why = "Redis then refuses every write (MISCONF) and loses everything at a restart."
-        hint = "Check its log and the free space on its disk."
-        yield Finding("problem", AREA, "DiskFailed", message="Redis could not write to its disk.", why=why, hint=hint)
     if info.aof_enabled:
         yield _append_only(info.appendfsync)
     elif info.save is None:
@@ -128,26 +121,6 @@ def _policy(info: ServerInfo) -> Finding:
     if info.maxmemory_bytes == 0:
         return attrs.evolve(found, why=f"{why} There is no maxmemory now.")
     return attrs.evolve(found, level="problem", why=why)
-
-
-def _headroom(info: ServerInfo) -> Finding:
-    limit = info.maxmemory_bytes or info.total_memory_bytes
-    name = "maxmemory" if info.maxmemory_bytes else "the machine's memory"
-    if 0 < info.maxmemory_bytes <= info.used_memory_bytes and info.policy == "noeviction":
-        message = f"Redis is full: it uses {_mib(info.used_memory_bytes)}, and maxmemory is {_mib(limit)}."
-        why = "Producers cannot push; restbroker still settles existing jobs."
-        hint = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
-        return Finding("problem", AREA, "Full", message=message, why=why, hint=hint)
-    if limit and info.used_memory_bytes > HEADROOM * limit:
-        share = f"{info.used_memory_bytes / limit:.0%} of {name} ({_mib(info.used_memory_bytes)} of {_mib(limit)})"
-        why = "When it is full, producers cannot push; restbroker still settles existing jobs."
-        hint = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
-        return Finding("warning", AREA, "NearlyFull", message=f"Redis uses {share}.", why=why, hint=hint)
-    return ok(AREA, "Memory", f"Redis uses {_mib(info.used_memory_bytes)} of {name} ({_mib(limit)}).")
-
-
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / 2**20:,.0f} MiB" if size_bytes else "unknown size"
 
 
 def _clock(offset_s: float) -> Finding:

@@ -17,6 +17,7 @@ from restbroker.operate.snapshot import read_snapshot
 from restbroker.store.client import Client
 from restbroker.store.order import read_stopped
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
+from restbroker.store.server import server, troubles
 from restbroker.store.sources import SourceState, read_states
 from restbroker.store.stats import IdentityView, Overview, QueueView, overview
 
@@ -55,9 +56,12 @@ _BLOCKED = frozenset({"down", "denied", "paused"})
 class SystemStats(TypedDict):
     """All metrics of the system, ready for JSON. `targets` has a row per target and process.
 
+    `redis` has a row for each reason why Redis refuses writes, or may soon; none where INFO is not allowed.
+
     `sources` has a row per event source and process that reads it; a stream of a user has a row per user.
     """
 
+    redis: list[dict[str, Json]]
     totals: dict[str, int]
     queues: list[dict[str, Json]]
     targets: list[dict[str, Json]]
@@ -79,6 +83,7 @@ def stats_from(client: Client, seen: Overview) -> SystemStats:
     """
     paused = paused_queues(client)
     return {
+        "redis": _troubles(client),
         "totals": {
             "processed": seen.processed,
             "failed": seen.failed,
@@ -121,6 +126,12 @@ def stopped_counts(client: Client, targets: Sequence[Target]) -> dict[str, str]:
         names = [target.name for target in targets if target.order is not None]
         return {name: keys.count_text for name, keys in read_stopped(client, names).items()}
     return {}
+
+
+def _troubles(client: Client) -> list[dict[str, Json]]:
+    with suppress(StoreRefused):
+        return [attrs.asdict(one) for one in troubles(server(client))]
+    return []
 
 
 def _sources(client: Client) -> list[SourceState]:

@@ -5,7 +5,7 @@ holds: a setting that a managed Redis hides (CONFIG) is None, not an error.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 
@@ -17,6 +17,7 @@ OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
 TOO_OLD = "An older one runs no scripts while its memory is full, so its queues could never be drained."
 NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
+HEADROOM = 0.8
 
 
 @attrs.frozen
@@ -26,7 +27,8 @@ class ServerInfo:
     Sizes are bytes: `maxmemory_bytes` is 0 for no limit, `used_memory_bytes` is without what does not count towards it
     (buffers for replicas). `appendfsync` (always, everysec, no) and `save` (the rules for snapshots, "" for none) are
     None where CONFIG is not allowed. `disk_ok`: the last snapshot and the last write to the append-only file worked.
-    `databases`: number of keys in each database that has any.
+    `databases`: number of keys in each database that has any. `lacks_replicas`: fewer are connected than
+    `min-replicas-to-write` asks for; False where CONFIG is not allowed.
     """
 
     run_id: str
@@ -44,6 +46,7 @@ class ServerInfo:
     disk_ok: bool
     total_memory_bytes: int
     databases: Mapping[int, int]
+    lacks_replicas: bool = False
 
     @property
     def is_supported(self) -> bool:
@@ -76,7 +79,64 @@ def server(client: Client) -> ServerInfo:
         disk_ok="err" not in (fields.get("rdb_last_bgsave_status"), fields.get("aof_last_write_status")),
         total_memory_bytes=_number(fields, "total_system_memory"),
         databases=_databases(fields),
+        lacks_replicas=_lacks_replicas(client, fields),
     )
+
+
+@attrs.frozen
+class Trouble:
+    """Why Redis refuses writes (`grave`), or may soon. The same code is used by `check`, the log and the metrics."""
+
+    code: str
+    grave: bool
+    message: str
+    why: str
+    hint: str
+
+
+def troubles(info: ServerInfo) -> Iterator[Trouble]:
+    """Yield why this server refuses writes now, or may soon. Pure."""
+    if info.role != "master":
+        yield Trouble(
+            "Replica",
+            grave=True,
+            message="This Redis is a replica.",
+            why="It refuses writes, so that no job can be taken or settled.",
+            hint="Let RedisURL name the master (on the replica, INFO replication tells which one it is).",
+        )
+    if info.lacks_replicas:
+        yield Trouble(
+            "FewReplicas",
+            grave=True,
+            message="Redis has fewer replicas than its setting min-replicas-to-write asks for.",
+            why="It refuses writes, so that no job can be taken or settled.",
+            hint="Check its replicas (redis-cli INFO replication), or lower the setting.",
+        )
+    if not info.disk_ok:
+        why = "Redis then refuses every write (MISCONF) and loses everything at a restart."
+        hint = "Check its log and the free space on its disk."
+        yield Trouble("DiskFailed", grave=True, message="Redis could not write to its disk.", why=why, hint=hint)
+    yield from _memory_troubles(info)
+
+
+def _memory_troubles(info: ServerInfo) -> Iterator[Trouble]:
+    limit = info.maxmemory_bytes or info.total_memory_bytes
+    if 0 < info.maxmemory_bytes <= info.used_memory_bytes and info.policy == "noeviction":
+        message = f"Redis is full: it uses {mib(info.used_memory_bytes)}, and maxmemory is {mib(limit)}."
+        why = "Producers cannot push; restbroker still settles existing jobs."
+        hint = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
+        yield Trouble("Full", grave=True, message=message, why=why, hint=hint)
+    elif limit and info.used_memory_bytes > HEADROOM * limit:
+        name = "maxmemory" if info.maxmemory_bytes else "the machine's memory"
+        share = f"{info.used_memory_bytes / limit:.0%} of {name} ({mib(info.used_memory_bytes)} of {mib(limit)})"
+        why = "When it is full, producers cannot push; restbroker still settles existing jobs."
+        hint = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
+        yield Trouble("NearlyFull", grave=False, message=f"Redis uses {share}.", why=why, hint=hint)
+
+
+def mib(size_bytes: int) -> str:
+    """Return a size for people; one that is not known is 0."""
+    return f"{size_bytes / 2**20:,.0f} MiB" if size_bytes else "unknown size"
 
 
 def require_supported(client: Client) -> None:
@@ -126,6 +186,14 @@ def read_setting(client: Client, name: str) -> str | None:
     except StoreRefused:
         return None
     return None if value is None else text(value)
+
+
+def _lacks_replicas(client: Client, fields: Mapping[str, str]) -> bool:
+    # Redis tells the number only where it wants some.
+    if "min_slaves_good_slaves" not in fields:
+        return False
+    wanted = read_setting(client, "min-replicas-to-write")
+    return wanted is not None and _number(fields, "min_slaves_good_slaves") < integer(wanted.encode())
 
 
 def _number(fields: Mapping[str, str], name: str) -> int:

@@ -194,6 +194,12 @@ PROCESS: Final = (
 
 REDIS: Final = (
     Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following are absent."),
+    Metric(
+        "restbroker_redis_trouble",
+        "gauge",
+        "1 while Redis refuses writes (`Full`, `DiskFailed`, `Replica`, `FewReplicas`) or may soon (`NearlyFull`).",
+        ("code",),
+    ),
     Metric("restbroker_queue_jobs", "gauge", "Jobs waiting in a queue that this process serves.", ("queue",)),
     Metric("restbroker_fair_waiting_jobs", "gauge", "Those of them in lines (`FairBy`, `OrderBy`).", ("queue",)),
     Metric("restbroker_fair_unclassified_jobs", "gauge", "Those in the list, where there is `FairBy`.", ("queue",)),

@@ -33,7 +33,7 @@ from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.line_jobs import count_keys
 from restbroker.store.replies import integer
-from restbroker.store.server import time_s
+from restbroker.store.server import server, time_s, troubles
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import METRICS, Labels, Metric, Samples, Value
 
@@ -88,7 +88,13 @@ def read_redis(
     `periodic`: the schedules of the periodic commands. A metric that Redis refuses (a key of another type, missing
     rights) is left out. Raise `StoreUnavailable` if Redis is away.
     """
-    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served, fair=fair), _sets, _dead, _totals]
+    parts: list[Callable[[Client], Samples]] = [
+        partial(_queues, served=served, fair=fair),
+        _sets,
+        _dead,
+        _totals,
+        _redis,
+    ]
     parts += [partial(_pauses, targets=tuple(targets)), partial(_order, targets=targets)]
     if periodic:
         parts.append(partial(_periodic, schedules=periodic))
@@ -142,6 +148,10 @@ def _totals(client: Client) -> Samples:
     names: Sequence[Literal["processed", "failed"]] = ("processed", "failed")
     totals = client.commands([("GET", client.keys.stat(name)) for name in names])
     return {f"restbroker_{name}_total": {(): integer(total)} for name, total in zip(names, totals, strict=True)}
+
+
+def _redis(client: Client) -> Samples:
+    return {"restbroker_redis_trouble": {(one.code,): 1 for one in troubles(server(client))}}
 
 
 def _pauses(client: Client, targets: Sequence[str]) -> Samples:

@@ -143,6 +143,7 @@ def _metrics(
         "targets": [*shown["targets"]],
         "processes": _processes(shown["targets"]),
         "sources": [*shown["sources"]],
+        "redis": [*shown["redis"]],
         "unready": unready,
     }
 

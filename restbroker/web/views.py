@@ -30,7 +30,7 @@ STALE_S = 10.0
 class Alarm:
     """Something that is wrong, in words; `page` shows more about it, or the page of the queue `queue`.
 
-    `is_mild`: it was done on purpose.
+    `is_mild`: it was done on purpose, or is no trouble yet.
     """
 
     text: str
@@ -99,7 +99,12 @@ def causes(state: State) -> Summary | None:
 def alarms(state: State) -> list[Alarm]:
     """Return an alarm for each present problem, the worst first."""
     waiting = {str(row.get("name")): row.get("size") for row in rows(state, "queues")}
-    found = [*_of_service(state), *_of_targets(rows(state, "targets"), waiting), *_of_queues(rows(state, "queues"))]
+    found = [
+        *_of_service(state),
+        *_of_redis(state),
+        *_of_targets(rows(state, "targets"), waiting),
+        *_of_queues(rows(state, "queues")),
+    ]
     found += [*_of_keys(state), *_of_sources(state)]
     return sorted([*found, *_of_pauses(state)], key=lambda alarm: alarm.is_mild)
 
@@ -157,6 +162,11 @@ def _of_service(state: State) -> Iterator[Alarm]:
         yield Alarm(unready, "The process takes no jobs meanwhile; they wait in Redis.")
     elif state.snapshot is not None and not rows(state, "processes"):
         yield Alarm("No broker is running.", "Jobs wait in their queues. Start one: restbroker run.", "processes")
+
+
+def _of_redis(state: State) -> Iterator[Alarm]:
+    for row in rows(state, "redis"):
+        yield Alarm(str(row["message"]), f"{row['why']} {row['hint']}", is_mild=row["grave"] is not True)
 
 
 def _of_targets(pools: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[Alarm]:

@@ -99,6 +99,7 @@ def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Clien
         ({"maxmemory": "100mb", "maxmemory_policy": "allkeys-lru"}, "Eviction"),
         ({"maxmemory": "1"}, "Full"),
         ({"replicaof": "127.0.0.1 1"}, "Replica"),
+        ({"min_replicas_to_write": "1"}, "FewReplicas"),
     ],
 )
 def test_what_a_real_redis_is_set_to_is_found(make_redis: MakeRedis, options: dict[str, str], code: str) -> None:

@@ -190,3 +190,14 @@ def test_whoever_may_not_read_jobs_sees_the_figures(store: Client, lines: Lines,
     assert "dead       2" in printed
     assert printed[-1] == "Next: `restbroker run` starts one."
     assert not [line for line in printed if "cause" in line]
+
+
+def test_a_full_redis_comes_first_of_what_to_do(store: Client, lines: Lines) -> None:
+    beat(store, 77, "one", **DOWN)
+    store.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        printed = lines()
+    finally:
+        store.command("CONFIG", "SET", "maxmemory", "0")
+    assert printed[0].startswith("Redis is full: it uses ")
+    assert printed[-1].startswith("Next: Redis: Raise maxmemory, or free memory")

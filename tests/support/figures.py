@@ -65,4 +65,5 @@ def figures(
         "queues": [queue()] if queues is None else queues,
         "targets": [pool()] if pools is None else pools,
         "sources": [] if sources is None else sources,
+        "redis": [],
     }

@@ -3,18 +3,22 @@
 
 import re
 import time
+from collections.abc import Callable
 
 import pytest
 
+from restbroker.broker import reaper
 from restbroker.store import metrics, pauses, sources
+from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.sources import SourceState
-from restbroker.telemetry.events import JobFinished
+from restbroker.telemetry.events import JobFinished, OperatorWarning
 from restbroker.telemetry.executions import Executions
 from restbroker.web.render import LIVE
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
 from tests.operate.pools import serve
 from tests.support.html_page import Page, parse
+from tests.support.redis_server import RedisServer
 from tests.web.conftest import Open, Site
 
 ADDRESSES = ["/" if name == "overview" else f"/{name}" for name in LIVE]
@@ -139,6 +143,32 @@ async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_an
     assert re.search(r"Queue rest is paused\. by bob, tidying, (50 min|49 min \d+ s) more", found.text)
     tones = re.findall(r'<li class="(alarm[^"]*)"><strong>(\w+ \w+)', found.html)
     assert tones[-3:] == [("alarm", "Target down"), ("alarm warn", "Target t"), ("alarm warn", "Queue rest")]
+
+
+async def test_a_full_redis_is_on_the_overview_in_metrics_and_in_the_log(
+    make_redis: Callable[..., RedisServer], site: Open, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper, "SCAN_S", 0.1)
+    harness.redis = make_redis(maxmemory="1gb")
+    harness.client = open_client(StoreSettings(harness.redis.url))
+    async with site() as running:
+        assert "Redis is full" not in (await page(running, "/")).text
+        assert "restbroker_redis_trouble{" not in (await running.get_metrics()).text
+        harness.client.command("CONFIG", "SET", "maxmemory", "100000")
+        running.watch.refresh_now()
+        found = await page(running, "/")
+        full = await running.get_metrics()
+        stats = (await running.get_stats()).json()
+        await harness.until(lambda: harness.of(OperatorWarning), "the broker warns")
+        harness.client.command("CONFIG", "SET", "maxmemory", "1gb")
+        running.watch.refresh_now()
+        after = await page(running, "/")
+    assert "Redis is full: it uses" in found.text
+    assert "Producers cannot push; restbroker still settles existing jobs. Raise maxmemory" in found.text
+    assert 'restbroker_redis_trouble{code="Full"} 1.0' in full.text
+    assert [(one["code"], one["grave"]) for one in stats["redis"]] == [("Full", True)]
+    assert [one.code for one in harness.of(OperatorWarning)] == ["Full"]
+    assert "Redis is full" not in after.text
 
 
 async def test_files_are_kept_by_browsers_until_they_change(site: Open) -> None:

@@ -113,7 +113,7 @@ def _wait(schedule: _Schedule) -> None:
 def _json(sample: Sample) -> None:
     error: Json = None if sample.error is None else {"message": sample.error.message, "hint": sample.error.hint}
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
-    line |= dict.fromkeys(("totals", "queues", "targets", "sources"))
+    line |= dict.fromkeys(("redis", "totals", "queues", "targets", "sources"))
     if sample.stats is not None and sample.error is None:
         line |= {"per_s": sample.trend.per_s, **sample.stats}
     output.json_line(line)

@@ -159,6 +159,10 @@ REDIS: Final = Table(
             "`maxmemory` is reached: producers cannot push",
             "raise `maxmemory`, or free memory: `restbroker stats` shows long queues",
         ),
+        "FewReplicas": Row(
+            "fewer replicas are connected than `min-replicas-to-write` asks for: Redis refuses writes",
+            "check the replicas, or lower the setting",
+        ),
         "NearlyFull": Row(
             "more than 80 % of `maxmemory`, or without it of the machine's memory",
             "raise `maxmemory`, or find out why many jobs wait",

@@ -12,6 +12,10 @@ WARNINGS: Final = Table(
     "docs/operations.md",
     "## Warnings in the log",
     {
+        "Full, NearlyFull, DiskFailed, FewReplicas, Replica": Row(
+            "Redis refuses writes, or may soon; every ten minutes",
+            "[what `check` says of it](check.md#what-the-codes-mean)",
+        ),
         "FetchRefused": Row(
             "Redis refuses to fetch jobs: that target gets none, and `/readyz` answers 503",
             "check the key that `restbroker check` names, or give the Redis user the rights in the message; "

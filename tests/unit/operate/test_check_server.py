@@ -44,6 +44,7 @@ def test_what_endangers_jobs_is_found_with_its_weight() -> None:
         ({"cluster_enabled": True}, "Cluster", "problem"),
         ({"role": "slave"}, "Replica", "problem"),
         ({"disk_ok": False}, "DiskFailed", "problem"),
+        ({"lacks_replicas": True}, "FewReplicas", "problem"),
         ({"appendfsync": "everysec"}, "SavedEachSecond", "note"),
         ({"appendfsync": "no"}, "SavedSometime", "warning"),
         ({"appendfsync": None}, "Unknown", "note"),
