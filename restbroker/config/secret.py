@@ -70,12 +70,12 @@ class Secret:
         )
 
     @property
-    def known(self) -> str:
+    def last_text(self) -> str:
         """The secret as it was read last, from its file only if it never was. Raise the errors of `reveal` then."""
         return self._last or self.reveal()
 
     @property
-    def known_texts(self) -> frozenset[str]:
+    def texts_read(self) -> frozenset[str]:
         """The texts that must not be shown, as far as they are known without reading the file."""
         return frozenset({self._value or "", self._last, self._before} - {""})
 

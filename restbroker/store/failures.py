@@ -182,4 +182,4 @@ def _clean(said: str, password: Secret | None = None) -> str:
     from restbroker.job import hiding  # as much again as all of the store, and of no use while Redis works
 
     said = said.partition(", with args beginning with")[0]
-    return hiding.text(said, () if password is None else password.known_texts).rstrip(".")
+    return hiding.text(said, () if password is None else password.texts_read).rstrip(".")

@@ -148,7 +148,15 @@ def recover(
         orphans = [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets]
         answer = _recover(client, crash, orphans)
         if answer is None:
-            return Recovery(moved, maybe, frozenset(died), refused, False, unanswered, stopped_by=tuple(stopped))
+            return Recovery(
+                moved,
+                maybe,
+                frozenset(died),
+                refused,
+                retired=False,
+                unanswered=unanswered,
+                stopped_by=tuple(stopped),
+            )
         codes = [as_code(_DONE if code in (_PARKED, _UNANSWERED) else code) for code in answer]
         applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
         moved += len(applied)
@@ -167,7 +175,9 @@ def recover(
             f"The other jobs were requeued. Check these fields of {client.keys.in_progress(identity)} and delete them.",
         )
     gone = identity in fenced_identities(client) and retire(client, identity)
-    return Recovery(moved, maybe, frozenset(died), refused, gone, unanswered, stopped_by=tuple(stopped))
+    return Recovery(
+        moved, maybe, frozenset(died), refused, retired=gone, unanswered=unanswered, stopped_by=tuple(stopped)
+    )
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:

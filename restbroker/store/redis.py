@@ -234,7 +234,7 @@ def connect(endpoint: Endpoint) -> Steps[Link]:
     A login that is refused is tried once more if the password's file holds another one by now. Raise `OSError`, or
     `ErrorReply` if the server refuses one of these.
     """
-    used = endpoint.known_password
+    used = endpoint.last_password
     try:
         return (yield from _connect_once(endpoint))
     except ErrorReply as error:

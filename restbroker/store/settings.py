@@ -76,14 +76,14 @@ class Endpoint:
         return f"{self.host}:{self.port}" if self.path is None else self.path
 
     @property
-    def known_password(self) -> str:
+    def last_password(self) -> str:
         """The password as it was read last; "" if there is none."""
-        return "" if self.password is None else self.password.known
+        return "" if self.password is None else self.password.last_text
 
     @property
     def greeting(self) -> Sequence[Sequence[str | int]]:
         """The commands that a connection begins with: login, client name, database."""
-        password = self.known_password
+        password = self.last_password
         login = (self.username, password) if self.username else (password,) if password else ()
         commands: list[Sequence[str | int]] = [("AUTH", *login)] if login else []
         if self.client_name:

@@ -101,7 +101,7 @@ def test_a_sentinel_that_refuses_its_password_has_it_read_again(watched: Group, 
     file = tmp_path / "password"
     file.write_text("before")
     secret = Secret(path=file)
-    assert secret.known == "before"
+    assert secret.last_text == "before"
     client = open_client(
         StoreSettings("redis://unused", sentinels=watched.addresses[:1], master=MASTER, sentinel_password=secret)
     )

@@ -71,11 +71,11 @@ def test_the_password_in_a_file_with_the_url_is_read_again(write: Write, tmp_pat
     (tmp_path / "url").write_text("redis://bob:first@r:1/0")
     password = write({**SERVED, "RedisURLFile": "url"}).config.redis_password
     assert password is not None
-    assert password.known == "first"
+    assert password.last_text == "first"
     for text in ("redis://r:1", "no url", "", "redis://bob:first@other:1/0"):
         (tmp_path / "url").write_text(text)
         assert not password.is_other_than("first"), text
     (tmp_path / "url").write_text("redis://bob:sec%40nd@r:1/0")
     assert password.is_other_than("first")
-    assert password.known == "sec@nd"
-    assert password.known_texts == {"first", "sec@nd"}
+    assert password.last_text == "sec@nd"
+    assert password.texts_read == {"first", "sec@nd"}
