@@ -171,7 +171,8 @@ def _confirm(
     is_grave = action.verb in ("delete", "kill") or not chosen.names
     if how.yes or not (is_grave or action.foreign_queues):
         return None
-    if not chosen.names and not chosen.where and not action.foreign_queues and action.verb not in ("delete", "kill"):
+    is_all = not chosen.names and not chosen.where and chosen.limit is None
+    if is_all and not action.foreign_queues and action.verb not in ("delete", "kill"):
         # No one waits until a million jobs are read, only to be asked about what can be undone.
         shown = inventory(client, zset)
         confirm(f"{action.verb.capitalize()} all {output.jobs(len(shown))} of the {zset} set?")

@@ -78,9 +78,7 @@ QueueOption = Annotated[
         "--queue", metavar="QUEUE", help="Another queue.", autocompletion=completion.queues, rich_help_panel=panels.WHAT
     ),
 ]
-RetryOption = Annotated[
-    bool, typer.Option("--retry", help="Also run it now: it returns to its queue.", rich_help_panel=panels.WHAT)
-]
+RetryOption = Annotated[bool, typer.Option("--retry", help="Also return it to its queue.", rich_help_panel=panels.WHAT)]
 
 
 def add_edit(app: typer.Typer, zset: SortedSet) -> None:

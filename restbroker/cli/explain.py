@@ -22,6 +22,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.edit import NEVER_EDITED
+from restbroker.operate.entry import Entry
 from restbroker.operate.explain import Location, Timeline
 from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.job_search import End, Kind, SearchLimits
@@ -48,7 +49,7 @@ _EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule"
 @app.command()
 def explain(
     jid: Annotated[str, typer.Argument(metavar="JID", help="The job's id.", autocompletion=completion.jids)],
-    jobs: JobsOption = 10_000,
+    jobs: JobsOption = 200_000,
     seconds: SecondsOption = 10,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -142,12 +143,18 @@ def _where(place: Location, timeline: Timeline) -> str:
         case "dead":
             return f"It died at {local(entry.at_s)}: it stays dead until someone retries or deletes it."
         case "copy":
-            # Newest first; a death after the last act is one that no one here has touched.
-            act = next((one.note for one in timeline.acts if one.at_s >= entry.at_s), None)
-            how = "it was trimmed, retried or deleted" if act is None else f"{act.action} by {act.who}"
-            return f"It died at {local(entry.at_s)} and has left the dead set: {how}."
+            return f"It died at {local(entry.at_s)}{_fate_of_copied(entry, timeline)}"
         case _:
             assert_never(place.kind)
+
+
+def _fate_of_copied(entry: Entry, timeline: Timeline) -> str:
+    if not timeline.is_searched:
+        return ". Not every place was searched to the end: it may wait in one."
+    # Newest first; a death after the last act is one that no one here has touched.
+    act = next((one.note for one in timeline.acts if one.at_s >= entry.at_s), None)
+    how = "it was trimmed, retried or deleted" if act is None else f"{act.action} by {act.who}"
+    return f" and has left the dead set: {how}."
 
 
 def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
@@ -209,8 +216,8 @@ def _retry_steps(place: Location, timeline: Timeline, unsafe: str) -> Iterator[s
             yield f"{_CHECK} If it was not, add{unsafe} to `order resume`."
     elif place.kind == "dead" and unsafe:
         hint = f"{_CHECK} If it was not: restbroker dead retry {{jid}}{unsafe}"
-    # What has ended since would run twice.
-    if hint is not None and not (place.kind == "copy" and timeline.ends):
+    # What has ended since, or waits where no one looked, would run twice.
+    if hint is not None and not (place.kind == "copy" and (timeline.ends or not timeline.is_searched)):
         yield hint.format(jid=timeline.jid)
         if unsafe and place.kind != "dead":
             yield f"{_CHECK} If it was not, add{unsafe} to `retry`."

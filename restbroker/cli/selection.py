@@ -87,6 +87,7 @@ def selection_of(
     everything: bool,
     zset: SortedSet,
     known: "ConfigContext",
+    limit: int | None = None,
 ) -> "Selection":
     """Return the selection by ids, by conditions, or of everything; raise `UsageError` unless exactly one is used."""
     from restbroker.operate.act import Selection
@@ -97,4 +98,4 @@ def selection_of(
             "Say which jobs, in exactly one way.",
             "Give job ids, or --where CONDITION (--since, --until, --older-than, --newer-than), or --all.",
         )
-    return Selection(tuple(jids or ()), where)
+    return Selection(tuple(jids or ()), where, limit=limit)

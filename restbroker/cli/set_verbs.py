@@ -17,12 +17,14 @@ from restbroker.console.options import (
     AllOption,
     AtOption,
     DryRunOption,
+    FirstOption,
     ForeignQueuesOption,
     GroupOption,
     InOption,
     Jids,
     JsonOption,
     LimitOption,
+    MostOption,
     NewerOption,
     OlderOption,
     RateOption,
@@ -157,6 +159,8 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         newer_than: NewerOption = None,
         group: GroupOption = None,
         everything: AllOption = False,
+        limit: MostOption = None,
+        first: FirstOption = False,
         repeat_unsafe: RepeatUnsafeOption = False,
         foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
@@ -168,7 +172,7 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         json: JsonOption = False,
         config: ConfigOption = None,
     ) -> None:
-        """Run jobs now: each returns to its queue. This does not use up a try.
+        """Return jobs to their queues, behind those that wait there. This does not use up a try.
 
         With --wait it reports the results, and exits with 0: all done; 1: none; 6: timeout; 7: some.
         """
@@ -176,9 +180,11 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
 
         length_s = waiting_s(context, timeout, waits=wait)
         how = ActOptions(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json, wait_s=length_s if wait else None)
-        action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
+        action = Action(
+            "retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues, first=first
+        )
         meant = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
-        _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how)
+        _act(load_quietly(config), zset, action, jids=jids, where=meant, everything=everything, how=how, limit=limit)
 
 
 def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
@@ -323,12 +329,13 @@ def _act(
     *,
     everything: bool,
     how: "ActOptions",
+    limit: int | None = None,
 ) -> None:
     from restbroker.cli.actions import act
     from restbroker.operate.context import context_of
 
     knows = context_of(settings)
-    chosen = selection.selection_of(jids, where, everything=everything, zset=zset, known=knows)
+    chosen = selection.selection_of(jids, where, everything=everything, zset=zset, known=knows, limit=limit)
     act(settings, zset, action, chosen=chosen, known=knows, how=how)
 
 

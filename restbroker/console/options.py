@@ -90,6 +90,10 @@ AllOption = Annotated[bool, typer.Option("--all", help="All of them.", rich_help
 MostOption = Annotated[
     int | None, typer.Option("--limit", metavar="N", help="At most this many.", min=1, rich_help_panel=panels.WHICH)
 ]
+FirstOption = Annotated[
+    bool,
+    typer.Option("--first", help="Put them before the jobs that wait in their queues.", rich_help_panel=panels.WHAT),
+]
 JobsOption = Annotated[
     int,
     typer.Option(

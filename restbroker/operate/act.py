@@ -48,13 +48,14 @@ class Selection:
 
     `rest` limits them to those that a stopped action left (`Progress.rest`). `inventory` limits them to those that the
     set held, unchanged, when a person saw it (`Progress.inventory` of a dry run); None: those that it holds when the
-    action begins.
+    action begins. `limit`: at most so many are done.
     """
 
     names: tuple[str, ...] = ()
     where: Where = ()
     rest: ResumePoint | None = None
     inventory: Inventory | None = None
+    limit: int | None = None
 
 
 def perform(
@@ -98,6 +99,7 @@ def _describe(action: Action, chosen: Selection, known: ConfigContext) -> str:
     else:
         which = " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
     details = hiding.mask_secrets(action.details, known.secrets)
+    details += "" if chosen.limit is None else f" (at most {chosen.limit})"
     # Names may be keys, which are looked for in this text.
     return (which if chosen.names else hiding.mask_secrets(which, known.secrets)) + details
 
@@ -122,7 +124,8 @@ class _Run:
 
     def act_on_names(self, names: Sequence[str], batch: int) -> Iterator[None]:
         """Act on the jobs with these names; yield after each batch."""
-        each, shown, found_now = list(dict.fromkeys(names)), self.selection.inventory, Inventory(self.zset)
+        each = list(dict.fromkeys(names))[: self.selection.limit]
+        shown, found_now = self.selection.inventory, Inventory(self.zset)
         for start in range(0, len(each), batch):
             views, missing = [], []
             for name in each[start : start + batch]:
@@ -159,21 +162,27 @@ class _Run:
             meant = inventory(client, self.zset, place)
         self.tally.progress = attrs.evolve(self.tally.progress, inventory=meant)
         while (part := paging.piece(client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
-            if not dry_run and meant.is_behind(part.members[0][1]):
+            room = self._room(batch)
+            if not room or (not dry_run and meant.is_behind(part.members[0][1])):
                 return
             views = [JobView(raw, score, self.tally.context) for raw, score in part.members]
             there = [n for n, one in enumerate(part.members) if dry_run or one in meant]
-            count, matched = self._matching(views, there, where, batch)
+            count, matched = self._matching(views, there, where, room)
             if dry_run:
                 meant.add(part.members[n] for n in there[:count])
             codes = self._act_on([views[n] for n in matched], count)
             moved = {n for n, code in zip(matched, codes, strict=True) if isinstance(code, Applied | Gone)}
-            place = part.behind(matched[-1] + 1 if len(matched) == batch else None, set() if dry_run else moved)
+            place = part.behind(matched[-1] + 1 if len(matched) == room else None, set() if dry_run else moved)
             progress = self.tally.progress
             still = max(0, progress.total - progress.looked_at)
             rest = ResumePoint(str(place), still, self._planned, done=progress.done, run=progress.run)
             self.tally.progress = attrs.evolve(progress, rest=rest)
             yield
+
+    def _room(self, batch: int) -> int:
+        """Return how many jobs the next batch may have."""
+        limit = self.selection.limit
+        return batch if limit is None else min(batch, limit - self.tally.progress.done)
 
     def _matching(
         self, views: Sequence[JobView], there: Sequence[int], where: Where, batch: int

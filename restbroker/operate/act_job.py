@@ -35,7 +35,8 @@ REPLAYS: Final = frozenset({"retry", "reschedule"})
 class Action:
     """An action on jobs, and the person behind it.
 
-    `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for `edit`. `retry` runs a job now.
+    `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for `edit`. `retry` sends a job to its queue:
+    behind those that wait there, or `first`.
     `reschedule` sets another time; a dead job then waits in the retry set. `why` goes into the audit log, and into jobs
     that are killed. `repeat_unsafe`: include jobs that may have run and are not safe to repeat. `foreign_queues`:
     include jobs that the action sends to a queue that this configuration does not serve.
@@ -49,6 +50,7 @@ class Action:
     repeat_unsafe: bool = False
     foreign_queues: bool = False
     edit: Edit | None = None
+    first: bool = False
 
     @property
     def name(self) -> str:
@@ -62,6 +64,8 @@ class Action:
             return f" ({self.edit})"
         if self.queue is not None:
             return f" (to {self.queue})"
+        if self.first:
+            return " (next in line)"
         if self.at_s is not None:
             return f" (for {datetime.fromtimestamp(round(self.at_s), UTC).isoformat().replace('+00:00', 'Z')})"
         return ""
@@ -131,7 +135,7 @@ def plan(view: JobView, zset: SortedSet, action: Action, now_s: float, unique: i
         return FOREIGN_QUEUE
     match action.verb:
         case "retry":
-            return _refusal(view, action) or _retry(view, fields, zset, now_s)
+            return _refusal(view, action) or attrs.evolve(_retry(view, fields, zset, now_s), first=action.first)
         case "kill":
             return _kill(view, fields, action, now_s=now_s, unique=unique)
         case "reschedule":

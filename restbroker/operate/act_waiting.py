@@ -196,10 +196,10 @@ class _Run:
         """Act on the jobs in lines; yield as `batches` does."""
         client, snapshot = self.tally.client, self.selection.snapshot
         known, seen = snapshot.of_lines, 0
-        cost = self.tally.context.cost(self.selection.queue)
         found: list[tuple[Rank, JobView]] = []
         began_s = time.monotonic()
-        for piece in line_jobs.pieces(client, snapshot.queue, snapshot.lines, cost):
+        places = line_jobs.by_finish_time(snapshot.lines, self.tally.context.cost(self.selection.queue))
+        for piece in line_jobs.pieces(client, snapshot.queue, places):
             looked_at = 0
             for line, number, raw in piece:
                 if self._is_enough(found):

@@ -6,25 +6,24 @@ a key of another type, the rest is returned, and the refusal.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import attrs
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.operate import audit, claims, find, order_wait, pauses
+from restbroker.operate import audit, claims, order_wait, pauses
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.claims import Twin
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import PAUSED, ServingProcess, find_holder, find_process
 from restbroker.operate.entry import Entry, JobView
-from restbroker.operate.job_search import SETS, End, JobSearch, Kind, Match, SearchLimits, SearchQuery
+from restbroker.operate.job_search import End, JobSearch, Kind, Match, SearchLimits, SearchQuery
 from restbroker.operate.order_wait import OrderWait
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
-from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 
 _LARGEST: Final = 10**15
@@ -74,7 +73,8 @@ class Timeline:
 
     `acts`: people's actions on the job, newest first. `ends`: how it ended, from the History, newest first, if it is
     nowhere or in the dead set (a delivered job's copy may have been restored). `unseen`: places that were not searched
-    to the end. `refused`: what Redis refused to show, and what to do.
+    to the end. `refused`: what Redis refused to show, and what to do. `is_searched`: all was searched where the job may
+    be, or how it ended; without that, no one knows that it is nowhere.
     """
 
     jid: str
@@ -83,22 +83,25 @@ class Timeline:
     unseen: tuple[str, ...]
     ends: tuple[End, ...] = ()
     refused: tuple[str, ...] = ()
+    is_searched: bool = True
 
 
 def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits | None = None) -> Timeline:
     """Search for the job with this id and return its timeline. Raise `StoreUnavailable`."""
     search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
     walk = search.walk
-    # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
-    places = [*search.sorted_sets(), *search.locations(walk.waiting_jobs()), *search.locations(walk.in_progress())]
-    places = places or [*search.locations(walk.in_unlisted_queues()), *search.sorted_sets()]
-    is_nowhere = not places
+    places = list(search.locations(walk.likely_places()))
+    ends = tuple(walk.ends()) if all(place.kind == "dead" for place in places) else ()
+    if not places:
+        places = list(search.locations(walk.rest_of_queues()))
+        # Once more where it is likely: it may have moved back meanwhile.
+        places = places or list(search.locations(chain(walk.in_unlisted_queues(), walk.likely_places())))
+        ends = () if places else ends
+    is_searched = not walk.unseen and not walk.refused
     places = places or list(search.locations(islice(walk.copies(), 1)))
     acts = tuple(walk.readable(search.acts()))
-    # Last, since it may take all the time that is left.
-    has_ended = is_nowhere or all(place.kind == "dead" for place in places)
-    ends = tuple(walk.ends()) if has_ended else ()
-    return Timeline(jid, tuple(places), acts, unseen=tuple(walk.unseen), ends=ends, refused=tuple(walk.refused))
+    unseen = tuple(dict.fromkeys(walk.unseen))
+    return Timeline(jid, tuple(places), acts, unseen, ends=ends, refused=tuple(walk.refused), is_searched=is_searched)
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[StoredEntry, ...]:
@@ -116,18 +119,13 @@ def _of_id(jid: str) -> SearchQuery:
     def may_be_in(raw: bytes) -> bool:
         return word in raw
 
-    return SearchQuery(may_be_in, lambda view: view.jid == jid, lambda end: end.ending.jid == jid, may_be_in)
+    return SearchQuery(may_be_in, lambda view: view.jid == jid, lambda end: end.ending.jid == jid, may_be_in, jid=jid)
 
 
 @attrs.frozen(eq=False)
 class _Search:
     walk: JobSearch
     jid: str
-
-    def sorted_sets(self) -> Iterator[Location]:
-        """Yield the job's locations in Sidekiq's sorted sets."""
-        for zset in SETS:
-            yield from self.walk.readable(self._in_set(zset))
 
     def locations(self, met: Iterable[Match]) -> Iterator[Location]:
         """Yield a location, with details, for each match."""
@@ -139,18 +137,10 @@ class _Search:
                     yield self._waits(attrs.evolve(place, ahead=one.number, line=one.line, order=order))
                 case "in progress":
                     yield self._in_progress(attrs.evolve(place, since_s=self.walk.ask(self._since, None)))
+                case "dead":
+                    yield attrs.evolve(place, order=self._order(one.view, None, is_dead=True))
                 case _:
                     yield place
-
-    def _in_set(self, zset: SortedSet) -> Iterator[Location]:
-        # Redis looks through the set by itself.
-        found = find.locate(self.walk.client, zset, self.jid, self.walk.remaining_s)
-        if found.member is not None:
-            view = JobView(*found.member, self.walk.context)
-            order = self._order(view, None, is_dead=True) if zset == "dead" else None
-            yield Location(zset, zset, view.entry(), order=order, twin=self._twin(view))
-        elif not found.complete:
-            self.walk.unseen.append(f"the {zset} set")
 
     def _order(self, view: JobView, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
         return self.walk.ask(lambda client: order_wait.of_job(client, view, line, is_dead=is_dead), None)

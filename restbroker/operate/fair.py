@@ -90,7 +90,8 @@ def jobs_of(client: Client, queue: str, key: str, known: ConfigContext, limit: i
     """Yield at most `limit` jobs of a key, the next one first. Raise `UsageError` if none of this key wait."""
     own = exact(client, queue)
     line = _line_of(client, queue, key, known)
-    for piece in line_jobs.pieces(client, own, [line], known.cost(queue), limit=min(limit, _HEADS)):
+    places = line_jobs.by_finish_time([line], known.cost(queue))
+    for piece in line_jobs.pieces(client, own, places, limit=min(limit, _HEADS)):
         for _, _, raw in piece[:limit]:
             yield find.view_of_waiting(raw, queue, known).entry()
         limit -= len(piece)

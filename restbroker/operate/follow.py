@@ -19,6 +19,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.operate.job_search import JobSearch, Match, SearchLimits, SearchQuery
 from restbroker.store.client import Client
+from restbroker.store.history import JobEnd
 from restbroker.store.keys import SortedSet
 
 SENT: Final = frozenset({"retry", "edit and retry"})
@@ -133,22 +134,9 @@ def follow(
     ends (`History`). Raise `StoreUnavailable`.
     """
     wanted = frozenset(jids)
-    first = _search(client, known, bounds, wanted)
-    met = _last_matches(first, since_s)
-    ends = {end.ending.jid: end.ending for end in first.ends(since_s)} if wanted - met.keys() else {}
-    ends = {jid: ending for jid, ending in ends.items() if jid not in met}
-    missing = wanted - met.keys() - ends.keys()
-    walks = [first]
-    if missing:
-        # One that moved back meanwhile, from a process or the retries to a queue, passed by what was looked at.
-        walks.append(_search(client, known, bounds, missing))
-        met |= _last_matches(walks[-1], since_s)
-        # One that ended meanwhile was in neither look.
-        ended = {end.ending.jid: end.ending for end in walks[-1].ends(since_s)}
-        ends |= {jid: ending for jid, ending in ended.items() if jid in missing and jid not in met}
-        missing -= met.keys() | ends.keys()
-    unseen = tuple(dict.fromkeys(chain.from_iterable(walk.unseen for walk in walks)))
-    refused = tuple(dict.fromkeys(chain.from_iterable(walk.refused for walk in walks)))
+    found = _look_twice(client, known, bounds, wanted, since_s=since_s)
+    met, ends, missing = found.met, found.ends, wanted - found.met.keys() - found.ends.keys()
+    unseen, refused = (tuple(found.unseen), tuple(found.refused)) if missing else ((), ())
     is_seen = not unseen and not refused
     kinds = Counter("schedule" if _is_deferred(one) else one.kind for one in met.values())
     queues = sorted({one.view.queue or "" for one in met.values() if one.kind in ("queue", "schedule")})
@@ -176,29 +164,55 @@ def job_states(client: Client, jids: Collection[str], known: ConfigContext, boun
     "gone": it is nowhere, so it was done, or a person deleted it. Jobs that were not found, though not all was
     searched, are left out. Raise `StoreUnavailable`.
     """
-    found: dict[str, str] = {}
-    # Twice, since one that moves back meanwhile passes by a single walk.
+    found = _look_twice(client, known, bounds, frozenset(jids), since_s=0.0)
+    states = {jid: ending.outcome for jid, ending in found.ends.items()}
+    states |= {jid: str(one.kind) for jid, one in found.met.items()}
+    return states if found.unseen or found.refused else dict.fromkeys(jids, "gone") | states
+
+
+@attrs.frozen
+class _Positions:
+    """Where jobs were met, by their ids, and how those ended that were not; dicts, to keep an order without twins."""
+
+    met: dict[str, Match] = attrs.field(factory=dict)
+    ends: dict[str, JobEnd] = attrs.field(factory=dict)
+    unseen: dict[str, None] = attrs.field(factory=dict)
+    refused: dict[str, None] = attrs.field(factory=dict)
+
+
+def _look_twice(
+    client: Client, known: ConfigContext, bounds: SearchLimits, jids: frozenset[str], since_s: float
+) -> _Positions:
+    """Look for the jobs until all are found, where that costs most last."""
+    found, missing = _Positions(), set(jids)
+    # Twice: one that moved back meanwhile, from a process or the retries to a queue, passed by what was looked at.
     for _ in range(2):
-        if missing := frozenset(jids).difference(found):
-            walk = _search(client, known, bounds, missing)
-            met = {jid: str(one.kind) for jid, one in _last_matches(walk, 0.0).items()}
-            ended = {} if missing <= met.keys() else {end.ending.jid: end.ending.outcome for end in walk.ends()}
-            found |= ended | met
-            if walk.unseen or walk.refused:
-                return found
-    return dict.fromkeys(jids, "gone") | found
+        if missing:
+            walk = JobSearch(client, known, bounds, _query(frozenset(missing)))
+            _meet(found, walk.likely_places(), missing, since_s)
+            ended = [end.ending for end in walk.ends(since_s)] if missing else []
+            found.ends.update({ending.jid: ending for ending in ended if ending.jid in missing})
+            missing -= found.ends.keys()
+            _meet(found, walk.rest_of_queues(), missing, since_s)
+            found.unseen.update(dict.fromkeys(walk.unseen))
+            found.refused.update(dict.fromkeys(walk.refused))
+    return found
 
 
-def _search(client: Client, known: ConfigContext, bounds: SearchLimits, jids: frozenset[str]) -> JobSearch:
+def _meet(found: _Positions, places: Iterator[Match], missing: set[str], since_s: float) -> None:
+    """Note where jobs are met until none is missing."""
+    for one in places if missing else ():
+        jid = one.view.jid or ""
+        if jid not in found.ends and not _is_of_other_job(one, since_s):
+            found.met[jid] = one
+            missing.discard(jid)
+        if not missing:
+            return
+
+
+def _query(jids: frozenset[str]) -> SearchQuery:
     may = _may_have(jids)
-    sought = SearchQuery(may, lambda view: view.jid in jids, lambda end: end.ending.jid in jids, may)
-    return JobSearch(client, known, bounds, sought)
-
-
-def _last_matches(walk: JobSearch, since_s: float) -> dict[str, Match]:
-    """Return where each was met last, in the order in which a job goes: one that moves is met at its next place."""
-    found = chain(walk.waiting_jobs(), walk.in_progress(), walk.sorted_sets())
-    return {one.view.jid or "": one for one in found if not _is_of_other_job(one, since_s)}
+    return SearchQuery(may, lambda view: view.jid in jids, lambda end: end.ending.jid in jids, may)
 
 
 def _is_of_other_job(met: Match, since_s: float) -> bool:

@@ -1,17 +1,20 @@
 """A walk through all places where jobs are, within limits: sets, queues, jobs in progress, copies, finished jobs.
 
-Used by `explain`, for the job of an id, and by `search`, for what a person typed. Always holds: changes nothing; places
-that were not searched to the end are recorded, and so is what Redis does not let be read.
+Used by `explain` and `follow`, for jobs of known ids, and by `search`, for what a person typed. Always holds: changes
+nothing; where a job is found for little comes first, and the middle of the queues last; places that were not searched
+to the end are recorded, and so is what Redis does not let be read.
 """
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job import hiding
+from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.operate.jobs import PAGE
@@ -21,8 +24,9 @@ from restbroker.store import dead_copies, history, identities, jobs, line_jobs, 
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.keys import QueueName, SortedSet
-from restbroker.store.line_jobs import Line, count_before
+from restbroker.store.line_jobs import Line, by_finish_time, count_before, newest_first
 from restbroker.store.paging import Cursor
+from restbroker.store.queues import QueueSize
 from restbroker.store.tickets import queue_of
 
 T = TypeVar("T")
@@ -35,6 +39,9 @@ _QUEUED: Final = 50
 
 To read from the middle of a list of a million costs Redis most of a millisecond for each twenty.
 """
+_NEWEST: Final = 5000
+_OLDEST: Final = 200
+"""How many jobs at the ends of a queue are looked at first: a retried one is behind the others, or before them."""
 _ENDS_PAGE: Final = 1000
 _NAMED: Final = 10
 """So many places that there was no time for are named, the others counted."""
@@ -69,13 +76,15 @@ class End:
 class SearchQuery:
     """Tests for the jobs searched for. `may_be_in` quickly excludes a job by its bytes.
 
-    `may_be_end` quickly excludes the record of an end, in which nothing is masked.
+    `may_be_end` quickly excludes the record of an end, in which nothing is masked. `jid`: the id of the one job, which
+    Redis looks for in sets by itself.
     """
 
     may_be_in: Callable[[bytes], bool]
     is_job: Callable[[JobView], bool]
     is_end: Callable[[End], bool]
     may_be_end: Callable[[bytes], bool] = lambda _record: True
+    jid: str | None = None
 
 
 @attrs.frozen(eq=False)
@@ -94,6 +103,17 @@ class Match:
 
 
 _LineJob: TypeAlias = tuple[JobView, Line, int]
+_Places: TypeAlias = Iterator[tuple[Line, int]]
+
+
+@attrs.frozen(eq=False)
+class _Rest:
+    """A queue of which only its `newest` jobs, the `oldest`, and these `places` of its lines were searched."""
+
+    own: QueueName
+    newest: int
+    oldest: frozenset[bytes]
+    places: frozenset[tuple[bytes, int]]
 
 
 @attrs.define(eq=False)
@@ -111,6 +131,7 @@ class JobSearch:
     unseen: list[str] = attrs.field(factory=list)
     refused: list[str] = attrs.field(factory=list)
     read_counts: dict[str, int] = attrs.field(factory=dict)
+    _rests: dict[str, _Rest] = attrs.field(factory=dict, init=False)
     _deadline: float = attrs.field(init=False)
     _throttle: Throttle | None = attrs.field(init=False)
 
@@ -124,24 +145,45 @@ class JobSearch:
         """How many seconds are left."""
         return max(0.0, self._deadline - time.monotonic())
 
-    def sorted_sets(self) -> Iterator[Match]:
-        """Yield matches in Sidekiq's sorted sets: dead jobs newest first, the others next due first."""
-        for zset in SETS:
-            yield from self._matches(zset, zset, f"the {zset} set", most=self.bounds.jobs, pieces=self._members(zset))
+    def all_places(self) -> Iterator[Match]:
+        """Yield matches in all places: the likely ones, then the rest of the queues."""
+        yield from self.likely_places()
+        yield from self.rest_of_queues()
 
-    def waiting_jobs(self) -> Iterator[Match]:
-        """Yield matches in queues that Redis lists or the configuration serves."""
+    def likely_places(self) -> Iterator[Match]:
+        """Yield matches at the ends of the queues, in progress, and in the sets.
+
+        That is the order in which a job goes: one that moves meanwhile is met at its next place. No backlog hides one
+        that was put to an end of its queue.
+        """
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         odd: Mapping[str, QueueName] = self.ask(queues.read_odd_names, {})
         for queue in self._in_time("queues", "the queue {}", announced | set(self.context.targets)):
-            yield from self._in_queue(queue, odd.get(queue, queue))
+            yield from self._at_ends(queue, odd.get(queue, queue))
+        yield from self.in_progress()
+        yield from self.sorted_sets()
+
+    def sorted_sets(self) -> Iterator[Match]:
+        """Yield matches in Sidekiq's sorted sets: dead jobs newest first, the others next due first."""
+        for zset in SETS:
+            if self.query.jid is not None:
+                yield from self.readable(self._located(zset, self.query.jid))
+                continue
+            yield from self._matches(zset, zset, f"the {zset} set", self._members(zset))
+
+    def rest_of_queues(self) -> Iterator[Match]:
+        """Yield matches between the ends of the queues that were searched before, the newest first."""
+        rests, self._rests = self._rests, {}
+        for queue in self._in_time("queues", "the queue {}", rests):
+            yield from self._between_ends(queue, rests[queue])
 
     def in_unlisted_queues(self) -> Iterator[Match]:
         """Yield matches in queues that Redis does not list, made by LPUSH alone. This reads the names of all keys."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())
         found: frozenset[str] = self.ask(survey.lists, frozenset())
         for queue in self._in_time("queues", "the queue {}", found - announced - set(self.context.targets)):
-            yield from self._in_queue(queue, queue)
+            yield from self._at_ends(queue, queue)
+        yield from self.rest_of_queues()
 
     def in_progress(self) -> Iterator[Match]:
         """Yield matches among the jobs that restbroker's processes have fetched."""
@@ -152,19 +194,17 @@ class JobSearch:
             # As everything else calls it; the identity itself if its record is missing.
             name = identity if known is None else f"{known.process.hostname}:{known.process.pid}"
             held = self._in_progress(identity, () if known is None else known.queues)
-            yield from self._matches(
-                "in progress", name, f"what {identity} has in progress", most=self.bounds.jobs, pieces=held
-            )
+            yield from self._matches("in progress", name, f"what {identity} has in progress", held)
 
     def copies(self) -> Iterator[Match]:
         """Yield matching copies of dead jobs, newest first, without a limit on results, wherever the jobs are now."""
         most = self.bounds.copies
-        found = self._through("copies of dead jobs", most, self._copies(), self._match_or_none, hits=most)
+        found = self._through("copies of dead jobs", self._copies(), self._match_or_none, most=most, hits=most)
         return (Match("copy", "restbroker:parked", view, number) for number, view in self.readable(found))
 
     def ends(self, since_s: float = 0.0) -> Iterator[End]:
         """Yield the records of finished jobs, newest first, back to `since_s` (epoch seconds)."""
-        found = self._through("finished jobs", self.bounds.ends, self._ended_since(since_s), self._end)
+        found = self._through("finished jobs", self._ended_since(since_s), self._end, most=self.bounds.ends)
         return (end for _, end in self.readable(found))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
@@ -196,42 +236,85 @@ class JobSearch:
         if str(error) not in self.refused:
             self.refused.append(str(error))
 
-    def _in_queue(self, queue: str, own: QueueName) -> Iterator[Match]:
-        """Yield matches in the queue's list and then in its lines, into which jobs of the list move meanwhile."""
-        what, most = f"the queue {queue}", self.bounds.jobs
-        none: tuple[Line, ...] = ()
-        in_lines = sum(line.jobs for line in self.ask(lambda client: lines_of(client, own), none))
-        for one in self._matches("queue", queue, what, most=most, pieces=self._in_queues(queue, own)):
-            yield attrs.evolve(one, number=in_lines + one.number)
-        lines = self.ask(lambda client: lines_of(client, own), none)
+    def _at_ends(self, queue: str, own: QueueName) -> Iterator[Match]:
+        """Yield matches at the ends of the queue's list, then of its lines, into which jobs of the list move meanwhile.
+
+        What lies between them, if anything, is noted for `rest_of_queues`.
+        """
+        gaps, size, newest = len(self.unseen), self._size(queue, own), min(_NEWEST, self.bounds.jobs)
+        count = max(0, min(size.in_list - newest, _OLDEST, self.bounds.jobs - newest))
+        oldest: list[bytes] = self.ask(lambda client: queues.peek(client, own, 0, count)[::-1], [])
+        pieces = [self._newest_first(queue, own, 0, newest), [self._views(queue, oldest)]]
+        for one in self._matches("queue", queue, f"the queue {queue}", chain.from_iterable(pieces)):
+            behind = one.number + (size.in_list - newest - len(oldest) if one.number >= newest else 0)
+            yield attrs.evolve(one, number=max(0, size.total - 1 - behind))
+        lines = self._lines(own)
+        places = tuple(islice(newest_first(lines), newest))
+        yield from self._in_lines(queue, own, lines, iter(places))
+        is_whole = size.in_list <= newest + len(oldest) and sum(line.jobs for line in lines) <= len(places)
+        if not is_whole and gaps == len(self.unseen):
+            looked_at = frozenset((line.key, number) for line, number in places)
+            self._rests[queue] = _Rest(own, newest, frozenset(oldest), looked_at)
+
+    def _between_ends(self, queue: str, rest: _Rest) -> Iterator[Match]:
+        size, seen = self._size(queue, rest.own), rest.newest + len(rest.oldest)
+        pieces = self._newest_first(queue, rest.own, rest.newest, passed=rest.oldest)
+        for one in self._matches("queue", queue, f"the queue {queue}", pieces, seen=seen):
+            yield attrs.evolve(one, number=max(0, size.total - 1 - (one.number - len(rest.oldest))))
+        lines = self._lines(rest.own)
+        in_turn = by_finish_time(lines, self.context.cost(queue))
+        places = ((line, number) for line, number in in_turn if (line.key, number) not in rest.places)
+        yield from self._in_lines(queue, rest.own, lines, places, seen=len(rest.places))
+
+    def _in_lines(
+        self, queue: str, own: QueueName, lines: Sequence[Line], places: _Places, seen: int = 0
+    ) -> Iterator[Match]:
         cost = self.context.cost(queue)
-        found = self._through(f"the lines of {what}", most, self._in_lines(queue, own, lines), self._placed_or_none)
+        pieces = self._line_jobs(queue, own, places)
+        found = self._through(f"the lines of the queue {queue}", pieces, self._placed_or_none, seen=seen)
         for _, (view, line, number) in self.readable(found) if lines else ():
             ahead = count_before(lines, line, number, cost)
             place = place_in(lines, line, number)
             yield Match("queue", queue, view, ahead, line=attrs.evolve(place, key=str(view.without_secrets(place.key))))
 
+    def _size(self, queue: str, own: QueueName) -> QueueSize:
+        lists = {queue: self.client.keys.queue_of(own)}
+        # What is no list is refused when it is read.
+        return self.ask(lambda client: queues.waiting_of(client, lists)[queue], None) or QueueSize(0, 0)
+
+    def _lines(self, own: QueueName) -> tuple[Line, ...]:
+        none: tuple[Line, ...] = ()
+        return self.ask(lambda client: lines_of(client, own), none)
+
+    def _located(self, zset: SortedSet, jid: str) -> Iterator[Match]:
+        found = find.locate(self.client, zset, jid, self.remaining_s)
+        if found.member is not None:
+            yield Match(zset, zset, JobView(*found.member, self.context), 0)
+        elif not found.complete:
+            self.unseen.append(f"the {zset} set")
+
     def _matches(
-        self, kind: Kind, name: str, what: str, most: int, pieces: Iterable[Sequence[JobView]]
+        self, kind: Kind, name: str, what: str, pieces: Iterable[Sequence[JobView]], seen: int = 0
     ) -> Iterator[Match]:
-        found = self._through(what, most, pieces, self._match_or_none)
+        found = self._through(what, pieces, self._match_or_none, seen=seen)
         return (Match(kind, name, view, number) for number, view in self.readable(found))
 
     def _through(
         self,
         what: str,
-        most: int,
         pieces: Iterable[Sequence[T]],
         pick: Callable[[T], R | None],
         *,
+        most: int | None = None,
         hits: int | None = None,
+        seen: int = 0,
     ) -> Iterator[tuple[int, R]]:
-        """Yield what is picked of these, each with its number, until it is enough."""
-        seen, left = 0, self.bounds.hits if hits is None else hits
+        """Yield what is picked of these, each with its number, until it is enough; `seen` were looked at before."""
+        most, left = self.bounds.jobs if most is None else most, self.bounds.hits if hits is None else hits
         for piece in pieces:
             for found in piece:
                 if not left or self._is_enough(seen, most):
-                    self.unseen.append(f"{what}, behind {seen} jobs" if seen else what)
+                    self.unseen.append(f"{what}, after {seen:,} jobs" if seen else what)
                     return
                 picked = pick(found)
                 if picked is not None:
@@ -265,14 +348,23 @@ class JobSearch:
             yield [JobView(raw, score, self.context) for raw, score in members]
             place = part.behind()
 
-    def _in_queues(self, queue: str, own: QueueName) -> Iterator[Sequence[JobView]]:
-        skip = 0
-        while page := queues.peek(self.client, own, skip, _QUEUED):
-            yield [JobView(raw, 0.0, self.context, queue) for raw in page]
-            skip += len(page)
+    def _newest_first(
+        self, queue: str, own: QueueName, skip: int, end: int | None = None, passed: Collection[bytes] = ()
+    ) -> Iterator[Sequence[JobView]]:
+        """Yield the jobs of a list but for its newest `skip`, up to the number `end`, and not those `passed`."""
+        before: Collection[bytes] = ()
+        while page := queues.peek(
+            self.client, own, skip, _QUEUED if end is None else min(_QUEUED, end - skip), newest_first=True
+        ):
+            # What is pushed meanwhile moves all others: none is missed, and what the last page had is not shown again.
+            yield self._views(queue, (raw for raw in page if raw not in passed and raw not in before))
+            skip, before = skip + len(page), frozenset(page)
 
-    def _in_lines(self, queue: str, own: QueueName, lines: Sequence[Line]) -> Iterator[Sequence[_LineJob]]:
-        for piece in line_jobs.pieces(self.client, own, lines, self.context.cost(queue)):
+    def _views(self, queue: str, raws: Iterable[bytes]) -> Sequence[JobView]:
+        return [JobView(raw, 0.0, self.context, queue) for raw in raws]
+
+    def _line_jobs(self, queue: str, own: QueueName, places: _Places) -> Iterator[Sequence[_LineJob]]:
+        for piece in line_jobs.pieces(self.client, own, places):
             yield [(JobView(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
 
     def _placed_or_none(self, placed: _LineJob) -> _LineJob | None:

@@ -144,7 +144,8 @@ def jobs_of(client: Client, target: Target, held: HeldKey, known: ConfigContext,
     """Yield at most `limit` jobs that wait with a key, the next one of each queue first."""
     for queue in target.queues:
         lines = [line for line in line_jobs.read_lines(client, queue) if line.key == held.key]
-        for piece in line_jobs.pieces(client, queue, lines, known.cost(queue), limit=min(limit, 200)) if lines else ():
+        places = line_jobs.by_finish_time(lines, known.cost(queue))
+        for piece in line_jobs.pieces(client, queue, places, limit=min(limit, 200)):
             for _, _, raw in piece[:limit]:
                 yield find.view_of_waiting(raw, queue, known).entry()
             limit -= len(piece)

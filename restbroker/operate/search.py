@@ -73,8 +73,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     walk = JobSearch(
         client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
     )
-    # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
-    hits = list(islice(map(_hit, chain(walk.sorted_sets(), walk.waiting_jobs(), walk.in_progress())), _MOST))
+    hits = list(islice(map(_hit, walk.all_places()), _MOST))
     if not hits and not walk.remaining_s:
         walk.unseen.append("queues missing from Sidekiq's list of queues")
     elif not hits:

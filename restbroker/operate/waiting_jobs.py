@@ -5,6 +5,7 @@ of the list, the next one to be taken first.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import attrs
 
@@ -46,7 +47,8 @@ def pieces(
     seen, left = sum(line.jobs for line in lines), limit
     if skip < seen:
         size = most if left is None else max(1, min(most, left))
-        for piece in line_jobs.pieces(client, queue, lines, cost, skip=skip, limit=size):
+        places = islice(line_jobs.by_finish_time(lines, cost), skip, None)
+        for piece in line_jobs.pieces(client, queue, places, limit=size):
             raws = [raw for _, _, raw in piece][:left]
             yield raws
             left = None if left is None else left - len(raws)

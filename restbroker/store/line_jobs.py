@@ -148,16 +148,19 @@ def read_jobs(client: Client, queue: QueueName, places: Sequence[tuple[Line, int
     return [None if job is None else raw(job) for job in found]
 
 
+def newest_first(lines: Sequence[Line]) -> Iterator[tuple[Line, int]]:
+    """Yield each job of these lines, as its line and its number: the last one of each line, then those before these."""
+    for back in range(1, max((line.jobs for line in lines), default=0) + 1):
+        yield from ((line, line.after - back) for line in lines if back <= line.jobs)
+
+
 def pieces(
-    client: Client, queue: QueueName, lines: Sequence[Line], cost: Cost, skip: int = 0, limit: int = _JOBS
+    client: Client, queue: QueueName, places: Iterator[tuple[Line, int]], limit: int = _JOBS
 ) -> Iterator[list[tuple[Line, int, bytes]]]:
-    """Yield the jobs of these lines in turn after the first `skip`, in pieces of at most `limit`.
+    """Yield the jobs at these places (a line and a number), in pieces of at most `limit`.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    places = by_finish_time(lines, cost)
-    for _ in range(skip):
-        next(places, None)
     wanted: list[tuple[Line, int]] = []
     while True:
         wanted += [one for one, _ in zip(places, range(limit - len(wanted)), strict=False)]

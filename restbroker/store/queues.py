@@ -180,12 +180,14 @@ def is_known(client: Client, queue: str) -> bool:
     return any(client.commands(asked))
 
 
-def peek(client: Client, queue: QueueName, skip: int, limit: int) -> list[bytes]:
+def peek(client: Client, queue: QueueName, skip: int, limit: int, *, newest_first: bool = False) -> list[bytes]:
     """Return up to `limit` jobs after the first `skip`, the next one to be taken first. They stay where they are.
 
-    There are fewer if they are large, and none at the end. Raise `StoreUnavailable` or `StoreRefused`.
+    With `newest_first`, those that were pushed last come first. There are fewer if they are large, and none at the end.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
-    reply = client.run("listed", [client.keys.queue_of(queue)], ["list", skip, limit, MAX_BYTES])
+    order = "newest" if newest_first else "list"
+    reply = client.run("listed", [client.keys.queue_of(queue)], [order, skip, limit, MAX_BYTES])
     return [raw(job) for job in items(reply)]
 
 

@@ -65,6 +65,7 @@ class Placement:
     """Where a person moves a member: to `queue`, to `zset`, or (both None) nowhere; as `new`, or unchanged.
 
     `score` (epoch seconds) is for a set; None: the one that it has. What goes to a set must be a JSON object (`Move`).
+    `first`: it is taken from the queue before those that wait there.
     """
 
     old: bytes
@@ -72,6 +73,7 @@ class Placement:
     zset: SortedSet | None = None
     new: bytes | None = None
     score: float | None = None
+    first: bool = False
 
 
 _PLACES: Final[Mapping[SortedSet, str]] = {"retry": "zr", "schedule": "zs", "dead": "zd"}
@@ -133,7 +135,8 @@ def _place(client: Client, zset: SortedSet, moves: Sequence[Placement]) -> list[
     arguments: list[Argument] = []
     for move in moves:
         index = 0 if move.queue is None else lists.setdefault(keys.queue(move.queue), len(lists) + 1)
-        where = "q" if move.queue is not None else "x" if move.zset is None else _PLACES[move.zset]
+        queued = "f" if move.first else "q"
+        where = queued if move.queue is not None else "x" if move.zset is None else _PLACES[move.zset]
         score = "" if move.score is None else as_score(move.score)
         arguments += [move.old, where, index, move.queue or "", move.new or b"", score]
     places = [keys.sorted_set(name) for name in _PLACES]

@@ -19,7 +19,7 @@ from restbroker.web.connection import AdminConnection
 from restbroker.web.sets import SETS
 from restbroker.web.shell import Shell
 
-_BOUNDS: Final = SearchLimits(seconds=3.0, jobs=50_000, ends=200_000, gives_way=True)
+_BOUNDS: Final = SearchLimits(seconds=3.0, jobs=200_000, ends=200_000, gives_way=True)
 _SILENT_S: Final = 60.0
 """An action that has not ended counts as stopped if nothing was recorded of it for this many seconds."""
 _RUN: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)

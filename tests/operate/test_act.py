@@ -47,6 +47,25 @@ def members(client: Client, zset: str) -> list[bytes]:
     return [raw for raw in found if isinstance(raw, bytes)]
 
 
+def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
+    """What a retry refuses stays, and does not count; the audit log says where and how many."""
+    put("dead", NOW_S, "waits")
+    done(client, "dead", RETRY, ALL, configured)
+    for n in range(250):
+        put("dead", NOW_S + n, f"j{n}")
+    put("dead", NOW_S + 999, "unsure", command="send_message", restbroker_may_have_run=True)
+    first, few = attrs.evolve(RETRY, first=True), Selection(limit=120)
+    seen = done(client, "dead", first, few, configured, dry_run=True)
+    last = done(client, "dead", first, attrs.evolve(few, inventory=seen.inventory), configured)
+    assert seen.done == last.done == 120
+    assert [entry["jid"] for entry in queued(client)] == ["waits", *(f"j{n}" for n in range(249, 129, -1))]
+    assert next(iter(audit.entries(client, 1))).note.where == "all (next in line) (at most 120)"
+    assert done(client, "dead", RETRY, Selection(("j0", "j1", "j2"), limit=2), configured).done == 2
+    assert done(client, "dead", RETRY, Selection(where=read(["jid = j3"], NOW_S), limit=2), configured).done == 1
+
+
 def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:

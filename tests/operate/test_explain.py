@@ -134,7 +134,7 @@ def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: 
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     for _ in range(60):
         client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("other"))
-    story = explain(client, "j55", configured, SearchLimits(jobs=40, copies=40))
+    story = explain(client, "j5", configured, SearchLimits(jobs=40, copies=40))
     assert story.locations == ()
     assert [word for word in ("queue rest", "copies") if not any(word in one for one in story.unseen)] == []
     for n in range(3000):
@@ -211,7 +211,7 @@ def test_a_job_is_found_among_many_in_hand_and_no_further_than_is_asked_for(
     assert [place.kind for place in explain(client, "j100", configured).locations] == ["in progress"]
     assert explain(client, "nobody", configured).unseen == ()
     (unseen,) = explain(client, "nobody", configured, SearchLimits(jobs=40)).unseen
-    assert unseen == f"what {IDENTITY} has in progress, behind 40 jobs"
+    assert unseen == f"what {IDENTITY} has in progress, after 40 jobs"
 
 
 def take(client: Client, count: int) -> None:
@@ -249,3 +249,21 @@ def test_where_redis_refuses_one_question_the_rest_is_told_and_that(
         assert nowhere.locations == ()
         said = {line for found in (story, nowhere) for line in found.refused}
         assert any(f"The key ns:{key} is a " in line for line in said)
+
+
+def test_a_job_in_the_middle_of_a_long_queue_is_found_last(client: Client, configured: ConfigContext) -> None:
+    queues.push(client, "rest", [job(f"j{n}") for n in range(6000)])
+    for number in (0, 100, 400, 5999):
+        (place,) = explain(client, f"j{number}", configured, SearchLimits(seconds=60)).locations
+        assert (place.kind, place.ahead) == ("queue", number)
+    assert explain(client, "j6000", configured, SearchLimits(seconds=60)).is_searched
+
+
+def test_a_copy_is_not_called_gone_where_a_queue_was_not_searched(client: Client, configured: ConfigContext) -> None:
+    """Who puts it back then, and retries it, has it done twice."""
+    client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("j5"))
+    queues.push(client, "rest", [job(f"w{n}") for n in range(60)])
+    for jobs, is_searched in ((40, False), (100, True)):
+        story = explain(client, "j5", configured, SearchLimits(jobs=jobs))
+        assert [place.kind for place in story.locations] == ["copy"]
+        assert story.is_searched == is_searched

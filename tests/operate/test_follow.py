@@ -187,3 +187,30 @@ def test_a_job_that_somebody_killed_is_told_as_killed_not_as_failed_of_what_it_f
         found = became(client, configured, "j1", since_s=sent.began_s)
         assert (found.killed_jobs, found.failed_jobs, found.is_over) == (1, 0, True)
         assert [(one.code, one.message) for one in found.failed] == [("Killed", "Someone killed it meanwhile.")]
+
+
+def test_jobs_behind_a_backlog_are_found_at_its_end(client: Client, configured: ConfigContext, put: Put) -> None:
+    """A night: what was retried waits behind all others, or next in line, and newer jobs come behind it."""
+    queues.push(client, "rest", [job(f"w{n}") for n in range(12_000)])
+    for n in range(45):
+        put("dead", NOW_S + n, f"j{n}")
+    chosen = Selection(tuple(f"j{n}" for n in range(40)))
+    *_, last = perform(client, "dead", Action("retry", "ann"), chosen, configured)
+    assert last.done == 40
+    *_, last = perform(client, "dead", Action("retry", "ann", first=True), Selection(limit=3), configured)
+    assert last.done == 3
+    queues.push(client, "rest", [job(f"z{n}") for n in range(300)])
+    found = became(client, configured, *(f"j{n}" for n in range(45)), bounds=SearchLimits(seconds=60, jobs=6000))
+    assert (found.waiting, found.failed_jobs, found.unknown, found.unseen) == (43, 2, 0, ())
+    lost = became(client, configured, "j1", "gone", bounds=SearchLimits(seconds=60, jobs=6000))
+    assert (lost.waiting, lost.unknown, lost.unseen) == (1, 1, ("the queue rest, after 6,000 jobs",))
+    assert became(client, configured, "w6000", "gone", bounds=SearchLimits(seconds=60, jobs=20_000)).waiting == 1
+
+
+def test_an_end_in_the_history_is_found_though_a_queue_is_not_searched(
+    client: Client, configured: ConfigContext
+) -> None:
+    queues.push(client, "rest", [job(f"w{n}") for n in range(300)])
+    end(client, "j0")
+    found = became(client, configured, "j0", bounds=SearchLimits(jobs=100))
+    assert (found.done, found.unknown, found.unseen) == (1, 0, ())

@@ -130,11 +130,11 @@ def test_what_was_not_looked_at_is_said(client: Client, configured: ConfigContex
     for n in range(300):
         put("dead", NOW_S + n, f"d{n}")
     bounded = found(client, configured, "d", bounds=SearchLimits(jobs=40))
-    assert {"the queue rest, behind 40 jobs", "the dead set, behind 40 jobs"} <= set(bounded.unseen)
+    assert {"the queue rest, after 40 jobs", "the dead set, after 40 jobs"} <= set(bounded.unseen)
     assert bounded.looked_at == {"the queue rest": 40, "the dead set": 40}
     few = found(client, configured, "user ~ d", bounds=SearchLimits(hits=3))
     assert [hit.entry.jid for hit in few.hits] == ["d299", "d298", "d297"]
-    assert "the dead set, behind 3 jobs" in few.unseen
+    assert "the dead set, after 3 jobs" in few.unseen
     assert "finished jobs, whose records keep no arguments (user)" in few.unseen
     late = found(client, configured, "d", bounds=SearchLimits(seconds=0))
     assert (late.hits, late.looked_at) == ((), {})

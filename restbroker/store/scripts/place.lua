@@ -2,8 +2,8 @@
 -- Gives members of a sorted set another place, as a person asked for, each for itself.
 --
 -- KEYS: zset, retry, schedule, dead, queues, parked, then lists of queues
--- ARGV: per job: old member, where to ('q' queue | 'zr' retry | 'zs' schedule | 'zd' dead | 'x' nowhere: deleted),
---       list (index from 1 among the lists, for 'q'), queue name (for 'q'), new member ('' = the old one unchanged),
+-- ARGV: per job: old member, where to ('q' queue | 'f' queue, to be taken next | 'zr' retry | 'zs' schedule | 'zd' dead |
+--       'x' nowhere: deleted), list (index from 1 among the lists, for a queue), queue name, new member ('' = the old one unchanged),
 --       score ('' = the one that it has)
 -- Returns: per job 1 done | 0 it is not there (any more) | 'DUP' an equal member is there already | an error's text
 --          In the last two cases the member stays where it was, with its score.
@@ -19,8 +19,9 @@ local function failure(reply)
   return type(reply) == 'table' and reply.err
 end
 
-local function pushed(list, queue, member)
-  return failure(redis.pcall('SADD', queues, queue)) or failure(redis.pcall('LPUSH', KEYS[FIXED_KEYS + list], member))
+local function pushed(list, queue, member, to)
+  local push = to == 'f' and 'RPUSH' or 'LPUSH'
+  return failure(redis.pcall('SADD', queues, queue)) or failure(redis.pcall(push, KEYS[FIXED_KEYS + list], member))
 end
 
 local function added(key, score, member)
@@ -37,8 +38,8 @@ for n = 1, #ARGV / FIELDS do
   else
     local member, key, why = new == '' and old or new, zsets[to], nil
     redis.call('ZREM', zset, old)
-    if to == 'q' then
-      why = pushed(tonumber(list), queue, member)
+    if to == 'q' or to == 'f' then
+      why = pushed(tonumber(list), queue, member, to)
     elseif key then
       why = added(key, score == '' and was or score, member)
     end
