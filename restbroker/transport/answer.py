@@ -10,7 +10,7 @@ limits; memory is bounded.
 Stricter than httpx (measured with h11 0.16): `Content-Length` twice, even with equal values, or beside
 `Transfer-Encoding`, or as a list; lines that end without CR; a blank behind a chunk's size; and HTTP/1.2 are all
 refused. What a server means by those is a guess. Laxer in one thing: an empty line before the status is skipped. As
-with httpx, a body encoded in any way but in chunks is refused, since it would have to be decoded.
+with httpx, a body transferred in any encoding but chunks is refused; `coding` decodes what is encoded in itself.
 
 Built on httptools (llhttp). Its traps, measured with 0.9.0: whether a connection may be kept is right inside the
 callbacks only; there is no way to tell it that the stream ended, nor that the request was a HEAD.
@@ -32,6 +32,8 @@ of the body: trailers and the lines of chunks.
 _FIRST_STATUS: Final = 100
 _FIRST_FINAL_STATUS: Final = 200
 _TRANSFER_ENCODING_LENGTH: Final = len("transfer-encoding")
+_CODING: Final = b"content-encoding"
+_CODING_LENGTH: Final = len(_CODING)
 _LONGEST_BYTES: Final = 64 * 1024
 """The longest body of a plain answer, and the longest head."""
 _HEADS: Final = 64
@@ -137,6 +139,12 @@ class AnswerReader:
         return next((int(value) for name, value in self._headers if name.lower() == b"content-length"), 0)
 
     @property
+    def coding(self) -> str:
+        """How the body is encoded, as the last head says; "" if it says nothing."""
+        found = [one for name, one in self._headers if len(name) == _CODING_LENGTH and name.lower() == _CODING]
+        return b",".join(found).decode("latin-1")
+
+    @property
     def headers(self) -> Headers:
         """The headers of the last answer."""
         return Headers(self._headers)
@@ -222,8 +230,8 @@ class KnownHeads:
     """The heads of one server: {head: status and length of the body, None for one that is not plain}.
 
     Most answers of a server have the same few heads: only the second of `Date` differs. `AnswerReader` has parsed each
-    head, once, with a body of the length that it names; an answer that it refuses, that has no length or more than
-    `_LONGEST_BYTES`, or that ends the connection is no plain answer.
+    head, once, with a body of the length that it names; an answer that it refuses, that has no length more than
+    `_LONGEST_BYTES` or an encoded body, or that ends the connection is no plain answer.
     """
 
     _known: dict[bytes, tuple[int, int] | None] = attrs.field(factory=dict)
@@ -261,4 +269,4 @@ def _plain_head(head: bytes) -> tuple[int, int] | None:
                 return None
     except (MalformedAnswer, ValueError):
         return None
-    return (reader.status, length) if reader.keep and not reader.body_cut else None
+    return (reader.status, length) if reader.keep and not reader.body_cut and not reader.coding else None

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from restbroker.config.target import Target
+from restbroker.transport.coding import ACCEPT
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request
 
@@ -29,7 +30,9 @@ def headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
     """Return all headers of the request as (name, value), `Host` first, without Content-Length."""
     given = next((value for name, value in request.headers if name.lower() == "host"), None)
     host = given or target.host_header or target.url.origin.partition("://")[2]
-    return [("Host", host), *((name, value) for name, value in request.headers if name.lower() not in OWN_HEADERS)]
+    own = [(name, value) for name, value in request.headers if name.lower() not in OWN_HEADERS]
+    asks = any(name.lower() == ACCEPT[0].lower() for name, _ in own)
+    return [("Host", host), *own] if asks else [("Host", host), ACCEPT, *own]
 
 
 @attrs.define(eq=False, repr=False)

@@ -18,6 +18,7 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
+from restbroker.transport.coding import decode
 from restbroker.transport.connect_ramp import ConnectRamp, RampClosed, connections_for
 from restbroker.transport.dial import NEXT_S, addresses_of
 from restbroker.transport.errors import MaybeSent, NotSent, reason_of
@@ -140,6 +141,7 @@ class HttpxClient:
             self._ramp.end(progress)
             await self._give_back(connection, reusable=reusable)
         headers = {name.lower(): value for name, value in answer.headers.items()}
+        body, truncated = decode(headers.get("content-encoding", ""), body, request.body_limit_bytes, cut=truncated)
         said, duration_s = request.headers + request.query, trio.current_time() - began_s
         return Response(
             answer.status_code,

@@ -17,6 +17,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.transport.answer import AnswerReader, MalformedAnswer
+from restbroker.transport.coding import decode
 from restbroker.transport.connect_ramp import ConnectRamp, RampClosed, connections_for
 from restbroker.transport.dial import dial
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn, reason_of
@@ -329,7 +330,8 @@ class LeanClient:
             sender.note_refused()
         duration_s = now_s - (due_s - request.timeout_s)
         said = request.headers + request.query
-        return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut, said, self._secrets)
+        body, cut = decode(reader.coding, reader.body, request.body_limit_bytes, cut=reader.body_cut)
+        return Response(reader.status, reader.headers, body, duration_s, cut, said, self._secrets)
 
     def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
         owner, connection.ramp_owner = connection.ramp_owner, None

@@ -117,7 +117,8 @@ async def test_it_asks_with_no_header_but_those_that_are_given() -> None:
         assert stream.status == 200
         assert stream.headers["content-type"].startswith("text/event-stream")
         port = server.asked[0].partition(b"Host: ")[2].partition(b"\r\n")[0]
-        assert server.asked == [b"GET /sse/ann HTTP/1.1\r\nHost: " + port + b"\r\nAccept: text/event-stream\r\n\r\n"]
+        sent = b"\r\nAccept-Encoding: identity\r\nAccept: text/event-stream\r\n\r\n"
+        assert server.asked == [b"GET /sse/ann HTTP/1.1\r\nHost: " + port + sent]
 
 
 async def test_an_event_without_data_is_none_and_one_that_is_cut_off_is_none() -> None:
