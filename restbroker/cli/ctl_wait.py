@@ -16,6 +16,7 @@ import attrs
 import typer
 
 from restbroker.config.core import Config
+from restbroker.config.files import text_of
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit, no
@@ -109,11 +110,11 @@ def secret_of(path: Path) -> str:
     """
     try:
         raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        return text_of(raw).removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise UsageError(f"--secret-file cannot be read: {error.strerror} ({path}).", "Check its path.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError("The content of --secret-file is not UTF-8 text.", "Convert it first.") from error
+    except ValueError as error:
+        raise UsageError(f"The content of --secret-file cannot be read: {error}.", "Convert it first.") from None
 
 
 def _push(client: Client, order: JobRequest) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from restbroker.config.files import text_of
+from restbroker.config.files import bytes_of
 from restbroker.config.problems import Problems, at, printable_name
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
@@ -57,7 +57,7 @@ def read(path: Path, problems: Problems) -> dict[str, Json]:
     twice in an object becomes a problem in `problems`.
     """
     try:
-        text = text_of(path, "utf-8-sig")
+        text = bytes_of(path).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
-from restbroker.config.files import text_of
+from restbroker.config.files import bytes_of, text_of
 from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 
+_LINE_ENDS: Final = "\n\x85\u2028\u2029\x1a"
+"""What editors of any system may leave at a file's end; blanks belong to the secret."""
 _SETTLED_NS: Final = 1_000_000_000
 """How long ago a file must have changed: a clock of files may tick only every few milliseconds."""
 
@@ -54,9 +56,9 @@ class Secret:
         # An address written as its file's may have a login in it.
         file = f"The secret file {without_logins(str(self.path))}"
         try:
-            text = text_of(self.path, "utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            text = text_of(bytes_of(self.path)).replace("\r\n", "\n").replace("\r", "\n").rstrip(_LINE_ENDS)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
         else:
             if text.strip():
                 if (secret := self._part(text)) != self._last:

@@ -7,7 +7,7 @@ holds: the files that were checked are those that are used; no passphrase is ask
 import ssl
 from pathlib import Path
 
-from restbroker.config.files import text_of
+from restbroker.config.files import bytes_of
 from restbroker.config.problems import Problems, at
 from restbroker.config.target import CertFiles, TlsFiles
 from restbroker.config.values import without_logins
@@ -81,7 +81,7 @@ def _check_readable(written: Path | None, place: str, problems: Problems) -> Pat
         return None
     path = problems.base / written
     try:
-        text_of(path, "latin-1")
+        bytes_of(path)
     except OSError as error:
         problems.refuse(place, f"{_printable(path)} cannot be read: {error.strerror}.")
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import attrs
 
+from restbroker.config.files import text_of
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
@@ -88,9 +89,9 @@ def _from_file(name: str, path: Path) -> str:
 
 def _decode(name: str, raw: bytes) -> str:
     try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"The value of {name} is not UTF-8 text.", "Convert it first.") from error
+        text = text_of(raw)
+    except ValueError as error:
+        raise UsageError(f"The value of {name} cannot be read: {error}.", "Convert it first.") from None
     return text.removesuffix("\n").removesuffix("\r")
 
 

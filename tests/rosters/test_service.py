@@ -147,6 +147,23 @@ async def test_a_key_is_asked_for_and_never_told(
     assert "4%2B7" not in told
 
 
+async def test_a_query_that_nobody_asks_for_is_ignored_or_refused_and_empties_no_roster(
+    serve: Serve, redis_server: RedisServer
+) -> None:
+    """Prosody sends what is no query to it as a part of the user's name; an unknown user has an empty roster."""
+    put(redis_server, john=ANN)
+    async with serve(redis_server) as site:
+        for query in ("?key=k", "?", "?x", "?x=1&y=2"):
+            assert (await site.get(f"/roster/john{query}")).content == ANN_AS_JSON, query
+        assert site.told() == []
+        assert (await site.ask(b"/roster/john?key=k"))[0] == 404
+        assert (await site.ask(b"/roster/john?x=1"))[0] == 404
+        assert "with a query" in str(site.events)
+        assert await site.ask(b"/roster/john?x") == (200, b"{}")
+    async with serve(redis_server, auth=Basic("prosody", Secret("p"))) as site:
+        assert (await site.ask(b"/roster/john?key=k", basic("prosody:p")))[0] == 404
+
+
 async def test_a_key_in_a_file_counts_anew_at_once_and_stays_while_the_file_cannot_be_read(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:

@@ -5,6 +5,7 @@ nothing; all other clients write addresses with percent-encoding. So the header 
 Always holds: what Prosody sends is never decoded, or a user `adm%69n` would get the roster of `admin`.
 """
 
+import re
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -14,6 +15,7 @@ from restbroker.rosters.rules import BadRoster, read_user
 
 _PROSODY = b"Prosody XMPP Server"
 _KEY = b"?key="
+_QUERY = re.compile(rb"\?[^?]+=")
 
 
 @attrs.frozen
@@ -28,13 +30,13 @@ class Addresses:
     domain: str | None
     with_key: bool
 
-    def split(self, target: bytes) -> tuple[bytes, bytes]:
-        """Return the address without its query, and the key in the query.
+    def split(self, target: bytes, agent: bytes) -> tuple[bytes, bytes]:
+        """Return the address without its query, and the key in the query. `agent`: the header `User-Agent`.
 
-        Without `with_key` there is no query: a `?` is part of the user's name, as Prosody sends it.
+        Without `with_key` Prosody sends no query: a `?` is part of the user's name.
         """
         if not self.with_key:
-            return target, b""
+            return target if agent.startswith(_PROSODY) else target.partition(b"?")[0], b""
         # The last one: what comes before it may be the user's.
         if _KEY in target:
             path, _, key = target.rpartition(_KEY)
@@ -48,7 +50,9 @@ class Addresses:
         if not (path.startswith(self.before) and path.endswith(self.after)):
             return None
         name = path[len(self.before) : len(path) - len(self.after)]
-        return name if name and b"/" not in name else None
+        # A user who has this name by chance gets none: else an unrequested key would empty everybody's roster.
+        is_query = not self.with_key and _QUERY.search(name)
+        return name if name and b"/" not in name and not is_query else None
 
     def user(self, name: bytes, agent: bytes) -> str | None:
         """Return the user, or None if no user can have this name. `agent`: the header `User-Agent`."""

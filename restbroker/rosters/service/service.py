@@ -75,7 +75,7 @@ class Service:
                 (b"allow", ", ".join(METHODS).encode()),
                 closing=True,
             )
-        path, key = self.addresses.split(request.target)
+        path, key = self.addresses.split(request.target, request.header(b"user-agent"))
         try:
             if not await self.login.fits(request, key):
                 return self._denial()
@@ -109,8 +109,9 @@ class Service:
         self.report(
             OperatorWarning(
                 "RosterDenied",
-                "A client asked for a roster under another path than Path of Roster says.",
-                "If it was Prosody: make its http_roster_url fit, with %s in the place of the user.",
+                "A client asked for a roster under another path than Path of Roster says, or with a query.",
+                "If it was Prosody: make its http_roster_url fit, with %s in the place of the user, and a key at its "
+                "end only if Auth of Roster asks for one.",
             )
         )
         return error_answer(404, "NotFound", "There are no rosters at this path.", "See Path of Roster.")
