@@ -15,6 +15,7 @@ from restbroker.config.target import Basic, Url
 from restbroker.config.values import is_plain, without_logins
 
 _REDIS_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
+_CERT_REQS = ("none", "optional", "required")
 _REDIS_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
@@ -212,7 +213,15 @@ def _redis_query(parts: SplitResult, scheme: str) -> dict[str, str]:
     if any(name not in allowed for name, _ in pairs):
         # The name is not shown: after an unescaped "?" in a password it is a piece of the password.
         raise BadUrl(f'RedisURL takes only {", ".join(allowed)} after "?"; write a "?" in a password as %3F.')
-    return dict(pairs)
+    query = dict(pairs)
+    if (written := query.get("ssl_cert_reqs")) is not None:
+        # Celery and Heroku write CERT_NONE, others None or the number of Python's constant.
+        word = written.lower().rpartition(".")[2].removeprefix("cert_")
+        value = dict(zip("012", _CERT_REQS, strict=True)).get(word, word)
+        if value not in _CERT_REQS:
+            raise BadUrl(f"RedisURL's ssl_cert_reqs is one of {', '.join(_CERT_REQS)} (or CERT_NONE, …).")
+        query["ssl_cert_reqs"] = value
+    return query
 
 
 def _database(parts: SplitResult, scheme: str, query: dict[str, str]) -> int | None:

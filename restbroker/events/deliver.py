@@ -1,4 +1,4 @@
-"""Pushes events to Redis, those that wait together in one call. Every webhook and reader delivers through it.
+"""Pushes events to Redis: those that came while a call was under way in one. Every webhook and reader delivers so.
 
 `app` makes one `Deliverer` for a process and runs it beside the sources. Always holds: an event with the verdict
 "accepted" has a job in Redis; after `PATIENCE_S`, or the source's own time, no push is begun for an event of `deliver`,
@@ -30,11 +30,6 @@ PATIENCE_S: Final = 2.0
 _AT_ONCE: Final = 200
 """The most events that go to Redis in one call."""
 _AT_ONCE_BYTES: Final = 4 * 1024 * 1024
-_GAP_S: Final = 0.003
-"""Seconds between the beginnings of two calls: what comes meanwhile shares the next.
-
-A call costs as much as many events do.
-"""
 _PAUSE_S: Final = 0.1
 """Seconds before the next call after one that failed."""
 _PATIENT_PAUSE_S: Final = 1.0
@@ -149,12 +144,10 @@ class Deliverer:
                 self._came = trio.Event()
                 await self._push_refusals()
                 continue
-            next_s = trio.current_time() + _GAP_S
             if not await self._push(batch):
                 with trio.move_on_after(_PAUSE_S):
                     await self._stopping.wait()
             await self._push_refusals()
-            await trio.sleep_until(next_s)
 
     def _next(self) -> list[_PendingEvent]:
         """Return the events that came first and whose senders still wait, as many as fit in one call."""

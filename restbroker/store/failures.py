@@ -4,6 +4,7 @@ Always holds: no password appears in a message, and a failure that ends by itsel
 full Redis) is `StoreUnavailable`, so that callers wait and no job becomes dead.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -57,6 +58,11 @@ _CLUSTER = frozenset({"MOVED", "ASK", "CROSSSLOT"})
 _LOGIN = frozenset({"WRONGPASS", "NOAUTH"})
 _NO_PASSWORD_TEXTS = ("AUTH <password> called without any password", "Client sent AUTH, but no password")
 _LOGIN_TEXTS = ("invalid password", *_NO_PASSWORD_TEXTS)
+_UNKNOWN = re.compile(
+    r"(?i)unknown (redis )?command|(unsupported|disabled) command|command .*(not (supported|allowed|available)"
+    r"|disabled)"
+)
+_IN_SCRIPT = re.compile(r"(?i)called from script.*?\b([0-9a-f]{40})\b.*?:([0-9]{1,6})\b")
 _AWAY_TEXTS = ("max number of clients reached", "problem with LDAP service")
 
 # What a server says that is not the master any more, or that a failover is about to replace.
@@ -163,6 +169,15 @@ def _from_reply(
         )
     if error.code == "NOPERM":
         hint = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
+    elif _UNKNOWN.search(reason):
+        hint = (
+            "Redis needs to know this command: a rename-command in redis.conf, or a proxy before Redis, hides it, or "
+            "Redis is older than 7.0 (Valkey: 7.2)."
+        )
+        if in_script := _IN_SCRIPT.search(error.reason):
+            from restbroker.store.scripts import command_at
+
+            reason = f"unknown command '{command_at(in_script[1], int(in_script[2]))}', in a script"
     elif error.code in _CLUSTER:
         hint = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
     elif misused and error.code == WRONG_TYPE:

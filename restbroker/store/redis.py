@@ -264,15 +264,16 @@ def _connect_once(endpoint: Endpoint) -> Steps[Link]:
 def answers(link: Link, commands: Commands) -> Steps[list[Reply]]:
     """Return the answers to commands that change nothing. Can be cancelled.
 
-    Raise `OSError`, or the first `ErrorReply`; the link is closed then.
+    Raise `OSError`, or the first `ErrorReply`; the link is closed then. `CLIENT`, which names a connection, may be
+    refused: some proxies do not know it.
     """
     try:
         replies = yield from link.exchange(commands, is_cancellable=True)
     except BaseException:
         link.close()
         raise
-    for reply in replies:
-        if isinstance(reply, ErrorReply):
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, ErrorReply) and (command[0] != "CLIENT" or reply.is_away):
             link.close()
             raise reply
     return cast("list[Reply]", replies)

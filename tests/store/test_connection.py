@@ -330,3 +330,15 @@ async def test_a_wait_on_what_is_no_list_is_refused(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
         with pytest.raises(StoreRefused, match="WRONGTYPE"):
             await waiter.wait("a", 1.0)
+
+
+async def test_a_redis_without_client_serves_and_one_without_a_login_still_refuses(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    """The connection's name is decoration; some proxies hide the command that gives it."""
+    server = make_redis(rename_command='CLIENT ""')
+    with closing(open_client(StoreSettings(server.url))) as client:
+        assert client.command("PING") == b"PONG"
+    locked = make_redis(rename_command='CLIENT ""', requirepass="pw")
+    with closing(open_client(StoreSettings(locked.url))) as client, pytest.raises(StoreUnavailable, match="login"):
+        client.command("PING")

@@ -56,12 +56,26 @@ def test_redis_urls_that_could_mean_another_place_are_refused_with_the_right_for
         ("unix://relative.sock", "whole path"),
         ("redis://:%00@host", "control characters"),
         ("redis://hö:1", "xn--"),
+        ("rediss://h?ssl_cert_reqs=never", "none, optional, required"),
+        ("rediss://h?ssl_cert_reqs=", "none, optional, required"),
     ]
     for written, expected in rows:
         with pytest.raises(BadUrl) as caught:
             redis_address(written)
         assert expected in str(caught.value), (written, expected)
         assert "secret" not in str(caught.value), (written, expected)
+
+
+def test_whether_a_certificate_is_checked_is_read_in_every_clients_spelling() -> None:
+    rows = {
+        "none": ("none", "None", "CERT_NONE", "cert_none", "ssl.CERT_NONE", "VerifyMode.CERT_NONE", "0"),
+        "optional": ("optional", "CERT_OPTIONAL", "1"),
+        "required": ("required", "Required", "CERT_REQUIRED", "ssl.CERT_REQUIRED", "2"),
+    }
+    for value, spellings in rows.items():
+        for written in spellings:
+            url = redis_address(f"rediss://h?ssl_cert_reqs={written}&ssl_ca_certs=/ca.pem").url
+            assert url == f"rediss://h:6379/0?ssl_cert_reqs={value}&ssl_ca_certs=%2Fca.pem", written
 
 
 def test_the_database_may_come_from_either_place_but_not_differ() -> None:

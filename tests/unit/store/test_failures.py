@@ -11,6 +11,7 @@ from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreU
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.failures import ErrorReply, Failure, describe_failure, translate
 from restbroker.store.misuse import MisusedKey
+from restbroker.store.scripts import script
 
 PASSING: list[tuple[ErrorReply, str, str]] = [
     (ErrorReply("OOM command not allowed when used memory > 'maxmemory'."), "full", "maxmemory"),
@@ -120,3 +121,31 @@ def test_whatever_answers_in_redis_place_may_repeat_the_login_and_no_message_doe
                 assert "sesame" not in str(caught.value), code
         finally:
             server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "ERR unknown command 'CONFIG', with args beginning with: 'GET' ",
+        "ERR unknown command `CONFIG`",
+        "ERR unsupported command 'CONFIG'",
+        "ERR Command is not available: 'CONFIG'. See https://example.org",
+        "ERR command CONFIG is disabled",
+    ],
+)
+def test_a_command_that_is_hidden_is_named_with_who_may_hide_it(said: str) -> None:
+    told = translate(ErrorReply(said), "r:1")
+    assert "CONFIG" in told.message
+    assert "rename-command" in str(told.hint)
+    assert "proxy" in str(told.hint)
+
+
+def test_a_command_that_is_hidden_from_a_script_is_named() -> None:
+    known = script("claim")
+    lines = known.source.decode().splitlines()
+    number, line = next((number, line) for number, line in enumerate(lines, 1) if "redis.call('" in line)
+    name = line.partition("redis.call('")[2].partition("'")[0]
+    said = f"ERR Unknown Redis command called from script script: {known.sha}, on @user_script:{number}."
+    assert f"unknown command '{name}', in a script" in translate(ErrorReply(said), "r:1").message
+    other = said.replace(known.sha, "0" * 40)
+    assert "unknown command '?', in a script" in translate(ErrorReply(other), "r:1").message
