@@ -58,7 +58,7 @@ def _fields(written: StoredEntry) -> dict[str, Json]:
         "gone": note.gone,
         "why": note.why,
         "entry": written.name,
-        "run": note.run or written.name,
+        "run": written.run,
         "jids": list(note.jids),
         "changes": note.changes,
     }
@@ -68,9 +68,8 @@ def _latest(entries: Iterable[StoredEntry]) -> Iterator[StoredEntry]:
     """Yield the newest entry of each action; `entries` must come newest first."""
     runs: set[str] = set()
     for written in entries:
-        run = written.note.run or written.name
-        if run not in runs:
-            runs.add(run)
+        if written.run not in runs:
+            runs.add(written.run)
             yield written
 
 

@@ -187,6 +187,6 @@ def _state(row: Mapping[str, Json]) -> str:
     if row["dying"]:
         return state
     reasons = [] if row["reason"] is None else [text(row["reason"])]
-    reasons += [f"paused: {one}" for one in target_text.pauses(row)]
+    reasons += target_text.pauses(row, "paused: ")
     reasons += target_text.fetch_limits(row)
     return ": ".join([state, "; ".join(reasons)]) if reasons else state

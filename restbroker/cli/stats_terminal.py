@@ -22,7 +22,7 @@ from restbroker.console import causes, output
 from restbroker.console.times import milliseconds
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import SystemStats, stopped_counts
+from restbroker.operate.overview import SystemStats, state_text, stopped_counts, target_state
 from restbroker.store.client import Client
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _state(row: Mapping[str, Json]) -> str:
     if row["finishing"] is True:
         return "finishing"
     state = target_text.state(row)
-    return "paused" if state == "up" and row["pauses"] else state
+    return state_text(str(target_state(row))) if state == "up" else state
 
 
 def _busy(row: Mapping[str, Json]) -> str:
@@ -165,5 +165,5 @@ def _pause_texts(row: Mapping[str, Json]) -> Iterator[str]:
     reason, hint = row["reason"], row["hint"]
     if reason is not None or hint is not None:
         yield " ".join(text(part) for part in (f"{target_text.state(row)}:", reason, hint) if part is not None)
-    yield from (f"paused {one}" for one in target_text.pauses(row))
+    yield from target_text.pauses(row, "paused ")
     yield from target_text.concurrency_limits(row)

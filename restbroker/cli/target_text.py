@@ -9,6 +9,7 @@ from typing import cast
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import state_text
+from restbroker.store.pauses import OPERATOR
 
 _LIMITS = {
     "rate": "RateLimit is reached",
@@ -34,13 +35,19 @@ def state(row: Mapping[str, Json]) -> str:
     return "quiet" if row["quiet"] is True else state_text(text(row["state"]))
 
 
-def pauses(row: Mapping[str, Json]) -> Iterator[str]:
-    """Yield each pause of the target in words: the reason, by whom, for how long and why."""
+def pauses(row: Mapping[str, Json], paused: str = "", own: str = "") -> Iterator[str]:
+    """Yield each pause of the target in words: the reason, by whom, for how long and why.
+
+    A person's pause begins with `paused`, one of restbroker's own with `own`; one that the state tells is left out.
+    """
     for pause in cast("Sequence[Mapping[str, Json]]", row["pauses"]):
+        if pause["reason"] == row["state"]:
+            continue
         remaining_s = cast("float | None", pause["remaining_s"])
         left = "until resumed" if remaining_s is None else f"for {duration_text(remaining_s)} more"
         by, why = _pause_reason(pause)
-        yield f"{text(pause['reason'])}{by} {left}{why}"
+        begin = paused if pause["reason"] == OPERATOR else own
+        yield f"{begin}{state_text(text(pause['reason']))}{by} {left}{why}"
 
 
 def about(pause: Mapping[str, Json]) -> str:

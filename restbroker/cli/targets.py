@@ -21,7 +21,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import targets as operate_targets
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
-from restbroker.operate.overview import state_text
+from restbroker.operate.overview import state_text, target_state
 from restbroker.operate.targets import Target
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR
@@ -161,7 +161,7 @@ def _properties(one: Target) -> Iterator[Sequence[str]]:
     if one.hint is not None:
         yield "hint", one.hint
     for pause_ in one.pauses:
-        yield "paused", control_text.pause_text(pause_)
+        yield "paused" if pause_.reason == OPERATOR else "waits", control_text.pause_text(pause_)
     most = min(one.limit, one.concurrency)
     busy = f"{one.busy} being delivered (at most {most}), {one.ahead} fetched in advance"
     yield "jobs", f"{busy}, {one.in_progress} in progress in all"
@@ -182,7 +182,7 @@ def _state(one: Target) -> str:
     if one.state is None:
         return "no process serves it"
     if one.down_in == 0:
-        return one.state
+        return state_text(target_state(attrs.asdict(one)) or one.state)
     since = "" if one.down_for_s is None else f" for {duration_text(one.down_for_s)}"
     where = f" in {one.down_in} of {len(one.processes)} processes" if len(one.processes) > one.down_in else ""
     return f"{state_text(one.state)}{since}{where}"
@@ -203,8 +203,8 @@ def _row(one: Target) -> tuple[str, ...]:
     """Return a target as a row for programs."""
     return (
         one.name,
-        one.state or "-",
-        control_text.join_names(tuple(pause_.reason for pause_ in one.pauses)),
+        state_text(one.state or "-"),
+        control_text.join_names(tuple(state_text(pause_.reason) for pause_ in one.pauses)),
         str(one.busy),
         str(one.limit),
         str(one.in_progress),

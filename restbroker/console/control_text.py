@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from restbroker.config.values import duration_text
 from restbroker.console import output, times
 from restbroker.job.json_types import Json
+from restbroker.operate.overview import state_text
 from restbroker.store.pauses import Pause
 
 _MOST_DAYS = 366
@@ -30,7 +31,7 @@ def report(words: str, fields: Mapping[str, Json], *, as_json: bool, dry_run: bo
 def pause_text(pause: Pause) -> str:
     """Return in one line by whom something is paused, until when and why; for restbroker's own pauses, the reason."""
     left = "until resumed" if pause.remaining_s is None else f"for {duration_text(pause.remaining_s)} more"
-    by = f"by {pause.who}" if pause.who is not None else pause.reason
+    by = f"by {pause.who}" if pause.who is not None else state_text(pause.reason)
     return f"{by} {left}" + (f": {pause.why}" if pause.why is not None else "")
 
 

@@ -72,6 +72,11 @@ class StoredEntry:
     at_s: float
     note: AuditEntry
 
+    @property
+    def run(self) -> str:
+        """The name of the first entry of the same action."""
+        return self.note.run or self.name
+
 
 def write(client: Client, note: AuditEntry) -> str:
     """Write the entry; return its name, which is the `run` of the action's later entries.
@@ -115,12 +120,12 @@ class AuditedAction:
             write(self.client, attrs.evolve(self.entry, state=self.state, done=self.done))
 
 
-def entries_after(client: Client, name: str) -> Sequence[StoredEntry]:
+def entries_after(client: Client, name: str, *, and_it: bool = False) -> Sequence[StoredEntry]:
     """Return the entries after the one called `name`, oldest first, at most `MOST_BEHIND`; "": from the beginning.
 
-    Raise `StoreUnavailable` or `StoreRefused`.
+    With `and_it` that one comes first. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    page = store.entries_after(client, MOST_BEHIND, f"({name}" if name else "-")
+    page = store.entries_after(client, MOST_BEHIND, f"{'' if and_it else '('}{name}" if name else "-")
     return [StoredEntry(entry.name, entry.at_s, _read_entry(entry)) for entry in page]
 
 

@@ -50,7 +50,8 @@ each. `finishing`: it only ends what it has, since the process took a new config
 
 _STATES = {"open": "up", "closed": "down"}
 """How a heartbeat names the state of a target → how it is shown; `denied` is the same in both."""
-_BLOCKED = frozenset({"down", "denied", "paused"})
+_BLOCKED = frozenset({"down", "denied", "paused", "retry_after"})
+_NAMES = {"denied": "login refused", "retry_after": "asked to wait"}
 
 
 class SystemStats(TypedDict):
@@ -105,14 +106,14 @@ def target_rows(client: Client, seen: Overview) -> list[dict[str, Json]]:
 
 
 def blocked_queues(rows: Sequence[Mapping[str, Json]]) -> dict[str, str]:
-    """Return why no target takes jobs of a queue that is served: down, denied or paused; other queues are left out.
+    """Return the `target_state` for which no target takes jobs of a queue that is served; other queues are left out.
 
     `rows` are those of `target_rows`.
     """
-    states: dict[str, list[Json]] = {}
+    states: dict[str, list[str | None]] = {}
     for row in rows:
         for queue in () if row["dying"] else cast("list[str]", row["queues"]):
-            states.setdefault(queue, []).append("paused" if row["pauses"] else row["state"])
+            states.setdefault(queue, []).append(target_state(row))
     return {queue: str(found[0]) for queue, found in states.items() if _BLOCKED.issuperset(found)}
 
 
@@ -187,6 +188,20 @@ def _state(snapshot: Mapping[str, Json]) -> dict[str, Json]:
     }
 
 
+def target_state(row: Mapping[str, Json]) -> str | None:
+    """Return the state of a target, in one process or over all, from its `state` and `pauses`: the gravest one.
+
+    It is `denied`, `down`, `paused` (by a person), `retry_after` (the server asked for it), `up`, or None if unknown.
+    """
+    state = cast("str | None", row.get("state"))
+    reasons = {pause["reason"] for pause in cast("Sequence[Mapping[str, Json]]", row.get("pauses") or ())}
+    if "denied" in (state, *reasons):
+        return "denied"
+    if state == "down" or not reasons:
+        return state
+    return "retry_after" if reasons == {"retry_after"} else "paused"
+
+
 def state_text(state: str) -> str:
-    """Return a target's state for people."""
-    return "login refused" if state == "denied" else state
+    """Return a target's state, or the reason of a pause, for people: everywhere by this one name."""
+    return _NAMES.get(state, state)

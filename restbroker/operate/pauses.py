@@ -1,7 +1,8 @@
 """A pause in words: by whom, until when and why, as far as it is known. Used by the parts of `check` and `explain`."""
 
 from restbroker.config.values import duration_text
-from restbroker.store.pauses import Pause
+from restbroker.operate.overview import state_text
+from restbroker.store.pauses import OPERATOR, Pause
 
 
 def _until(pause: Pause) -> str:
@@ -20,7 +21,9 @@ def _reason(pause: Pause) -> str:
 
 
 def of_target(name: str, pause: Pause) -> str:
-    """Return a sentence that says who or what paused the target, and why."""
+    """Return a sentence that says who paused the target, and why; or why restbroker sends it nothing for a while."""
+    if pause.reason != OPERATOR:
+        return f"The target {name} gets no jobs{_until(pause)}: {state_text(pause.reason)}."
     return f"The target {name} is paused{_until(pause)} ({pause.reason}){_reason(pause)}."
 
 

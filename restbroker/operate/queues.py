@@ -44,7 +44,7 @@ class Queue:
 
     `size` None: its key is not a list. `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None
     if it is not paused. `in_lines`: how many of the jobs are in lines (`FairBy`). `target_state`: why none of the
-    targets takes jobs: down, denied or paused; None: one does, as far as is known, or none serves it.
+    targets takes jobs (`overview.target_state`); None: one does, as far as is known, or none serves it.
     """
 
     name: str

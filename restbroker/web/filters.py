@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from restbroker.config.values import duration_text
 from restbroker.operate.order_wait import OrderWait
+from restbroker.operate.overview import state_text
 
 UNKNOWN = "–"
 _BRIEF = 90
@@ -85,7 +86,7 @@ def pause(value: object) -> str:
         return ""
     who, why, remaining_s = value.get("who"), value.get("why"), value.get("remaining_s")
     reason = value.get("reason")
-    words = [f"by {who}" if who else str(reason or ""), str(why or "")]
+    words = [f"by {who}" if who else state_text(str(reason or "")), str(why or "")]
     words += [f"{duration(remaining_s)} more"] if remaining_s is not None else []
     return ", ".join(word for word in words if word)
 

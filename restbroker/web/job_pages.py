@@ -121,14 +121,18 @@ class JobPages:
         )
 
     async def audit_log(self) -> Response:
-        """Return a page of the audit log, newest first; with a word, only of the entries that contain it."""
+        """Return a page of the audit log, newest first: each action once, by its last entry that has the word."""
         word, before = _word("about"), _entry("after")
 
         def question(client: Client) -> tuple[list[StoredEntry], str | None]:
             shown: list[StoredEntry] = []
             last: str | None = None
+            # The actions of the pages before, as far as these are read again.
+            newer = audit.entries_after(client, before, and_it=True) if before else ()
+            runs = {written.run for written in newer if _says(written, word)}
             for seen, written in enumerate(audit.entries(client, _NOTES, before), start=1):
-                if _says(written, word):
+                if written.run not in runs and _says(written, word):
+                    runs.add(written.run)
                     shown.append(written)
                 if len(shown) == PAGE or seen == _NOTES:
                     last = written.name

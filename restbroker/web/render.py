@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from restbroker import __version__
 from restbroker.console import causes
-from restbroker.operate.overview import state_text
+from restbroker.operate.overview import state_text, target_state
 from restbroker.operate.throttle import Throttle, throttle_items
 from restbroker.web import assets, filters, views
 from restbroker.web.charts import HEIGHT, WIDTH
@@ -87,6 +87,7 @@ class Renderer:
             filters.with_code,
             filters.waits_for,
             state_text,
+            target_state,
             causes.headline,
             causes.of_dead,
             causes.hint,

@@ -6,7 +6,7 @@ time limit of their own; what is shown of a job comes from `operate.entry`, with
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -33,10 +33,11 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Pause, paused_queues
 from restbroker.store.queues import is_known
-from restbroker.web import filters
+from restbroker.web import filters, views
 from restbroker.web.connection import AdminConnection
 from restbroker.web.render import TITLES
 from restbroker.web.shell import Shell
+from restbroker.web.watch import State
 
 SETS: Final[Mapping[str, SortedSet]] = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
 WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Died"}
@@ -76,6 +77,7 @@ class SetPages:
     admin: AdminConnection
     shell: Shell
     refuse: Refuse
+    state_for: Callable[[], Awaitable[State]]
 
     async def list_jobs(self, name: str) -> Response:
         """Return one page of the jobs in a set that match the conditions in the address."""
@@ -186,6 +188,8 @@ class SetPages:
             name="queues",
             title=f"Queue {queue}",
             queue=queue,
+            alarms=views.alarms_of_queue(await self.state_for(), queue),
+            page_name="queues",
             pause=None if pause is None else attrs.asdict(pause),
             when="Pushed",
             page=page,

@@ -87,7 +87,7 @@ def site_app(
 def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     """Add the pages of jobs, and of the actions on them, to the app."""
     shell = Shell(site.renderer, site.settings, site.guard.mark, site.render_limiter)
-    pages, acts = SetPages(admin, shell, site.refuse), ActPages(admin, shell)
+    pages, acts = SetPages(admin, shell, site.refuse, site.watch.state_for), ActPages(admin, shell)
     edits = EditPages(admin, shell, site.refuse, acts)
     controls = ControlPages(admin, shell, site.refuse, redirect=site.redirect, refresh_now=site.watch.refresh_now)
     for name in SETS:

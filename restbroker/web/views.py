@@ -13,8 +13,9 @@ import attrs
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.history import percentile_ms
-from restbroker.operate.overview import state_text
+from restbroker.operate.overview import state_text, target_state
 from restbroker.operate.summary import Summary
+from restbroker.store.pauses import OPERATOR
 from restbroker.web import filters
 from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.watch import State
@@ -109,12 +110,22 @@ def alarms(state: State) -> list[Alarm]:
     return sorted([*found, *_of_pauses(state)], key=lambda alarm: alarm.is_mild)
 
 
+def alarms_of_queue(state: State, queue: str) -> list[Alarm]:
+    """Return an alarm for each reason why the targets of this queue get no jobs."""
+    own = [row for row in rows(state, "targets") if queue in _texts(row, "queues")]
+    merged = [row for row in rows(state, "merged") if queue in _texts(row, "queues")]
+    found = [*_of_redis(state), *_of_targets(own, {}), *_of_target_pauses(merged)]
+    if state.snapshot is not None and queue not in servers(state):
+        found.append(Alarm("No process serves this queue.", None, "processes"))
+    return sorted(found, key=lambda alarm: alarm.is_mild)
+
+
 def servers(state: State) -> Mapping[str, Server]:
     """Return the server of each queue, by the queue's name; a queue that is not served has no entry."""
     found = {queue: Server() for row in rows(state, "running") for queue in _texts(row, "queues")}
     for row in rows(state, "merged"):
-        down = "paused" if row.get("pauses") else None if row.get("state") == "up" else row.get("state")
-        server = Server(str(row.get("name")), state_text(down) if isinstance(down, str) else None)
+        why = target_state(row)
+        server = Server(str(row.get("name")), None if why in (None, "up") else state_text(str(why)))
         found |= dict.fromkeys(_texts(row, "queues"), server)
     return found
 
@@ -230,10 +241,20 @@ def _of_sources(state: State) -> Iterator[Alarm]:
         yield Alarm(text, str(those[0].get("hint")), "sources")
 
 
+def _of_target_pauses(targets: Sequence[Row]) -> Iterator[Alarm]:
+    for target in targets:
+        for pause in cast("Sequence[Mapping[str, Json]]", target.get("pauses") or ()):
+            reason, state = str(pause["reason"]), target.get("state")
+            if reason == OPERATOR:
+                yield _of_pause(f"Target {target.get('name')} is paused.", pause, "targets")
+            # Otherwise the alarm of the target says it.
+            elif state not in ("down", "denied"):
+                text = f"Target {target.get('name')} gets no jobs: {state_text(reason)}"
+                yield Alarm(f"{text}, {filters.duration(pause.get('remaining_s'))} more.", None, "targets")
+
+
 def _of_pauses(state: State) -> Iterator[Alarm]:
-    for target in rows(state, "merged"):
-        for pause in cast("Sequence[Json]", target.get("pauses") or ()):
-            yield _of_pause(f"Target {target.get('name')} is paused.", pause, "targets")
+    yield from _of_target_pauses(rows(state, "merged"))
     for queue in rows(state, "queues"):
         if queue.get("paused") is True:
             yield _of_pause(f"Queue {queue.get('name')} is paused.", queue.get("pause"), "queues")
@@ -245,5 +266,4 @@ def _of_pause(text: str, pause: Json, page: str) -> Alarm:
     told = filters.pause(about)
     if told and about.get("remaining_s") is None:
         told += ", until someone resumes it"
-    # The server refused the login: no one wanted that.
-    return Alarm(text, told or None, page, is_mild=about.get("reason") != "denied")
+    return Alarm(text, told or None, page, is_mild=True)

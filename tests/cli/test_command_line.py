@@ -243,7 +243,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, shell: Shell, store:
     lines = [line.split("\t") for line in shell("stats").stdout.splitlines()]
     assert {line[2]: re.sub(r"10 min|9 min \d+ s", "N", line[3]) for line in lines if line[0] == "process"} == {
         "one": "up: paused: operator until resumed; MaxInFlight is reached",
-        "two": "up: paused: retry_after for N more; no job is taken: the dead set is full (DeadLimit)",
+        "two": "up: asked to wait for N more; no job is taken: the dead set is full (DeadLimit)",
         "three": "finishing its jobs",
         "four": "up: Redis refuses to fetch or to settle jobs; see the log",
     }

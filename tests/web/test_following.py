@@ -86,3 +86,21 @@ async def test_what_another_program_took_is_not_shown_as_done(harness: Harness, 
     assert "Done 0" in found.text
     assert "Taken by another program 1" in found.text
     assert "Waiting 1" in found.text
+
+
+async def test_an_action_of_many_entries_is_one_row_of_the_audit_log(harness: Harness, site: Open) -> None:
+    begun = AuditEntry(who="ann@web1", action="retry", place="dead", state="begun", where="all")
+    run = audit.write(harness.client, begun)
+    for number in range(1, 47):
+        audit.write(harness.client, attrs.evolve(begun, state="going on", run=run, done=number, jids=(f"j{number}",)))
+        audit.write(harness.client, AuditEntry(who="bob", action="pause", place=f"queue:q{number}"))
+    audit.write(harness.client, attrs.evolve(begun, state="ended", run=run, done=46))
+    for number in range(30):
+        audit.write(harness.client, AuditEntry(who="bob", action="resume", place=f"queue:r{number}"))
+    async with site() as running:
+        first = await page(running, "/audit")
+        second = await page(running, first.links_to("/audit?")[0])
+        about = await page(running, "/audit?about=j7")
+    assert [one.text.count("retry dead") for one in (first, second, about)] == [1, 0, 1]
+    assert "retry dead ended all 46" in first.text
+    assert [one.text.count("pause queue:") for one in (first, second)] == [19, 27]

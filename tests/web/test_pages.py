@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from restbroker.broker import reaper
-from restbroker.store import metrics, pauses, sources
+from restbroker.store import limits, metrics, pauses, sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import JobFinished, OperatorWarning
@@ -243,6 +243,32 @@ async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: H
     assert "jam dead 1,200 – target down" in shown.text
     assert "flow fine 1 – open" in shown.text
     assert "nobody-s 1 – no process serves it" in shown.text
+
+
+async def test_the_page_of_a_queue_says_why_its_target_gets_no_jobs(harness: Harness, site: Open) -> None:
+    shut = {"gate": "denied", "gate_reason": "It answers 401.", "gate_cure": "Correct RestPass."}
+    serve(harness.client, "chat", 7, ["jam"], **shut)
+    serve(harness.client, "busy", 8, ["slow"], gate="open")
+    serve(harness.client, "fine", 9, ["flow"], gate="open")
+    limits.pause(harness.client, "chat", "denied", 15.0)
+    limits.pause(harness.client, "busy", "retry_after", 600.0)
+    pauses.pause_target(harness.client, "fine", "ann@web1", "it moves", None)
+    harness.client.command("SADD", "queues", "nobody-s")
+    async with site() as running:
+        jam, slow, flow, lone = [
+            await page(running, f"/queue?name={name}") for name in ("jam", "slow", "flow", "nobody-s")
+        ]
+        shown = await page(running, "/targets")
+    assert "Target chat gets no jobs: It answers 401. Correct RestPass." in jam.text
+    assert re.search(r"Target busy gets no jobs: asked to wait, (10 min|9 min \d+ s) more\.", slow.text)
+    assert "Target fine is paused. by ann@web1, it moves, until someone resumes it" in flow.text
+    assert "No process serves this queue." in lone.text
+    assert [one.text.count("gets no jobs") for one in (jam, slow, flow, lone)] == [1, 1, 0, 0]
+    # One red banner, and one name, for a refused login.
+    assert shown.text.count("Target chat") == 1
+    assert "chat jam login refused" in shown.text
+    assert "busy slow asked to wait" in shown.text
+    assert "fine flow paused" in shown.text
 
 
 async def test_a_queue_that_nobody_knows_has_no_page_but_one_that_is_empty_served_or_paused_has(

@@ -112,11 +112,11 @@ def _of_pauses(seen: SystemStats) -> Iterator[Problem]:
     for target, reason in sorted(
         {(target_text.text(pool["target"]), why) for pool in seen["targets"] for why in _pauses(pool)}
     ):
-        yield Problem(False, f"{target} is paused: {reason}")
+        yield Problem(False, f"{target}{reason}")
 
 
 def _pauses(pool: Mapping[str, Json]) -> list[str]:
-    return [] if pool["dying"] else list(target_text.pauses(pool))
+    return [] if pool["dying"] else list(target_text.pauses(pool, " is paused: ", ": "))
 
 
 def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:

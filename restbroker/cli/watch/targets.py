@@ -10,9 +10,9 @@ import attrs
 
 from restbroker.cli import target_text
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import SystemStats, state_text
+from restbroker.operate.overview import SystemStats, state_text, target_state
 
-_RANKS = {"down": 0, "login refused": 0, "paused": 1, "quiet": 2, "finishing": 3, "unknown": 3}
+_RANKS = {"down": 0, "login refused": 0, "paused": 1, "asked to wait": 1, "quiet": 2, "finishing": 3, "unknown": 3}
 
 
 @attrs.frozen
@@ -63,15 +63,14 @@ def _rank(state: str) -> int:
 
 def _state(row: Mapping[str, Json]) -> str:
     """Return the state in one word; what the process itself has stopped or begun to stop comes first."""
-    if row["state"] in ("down", "denied"):
-        return state_text(str(row["state"]))
-    if row["paused"]:
-        return "paused"
+    state = target_state(row)
+    if state not in (None, "up"):
+        return state_text(str(state))
     if row["finishing"] is True:
         return "finishing"
     if row["quiet"] is True:
         return "quiet"
-    return "unknown" if row["state"] is None else str(row["state"])
+    return state or "unknown"
 
 
 def _reason_text(row: Mapping[str, Json]) -> str:

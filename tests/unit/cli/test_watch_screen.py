@@ -105,7 +105,7 @@ def test_what_is_wrong_with_a_process_is_said_in_words() -> None:
         ({"limited": "refused"}, "ejabberd: Redis refuses to fetch or to settle jobs; see the log"),
         ({"limited": "dead"}, "ejabberd: no job is taken: the dead set is full (DeadLimit)"),
         ({"paused": {"operator": None}}, "ejabberd is paused: operator until resumed"),
-        ({"paused": {"retry_after": 59.9}}, "ejabberd is paused: retry_after for 1 min more"),
+        ({"paused": {"retry_after": 59.9}}, "ejabberd: asked to wait for 1 min more"),
         (
             {"pauses": [pause("operator", None, "ann@web1", "it moves")]},
             "ejabberd is paused: operator by ann@web1 until resumed (it moves)",
