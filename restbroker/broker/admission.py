@@ -19,8 +19,10 @@ from restbroker.broker.tokens import Proof
 from restbroker.job import arguments, claims, expiry, hiding, redact
 from restbroker.job.arguments import Submission
 from restbroker.job.claims import JobClaims
+from restbroker.job.fairness import FAIR_KEY
 from restbroker.job.job import Job, NotAJob, digest, oversized_job, read, spare_jid
 from restbroker.job.json_types import Json
+from restbroker.job.order import ORDER_KEY
 from restbroker.job.outcome import Reason
 from restbroker.light import light
 from restbroker.telemetry.events import OperatorWarning
@@ -76,8 +78,23 @@ class Admission:
             if not entry.jid:
                 entry = attrs.evolve(entry, jid=spare_jid(self.identity.name, job.ticket))
             payload = entry if isinstance(entry, Job) else None
+            if payload is not None and not _MAY_BE_VAIN.isdisjoint(payload.fields):
+                self._warn_of_vain_fields(payload)
         job.identify(payload, digest(job.raw) if recovered else None, started_at_s)
         return entry
+
+    def _warn_of_vain_fields(self, payload: Job) -> None:
+        """Warn once of each field in a payload that has no effect here."""
+        fields, target = payload.fields, self.plan.target
+        if payload.reply_to is None and fields.get("reply_to") not in (None, ""):
+            self.identity.report_once("reply_to", _BAD_REPLY_TO)
+        for name, is_read, key in (
+            (ORDER_KEY, target.takes_order_key, "OrderBy"),
+            (FAIR_KEY, target.takes_fair_key, "FairBy"),
+        ):
+            if not is_read and fields.get(name) is not None:
+                message = f"A job of the target {target.name} has {name}, which has no effect there."
+                self.identity.warn_once("UnusedKey", message, f'Give the target "{key}": "{name}", or leave it out.')
 
     def admit(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
         """Check token, arguments and expiry of a job; return what it asks for, or the reason why it is refused.
@@ -231,6 +248,12 @@ _NO_EXPIRY = OperatorWarning(
     "ExpiryWithoutTime",
     'A job has "expires_in" and no "expiry": it never expires.',
     'Push it with "expiry" (epoch seconds), as Sidekiq Pro\'s client middleware does.',
+)
+_MAY_BE_VAIN = frozenset(("reply_to", ORDER_KEY, FAIR_KEY))
+_BAD_REPLY_TO = OperatorWarning(
+    "BadReplyTo",
+    "A job's reply_to is no key for an answer: the job is done without one.",
+    "Let it be restbroker:reply:NAME, or NAME alone: 1 to 64 of A-Z a-z 0-9 _ -.",
 )
 _LOST_REPLY = OperatorWarning(
     "ReplyWithoutQueue",

@@ -282,8 +282,7 @@ def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:
     if isinstance(secret := problem.__cause__, ConfigError):
         return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.hint or 'Fix it.'}")
     if isinstance(problem, NotSent) and problem.tls:
-        hint = "Jobs wait in Redis. Check the server's certificate, and that this system knows its authority."
-        return Reason("TlsRefused", problem.message, hint)
+        return Reason("TlsRefused", problem.message, f"Jobs wait in Redis. {problem.tls_hint}")
     hint = "Jobs wait in Redis. Check that the server runs, and the target's URL."
     return Reason("TargetUnreachable", problem.message, hint)
 

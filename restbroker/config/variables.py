@@ -23,8 +23,10 @@ PREFIX = "RESTBROKER_"
 FAST = "RESTBROKER_FAST"
 """No key: 0 turns the fast path off, 1 leaves it on, as if it were not set."""
 _OTHER_VARIABLES = ("CONFIG", "FAST", "REDIS_SERVER")
-# Kubernetes sets these in every pod beside a service that is called "restbroker".
-_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
+# Kubernetes sets these in every pod beside a Service "restbroker" or "restbroker-…": a name, "=" and a value.
+_SERVICE_LINK = re.compile(
+    r"(.*_)?(SERVICE_(HOST|PORT(_.*)?)=.*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=.*|PORT=(tcp|udp|sctp)://.*)"
+)
 
 
 def overlay(environ: Mapping[str, str], below: Mapping[str, Json], problems: Problems) -> dict[str, Json]:
@@ -36,7 +38,9 @@ def overlay(environ: Mapping[str, str], below: Mapping[str, Json], problems: Pro
         rest = variable.removeprefix(PREFIX)
         if variable == FAST and environ[variable] not in ("", "0", "1"):
             problems.refuse(FAST, f"expected 0 or 1, found {environ[variable][:60]!r}.")
-        if rest == variable or rest in _OTHER_VARIABLES or _SERVICE_LINK.fullmatch(rest) or not environ[variable]:
+        if rest == variable or rest in _OTHER_VARIABLES or not environ[variable]:
+            continue
+        if _SERVICE_LINK.match(f"{rest}={environ[variable]}"):
             continue
         head, *parts = rest.split("__")
         key = known.get(head.replace("_", "").lower())

@@ -10,7 +10,8 @@ from typing import Final
 import attrs
 
 PAYLOAD_LIMIT_BYTES: Final = 1024 * 1024
-_REPLY_KEY: Final = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
+_REPLY_PREFIX: Final = "restbroker:reply:"
+_REPLY_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 @attrs.frozen
@@ -26,4 +27,10 @@ def is_reply_key(name: str) -> bool:
 
     Any other key is refused, or a producer could write into any key of Redis.
     """
-    return _REPLY_KEY.fullmatch(name) is not None
+    return name.startswith(_REPLY_PREFIX) and reply_key(name) is not None
+
+
+def reply_key(given: object) -> str | None:
+    """Return the key for the answer that a `reply_to` names, by itself or by the name in it; None if it names none."""
+    name = given.removeprefix(_REPLY_PREFIX) if isinstance(given, str) else ""
+    return f"{_REPLY_PREFIX}{name}" if _REPLY_NAME.fullmatch(name) else None

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 import attrs
 
 from restbroker.job import retry, rubyjson
-from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.light import light
 
+# The id in a payload that is no JSON, as it was cut off: two would be those of a job within another.
+_JID = re.compile(rb'"jid"\s*:\s*"([0-9A-Za-z_-]{1,64})"')
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 # What was stored here once was within the limit before, and grew by its history; numbers such as 1e14 become longer.
 _STORED_LIMIT_BYTES = 4 * PAYLOAD_LIMIT_BYTES
@@ -146,7 +148,9 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
     try:
         fields = rubyjson.loads(raw)
     except rubyjson.Unreadable as error:
-        return NotAJob(raw, spare, queue, Reason("UnreadablePayload", f"The payload is not valid JSON: {error}.", _FIX))
+        own = set(_JID.findall(raw))
+        jid = own.pop().decode() if len(own) == 1 else spare
+        return NotAJob(raw, jid, queue, Reason("UnreadablePayload", f"The payload is not valid JSON: {error}.", _FIX))
     if not isinstance(fields, dict):
         return NotAJob(raw, spare, queue, Reason("UnreadablePayload", "The payload is JSON, but not an object.", _FIX))
     jid = fields.get("jid")
@@ -154,12 +158,12 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
         jid = spare
     if _OF_FEW.isdisjoint(fields):
         return Job(raw, fields, jid, queue, 1, recovered, None)
-    reply_to = fields.get("reply_to")
+    reply_to = reply_key(fields.get("reply_to"))
     uncertain = fields.get(UNCERTAIN_FIELD)
     maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)
     count = retry.read_count(fields)
     attempt = 1 if count is None else count + 2
-    return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to if isinstance(reply_to, str) else None)
+    return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to)
 
 
 _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'

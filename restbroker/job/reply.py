@@ -5,7 +5,6 @@ one only if details are configured, and for `reply_to` whenever the job has come
 """
 
 from restbroker.job import rubyjson
-from restbroker.job.format import is_reply_key
 from restbroker.job.job import Job
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
@@ -50,7 +49,7 @@ def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...
     wanted = answer.error is None or policy.reply_details
     if wanted and context.reply_id is not None and policy.reply_queue is not None:
         replies.append(Reply(_reply_job(job, answer, context, policy.reply_queue), queue=policy.reply_queue))
-    if job.reply_to is not None and is_reply_key(job.reply_to):
+    if job.reply_to is not None:
         text, truncated = _limit_text(answer.text)
         details = {"jid": job.jid, "command": context.command, "text": text}
         payload = rubyjson.dumps({**details, **_details(job, answer, context, truncated)})

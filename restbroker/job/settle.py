@@ -183,7 +183,7 @@ def _settle_orphan(orphan: OrphanedJob, now_s: float, reason_for: Callable[[str]
     if isinstance(entry, NotAJob):
         reason = reason_for("")
         fields = retry.wrap_unreadable(
-            orphan.raw, queue=orphan.queue, jid=spare, reason_code=reason.code, message=reason.text, now_s=now_s
+            orphan.raw, queue=orphan.queue, jid=entry.jid, reason_code=reason.code, message=reason.text, now_s=now_s
         )
         return Dead(now_s, rubyjson.dumps(fields))
     command = display.command_of(entry.fields)

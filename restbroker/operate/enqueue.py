@@ -18,7 +18,7 @@ from restbroker.job import claims, expiry, rubyjson
 from restbroker.job.claims import Lock
 from restbroker.job.command import Command
 from restbroker.job.fairness import FAIR_KEY
-from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
 from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
 from restbroker.job.repair import fractional
@@ -92,6 +92,8 @@ def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
     }
     if order.ok_if_exists:
         fields["ok_if_exists"] = True
+    if order.reply_to is not None and reply_key(order.reply_to) is None:
+        raise UsageError("reply_to is no key for an answer.", "Write restbroker:reply:NAME, or NAME alone.")
     if order.wants_reply:
         fields["reply_to"] = order.reply_to or f"restbroker:reply:{jid}"
     if order.at_s is None:

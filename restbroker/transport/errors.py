@@ -4,6 +4,10 @@ import errno
 import os
 import ssl
 
+# The words of OpenSSL 1.1 and 3.
+_WRONG_NAME = "mismatch, certificate is not valid for"
+_UNKNOWN_ISSUER = ("self-signed certificate", "self signed certificate", "unable to get", "unable to verify")
+
 
 class NotSent(Exception):
     """No byte of the request reached the server: sending again is safe.
@@ -18,6 +22,15 @@ class NotSent(Exception):
         self.by_request = by_request
         self.tls = tls
         self.timed_out = timed_out
+
+    @property
+    def tls_hint(self) -> str:
+        """What to do about a failure of TLS."""
+        if _WRONG_NAME in self.message:
+            return "Use a name that is in the server's certificate in the URL, or have it issued for this one."
+        if any(words in self.message for words in _UNKNOWN_ISSUER):
+            return 'Give the certificate of its authority: "TLS": {"CAFile": "ca.pem"} in the target.'
+        return "Check the server's certificate and TLS.CAFile."
 
 
 class MaybeSent(Exception):

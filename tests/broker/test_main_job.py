@@ -220,6 +220,17 @@ async def test_a_refusal_quotes_message_texts_only_with_show_bodies(harness: Har
     assert any("private" in str(event) for event in harness.events) is shows
 
 
+async def test_fields_that_have_no_effect_are_warned_of_once(harness: Harness) -> None:
+    for _ in range(2):
+        harness.push(reply_to="queue:evil", order_key="a", fair_key="b")
+    harness.push(reply_to="order-7")
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
+    assert sorted(event.code for event in harness.of(OperatorWarning)) == ["BadReplyTo", "UnusedKey", "UnusedKey"]
+    assert len(harness.entries("restbroker:reply:order-7")) == 1
+    assert harness.size("queue:evil") == 0
+
+
 async def test_a_malformed_job_is_answered_where_details_are_wanted_and_its_token_is_right(harness: Harness) -> None:
     harness.policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
     harness.push(args=["safe", 5, "t", "id-1"])

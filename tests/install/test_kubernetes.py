@@ -49,6 +49,7 @@ def test_each_container_has_a_command_a_configuration_and_no_right_that_it_does_
         assert {mount["name"] for mount in found["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
         assert found["securityContext"]["readOnlyRootFilesystem"] is True
         assert found["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 

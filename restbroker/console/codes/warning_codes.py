@@ -148,6 +148,14 @@ WARNINGS: Final = Table(
             "a job has `expires_in` and no `expiry`, so it never expires",
             "push `expiry`; Sidekiq Pro's client middleware makes it",
         ),
+        "BadReplyTo": Row(
+            "a job's `reply_to` names no key for an answer: it is done without one",
+            "make producers write `restbroker:reply:NAME`, or NAME alone",
+        ),
+        "UnusedKey": Row(
+            "a job has an `order_key` or `fair_key` that has no effect at its target",
+            "set `OrderBy` or `FairBy`, or make producers omit it",
+        ),
         "ReplyWithoutQueue": Row(
             "a job wants an answer, but there is no `ResponseQueue`", "set it, or make producers omit the reply id"
         ),

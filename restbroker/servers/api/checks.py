@@ -55,8 +55,7 @@ def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: st
     if isinstance(error.__cause__, ConfigError):
         return bad_login(target, error.__cause__)
     if isinstance(error, NotSent) and error.tls:
-        hint = "Check the server's certificate and TLS.CAFile."
-        return problem(target, "TlsFailed", error.message, f"{plain}{hint}")
+        return problem(target, "TlsFailed", error.message, f"{plain}{error.tls_hint}")
     return problem(target, "Unreachable", error.message, f"{plain}{hint}")
 
 

@@ -148,7 +148,7 @@ def test_variables_take_switches_durations_and_parts_of_objects(load_keys: Load)
 def test_a_wrong_variable_is_named_as_such_and_an_unknown_one_is_only_noted(load_keys: Load) -> None:
     with pytest.raises(ConfigError, match="RESTBROKER_CONCURRENCY: expected a whole number"):
         load_keys({"RESTBROKER_CONCURRENCY": "many"})
-    loaded = load_keys({"RESTBROKER_CONCURENCY": "1", "RESTBROKER_SERVICE_HOST": "10.0.0.1", "RESTBROKER_PORT": "x"})
+    loaded = load_keys({"RESTBROKER_CONCURENCY": "1", "RESTBROKER_SERVICE_HOST": "10.0.0.1"})
     assert codes(loaded) == ["UnknownVariable"]
     assert "did you mean Concurrency" in loaded.notes[0].message
 
@@ -225,6 +225,27 @@ def test_a_redis_user_without_a_password_in_the_url_has_the_one_that_is_given_be
             assert config.redis_password.reveal() == "pw", url
     # A user without any password is one of Redis', too (nopass).
     assert load_keys(RedisURL="redis://bob:@h").config.redis_password == Secret("")
+
+
+@pytest.mark.parametrize("service", ["", "WEB_", "STATS_", "REDIS_", "REDIS_URL_", "X_PORT_1_"])
+def test_variables_of_a_kubernetes_service_are_no_keys(service: str, load_keys: Load) -> None:
+    links = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "80",
+        "SERVICE_PORT_HTTP": "80",
+        "PORT": "tcp://10.0.0.1:80",
+        "PORT_80_TCP": "tcp://10.0.0.1:80",
+        "PORT_80_TCP_PROTO": "tcp",
+        "PORT_80_TCP_PORT": "80",
+        "PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+    loaded = load_keys({f"RESTBROKER_{service}{name}": value for name, value in links.items()})
+    assert codes(loaded) == []
+    assert loaded.config == load_keys({}).config
+
+
+def test_a_port_in_a_variable_is_still_a_key(load_keys: Load) -> None:
+    assert load_keys({"RESTBROKER_STATS_PORT": "8123"}).config.stats_port == 8123
 
 
 def test_no_repr_or_copy_of_a_configuration_shows_a_secret(load_keys: Load) -> None:

@@ -34,10 +34,9 @@ def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
     if isinstance(error, NotSent) and error.tls:
         # A plain ejabberd hangs up in the middle of the handshake, other servers answer with words (measured).
         plain = "CERTIFICATE" not in error.message.upper()
-        why = "This port seems to speak plain HTTP." if plain else "This machine does not trust its certificate."
+        why = "This port seems to speak plain HTTP." if plain else "Its certificate is not accepted."
         hint = f'"RestURL": "{str(target.url).replace("https:", "http:", 1)}"'
-        other = "Install the certificate's CA on this machine, or use the name that is in the certificate."
-        return attrs.evolve(found, code="TlsFailed", why=why, hint=hint if plain else other)
+        return attrs.evolve(found, code="TlsFailed", why=why, hint=hint if plain else error.tls_hint)
     if is_silent(error):
         why = f"It accepts the request and does not answer: it hangs or is overloaded. {_WAIT}"
         hint = "Check the server's load and log; the check stopped here. If that port is not for HTTP, correct RestURL."
