@@ -162,11 +162,11 @@ async def test_a_job_that_is_cancelled_while_the_broker_stops_gets_one_place(har
 async def test_a_job_that_waits_for_its_target_and_is_cancelled_in_the_instant_of_the_stop_is_parked(
     harness: Harness,
 ) -> None:
-    harness.push()
-    harness.target.before = lambda _call: pool.breaker.trip(Reason("TargetUnwell", "It is down."))
     async with harness.broker():
         await harness.until(lambda: harness.status.pools, "it serves")
         (pool,) = harness.status.pools
+        harness.target.before = lambda _call: pool.breaker.trip(Reason("TargetUnwell", "It is down."))
+        harness.push()
         await harness.until(lambda: pool.breaker.semaphore.waiting_jobs, "the job waits")
         thread = running(harness, "jid-safe-0").thread
         pool.stop()
