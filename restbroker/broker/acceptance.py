@@ -1,7 +1,8 @@
 """Whether the proof that came with a job is accepted: its token, or a signature in time that fits its queue. Pure.
 
 Admission calls it once `Tokens.proof` has looked for a token. Always holds: a signature that was seen in time stays
-accepted, also when the job is retried; what a job says of its own acceptance counts only if the secret confirms it.
+accepted for 30 days, also when the job is retried; what a job says of its own acceptance counts only if the secret
+confirms it; a signature that can be accepted once more is recorded as done, if it was done.
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,14 @@ from restbroker.config.values import duration_text
 from restbroker.job import signing
 from restbroker.job.arguments import Submission
 from restbroker.job.job import Job
-from restbroker.job.outcome import Reason
-from restbroker.job.settlement import Fingerprint
+from restbroker.job.outcome import Delivered, Reason
+from restbroker.job.settlement import Ack, Drop, Fingerprint, Settlement, is_unchanged_requeue
 from restbroker.job.signing import Signature
 
+DIFFER_S = 60.0
+"""If our clock and Redis' differ by more than this, whether a signature is timely is not decided."""
+# A fast clock accepts a signature so much before its time, a slow one so much after its end.
+_SPARE_S = signing.AHEAD_S + 2 * DIFFER_S
 # Those who never signed find a signature in what they took out of "dead".
 _SEALED = (
     "If restbroker put the signature there (in a job that it stored), put the token back as the third "
@@ -59,34 +64,65 @@ def refuse_unproven(payload: Job, submission: Submission, tokens: Sequence[Token
     return _misfit(signature)
 
 
-def fingerprint_of(payload: Job, proof: Proof) -> Fingerprint | None:
-    """Return what is remembered of an accepted job once it is done; None if it is not signed."""
+def fingerprint_of(payload: Job, accepted: Job, proof: Proof, now_s: float) -> Fingerprint | None:
+    """Return what is recorded of a job once it is done; None if it is not signed.
+
+    `accepted` is what `accept` made of `payload`; `now_s` is the time by the slower of our clock and Redis'.
+    """
     signature = proof.signature
     if signature is None:
         return None
-    queue = signing.accepted_queue(payload.fields) or payload.queue
-    return Fingerprint(queue, signing.fingerprint(signature), proof.token.window_s + signing.AHEAD_S)
+    queue = signing.accepted_queue(accepted.fields) or payload.queue
+    keep_s, is_stored = proof.token.window_s, accepted is payload
+    if is_stored:
+        made_at_s = signing.accepted_at_s(payload.fields, proof.secret, signature) or 0
+        keep_s = made_at_s + signing.ACCEPTED_FOR_S - now_s
+    token, text = signing.token_digest(proof.secret), signing.fingerprint(signature)
+    return Fingerprint(token, queue, text, keep_s + _SPARE_S, is_stored=is_stored)
 
 
-def accept(payload: Job, proof: Proof, queue: str, now_s: float) -> Job | Reason:
+def record_of(signed: Fingerprint, settlement: Settlement, outcome: object) -> Fingerprint | None:
+    """Return what is recorded of the signature of a job with this settlement, which followed from `outcome`.
+
+    It is done if it was delivered. (A duplicate was not: the job that it doubles may have the same signature, and still
+    fail.) That a first mark of its acceptance is stored is recorded, too.
+    """
+    if isinstance(settlement, Ack):
+        return signed if isinstance(outcome, Delivered) else None
+    if signed.is_stored or isinstance(settlement, Drop) or is_unchanged_requeue(settlement):
+        return None
+    return attrs.evolve(signed, keep_s=signing.ACCEPTED_FOR_S + _SPARE_S, is_stored=True, is_done=False)
+
+
+def accept(payload: Job, proof: Proof, queue: str, now_s: float, ahead_s: float) -> Job | Reason:
     """Return the job, marked as accepted if it is signed; or why its signature, or the lack of one, is not accepted.
 
-    `queue` is the one that the signature fits, if it covers one.
+    `queue` is the one that the signature fits, if it covers one. `now_s` is the time by our clock (epoch seconds), by
+    Redis' it is `ahead_s` later. Untimely is only what both clocks find so; `CLOCKS_DIFFER`: they cannot tell.
     """
     token, signature = proof.token, proof.signature
     if signature is None:
         return _unsigned(token) if token.signed else payload
-    if signing.is_accepted(payload.fields, proof.secret, signature):
+    accepted_at_s = signing.accepted_at_s(payload.fields, proof.secret, signature)
+    if accepted_at_s is None:
+        if signature.covers_queue and queue != payload.queue:
+            # What it says of itself is not true.
+            return _misfit(signature)
+        if token.queue_signed and not signature.covers_queue:
+            return _unsigned(token)
+    at_s, limit_s = signature.at_s, token.window_s
+    if accepted_at_s is not None:
+        at_s, limit_s = accepted_at_s, signing.ACCEPTED_FOR_S
+    least_s, most_s = now_s + min(0.0, ahead_s) - at_s, now_s + max(0.0, ahead_s) - at_s
+    if accepted_at_s is None and most_s < -signing.AHEAD_S:
+        return _untimely(token.name, most_s, limit_s)
+    if least_s > limit_s:
+        return _untimely(token.name, least_s, limit_s) if accepted_at_s is None else _MARK_OVER
+    if abs(ahead_s) > DIFFER_S and (accepted_at_s is None or most_s > limit_s):
+        return CLOCKS_DIFFER
+    if accepted_at_s is not None:
         return payload
-    if signature.covers_queue and queue != payload.queue:
-        # What it says of itself is not true.
-        return _misfit(signature)
-    if token.queue_signed and not signature.covers_queue:
-        return _unsigned(token)
-    age_s = now_s - signature.at_s
-    if age_s > token.window_s or age_s < -signing.AHEAD_S:
-        return _untimely(token.name, age_s, token.window_s)
-    mark = signing.acceptance(proof.secret, signature, payload.queue)
+    mark = signing.acceptance(proof.secret, signature, payload.queue, now_s + ahead_s)
     return attrs.evolve(payload, fields={**payload.fields, signing.ACCEPTED_FIELD: mark})
 
 
@@ -126,6 +162,16 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
     )
 
 
+_MARK_OVER = Reason(
+    "UntimelySignature",
+    "The job was accepted more than 30 days ago, or by a version that did not note when.",
+    "`restbroker dead retry JID`, or Retry on restbroker's pages, accepts it for 30 more days; Sidekiq Web's does not.",
+)
+CLOCKS_DIFFER = Reason(
+    "ClocksDiffer",
+    "Redis' clock and this machine's differ by more than a minute: whether a signature is timely cannot be told.",
+    "Synchronise them (NTP). Until then signed jobs wait; one that is too old for its Window by both clocks dies.",
+)
 _BAD_TOKEN = Reason(
     "BadToken",
     "This broker does not accept the token (third argument).",

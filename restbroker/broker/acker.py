@@ -25,7 +25,7 @@ from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
-from restbroker.job.settlement import Dead, Retry, Schedule, is_unchanged_requeue, shift_clock
+from restbroker.job.settlement import Dead, Retry, Schedule, is_unchanged_requeue
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Code, FetchAnswer, FetchRequest, FinishRequest
@@ -162,10 +162,6 @@ class Acker:
     def _request(self, group: Sequence[JobInProgress]) -> FinishRequest:
         """Return the request that settles those of these jobs that have a settlement."""
         settlements = [(job.ticket, job.settlement) for job in group if job.settlement is not None]
-        ahead_s = self.health.clock_ahead_s
-        if ahead_s:
-            # What is due is found by Redis' clock.
-            settlements = [(ticket, shift_clock(settlement, ahead_s)) for ticket, settlement in settlements]
         target, records = self.plan.target, self.settler.reports.records(group)
         return FinishRequest(
             identity=self.identity.name,

@@ -188,12 +188,14 @@ class Admission:
                 job.address(command, None)
             return acceptance.refuse_unproven(payload, submission, tokens.tokens)
         job.address(command, submission.reply_id)
-        accepted = acceptance.accept(payload, proof, queue, now_s)
+        # The clock of Redis is asked for only if there is a signature.
+        ahead_s = self.health.clock_ahead_s if proof.signature is not None else 0.0
+        accepted = acceptance.accept(payload, proof, queue, now_s, ahead_s=ahead_s)
         if isinstance(accepted, Reason):
             return accepted
         endpoint = self.endpoints.of(command)
         asked = arguments.name_bare_list(submission, endpoint.spec) if submission.is_bare else submission
-        fingerprint = acceptance.fingerprint_of(accepted, proof)
+        fingerprint = acceptance.fingerprint_of(payload, accepted, proof, now_s + min(0.0, ahead_s))
         if isinstance(asked, Reason):
             job.prove(accepted, proof, fingerprint)
             return _without_secrets(asked, payload)

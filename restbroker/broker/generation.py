@@ -11,7 +11,6 @@ job that is cut off may have run.
 
 import math
 import os
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -24,7 +23,7 @@ from restbroker.broker import same_host
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
-from restbroker.broker.lease import Lease
+from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.lines import Classifier, LineHealer
 from restbroker.broker.pauses import Pauses
 from restbroker.broker.periodic import Periodic
@@ -132,8 +131,8 @@ class Generation:
             nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
             await self.health.call_until_up(connection, require_supported)
             # The first job that fails is due by Redis' clock, too.
-            asked_at_s = time.time()
-            self.health.note_clock(await self.health.call_until_up(connection, time_s), asked_at_s, time.time())
+            asked_at_s = boot_time_s()
+            self.health.note_clock(await self.health.call_until_up(connection, time_s), asked_at_s)
             for pool in pools:
                 await pool.register()
                 self.identities.add(pool.identity.name)

@@ -7,6 +7,7 @@ outage: a Redis whose disk is full, or that became a replica, still answers read
 """
 
 import math
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -14,6 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import attrs
 import trio
 
+from restbroker.broker.lease import boot_time_s
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -37,14 +39,14 @@ class StoreHealth:
     """The state of Redis, as this process knows it.
 
     `outages` rises by one when an outage begins, reported or not, so that a task can see that there was one since it
-    looked. `away_s` is how many seconds all outages took together. `clock_ahead_s`: by how many seconds Redis' clock is
-    ahead of ours, at least; negative if it is behind.
+    looked. `away_s` is how many seconds all outages took together.
     """
 
     report: Report
     outages: int = 0
     away_s: float = 0.0
-    clock_ahead_s: float = 0.0
+    _redis_clock_s: tuple[float, float] | None = None
+    """How far Redis' clock is ahead of the boot clock, at least and at most; None: not known yet."""
     _lost_at_s: float | None = None
     reason: str | None = None
     """Why Redis cannot be used, as it was last reported; None while it can."""
@@ -86,13 +88,21 @@ class StoreHealth:
                     self.note_write(began_s)
                 return result
 
-    def note_clock(self, redis_s: float, asked_at_s: float, answered_at_s: float) -> None:
-        """Set `clock_ahead_s` from the time `redis_s` that Redis returned to a call (all times in epoch seconds).
+    @property
+    def clock_ahead_s(self) -> float:
+        """By how many seconds Redis' clock is ahead of ours, at least; negative if it is behind.
 
-        The call began at `asked_at_s` and ended at `answered_at_s` by our clock; a time between the two counts as no
-        difference.
+        If ours was set since Redis was asked, this tells.
         """
-        self.clock_ahead_s = min(0.0, redis_s - asked_at_s) + max(0.0, redis_s - answered_at_s)
+        if self._redis_clock_s is None:
+            return 0.0
+        least_s, most_s = self._redis_clock_s
+        ours_s = time.time() - boot_time_s()
+        return max(0.0, least_s - ours_s) + min(0.0, most_s - ours_s)
+
+    def note_clock(self, redis_s: float, asked_at_s: float) -> None:
+        """Note the time `redis_s` (epoch seconds) that Redis just returned to a call of `asked_at_s` (boot time)."""
+        self._redis_clock_s = redis_s - boot_time_s(), redis_s - asked_at_s
 
     def note_outage(self, error: StoreUnavailable, began_s: float = math.inf) -> None:
         """Note that a call that began at `began_s` was not answered; report the outage if it is a new one.

@@ -186,6 +186,11 @@ class JobInProgress:
         """Keep the payload, and the proof that its token or signature is valid, of a job that may still be refused."""
         self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
 
+    def note_copy(self, stored_for_s: float) -> None:
+        """Note for how long a copy of a signed job, which waits for another try, may be let in: it must not be then."""
+        if self.fingerprint is not None and stored_for_s > self.fingerprint.keep_s:
+            self.fingerprint = attrs.evolve(self.fingerprint, keep_s=stored_for_s, is_stored=True)
+
     def admit(
         self,
         payload: Job,

@@ -46,6 +46,7 @@ to repeat, else treated as a time-out.
 A person who cancels a job ends the scope of its worker, if it has one, between 2 and 7, and it becomes dead.
 """
 
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -54,6 +55,7 @@ from typing import Any, assert_never
 import attrs
 import trio
 
+from restbroker.broker.acceptance import CLOCKS_DIFFER
 from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
@@ -73,7 +75,7 @@ from restbroker.broker.link import (
 from restbroker.broker.order_warnings import ON_DEAD_IGNORED
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.redis_checks import ASK_AGAIN_S, RedisChecks
-from restbroker.broker.settler import Settler
+from restbroker.broker.settler import SLOTS_FULL, Settler
 from restbroker.broker.slots import Slot, Slots
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
@@ -238,7 +240,10 @@ class Processor:
             return None
         admitted = self.admission.admit(job, payload)
         if isinstance(admitted, Reason):
-            self.settler.settle(job, job.payload or payload, None, Rejected(admitted))
+            if admitted.code == CLOCKS_DIFFER.code:
+                self.settler.postpone(job, payload, admitted)
+            else:
+                self.settler.settle(job, job.payload or payload, None, Rejected(admitted))
             return None
         if (reason := self._order_refusal(job, admitted)) is not None:
             self.settler.settle(job, admitted.payload, admitted.endpoint.spec, Rejected(reason))
@@ -271,7 +276,9 @@ class Processor:
 
     async def _end_if_replay(self, job: JobInProgress) -> bool:
         """Tell whether a signed job was done before; then it is settled as that."""
-        if job.fingerprint is None or not await self.redis_checks.is_replay(job.fingerprint):
+        stored_for_s = 0.0 if job.fingerprint is None else await self.redis_checks.stored_for_s(job.fingerprint)
+        if stored_for_s < math.inf:
+            job.note_copy(stored_for_s)
             # The call runs to its end: what was cancelled meanwhile must not wait for its slot as well.
             await trio.lowlevel.checkpoint_if_cancelled()
             return False
@@ -285,7 +292,7 @@ class Processor:
             case "waiting":
                 return
             case "full":
-                self.settler.defer_crowded(job, admitted.payload)
+                self.settler.postpone(job, admitted.payload, SLOTS_FULL)
                 return
             case "in":
                 pass

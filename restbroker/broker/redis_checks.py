@@ -81,7 +81,7 @@ class RedisChecks:
     has_rate: bool = attrs.field(init=False)
     """Whether the target has a rate limit."""
     _marks: _SharedCalls[str, bool] = attrs.field(init=False)
-    _replays: _SharedCalls[Fingerprint, bool] = attrs.field(init=False)
+    _replays: _SharedCalls[Fingerprint, float] = attrs.field(init=False)
     _claims: _SharedCalls[ClaimRequest, ClaimAnswer] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -90,13 +90,13 @@ class RedisChecks:
         self._marks, self._replays = _SharedCalls(self._mark), _SharedCalls(self._look_up)
         self._claims = _SharedCalls(self._claim)
 
-    async def is_replay(self, fingerprint: Fingerprint) -> bool:
-        """Tell whether Redis lists the signed job of this fingerprint as done; False too if Redis refuses the call."""
+    async def stored_for_s(self, fingerprint: Fingerprint) -> float:
+        """Return what `done_jobs.stored_for_s` does of a signed job; 0 too if Redis refuses the call."""
         try:
             return await self._replays.ask(fingerprint)
         except StoreRefused as error:
             self.identity.warn_once("StoreRefused", error.message, error.hint)
-            return False
+            return 0.0
 
     async def share_in_s(self, job: JobInProgress) -> float:
         """Charge the rate limit for a start of `job`; return 0 if it may start, else the seconds until to try again.
@@ -162,8 +162,8 @@ class RedisChecks:
             return [False] * len(tickets)
         return answer
 
-    async def _look_up(self, fingerprints: list[Fingerprint]) -> list[bool]:
-        return await self.health.call_until_up(self.store, done_jobs.are_done, fingerprints)
+    async def _look_up(self, fingerprints: list[Fingerprint]) -> list[float]:
+        return await self.health.call_until_up(self.store, done_jobs.stored_for_s, fingerprints)
 
 
 _UNREADABLE = "A key restbroker:once:… is not a string; whether another job did the same is unknown. The job was sent."

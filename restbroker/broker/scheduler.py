@@ -9,7 +9,6 @@ due after it; "due" is by the clock of Redis, and `StoreHealth` learns how far t
 import hashlib
 import random
 import re
-import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
@@ -18,6 +17,7 @@ import attrs
 import trio
 
 from restbroker.broker.health import StoreHealth
+from restbroker.broker.lease import boot_time_s
 from restbroker.errors import StoreRefused
 from restbroker.job import retry, rubyjson
 from restbroker.job.json_types import Json
@@ -120,9 +120,9 @@ class Scheduler:
 
     async def _sweep(self, zset: Literal["retry", "schedule"], sweep: _Sweep) -> tuple[bool, bool]:
         """Move one page; return whether it was a full one, and whether any of it was moved."""
-        asked_at_s = time.time()
+        asked_at_s = boot_time_s()
         due = await self.health.call_until_up(self.store, sets.due, zset, _BATCH, sweep.after)
-        self.health.note_clock(due.now_s, asked_at_s, time.time())
+        self.health.note_clock(due.now_s, asked_at_s)
         # Sidekiq Web takes out all entries of one score to act on one of them: each that dies gets its own.
         planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
         moves = [one for one in planned if isinstance(one, sets.Move)]

@@ -11,7 +11,9 @@ from secrets import randbelow
 
 import attrs
 
-from restbroker.broker import retry_queues
+from restbroker.broker import acceptance, retry_queues
+from restbroker.broker.acceptance import CLOCKS_DIFFER
+from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.order_warnings import stopped_warning
@@ -38,6 +40,7 @@ class Settler:
     plan: TargetPlan
     identity: Identity
     reports: Reports
+    health: StoreHealth
 
     def settle(
         self, job: JobInProgress, payload: Job, spec: CommandSpec | None, outcome: Final, duration_s: float = 0.0
@@ -50,8 +53,8 @@ class Settler:
         if isinstance(outcome, Delivered):
             plain = settle.acknowledge(payload, job.reply_id)
             if plain is not None:
-                done: Settlement = plain if job.fingerprint is None else Ack(fingerprint=job.fingerprint)
-                if job.claims is not None:
+                done: Settlement = plain
+                if job.claims is not None or job.fingerprint is not None:
                     done = self._with_claims(job, done, outcome)
                 if outcome.note is None:
                     job.decide_delivered(done, outcome.status, duration_s, None)
@@ -62,11 +65,8 @@ class Settler:
             payload = self.to_store(job, payload)
         context = self._context(job, duration_s)
         settlement = settle.settle(payload, spec, outcome, context)
-        if (expired := settle.expire_before(settlement, outcome, job.expires_at_s)) is not None:
+        if (expired := settle.expire_before(settlement, outcome, job.expires_at_s, context.now_s)) is not None:
             outcome, settlement = expired, settle.settle(payload, spec, expired, context)
-        # A duplicate was not done by itself: the one that it doubles may have the same signature, and still fail.
-        if isinstance(settlement, Ack) and job.fingerprint is not None and not isinstance(outcome, Duplicate):
-            settlement = Ack(settlement.replies, job.fingerprint)
         self._conclude(job, settlement, outcome, context, duration_s=duration_s)
 
     def refuse(self, job: JobInProgress, entry: NotAJob) -> None:
@@ -74,11 +74,13 @@ class Settler:
         context = self._context(job)
         self._conclude(job, settle.settle_unreadable(entry, context), Rejected(entry.reason), context)
 
-    def defer_crowded(self, job: JobInProgress, payload: Job) -> None:
-        """Defer a job that found its slot, and the places to wait for it, full; no try is used up."""
-        context, outcome = self._context(job), Deferred(_CROWDED, counts=False)
-        settlement = settle.defer_crowded(self.to_store(job, payload), context)
-        if (expired := settle.expire_before(settlement, outcome, job.expires_at_s)) is not None:
+    def postpone(self, job: JobInProgress, payload: Job, reason: Reason) -> None:
+        """Defer a job that cannot begin yet for this reason; no try is used up."""
+        context, outcome = self._context(job), Deferred(reason, counts=False)
+        if reason.code == CLOCKS_DIFFER.code:
+            self.identity.warn_once(reason.code, reason.message, reason.hint)
+        settlement = settle.postpone(self.to_store(job, payload), context)
+        if (expired := settle.expire_before(settlement, outcome, job.expires_at_s, context.now_s)) is not None:
             self.settle(job, payload, None, expired)
         else:
             self._conclude(job, settlement, outcome, context)
@@ -96,7 +98,10 @@ class Settler:
 
     def end_replay(self, job: JobInProgress) -> None:
         """Acknowledge a signed job that was done before, without a second answer, and report that."""
-        job.decide(Ack(), self.reports.of_replay(job))
+        signed = job.fingerprint
+        # Its mark may be newer than the one that was done, and be good for longer.
+        known = (signed,) if signed is not None and signed.is_stored else ()
+        job.decide(Ack(claims=known), self.reports.of_replay(job))
         self.identity.report(_replayed(job.queue))
 
     def settle_bug(self, job: JobInProgress, error: Exception) -> None:
@@ -157,7 +162,7 @@ class Settler:
         """Decide that a job, not sent or sent in part, goes back to its queue, with a note if a part of it is done."""
         payload = job.payload if job.effected else None
         settlement = Requeue() if payload is None else settle.requeue(self.to_store(job, payload))
-        job.decide(settlement if job.claims is None else self._with_claims(job, settlement, None))
+        job.decide(self._with_claims(job, settlement, None) if job.claims or job.fingerprint else settlement)
 
     def drop_reply(self, job: JobInProgress, why: str) -> bool:
         """Remove the reply, which Redis refuses with the error `why`, from a job's settlement; False: it has none.
@@ -202,7 +207,8 @@ class Settler:
             self.identity.report(retry_queues.unserved_warning(job.queue))
         proof = job.proof
         if proof is not None and proof.signature is None and not proof.token.flat:
-            payload = sealing.seal(payload, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
+            number, now_s = randbelow(sealing.ORDERS), time.time() + self.health.clock_ahead_s
+            payload = sealing.seal(payload, proof.secret, proof.token.name, number, now_s=now_s)
         fields = display.with_command_name(payload.fields, name)
         return attrs.evolve(payload, fields={**fields, EFFECTED_FIELD: True} if job.effected else fields)
 
@@ -244,18 +250,18 @@ class Settler:
         return attrs.evolve(settlement, effect="stop")
 
     def _with_claims(self, job: JobInProgress, settlement: Settlement, outcome: Final | None) -> Settlement:
-        """Return the settlement, which says what becomes of the job's locks and claims.
+        """Return the settlement, with what becomes of the job's locks and claims, and is recorded of its signature.
 
         What is not let in claims nothing, and gives up the lock that was taken when it was pushed.
         """
-        claimed, payload = job.claims, job.payload
+        claimed, payload, signed = job.claims, job.payload, job.fingerprint
         if claimed is None and payload is not None and claims.LOCK_FIELD in payload.fields:
             claimed = JobClaims(payload.jid, lock=claims.lock_of(payload.fields))
-        if claimed is None:
-            return settlement
-        identity, now_s = self.identity.name, time.time()
-        changes = claims.at_settlement(claimed, settlement, outcome, ticket=job.ticket, identity=identity, now_s=now_s)
-        return attrs.evolve(settlement, claims=changes)
+        changes = settlement.claims
+        if claimed is not None:
+            changes = claims.at_settlement(claimed, settlement, outcome, ticket=job.ticket, identity=self.identity.name)
+        record = None if signed is None else acceptance.record_of(signed, settlement, outcome)
+        return attrs.evolve(settlement, claims=changes if record is None else (*changes, record))
 
     def _context(self, job: JobInProgress, duration_s: float = 0.0) -> Context:
         reply_jid = "" if job.reply_id is None else spare_jid(self.identity.name, job.ticket)
@@ -304,4 +310,4 @@ _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idem
 _UNSENT = ("expired", "duplicate")
 _WAS_DONE = Delivered("", None, 0)
 """The outcome of a job that is done and dies of its answer, as far as its claims are concerned."""
-_CROWDED = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")
+SLOTS_FULL = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")

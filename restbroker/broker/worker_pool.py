@@ -85,7 +85,7 @@ class WorkerPool:
         self.ready = ready = ReadyBuffer(plan.workers, batch_size)
         self.delayed = DelayedJobs(ready)
         acks = AckBuffer(ready)
-        settler = Settler(plan, identity, Reports(plan, identity))
+        settler = Settler(plan, identity, Reports(plan, identity), health)
         admission = Admission(
             plan=plan,
             identity=identity,

@@ -167,15 +167,13 @@ def give_up_all(claims: JobClaims, *, keeps_end: bool = False) -> tuple[ClaimCha
 
 
 def at_settlement(
-    claims: JobClaims, settlement: Settlement, outcome: object, *, ticket: str, identity: str, now_s: float
+    claims: JobClaims, settlement: Settlement, outcome: object, *, ticket: str, identity: str
 ) -> tuple[ClaimChange, ...]:
     """Return what becomes of a job's claims with this settlement, which followed from `outcome` (None: from nothing).
 
     What is tried again keeps them for as long as a new one would be kept, from that try on.
     """
-    until_then_s = 0.0
-    if isinstance(settlement, Retry | Schedule):
-        until_then_s = max(0.0, settlement.at_s - now_s)
+    until_then_s = settlement.delay_s if isinstance(settlement, Retry | Schedule) else 0.0
     mine = at_work_value(claims.jid, ticket, identity)
     changes = (
         _once_then(claims, settlement, outcome, mine=mine, until_then_s=until_then_s),

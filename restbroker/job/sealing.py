@@ -1,8 +1,8 @@
 """Takes the token out of a job that waits, so that people who look at Sidekiq Web do not learn it.
 
 The broker's settler calls it for an admitted job that goes to `retry`, `schedule` or `dead`, `operate.edit` for a job
-that a person edits. Always holds: it returns either the job unchanged, or one that will be admitted at any later time
-as long as the secret is valid, also after Ruby rewrote it; where that is in doubt, the token stays.
+that a person edits. Always holds: it returns either the job unchanged, or one that will be admitted as long
+as its mark of acceptance and the secret are good, also after Ruby rewrote it; where that is in doubt, the token stays.
 """
 
 from collections.abc import Mapping
@@ -33,16 +33,17 @@ def is_own(fields: Mapping[str, Json], secret: str, signature: Signature) -> boo
     since anyone can write it.
     """
     is_sealed = signature.at_s < ORDERS and not signature.covers_queue
-    return is_sealed and signing.is_accepted(fields, secret, signature)
+    return is_sealed and signing.accepted_at_s(fields, secret, signature) is not None
 
 
-def seal(job: Job, secret: str, token: str, at_s: int) -> Job:
+def seal(job: Job, secret: str, token: str, number: int, now_s: float) -> Job:
     """Return the job with a signature in its token's place, made with that token's secret and accepted already.
 
-    `token` is the token's name. `at_s` is a number below `ORDERS` that no other job gets. It stands in the place of the
-    time, which is not checked in a job that was let in before: two jobs to which their producer gave the same jid, as
-    they may, are two jobs, and one signature would stand for both. Return the job itself if its arguments cannot be
-    read, if it has no room for a signature, or if it has more values than a signature may cover.
+    `token` is the token's name, `now_s` the time by Redis' clock. `number` is below `ORDERS`, and no other job gets it.
+    It stands in the place of the time, which is not checked in a job that was let in before: two jobs to which their
+    producer gave the same jid, as they may, are two jobs, and one signature would stand for both. Return the job itself
+    if its arguments cannot be read, if it has no room for a signature, or if it has more values than a signature may
+    cover.
     """
     given = job.fields.get("args")
     args = repair.parse_list(given) if isinstance(given, str) else given
@@ -51,10 +52,10 @@ def seal(job: Job, secret: str, token: str, at_s: int) -> Job:
         return job
     if len(job.raw) > PAYLOAD_LIMIT_BYTES - _ROOM_BYTES:
         return job
-    text = signing.sign(secret, token, at_s, jid=job.jid, submission=submission)
+    text = signing.sign(secret, token, number, jid=job.jid, submission=submission)
     signature = signing.read(text)
     if signature is None:
         return job
-    accepted = signing.acceptance(secret, signature, job.queue)
+    accepted = signing.acceptance(secret, signature, job.queue, now_s)
     listed: list[Json] = [*args[:2], text, *args[3:]]
     return attrs.evolve(job, fields={**job.fields, "args": listed, signing.ACCEPTED_FIELD: accepted})

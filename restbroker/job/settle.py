@@ -30,7 +30,7 @@ FREE_DEFERRALS = 5
 """So often a job may be deferred for free; then each "not now" is a try, or one sick command would never end."""
 DEFERRED_AT_FIELD = "restbroker_deferred_at"
 CROWDED_FIELD = "restbroker_crowded"
-"""The field that counts how often this job found its slot full."""
+"""The field that counts how often this job could not begin."""
 _CROWDED_LIMIT = 20
 _CROWDED_LONGEST_S = 60.0
 
@@ -63,12 +63,14 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             assert_never(outcome)
 
 
-def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | None) -> Expired | None:
+def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | None, now_s: float) -> Expired | None:
     """Return the outcome in place of `outcome` for a job whose next try would come after its expiry; else None.
 
-    `settlement` is that of `outcome`. `expires_at_s` is in epoch seconds; None: the job never expires.
+    `settlement` is that of `outcome`. Times are epoch seconds; None: the job never expires.
     """
-    if expires_at_s is None or not isinstance(settlement, Retry | Schedule) or settlement.at_s < expires_at_s:
+    if expires_at_s is None or not isinstance(settlement, Retry | Schedule):
+        return None
+    if now_s + settlement.delay_s < expires_at_s:
         return None
     assert isinstance(outcome, Deferred | Uncertain)  # noqa: S101 - no other leads to another try
     last = outcome.reason
@@ -291,8 +293,8 @@ def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
     return attrs.evolve(settlement, payload=rubyjson.dumps(fields))
 
 
-def defer_crowded(job: Job, context: Context) -> Schedule:
-    """Return the settlement that defers a job whose slot is full in this process; no try is used up.
+def postpone(job: Job, context: Context) -> Schedule:
+    """Return the settlement that defers a job that cannot begin yet, as its slot is full; no try is used up.
 
     The wait doubles each time, up to a limit, since each round costs Redis work and a share of the rate limit.
     """
@@ -367,7 +369,7 @@ def _reschedule(job: Job, fields: Mapping[str, Json], delay_s: float, context: C
     fixed[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
     if job.maybe_run:
         fixed[UNCERTAIN_FIELD] = job.maybe_run
-    return Schedule(context.now_s + delay_s + 3.0 * context.jitter, rubyjson.dumps(fixed))
+    return Schedule(delay_s + 3.0 * context.jitter, rubyjson.dumps(fixed))
 
 
 def _uncertain(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
@@ -391,10 +393,8 @@ def _retry(
     failed = _fail(job, reason, context)
     if failed.retry_at_s is None:
         return _to_dead(job, reason, text, context, outcome=outcome)
-    at_s = failed.retry_at_s
-    if retry_after_s is not None:
-        at_s = max(at_s, context.now_s + retry_after_s)
-    return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context=context, outcome=outcome)))
+    delay_s = max(failed.retry_at_s - context.now_s, retry_after_s or 0.0)
+    return Retry(delay_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context=context, outcome=outcome)))
 
 
 def _dead_fields(job: Job, reason: Reason, context: Context, outcome: str) -> dict[str, Json]:

@@ -1,7 +1,8 @@
 """The settlements: what the store is to do with a job in progress, such as `Ack`, `Retry` and `Dead`.
 
 Made by `job.settle`, executed by `store.settling`; for jobs of a dead process by `store.heartbeats`. Always holds:
-exactly one settlement per ticket, and it is idempotent in the store. `claims` of each: what becomes of the job's.
+exactly one settlement per ticket, and it is idempotent in the store. `claims` of each: what becomes of the job's, and
+what is recorded of its signature.
 """
 
 from typing import Literal, TypeAlias
@@ -44,14 +45,19 @@ class OrphanedJob:
 
 @light
 class Fingerprint:
-    """The record that a signed job is done, kept for `keep_s` seconds, so that a copy of the job is not run.
+    """What is recorded of a signed job for `keep_s` seconds: that it is done, so that a copy of it is not run.
 
-    `text` is `signing.fingerprint` of its signature, `queue` the one from which it was admitted first.
+    `token` names its token (`signing.token_digest`), `text` its signature (`signing.fingerprint`), `queue` the one from
+    which it was admitted first. `is_stored`: a mark of acceptance was stored in Redis with the job. `is_done` False: no
+    more than that is recorded.
     """
 
+    token: str
     queue: str
     text: str
     keep_s: float
+    is_stored: bool = False
+    is_done: bool = True
 
 
 @light
@@ -68,30 +74,29 @@ class ClaimChange:
     keep_s: float = 0.0
 
 
+Change: TypeAlias = ClaimChange | Fingerprint
+
+
 @light
 class Ack:
-    """Done: counted as processed. `fingerprint`: the record to keep of a signed job; None for other jobs.
-
-    `effect`: as of `Dead`; what expired opens no key that its own death stopped before.
-    """
+    """Done: counted as processed. `effect`: as of `Dead`; what expired opens no key that its own death stopped."""
 
     replies: tuple[Reply, ...] = ()
-    fingerprint: Fingerprint | None = None
-    claims: tuple[ClaimChange, ...] = ()
+    claims: tuple[Change, ...] = ()
     effect: Literal["", "refused"] = ""
 
 
 @attrs.frozen
 class Retry:
-    """To the retry set, due at `at_s` (epoch seconds): counted as processed and failed.
+    """To the retry set, due `delay_s` seconds after Redis settles it: counted as processed and failed.
 
     A job that was handed out under a key goes back before its key's line instead, as with `Schedule`.
     """
 
-    at_s: float
+    delay_s: float
     payload: bytes
     replies: tuple[Reply, ...] = ()
-    claims: tuple[ClaimChange, ...] = ()
+    claims: tuple[Change, ...] = ()
 
 
 @attrs.frozen
@@ -107,7 +112,7 @@ class Dead:
     payload: bytes
     replies: tuple[Reply, ...] = ()
     wraps: bool = False
-    claims: tuple[ClaimChange, ...] = ()
+    claims: tuple[Change, ...] = ()
     effect: Literal["", "stop", "refused"] = ""
 
 
@@ -116,17 +121,17 @@ class Drop:
     """Gone because the job itself says `"dead": false`: counted as processed and failed. `effect`: as of `Dead`."""
 
     replies: tuple[Reply, ...] = ()
-    claims: tuple[ClaimChange, ...] = ()
+    claims: tuple[Change, ...] = ()
     effect: Literal["", "refused"] = ""
 
 
 @attrs.frozen
 class Schedule:
-    """To the schedule set, due at `at_s` (epoch seconds): not a try, not counted."""
+    """To the schedule set, due `delay_s` seconds after Redis settles it: not a try, not counted."""
 
-    at_s: float
+    delay_s: float
     payload: bytes
-    claims: tuple[ClaimChange, ...] = ()
+    claims: tuple[Change, ...] = ()
 
 
 @attrs.frozen
@@ -137,7 +142,7 @@ class Requeue:
     """
 
     payload: bytes = b""
-    claims: tuple[ClaimChange, ...] = ()
+    claims: tuple[Change, ...] = ()
 
 
 Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Requeue
@@ -146,13 +151,3 @@ Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Requeue
 def is_unchanged_requeue(settlement: Settlement | None) -> bool:
     """Tell whether the settlement puts the very bytes that came back into their queue."""
     return isinstance(settlement, Requeue) and not settlement.payload
-
-
-def shift_clock(settlement: Settlement, ahead_s: float) -> Settlement:
-    """Return the same settlement, due at the same moment by a clock that is `ahead_s` seconds ahead of ours.
-
-    Behind is negative. Only `Retry` and `Schedule` change.
-    """
-    if isinstance(settlement, Retry | Schedule):
-        return attrs.evolve(settlement, at_s=settlement.at_s + ahead_s)
-    return settlement

@@ -18,7 +18,7 @@ held a broker up for 20 s.)
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -28,12 +28,14 @@ from restbroker.job.arguments import BARE, Submission
 from restbroker.job.json_types import Json
 
 ACCEPTED_FIELD: Final = "restbroker_accepted"
-"""The payload's field that says that this job's signature was seen in time, and in which queue.
+"""The payload's field that says that this job's signature was seen in time, when, and in which queue.
 
 So its retries are not held against the clock, nor against another queue that they come from.
 """
+ACCEPTED_FOR_S: Final = 30 * 86_400.0
+"""For so many seconds a mark of acceptance is good."""
 AHEAD_S: Final = 60.0
-"""How many seconds a signature's time may be ahead of the broker's clock."""
+"""How many seconds a signature's time may be ahead of the broker's clock, and Redis'."""
 
 VALUES_LIMIT: Final = 10_000
 """The arguments of a signed job hold no more values than this, at all depths; a long integer counts as several."""
@@ -46,6 +48,7 @@ _plain = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", "
 # What the text of each float has. Texts may have it as well.
 _FRACTION: Final = re.compile(r"\.\d|e[+-]\d")
 _quoted = json.encoder.encode_basestring
+_MARK: Final = re.compile(r"[0-9a-f]{64}(?:@(\d{1,12}))?:(.*)", re.ASCII | re.DOTALL)
 _FORM: Final = re.compile(r"v1(q?):([a-z0-9-]{1,32}):(\d{1,12}):([0-9a-f]{64})", re.ASCII)
 
 
@@ -141,12 +144,19 @@ def fingerprint(signature: Signature) -> str:
     return signature.text[-64:-32]
 
 
-def acceptance(secret: str, signature: Signature, queue: str) -> str:
+def token_digest(secret: str) -> str:
+    """Return the 16 digits that stand for the token of this secret, whatever it is called, in names of keys."""
+    return _digest(secret, b"token")[:16]
+
+
+def acceptance(secret: str, signature: Signature, queue: str, at_s: float) -> str:
     """Return the value of `ACCEPTED_FIELD` for a job that is admitted from this queue for the first time.
 
-    It can be made only with the secret, and it fits one signature.
+    It can be made only with the secret, and it fits one signature. `at_s`: when that was (epoch seconds, Redis' clock);
+    0 makes a mark as it was before marks said when.
     """
-    return f"{_digest(secret, f'accepted:{signature.text}:{queue}'.encode())}:{queue}"
+    at = f"@{at_s:.0f}" if at_s else ""
+    return f"{_digest(secret, f'accepted{at}:{signature.text}:{queue}'.encode())}{at}:{queue}"
 
 
 def accepted_queue(fields: Mapping[str, Json]) -> str | None:
@@ -155,15 +165,30 @@ def accepted_queue(fields: Mapping[str, Json]) -> str | None:
     return value.partition(":")[2] or None if isinstance(value, str) else None
 
 
-def is_accepted(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
-    """Tell whether a broker admitted this job before: its `ACCEPTED_FIELD` was made with `secret` for `signature`."""
-    value, queue = fields.get(ACCEPTED_FIELD), accepted_queue(fields)
-    if not isinstance(value, str):
-        return False
-    # Without a queue it is from before there were signatures that cover one.
-    old = _digest(secret, b"accepted:" + signature.text.encode())
-    made = old if queue is None else acceptance(secret, signature, queue)
-    return hmac.compare_digest(value.encode(), made.encode())
+def accepted_at_s(fields: Mapping[str, Json], secret: str, signature: Signature) -> int | None:
+    """Return when a broker admitted this job first (epoch seconds), by its `ACCEPTED_FIELD`.
+
+    None: that was not made with `secret` for `signature`. 0: a version made it whose marks do not say when.
+    """
+    value = fields.get(ACCEPTED_FIELD)
+    mark = _MARK.fullmatch(value) if isinstance(value, str) else None
+    if mark is None:
+        return None
+    at_s = int(mark[1] or 0)
+    made = acceptance(secret, signature, mark[2], at_s)
+    return at_s if hmac.compare_digest(mark[0].encode(), made.encode()) else None
+
+
+def renew_mark(fields: Mapping[str, Json], secrets: Iterable[str], at_s: float) -> dict[str, Json]:
+    """Return the fields of a job that a person retries: a mark of acceptance that one of these secrets made is renewed.
+
+    Only one that is true, of whatever age: what was never accepted does not become so.
+    """
+    signature, queue = read(arguments.token(fields.get("args"))), accepted_queue(fields) or ""
+    for secret in secrets:
+        if signature is not None and accepted_at_s(fields, secret, signature) is not None:
+            return {**fields, ACCEPTED_FIELD: acceptance(secret, signature, queue, at_s)}
+    return dict(fields)
 
 
 def queue_bound_signature(fields: Mapping[str, Json]) -> Signature | None:

@@ -168,7 +168,7 @@ def _refusal(view: JobView, action: Action) -> Refusal | None:
 
 def _retry(view: JobView, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:
     """Plan what Sidekiq's `SortedEntry#retry` does, or `add_to_queue` for what is scheduled."""
-    again = _reset_fields(fields, view)
+    again = _reset_fields(signing.renew_mark(fields, view.context.tokens, now_s), view)
     if zset != "schedule":
         again = _lower_retry_count(again, view)
     if zset == "dead":
@@ -206,6 +206,7 @@ def _reschedule(
     refusal = _refusal(view, action)
     if refusal is not None:
         return refusal
+    fields = signing.renew_mark(fields, view.context.tokens, at_s)
     again = _lift_expiry(_lower_retry_count(_reset_fields(fields, view), view), view, at_s)
     again = repair(again, view.queue or "default")
     return Placement(view.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)

@@ -165,11 +165,7 @@ def edit_job(edit: Edit, view: JobView, who: str, now_s: float) -> EditedJob | s
         queue=wanted.queue,
     )
     refused = auth.refusal(proof.token, wish)
-    return (
-        _as_stored(wanted, view, proof, _history_entry(wanted, who, now_s))
-        if refused is None
-        else _reason_text(refused)
-    )
+    return _as_stored(wanted, view, proof, who=who, now_s=now_s) if refused is None else _reason_text(refused)
 
 
 def _reason_text(reason: Reason) -> str:
@@ -350,13 +346,13 @@ def _unknown_name(target: Target, name: str, known: list[str], instead: str | No
     return f"The target {target.name} has no command {name!r}{meant} {instead or lists}"
 
 
-def _as_stored(wanted: _EditPlan, view: JobView, proof: Proof, note: Mapping[str, Json]) -> EditedJob | str:
+def _as_stored(wanted: _EditPlan, view: JobView, proof: Proof, *, who: str, now_s: float) -> EditedJob | str:
     """Return the job with the changes and a note of them, sealed again if it was; or why it cannot be stored."""
     fields = dict(view.fields or {})
     given = fields.get("args")
     args = repair.parse_list(given) if isinstance(given, str) else given
     assert isinstance(args, list)  # noqa: S101 - it was read already
-    fields[retry.ATTEMPTS_FIELD] = retry.attempts(fields, note)
+    fields[retry.ATTEMPTS_FIELD] = retry.attempts(fields, _history_entry(wanted, who, now_s))
     if "queue" in wanted.names:
         fields["queue"] = wanted.queue
     if not wanted.is_another:
@@ -373,7 +369,8 @@ def _as_stored(wanted: _EditPlan, view: JobView, proof: Proof, note: Mapping[str
     if isinstance(job, NotAJob):
         return _reason_text(job.reason)
     if proof.signature is not None:
-        was, job = args[2], sealing.seal(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
+        was, number = args[2], randbelow(sealing.ORDERS)
+        job = sealing.seal(job, proof.secret, proof.token.name, number, now_s=now_s)
         if arguments.token(job.fields.get("args")) == was:
             return "The edited job would be too large to sign. Make it smaller, or push several jobs."
     return EditedJob(dict(job.fields), wanted.queue, is_another=True)

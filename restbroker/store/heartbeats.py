@@ -16,7 +16,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.order import OnDead, on_dead_in
-from restbroker.job.settlement import Dead, OrphanedJob
+from restbroker.job.settlement import ClaimChange, Dead, OrphanedJob
 from restbroker.store.claims import release
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
@@ -166,7 +166,7 @@ def recover(
         died += [one.ticket for one in dead]
         stopped += [one.ticket for one in dead if one.effect == "stop"]
         locks = [lock for one in dead if one.dead is not None for lock in one.dead.claims]
-        release(client, [(jid, (lock,)) for lock in locks for jid in lock.was])
+        release(client, [(jid, (lock,)) for lock in locks if isinstance(lock, ClaimChange) for jid in lock.was])
         refused += sum(isinstance(code, Refused) for code in codes)
     odd = [*in_hand.odd, *sorted(set(in_hand.tickets) - set(known_tickets))]
     if odd:

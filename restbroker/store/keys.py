@@ -29,6 +29,7 @@ _BY_BEGINNING: Final = (
     (("restbroker:order:by:",), "string"),
     (("queue:", "restbroker:reply:"), "list"),
     (("restbroker:done:", "restbroker:fair:turn:", "restbroker:order:due:"), "zset"),
+    (("restbroker:signed:",), "set"),
     (("restbroker:", "j|"), "hash"),
 )
 
@@ -172,12 +173,16 @@ class Keys:
         """HASH name of a token → when a job was last admitted with it, epoch seconds."""
         return self._key("restbroker:tokens")
 
-    def done_jobs(self, queue: str) -> str:
-        """Return the key of a ZSET: fingerprint of a signed job of this queue that was done → until when it is known.
+    def done_jobs(self, token: str, name: str) -> str:
+        """Return the key of a ZSET: fingerprint of a signed job of this token → until when it is known, epoch ms.
 
-        The time is in epoch milliseconds.
+        `name` is one of those in `done_sets`: `first:QUEUE` or `stored:QUEUE`.
         """
-        return self._key(f"restbroker:done:{queue}")
+        return self._key(f"restbroker:done:{token}:{name}")
+
+    def done_sets(self, token: str) -> str:
+        """Return the key of a SET: the names of the token's `done_jobs`."""
+        return self._key(f"restbroker:signed:{token}")
 
     @property
     def rosters(self) -> str:

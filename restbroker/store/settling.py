@@ -2,8 +2,8 @@
 
 Used through `store.jobs`: by `broker.acker`, and through it by the poller, the poison detector and the recovery. Other
 files of the store take only `Destinations`, for the replies of what a dead process had in progress. Always holds: a
-settlement is applied at most once, together with its replies and what is written of the job; Redis' own clock is read
-for the latter alone.
+settlement is applied at most once, together with its replies and what is written of the job; what is due later is due
+by Redis' own clock.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
 from restbroker.job.order import is_order
-from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Requeue, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Fingerprint, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
@@ -80,9 +80,7 @@ class FinishSteps:
         self._codes = [_GONE] * len(self.request.items)
         order, others, back = list[int](), list[int](), list[tuple[int, int]]()
         for place, (ticket, settlement) in enumerate(self.request.items):
-            if isinstance(settlement, Ack) and not (
-                settlement.replies or settlement.claims or settlement.fingerprint or settlement.effect
-            ):
+            if isinstance(settlement, Ack) and not (settlement.replies or settlement.claims or settlement.effect):
                 order.append(place)
             elif isinstance(settlement, Requeue):
                 back.append((-ticket_number(ticket), place))
@@ -129,13 +127,7 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     arguments += [fairness, PAYLOAD_LIMIT_BYTES] if fairness else [fairness]
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
-        if isinstance(settlement, Ack) and settlement.fingerprint is not None:
-            known = settlement.fingerprint
-            place = destinations.number(keys.done_jobs(known.queue))
-            fate = f"once {settlement.effect}".rstrip()
-            arguments += [ticket, fate, round(known.keep_s * 1000), known.text, place]
-        else:
-            arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
+        arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
         arguments += destinations.of(_replies(settlement), settlement.claims)
     lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
     if fairness:
@@ -178,12 +170,12 @@ def _script_arguments(settlement: Settlement) -> tuple[str, str, bytes]:
         case Drop():
             return f"zx {settlement.effect}".rstrip(), "0", b""
         case Retry():
-            return "zr", as_score(settlement.at_s), settlement.payload
+            return "zr", as_score(settlement.delay_s), settlement.payload
         case Dead():
             fate = f"{'zw' if settlement.wraps else 'zd'} {settlement.effect}".rstrip()
             return fate, as_score(settlement.at_s), settlement.payload
         case Schedule():
-            return "zs", as_score(settlement.at_s), settlement.payload
+            return "zs", as_score(settlement.delay_s), settlement.payload
         case Requeue(payload):
             return "back", "0", payload
         case _:
@@ -197,6 +189,16 @@ def _replies(settlement: Settlement) -> tuple[Answer, ...]:
 def claim_key(keys: Keys, change: ClaimChange) -> str:
     """Return the key of the lock or claim that this changes."""
     return keys.lock(change.name) if change.kind == "unique" else keys.claim(change.name)
+
+
+def fingerprint_set(one: Fingerprint) -> str:
+    """Return which of its token's sets a fingerprint belongs to: those that are kept long push no others out."""
+    return f"{'stored' if one.is_stored else 'first'}:{one.queue}"
+
+
+def fingerprint_members(one: Fingerprint) -> tuple[str, str]:
+    """Return what is in a set if the job was done, and what is in one if it was stored with a mark of acceptance."""
+    return one.text, f"~{one.text}"
 
 
 def arguments_of(change: ClaimChange) -> list[Argument]:
@@ -215,17 +217,23 @@ class Destinations:
         """Return the number of the key of this name, from 1 on; a new key is added."""
         return self.lists.setdefault(name, len(self.lists) + 1)
 
-    def of(self, replies: Sequence[Answer], changes: Sequence[ClaimChange] = ()) -> list[Argument]:
+    def of(self, replies: Sequence[Answer], changes: Sequence[ClaimChange | Fingerprint] = ()) -> list[Argument]:
         """Return a script's arguments for the replies to one job: their number, then what each is.
 
         That is its destination's number, its queue ("": a key, not a queue), its time to live (seconds), and its
-        payload. `changes` of locks and claims follow, as `finish` takes them.
+        payload. `changes` of locks and claims, and fingerprints, follow as `finish` takes them.
         """
         arguments: list[Argument] = [len(replies) + len(changes)]
         for reply in replies:
             name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
             arguments += [self.number(name), reply.queue or "", reply.ttl_s, reply.payload]
         for change in changes:
+            if isinstance(change, Fingerprint):
+                name, keep_ms = fingerprint_set(change), round(change.keep_s * 1000)
+                member = fingerprint_members(change)[not change.is_done]
+                arguments += [self.number(self.keys.done_jobs(change.token, name)), member, "done", keep_ms]
+                arguments += [2, self.number(self.keys.done_sets(change.token)), name]
+                continue
             value, *others = arguments_of(change)
             arguments += [self.number(claim_key(self.keys, change)), value, "claim", *others]
         return arguments

@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import broker
+from restbroker.broker.health import StoreHealth
 from restbroker.broker.signals import Control
 from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
@@ -190,6 +191,7 @@ async def test_an_old_signature_is_told_with_its_age(harness: Harness, monkeypat
         tokens.append(Token(f"t{number}", (Secret(f"secret-{number}"),), signed=True, window_s=window_s))
         push(harness, signature(now_s - age_s, jid=f"j{number}", secret=f"secret-{number}"), jid=f"j{number}")
     monkeypatch.setattr("restbroker.broker.admission.time.time", lambda: now_s)
+    monkeypatch.setattr(StoreHealth, "clock_ahead_s", 0.0)
     async with serving(harness, *tokens):
         await harness.until(lambda: harness.size("dead") == len(rows), "all are parked")
     told = {found["jid"]: found["error_message"] for found in harness.members("dead")}
@@ -203,6 +205,7 @@ async def test_a_signature_may_be_a_minute_ahead_of_the_clock_and_as_old_as_its_
     for ahead_s in (60, 61, -1800, -1801):
         push(harness, signature(now_s + ahead_s, jid=str(ahead_s)), jid=str(ahead_s))
     monkeypatch.setattr("restbroker.broker.admission.time.time", lambda: now_s)
+    monkeypatch.setattr(StoreHealth, "clock_ahead_s", 0.0)
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True, window_s=1800)):
         await done(harness, 4)
     parked_as = {found["jid"]: found["error_class"] for found in harness.members("dead")}

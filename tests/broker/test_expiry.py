@@ -199,10 +199,7 @@ async def test_expired_jobs_are_kept_where_that_is_wished(harness: Harness) -> N
 async def test_the_clock_of_redis_counts(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, ahead_s: float, outcome: str
 ) -> None:
-    def see(health: StoreHealth, *_moments: float) -> None:
-        health.clock_ahead_s = ahead_s
-
-    monkeypatch.setattr(StoreHealth, "note_clock", see)
+    monkeypatch.setattr(StoreHealth, "clock_ahead_s", property(lambda _: ahead_s))
     harness.push(expiry=time.time() + ahead_s / 2)
     async with harness.broker():
         (event,) = await finished(harness, 1)

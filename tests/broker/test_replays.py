@@ -8,12 +8,14 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.job import rubyjson
-from restbroker.job.outcome import Deferred, Delivered, Reason
+from restbroker.job import rubyjson, signing
+from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected
 from restbroker.store import heartbeats, identities
+from restbroker.store.replies import items, text
+from restbroker.store.replies import members as store_members
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
+from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, serving, signature
 from tests.store.pools import as_parked
 
@@ -35,6 +37,29 @@ def warned(harness: Harness) -> list[str]:
 
 async def settled(harness: Harness, count: int) -> None:
     await harness.until(lambda: len(outcomes(harness)) == count, f"{count} are settled")
+
+
+def keys(harness: Harness) -> list[str]:
+    """The sets of fingerprints."""
+    return sorted(text(key) for key in items(harness.client.command("KEYS", "restbroker:done:*")))
+
+
+def members(harness: Harness, key: str) -> str:
+    """The one fingerprint there."""
+    ((member, _),) = store_members(harness.client.command("ZRANGE", key, 0, -1, "WITHSCORES"))
+    return member.decode()
+
+
+def scores(harness: Harness, key: str, *, done: bool) -> list[float]:
+    """Until when (epoch seconds) the jobs are remembered that were done, or only stored."""
+    found = store_members(harness.client.command("ZRANGE", key, 0, -1, "WITHSCORES"))
+    return [score / 1000 for member, score in found if member.startswith(b"~") is not done]
+
+
+def left_s(harness: Harness, key: str) -> float:
+    left_ms = harness.client.command("PTTL", key)
+    assert isinstance(left_ms, int)
+    return left_ms / 1000
 
 
 def failing(harness: Harness) -> None:
@@ -102,7 +127,7 @@ async def test_what_failed_is_tried_again_and_only_then_remembered(harness: Harn
     harness.raw(first)
     async with serving(harness, APP):
         await settled(harness, 1)
-        assert harness.client.command("KEYS", "restbroker:done:*") == []
+        assert [members(harness, key)[:1] for key in keys(harness)] == ["~"], "it was stored, not done"
         (waiting,) = harness.members("retry")
         well(harness)
         harness.client.command("DEL", "retry")
@@ -130,19 +155,95 @@ async def test_what_was_done_from_another_queue_of_its_target_is_no_more_done_fr
     assert outcomes(harness) == ["deferred", "delivered", "duplicate"]
 
 
-async def test_it_is_remembered_for_the_tokens_window_and_the_minute_that_a_clock_may_be_ahead(
-    harness: Harness,
-) -> None:
+async def test_it_is_remembered_for_the_tokens_window_and_what_clocks_may_differ(harness: Harness) -> None:
+    """180 s: a signature may be a minute ahead of a clock that is a minute ahead, and end by one a minute behind."""
     harness.raw(job(signature(time.time())))
     async with serving(harness, attrs.evolve(APP, window_s=2 * DAY_S)):
         await settled(harness, 1)
-    left_ms = harness.client.command("PTTL", "restbroker:done:rest")
-    assert isinstance(left_ms, int)
-    assert 0 <= 2 * DAY_S + 60 - left_ms / 1000 < 60
+    (key,) = keys(harness)
+    for one in (key, "restbroker:signed:" + key.split(":")[2]):
+        assert 0 <= 2 * DAY_S + 180 - left_s(harness, one) < 60
+
+
+@pytest.mark.parametrize("covered", [None, "rest"])
+async def test_what_was_tried_again_is_remembered_as_long_as_its_mark_is_good(
+    harness: Harness, covered: str | None
+) -> None:
+    """Readers of `retry` see the mark: with it they could push the job again once the window is over."""
+    failing(harness)
+    harness.raw(job(signature(time.time(), queue=covered)))
+    async with serving(harness, attrs.evolve(APP, window_s=60.0)):
+        await settled(harness, 1)
+        (waiting,) = harness.members("retry")
+        well(harness)
+        harness.client.command("DEL", "retry")
+        harness.raw(rubyjson.dumps(waiting))
+        await settled(harness, 2)
+        (until_s,) = (score for key in keys(harness) for score in scores(harness, key, done=True))
+        assert until_s - time.time() == pytest.approx(30 * DAY_S + 180, abs=60)
+        harness.raw(rubyjson.dumps(waiting))
+        await settled(harness, 3)
+    assert outcomes(harness) == ["deferred", "delivered", "duplicate"]
+
+
+async def test_a_signature_without_a_queue_is_done_once_in_all_queues_and_targets(harness: Harness) -> None:
+    harness.queues, harness.others = ("rest", "slow"), {"bank": Scripted(ok)}
+    raw = job(signature(time.time()))
+    async with serving(harness, APP):
+        for count, queue in enumerate(("slow", "bank", "rest"), 1):
+            harness.raw(raw, into=queue)
+            await settled(harness, count)
+    assert outcomes(harness) == ["delivered", "duplicate", "duplicate"]
+
+
+async def test_a_copy_that_is_done_at_its_first_try_outlives_the_mark_of_one_that_waits(harness: Harness) -> None:
+    """A push is repeated; one of both fails, the other is done. The first one's next try comes after the window."""
+    harness.queues = ("rest", "slow")
+    failing(harness)
+    raw = job(signature(time.time()))
+    harness.raw(raw)
+    async with serving(harness, attrs.evolve(APP, window_s=60.0)):
+        await settled(harness, 1)
+        well(harness)
+        harness.raw(raw, into="slow")
+        await settled(harness, 2)
+        (until_s,) = (score for key in keys(harness) for score in scores(harness, key, done=True))
+        assert until_s - time.time() == pytest.approx(30 * DAY_S + 180, abs=60)
+        (waiting,) = harness.members("retry")
+        harness.raw(rubyjson.dumps(waiting))
+        await settled(harness, 3)
+    assert outcomes(harness) == ["deferred", "delivered", "duplicate"]
+
+
+async def test_a_job_that_died_was_not_done(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Rejected(Reason("NoSuchUser", "None."))
+    raw = job(signature(time.time()))
+    harness.raw(raw)
+    async with serving(harness, APP):
+        await settled(harness, 1)
+        (dead,) = harness.members("dead")
+        well(harness)
+        harness.raw(rubyjson.dumps(dead))
+        await settled(harness, 2)
+        harness.raw(raw)
+        await settled(harness, 3)
+    assert outcomes(harness) == ["rejected", "delivered", "duplicate"]
+
+
+async def test_a_new_name_or_secret_of_its_token_makes_no_job_a_new_one(harness: Harness) -> None:
+    raw = job(signature(time.time()))
+    harness.raw(raw)
+    async with serving(harness, APP):
+        await settled(harness, 1)
+    harness.target.closed = False
+    harness.raw(raw)
+    async with serving(harness, Token("renamed", (Secret("newer-secret-0123456789"), Secret(SECRET)))):
+        await settled(harness, 2)
+    assert outcomes(harness) == ["delivered", "duplicate"]
 
 
 async def test_where_redis_cannot_tell_the_job_is_done_and_an_operator_is_told(harness: Harness) -> None:
-    harness.client.command("SET", "restbroker:done:rest", "something else")
+    harness.client.command("SET", f"restbroker:signed:{signing.token_digest(SECRET)}", "something else")
     harness.raw(job(signature(time.time())))
     async with serving(harness, APP):
         await settled(harness, 1)

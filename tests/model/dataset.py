@@ -70,6 +70,7 @@ class DataSet:
     unanswered: int = 0
     history: list[bytes] = attrs.field(factory=list)
     fingerprints: dict[str, set[bytes]] = attrs.field(factory=lambda: defaultdict(set))
+    signed: dict[str, set[str]] = attrs.field(factory=lambda: defaultdict(set))
     processed: int = 0
     failed: int = 0
     broken: set[str] = attrs.field(factory=set)
@@ -115,9 +116,12 @@ class DataSet:
         return code
 
     def remember(self, one: Fingerprint) -> None:
-        """Remembers that a signed job was done. What cannot be written down is not remembered."""
-        if f"restbroker:done:{one.queue}" not in self.broken:
-            self.fingerprints[one.queue].add(one.text.encode())
+        """Remembers that a signed job was done, or stored. What cannot be written down is not remembered."""
+        known = f"{'stored' if one.is_stored else 'first'}:{one.queue}"
+        self.signed[one.token].add(known)
+        name = f"{one.token}:{known}"
+        if f"restbroker:done:{name}" not in self.broken:
+            self.fingerprints[name].add(one.text.encode() if one.is_done else b"~" + one.text.encode())
 
     def count_run(self, identity: str, raw: bytes) -> None:
         """Counts that a job may have run, once per dead identity."""

@@ -10,7 +10,7 @@ from typing import assert_never
 import attrs
 
 from restbroker.job.format import is_reply_key
-from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Dead, Drop, Fingerprint, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.sets import Move, Placement
 from restbroker.store.tickets import ticket_number
@@ -32,8 +32,9 @@ def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: 
         data.lists[key].insert(0, reply.payload)
     if isinstance(settlement, Dead):
         data.parked.append((ticket, settlement.payload))
-    if isinstance(settlement, Ack) and settlement.fingerprint is not None:
-        data.remember(settlement.fingerprint)
+    for change in settlement.claims:
+        if isinstance(change, Fingerprint):
+            data.remember(change)
     data.processed += not isinstance(settlement, Requeue | Schedule)
     data.failed += isinstance(settlement, Retry | Dead | Drop)
     return code
@@ -130,12 +131,12 @@ def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes, fairne
     match settlement:
         case Ack() | Drop():
             return Applied()
-        case Retry(at_s, payload):
-            return data.add("retry", payload, at_s)
+        case Retry(delay_s, payload):
+            return data.add("retry", payload, delay_s)
         case Dead(at_s, payload):
             return data.add("dead", payload, at_s)
-        case Schedule(at_s, payload):
-            return data.add("schedule", payload, at_s)
+        case Schedule(delay_s, payload):
+            return data.add("schedule", payload, delay_s)
         case Requeue(payload):
             return data.append(queue, payload or raw, fairness)
         case _:

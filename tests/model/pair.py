@@ -136,7 +136,8 @@ class Pair:
         keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
         keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.parked}
         keys["restbroker:history"] = sorted(data.history)
-        keys |= {f"restbroker:done:{queue}": set(kept) for queue, kept in data.fingerprints.items()}
+        keys |= {f"restbroker:done:{name}": set(kept) for name, kept in data.fingerprints.items()}
+        keys |= {f"restbroker:signed:{token}": known for token, known in data.signed.items()}
         keys |= {"restbroker:beats": _texts(data.alive), "restbroker:dying": _texts(data.fenced)}
         keys |= {f"restbroker:pause:{target}": self.reference.reasons(target) for target in list(data.pauses)}
         notes = {"queues": data.queue_notes, "targets": data.target_notes}
@@ -206,7 +207,7 @@ def _read(pipe: Any, key: str, name: str) -> None:
             pipe.zrange(name, 0, -1, withscores=True)
         case _ if key == "dead" or key.startswith("restbroker:done:"):
             pipe.zrange(name, 0, -1)
-        case "queues" | "paused":
+        case _ if key in ("queues", "paused") or key.startswith("restbroker:signed:"):
             pipe.smembers(name)
         case "restbroker:parked" | "restbroker:history":
             pipe.xrange(name)
@@ -228,7 +229,7 @@ def _plain(key: str, value: Any) -> object:
             return {reason.decode() for reason in value}
         case _ if key.startswith("restbroker:pauses:"):
             return _without_times({name.decode(): _noted(note) for name, note in value.items()})
-        case "queues" | "paused":
+        case _ if key in ("queues", "paused") or key.startswith("restbroker:signed:"):
             return {name.decode() for name in value}
         case "restbroker:parked":
             return [(fields[b"ticket"].decode(), fields[b"payload"]) for _, fields in value]

@@ -191,10 +191,11 @@ class Reference:
                     hand.jobs[ticket] = raw
         return codes
 
-    def are_done(self, fingerprints: Sequence[Fingerprint]) -> list[bool]:
-        for one in fingerprints:
-            self.data.require(f"restbroker:done:{one.queue}")
-        return [one.text.encode() in self.data.fingerprints[one.queue] for one in fingerprints]
+    def stored_for_s(self, fingerprints: Sequence[Fingerprint]) -> list[float]:
+        for name in self.data.fingerprints:
+            self.data.require(f"restbroker:done:{name}")
+        known = {text for texts in self.data.fingerprints.values() for text in texts}
+        return [math.inf if one.text.encode() in known else 0.0 for one in fingerprints]
 
     def _record(self, request: FinishRequest, place: int) -> None:
         record = b"" if request.records is None else request.records.each[place]

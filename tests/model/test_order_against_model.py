@@ -207,7 +207,7 @@ class OrderHistories(RuleBasedStateMachine):
         changed = json.dumps({**json.loads(raw), "note": self.serial}).encode()
         match fate:
             case "soon" | "late":
-                return Retry(1.0 if fate == "soon" else 4e9, changed)
+                return Retry(-1.0 if fate == "soon" else 4e9, changed)
             case "later":
                 return Schedule(4e9, changed)
             case "go":

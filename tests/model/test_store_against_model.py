@@ -102,9 +102,10 @@ SPOILABLE = [
     "schedule",
     "dead",
     "queues",
-    "restbroker:done:a",
+    "restbroker:done:t:first:a",
 ]
-LONG_AGO_S, SOME_DAY_S = 1.0, 4e9
+LONG_AGO_S, SOME_DAY_S = -1e30, 1e30
+"""So far from any time that a delay by it leads to that very score."""
 PEOPLE = st.sampled_from(["ann", "bob"])
 WORDS = st.sampled_from(["", "it moves"])
 LENGTHS_S = st.sampled_from([None, 1e6, 0.0, 0.0])
@@ -286,10 +287,10 @@ class Histories(RuleBasedStateMachine):
         request = FinishRequest(pool.identity, "t", QUEUES, hwm, settled, records, fairness=self.fairness)
         answer: object = None
         if wants is None:
-            codes = self.pair.ask(finish, request, LONG_AGO_S)
+            codes = self.pair.ask(finish, request, 1.0)
         else:
             wanted = self.wanted(pool, QUEUES, wants, hwm)
-            found, answer = self.pair.ask(exchange, request, LONG_AGO_S, wanted)
+            found, answer = self.pair.ask(exchange, request, 1.0, wanted)
             assert not isinstance(found, StoreRefused)
             codes = found
         for (ticket, settlement), code in zip(settled, codes, strict=True):
@@ -676,7 +677,7 @@ class Histories(RuleBasedStateMachine):
         cases: dict[str, Settlement] = {
             "ack": Ack((Reply(b"r", queue="out"),)),
             "answered": Ack((Reply(b"r", queue="out"), Reply(b"r", key=REPLIES[self.serial % 7 == 0], ttl_s=3600))),
-            "signed": Ack((), Fingerprint("a", f"mark-{self.serial}", 1e6)),
+            "signed": Ack(claims=(Fingerprint("t", "a", f"mark-{self.serial}", 1e6),)),
             "retry": Retry(LONG_AGO_S, entry, (Reply(b"f", queue="out"),)),
             "clash": Retry(SOME_DAY_S, job),
             "dead": Dead(LONG_AGO_S, entry),

@@ -64,7 +64,7 @@ OPERATIONS = {
     sets: ("due", "promote"),
     limits: ("pause", "resume"),
     pauses: ("end_due",),
-    done_jobs: ("are_done",),
+    done_jobs: ("stored_for_s",),
 }
 OWNER: ContextVar["Process | None"] = ContextVar("OWNER", default=None)
 """The process whose task runs."""

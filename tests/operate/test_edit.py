@@ -61,7 +61,7 @@ def sealed(token: Token = APP, **more: Any) -> dict[str, Any]:
     secret = token.secrets[0].reveal()
     plain = read(job("j1", arguments=ALICE, **more), "rest", "")
     assert isinstance(plain, Job)
-    return dict(sealing.seal(plain, secret, token.name, 5).fields)
+    return dict(sealing.seal(plain, secret, token.name, 5, NOW_S).fields)
 
 
 def lay(client: Client, fields: dict[str, Any], zset: str = "dead") -> bytes:
@@ -172,7 +172,7 @@ def test_a_sealed_job_is_sealed_again_and_let_in_as_what_it_became(client: Clien
     submission = Submission(Command("register", {**ALICE, "user": "bob"}), None, None)
     proof = Tokens((APP,)).proof(after["args"][2], "j1", submission, "rest")
     assert proof is not None
-    assert signing.is_accepted(after, proof.secret, signature)
+    assert signing.accepted_at_s(after, proof.secret, signature) is not None
     assert "app-secret" not in json.dumps(after)
     assert done(client, configured, change(APP, user="carol")).done == 1
 
@@ -212,7 +212,7 @@ def test_what_its_producer_signed_is_not_edited(client: Client, configured: Conf
         signature = signing.read(text)
         assert signature is not None
         fields = fields_of(job("j1", arguments=ALICE))
-        mark = signing.acceptance(secret, signature, "rest")
+        mark = signing.acceptance(secret, signature, "rest", NOW_S)
         lay(client, {**fields, "args": ["register", ALICE, text], "restbroker_accepted": mark})
         token = attrs.evolve(APP, signed=True, queue_signed=queue is not None)
         assert "Its producer signed it" in refused(client, configured, change(token, user="bob"))

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def broker(client: Client, target: Target) -> Broker:
     queues.push(client, "rest", [job(user, number) for user in "abc" for number in range(3)])
     taken = made.take()
     made.settle(taken["a0"], Dead(NOW_S, job("a", 0), effect="stop"))
-    made.settle(taken["b0"], Retry(NOW_S + 1e9, job("b", 0)))
+    made.settle(taken["b0"], Retry(1e9, job("b", 0)))
     return made
 
 
@@ -111,7 +112,7 @@ def test_held_keys_are_shown_with_why_they_wait(
         ("a", "stopped", 2, "a0"), ("b", "due", 3, ""), ("c", "in_progress", 2, ""),
     ]  # fmt: skip
     assert count == 3
-    assert found[1].at_s == pytest.approx(NOW_S + 1e9, abs=1)
+    assert found[1].at_s == pytest.approx(time.time() + 1e9, abs=60)
     place, held = order.find_key(client, [target], "B")
     assert [entry.jid for entry in order.jobs_of(client, place, held, known, 2)] == ["b0", "b1"]
     with pytest.raises(UsageError, match="is free"):

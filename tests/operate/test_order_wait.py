@@ -1,5 +1,6 @@
 """What `explain` says of a job that waits behind another one of its key."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_job_behind_one_in_progress(client: Client, broker: Broker, known: Con
 def test_a_job_behind_one_that_is_tried_again(client: Client, broker: Broker, known: ConfigContext) -> None:
     queues.push(client, "rest", [job("a", number) for number in range(12)])
     failed = job("a", 0).replace(b'"class"', b'"error_class": "ServerError", "error_message": "Oh.", "class"')
-    broker.settle(broker.take()["a0"], Retry(LATER_S, failed))
+    broker.settle(broker.take()["a0"], Retry(LATER_S - time.time(), failed))
     place, behind, steps = said(client, "a11", known)
     assert place == "12th of 12"
     assert behind.startswith("It is held behind a0 (check_account) of the key a, which is tried again at +10000000")
@@ -143,5 +144,5 @@ def test_a_command_names_the_target_where_several_keep_order(client: Client, set
         "other": Target("other", one.kind, one.url, queues=("other",), order_by=one.order_by),
     }
     queues.push(client, "rest", [job("a b", number) for number in range(2)])
-    broker.settle(broker.take()["a b0"], Retry(LATER_S, job("a b", 0)))
+    broker.settle(broker.take()["a b0"], Retry(LATER_S - time.time(), job("a b", 0)))
     assert said(client, "a b1", known)[2] == ("To try that one now: restbroker order retry-now 'a b' --target e",)

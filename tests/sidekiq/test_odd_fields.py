@@ -58,7 +58,7 @@ def _settled(raw: bytes, chance: random.Random, number: int) -> Dead | Retry | S
         case 1:
             made = settle.settle(job, None, Deferred(reason, None), context)
         case _:
-            made = settle.defer_crowded(job, context)
+            made = settle.postpone(job, context)
     return made if isinstance(made, Dead | Retry | Schedule) else None
 
 
@@ -84,7 +84,8 @@ def _zset(settlement: Dead | Retry | Schedule) -> Literal["dead", "retry", "sche
 def test_ruby_reads_rewrites_and_could_push_every_job_of_odd_fields(redis_url: str) -> None:
     client, stored = open_client(StoreSettings(redis_url)), _made()
     for one in stored:
-        assert client.command("ZADD", _zset(one), "NX", f"{one.at_s:.6f}", one.payload) == 1
+        at_s = one.at_s if isinstance(one, Dead) else NOW_S + one.delay_s
+        assert client.command("ZADD", _zset(one), "NX", f"{at_s:.6f}", one.payload) == 1
     client.close()
     found = ruby.ask("odd_entries.rb", redis_url)
     assert [(zset, *pair) for zset, pairs in found.items() for pair in pairs if pair[1] is not None] == []

@@ -43,7 +43,7 @@ def payload(jid: str) -> bytes:
 
 def after(one: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]:
     delivered = Delivered("0", 0, 200)
-    return claims.at_settlement(one, Ack(), delivered, ticket=ticket, identity=identity, now_s=0.0)
+    return claims.at_settlement(one, Ack(), delivered, ticket=ticket, identity=identity)
 
 
 def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> None:

@@ -42,7 +42,7 @@ DEAD: Final = Table(
             "put the token back.",
         ),
         "UntimelySignature": Row(
-            "The signature is older than `Window`, or from the future.",
+            "The signature is older than `Window` or from the future, or was accepted over 30 days ago.",
             "Sign again; if it is [restbroker's own](tokens.md#what-others-can-see), put the token back.",
         ),
         "SignatureNeeded": Row(
@@ -268,6 +268,10 @@ DEFERRED: Final = Table(
         "SlotsFull": Row(
             "All `Slots` of this command are taken, and many jobs wait.",
             "Nothing: it waits some seconds, then twice as long, up to a minute, and never uses up a try.",
+        ),
+        "ClocksDiffer": Row(
+            "Signed; restbroker's clock and Redis' differ by more than a minute ([tokens.md](tokens.md#signed-jobs)).",
+            "Synchronise them (NTP). It waits as with `SlotsFull`.",
         ),
         "ServerStopping": Row("ejabberd is stopping or starting.", "Nothing."),
         "DatabaseAway": Row(

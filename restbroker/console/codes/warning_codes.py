@@ -139,6 +139,11 @@ WARNINGS: Final = Table(
             "let the same target serve that queue, if intended; else find out who pushes to the queue in "
             "the message: they may try to reach it through restbroker",
         ),
+        "ClocksDiffer": Row(
+            "Redis' clock and this machine's differ by more than a minute: whether a signature is timely cannot be told, "
+            "and signed jobs wait ([tokens.md](tokens.md#signed-jobs))",
+            "synchronise both (NTP); a job that waited longer than its token's `Window` dies as `UntimelySignature`",
+        ),
         "JobReplayed": Row(
             "a signed job came again after it was done; neither it nor an answer was sent again "
             "([tokens.md](tokens.md#signed-jobs))",

@@ -15,13 +15,13 @@
 --         ttl in seconds (keys only), payload; what is requeued has no replies
 --         or per change of a lock or claim, which is counted as a reply: key (index as a destination), value ('' = given
 --         up), 'claim', for how many milliseconds, how many values it has if it is this job's, these values
---       fate: '' done | once done, and never again | zr retry | zd dead | zs schedule (no try) | zx dropped on the
---             job's own wish | back to its queue (as it came, or as its payload if there is one)
+--         or likewise what is recorded of its signature: set (as a destination), fingerprint, 'done', for how many
+--         milliseconds, 2, the set of its token's sets (as a destination), the first set's name there
+--       score: of zr and zs in how many seconds it is due
+--       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish
+--             | back to its queue (as it came, or as its payload if there is one)
 --             | zw dead, and its bytes are put into the empty `args` of the payload: those of a job that is too large
---             with order, then what becomes of the key: 'zd stop', 'zd refused', 'zx refused', ' refused' or
---             'once refused'; likewise zw
---             of once the payload is the job's fingerprint, the score for how many milliseconds it is kept, and qidx
---             which of the destinations is the set of fingerprints
+--             with order, then what becomes of the key: 'zd stop', 'zd refused', 'zx refused' or ' refused'; likewise zw
 --       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
 --       written of each once it is settled ('' = nothing)
 -- Of a job that was handed out under a key, zr and zs put it back before its key's line, due at its score.
@@ -37,13 +37,22 @@ local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local fairness = ARGV[6]
 local at, jobs_end = fairness == '' and 7 or 8, records > 0 and #ARGV - records - 1 or #ARGV
-local zsets = {zr = retry, zd = dead, zw = dead, zs = schedule}
+local zsets, due_later = {zr = retry, zd = dead, zw = dead, zs = schedule}, {zr = true, zs = true}
 local order, order_refusal
 local processed, failed, codes, remembered = 0, 0, {}, {}
 -- Few worker pools have marks at all; the others pay one read for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
 -- Fetch writes it where the jobs in progress are bounded. A broken one stops fetches, and must not hold up settlements.
 local has_share = redis.pcall('HEXISTS', in_flight, id) == 1
+
+local clock_ms
+local function now_ms()
+  if not clock_ms then
+    local now = redis.call('TIME')
+    clock_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+  end
+  return clock_ms
+end
 
 -- Reads first: a wrong type surfaces before the first write. No `last`: the hash is gone and must not come back.
 local known = redis.call('HMGET', ip, 'last', 'hwm')
@@ -59,12 +68,16 @@ local function next_job()
   local job = {ticket = ARGV[at], fate = fate, effect = effect ~= '' and effect or 'go', score = ARGV[at + 2], payload = ARGV[at + 3],
                qidx = tonumber(ARGV[at + 4]), replies = {}, claims = {}}
   local count = tonumber(ARGV[at + 5])
+  if due_later[fate] then
+    job.score = string.format('%.6f', now_ms() / 1000 + tonumber(job.score))
+  end
   at = at + 6
   for i = 1, count do
     local key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])]
-    if ARGV[at + 2] == 'claim' then
+    local kind = ARGV[at + 2]
+    if kind == 'claim' or kind == 'done' then
       local own = tonumber(ARGV[at + 4])
-      job.claims[#job.claims + 1] = {key = key, value = ARGV[at + 1], ms = ARGV[at + 3],
+      job.claims[#job.claims + 1] = {key = key, value = ARGV[at + 1], kind = kind, ms = ARGV[at + 3],
                                      own = {unpack(ARGV, at + 5, at + 4 + own)}}
       at = at + 5 + own
     else
@@ -255,18 +268,20 @@ end
 
 -- Of a signed job that is done its fingerprint stays, so that a copy is not done again. Like the copy of what is
 -- dead this cannot fail a job whose effects are done.
-local function remember(job)
-  local prints = KEYS[FIXED_KEYS + queue_count + job.qidx]
-  local now = redis.call('TIME')
-  local until_ms = now[1] * 1000 + math.floor(now[2] / 1000) + tonumber(job.score)
-  redis.pcall('ZADD', prints, string.format('%.0f', until_ms), job.payload)
-  remembered[prints] = math.max(remembered[prints] or 0, until_ms)
+local function remember(print)
+  local until_ms, known = now_ms() + tonumber(print.ms), remembered[print.key]
+  redis.pcall('ZADD', print.key, 'GT', string.format('%.0f', until_ms), print.value)
+  remembered[print.key] = {until_ms = math.max(known and known.until_ms or 0, until_ms), name = print.own[2],
+                           sets = KEYS[FIXED_KEYS + queue_count + tonumber(print.own[1])]}
 end
 
 -- What is over goes, then what is over first; and the whole of it when its last one is over.
-local function trim(prints, until_ms)
-  local now = redis.call('TIME')
-  local over = redis.pcall('ZRANGEBYSCORE', prints, '-inf', now[1] .. '000', 'LIMIT', 0, TRIMMED_AT_ONCE)
+local function trim(prints, record)
+  local ends = string.format('%.0f', record.until_ms)
+  redis.pcall('SADD', record.sets, record.name)
+  redis.pcall('PEXPIREAT', record.sets, ends, 'NX')
+  redis.pcall('PEXPIREAT', record.sets, ends, 'GT')
+  local over = redis.pcall('ZRANGEBYSCORE', prints, '-inf', string.format('%.0f', now_ms()), 'LIMIT', 0, TRIMMED_AT_ONCE)
   local count = redis.pcall('ZCARD', prints)
   if over.err or type(count) ~= 'number' then
     return
@@ -278,7 +293,6 @@ local function trim(prints, until_ms)
   if #over > 0 then
     redis.pcall('ZREM', prints, unpack(over))
   end
-  local ends = string.format('%.0f', until_ms)
   local later = redis.pcall('ZRANGEBYSCORE', prints, '(' .. ends, '+inf', 'LIMIT', 0, 1)
   if #later == 0 then
     redis.pcall('PEXPIREAT', prints, ends)
@@ -359,13 +373,10 @@ while at <= jobs_end do
     end
     if job.fate ~= 'back' and job.fate ~= 'zs' then
       processed = processed + 1
-      failed = failed + ((job.fate == '' or job.fate == 'once') and 0 or 1)
-    end
-    if job.fate == 'once' then
-      remember(job)
+      failed = failed + (job.fate == '' and 0 or 1)
     end
     for _, claim in ipairs(job.claims) do
-      change(claim)
+      (claim.kind == 'done' and remember or change)(claim)
     end
     if zsets[job.fate] == dead then
       -- A copy, in case someone trims the dead set; the job is dead without it too.
@@ -374,8 +385,8 @@ while at <= jobs_end do
   end
 end
 
-for prints, until_ms in pairs(remembered) do
-  trim(prints, until_ms)
+for prints, record in pairs(remembered) do
+  trim(prints, record)
 end
 
 if has_share then
@@ -397,15 +408,14 @@ count(KEYS[3], KEYS[5], failed)
 
 -- Nor does what is written of jobs for those who ask later: a timeline without its end costs no job.
 if records > 0 then
-  local history, keep_ms, now = KEYS[#KEYS], tonumber(ARGV[jobs_end + 1]), redis.call('TIME')
+  local history, keep_ms = KEYS[#KEYS], tonumber(ARGV[jobs_end + 1])
   for n = 1, records do
     local record = ARGV[jobs_end + 1 + n]
     if (codes[n] == 1 or codes[n] == 2) and record ~= '' then
       redis.pcall('XADD', history, 'MAXLEN', '~', HISTORY_MAX, '*', 'end', record)
     end
   end
-  local oldest_ms = now[1] * 1000 + math.floor(now[2] / 1000) - keep_ms
-  redis.pcall('XTRIM', history, 'MINID', '~', string.format('%.0f', oldest_ms))
+  redis.pcall('XTRIM', history, 'MINID', '~', string.format('%.0f', now_ms() - keep_ms))
   redis.pcall('PEXPIRE', history, string.format('%.0f', keep_ms))
 end
 return codes

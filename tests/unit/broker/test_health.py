@@ -1,5 +1,6 @@
 """Outages are timed, so that what happened before one is not older after it."""
 
+import time
 from functools import partial
 
 import pytest
@@ -7,6 +8,7 @@ import trio
 import trio.testing
 
 from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth
+from restbroker.broker.lease import boot_time_s
 from restbroker.broker.recently_settled import KEPT_S, RecentlySettled
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.job.settlement import Ack
@@ -105,3 +107,19 @@ async def test_reasons_that_alternate_are_told_once_a_minute_at_last(autojump_cl
         await trio.sleep(1)
     told = [event for event in events if isinstance(event, StoreOutageChanged)]
     assert 3600 / LONGEST_CHANGE_S <= len(told) <= 3600 / LONGEST_CHANGE_S + 5
+
+
+def test_a_step_of_our_clock_is_known_before_redis_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the second after a step of an hour, 16 retries were due an hour late, and signed jobs died."""
+    health, now_s = StoreHealth(lambda _event: None), time.time()
+    assert health.clock_ahead_s == 0.0
+    health.note_clock(now_s, boot_time_s() - 1.0)
+    assert health.clock_ahead_s == 0.0, "within the time that the call took"
+    health.note_clock(now_s + 90.0, boot_time_s() - 0.5)
+    assert health.clock_ahead_s == pytest.approx(90.0, abs=5)
+    health.note_clock(now_s - 90.0, boot_time_s() - 0.5)
+    assert health.clock_ahead_s == pytest.approx(-89.5, abs=5)
+    health.note_clock(now_s, boot_time_s())
+    for step_s in (3600.0, -3600.0):
+        monkeypatch.setattr(time, "time", lambda step_s=step_s: now_s + step_s)
+        assert health.clock_ahead_s == pytest.approx(-step_s, abs=5)

@@ -77,26 +77,26 @@ def test_what_may_have_run_is_never_dropped(fields: dict[str, Json]) -> None:
 
 def test_a_try_that_would_come_too_late_is_not_made_and_its_reason_names_the_last_error() -> None:
     broken = Deferred(Reason("HttpStatus500", "It broke.", "Look at it.", 500), text="oops")
-    retry = Retry(NOW_S + 30, b"{}")
-    found = settle.expire_before(retry, broken, NOW_S + 29)
+    retry = Retry(30.0, b"{}")
+    found = settle.expire_before(retry, broken, NOW_S + 29, NOW_S)
     assert found is not None
     assert found.text == "oops"
     assert not found.maybe_run
     assert found.reason.code == "Expired"
     assert found.reason.status == 500
     assert "HttpStatus500: It broke." in found.reason.message
-    assert settle.expire_before(retry, broken, NOW_S + 31) is None
-    assert settle.expire_before(retry, broken, None) is None
-    assert settle.expire_before(Schedule(NOW_S + 30, b"{}"), broken, NOW_S) is not None
+    assert settle.expire_before(retry, broken, NOW_S + 31, NOW_S) is None
+    assert settle.expire_before(retry, broken, None, NOW_S) is None
+    assert settle.expire_before(Schedule(30.0, b"{}"), broken, NOW_S, NOW_S) is not None
 
 
 def test_a_try_without_an_answer_may_have_run() -> None:
-    found = settle.expire_before(Retry(NOW_S + 30, b"{}"), Uncertain(Reason("TimedOut", "No answer.")), NOW_S)
+    found = settle.expire_before(Retry(30.0, b"{}"), Uncertain(Reason("TimedOut", "No answer.")), NOW_S, NOW_S)
     assert found is not None
     assert found.maybe_run
 
 
 def test_what_ends_a_job_is_not_replaced() -> None:
     dead = Dead(NOW_S, b"{}")
-    assert settle.expire_before(dead, Rejected(Reason("BadArgument", "No.")), NOW_S - 1) is None
-    assert settle.expire_before(Ack(), Delivered("0", 0, 200), NOW_S - 1) is None
+    assert settle.expire_before(dead, Rejected(Reason("BadArgument", "No.")), NOW_S - 1, NOW_S) is None
+    assert settle.expire_before(Ack(), Delivered("0", 0, 200), NOW_S - 1, NOW_S) is None

@@ -23,7 +23,7 @@ from restbroker.job.settle import (
     settle_crashed,
     settle_poisoned,
 )
-from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Requeue, Retry, Schedule, shift_clock
+from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Retry, Schedule
 from tests.support.rows import rows
 
 NOW_S = 1_700_000_000.123456
@@ -115,7 +115,7 @@ def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
     assert isinstance(settle(job(restbroker_deferred=4), ONCE, outcome, context()), Schedule)
     crashed_once = attrs.evolve(job(restbroker_deferred=5, restbroker_uncertain=1), maybe_run=2)
     sixth = settled(Retry, crashed_once, ONCE, outcome)
-    assert sixth.at_s - NOW_S == pytest.approx(100)
+    assert sixth.delay_s == pytest.approx(100)
     assert (payload(sixth)["retry_count"], payload(sixth)["restbroker_uncertain"]) == (0, 2)
 
 
@@ -125,7 +125,7 @@ def test_a_job_is_put_off_for_two_seconds_or_for_what_the_server_asks_and_up_to_
 ) -> None:
     outcome = Deferred(WHY, counts=False, retry_after_s=asked_s)
     put_off = settled(Schedule, job(), ONCE, outcome, jitter=jitter)
-    assert put_off.at_s - NOW_S == pytest.approx(after_s)
+    assert put_off.delay_s == pytest.approx(after_s)
 
 
 def test_what_is_put_off_leads_back_to_its_queue_under_its_jid_and_remembers_what_may_have_run() -> None:
@@ -198,16 +198,6 @@ def test_a_set_leads_a_job_back_that_names_its_queue_and_that_rubys_poller_would
     raw: bytes, *, leads: bool
 ) -> None:
     assert returns_to(raw.replace(b"CLASS", b'"class":"A","args":[]'), "q") is leads
-
-
-def test_what_is_due_is_due_at_the_same_moment_by_another_clock_and_nothing_else_changes() -> None:
-    assert shift_clock(Retry(100.0, b"{}"), 2.5) == Retry(102.5, b"{}")
-    assert shift_clock(Schedule(100.0, b"{}"), -2.5) == Schedule(97.5, b"{}")
-    assert [shift_clock(one, 2.5) for one in (Dead(100.0, b"{}"), Ack(), Requeue())] == [
-        Dead(100.0, b"{}"),
-        Ack(),
-        Requeue(),
-    ]
 
 
 @rows(("negative", "called"), [(True, "negative"), (False, "delivered")])

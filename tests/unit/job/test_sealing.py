@@ -52,7 +52,7 @@ def job(args: Json, **fields: Json) -> Job:
 def stored(entry: Job) -> dict[str, Any]:
     """The payload as it lies in the retry set."""
     context = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 7, "b" * 24)
-    settlement = settle.settle(seal(entry, SECRET, "app", ORDER), None, Deferred(Reason("No", "no")), context)
+    settlement = settle.settle(seal(entry, SECRET, "app", ORDER, NOW_S), None, Deferred(Reason("No", "no")), context)
     assert isinstance(settlement, Retry)
     found = json.loads(settlement.payload)
     assert isinstance(found, dict)
@@ -73,7 +73,7 @@ def fits(raw: bytes) -> bool:
     return (
         is_own
         and signing.matching_secret(signature, [SECRET], content) == 0
-        and signing.is_accepted(entry.fields, SECRET, signature)
+        and signing.accepted_at_s(entry.fields, SECRET, signature) == int(NOW_S)
     )
 
 
@@ -92,7 +92,7 @@ def test_whatever_the_job_is_it_is_let_in_again_also_when_others_wrote_it_anew(
 
 def test_nothing_but_the_token_changes() -> None:
     entry = job(["register", {"b": 1, "a": [1.0, {}]}, SECRET, 7, 8], jid="j1", bid="x")
-    fields = seal(entry, SECRET, "app", ORDER).fields
+    fields = seal(entry, SECRET, "app", ORDER, NOW_S).fields
     found = fields["args"]
     assert isinstance(found, list)
     assert list(fields) == ["class", "queue", "args", "jid", "bid", "restbroker_accepted"]
@@ -115,7 +115,7 @@ def test_nothing_but_the_token_changes() -> None:
 ])  # fmt: skip
 def test_what_cannot_be_signed_keeps_its_token(args: Json) -> None:
     entry = job(args)
-    assert seal(entry, SECRET, "app", ORDER) is entry
+    assert seal(entry, SECRET, "app", ORDER, NOW_S) is entry
 
 
 @rows("levels", [80, 88, 89, 90, 97])
@@ -130,7 +130,7 @@ def test_deep_arguments_within_json_text_are_let_in_again(levels: int) -> None:
 
 def test_a_job_with_more_values_than_a_signature_may_stand_for_keeps_its_token() -> None:
     entry = job(["register", {"x": [1] * signing.VALUES_LIMIT}, SECRET])
-    assert seal(entry, SECRET, "app", ORDER) is entry
+    assert seal(entry, SECRET, "app", ORDER, NOW_S) is entry
 
 
 @rows(("size_bytes", "is_sealed"), [(PAYLOAD_LIMIT_BYTES - 65536, True), (PAYLOAD_LIMIT_BYTES - 65535, False)])
@@ -138,4 +138,4 @@ def test_a_job_is_sealed_up_to_the_size_that_leaves_room(size_bytes: int, *, is_
     short = job(["register", {}, SECRET], pad="")
     entry = job(["register", {}, SECRET], pad="x" * (size_bytes - len(short.raw)))
     assert len(entry.raw) == size_bytes
-    assert (seal(entry, SECRET, "app", ORDER) is not entry) is is_sealed
+    assert (seal(entry, SECRET, "app", ORDER, NOW_S) is not entry) is is_sealed

@@ -15,10 +15,10 @@ from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncert
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
-    defer_crowded,
     drop_reply,
     may_send,
     perturb,
+    postpone,
     requeue,
     settle,
     settle_crashed,
@@ -134,7 +134,7 @@ def test_retry_false_still_parks_the_failed_job() -> None:
 
 def test_deferred_goes_to_the_retry_set_with_sidekiqs_delay() -> None:
     settlement = settled(Retry, job(), SAFE, Deferred(WHY))
-    assert settlement.at_s - NOW_S == pytest.approx(15)
+    assert settlement.delay_s == pytest.approx(15)
     fields = payload(settlement)
     assert fields["retry_count"] == 0
     assert fields["restbroker_attempts"][0]["code"] == "ServerError"
@@ -145,8 +145,8 @@ def test_retry_after_puts_a_retry_off_but_never_brings_it_forward() -> None:
     sooner = settle(job(), SAFE, Deferred(WHY, retry_after_s=1), context())
     assert isinstance(later, Retry)
     assert isinstance(sooner, Retry)
-    assert later.at_s - NOW_S == pytest.approx(100)
-    assert sooner.at_s - NOW_S == pytest.approx(15)
+    assert later.delay_s == pytest.approx(100)
+    assert sooner.delay_s == pytest.approx(15)
 
 
 def test_a_bounded_deferral_is_parked_when_its_times_are_used_up() -> None:
@@ -219,24 +219,24 @@ def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
     other = perturb(settlement, 5)
     assert isinstance(other, Retry)
     assert other.payload != settlement.payload
-    assert other.at_s == settlement.at_s
+    assert other.delay_s == settlement.delay_s
     assert payload(other)["failed_at"] == pytest.approx(payload(settlement)["failed_at"], abs=1e-3)
 
 
 @rows("fields", [{}, {"failed_at": 5.5, "retried_at": 6.5}])
 def test_what_is_put_off_is_perturbed_in_the_time_at_which_it_was(fields: dict[str, float]) -> None:
-    for put_off in (defer_crowded(job(**fields), context()), settle(job(**fields), SAFE, NOT_NOW, context())):
+    for put_off in (postpone(job(**fields), context()), settle(job(**fields), SAFE, NOT_NOW, context())):
         assert isinstance(put_off, Schedule)
         other = perturb(put_off, 5)
         assert isinstance(other, Schedule)
         before, after = payload(put_off), payload(other)
         assert before.pop("restbroker_deferred_at") != after.pop("restbroker_deferred_at")
-        assert (before, put_off.at_s) == (after, other.at_s)
+        assert (before, put_off.delay_s) == (after, other.delay_s)
 
 
 def test_what_is_put_off_remembers_that_it_may_have_run() -> None:
     entry = attrs.evolve(job(), maybe_run=2)
-    for put_off in (defer_crowded(entry, context()), settle(entry, SAFE, NOT_NOW, context())):
+    for put_off in (postpone(entry, context()), settle(entry, SAFE, NOT_NOW, context())):
         assert isinstance(put_off, Schedule)
         assert payload(put_off)["restbroker_uncertain"] == 2
 
@@ -258,8 +258,8 @@ def test_a_job_parked_as_uncertain_is_sent_again_when_a_person_retries_it_and_is
 def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() -> None:
     entry, waits = job(retry_count=3), []
     for _ in range(30):
-        put_off = defer_crowded(entry, context())
-        waits.append(put_off.at_s - NOW_S)
+        put_off = postpone(entry, context())
+        waits.append(put_off.delay_s)
         fields = payload(put_off)
         assert fields["retry_count"] == 3
         entry = job(**fields)
@@ -268,7 +268,7 @@ def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() ->
 
 @rows(("count", "waits_s"), [("3", 2), (-1, 2), (None, 2), (1.5, 2), (False, 2), (10**30, 60)])
 def test_a_strange_count_of_full_slots_begins_anew_or_waits_as_long_as_any(count: object, waits_s: int) -> None:
-    assert defer_crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + waits_s
+    assert postpone(job(restbroker_crowded=count), context()).delay_s == waits_s
 
 
 @rows("parked", [settle_crashed, settle_poisoned])
@@ -329,7 +329,7 @@ def stored_for(retry_queue: str) -> list[dict[str, Any]]:
     orphan = fallen(entry.raw, queues=facts.queues)
     outcomes = (Rejected(WHY), Deferred(WHY), NOT_NOW, Uncertain(WHY))
     settled = [settle(entry, ONCE, outcome, facts) for outcome in outcomes]
-    settled += [defer_crowded(entry, facts), drop_reply(entry, Ack(), "no", facts), settle_crashed(orphan, NOW_S)]
+    settled += [postpone(entry, facts), drop_reply(entry, Ack(), "no", facts), settle_crashed(orphan, NOW_S)]
     settled.append(settle_poisoned(orphan, NOW_S))
     return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
 

@@ -169,18 +169,54 @@ def test_a_signature_is_of_a_name_up_to_32_characters_and_a_time_up_to_12_digits
     assert signing.read(f"v1:a:\u0661:{end}") is None, "digits of another script"
 
 
+def accepted(mark: Json, signature: Signature, secret: str = "s3cret") -> int | None:
+    return signing.accepted_at_s({signing.ACCEPTED_FIELD: mark}, secret, signature)
+
+
+def old_mark(signature: Signature, queue: str) -> str:
+    """A mark as versions made it that did not say when."""
+    return hmac.new(b"s3cret", f"accepted:{signature.text}{queue}".encode(), hashlib.sha256).hexdigest() + queue
+
+
 def test_an_acceptance_fits_one_signature_and_one_secret() -> None:
     one, other = signed({}), signed({"a": 1})
-    fields: Json = {signing.ACCEPTED_FIELD: signing.acceptance("s3cret", one, "a:q")}
-    assert isinstance(fields, dict)
-    assert signing.accepted_queue(fields) == "a:q"
-    elsewhere = str(fields[signing.ACCEPTED_FIELD]).replace("a:q", "other")
-    assert not signing.is_accepted({signing.ACCEPTED_FIELD: elsewhere}, "s3cret", one)
-    assert signing.is_accepted(fields, "s3cret", one)
-    assert not signing.is_accepted(fields, "s3cret", other)
-    assert not signing.is_accepted(fields, "another", one)
-    assert not signing.is_accepted({signing.ACCEPTED_FIELD: True}, "s3cret", one)
-    assert not signing.is_accepted({}, "s3cret", one)
+    mark = signing.acceptance("s3cret", one, "a:q", 1795165700.4)
+    assert signing.accepted_queue({signing.ACCEPTED_FIELD: mark}) == "a:q"
+    assert accepted(mark, one) == 1795165700
+    assert accepted(mark, other) is None
+    assert accepted(mark, one, "another") is None
+    for forged in (
+        mark.replace("a:q", "other"),
+        mark.replace("@1795165700", "@1999999999"),
+        mark.replace("@1795165700", "@01795165700"),
+        mark.replace("@1795165700", ""),
+        mark[:64],
+        mark.upper(),
+        f"{mark}\n",
+        f"0{mark}",
+        True,
+        None,
+    ):
+        assert accepted(forged, one) is None, forged
+
+
+def test_a_person_renews_a_true_mark_and_no_other() -> None:
+    """What no broker ever accepted must not run because a person retries it."""
+    one, secrets = signed({}), ["older", "s3cret"]
+    base: dict[str, Json] = {"args": ["register", {}, one.text], "jid": "j1"}
+    for mark in (signing.acceptance("s3cret", one, "a:q", 5.0), old_mark(one, ":a:q")):
+        again = signing.renew_mark({**base, signing.ACCEPTED_FIELD: mark}, secrets, 1795165800.0)
+        assert accepted(again[signing.ACCEPTED_FIELD], one) == 1795165800
+        assert signing.accepted_queue(again) == "a:q"
+    others: tuple[dict[str, Json], ...] = (
+        base,
+        {**base, signing.ACCEPTED_FIELD: "0" * 64 + "@5:a:q"},
+        {**base, signing.ACCEPTED_FIELD: signing.acceptance("another", one, "a:q", 5.0)},
+        {"args": ["register", {}, "s3cret"], signing.ACCEPTED_FIELD: "x"},
+        {"args": 5},
+    )
+    for fields in others:
+        assert signing.renew_mark(fields, secrets, 1795165800.0) == fields
 
 
 def test_a_signature_is_over_the_text_that_its_description_gives() -> None:
@@ -204,9 +240,8 @@ def test_a_signature_that_covers_the_queue_fits_in_that_queue_alone() -> None:
     assert not fits(plain, submission)
 
 
-def test_an_acceptance_that_waits_in_redis_counts_with_every_version() -> None:
-    made = hmac.new(b"s3cret", b"accepted:" + signed({}).text.encode(), hashlib.sha256).hexdigest()
-    assert signing.is_accepted({signing.ACCEPTED_FIELD: made}, "s3cret", signed({}))
+def test_an_acceptance_of_an_older_version_is_true_and_says_not_when() -> None:
+    assert accepted(old_mark(signed({}), ":a:q"), signed({})) == 0
 
 
 def test_of_contents_of_any_size_two_secrets_are_tried() -> None:

@@ -45,7 +45,7 @@ from restbroker.store.sets import Placement
 _TURN: Final = logins.LoginLock("holder", 1000)
 READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: audit.newest(client, 5),
-    lambda client: done_jobs.are_done(client, [Fingerprint("q", "a", 60.0)]),
+    lambda client: done_jobs.stored_for_s(client, [Fingerprint("t", "q", "a", 60.0)]),
     lambda client: history.newest(client, 5),
     history.extent,
     lambda client: in_progress.read_jobs(client, "me"),
