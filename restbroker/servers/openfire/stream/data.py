@@ -1,7 +1,8 @@
 """Reads the JSON of Openfire's events, which the plugin builds as text, without escaping what is in it.
 
-Called by `form`. Always holds: pure; any text is read, or found unreadable. If a member stands there twice, the first
-counts: the server writes the sender before the text, and a text can hold another `from`.
+Called by `form`. Always holds: pure; any text is read, or found unreadable, in a time that grows as its length does:
+anyone may send a user 3 MB. If a member stands there twice, the first counts: the server writes the sender before the
+text, and a text can hold another `from`.
 """
 
 import json
@@ -20,7 +21,6 @@ _NAMES: Final = (
 )
 """The members of all events, as the plugin spells them (read)."""
 _BEGINNING: Final = re.compile(rf'(?:\A\s*\{{|,)\s*"({"|".join(_NAMES)})"\s*:\s*')
-_END: Final = re.compile(r"\s*\}\s*\Z")
 
 
 @attrs.frozen
@@ -78,11 +78,10 @@ def _repair(text: str) -> Data:
 
     A value that is not JSON, such as an object with an unescaped text in it, is returned as the text that stands there.
     """
-    begun = list(_BEGINNING.finditer(text))
-    end = _END.search(text)
-    if not begun or begun[0].start() > 0 or end is None:
+    begun, text = list(_BEGINNING.finditer(text)), text.rstrip()
+    if not begun or begun[0].start() > 0 or not text.endswith("}"):
         return Data(None, "it is not JSON")
-    ends = [*(one.start() for one in begun[1:]), end.start()]
+    ends = [*(one.start() for one in begun[1:]), len(text) - 1]
     members: dict[str, Json] = {}
     unread: list[str] = []
     for one, until in zip(begun, ends, strict=True):
