@@ -17,9 +17,14 @@ from restbroker.store.replies import integer, items
 
 @attrs.frozen
 class LeaseHeld:
-    """The caller has the lease, from its call on. `late`: how often a former holder may have acted; it only rises."""
+    """The caller has the lease, from its call on. `late`: how often a former holder may have acted; it only rises.
+
+    `lost_ms`: when the former holder was last known to have it (epoch milliseconds, by Redis' clock), if that one let
+    it run out, as one that was killed; else 0.
+    """
 
     late: int = 0
+    lost_ms: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen
@@ -39,8 +44,9 @@ def acquire(client: Client, group: str, holder: str, lease_ms: int, names: Seque
     """
     if not names:
         return {}
-    replies = items(client.run("lease", [client.keys.sse(group)], [holder, max(1, lease_ms), *names]), len(names))
-    return {name: _lease(integer(reply)) for name, reply in zip(names, replies, strict=False)}
+    replies = items(client.run("lease", [client.keys.sse(group)], [holder, max(1, lease_ms), *names]), 2 * len(names))
+    codes = [integer(reply) for reply in replies]
+    return {name: _lease(*found) for name, *found in zip(names, codes[::2], codes[1::2], strict=False)}
 
 
 def end(client: Client, group: str, holder: str, names: Sequence[str]) -> int:
@@ -51,5 +57,5 @@ def end(client: Client, group: str, holder: str, names: Sequence[str]) -> int:
     return integer(client.run("unlease", [client.keys.sse(group)], [holder, *names])) if names else 0
 
 
-def _lease(code: int) -> Lease:
-    return LeaseHeld(code - 1) if code > 0 else LeaseTaken(-code)
+def _lease(code: int, lost_ms: int) -> Lease:
+    return LeaseHeld(code - 1, lost_ms) if code > 0 else LeaseTaken(-code)

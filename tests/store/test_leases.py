@@ -30,6 +30,28 @@ def test_a_lease_that_nobody_renews_is_another_ones(client: Client) -> None:
     assert isinstance(leases.acquire(client, "of", "a", LONG_MS, ["ann"])["ann"], LeaseTaken)
 
 
+def test_a_lease_that_was_not_ended_tells_when_its_holder_was_last_known(client: Client, server: Server) -> None:
+    """A process that was killed: whatever came since then may be lost."""
+    seconds, micros = server.raw.time()
+    leases.acquire(client, "of", "a", 50, ["ann"])
+    until(lambda: leases.acquire(client, "of", "b", 50, ["ann"])["ann"] == LeaseHeld(), "the lease runs out")
+    known = []
+    for _ in range(2):
+        held = leases.acquire(client, "of", "b", LONG_MS, ["ann"])["ann"]
+        assert isinstance(held, LeaseHeld)
+        assert 0 <= held.lost_ms - (seconds * 1000 + micros // 1000) < LONG_MS
+        known.append(held.lost_ms)
+    assert known[0] == known[1], "also when asked again"
+    assert leases.end(client, "of", "late", ["ann"]) == 0
+    again = leases.acquire(client, "of", "b", LONG_MS, ["ann"])["ann"]
+    assert isinstance(again, LeaseHeld)
+    assert (again.late, again.lost_ms) == (1, known[0])
+    assert leases.end(client, "of", "b", ["ann"]) == 1
+    free = leases.acquire(client, "of", "c", LONG_MS, ["ann"])["ann"]
+    assert isinstance(free, LeaseHeld)
+    assert free.lost_ms == 0, "who ends it has read what came"
+
+
 def test_who_ends_what_is_another_ones_disturbs_him_and_he_learns_it(client: Client) -> None:
     leases.acquire(client, "of", "a", LONG_MS, ["ann"])
     assert leases.end(client, "of", "late", ["ann"]) == 0

@@ -10,12 +10,12 @@ local leases, holder = KEYS[1], ARGV[1]
 local ended = 0
 for n = 2, #ARGV do
   local name = ARGV[n]
-  local until_ms, late, by = string.match(redis.call('HGET', leases, name) or '', '^(%d+) (%d+) (.*)$')
+  local until_ms, late, by, lost = string.match(redis.call('HGET', leases, name) or '', '^(%d+) (%d+) (%S+)(.*)$')
   if by == holder then
     redis.call('HDEL', leases, name)
     ended = ended + 1
   elseif by then
-    redis.call('HSET', leases, name, string.format('%s %.0f ', until_ms, late + 1) .. by)
+    redis.call('HSET', leases, name, string.format('%s %.0f ', until_ms, late + 1) .. by .. lost)
   end
 end
 return ended

@@ -5,6 +5,7 @@ stops; a frozen one that wakes does not read on, and what Redis does not take at
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 from restbroker.store.client import Client
 from tests.events.conftest import QUEUE, events_in
 from tests.events.openfire_sse.conftest import say
+from tests.servers.openfire_talk import gaps_in
 from tests.support.openfire_chat.server import Openfire
 from tests.support.process import Running, Stopwatch, run, started
 from tests.support.redis_server import RedisServer
@@ -110,7 +112,7 @@ def test_when_the_process_that_reads_is_killed_another_reads_within_the_time_of_
     with two(tmp_path, openfire, store) as (first, other):
         before = holder(store, "ann")
         first.signal(signal.SIGKILL)
-        watch = Stopwatch.start(other)
+        watch, killed_s = Stopwatch.start(other), time.time()
         until(lambda: holder(store, "ann") not in (before, None), "another has the lease", 60)
         took_s = watch.took_s()
         until(lambda: any(not one.is_ended for one in openfire.state.open_readers), "another reads", 60)
@@ -119,6 +121,9 @@ def test_when_the_process_that_reads_is_killed_another_reads_within_the_time_of_
         say(openfire, "ann", "bob", "after the death")
         until(lambda: texts(store) == ["after the death"], "it is a job", 60)
         first.wait()
+        until(lambda: {"ann", "bob"} <= {gap[0] for gap in gaps_in(other.output())}, "the gaps are told", 60)
+        for _, since_s, until_s in gaps_in(other.output()):
+            assert killed_s - LEASE_S < since_s < killed_s < until_s, "since the last heartbeat"
     assert took_s < LEASE_S + 2.0
     assert sorted(openfire.state.logins) == ["ann", "bob"]
 

@@ -137,9 +137,11 @@ class StreamReader:
         for user, lease in found.items():
             listener = self._listeners.get(user)
             match lease:
-                case LeaseHeld(times):
+                case LeaseHeld(times, lost_ms):
                     if listener is None:
                         listener = self._start(user, nursery)
+                        if lost_ms:
+                            listener.state.note_break(lost_ms / 1000, "the process that read them died or hung")
                     elif times != self._late.get(user):
                         listener.note_disturbed()
                     self._late[user] = times

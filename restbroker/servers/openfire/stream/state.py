@@ -78,7 +78,9 @@ class StreamState:
         broken, gap = self._broken, None
         if isinstance(known, LoggedOff) and known.number != self._login_number:
             since_s = self.opened_s if broken is None else broken[0]
-            gap = Gap(since_s, looked_s, "the user logged in and off before it was open") if since_s else None
+            # Before the first stream here, nothing is known of earlier logins.
+            missed = Gap(since_s, looked_s, "the user logged in and off before it was open")
+            gap = missed if self.opened_s else None
             self._login_number = known.number
         self._broken = (looked_s, "the user logged in before it was open" if broken is None else broken[1])
         return gap
