@@ -14,6 +14,7 @@ from restbroker.servers.findings import Finding
 from restbroker.servers.openfire.chat import check as looked
 from restbroker.servers.openfire.chat.options import Options
 from tests.support.openfire_chat.answers import named
+from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
 from tests.support.player import Exchange, Player
 from tests.support.ports import free_port
@@ -130,3 +131,13 @@ async def test_a_whole_jid_as_login_which_takes_the_probe_and_no_users_login_is_
     assert [(one.level, one.code) for one in found] == [("ok", "Reachable"), ("problem", "NotAdministrator")]
     assert found[1].hint is not None
     assert "only the administrator's name" in found[1].hint
+
+
+async def test_a_server_that_breaks_at_rooms_is_named_with_the_plugin_that_does_it(chat: Openfire) -> None:
+    """The plugin REST API in the same Openfire has classes of the same names (measured)."""
+    chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*")
+    well, broken = await registry.check(target(chat))
+    assert well.level == "ok"
+    assert (broken.level, broken.code, broken.cause) == ("problem", "RoomsBroken", "target")
+    assert broken.hint is not None
+    assert "plugin REST API" in broken.hint

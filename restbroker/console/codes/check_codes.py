@@ -370,6 +370,10 @@ TARGET: Final = Table(
             "of their own ([openfire.md](servers/openfire.md)); or Openfire answers 500",
             "log in as an administrator, by name without a domain, or give each user a line in `PasswordsFile`",
         ),
+        "RoomsBroken": Row(
+            "`openfire-chat`: Openfire answers 500 when asked for a room ([openfire.md](servers/openfire.md))",
+            "remove the plugin REST API from this Openfire if it is there, or see Openfire's log",
+        ),
         "Redirected, PluginDisabled": Row(
             "`openfire-rest`: Openfire's console answers instead of the plugin; also `openfire-chat`: the "
             "plugin is switched off",

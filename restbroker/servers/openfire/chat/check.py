@@ -16,7 +16,7 @@ from restbroker.servers.api.texts import parse_json
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.openfire.chat.connector import health_of, probe_request
 from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED
-from restbroker.servers.openfire.chat.headers import accept_header
+from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
 from restbroker.servers.openfire.chat.options import BASE, Options
 from restbroker.servers.openfire.chat.trust import HINT, MESSAGE, is_administrator, trust_question
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -41,7 +41,7 @@ async def check(target: Target) -> list[Finding]:
     try:
         async with open_client(target) as http:
             found = _finding(target, await http.send(probe_request(target)))
-            trust = await _trust(target, http) if found.level == "ok" else []
+            trust = await _trust(target, http) + await _rooms(target, http) if found.level == "ok" else []
     except (NotSent, MaybeSent) as error:
         away = no_answer(target, error)
         return [away if away.code == "BadLogin" else await _with_address(target, away)]
@@ -89,6 +89,22 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
         ]
     why = "Jobs that act as a user who is not in the file of passwords are denied: the user would have no name."
     return [Finding("warning", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=HINT)]
+
+
+async def _rooms(target: Target, http: Transport) -> list[Finding]:
+    """Return a finding if the plugin cannot look at rooms: the REST API plugin beside it breaks that (measured)."""
+    path = f"{target.url.path}/restapi/v1/chat/rooms/restbroker"
+    headers = (accept_header("application/json"), *authorization_header(target))
+    answer = await http.send(Request("GET", path, target.timeout_s, headers=headers, body_limit_bytes=65_536))
+    if answer.status != 500:
+        return []
+    message = "Openfire answers 500 when asked for a room."
+    why = "Jobs that create rooms, join them or post there fail."
+    hint = (
+        "If the plugin REST API is installed in the same Openfire, remove it: both have classes of the same names. "
+        "Else see Openfire's log (error.log)."
+    )
+    return [Finding("problem", target.name, "RoomsBroken", message=message, why=why, hint=hint, cause="target")]
 
 
 def _console(target: Target, response: Response) -> str:
