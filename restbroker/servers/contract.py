@@ -31,6 +31,7 @@ from restbroker.store.logins import (
     LoginState,
     LogoffReason,
     LogoffStart,
+    PutResult,
     TakeResult,
 )
 from restbroker.store.rooms import Need, RoomMembership, State
@@ -221,18 +222,19 @@ class LoginStore(Protocol):
     """
 
     async def take(self, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False) -> TakeResult:
-        """Return the user's login, unless its stream is `stale`; else the lock for logging them in.
+        """Return the user's login, unless its stream is `stale`; else the server's lock, for logging them in.
 
         `stays_off`: a user whom a job logged off is returned as `LoggedOff`, and not logged in. `AskingOnly`: the name
-        has a connection because it asks a question. `LoginBusy`: another process logs them in or off.
+        has a connection because it asks a question. `LoginBusy`: another holder has the lock.
         """
         ...
 
-    async def put(self, user: str, holder: str, stream: str) -> bool:
-        """Release the holder's lock with the stream of the login; return whether that is the user's stream now.
+    async def put(self, user: str, holder: str, stream: str) -> PutResult:
+        """Release the holder's lock with the stream of the login; return what became of it.
 
         An empty stream: they could not be logged in. A stream with a blank, which no id has: it is not known whether
-        they were; it is noted as `SessionUncertain` if nothing else is known.
+        they were; it is noted as `SessionUncertain` if nothing else is known, and the lock stays. It stays, too, if the
+        stream is `shared`: another user has it, and must be logged in anew as well.
         """
         ...
 
@@ -240,7 +242,7 @@ class LoginStore(Protocol):
         """Return the lock for ending the stream that is known of the user; None if none is known.
 
         With the lock: log off the stream `LoginGranted.ends`, call `end` once it is over, and then `put` with an empty
-        stream. `LoggedOff`: they are off already. `LoginBusy`: another process logs them in or off.
+        stream. `LoggedOff`: they are off already. `LoginBusy`: another holder has the lock.
         """
         ...
 
@@ -248,10 +250,10 @@ class LoginStore(Protocol):
         """Return the recorded state of each user's login, in the order of `users`; None if there is none."""
         ...
 
-    async def ask(self, user: str, claim: str) -> ClaimResult:
-        """Claim the name for a question, if it is not logged in and no login of it is under way.
+    async def ask(self, user: str, lock: LoginLock) -> ClaimResult:
+        """Claim the name for a question, if it is not logged in, and take the lock.
 
-        `claim` is new for each question. `LoginGranted`: it is noted. `LoggedOff`: the user was to be logged off, and
+        The lock's holder is the claim. `LoginGranted`: it is noted. `LoggedOff`: the user was to be logged off, and
         it is not known whether that was done.
         """
         ...

@@ -25,7 +25,9 @@ from restbroker.store.logins import (
     LoginState,
     LogoffReason,
     LogoffStart,
+    PutResult,
     TakeResult,
+    UserBase,
 )
 from restbroker.store.rooms import Need, RoomMembership, State
 
@@ -33,6 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _KIND: Final = "openfire-chat"
+_LOOPBACK: Final = ("127.0.0.1", "::1")
 _FIRST_WAIT_S: Final = 0.05
 _LONGEST_WAIT_S: Final = 1.0
 
@@ -41,12 +44,12 @@ _LONGEST_WAIT_S: Final = 1.0
 class LoginsInRedis:
     """The `LoginStore` of the target of this name; see `servers.contract.LoginStore`.
 
-    A stream is a login of a user, named by its id. A lock is the right of one process at a time, the holder, to log a
-    user in or off, or to have them join or leave a room. Every call waits while Redis is away, and raises
-    `StoreRefused`.
+    A stream is a login of a user, named by its id. A lock is the right of one holder at a time, over all processes, to
+    add or remove a stream at the server, or to have a user join or leave a room. Every call waits while Redis is away,
+    and raises `StoreRefused`.
     """
 
-    _target: str
+    _base: UserBase
     _open: Callable[[], Connection]
     _connection: Connection | None = None
 
@@ -55,45 +58,45 @@ class LoginsInRedis:
 
         `stays_off`: a user whom a job logged off is not logged in. See `store.logins.take`.
         """
-        return await self._call_until_answered(logins.take, self._target, user, lock, stale=stale, stays_off=stays_off)
+        return await self._call_until_answered(logins.take, self._base, user, lock, stale=stale, stays_off=stays_off)
 
-    async def put(self, user: str, holder: str, stream: str) -> bool:
-        """Record the user's `stream` ("": no login), which releases the holder's lock; return False if nothing changed.
+    async def put(self, user: str, holder: str, stream: str) -> PutResult:
+        """Record the user's `stream` ("": no login), which releases the holder's lock; return what became of it.
 
         See `store.logins.put`.
         """
-        return await self._call_until_answered(logins.put, self._target, user, holder, stream)
+        return await self._call_until_answered(logins.put, self._base, user, holder, stream)
 
     async def start_logoff(self, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
         """Return the lock for ending the user's stream, or None if none is known (`store.logins.start_logoff`)."""
-        return await self._call_until_answered(logins.start_logoff, self._target, user, lock, how)
+        return await self._call_until_answered(logins.start_logoff, self._base, user, lock, how)
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """Return the recorded state of each user's login (`store.logins.read_states`)."""
-        return await self._call_until_answered(logins.read_states, self._target, users)
+        return await self._call_until_answered(logins.read_states, self._base, users)
 
-    async def ask(self, user: str, claim: str) -> ClaimResult:
-        """Claim the user's name for a question, if no login with it is there or under way (`store.logins.ask`)."""
-        return await self._call_until_answered(logins.ask, self._target, user, claim)
+    async def ask(self, user: str, lock: LoginLock) -> ClaimResult:
+        """Claim the name for a question, if it is not logged in, and take the lock (`store.logins.ask`)."""
+        return await self._call_until_answered(logins.ask, self._base, user, lock)
 
     async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
         """Remove the record of a stream or claims that are over; False: another one is there (`store.logins.end`)."""
-        return await self._call_until_answered(logins.end, self._target, user, what)
+        return await self._call_until_answered(logins.end, self._base, user, what)
 
     async def take_room(self, stay: RoomMembership, lock: LoginLock, need: Need) -> State | LoginGranted | LoginBusy:
         """Return whether the user is in the room, or the lock for joining or leaving it (`store.rooms.take`)."""
-        return await self._call_until_answered(rooms.take, self._target, stay, lock, need)
+        return await self._call_until_answered(rooms.take, self._base.target, stay, lock, need)
 
     async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:
         """Release the holder's lock on a room with the `state` that it reached: `in`, `out`, or "" if it is not known.
 
         Return False if the holder did not have the lock any more, so that nothing changed (`store.rooms.put`).
         """
-        return await self._call_until_answered(rooms.put, self._target, stay, holder, state)
+        return await self._call_until_answered(rooms.put, self._base.target, stay, holder, state)
 
     async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:
         """Record that the user, or every user (""), is out of the room, or perhaps is (`store.rooms.forget`)."""
-        return await self._call_until_answered(rooms.forget, self._target, room, user, is_out=is_out)
+        return await self._call_until_answered(rooms.forget, self._base.target, room, user, is_out=is_out)
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
@@ -119,4 +122,8 @@ class LoginsInRedis:
 
 def logins_of(target: Target, open_connection: Callable[[], Connection]) -> LoginsInRedis | None:
     """Return the logins for the target's connector; None for kinds whose commands need no login of a user."""
-    return LoginsInRedis(target.name, open_connection) if target.kind == _KIND else None
+    if target.kind != _KIND:
+        return None
+    host = target.url.host.lower().rstrip(".")
+    is_here = target.url.socket is not None or host in _LOOPBACK
+    return LoginsInRedis(UserBase(target.name, "localhost" if is_here else host), open_connection)

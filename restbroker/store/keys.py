@@ -211,6 +211,10 @@ class Keys:
         """
         return self._key(f"restbroker:logins:{target}")
 
+    def streams(self, server: str) -> str:
+        """Return the key of a HASH: stream of a login at this host (a secret) → target and user whose it is."""
+        return self._key(f"restbroker:streams:{server}")
+
     def lock(self, name: str) -> str:
         """Return the key of a STRING with an expiry: the id of the job that holds this lock (`job.claims`)."""
         return self._key(f"restbroker:unique:{name}")

@@ -1,9 +1,10 @@
 """Which stream a user of a server has, where acting as a user needs one: one login for all processes.
 
-Used by `app` for connectors and readers of events. Always holds: one process at a time logs a user in, and the others
-get its result; if it dies, another follows when its lease ends, by Redis' clock; a name is logged in or asks a
-question, never both; each call may be repeated after a lost answer. A stream is as good as a password: it is in no
-repr, no text of an error, and no log.
+Used by `app` for connectors and readers of events. Always holds: of all processes and targets one at a time adds or
+removes a stream at a server, at least 5 ms after the one before, and the others wait; if it dies, another follows when
+its lease ends, by Redis' clock; a name is logged in or asks a question, never both; no two users have one stream; each
+call may be repeated after a lost answer. A stream is as good as a password: it is in no repr, no text of an error, and
+no log.
 """
 
 import re
@@ -13,10 +14,18 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, text, unexpected_reply
+from restbroker.store.replies import Argument, integer, items, text, unexpected_reply
 
 _ENTRY: Final = re.compile("([a-z]+) ([0-9]+) (.*)", re.DOTALL)
 """An entry, as the scripts read it: what looks otherwise is not ours, as if nothing was recorded."""
+
+
+@attrs.frozen
+class UserBase:
+    """Whose logins are meant: those of a target. `server`: its host, which all targets of one server have in common."""
+
+    target: str
+    server: str
 
 
 @attrs.frozen
@@ -62,14 +71,17 @@ class AskingOnly:
 
 @attrs.frozen
 class LoginGranted:
-    """The caller has the lock: it may log the user in or off, or ask. `ends`: the stream to end by that ("": none)."""
+    """The caller has the server's lock: it may log the user in or off, or ask.
+
+    `ends`: the stream to end by that ("": none).
+    """
 
     ends: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
 class LoginBusy:
-    """Another process logs the user in or off, for `remaining_ms` milliseconds at most."""
+    """Another caller adds or removes a stream at the server, for `remaining_ms` milliseconds at most."""
 
     remaining_ms: int
 
@@ -79,27 +91,29 @@ LoginState: TypeAlias = LoggedIn | LoggedOff | SessionUncertain | AskingOnly | N
 TakeResult: TypeAlias = LoggedIn | LoggedOff | AskingOnly | LoginGranted | LoginBusy
 ClaimResult: TypeAlias = LoggedIn | LoggedOff | LoginGranted | LoginBusy
 LogoffStart: TypeAlias = LoggedOff | LoginGranted | LoginBusy | None
+PutResult: TypeAlias = Literal["noted", "unchanged", "shared"]
+"""What became of a login's stream; `shared`: another user has it, and is `SessionUncertain` now."""
 LogoffReason: TypeAlias = Literal["off", "doubted"]
 """Why a login is ended: a job logs the user off, or a command may have ended their session."""
 
 
 @attrs.frozen
 class LoginLock:
-    """The lock on a login that a caller requests. `holder` is new for each; `lease_ms`: how long the login may take."""
+    """The lock that a caller requests. `holder` is new for each; `lease_ms`: how long its requests may take."""
 
     holder: str
     lease_ms: int
 
 
 def take(
-    client: Client, target: str, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False
+    client: Client, base: UserBase, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False
 ) -> TakeResult:
     """Return the user's stream, if there is one that is not the stale one; else the lock for logging them in.
 
     `stays_off`: a user whom a job logged off is not logged in. Other answers: the name asks a question, or another
     process has the lock. Raise `StoreUnavailable`: the lock may be the caller's.
     """
-    keys = [client.keys.logins(target), _lease(client, target, user)]
+    keys = _keys(client, base)
     flag = "1" if stays_off else "0"
     answer = items(client.run("login_take", keys, [user, stale, flag, lock.holder, max(1, lock.lease_ms)]))
     match answer:
@@ -117,24 +131,27 @@ def take(
             raise unexpected_reply("what login_take answers", other)
 
 
-def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
-    """Release the holder's lock with the user's stream (empty: no login), and tell whether it is noted as theirs.
+def put(client: Client, base: UserBase, user: str, holder: str, stream: str) -> PutResult:
+    """Release the holder's lock with the user's stream (empty: no login), and tell what became of it.
 
     A stream with a blank, which no id has, means that nothing is known of the login: it is `SessionUncertain` then, if
-    nothing else is known, and the answer is False. Raise `StoreUnavailable` or `StoreRefused`.
+    nothing else is known, and the answer is `unchanged`. Then, and if it is `shared`, the lock stays. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
-    keys = [client.keys.logins(target), _lease(client, target, user)]
-    return client.run("login_put", keys, [user, holder, stream]) == 1
+    match client.run("login_put", _keys(client, base), [user, holder, stream, base.target]):
+        case 2:
+            return "shared"
+        case answer:
+            return "noted" if answer == 1 else "unchanged"
 
 
-def start_logoff(client: Client, target: str, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
+def start_logoff(client: Client, base: UserBase, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
     """Return the lock for ending the user's known stream: `end` it once it is over, and `put`. None: none is known.
 
     Other answers: the user is logged off, or another process has the lock. Raise `StoreUnavailable`: the lock may be
     the caller's.
     """
-    keys = [client.keys.logins(target), _lease(client, target, user)]
-    match items(client.run("login_off", keys, [user, how, lock.holder, max(1, lock.lease_ms)])):
+    match items(client.run("login_off", _keys(client, base), [user, how, lock.holder, max(1, lock.lease_ms)])):
         case [b"YOURS", stream]:
             return LoginGranted(text(stream))
         case [b"BUSY", remaining_ms]:
@@ -147,14 +164,14 @@ def start_logoff(client: Client, target: str, user: str, lock: LoginLock, how: L
             raise unexpected_reply("what login_off answers", other)
 
 
-def ask(client: Client, target: str, user: str, claim: str) -> ClaimResult:
-    """Claim the name for a question, if it is neither logged in nor being logged in or off. `claim` is new for each.
+def ask(client: Client, base: UserBase, user: str, lock: LoginLock) -> ClaimResult:
+    """Claim the name for a question, if it is not logged in, and take the lock. The claim is the lock's holder.
 
-    `LoginGranted`: the claim is noted. `LoggedOff`: the user was to be logged off, and whether that was done is not
-    known. Raise `StoreUnavailable`: it may be noted.
+    `LoginGranted`: the claim is noted; `put` releases the lock. `LoggedOff`: the user was to be logged off, and whether
+    that was done is not known. Raise `StoreUnavailable`: it may be noted.
     """
-    keys = [client.keys.logins(target), _lease(client, target, user)]
-    match items(client.run("login_ask", keys, [user, claim])):
+    arguments: list[Argument] = [user, lock.holder, max(1, lock.lease_ms)]
+    match items(client.run("login_ask", _keys(client, base), arguments)):
         case [b"ON"]:
             return LoggedIn("")
         case [b"OFF"]:
@@ -167,31 +184,31 @@ def ask(client: Client, target: str, user: str, claim: str) -> ClaimResult:
             raise unexpected_reply("what login_ask answers", other)
 
 
-def end(client: Client, target: str, user: str, what: LoggedIn | AskingOnly) -> bool:
+def end(client: Client, base: UserBase, user: str, what: LoggedIn | AskingOnly) -> bool:
     """Remove the record of this stream, which is over, or of these claims. False: another record is there; it stays.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     state, noted = ("on", what.stream) if isinstance(what, LoggedIn) else ("asks", what.claim)
-    return client.run("login_end", [client.keys.logins(target)], [user, state, noted]) == 1
+    return client.run("login_end", _keys(client, base), [user, state, noted]) == 1
 
 
-def read_state(client: Client, target: str, user: str) -> LoginState:
+def read_state(client: Client, base: UserBase, user: str) -> LoginState:
     """Return the recorded state of this user's login; None: nothing is recorded.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    return read_states(client, target, [user])[0]
+    return read_states(client, base, [user])[0]
 
 
-def read_states(client: Client, target: str, users: Sequence[str]) -> list[LoginState]:
+def read_states(client: Client, base: UserBase, users: Sequence[str]) -> list[LoginState]:
     """Return the recorded state of each user's login, in the order of `users`; None: nothing is recorded.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     if not users:
         return []
-    return [_read_entry(entry) for entry in items(client.command("HMGET", client.keys.logins(target), *users))]
+    return [_read_entry(entry) for entry in items(client.command("HMGET", client.keys.logins(base.target), *users))]
 
 
 def _read_entry(entry: object) -> LoginState:
@@ -209,5 +226,6 @@ def _read_entry(entry: object) -> LoginState:
             return None
 
 
-def _lease(client: Client, target: str, user: str) -> str:
-    return client.keys.lease(f"login:{target}:{user}")
+def _keys(client: Client, base: UserBase) -> list[str]:
+    keys = client.keys
+    return [keys.logins(base.target), keys.lease(f"streams:{base.server}"), keys.streams(base.server)]

@@ -17,6 +17,7 @@ from restbroker.store.logins import (
     LoginState,
     LogoffReason,
     LogoffStart,
+    PutResult,
     TakeResult,
 )
 from restbroker.store.rooms import Need, RoomMembership, State
@@ -126,9 +127,9 @@ class OneLogin(LoginStore):
         """The stream, or the lock where it is stale."""
         return LoggedIn(STREAM) if stale != STREAM and not stale else LoginGranted()
 
-    async def put(self, user: str, holder: str, stream: str) -> bool:
+    async def put(self, user: str, holder: str, stream: str) -> PutResult:
         """Is not noted."""
-        return True
+        return "noted"
 
     async def start_logoff(self, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
         """The lock for ending the one stream."""
@@ -138,7 +139,7 @@ class OneLogin(LoginStore):
         """All are logged in."""
         return [LoggedIn(STREAM) for _ in users]
 
-    async def ask(self, user: str, claim: str) -> ClaimResult:
+    async def ask(self, user: str, lock: LoginLock) -> ClaimResult:
         """Everybody may."""
         return LoginGranted()
 

@@ -17,6 +17,7 @@ _NAMES: Final = (
     (re.compile(r"\b[0-9a-f]{16,64}\b"), "HEX"),
     (re.compile(r"\b\d+:\d+\b"), "TICKET"),
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
+    (re.compile(r"\bofchat-?\d+"), "STREAM"),
 )
 _LATENCY: Final = re.compile(r"p\d\d_ms")
 _WIDE: Final = 118

@@ -15,6 +15,7 @@ from restbroker.servers.contract import Ports
 from restbroker.servers.logins import LoginsInRedis
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
+from restbroker.store.logins import UserBase
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Transport
 from tests.servers.sides import Side, target_of
@@ -46,7 +47,9 @@ def sides_of(place: Path, redis: RedisServer, url: str) -> Open:
         found: list[Side] = []
         for _ in range(count):
             ways.append(http := open_transport(target))
-            books.append(book := LoginsInRedis("chat", lambda: Connection(open_client(settings))))
+            books.append(
+                book := LoginsInRedis(UserBase("chat", "localhost"), lambda: Connection(open_client(settings)))
+            )
             ports = Ports(lambda _: None, lambda: 0.0, http, logins=book)
             found.append(Side(registry.open_connector(target, ports), Direct(http)))
         try:

@@ -195,12 +195,15 @@ def talking(
     lease: str = "15s",
     once: Sequence[str] = (),
     more: Mapping[str, object] | None = None,
+    targets: Mapping[str, object] | None = None,
+    sources: Mapping[str, object] | None = None,
 ) -> Iterator[Talk]:
     """Brokers that run. `lease`: how long a stream stays with a broker that is dead. `once`: `AtMostOnce`. `more`: keys
-    of the configuration.
+    of the configuration, besides further `targets` and `sources`.
     """
     server.state.register(*users, *askers, password=PASSWORD)
-    _configure(place, redis, server, (users, askers), lease, once, more or {})
+    others = (targets or {}, sources or {})
+    _configure(place, redis, server, (users, askers), lease, once, more or {}, others)
     with ExitStack() as stack:
         store = stack.enter_context(closing(open_client(StoreSettings(redis.url))))
         running = [stack.enter_context(started(["run"], directory=place)) for _ in range(brokers)]
@@ -221,6 +224,7 @@ def _configure(
     lease: str,
     once: Sequence[str],
     more: Mapping[str, object],
+    others: tuple[Mapping[str, object], Mapping[str, object]],
 ) -> None:
     users, askers = names
     passwords = place / "passwords"
@@ -242,8 +246,8 @@ def _configure(
         "RedisURL": redis.url,
         "Token": TOKEN,
         "Backoff": FAST_RETRIES,
-        "Targets": {"chat": target},
-        "Events": {"Sources": {"openfire": source}},
+        "Targets": {"chat": target, **others[0]},
+        "Events": {"Sources": {"openfire": source, **others[1]}},
         "LogLevel": "debug",
         **more,
     }

@@ -368,8 +368,11 @@ async def test_who_asks_or_logs_in_while_he_is_logged_off_waits_for_that(chat: O
         assert "romeo" in chat.state.of_user, "he was logged in after it"
 
 
-async def test_a_login_after_a_logoff_that_is_late_outlives_it(chat: Openfire, sides: Open) -> None:
-    async with sides(2) as (one, other):
+async def test_a_login_after_a_logoff_that_is_late_outlives_it(
+    chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_logins, "_LATER_S", 0.2)
+    async with sides(2, RequestTimeout="1s") as (one, other):
         await one.done("set_presence", {"from": "romeo"})
         late = chat.faults.add(Kind.DELAY, "*/logoff", delay_s=1.0)
         async with trio.open_nursery() as nursery:
@@ -377,7 +380,7 @@ async def test_a_login_after_a_logoff_that_is_late_outlives_it(chat: Openfire, s
             await until_async(late.reached.is_set, "the logoff is under way")
             nursery.cancel_scope.cancel()
         await other.done("set_presence", {"from": "romeo"})
-        await until_async(late.carried_out.is_set, "the logoff is done at last")
+        assert late.carried_out.is_set(), "it waits for what may be under way"
         with chat.state.lock:
             assert "romeo" in chat.state.of_user
 
@@ -396,17 +399,52 @@ async def test_a_login_of_who_asks_is_not_sent_until_the_question_is_taken_back(
     assert chat.state.logins == ["nurse", "romeo"]
 
 
-async def test_of_two_uploads_of_one_name_the_first_to_be_done_does_not_free_it_for_a_login(
-    chat: Openfire, sides: Open
-) -> None:
+async def test_of_two_users_with_one_stream_none_speaks_for_the_other(chat: Openfire, sides: Open) -> None:
+    """Another program logged one of them in in the same millisecond: Openfire keeps that one on the id for good."""
+    clock_ms, chat.state.clock_ms = chat.state.clock_ms, lambda: 17
+    chat.state.login("juliet")
+    async with sides(2) as (one, other):
+        await one.done("set_presence", {"from": "romeo"})
+        chat.state.clock_ms = clock_ms
+        (shared,) = chat.state.streams
+        refused = await other.call("post_message", {"from": "juliet", "to": "nurse@example.org", "body": "of juliet"})
+        assert isinstance(refused, Deferred)
+        assert refused.reason.code == "UserLoginShared"
+        assert shared not in str(refused)
+        await one.done("post_message", {"from": "romeo", "to": "nurse@example.org", "body": "of romeo"})
+        assert [line.username for line in chat.state.streams.values()] == ["romeo"], "on another stream"
+        assert not [asked for asked in chat.requests if asked.body == b"of juliet"]
+        await restart(chat, one, other)
+        await other.done("post_message", {"from": "juliet", "to": "nurse@example.org", "body": "of juliet"})
+
+
+async def test_while_a_question_is_made_nobody_logs_in_and_while_it_waits_all_may(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        await one.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
+        slow = chat.faults.add(Kind.DELAY, "POST */ask", delay_s=0.4)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.call, "ask", QUESTION)
+            await until_async(slow.reached.is_set, "the question is sent")
+            await one.done("set_presence", {"from": "juliet"})
+            assert "romeo" in chat.state.asking, "its connection is there first"
+            assert "romeo" in chat.state.questions, "and its answer comes later"
+            await one.done("ask_revoke", {"userId": "romeo"})
+        assert not chat.state.is_jammed
+
+
+async def test_while_an_upload_is_under_way_nobody_logs_in_or_asks(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         stuck = chat.faults.add(Kind.HANG, "*/ask/upload/*")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.call, "request_upload_slot", UPLOAD)
             await until_async(stuck.reached.is_set, "the first is under way")
-            await other.done("request_upload_slot", UPLOAD)
             assert await code_of(other, "set_presence", {"from": "romeo"}) == "UserAsks"
+            for command, given in (("request_upload_slot", UPLOAD), ("set_presence", {"from": "nurse"})):
+                with trio.move_on_after(0.2) as waiting:
+                    await other.call(command, given)
+                assert waiting.cancelled_caught
             nursery.cancel_scope.cancel()
+    assert not chat.state.logins
 
 
 async def test_who_takes_a_question_back_and_keeps_its_connection_is_not_logged_in(

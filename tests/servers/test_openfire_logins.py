@@ -1,8 +1,10 @@
 """Logins of users, shared by several processes over one Redis: how often the server is asked, and for what."""
 
 import base64
+import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import attrs
@@ -18,9 +20,11 @@ from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, 
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
+from restbroker.store.logins import UserBase
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
 
 ADMIN = Basic("admin", Secret("s3cret"))
 TARGET = Target(
@@ -40,6 +44,9 @@ class Openfire:
     asked_of_admin: int = 0
     fault: Exception | None = None
     takes_s: float = 0.0
+    at_once: int = 0
+    most_at_once: int = 0
+    began_s: list[float] = attrs.field(factory=list)
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         assert sender is None, "a login is no single job's"
@@ -51,7 +58,13 @@ class Openfire:
         if request.path.endswith("/logoff"):
             return self.log_off(request.path.split("/")[-2])
         self.asked.append(request)
-        await trio.sleep(self.takes_s)
+        self.began_s.append(trio.current_time())
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await trio.sleep(self.takes_s)
+        finally:
+            self.at_once -= 1
         if self.fault is not None:
             raise self.fault
         if self.status != 200:
@@ -82,6 +95,17 @@ class Openfire:
 
 
 Open = Callable[..., SharedLogins]
+LEASE = "restbroker:lease:streams:localhost"
+LONG_MS = 2 * 10_000
+
+
+def end_lease(redis: RedisServer) -> int:
+    """Ends the lease of the server, as time does. Return for how long it would have gone on, in milliseconds."""
+    with closing(open_client(StoreSettings(redis.url))) as client:
+        left_ms = client.command("PTTL", LEASE)
+        client.command("DEL", LEASE)
+    assert isinstance(left_ms, int)
+    return left_ms
 
 
 @asynccontextmanager
@@ -91,7 +115,7 @@ async def processes(redis: RedisServer, server: Openfire) -> AsyncIterator[Open]
     settings = StoreSettings(f"redis://127.0.0.1:{redis.port}")
 
     def open_one(target: Target = TARGET) -> SharedLogins:
-        book = LoginsInRedis(target.name, lambda: Connection(open_client(settings)))
+        book = LoginsInRedis(UserBase(target.name, "localhost"), lambda: Connection(open_client(settings)))
         opened.append(shared_logins(target, Ports(lambda _: None, lambda: 0.0, server, logins=book)))
         return opened[-1]
 
@@ -203,24 +227,63 @@ async def test_who_cannot_log_a_user_in_lets_the_next_try_at_once(redis_server: 
             await open_one().stream("juliet")
         assert isinstance(refused.value.outcome, Denied)
         server.status = 200
-        for fault in (NotSent("refused"), MaybeSent("gone")):
-            server.fault = fault
-            with pytest.raises(type(fault)):
-                await open_one().stream("juliet")
+        server.fault = NotSent("refused")
+        with pytest.raises(NotSent):
+            await open_one().stream("juliet")
         server.fault = None
         with pytest.raises(NotSent, match="cannot be read"):
             await open_one(gone).stream("juliet")
         assert await open_one().stream("juliet") == "ofchat-101"
 
 
-async def test_who_is_cancelled_at_a_login_lets_the_next_try_at_once(redis_server: RedisServer) -> None:
-    server = Openfire(takes_s=60)
-    async with processes(redis_server, server) as open_one:
-        with trio.move_on_after(0.2):
+async def test_a_login_that_may_be_under_way_keeps_others_out(redis_server: RedisServer) -> None:
+    """Whether it was too slow, or this process stops: the plugin may be at it, and must not get a second login."""
+    async with processes(redis_server, server := Openfire(takes_s=60)) as open_one:
+        for fault in (None, MaybeSent("slow", timed_out=True)):
+            server.fault = fault
+            with trio.move_on_after(0.2), contextlib.suppress(MaybeSent):
+                await open_one().stream("juliet")
+            server.fault, server.takes_s = None, 0
+            with trio.move_on_after(0.2) as waiting:
+                await open_one().stream("romeo")
+            assert waiting.cancelled_caught
+            assert len(server.asked) == 1
+            assert end_lease(redis_server) > LONG_MS, "the lease covers more than the login's own time-out"
+            assert await open_one().stream("romeo") == "ofchat-101"
+            server.asked.clear()
+            server.restart()
+            server.number = 100
+            redis_server.flush()
+        server.fault = MaybeSent("ended")
+        with pytest.raises(MaybeSent):
             await open_one().stream("juliet")
-        server.takes_s = 0
-        assert await open_one().stream("juliet") == "ofchat-101"
-    assert len(server.asked) == 2
+        assert end_lease(redis_server) <= 1000, "what ended the connection does no more"
+
+
+async def test_who_is_cancelled_while_waiting_leaves_nothing(redis_server: RedisServer) -> None:
+    async with processes(redis_server, server := Openfire(takes_s=0.3)) as open_one:
+        one, other = open_one(), open_one()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.stream, "juliet")
+            await until_async(lambda: server.asked, "a login is under way")
+            for user in ("romeo", "nurse", "juliet"):
+                with trio.move_on_after(0.05):
+                    await other.stream(user)
+        assert await other.stream("paris") == "ofchat-102", "at once"
+        assert len(server.asked) == 2
+
+
+async def test_logins_of_a_server_go_one_after_the_other(redis_server: RedisServer) -> None:
+    """Of all processes and targets, with 5 ms in between, also where some are asked and some are logged off."""
+    server = Openfire(takes_s=0.02)
+    async with processes(redis_server, server) as open_one, trio.open_nursery() as nursery:
+        for number, target in enumerate((TARGET, attrs.evolve(TARGET, name="other"), TARGET)):
+            logins = open_one(target)
+            for user in ("juliet", "romeo", "nurse"):
+                nursery.start_soon(logins.stream, f"{user}{number}")
+    assert len(server.asked) == 9
+    assert server.most_at_once == 1
+    assert min(after - before for before, after in itertools.pairwise(server.began_s)) >= 0.02 + 0.005 - 0.001
 
 
 async def test_what_is_no_stream_is_no_login(redis_server: RedisServer) -> None:

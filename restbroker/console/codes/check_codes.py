@@ -295,7 +295,7 @@ SERVED: Final = Table(
         ),
         "OpenfireJammed": Row(
             "a user has a session of the Chat API but no stream: Openfire gives no new ones "
-            "([openfire-events.md](servers/openfire-events.md#two-connections-of-one-name))",
+            "([openfire-events.md](servers/openfire-events.md#one-login-after-the-other))",
             "restart Openfire",
         ),
         "NotInstalled": Row(

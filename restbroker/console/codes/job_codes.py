@@ -106,6 +106,11 @@ DEAD: Final = Table(
             "Openfire chat: the acting user could not log in.",
             "Check the user and their password (`PasswordsFile`, or the job's own).",
         ),
+        "UserLoginShared": Row(
+            "Openfire chat: Openfire logs the user in on a stream that is another user's; not sent, as it would go out "
+            "under the other's name.",
+            "Restart Openfire, and have other programs log users in at other times than restbroker.",
+        ),
         "NotAdministrator": Row(
             "Openfire chat: the target's login is not an administrator's, so the user would act without a name.",
             "Give an administrator's login (`Auth`), or the user's password (`PasswordsFile`).",

@@ -290,10 +290,10 @@ WARNINGS: Final = Table(
             "(`chat_logoff`, `kick_user_sessions`, other programs)",
         ),
         "OpenfireJammed": Row(
-            "a logged-in user has no stream (404), even after a new login: two connections of one name keep "
-            "Openfire from giving anyone new streams",
-            "restart Openfire; find out who asks or uploads for names that are logged in "
-            "([openfire-events.md](servers/openfire-events.md#two-connections-of-one-name))",
+            "a logged-in user has no stream (404), even after a new login: two logins, logoffs, questions or uploads "
+            "at one moment, or two connections of one name, keep Openfire from giving anyone new streams",
+            "restart Openfire; find out which other program logs users in, asks or uploads "
+            "([openfire-events.md](servers/openfire-events.md#one-login-after-the-other))",
         ),
         "OpenfireBack": Row("events are read again", "nothing: this ends an earlier warning"),
         "RabbitMQAway": Row(

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Forgets what is noted of a user: a stream that is over, or claims of questions that are.
 --
--- KEYS: logins
+-- KEYS: logins, lease of the server, streams of the server
 -- ARGV: user, 'on' | 'asks', the stream or the claims
 -- Returns: 1 nothing of it is noted any more | 0 something else is
 -- Who was logged off by a job stays so. Other claims stay.
@@ -23,6 +23,7 @@ if state == 'asks' then
   end
   noted = table.concat(left, ' ')
 elseif noted == ARGV[3] then
+  redis.call('HDEL', KEYS[3], noted)
   noted = ''
 else
   return 0

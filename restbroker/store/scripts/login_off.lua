@@ -2,10 +2,10 @@
 -- The lock on ending a user's login, noted before the server is asked: no matter what becomes of that, no one takes the
 -- stream for one that lives, and the reader of their events does not take its end for a fault.
 --
--- KEYS: logins, lease
+-- KEYS: logins, lease of the server
 -- ARGV: user, 'off': a job logs them off | 'doubted': their session may have been ended, holder, lease (ms)
--- Returns: {'YOURS', stream}: log it off, then end (if that was done) and put | {'BUSY', ms}: another logs them in or
--- off | {'OFF'}: they are off | {'NONE'}: no stream of them is known
+-- Returns: {'YOURS', stream}: log it off, then end (if that was done) and put | {'BUSY', ms}: another adds or
+-- removes a stream | {'OFF'}: they are off | {'NONE'}: no stream of them is known
 -- Who is off stays so when their session is doubted. The number of the login stays with it.
 -- Sent twice: the second says the same, and the lease begins again.
 

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- One logs a user in for all: gives the stream that is known, unless the caller knows that one to be gone, or the lock.
+-- One logs a user in for all: gives the stream that is known, unless the caller knows that one to be gone, or the lock
+-- on the server: its plugin cannot add or remove two streams at once.
 -- A full Redis grants it too: the jobs that drain it may need a login.
 --
--- KEYS: logins, lease
+-- KEYS: logins, lease of the server
 -- ARGV: user, stream that is gone (or ''), '1' if who was logged off stays so | '0', holder, lease (ms)
 -- Returns: {'ON', stream} | {'OFF'}, where they stay so | {'ASKS', claim, for how long (s)}: the name asks, and has a
 -- connection by that | {'YOURS', stream}: log them in, then put; this stream ('': none) was to be ended, and may still
--- be what a login gives | {'BUSY', ms}: another logs them in or off
+-- be what a login gives | {'BUSY', ms}: another adds or removes a stream
 -- Sent twice: the second says the same, and the lease begins again.
 
 local state, since, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) (%d+) (.*)$')

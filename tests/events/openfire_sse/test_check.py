@@ -66,7 +66,7 @@ def test_a_server_that_gives_no_stream_to_who_is_logged_in_is_to_be_restarted(
     finding, well = check(source(openfire, passwords, "ann", "bob"))
     assert (finding.level, finding.code, finding.cause) == ("problem", "OpenfireJammed", "target")
     assert finding.hint is not None
-    assert finding.hint.startswith("Restart Openfire: two connections of one name")
+    assert finding.hint.startswith("Restart Openfire: two logins, logoffs, questions or uploads at one moment")
     assert "of bob at" in well.message, "he is not logged in"
     openfire.restart()
     chat(openfire, "POST", "/chat/ann/login")

@@ -10,7 +10,7 @@ from restbroker.servers.openfire.stream.attributes import StreamAttributes
 from restbroker.store import sources
 from restbroker.transport.stream import EventStream
 from tests.events.openfire_sse.conftest import Read
-from tests.events.openfire_sse.test_relogin import another_process, logs_off
+from tests.events.openfire_sse.test_relogin import another_process, asks, logs_off
 from tests.support.openfire_chat.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
@@ -54,7 +54,7 @@ async def test_who_is_logged_off_or_asks_nothing_is_not_shown_as_read(
         await shown("", "no question")
         await logs_off(logins, openfire, "bob")
         await shown("no login", "no question")
-        claim = await logins.ask("eve")
+        claim = await asks(logins, "eve")
         with openfire.state.lock:
             openfire.state.connected("eve")
         await shown("no login", "")

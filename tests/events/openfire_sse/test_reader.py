@@ -19,7 +19,7 @@ from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
 from restbroker.store import logins, sources
-from restbroker.store.logins import LoggedIn, LoginGranted, LoginLock
+from restbroker.store.logins import LoggedIn, LoginGranted, LoginLock, UserBase
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import OperatorWarning, SourceOpened
 from restbroker.transport.stream import Frame
@@ -28,6 +28,8 @@ from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
+
+BASE = UserBase("chat", "localhost")
 
 
 async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, openfire: Openfire) -> None:
@@ -99,21 +101,21 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
     reading: Read, openfire: Openfire
 ) -> None:
     async with reading("ann", "bob") as reader:
-        login = logins.read_state(reader.store, "chat", "bob")
+        login = logins.read_state(reader.store, BASE, "bob")
         assert isinstance(login, LoggedIn)
-        assert logins.start_logoff(reader.store, "chat", "bob", LoginLock("job", 60_000), "off") == LoginGranted(
+        assert logins.start_logoff(reader.store, BASE, "bob", LoginLock("job", 60_000), "off") == LoginGranted(
             login.stream
         )
         chat(openfire, "POST", f"/chat/{login.stream}/logoff")
-        assert logins.end(reader.store, "chat", "bob", login)
-        assert not logins.put(reader.store, "chat", "bob", "job", "")
+        assert logins.end(reader.store, BASE, "bob", login)
+        assert logins.put(reader.store, BASE, "bob", "job", "") == "unchanged"
         await reader.reads("bob", count=0)
         # So often it was looked, and he was not logged in.
         await trio.sleep(1.5)
         await reader.reads("bob", count=0)
         again = chat(openfire, "POST", "/chat/bob/login")
-        assert logins.take(reader.store, "chat", "bob", LoginLock("job", 60_000)) == LoginGranted()
-        assert logins.put(reader.store, "chat", "bob", "job", again)
+        assert logins.take(reader.store, BASE, "bob", LoginLock("job", 60_000)) == LoginGranted()
+        assert logins.put(reader.store, BASE, "bob", "job", again) == "noted"
         await reader.reads("ann", "bob")
     assert not reader.warnings("OpenfireAway")
 
@@ -224,7 +226,7 @@ async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_i
 
         await until_async(lambda: kept().opened_s > 0, "its state is kept")
         opened = kept()
-        known = logins.read_state(reader.store, "chat", "ann")
+        known = logins.read_state(reader.store, BASE, "ann")
         assert isinstance(known, LoggedIn)
         assert opened.login == f"…{known.stream[-3:]}"
         assert opened.event_s == 0

@@ -20,7 +20,7 @@ from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.store import sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import AskingOnly, LoggedIn
+from restbroker.store.logins import AskingOnly, LoggedIn, UserBase
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Response
 from tests.events.openfire_sse.conftest import Read, chat, say, target
@@ -51,7 +51,7 @@ class Turns:
 
 @asynccontextmanager
 async def another_process(openfire: Openfire, redis: RedisServer) -> AsyncIterator[SharedLogins]:
-    book = LoginsInRedis("chat", lambda: Connection(open_client(StoreSettings(redis.url))))
+    book = LoginsInRedis(UserBase("chat", "localhost"), lambda: Connection(open_client(StoreSettings(redis.url))))
     http = open_transport(target(openfire))
     logins = shared_logins(target(openfire), Ports(lambda _: None, time.time, http, logins=book))
     try:
@@ -70,6 +70,17 @@ async def logs_off(logins: SharedLogins, openfire: Openfire, user: str) -> None:
         return Response(200, {}, b"", 0.0)
 
     assert isinstance(await logins.log_off(user, send), LogoffResult)
+
+
+async def asks(logins: SharedLogins, user: str) -> AskingOnly:
+    """As the job `ask`, as soon as the server has made the connection."""
+
+    async def send() -> Response:
+        return Response(200, {}, b"", 0.0)
+
+    claim = await logins.ask(user)
+    await logins.send_question(user, claim, send, is_long=False)
+    return claim
 
 
 async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_within_two_seconds(
@@ -105,13 +116,13 @@ async def test_what_a_stream_still_brings_that_was_left_ends_no_gap(
         reading(askers=("eve",), ready=False) as reader,
         another_process(openfire, redis_server) as logins,
     ):
-        await logins.ask("eve")
+        await asks(logins, "eve")
         with openfire.state.lock:
             openfire.state.connected("eve")
         await reader.reads("eve")
         left = openfire.state.readers["eve"]
         opening = openfire.faults.add(Kind.HANG, "GET /sse/eve")
-        await logins.ask("eve")
+        await asks(logins, "eve")
         await until_async(opening.reached.is_set, "another stream is being opened", 60)
         left_s = time.time()
         left.event("chatapi.ask", '{"type": "update-queue", "position": 1}')
@@ -296,7 +307,7 @@ async def test_what_an_asker_is_told_of_his_second_question_comes(
         another_process(openfire, redis_server) as logins,
     ):
         for number in (1, 2, 3):
-            claim = await logins.ask("eve")
+            claim = await asks(logins, "eve")
             with openfire.state.lock:
                 openfire.state.connected("eve")
             await until_async(lambda: "eve" in openfire.state.readers, "his question is listened to", 60)
@@ -316,10 +327,10 @@ async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_op
         reading(askers=("eve",), ready=False) as reader,
         another_process(openfire, redis_server) as logins,
     ):
-        first = await logins.ask("eve")
+        first = await asks(logins, "eve")
         openfire.state.connected("eve")
         await reader.reads("eve")
-        await logins.ask("eve")
+        await asks(logins, "eve")
         await logins.end("eve", first)
         with openfire.state.lock:
             openfire.state.disconnected("eve")
@@ -375,7 +386,7 @@ async def test_a_server_that_gives_no_new_streams_is_named_once_and_nobody_is_lo
     async with reading("ann", "bob", ready=False) as reader:
         jammed = await reader.tells("OpenfireJammed")
         assert jammed.hint is not None
-        assert jammed.hint.startswith("Restart Openfire: two connections of one name")
+        assert jammed.hint.startswith("Restart Openfire: two logins, logoffs, questions or uploads at one moment")
 
         def tries() -> int:
             return sum(asked.path.startswith("/sse/") for asked in list(openfire.requests))

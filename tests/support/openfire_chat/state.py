@@ -7,6 +7,7 @@ anything; `forget` keeps what a real Openfire keeps over a restart (users, rooms
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -101,10 +102,14 @@ class State:
     paths: set[str] = attrs.field(factory=set)
     """The names that `/sse/` leads to."""
     is_jammed: bool = False
-    """Two connections had one name: no path is added any more until the next start (measured)."""
+    """No path is added any more until a start: two connections had one name, or two changed at once (measured)."""
+    changing: int = 0
+    """How many change the table of paths now, which the plugin does without a lock (read)."""
     has_uploads: bool = True
     login_s: float = 0.002
-    """Between looking whether somebody is logged in and the login: logins are not atomic there (measured)."""
+    """Between looking at the logins, and the table of paths, and the change: none is atomic (measured) but with 0."""
+    clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    """What ids are made of: two logins of one moment get one (read)."""
     logins: list[str] = attrs.field(factory=list)
     """The user of each login that made a stream, in order."""
     login_requests: list[str] = attrs.field(factory=list)
@@ -135,13 +140,15 @@ class State:
         return self.rooms.setdefault(name, Room(name))
 
     def login(self, username: str, *, is_anonymous: bool = False) -> Stream:
-        """Return the user's stream: the one that is there, or a new one. Two at the same moment get two."""
+        """Return the user's stream: the one that is there, or a new one. Two at the same moment get two.
+
+        Of two with one id, the last is who acts by it; the other has it for good: a logoff ends only the last (read).
+        """
         stream = self.of_user.get(username)
         if stream is not None:
             return stream
-        with self.lock:
-            self.changed.wait_for(lambda: False, self.login_s)
-        number = random.randint(-(2**31), 2**31 - 1)
+        number = random.Random(self.clock_ms()).randint(-(2**31), 2**31 - 1)
+        self._change_paths()
         jid = f"{f'anonymous{abs(number)}' if is_anonymous else username}@{DOMAIN}/{username}{number}"
         stream = Stream(f"ofchat{number}", username, jid, self._map(username))
         self.streams[stream.id] = self.of_user[username] = stream
@@ -155,6 +162,15 @@ class State:
                 told()
         return stream
 
+    def _change_paths(self) -> None:
+        """Reads the table, and is to write it when this returns: whoever does so meanwhile writes what is outdated."""
+        with self.lock:
+            starts, self.changing = self.starts, self.changing + 1
+            self.is_jammed |= self.changing > 1
+            if self.login_s:
+                self.changed.wait_for(lambda: False, self.login_s)
+            self.changing -= self.starts == starts
+
     def _map(self, username: str) -> bool:
         """Return whether `/sse/` leads to a connection of this name that is made now."""
         known = self.of_user.get(username)
@@ -167,6 +183,7 @@ class State:
     def connected(self, username: str) -> None:
         """Somebody asks: the connection is made first of all, and outlives whatever goes wrong then."""
         if username not in self.asking:
+            self._change_paths()
             self._map(username)
             self.asking.add(username)
 
@@ -178,6 +195,7 @@ class State:
 
     def _unmap(self, username: str) -> None:
         """A connection that `/sse/` led to is over: its event stream stays open, and is told nothing any more."""
+        self._change_paths()
         self.paths.discard(username)
         self.readers.pop(username, None)
 
@@ -228,11 +246,11 @@ class State:
 
     def end(self, stream: Stream) -> None:
         """A stream is over. Who reads its events gets heartbeats forever (measured)."""
-        if not stream.is_kicked:
-            self._end_session(stream)
         self.streams.pop(stream.id, None)
         if self.of_user.get(stream.username) is stream:
             del self.of_user[stream.username]
+        if not stream.is_kicked:
+            self._end_session(stream)
 
     def kick(self, username: str) -> None:
         """Ends a user's session, as also a lock does; the stream stays, and is nobody's (measured)."""
@@ -297,7 +315,7 @@ class State:
             self.rooms.pop(question.id, None)
         for one in (self.streams, self.of_user, self.asking, self.questions, self.paths):
             one.clear()
-        self.is_jammed = False
+        self.is_jammed, self.changing = False, 0
         self.starts += 1
         self.changed.notify_all()
         for room in self.rooms.values():

@@ -43,6 +43,7 @@ from restbroker.store.replies import Reply
 from restbroker.store.sets import Placement
 
 _TURN: Final = logins.LoginLock("holder", 1000)
+_BASE: Final = logins.UserBase("e", "example.org")
 READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: audit.newest(client, 5),
     lambda client: done_jobs.stored_for_s(client, [Fingerprint("t", "q", "a", 60.0)]),
@@ -53,10 +54,10 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: key_types.types(client, ["a"]),
     lambda client: leases.acquire(client, "g", "me", 1000, ["a"]),
     lambda client: limits.pauses(client, "e"),
-    lambda client: logins.take(client, "e", "ann", _TURN),
-    lambda client: logins.start_logoff(client, "e", "ann", _TURN, "off"),
-    lambda client: logins.ask(client, "e", "ann", "claim"),
-    lambda client: logins.read_states(client, "e", ["ann"]),
+    lambda client: logins.take(client, _BASE, "ann", _TURN),
+    lambda client: logins.start_logoff(client, _BASE, "ann", _TURN, "off"),
+    lambda client: logins.ask(client, _BASE, "ann", _TURN),
+    lambda client: logins.read_states(client, _BASE, ["ann"]),
     lambda client: metrics.read(client, [60, 120]),
     lambda client: migration.states(client, [("q", "1")]),
     lambda client: migration.in_progress(client, "q", "1", 0, 5),

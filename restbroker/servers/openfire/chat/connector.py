@@ -24,11 +24,12 @@ from restbroker.servers.openfire.chat import catalogue
 from restbroker.servers.openfire.chat.creation import CREATE, Creation
 from restbroker.servers.openfire.chat.entry import FROM, Entry
 from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
-from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, as_unsent, shared_logins
+from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import as_offer_refusal, classify, is_empty
 from restbroker.servers.openfire.chat.request import ChatRequest, build, question
 from restbroker.servers.openfire.chat.rooms import Rooms
+from restbroker.servers.openfire.chat.sessions import as_unsent
 from restbroker.servers.openfire.chat.table import table
 from restbroker.store.logins import AskingOnly, LoggedOff
 from restbroker.transport.errors import NotSent
@@ -147,9 +148,9 @@ class ChatConnector:
         """
         may_be_done = True
         try:
-            response = await link.send(request)
+            response = await self._shared_logins().send_alone(lambda: link.send(request))
             may_be_done = 200 <= response.status < 300 or response.status in _MAY_BE_DONE
-        except NotSent:
+        except (NotSent, StoreRefused):
             may_be_done = False
             raise
         finally:
@@ -165,14 +166,15 @@ class ChatConnector:
         logins = self._shared_logins()
         if entry.effect == "revokes":
             known = await logins.read_state(name)
-            response = await link.send(request)
+            response = await logins.send_alone(lambda: link.send(request))
             # Where no one can be asked later whether it is over, a 400 says so: there was none.
             can_look = isinstance(self._target.credentials, Basic)
             is_over = 200 <= response.status < 300 or (response.status == 400 and not can_look)
         else:
             known = await as_unsent(logins.ask, name)
             try:
-                response = await link.send(request)
+                is_long = entry.effect == "asks"
+                response = await logins.send_question(name, known, lambda: link.send(request), is_long=is_long)
             except NotSent:
                 await logins.end(name, known)
                 raise

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from restbroker.job import hiding
-from restbroker.job.outcome import Denied, Outcome, Reason, Rejected
+from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, AnswerForm, read
 from restbroker.servers.api.ladder import BUSY, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parse_json
@@ -62,6 +62,15 @@ ASKS: Final = Rejected(
         "This name has an open question or upload request, and must not log in meanwhile. Nothing was sent.",
         f"{_TWICE}Use another name, or withdraw the question first (ask_revoke).",
     )
+)
+SHARED: Final = Deferred(
+    Reason(
+        "UserLoginShared",
+        "Openfire logs this user in on a stream that is another user's. Nothing was sent: it would go out under the "
+        "other's name.",
+        "Restart Openfire. Other programs must not log users in at the same moment as restbroker.",
+    ),
+    of_job=True,
 )
 _SEE_LOG: Final = "Check Openfire's log (error.log). A 500 often means bad input: check the job's arguments too."
 _SHARED: Final = standard("Openfire", check_url=CHECK_URL, check_log=_SEE_LOG)

@@ -1,14 +1,19 @@
 """Logs users in, once for all processes: acting as a user needs the id of their stream, which a login gives.
 
-The connector uses it, and so does the reader of events, through the registry. Always holds: one process at a time logs
-a user in, and those that wait get the result; a process does not ask Redis for what it knows itself; an id is in no
-text.
+The connector uses it, and so does the reader of events, through the registry. Always holds: of all processes and
+targets one at a time adds or removes a connection at a server, and for a user who waits, another's login counts; two
+users never act on one stream; a process does not ask Redis for what it knows itself; an id is in no text.
+
+The plugin makes the ids of its clock's milliseconds, and changes the web server's table of paths without a lock (read):
+two logins at once get one id, or a path is lost, and then no one gets a new stream of events until Openfire restarts
+(measured). So each such request has the server's lock: login, logoff, question, upload, kick.
 """
 
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeVar, assert_never
 
 import attrs
@@ -19,7 +24,7 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.jid import fold_case
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import Logins, LoginStore, NoLogin, Ports
-from restbroker.servers.openfire.chat.error_table import ASKS, LOGGED_IN
+from restbroker.servers.openfire.chat.error_table import ASKS, LOGGED_IN, SHARED
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.sessions import Sessions
 from restbroker.store.logins import (
@@ -36,13 +41,21 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
 _LATER_S: Final = 5.0
-"""The seconds, beyond the login's own time-out, after which others take the process that logs a user in for dead."""
-_LOOK_S: Final = 0.05
+"""The seconds, beyond the requests' time-outs, after which others take the holder of the server's lock for dead.
+
+Also how long a question without an answer has the lock if the server cannot be asked for its connection.
+"""
+_LOOK_S: Final = 0.005
 _LONGEST_LOOK_S: Final = 0.5
+_PATH_S: Final = 0.05
+"""The seconds between two looks whether a question's connection is there."""
 _RELEASE_S: Final = 1.0
+_ENDED_MS: Final = 1000
 _FIRM_S: Final = 30
 """The age in seconds of a question from which the server is asked whether its name still has a connection."""
 _MOST_KNOWN: Final = 50_000
+_NOBODY: Final = ""
+"""The name for the server's lock without a user."""
 
 T = TypeVar("T")
 
@@ -64,7 +77,8 @@ class SharedLogins:
     _store: LoginStore
     _sessions: Sessions
     _streams: dict[str, str] = attrs.field(factory=dict, repr=False)
-    _locks: dict[str, trio.Lock] = attrs.field(factory=dict, repr=False)
+    _line: trio.Lock = attrs.field(factory=trio.Lock, repr=False)
+    """Who holds it looks for all in this process whether the server's lock is free."""
 
     async def stream(self, user: str) -> str:
         """Return the id of the user's stream, as `Logins.stream` promises, at once if this process knows it."""
@@ -90,20 +104,17 @@ class SharedLogins:
         refuses, or if the name asks a question.
         """
         name = user_name(user)
-        async with self._lock(name):
-            lock = self._new_lock()
-            while True:
-                (known,) = await self._store.read_states([name])
-                stale = known.stream if isinstance(known, LoggedIn) else ""
-                match await self._store.take(name, lock, stale=stale):
-                    case LoginGranted(ends):
-                        return await self._log_in(name, lock, password, totp, ends=(ends,))
-                    case LoginBusy(remaining_ms):
-                        await trio.sleep(min(remaining_ms / 1000, _LOOK_S))
-                    case AskingOnly() as asks:
-                        await self._require_over(name, asks)
-                    case LoggedIn() | LoggedOff():
-                        pass  # another holder logged them in just now
+        lock = self._new_lock()
+        while True:
+            (known,) = await self._store.read_states([name])
+            stale = known.stream if isinstance(known, LoggedIn) else ""
+            match await self._acquire(lock, partial(self._store.take, name, lock, stale=stale)):
+                case LoginGranted(ends):
+                    return await self._log_in(name, lock, password, totp, ends=(ends,))
+                case AskingOnly() as asks:
+                    await self._require_over(name, asks)
+                case LoggedIn() | LoggedOff():
+                    pass  # another holder logged them in just now
 
     async def read_state(self, user: str) -> LoginState:
         """Return the state of the user's login in Redis."""
@@ -111,28 +122,53 @@ class SharedLogins:
         return known
 
     async def ask(self, user: str) -> AskingOnly:
-        """Claim the name for a question, after any login or logoff in progress.
+        """Claim the name for a question, with the server's lock: `send_question` must follow at once.
 
         Raise `NoLogin` if the user is logged in.
 
         Two connections of one name leave every later login without a stream, until Openfire restarts (measured).
         """
-        name, claim = user_name(user), secrets.token_hex(8)
+        name, lock = user_name(user), self._new_lock()
         while True:
             # Others may have logged them in, or a login whose answer was lost.
             if await self.read_state(user) in (None, LoggedOff()) and await self._sessions.is_taken(user):
                 raise NoLogin(LOGGED_IN)
-            match await self._store.ask(name, claim):
+            match await self._acquire(lock, partial(self._store.ask, name, lock)):
                 case LoginGranted():
-                    return AskingOnly(claim)
-                case LoginBusy(remaining_ms):
-                    await trio.sleep(min(remaining_ms / 1000, _LOOK_S))
+                    return AskingOnly(lock.holder)
                 case LoggedOff():
                     done = await self._end_login(name, "doubted", self._sessions.log_off)
                     if done is not None and not isinstance(done, LoggedOff) and not done.is_over:
                         raise NoLogin(self._sessions.logoff_failure(done.response))
                 case LoggedIn():
                     raise NoLogin(LOGGED_IN)
+
+    async def send_question(
+        self, user: str, asks: AskingOnly, send: Callable[[], Awaitable[Response]], *, is_long: bool
+    ) -> Response:
+        """Return what `send` returns: the answer to the question that `ask` claimed the name for.
+
+        `is_long`: the connection is made at once and the answer comes late, so that others may go on in between.
+        """
+        async with self._releasing(asks.claim):
+            if not is_long:
+                return await send()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._release_once_connected, user_name(user), asks.claim)
+                    try:
+                        return await send()
+                    finally:
+                        nursery.cancel_scope.cancel()
+            except BaseExceptionGroup as group:
+                raise group.exceptions[0] from None  # that of `send`: the other task raises none
+
+    async def send_alone(self, send: Callable[[], Awaitable[Response]]) -> Response:
+        """Return what `send` returns, which may remove connections, called while no one else adds or removes one."""
+        lock = self._new_lock()
+        await self._acquire(lock, partial(self._store.take, _NOBODY, lock))
+        async with self._releasing(lock.holder):
+            return await send()
 
     async def end_question(self, user: str, asks: AskingOnly) -> None:
         """Remove the record of a question that the server reports as over, if its name has no connection any more.
@@ -180,37 +216,23 @@ class SharedLogins:
     async def _end_login(
         self, name: str, how: LogoffReason, send: Callable[[str], Awaitable[Response]]
     ) -> LogoffResult | LoggedOff | None:
-        """End the login under the user's lock, as `log_off` describes; `how` says why it ends.
+        """End the login under the server's lock, as `log_off` describes; `how` says why it ends.
 
         No login runs meanwhile: one that meets a logoff on the server may get a stream that is about to end.
         """
-        async with self._lock(name):
-            lock = self._new_lock()
-            while True:
-                match await self._store.start_logoff(name, lock, how):
-                    case LoginGranted(stream):
-                        self._streams.pop(name, None)
-                        return await self._end_stream(name, lock, stream, send)
-                    case LoginBusy(remaining_ms):
-                        await trio.sleep(min(remaining_ms / 1000, _LOOK_S))
-                    case known:
-                        # What this process has beside that, Redis lost.
-                        self._streams.pop(name, None)
-                        return known
-
-    async def _end_stream(
-        self, name: str, lock: LoginLock, stream: str, send: Callable[[str], Awaitable[Response]]
-    ) -> LogoffResult:
-        is_over = False
-        try:
-            response = await send(stream)
+        lock = self._new_lock()
+        known = await self._acquire(lock, partial(self._store.start_logoff, name, lock, how))
+        # What this process has beside what Redis knows, Redis lost.
+        self._streams.pop(name, None)
+        if not isinstance(known, LoginGranted):
+            return known
+        async with self._releasing(lock.holder):
+            response = await send(known.ends)
             is_over = await self._sessions.is_over(name, response)
-            return LogoffResult(stream, response, is_over)
-        finally:
-            with trio.move_on_after(_RELEASE_S, shield=True):
-                if is_over:
-                    await self._store.end(name, LoggedIn(stream))
-                await self._store.put(name, lock.holder, "")
+            if is_over:
+                with trio.move_on_after(_RELEASE_S, shield=True):
+                    await self._store.end(name, LoggedIn(known.ends))
+            return LogoffResult(known.ends, response, is_over)
 
     async def _require_over(self, name: str, asks: AskingOnly) -> None:
         """Return if the question is over, which a restart of the server does not tell. Raise `NoLogin` if it is not."""
@@ -223,17 +245,15 @@ class SharedLogins:
 
         `stale` and `afresh` are those of `stream_for_reader`.
         """
-        async with self._lock(name):
-            known = self._streams.get(name)
-            # Whether they were logged off, by any process, only Redis knows.
-            if known is not None and known != stale and not stays_off:
-                return known
-            return await self._take_stream(name, stale, stays_off=stays_off, afresh=afresh)
-
-    async def _take_stream(self, name: str, stale: str, *, stays_off: bool, afresh: bool) -> str:
-        lock, wait_s = self._new_lock(), _LOOK_S
+        here = self._streams.get(name)
+        # Whether they were logged off, by any process, only Redis knows.
+        if here is not None and here != stale and not stays_off:
+            return here
+        lock = self._new_lock()
         while True:
-            match await self._store.take(name, lock, stale=stale, stays_off=stays_off):
+            attempt = partial(self._store.take, name, lock, stale=stale, stays_off=stays_off)
+            known: LoggedIn | LoggedOff | AskingOnly | LoginGranted = await self._acquire(lock, attempt)
+            match known:
                 case LoggedIn(stream):
                     self._keep(name, stream)
                     return stream
@@ -250,9 +270,6 @@ class SharedLogins:
                         raise
                 case LoginGranted(ends):
                     return await self._log_in(name, lock, None, None, ends=(ends, stale if afresh else ""))
-                case LoginBusy(remaining_ms):
-                    await trio.sleep(min(remaining_ms / 1000, wait_s))
-                    wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
                 case other:
                     assert_never(other)
 
@@ -262,61 +279,116 @@ class SharedLogins:
         """Log the user in while holding this lock, note the stream in Redis, and return its id.
 
         `ends`: streams that are logged off first if the server gives one of them again. When it fails or is cancelled,
-        the lock is released, if Redis takes it within a second.
+        the lock ends as `_releasing` says.
         """
-        sessions, unknown = self._sessions, f"? {lock.holder}"
+        unknown = f"? {lock.holder}"
         stream = unknown  # until it is answered, they may be logged in or not
-        try:
-            given = await sessions.log_in(name, password, totp)
-            if given in ends:
-                # A kick or a lock ended their session, which the plugin does not notice (measured), or a late logoff.
-                await self._store.take(name, attrs.evolve(lock, lease_ms=3 * lock.lease_ms), stale=given)
-                await sessions.end(name, given)
-                given = await sessions.log_in(name, password, totp)
-            stream = given
-        except NotSent:
-            stream = ""
-            raise
-        except NoLogin as refused:
-            stream = "" if isinstance(refused.outcome, Denied | Rejected) else unknown
-            raise
-        finally:
-            if stream in ("", unknown):  # the next one need not wait until the lease ends
-                with trio.move_on_after(_RELEASE_S, shield=True):
-                    await self._store.put(name, lock.holder, stream)
-        await self._store.put(name, lock.holder, stream)
-        self._keep(name, stream)
+        async with self._releasing(lock.holder):
+            try:
+                stream = await self._new_stream(name, lock, password, totp, ends=ends)
+            except NotSent:
+                stream = ""
+                raise
+            except NoLogin as refused:
+                stream = "" if isinstance(refused.outcome, Denied | Rejected) else unknown
+                raise
+            finally:
+                if stream == unknown:
+                    with trio.move_on_after(_RELEASE_S, shield=True):
+                        await self._store.put(name, lock.holder, unknown)
+            self._keep(name, stream)
         return stream
 
+    async def _new_stream(
+        self, name: str, lock: LoginLock, password: str | None, totp: str | None, *, ends: Collection[str]
+    ) -> str:
+        """Log the user in, and return a stream that is none of `ends` and no other user's, once it is noted."""
+        given = await self._sessions.log_in(name, password, totp)
+        if given in ends or await self._store.put(name, lock.holder, given) == "shared":
+            # A kick or a lock ended their session, which the plugin does not notice (measured), or a late logoff; or
+            # another program logged one of two users in at the same moment, who both have this stream now.
+            await self._store.take(_NOBODY, attrs.evolve(lock, lease_ms=3 * lock.lease_ms))
+            await self._sessions.end(name, given)
+            given = await self._sessions.log_in(name, password, totp)
+            if await self._store.put(name, lock.holder, given) == "shared":
+                raise NoLogin(SHARED)
+        return given
+
     def _new_lock(self) -> LoginLock:
-        return LoginLock(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
+        # For the question whose login the target has, and for the login.
+        return LoginLock(secrets.token_hex(8), round((2 * self._target.timeout_s + _LATER_S) * 1000))
+
+    async def _acquire(self, lock: LoginLock, attempt: Callable[[], Awaitable[T | LoginBusy]]) -> T:
+        """Return what `attempt` returns once no one else has the server's lock; with the lock, if it is granted.
+
+        First come, first served in this process. When cancelled, the lock is no one's.
+        """
+        try:
+            answer = await self._attempt(attempt)
+            if isinstance(answer, LoginBusy):
+                async with self._line:
+                    wait_s = _LOOK_S
+                    while isinstance(answer, LoginBusy):
+                        await trio.sleep(min(answer.remaining_ms / 1000, wait_s))
+                        wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
+                        answer = await self._attempt(attempt)
+        except BaseException:
+            await self._release(lock.holder)  # an attempt without an answer may have got it
+            raise
+        return answer
+
+    async def _attempt(self, attempt: Callable[[], Awaitable[T | LoginBusy]]) -> T | LoginBusy:
+        """Return what `attempt` returned a moment ago: if this process was frozen since, the lock may be another's."""
+        while True:
+            began_s = trio.current_time()
+            answer = await attempt()
+            if trio.current_time() - began_s < _LATER_S:
+                return answer
 
     @asynccontextmanager
-    async def _lock(self, name: str) -> AsyncIterator[None]:
-        """Hold the name's lock in this process: one job asks, and the others then find its result."""
-        lock = self._locks.setdefault(name, trio.Lock())
+    async def _releasing(self, holder: str) -> AsyncIterator[None]:
+        """Release the server's lock afterwards; if a request may still be under way there, the lease ends it.
+
+        A server that ended the connection does within a second what it had got.
+        """
+        may_run = False
         try:
-            async with lock:
-                yield
+            await trio.lowlevel.checkpoint_if_cancelled()
+            may_run = True
+            yield
+            may_run = False
+        except MaybeSent as error:
+            if not error.timed_out:
+                with trio.move_on_after(_RELEASE_S, shield=True):
+                    await self._store.take(_NOBODY, LoginLock(holder, _ENDED_MS))
+            raise
+        except Exception:
+            may_run = False
+            raise
         finally:
-            if not lock.statistics().tasks_waiting and self._locks.get(name) is lock and not lock.locked():
-                del self._locks[name]
+            if not may_run:
+                await self._release(holder)
+
+    async def _release(self, holder: str) -> None:
+        """Release the server's lock, if it is still this holder's, and Redis takes that within a second."""
+        with trio.move_on_after(_RELEASE_S, shield=True), contextlib.suppress(StoreRefused):
+            await self._store.put(_NOBODY, holder, "")
+
+    async def _release_once_connected(self, name: str, holder: str) -> None:
+        """Release the server's lock as soon as the name has a connection."""
+        with contextlib.suppress(NotSent, MaybeSent):
+            while True:
+                has_path = await self._sessions.has_path(name)
+                if has_path is not False:
+                    break
+                await trio.sleep(_PATH_S)
+            await trio.sleep(0.0 if has_path else _LATER_S)
+            await self._release(holder)
 
     def _keep(self, name: str, stream: str) -> None:
         if len(self._streams) >= _MOST_KNOWN:
             self._streams.clear()
         self._streams[name] = stream
-
-
-async def as_unsent(ask: Callable[..., Awaitable[T]], *arguments: str | None) -> T:
-    """Return what `ask` returns, raising `NotSent` in place of `MaybeSent`.
-
-    A login without an answer leaves the command unsent, even after a 400, since that did nothing.
-    """
-    try:
-        return await ask(*arguments)
-    except MaybeSent as error:
-        raise NotSent(error.message, timed_out=error.timed_out) from error
 
 
 def open_logins(target: Target, ports: Ports) -> Logins:

@@ -27,7 +27,7 @@ from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.contract import Link, LoginStore
 from restbroker.servers.openfire.chat.entry import Entry
 from restbroker.servers.openfire.chat.forms import user_name
-from restbroker.servers.openfire.chat.logins import SharedLogins, as_unsent
+from restbroker.servers.openfire.chat.logins import SharedLogins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import (
     NOT_IN_ROOM,
@@ -37,6 +37,7 @@ from restbroker.servers.openfire.chat.outcomes import (
     no_such_room,
 )
 from restbroker.servers.openfire.chat.request import ChatRequest, join_request, named_room, room_of, room_question
+from restbroker.servers.openfire.chat.sessions import as_unsent
 from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
 from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response

@@ -6,7 +6,7 @@ if the server says that the target's login is not an administrator's; an id is i
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -22,7 +22,11 @@ from restbroker.servers.openfire.chat.headers import accept_header, authorizatio
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.chat.trust import is_administrator, no_administrator, trust_question
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _NO_PATH: Final = 404
 _UNKNOWN: Final = 400
@@ -31,6 +35,17 @@ _LOOK_S: Final = 0.05
 """The seconds between two of the `_LOOKS` questions whether a connection that is being ended is over."""
 _STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 """`ofchat` and a number, which may have a minus (read)."""
+
+
+async def as_unsent(ask: Callable[P, Awaitable[T]], *arguments: P.args, **named: P.kwargs) -> T:
+    """Return what `ask` returns, raising `NotSent` in place of `MaybeSent`.
+
+    A login without an answer leaves the command unsent, even after a 400, since that did nothing.
+    """
+    try:
+        return await ask(*arguments, **named)
+    except MaybeSent as error:
+        raise NotSent(error.message, timed_out=error.timed_out) from error
 
 
 @attrs.define(eq=False)
@@ -129,9 +144,9 @@ class Sessions:
         """
         if self._is_trusted:
             return
-        found = is_administrator(await self._send(trust_question(self._target)))
+        found = is_administrator(await as_unsent(self._send, trust_question(self._target)))
         if found is False:
-            known = await self._send(question(self._target))
+            known = await as_unsent(self._send, question(self._target))
             raise NoLogin(classify_login(known, self._now_s(), ()) if known.status == 401 else no_administrator())
         self._is_trusted = found is True
 

@@ -61,8 +61,9 @@ def no_new_streams(target: Target, user: str) -> Problem:
     """Return the problem that a user who was just logged in has no stream: the server adds no paths any more."""
     what = f"{target.url} opens no stream for {user} (404), although this user is logged in."
     why = (
-        "Restart Openfire: two connections of one name (an ask or an upload for a name that is logged in, or "
-        "two simultaneous logins of one user, also by another program) keep it from giving anyone new streams."
+        "Restart Openfire: two logins, logoffs, questions or uploads at one moment, of any users, or two connections "
+        "of one name keep it from giving anyone new streams. restbroker sends one after the other, but other programs "
+        "must not log users in meanwhile."
     )
     return Problem("OpenfireJammed", what, f"{why} If there never was a stream, check the URL: port 7070.")
 
