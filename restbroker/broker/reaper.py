@@ -35,7 +35,7 @@ from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning,
 
 SCAN_S = 2.0
 MIXED_S = 60.0
-_TROUBLE_AGAIN_S = 600.0
+_WARN_AGAIN_S = 600.0
 _TOKEN_AT = 2
 _LISTS = "Check the types of the keys for answers: the response queue, restbroker:reply:NAME, and queues."
 
@@ -75,7 +75,7 @@ class Reaper:
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
     _epoch: tuple[int, str, str] | None = None
-    _troubles_told_s: dict[str, float] = attrs.field(factory=dict)
+    _warned_at_s: dict[str, float] = attrs.field(factory=dict)
 
     async def run(self) -> None:
         """Scan about every two seconds until cancelled. What Redis refuses is reported once."""
@@ -96,7 +96,7 @@ class Reaper:
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
         self._scanned_at_s = now_s
         redis = await self.health.call_until_up(self.store, server.server)
-        self._tell_troubles(redis)
+        self._warn_of(redis)
         epoch = (self.health.outages, redis.run_id, redis.role)
         if epoch != self._epoch:
             self._epoch = epoch
@@ -113,12 +113,12 @@ class Reaper:
         for identity in dying:
             await self._recover(identity)
 
-    def _tell_troubles(self, redis: server.ServerInfo) -> None:
+    def _warn_of(self, redis: server.ServerInfo) -> None:
         """Warn that Redis refuses writes or may soon, at first and every ten minutes."""
         now_s = trio.current_time()
-        for one in server.troubles(redis):
-            if now_s - self._troubles_told_s.get(one.code, -_TROUBLE_AGAIN_S) >= _TROUBLE_AGAIN_S:
-                self._troubles_told_s[one.code] = now_s
+        for one in server.redis_problems(redis):
+            if now_s - self._warned_at_s.get(one.code, -_WARN_AGAIN_S) >= _WARN_AGAIN_S:
+                self._warned_at_s[one.code] = now_s
                 self.report(OperatorWarning(one.code, f"{one.message} {one.why}", one.hint))
 
     async def _dead(self, live: Mapping[str, int], healthy_s: float) -> dict[str, int]:

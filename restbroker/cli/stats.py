@@ -86,8 +86,8 @@ def _every_s(text: str | None, *, watching: bool) -> float:
 
 
 def _rows(seen: SystemStats) -> list[Sequence[str]]:
-    troubles = [("redis", *(text(row[name]) for name in ("code", "message", "why", "hint"))) for row in seen["redis"]]
-    return [*troubles, *_totals(seen), *_queues(seen), *map(_process, seen["targets"]), *map(_source, seen["sources"])]
+    found = [("redis", *(text(row[name]) for name in ("code", "message", "why", "hint"))) for row in seen["redis"]]
+    return [*found, *_totals(seen), *_queues(seen), *map(_process, seen["targets"]), *map(_source, seen["sources"])]
 
 
 def _draw(seen: SystemStats, client: Client, settings: Config) -> None:

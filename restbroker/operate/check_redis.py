@@ -9,7 +9,7 @@ import attrs
 
 from restbroker.config.values import duration_text
 from restbroker.servers.findings import Finding, Level, ok
-from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerInfo, mib, troubles
+from restbroker.store.server import NEWER_REDIS, TOO_OLD, ServerInfo, limit_name, mib, redis_problems
 
 AREA = "redis"
 CLOCK_S = 1.0
@@ -36,16 +36,15 @@ def check_redis(info: ServerInfo, address: str, offset_s: float) -> Iterator[Fin
             hint="Use one Redis with replicas (cluster-enabled no), one for each datacentre.",
         )
         return
-    found = list(troubles(info))
+    found = list(redis_problems(info))
     for one in found:
-        level: Level = "problem" if one.grave else "warning"
+        level: Level = "problem" if one.is_grave else "warning"
         yield Finding(level, AREA, one.code, message=one.message, why=one.why, hint=one.hint)
     yield from _persistence(info)
     yield _policy(info)
     if not any(one.code in ("Full", "NearlyFull") for one in found):
         limit = info.maxmemory_bytes or info.total_memory_bytes
-        name = "maxmemory" if info.maxmemory_bytes else "the machine's memory"
-        yield ok(AREA, "Memory", f"Redis uses {mib(info.used_memory_bytes)} of {name} ({mib(limit)}).")
+        yield ok(AREA, "Memory", f"Redis uses {mib(info.used_memory_bytes)} of {limit_name(info)} ({mib(limit)}).")
     yield _clock(offset_s)
 
 

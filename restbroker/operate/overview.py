@@ -17,7 +17,7 @@ from restbroker.operate.snapshot import read_snapshot
 from restbroker.store.client import Client
 from restbroker.store.order import read_stopped
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
-from restbroker.store.server import server, troubles
+from restbroker.store.server import redis_problems, server
 from restbroker.store.sources import SourceState, read_states
 from restbroker.store.stats import IdentityView, Overview, QueueView, overview
 
@@ -84,7 +84,7 @@ def stats_from(client: Client, seen: Overview) -> SystemStats:
     """
     paused = paused_queues(client)
     return {
-        "redis": _troubles(client),
+        "redis": _redis(client),
         "totals": {
             "processed": seen.processed,
             "failed": seen.failed,
@@ -129,9 +129,9 @@ def stopped_counts(client: Client, targets: Sequence[Target]) -> dict[str, str]:
     return {}
 
 
-def _troubles(client: Client) -> list[dict[str, Json]]:
+def _redis(client: Client) -> list[dict[str, Json]]:
     with suppress(StoreRefused):
-        return [attrs.asdict(one) for one in troubles(server(client))]
+        return [attrs.asdict(one) | {"grave": one.is_grave} for one in redis_problems(server(client))]
     return []
 
 

@@ -18,6 +18,7 @@ OLDEST_VALKEY = (7, 2)
 TOO_OLD = "An older one runs no scripts while its memory is full, so its queues could never be drained."
 NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
 HEADROOM = 0.8
+_NO_WRITES = "It refuses writes, so that no job can be taken or settled."
 
 
 @attrs.frozen
@@ -84,54 +85,49 @@ def server(client: Client) -> ServerInfo:
 
 
 @attrs.frozen
-class Trouble:
-    """Why Redis refuses writes (`grave`), or may soon. The same code is used by `check`, the log and the metrics."""
+class RedisProblem:
+    """Why Redis refuses writes, or may soon (`NearlyFull`). `check`, the log and the metrics use the same code."""
 
     code: str
-    grave: bool
     message: str
     why: str
     hint: str
 
+    @property
+    def is_grave(self) -> bool:
+        """Whether it refuses writes now."""
+        return self.code != "NearlyFull"
 
-def troubles(info: ServerInfo) -> Iterator[Trouble]:
+
+def redis_problems(info: ServerInfo) -> Iterator[RedisProblem]:
     """Yield why this server refuses writes now, or may soon. Pure."""
     if info.role != "master":
-        yield Trouble(
-            "Replica",
-            grave=True,
-            message="This Redis is a replica.",
-            why="It refuses writes, so that no job can be taken or settled.",
-            hint="Let RedisURL name the master (on the replica, INFO replication tells which one it is).",
-        )
+        hint = "Let RedisURL name the master (on the replica, INFO replication tells which one it is)."
+        yield RedisProblem("Replica", "This Redis is a replica.", _NO_WRITES, hint)
     if info.lacks_replicas:
-        yield Trouble(
-            "FewReplicas",
-            grave=True,
-            message="Redis has fewer replicas than its setting min-replicas-to-write asks for.",
-            why="It refuses writes, so that no job can be taken or settled.",
-            hint="Check its replicas (redis-cli INFO replication), or lower the setting.",
-        )
+        message = "Redis has fewer replicas than its setting min-replicas-to-write asks for."
+        hint = "Check its replicas (redis-cli INFO replication), or lower the setting."
+        yield RedisProblem("FewReplicas", message, _NO_WRITES, hint)
     if not info.disk_ok:
         why = "Redis then refuses every write (MISCONF) and loses everything at a restart."
         hint = "Check its log and the free space on its disk."
-        yield Trouble("DiskFailed", grave=True, message="Redis could not write to its disk.", why=why, hint=hint)
-    yield from _memory_troubles(info)
-
-
-def _memory_troubles(info: ServerInfo) -> Iterator[Trouble]:
-    limit = info.maxmemory_bytes or info.total_memory_bytes
-    if 0 < info.maxmemory_bytes <= info.used_memory_bytes and info.policy == "noeviction":
-        message = f"Redis is full: it uses {mib(info.used_memory_bytes)}, and maxmemory is {mib(limit)}."
+        yield RedisProblem("DiskFailed", "Redis could not write to its disk.", why, hint)
+    limit, used = info.maxmemory_bytes or info.total_memory_bytes, info.used_memory_bytes
+    if 0 < info.maxmemory_bytes <= used and info.policy == "noeviction":
+        message = f"Redis is full: it uses {mib(used)}, and maxmemory is {mib(limit)}."
         why = "Producers cannot push; restbroker still settles existing jobs."
         hint = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
-        yield Trouble("Full", grave=True, message=message, why=why, hint=hint)
-    elif limit and info.used_memory_bytes > HEADROOM * limit:
-        name = "maxmemory" if info.maxmemory_bytes else "the machine's memory"
-        share = f"{info.used_memory_bytes / limit:.0%} of {name} ({mib(info.used_memory_bytes)} of {mib(limit)})"
+        yield RedisProblem("Full", message, why, hint)
+    elif limit and used > HEADROOM * limit:
+        message = f"Redis uses {used / limit:.0%} of {limit_name(info)} ({mib(used)} of {mib(limit)})."
         why = "When it is full, producers cannot push; restbroker still settles existing jobs."
         hint = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
-        yield Trouble("NearlyFull", grave=False, message=f"Redis uses {share}.", why=why, hint=hint)
+        yield RedisProblem("NearlyFull", message, why, hint)
+
+
+def limit_name(info: ServerInfo) -> str:
+    """Return what limits the memory of this Redis, for people."""
+    return "maxmemory" if info.maxmemory_bytes else "the machine's memory"
 
 
 def mib(size_bytes: int) -> str:

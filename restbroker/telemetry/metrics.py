@@ -195,7 +195,7 @@ PROCESS: Final = (
 REDIS: Final = (
     Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following are absent."),
     Metric(
-        "restbroker_redis_trouble",
+        "restbroker_redis_problem",
         "gauge",
         "1 while Redis refuses writes (`Full`, `DiskFailed`, `Replica`, `FewReplicas`) or may soon (`NearlyFull`).",
         ("code",),

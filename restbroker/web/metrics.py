@@ -33,7 +33,7 @@ from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.line_jobs import count_keys
 from restbroker.store.replies import integer
-from restbroker.store.server import server, time_s, troubles
+from restbroker.store.server import redis_problems, server, time_s
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import METRICS, Labels, Metric, Samples, Value
 
@@ -88,14 +88,8 @@ def read_redis(
     `periodic`: the schedules of the periodic commands. A metric that Redis refuses (a key of another type, missing
     rights) is left out. Raise `StoreUnavailable` if Redis is away.
     """
-    parts: list[Callable[[Client], Samples]] = [
-        partial(_queues, served=served, fair=fair),
-        _sets,
-        _dead,
-        _totals,
-        _redis,
-    ]
-    parts += [partial(_pauses, targets=tuple(targets)), partial(_order, targets=targets)]
+    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served, fair=fair), _sets, _dead, _totals]
+    parts += [_redis, partial(_pauses, targets=tuple(targets)), partial(_order, targets=targets)]
     if periodic:
         parts.append(partial(_periodic, schedules=periodic))
     samples: Samples = {}
@@ -151,7 +145,7 @@ def _totals(client: Client) -> Samples:
 
 
 def _redis(client: Client) -> Samples:
-    return {"restbroker_redis_trouble": {(one.code,): 1 for one in troubles(server(client))}}
+    return {"restbroker_redis_problem": {(one.code,): 1 for one in redis_problems(server(client))}}
 
 
 def _pauses(client: Client, targets: Sequence[str]) -> Samples:

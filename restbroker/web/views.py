@@ -31,7 +31,7 @@ STALE_S = 10.0
 class Alarm:
     """Something that is wrong, in words; `page` shows more about it, or the page of the queue `queue`.
 
-    `is_mild`: it was done on purpose, or is no trouble yet.
+    `is_mild`: it was done on purpose, or is not grave yet.
     """
 
     text: str

@@ -153,7 +153,7 @@ async def test_a_full_redis_is_on_the_overview_in_metrics_and_in_the_log(
     harness.client = open_client(StoreSettings(harness.redis.url))
     async with site() as running:
         assert "Redis is full" not in (await page(running, "/")).text
-        assert "restbroker_redis_trouble{" not in (await running.get_metrics()).text
+        assert "restbroker_redis_problem{" not in (await running.get_metrics()).text
         harness.client.command("CONFIG", "SET", "maxmemory", "100000")
         running.watch.refresh_now()
         found = await page(running, "/")
@@ -165,7 +165,7 @@ async def test_a_full_redis_is_on_the_overview_in_metrics_and_in_the_log(
         after = await page(running, "/")
     assert "Redis is full: it uses" in found.text
     assert "Producers cannot push; restbroker still settles existing jobs. Raise maxmemory" in found.text
-    assert 'restbroker_redis_trouble{code="Full"} 1.0' in full.text
+    assert 'restbroker_redis_problem{code="Full"} 1.0' in full.text
     assert [(one["code"], one["grave"]) for one in stats["redis"]] == [("Full", True)]
     assert [one.code for one in harness.of(OperatorWarning)] == ["Full"]
     assert "Redis is full" not in after.text

@@ -43,13 +43,8 @@ def problems(
     `stopped` has what `stopped_counts` returns.
     """
     found = [Problem(bool(row["grave"]), str(row["message"]), str(row["hint"])) for row in seen["redis"]]
-    found += [
-        *_of_targets(seen),
-        *_of_processes(seen),
-        *_of_pauses(seen),
-        *_of_queues(seen, wanted),
-        *_of_sources(seen),
-    ]
+    found += [*_of_targets(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted)]
+    found += _of_sources(seen)
     found += [Problem(True, stopped_text(target, count), STOPPED_HINT) for target, count in stopped.items()]
     return sorted(found, key=lambda one: not one.grave)
 
