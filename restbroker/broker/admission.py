@@ -19,6 +19,7 @@ from restbroker.broker.tokens import Proof
 from restbroker.job import arguments, claims, expiry, hiding, redact
 from restbroker.job.arguments import Submission
 from restbroker.job.claims import JobClaims
+from restbroker.job.command import Command
 from restbroker.job.fairness import FAIR_KEY
 from restbroker.job.job import Job, NotAJob, digest, oversized_job, read, spare_jid
 from restbroker.job.json_types import Json
@@ -207,7 +208,7 @@ class Admission:
         if isinstance(expires_at_s, Reason):
             job.prove(accepted, proof, fingerprint)
             return expires_at_s
-        claimed = self._claims(accepted, proof, endpoint.timeout_s)
+        claimed = self._claims(accepted, proof, asked.command, endpoint.timeout_s)
         if isinstance(claimed, Reason):
             job.prove(accepted, proof, fingerprint)
             return claimed
@@ -225,10 +226,12 @@ class Admission:
         found = expiry.read(payload.fields, endpoint.expire_s)
         return found if found is None or isinstance(found, Reason) else found - self.health.clock_ahead_s
 
-    def _claims(self, payload: Job, proof: Proof, timeout_s: float) -> JobClaims | None | Reason:
+    def _claims(self, payload: Job, proof: Proof, command: Command, timeout_s: float) -> JobClaims | None | Reason:
         """Return what the job claims; None: nothing. No claim ends while a request of `timeout_s` is under way."""
         fields, target = payload.fields, self.plan.target
-        lock = claims.lock_of(fields) if claims.LOCK_FIELD in fields else None
+        lock = None
+        if claims.LOCK_FIELD in fields:
+            lock = claims.own_lock(fields, target.name, proof.token.name)
         key = None
         if target.idempotency_s and claims.KEY_FIELD in fields:
             key = claims.read_key(fields, acceptance.own_jid(payload))
@@ -237,7 +240,8 @@ class Admission:
         if key is None:
             return None if lock is None else JobClaims(payload.jid, lock=lock)
         name = claims.once_name(target.name, proof.token.name, key)
-        return JobClaims(payload.jid, name, target.idempotency_s + timeout_s, lock)
+        mark = claims.command_mark(proof.secret, command)
+        return JobClaims(payload.jid, name, target.idempotency_s + timeout_s, lock=lock, mark=mark)
 
 
 def _without_secrets(reason: Reason, payload: Job) -> Reason:

@@ -24,6 +24,7 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
+from restbroker.store.claims import OtherHolder
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.idle import PartialExchange
 from restbroker.transport.lean import LeanClient
@@ -39,12 +40,11 @@ class JobExpired(Withdrawn):
 
 
 class JobIsDuplicate(Withdrawn):
-    """The job must not be sent: another one, `jid`, has its idempotency key, or it was pushed twice itself."""
+    """The job must not be sent: another one, `other`, has its idempotency key, or it was pushed twice itself."""
 
-    def __init__(self, jid: str) -> None:
-        super().__init__(jid)
-        self.jid = jid
-        """The id of the job that has the key."""
+    def __init__(self, other: OtherHolder) -> None:
+        super().__init__(other.job.jid)
+        self.other = other
 
 
 class SendingStopped(Withdrawn):

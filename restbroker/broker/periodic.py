@@ -3,7 +3,8 @@
 One task per process; of all processes, one pushes each job, whoever comes first (`store.periodic`): there is no leader,
 and none is missed as long as one process runs. Always holds: only Redis' clock says what is due; of several moments
 that are due, as after an outage, the last one alone becomes a job, if it is not too late; Redis is asked when a command
-is due, and every half a minute.
+is due, and every half a minute. A job for which the next one is skipped is looked for if its lock is old
+(`store.holders`): once it is nowhere at two looks, its lock is taken over.
 """
 
 import random
@@ -15,10 +16,12 @@ import trio
 
 from restbroker.broker.health import StoreHealth
 from restbroker.errors import RestbrokerError
+from restbroker.job import claims
 from restbroker.job.schedule import Schedule, job_id
-from restbroker.store import periodic
+from restbroker.store import holders, periodic
 from restbroker.store.connection import Connection
 from restbroker.store.periodic import DueTick
+from restbroker.store.queues import HeldLock
 from restbroker.telemetry.events import OperatorWarning, PeriodicDue, Report
 
 _LOOK_S: Final = 30.0
@@ -57,6 +60,8 @@ class Periodic:
     report: Report
     _begun: set[str] = attrs.field(factory=set)
     _told: set[tuple[str, str]] = attrs.field(factory=set)
+    _missing: dict[str, tuple[str, float]] = attrs.field(factory=dict)
+    """The locks of commands whose jobs were nowhere at a first look: their values, and when it was (Trio's clock)."""
 
     async def run(self) -> None:
         """Push what is due, until cancelled."""
@@ -81,6 +86,8 @@ class Periodic:
                 next_s = min(next_s, now_s + _AGAIN_S)
             else:
                 next_s = min(next_s, next(job.schedule.ticks(max(mark_s, now_s)), next_s))
+                if job.name in self._missing:
+                    next_s = min(next_s, now_s + holders.AGAIN_S)
         return max(0.0, next_s - now_s - (trio.current_time() - asked_at_s))
 
     async def _deal_with(self, job: PeriodicJob, known_s: int | None, now_s: float) -> int:
@@ -92,6 +99,13 @@ class Periodic:
         if known_s is None or job.name not in self._begun:
             mark_s = await self.health.call_until_up(self.store, periodic.begin, job.name, job.schedule.digest)
             self._begun.add(job.name)
+        value, is_missing = "", False
+        if job.name in self._missing:
+            value, looked_at_s = self._missing[job.name]
+            if trio.current_time() - looked_at_s < holders.AGAIN_S:
+                return mark_s
+            del self._missing[job.name]
+            is_missing = await self._is_missing(job, value)
         while (tick_s := job.schedule.newest(mark_s, now_s)) is not None:
             between = job.schedule.count(mark_s, tick_s, _MOST_COUNTED)
             jid = job_id(job.name, tick_s)
@@ -107,8 +121,16 @@ class Periodic:
                 payload=job.make(jid, now_s),
                 lock=job.lock,
                 keep_s=job.keep_s,
+                looked_for=value,
+                is_missing=is_missing,
             )
             answer, mark_s = await self.health.call_until_up(self.store, periodic.tick, due)
+            if isinstance(answer, HeldLock):
+                value, is_missing = answer.value, False
+                if await self._is_missing(job, value):
+                    self._missing[job.name] = value, trio.current_time()
+                    break
+                continue
             if answer in ("pushed", "missed", "paused", "overlap"):
                 at = job.schedule.local(tick_s).isoformat()
                 pushed = jid if answer == "pushed" else None
@@ -120,6 +142,11 @@ class Periodic:
             if answer == "early":
                 break
         return mark_s
+
+    async def _is_missing(self, job: PeriodicJob, value: str) -> bool:
+        """Look once for the job that holds the command's lock."""
+        jid = claims.lock_holder(value)
+        return await self.health.call_until_up(self.store, holders.look, jid, job.queue) == "missing"
 
     def _warn(self, name: str, error: RestbrokerError) -> None:
         if (name, error.message) not in self._told:

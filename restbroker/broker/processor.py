@@ -337,7 +337,7 @@ class Processor:
                 self.settler.expire(job, admitted.payload)
                 return
             except JobIsDuplicate as why:
-                self.settler.end_duplicate(job, admitted.payload, why.jid)
+                self.settler.end_duplicate(job, admitted.payload, why.other)
                 return
             partial = None
             if isinstance(outcome, Denied | Unsent):

@@ -126,10 +126,10 @@ class RedisChecks:
                 self.identity.warn_once("MarkRefused", error.message, error.hint)
                 await trio.sleep(ASK_AGAIN_S)
 
-    async def claim(self, ticket: str, claimed: JobClaims) -> bool | str:
+    async def claim(self, ticket: str, claimed: JobClaims) -> bool | OtherHolder:
         """Claim what this job alone must do; return False if it must not be sent, as it is not ours any more.
 
-        Return the id of the job that has the claim instead, if there is one. Wait also while Redis refuses to say. A
+        Return the job that has the claim instead, if there is one. Wait also while Redis refuses to say. A
         key of another type tells nothing: then the job is sent.
         """
         request = ClaimRequest(ticket, claimed.jid, claims.before_sending(claimed, ticket, self.identity.name))
@@ -143,7 +143,7 @@ class RedisChecks:
                 await trio.sleep(ASK_AGAIN_S)
                 continue
             if isinstance(answer, OtherHolder):
-                return answer.jid
+                return answer
             if isinstance(answer, UnreadableClaim):
                 self.identity.warn_once("ClaimRefused", _UNREADABLE, "Find out who writes these keys, and delete them.")
             return answer is not False

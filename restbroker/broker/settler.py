@@ -29,6 +29,7 @@ from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reas
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlement
+from restbroker.store.claims import OtherHolder
 from restbroker.store.tickets import ticket_key
 from restbroker.telemetry.events import OperatorWarning
 
@@ -74,12 +75,15 @@ class Settler:
         context = self._context(job)
         self._conclude(job, settle.settle_unreadable(entry, context), Rejected(entry.reason), context)
 
-    def postpone(self, job: JobInProgress, payload: Job, reason: Reason) -> None:
-        """Defer a job that cannot begin yet for this reason; no try is used up."""
+    def postpone(self, job: JobInProgress, payload: Job, reason: Reason, due_in_s: float | None = None) -> None:
+        """Defer a job that cannot begin yet for this reason; no try is used up. `due_in_s`: as in `defer_behind`."""
         context, outcome = self._context(job), Deferred(reason, counts=False)
         if reason.code == CLOCKS_DIFFER.code:
             self.identity.warn_once(reason.code, reason.message, reason.hint)
-        settlement = settle.postpone(self.to_store(job, payload), context)
+        stored = self.to_store(job, payload)
+        settlement = settle.postpone(stored, context)
+        if due_in_s is not None:
+            settlement = settle.defer_behind(stored, due_in_s, context)
         if (expired := settle.expire_before(settlement, outcome, job.expires_at_s, context.now_s)) is not None:
             self.settle(job, payload, None, expired)
         else:
@@ -91,10 +95,25 @@ class Settler:
         message = f"It had expired {duration_text(late_s)} before it could be sent."
         self.settle(job, payload, None, Expired(Reason(settle.EXPIRED, message, _WHEN_EXPIRED)))
 
-    def end_duplicate(self, job: JobInProgress, payload: Job, jid: str) -> None:
-        """Settle a job whose idempotency key the job of this id has: it is not sent, and counts as processed."""
-        message = f"The job {self.reports.mask(jid)} has the same idempotency key: it is done, or will be."
-        self.settle(job, payload, None, Duplicate(Reason(settle.DUPLICATE, message, _WHEN_DUPLICATE), jid))
+    def end_duplicate(self, job: JobInProgress, payload: Job, other: OtherHolder) -> None:
+        """Settle a job whose idempotency key `other` has: it is not sent.
+
+        If that job waits to be tried again, this one waits for what becomes of it, and uses up no try. If it is another
+        command, this one is refused. Else it counts as processed; a copy of a signed job is not answered.
+        """
+        held, shown = other.job, self.reports.mask(other.job.jid)
+        if job.claims is not None and held.is_of_other_command(job.claims):
+            message = f"The job {shown} of another command or with other arguments has the same idempotency key."
+            self.settle(job, payload, None, Rejected(Reason(_KEY_REUSED, message, _WHEN_REUSED)))
+        elif other.due_in_s is not None and held.jid != payload.jid:
+            why = Reason("KeyInUse", f"The job {shown} of the same idempotency key is tried again first.")
+            self.postpone(job, payload, why, other.due_in_s)
+        elif job.fingerprint is not None and held.jid == payload.jid:
+            self.end_replay(job)
+        else:
+            message = f"The job {shown} has the same idempotency key: it is done, or will be."
+            reason = Reason(settle.DUPLICATE, message, _WHEN_DUPLICATE)
+            self.settle(job, payload, None, Duplicate(reason, held.jid, (shown, *held.result) if held.result else ()))
 
     def end_replay(self, job: JobInProgress) -> None:
         """Acknowledge a signed job that was done before, without a second answer, and report that."""
@@ -252,11 +271,12 @@ class Settler:
     def _with_claims(self, job: JobInProgress, settlement: Settlement, outcome: Final | None) -> Settlement:
         """Return the settlement, with what becomes of the job's locks and claims, and is recorded of its signature.
 
-        What is not let in claims nothing, and gives up the lock that was taken when it was pushed.
+        What is not let in claims nothing, and gives up the lock that it took when it was pushed, if its token is known.
         """
         claimed, payload, signed = job.claims, job.payload, job.fingerprint
-        if claimed is None and payload is not None and claims.LOCK_FIELD in payload.fields:
-            claimed = JobClaims(payload.jid, lock=claims.lock_of(payload.fields))
+        if claimed is None and payload is not None and job.proof is not None and claims.LOCK_FIELD in payload.fields:
+            lock = claims.own_lock(payload.fields, self.plan.target.name, job.proof.token.name)
+            claimed = JobClaims(payload.jid, lock=lock)
         changes = settlement.claims
         if claimed is not None:
             changes = claims.at_settlement(claimed, settlement, outcome, ticket=job.ticket, identity=self.identity.name)
@@ -304,7 +324,9 @@ _CANCELLED_SENT = Reason(
     "Someone cancelled it after it was sent and before the server answered; the command may have run.",
     "Check on the server whether it was done. A retry sends it again.",
 )
-_NEVER_SENT = (KEY_UNCLEAR.code, PREDECESSOR_DIED.code)
+_KEY_REUSED = "KeyReused"
+_WHEN_REUSED = "Push it with a key of its own."
+_NEVER_SENT = (_KEY_REUSED, KEY_UNCLEAR.code, PREDECESSOR_DIED.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."
 _UNSENT = ("expired", "duplicate")

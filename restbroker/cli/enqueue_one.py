@@ -24,7 +24,7 @@ from restbroker.job import claims
 from restbroker.job.command import Command
 from restbroker.job.order import ORDER_KEY
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, pause_of, push
+from restbroker.operate.enqueue import JobRequest, QueuedBefore, ServingProcess, find_process_if_known, pause_of, push
 
 
 @attrs.frozen
@@ -104,13 +104,12 @@ def _push(
             print_answer(jid, details, as_json=as_json)
 
 
-def _print_queued(order: JobRequest, jid: str, *, fail_if_queued: bool, as_json: bool) -> NoReturn:
-    """Say that nothing was queued, since the job `jid` has the key, and end the command."""
-    if order.wants_reply:
-        output.say(f"already queued as {jid}, whose answer goes to the one who queued it; nothing was queued.")
-    else:
-        output.say(f"already queued as {jid}; nothing was queued.")
-    output.as_json({"jid": jid, "outcome": "queued before"}) if as_json else output.data(jid)
+def _print_queued(order: JobRequest, other: QueuedBefore, *, fail_if_queued: bool, as_json: bool) -> NoReturn:
+    """Say that nothing was queued, since the job `other` has the key, and end the command."""
+    jid, holder = other.jid, other.certainty
+    answer = ", whose answer goes to the one who queued it" if order.wants_reply else ""
+    output.say(f"already queued as {jid} ({holder}){answer}; nothing was queued.")
+    output.as_json({"jid": jid, "outcome": "queued before", "holder": holder}) if as_json else output.data(jid)
     code = Exit.WAITING if order.wants_reply else Exit.OK
     raise typer.Exit(Exit.PARTLY if fail_if_queued else code)
 

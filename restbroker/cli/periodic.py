@@ -72,13 +72,14 @@ def run(
     settings, one = _command(config, name)
     with open_store(settings) as client:
         jid, holder = ("-", None) if dry_run else operate_periodic.run(client, one, who(), why)
-    fields: dict[str, Json] = {"periodic": name, "jid": None if dry_run or holder else jid, "not_done": holder}
+    other = None if holder is None else holder.jid
+    fields: dict[str, Json] = {"periodic": name, "jid": None if dry_run or holder else jid, "not_done": other}
     if json:
         output.as_json({**fields, "dry_run": dry_run})
     elif not (dry_run or holder):
         output.data(jid)
     if holder is not None:
-        output.say(f"{holder} is not done; nothing was queued.")
+        output.say(f"{other} ({holder.certainty}) is not done; nothing was queued.")
         raise typer.Exit(Exit.FAILED)
     output.say(f"{name} {'would be' if dry_run else 'is'} queued in {one.order.queue}.")
 

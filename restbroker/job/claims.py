@@ -5,16 +5,18 @@ as long as it lasts. A *claim* is taken by a broker in the instant before it sen
 job that finds the claim of another one is not sent. Admission reads both, the link takes and gives up what is due
 before the first byte, and the settlement says what becomes of them. Always holds: who holds one is told by its job id,
 so that a retry, a promotion and a recovery meet their own and pass; a claim also says which ticket is at work, so that
-a second push of the same job, id included, is told from the first; no job gives up what it does not hold.
+a second push of the same job, id included, is told from the first; no job gives up what it does not hold; of a command
+and its arguments a claim has only what no one can guess who does not know the token's secret.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, cast, get_args
 
 import attrs
 import orjson
 
+from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Duplicate
 from restbroker.job.reason import Reason
@@ -32,6 +34,10 @@ UNTIL: Final[tuple[Until, ...]] = get_args(Until)
 _LOCK: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DONE: Final = "done"
 _LONGEST_S: Final = 366 * 86_400.0
+_OF_SECRET: Final = 6
+_OF_COMMAND: Final = 16
+"""So many hexadecimal digits of a mark tell of its secret, and of its command."""
+_MOST_OF_NOTE: Final = 64
 
 
 @attrs.frozen
@@ -46,22 +52,42 @@ class Lock:
 
 @light
 class JobClaims:
-    """What one job claims. `once`: the name of its claim, which lasts `keep_s` seconds; None: it makes none."""
+    """What one job claims. `once`: the name of its claim, which lasts `keep_s` seconds; None: it makes none.
+
+    `mark`: what tells its command and arguments from others (`command_mark`); "": nothing does.
+    """
 
     jid: str
     once: str | None = None
     keep_s: float = 0.0
     lock: Lock | None = None
+    mark: str = ""
 
 
 @attrs.frozen
 class Holder:
-    """The job that holds a claim. `ticket`, `identity`: who is at work on it, as far as the claim says; "": no one."""
+    """The job that holds a claim. `ticket`, `identity`: who is at work on it, as far as the claim says; "": no one.
+
+    `mark`: as of `JobClaims`. `result`: outcome, status and note of a job that is done, as far as the claim says.
+    """
 
     jid: str
     ticket: str = ""
     identity: str = ""
     is_done: bool = False
+    mark: str = ""
+    result: tuple[Json, ...] = ()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the job waits for another try, or in its queue."""
+        return not self.ticket and not self.is_done
+
+    def is_of_other_command(self, claims: JobClaims) -> bool:
+        """Tell whether this job is certainly another command, or has other arguments, than the one that claims."""
+        ours, theirs = claims.mark, self.mark
+        # Marks of another secret tell nothing, as after a rotation; and an edited job is still the same one.
+        return self.jid != claims.jid and ours[:_OF_SECRET] == theirs[:_OF_SECRET] and ours != theirs
 
 
 def read_key(fields: Mapping[str, Json], own_jid: str) -> str | None | Reason:
@@ -114,42 +140,74 @@ def lock_of(fields: Mapping[str, Json]) -> Lock | None:
     return Lock(name, key, float(keep_s), cast("Until", until))
 
 
-def waiting_value(jid: str) -> str:
+def command_mark(secret: str, command: Command) -> str:
+    """Return what tells a command and its arguments from others, under this secret; "" if they are very many values."""
+    import hmac  # they load OpenSSL, and most jobs claim nothing
+
+    from restbroker.job import signing
+    from restbroker.job.arguments import Submission
+
+    if not signing.is_signable(Submission(command, None, None)):
+        return ""
+    texts = ("a command with a key", signing.canonical([command.endpoint, dict(command.arguments)]))
+    of_secret, own = (
+        hmac.new(secret.encode(), text.encode("utf-8", "surrogatepass"), "sha256").hexdigest() for text in texts
+    )
+    return of_secret[:_OF_SECRET] + own[:_OF_COMMAND]
+
+
+def own_lock(fields: Mapping[str, Json], target: str, token: str) -> Lock | None:
+    """Return the lock of a job that this token pushed to this target; None if it has none, or names another's."""
+    lock = lock_of(fields)
+    return lock if lock is not None and lock.name == lock_name(target, token, lock.key) else None
+
+
+def waiting_value(jid: str, mark: str = "") -> str:
     """Return the value of a claim on which no one is at work: the job waits for another try, or in its queue."""
-    return _written(jid)
+    return _written(jid, "", "", mark)
 
 
-def at_work_value(jid: str, ticket: str, identity: str) -> str:
+def at_work_value(jid: str, ticket: str, identity: str, mark: str = "") -> str:
     """Return the value of a claim whose job is about to be sent, or was: it is in progress under this ticket."""
-    return _written(jid, ticket, identity)
+    return _written(jid, ticket, identity, mark)
 
 
-def done_value(jid: str) -> str:
-    """Return the value of a claim whose job is done."""
-    return _written(jid, _DONE)
+def done_value(jid: str, mark: str = "", outcome: Delivered | None = None) -> str:
+    """Return the value of a claim whose job is done, with this outcome as far as it is known."""
+    result: list[Json] = []
+    if outcome is not None:
+        note = (outcome.note or "").encode()[:_MOST_OF_NOTE].decode("utf-8", "ignore")
+        result = ["negative" if outcome.negative else "delivered", outcome.status, note or None]
+    return _written(jid, _DONE, "", mark, result=result)
 
 
 def holder(value: str) -> Holder | None:
-    """Return who holds a claim of this value; None if no broker wrote it."""
+    """Return who holds a claim of this value, with or without a moment; None if no broker wrote it."""
     try:
-        read = orjson.loads(value)
+        read = orjson.loads(value if value.endswith("]") else value.rpartition(" ")[0])
     except orjson.JSONDecodeError:
         return None
-    match read:
-        case [str(jid)]:
-            return Holder(jid)
-        case [str(jid), "done"]:
-            return Holder(jid, is_done=True)
-        case [str(jid), str(ticket), str(identity)]:
-            return Holder(jid, ticket, identity)
+    # Older versions wrote fewer parts.
+    match [*read, *[""] * (4 - len(read))] if isinstance(read, list) else read:
+        case [str(jid), "done", "", str(mark), *result]:
+            return Holder(jid, is_done=True, mark=mark, result=tuple(result))
+        case [str(jid), str(ticket), str(identity), str(mark)]:
+            return Holder(jid, ticket, identity, mark=mark)
     return None
+
+
+def lock_holder(value: str) -> str:
+    """Return the id of the job that holds a lock of this value, which may have a moment behind it."""
+    jid, _, moment = value.rpartition(" ")
+    return jid if jid and moment.isascii() and moment.isdigit() else value
 
 
 def before_sending(claims: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]:
     """Return what is claimed, and what is given up, in the instant before a job is sent."""
     changes: tuple[ClaimChange, ...] = ()
     if claims.once is not None:
-        own = (waiting_value(claims.jid), mine := at_work_value(claims.jid, ticket, identity))
+        mine = at_work_value(claims.jid, ticket, identity, claims.mark)
+        own = (waiting_value(claims.jid, claims.mark), mine)
         changes = (ClaimChange("once", claims.once, own, becomes=mine, keep_s=claims.keep_s),)
     if claims.lock is not None and claims.lock.until == "start":
         changes = (*changes, _released(claims.jid, claims.lock))
@@ -174,7 +232,7 @@ def at_settlement(
     What is tried again keeps them for as long as a new one would be kept, from that try on.
     """
     until_then_s = settlement.delay_s if isinstance(settlement, Retry | Schedule) else 0.0
-    mine = at_work_value(claims.jid, ticket, identity)
+    mine = at_work_value(claims.jid, ticket, identity, claims.mark)
     changes = (
         _once_then(claims, settlement, outcome, mine=mine, until_then_s=until_then_s),
         _lock_then(claims, settlement, outcome, until_then_s),
@@ -187,14 +245,15 @@ def _once_then(
 ) -> ClaimChange | None:
     if claims.once is None or isinstance(outcome, Duplicate):
         return None
-    jid, keep_s = claims.jid, claims.keep_s
-    own = (waiting_value(jid), mine)
+    jid, keep_s, waiting = claims.jid, claims.keep_s, waiting_value(claims.jid, claims.mark)
+    own = (waiting, mine)
     if isinstance(outcome, Delivered):
         # It is done, even if it dies of an answer that Redis refuses: then a person's retry does it once more.
-        becomes = done_value(jid) if isinstance(settlement, Ack) else waiting_value(jid)
+        becomes = done_value(jid, claims.mark, outcome) if isinstance(settlement, Ack) else waiting
         return ClaimChange("once", claims.once, own, becomes=becomes, keep_s=keep_s)
     if isinstance(settlement, Retry | Schedule | Requeue):
-        return ClaimChange("once", claims.once, own, becomes=waiting_value(jid), keep_s=keep_s + until_then_s)
+        keep_s += until_then_s
+        return ClaimChange("once", claims.once, own, becomes=waiting, keep_s=keep_s, later_s=until_then_s)
     return ClaimChange("once", claims.once, own)
 
 
@@ -204,18 +263,18 @@ def _lock_then(claims: JobClaims, settlement: Settlement, outcome: object, until
         return None
     if isinstance(settlement, Ack | Dead | Drop):
         return _released(claims.jid, lock)
-    if lock.until == "start":
-        return None
-    return ClaimChange("unique", lock.name, (claims.jid,), becomes=claims.jid, keep_s=lock.keep_s + until_then_s)
+    # With a new moment, by which who looks for the job learns that it moved. Given up at the start, it is another's.
+    keep_s = lock.keep_s + until_then_s
+    return ClaimChange("unique", lock.name, (claims.jid,), becomes=claims.jid, keep_s=keep_s, later_s=0.0)
 
 
 def _released(jid: str, lock: Lock) -> ClaimChange:
     return ClaimChange("unique", lock.name, (jid,))
 
 
-def _written(*parts: str) -> str:
+def _written(*parts: str, result: Sequence[Json] = ()) -> str:
     # Of half a surrogate pair a mark: such a jid cannot be told from others like it, and no client makes one.
-    return orjson.dumps([part.encode("utf-8", "replace").decode() for part in parts]).decode()
+    return orjson.dumps([*(part.encode("utf-8", "replace").decode() for part in parts), *result]).decode()
 
 
 def _digest(*parts: str) -> str:

@@ -116,11 +116,13 @@ class Expired:
 class Duplicate:
     """Another job has its idempotency key, or the same one that was pushed twice: no connector returns it.
 
-    `jid` is that of the job that has it.
+    `jid` is that of the job that has it. `first`: its id, as it may be shown, with its outcome, status and note, if it
+    is done; () otherwise.
     """
 
     reason: Reason
     jid: str
+    first: tuple[Json, ...] = ()
 
 
 Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Denied

@@ -26,7 +26,7 @@ _LONGEST_LETTER_BYTES = 4
 class Answer:
     """The content of an answer: `outcome` is delivered, negative, rejected, failed, uncertain, expired or duplicate.
 
-    `error` is None if the job was done.
+    `error` is None if the job was done. `first`: of a duplicate, as of `Duplicate`.
     """
 
     outcome: str
@@ -35,6 +35,7 @@ class Answer:
     status: int | None
     error: Reason | None
     note: str | None = None
+    first: tuple[Json, ...] = ()
 
 
 def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
@@ -89,6 +90,8 @@ def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dic
     }
     if answer.note is not None:
         details["note"] = answer.note
+    if answer.first:
+        details["first"] = dict(zip(("jid", "outcome", "status", "note"), answer.first, strict=False))
     if truncated:
         details["truncated"] = True
     if error is not None and job.may_have_run:

@@ -33,6 +33,8 @@ CROWDED_FIELD = "restbroker_crowded"
 """The field that counts how often this job could not begin."""
 _CROWDED_LIMIT = 20
 _CROWDED_LONGEST_S = 60.0
+_BEHIND_S = 5.0
+_OVERDUE_LONGEST_S = 600.0
 
 
 Final = Delivered | Rejected | Deferred | Uncertain | Expired | Duplicate
@@ -57,8 +59,9 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return _uncertain(job, spec, reason, context)
         case Expired():
             return _expire(job, outcome, context)
-        case Duplicate(reason):
-            return Ack(make_replies(job, failed_answer("duplicate", reason, None), context))
+        case Duplicate(reason, _, first):
+            answer = attrs.evolve(failed_answer("duplicate", reason, None), first=first)
+            return Ack(make_replies(job, answer, context))
         case _:
             assert_never(outcome)
 
@@ -301,6 +304,15 @@ def postpone(job: Job, context: Context) -> Schedule:
     before = job.fields.get(CROWDED_FIELD)
     times = min(before if isinstance(before, int) and before > 0 else 0, _CROWDED_LIMIT) + 1
     return _reschedule(job, {**job.fields, CROWDED_FIELD: times}, min(2.0**times, _CROWDED_LONGEST_S), context)
+
+
+def defer_behind(job: Job, due_in_s: float, context: Context) -> Schedule:
+    """Return the settlement that defers a job behind another one that is tried again in `due_in_s`; no try is used up.
+
+    What is overdue (negative) may wait in a queue, or be deleted: the longer it is, the longer this one waits.
+    """
+    delay_s = due_in_s + _BEHIND_S if due_in_s > 0 else min(max(_BEHIND_S, -due_in_s), _OVERDUE_LONGEST_S)
+    return _reschedule(job, job.fields, delay_s, context)
 
 
 def _answer_of(outcome: Delivered) -> Answer:

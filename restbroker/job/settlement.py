@@ -65,6 +65,7 @@ class ClaimChange:
     """What becomes of a lock or a claim (`job.claims`) of this kind and name, if it has one of the values in `was`.
 
     It gets the value `becomes`, and lasts `keep_s` seconds from then on, or longer if it did anyway; "": it is gone.
+    `later_s`: in how many seconds the moment is that stands behind the value (`parts/moments.lua`); None: none does.
     """
 
     kind: Literal["unique", "once"]
@@ -72,6 +73,7 @@ class ClaimChange:
     was: tuple[str, ...]
     becomes: str = ""
     keep_s: float = 0.0
+    later_s: float | None = None
 
 
 Change: TypeAlias = ClaimChange | Fingerprint

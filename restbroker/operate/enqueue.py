@@ -8,7 +8,7 @@ reschedule it.
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -27,6 +27,10 @@ from restbroker.operate.snapshot import read_snapshot, takes_jobs
 from restbroker.store import identities, queues
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets
+from restbroker.store.queues import HeldLock
+
+if TYPE_CHECKING:  # of use to few
+    from restbroker.store.holders import Sight
 
 PAUSED = "it is paused; `restbroker stats` says why and for how long."
 
@@ -134,19 +138,46 @@ def _token(order: JobRequest, jid: str, now_s: float) -> str:
     return signing.sign(secret, order.token.name, at_s, jid=jid, submission=submission, queue=queue)
 
 
-def push(client: Client, order: JobRequest, jid: str, now_s: float) -> str | None:
-    """Push or schedule the job, once; return None, or the id of the job that holds its lock.
+@attrs.frozen
+class QueuedBefore:
+    """The job that holds the lock, so that nothing was pushed. `is_found`: it was looked for, and not just believed."""
+
+    jid: str
+    is_found: bool
+
+    @property
+    def certainty(self) -> str:
+        """How that is known, for people."""
+        return "looked for" if self.is_found else "believed"
+
+
+def push(client: Client, order: JobRequest, jid: str, now_s: float) -> QueuedBefore | None:
+    """Push or schedule the job, once; return None, or the job that holds its lock.
+
+    If that job took the lock or was settled last more than a minute ago, it is looked for, for seven seconds at most
+    (`store.holders`); if it is nowhere, the lock is taken over.
 
     While Redis does not answer, the same push is repeated for ten seconds, unless this user may only push. Raise
     `StoreNotNow` if it was not pushed; after other errors of the store it may be.
     """
-    raw, began_s, is_doubtful = payload(order, jid, now_s), time.monotonic(), False
-    lock = order.lock
+    raw, lock, over = payload(order, jid, now_s), order.lock, ""
     if lock is not None and order.at_s is not None:
         lock = attrs.evolve(lock, keep_s=lock.keep_s + max(0.0, order.at_s - now_s))
+    order = attrs.evolve(order, lock=lock)
+    while (held := _push(client, order, jid, raw, over=over)) is not None:
+        sight = _look_for(client, held, order.queue)
+        if sight != "missing":
+            return QueuedBefore(claims.lock_holder(held.value), is_found=sight == "found")
+        over = held.value
+    return None
+
+
+def _push(client: Client, order: JobRequest, jid: str, raw: bytes, over: str) -> HeldLock | None:
+    """Push or schedule the job as `push` does; return None, or the lock that another job holds."""
+    began_s, is_doubtful = time.monotonic(), False
     while True:
         try:
-            return queues.push_once(client, order.queue, jid, raw, at_s=order.at_s, lock=lock)
+            return queues.push_once(client, order.queue, jid, raw, at_s=order.at_s, lock=order.lock, over=over)
         except StoreUnavailable as error:
             is_unsent = isinstance(error, ConnectionEnded | StoreNotNow)
             is_doubtful = is_doubtful or not is_unsent
@@ -157,11 +188,17 @@ def push(client: Client, order: JobRequest, jid: str, now_s: float) -> str | Non
         except StoreRefused as error:
             if is_doubtful:
                 raise _unknown_push_error(jid, error) from error
-            if lock is not None:
+            if order.lock is not None:
                 raise
             _push_plainly(client, order, jid, raw)
             return None
         time.sleep(_PAUSE_S)
+
+
+def _look_for(client: Client, held: HeldLock, queue: str) -> "Sight":
+    from restbroker.store import holders  # of use to few
+
+    return holders.look_twice(client, claims.lock_holder(held.value), queue) if held.is_stale else "unsearched"
 
 
 def _push_plainly(client: Client, order: JobRequest, jid: str, raw: bytes) -> None:

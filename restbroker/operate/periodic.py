@@ -17,7 +17,7 @@ from restbroker.operate import audit
 from restbroker.operate import pauses as pause_texts
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.enqueue import JobRequest, push
+from restbroker.operate.enqueue import JobRequest, QueuedBefore, push
 from restbroker.operate.follow import job_states
 from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.queues import pause_length
@@ -145,8 +145,8 @@ def moment(schedule: Schedule, at_s: float) -> str:
     return f"{schedule.local(at_s):%a %Y-%m-%d %H:%M %z}"
 
 
-def run(client: Client, one: PeriodicRequest, who: str, why: str = "") -> tuple[str, str | None]:
-    """Push a command's job now, paused or not; return its id, and the id of the job that it would overlap with.
+def run(client: Client, one: PeriodicRequest, who: str, why: str = "") -> tuple[str, QueuedBefore | None]:
+    """Push a command's job now, paused or not; return its id, and the job that it would overlap with.
 
     In the latter case nothing was pushed. Raise as `enqueue.push` does.
     """

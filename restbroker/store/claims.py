@@ -35,9 +35,13 @@ class ClaimRequest:
 
 @attrs.frozen
 class OtherHolder:
-    """Another job has the claim, or the same one that was pushed twice: `jid` is its id. It must not be sent."""
+    """Another job has the claim, or the same one that was pushed twice. This one must not be sent.
 
-    jid: str
+    `due_in_s`: in how many seconds that job is tried again (negative: since when that is due); None: it does not wait.
+    """
+
+    job: Holder
+    due_in_s: float | None = None
 
 
 @attrs.frozen
@@ -73,8 +77,8 @@ def claim(client: Client, identity: str, requests: Sequence[ClaimRequest]) -> Id
                 over[n] = raw(code[0])
                 again.append(n)
             else:
-                held = claims.holder(text(code[0]))
-                answers[n] = OtherHolder(held.jid if held else "?")
+                held = claims.holder(text(code[0])) or Holder("?", is_done=True)
+                answers[n] = OtherHolder(held, int(text(code[1]) or 0) / 1000 if held.is_waiting else None)
         if not again:
             return [answers[n] for n in range(len(requests))]
         pending = again
@@ -131,7 +135,7 @@ def _is_over(client: Client, jid: str, value: bytes) -> bool:
 def _may_release(client: Client, jid: str, change: ClaimChange, value: str) -> bool:
     """Tell whether a lock or claim of this value is released with the job of this id, which a person took away."""
     if change.kind == "unique":
-        return value == jid
+        return claims.lock_holder(value) == jid
     held = claims.holder(value)
     return held is not None and held.jid == jid and not held.is_done and not _is_at_work(client, held)
 

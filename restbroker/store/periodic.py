@@ -13,7 +13,8 @@ from restbroker.errors import StoreRefused
 from restbroker.store import pauses
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause
-from restbroker.store.replies import Argument, integer, mapping, microseconds, pair, text
+from restbroker.store.queues import HeldLock
+from restbroker.store.replies import Argument, integer, items, mapping, microseconds, text
 
 TickOutcome: TypeAlias = Literal["pushed", "missed", "paused", "overlap"]
 """What became of a moment at which a command was due."""
@@ -27,7 +28,8 @@ class DueTick:
 
     `mark_s`: up to when the command was dealt with, as the caller knows it; `between`: how many moments lie between the
     two. `late_s`: how late the job may be pushed. `lock`: the name of its lock, kept for `keep_s` seconds. Times are
-    epoch seconds by Redis' clock.
+    epoch seconds by Redis' clock. `looked_for`: the lock's value whose job was looked for, "" if none was;
+    `is_missing`: it was not found (`store.holders`).
     """
 
     name: str
@@ -41,6 +43,8 @@ class DueTick:
     payload: bytes
     lock: str | None = None
     keep_s: float = 0.0
+    looked_for: str = ""
+    is_missing: bool = False
 
 
 @attrs.frozen
@@ -66,27 +70,31 @@ def begin(client: Client, name: str, digest: str) -> int:
 
     Raise `StoreUnavailable` (it may have begun; the same call again is right) or `StoreRefused`.
     """
-    return _call(client, [name, digest, 0, "", 0, 0, "", "", "", 0], "", None)[1]
+    return _call(client, [name, digest, 0, "", 0, 0, "", "", "", 0, "", ""], "", None)[1]
 
 
-def tick(client: Client, due: DueTick) -> tuple[TickAnswer, int]:
+def tick(client: Client, due: DueTick) -> tuple[TickAnswer | HeldLock, int]:
     """Push the job of a moment, or count why not; return what was done, and up to when the command is dealt with.
+
+    A lock: its job is to be looked for first, and nothing was done yet.
 
     Raise `StoreUnavailable`: it may be done, and the same call again does it once. Raise `StoreRefused`: it was not
     done, and is still due.
     """
     arguments: list[Argument] = [due.name, due.digest, due.mark_s, due.tick_s, int(due.late_s), due.between]
-    arguments += [due.jid, due.queue, due.payload, round(due.keep_s * 1000)]
+    arguments += [due.jid, due.queue, due.payload, round(due.keep_s * 1000), due.looked_for, int(due.is_missing)]
     return _call(client, arguments, due.queue, due.lock)
 
 
-def _call(client: Client, arguments: list[Argument], queue: str, lock: str | None) -> tuple[TickAnswer, int]:
+def _call(client: Client, arguments: list[Argument], queue: str, lock: str | None) -> tuple[TickAnswer | HeldLock, int]:
     keys = client.keys
     names = [keys.periodic, keys.periodic_pauses, keys.queues, keys.queue(queue)]
     reply = client.run("tick", names if lock is None else [*names, keys.lock(lock)], arguments)
     if isinstance(reply, bytes):
         raise StoreRefused(f"Redis refuses it: {text(reply)}", "Check that key, and find out who wrote it.")
-    answer, mark = pair(reply)
+    answer, mark, *held = items(reply, 2)
+    if held:
+        return HeldLock(text(held[0]), is_stale=True), integer(mark)
     return cast("TickAnswer", text(answer)), integer(mark)
 
 

@@ -27,6 +27,14 @@ from restbroker.store.tickets import MAX_BYTES
 
 
 @attrs.frozen
+class HeldLock:
+    """The lock that another job holds. `is_stale`: it is so old that this job may have been deleted by now."""
+
+    value: str
+    is_stale: bool
+
+
+@attrs.frozen
 class QueueSize:
     """How many jobs wait in a queue's list, and in its lines."""
 
@@ -61,9 +69,11 @@ def push(client: Client, queue: str, payloads: Sequence[bytes]) -> int:
 
 
 def push_once(
-    client: Client, queue: str, jid: str, payload: bytes, *, at_s: float | None, lock: Lock | None
-) -> str | None:
-    """Push a complete job, or schedule it, and take its lock; return None, or the id of the job that holds the lock.
+    client: Client, queue: str, jid: str, payload: bytes, *, at_s: float | None, lock: Lock | None, over: str = ""
+) -> HeldLock | None:
+    """Push a complete job, or schedule it, and take its lock; return None, or the lock if another job holds it.
+
+    `over`: the value with which it is taken over, since the job that holds it is nowhere (`store.holders`).
 
     May be called again, with the same arguments, within a minute after `StoreUnavailable`: it is pushed once. Raise
     `StoreRefused`: it was not pushed.
@@ -75,11 +85,19 @@ def push_once(
     arguments.append(payload)
     if lock is not None:
         names.append(keys.lock(lock.name))
-        arguments.append(round(lock.keep_s * 1000))
+        arguments += [*lock_arguments(lock), over]
     reply = client.run("push", names, arguments)
     if isinstance(reply, bytes):
         raise StoreRefused(f"Redis refuses it: {text(reply)}", "Check that key, and find out who wrote it.")
-    return text(items(reply)[0]) if isinstance(reply, list) else None
+    if not isinstance(reply, list):
+        return None
+    value, is_stale = pair(reply)
+    return HeldLock(text(value), is_stale == 1)
+
+
+def lock_arguments(lock: Lock) -> list[Argument]:
+    """Return a script's arguments for a lock that it takes: how many milliseconds, and whether it outlives its job."""
+    return [round(lock.keep_s * 1000), "1" if lock.until == "end" else ""]
 
 
 def schedule(client: Client, payload: bytes, at_s: float) -> bool:

@@ -235,5 +235,6 @@ class Destinations:
                 arguments += [2, self.number(self.keys.done_sets(change.token)), name]
                 continue
             value, *others = arguments_of(change)
-            arguments += [self.number(claim_key(self.keys, change)), value, "claim", *others]
+            later_ms = "" if change.later_s is None else round(change.later_s * 1000)
+            arguments += [self.number(claim_key(self.keys, change)), value, "claim", *others, later_ms]
         return arguments

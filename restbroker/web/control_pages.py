@@ -130,7 +130,10 @@ def _periodic_text(_client: Client, action: Action) -> str:
 def _run_periodic(client: Client, action: Action) -> None:
     _, holder = periodic.run(client, _periodic(action), action.who, action.why)
     if holder is not None:
-        raise UsageError(f"Its job {holder} is not done; nothing was queued.", "Wait until it is, or delete that job.")
+        raise UsageError(
+            f"Its job {holder.jid} ({holder.certainty}) is not done; nothing was queued.",
+            "Wait until it is, or delete that job.",
+        )
 
 
 CONTROLS: Final[Mapping[str, Control]] = {

@@ -13,8 +13,9 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import claims
 from restbroker.job.claims import Lock
+from restbroker.job.command import Command
 from restbroker.job.order import Order
-from restbroker.job.outcome import Deferred, Reason, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected
 from restbroker.operate.enqueue import JobRequest, push
 from restbroker.store import history
 from restbroker.store.client import Client
@@ -25,6 +26,7 @@ from tests.broker.conftest import Harness, Held, lost, ok, refuse
 KEY = "order-17"
 CLAIM = "restbroker:once:" + claims.once_name("t", "default", KEY)
 DAY_MS = 86_400_000
+SAME = ["safe", {"n": 0}, "t"]
 
 
 async def finished(harness: Harness, count: int) -> list[JobFinished]:
@@ -35,7 +37,12 @@ async def finished(harness: Harness, count: int) -> list[JobFinished]:
 
 def held(harness: Harness, key: str = CLAIM) -> list[str] | None:
     value = harness.client.command("GET", key)
-    return None if value is None else json.loads(value)  # type: ignore[arg-type]
+    holder = None if value is None else claims.holder(value.decode())  # type: ignore[union-attr]
+    if holder is None:
+        return None
+    if holder.is_done:
+        return [holder.jid, "done"]
+    return [part for part in (holder.jid, holder.ticket, holder.identity) if part]
 
 
 def lasts_ms(harness: Harness, key: str = CLAIM) -> int:
@@ -50,7 +57,7 @@ async def test_of_jobs_with_one_key_one_is_sent(harness: Harness) -> None:
     harness.history_s = 60.0
     harness.concurrency = 1
     harness.push(idempotency_key=KEY)
-    harness.push(count=3, first=1, idempotency_key=KEY, reply_to="restbroker:reply:twin")
+    harness.push(count=3, first=1, args=SAME, idempotency_key=KEY, reply_to="restbroker:reply:twin")
     async with harness.broker():
         events = await finished(harness, 4)
     assert len(harness.target.sent) == 1
@@ -87,7 +94,7 @@ async def test_a_twin_of_a_job_that_is_being_done_is_not_sent_and_does_not_wait(
     async with harness.broker():
         await harness.until(lambda: harness.target.sent, "the first is sent")
         harness.push(idempotency_key=KEY)
-        harness.push(first=1, idempotency_key=KEY)
+        harness.push(first=1, args=SAME, idempotency_key=KEY)
         events = await finished(harness, 2)
         assert [event.outcome for event in events] == ["duplicate", "duplicate"]
         assert (held(harness) or [])[0] == "jid-safe-0"
@@ -97,7 +104,7 @@ async def test_a_twin_of_a_job_that_is_being_done_is_not_sent_and_does_not_wait(
     assert held(harness) == ["jid-safe-0", "done"]
 
 
-async def test_a_retry_meets_its_own_claim_and_a_twin_does_not_pass_meanwhile(harness: Harness) -> None:
+async def test_a_retry_meets_its_own_claim_and_a_twin_waits_behind_it(harness: Harness) -> None:
     harness.target.judge = lambda call, response: (
         Deferred(Reason("Later", "not now"), retry_after_s=7200.0) if call.attempt == 1 else ok_outcome(response)
     )
@@ -107,15 +114,130 @@ async def test_a_retry_meets_its_own_claim_and_a_twin_does_not_pass_meanwhile(ha
         assert held(harness) == ["jid-safe-0"]
         # For as long as a new one would be kept from the next try on.
         assert lasts_ms(harness) > DAY_MS + 7_000_000
-        harness.push(first=1, idempotency_key=KEY)
+        harness.push(first=1, args=SAME, idempotency_key=KEY)
         events = await finished(harness, 2)
-        assert outcomes(events) == {"jid-safe-0": "deferred", "jid-safe-1": "duplicate"}
+        assert outcomes(events) == {"jid-safe-0": "deferred", "jid-safe-1": "deferred"}
+        assert (events[-1].code, events[-1].fate) == ("KeyInUse", "schedule")
+        (waits,) = harness.members("schedule")
+        assert "retry_count" not in waits
+        (due_s,) = score(harness, "schedule")
+        assert 0 < due_s - score(harness, "retry")[0] < 15
         (member,) = harness.members("retry")
         harness.client.command("DEL", "retry")
         harness.raw(json.dumps(member).encode())
         events = await finished(harness, 3)
-    assert events[-1].outcome == "delivered"
+        assert events[-1].outcome == "delivered"
+        harness.raw(json.dumps(waits).encode())
+        events = await finished(harness, 4)
+    assert events[-1].outcome == "duplicate"
     assert held(harness) == ["jid-safe-0", "done"]
+
+
+def score(harness: Harness, zset: str) -> list[float]:
+    members: Any = harness.client.command("ZRANGE", zset, 0, -1, "WITHSCORES")
+    return [float(score) for score in members[1::2]]
+
+
+async def test_what_waits_behind_a_job_that_dies_is_done(harness: Harness) -> None:
+    refusal = Rejected(Reason("No", "no"))
+    later = Deferred(Reason("Later", "not now"), retry_after_s=7200.0)
+    answers: list[Any] = [later, refusal]
+    harness.target.judge = lambda _, response: answers.pop(0) if answers else ok_outcome(response)
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        await finished(harness, 1)
+        harness.push(first=1, args=SAME, idempotency_key=KEY)
+        await finished(harness, 2)
+        (first,), (second,) = harness.members("retry"), harness.members("schedule")
+        harness.client.command("DEL", "retry", "schedule")
+        harness.raw(json.dumps(first).encode())
+        events = await finished(harness, 3)
+        assert (events[-1].jid, events[-1].fate) == ("jid-safe-0", "dead")
+        harness.raw(json.dumps(second).encode())
+        events = await finished(harness, 4)
+    assert (events[-1].jid, events[-1].outcome) == ("jid-safe-1", "delivered")
+    assert len(harness.target.sent) == 3
+
+
+async def test_what_waits_behind_a_job_that_is_nowhere_waits_longer_each_time(harness: Harness) -> None:
+    value = f"{claims.waiting_value('hers')} {(time.time() - 100) * 1e6:.0f}"
+    harness.client.command("SET", CLAIM, value, "PX", 600_000)
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        (event,) = await finished(harness, 1)
+    (due_s,) = score(harness, "schedule")
+    assert (event.code, 95 < due_s - time.time() < 110) == ("KeyInUse", True)
+
+
+@pytest.mark.parametrize("args", [["safe", {"n": 1}, "t"], ["safe", {}, "t"], ["other", {"n": 0}, "t"]])
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_a_key_with_another_command_or_arguments_is_refused(
+    harness: Harness, args: list[Any], *, is_done: bool
+) -> None:
+    first = Held()
+    harness.target.answers.append(first)
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        await harness.until(lambda: harness.target.sent, "the first is sent")
+        if is_done:
+            first.let.set()
+            await finished(harness, 1)
+        harness.push(first=1, args=args, idempotency_key=KEY, reply_to="restbroker:reply:twin")
+        events = await finished(harness, 1 + is_done)
+        first.let.set()
+    assert (events[-1].outcome, events[-1].code, events[-1].fate) == ("rejected", "KeyReused", "dead")
+    assert len(harness.target.sent) == 1
+    (reply,) = harness.entries("restbroker:reply:twin")
+    assert (reply["error"]["code"], "first" in reply) == ("KeyReused", False)
+
+
+async def test_the_same_arguments_written_otherwise_are_the_same(harness: Harness) -> None:
+    for number, args in enumerate(({"n": 1, "m": "ä"}, {"m": "\u00e4", "n": 1.0})):
+        harness.push(first=number, args=["safe", args, "t"], idempotency_key=KEY)
+        async with harness.broker():
+            events = await finished(harness, number + 1)
+    assert [event.outcome for event in events] == ["delivered", "duplicate"]
+
+
+async def test_after_a_rotation_and_an_edit_nothing_is_compared(harness: Harness) -> None:
+    """The mark of another secret tells nothing of a command; and an edited job is the one that it was."""
+    other = claims.command_mark("old secret", Command("other", {}))
+    harness.client.command("SET", CLAIM, claims.done_value("hers", other), "PX", 60_000)
+    harness.push(idempotency_key=KEY)
+    harness.push(first=1, idempotency_key="edited")
+    edited = "restbroker:once:" + claims.once_name("t", "default", "edited")
+    own = claims.command_mark("t", Command("other", {}))
+    harness.client.command("SET", edited, f"{claims.waiting_value('jid-safe-1', own)} 1", "PX", 60_000)
+    async with harness.broker():
+        events = await finished(harness, 2)
+    assert outcomes(events) == {"jid-safe-0": "duplicate", "jid-safe-1": "delivered"}
+
+
+def test_a_mark_tells_nothing_without_the_secret() -> None:
+    """A bare digest of a command with a password could be guessed."""
+    command = Command("register", {"password": "1234"})
+    marks = {claims.command_mark(secret, command) for secret in ("a", "b")}
+    assert len(marks) == 2
+    assert all(len(mark) == 22 for mark in marks)
+
+
+@pytest.mark.parametrize(("judge", "first"), [
+    (None, {"jid": "jid-safe-0", "outcome": "delivered", "status": 200, "note": None}),
+    ("noted", {"jid": "jid-safe-0", "outcome": "negative", "status": 404, "note": "ä" * 32}),
+])  # fmt: skip
+async def test_a_duplicates_answer_carries_what_became_of_the_first(
+    harness: Harness, judge: str | None, first: dict[str, Any]
+) -> None:
+    if judge is not None:
+        harness.target.judge = lambda *_: Delivered("secret", "secret", 404, negative=True, note="ä" * 40)
+    harness.push(idempotency_key=KEY)
+    async with harness.broker():
+        await finished(harness, 1)
+        harness.push(first=1, args=SAME, idempotency_key=KEY, reply_to="restbroker:reply:twin")
+        await finished(harness, 2)
+    (reply,) = harness.entries("restbroker:reply:twin")
+    assert reply["first"] == first
+    assert (reply["outcome"], reply["answer"], reply["text"], reply["status"]) == ("duplicate", None, "", None)
 
 
 def ok_outcome(response: Response) -> Any:
@@ -131,7 +253,7 @@ async def test_a_job_that_dies_gives_its_key_up_and_its_retry_doubles_who_did_it
     async with harness.broker():
         await finished(harness, 1)
         assert held(harness) is None
-        harness.push(first=1, idempotency_key=KEY)
+        harness.push(first=1, args=SAME, idempotency_key=KEY)
         events = await finished(harness, 2)
         assert events[-1].outcome == "delivered"
         (member,) = harness.members("dead")
@@ -178,6 +300,7 @@ async def test_a_signed_twin_leaves_no_fingerprint_while_the_first_may_fail(harn
     submission = Submission(Command("safe", {"n": 0}), None, None)
     signature = signing.sign("t", "default", int(time.time()), jid="j1", submission=submission, queue=None)
     job = {"class": "Add", "jid": "j1", "args": ["safe", {"n": 0}, signature], "idempotency_key": KEY}
+    copy = {**job, "reply_to": "restbroker:reply:copy"}
     first = Held()
     harness.target.answers.append(first)
     harness.target.judge = lambda call, response: (
@@ -186,9 +309,10 @@ async def test_a_signed_twin_leaves_no_fingerprint_while_the_first_may_fail(harn
     harness.raw(json.dumps(job).encode())
     async with harness.broker():
         await harness.until(lambda: harness.target.sent, "the first is sent")
-        harness.raw(json.dumps(job).encode())
+        harness.raw(json.dumps(copy).encode())
         (event,) = await finished(harness, 1)
         assert event.outcome == "duplicate"
+        assert harness.entries("restbroker:reply:copy") == [], "a copy of a signature is never answered"
         first.let.set()
         await finished(harness, 2)
         (member,) = harness.members("retry")
@@ -220,7 +344,7 @@ async def test_what_may_have_run_and_dies_gives_its_key_up(harness: Harness) -> 
         (event,) = await finished(harness, 1)
         assert (event.outcome, event.fate) == ("uncertain", "dead")
         assert held(harness) is None
-        harness.push("once", first=1, idempotency_key=KEY)
+        harness.push("once", first=1, args=["once", {"n": 0}, "t"], idempotency_key=KEY)
         events = await finished(harness, 2)
     assert events[-1].outcome == "delivered"
     assert not harness.client.command("KEYS", "restbroker:sent:*")
@@ -243,7 +367,7 @@ async def test_keys_count_within_a_token(harness: Harness) -> None:
     assert claims.once_name("t", "other", KEY) != claims.once_name("t", "default", KEY)
     # A producer without the token claims nothing.
     harness.push(idempotency_key=KEY, args=["safe", {}, "wrong"])
-    harness.push(first=1, idempotency_key=KEY)
+    harness.push(first=1, args=SAME, idempotency_key=KEY)
     async with harness.broker():
         events = await finished(harness, 2)
     assert outcomes(events) == {"jid-safe-0": "rejected", "jid-safe-1": "delivered"}
@@ -252,7 +376,7 @@ async def test_keys_count_within_a_token(harness: Harness) -> None:
 async def test_one_key_of_two_tokens_is_done_for_each(harness: Harness) -> None:
     harness.more_tokens = (Token("other", (Secret("s"),)),)
     for number, token in enumerate("tstsst"):
-        harness.push(first=number, idempotency_key=KEY, args=["safe", {"n": number}, token])
+        harness.push(first=number, idempotency_key=KEY, args=["safe", {"n": 0}, token])
     async with harness.broker():
         events = await finished(harness, 6)
     assert sorted(event.outcome for event in events) == ["delivered"] * 2 + ["duplicate"] * 4
@@ -283,7 +407,7 @@ async def test_a_job_without_an_id_of_its_own_cannot_claim(harness: Harness) -> 
 async def test_a_target_that_keeps_no_keys_ignores_them(harness: Harness) -> None:
     harness.idempotency_s = 0.0
     harness.push(idempotency_key=KEY)
-    harness.push(first=1, idempotency_key=KEY)
+    harness.push(first=1, args=SAME, idempotency_key=KEY)
     harness.push(first=2, idempotency_key=17)
     async with harness.broker():
         events = await finished(harness, 3)
@@ -345,7 +469,9 @@ async def test_a_lock_is_given_up_before_the_first_byte_if_it_says_so(harness: H
 
 
 @pytest.mark.parametrize("until", claims.UNTIL)
-@pytest.mark.parametrize("end", ["done", "dead", "expired", "dropped", "refused", "duplicate", "retried"])
+@pytest.mark.parametrize(
+    "end", ["done", "dead", "expired", "dropped", "refused", "unproven", "of another key", "duplicate", "retried"]
+)
 async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, until: str, end: str) -> None:
     lock = claims.lock_name("t", "default", KEY)
     key = f"restbroker:unique:{lock}"
@@ -357,7 +483,11 @@ async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, until: str
         case "expired":
             fields["expiry"] = time.time() - 5
         case "refused":
+            fields["expiry"] = "soon"
+        case "unproven":
             fields["args"] = ["safe", {}, "wrong"]
+        case "of another key":
+            fields["restbroker_unique"]["key"] = "mine"
         case "duplicate":
             harness.client.command("SET", CLAIM, claims.done_value("hers"), "PX", 60_000)
             fields["idempotency_key"] = KEY
@@ -368,7 +498,8 @@ async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, until: str
     async with harness.broker():
         await finished(harness, 1)
     value = harness.client.command("GET", key)
-    if until == "end":
+    if until == "end" or end in ("unproven", "of another key"):
+        # What no token proves, or names another token's lock, may be anybody's: it could end a lock of others.
         assert value == b"jid-safe-0"
         assert lasts_ms(harness, key) <= 600_000
     elif end == "retried" and until == "success":
@@ -430,7 +561,7 @@ async def test_a_second_push_of_a_key_is_held_back_wherever_the_first_job_is(  #
                 answer.let.set()
     if where != "in progress":
         held_back = push(harness.client, plain, "second", time.time())
-    assert held_back == ("first" if until in HOLDS_TWINS[where] else None)
+    assert (held_back and held_back.jid) == ("first" if until in HOLDS_TWINS[where] else None)
 
 
 async def test_a_lock_of_another_job_stays(harness: Harness) -> None:
@@ -464,7 +595,7 @@ async def test_a_process_that_was_fenced_while_its_job_was_sent_sends_it_once_mo
         harness.recover(identity)
         events = await finished(harness, 1)
         assert [event.outcome for event in events] == ["delivered"]
-        harness.push(first=1, idempotency_key=KEY)
+        harness.push(first=1, args=SAME, idempotency_key=KEY)
         events = await finished(harness, 2)
     assert outcomes(events) == {"jid-safe-0": "delivered", "jid-safe-1": "duplicate"}
     assert len(harness.target.sent) == 2

@@ -304,7 +304,7 @@ async def test_of_a_unique_job_whose_process_is_killed_at_any_step_one_is_done_a
         gone = is_claimed if until == "start" else is_settled and until == "success"
         assert value_of(other, LOCK) == (None if gone else "original")
         assert (value_of(other, CLAIM) is not None) == is_claimed
-        other.push(args=["safe", {"key": "u", "n": 1}, "t"], jid="copy", idempotency_key=KEY)
+        other.push(args=["safe", {"key": "u", "n": 0}, "t"], jid="copy", idempotency_key=KEY)
         async with other.broker():
             await other.until(lambda: pair.processed() == 2, "both are settled")
             await other.until(lambda: len(other.of(JobFinished)) == 2 - is_settled, "it tells of them")
@@ -313,10 +313,10 @@ async def test_of_a_unique_job_whose_process_is_killed_at_any_step_one_is_done_a
             done = "original" if is_claimed or outcomes["original"] == "delivered" else "copy"
             assert outcomes == {jid: "delivered" if jid == done else "duplicate" for jid in outcomes}
             assert len(pair.server.came["u"]) == times
-            left = (value_of(other, LOCK), json.loads(value_of(other, CLAIM)))
+            left = (value_of(other, LOCK), json.loads(value_of(other, CLAIM))[:2])
             assert left == ("original" if until == "end" else None, [done, "done"])
             await pair.thaw()
-            assert (value_of(other, LOCK), json.loads(value_of(other, CLAIM))) == left
+            assert (value_of(other, LOCK), json.loads(value_of(other, CLAIM))[:2]) == left
             assert pair.processed() == 2
     assert len(pair.server.came["u"]) == times
     assert not other.client.command("EXISTS", "queue:rest", "retry", "dead")

@@ -19,7 +19,7 @@ from restbroker.job import claims
 from restbroker.job.claims import Lock
 from restbroker.job.schedule import Schedule, job_id
 from restbroker.operate.enqueue import JobRequest, payload
-from restbroker.store import pauses, periodic
+from restbroker.store import holders, pauses, periodic
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.server import time_s
@@ -84,6 +84,29 @@ async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent:
     async with harness.broker():
         await harness.until(lambda: not harness.client.command("KEYS", "restbroker:unique:*"), "the lock is given up")
     assert len(harness.target.calls) == 1
+
+
+@pytest.mark.parametrize("where", ["nowhere", "retry"])
+async def test_a_command_rests_for_a_job_that_is_found_and_not_for_one_that_is_nowhere(
+    harness: Harness, agent: Periodic, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Who deletes its job in Sidekiq's pages leaves the lock. Other commands do not wait for the second look."""
+    monkeypatch.setattr(holders, "AGAIN_S", 0.05)
+    last_s, _ = hour_ago(harness.client, 1)
+    value = f"deleted {(time_s(harness.client) - 61) * 1e6:.0f}"
+    harness.client.command("SET", "restbroker:unique:l", value, "PX", 600_000)
+    if where == "retry":
+        harness.client.command("ZADD", "retry", 4e9, '{"jid":"deleted"}')
+    agent.jobs = [attrs.evolve(job(late_s=7200.0), lock="l", keep_s=60.0)]
+    wait_s = await agent.push_due()
+    if where == "nowhere":
+        assert (harness.of(PeriodicDue), wait_s < 1.0) == ([], True)
+        await trio.sleep(0.06)
+        await agent.push_due()
+    (event,) = harness.of(PeriodicDue)
+    assert event.outcome == ("pushed" if where == "nowhere" else "overlap")
+    held = harness.client.command("GET", "restbroker:unique:l").split()[0]  # type: ignore[union-attr]
+    assert held.decode() == (job_id("nightly", last_s) if where == "nowhere" else "deleted")
 
 
 async def test_a_new_command_waits_for_its_time(harness: Harness, agent: Periodic) -> None:

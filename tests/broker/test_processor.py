@@ -159,7 +159,7 @@ async def test_what_is_no_job_or_expires_or_is_a_duplicate_is_settled_once_and_i
         harness.raw(b"no job")
         harness.push(expiry=expires_at_s)
         harness.push("once", expiry=time.time() - 5)
-        harness.push("create", count=2, idempotency_key="k")
+        harness.push("create", count=2, args=["create", {"n": 0}, "t"], idempotency_key="k")
         await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all end")
         await harness.until(lambda: not pool_of(harness).reservations.jobs, "all are settled")
     assert sorted(event.outcome for event in harness.of(JobFinished)) == [

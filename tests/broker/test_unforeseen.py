@@ -51,7 +51,7 @@ async def test_a_job_over_whose_refused_answer_the_broker_fails_is_parked_and_th
     harness.push("once", reply_to="restbroker:reply:x", idempotency_key="k")
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
-        harness.push("once", first=1, idempotency_key="k")
+        harness.push("once", first=1, args=["once", {"n": 0}, "t"], idempotency_key="k")
         await harness.until(lambda: len(harness.of(JobFinished)) == 4, "another one of its key is not sent")
     (parked,) = harness.members("dead")
     assert (parked["error_class"], "may have run" in parked["error_message"]) == ("Bug", True)

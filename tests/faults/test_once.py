@@ -48,7 +48,7 @@ def test_of_the_jobs_of_one_key_one_is_done_however_often_brokers_are_killed(ben
     repeated = sum(len(exchanges) - 1 for exchanges in sent.values())
     assert KILLS <= repeated <= KILLS * CONCURRENCY
     values = [
-        json.loads(raw(bench.client.command("GET", raw(key))))
+        json.loads(raw(bench.client.command("GET", raw(key))))[:2]
         for key in items(bench.client.command("KEYS", "restbroker:once:*"))
     ]
     assert sorted(values) == sorted([min(found), "done"] for found in jobs.values())

@@ -173,6 +173,14 @@ DEAD: Final = Table(
             "Another job has its [`idempotency_key`](#done-once): it was not sent, and does not die.",
             "Nothing, or push it with another key.",
         ),
+        "KeyReused": Row(
+            "Another command, or the same with other arguments, has its [`idempotency_key`](#done-once): it was not sent.",
+            "Push it with a key of its own.",
+        ),
+        "KeyInUse": Row(
+            "A job with the same [`idempotency_key`](#done-once) is tried again first. This one waits, and uses up no try.",
+            "Nothing.",
+        ),
         "OrderKeyUnclear": Row(
             "Its target has `OrderBy`, and its key cannot be read for sure: no text of 1 to 256 bytes, or odd JSON. It was not "
             "sent.",

@@ -73,7 +73,7 @@ ScriptName = Literal[
     "tick",
 ]
 
-_PARTS = ("lines", "order")
+_PARTS = ("lines", "order", "moments")
 """What several scripts know: a part stands in the place of the line that names it when a script is sent."""
 
 

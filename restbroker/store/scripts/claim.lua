@@ -5,9 +5,11 @@
 -- KEYS: beats, ip, then claims and locks
 -- ARGV: identity, then per job: ticket, how many changes, and per change: key (index from 1 among the claims and locks),
 --         value ('' = it is given up), for how many milliseconds, how many values it may have now, these values
---       What is claimed may also be free; what is given up may be in other hands, and stays there.
--- Returns: 'FENCED' | per job 1 claimed (now or before) | 0 not in hand (any more): it must not be sent | {value} what
---          another one holds a claim by: nothing was given up | {} a claim's key is of another type
+--       (without a moment: see parts/moments.lua). What is claimed may also be free; what is given up may be in other
+--       hands, and stays there.
+-- Returns: 'FENCED' | per job 1 claimed (now or before) | 0 not in hand (any more): it must not be sent | {value, in how
+--          many milliseconds that job is tried again, or ''} what another one holds a claim by: nothing was given up
+--          | {} a claim's key is of another type
 -- Sent twice: changes nothing but for how long it lasts.
 
 local FIXED_KEYS = 2
@@ -16,6 +18,8 @@ local codes, at = {}, 2
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   return 'FENCED'
 end
+
+-- part: moments
 
 local function next_argument()
   at = at + 1
@@ -40,12 +44,15 @@ local function claim(job)
     local value = redis.pcall('GET', change.key)
     if type(value) == 'table' then
       return {}
-    elseif change.value == '' then
-      if change.own[value] then
+    end
+    local holder, moment = holder_of(value)
+    local is_own = change.own[value] or change.own[holder]
+    if change.value == '' then
+      if is_own then
         redis.call('DEL', change.key)
       end
-    elseif value and not change.own[value] then
-      return {value}
+    elseif value and not is_own then
+      return {value, moment and string.format('%.0f', (moment - now_us()) / 1000) or ''}
     else
       redis.call('SET', change.key, change.value, 'PX', change.ms)
     end

@@ -15,6 +15,7 @@
 --         ttl in seconds (keys only), payload; what is requeued has no replies
 --         or per change of a lock or claim, which is counted as a reply: key (index as a destination), value ('' = given
 --         up), 'claim', for how many milliseconds, how many values it has if it is this job's, these values
+--         (without a moment), in how many milliseconds is the moment that it gets ('' = none; a lock keeps having none)
 --         or likewise what is recorded of its signature: set (as a destination), fingerprint, 'done', for how many
 --         milliseconds, 2, the set of its token's sets (as a destination), the first set's name there
 --       score: of zr and zs in how many seconds it is due
@@ -80,6 +81,9 @@ local function next_job()
       job.claims[#job.claims + 1] = {key = key, value = ARGV[at + 1], kind = kind, ms = ARGV[at + 3],
                                      own = {unpack(ARGV, at + 5, at + 4 + own)}}
       at = at + 5 + own
+      if kind == 'claim' then
+        job.claims[#job.claims].later_ms, at = ARGV[at], at + 1
+      end
     else
       job.replies[i] = {key = key, queue = ARGV[at + 1], ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
       at = at + 4
@@ -249,16 +253,21 @@ local function settle(job, raw)
   end
 end
 
+-- part: moments
+
 -- What becomes of a lock or claim, if it is still this job's. Like the fingerprint this cannot fail a job whose effects
 -- are done.
 local function change(claim)
-  local value = redis.pcall('GET', claim.key)
+  local holder, moment = holder_of(redis.pcall('GET', claim.key))
   for _, own in ipairs(claim.own) do
-    if value == own then
+    if holder == own then
+      -- A lock without a moment outlives its job, or is of an older version.
+      local has_moment = claim.later_ms ~= '' and (moment or claim.value ~= own)
       if claim.value == '' then
         redis.pcall('DEL', claim.key)
       else
-        redis.pcall('SET', claim.key, claim.value, 'KEEPTTL')
+        local new = has_moment and with_moment(claim.value, claim.later_ms) or claim.value
+        redis.pcall('SET', claim.key, new, 'KEEPTTL')
         redis.pcall('PEXPIRE', claim.key, claim.ms, 'GT')
       end
       return

@@ -3,17 +3,21 @@
 --
 -- KEYS: a note of the push, queues, the queue's list or the schedule, and, if the job has one, its lock
 -- ARGV: jid, for how many milliseconds a push is remembered, queue's name, when the job is due ('' = at once), payload,
---       for how many milliseconds the lock lasts
--- Returns: 1 it is pushed, now or before | {jid} the job that holds the lock: nothing was pushed | an error's text:
---          likewise
+--       for how many milliseconds the lock lasts, whether it outlives its job ('1', or ''), the lock's value with whose
+--       job nowhere was found ('' = none was looked for): then it is taken over
+-- Returns: 1 it is pushed, now or before | {value, 1 or 0} the lock that another job holds, and whether to look for that
+--          job: nothing was pushed | an error's text: likewise
 -- Sent twice, as by who got no answer: the second answers 1 for what the first pushed.
 
 local note, queues, place, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local jid, note_ms, queue, due, payload, lock_ms = unpack(ARGV)
+local jid, note_ms, queue, due, payload, lock_ms, outlives, over = unpack(ARGV)
 
-local holder = lock and redis.call('GET', lock)
-if holder and holder ~= jid and redis.call('EXISTS', note) == 0 then
-  return {holder}
+-- part: moments
+
+local value = lock and redis.call('GET', lock)
+local holder, moment = holder_of(value)
+if holder and holder ~= jid and value ~= over and redis.call('EXISTS', note) == 0 then
+  return {value, is_stale(moment) and 1 or 0}
 end
 
 local function failure(key, reply)
@@ -32,7 +36,7 @@ if not redis.call('SET', note, '1', 'NX', 'PX', note_ms) then
   return 1
 end
 if lock then
-  redis.call('SET', lock, jid, 'PX', lock_ms)
+  redis.call('SET', lock, outlives == '1' and jid or with_moment(jid, 0), 'PX', lock_ms)
 end
 local why = failed()
 if why then

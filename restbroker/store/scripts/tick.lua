@@ -5,13 +5,18 @@
 -- KEYS: periodic, pauses of periodic commands, queues, the queue's list and, if the job has one, its lock
 -- ARGV: name, schedule (hexadecimal), the mark that the caller knows, moment (epoch seconds; '' = begin), how many
 --       seconds late it may be, how many moments lie between the two, jid, queue's name, payload, for how many
---       milliseconds the lock lasts
+--       milliseconds the lock lasts, the lock's value whose job was looked for ('' = none), and whether that was nowhere
+--       ('1': then the lock is taken over)
 -- Returns: {begun | early (the moment is still to come) | done (by another caller) | other (mark: count anew) | pushed |
---          missed (too late) | paused | overlap, mark} | an error's text: nothing was pushed, and the moment is still due
+--          missed (too late) | paused | overlap | look (for the job of the lock's value, which is the third), mark}
+--          | an error's text: nothing was pushed, and the moment is still due
 -- Sent twice: the second answers done. Full Redis: refused as a whole, so that the moment is late, and not lost.
 
 local periodic, pauses, queues, list, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local name, schedule, known, moment, late_s, between, jid, queue, payload, lock_ms = unpack(ARGV)
+local name, schedule, known, moment, late_s, between, jid, queue, payload, lock_ms, looked_for, nowhere = unpack(ARGV)
+local LOOKS_S = 15
+
+-- part: moments
 
 local now = redis.call('TIME')
 local now_s = tonumber(now[1])
@@ -43,12 +48,16 @@ end
 local outcome, about = 'pushed', jid
 local pause = redis.call('HGET', pauses, name)
 local until_us = tonumber(string.match(pause or '', '^%d+ (%d+) ') or '0')
-local holder = lock and redis.call('GET', lock)
+local value = lock and redis.call('GET', lock)
+local holder, held_since = holder_of(value)
 if pause and (until_us == 0 or until_us > now_s * 1000000 + now[2]) then
   outcome = 'paused'
-elseif now_s - tick > tonumber(late_s) then
+elseif now_s - tick > tonumber(late_s) + (looked_for == '' and 0 or LOOKS_S) then
   outcome = 'missed'
-elseif holder and holder ~= jid then
+elseif holder and holder ~= jid and not (value == looked_for and nowhere == '1') then
+  if is_stale(held_since) and value ~= looked_for then
+    return {'look', mark, value}
+  end
   outcome, about = 'overlap', holder
 end
 
@@ -57,7 +66,7 @@ local function failure(key, reply)
 end
 
 local function failed()
-  local why = lock and failure(lock, redis.pcall('SET', lock, jid, 'PX', lock_ms))
+  local why = lock and failure(lock, redis.pcall('SET', lock, with_moment(jid, 0), 'PX', lock_ms))
   why = why or failure(queues, redis.pcall('SADD', queues, queue)) or failure(list, redis.pcall('LPUSH', list, payload))
   if why and lock and holder ~= jid then
     redis.pcall('DEL', lock)

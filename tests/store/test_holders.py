@@ -1,0 +1,228 @@
+"""The job that holds a lock is found wherever it is and however it moves; only one that is nowhere loses its lock."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+
+import attrs
+import pytest
+import redis
+
+from restbroker.job.claims import Lock
+from restbroker.job.settlement import ClaimChange, Requeue, Retry, Schedule, Settlement
+from restbroker.store import heartbeats, holders, periodic, queues, sets
+from restbroker.store.client import Client, open_client
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
+from restbroker.store.jobs import register as register_identity
+from restbroker.store.queues import HeldLock
+from restbroker.store.sets import Move
+from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
+from tests.store.test_periodic import LOCK, begun
+
+OLD = Lock("l", "key", 600.0, "success")
+JID = "a1b2c3"
+JOB = json.dumps({"class": "A", "jid": JID, "queue": "a", "args": []}).encode()
+RENEWED = (ClaimChange("unique", "l", (JID,), becomes=JID, keep_s=600.0, later_s=0.0),)
+
+
+def aged(server: Server, seconds: float, jid: str = JID) -> str:
+    """The lock is as old as that; its value."""
+    value = f"{jid} {server.now_us() - round(seconds * 1e6)}"
+    server.raw.set(LOCK, value)
+    return value
+
+
+def push(client: Client, lock: Lock = OLD, over: str = "") -> HeldLock | None:
+    return queues.push_once(client, "a", "second", b"second", at_s=None, lock=lock, over=over)
+
+
+def crowd(server: Server, key: str) -> None:
+    for start in range(0, 3000, 500):
+        server.raw.lpush(key, *(b'{"jid":"other-%d"}' % number for number in range(start, start + 500)))
+
+
+@pytest.mark.parametrize("where", ["list", "unlisted", "line", "in progress", "dying", "retry", "schedule"])
+def test_a_job_is_found_wherever_it_is(pool: Pool, server: Server, where: str) -> None:
+    client, raw = pool.client, server.raw
+    match where:
+        case "list" | "unlisted":
+            crowd(server, "ns:queue:a")
+            raw.lpush("ns:queue:a", JOB)
+            crowd(server, "ns:queue:a")
+            if where == "list":
+                raw.sadd("ns:queues", "a")
+        case "line":
+            raw.sadd("ns:queues", "a")
+            raw.hset("ns:restbroker:fair:wait:a", "5:k", JOB)
+            raw.hset("ns:restbroker:fair:keys:a", "k", "5 6")
+        case "in progress" | "dying":
+            raw.lpush("ns:queue:a", JOB)
+            assert isinstance(fetch(client, FetchRequest(pool.identity, "t", QUEUES, 0, 5, 5)), FetchResult)
+            if where == "dying":
+                assert heartbeats.fence(client, pool.identity, int(raw.hget("ns:restbroker:beats", pool.identity)))
+        case _:
+            raw.zadd(f"ns:{where}", {f"other-{number}": number for number in range(500)})
+            raw.zadd(f"ns:{where}", {JOB: 4e9})
+    assert holders.look(client, JID, "a") == "found"
+    assert holders.look(client, "another", "a") == "missing"
+
+
+def test_a_dead_job_holds_no_lock(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {JOB: 1})
+    assert holders.look(client, JID, "a") == "missing"
+
+
+def test_what_is_not_searched_to_the_end_or_may_not_be_read_is_believed(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.raw.sadd("ns:queues", "a")
+    crowd(server, "ns:queue:a")
+    monkeypatch.setattr(holders, "_MOST_S", 0.0)
+    assert holders.look(client, JID, "a") == "unsearched"
+    monkeypatch.undo()
+    server.raw.delete("ns:queue:a")
+    server.raw.set("ns:retry", "of another type")
+    assert holders.look(client, JID, "a") == "unsearched"
+    server.raw.delete("ns:retry")
+    server.raw.execute_command("ACL", "SETUSER", "producer", "on", ">p", "~*", "+@all", "-zscan")
+    allowed = open_client(attrs.evolve(server.settings, url=server.settings.url.replace("//", "//producer:p@")))
+    assert holders.look(allowed, JID, "a") == "unsearched"
+    allowed.close()
+    server.raw.execute_command("ACL", "DELUSER", "producer")
+
+
+@on_both
+def test_only_an_old_lock_is_looked_for_and_one_that_outlives_its_job_never(client: Client, server: Server) -> None:
+    assert push(client) is None
+    (jid, _) = server.raw.get(LOCK).split()
+    assert jid == b"second"
+    for seconds, is_stale in ((50, False), (70, True), (-70, True)):
+        value = aged(server, seconds)
+        server.raw.delete("ns:restbroker:pushed:second")
+        assert push(client) == HeldLock(value, is_stale)
+    server.raw.delete(LOCK)
+    assert push(client, attrs.evolve(OLD, until="end")) is None
+    assert server.raw.get(LOCK) == b"second"
+    server.raw.set(LOCK, JID)
+    server.raw.delete("ns:restbroker:pushed:second")
+    assert push(client) == HeldLock(JID, is_stale=False)
+
+
+@on_both
+def test_a_lock_is_taken_over_by_its_value_alone(client: Client, server: Server) -> None:
+    seen = aged(server, 70)
+    renewed = aged(server, 69)
+    assert push(client, over=seen) == HeldLock(renewed, is_stale=True)
+    assert server.raw.llen("ns:queue:a") == 0
+    assert push(client, over=renewed) is None
+    assert push(client, over=renewed) is None, "an answer may be lost"
+    assert (server.raw.lrange("ns:queue:a", 0, -1), server.raw.get(LOCK).split()[0]) == ([b"second"], b"second")
+
+
+@on_both
+@pytest.mark.parametrize(
+    "settled",
+    [
+        Retry(3600.0, JOB, claims=RENEWED),
+        Schedule(3600.0, JOB, claims=RENEWED),
+        Requeue(claims=RENEWED),
+    ],
+)
+def test_each_settlement_renews_the_lock(client: Client, server: Server, settled: Settlement) -> None:
+    """By that who looked for its job at the same time learns that it moved."""
+    assert register_identity(client, "h:1:abc:t", FACTS, QUEUES)
+    seen = aged(server, 70)
+    server.raw.lpush("ns:queue:a", JOB)
+    taken = fetch(client, FetchRequest("h:1:abc:t", "t", QUEUES, 0, 5, 5))
+    assert isinstance(taken, FetchResult)
+    finish(client, FinishRequest("h:1:abc:t", "t", QUEUES, 1, [(taken.jobs[0].ticket, settled)]), 1.0)
+    held = push(client, over=seen)
+    assert held is not None
+    assert (held.is_stale, held.value.split()[0]) == (False, JID)
+
+
+def test_no_job_that_moves_all_the_time_is_taken_for_deleted(
+    pool: Pool, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Round and round as fast as Redis goes: queue, in progress, retries, queue; in progress, schedule; given back."""
+    monkeypatch.setattr(holders, "AGAIN_S", 0.0)
+    server.raw.sadd("ns:queues", "a")
+    server.raw.lpush("ns:queue:a", JOB)
+    aged(server, 70)
+    end_s, rounds = time.monotonic() + 1.5, 0
+
+    def moves() -> Iterator[Settlement]:
+        while True:
+            yield Retry(0.0, JOB, claims=RENEWED)
+            yield Requeue(claims=RENEWED)
+            yield Schedule(0.0, JOB, claims=RENEWED)
+
+    def move() -> None:
+        nonlocal rounds
+        own, base = open_client(server.settings), 0
+        for settled in moves():
+            taken = fetch(own, FetchRequest(pool.identity, "t", QUEUES, base, 5, base + 5))
+            assert isinstance(taken, FetchResult)
+            base += len(taken.jobs)
+            finish(own, FinishRequest(pool.identity, "t", QUEUES, base, [(taken.jobs[0].ticket, settled)]), 1.0)
+            for zset in ("retry", "schedule"):
+                sets.promote(own, zset, [Move(raw, "a", raw) for raw, _ in sets.due(own, zset, 5).members])
+            rounds += 1
+            if time.monotonic() >= end_s:
+                break
+        own.close()
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    looks = missed = 0
+    while mover.is_alive():
+        value = server.raw.get(LOCK).decode()
+        sight = holders.look_twice(pool.client, JID, "a")
+        looks, missed = looks + 1, missed + (sight == "missing")
+        if sight == "missing":
+            held = push(pool.client, over=value)
+            assert held is not None, "taken over from a job that was moving"
+    mover.join()
+    assert (rounds > 100, looks > 10) == (True, True), (rounds, looks, missed)
+    assert server.raw.llen("ns:queue:a") + server.raw.zcard("ns:retry") + server.raw.zcard("ns:schedule") == 1
+
+
+def test_a_job_at_the_head_of_a_busy_queue_is_found(client: Client, server: Server) -> None:
+    """Thousands are pushed behind it, and taken before it, while the queue is read."""
+    server.raw.sadd("ns:queues", "a")
+    crowd(server, "ns:queue:a")
+    server.raw.lpush("ns:queue:a", JOB)
+    crowd(server, "ns:queue:a")
+    busy = True
+
+    def others() -> None:
+        own = redis.Redis(port=server.process.port)
+        for number in range(2500):
+            if not busy:
+                break
+            own.lpush("ns:queue:a", f"new-{number}")
+            own.rpop("ns:queue:a")
+        own.close()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    seen = {holders.look(client, JID, "a") for _ in range(20)}
+    busy = False
+    thread.join()
+    assert seen == {"found"}
+
+
+@on_both
+def test_the_time_of_a_command_waits_for_the_look_at_its_last_job(client: Client, server: Server) -> None:
+    due = attrs.evolve(begun(client, server, -60), lock="l", keep_s=90)
+    value = aged(server, 70)
+    mark_s = due.mark_s
+    assert periodic.tick(client, due) == (HeldLock(value, is_stale=True), mark_s)
+    assert periodic.tick(client, attrs.evolve(due, looked_for=value)) == ("overlap", due.tick_s)
+    assert server.raw.get(LOCK).decode() == value
+    server.raw.hset("ns:restbroker:periodic", "nightly", f"ab {mark_s}")
+    late = attrs.evolve(due, looked_for=value, is_missing=True, late_s=0)
+    assert periodic.tick(client, attrs.evolve(late, looked_for=f"{value}0")) == (HeldLock(value, is_stale=True), mark_s)
+    assert periodic.tick(client, late) == ("pushed", due.tick_s)
+    assert server.raw.get(LOCK).split()[0] == b"j1"
