@@ -232,7 +232,8 @@ class Generation:
             intake.start_soon(reaper.run)
             if fair:
                 intake.start_soon(LineHealer(connection, self.health, fair).run)
-            intake.start_soon(Pauses(connection, self.health, report).run)
+            dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)
+            intake.start_soon(Pauses(connection, self.health, report, dead_limit).run)
             if self.plan.periodic:
                 intake.start_soon(Periodic(self.plan.periodic, connection, self.health, report).run)
             intake.start_soon(Rewrite(connection, self.health, report, self._name).run)

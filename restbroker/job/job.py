@@ -38,6 +38,8 @@ MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
 """What remains of that count in a dead job: a person who retries it decides, and the count restarts at zero."""
 EFFECTED_FIELD = "restbroker_effected"
 """A part of what this job wants was done, and the server said so: the job meets that part when it is sent again."""
+UNADMITTED_FIELD = "restbroker_unadmitted"
+"""The queue of a dead job that no token admitted; its last member, or it counts for nothing."""
 REVISION_FIELD = "restbroker_revision"
 """The field that counts how often a person made another command of this job, which keeps its jid."""
 _MOST_REVISIONS = 1_000_000

@@ -39,6 +39,7 @@ class Context:
 
     `reply_jid` is the same each time the same ticket is settled; only a job with a `reply_id` needs one. `duration_s`
     is the delivery's. `queues` are those of the job's target: a `retry_queue` counts only if it is among them.
+    `unadmitted_in` is the job's queue if no token admitted it, else "".
     """
 
     policy: Policy
@@ -51,3 +52,4 @@ class Context:
     reply_id: str | int | float | None = None
     at_most_once: bool = False
     queues: tuple[str, ...] = ()
+    unadmitted_in: str = ""

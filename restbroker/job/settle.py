@@ -16,7 +16,16 @@ from restbroker.job import arguments, claims, display, retry, rubyjson
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
-from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, digest, read, spare_jid
+from restbroker.job.job import (
+    MAY_HAVE_RUN_FIELD,
+    UNADMITTED_FIELD,
+    UNCERTAIN_FIELD,
+    Job,
+    NotAJob,
+    digest,
+    read,
+    spare_jid,
+)
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context, Policy
@@ -156,7 +165,8 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     )
     if entry.is_kept:
         fields["args"] = []
-    return Dead(context.now_s, rubyjson.dumps(fields), wraps=entry.is_kept)
+    payload = rubyjson.dumps(_unadmitted(fields, context))
+    return Dead(context.now_s, payload, wraps=entry.is_kept, unadmitted_in=context.unadmitted_in)
 
 
 def settle_crashed(orphan: OrphanedJob, now_s: float, specs: Specs = lambda _: None) -> Dead:
@@ -326,7 +336,8 @@ def _to_dead(job: Job, reason: Reason, text: str | None, context: Context, outco
     replies = make_replies(job, failed_answer(outcome, reason, text), context)
     if not job.rule.to_dead:
         return Drop(replies)
-    return Dead(context.now_s, rubyjson.dumps(_dead_fields(job, reason, context=context, outcome=outcome)), replies)
+    payload = rubyjson.dumps(_dead_fields(job, reason, context=context, outcome=outcome))
+    return Dead(context.now_s, payload, replies, unadmitted_in=context.unadmitted_in)
 
 
 def _expire(job: Job, outcome: Expired, context: Context) -> Settlement:
@@ -413,7 +424,13 @@ def _dead_fields(job: Job, reason: Reason, context: Context, outcome: str) -> di
     fields = _with_history(job, _fail(job, reason, context).fields, reason, context=context, outcome=outcome)
     if fields.pop(UNCERTAIN_FIELD, None):
         fields[MAY_HAVE_RUN_FIELD] = True
-    return fields
+    return _unadmitted(fields, context)
+
+
+def _unadmitted(fields: dict[str, Json], context: Context) -> dict[str, Json]:
+    """Return the fields of a dead job, of which the last says that no token admitted it (`store.unadmitted`)."""
+    fields.pop(UNADMITTED_FIELD, None)
+    return {**fields, UNADMITTED_FIELD: context.unadmitted_in} if context.unadmitted_in else fields
 
 
 def _fail(job: Job, reason: Reason, context: Context) -> retry.FailedTry:

@@ -36,7 +36,7 @@ from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tally import Progress, Tally
 from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, require_waiting, with_fixed_time
-from restbroker.store import line_jobs, sets, waiting
+from restbroker.store import line_jobs, sets, unadmitted, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.paging import digest_of
@@ -375,7 +375,7 @@ class _Run:
         if self.tally.action.verb != "kill" or not limit:
             return list(planned)
         done = self.tally.progress.done if self.tally.dry_run else 0
-        room = limit - sets.size(self.tally.client, "dead") - done
+        room = limit - sets.size(self.tally.client, "dead") + unadmitted.total(self.tally.client) - done
         result: list[TakeRequest | Refusal] = []
         for one in planned:
             if isinstance(one, TakeRequest):

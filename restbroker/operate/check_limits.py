@@ -13,6 +13,7 @@ from restbroker.job.auth import reaches
 from restbroker.job.command import DANGEROUS
 from restbroker.operate import pauses
 from restbroker.servers.findings import Finding, ok
+from restbroker.store import unadmitted
 from restbroker.store.client import Client
 from restbroker.store.pauses import OPERATOR, Pause, paused_targets
 from restbroker.store.sets import size
@@ -112,13 +113,13 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
 
     `ruby`: a Sidekiq process uses this database; it trims the set. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    dead, limit = size(client, "dead"), config.dead_limit
+    dead, limit = size(client, "dead") - unadmitted.total(client), config.dead_limit
     if limit and dead >= limit:
         yield Finding(
             "problem",
             "redis",
             "DeadSetFull",
-            message=f"{dead} jobs are in the dead set, and DeadLimit is {limit}.",
+            message=f"{dead} jobs that a token admitted are in the dead set, and DeadLimit is {limit}.",
             why="restbroker takes no jobs, so that no one overlooks the failed ones.",
             hint="Check them (restbroker dead), retry or delete them, or raise DeadLimit.",
         )

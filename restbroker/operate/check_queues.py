@@ -14,7 +14,7 @@ from restbroker.operate.names import nearest
 from restbroker.operate.snapshot import read_snapshot, takes_jobs
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
-from restbroker.store import survey
+from restbroker.store import survey, unadmitted
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues
 from restbroker.store.server import ServerInfo
@@ -70,6 +70,8 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview, fairness
         message = pauses.of_queue(queue.name, pause)
         why = "Processes take no more jobs from this queue; jobs in progress finish."
         hint = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
+        if pause.who == unadmitted.WHO:
+            hint = "restbroker dead summary says what they are; find out who pushes them."
         yield Finding("warning", AREA, "QueuePaused", message=message, why=why, hint=hint)
     elif queue.size is None:
         return  # its key is named by `check_store`

@@ -242,7 +242,7 @@ def _fixed_keys(keys: Keys, identity: str, target: str) -> list[str]:
     """Return the keys of all fetches for one target: making their names costs as much as a job."""
     fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
     fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recoveries_version]
-    return [*fixed, keys.fenced_identities]
+    return [*fixed, keys.fenced_identities, keys.unadmitted_counts]
 
 
 def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:

@@ -25,6 +25,7 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
     """
     keys = client.keys
     shared = [keys.heartbeats, keys.fenced_identities, keys.tokens, keys.queue_pauses, keys.target_pauses]
+    shared.append(keys.unadmitted_counts)
     shared += [keys.periodic, keys.periodic_pauses]
     shared += [keys.queues, keys.paused_queues, keys.processes]
     shared += [keys.sorted_set("retry"), keys.sorted_set("schedule"), keys.sorted_set("dead")]

@@ -59,6 +59,11 @@ class Keys:
         """HASH identity → counter when fenced: whose jobs are to be given back."""
         return self._key("restbroker:dying")
 
+    @property
+    def unadmitted_counts(self) -> str:
+        """HASH queue → how many of its dead jobs no token admitted, as counted last."""
+        return self._key("restbroker:unadmitted")
+
     def info(self, identity: str) -> str:
         """Return the key of a HASH: an identity's attributes and queues."""
         return self._key(f"restbroker:info:{identity}")

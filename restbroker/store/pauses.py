@@ -61,7 +61,7 @@ def pause_queue(client: Client, queue: QueueName, who: str, why: str, for_s: flo
     same; the same call again is right.
     """
     keys = client.keys
-    arguments = [queue, _microseconds(for_s), _format(who, why)]
+    arguments = [queue, _microseconds(for_s), format_note(who, why)]
     return client.run("pause_queue", [keys.paused_queues, keys.queue_pauses], arguments) == 1
 
 
@@ -73,7 +73,7 @@ def resume_queue(client: Client, queue: QueueName) -> bool:
 
 
 def paused_queues(client: Client) -> Mapping[str, Pause]:
-    """Return every paused queue and its pause, whose reason is `operator`: only people pause queues.
+    """Return every paused queue and its pause, whose reason is `operator`, also where `who` is restbroker itself.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -90,7 +90,7 @@ def pause_target(client: Client, target: str, who: str, why: str, for_s: float |
     again is right.
     """
     keys = client.keys
-    arguments = [OPERATOR, _microseconds(for_s), target, _format(who, why)]
+    arguments = [OPERATOR, _microseconds(for_s), target, format_note(who, why)]
     client.run("pause", [keys.pause(target), keys.target_pauses], arguments)
 
 
@@ -124,7 +124,7 @@ def pause_periodic(client: Client, name: str, who: str, why: str, for_s: float |
     """
     now_us = microseconds(client.command("TIME"))
     until_us = 0 if for_s is None else now_us + round(for_s * 1e6)
-    note = b"%d %d %s" % (now_us, until_us, _format(who, why))
+    note = b"%d %d %s" % (now_us, until_us, format_note(who, why))
     client.command("HSET", client.keys.periodic_pauses, name, note)
 
 
@@ -198,7 +198,8 @@ def until_us_of(text: bytes) -> int:
     return int(text) if text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 
-def _format(who: str, why: str) -> bytes:
+def format_note(who: str, why: str) -> bytes:
+    """Return who paused something and why, as notes have it."""
     return orjson.dumps({"who": _truncate(who), "why": _truncate(why)})
 
 

@@ -128,7 +128,8 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
         arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
-        arguments += destinations.of(_replies(settlement), settlement.claims)
+        unadmitted_in = settlement.unadmitted_in if isinstance(settlement, Dead) else ""
+        arguments += destinations.of(_replies(settlement), settlement.claims, unadmitted_in)
     lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
     if fairness:
         lists += own_line_keys(keys, request.target, request.queues, fairness)
@@ -217,13 +218,16 @@ class Destinations:
         """Return the number of the key of this name, from 1 on; a new key is added."""
         return self.lists.setdefault(name, len(self.lists) + 1)
 
-    def of(self, replies: Sequence[Answer], changes: Sequence[ClaimChange | Fingerprint] = ()) -> list[Argument]:
+    def of(
+        self, replies: Sequence[Answer], changes: Sequence[ClaimChange | Fingerprint] = (), unadmitted_in: str = ""
+    ) -> list[Argument]:
         """Return a script's arguments for the replies to one job: their number, then what each is.
 
         That is its destination's number, its queue ("": a key, not a queue), its time to live (seconds), and its
-        payload. `changes` of locks and claims, and fingerprints, follow as `finish` takes them.
+        payload. `changes` of locks and claims, and fingerprints, follow as `finish` takes them, then the queue of a job
+        that no token admitted; "": one did.
         """
-        arguments: list[Argument] = [len(replies) + len(changes)]
+        arguments: list[Argument] = [len(replies) + len(changes) + bool(unadmitted_in)]
         for reply in replies:
             name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
             arguments += [self.number(name), reply.queue or "", reply.ttl_s, reply.payload]
@@ -237,4 +241,6 @@ class Destinations:
             value, *others = arguments_of(change)
             later_ms = "" if change.later_s is None else round(change.later_s * 1000)
             arguments += [self.number(claim_key(self.keys, change)), value, "claim", *others, later_ms]
+        if unadmitted_in:
+            arguments += [self.number(self.keys.unadmitted_counts), unadmitted_in, "count"]
         return arguments

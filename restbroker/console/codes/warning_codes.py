@@ -120,6 +120,11 @@ WARNINGS: Final = Table(
             "an unknown request (not quiet, stop or dump) under Sidekiq's key for signals was ignored",
             "nothing",
         ),
+        "QueueFlooded": Row(
+            "10,000 dead jobs of a queue came without a right token (unreadable and oversized ones among them): restbroker "
+            "pauses this queue, and no other",
+            "find out who pushes to it; then delete or retry those jobs: the queue goes on within about ten seconds",
+        ),
         "DeadSetFull": Row(
             "the dead set has reached `DeadLimit`: no job is taken",
             "retry or delete dead jobs (`restbroker dead`), or raise `DeadLimit`",

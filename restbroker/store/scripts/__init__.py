@@ -51,6 +51,8 @@ ScriptName = Literal[
     "take",
     "end_pauses",
     "even_full",
+    "unadmitted_count",
+    "unadmitted_pause",
     "record",
     "roster_change",
     "roster_claim",

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Takes jobs from queues into the identity's in-progress hash, under tickets that the client numbers.
 --
--- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, then the queues' lists as they
---       are served, then in the same order their `wait`, their `keys` and their `turn`, and with fairness their
+-- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, unadmitted, then the queues'
+--       lists as they are served, then in the same order their `wait`, their `keys` and their `turn`, and with fairness their
 --       `pace` (see parts/lines.lua), and with order their `due` too, and the target's `hold` and `by` (parts/order.lua)
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
@@ -32,7 +32,7 @@
 -- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
 -- go back do not move it back. Sent twice: the second answers DUP when the first took something.
 
-local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 10, 11, 500, 1000, 'clear'
+local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 11, 11, 500, 1000, 'clear'
 local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144
 -- Taken at once from a list, whose jobs' lengths no one knows before: each call more costs the jobs of a chunk 2 %.
 local CHUNK = 20
@@ -137,9 +137,20 @@ end
 
 local own, share, now_us, full_us
 
+-- Whoever may push without a token must not stop all others: those jobs are counted by themselves.
+local function is_dead_set_full()
+  local count = redis.call('ZCARD', KEYS[8])
+  if count >= max_dead then
+    for _, unadmitted in ipairs(redis.call('HVALS', KEYS[11])) do
+      count = count - (tonumber(unadmitted) or 0)
+    end
+  end
+  return count >= max_dead
+end
+
 -- Lowers `want` to what is allowed; or says why nothing is, and for how long.
 local function limit()
-  if max_dead > 0 and redis.call('ZCARD', KEYS[8]) >= max_dead then
+  if max_dead > 0 and is_dead_set_full() then
     return 'DEAD', MAX_PAUSE_MS
   end
   if max_in_flight > 0 then

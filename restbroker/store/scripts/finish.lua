@@ -18,6 +18,7 @@
 --         (without a moment), in how many milliseconds is the moment that it gets ('' = none; a lock keeps having none)
 --         or likewise what is recorded of its signature: set (as a destination), fingerprint, 'done', for how many
 --         milliseconds, 2, the set of its token's sets (as a destination), the first set's name there
+--         or of a job that no token admitted, counted so too: key of the counts (likewise), its queue, 'count'
 --       score: of zr and zs in how many seconds it is due
 --       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish
 --             | back to its queue (as it came, or as its payload if there is one)
@@ -84,6 +85,9 @@ local function next_job()
       if kind == 'claim' then
         job.claims[#job.claims].later_ms, at = ARGV[at], at + 1
       end
+    elseif kind == 'count' then
+      job.counts, job.queue = key, ARGV[at + 1]
+      at = at + 3
     else
       job.replies[i] = {key = key, queue = ARGV[at + 1], ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
       at = at + 4
@@ -386,6 +390,9 @@ while at <= jobs_end do
     end
     for _, claim in ipairs(job.claims) do
       (claim.kind == 'done' and remember or change)(claim)
+    end
+    if job.counts then
+      redis.pcall('HINCRBY', job.counts, job.queue, 1)
     end
     if zsets[job.fate] == dead then
       -- A copy, in case someone trims the dead set; the job is dead without it too.

@@ -1,0 +1,60 @@
+"""The dead jobs that no token admitted, counted by themselves: whoever may push to one queue must stop no other.
+
+Used by `broker.pauses`, `operate` and through `store.settling`. Always holds: they do not count towards `DeadLimit`; a
+queue with `MOST` of them is paused by restbroker, and goes on once there are fewer. Since people and Sidekiq's pages
+delete dead jobs without a word, they are counted anew before such a pause, every ten seconds while it lasts, and while
+the dead set has as many jobs as `DeadLimit` says.
+"""
+
+from collections import Counter
+from typing import Final
+
+from restbroker.store.client import Client
+from restbroker.store.pauses import format_note
+from restbroker.store.replies import Argument, Reply, integer, items, mapping, names, raw, text
+
+MOST: Final = 10_000
+WHO: Final = "restbroker"
+"""Who pauses a queue with too many of them."""
+WHY: Final = f"{MOST:,} of its dead jobs came without a right token; delete or retry them, and it goes on by itself"
+_EVERY_MS: Final = 10_000
+_PAUSE_US: Final = 30_000_000
+_PAGE_BYTES: Final = 1_048_576
+_LEASE: Final = "unadmitted jobs"
+"""No target's name has a blank."""
+
+
+def total(client: Client) -> int:
+    """Return how many dead jobs no token admitted, as counted last. Raise `StoreUnavailable` or `StoreRefused`."""
+    return sum(map(integer, items(client.command("HVALS", client.keys.unadmitted_counts))))
+
+
+def pause_flooded(client: Client, dead_limit: int) -> frozenset[str]:
+    """Count them anew if it is time to, pause the queues with too many, and return those that were not paused before.
+
+    `dead_limit`: 0 for none. Raise `StoreUnavailable` or `StoreRefused`; the next call is right.
+    """
+    keys = client.keys
+    counted, dead = client.commands([("HGETALL", keys.unadmitted_counts), ("ZCARD", keys.sorted_set("dead"))])
+    before = {queue: integer(count) for queue, count in mapping(counted).items()}
+    is_due = before and (max(before.values()) >= MOST or 0 < dead_limit <= integer(dead))
+    if not is_due or client.command("SET", keys.lease(_LEASE), 1, "NX", "PX", _EVERY_MS) is None:
+        return frozenset()
+    found = _count(client)
+    arguments: list[Argument] = [MOST, _PAUSE_US, format_note(WHO, WHY)]
+    for queue in before.keys() | found.keys():
+        arguments += [queue, found[queue], before.get(queue, 0)]
+    return names(
+        client.run("unadmitted_pause", [keys.unadmitted_counts, keys.paused_queues, keys.queue_pauses], arguments)
+    )
+
+
+def _count(client: Client) -> Counter[str]:
+    found = Counter[str]()
+    cursor: Reply = b"0"
+    while True:
+        arguments: list[Argument] = [raw(cursor), _PAGE_BYTES]
+        cursor, page = items(client.run("unadmitted_count", [client.keys.sorted_set("dead")], arguments), 2)
+        found.update(map(text, items(page)))
+        if cursor == b"0":
+            return found
