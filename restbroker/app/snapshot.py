@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from restbroker.broker.token_watch import digests
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.target import Target
 from restbroker.job.json_types import Json
@@ -32,6 +33,7 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
         "limits": _limits(target, breaker.semaphore.limit),
         "limited": pool.hindrance,
         "server_version": breaker.server_version,
+        "tokens": digests(pool.plan.tokens, [target]),
         "quiet": pool.quiet.is_set(),
         # A pool that only finishes what it has is not the one that its target's metrics are about.
         **({"finishing": True} if pool.stopping.is_set() else counters.snapshot(target.name)),

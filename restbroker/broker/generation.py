@@ -38,6 +38,7 @@ from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.broker.token_watch import TokenWatch
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported, time_s
@@ -230,6 +231,17 @@ class Generation:
                 plain=plain,
             )
             intake.start_soon(reaper.run)
+            served = [pool.plan.target for pool in pools]
+            if pools:
+                watch = TokenWatch(
+                    served,
+                    pools[0].plan.tokens,
+                    store=connection,
+                    health=self.health,
+                    report=report,
+                    our_identities=ours,
+                )
+                intake.start_soon(watch.run)
             if fair:
                 intake.start_soon(LineHealer(connection, self.health, fair).run)
             dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)

@@ -47,7 +47,7 @@ class Pauses:
         """Pause the queues with too many dead jobs that no token admitted, and report it; likewise."""
         for queue in await self._call(unadmitted.pause_flooded, self.dead_limit) or ():
             message = f"The queue {queue!r} is paused: {unadmitted.MOST:,} of its dead jobs came without a right token."
-            self.report(OperatorWarning("QueueFlooded", message, _CURE))
+            self.report(OperatorWarning("QueueFlooded", message, _HINT))
 
     async def _call(self, function: Callable[..., T], *args: object) -> T | None:
         try:
@@ -61,4 +61,4 @@ class Pauses:
             return None
 
 
-_CURE: Final = "Find out who pushes to it, then delete or retry those jobs (restbroker dead); it goes on by itself."
+_HINT: Final = "Find out who pushes to it, then delete or retry those jobs (restbroker dead); it goes on by itself."

@@ -5,7 +5,8 @@ look-up compares with every secret, also behind one that fits; a secret that was
 second more at most; no secret is in a `repr`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import hmac
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -28,6 +29,7 @@ _LOOK_S: Final = 1.0
 Also between two reads, while a token does not fit or a file is unusable.
 """
 
+_FIXED_TEXT: Final = b"Which restbroker processes have the same secret?"
 _REPLACED: Final = 10
 """How many replaced secrets are kept out of messages too."""
 
@@ -66,6 +68,8 @@ class Tokens:
     _secrets: tuple[Proof, ...] = attrs.field(default=(), repr=False)
     _values: tuple[str, ...] = attrs.field(default=(), repr=False)
     _encoded: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    _said: dict[tuple[str, str], Json] = attrs.field(factory=dict, repr=False)
+    _digests: dict[str, list[str]] = attrs.field(factory=dict, repr=False)
     _unusable: set[Path] = attrs.field(factory=set)
     _look: _Look | None = None
     _looked_at_s: float = -inf
@@ -96,6 +100,21 @@ class Tokens:
         place = signing.place_of(given, self._encoded)
         return self._signer(signature, signed) if place is None else self._secrets[place]
 
+    def secret_digests(self) -> Mapping[str, Sequence[str]]:
+        """Return of each token, by name, HMACs (hex, 64 bits) of a fixed text under its current and previous secret.
+
+        They tell whether two processes have the same secret, and of a secret only whether a guess is right.
+        """
+        if self.now_s() - self._looked_at_s >= _LOOK_S:
+            self._refresh(misfit=False)
+        return self._digests
+
+    def until_changed(self, place: tuple[str, str], make: Callable[[], Json]) -> Json:
+        """Return what `make` says of a target and queue; it is called once until a secret changes."""
+        if place not in self._said:
+            self._said[place] = make()
+        return self._said[place]
+
     def reread(self) -> None:
         """Have every file read at the next use, even if it looks unchanged."""
         self._look, self._looked_at_s = None, -inf
@@ -112,6 +131,11 @@ class Tokens:
     def _know(self, proofs: tuple[Proof, ...]) -> None:
         self._secrets = proofs
         known = tuple(one.secret for one in proofs)
+        self._said.clear()
+        self._digests = {}
+        for one in proofs:
+            digest = hmac.digest(one.secret.encode(), _FIXED_TEXT, "sha256").hex()[:16]
+            self._digests.setdefault(one.token.name, []).append(digest)
         # What was replaced stays hidden: jobs that came with it may not be settled, and told of, yet.
         self._values = (*known, *(value for value in self._values if value not in known))[: len(known) + _REPLACED]
         self._encoded = tuple(one.encode() for one in known)

@@ -6,6 +6,8 @@ Called by `operate.check_store`. Always holds: nothing is written.
 import shlex
 from collections.abc import Iterator
 
+from restbroker.broker import token_watch
+from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.job.order import is_order, settled_text
 from restbroker.operate import pauses
@@ -35,6 +37,22 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
         else:
             yield _new_queue(client, config, info, name=name, known=tuple(known))
     yield from _left_keys(client, config, seen)
+    yield from _mixed_tokens(config, seen)
+
+
+def _mixed_tokens(config: Config, seen: Overview) -> Iterator[Finding]:
+    """Yield a finding for each queue that a process serves with other tokens than this configuration has."""
+    mine = token_watch.digests(Tokens(config.tokens), config.targets)
+    found = {
+        queue: f"{known.process.hostname}:{known.process.pid}"
+        for pool in seen.identities
+        if not is_dead(pool) and (known := pool.registration) is not None
+        for queue in token_watch.unlike(mine, read_snapshot(known.snapshot))
+    }
+    for queue, process in found.items():
+        message = f"{process} serves the queue {queue} with other tokens than this configuration."
+        why = "Which process takes a job decides whether it is done or dies."
+        yield Finding("warning", AREA, "TokensMixed", message=message, why=why, hint=token_watch.HINT)
 
 
 def _left_keys(client: Client, config: Config, seen: Overview) -> Iterator[Finding]:

@@ -8,9 +8,11 @@ from typing import Any
 import attrs
 import pytest
 
+from restbroker.broker.token_watch import digests
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.load import load
+from restbroker.config.secret import Secret
 from restbroker.errors import UsageError
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
@@ -337,3 +339,12 @@ def test_a_process_lists_a_queue_of_which_only_lines_are_left(mixed: Client) -> 
     processes.write(mixed, Record("h:1:a", b"{}", work, False, 1, 1, 1, ("rest", "slow")))
     assert queues.names(mixed) == {"rest"}
     assert mixed.command("HGETALL", mixed.keys.work("h:1:a")) == [b"t1", b"{}"]
+
+
+def test_check_says_who_serves_a_queue_with_other_tokens(mixed: Client, settings: Config) -> None:
+    other = attrs.evolve(settings.tokens[0], secrets=(Secret("another-token"),))
+    for pid, token in ((7, other), (8, settings.tokens[0])):
+        serve(mixed, "e", pid, ["rest"], tokens=digests(Tokens([token]), settings.targets))
+    found = [one for one in check_queues(mixed, settings, server(mixed)) if one.code == "TokensMixed"]
+    assert found[0].message == "node:7 serves the queue rest with other tokens than this configuration."
+    assert not [one for one in found if "node:8" in one.message]

@@ -204,6 +204,10 @@ REDIS: Final = Table(
             "a process serves a queue with another `FairBy` than this configuration, or is older",
             "give all processes the same `FairBy` and `FairWeights`, and update older ones",
         ),
+        "TokensMixed": Row(
+            "a process serves a queue with other tokens than this configuration: names, grants or secrets differ",
+            "give all processes the same `Token`, `Tokens` and secret files; rotate with `PreviousSecret`",
+        ),
         "DeadSetFull": Row(
             "the dead set has reached `DeadLimit`: no job is taken",
             "retry or delete dead jobs (`restbroker dead`), or raise `DeadLimit`",

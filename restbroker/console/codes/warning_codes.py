@@ -120,6 +120,11 @@ WARNINGS: Final = Table(
             "an unknown request (not quiet, stop or dump) under Sidekiq's key for signals was ignored",
             "nothing",
         ),
+        "TokensMixed": Row(
+            "another process serves a queue with other tokens: other names, grants or secrets. Which of the two takes a job "
+            "decides whether it is done or dies",
+            "give all processes the same `Token`, `Tokens` and secret files; rotate with `PreviousSecret`",
+        ),
         "QueueFlooded": Row(
             "10,000 dead jobs of a queue came without a right token (unreadable and oversized ones among them): restbroker "
             "pauses this queue, and no other",

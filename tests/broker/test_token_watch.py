@@ -1,0 +1,104 @@
+"""Processes that serve one queue compare their tokens, and one that differs is told of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.broker import token_watch
+from restbroker.broker.token_watch import digests, unlike
+from restbroker.broker.tokens import Tokens
+from restbroker.config.secret import Secret
+from restbroker.config.target import Target, Url
+from restbroker.config.tokens import Token
+from restbroker.job.json_types import Json
+from restbroker.store import heartbeats, jobs
+from restbroker.store.identities import ProcessInfo
+from restbroker.telemetry.events import OperatorWarning
+from tests.broker.conftest import Harness
+
+TARGET = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest", "vip"))
+LONG, OLD = "a-secret-that-nobody-guesses", "the-secret-before-that-one"
+
+
+def token(*secrets: str, name: str = "a", **more: Any) -> Token:
+    return Token(name, tuple(map(Secret, secrets)), **more)
+
+
+def said(*tokens: Token) -> Json:
+    return digests(Tokens(tokens), [TARGET])["rest"]
+
+
+def is_unlike(mine: Json, other: Json) -> bool:
+    return unlike({"rest": mine}, {"tokens": {"rest": other}}) == ["rest"]
+
+
+BEFORE: Any = (token(LONG),)
+
+
+@pytest.mark.parametrize(
+    ("other", "differs"),
+    [
+        (BEFORE, False),
+        ((token(LONG, allow=("a", "b")),), True),
+        ((token(OLD),), True),
+        ((token(LONG, name="b"),), True),
+        ((token(LONG, hosts=("x",)),), True),
+        ((token(LONG, signed=True),), True),
+        ((token(LONG), token(OLD, name="b")), True),
+        # One that reaches the other queue alone.
+        ((token(LONG), token(OLD, name="b", queues=("vip",))), False),
+        # In the midst of a rotation, whichever process has the new file first.
+        ((token(OLD, LONG),), False),
+        ((token(LONG, OLD),), False),
+        ((token(OLD, "another-one-for-all"),), True),
+    ],
+)
+def test_what_differs_of_a_queues_tokens_is_seen(other: tuple[Token, ...], differs: bool) -> None:
+    assert is_unlike(said(*BEFORE), said(*other)) == differs
+    assert is_unlike(said(*other), said(*BEFORE)) == differs
+
+
+def test_a_grants_order_makes_no_difference() -> None:
+    assert not is_unlike(said(token(LONG, allow=("a", "b"))), said(token(LONG, allow=("b", "a"))))
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, "x", ["x"], ["x", []], [1, {}]])
+def test_what_others_wrote_into_a_heartbeat_is_no_difference(odd: Json) -> None:
+    assert not is_unlike(said(*BEFORE), odd)
+
+
+def test_a_heartbeat_has_no_secret_and_no_two_secrets_the_same_digest() -> None:
+    text = json.dumps(digests(Tokens([token(LONG, OLD), token("third-one", name="b")]), [TARGET]))
+    assert not [one for one in (LONG, OLD, "third-one") if one in text]
+    (_, secrets) = json.loads(text)["rest"]
+    assert sorted(map(len, secrets.values())) == [1, 2]
+    assert len({digest for each in secrets.values() for digest in each}) == 3
+
+
+def test_an_idle_process_tells_of_a_new_secret_in_its_file(tmp_path: Path) -> None:
+    """Else it would look unlike one that has jobs, and so has read the file again."""
+    file, now_s = tmp_path / "token", [0.0]
+    file.write_text(OLD)
+    tokens = Tokens([Token("a", (Secret(path=file),))], now_s=lambda: now_s[0])
+    before = digests(tokens, [TARGET])
+    file.write_text(LONG)
+    now_s[0] = 5.0
+    assert digests(tokens, [TARGET]) == {"rest": said(*BEFORE), "vip": said(*BEFORE)} != before
+
+
+async def test_a_process_with_other_tokens_is_told_of_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_watch, "LOOK_S", 0.05)
+    harness.token = LONG
+    for name, secret in (("other", OLD), ("alike", LONG)):
+        facts = ProcessInfo(pid=7, hostname=name, boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
+        identity, mine = f"{name}:7:abc:t", digests(Tokens([token(secret, name="default")]), [TARGET])
+        assert jobs.register(harness.client, identity, facts, ("rest",))
+        heartbeats.write_heartbeats(harness.client, [(identity, 1)], {identity: json.dumps({"tokens": mine}).encode()})
+    async with harness.broker():
+        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
+        harness.push(args=["safe", {}, LONG])
+        await harness.until(lambda: harness.target.calls, "jobs go on")
+    (told,) = harness.of(OperatorWarning)
+    assert (told.code, "other:7 serves the queue rest with other tokens" in told.message) == ("TokensMixed", True)
