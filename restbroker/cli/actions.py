@@ -95,7 +95,8 @@ def act(
             carry_out(operation(chosen), how, lambda: None)
             return
         shown = _confirm(client, zset, operation(chosen), chosen=chosen, how=how)
-        last, jids = _perform(operation(chosen if shown is None else attrs.evolve(chosen, inventory=shown)))
+        meant = chosen if shown is None else attrs.evolve(chosen, inventory=shown)
+        last, jids = _run(operation(meant), dry_run=False)
         if zset == "dead" and action.verb == "delete" and jids:
             for note in order.stopped_notes(client, frozenset(jids), known):
                 output.say(f"note: {note}")
@@ -112,7 +113,7 @@ def carry_out(operation: Operation, how: ActOptions, ask: Callable[[], object]) 
         return
     if not how.yes:
         ask()
-    last, jids = _perform(operation)
+    last, jids = _run(operation, dry_run=False)
     _conclude(last, jids, operation.action, how=how, follow=None)
 
 
@@ -124,14 +125,6 @@ def ask_for(operation: Operation) -> Progress:
         _print_refusals(seen)
     confirm(f"{verb.capitalize()} {output.jobs(seen.done)} of {operation.location}{_foreign_text(seen, verb)}?")
     return seen
-
-
-def _perform(operation: Operation) -> tuple[Progress, Sequence[str]]:
-    try:
-        return _run(operation, dry_run=False)
-    except RestbrokerError:
-        output.say("Changes made so far stay. Run the same command again for the rest.")
-        raise
 
 
 def _run(operation: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
@@ -156,6 +149,10 @@ def _run(operation: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str
         except KeyboardInterrupt:
             if not dry_run:
                 output.say(f"{output.jobs(step.done)} {_DONE[action.verb]}. Run the same command again for the rest.")
+            raise
+        except RestbrokerError:
+            if step.done and not dry_run:
+                output.say("Changes made so far stay. Run the same command again for the rest.")
             raise
     return attrs.evolve(step, elsewhere=tuple(elsewhere)), jids
 

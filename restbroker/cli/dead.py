@@ -78,21 +78,13 @@ def dead(
             "--trimmed and --restore are for jobs that have left the dead set; conditions cannot select these.",
             "Use one or the other. `restbroker find TEXT` also searches the copies.",
         )
-    if conditions:
-        listing(
-            settings,
-            "dead",
-            where=all_conditions(where, "dead", (since, until), ages=(older_than, newer_than), group=group),
-            limit=limit,
-            after=None,
-            as_json=json,
-        )
-    elif restored is not None:
+    if restored is not None:
         _restore(settings, restored, why)
     elif only_trimmed:
         _show_trimmed(settings, limit, as_json=json)
     else:
-        jobs.show(settings, "dead", limit, as_json=json)
+        meant = all_conditions(where, "dead", (since, until), ages=(older_than, newer_than), group=group)
+        listing(settings, "dead", where=meant, limit=limit, after=None, as_json=json)
 
 
 def _restore(settings: Config, jid: str, why: str) -> None:

@@ -23,7 +23,7 @@ def write(found: Sequence[Entry], *, as_json: bool) -> None:
             output.data(line)
     else:
         for entry in found:
-            cells = (utc(entry.at_s), entry.jid, entry.command, entry.error_class, entry.message)
+            cells = (_utc(entry.at_s), entry.jid, entry.command, entry.error_class, entry.message)
             output.row(cell or "-" for cell in cells)
 
 
@@ -36,7 +36,7 @@ def print_entries(found: Sequence[Entry]) -> None:
 def fields(entry: Entry) -> dict[str, Json]:
     """Return a job's fields for programs."""
     return {
-        "when": utc(entry.at_s),
+        "when": _utc(entry.at_s),
         "jid": entry.jid,
         "command": entry.command,
         "error_class": entry.error_class,
@@ -107,7 +107,7 @@ def _lines(found: Sequence[Entry]) -> Iterator[str]:
     """Yield two lines for each job, since a table would not fit."""
     for entry in found:
         words = (entry.command, entry.error_class, entry.jid)
-        yield f"{local(entry.at_s)}  " + "  ".join(word for word in words if word is not None)
+        yield f"{local(entry.at_s) if entry.at_s else '-'}  " + "  ".join(word for word in words if word is not None)
         if entry.message is not None:
             yield f"    {entry.message}"
 
@@ -121,3 +121,8 @@ def text(value: Json) -> str:
             return value
         case _:
             return json.dumps(value, ensure_ascii=False)
+
+
+def _utc(at_s: float) -> str | None:
+    # A job that waits may not say when it was pushed.
+    return utc(at_s) if at_s else None

@@ -116,6 +116,7 @@ def cancel(
     why: WhyOption = "",
     dry_run: DryRunOption = False,
     yes: YesOption = False,
+    json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Cancel a job in progress; it becomes dead. It may have run nevertheless."""
@@ -128,12 +129,17 @@ def cancel(
                 f"No restbroker process has reported the job {jid} as in progress in the last seconds.",
                 "`restbroker processes` lists their jobs.",
             )
+        told = {"action": "cancel", "jid": jid, "processes": [process for process, _ in found], "dry_run": dry_run}
         if dry_run:
             output.say(f"{_job(found[0][1])} would be cancelled.")
+        else:
+            confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
+            for process, one in found:
+                operate_processes.cancel(client, process, one.thread, who=who(), why=why)
+        if json:
+            output.as_json(told)
+        if dry_run:
             return
-        confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
-        for process, one in found:
-            operate_processes.cancel(client, process, one.thread, who=who(), why=why)
         if not _wait_until_ended(client, jid, secrets):
             output.say(f"{jid} is still in progress: its process was asked to cancel it and has not done so yet.")
             raise typer.Exit(Exit.WAITING)

@@ -103,11 +103,11 @@ def peek(
     """Show the jobs that wait in a queue, next one first. Arguments and tokens are not shown.
 
     In a pipe each line is: place (0 is next), age (seconds), job id, command. With --where it shows the jobs for which
-    all conditions hold, with the columns of `dead list`.
+    all conditions hold, with the columns of `dead list`; --json has the same fields with and without it.
     """
     settings = load_quietly(config)
-    if where:
-        _search(settings, name, where, limit=limit, after=after, as_json=json)
+    if where or json:
+        _search(settings, name, where or [], limit=limit, after=after, as_json=json)
         return
     if after is not None:
         raise UsageError("--after needs --where.", "Without conditions, raise --limit.")
@@ -115,10 +115,7 @@ def peek(
         one = _require_queue(client, settings, name)
         cost = context_of(settings).cost(name)
         found = list(operate_queues.peek(client, name, limit, tokens(settings), cost=cost))
-    if json:
-        output.as_json([_fields(waiting) for waiting in found])
-    else:
-        output.table(("PLACE", "WAITED", "JOB", "COMMAND"), _cells(found))
+    output.table(("PLACE", "WAITED", "JOB", "COMMAND"), _cells(found))
     more = f"{len(found)} of " if one.size is not None and one.size > len(found) else ""
     output.say(f"{more}{output.jobs(one.size or 0)} waiting in {name}.")
 
@@ -264,7 +261,3 @@ def _cells(found: Iterable[WaitingJob]) -> Iterator[tuple[str, ...]]:
         if sys.stdout.isatty() and one.waited_s is not None:
             waited = duration_text(one.waited_s)
         yield str(one.place), waited, one.job.jid or "-", one.job.command or one.job.message or "-"
-
-
-def _fields(one: WaitingJob) -> dict[str, Json]:
-    return {"place": one.place, "waited_s": one.waited_s, "jid": one.job.jid, "command": one.job.command}

@@ -9,7 +9,6 @@ from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.failure_summary import add_summary
 from restbroker.cli.selection import all_conditions
 from restbroker.cli.set_verbs import add_verbs, listing
-from restbroker.console import jobs
 from restbroker.console.lists import Verbs
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
@@ -49,14 +48,5 @@ def retries(
     if ctx.invoked_subcommand is not None:
         return
     settings = load_quietly(config)
-    if where or since or until or older_than or newer_than or group:
-        listing(
-            settings,
-            "retry",
-            where=all_conditions(where, "retry", (since, until), ages=(older_than, newer_than), group=group),
-            limit=limit,
-            after=None,
-            as_json=json,
-        )
-    else:
-        jobs.show(settings, "retry", limit, as_json=json)
+    meant = all_conditions(where, "retry", (since, until), ages=(older_than, newer_than), group=group)
+    listing(settings, "retry", where=meant, limit=limit, after=None, as_json=json)

@@ -8,7 +8,6 @@ import typer
 from restbroker.cli.edit_verb import add_edit
 from restbroker.cli.selection import all_conditions
 from restbroker.cli.set_verbs import add_verbs, listing
-from restbroker.console import jobs
 from restbroker.console.lists import Verbs
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
@@ -45,14 +44,5 @@ def scheduled(
     if ctx.invoked_subcommand is not None:
         return
     settings = load_quietly(config)
-    if where or since or until or older_than or newer_than:
-        listing(
-            settings,
-            "schedule",
-            where=all_conditions(where, "schedule", (since, until), (older_than, newer_than)),
-            limit=limit,
-            after=None,
-            as_json=json,
-        )
-    else:
-        jobs.show(settings, "schedule", limit, as_json=json)
+    meant = all_conditions(where, "schedule", (since, until), (older_than, newer_than))
+    listing(settings, "schedule", where=meant, limit=limit, after=None, as_json=json)

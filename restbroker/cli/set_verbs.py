@@ -4,6 +4,7 @@ Each of the three modules makes its commands here. Always holds: a verb means th
 is imported when it runs, since most often the jobs are only listed.
 """
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -97,8 +98,14 @@ def listing(
     if after is not None and conditions:
         more = f"{output.jobs(len(found))} shown, of the first {looked_at} of {total}"
     output.say(f"{more} in the {zset} set.")
+    name = _COMMANDS[zset]
+    if found and sys.stderr.isatty():
+        jid = next((job.jid for job in found if job.jid), "JID")
+        output.say(f"Details of one: restbroker explain {jid}. To run it now: restbroker {name} retry {jid}")
+    if total > len(found) and zset != "schedule":
+        output.say(f"Why they failed: restbroker {name} summary")
     if after is not None:
-        output.say(f"Continue with: --after {after}")
+        output.say(f"Continue with: restbroker {name} list --after {after}")
 
 
 def _add_readers(app: typer.Typer, zset: SortedSet) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from restbroker.cli import target_text
 from restbroker.cli.target_text import text
 from restbroker.cli.watch.formats import number, rate
-from restbroker.cli.watch.problems import SILENT_S, STOPPED_HINT, problems, stopped_text
+from restbroker.cli.watch.problems import STOPPED_HINT, problems, stopped_text
 from restbroker.cli.watch.table import Column, Row, table
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
@@ -23,6 +23,7 @@ from restbroker.console.times import milliseconds
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats, state_text, stopped_counts, target_state
+from restbroker.operate.processes import SILENT_S
 from restbroker.store.client import Client
 
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ class FlatKeys:
     jabber_domain: forms.Name | None = key(
         "JabberDomain", "The virtual host: for a missing `host` argument, and the Host header.", of_target="Domain"
     )
-    rest_queue: forms.Name | None = key(
+    rest_queue: forms.Queue | None = key(
         "RestQueue", "The queue to take jobs from, without `queue:`.", mandatory="without Targets", of_target="Queues"
     )
     _target: Target = inline(Target, Target(), _flat)

@@ -1,42 +1,15 @@
-"""Show jobs of one of Sidekiq's sets: in lines for people, in columns or JSON for programs.
+"""Show copies of dead jobs: in lines for people, in columns or JSON for programs.
 
-Called by `dead`, `retries` and `scheduled`. Always holds: neither arguments nor a token are shown.
+Called by `dead --trimmed`; others take `tokens` from here. Always holds: neither arguments nor a token are shown.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from restbroker.config.core import Config
 from restbroker.console import output
 from restbroker.console.times import local, utc
-from restbroker.operate import jobs
-from restbroker.operate.connect import open_store
 from restbroker.operate.jobs import StoredJob
-from restbroker.store.keys import SortedSet
-from restbroker.store.sets import size
-
-_NAMES: Final[Mapping[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
-_WAITING: Final[Mapping[SortedSet, str]] = {
-    "dead": "in the dead set",
-    "retry": "waiting for {} next try",
-    "schedule": "scheduled for later",
-}
-
-
-def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> None:
-    """Print at most `limit` jobs of the set and how many there are; raise `StoreUnavailable` if Redis is away."""
-    with open_store(settings) as client:
-        found = list(jobs.list_jobs(client, zset, limit, tokens(settings)))
-        total = size(client, zset)
-    write(found, as_json=as_json)
-    more = f"{len(found)} of {output.jobs(total)}" if total > len(found) else output.jobs(total)
-    output.say(f"{more} {_WAITING[zset].format('its' if total == 1 else 'their')}.")
-    if found and sys.stderr.isatty():
-        jid = next((job.jid for job in found if job.jid), "JID")
-        output.say(f"Details of one: restbroker explain {jid}. To run it now: restbroker {_NAMES[zset]} retry {jid}")
-    if total > len(found) and zset != "schedule":
-        output.say(f"Why they failed: restbroker {_NAMES[zset]} summary")
 
 
 def tokens(settings: Config) -> frozenset[str]:

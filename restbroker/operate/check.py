@@ -36,7 +36,7 @@ AREA = "config"
 _WARNINGS = frozenset(
     {
         *("ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget", "FairByUnknown", "OrderByUnknown"),
-        "WeakStatsPass",
+        *("WeakStatsPass", "TokenFitsNowhere"),
     }
 )
 _MEMBERS: Mapping[str, str] = {

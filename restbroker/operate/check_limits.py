@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.job.auth import reaches
 from restbroker.job.command import DANGEROUS
 from restbroker.operate import pauses
 from restbroker.servers.findings import Finding, ok
@@ -25,17 +24,8 @@ RUBY_DEAD_LIMIT = 9_999
 
 
 def check_tokens(config: Config) -> Iterator[Finding]:
-    """Yield a finding for each token that allows dangerous commands, or that is of no use."""
+    """Yield a finding for each token that allows dangerous commands, or that can be guessed."""
     for token in config.tokens:
-        if not any(reaches(token, target.name, target.queues) for target in config.targets):
-            yield Finding(
-                "warning",
-                "config",
-                "TokenFitsNowhere",
-                message=f'No queue of any target fits both Targets and Queues of the token "{token.name}".',
-                why="Every job that carries it dies.",
-                hint=f"Correct the names in Tokens.{token.name}, or remove the token.",
-            )
         yield from _weak(token)
         words = [word for word in token.allow if word.startswith(DANGEROUS)]
         if words:

@@ -28,8 +28,9 @@ _NAMES = ("display_class", "wrapped", "class")
 _WORD_LIMIT = 120
 _LARGEST = 10**15
 """A higher number is none that processes write of themselves."""
-_SILENT_S: Final = {True: 15.0, False: 30.0}
-"""Three records of ours (True), or of Ruby's, that did not come: Redis keeps that of a killed process for a minute."""
+SILENT_S: Final = 15.0
+RUBY_SILENT_S: Final = 30.0
+"""Three records of ours, or of Ruby's, that did not come: Redis keeps that of a killed process for a minute."""
 _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 
@@ -76,7 +77,7 @@ class Process:
     @property
     def state(self) -> Literal["running", "quiet", "silent"]:
         """The state. Silent: the process was killed, hangs, or cannot reach Redis."""
-        if (self.heartbeat_age_s or 0.0) > _SILENT_S[self.is_restbroker]:
+        if (self.heartbeat_age_s or 0.0) > (SILENT_S if self.is_restbroker else RUBY_SILENT_S):
             return "silent"
         return "quiet" if self.quiet else "running"
 

@@ -1,4 +1,4 @@
-"""Tells whether what a target's keys name is there: arguments in `FairBy` and `OrderBy`, commands in the keys for some.
+"""Tells whether what keys name is there: arguments in `FairBy` and `OrderBy`, commands, targets and queues of tokens.
 
 Called by `console.load_config` for a configuration that is to be used or checked. Always holds: no server is asked; of
 a target whose commands, or their arguments, nobody lists, nothing is told.
@@ -12,13 +12,19 @@ from restbroker.config.core import Config
 from restbroker.config.problems import Notice
 from restbroker.config.target import USUALLY_AT_MOST_ONCE, Target
 from restbroker.errors import ConfigError
+from restbroker.job.auth import reaches
 from restbroker.job.command import CommandSpec
 from restbroker.operate.names import nearest
 from restbroker.servers import registry
 
 
 def unknown_names(config: Config) -> Iterator[Notice]:
-    """Yield a notice for each argument and each command that a key names and that its target does not know."""
+    """Yield a notice for each argument and command that a target does not know, and each token that fits nowhere."""
+    for token in config.tokens:
+        if not any(reaches(token, target.name, target.queues) for target in config.targets):
+            message = f'No queue of any target fits both Targets and Queues of the token "{token.name}": '
+            hint = f"Correct the names in Tokens.{token.name}, or remove the token."
+            yield Notice("TokenFitsNowhere", f"{message}every job that carries it dies.", hint)
     for target in config.targets:
         commands = _named_commands(target)
         if not (target.fair_by or target.order_by or commands):

@@ -14,6 +14,7 @@ from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.history import percentile_ms
 from restbroker.operate.overview import state_text, target_state
+from restbroker.operate.processes import SILENT_S
 from restbroker.operate.summary import Summary
 from restbroker.store.pauses import OPERATOR
 from restbroker.web import filters
@@ -23,8 +24,6 @@ from restbroker.web.watch import State
 Row = Mapping[str, Json]
 MOST_ROWS = 300
 """The greatest number of rows in a table of a live page, which is sent again with each change."""
-STALE_S = 10.0
-"""A process whose last heartbeat is older (seconds) is shown as silent; it sends one every 2.5 s."""
 
 
 @attrs.frozen
@@ -192,7 +191,7 @@ def _of_targets(pools: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[A
             text = f"Target {target} gets no jobs{_so_far(pool, waiting)}: {why}"
             yield Alarm(text, hint if isinstance(hint, str) else None, "targets")
         age_s = pool.get("heartbeat_age_s")
-        if isinstance(age_s, int | float) and age_s > STALE_S:
+        if isinstance(age_s, int | float) and age_s > SILENT_S:
             yield Alarm(f"{pool.get('process')} has sent no heartbeat for {duration_text(age_s)}.", None, "processes")
 
 

@@ -409,3 +409,26 @@ def test_a_search_that_finds_nothing_ends_with_1_and_one_by_a_secret_with_2(shel
     for typed, code in rows.items():
         done = shell("find", typed)
         assert (done.returncode, "hush-hush" in done.stdout) == (code, False), typed
+
+
+def test_a_list_in_json_has_the_same_fields_with_and_without_conditions(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1", error_class="BadToken")
+    rows = [(), ("list",), ("--where", "error = BadToken")]
+    bare, listed, chosen = (json.loads(shell("dead", *words, "--json").stdout) for words in rows)
+    assert bare == listed == chosen
+    assert chosen[0]["key"]
+
+
+def test_a_job_that_says_nothing_of_its_push_has_no_time(shell: Shell, store: Client) -> None:
+    store.command("LPUSH", "ns:queue:rest", '{"class":"Add","jid":"j1","args":["safe",{},"t"]}')
+    assert json.loads(shell("queues", "peek", "rest", "--json").stdout)[0]["when"] is None
+    assert shell("queues", "peek", "rest", "--where", "jid = j1").stdout.startswith("-\tj1\t")
+
+
+def test_a_refusal_before_anything_is_changed_says_nothing_of_changes(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1")
+    store.command("SET", "ns:restbroker:audit", "no stream")
+    done = shell("dead", "delete", "j1", "--yes")
+    assert done.returncode == 1
+    assert "Changes made so far" not in done.stderr
+    assert store.command("ZCARD", "ns:dead") == 1

@@ -243,5 +243,7 @@ def test_waiting_jobs_are_searched_by_conditions_and_it_says_where_to_go_on(shel
     after = done.stderr.split("--after ")[1].strip()
     (last,) = json.loads(shell("queues", "peek", "rest", "--where", "jid = j19", "--after", after, "--json").stdout)
     assert (last["jid"], last["arguments"]) == ("j19", {"password": "***"})
+    (plain, *_) = json.loads(shell("queues", "peek", "rest", "--json").stdout)
+    assert plain.keys() == last.keys()
     assert shell("queues", "peek", "rest", "--where", "comand = x").returncode == 2
     assert shell("queues", "peek", "rest", "--after", "5").returncode == 2

@@ -15,12 +15,11 @@ from restbroker.cli.watch.formats import jobs, waiting_text
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats
+from restbroker.operate.processes import SILENT_S
 from restbroker.operate.snapshot import takes_jobs
 
 LONG_WAIT_S = 60.0
 """A job that waits this many seconds is reported."""
-SILENT_S = 10.0
-"""A process without a heartbeat for this many seconds is silent; it sends one every 2.5 s."""
 
 STOPPED_HINT = "`restbroker order` shows them; `order resume` retries the dead job, `order skip` goes on without it."
 """What to do about keys that a death stopped."""

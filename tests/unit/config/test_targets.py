@@ -313,3 +313,11 @@ def test_notes_say_which_target_they_are_about(write: Write) -> None:
     none = write(document({"one": entry(Auth=None), "two": entry(Queues=["b"], RequestTimeout="1m")}))
     assert [note.code for note in none.notes] == ["NoCredentials", "ShortShutdown"]
     assert "RequestTimeout of two:" in none.notes[1].message
+
+
+def test_a_queue_named_by_its_key_is_refused(refused: Refused) -> None:
+    """It would be served as `queue:queue:rest`, into which no one pushes."""
+    target = {"Kind": "http", "URL": "http://h/", "Queues": ["queue:low"]}
+    for written in ({"RestQueue": "queue:rest"}, {"Targets": {"it": target}}):
+        problems = refused({**FLAT, "Token": "t", **written})
+        assert any("expected a queue's name, without queue: before it" in one for one in problems)

@@ -7,6 +7,7 @@ from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.operate.check_limits import check_tokens
+from restbroker.operate.unknown_names import unknown_names
 from restbroker.servers import registry
 
 
@@ -46,7 +47,7 @@ def test_a_token_that_no_queue_can_be_used_with_is_named() -> None:
     }
     config = load(None, environ, {}, registry.kinds()).config
     token = Token("app", (Secret("hush-0123456789ab"),), targets=("ejabberd",), queues=("q*",))
-    assert list(check_tokens(attrs.evolve(config, tokens=(token,)))) == []
-    (found,) = check_tokens(attrs.evolve(config, tokens=(attrs.evolve(token, queues=("r",)),)))
-    assert (found.level, found.code) == ("warning", "TokenFitsNowhere")
+    assert list(unknown_names(attrs.evolve(config, tokens=(token,)))) == []
+    (found,) = unknown_names(attrs.evolve(config, tokens=(attrs.evolve(token, queues=("r",)),)))
+    assert found.code == "TokenFitsNowhere"
     assert '"app"' in found.message
