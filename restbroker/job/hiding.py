@@ -463,7 +463,7 @@ def _mask_patterns(known: Spellings) -> _MaskPatterns:
         for at in range(0, len(text) - _PIECE + 1, _PIECE)
     }
     shown = "\n".join(text for text, pattern in known if pattern == _SHOWN_IN_RUNS)
-    return _MaskPatterns(whole, pieces, visible, runs, shown)
+    return _MaskPatterns(whole, pieces, visible, runs=runs, shown=shown)
 
 
 def _visible_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:

@@ -139,7 +139,7 @@ class AnswerReader:
         return next((int(value) for name, value in self._headers if name.lower() == b"content-length"), 0)
 
     @property
-    def coding(self) -> str:
+    def coding_names(self) -> str:
         """How the body is encoded, as the last head says; "" if it says nothing."""
         found = [one for name, one in self._headers if len(name) == _CODING_LENGTH and name.lower() == _CODING]
         return b",".join(found).decode("latin-1")
@@ -269,4 +269,4 @@ def _plain_head(head: bytes) -> tuple[int, int] | None:
                 return None
     except (MalformedAnswer, ValueError):
         return None
-    return (reader.status, length) if reader.keep and not reader.body_cut and not reader.coding else None
+    return (reader.status, length) if reader.keep and not reader.body_cut and not reader.coding_names else None

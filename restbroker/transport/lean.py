@@ -330,7 +330,7 @@ class LeanClient:
             sender.note_refused()
         duration_s = now_s - (due_s - request.timeout_s)
         said = request.headers + request.query
-        body, cut = decode(reader.coding, reader.body, request.body_limit_bytes, cut=reader.body_cut)
+        body, cut = decode(reader.coding_names, reader.body, request.body_limit_bytes, cut=reader.body_cut)
         return Response(reader.status, reader.headers, body, duration_s, cut, said, self._secrets)
 
     def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
