@@ -39,9 +39,8 @@ _QUEUED: Final = 50
 
 To read from the middle of a list of a million costs Redis most of a millisecond for each twenty.
 """
-_NEWEST: Final = 5000
-_OLDEST: Final = 200
-"""How many jobs at the ends of a queue are looked at first: a retried one is behind the others, or before them."""
+_AT_END: Final = 5000
+"""How many jobs at each end of a queue are looked at first: a retried one is behind the others, or before them."""
 _ENDS_PAGE: Final = 1000
 _NAMED: Final = 10
 """So many places that there was no time for are named, the others counted."""
@@ -241,9 +240,9 @@ class JobSearch:
 
         What lies between them, if anything, is noted for `rest_of_queues`.
         """
-        gaps, size, newest = len(self.unseen), self._size(queue, own), min(_NEWEST, self.bounds.jobs)
-        count = max(0, min(size.in_list - newest, _OLDEST, self.bounds.jobs - newest))
-        oldest: list[bytes] = self.ask(lambda client: queues.peek(client, own, 0, count)[::-1], [])
+        gaps, size, newest = len(self.unseen), self._size(queue, own), min(_AT_END, self.bounds.jobs)
+        count = min(size.in_list - newest, _AT_END, self.bounds.jobs - newest)
+        oldest: list[bytes] = self.ask(lambda client: _oldest(client, own, count), [])
         pieces = [self._newest_first(queue, own, 0, newest), [self._views(queue, oldest)]]
         for one in self._matches("queue", queue, f"the queue {queue}", chain.from_iterable(pieces)):
             behind = one.number + (size.in_list - newest - len(oldest) if one.number >= newest else 0)
@@ -391,3 +390,11 @@ class JobSearch:
             yield recent
             is_all = len(recent) < _ENDS_PAGE
             page = [] if is_all else history.newest(self.client, _ENDS_PAGE, before=page[-1].name)
+
+
+def _oldest(client: Client, own: QueueName, count: int) -> list[bytes]:
+    """Return so many jobs that are taken next, the next one last."""
+    found: list[bytes] = []
+    while len(found) < count and (page := queues.peek(client, own, len(found), min(_QUEUED, count - len(found)))):
+        found += page
+    return found[::-1]
