@@ -7,6 +7,7 @@ them the time, wakes the tasks, and opens and closes the semaphore (`semaphore.p
 """
 
 import math
+from collections import deque
 from typing import assert_never
 
 import attrs
@@ -14,7 +15,7 @@ import trio
 
 from restbroker.broker.adaptive import CALM_S, Adaptive
 from restbroker.broker.semaphore import AdaptiveSemaphore
-from restbroker.broker.trip_rules import TripRules
+from restbroker.broker.trip_rules import SILENT_LIMIT, TripRules
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import Report, TargetDown, TargetUp, VersionReported
 
@@ -54,6 +55,8 @@ class Breaker:
     """What `trio.current_time` reads, at a third of its price: each job needs the time."""
     _failing: set[str] = attrs.field(factory=set)
     """Commands that tripped it and have not been delivered since."""
+    _row: deque[str] = attrs.field(factory=lambda: deque(maxlen=SILENT_LIMIT))
+    """The commands of the last jobs that a gateway's answer cost a try."""
 
     def __attrs_post_init__(self) -> None:
         """Make the places, at a limit that holds nothing back."""
@@ -111,12 +114,14 @@ class Breaker:
         *,
         in_slot: bool = False,
         is_retry: bool = False,
+        once: bool = False,
     ) -> None:
         """Note the outcome of a delivery of `command` (its endpoint), and trip or change the limit accordingly.
 
         To be called before `semaphore.leave`, which lets others in. `duration_s`: how many seconds the delivery took.
         `in_slot`: the job had a place in its command's slot, beside the limit. `is_retry`: the job failed before, so
-        that another failure says more about the job than about the target.
+        that another failure says more about the job than about the target. `once`: it must run at most once, so that it
+        dies of an answer that may be a gateway's.
         """
         now_s = self._clock.current_time()
         match outcome:
@@ -126,14 +131,8 @@ class Breaker:
                 self._answered(now_s, command, in_slot=in_slot)
             case Rejected() | Deferred(of_job=True):
                 self._answered(now_s, command, in_slot=in_slot)
-            case Deferred(reason, retry_after_s, _, _, pause_target, _):
-                # A target that has just done something is well: then it is this command that gets a 503.
-                unhealthy = now_s - self._delivered_at_s > _WELL_FOR_S
-                if pause_target and (retry_after_s is not None or (unhealthy and command not in self._failing)):
-                    self.rules.trip(now_s, reason.message, retry_after_s or 0.0)
-                    self._note_failing(command)
-                elif not (is_retry and outcome.counts):
-                    self.rules.note_answer(now_s, command, deferred=True)
+            case Deferred(reason):
+                self._note_deferral(now_s, outcome, command, is_retry=is_retry, once=once)
                 self._follow(reason)
                 if reason.status in _BUSY:
                     self._slow_down(now_s, command, in_slot=in_slot)
@@ -155,10 +154,40 @@ class Breaker:
         if not in_slot:
             self.semaphore.note_answer(now_s)
 
+    def _note_deferral(self, now_s: float, outcome: Deferred, command: str, *, is_retry: bool, once: bool) -> None:
+        # A target that has just done something is well: then it is this command that gets a 503.
+        unhealthy = now_s - self._delivered_at_s > _WELL_FOR_S
+        wait_s = outcome.retry_after_s
+        if outcome.pause_target and (wait_s is not None or (unhealthy and command not in self._failing)):
+            self.rules.trip(now_s, outcome.reason.message, wait_s or 0.0)
+            self._note_failing(command)
+        elif outcome.ran == "unlikely":
+            self._note_gateway(now_s, command, is_lost=once)
+        elif not (is_retry and outcome.counts):
+            self.rules.note_answer(now_s, command, deferred=True)
+
     def _unanswered(self, now_s: float, outcome: Uncertain, command: str, duration_s: float) -> None:
+        if outcome.by_gateway:
+            self._note_gateway(now_s, command, is_lost=True)
+            return
         self.rules.note_silence(now_s, command, duration_s)
         if outcome.pause_target:
             self.rules.trip(now_s, outcome.reason.message)
+
+    def _note_gateway(self, now_s: float, command: str, *, is_lost: bool) -> None:
+        """Note an answer that may be a gateway's, before a target that is away: five in a row trip it at once.
+
+        `is_lost`: it costs the job a try or its life. The commands of that row do not trip it so again before they are
+        delivered: until then the probe decides, as in `_note_failing`.
+        """
+        was_well = self.rules.permits
+        is_lost = is_lost and command not in self._failing
+        if is_lost:
+            self._row.append(command)
+        self.rules.note_gateway(now_s, command, is_lost=is_lost)
+        if is_lost and was_well and not self.rules.permits:
+            for one in self._row:
+                self._note_failing(one)
 
     def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
         if not in_slot and not self.rules.is_alone(command):

@@ -82,7 +82,18 @@ from restbroker.job import settle
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.job import Job, NotAJob
 from restbroker.job.order import ON_DEAD_FIELD, PREDECESSOR_DIED
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.outcome import (
+    Deferred,
+    Delivered,
+    Denied,
+    Outcome,
+    Reason,
+    Rejected,
+    Uncertain,
+    Unsent,
+    before_sending,
+    judge_at_most_once,
+)
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
 from restbroker.store.tickets import DIES, OTHER_KEY, ticket_how, ticket_key
@@ -464,10 +475,7 @@ class Processor:
             # The connector took another way than before, while no one knows what the target made of the request.
             outcome = Uncertain(reason_of(spec, _DROPPED))
         took_s = time.perf_counter() - started_s
-        if not isinstance(outcome, Delivered):
-            outcome = redact_outcome(self.plan, outcome, call, spec)
-        if job.delivery >= SENDING or not is_ours(outcome):
-            self.breaker.observe(outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1)
+        outcome = self._judge(job, call, spec, outcome=outcome, took_s=took_s)
         if isinstance(outcome, Denied | Unsent):
             job.hold(effected=link.has_continued)
             return Uncertain(_PART_DONE) if job.is_uncertain else outcome, took_s
@@ -476,6 +484,20 @@ class Processor:
         if not isinstance(outcome, Uncertain):
             job.answer()
         return outcome, took_s
+
+    def _judge(
+        self, job: JobInProgress, call: Call, spec: CommandSpec | None, outcome: Outcome, took_s: float
+    ) -> Outcome:
+        """Return what the connector's outcome means for this job, without secrets, once the breaker has noted it."""
+        if not isinstance(outcome, Delivered):
+            outcome = redact_outcome(self.plan, outcome, call, spec)
+            if job.delivery < SENDING:
+                outcome = before_sending(outcome)
+        if job.delivery >= SENDING or not is_ours(outcome):
+            self.breaker.observe(
+                outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once
+            )
+        return judge_at_most_once(outcome) if job.at_most_once else outcome
 
     # 6. Answered, or not: back to 3, if no outcome is left to judge
     def _note_unsent(

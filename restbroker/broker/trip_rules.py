@@ -1,6 +1,6 @@
 """When a target gets no jobs because it is unhealthy: a state machine without a clock.
 
-              note_unsent(), note_silence(): 5 in a row, note_answer(): half of >= 20 in 10 s "not now"
+              note_unsent(), note_silence(), note_gateway(): 5 in a row, note_answer(): half of >= 20 in 10 s "not now"
               (but no single command's while others work), trip(), probe_failed()
     admits ------------------------------------------------------------------------> tripped
       ^                                                                              |  ^
@@ -110,6 +110,16 @@ class TripRules:
         self._count(now_s, command, 1, deferred=True)
         if now_s - self._answered_at_s >= waited_s / 2:
             self._lengthen(now_s, command[:_LONGEST_NAME])
+        self._trip_if_failing(now_s)
+
+    def note_gateway(self, now_s: float, command: str, *, is_lost: bool) -> None:
+        """Note a "not now" that a gateway may have answered in the target's place; it ends no row of silent jobs.
+
+        `is_lost`: it counts as one of that row itself, whichever the command and however lately others were answered.
+        """
+        self._count(now_s, command, 1, deferred=True)
+        if is_lost:
+            self._lengthen(now_s, None)
         self._trip_if_failing(now_s)
 
     def note_answer(self, now_s: float, command: str = "", *, deferred: bool) -> None:

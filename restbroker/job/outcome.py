@@ -4,7 +4,7 @@ Connectors return an outcome; `job.settle` turns it into a settlement. Always ho
 becomes `error_class` in Sidekiq's sets) and a `Reason.message` holds no secret.
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -24,7 +24,16 @@ __all__ = [
     "Rejected",
     "Uncertain",
     "Unsent",
+    "before_sending",
+    "judge_at_most_once",
 ]
+
+Ran: TypeAlias = Literal["no", "unlikely", "maybe"]
+"""Whether a command ran that was answered with "not now". "no": the server's own words, or more, prove that it did not.
+
+"unlikely": it counts as not run, though the answer is no proof: a gateway may have passed the command on before it gave
+it. "maybe": the server itself failed, and may have done some of it.
+"""
 
 
 @light
@@ -61,9 +70,8 @@ class Deferred:
 
     `max_attempts` bounds the tries below what the job allows (ejabberd's 500 "internal_error": 3). `pause_target`: the
     whole target is unhealthy (starting, stopping, overloaded), not this command. `of_job`: the target is well and
-    answered as it should; for example, a third party behind it cannot be reached. `maybe_run`: it answered that it
-    failed, and may have done it all the same; the command is one that may be repeated, or the outcome would be
-    `Uncertain`.
+    answered as it should; for example, a third party behind it cannot be reached. `ran`: unless it is "no", a command
+    that must run at most once is not sent again.
     """
 
     reason: Reason
@@ -73,15 +81,21 @@ class Deferred:
     pause_target: bool = False
     text: str | None = None
     of_job: bool = False
-    maybe_run: bool = False
+    ran: Ran = "no"
 
 
 @attrs.frozen
 class Uncertain:
-    """Sent and not answered: it may or may not have run. `pause_target`: the target was unhealthy then."""
+    """Sent and not answered by the server: it may or may not have run. `pause_target`: the target was unhealthy then.
+
+    `by_gateway`: what answered may stand in front of the server. `is_final`: it is not to be sent again, even if it is
+    safe to repeat.
+    """
 
     reason: Reason
     pause_target: bool = False
+    by_gateway: bool = False
+    is_final: bool = False
 
 
 @attrs.frozen
@@ -141,3 +155,23 @@ class Probe:
     version: str | None
     detail: str
     hint: str | None = None
+
+
+def before_sending(outcome: Outcome) -> Outcome:
+    """Return the outcome of a request before the command's own (a login, a look-up) as one of a command not sent."""
+    match outcome:
+        case Uncertain(reason, by_gateway=True):
+            return Unsent(reason)
+        case Uncertain(reason):
+            return Deferred(reason)
+        case Deferred():
+            return attrs.evolve(outcome, ran="no")
+        case _:
+            return outcome
+
+
+def judge_at_most_once(outcome: Outcome) -> Outcome:
+    """Return the outcome of a command that must run at most once: without a proof that it did not run, it may have."""
+    if isinstance(outcome, Deferred) and outcome.ran != "no":
+        return Uncertain(outcome.reason, outcome.pause_target)
+    return outcome

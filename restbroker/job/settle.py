@@ -64,8 +64,8 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return _to_dead(job, reason, text, context)
         case Deferred():
             return _settle_deferred(job, outcome, context)
-        case Uncertain(reason):
-            return _uncertain(job, spec, reason, context)
+        case Uncertain(reason, is_final=is_final):
+            return _uncertain(job, spec, reason, context, is_final=is_final)
         case Expired():
             return _expire(job, outcome, context)
         case Duplicate(reason, _, first):
@@ -94,7 +94,7 @@ def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | 
     )
     if isinstance(outcome, Uncertain):
         return Expired(reason, maybe_run=True)
-    return Expired(reason, outcome.text, maybe_run=outcome.maybe_run)
+    return Expired(reason, outcome.text, maybe_run=outcome.ran == "maybe")
 
 
 EXPIRED = "Expired"
@@ -350,18 +350,20 @@ def _expire(job: Job, outcome: Expired, context: Context) -> Settlement:
 
 def _settle_deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
     reason = outcome.reason
+    if outcome.ran == "maybe":
+        # Not a count: the server answered, so it does not use up one of the `UncertainRetries`.
+        job = attrs.evolve(job, fields={**job.fields, MAY_HAVE_RUN_FIELD: True})
     if not outcome.counts:
         return _defer(job, outcome, context)
     if outcome.max_attempts is not None and job.attempt >= outcome.max_attempts:
         return _to_dead(job, reason, outcome.text, context, outcome="failed")
-    times = job.maybe_run + outcome.maybe_run
     return _retry(
         job,
         reason,
         outcome.text,
         context=context,
         retry_after_s=outcome.retry_after_s,
-        maybe_run=times,
+        maybe_run=job.maybe_run,
         outcome="failed",
     )
 
@@ -395,9 +397,11 @@ def _reschedule(job: Job, fields: Mapping[str, Json], delay_s: float, context: C
     return Schedule(delay_s + 3.0 * context.jitter, rubyjson.dumps(fixed))
 
 
-def _uncertain(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
+def _uncertain(
+    job: Job, spec: CommandSpec | None, reason: Reason, context: Context, *, is_final: bool = False
+) -> Settlement:
     times = job.maybe_run + 1
-    if context.at_most_once or (not repeat_safe(spec) and times > context.policy.uncertain_retries):
+    if is_final or context.at_most_once or (not repeat_safe(spec) and times > context.policy.uncertain_retries):
         return _to_dead(attrs.evolve(job, maybe_run=times), reason, None, context, outcome="uncertain")
     return _retry(job, reason, None, context=context, retry_after_s=None, maybe_run=times, outcome="uncertain")
 

@@ -353,7 +353,7 @@ def _prosody_rest() -> Kind:
             ("item-not-found", "nonsense"),
         )
     ]
-    page = '<html><title>%s</title><p class="extra">%s</p></html>'
+    page = '<html><title>%s</title><style>p.extra{}</style><p class="extra">%s</p></html>'
     pages = [
         Body(f"page: {words}", (page % ("Error", words)).encode(), _HTML)
         for words in ("Missing credentials", "IQ query timed out", "evicted from iq tracking cache", "Not found")

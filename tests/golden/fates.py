@@ -25,7 +25,17 @@ from restbroker.config.target import Target
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.job import Job, read
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected, Uncertain, Unsent
+from restbroker.job.outcome import (
+    Deferred,
+    Delivered,
+    Denied,
+    Outcome,
+    Probe,
+    Rejected,
+    Uncertain,
+    Unsent,
+    judge_at_most_once,
+)
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import settle
 from restbroker.servers import registry
@@ -95,10 +105,12 @@ class Bench:
         return self._open[through]
 
     def _words(self, asked: Asked, call: Call, spec: CommandSpec | None, outcome: Outcome) -> str:
-        words = facts(outcome)
+        judged = judge_at_most_once(outcome) if asked.once else outcome
+        words = facts(judged)
         known = (words, getattr(outcome, "pause_target", False), asked.label, call.maybe_run)
         if known not in self._known:
-            self._known[known] = f"{words} → {_settled(asked, call, spec, outcome)}{_gate(outcome)}"
+            settled = _settled(asked, call, spec, judged)
+            self._known[known] = f"{words} → {settled}{_gate(outcome, once=asked.once)}"
         return self._known[known]
 
 
@@ -131,9 +143,12 @@ def facts(outcome: Outcome) -> str:
             more = [] if outcome.counts else ["no try"]
             more += [] if outcome.max_attempts is None else [f"{outcome.max_attempts} tries"]
             more += [] if outcome.retry_after_s is None else [f"in {outcome.retry_after_s:g} s"]
-            more += ["of the job"] * outcome.of_job + ["maybe run"] * outcome.maybe_run
+            more += ["of the job"] * outcome.of_job + ["maybe run"] * (outcome.ran == "maybe")
             return ", ".join([f"Deferred {outcome.reason.code}", *more])
-        case Rejected() | Uncertain() | Unsent() | Denied():
+        case Uncertain():
+            more = ["by a gateway"] * outcome.by_gateway + ["final"] * outcome.is_final
+            return ", ".join([f"Uncertain {outcome.reason.code}", *more])
+        case Rejected() | Unsent() | Denied():
             return f"{type(outcome).__name__} {outcome.reason.code}"
         case _:
             assert_never(outcome)
@@ -151,17 +166,17 @@ def _settled(asked: Asked, call: Call, spec: CommandSpec | None, outcome: Outcom
     return type(settle(job, spec, outcome, context)).__name__.lower()
 
 
-def _gate(outcome: Outcome) -> str:
+def _gate(outcome: Outcome, *, once: bool) -> str:
     """Whether it trips the breaker: by itself, or if it is repeated."""
     breaker = Breaker("t", lambda _: None)
     breaker.note_probe(Probe(ok=True, denied=False, version=None, detail=""))
     if isinstance(outcome, Denied):
         return ", probe"
-    breaker.observe(outcome, "command")
+    breaker.observe(outcome, "command", once=once)
     if not breaker.admits:
         return ", gate closes"
     for _ in range(_MANY):
-        breaker.observe(outcome, "command")
+        breaker.observe(outcome, "command", once=once)
     return "" if breaker.admits else ", gate counts"
 
 

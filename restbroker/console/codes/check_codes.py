@@ -342,6 +342,10 @@ TARGET: Final = Table(
             "the login; a secret that cannot be read; a proxy or firewall that refuses",
             "correct the login or its password file, and the account at the server",
         ),
+        "NoProbe": Row(
+            "`http`: `AtMostOnce` without `Probe`: behind a gateway an outage may pass for a target that works",
+            "set `Probe` to a path that the API itself answers",
+        ),
         "LoginUnknown": Row(
             "`http` without `Probe`: the login is not tested ([http.md](http.md))",
             "set `Probe` to a path that requires the login",

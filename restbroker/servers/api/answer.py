@@ -13,7 +13,7 @@ import attrs
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Denied, Ran, Reason, Rejected, Uncertain
 from restbroker.servers.api.masked_text import WORDS_LIMIT, MaskedText, mask_response
 from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
@@ -33,19 +33,27 @@ class Deferral(TypedDict, total=False):
     max_attempts: int | None
     pause_target: bool
     of_job: bool
-    maybe_run: bool
+    ran: Ran
+
+
+def is_of_api(response: Response) -> bool:
+    """Tell whether an answer has nothing in it, JSON or XML, as those of APIs do, and is no page of a gateway."""
+    kind = response.headers.get("content-type", "")
+    return not response.body.strip() or parse_json(response.body) is not None or ("xml" in kind and "html" not in kind)
 
 
 @attrs.frozen
 class AnswerForm:
     """How a server answers; `parse` finds the error in an answer, `secrets` are masked in each.
 
-    `prefix`: the text before the server's words in a message; `{status}` in it becomes the status.
+    `prefix`: the text before the server's words in a message; `{status}` in it becomes the status. `is_own` tells
+    whether an answer is the server's, and not a gateway's.
     """
 
     parse: Parse
     secrets: hiding.Spellings = attrs.field(default=frozenset(), repr=False)
     prefix: str = "Status {status}: "
+    is_own: Callable[[Response], bool] = is_of_api
 
 
 @attrs.frozen
@@ -107,9 +115,10 @@ class Answer:
         """Return the outcome of a refusal that may concern the broker's login; the probe decides whether it does."""
         return Denied(self.reason(code, hint, message), self.text)
 
-    def uncertain(self, code: str, hint: str, message: str | None = None) -> Uncertain:
-        """Return the outcome of a command that may have run."""
-        return Uncertain(self.reason(code, hint, f"{self.sentence} It may have run." if message is None else message))
+    def uncertain(self, code: str, hint: str, message: str | None = None, *, by_gateway: bool = False) -> Uncertain:
+        """Return the outcome of a command that may have run; `by_gateway`: what answered may not be the server."""
+        words = f"{self.sentence} It may have run." if message is None else message
+        return Uncertain(self.reason(code, hint, words), by_gateway=by_gateway)
 
     def defer(
         self, code: str, hint: str, message: str | None = None, *, waits: bool = False, **how: Unpack[Deferral]
@@ -146,6 +155,7 @@ def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] 
         raw_message=" ".join(raw.split())[:WORDS_LIMIT],
         now_s=now_s,
         form=form,
+        is_own=form.is_own(response),
     )
 
 

@@ -38,7 +38,7 @@ _CRASHED: Final = (
 )
 _UNKNOWN: Final = ("40", "44")
 _FAILED: Final = ("0", "10001")
-"""The codes of a command that said itself that it failed."""
+"""The codes of a command that said itself that it failed: a proof that it did not run."""
 CHECK_OBJECT: Final = "Check the name, or create it first."
 _CHECK_PATH: Final = "Check the path: it is on the server's machine, and ejabberd must have access."
 CHECK_NAME: Final = "Check the command's name, the server's version, and that its module is loaded."
@@ -97,8 +97,8 @@ def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
             return answer.reject("NotFound", CHECK_OBJECT)
         case 409:
             return _conflict(call, spec, answer)
-        # ejabberd itself sends no 503 (read in its source): it comes from what is in front of it.
-        case _ if 500 <= status < 600 and status != 503:
+        # ejabberd itself sends no other 5xx (read in its source): they come from what is in front of it.
+        case 500 if answer.is_own:
             return _server_error(call, answer)
         case _:
             return ladder(answer, _RUNGS)
@@ -245,15 +245,16 @@ def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
 
 
 def _server_error(call: Call, answer: Answer) -> Outcome:
-    if answer.code in _FAILED and _PASSING.search(answer.raw_message) is None:
-        return _permanent(answer)
+    if answer.code in _FAILED:
+        is_passing = _PASSING.search(answer.raw_message) is not None
+        return answer.defer("ServerError", _CHECK_LOG, waits=True) if is_passing else _permanent(answer)
     if answer.raw_message == "internal_error":
         name = _command(call)
         if name in command_attributes.UNTOLD:
             hint = f"Correct the arguments; `ejabberdctl {name}` on ejabberd's machine says what is wrong with them."
             return answer.reject("Refused", hint)
         # A crash through bad arguments and a busy room's time-out look the same.
-        return answer.defer("ServerError", _CRASHED, max_attempts=INTERNAL_ERROR_ATTEMPTS)
+        return answer.defer("ServerError", _CRASHED, max_attempts=INTERNAL_ERROR_ATTEMPTS, ran="maybe")
     return ladder(answer, _RUNGS)
 
 

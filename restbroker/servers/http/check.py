@@ -17,6 +17,7 @@ async def check(target: Target) -> list[Finding]:
     return [
         _commands(target, settings),
         *([_check_signature(target, settings)] if settings.signing else []),
+        *([_no_probe(target)] if target.at_most_once and settings.probe is None else []),
         await _answer(target, settings),
     ]
 
@@ -46,3 +47,11 @@ def _commands(target: Target, settings: Settings) -> Finding:
 def _check_signature(target: Target, settings: Settings) -> Finding:
     by = "one secret" if len(settings.signing) == 1 else f"{len(settings.signing)} secrets"
     return ok(target.name, "Signed", f"Each request is signed with {by} (Standard Webhooks).")
+
+
+def _no_probe(target: Target) -> Finding:
+    why = (
+        "Behind a gateway, any answer below 500 passes for an API that works; each such command that meets a 5xx dies."
+    )
+    hint = 'Name a path that the API itself answers and that changes nothing: "Probe": {"Path": "/me"} in Options.'
+    return Finding("warning", target.name, "NoProbe", "AtMostOnce stands without a Probe.", why=why, hint=hint)

@@ -14,9 +14,10 @@ import attrs
 
 from restbroker.job import hiding
 from restbroker.job.command import Call
-from restbroker.job.outcome import Outcome
+from restbroker.job.outcome import Deferred, Outcome, Uncertain
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, read_for
-from restbroker.servers.api.ladder import GOES_ON, Ladder, ladder, standard
+from restbroker.servers.api.ladder import BUSY as BUSY_ALL
+from restbroker.servers.api.ladder import FAILED, Ladder, ladder, may_pass, standard
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.http import signature
 from restbroker.servers.http.recipes import Recipe
@@ -26,7 +27,6 @@ BUSY: Final = frozenset({429, 503})
 BUSY_S: Final = 5.0
 """For so many seconds a server that says so, without a Retry-After, is left alone with that job."""
 REFUSED: Final = frozenset({401, 403})
-_NOT_NOW: Final = BUSY | {408, 425}
 _HEAD_LIMIT: Final = 1024
 _SAYS: Final = ("message", "error_description", "detail", "error", "title")
 _TAG: Final = re.compile(r"<[^>]*>")
@@ -40,11 +40,14 @@ _HINT: Final = "Correct the arguments, or the command's templates in the configu
 _SIGNED: Final = " If the server mentions a signature, compare its secret with SigningSecrets, and the clocks."
 
 _SHARED: Final = standard("the server", check_url="", check_log="Check the server's log.")
-_RUNGS: Final[Ladder] = {
-    **dict.fromkeys(("3xx", "4xx", "5xx", "other"), _SHARED["5xx"]),
-    504: _SHARED[504],
-}
-"""Rungs for what is to be sent again by the command's own list."""
+_NOT_NOW: Final = attrs.evolve(_SHARED[FAILED], how={})
+_RUNGS: Final[Ladder] = (
+    _SHARED
+    | dict.fromkeys(("3xx", "4xx", "other", 413), _NOT_NOW)
+    # Not `pause_target`: it is this command that was deferred. If most are, the breaker trips by itself.
+    | dict.fromkeys(BUSY_ALL, attrs.evolve(_SHARED[503], how={"counts": False, "ran": "unlikely"}))
+)
+"""Rungs for what is to be sent again by the command's own list, and for what a gateway may have answered."""
 
 
 def classify(
@@ -59,9 +62,10 @@ def classify(
         # Its producer's, whatever it is: a mask for a short or everyday secret would spoil good answers.
         return deliver_as_is(response, parse_json(response.body.decode("utf-8", "replace").encode()))
     hidden = hiding.login_spellings(response.request_pairs, recipe.secret_headers) | _spellings_of(tuple(signing))
-    answer = read_for(AnswerForm(_error, hidden), call, recipe.spec, response=response, now_s=now_s)
-    if _is_in(status, recipe.retry):
-        return _classify_deferral(answer)
+    answer = read_for(AnswerForm(_error, hidden, is_own=_is_json), call, recipe.spec, response=response, now_s=now_s)
+    is_retried = _is_in(status, recipe.retry)
+    if is_retried or may_pass(status):
+        return _classify_failure(answer, is_retried=is_retried)
     if 300 <= status < 400 and "location" in response.headers:
         hint = "Put the new address into the target's URL or the command's Path: restbroker does not follow redirects."
         return answer.reject("Redirected", hint, f"The server redirects to {answer.masked_text.address()}.")
@@ -69,12 +73,22 @@ def classify(
     return answer.reject(code, _HINTS.get(status, _HINT) + (_SIGNED if signing else ""))
 
 
-def _classify_deferral(answer: Answer) -> Outcome:
-    if answer.status not in _NOT_NOW:
-        return ladder(answer, _RUNGS)
-    # Not `pause_target`: it is this command that was deferred. If most are, the breaker trips by itself.
-    deferred = answer.defer("ServerBusy", GOES_ON, waits=True, counts=False)
-    return attrs.evolve(deferred, retry_after_s=BUSY_S) if deferred.retry_after_s is None else deferred
+def _classify_failure(answer: Answer, *, is_retried: bool) -> Outcome:
+    """Return the outcome of what may pass; the command's list says only whether it is sent again."""
+    outcome = ladder(answer, _RUNGS)
+    match outcome:
+        case Uncertain():
+            return attrs.evolve(outcome, is_final=not is_retried)
+        case Deferred() if not is_retried:
+            return attrs.evolve(outcome, counts=True, max_attempts=1)
+        case Deferred(retry_after_s=None) if answer.status in BUSY_ALL:
+            return attrs.evolve(outcome, retry_after_s=BUSY_S)
+        case _:
+            return outcome
+
+
+def _is_json(response: Response) -> bool:
+    return parse_json(response.body) is not None
 
 
 def _is_in(status: int, ranges: tuple[range, ...]) -> bool:

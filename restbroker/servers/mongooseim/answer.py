@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
-from restbroker.servers.api.answer import Answer, AnswerForm
+from restbroker.servers.api.answer import Answer, AnswerForm, is_of_api
 from restbroker.servers.api.masked_text import mask_response
 from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
@@ -82,9 +82,10 @@ def answer_of(
         return Answer(
             response, shown, words, code=problem.code, raw_message=problem.message, now_s=now_s, form=_OF_PROBLEM
         )
+    is_own = is_of_api(response)
     page = shown.text[:_HEAD_LIMIT]
     words = shown.hide(unescape(_TAG.sub(" ", page)) if page.lstrip().startswith("<") else page)
-    return Answer(response, shown, words, code="", raw_message="", now_s=now_s, form=_OF_PAGE)
+    return Answer(response, shown, words, code="", raw_message="", now_s=now_s, form=_OF_PAGE, is_own=is_own)
 
 
 def version_in(answer: Result) -> str:

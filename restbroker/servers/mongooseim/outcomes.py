@@ -15,7 +15,7 @@ import attrs
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Ran, Reason, Rejected, Uncertain
 from restbroker.servers.api.answer import Answer, deliver_as_is
 from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parse_json
@@ -48,7 +48,7 @@ _RUNGS: Final[Ladder] = standard("MongooseIM", check_url=CHECK_URL, check_log=_S
     403: Rung("denied", "LoginRefused", _CHECK_LOGIN),
     404: Rung("denied", "WrongUrl", CHECK_HOST),
     **dict.fromkeys((405, 406, 415), _NOT_THE_API),
-    500: Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": CRASH_ATTEMPTS}),
+    500: Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": CRASH_ATTEMPTS, "ran": "maybe"}),
 }
 _SEE_BOTH: Final = f"{GOES_ON} Check the server's log and its database."
 
@@ -122,13 +122,14 @@ def is_doubtful(call: Call, outcome: Outcome) -> bool:
             return False
 
 
-def without_database(status: int, text: str | None = None) -> Deferred:
+def without_database(status: int, text: str | None = None, ran: Ran = "no") -> Deferred:
     """Return the outcome of an answer that means nothing, since the database is away; the target pauses.
 
-    `text` is the server's answer as the job may keep it.
+    `text` is the server's answer as the job may keep it; `ran`: see `Deferred`.
     """
     message = "MongooseIM answers but cannot reach its database."
-    return Deferred(Reason("DatabaseAway", message, _SEE_BOTH, status), counts=False, pause_target=True, text=text)
+    reason = Reason("DatabaseAway", message, _SEE_BOTH, status)
+    return Deferred(reason, counts=False, pause_target=True, text=text, ran=ran)
 
 
 def unanswered_without_database() -> Uncertain:
@@ -165,8 +166,8 @@ def classify(
         case 401 if _is_of_operation(problem):
             hint = "A domain admin may change only their own domain. Use an admin's target, or correct the domain."
             return answer.reject("CommandForbidden", hint)
-        case 500 if found.is_well is False:
-            return answer.defer("ServerError", _SEE_LOG, counts=False, pause_target=True)
+        case 500 if found.is_well is False and answer.is_own:
+            return answer.defer("ServerError", _SEE_LOG, counts=False, pause_target=True, ran="maybe")
         case _:
             return ladder(answer, _RUNGS)
 
@@ -245,9 +246,9 @@ def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
         message = f"{answer.sentence}; restbroker could not check whether the account exists."
         return answer.defer("ServerError", GOES_ON, message, max_attempts=CRASH_ATTEMPTS)
     if code in LATER and case.follow_up.is_well is False:
-        return without_database(status, answer.text)
+        return without_database(status, answer.text, "unlikely")
     if code in LATER and case.spec.repeat != "unsafe":
-        return answer.defer("ServerError", f"{GOES_ON} {_SEE_LOG}", of_job=True, maybe_run=True)
+        return answer.defer("ServerError", f"{GOES_ON} {_SEE_LOG}", of_job=True, ran="maybe")
     code = "not_found" if (case.name, code) == (command_attributes.REMOVE, "not_allowed") else code
     problem = attrs.evolve(problem, missing=tuple(map(answer.masked_text.hide, problem.missing)))
     return answer.reject(*refusal_of(code, problem, is_own=case.operation is None))
@@ -257,11 +258,11 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
     """Judge a resolver's crash: the database is away, or it is a bug, maybe one that this job's values trigger."""
     answer = case.answer(problem)
     if case.follow_up.is_well is False:
-        return without_database(answer.status, answer.text)
+        return without_database(answer.status, answer.text, "unlikely")
     message = f"{answer.sentence}; the server works otherwise"
     if case.spec.repeat == "unsafe":
         return answer.uncertain("ServerError", _SEE_LOG, f"{message}. It may have run.")
-    return answer.defer("ServerError", _SEE_LOG, message, max_attempts=CRASH_ATTEMPTS, of_job=True)
+    return answer.defer("ServerError", _SEE_LOG, message, max_attempts=CRASH_ATTEMPTS, of_job=True, ran="maybe")
 
 
 def _is_of_operation(problem: Problem | None) -> bool:

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from restbroker.job.command import Call
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.ladder import EXISTS
 
 DEFAULT_SERVICE: Final = "conference"
@@ -50,19 +50,8 @@ def after_failure(call: Call, failed: Deferred, *, there: bool | None, room: str
     elif there is None and (call.maybe_run or call.ok_if_exists):
         message = f"Status 500, and the server does not say whether the {room} exists: it may be half made."
     else:
-        return attrs.evolve(failed, maybe_run=False)
+        return attrs.evolve(failed, ran="unlikely")
     return Rejected(Reason("ServerError", message, _HALF_MADE, 500), failed.text)
-
-
-def before_sending(outcome: Outcome) -> Outcome:
-    """Return the outcome of a look-up before the command, changed so that the command counts as not sent."""
-    match outcome:
-        case Uncertain(reason):
-            return Deferred(reason)
-        case Deferred():
-            return attrs.evolve(outcome, maybe_run=False)
-        case _:
-            return outcome
 
 
 @attrs.define

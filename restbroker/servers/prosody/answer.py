@@ -9,7 +9,7 @@ from html import unescape
 from typing import Final
 
 from restbroker.job.json_types import Json
-from restbroker.servers.api.answer import AnswerForm
+from restbroker.servers.api.answer import AnswerForm, is_of_api
 from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
 
@@ -17,6 +17,8 @@ _HEAD_LIMIT: Final = 4096
 """How many characters of a page are searched; Prosody's own pages, with their style, have 1 KiB."""
 # Prosody's pages say what is wrong in their last paragraph, and the name of the status in the heading.
 _SAID: Final = re.compile(r'<p class="extra">([^<]*)</p>')
+_OWN_PAGE: Final = re.compile(rb'p\.extra\{|<p class="extra">')
+"""What each of Prosody's own pages has: the style of that paragraph, or one (recorded on 0.12.3 and 13.0.1)."""
 _TITLE: Final = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
 _STYLE: Final = re.compile(r"<style>[^<]*</style>", re.IGNORECASE)
 _WORDS: Final = re.compile(r"<text\b[^>]*>([^<]*)</text>")
@@ -73,5 +75,9 @@ def _in_json(body: Json, text: str) -> str:
             return text
 
 
-FORM: Final = AnswerForm(_error)
+def _is_own(response: Response) -> bool:
+    return is_of_api(response) or _OWN_PAGE.search(response.body[:_HEAD_LIMIT]) is not None
+
+
+FORM: Final = AnswerForm(_error, is_own=_is_own)
 """How Prosody answers; it has names of errors in stanzas alone."""

@@ -94,12 +94,14 @@ _CHECK_LOGIN: Final[Mapping[Api, str]] = {
 _TOO_LARGE: Final = "The job is too large for Prosody (http_max_content_size): send less, or raise the limit."
 
 
-_BROKEN: Final = Rung("deferred", "ServerError", _CHECK_LOG, waits=True, how={"max_attempts": BROKEN_ATTEMPTS})
+_BROKEN: Final = Rung(
+    "deferred", "ServerError", _CHECK_LOG, waits=True, how={"max_attempts": BROKEN_ATTEMPTS, "ran": "maybe"}
+)
 _NO_GROUP: Final = attrs.evolve(_BROKEN, hint="Check the group's id: it may not exist; else check Prosody's log.")
 """For a 500 to a group's members, and to a chat without a host for rooms (measured on 0.12.3 and 13.0.1)."""
 _CRASHED: Final[Mapping[Api, Rung]] = {
     # The probe finds out whether it is the login, which concerns all jobs.
-    "rest": attrs.evolve(_BROKEN, hint=CHECK_ACCOUNT, how={"max_attempts": BROKEN_ATTEMPTS, "pause_target": True}),
+    "rest": attrs.evolve(_BROKEN, hint=CHECK_ACCOUNT, how={**_BROKEN.how, "pause_target": True}),
     "admin": _BROKEN,
     "msg": attrs.evolve(_BROKEN, hint=CHECK_ACCOUNT),
 }
@@ -134,7 +136,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
     if status == 200 and _is_plain(body, response):
         return deliver_as_is(response, body)
     answer = read_for(FORM, call, spec, response=response, now_s=now_s)
-    is_unanswered = entry.stanza == "iq" and (status == 504 or _NOT_ANSWERED.search(answer.raw_message) is not None)
+    is_unanswered = entry.stanza == "iq" and answer.is_own and (status == 504 or _is_timeout(answer))
     match status:
         case 200:
             return _classify_stanza(call, entry, spec, body=body, answer=answer)
@@ -147,9 +149,9 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
             if call.maybe_run and entry.repeat == "already_done":
                 return answer.deliver_already_done(call, spec)
             return answer.reject("NotFound", f"Check the name; else: {CHECK_URL}")
-        case _ if 500 <= status < 600 and status != 503 and is_unanswered:
+        case 500 | 504 if is_unanswered:
             return _no_answer(call, entry, answer)
-        case 500:
+        case 500 if answer.is_own:
             return apply(_failure_rung(entry, response), answer)
         case _:
             return ladder(answer, rungs)
@@ -260,6 +262,9 @@ def _stanza_error(
 
 def _no_answer(call: Call, entry: Entry, answer: Answer) -> Outcome:
     if is_question(entry, call.command.arguments):
-        by_prosody = _NOT_ANSWERED.search(answer.raw_message) is not None
-        return answer.defer("StanzaUnanswered", _CHECK_ADDRESS, of_job=by_prosody)
+        return answer.defer("StanzaUnanswered", _CHECK_ADDRESS, of_job=_is_timeout(answer), ran="unlikely")
     return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.sentence)
+
+
+def _is_timeout(answer: Answer) -> bool:
+    return _NOT_ANSWERED.search(answer.raw_message) is not None

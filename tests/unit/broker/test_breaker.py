@@ -607,3 +607,62 @@ async def test_what_is_delivered_in_a_slot_does_not_raise_the_limit_beside_it(
         await trio.sleep(1.5)
         breaker.observe(Delivered("0", 0, 200), "c", in_slot=in_slot)
         assert (breaker.semaphore.limit > lowered) is raised
+
+
+LOST = Uncertain(Reason("ServerError", "502", None, 502), by_gateway=True)
+PAGE_503 = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, ran="unlikely")
+
+
+async def test_five_gateway_answers_in_a_row_trip_it_at_once_whichever_the_commands() -> None:
+    """Two commands by turns excuse each other no more, nor does what was delivered a moment ago."""
+    for commands in (("a",), ("a", "b"), ("a", "b", "c", "d", "e")):
+        breaker = made([])
+        breaker.note_probe(FINE)
+        breaker.note_delivered("a", 10_000)
+        breaker.note_delivered("b", 10_000)
+        for number in range(4):
+            breaker.observe(LOST, commands[number % len(commands)], is_retry=number % 2 == 0)
+        assert breaker.admits
+        breaker.observe(LOST, commands[4 % len(commands)])
+        assert not breaker.admits, commands
+
+
+async def test_at_most_once_a_503_counts_as_lost_and_another_ends_no_row() -> None:
+    breaker = made([])
+    breaker.note_probe(FINE)
+    breaker.note_delivered("once", 10_000)
+    for _ in range(5):
+        assert breaker.admits
+        breaker.observe(PAGE_503, "other")
+        breaker.observe(PAGE_503, "once", once=True)
+    assert not breaker.admits
+
+
+async def test_what_the_target_itself_answers_ends_a_row_of_a_gateways() -> None:
+    own = Deferred(Reason("ServerError", "500", None, 500), ran="maybe")
+    for answer in (own, Delivered("0", 0, 200), Rejected(Reason("NotFound", "404", None, 404))):
+        breaker = made([])
+        breaker.note_probe(FINE)
+        breaker.note_delivered("b", 10_000)
+        for number in range(40):
+            breaker.observe(answer if number % 5 == 4 else LOST, "a" if number % 2 else "b")
+        assert breaker.admits, answer
+
+
+async def test_commands_that_a_gateway_alone_refuses_trip_it_once(autojump_clock: trio.testing.MockClock) -> None:
+    """The probe finds the target well: until one of them is delivered, it is they that fail."""
+    events: list[Event] = []
+    breaker = made(events)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, Target(FINE).ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        for number in range(40):
+            await breaker.wait_to_admit()
+            breaker.observe(LOST, "ab"[number % 2])
+            await trio.sleep(1)
+        assert kinds(events).count("TargetDown") == 1
+        breaker.observe(Delivered("0", 0, 200), "a")
+        for number in range(10):
+            breaker.observe(LOST, "ab"[number % 2])
+        assert not breaker.admits, "only a counts again"
+        nursery.cancel_scope.cancel()

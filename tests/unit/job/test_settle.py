@@ -11,7 +11,18 @@ from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import CommandSpec
 from restbroker.job.format import ResponseQueue
 from restbroker.job.job import Job, read, spare_jid
-from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.job.outcome import (
+    Deferred,
+    Delivered,
+    Outcome,
+    Ran,
+    Reason,
+    Rejected,
+    Uncertain,
+    Unsent,
+    before_sending,
+    judge_at_most_once,
+)
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
@@ -161,14 +172,48 @@ def test_a_deferral_with_few_attempts_is_parked_earlier_than_the_job_allows() ->
     assert isinstance(settle(job(retry_count=1, failed_at=1.5), SAFE, outcome, context()), Dead)
 
 
-def test_a_deferral_that_may_have_run_is_remembered_as_such_and_any_other_is_not() -> None:
-    outcome = Deferred(WHY, max_attempts=3, maybe_run=True)
-    remembered = settle(job(), SAFE, outcome, context())
-    other = settle(job(), SAFE, Deferred(WHY, max_attempts=3), context())
-    assert isinstance(remembered, Retry)
-    assert isinstance(other, Retry)
-    assert payload(remembered)["restbroker_uncertain"] == 1
-    assert "restbroker_uncertain" not in payload(other)
+@rows("spec", [SAFE, ONCE])
+def test_a_failure_of_the_servers_own_is_marked_and_not_counted(spec: CommandSpec) -> None:
+    """What it meets of itself counts as done at the next try, and its UncertainRetries are for lost answers alone."""
+    marked = settled(Retry, job(), spec, Deferred(WHY, max_attempts=3, ran="maybe"))
+    assert payload(marked)["restbroker_may_have_run"] is True
+    assert "restbroker_uncertain" not in payload(marked)
+    assert "restbroker_may_have_run" in payload(
+        settled(Dead, job(retry_count=1), spec, Deferred(WHY, max_attempts=3, ran="maybe"))
+    )
+    assert "restbroker_may_have_run" in payload(
+        settled(Schedule, job(), spec, Deferred(WHY, counts=False, ran="maybe"))
+    )
+    for ran in ("no", "unlikely"):
+        assert "restbroker_may_have_run" not in payload(settled(Retry, job(), spec, Deferred(WHY, ran=ran)))
+
+
+def test_what_is_final_dies_even_if_it_is_safe_to_repeat() -> None:
+    dead = settled(Dead, job(), SAFE, Uncertain(WHY, is_final=True))
+    assert payload(dead)["restbroker_may_have_run"] is True
+
+
+@rows(("ran", "becomes"), [("no", Deferred), ("unlikely", Uncertain), ("maybe", Uncertain)])
+def test_at_most_once_only_a_proof_lets_it_be_sent_again(ran: Ran, becomes: type[Outcome]) -> None:
+    found = judge_at_most_once(Deferred(WHY, 7.0, counts=False, pause_target=True, ran=ran))
+    assert type(found) is becomes
+    if isinstance(found, Uncertain):
+        assert found.pause_target
+        assert isinstance(settle(job(), SAFE, found, context(at_most_once=True)), Dead)
+
+
+@rows(
+    ("outcome", "becomes"),
+    [
+        (Uncertain(WHY, by_gateway=True), Unsent(WHY)),
+        (Uncertain(WHY), Deferred(WHY)),
+        (Deferred(WHY, 7.0, pause_target=True, ran="unlikely"), Deferred(WHY, 7.0, pause_target=True)),
+        (Deferred(WHY, max_attempts=3, ran="maybe"), Deferred(WHY, max_attempts=3)),
+        (Rejected(WHY), Rejected(WHY)),
+    ],
+)
+def test_a_request_before_the_commands_own_makes_nothing_uncertain(outcome: Outcome, becomes: Outcome) -> None:
+    assert before_sending(outcome) == becomes
 
 
 @rows("spec", [SAFE, CREATE])

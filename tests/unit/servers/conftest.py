@@ -71,7 +71,7 @@ def fate(outcome: Outcome) -> str:
     words = [type(outcome).__name__, outcome.reason.code]
     if isinstance(outcome, Deferred):
         words += ["free"] * (not outcome.counts) + ["pauses"] * outcome.pause_target
-        words += [f"max {outcome.max_attempts}"] * bool(outcome.max_attempts) + ["maybe run"] * outcome.maybe_run
+        words += [f"max {outcome.max_attempts}"] * bool(outcome.max_attempts) + ["maybe run"] * (outcome.ran == "maybe")
     return " ".join(words)
 
 

@@ -80,7 +80,7 @@ NOT_SENT_ALL_THE_SAME: Final = (
         ("from restbroker.transport import stream\nx = stream.open_stream", STREAM),
         *((f"try:\n    pass\n{handler}", NOT_SENT) for handler in NOT_SENT_ALL_THE_SAME),
         (
-            'x = {429: Rung("deferred", "ServerBusy", "", waits=True, how={"counts": False, "pause_target": True})}',
+            'x = {429: Rung("deferred", "ServerBusy", "", waits=True, how=HOW)}',
             FATE,
         ),
         ('x = Rung("deferred", "ServerBusy", "", "", True, BUSY)', FATE),
@@ -92,7 +92,7 @@ NOT_SENT_ALL_THE_SAME: Final = (
         ('x = {"3xx": Rung(either, "Redirected", "")}', FATE),
         ('match s:\n    case 502 | 413:\n        x = answer.rejected("Refused", "x")', FATE),
         (
-            'match s:\n    case 502:\n        x = answer.deferred("ServerError", "x", waits=True, pause_target=True)',
+            'match s:\n    case 500:\n        x = answer.deferred("ServerError", "x", waits=True, ran="maybe")',
             FATE,
         ),
     ],

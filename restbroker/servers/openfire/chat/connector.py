@@ -14,7 +14,7 @@ import trio
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, before_sending
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.request import guard, lookup, unsent
@@ -79,7 +79,7 @@ class ChatConnector:
         try:
             return await self._do(call, entry, self.catalogue.commands[entry.name], request=asked, link=link)
         except NoLogin as refused:
-            return refused.outcome
+            return before_sending(refused.outcome)
         except StoreRefused as error:
             return Deferred(Reason("LoginNotShared", error.message, error.hint), of_job=True)
         except ConfigError as error:

@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.job.command import Call, CommandSpec
-from restbroker.job.outcome import Deferred, Denied, Outcome, Reason
+from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, before_sending
 from restbroker.servers.api.request import unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Link
@@ -29,7 +29,6 @@ from restbroker.servers.openfire.new_rooms import (
     DEFAULT_SERVICE,
     RoomLocks,
     after_failure,
-    before_sending,
     existing_room,
 )
 from restbroker.transport.errors import MaybeSent, NotSent

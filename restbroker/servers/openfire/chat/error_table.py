@@ -12,7 +12,7 @@ import attrs
 from restbroker.job import hiding
 from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.answer import Answer, AnswerForm, read
-from restbroker.servers.api.ladder import BUSY, Ladder, Rung, ladder, standard
+from restbroker.servers.api.ladder import FAILED, Ladder, Rung, ladder, may_pass, standard
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.normal import LOGINS
 from restbroker.transport.message import Response
@@ -78,9 +78,7 @@ RUNGS: Final[Ladder] = _SHARED | {
     "3xx": attrs.evolve(_SHARED["3xx"], message="The server redirects (status {status})."),
     401: Rung("denied", "LoginRefused", CHECK_LOGIN),
     403: Rung("denied", "PluginDisabled", CHECK_ENABLED),
-    # Of a gateway that says it no one knows more than that Openfire is not there.
-    502: _SHARED[503],
-    "5xx": Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": BROKEN_ATTEMPTS}),
+    500: Rung("deferred", "ServerError", _SEE_LOG, how={"max_attempts": BROKEN_ATTEMPTS, "ran": "maybe"}),
 }
 
 
@@ -97,9 +95,9 @@ def explains(answer: Answer) -> bool:
 def common_refusal(answer: Answer, *, may_run_twice: bool) -> Outcome | None:
     """Return the outcome of an answer that concerns every command; None if it is about this one (400, 404, 409, …)."""
     status = answer.status
-    if status < 300 or (400 <= status < 500 and status not in (401, 403, *BUSY)):
+    if status < 300 or (400 <= status < 500 and status not in (401, 403) and not may_pass(status)):
         return None
-    if status >= 500 and status not in (502, 503, 504) and not may_run_twice:
+    if status == FAILED and answer.is_own and not may_run_twice:
         return answer.uncertain("ServerError", _SEE_LOG)
     return ladder(answer, RUNGS)
 
@@ -109,12 +107,13 @@ def classify_login(response: Response, now_s: float, secrets: Iterable[hiding.Se
 
     Only the answer of a 400 is shown, without these secrets: another one may be a stream's id. `now_s`: epoch seconds.
     """
-    status, silent = response.status, read(form_of(), attrs.evolve(response, body=b""), (), now_s)
+    status, form = response.status, form_of()
+    silent = attrs.evolve(read(form, attrs.evolve(response, body=b""), (), now_s), is_own=form.is_own(response))
     if (of_all := common_refusal(silent, may_run_twice=True)) is not None:
         return of_all
     match status:
         case 400:
-            answer = read(form_of(), response, secrets)
+            answer = read(form, response, secrets)
             why = f"Openfire says: {answer.message}" if explains(answer) else "Openfire gives no reason."
             message = f"The user could not log in (status 400). {why}"
             return Rejected(Reason("UserLoginRefused", message, _CHECK_USER, status))

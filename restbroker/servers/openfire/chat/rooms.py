@@ -23,7 +23,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Outcome, Rejected
+from restbroker.job.outcome import Outcome, Rejected, before_sending
 from restbroker.servers.contract import Link, LoginStore
 from restbroker.servers.openfire.chat.entry import Entry
 from restbroker.servers.openfire.chat.forms import user_name
@@ -133,6 +133,8 @@ class Rooms:
         # A join may be sent again; what was to follow it was not sent.
         spec = attrs.evolve(job.spec, repeat="safe") if answer.is_join else job.spec
         outcome = classify(job.call, job.entry, spec, response=response, now_s=self._now_s(), stream=stream)
+        if answer.is_join:
+            outcome = before_sending(outcome)
         is_refused = response.status == 400 and (answer.is_join or job.entry.effect == "joins")
         return as_join_refusal(outcome) if is_refused else outcome
 

@@ -15,11 +15,11 @@ import orjson
 
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Delivered, Denied, Outcome, Reason
+from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, before_sending
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.openfire.new_rooms import AFTER_A_RETRY, before_sending
+from restbroker.servers.openfire.new_rooms import AFTER_A_RETRY
 from restbroker.servers.openfire.normal import normalise, without_logins
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.options import BASE
@@ -66,7 +66,7 @@ _RUNGS: Final[Ladder] = standard("Openfire", check_url=CHECK_URL, check_log="See
     404: Rung("denied", "WrongUrl", CHECK_URL),
     405: Rung("denied", "NotTheApi", CHECK_URL),
     406: Rung("denied", "NotTheApi", CHECK_URL),
-    500: Rung("deferred", "ServerError", _BAD_INPUT, how={"max_attempts": BROKEN_ATTEMPTS, "maybe_run": True}),
+    500: Rung("deferred", "ServerError", _BAD_INPUT, how={"max_attempts": BROKEN_ATTEMPTS, "ran": "maybe"}),
 }
 
 
@@ -109,10 +109,10 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
             return _classify_missing(case, answer)
         case 409:
             return _conflict(case, answer)
-        case 500 if spec.repeat == "unsafe":
+        case 500 if answer.is_own and spec.repeat == "unsafe":
             # Something may have been done before it (measured).
             return answer.uncertain("ServerError", _BAD_INPUT)
-        case 500 if entry.bad_input:
+        case 500 if answer.is_own and entry.bad_input:
             return apply(attrs.evolve(_RUNGS[500], hint=f"{entry.bad_input} {_BAD_INPUT}"), answer)
         case _:
             return ladder(answer, _RUNGS)

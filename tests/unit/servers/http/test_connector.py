@@ -263,13 +263,17 @@ async def test_no_part_of_a_secret_is_left_where_a_long_refusal_is_cut(opened: O
 async def test_the_check_tells_what_the_probe_met(opened: Opened, made: Made) -> None:
     for options, act, level, code in (
         ({}, answering(404), "note", "LoginUnknown"),
+        ({"AtMostOnce": ["a"]}, answering(404), "warning", "NoProbe"),
+        ({"AtMostOnce": ["a"], "Probe": {"Path": "me"}}, answering(200), "ok", "Reachable"),
         ({"Probe": {"Path": "me"}}, answering(200), "ok", "Reachable"),
         ({"Probe": {"Path": "me"}}, answering(401), "problem", "LoginRefused"),
         ({}, answering(503), "problem", "Unwell"),
     ):
         with Receiver(act) as receiver:
-            whole = {"AllowPrivate": True, "Commands": {"b": {}, "a": {}}, "SigningSecrets": SECRETS, **options}
-            found = {one.code: one for one in await registry.check(made(whole, URL=receiver.url))}
+            members = {name: options[name] for name in ("AtMostOnce",) if name in options}
+            own = {name: value for name, value in options.items() if name not in members}
+            whole = {"AllowPrivate": True, "Commands": {"b": {}, "a": {}}, "SigningSecrets": SECRETS, **own}
+            found = {one.code: one for one in await registry.check(made(whole, URL=receiver.url, **members))}
         assert found[code].level == level, (options, act)
         assert found["Commands"].message == "Jobs may run a, b.", (options, act)
         assert found["Signed"].message.startswith("Each request is signed with 2 secrets"), (options, act)

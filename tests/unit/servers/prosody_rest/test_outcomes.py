@@ -133,7 +133,7 @@ def test_what_each_status_means_depends_on_the_module() -> None:
         (404, "message", "Denied WrongUrl"),
         (404, "user", "Rejected NotFound"),
         (429, "message", "Deferred ServerBusy free pauses"),
-        (500, "message", "Deferred ServerError max 3"),
+        (500, "message", "Deferred ServerError max 3 maybe run"),
         (504, "message", "Uncertain GatewayTimeout"),
     ]
     found = [(status, command, fate(answer(status, b"", command, arguments={}))) for status, command, _ in rows]
