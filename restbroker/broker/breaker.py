@@ -7,6 +7,7 @@ them the time, wakes the tasks, and opens and closes the semaphore (`semaphore.p
 """
 
 import math
+import time
 from collections import deque
 from typing import assert_never
 
@@ -16,6 +17,7 @@ import trio
 from restbroker.broker.adaptive import CALM_S, Adaptive
 from restbroker.broker.semaphore import AdaptiveSemaphore
 from restbroker.broker.trip_rules import SILENT_LIMIT, TripRules
+from restbroker.config.values import duration_text
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import Report, TargetDown, TargetUp, VersionReported
 
@@ -79,8 +81,13 @@ class Breaker:
 
     @property
     def held_for_s(self) -> float:
-        """Seconds until the target's last Retry-After is over, 0 if it is or there was none."""
+        """Seconds for which the target's last Retry-After forbids even a probe, 0 without one."""
         return self.rules.held_for_s(trio.current_time())
+
+    @property
+    def paused_for_s(self) -> float:
+        """Seconds until the pause for that Retry-After ends unless a probe ends it, 0 without one."""
+        return self.rules.paused_for_s(trio.current_time())
 
     @property
     def reason(self) -> Reason | None:
@@ -133,7 +140,7 @@ class Breaker:
                 self._answered(now_s, command, in_slot=in_slot)
             case Deferred(reason):
                 self._note_deferral(now_s, outcome, command, is_retry=is_retry, once=once)
-                self._follow(reason)
+                self._follow(attrs.evolve(reason, message=f"{reason.message}{self._pause_text()}"))
                 if reason.status in _BUSY:
                     self._slow_down(now_s, command, in_slot=in_slot)
             case Unsent(reason):
@@ -165,6 +172,14 @@ class Breaker:
             self._note_gateway(now_s, command, is_lost=once)
         elif not (is_retry and outcome.counts):
             self.rules.note_answer(now_s, command, deferred=True)
+
+    def _pause_text(self) -> str:
+        """Return until when the target is paused and why, as a sentence after others; empty if it is not."""
+        if not self.paused_for_s:
+            return ""
+        end = time.strftime("%H:%M:%S UTC", time.gmtime(time.time() + self.paused_for_s))
+        probes = f"after {duration_text(round(self.held_for_s))} a good probe ends it"
+        return f" It asked for a pause (Retry-After): until {end} at the latest; {probes}."
 
     def _unanswered(self, now_s: float, outcome: Uncertain, command: str, duration_s: float) -> None:
         if outcome.by_gateway:

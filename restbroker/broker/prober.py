@@ -7,6 +7,7 @@ all (the target does not work, or works as before), and probes by itself where i
 matter, at its start, and while Redis is away; a pause that a prober made ends by itself.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
@@ -19,6 +20,7 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.link import unreachable_reason
+from restbroker.broker.trip_rules import UNTOUCHED_S
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing
@@ -43,6 +45,9 @@ _DENIED_PAUSE_S = 15.0
 _SHARE_DENIAL_FOR_S = 60.0
 """Seconds for which a denial pauses others: by then they met it too, or they are let in and must not wait for us."""
 _LONGEST_TEXT = 300
+_LOOK_FOR_RESUME_S = 2.0
+_PROBING_S = 15.0
+"""For so many seconds longer than the first minute others wait, for the result of the first probe after it."""
 
 
 class ProbeSharing(Protocol):
@@ -67,6 +72,10 @@ class ProbeSharing(Protocol):
         """End a pause that was made for this reason."""
         ...
 
+    async def paused_for_s(self) -> float | None:
+        """Return for how many seconds a Retry-After still pauses all processes, 0 if none does; None: not known."""
+        ...
+
 
 @attrs.define(eq=False)
 class Prober:
@@ -76,6 +85,8 @@ class Prober:
     ask: Callable[[], Awaitable[Probe]]
     sharing: ProbeSharing
     _paused: bool = False
+    _shared_until_s: float = -math.inf
+    """Until when a Retry-After pauses all processes by our word."""
 
     async def run(self) -> None:
         """Probe while the breaker is tripped, and report each result to it (`note_probe`), until cancelled."""
@@ -83,11 +94,10 @@ class Prober:
             await self.breaker.wait_to_probe()
             await self._until_due()
             # At the start too: an earlier generation of this process may have paused it, before its login was fixed.
-            may_be_paused = self._paused or self.breaker.is_untried
+            at_start = self.breaker.is_untried
             self.breaker.note_probe(await self._find_out())
-            if may_be_paused and self.breaker.admits:
-                self._paused = False
-                await self.sharing.resume("denied")
+            if self.breaker.admits:
+                await self._end_pauses(at_start=at_start)
 
     async def probe_after_denial(self, denial: Reason) -> bool:
         """Tell, by a probe, whether the target admits the broker though it denied a job; if not, trip the breaker."""
@@ -105,14 +115,38 @@ class Prober:
         jitter = random.random()  # noqa: S311 - spreads probes, protects nothing
         # No single sleep: a Retry-After or a denial may move the moment meanwhile.
         while (wait_s := self.breaker.probe_in_s(jitter)) > 0:
-            await self._share()
+            if self.breaker.paused_for_s:
+                await self._share_pause()
+                wait_s = min(wait_s, _LOOK_FOR_RESUME_S)
+            else:
+                await self._share_denial()
             await trio.sleep(wait_s)
 
-    async def _share(self) -> None:
+    async def _end_pauses(self, *, at_start: bool) -> None:
+        if self._paused or at_start:
+            self._paused = False
+            await self.sharing.resume("denied")
+        is_ours = self._shared_until_s > trio.current_time()
+        # What lasts longer than any first minute was shared after it by a process that is gone, or will probe, too.
+        if is_ours or (at_start and (await self.sharing.paused_for_s() or 0.0) > UNTOUCHED_S + _PROBING_S):
+            await self.sharing.resume("retry_after")
+        self._shared_until_s = -math.inf
+
+    async def _share_pause(self) -> None:
+        """Pause all processes for a Retry-After, or end ours if a person resumed the target."""
+        breaker, now_s = self.breaker, trio.current_time()
+        held_s, for_s = breaker.held_for_s, breaker.paused_for_s
+        if held_s:
+            for_s = min(for_s, held_s + _PROBING_S)
+        if now_s + for_s > self._shared_until_s + 1:
+            self._shared_until_s = now_s + for_s
+            await self.sharing.pause("retry_after", for_s)
+        elif now_s + 1 < self._shared_until_s and await self.sharing.paused_for_s() == 0:
+            breaker.rules.end_pause()
+
+    async def _share_denial(self) -> None:
         breaker = self.breaker
-        if breaker.held_for_s:
-            await self.sharing.pause("retry_after", breaker.held_for_s)
-        elif breaker.denied is not None and breaker.was_let_in and breaker.tripped_for_s < _SHARE_DENIAL_FOR_S:
+        if breaker.denied is not None and breaker.was_let_in and breaker.tripped_for_s < _SHARE_DENIAL_FOR_S:
             self._paused = True
             await self.sharing.pause("denied", _DENIED_PAUSE_S)
 
@@ -193,6 +227,11 @@ class SharingOverRedis:
     async def resume(self, why: Pause) -> None:
         """Remove the pause from Redis; do nothing if Redis is away or refuses it."""
         await self._call(limits.resume, self.target, why)
+
+    async def paused_for_s(self) -> float | None:
+        """Return the seconds that Redis has left of the pause; None if Redis is away or refuses the call."""
+        left_s = await self._call(limits.pauses, self.target)
+        return None if left_s is None else left_s.get("retry_after", 0.0)
 
     @property
     def _name(self) -> str:

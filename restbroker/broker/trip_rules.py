@@ -21,8 +21,11 @@ from collections import deque
 import attrs
 
 from restbroker.config.values import duration_text
+from restbroker.transport.retry_after import LONGEST_PAUSE_S
 
 SILENT_LIMIT = 5
+UNTOUCHED_S = 60.0
+"""For so many seconds of a Retry-After not even a probe is sent."""
 ANSWERS_NEEDED = 20
 WINDOW_S = 10.0
 MOST_COMMANDS = 32
@@ -88,6 +91,7 @@ class TripRules:
     _reset_at_s: float = attrs.field(default=float("-inf"), init=False)
     _last_try_s: float = attrs.field(default=float("-inf"), init=False)
     _not_before_s: float = attrs.field(default=0.0, init=False)
+    _pause_ends_s: float = attrs.field(default=0.0, init=False)
 
     @property
     def permits(self) -> bool:
@@ -176,13 +180,15 @@ class TripRules:
         return sum([window.answers for window in windows]), sum([window.deferred for window in windows])
 
     def trip(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
-        """Trip at once for this reason; no probe is due before `retry_after_s` seconds have passed.
+        """Trip at once for this reason; a Retry-After pauses the target for as long, but for 15 minutes at most.
 
-        If it is tripped already, the newer reason and the later of both moments count.
+        No probe is due in the pause's first minute. If it is tripped already, the newer reason and the later moments
+        count.
         """
         self._trip(now_s, reason, names_its_time=retry_after_s > 0)
         self.reason = reason
-        self._not_before_s = max(self._not_before_s, now_s + retry_after_s)
+        self._not_before_s = max(self._not_before_s, now_s + min(retry_after_s, UNTOUCHED_S))
+        self._pause_ends_s = max(self._pause_ends_s, now_s + min(retry_after_s, LONGEST_PAUSE_S))
 
     def probe_due_s(self, now_s: float, jitter: float) -> float:
         """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes.
@@ -203,13 +209,21 @@ class TripRules:
     def probe_ok(self, now_s: float) -> None:
         """Reset, since a probe found the target well: jobs flow, and earlier answers count no more."""
         self.tripped_at_s = self.reason = None
-        self._not_before_s = 0.0
+        self.end_pause()
         self._reset_at_s = now_s
         self._forget()
 
+    def end_pause(self) -> None:
+        """End the pause of a Retry-After: the next probe is due as if there had been none."""
+        self._not_before_s = self._pause_ends_s = 0.0
+
     def held_for_s(self, now_s: float) -> float:
-        """Return the seconds that a Retry-After still runs, 0 without one."""
+        """Return the seconds for which a Retry-After forbids even a probe, 0 without one."""
         return max(0.0, self._not_before_s - now_s)
+
+    def paused_for_s(self, now_s: float) -> float:
+        """Return the seconds that the pause of a Retry-After still lasts unless a probe ends it, 0 without one."""
+        return max(0.0, self._pause_ends_s - now_s)
 
     def _trip(self, now_s: float, reason: str, *, names_its_time: bool = False) -> None:
         if not self.permits:

@@ -24,7 +24,6 @@ from restbroker.operate.names import require
 from restbroker.operate.overview import state_text, target_state
 from restbroker.operate.targets import Target
 from restbroker.store.client import Client
-from restbroker.store.pauses import OPERATOR
 from restbroker.telemetry.counters import NO_FAILURES
 
 app = typer.Typer(
@@ -93,14 +92,14 @@ def resume(
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """End a person's pause of a target. restbroker's own pauses (denied, retry_after) end by themselves."""
+    """End every pause of a target. restbroker pauses it again (denied, retry_after) if its server asks for that."""
     settings = load_quietly(config)
     with open_store(settings) as client:
         was = _is_paused(client, settings, name)
         if not dry_run:
             was = operate_targets.resume(client, name, who(), why)
     done = "would be" if dry_run else "is"
-    words = f"{name} {done} resumed." if was else f"No one had paused {name}."
+    words = f"{name} {done} resumed." if was else f"{name} was not paused."
     control_text.report(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
 
 
@@ -145,10 +144,10 @@ def _names(settings: Config) -> list[str]:
 
 
 def _is_paused(client: Client, settings: Config, name: str) -> bool:
-    """Tell whether a person paused the target; raise `UsageError` for an unknown one."""
+    """Tell whether the target is paused; raise `UsageError` for an unknown one."""
     found = {one.name: one for one in operate_targets.targets(client, _names(settings))}
     require("target", name, found)
-    return any(pause_.reason == OPERATOR for pause_ in found[name].pauses)
+    return bool(found[name].pauses)
 
 
 def _properties(one: Target) -> Iterator[Sequence[str]]:

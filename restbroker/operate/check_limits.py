@@ -14,7 +14,7 @@ from restbroker.operate import pauses
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import unadmitted
 from restbroker.store.client import Client
-from restbroker.store.pauses import OPERATOR, Pause, paused_targets
+from restbroker.store.pauses import Pause, paused_targets
 from restbroker.store.sets import size
 
 EXAMPLE_TOKEN = "a-long-random-text"  # noqa: S105  everyone's
@@ -92,7 +92,7 @@ def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
 def _pause(name: str, pause: Pause) -> Finding:
     reason = pause.reason
     message = pauses.of_target(name, pause)
-    hint = f"restbroker targets resume {shlex.quote(name)}" if reason == OPERATOR else None
+    hint = None if reason == "denied" else f"restbroker targets resume {shlex.quote(name)}"
     return Finding(
         "warning", "redis", "TargetPaused", message=message, why=_PAUSES.get(reason, "Its jobs wait."), hint=hint
     )

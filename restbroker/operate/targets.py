@@ -98,7 +98,7 @@ def pause(client: Client, target: str, who: str, why: str, for_s: float | None =
 
 
 def resume(client: Client, target: str, who: str, why: str = "") -> bool:
-    """End a person's pause of a target; other pauses stay. Return False if no person had paused it.
+    """End every pause of a target, also restbroker's own. Return False if there was none.
 
     Raise `StoreUnavailable`: the pause may have ended, and the call may be repeated. Raise `StoreRefused`.
     """

@@ -95,12 +95,12 @@ def pause_target(client: Client, target: str, who: str, why: str, for_s: float |
 
 
 def resume_target(client: Client, target: str) -> bool:
-    """End a person's pause of a target; it stays paused for other reasons. False: there was none.
+    """End every pause of a target, whoever made it. False: there was none.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
-    ended, _ = client.even_full([("HDEL", keys.pause(target), OPERATOR), ("HDEL", keys.target_pauses, target)])
+    ended, _ = client.even_full([("DEL", keys.pause(target)), ("HDEL", keys.target_pauses, target)])
     return ended == 1
 
 

@@ -37,12 +37,14 @@ def test_a_process_that_only_finishes_or_died_tells_nothing_of_the_target_but_it
     assert (one.busy, one.in_progress, one.processes) == (6, 2, ("node:7", "node:8"))
 
 
-def test_resuming_leaves_pauses_alone_that_nobody_made(client: Client) -> None:
+def test_resuming_ends_every_pause_whoever_made_it(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
     targets.pause(client, "t", "ann", "")
     limits.pause(client, "t", "retry_after", 600.0)
     assert targets.resume(client, "t", "bob", "it is back") is True
     assert targets.resume(client, "t", "bob") is False
     (one,) = targets.targets(client)
-    assert [pause.reason for pause in one.pauses] == ["retry_after"]
-    assert [one.note.why for one in audit.entries(client, 2)] == ["", "it is back"]
+    assert one.pauses == ()
+    limits.pause(client, "t", "retry_after", 600.0)
+    assert targets.resume(client, "t", "bob") is True
+    assert [one.note.why for one in audit.entries(client, 3)] == ["", "", "it is back"]

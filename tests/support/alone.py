@@ -17,3 +17,6 @@ class Nobody:
 
     async def resume(self, why: str) -> None:
         pass
+
+    async def paused_for_s(self) -> float | None:
+        return None

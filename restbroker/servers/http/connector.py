@@ -19,18 +19,13 @@ from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
 from restbroker.servers.api.health import Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.http.outcomes import BUSY, BUSY_S, REFUSED, classify
+from restbroker.servers.http.outcomes import BUSY, BUSY_S, LONGEST_BUSY_S, REFUSED, classify
 from restbroker.servers.http.recipes import Settings, settings_of
 from restbroker.servers.http.request import build, question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from restbroker.transport.retry_after import retry_after_s
 
-LONGEST_BUSY_S: Final = 60.0
-"""So many seconds at most a 429 or 503 keeps the probe from calling the server well.
-
-A job heeds all of a Retry-After; others must not wait a day for what one command met.
-"""
 LET_IN_S: Final = 10.0
 """For so many seconds, a probe that was let in says that a 401 or 403 is about the command, not about the login."""
 _DENIED_S: Final = 1.0

@@ -4,6 +4,7 @@ Always holds: every answer has an outcome, and no refusal shows a secret of the 
 it back. The answer to a command that was done is passed on as it is. No redirect is followed.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,7 +27,13 @@ from restbroker.transport.message import Response
 BUSY: Final = frozenset({429, 503})
 BUSY_S: Final = 5.0
 """For so many seconds a server that says so, without a Retry-After, is left alone with that job."""
+LONGEST_BUSY_S: Final = 60.0
+"""So many seconds at most a 429 or 503 keeps the probe from calling the server well, and its job waiting for a 503.
+
+A job heeds all of a 429's Retry-After; others must not wait a day for what one command met.
+"""
 REFUSED: Final = frozenset({401, 403})
+_TOO_MANY: Final = 429
 _HEAD_LIMIT: Final = 1024
 _SAYS: Final = ("message", "error_description", "detail", "error", "title")
 _TAG: Final = re.compile(r"<[^>]*>")
@@ -81,8 +88,9 @@ def _classify_failure(answer: Answer, *, is_retried: bool) -> Outcome:
             return attrs.evolve(outcome, is_final=not is_retried)
         case Deferred() if not is_retried:
             return attrs.evolve(outcome, counts=True, max_attempts=1)
-        case Deferred(retry_after_s=None) if answer.status in BUSY_ALL:
-            return attrs.evolve(outcome, retry_after_s=BUSY_S)
+        case Deferred(retry_after_s=wait_s) if answer.status in BUSY_ALL:
+            longest_s = math.inf if answer.status == _TOO_MANY else LONGEST_BUSY_S
+            return attrs.evolve(outcome, retry_after_s=BUSY_S if wait_s is None else min(wait_s, longest_s))
         case _:
             return outcome
 

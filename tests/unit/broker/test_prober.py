@@ -37,6 +37,8 @@ class Board:
     counts_until_s: float = 0.0
     pauses: list[tuple[str, float]] = attrs.field(factory=list)
     resumed: list[str] = attrs.field(factory=list)
+    left_s: float | None = None
+    """For how long a Retry-After pauses all, as Redis has it."""
 
     def tell(self, text: bytes, counts_s: float) -> None:
         now_s = trio.current_time()
@@ -66,6 +68,9 @@ class Seen:
 
     async def resume(self, why: str) -> None:
         self.board.resumed.append(why)
+
+    async def paused_for_s(self) -> float | None:
+        return self.board.left_s
 
 
 @attrs.define(eq=False)
@@ -263,3 +268,66 @@ async def test_a_retry_after_pauses_the_target_for_all(autojump_clock: trio.test
         assert board.pauses == [("retry_after", 60.0)]
         assert set(board.resumed) == {"denied"}, "at the start; what the target asked for is kept"
         nursery.cancel_scope.cancel()
+
+
+DAY = Deferred(Reason("Busy", "503"), retry_after_s=86400, counts=False, pause_target=True)
+
+
+async def test_a_pause_of_a_day_is_ended_by_a_good_probe_after_a_minute(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(left_s=9.0), Target()
+    async with trio.open_nursery() as nursery:
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
+        began_s = trio.current_time()
+        breaker.observe(DAY)
+        assert "(Retry-After)" in (breaker.reason or UNSENT.reason).message
+        await breaker.wait_to_admit()
+        assert 60 <= target.asked_at_s[1] - began_s < 63
+        assert board.pauses == [("retry_after", 75.0)]
+        assert board.resumed == ["denied", "retry_after"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pause_lasts_fifteen_minutes_at_most(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(left_s=9.0), Target()
+    async with trio.open_nursery() as nursery:
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
+        target.answer = UNWELL
+        began_s = trio.current_time()
+        breaker.observe(DAY)
+        await trio.sleep(3600)
+        assert board.pauses[0] == ("retry_after", 75.0)
+        assert len(board.pauses) == 2, "once for the first minute, once for the rest"
+        assert max(for_s for _, for_s in board.pauses) <= 840
+        target.answer = FINE
+        await breaker.wait_to_admit()
+        assert trio.current_time() - began_s < 3660
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_resumes_the_target_ends_its_pause_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(left_s=9.0), Target()
+    async with trio.open_nursery() as nursery:
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
+        breaker.observe(DAY)
+        await trio.sleep(10)
+        assert not breaker.admits
+        board.left_s = 0.0
+        began_s = trio.current_time()
+        await breaker.wait_to_admit()
+        assert trio.current_time() - began_s <= 4
+        assert len(board.pauses) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pause_that_a_dead_process_left_ends_at_a_start(autojump_clock: trio.testing.MockClock) -> None:
+    for left_s, ends in ((800.0, True), (60.0, False), (0.0, False)):
+        board = Board(left_s=left_s)
+        async with trio.open_nursery() as nursery:
+            breaker = started(nursery, Target(), Seen(board, "p"))
+            await breaker.wait_to_admit()
+            await trio.sleep(1)
+            assert ("retry_after" in board.resumed) is ends, left_s
+            nursery.cancel_scope.cancel()

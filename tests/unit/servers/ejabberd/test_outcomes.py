@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from itertools import product
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,12 +120,14 @@ def test_the_answer_is_delivered_as_sent_and_parsed_and_one_that_was_cut_says_so
     assert outcome == Delivered('["a@x", "b', None, 200, note="answer truncated")
 
 
-def test_a_retry_after_of_seconds_or_a_date_is_understood_up_to_a_day_and_no_other() -> None:
-    date = format_datetime(datetime.fromtimestamp(1_000_090, UTC), usegmt=True)
-    wanted = {"7": 7.0, date: 90.0, "999999999": 86400.0}
+@pytest.mark.parametrize(("status", "longest_s"), [(503, 900.0), (429, 86400.0), (500, 900.0)])
+def test_a_retry_after_counts_up_to_a_day_for_a_429_alone(status: int, longest_s: float) -> None:
+    date, far = (format_datetime(datetime.fromtimestamp(at, UTC), usegmt=True) for at in (1_000_090, 9_000_000_000))
+    wanted = {"7": 7.0, date: 90.0, "999999999": longest_s, far: longest_s}
     wanted_or_none = wanted | dict.fromkeys(["", "soon", "-5", "1e9", "Mon, 99 Foo 2020"])
+    body = json.dumps(error(10001, "Database failure")).encode() if status == 500 else b""
     for text, wait_s in wanted_or_none.items():
-        outcome = judged("register", 503, b"", headers={"retry-after": text}, now_s=1_000_000.0)
+        outcome = judged("register", status, body, headers={"retry-after": text}, now_s=1_000_000.0)
         assert isinstance(outcome, Deferred), (text, wait_s)
         assert outcome.retry_after_s == wait_s, text
 
