@@ -475,7 +475,7 @@ class Processor:
             # The connector took another way than before, while no one knows what the target made of the request.
             outcome = Uncertain(reason_of(spec, _DROPPED))
         took_s = time.perf_counter() - started_s
-        outcome = self._judge(job, call, spec, outcome=outcome, took_s=took_s)
+        outcome = self._interpret(job, call, spec, outcome=outcome, took_s=took_s)
         if isinstance(outcome, Denied | Unsent):
             job.hold(effected=link.has_continued)
             return Uncertain(_PART_DONE) if job.is_uncertain else outcome, took_s
@@ -485,7 +485,7 @@ class Processor:
             job.answer()
         return outcome, took_s
 
-    def _judge(
+    def _interpret(
         self, job: JobInProgress, call: Call, spec: CommandSpec | None, outcome: Outcome, took_s: float
     ) -> Outcome:
         """Return what the connector's outcome means for this job, without secrets, once the breaker has noted it."""

@@ -24,6 +24,7 @@ from restbroker.operate.names import require
 from restbroker.operate.overview import state_text, target_state
 from restbroker.operate.targets import Target
 from restbroker.store.client import Client
+from restbroker.store.pauses import OPERATOR
 from restbroker.telemetry.counters import NO_FAILURES
 
 app = typer.Typer(

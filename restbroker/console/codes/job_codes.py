@@ -210,7 +210,7 @@ TRIED_AGAIN: Final = Table(
     "### Retried, dead when all tries are used",
     {
         "ServerError": Row(
-            "5xx. With `internal_error`, or of Openfire a 500, at most 3 tries: often it means wrong arguments.",
+            "5xx; a gateway's may have run. With `internal_error`, or of Openfire a 500, at most 3 tries: often it means wrong arguments.",
             "Check the server's log.",
         ),
         "StanzaPutOff": Row("Prosody: the stanza got an error of type `wait`.", "Nothing, or check the recipient."),
@@ -291,7 +291,10 @@ DEFERRED: Final = Table(
             "MongooseIM cannot read its database. The target is paused until it can.",
             "See its log and its database; [mongooseim.md](servers/mongooseim.md#outcomes).",
         ),
-        "ServerBusy": Row("408, 425, 429 or 503.", "Nothing, or lower `Concurrency`."),
+        "ServerBusy": Row(
+            "408, 425, 429, 503, 521, 522, 523, 525 or 526. Under `AtMostOnce` the job is dead.",
+            "Nothing, or lower `Concurrency`.",
+        ),
     },
 )
 NO_JOBS: Final = Table(

@@ -10,7 +10,8 @@ PAGE = b"<html><head><title>502 Bad Gateway</title></head></html>"
 async def outcome_of(opened: Opened, status: int, body: bytes, retry: list[int | str] | None = None) -> Outcome:
     command = {"Path": "x", **({} if retry is None else {"Retry": retry})}
     async with opened({"Commands": {"do": command}}, lambda _: Answer(status, body)) as bench:
-        return await bench.deliver("do")
+        outcome: Outcome = await bench.deliver("do")
+    return outcome
 
 
 async def test_retry_decides_only_whether_it_is_sent_again(opened: Opened) -> None:
