@@ -59,7 +59,7 @@ def _measure(around: Surroundings, directory: Path, rows: int, rounds: int) -> N
     document = {"RedisURL": around.redis_url, "RestURL": around.stub_url, "RestUser": "a", "RestPass": "b",
                 "RestQueue": _QUEUE, "Token": "a-token"}  # fmt: skip
     (directory / "env.json").write_text(json.dumps(document), "utf-8")
-    bulk = [sys.executable, "-m", "restbroker", "enqueue", "register", "--bulk", str(table), "--again"]
+    bulk = [sys.executable, "-m", "restbroker", "enqueue", "register", "--bulk", str(table)]
     same = [sys.executable, "-m", "benchmarks.bulk", "--lpush", around.redis_url, str(directory / "jobs")]
     turns: dict[str, list[Turn]] = {"enqueue --bulk": [], "LPUSH, pipelined": []}
     for _ in range(rounds):

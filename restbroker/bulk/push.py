@@ -1,6 +1,6 @@
 """Pushes the rows of a batch in their order, and counts the answers to them.
 
-Called by `bulk.command`. Always holds: at most one chunk of rows is in memory; a caller that stops iterating stops it
+Called by `bulk.batch`. Always holds: at most one chunk of rows is in memory; a caller that stops iterating stops it
 between two chunks, and a later call continues behind the last row that Redis has; a bad row affects no other.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from restbroker.bulk import store as bulk
-from restbroker.bulk.push_jobs import COMMAND_KEY, MOST_ROWS, UNIQUE_KEY, Maker, jid_of, row_of
+from restbroker.bulk.jobs import COMMAND_KEY, MOST_ROWS, UNIQUE_KEY, Maker, jid_of, row_of
 from restbroker.bulk.read import Bad, Read, Row
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import rubyjson
@@ -39,14 +39,13 @@ Makers = Callable[[str], Maker]
 
 @attrs.define
 class Chunk:
-    """Rows to be pushed with one call, by their queues. `texts`: the rows as they were read, bad ones too."""
+    """Rows to be pushed with one call, by their queues."""
 
     last: int = 0
     jobs: dict[str, list[bytes]] = attrs.field(factory=dict)
     locks: list[bulk.JobLock] = attrs.field(factory=list)
     rows: int = 0
     size: int = 0
-    texts: list[str] = attrs.field(factory=list)
 
     def add(self, queue: str, raw: bytes, jid: str, lock: Lock | None) -> None:
         """Add one more job, with the lock that it takes."""
@@ -80,7 +79,6 @@ class Reader:
     reject: Callable[[Bad], None]
     skipped: int = 0
     rate: float | None = None
-    keeps_texts: bool = False
     good: int = 0
     bad: int = 0
     last: int = 0
@@ -113,8 +111,6 @@ class Reader:
         return row + shift
 
     def _read(self, row: Read, chunk: Chunk, now_s: float) -> None:
-        if self.keeps_texts:
-            chunk.texts.append(row.text)
         if isinstance(row, Bad):
             chunk.rows += not row.more
             self._refuse(row)

@@ -1,6 +1,6 @@
 """Rows as they are read from a file of jobs, good and bad, and the lines that they are made of.
 
-`bulk.csv` and `bulk.ndjson` read them, `bulk.files` is the way in. Always holds: at most about `LONGEST` characters are
+`bulk.csv` and `bulk.files` read them. Always holds: at most about `LONGEST` characters are
 held at a time.
 """
 

@@ -60,16 +60,6 @@ def read_batch(client: Client, batch: str) -> BatchRecord | None:
     return BatchRecord(row, pushed, done, failed=failed, uncertain=uncertain, notes=notes, queued_before=queued_before)
 
 
-def failed_rows(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:
-    """Return row → code for those of these rows that failed, without those that may have run.
-
-    Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    found = items(client.command("HMGET", client.keys.bulk_failed(batch), *rows)) if rows else []
-    codes = {row: text(code) for row, code in zip(rows, found, strict=True) if code is not None}
-    return {row: code for row, code in codes.items() if not code.startswith(MAY_HAVE_RUN)}
-
-
 def write_notes(client: Client, batch: str, notes: Mapping[str, str]) -> None:
     """Write notes about the batch. Raise `StoreUnavailable` or `StoreRefused`."""
     key = client.keys.bulk(batch)

@@ -13,10 +13,8 @@ import typer
 from restbroker.cli import enqueue_values as values
 from restbroker.cli.enqueue_one import OneJob
 from restbroker.cli.enqueue_options import (
-    AgainOption,
     ArgumentWords,
     BulkOption,
-    ChainOption,
     CommandWord,
     ConstOption,
     ExpireOption,
@@ -28,7 +26,6 @@ from restbroker.cli.enqueue_options import (
     RejectsOption,
     ReplyIdOption,
     RetryOption,
-    StateOption,
     UniqueForOption,
     UniqueOption,
     UniqueUntilOption,
@@ -48,7 +45,6 @@ from restbroker.console.options import (
 from restbroker.console.order import join_command_words, target_of
 from restbroker.console.times import at_s, duration_s
 from restbroker.console.waiting import waiting_s
-from restbroker.errors import UsageError
 from restbroker.operate.enqueue import JobRequest
 
 app = typer.Typer(add_completion=False)
@@ -60,7 +56,7 @@ _EACH_ITS_OWN: Final = "-"
 @app.command()
 def enqueue(
     context: typer.Context,
-    command: CommandWord = None,
+    command: CommandWord,
     words: ArgumentWords = None,
     target: TargetOption = None,
     queue: QueueOption = None,
@@ -81,9 +77,6 @@ def enqueue(
     const: ConstOption = None,
     rejects: RejectsOption = None,
     rate: BulkRateOption = None,
-    state: StateOption = None,
-    again: AgainOption = False,
-    chain: ChainOption = None,
     wait_for_answer: AnswerOption = False,
     timeout: TimeoutOption = "30s",
     dry_run: BulkDryRunOption = False,
@@ -94,22 +87,14 @@ def enqueue(
 
     Strings become integers and lists where the command takes these. With --bulk each row of a file becomes a job; with
     the command - each row names its own command, and rows come from standard input unless --bulk names a file. With
-    --chain the commands of such a file are done one after the other, in a target with OrderBy. Exits with 0: done; 1:
-    the server refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3: Redis is
-    unreachable; 4: the token, the login or the command was not accepted; 6: the job is queued, but its answer did not
-    come in time or could not be read or printed, so do not push it again: `restbroker explain JID` shows what happened
-    to it; 7: some rows of a file failed, or --fail-if-queued; 130: Ctrl-C while waiting, still queued.
+    --order-key its commands are done one after the other, in a target with OrderBy. Exits with 0: done; 1: the server
+    refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3: Redis is unreachable; 4:
+    the token, the login or the command was not accepted; 6: the job is queued, but its answer did not come in time or
+    could not be read or printed, so do not push it again: `restbroker explain JID` shows what happened to it; 7: some
+    rows of a file failed, or --fail-if-queued; 130: Ctrl-C while waiting, still queued.
     """
-    if command is None and chain is None:
-        # As the parser says it of others.
-        raise UsageError("Missing argument 'COMMAND'.", "For example: restbroker enqueue status")
-    command = command or _EACH_ITS_OWN
-    if command == _EACH_ITS_OWN and bulk is None and chain is None:
+    if command == _EACH_ITS_OWN and bulk is None:
         bulk = Path("-")
-    only_bulk = {"rejects": rejects, "rate": rate, "state": state, "again": again}
-    if chain is not None:
-        later = {"in": delay, "at": at, "expire": expire, "unique": unique, "unique-for": unique_for}
-        values.require_chain({"bulk": bulk, **later, "fair-key": fair_key, "reply-id": reply_id, **only_bulk})
     timeout_s = waiting_s(context, timeout, waits=wait_for_answer)
     settings = load_quietly(config)
     command, given = join_command_words(settings.targets, command, words or [])
@@ -127,24 +112,23 @@ def enqueue(
         lock=values.lock(unique, unique_for, until, fail_if_queued=fail_if_queued, is_bulk=bulk is not None),
         fair_key=values.key("--fair-key", fair_key),
         order_key=values.key("--order-key", order_key),
-        is_chained=chain is not None,
     )
     values.require_future_expiry(request, expire, at)
     if fair_key is not None or order_key is not None:
         each = settings.targets if command == _EACH_ITS_OWN else [target_of(settings.targets, target, queue, command)]
         values.note_vain_keys(request, each)
-    if (file := bulk or chain) is None:
-        values.require_one_job({"const": const, "dry-run": dry_run, **only_bulk})
+    if bulk is None:
+        values.require_one_job({"const": const, "dry-run": dry_run, "rejects": rejects, "rate": rate})
         place = target_of(settings.targets, target, queue, command)
         one = OneJob(settings, place, attrs.evolve(request, queue=queue or place.queues[0]), any_command=any_command)
         one.push(given, timeout_s=timeout_s, fail_if_queued=fail_if_queued, as_json=json)
         return
-    from restbroker.bulk.command_batch import BatchOptions
+    from restbroker.bulk.batch import BatchOptions
+    from restbroker.bulk.command import run
 
     options = BatchOptions(
         command=command,
-        argument_words=[*given, *(const or [])],
-        file=file,
+        file=bulk,
         order=request,
         target=target,
         queue=queue,
@@ -152,15 +136,5 @@ def enqueue(
         timeout_s=timeout_s,
         rejects=rejects,
         rate=values.rate(rate),
-        state=state,
-        dry_run=dry_run,
-        again=again,
-        as_json=json,
     )
-    if chain is not None:
-        from restbroker.bulk.chain import run as run_chain
-
-        run_chain(settings, options)
-    from restbroker.bulk.command import run
-
-    run(settings, options)
+    run(settings, options, [*given, *(const or [])], dry_run=dry_run, as_json=json)

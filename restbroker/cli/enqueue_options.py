@@ -11,10 +11,8 @@ import typer
 from restbroker.console import completion, panels
 
 CommandWord = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[COMMAND]", help="The server's command, e.g. register.", autocompletion=completion.commands
-    ),
+    str,
+    typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=completion.commands),
 ]
 ArgumentWords = Annotated[
     list[str] | None,
@@ -137,33 +135,7 @@ RejectsOption = Annotated[
         "--rejects",
         metavar="FILE",
         autocompletion=completion.paths,
-        help="With --bulk: write invalid rows to this file.",
-        rich_help_panel=panels.BULK,
-    ),
-]
-StateOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--state",
-        metavar="FILE",
-        autocompletion=completion.paths,
-        help="With --bulk: where to note the progress. [default: beside the input]",
-        rich_help_panel=panels.BULK,
-    ),
-]
-AgainOption = Annotated[
-    bool,
-    typer.Option("--again", help="With --bulk: also push rows that were pushed before.", rich_help_panel=panels.BULK),
-]
-
-# For commands that are done one after the other.
-ChainOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--chain",
-        metavar="FILE",
-        autocompletion=completion.paths,
-        help="Push all rows at once, with one --order-key, to be done one after the other; - is standard input.",
+        help="With --bulk: write rows that cannot be used to this file.",
         rich_help_panel=panels.BULK,
     ),
 ]

@@ -14,20 +14,6 @@ from restbroker.operate.enqueue import JobRequest
 
 _OF_EACH_ROW: Final = "-"
 """Stands for the keys of a file's rows."""
-_CHAIN: Final = "For example: restbroker enqueue --chain commands.ndjson --order-key bob@example.org"
-_IN_NO_ORDER: Final = "Commands for later become due in no certain order: push the chain when it is due."
-_NOT_FOR_CHAINS: Final = {
-    "in": _IN_NO_ORDER,
-    "at": _IN_NO_ORDER,
-    "expire": "A command that expires would let the next one run.",
-    "unique": "Each command would need a key of its own.",
-    "fair-key": "A target has FairBy or OrderBy, not both.",
-    "reply-id": "It is for one job.",
-    "unique-for": "Each command would need a key of its own.",
-    "rejects": "One wrong row costs the whole chain: nothing is queued, and all wrong rows are shown.",
-    "bulk": "Name the file once: with --chain its commands wait for one another, with --bulk they do not.",
-}
-"""Why a chain cannot have these options."""
 
 
 def retry(text: str) -> bool | int:
@@ -105,12 +91,6 @@ def rate(text: str | None) -> float | None:
     if not 0 < rate < 1e9:
         raise UsageError("--rate takes a number: rows per second.", "For example: --rate 200")
     return rate
-
-
-def require_chain(options: Mapping[str, object]) -> None:
-    """Raise `UsageError` if an option was given that a chain cannot have: `options` are these by their names."""
-    if named := next((option for option, value in options.items() if value), None):
-        raise UsageError(f"--{named} is not for --chain.", _NOT_FOR_CHAINS.get(named, "A chain is pushed at once."))
 
 
 def require_one_job(options: Mapping[str, object]) -> None:

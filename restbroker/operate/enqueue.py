@@ -59,7 +59,6 @@ class JobRequest:
     `lock`: taken at the push; no other job with its key is pushed until its `keep_s` seconds after the job is due.
     `reply_to`: the key for the answer; None: a key of the job's own. `fair_key`: by which it takes turns where `FairBy`
     is "fair_key". `order_key`: jobs of one such key are done in order where `OrderBy` is "order_key".
-    `is_chained`: it is one of a chain.
     """
 
     command: str
@@ -76,7 +75,6 @@ class JobRequest:
     reply_to: str | None = None
     fair_key: str | None = None
     order_key: str | None = None
-    is_chained: bool = False
 
 
 def payload(order: JobRequest, jid: str, now_s: float) -> bytes:

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -68,12 +70,6 @@ def told(done: CompletedProcess[str]) -> dict[str, object]:
     return found
 
 
-def looks(store: Any) -> int:
-    """How often Redis was asked for answers so far."""
-    counted = store.info("commandstats").get("cmdstat_lrange", {})
-    return int(counted.get("calls", 0))
-
-
 def put_answers(store: Any, batch: object, answers: Sequence[tuple[int, str]]) -> None:
     """Answers as a broker pushes them."""
     for row, code in answers:
@@ -102,48 +98,74 @@ def test_each_good_row_is_a_job_and_bad_ones_are_in_a_private_file_that_can_be_f
     assert [(job["retry"], job["ok_if_exists"], job["queue"]) for job in jobs] == [(3, True, "rest")] * 3
     bad = place / "bad.csv"
     assert stat.S_IMODE(bad.stat().st_mode) == 0o600
-    assert stat.S_IMODE((place / "users.csv.restbroker-state").stat().st_mode) == 0o600
+    assert sorted(file.name for file in place.iterdir()) == ["bad.csv", "env.json", "users.csv"]
     bad.write_text(bad.read_text().replace("bob,example.org", "bob,example.org,b").replace("org,\n", "org,e\n"))
     done = shell("register", "--bulk", "bad.csv")
     assert (done.returncode, done.stdout) == (0, "rows\t2\npushed\t2\nrejected\t0\n")
     assert len(queued(store)) == 5
 
 
-def test_what_was_pushed_is_not_pushed_again_but_on_demand(place: Path, shell: Shell, store: Any) -> None:
+def test_what_was_pushed_is_pushed_again_by_a_pipe_alone(place: Path, shell: Shell, store: Any) -> None:
     write(place, "users.csv", *users(3))
     batch = told(shell("register", "--bulk", "users.csv", "--json"))["batch"]
     done = shell("register", "--bulk", "users.csv", "--json")
     assert (done.returncode, told(done)["batch"], told(done)["pushed"]) == (0, batch, 3)
     assert f"3 rows were pushed before (batch {batch}), which is all that could be pushed." in done.stderr
-    # Redis knows it by the content, too.
-    (place / "users.csv.restbroker-state").unlink()
-    assert told(shell("register", "--bulk", "users.csv", "--json"))["batch"] == batch
+    assert "To push them again, feed them by a pipe: cat FILE | restbroker enqueue … --bulk -" in done.stderr
     assert len(queued(store)) == 3
-    done = shell("register", "--bulk", "users.csv", "--queue", "other")
-    assert done.returncode == 2
-    assert "belongs to another batch" in done.stderr
-    assert shell("register", "--bulk", "users.csv", "--again").returncode == 0
+    assert shell("register", "--bulk", "-", stdin=(place / "users.csv").read_text()).returncode == 0
     assert len({job["jid"] for job in queued(store)}) == 6
-    write(place, "users.csv", *users(4))
-    done = shell("register", "--bulk", "users.csv")
-    assert done.returncode == 2
-    assert "users.csv or the command line has changed." in done.stderr
+    assert shell("register", "--bulk", "users.csv", "--queue", "rest").returncode == 0
+    assert len({job["jid"] for job in queued(store)}) == 9, "another command is another batch"
 
 
-def test_what_redis_has_lost_is_told_and_not_taken_for_pushed(place: Path, shell: Shell, store: Any) -> None:
+def test_a_batch_goes_on_under_the_previous_secret(place: Path, shell: Shell, store: Any) -> None:
+    """Jobs would run twice if a rotation of the token's secret made another batch of the same file."""
+    write(place, "users.csv", *users(3))
+    batch = told(shell("register", "--bulk", "users.csv", "--json"))["batch"]
+    for name, secret in (("new", "new-token"), ("old", "right-token")):
+        write(place, name, secret)
+        (place / name).chmod(0o600)
+    document = json.loads((place / "env.json").read_text())
+    del document["Token"]
+    document["Tokens"] = {"app": {"SecretFile": "new", "PreviousSecretFile": "old"}}
+    write(place, "env.json", json.dumps(document))
+    done = shell("register", "--bulk", "users.csv", "--json")
+    assert (told(done)["batch"], told(done)["pushed"], len(queued(store))) == (batch, 3, 3), done.stderr
+
+
+def test_rows_that_redis_has_lost_are_pushed_again_under_their_ids(place: Path, shell: Shell, store: Any) -> None:
     write(place, "users.csv", *users(3))
     shell("register", "--bulk", "users.csv")
-    store.flushall()
-    done = shell("register", "--bulk", "users.csv")
-    assert done.returncode == 2
-    assert "of which rows up to 3 were pushed" in done.stderr
-    assert shell("register", "--bulk", "users.csv", "--again").returncode == 0
-    # Its last second, with some rows: these are pushed again, under their ids.
     (key,) = store.keys("restbroker:bulk:*")
     lost = store.lpop("queue:rest")
     store.hset(key, mapping={"row": 2, "pushed": 2})
     assert shell("register", "--bulk", "users.csv").returncode == 0
     assert queued(store)[-1]["jid"] == json.loads(lost)["jid"]
+
+
+def test_commands_of_one_order_key_are_queued_in_their_order(place: Path, shell: Shell, store: Any) -> None:
+    document = json.loads((place / "env.json").read_text())
+    write(place, "env.json", json.dumps({**document, "OrderBy": "order_key"}))
+    names = ["register", "set_nickname", "check_account"] * 200  # more than are pushed at once
+    extra = {"register": {"password": "p"}, "set_nickname": {"nickname": "n"}, "check_account": {}}
+    rows = [{"command": name, "user": f"u{n}", "host": "h.org", **extra[name]} for n, name in enumerate(names)]
+    write(place, "bob.ndjson", *map(json.dumps, rows))
+    done = shell("-", "--bulk", "bob.ndjson", "--order-key", "bob@h.org")
+    assert done.returncode == 0, done.stderr
+    jobs: list[Any] = queued(store)
+    assert [job["args"][1]["user"] for job in jobs] == [f"u{n}" for n in range(600)]
+    assert {job["order_key"] for job in jobs} == {"bob@h.org"}
+
+
+@pytest.mark.parametrize("gone", [("--chain", "rows"), ("--state", "state"), ("--again",)])
+def test_an_option_that_is_gone_is_an_error_before_anything_is_done(
+    place: Path, shell: Shell, store: Any, gone: Sequence[str]
+) -> None:
+    write(place, "users.csv", *users(1))
+    done = shell("register", "--bulk", "users.csv", *gone)
+    assert (done.returncode, store.keys("*")) == (2, [])
+    assert f"No such option: {gone[0]}" in done.stderr
 
 
 def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(place: Path, store: Any, shell: Shell) -> None:
@@ -191,52 +213,31 @@ def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
     assert told(shell(*waiting))["failed"] == {}
 
 
-@pytest.mark.parametrize("source", ["users.csv", "-"])
-def test_rows_whose_jobs_failed_are_in_the_rejects_once_all_have_ended_and_are_fed_again_from_there(
-    place: Path, shell: Shell, store: Any, source: str
-) -> None:
-    rows = [*users(3), "bob,example.org"]
-    write(place, "users.csv", *rows)
-    words = ["register", "--bulk", source, "--wait", "--timeout", "0.3s", "--rejects", "bad.csv", "--json"]
-    words += ["--state", "state"] if source == "-" else []
-
-    def waiting(*more: str) -> CompletedProcess[str]:
-        return shell(*words, *more, stdin="\n".join([*rows, ""]) if source == "-" else "")
-
-    batch = told(waiting())["batch"]
-    before = (place / "bad.csv").read_text()
-    assert before == '_error,user,host,password\n"line 5: 2 cells for 3 columns.",bob,example.org\n'
-    put_answers(store, batch, [(2, "AlreadyExists")])
-    done = waiting()
-    assert (done.returncode, (place / "bad.csv").read_text()) == (6, before)
-    assert "Failed rows are written to bad.csv once all have ended." in done.stderr
-    put_answers(store, batch, [(1, "BadArgument"), (3, "")])
-    done = waiting()
-    assert (done.returncode, told(done)["rejects"]) == (7, "bad.csv")
-    failed = '"line 2: BadArgument: why",user1,example.org,secret1\n'
-    failed += '"line 3: AlreadyExists: restbroker explain-error AlreadyExists",user2,example.org,secret2\n'
-    assert (place / "bad.csv").read_text() == before + failed
-    assert told(waiting())["rejects"] == "bad.csv"
-    assert (place / "bad.csv").read_text() == before + failed, "they are there once"
-    (place / "bad.csv").write_text((before + failed).replace("bob,example.org", "bob,example.org,b"))
-    store.delete("queue:rest")
-    assert shell("register", "--bulk", "bad.csv").returncode == 0
-    assert [job["args"][1]["user"] for job in queued(store)] == ["bob", "user1", "user2"]  # type: ignore[index]
+def test_failed_rows_are_counted_and_their_dead_jobs_listed(place: Path, shell: Shell, store: Any) -> None:
+    """They are in no rejects file: they are dead jobs already, and would be done twice if they were pushed, too."""
+    write(place, "users.csv", *users(3), "bob,example.org")
+    words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--rejects", "bad.csv"]
+    batch = told(shell(*words, "--json"))["batch"]
+    rejects = '_error,user,host,password\n"line 5: 2 cells for 3 columns.",bob,example.org\n'
+    assert (place / "bad.csv").read_text() == rejects
+    put_answers(store, batch, [(1, "BadArgument"), (2, "AlreadyExists"), (3, "")])
+    done = shell(*words)
+    assert done.returncode == 7
+    assert done.stdout.endswith("rejected\t1\ndone\t1\nAlreadyExists\t1\nBadArgument\t1\n")
+    assert "The rows that were rejected are in bad.csv: correct them there, and push that file." in done.stderr
+    assert f"To list the dead jobs: restbroker dead --where 'jid ~ {batch}'" in done.stderr
+    assert (place / "bad.csv").read_text() == rejects
 
 
-def test_rows_that_may_have_run_are_counted_apart_and_never_offered_to_be_fed_again(
-    place: Path, shell: Shell, store: Any
-) -> None:
+def test_rows_that_may_have_run_are_counted_apart(place: Path, shell: Shell, store: Any) -> None:
     rows: list[dict[str, object]] = [
         {"outcome": "uncertain", "error": {"code": "TimedOut", "message": "why"}},
         {"outcome": "rejected", "error": {"code": "TimedOut", "message": "why"}, "may_have_run": True},
     ]
     for answer in rows:
         store.flushall()
-        for name in ("users.csv.restbroker-state", "bad.csv"):
-            (place / name).unlink(missing_ok=True)
         write(place, "users.csv", *users(3))
-        words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--rejects", "bad.csv", "--json"]
+        words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--json"]
         batch = told(shell(*words))["batch"]
         put_answers(store, batch, [(1, ""), (2, "BadArgument")])
         store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps({"jid": f"{batch}{3:08x}", **answer}))
@@ -244,7 +245,6 @@ def test_rows_that_may_have_run_are_counted_apart_and_never_offered_to_be_fed_ag
         found = told(done)
         assert (done.returncode, found["failed"], found["may_have_run"]) == (7, {"BadArgument": 1}, {"TimedOut": 1})
         assert found["unanswered"] == 0
-        assert [line.split(",")[1] for line in (place / "bad.csv").read_text().splitlines()] == ["user", "user2"]
         shown = shell(*words[:-1])
         assert shown.stdout.endswith("done\t1\nBadArgument\t1\nTimedOut (may have run)\t1\n")
         assert "1 row may have run: check the server before you push any of them again. Their jobs:" in shown.stderr
@@ -254,31 +254,20 @@ def test_rows_that_may_have_run_are_counted_apart_and_never_offered_to_be_fed_ag
         assert told(shell(*words))["may_have_run"] == {}
 
 
-def test_a_file_that_was_changed_while_its_rows_ran_gives_no_wrong_rows_to_the_rejects(
-    place: Path, shell: Shell, store: Any
-) -> None:
-    write(place, "users.csv", *users(1))
-    words = ["register", "--bulk", "users.csv", "--rejects", "bad.csv", "--wait", "--timeout"]
-    shell(*words, "1ms")
-    (batch,) = [key.decode().rpartition(":")[2] for key in store.keys("restbroker:bulk:*")]
-    before = looks(store)
-    with started(["enqueue", *words, "60s"], directory=place) as process:
-        until(lambda: looks(store) >= before + 3, "it has read the file, and looks for answers again and again")
-        write(place, "users.csv", *users(2))
-        put_answers(store, batch, [(1, "BadArgument")])
-        assert process.wait() == 1
-        assert "users.csv has changed meanwhile, so its failed rows are not among the rejects." in process.output()
-    assert not (place / "bad.csv").exists()
-
-
-def test_a_rejects_file_of_somebody_else_is_told_of_before_anything_is_pushed_that_is_waited_for(
-    place: Path, shell: Shell, store: Any
-) -> None:
-    write(place, "users.csv", *users(1))
+def test_a_rejects_file_of_somebody_else_is_left_alone(place: Path, shell: Shell, store: Any) -> None:
+    """Also at a second try: the batch must not take the file for its own, since it has named it once."""
+    write(place, "users.csv", *users(1), "bob,example.org")
     write(place, "bad.csv", "mine")
-    done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--wait", "--timeout", "1ms")
-    assert (done.returncode, queued(store), (place / "bad.csv").read_text()) == (2, [], "mine\n")
-    assert "bad.csv exists already." in done.stderr
+    for _ in range(2):
+        done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv")
+        assert (done.returncode, queued(store), (place / "bad.csv").read_text()) == (2, [], "mine\n")
+        assert "bad.csv exists already." in done.stderr
+    (place / "bad.csv").unlink()
+    assert "a changed file is pushed whole" in shell("register", "--bulk", "users.csv").stderr
+    for name in ("bad.csv", "worse.csv", "worse.csv"):
+        done = shell("register", "--bulk", "users.csv", "--rejects", name)
+        assert (done.returncode, len(queued(store))) == (7, 1), done.stderr
+        assert "bob" in (place / name).read_text()
 
 
 def test_a_dry_run_checks_all_rows_and_changes_nothing(
@@ -296,20 +285,33 @@ def test_a_dry_run_checks_all_rows_and_changes_nothing(
     assert shell("register", "--bulk", "users.csv", "--dry-run").returncode == 7
 
 
-def test_standard_input_is_read_once_and_can_be_gone_on_with_where_a_state_file_is_named(
-    place: Path, shell: Shell, store: Any
+def test_a_pipe_is_a_new_batch_each_time_and_a_file_on_it_is_not(
+    place: Path, shell: Shell, store: Any, redis_server: RedisServer
 ) -> None:
-    rows = "\n".join(users(5)) + "\n"
-    done = shell("register", "--bulk", "-", "--state", "state", "--json", stdin=rows)
-    assert (done.returncode, told(done)["pushed"]) == (0, 5)
-    done = shell("register", "--bulk", "-", "--state", "state", "--json", stdin=rows)
-    assert (done.returncode, told(done)["pushed"]) == (0, 5)
-    assert len(queued(store)) == 5
-    done = shell("register", "--bulk", "-", "--state", "state", stdin=rows.replace("secret2", "other"))
-    assert done.returncode == 2
-    assert "The rows in standard input are not those that were pushed before." in done.stderr
-    assert shell("register", "--bulk", "-", stdin=rows).returncode == 0
-    assert len(queued(store)) == 10
+    write(place, "users.csv", *users(5))
+    for count in (5, 10):
+        assert shell("register", "--bulk", "-", stdin=(place / "users.csv").read_text()).returncode == 0
+        assert len(queued(store)) == count
+    for _ in range(2):
+        with (place / "users.csv").open() as file:
+            command = [sys.executable, "-m", "restbroker", "enqueue", "register", "--bulk", "-"]
+            done = subprocess.run(command, cwd=place, stdin=file, capture_output=True, check=False)
+        assert (done.returncode, len(queued(store))) == (0, 15), done.stderr
+
+
+def test_an_interrupted_pipe_says_what_is_left_to_feed(place: Path, store: Any) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, ("\n".join(users(400)) + "\n").encode())
+    words = [sys.executable, "-m", "restbroker", "enqueue", "register", "--bulk", "-", "--rate", "100"]
+    with subprocess.Popen(words, cwd=place, stdin=reading, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: store.llen("queue:rest") > 0, "rows are pushed")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    os.close(reading)
+    os.close(writing)
+    pushed = len(queued(store))
+    assert process.returncode == 130
+    assert f"the last is row {pushed}. A pipe cannot be resumed: feed only the rows after that one." in said
 
 
 def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:

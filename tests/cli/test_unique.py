@@ -267,7 +267,8 @@ def test_a_lock_that_only_time_ends_outlasts_a_kill_and_no_delete(shell: Shell, 
 
 
 def test_rows_of_a_file_have_keys_of_their_own(shell: Shell, store: Client, place: Path) -> None:
-    (place / "rows.csv").write_text("user,host,password,_unique\na,h,1,k1\nb,h,1,k2\na,h,1,k1\nc,h,1,\nd,h,1,\n")
+    rows = "user,host,password,_unique\na,h,1,k1\nb,h,1,k2\na,h,1,k1\nc,h,1,\nd,h,1,\n"
+    (place / "rows.csv").write_text(rows)
     words = ("enqueue", "register", "--bulk", "rows.csv", "--unique-for", "10m")
     done = shell(*words, "--json")
     assert (done.returncode, done.stderr) == (0, done.stderr)
@@ -284,9 +285,11 @@ def test_rows_of_a_file_have_keys_of_their_own(shell: Shell, store: Client, plac
     assert cast("bytes", store.command("GET", lock_key("k1"))).split()[0] == first["jid"].encode()
     assert first["restbroker_unique"]["key"] == "k1"
     assert "restbroker_unique" not in queued(store)[0]
-    again = json.loads(shell(*words, "--json", "--again").stdout)
+    (place / "rows.csv").write_text(f"{rows}\n")  # another file
+    again = json.loads(shell(*words, "--json").stdout)
     assert (again["pushed"], again["queued_before"]) == (2, 3)
-    later = json.loads(shell(*words, "--json", "--again", "--in", "1h").stdout)
+    (place / "rows.csv").write_text(f"{rows}\n\n")
+    later = json.loads(shell(*words, "--json", "--in", "1h").stdout)
     assert (later["pushed"], later["queued_before"], store.command("ZCARD", "ns:schedule")) == (2, 3, 2)
 
 

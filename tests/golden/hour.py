@@ -335,7 +335,7 @@ _COMMANDS: Final = (
     *(f"dead retry {'e' * 24} --dry-run", f"retries kill {'c' * 24} --dry-run", "queues pause rest --dry-run"),
     *("targets resume rosters", "queues resume events", "scheduled delete later --yes", "queues clear events --dry-run --yes"),
     "enqueue check_account --bulk users.csv --const host=example.org --dry-run",
-    "enqueue check_account --bulk users.csv --const host=example.org --again --wait",
+    "enqueue check_account --bulk users.csv --const host=example.org --queue rest --wait",
     "enqueue check_account --bulk some.ndjson --const host=example.org --rejects rejects.ndjson",
     "enqueue check_account user=done host=example.org --wait --timeout 60s",
     "enqueue check_account user=refused host=example.org --wait --timeout 60s",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.bulk.push_jobs import Maker, Tokens, jid_of, row_of
+from restbroker.bulk.jobs import Maker, Tokens, jid_of, row_of
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import signing

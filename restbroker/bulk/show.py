@@ -1,4 +1,4 @@
-"""Shows the progress, the rejected rows and the summary of `enqueue --bulk`. Called by `bulk.command`.
+"""Shows the progress, the rejected rows and the summary of `enqueue --bulk`. Called by `bulk.batch` and `bulk.command`.
 
 Always holds: the rejects file has whole rows, maybe with secrets, so only its owner may read it; a file that this batch
 did not write is left alone; on stdout is the summary alone.
@@ -23,7 +23,6 @@ from restbroker.errors import UsageError
 
 _TELL_EVERY_S: Final = 5.0
 _MOST_TOLD: Final = 20
-_MOST_KEPT: Final = 10_000
 
 
 @attrs.frozen
@@ -120,36 +119,15 @@ class Rejects:
         except OSError as error:
             raise _write_error(self.path, error) from None
 
-    def add(self, failed: Iterable[Bad]) -> None:
-        """Append rows that were pushed and failed. Raise `UsageError` if the file cannot be written: none is added."""
-        assert self.path is not None  # noqa: S101 - or no one wants them
-        try:
-            file = self._file or self._open(self.path)
-            file.flush()
-            with self.path.open("ab", buffering=0) as raw:
-                begins = os.fstat(raw.fileno()).st_size
-                try:
-                    for bad in failed:
-                        _write(raw, bulk_files.reject_text(self.table, bad).encode("utf-8", "surrogateescape"))
-                except BaseException:
-                    # Anyone who feeds a row that is there twice has it done twice.
-                    os.ftruncate(raw.fileno(), begins)
-                    raise
-        except OSError as error:
-            raise _write_error(self.path, error) from None
-
     def close(self) -> None:
         """Close the file at the end of the input, or of the command."""
         if self._file is not None:
             self._file.close()
 
     def _open(self, path: Path) -> IO[str]:
-        begun = os.O_APPEND if self.is_finished else os.O_TRUNC
-        mode = os.O_WRONLY | os.O_CREAT | (begun if self.may_overwrite else os.O_EXCL)
-        handle = os.open(path, mode, 0o600)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if self.may_overwrite else os.O_EXCL), 0o600)
         self._file = os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="")
-        if not self.is_finished:
-            self._file.write(self.table.opening)
+        self._file.write(self.table.opening)
         return self._file
 
     def _print(self, bad: Bad) -> None:
@@ -157,11 +135,6 @@ class Rejects:
             output.say(f"line {bad.line}: {bad.why}")
         elif not bad.more and self.count == _MOST_TOLD + 1:
             output.say("… and more; --rejects FILE keeps them all.")
-
-
-def _write(raw: IO[bytes], text: bytes) -> None:
-    while text:
-        text = text[raw.write(text) :]
 
 
 def _write_error(path: Path, error: OSError) -> UsageError:
@@ -178,20 +151,17 @@ def existing_file_error(path: Path) -> UsageError:
 
 @attrs.define(eq=False)
 class Failures:
-    """Shows rows whose jobs were not done. `messages`: row → the message of its answer, for the first rows."""
+    """Shows rows whose jobs were not done."""
 
     reported: int = 0
-    messages: dict[int, str] = attrs.field(factory=dict)
 
     def report(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
-        """Show the first of these rows on stderr, then once that there are more; keep the messages of the first.
+        """Show the first of these rows on stderr, then once that there are more.
 
         `ended`: rows whose jobs were not done. `line_of`: a row's number → its line in the file.
         """
         for one in ended:
             self.reported += 1
-            if self.reported <= _MOST_KEPT:
-                self.messages[one.row] = " ".join(one.message.split())
             if self.reported <= _MOST_TOLD:
                 may = "; it may have run" if one.may_have_run else ""
                 output.say(f"line {line_of(one.row)}: {one.code}: {one.message} (job {one.jid}{may})")
@@ -263,11 +233,23 @@ class Summary:
             rows += [(f"{code} (may have run)", count) for code, count in sorted(self.uncertain.items())]
             rows += [("unanswered", self.pending)] if self.pending else []
         output.table(("", ""), [(name, str(count)) for name, count in rows])
-        if kept is not None:
-            which = "that failed or were rejected" if self.failed else "that were rejected"
-            output.say(f"The rows {which} are in {kept}: correct them there, and push that file.")
+        self._print_next_steps()
+
+    def _print_next_steps(self) -> None:
+        if self.rejects is not None:
+            output.say(f"The rows that were rejected are in {self.rejects}: correct them there, and push that file.")
+        elif self.rejected and not self.dry_run:
+            output.say("Push the corrected rows as a file of their own: a changed file is pushed whole.")
+        if any(code != NEGATIVE for code in self.failed):
+            output.say(f"To list the dead jobs: restbroker dead --where 'jid ~ {self.batch}'")
         if count := sum(self.uncertain.values()):
-            rows_that = "1 row" if count == 1 else f"{count} rows"
-            output.say(f"{rows_that} may have run: check the server before you push any of them again. Their jobs:")
+            output.say(
+                f"{rows_text(count)} may have run: check the server before you push any of them again. Their jobs:"
+            )
             for code in sorted(self.uncertain):
                 output.say(f"  restbroker dead --where 'jid ~ {self.batch}' --where 'error = {code}'")
+
+
+def rows_text(count: int) -> str:
+    """Return a number of rows in words: `1 row`, `5 rows`."""
+    return "1 row" if count == 1 else f"{count} rows"

@@ -1,7 +1,8 @@
-"""Makes jobs of rows: for each command its target's queue, the token that allows it, and the payload.
+"""Makes jobs of rows: for each command its target, queue and arguments, the token that allows it, and the payload.
 
-Called by `bulk.command`. Always holds: a row's payload is, byte for byte, what `operate.enqueue.payload` would make of
-the same order; and its jid says which batch and which row it is of.
+Called by `bulk.batch`. Always holds: a command is looked up once, however many rows name it; a row's payload is, byte
+for byte, what `operate.enqueue.payload` would make of the same order; and its jid says which batch and which row it is
+of.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +11,25 @@ from typing import Final
 import attrs
 import orjson
 
+from restbroker.config.core import Config
+from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.errors import UsageError
+from restbroker.console import output
+from restbroker.console.arguments import TypedArguments
+from restbroker.console.order import signatures_of, target_of
+from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job import claims, fairness, rubyjson
 from restbroker.job.argument_check import BadRow, Checker
 from restbroker.job.auth import AccessRequest, command_refusal, place_refusal, refusal
 from restbroker.job.claims import Lock
+from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
-from restbroker.operate.enqueue import JobRequest, payload
+from restbroker.operate.enqueue import JobRequest, find_process, pause_of, payload
+from restbroker.servers import registry
+from restbroker.store.client import Client
 
 BATCH_DIGITS: Final = 16
 _ROW_DIGITS: Final = 8
@@ -115,8 +124,6 @@ class Maker:
 
     def lock(self, arguments: dict[str, Json], key: Json) -> Lock:
         """Return the lock for the key of a row with these arguments. Raise `BadRow` if there can be none."""
-        if self.order.is_chained:
-            raise BadRow(f'"{UNIQUE_KEY}" is not for --chain; leave it out.')
         if self.order.lock is None:
             raise BadRow(f'"{UNIQUE_KEY}" needs --unique-for: how long the key counts at most.')
         if not isinstance(key, str) or not claims.is_key(key):
@@ -178,6 +185,113 @@ class Maker:
         head, _, rest = raw.partition(b"{},")
         proof, _, tail = rest.partition(b'],"jid":"')
         return head, proof, tail
+
+
+@attrs.define(eq=False)
+class Makers:
+    """Returns the maker of jobs for the name of a command, the same each time. `order`: what all jobs share.
+
+    `target` and `queue`: those that the operator named.
+    """
+
+    settings: Config
+    target: str | None
+    queue: str | None
+    typed_arguments: TypedArguments
+    any_command: bool
+    order: JobRequest
+    client: Client
+    _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
+    _versions: dict[str, str | None] = attrs.field(factory=dict)
+    _warned: set[str] = attrs.field(factory=set)
+
+    def __call__(self, command: str) -> Maker:
+        """Return the maker of this command's jobs. Raise `UsageError` for an unknown command."""
+        if command not in self._made:
+            try:
+                self._made[command] = self._make(command)
+            except UsageError as error:
+                self._made[command] = error
+        found = self._made[command]
+        if isinstance(found, UsageError):
+            raise found
+        return found
+
+    def reorder(self, order: JobRequest) -> None:
+        """Use this order for all jobs from now on; makers that were returned before keep theirs."""
+        self.order = order
+        self._made.clear()
+
+    def version(self, command: str) -> str:
+        """Return the kind and version of server whose catalogue has the command: `ejabberd 24.12`."""
+        target = target_of(self.settings.targets, self.target, self.queue, command)
+        return f"{target.kind} {registry.candidates_of(target, self._version(target), command)[-1].version}".strip()
+
+    def _make(self, command: str) -> Maker:
+        target = target_of(self.settings.targets, self.target, self.queue, command)
+        spec = signatures_of(target, self._version(target), command, any_command=self.any_command).newest
+        if spec is None and not self.any_command:
+            # One job may be a try; a thousand are to be right.
+            raise UsageError(f"{command} is not in the catalogue.", "If you mean exactly this name, add --any.")
+        const = self.typed_arguments.values if spec is None else coerce(spec, self.typed_arguments.values)
+        if spec is not None:
+            self._warn(spec)
+        dangerous = registry.catalogue_of(target, None, command).dangerous_in(command)
+        order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0])
+        tokens = Tokens(
+            self.settings.tokens,
+            spec,
+            dangerous,
+            default_host=target.default_host,
+            target=target.name,
+            queue=order.queue,
+        )
+        return Maker(Checker(spec, const, target.default_host), tokens, order)
+
+    def _warn(self, spec: CommandSpec) -> None:
+        for name in sorted(self.typed_arguments.in_the_open - self._warned):
+            argument = spec.argument(name)
+            if argument is not None and argument.secret:
+                self._warned.add(name)
+                instead = f"use --const {name}=@FILE, or a column."
+                output.say(
+                    f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}"
+                )
+
+    def _version(self, target: Target) -> str | None:
+        queue = self.queue or target.queues[0]
+        if queue not in self._versions:
+            self._versions[queue] = self._running(queue, target.name)
+        return self._versions[queue]
+
+    def _running(self, queue: str, target: str) -> str | None:
+        try:
+            found = find_process(self.client, queue)
+            paused = pause_of(self.client, queue, target) if self.order.at_s is None else None
+        except RestbrokerError:  # Whatever is wrong is told when rows are pushed.
+            return None
+        if found is None:
+            output.say(f"note: no running process serves the queue {queue}; the jobs will wait for one.")
+        elif found.quiet:
+            output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the jobs will wait.")
+        if paused is not None:
+            output.say(f"note: {paused.text} The jobs will wait: {paused.resume_command}")
+        return None if found is None else found.server_version
+
+
+def wrong_header(maker: Maker, columns: Sequence[str]) -> str | None:
+    """Return why no row of a table with these columns can be valid; None if one may be.
+
+    It shows no column's name if all may be values of a first row.
+    """
+    spec = maker.checker.spec
+    wrong = maker.checker.names(columns)
+    if wrong is None or spec is None:
+        return wrong
+    if not any(spec.argument(name) for name in columns):
+        takes = ", ".join(argument.name for argument in spec.arguments)
+        return f"its first line names no argument of {spec.name}, which takes: {takes}."
+    return wrong
 
 
 def _own_key(column: str, key: Json, common: str | None) -> str | None:
