@@ -6,7 +6,7 @@ command leaves unless its job is ours, the breaker admits jobs and the lease is 
 
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import trio
@@ -29,6 +29,8 @@ from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.idle import PartialExchange
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Transport
+
+_Failed: TypeAlias = Rejected | Deferred | Uncertain | Unsent | Denied
 
 
 class JobTakenAway(Withdrawn):
@@ -213,7 +215,7 @@ async def probe(plan: TargetPlan) -> Probe:
         found,
         version=remove_secrets(found.version, plan.target),
         detail=remove_secrets(found.detail, plan.target),
-        hint=remove_secrets(found.hint, plan.target),
+        hint=None if found.hint is None else plan.target.name_own_keys(remove_secrets(found.hint, plan.target)),
     )
 
 
@@ -254,13 +256,20 @@ def is_ours(outcome: Outcome) -> bool:
             return isinstance(outcome, Rejected)
 
 
-def redact_outcome(
-    plan: TargetPlan, outcome: Rejected | Deferred | Uncertain | Unsent | Denied, call: Call, spec: CommandSpec | None
-) -> Outcome:
+def redact_outcome(plan: TargetPlan, outcome: _Failed, call: Call, spec: CommandSpec | None) -> Outcome:
     """Return an outcome whose texts show no token, secret argument, hidden message text or secret of the target.
 
-    `spec` (None outside the catalogue) and the names of the arguments say which of them are secret.
+    Its hint names the keys of the target. `spec` (None outside the catalogue) and the names of the arguments say which
+    of them are secret.
     """
+    outcome = _redact(plan, outcome, call, spec)
+    reason = outcome.reason
+    if reason.hint is None or (hint := plan.target.name_own_keys(reason.hint)) == reason.hint:
+        return outcome
+    return attrs.evolve(outcome, reason=attrs.evolve(reason, hint=hint))
+
+
+def _redact(plan: TargetPlan, outcome: _Failed, call: Call, spec: CommandSpec | None) -> _Failed:
     bodies = frozenset() if plan.shows_bodies else redact.bodies_of(call.command.arguments)
     secrets, reason = redact.secret_values(spec, call.command.arguments) | bodies, outcome.reason
     of_target = spellings_of(plan.target.all_secrets)

@@ -108,7 +108,8 @@ def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
     for row in seen["sources"]:
         output.data(f"\nSOURCE  {text(row['source'])}")
         output.table(("", ""), _attributes_of_source(row))
-    output.data(f"\nNext: {stats_terminal.next_step(seen, settings.queues, has_stopped=has_stopped)}")
+    steps = stats_terminal.next_steps(seen, settings.queues, has_stopped=has_stopped)
+    output.data("\nNext: " + "\n      ".join(steps))
 
 
 def _totals(seen: SystemStats) -> list[Sequence[str]]:

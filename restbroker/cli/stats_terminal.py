@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _CAUSES: Final = 3
 _CAUSES_S: Final = 0.3
+_STEPS: Final = 3
 _ALL: Final = 10**6
 _COLUMNS: Final = (
     Column("PROCESS", whole=True),
@@ -89,25 +90,27 @@ def dead_jobs(client: Client, settings: Config) -> None:
             _draw(found)
 
 
-def next_step(seen: SystemStats, wanted: Collection[str], *, has_stopped: bool) -> str:
-    """Return what to do now; `wanted` are the queues of the configuration. `has_stopped`: a death stopped keys."""
+def next_steps(seen: SystemStats, wanted: Collection[str], *, has_stopped: bool) -> list[str]:
+    """Return what to do now, the first thing first; `wanted` are the queues of the configuration.
+
+    `has_stopped`: a death stopped keys.
+    """
     if all(row["dying"] for row in seen["targets"]):
-        return "`restbroker run` starts one."
+        return ["`restbroker run` starts one."]
     unfit = [row for row in seen["targets"] if not row["dying"] and row["state"] not in (None, "up")]
     hints: list[tuple[Json, Json]] = [("Redis", row["hint"]) for row in seen["redis"] if row["grave"]]
     hints += [(row["target"], row["hint"]) for row in unfit]
     hints += [(row["source"], row["hint"]) for row in seen["sources"] if row["code"]]
     hints += [("Redis", row["hint"]) for row in seen["redis"]]
-    for name, hint in hints:
-        if hint:
-            return output.one_line(f"{text(name)}: {text(hint)}")
+    if steps := dict.fromkeys(output.one_line(f"{text(name)}: {text(hint)}") for name, hint in hints if hint):
+        return list(steps)[:_STEPS]
     if any(one.grave for one in problems(seen, wanted)):
-        return "`restbroker check` says what is wrong and what to do."
+        return ["`restbroker check` says what is wrong and what to do."]
     if has_stopped:
-        return STOPPED_HINT
+        return [STOPPED_HINT]
     if seen["totals"]["dead"]:
-        return "`restbroker dead summary` shows why jobs died and what to do."
-    return "`restbroker stats --watch` keeps refreshing."
+        return ["`restbroker dead summary` shows why jobs died and what to do."]
+    return ["`restbroker stats --watch` keeps refreshing."]
 
 
 def _draw(found: "Summary") -> None:
@@ -163,8 +166,7 @@ def _pause_texts(row: Mapping[str, Json]) -> Iterator[str]:
         yield target_text.state(row)
     elif isinstance(age_s := row["heartbeat_age_s"], int | float) and age_s >= SILENT_S:
         yield f"no heartbeat for {duration_text(age_s)}"
-    reason, hint = row["reason"], row["hint"]
-    if reason is not None or hint is not None:
-        yield " ".join(text(part) for part in (f"{target_text.state(row)}:", reason, hint) if part is not None)
+    if row["reason"] is not None:
+        yield f"{target_text.state(row)}: {text(row['reason'])}"
     yield from target_text.pauses(row, "paused ")
     yield from target_text.concurrency_limits(row)

@@ -90,7 +90,9 @@ class FlatKeys:
             queues=(self.rest_queue,) if self.rest_queue else (),
         )
         domain = self.jabber_domain
-        return attrs.evolve(self._target, name=kind, kind=kind, written=written, default_host=domain, options=options)
+        return attrs.evolve(
+            self._target, name=kind, kind=kind, written=written, default_host=domain, options=options, is_flat=True
+        )
 
     def login(self, address: RestAddress, problems: Problems) -> Credentials:
         """Return the credentials that `RestAuth` chooses, or, without it, those that were written.

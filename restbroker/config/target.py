@@ -196,6 +196,19 @@ class WrittenKeys:
     )
 
 
+_MEMBERS: Mapping[str, str] = {
+    "RestURL": "URL",
+    "RestUser": "Auth.Basic.User",
+    "RestPass": "Auth.Basic.Pass",
+    "RestToken": "Auth.Bearer.Token",
+    "JabberDomain": "Domain",
+    "ServerVersion": "Options.ServerVersion",
+    "ApiVersion": "Options.ApiVersion",
+}
+_FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
+"""Matches flat keys in texts for operators, in whose place the members of a target are named."""
+
+
 @attrs.frozen
 class Target:
     """One configured server; durations are seconds. `host_header` is sent as `Host`; None: the URL's host is.
@@ -297,6 +310,14 @@ class Target:
     """The secrets in its options."""
     weights: Mapping[str, int] = MappingProxyType({})
     """The chance of each queue to be served first; empty: the queues are served strictly in their order."""
+    is_flat: bool = False
+    """Whether the flat keys of the Go original make it, in place of an entry of `Targets`."""
+
+    def name_own_keys(self, text: str) -> str:
+        """Return a text for operators with the keys that this target has in place of the flat ones."""
+        if self.is_flat:
+            return text
+        return _FLAT.sub(lambda found: f"Targets.{self.name}.{_MEMBERS[found[0]]}", text)
 
     @property
     def fairness(self) -> Fairness | None:

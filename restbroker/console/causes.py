@@ -3,6 +3,7 @@
 Used by `dead summary` and the pages. Always holds: pure; nothing of a job appears that may not be shown.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,12 +29,16 @@ def of_dead(found: "Summary") -> str:
 
 
 def hint(cause: "Cause") -> str | None:
-    """Return what to do about the code of a cause; None if that is not known, or the message says it already."""
+    """Return what to do about the code of a cause; None if that is not known, or the message says it already.
+
+    A message that has a sentence which begins with the same verb says it for its own job.
+    """
     from restbroker.console import codes
 
     rows = codes.explanations_of(cause.code or "")
-    text = next((row["hint"] for row in rows if " job" in row["what"]), None)
-    return None if text is None or text.rstrip(".") in (cause.message or "") else text
+    text = next((row["hint"] for row in rows if " job" in row["what"]), "")
+    verb = text.partition(" ")[0]
+    return None if not text or re.search(rf"(?:^|[.!?:] ){re.escape(verb)}\b", cause.message or "") else text
 
 
 def share(cause: "Cause", found: "Summary") -> float:

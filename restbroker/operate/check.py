@@ -4,10 +4,9 @@ Called by `restbroker check`. Always holds: each part is checked even if others 
 finding holds a secret.
 """
 
-import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,17 +38,6 @@ _WARNINGS = frozenset(
         *("WeakStatsPass", "TokenFitsNowhere"),
     }
 )
-_MEMBERS: Mapping[str, str] = {
-    "RestURL": "URL",
-    "RestUser": "Auth.Basic.User",
-    "RestPass": "Auth.Basic.Pass",
-    "RestToken": "Auth.Bearer.Token",
-    "JabberDomain": "Domain",
-    "ServerVersion": "Options.ServerVersion",
-    "ApiVersion": "Options.ApiVersion",
-}
-_FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
-"""Matches flat keys in findings, in whose place the members of a target are named."""
 
 
 def check(loaded: LoadedConfig) -> list[Finding]:
@@ -108,18 +96,10 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
 
 
 def _with_keys_of(target: Target, finding: Finding) -> Finding:
-    """Return the finding with the keys as they are for a target of `Targets`.
-
-    The flat keys are only those of the first kind's own target.
-    """
-    if target.name == registry.KINDS[0]:
-        return finding
-
-    def named(text: str | None) -> str | None:
-        return None if text is None else _FLAT.sub(lambda found: f"Targets.{target.name}.{_MEMBERS[found[0]]}", text)
-
-    message = named(finding.message) or ""
-    return attrs.evolve(finding, message=message, why=named(finding.why), hint=named(finding.hint))
+    """Return the finding with the keys as this target has them."""
+    named = target.name_own_keys
+    why, hint = (None if text is None else named(text) for text in (finding.why, finding.hint))
+    return attrs.evolve(finding, message=named(finding.message), why=why, hint=hint)
 
 
 def check_config(loaded: LoadedConfig) -> Iterator[Finding]:

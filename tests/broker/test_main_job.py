@@ -337,11 +337,14 @@ async def test_a_401_of_a_server_that_is_just_coming_up_costs_the_job_nothing(
 
 
 async def test_a_401_that_stays_while_the_probe_is_let_in_parks_the_job(harness: Harness, hurry: MockClock) -> None:
-    harness.target.judge = lambda _call, _response: Denied(Reason("LoginRefused", "no", status=401))
+    refused = Denied(Reason("LoginRefused", "no", "Correct RestUser.", status=401))
+    harness.target.judge = lambda _call, _response: refused
     async with harness.broker():
         harness.push()
         await harness.until(lambda: harness.size("dead"), "it is parked")
     assert len(harness.target.calls) == 3
+    # The key as this configuration has it.
+    assert str(harness.of(JobFinished)[-1].hint).startswith("Correct Targets.t.Auth.Basic.User.")
 
 
 async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> None:

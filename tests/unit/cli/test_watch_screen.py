@@ -185,7 +185,7 @@ def test_without_an_answer_it_says_so_and_the_last_figures_stay_greyed_with_thei
 
 def test_what_to_do_about_stopped_keys_comes_before_dead_jobs_and_after_what_stops_all() -> None:
     def next_step(seen: SystemStats) -> str:
-        return stats_terminal.next_step(seen, (), has_stopped=True)
+        return stats_terminal.next_steps(seen, (), has_stopped=True)[0]
 
     assert next_step(figures(dead=1)).startswith("`restbroker order` shows them; ")
     down = figures(pools=[pool(1, "one", state="down", hint="Start the server.")], dead=1)

@@ -321,3 +321,13 @@ def test_a_queue_named_by_its_key_is_refused(refused: Refused) -> None:
     for written in ({"RestQueue": "queue:rest"}, {"Targets": {"it": target}}):
         problems = refused({**FLAT, "Token": "t", **written})
         assert any("expected a queue's name, without queue: before it" in one for one in problems)
+
+
+def test_a_hint_names_the_keys_of_its_target(write: Write) -> None:
+    hint = "Check the URL (RestURL) and the user (RestUser); JabberDomains is a word of its own."
+    (flat,) = write({**FLAT, "Token": "t"}).config.targets
+    assert flat.name_own_keys(hint) == hint
+    # Its name does not make it the flat one.
+    (own,) = write(document({"ejabberd": entry()})).config.targets
+    places = "Targets.ejabberd.URL", "Targets.ejabberd.Auth.Basic.User"
+    assert own.name_own_keys(hint) == hint.replace("RestURL", places[0]).replace("RestUser", places[1])
