@@ -141,6 +141,7 @@ def _mongooseim() -> Kind:
         *("internal", "rpc_error", "mnesia_error", "resolver_crash", "parser_error", "scanner_error"),
         *("unsupported_operation", "operation_not_found", "no_query_supplied", "contact_not_found", "not_found"),
         *("room_not_found", "key_not_exist", "user_does_not_exist_error", "could_not_create_room", "no_recipient"),
+        *("type_mismatch", "input_coerce_abort", "excess_fields_in_object", "invalid_json_body"),
         *("nobody_knows_it", ""),
     )
     refused = [_json(f"code {code}" if code else "an error without a code", _graphql(code)) for code in codes]

@@ -21,6 +21,8 @@ from restbroker.transport.message import Response
 _HEAD_LIMIT: Final = 1024
 _MOST_PROBLEMS: Final = 10_000
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
+# Written as Erlang writes it, in which no secret or message text would be recognised.
+_VALUE: Final = re.compile(r"(failed for type \w{1,60}) with value .*(\. The reason)", re.DOTALL)
 _TAG: Final = re.compile(r"<[^>]*>")
 _OF_PAGE: Final = AnswerForm(lambda _response, text: ("", text))
 _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The server says: ")
@@ -30,7 +32,8 @@ _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The 
 class Problem:
     """One error of an answer. `code` is stable, "" if the error has none.
 
-    The texts are for a judge and for `answer_of` alone. `missing`: the modules and services that are not loaded.
+    The texts are for a judge and for `answer_of` alone; a message about a value that does not fit its type lacks that
+    value. `missing`: the modules and services that are not loaded.
     """
 
     code: str
@@ -106,7 +109,7 @@ def _problems(errors: list[Json]) -> Iterator[Problem]:
         yield Problem(
             code if isinstance(code, str) and _CODE.fullmatch(code) else "",
             tuple(part for part in path if isinstance(part, str | int)) if isinstance(path, list) else (),
-            message if isinstance(message, str) else "",
+            _VALUE.sub(r"\1\2", message) if isinstance(message, str) else "",
             tuple(_texts(more.get("not_loaded_modules"))) + tuple(_texts(more.get("not_loaded_services"))),
         )
 

@@ -1,8 +1,8 @@
 """The connector for MongooseIM's GraphQL API: one command is one POST of one operation.
 
-`app` opens it through the registry. Always holds: an operation is sent once per delivery; arguments that do not fit its
-types are refused before anything is sent; the connector's own questions (the probe, whether an account exists, whether
-the server is well) change nothing on the server.
+`app` opens it through the registry. Always holds: an operation is sent once per delivery; arguments with a name that it
+does not have, or without one that it requires, are refused before anything is sent; the connector's own questions (the
+probe, whether an account exists, whether the server is well) change nothing on the server.
 """
 
 from collections.abc import Callable
@@ -75,7 +75,8 @@ class MongooseimConnector:
         if spec is None:
             return self._unknown_command(call.command.endpoint)
         operation = self._operation(spec.name)
-        if call.maybe_run and spec.name == command_attributes.REGISTER and "username" not in call.command.arguments:
+        has_name = call.command.arguments.get("username") is not None
+        if call.maybe_run and spec.name == command_attributes.REGISTER and not has_name:
             return _NO_SECOND
         request = guard(lambda: build(call, operation, self._target), self._target.name, spec.name)
         if isinstance(request, Rejected):

@@ -1,14 +1,13 @@
 """`restbroker ctl` for MongooseIM: what `mongooseimctl` takes (`account registerUser --domain D`), and what it prints.
 
 Reached through the registry. Always holds: loads no Trio; what mongooseimctl refuses before it asks the server is
-refused with its words and exit code; what the server refuses for its type is printed as the server's errors, with its
-code, before anything is pushed. Compared with the mongooseimctl of 6.8.0 command by command (measured); the errors for
-a wrong value were compared with its `mongoose_graphql_commands` on its GraphQL library.
+refused with its words and exit code, and what the server refuses is printed as it answers. Compared with the
+mongooseimctl of 6.8.0 command by command (measured).
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -19,11 +18,8 @@ from restbroker.job import rubyjson
 from restbroker.job.coerce import coerce
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply
-from restbroker.servers.mongooseim import command_attributes, documents, schema, values
-from restbroker.servers.mongooseim.schema import Schema
-from restbroker.servers.mongooseim.stanza import check_texts
+from restbroker.servers.mongooseim import command_attributes
 
 _ON_THE_MACHINE: Final = frozenset(
     {
@@ -60,42 +56,13 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
     if spec.name in command_attributes.TYPES:
         # The `id` of a message is ours.
         spec = attrs.evolve(spec, arguments=tuple(one for one in spec.arguments if one.name != "id"))
-    read = _read_command(spec, given[0], given[1:])
-    return _convert(catalogue, read) if isinstance(read, CtlCommand) else read
-
-
-def _convert(catalogue: Catalogue, command: CtlCommand) -> CtlCommand | CtlOutput:
-    """Return the command, or the output with the server's error if the server would refuse its values."""
-    kind: Schema = "admin" if command_attributes.REGISTER in catalogue.commands else "user"
-    types = schema.operations(kind, catalogue.version)[command.name].arguments
-
-    def check() -> None:
-        values.check(command.arguments, types, command.name)
-        if command.name in command_attributes.TYPES:
-            check_texts(command.arguments)
-
-    return _unless_invalid(command, check)
-
-
-def _unless_invalid(command: CtlCommand, check: Callable[[], object]) -> CtlCommand | CtlOutput:
-    """Return the command, or the server's error as output if `check` raises `InvalidArguments` with a code.
-
-    The error has the server's code, its path (which names no item of a list) and our words.
-    """
-    try:
-        check()
-    except InvalidArguments as error:
-        if error.code:
-            path = ["..", *re.sub(r"\[[0-9]+\]", "", error.path).split(".")] if error.path else []
-            return _json({"errors": [{"extensions": {"code": error.code}, "message": str(error), "path": path}]})
-    return command
+    return _read_command(spec, given[0], given[1:])
 
 
 def _read_ours(given: Sequence[str]) -> CtlCommand | CtlOutput:
     if len(given) != 1:
         return CtlOutput("This command requires one string type argument!\n", _FAILED)
-    asked = CtlCommand("graphql", "graphql", {"query": given[0]}, "graphql")
-    return _unless_invalid(asked, lambda: documents.kind_of(given[0]))
+    return CtlCommand("graphql", "graphql", {"query": given[0]}, "graphql")
 
 
 def _read_command(spec: CommandSpec, word: str, given: Sequence[str]) -> CtlCommand | CtlOutput:

@@ -1,6 +1,6 @@
 """Checks whether a job's own GraphQL document may be sent: it has one operation, and no subscription. Pure.
 
-Called by `request` and `ctl`. Always holds: what stands inside texts and comments does not count; messages show nothing
+Called by `request`. Always holds: what stands inside texts and comments does not count; messages show nothing
 of the document. It is no parser: what else is wrong with a document, the server says before it does anything.
 """
 
@@ -32,11 +32,11 @@ def kind_of(document: str) -> Kind:
     found = [kind for kind in _definitions(document) if kind != "fragment"]
     if "subscription" in found:
         message = 'the argument "query" is a subscription, which has no answer to wait for'
-        raise InvalidArguments(message, code="unsupported_operation")
+        raise InvalidArguments(message)
     if len(found) != 1:
         how_many = "no operation" if not found else f"{len(found)} operations, in no defined order"
         message = f'the argument "query" has {how_many}; send one in each job'
-        raise InvalidArguments(message, code="more_than_one_operation")
+        raise InvalidArguments(message)
     return "mutation" if found[0] == "mutation" else "query"
 
 
@@ -51,7 +51,7 @@ def _definitions(document: str) -> list[str]:
     for token in _TOKEN.finditer(document):
         text, kind = token[0], token.lastgroup
         if kind == "quote":
-            raise InvalidArguments('a string in the argument "query" has no end', code="scanner_error")
+            raise InvalidArguments('a string in the argument "query" has no end')
         if kind == "comment":
             continue
         if not is_inside and text.strip(","):
@@ -59,12 +59,12 @@ def _definitions(document: str) -> list[str]:
             is_inside = True
         if kind == "bracket" and text in _PAIRS:
             if not opened or opened.pop() != _PAIRS[text]:
-                raise InvalidArguments(_ODD, code="parser_error")
+                raise InvalidArguments(_ODD)
             is_inside = bool(opened) or text != "}"
         elif kind == "bracket":
             opened.append(text)
     if is_inside:
-        raise InvalidArguments(_ODD, code="parser_error")
+        raise InvalidArguments(_ODD)
     return found
 
 
@@ -73,7 +73,7 @@ def _definition_kind(text: str) -> str:
     if text == "{":
         return "query"
     if text not in ("query", "mutation", "subscription", "fragment"):
-        raise InvalidArguments(_ODD, code="parser_error")
+        raise InvalidArguments(_ODD)
     return text
 
 

@@ -1,7 +1,7 @@
 """Finds the message in a job that MongooseIM will report back: its pushers send it as an event (measured). Pure.
 
-Called by the connector before it sends, where a source of events drops the broker's own messages. Always holds:
-arguments have passed `values` before they come here, so that XML has no document type in it.
+Called by the connector before it sends, where a source of events drops the broker's own messages. Always holds: no
+argument makes it raise, and no XML with a document type is read, since one may expand.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from restbroker.config.target import Basic, Target
 from restbroker.job.json_types import Json
+from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.mongooseim import command_attributes
 
 Message = tuple[str, str, str]
@@ -35,7 +36,7 @@ def _user(target: Target) -> str | None:
 
 
 def _in_stanza(stanza: Json) -> Message | None:
-    if not isinstance(stanza, str):
+    if not isinstance(stanza, str) or "<!DOCTYPE" in stanza or not fits_xml(stanza):
         return None
     try:
         root = ET.fromstring(stanza)  # noqa: S314 - no document type, so nothing to expand
@@ -47,7 +48,7 @@ def _in_stanza(stanza: Json) -> Message | None:
 
 def _message(sender: Json, receiver: Json, body: Json) -> Message | None:
     match sender, receiver, body:
-        case str(), str(), str() if sender and receiver and body:
+        case str(), str(), str() if sender and receiver and body and fits_xml([sender, receiver, body]):
             return sender, receiver, body
         case _:
             return None

@@ -43,6 +43,10 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "invalid_recipient": ("BadArgument", _ARGUMENTS),
         "invalid_sender": ("BadArgument", "A user may send only in their own name: leave `from` out."),
         "input_coercion": ("BadArgument", _ARGUMENTS),
+        "input_coerce_abort": ("BadArgument", _ARGUMENTS),
+        "type_mismatch": ("BadArgument", _ARGUMENTS),
+        "excess_fields_in_object": ("BadArgument", _SCHEMA),
+        "invalid_json_body": ("BadArgument", _ARGUMENTS),
         "missing_non_null_param": ("BadArgument", _ARGUMENTS),
         "excess_args": ("BadArgument", _SCHEMA),
         "unknown_enum": ("BadArgument", _ARGUMENTS),
@@ -64,7 +68,8 @@ It may succeed later, and may have done the work nevertheless.
 """
 _OF_DOCUMENTS: Final = frozenset(
     {
-        *("unknown_field", "excess_args", "input_coercion", "missing_non_null_param", "unknown_enum"),
+        *("unknown_field", "excess_args", "excess_fields_in_object", "missing_non_null_param", "unknown_enum"),
+        *("input_coercion", "input_coerce_abort", "type_mismatch"),
         *("parser_error", "scanner_error", "unsupported_operation", "operation_not_found", "no_query_supplied"),
     }
 )

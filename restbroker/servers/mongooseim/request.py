@@ -2,28 +2,31 @@
 
 Called by the connector. Always holds: it is a POST, since MongooseIM would run a mutation from a GET's URL, too;
 `Content-Type` is `application/json` with nothing behind it, or the answer is 415 (both measured); values are variables.
-`Host` is set by the transport (`target.host_header`).
+`Host` is set by the transport (`target.host_header`). All names are known and all required members are there; whether a
+value fits its type, MongooseIM says before it does anything (read in `mongoose_graphql` of 6.8.0), except where it
+would take any value, or print a secret.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Final
 
 from restbroker.config.target import IssuedLogin, Target
 from restbroker.job.command import Call
+from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body
-from restbroker.servers.mongooseim import catalogue, command_attributes, documents, stanza, values
+from restbroker.servers.mongooseim import catalogue, command_attributes, documents, schema, stanza
 from restbroker.servers.mongooseim.document import document
 from restbroker.servers.mongooseim.options import Options
-from restbroker.servers.mongooseim.schema import Operation, Schema, type_of
+from restbroker.servers.mongooseim.schema import Operation, Schema, Type
 from restbroker.transport.message import Request
 
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
 _ANSWER_LIMIT_BYTES: Final = 65_536
 """The most bytes that are read of the answer to a question of the connector's own."""
-_OWN: Final = {"query": type_of("NonEmptyString!")}
 
 
 def build(call: Call, operation: Operation | None, target: Target) -> Request:
@@ -59,7 +62,9 @@ def arguments_of(call: Call, operation: Operation, kind: Schema) -> Mapping[str,
         host = given.pop("host", call.host)
         if host is not None:
             given["domain"] = host
-    values.check(given, types, operation.name)
+    _require_known(given, types, f"there is an argument {{}}, which {operation.name} does not have")
+    for name, one in types.items():
+        _check_members(name, given.get(name), one)
     return given
 
 
@@ -96,10 +101,44 @@ def _own_document(call: Call) -> tuple[bytes, bool]:
     for name in given:
         if name not in ("query", "variables"):
             raise InvalidArguments(f'the command {command_attributes.DOCUMENTS} takes "query" and "variables" alone')
-    values.check({"query": given.get("query")}, _OWN, command_attributes.DOCUMENTS)
-    variables = given.get("variables")
+    text, variables = given.get("query"), given.get("variables")
+    if not isinstance(text, str):
+        raise InvalidArguments('the argument "query" is missing, or is not a string')
     if not isinstance(variables, dict | None):
         raise InvalidArguments('the argument "variables" is not an object')
-    text = str(given["query"])
     is_query = documents.kind_of(text) == "query"
     return json_body({"query": text, "variables": variables or {}}), is_query
+
+
+def _check_members(place: str, value: Json, kind: Type) -> None:
+    """Raise `InvalidArguments` if a required member is missing, or one is unknown; `place` is the value's own name."""
+    fields = schema.fields_of_input(kind.name)
+    if value is None:
+        if kind.required:
+            raise InvalidArguments(f'the argument "{place}" is missing')
+    elif kind.item is not None and isinstance(value, list):
+        for number, item in enumerate(value, start=1):
+            _check_members(f"{place}[{number}]", item, kind.item)
+    elif fields is None:
+        if not isinstance(value, str) and _must_be_text(place, kind):
+            raise InvalidArguments(f'the argument "{place}" is {kind_of(value)}, where a string is needed')
+    elif not isinstance(value, dict):  # MongooseIM would crash on some of these
+        raise InvalidArguments(f'the argument "{place}" is {kind_of(value)}, where an object is needed')
+    else:
+        _require_known(value, fields, f'the argument "{place}" has a member {{}}, which {kind.name} does not have')
+        for field, inner in fields.items():
+            _check_members(f"{place}.{field}", value.get(field), inner)
+
+
+def _must_be_text(place: str, kind: Type) -> bool:
+    """Tell whether MongooseIM would take any value here, or print one that is secret."""
+    takes_any = kind.name == "NonEmptyString" or bool(schema.names_of_enum(kind.name))
+    return takes_any or command_attributes.is_secret_argument(place.rpartition(".")[2])
+
+
+def _require_known(given: Collection[str], known: Collection[str], message: str) -> None:
+    """Raise `InvalidArguments` for a name that is unknown; it takes the place of the `{}` in the message."""
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise InvalidArguments(message.format(quote(name)) + (f"; did you mean {near[0]}?" if near else ""))

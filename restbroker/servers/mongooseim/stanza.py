@@ -24,11 +24,11 @@ def document(operation: Operation) -> str:
 
 
 def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -> str:
-    """Return the stanza of a message with these arguments, which fit their types.
+    """Return the stanza of a message with these arguments.
 
-    Raise `InvalidArguments` if a value has a character that XML cannot hold.
+    Raise `InvalidArguments` for what MongooseIM would refuse in `sendMessage`, but not in a stanza.
     """
-    check_texts(given)
+    _require_texts(given)
     sender = given.get("from") or (target.credentials.user if isinstance(target.credentials, Basic) else "")
     ends = {"from": _prepare(str(sender)), "to": _prepare(str(given["to"]))}
     message = ET.Element("message", {"type": command_attributes.TYPES[operation.name], **ends, "id": str(given["id"])})
@@ -38,11 +38,14 @@ def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -
     return ET.tostring(message, "unicode")
 
 
-def check_texts(given: Mapping[str, Json]) -> None:
-    """Raise `InvalidArguments` if a value has a character that XML cannot hold, with the code of a wrong scalar."""
+def _require_texts(given: Mapping[str, Json]) -> None:
     for name, value in given.items():
+        if not isinstance(value, str) or (name == "id" and not value):
+            raise InvalidArguments(f'the argument "{name}" must be a string, and an id not empty')
         if not fits_xml(value):
-            raise InvalidArguments(f'the argument "{name}" has {NO_XML}', code="input_coercion", path=name)
+            raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
+        if name in ("from", "to") and "@" not in value.partition("/")[0]:
+            raise InvalidArguments(f'the argument "{name}" is not a JID such as alice@example.org')
 
 
 def _prepare(jid: str) -> str:

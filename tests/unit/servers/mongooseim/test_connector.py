@@ -30,8 +30,6 @@ def asked(bench: Bench) -> list[str]:
 
 async def test_a_job_becomes_one_post_with_variables(opened: Opened) -> None:
     async with opened(says(DONE)) as bench:
-        outcome = await bench.deliver("account.registerUser", username='a"b', domain="localhost", password="$x }")
-        assert isinstance(outcome, Rejected)  # a quote is in no user's name
         outcome = await bench.deliver("account.registerUser", username="alice", domain="localhost", password='"} $x')
         assert isinstance(outcome, Delivered)
         (got,) = bench.server.received
@@ -55,16 +53,38 @@ async def test_a_domain_that_is_missing_is_filled_in_where_one_is_needed(opened:
     assert last == {"query": "query{session{countSessions}}", "variables": {}}
 
 
-async def test_what_the_types_do_not_allow_is_refused_unsent(opened: Opened) -> None:
+VCARD: dict[str, Any] = {"formattedName": "A", "nameComponents": {}}
+
+
+async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Opened) -> None:
+    """So are the few values that MongooseIM would take, crash on, or print with a secret in them."""
+    of_alice = {"user": "alice@localhost"}
     rows: list[tuple[str, dict[str, Any], str]] = [
-        ("account.registerUser", {"username": "a@b", "password": "p"}, 'the argument "username" is a string, but not'),
         ("account.registerUser", {"username": "a"}, 'the argument "password" is missing'),
+        ("account.registerUser", {"password": ["hush"]}, '"password" is a list, where a string is needed'),
         ("account.registerUser", {"domain": "b", "host": "b", "password": "p"}, "there is an argument 'host'"),
         ("account.registerUser", {"domain": "b", "pasword": "p"}, "does not have; did you mean password?"),
-        ("server.setLoglevel", {"level": "LOUD"}, 'the argument "level" is a string, but not one of NONE'),
+        ("domain.setDomainPassword", {"password": 12345678}, '"password" is a number, where a string is needed'),
+        ("server.setLoglevel", {"level": 1}, '"level" is a number, where a string is needed'),
+        ("roster.addContacts", {**of_alice, "contacts": [{"jid": "a@b"}]}, '"contacts[1].name" is missing'),
+        ("roster.addContacts", {**of_alice, "contacts": [None]}, '"contacts[1]" is missing'),
+        ("roster.addContacts", {**of_alice, "contacts": {"jid": "a@b"}}, '"contacts.name" is missing'),
+        ("roster.addContacts", {**of_alice, "contacts": 1.5}, '"contacts" is a number, where an object is needed'),
+        (
+            "roster.addContacts",
+            {**of_alice, "contacts": [{"jid": "a@b", "name": "", "group": []}]},
+            "has a member 'group', which ContactInput does not have; did you mean groups?",
+        ),
+        ("vcard.setVcard", {**of_alice, "vcard": {"formattedName": "A"}}, '"vcard.nameComponents" is missing'),
+        (
+            "muc.changeRoomConfiguration",
+            {"room": "r@muc.localhost", "config": {"password": ["hush"]}},
+            '"config.password" is a list, where a string is needed',
+        ),
         ("graphql", {"query": "subscription { a }"}, "is a subscription"),
         ("graphql", {"query": "{ a }", "variables": []}, 'the argument "variables" is not an object'),
         ("graphql", {"variables": {}}, 'the argument "query" is missing'),
+        ("graphql", {"query": ["{ a }"]}, 'the argument "query" is missing, or is not a string'),
         ("graphql", {"query": "{ a }", "operationName": "x"}, 'takes "query" and "variables" alone'),
     ]
     async with opened(says(DONE)) as bench:
@@ -73,7 +93,30 @@ async def test_what_the_types_do_not_allow_is_refused_unsent(opened: Opened) -> 
             assert isinstance(outcome, Rejected), told
             assert outcome.reason.code == "BadArgument", told
             assert told in outcome.reason.message
+            assert "hush" not in outcome.reason.message
         assert bench.server.received == []
+
+
+async def test_a_value_of_a_wrong_type_is_sent_and_the_server_refuses_it(opened: Opened) -> None:
+    rows: list[tuple[str, dict[str, Any]]] = [
+        ("account.registerUser", {"username": "a@b", "password": "p"}),
+        ("account.countUsers", {"domain": 1}),
+        ("roster.addContacts", {"user": "alice", "contacts": {"jid": "a@b", "name": "\ud800"}}),
+        ("vcard.setVcard", {"user": "a@b", "vcard": {**VCARD, "email": [{"userId": 2**70}]}}),
+        ("stanza.sendStanza", {"stanza": "<message"}),
+        ("stanza.sendStanza", {"stanza": ["\ud800"]}),
+    ]
+    said = 'Input coercion failed for type JID with value <<"ab">>. The reason it failed is: jid_without_local_part'
+    async with opened(says({"errors": [refusal("input_coercion", said, "..", "x")]}, status=400)) as bench:
+        for command, arguments in rows:
+            outcome = await bench.deliver(command, **arguments)
+            assert isinstance(outcome, Rejected), command
+            assert outcome.reason.code == "BadArgument", command
+            assert outcome.reason.message == (
+                "The server says: input_coercion: "
+                "Input coercion failed for type JID. The reason it failed is: jid_without_local_part"
+            )
+        assert len(bench.server.received) == len(rows)
 
 
 async def test_a_message_with_an_id_becomes_the_stanza_that_the_server_would_make_of_it(opened: Opened) -> None:
@@ -105,14 +148,16 @@ async def test_a_message_with_an_id_becomes_the_stanza_that_the_server_would_mak
 
 async def test_an_id_is_refused_where_no_stanza_can_keep_it(opened: Opened) -> None:
     ends, login = {"from": "ann@localhost", "to": "bob@localhost"}, {"Basic": {"User": "admin@localhost", "Pass": "p"}}
-    rows: list[tuple[dict[str, str] | None, dict[str, str], str]] = [
+    rows: list[tuple[dict[str, str] | None, dict[str, Any], str]] = [
         ({"Schema": "domain_admin"}, {"body": "b", "id": "1"}, "'id', which stanza.sendMessage does not have"),
         (None, {"body": "\x01", "id": "1"}, 'the argument "body" has a control character'),
-        (None, {"body": "b", "id": ""}, 'the argument "id" is a string, but not a string that is not empty'),
+        (None, {"body": "b", "id": ""}, 'the argument "id" must be a string, and an id not empty'),
+        (None, {"body": ["b"], "id": "1"}, 'the argument "body" must be a string'),
+        (None, {"body": "b", "id": "1", "to": "localhost/a@b"}, 'the argument "to" is not a JID such as alice@'),
     ]
     for options, given, told in rows:
         async with opened(says({}), options, Auth=login) as bench:
-            outcome = await bench.deliver("stanza.sendMessage", **ends, **given)
+            outcome = await bench.deliver("stanza.sendMessage", **{**ends, **given})
             assert bench.server.received == [], told
         assert isinstance(outcome, Rejected), told
         assert (outcome.reason.code, told in outcome.reason.message) == ("BadArgument", True), told

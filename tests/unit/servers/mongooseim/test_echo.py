@@ -18,6 +18,7 @@ from restbroker.transport.message import Request, Response
 BOT = Basic("bot@localhost", Secret("p"))
 TARGET = Target("mim", "mongooseim", Url("http", "localhost", 5561, "/api/graphql"), ("q",), credentials=BOT)
 A, B = "alice@localhost", "bob@localhost"
+TYPE = "<!DOCTYPE a [<!ENTITY b 'c'>]>"
 
 
 def test_the_message_of_a_job() -> None:
@@ -36,6 +37,14 @@ def test_the_message_of_a_job() -> None:
         ("stanza.sendStanza", {"stanza": f"<message from='{A}' to='{B}'><x/></message>"}, None),
         ("stanza.sendStanza", {"stanza": f"<presence from='{A}' to='{B}'><body>x</body></presence>"}, None),
         ("stanza.sendStanza", {"stanza": f"<x:message from='{A}' to='{B}'/>"}, None),
+        (
+            "stanza.sendStanza",
+            {"stanza": f"{TYPE}<message from='{A}' to='{B}'><body>b</body></message>"},
+            None,
+        ),
+        ("stanza.sendStanza", {"stanza": f"<message from='{A}' to='{B}'><body>\ud800</body></message>"}, None),
+        ("stanza.sendMessage", {"from": A, "to": B, "body": "\ud800"}, None),
+        ("stanza.sendMessage", {"from": A, "to": [B], "body": "hi"}, None),
     ]
     assert [(name, given, message) for name, given, message in rows if message_of(name, given, TARGET) != message] == []
 
@@ -76,7 +85,7 @@ async def test_a_message_is_remembered_before_it_is_sent(side: Side) -> None:
 
 
 async def test_what_is_not_sent_is_not_remembered(side: Side) -> None:
-    call = Call(Command("stanza.sendMessage", {"from": A, "to": "no jid", "body": "hi"}))
+    call = Call(Command("stanza.sendMessage", {"from": A, "body": "hi"}))
     assert isinstance(await connector(side).deliver(call, side), Rejected)
     assert side.noted == []
 

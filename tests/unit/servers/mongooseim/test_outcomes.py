@@ -1,7 +1,9 @@
 """What each answer of MongooseIM means for the job."""
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 from hypothesis import given
@@ -81,6 +83,29 @@ def test_each_refusal_has_its_fate() -> None:
     ]
     found = [(*row[:3], fate(answer(row[0], failed(row[0], refusal(row[1])), **row[2]))) for row in rows]
     assert [row for row in found if row not in rows] == []
+
+
+def test_a_recorded_type_error_dies_with_the_servers_words_but_no_value() -> None:
+    lines = (Path(__file__).parents[3] / "recorded/mongooseim/6.8/ctl.jsonl").read_text("utf-8").splitlines()
+    recorded = [one for one in map(json.loads, lines) if "code" in one and one["words"][0] != "graphql"]
+    for one in recorded:
+        error = refusal(one["code"], one["message"], *one["path"])
+        outcome = answer(".".join(one["words"][:2]), {"errors": [error]}, 400, arguments={})
+        assert isinstance(outcome, Rejected), one
+        says = re.sub(r" with value .*(\. The reason)", r"\1", one["message"])
+        assert outcome.reason.code == "BadArgument", one
+        assert outcome.reason.message == f"The server says: {one['code']}: {says}"
+    assert len(recorded) > 15
+
+
+def test_a_value_in_the_spelling_of_erlang_is_in_no_message() -> None:
+    """Erlang breaks long texts, and writes others as numbers: neither would be recognised as a message's text."""
+    value = '<<"<message><body>one long text that goes on, and then">>,\n  <<"goes on. The reason it failed is: x">>'
+    said = f"Input coercion failed for type XmlElement with value {value}. The reason it failed is: <<112,195,182>>"
+    outcome = answer("stanza.sendStanza", {"errors": [refusal("input_coercion", said)]}, 400, arguments={})
+    assert isinstance(outcome, Rejected)
+    assert "goes" not in outcome.reason.message
+    assert outcome.reason.message.endswith("for type XmlElement. The reason it failed is: <<112,195,182>>")
 
 
 def test_a_module_that_is_not_loaded_is_named() -> None:
