@@ -82,18 +82,7 @@ from restbroker.job import settle
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.job import Job, NotAJob
 from restbroker.job.order import ON_DEAD_FIELD, PREDECESSOR_DIED
-from restbroker.job.outcome import (
-    Deferred,
-    Delivered,
-    Denied,
-    Outcome,
-    Reason,
-    Rejected,
-    Uncertain,
-    Unsent,
-    before_sending,
-    judge_at_most_once,
-)
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
 from restbroker.store.tickets import DIES, OTHER_KEY, ticket_how, ticket_key
@@ -492,12 +481,12 @@ class Processor:
         if not isinstance(outcome, Delivered):
             outcome = redact_outcome(self.plan, outcome, call, spec)
             if job.delivery < SENDING:
-                outcome = before_sending(outcome)
+                outcome = settle.before_sending(outcome)
         if job.delivery >= SENDING or not is_ours(outcome):
             self.breaker.observe(
                 outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once
             )
-        return judge_at_most_once(outcome) if job.at_most_once else outcome
+        return settle.judge_at_most_once(outcome) if job.at_most_once else outcome
 
     # 6. Answered, or not: back to 3, if no outcome is left to judge
     def _note_unsent(

@@ -24,8 +24,6 @@ __all__ = [
     "Rejected",
     "Uncertain",
     "Unsent",
-    "before_sending",
-    "judge_at_most_once",
 ]
 
 Ran: TypeAlias = Literal["no", "unlikely", "maybe"]
@@ -155,23 +153,3 @@ class Probe:
     version: str | None
     detail: str
     hint: str | None = None
-
-
-def before_sending(outcome: Outcome) -> Outcome:
-    """Return the outcome of a request before the command's own (a login, a look-up) as one of a command not sent."""
-    match outcome:
-        case Uncertain(reason, by_gateway=True):
-            return Unsent(reason)
-        case Uncertain(reason):
-            return Deferred(reason)
-        case Deferred():
-            return attrs.evolve(outcome, ran="no")
-        case _:
-            return outcome
-
-
-def judge_at_most_once(outcome: Outcome) -> Outcome:
-    """Return the outcome of a command that must run at most once: without a proof that it did not run, it may have."""
-    if isinstance(outcome, Deferred) and outcome.ran != "no":
-        return Uncertain(outcome.reason, outcome.pause_target)
-    return outcome

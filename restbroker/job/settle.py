@@ -27,7 +27,7 @@ from restbroker.job.job import (
     spare_jid,
 )
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.policy import Context, Policy
 from restbroker.job.repair import is_fit, repair
 from restbroker.job.reply import Answer, failed_answer, make_replies
@@ -73,6 +73,26 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return Ack(make_replies(job, answer, context))
         case _:
             assert_never(outcome)
+
+
+def before_sending(outcome: Outcome) -> Outcome:
+    """Return the outcome of a request before the command's own (a login, a look-up) as one of a command not sent."""
+    match outcome:
+        case Uncertain(reason, by_gateway=True):
+            return Unsent(reason)
+        case Uncertain(reason):
+            return Deferred(reason)
+        case Deferred():
+            return attrs.evolve(outcome, ran="no")
+        case _:
+            return outcome
+
+
+def judge_at_most_once(outcome: Outcome) -> Outcome:
+    """Return the outcome of a command that must run at most once: without a proof that it did not run, it may have."""
+    if isinstance(outcome, Deferred) and outcome.ran != "no":
+        return Uncertain(outcome.reason, outcome.pause_target)
+    return outcome
 
 
 def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | None, now_s: float) -> Expired | None:

@@ -25,19 +25,9 @@ from restbroker.config.target import Target
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.job import Job, read
-from restbroker.job.outcome import (
-    Deferred,
-    Delivered,
-    Denied,
-    Outcome,
-    Probe,
-    Rejected,
-    Uncertain,
-    Unsent,
-    judge_at_most_once,
-)
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected, Uncertain, Unsent
 from restbroker.job.policy import Context, Policy
-from restbroker.job.settle import settle
+from restbroker.job.settle import judge_at_most_once, settle
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.transport.errors import MaybeSent, NotSent

@@ -11,22 +11,13 @@ from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import CommandSpec
 from restbroker.job.format import ResponseQueue
 from restbroker.job.job import Job, read, spare_jid
-from restbroker.job.outcome import (
-    Deferred,
-    Delivered,
-    Outcome,
-    Ran,
-    Reason,
-    Rejected,
-    Uncertain,
-    Unsent,
-    before_sending,
-    judge_at_most_once,
-)
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Ran, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
+    before_sending,
     drop_reply,
+    judge_at_most_once,
     may_send,
     perturb,
     postpone,

@@ -1,7 +1,8 @@
 """What may be a gateway's answer is no proof that nothing ran, whichever the kind: the one ladder says so."""
 
 from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Deferred, Outcome, Uncertain, judge_at_most_once
+from restbroker.job.outcome import Deferred, Outcome, Uncertain
+from restbroker.job.settle import judge_at_most_once
 from restbroker.servers.api.answer import AnswerForm, read
 from restbroker.servers.api.ladder import ladder, standard
 from restbroker.servers.ejabberd import outcomes as ejabberd

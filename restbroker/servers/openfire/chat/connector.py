@@ -14,7 +14,8 @@ import trio
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, before_sending
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
+from restbroker.job.settle import before_sending
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.request import guard, lookup, unsent

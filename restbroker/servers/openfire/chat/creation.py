@@ -13,7 +13,8 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.job.command import Call, CommandSpec
-from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, before_sending
+from restbroker.job.outcome import Deferred, Denied, Outcome, Reason
+from restbroker.job.settle import before_sending
 from restbroker.servers.api.request import unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Link

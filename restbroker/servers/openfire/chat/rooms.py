@@ -23,7 +23,8 @@ from restbroker.errors import StoreRefused
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Outcome, Rejected, before_sending
+from restbroker.job.outcome import Outcome, Rejected
+from restbroker.job.settle import before_sending
 from restbroker.servers.contract import Link, LoginStore
 from restbroker.servers.openfire.chat.entry import Entry
 from restbroker.servers.openfire.chat.forms import user_name

@@ -15,7 +15,8 @@ import orjson
 
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, before_sending
+from restbroker.job.outcome import Delivered, Denied, Outcome, Reason
+from restbroker.job.settle import before_sending
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parse_json
