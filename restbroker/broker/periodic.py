@@ -146,7 +146,7 @@ class Periodic:
     async def _is_missing(self, job: PeriodicJob, value: str) -> bool:
         """Look once for the job that holds the command's lock."""
         jid = claims.lock_holder(value)
-        return await self.health.call_until_up(self.store, holders.look, jid, job.queue) == "missing"
+        return await self.health.call_until_up(self.store, holders.search, jid, job.queue) == "missing"
 
     def _warn(self, name: str, error: RestbrokerError) -> None:
         if (name, error.message) not in self._told:

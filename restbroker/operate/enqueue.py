@@ -196,7 +196,7 @@ def _push(client: Client, order: JobRequest, jid: str, raw: bytes, over: str) ->
 def _look_for(client: Client, held: HeldLock, queue: str) -> "Sight":
     from restbroker.store import holders  # of use to few
 
-    return holders.look_twice(client, claims.lock_holder(held.value), queue) if held.is_stale else "unsearched"
+    return holders.search_twice(client, claims.lock_holder(held.value), queue) if held.is_stale else "unsearched"
 
 
 def _push_plainly(client: Client, order: JobRequest, jid: str, raw: bytes) -> None:

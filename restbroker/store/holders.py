@@ -35,7 +35,7 @@ _SETS: Final[tuple[SortedSet, ...]] = ("retry", "schedule")
 _Pieces: TypeAlias = Iterator[Sequence[bytes]]
 
 
-def look(client: Client, jid: str, queue: str) -> Sight:
+def search(client: Client, jid: str, queue: str) -> Sight:
     """Look once for the job of this id, which may be in `queue` also where Redis does not list that. Raise nothing."""
     word, end_s = jid.encode(), time.monotonic() + _MOST_S
     try:
@@ -61,12 +61,12 @@ def look(client: Client, jid: str, queue: str) -> Sight:
     return "missing"
 
 
-def look_twice(client: Client, jid: str, queue: str) -> Sight:
+def search_twice(client: Client, jid: str, queue: str) -> Sight:
     """Look for a job, and again after five seconds if it is missing. Raise nothing."""
-    sight = look(client, jid, queue)
+    sight = search(client, jid, queue)
     if sight == "missing":
         time.sleep(AGAIN_S)
-        sight = look(client, jid, queue)
+        sight = search(client, jid, queue)
     return sight
 
 

@@ -64,13 +64,13 @@ def test_a_job_is_found_wherever_it_is(pool: Pool, server: Server, where: str) -
         case _:
             raw.zadd(f"ns:{where}", {f"other-{number}": number for number in range(500)})
             raw.zadd(f"ns:{where}", {JOB: 4e9})
-    assert holders.look(client, JID, "a") == "found"
-    assert holders.look(client, "another", "a") == "missing"
+    assert holders.search(client, JID, "a") == "found"
+    assert holders.search(client, "another", "a") == "missing"
 
 
 def test_a_dead_job_holds_no_lock(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {JOB: 1})
-    assert holders.look(client, JID, "a") == "missing"
+    assert holders.search(client, JID, "a") == "missing"
 
 
 def test_what_is_not_searched_to_the_end_or_may_not_be_read_is_believed(
@@ -79,15 +79,15 @@ def test_what_is_not_searched_to_the_end_or_may_not_be_read_is_believed(
     server.raw.sadd("ns:queues", "a")
     crowd(server, "ns:queue:a")
     monkeypatch.setattr(holders, "_MOST_S", 0.0)
-    assert holders.look(client, JID, "a") == "unsearched"
+    assert holders.search(client, JID, "a") == "unsearched"
     monkeypatch.undo()
     server.raw.delete("ns:queue:a")
     server.raw.set("ns:retry", "of another type")
-    assert holders.look(client, JID, "a") == "unsearched"
+    assert holders.search(client, JID, "a") == "unsearched"
     server.raw.delete("ns:retry")
     server.raw.execute_command("ACL", "SETUSER", "producer", "on", ">p", "~*", "+@all", "-zscan")
     allowed = open_client(attrs.evolve(server.settings, url=server.settings.url.replace("//", "//producer:p@")))
-    assert holders.look(allowed, JID, "a") == "unsearched"
+    assert holders.search(allowed, JID, "a") == "unsearched"
     allowed.close()
     server.raw.execute_command("ACL", "DELUSER", "producer")
 
@@ -178,7 +178,7 @@ def test_no_job_that_moves_all_the_time_is_taken_for_deleted(
     looks = missed = 0
     while mover.is_alive():
         value = server.raw.get(LOCK).decode()
-        sight = holders.look_twice(pool.client, JID, "a")
+        sight = holders.search_twice(pool.client, JID, "a")
         looks, missed = looks + 1, missed + (sight == "missing")
         if sight == "missing":
             held = push(pool.client, over=value)
@@ -207,7 +207,7 @@ def test_a_job_at_the_head_of_a_busy_queue_is_found(client: Client, server: Serv
 
     thread = threading.Thread(target=others)
     thread.start()
-    seen = {holders.look(client, JID, "a") for _ in range(20)}
+    seen = {holders.search(client, JID, "a") for _ in range(20)}
     busy = False
     thread.join()
     assert seen == {"found"}
