@@ -125,9 +125,9 @@ def _network(address: str) -> str:
         found = ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
-        return f"{int(found) >> 64:x}::/64"
-    return str(getattr(found, "ipv4_mapped", None) or found)
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return f"{int(found) >> 64:x}::/64" if found.ipv4_mapped is None else str(found.ipv4_mapped)
 
 
 def is_same(given: str, wanted: str) -> bool:

@@ -215,12 +215,18 @@ def test_a_long_value_is_masked_in_a_time_that_grows_with_its_length(tmp_path: P
         assert isinstance(outcome({"LogLevel": long}, tmp_path), str)
 
 
-@pytest.mark.parametrize("key", ["RedisMaster", "RedisNamespace", "StatsBind", "RestQueue", "JabberDomain"])
-def test_what_commands_and_the_log_show_is_no_address_with_a_login(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        *((key, "a name, not an address") for key in ("RedisMaster", "RedisNamespace", "StatsBind", "JabberDomain")),
+        ("RestQueue", "a queue's name"),
+    ],
+)
+def test_what_commands_and_the_log_show_is_no_address_with_a_login(tmp_path: Path, key: str, expected: str) -> None:
     for login in ("http://admin:hunt3r@h/", "http://admin:of hunt3r@h/", "redis://h/0?password=hunt3r"):
         told = outcome({key: login}, tmp_path)
         assert isinstance(told, str), login
-        assert f"{key}: expected a name, not an address with a login" in told
+        assert f"{key}: expected {expected}" in told
         assert LOGIN not in told
 
 

@@ -107,9 +107,14 @@ def test_reply_to_gets_the_details_and_expires() -> None:
     assert json.loads(reply.payload)["text"] == "0"
 
 
-@rows("key", ["dead", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", 5])
+@rows("key", ["queue:rest", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", 5])
 def test_reply_to_can_name_no_other_key(key: Any) -> None:
     assert settle(job(reply_to=key), SAFE, DONE, context()) == Ack()
+
+
+def test_a_bare_name_in_reply_to_is_never_a_key() -> None:
+    (reply,) = settled(Ack, job(reply_to="dead"), SAFE, DONE).replies
+    assert reply.key == "restbroker:reply:dead"
 
 
 def test_rejected_is_parked_with_the_code_as_error_class_and_status_and_cure_in_its_message() -> None:
