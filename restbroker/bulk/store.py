@@ -13,7 +13,6 @@ from restbroker.errors import StoreRefused
 from restbroker.job.claims import Lock
 from restbroker.job.reply import BATCH_PREFIX
 from restbroker.store.client import Client
-from restbroker.store.queues import lock_arguments
 from restbroker.store.replies import Argument, as_score, integer, items, mapping, raw, text
 
 REMEMBERED_S: Final = 30 * 86_400
@@ -103,7 +102,7 @@ def push(
         arguments += ["", len(locks)]
         for one in locks:
             number = held.setdefault(keys.lock(one.lock.name), _FIXED_KEYS + len(jobs) + len(held) + 1)
-            arguments += [places[one.queue], one.rank, number, one.jid, *lock_arguments(one.lock)]
+            arguments += [places[one.queue], one.rank, number, one.jid, round(one.lock.keep_s * 1000)]
     fixed = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule")]
     reply = client.run("bulk_push", [*fixed, *lists, *held], arguments)
     if isinstance(reply, bytes):

@@ -18,7 +18,6 @@ from restbroker.cli.enqueue_options import (
     CommandWord,
     ConstOption,
     ExpireOption,
-    FailIfQueuedOption,
     FairKeyOption,
     OkIfExists,
     OrderKeyOption,
@@ -28,7 +27,6 @@ from restbroker.cli.enqueue_options import (
     RetryOption,
     UniqueForOption,
     UniqueOption,
-    UniqueUntilOption,
 )
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
@@ -65,8 +63,6 @@ def enqueue(
     expire: ExpireOption = None,
     unique: UniqueOption = None,
     unique_for: UniqueForOption = None,
-    until: UniqueUntilOption = None,
-    fail_if_queued: FailIfQueuedOption = False,
     fair_key: FairKeyOption = None,
     order_key: OrderKeyOption = None,
     retry: RetryOption = "true",
@@ -91,7 +87,7 @@ def enqueue(
     refused, or the job died; 2: wrong command line or configuration, nothing was queued; 3: Redis is unreachable; 4:
     the token, the login or the command was not accepted; 6: the job is queued, but its answer did not come in time or
     could not be read or printed, so do not push it again: `restbroker explain JID` shows what happened to it; 7: some
-    rows of a file failed, or --fail-if-queued; 130: Ctrl-C while waiting, still queued.
+    rows of a file failed; 130: Ctrl-C while waiting, still queued.
     """
     if command == _EACH_ITS_OWN and bulk is None:
         bulk = Path("-")
@@ -109,7 +105,7 @@ def enqueue(
         ok_if_exists=ok_if_exists,
         at_s=at_s(delay, at),
         expire_s=None if expire is None else duration_s("--expire", expire, 366),
-        lock=values.lock(unique, unique_for, until, fail_if_queued=fail_if_queued, is_bulk=bulk is not None),
+        lock=values.lock(unique, unique_for, is_bulk=bulk is not None),
         fair_key=values.key("--fair-key", fair_key),
         order_key=values.key("--order-key", order_key),
     )
@@ -121,7 +117,7 @@ def enqueue(
         values.require_one_job({"const": const, "dry-run": dry_run, "rejects": rejects, "rate": rate})
         place = target_of(settings.targets, target, queue, command)
         one = OneJob(settings, place, attrs.evolve(request, queue=queue or place.queues[0]), any_command=any_command)
-        one.push(given, timeout_s=timeout_s, fail_if_queued=fail_if_queued, as_json=json)
+        one.push(given, timeout_s=timeout_s, as_json=json)
         return
     from restbroker.bulk.batch import BatchOptions
     from restbroker.bulk.command import run

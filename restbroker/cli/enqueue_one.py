@@ -36,12 +36,12 @@ class OneJob:
     request: JobRequest
     any_command: bool = attrs.field(kw_only=True)
 
-    def push(self, words: Sequence[str], *, timeout_s: float, fail_if_queued: bool, as_json: bool) -> None:
+    def push(self, words: Sequence[str], *, timeout_s: float, as_json: bool) -> None:
         """Push it with the arguments that were typed as `words`; print its id or the answer, and end the command.
 
         Raise `UsageError` if an argument is wrong, and `StoreUnavailable` or `StoreRefused`.
         """
-        _push(self, arguments.read(words), timeout_s=timeout_s, fail_if_queued=fail_if_queued, as_json=as_json)
+        _push(self, arguments.read(words), timeout_s=timeout_s, as_json=as_json)
 
     def order(self, typed: arguments.TypedArguments, found: ServingProcess | None) -> JobRequest:
         """Return the job for the server's version that `found` says. Raise `UsageError` if it takes no such arguments.
@@ -59,9 +59,7 @@ class OneJob:
         return attrs.evolve(self.request, arguments=values, token=token, lock=lock)
 
 
-def _push(
-    one: OneJob, typed: arguments.TypedArguments, *, timeout_s: float, fail_if_queued: bool, as_json: bool
-) -> None:
+def _push(one: OneJob, typed: arguments.TypedArguments, *, timeout_s: float, as_json: bool) -> None:
     settings, queue, target = one.settings, one.request.queue, one.target.name
     jid = os.urandom(12).hex()
     with open_store(settings) as client:
@@ -80,7 +78,7 @@ def _push(
             output.say(f"note: {paused.text} The job will wait: {paused.resume_command}")
         other = push(client, order, jid, pushed_at_s := time.time())
         if other is not None:
-            _print_queued(order, other, fail_if_queued=fail_if_queued, as_json=as_json)
+            _print_queued(order, other, as_json=as_json)
         with require_report(jid):
             if not order.wants_reply:
                 output.as_json({"jid": jid}) if as_json else output.data(jid)
@@ -104,14 +102,13 @@ def _push(
             print_answer(jid, details, as_json=as_json)
 
 
-def _print_queued(order: JobRequest, other: QueuedBefore, *, fail_if_queued: bool, as_json: bool) -> NoReturn:
+def _print_queued(order: JobRequest, other: QueuedBefore, *, as_json: bool) -> NoReturn:
     """Say that nothing was queued, since the job `other` has the key, and end the command."""
     jid, holder = other.jid, other.certainty
     answer = ", whose answer goes to the one who queued it" if order.wants_reply else ""
     output.say(f"already queued as {jid} ({holder}){answer}; nothing was queued.")
     output.as_json({"jid": jid, "outcome": "queued before", "holder": holder}) if as_json else output.data(jid)
-    code = Exit.WAITING if order.wants_reply else Exit.OK
-    raise typer.Exit(Exit.PARTLY if fail_if_queued else code)
+    raise typer.Exit(Exit.WAITING if order.wants_reply else Exit.OK)
 
 
 def _key(target: Target, order: JobRequest) -> str:

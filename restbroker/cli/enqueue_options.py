@@ -63,21 +63,6 @@ UniqueForOption = Annotated[
         rich_help_panel=panels.WHAT,
     ),
 ]
-UniqueUntilOption = Annotated[
-    str | None,
-    typer.Option(
-        "--unique-until",
-        metavar="WHEN",
-        help="The key counts until the job's success (or death; the default), start, or end of --unique-for.",
-        rich_help_panel=panels.WHAT,
-    ),
-]
-FailIfQueuedOption = Annotated[
-    bool,
-    typer.Option(
-        "--fail-if-queued", help="With --unique: exit with 7 if it is queued already.", rich_help_panel=panels.WHAT
-    ),
-]
 FairKeyOption = Annotated[
     str | None,
     typer.Option(

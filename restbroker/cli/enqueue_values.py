@@ -58,26 +58,22 @@ def note_vain_keys(request: JobRequest, places: Sequence[Target]) -> None:
         output.say(f'note: --order-key has no effect: no "OrderBy": "order_key" in this configuration of {names}.')
 
 
-def lock(key: str | None, lasts: str | None, until: str | None, *, fail_if_queued: bool, is_bulk: bool) -> Lock | None:
+def lock(key: str | None, lasts: str | None, *, is_bulk: bool) -> Lock | None:
     """Return the lock that these options ask for, without its name; None for none. Raise `UsageError`."""
     example = "For example: restbroker enqueue --unique nightly --unique-for 10m"
-    if key is None and is_bulk and lasts is not None and not fail_if_queued:
-        key = _OF_EACH_ROW
-    elif is_bulk and key is not None:
+    if is_bulk and key is not None:
         raise UsageError("--unique is for one job; --bulk pushes many.", "Put the keys into a column _unique.")
-    if key is None:
-        given = {"unique-for": lasts, "unique-until": until, "fail-if-queued": fail_if_queued}
-        if (named := next((name for name, value in given.items() if value), None)) is not None:
-            raise UsageError(f"--{named} is for --unique.", example)
+    if is_bulk and lasts is not None:
+        key = _OF_EACH_ROW
+    if key is None and lasts is None:
         return None
+    if key is None:
+        raise UsageError("--unique-for is for --unique.", example)
     if lasts is None:
         raise UsageError("--unique needs --unique-for: how long the key counts at most.", example)
     if not claims.is_key(key):
         raise UsageError(f"--unique takes a string of 1 to {claims.MOST_BYTES} bytes.", example)
-    for known in claims.UNTIL:
-        if until in (known, None):
-            return Lock("", key, duration_s("--unique-for", lasts, 366), known)
-    raise UsageError(f"--unique-until takes one of {', '.join(claims.UNTIL)}.", "For example: --unique-until start")
+    return Lock("", key, duration_s("--unique-for", lasts, 366))
 
 
 def rate(text: str | None) -> float | None:

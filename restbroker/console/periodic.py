@@ -70,7 +70,7 @@ def _request(config: Config, one: PeriodicCommand) -> tuple[str, JobRequest]:
     lock = None
     if one.overlap == "skip":
         key = f"periodic {one.name}"
-        lock = Lock(claims.lock_name(target.name, token.name, key), key, _KEEP_S, "success")
+        lock = Lock(claims.lock_name(target.name, token.name, key), key, _KEEP_S)
     order = JobRequest(one.command, values, queue, token, retry=one.retry, expire_s=one.expire_s, lock=lock)
     try:
         payload(order, _SOME_JID, 0.0)

@@ -2,8 +2,8 @@
 
 Two kinds. A *lock* is taken by `enqueue --unique` in the step that pushes the job; no second job of its key is pushed
 as long as it lasts. A *claim* is taken by a broker in the instant before it sends a job with an `idempotency_key`; a
-job that finds the claim of another one is not sent. Admission reads both, the link takes and gives up what is due
-before the first byte, and the settlement says what becomes of them. Always holds: who holds one is told by its job id,
+job that finds the claim of another one is not sent. Admission reads both, the link takes the claim before the
+first byte, and the settlement says what becomes of them. Always holds: who holds one is told by its job id,
 so that a retry, a promotion and a recovery meet their own and pass; a claim also says which ticket is at work, so that
 a second push of the same job, id included, is told from the first; no job gives up what it does not hold; of a command
 and its arguments a claim has only what no one can guess who does not know the token's secret.
@@ -11,7 +11,7 @@ and its arguments a claim has only what no one can guess who does not know the t
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, TypeAlias, cast, get_args
+from typing import Final
 
 import attrs
 import orjson
@@ -26,11 +26,8 @@ from restbroker.light import light
 KEY_FIELD: Final = "idempotency_key"
 """The text for which a command is done once, within `IdempotencyFor` of its target."""
 LOCK_FIELD: Final = "restbroker_unique"
-"""What `enqueue --unique` notes of the lock that it took: `key`, `lock` (its name), `for` (seconds) and `until`."""
+"""What `enqueue --unique` notes of the lock that it took: `key`, `lock` (its name) and `for` (seconds)."""
 MOST_BYTES: Final = 256
-Until: TypeAlias = Literal["success", "start", "end"]
-"""When a lock is given up: once the job is done, or dead; before its first byte; or when its time is over only."""
-UNTIL: Final[tuple[Until, ...]] = get_args(Until)
 _LOCK: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DONE: Final = "done"
 _LONGEST_S: Final = 366 * 86_400.0
@@ -47,7 +44,6 @@ class Lock:
     name: str
     key: str
     keep_s: float
-    until: Until
 
 
 @light
@@ -124,7 +120,7 @@ def lock_name(target: str, token: str, key: str) -> str:
 def lock_fields(lock: Lock) -> dict[str, Json]:
     """Return what the job notes of its lock (`LOCK_FIELD`)."""
     keep: Json = int(lock.keep_s) if lock.keep_s == int(lock.keep_s) else lock.keep_s
-    return {"key": lock.key, "lock": lock.name, "for": keep, "until": lock.until}
+    return {"key": lock.key, "lock": lock.name, "for": keep}
 
 
 def lock_of(fields: Mapping[str, Json]) -> Lock | None:
@@ -132,12 +128,12 @@ def lock_of(fields: Mapping[str, Json]) -> Lock | None:
     said = fields.get(LOCK_FIELD)
     if not isinstance(said, dict):
         return None
-    key, name, keep_s, until = (said.get(part) for part in ("key", "lock", "for", "until"))
-    if not isinstance(key, str) or not isinstance(name, str) or _LOCK.fullmatch(name) is None or until not in UNTIL:
+    key, name, keep_s = (said.get(part) for part in ("key", "lock", "for"))
+    if not isinstance(key, str) or not isinstance(name, str) or _LOCK.fullmatch(name) is None:
         return None
     if isinstance(keep_s, bool) or not isinstance(keep_s, int | float) or not 0 < keep_s <= _LONGEST_S:
         return None
-    return Lock(name, key, float(keep_s), cast("Until", until))
+    return Lock(name, key, float(keep_s))
 
 
 def command_mark(secret: str, command: Command) -> str:
@@ -203,23 +199,20 @@ def lock_holder(value: str) -> str:
 
 
 def before_sending(claims: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]:
-    """Return what is claimed, and what is given up, in the instant before a job is sent."""
-    changes: tuple[ClaimChange, ...] = ()
-    if claims.once is not None:
-        mine = at_work_value(claims.jid, ticket, identity, claims.mark)
-        own = (waiting_value(claims.jid, claims.mark), mine)
-        changes = (ClaimChange("once", claims.once, own, becomes=mine, keep_s=claims.keep_s),)
-    if claims.lock is not None and claims.lock.until == "start":
-        changes = (*changes, _released(claims.jid, claims.lock))
-    return changes
+    """Return what is claimed in the instant before a job is sent."""
+    if claims.once is None:
+        return ()
+    mine = at_work_value(claims.jid, ticket, identity, claims.mark)
+    own = (waiting_value(claims.jid, claims.mark), mine)
+    return (ClaimChange("once", claims.once, own, becomes=mine, keep_s=claims.keep_s),)
 
 
-def give_up_all(claims: JobClaims, *, keeps_end: bool = False) -> tuple[ClaimChange, ...]:
-    """Return all that a job may hold, as changes that give it up; `keeps_end`: but for a lock that only time ends."""
+def give_up_all(claims: JobClaims) -> tuple[ClaimChange, ...]:
+    """Return all that a job may hold, as changes that give it up."""
     changes: tuple[ClaimChange, ...] = ()
     if claims.once is not None:
         changes = (ClaimChange("once", claims.once, ()),)
-    if claims.lock is not None and not (keeps_end and claims.lock.until == "end"):
+    if claims.lock is not None:
         changes = (*changes, _released(claims.jid, claims.lock))
     return changes
 
@@ -259,11 +252,11 @@ def _once_then(
 
 def _lock_then(claims: JobClaims, settlement: Settlement, outcome: object, until_then_s: float) -> ClaimChange | None:
     lock = claims.lock
-    if lock is None or lock.until == "end" or (isinstance(outcome, Duplicate) and outcome.jid == claims.jid):
+    if lock is None or (isinstance(outcome, Duplicate) and outcome.jid == claims.jid):
         return None
     if isinstance(settlement, Ack | Dead | Drop):
         return _released(claims.jid, lock)
-    # With a new moment, by which who looks for the job learns that it moved. Given up at the start, it is another's.
+    # With a new moment, by which who looks for the job learns that it moved.
     keep_s = lock.keep_s + until_then_s
     return ClaimChange("unique", lock.name, (claims.jid,), becomes=claims.jid, keep_s=keep_s, later_s=0.0)
 

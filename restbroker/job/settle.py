@@ -227,7 +227,7 @@ def _settle_orphan(orphan: OrphanedJob, now_s: float, reason_for: Callable[[str]
     context = _job_of_orphan(orphan, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)
     # Not its claim, for which its token would have to be known: it may have run.
-    locks = claims.give_up_all(JobClaims(job.jid, lock=claims.lock_of(job.fields)), keeps_end=True)
+    locks = claims.give_up_all(JobClaims(job.jid, lock=claims.lock_of(job.fields)))
     payload = rubyjson.dumps(_dead_fields(job, reason, context, outcome="uncertain"))
     return Dead(now_s, payload, replies, claims=locks)
 

@@ -31,8 +31,7 @@ def release(client: Client, verb: Verb, views: Sequence[JobView], outcomes: Sequ
         return
     gone = [view for view, outcome in zip(views, outcomes, strict=True) if isinstance(outcome, Applied)]
     held = ((view.context.claims(view.queue, view.fields or {})) for view in gone)
-    # As with any other death.
-    _release(client, held, keeps_end=verb == "kill")
+    _release(client, held)
 
 
 def release_cleared(client: Client, queue: str, raws: Sequence[bytes], context: ConfigContext) -> None:
@@ -40,7 +39,7 @@ def release_cleared(client: Client, queue: str, raws: Sequence[bytes], context: 
 
     Raise `StoreUnavailable` or `StoreRefused`: some may be released.
     """
-    _release(client, (context.claims(queue, rubyjson.object_of(raw) or {}) for raw in raws), keeps_end=False)
+    _release(client, (context.claims(queue, rubyjson.object_of(raw) or {}) for raw in raws))
 
 
 @attrs.frozen
@@ -73,7 +72,5 @@ def twin(client: Client, view: JobView) -> Twin | None:
     return Twin(hiding.mask_secrets(held.jid, view.context.secrets), held.is_done)
 
 
-def _release(client: Client, held: Iterable[claims.JobClaims | None], *, keeps_end: bool) -> None:
-    claim_store.release(
-        client, [(one.jid, claims.give_up_all(one, keeps_end=keeps_end)) for one in held if one is not None]
-    )
+def _release(client: Client, held: Iterable[claims.JobClaims | None]) -> None:
+    claim_store.release(client, [(one.jid, claims.give_up_all(one)) for one in held if one is not None])

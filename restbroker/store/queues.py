@@ -85,7 +85,7 @@ def push_once(
     arguments.append(payload)
     if lock is not None:
         names.append(keys.lock(lock.name))
-        arguments += [*lock_arguments(lock), over]
+        arguments += [round(lock.keep_s * 1000), over]
     reply = client.run("push", names, arguments)
     if isinstance(reply, bytes):
         raise StoreRefused(f"Redis refuses it: {text(reply)}", "Check that key, and find out who wrote it.")
@@ -93,11 +93,6 @@ def push_once(
         return None
     value, is_stale = pair(reply)
     return HeldLock(text(value), is_stale == 1)
-
-
-def lock_arguments(lock: Lock) -> list[Argument]:
-    """Return a script's arguments for a lock that it takes: how many milliseconds, and whether it outlives its job."""
-    return [round(lock.keep_s * 1000), "1" if lock.until == "end" else ""]
 
 
 def schedule(client: Client, payload: bytes, at_s: float) -> bool:

@@ -453,29 +453,13 @@ async def test_jobs_without_a_key_ask_redis_for_nothing_more(harness: Harness, m
     assert {"finish", "fetch"} >= set(run)
 
 
-async def test_a_lock_is_given_up_before_the_first_byte_if_it_says_so(harness: Harness) -> None:
-    lock = claims.lock_name("t", "default", KEY)
-    first = Held()
-    harness.target.answers.append(first)
-    harness.push(restbroker_unique={"key": KEY, "lock": lock, "for": 600, "until": "start"})
-    harness.client.command("SET", f"restbroker:unique:{lock}", "jid-safe-0", "PX", 600_000)
-    async with harness.broker():
-        await harness.until(lambda: harness.target.sent, "it is sent")
-        assert harness.client.command("GET", f"restbroker:unique:{lock}") is None
-        harness.client.command("SET", f"restbroker:unique:{lock}", "hers", "PX", 600_000)
-        first.let.set()
-        await finished(harness, 1)
-    assert harness.client.command("GET", f"restbroker:unique:{lock}") == b"hers"
-
-
-@pytest.mark.parametrize("until", claims.UNTIL)
 @pytest.mark.parametrize(
     "end", ["done", "dead", "expired", "dropped", "refused", "unproven", "of another key", "duplicate", "retried"]
 )
-async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, until: str, end: str) -> None:
+async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, end: str) -> None:
     lock = claims.lock_name("t", "default", KEY)
     key = f"restbroker:unique:{lock}"
-    fields: dict[str, Any] = {"restbroker_unique": {"key": KEY, "lock": lock, "for": 600, "until": until}}
+    fields: dict[str, Any] = {"restbroker_unique": {"key": KEY, "lock": lock, "for": 600}}
     match end:
         case "dead" | "dropped":
             harness.target.judge = lambda _call, _response: Rejected(Reason("No", "no"))
@@ -498,38 +482,37 @@ async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, until: str
     async with harness.broker():
         await finished(harness, 1)
     value = harness.client.command("GET", key)
-    if until == "end" or end in ("unproven", "of another key"):
+    if end in ("unproven", "of another key"):
         # What no token proves, or names another token's lock, may be anybody's: it could end a lock of others.
         assert value == b"jid-safe-0"
         assert lasts_ms(harness, key) <= 600_000
-    elif end == "retried" and until == "success":
+    elif end == "retried":
         assert value == b"jid-safe-0"
         assert lasts_ms(harness, key) > 3_600_000
     else:
         assert value is None
 
 
-HOLDS_TWINS: dict[str, tuple[str, ...]] = {
-    "in its queue": claims.UNTIL,
-    "scheduled": claims.UNTIL,
-    "in progress": ("success", "end"),
-    "tried again": ("success", "end"),
-    "tried again before its line": ("success", "end"),
-    "given back": ("success", "end"),
-    "dead": ("end",),
-    "done": ("end",),
-    "expired": ("end",),
+HOLDS_TWINS: dict[str, bool] = {
+    "in its queue": True,
+    "scheduled": True,
+    "in progress": True,
+    "tried again": True,
+    "tried again before its line": True,
+    "given back": True,
+    "dead": False,
+    "done": False,
+    "expired": False,
 }
-"""Where a job is, and what its lock is kept until where it still holds another push of its key back."""
+"""Where a job is, and whether its lock holds another push of its key back there."""
 
 
-@pytest.mark.parametrize("until", claims.UNTIL)
 @pytest.mark.parametrize("where", HOLDS_TWINS)
 async def test_a_second_push_of_a_key_is_held_back_wherever_the_first_job_is(  # noqa: C901 - a case for each place
-    harness: Harness, until: claims.Until, where: str
+    harness: Harness, where: str
 ) -> None:
     now_s, answer = time.time(), Held()
-    lock = Lock(claims.lock_name("t", "default", KEY), KEY, 600.0, until)
+    lock = Lock(claims.lock_name("t", "default", KEY), KEY, 600.0)
     plain = JobRequest("safe", {"n": 0}, "rest", Token("default", (Secret("t"),)), lock=lock)
     first, pushed_s = plain, now_s
     match where:
@@ -561,19 +544,19 @@ async def test_a_second_push_of_a_key_is_held_back_wherever_the_first_job_is(  #
                 answer.let.set()
     if where != "in progress":
         held_back = push(harness.client, plain, "second", time.time())
-    assert (held_back and held_back.jid) == ("first" if until in HOLDS_TWINS[where] else None)
+    assert (held_back and held_back.jid) == ("first" if HOLDS_TWINS[where] else None)
 
 
 async def test_a_lock_of_another_job_stays(harness: Harness) -> None:
     lock = claims.lock_name("t", "default", KEY)
-    harness.push(restbroker_unique={"key": KEY, "lock": lock, "for": 600, "until": "success"})
+    harness.push(restbroker_unique={"key": KEY, "lock": lock, "for": 600})
     harness.client.command("SET", f"restbroker:unique:{lock}", "hers", "PX", 600_000)
     async with harness.broker():
         await finished(harness, 1)
     assert harness.client.command("GET", f"restbroker:unique:{lock}") == b"hers"
 
 
-ODD = {"key": "k", "lock": "a" * 64, "for": 0, "until": "success"}
+ODD = {"key": "k", "lock": "a" * 64, "for": 0}
 
 
 @pytest.mark.parametrize("odd", [17, None, {}, {"lock": "../x"}, ODD])

@@ -281,8 +281,8 @@ UNIQUE: Final = {
 }
 
 
-def push_unique(harness: Harness, command: str, until: claims.Until) -> None:
-    lock = {"key": KEY, "lock": LOCK_NAME, "for": 600, "until": until}
+def push_unique(harness: Harness, command: str) -> None:
+    lock = {"key": KEY, "lock": LOCK_NAME, "for": 600}
     args = [command, {"key": "u", "n": 0}, "t"]
     harness.push(args=args, jid="original", idempotency_key=KEY, restbroker_unique=lock)
     harness.client.command("SET", LOCK, "original", "PX", 600_000)
@@ -293,16 +293,14 @@ def value_of(harness: Harness, key: str) -> Any:
     return None if value is None else value.decode()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("until", claims.UNTIL)
 @pytest.mark.parametrize("step", UNIQUE)
-async def test_of_a_unique_job_whose_process_is_killed_at_any_step_one_is_done_and_its_lock_is_kept_as_it_says(
-    harness: Harness, step: str, until: claims.Until, monkeypatch: pytest.MonkeyPatch
+async def test_of_a_unique_job_killed_at_any_step_one_is_done(
+    harness: Harness, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_claimed, times = UNIQUE[step]
-    async with fenced_at(harness, step, partial(push_unique, harness, "safe", until), monkeypatch) as pair:
+    async with fenced_at(harness, step, partial(push_unique, harness, "safe"), monkeypatch) as pair:
         other, is_settled = pair.other, step == "settled"
-        gone = is_claimed if until == "start" else is_settled and until == "success"
-        assert value_of(other, LOCK) == (None if gone else "original")
+        assert value_of(other, LOCK) == (None if is_settled else "original")
         assert (value_of(other, CLAIM) is not None) == is_claimed
         other.push(args=["safe", {"key": "u", "n": 0}, "t"], jid="copy", idempotency_key=KEY)
         async with other.broker():
@@ -314,7 +312,7 @@ async def test_of_a_unique_job_whose_process_is_killed_at_any_step_one_is_done_a
             assert outcomes == {jid: "delivered" if jid == done else "duplicate" for jid in outcomes}
             assert len(pair.server.came["u"]) == times
             left = (value_of(other, LOCK), json.loads(value_of(other, CLAIM))[:2])
-            assert left == ("original" if until == "end" else None, [done, "done"])
+            assert left == (None, [done, "done"])
             await pair.thaw()
             assert (value_of(other, LOCK), json.loads(value_of(other, CLAIM))[:2]) == left
             assert pair.processed() == 2
@@ -322,17 +320,16 @@ async def test_of_a_unique_job_whose_process_is_killed_at_any_step_one_is_done_a
     assert not other.client.command("EXISTS", "queue:rest", "retry", "dead")
 
 
-@pytest.mark.parametrize("until", claims.UNTIL)
-async def test_the_lock_of_a_job_that_dies_of_its_process_is_kept_as_it_says(
-    harness: Harness, until: claims.Until, monkeypatch: pytest.MonkeyPatch
+async def test_the_lock_of_a_job_that_dies_of_its_process_is_given_up(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.at_most_once = ("once",)
-    async with fenced_at(harness, "sent", partial(push_unique, harness, "once", until), monkeypatch) as pair:
+    async with fenced_at(harness, "sent", partial(push_unique, harness, "once"), monkeypatch) as pair:
         other = pair.other
-        assert value_of(other, LOCK) == (None if until == "start" else "original")
+        assert value_of(other, LOCK) == "original"
         async with other.broker():
             await other.until(lambda: other.of(JobDied), "it is dead")
-            assert value_of(other, LOCK) == ("original" if until == "end" else None)
+            assert value_of(other, LOCK) is None
             # It may have run: until its time is over or a person decides, nothing else does the same.
             assert json.loads(value_of(other, CLAIM))[0] == "original"
             await pair.thaw()

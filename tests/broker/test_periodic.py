@@ -71,7 +71,7 @@ async def test_a_broker_delivers_the_job_of_a_command_that_is_due(harness: Harne
 async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent: Periodic) -> None:
     """As that of `enqueue --unique`: kept while the job waits, given up once it is done."""
     last_s, _ = hour_ago(harness.client, 1)
-    lock = Lock(claims.lock_name("t", "default", "periodic nightly"), "periodic nightly", 60.0, "success")
+    lock = Lock(claims.lock_name("t", "default", "periodic nightly"), "periodic nightly", 60.0)
     order = JobRequest("safe", {"n": 1}, "rest", Token("default", (Secret("t"),)), lock=lock)
     one = PeriodicJob("nightly", HOURLY, "rest", 7200.0, partial(payload, order), lock.name, lock.keep_s)
     agent.jobs = [one]

@@ -42,7 +42,7 @@ def test_a_second_job_of_a_key_is_not_queued(shell: Shell, store: Client) -> Non
     assert (second.returncode, second.stdout) == (0, f"{job['jid']}\n")
     assert f"already queued as {job['jid']} (believed)" in second.stderr
     lock = lock_key().rpartition(":")[2]
-    assert job["restbroker_unique"] == {"key": "nightly", "lock": lock, "for": 600, "until": "success"}
+    assert job["restbroker_unique"] == {"key": "nightly", "lock": lock, "for": 600}
     jid, moment_us = cast("bytes", store.command("GET", lock_key())).decode().split()
     assert (jid, abs(int(moment_us) / 1e6 - time.time()) < 10) == (job["jid"], True)
     assert 590_000 < cast("int", store.command("PTTL", lock_key())) <= 600_000
@@ -52,7 +52,6 @@ def test_a_second_job_of_a_key_is_not_queued(shell: Shell, store: Client) -> Non
 
 def test_scripts_can_tell(shell: Shell, store: Client) -> None:
     jid = shell(*UNIQUE).stdout.strip()
-    assert shell(*UNIQUE, "--fail-if-queued").returncode == 7
     done = shell(*UNIQUE, "--json")
     assert (done.returncode, json.loads(done.stdout)) == (
         0,
@@ -80,7 +79,7 @@ def test_an_old_lock_is_looked_for_and_taken_over_from_a_job_that_is_nowhere(
 
 
 def test_of_a_scheduled_job_the_key_lasts_so_long_after_it_is_due(shell: Shell, store: Client) -> None:
-    assert shell(*UNIQUE, "--in", "1h", "--unique-until", "end").returncode == 0
+    assert shell(*UNIQUE, "--in", "1h").returncode == 0
     assert shell(*UNIQUE).returncode == 0
     assert (queued(store), store.command("ZCARD", "ns:schedule")) == ([], 1)
     assert 4_190_000 < cast("int", store.command("PTTL", lock_key())) <= 4_200_000
@@ -91,16 +90,12 @@ def test_of_a_scheduled_job_the_key_lasts_so_long_after_it_is_due(shell: Shell, 
     [
         (["--unique", "k"], "--unique needs --unique-for"),
         (["--unique-for", "10m"], "--unique-for is for --unique"),
-        (["--unique-until", "end"], "--unique-until is for --unique"),
-        (["--fail-if-queued"], "--fail-if-queued is for --unique"),
+        (["--unique", "k", "--unique-for", "10m", "--unique-until", "end"], "No such option: --unique-until"),
+        (["--unique", "k", "--unique-for", "10m", "--fail-if-queued"], "No such option: --fail-if-queued"),
         (["--unique", "", "--unique-for", "10m"], "1 to 256 bytes"),
         (["--unique", "k" * 257, "--unique-for", "10m"], "1 to 256 bytes"),
         (["--unique", "k", "--unique-for", "soon"], "--unique-for takes"),
         (["--unique", "k", "--unique-for", "0"], "--unique-for takes"),
-        (
-            ["--unique", "k", "--unique-for", "10m", "--unique-until", "never"],
-            "--unique-until takes one of success,",
-        ),
     ],
 )
 def test_a_mistake_ends_with_2_and_queues_nothing(shell: Shell, store: Client, words: list[str], told: str) -> None:
@@ -122,7 +117,7 @@ def request(lock: Lock | None) -> JobRequest:
 
 def test_a_thousand_pushers_of_one_key_queue_one_job(redis_server: RedisServer, store: Client) -> None:
     settings = StoreSettings(redis_server.url, namespace="ns")
-    lock = Lock(claims.lock_name("ejabberd", "default", "nightly"), "nightly", 600.0, "success")
+    lock = Lock(claims.lock_name("ejabberd", "default", "nightly"), "nightly", 600.0)
 
     def one(number: int) -> str | None:
         with closing(open_client(settings, 30.0)) as client:
@@ -169,7 +164,7 @@ def test_a_push_whose_answer_was_lost_is_repeated_and_queued_once(
     redis_server: RedisServer, store: Client, at_s: float | None, *, is_unique: bool
 ) -> None:
     cutter = Cutter(redis_server, 3)
-    lock = Lock("a" * 64, "k", 600.0, "success") if is_unique else None
+    lock = Lock("a" * 64, "k", 600.0) if is_unique else None
     order = request(lock) if at_s is None else JobRequest(**{**vars_of(request(lock)), "at_s": at_s})
     with (
         closing(cutter.listener),
@@ -189,7 +184,7 @@ def test_a_job_that_was_done_before_its_push_is_repeated_is_not_pushed_once_more
     redis_server: RedisServer, store: Client
 ) -> None:
     """A broker may be faster than who repeats a push: it gave the lock up already."""
-    lock = Lock("a" * 64, "k", 600.0, "success")
+    lock = Lock("a" * 64, "k", 600.0)
     with closing(open_client(StoreSettings(redis_server.url, namespace="ns"))) as client:
         for _ in range(2):
             assert push(client, request(lock), "jid-1", time.time()) is None
@@ -258,11 +253,10 @@ def test_a_claim_goes_with_its_job_and_not_with_another_or_with_what_is_done(she
         store.command("DEL", name)
 
 
-def test_a_lock_that_only_time_ends_outlasts_a_kill_and_no_delete(shell: Shell, store: Client) -> None:
-    assert shell(*UNIQUE, "--unique-until", "end").returncode == 0
-    assert shell("queues", "dead", "rest", "--all", "--yes").returncode == 0
+def test_a_killed_job_gives_its_lock_up(shell: Shell, store: Client) -> None:
+    assert shell(*UNIQUE).returncode == 0
     assert len(held(store)) == 1
-    assert shell("dead", "delete", "--all", "--yes").returncode == 0
+    assert shell("queues", "dead", "rest", "--all", "--yes").returncode == 0
     assert held(store) == []
 
 

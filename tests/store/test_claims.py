@@ -71,7 +71,7 @@ def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> 
     client, row = pool.client, 0
     before = memory(server)
     for some in jids():
-        locks = [Lock(claims.lock_name("chat", "default", f"{jid}"), jid, DAY_S, "success") for jid in some]
+        locks = [Lock(claims.lock_name("chat", "default", f"{jid}"), jid, DAY_S) for jid in some]
         held = [JobLock("a", rank, jid, lock) for rank, (jid, lock) in enumerate(zip(some, locks, strict=True), 1)]
         row = bulk.push(client, "batch", row, row + len(some), {"a": [payload(jid) for jid in some]}, None, held)
     assert row == KEYS

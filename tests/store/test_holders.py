@@ -20,7 +20,7 @@ from restbroker.store.sets import Move
 from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
 from tests.store.test_periodic import LOCK, begun
 
-OLD = Lock("l", "key", 600.0, "success")
+OLD = Lock("l", "key", 600.0)
 JID = "a1b2c3"
 JOB = json.dumps({"class": "A", "jid": JID, "queue": "a", "args": []}).encode()
 RENEWED = (ClaimChange("unique", "l", (JID,), becomes=JID, keep_s=600.0, later_s=0.0),)
@@ -93,7 +93,7 @@ def test_what_is_not_searched_to_the_end_or_may_not_be_read_is_believed(
 
 
 @on_both
-def test_only_an_old_lock_is_looked_for_and_one_that_outlives_its_job_never(client: Client, server: Server) -> None:
+def test_only_an_old_lock_is_looked_for_and_one_without_a_moment_never(client: Client, server: Server) -> None:
     assert push(client) is None
     (jid, _) = server.raw.get(LOCK).split()
     assert jid == b"second"
@@ -101,9 +101,6 @@ def test_only_an_old_lock_is_looked_for_and_one_that_outlives_its_job_never(clie
         value = aged(server, seconds)
         server.raw.delete("ns:restbroker:pushed:second")
         assert push(client) == HeldLock(value, is_stale)
-    server.raw.delete(LOCK)
-    assert push(client, attrs.evolve(OLD, until="end")) is None
-    assert server.raw.get(LOCK) == b"second"
     server.raw.set(LOCK, JID)
     server.raw.delete("ns:restbroker:pushed:second")
     assert push(client) == HeldLock(JID, is_stale=False)

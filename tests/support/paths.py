@@ -116,7 +116,7 @@ _ODD: Final[Sequence[dict[str, Any]]] = (
     {"expiry": "soon"},
     {"idempotency_key": True},
     {"idempotency_key": 5},
-    {"restbroker_unique": {"key": "k", "lock": "a" * 64, "for": 60, "until": "success"}},
+    {"restbroker_unique": {"key": "k", "lock": "a" * 64, "for": 60}},
 )
 
 

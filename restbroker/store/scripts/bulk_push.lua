@@ -6,7 +6,7 @@
 -- ARGV: the last row that was pushed before, the last row of these, how many seconds the batch is remembered, when the
 --       jobs are due ('' = at once), then for each list: the queue's name, how many jobs, the jobs in their order
 --       last, if some jobs have locks: '' in the place of a queue's name, how many locks, and per lock: list and job
---         (indexes from 1), key (index among all KEYS), jid, for how many milliseconds it lasts, whether it outlives its job ('1', or '')
+--         (indexes from 1), key (index among all KEYS), jid, for how many milliseconds it lasts
 --       A job whose lock another one holds is not pushed, and counted as such.
 -- Returns: the last row that is pushed | an error's text: nothing was pushed
 -- Sent twice, or by two processes: only who knows the last row that was pushed pushes the next ones; to the others it
@@ -34,8 +34,8 @@ while at <= #ARGV do
   if queue == '' then
     for i = 1, count do
       locks[i] = {list = tonumber(ARGV[at]), job = tonumber(ARGV[at + 1]), key = KEYS[tonumber(ARGV[at + 2])],
-                  jid = ARGV[at + 3], ms = ARGV[at + 4], outlives = ARGV[at + 5] == '1'}
-      at = at + 6
+                  jid = ARGV[at + 3], ms = ARGV[at + 4]}
+      at = at + 5
     end
   else
     lists[#lists + 1] = {key = KEYS[#lists + 4], queue = queue, from = at, to = at + count - 1, left_out = {}}
@@ -98,7 +98,7 @@ for _, list in ipairs(lists) do
   pushed = pushed + #jobs
 end
 for _, lock in ipairs(taken) do
-  redis.call('SET', lock.key, lock.outlives and lock.jid or with_moment(lock.jid, 0), 'PX', lock.ms)
+  redis.call('SET', lock.key, with_moment(lock.jid, 0), 'PX', lock.ms)
 end
 redis.call('HSET', batch, 'row', last)
 redis.call('HINCRBY', batch, 'pushed', pushed)

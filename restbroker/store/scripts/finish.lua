@@ -265,7 +265,7 @@ local function change(claim)
   local holder, moment = holder_of(redis.pcall('GET', claim.key))
   for _, own in ipairs(claim.own) do
     if holder == own then
-      -- A lock without a moment outlives its job, or is of an older version.
+      -- A lock without a moment is of an older version.
       local has_moment = claim.later_ms ~= '' and (moment or claim.value ~= own)
       if claim.value == '' then
         redis.pcall('DEL', claim.key)
