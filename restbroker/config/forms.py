@@ -31,8 +31,8 @@ _LOGIN_AT_PORT = re.compile(r":.*@.*:\d+$", re.ASCII)
 _COMMAND = r"[A-Za-z0-9_./?*-]{1,100}"
 _ALLOWED = rf"{_COMMAND}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)"
 _USER_PATH = r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)"
-_QUEUE = r"(?!queue:|.*:/.*@|.*:.*@.*:\d+$)\S(?:.{0,198}\S)?"
-"""A queue's name, but no address with a login: names of queues are shown."""
+_QUEUE = r"(?!queue:|.*://|.*:/.*@|.*:.*@.*:\d+$)\S(?:.{0,198}\S)?"
+"""A queue's name, but no URL and no address with a login: names of queues are shown."""
 _ARGUMENT = r"[A-Za-z0-9_.-]{1,64}"
 _KEY_NAMES: Final = 4
 _EXPECTED_QUEUE = "a queue's name, without queue: before it, and without control characters or blanks around it"
