@@ -1,30 +1,50 @@
-"""`restbroker enqueue` of one command: pushes the job, and with --wait prints the answer.
+"""`restbroker enqueue` of one command: pushes the job, and with --wait prints the answer, with its exit code.
 
-Called by `cli.enqueue`. Always holds: nothing is pushed if the command line has a mistake in it.
+Called by `cli.enqueue`. Always holds: nothing is pushed if the command line has a mistake in it; if the answer does not
+come, the job's id is printed, and that it is queued; neither Trio nor an HTTP client is imported.
 """
 
 import os
+import signal
+import sys
 import time
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, NoReturn
 
 import attrs
 import typer
 
-from restbroker.cli.enqueue_wait import AnswerWait, print_answer, require_report
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, output
-from restbroker.console.exits import Exit
+from restbroker.console.exits import Exit, no
 from restbroker.console.order import fit_arguments, signatures_of, token_of
 from restbroker.console.times import local
-from restbroker.errors import StoreUnavailable
+from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable
 from restbroker.job import claims
 from restbroker.job.command import Command
+from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import JobRequest, QueuedBefore, ServingProcess, find_process_if_known, pause_of, push
+from restbroker.operate.enqueue import (
+    JobRequest,
+    QueuedBefore,
+    ServingProcess,
+    find_process_if_known,
+    pause_of,
+    push,
+    wait,
+)
+from restbroker.store.client import Client
+
+_ANSWER_S = 2.0
+"""How many seconds behind its expiry a job's answer may come, or say that it expired."""
+_DEAD: Final = frozenset({"rejected", "failed", "uncertain", "cancelled"})
+"""Outcomes after which a job of this command is in the dead set: it never has `"dead": false`."""
+_PATIENCE_S = 2.0
+"""How many seconds to print nothing while waiting: a process reports that a target is down at most 2.5 s later."""
 
 
 @attrs.frozen
@@ -41,9 +61,49 @@ class OneJob:
 
         Raise `UsageError` if an argument is wrong, and `StoreUnavailable` or `StoreRefused`.
         """
-        _push(self, arguments.read(words), timeout_s=timeout_s, as_json=as_json)
+        typed = arguments.read(words)
+        settings, queue, target = self.settings, self.request.queue, self.target.name
+        jid = os.urandom(12).hex()
+        with open_store(settings) as client:
+            # Asked first: were it asked after the push, its failure would look like the push's.
+            try:
+                found = find_process_if_known(client, queue)
+            except StoreUnavailable:
+                self._order(typed, None)  # a mistake in the command line is one without Redis, too
+                raise
+            order = self._order(typed, found)
+            if found is None:
+                output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
+            elif found.quiet:
+                output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the job will wait.")
+            if order.at_s is None and (paused := pause_of(client, queue, target)) is not None:
+                output.say(f"note: {paused.text} The job will wait: {paused.resume_command}")
+            other = push(client, order, jid, pushed_at_s := time.time())
+            if other is not None:
+                _print_queued(order, other, as_json=as_json)
+            with _require_report(jid):
+                if not order.wants_reply:
+                    output.as_json({"jid": jid}) if as_json else output.data(jid)
+                    return
+                told = found is not None and found.quiet
+                due_s = pushed_at_s if order.at_s is None else order.at_s
+                expires_at_s = None if order.expire_s is None else due_s + order.expire_s
+                if due_s - pushed_at_s >= timeout_s:
+                    output.say(f"note: it runs at {local(due_s)}; --wait gives up after {duration_text(timeout_s)}.")
+                waiting = _AnswerWait(
+                    client=client,
+                    settings=settings,
+                    queue=queue,
+                    target=target,
+                    jid=jid,
+                    key=_key(self.target, order),
+                    expires_at_s=expires_at_s,
+                    as_json=as_json,
+                )
+                details = waiting.answer(timeout_s, is_explained=told)
+                _print_answer(jid, details, as_json=as_json)
 
-    def order(self, typed: arguments.TypedArguments, found: ServingProcess | None) -> JobRequest:
+    def _order(self, typed: arguments.TypedArguments, found: ServingProcess | None) -> JobRequest:
         """Return the job for the server's version that `found` says. Raise `UsageError` if it takes no such arguments.
 
         End the command with 4 if no token allows it.
@@ -57,49 +117,6 @@ class OneJob:
         if lock is not None:
             lock = attrs.evolve(lock, name=claims.lock_name(target.name, token.name, lock.key))
         return attrs.evolve(self.request, arguments=values, token=token, lock=lock)
-
-
-def _push(one: OneJob, typed: arguments.TypedArguments, *, timeout_s: float, as_json: bool) -> None:
-    settings, queue, target = one.settings, one.request.queue, one.target.name
-    jid = os.urandom(12).hex()
-    with open_store(settings) as client:
-        # Asked first: were it asked after the push, its failure would look like the push's.
-        try:
-            found = find_process_if_known(client, queue)
-        except StoreUnavailable:
-            one.order(typed, None)  # a mistake in the command line is one without Redis, too
-            raise
-        order = one.order(typed, found)
-        if found is None:
-            output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
-        elif found.quiet:
-            output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the job will wait.")
-        if order.at_s is None and (paused := pause_of(client, queue, target)) is not None:
-            output.say(f"note: {paused.text} The job will wait: {paused.resume_command}")
-        other = push(client, order, jid, pushed_at_s := time.time())
-        if other is not None:
-            _print_queued(order, other, as_json=as_json)
-        with require_report(jid):
-            if not order.wants_reply:
-                output.as_json({"jid": jid}) if as_json else output.data(jid)
-                return
-            told = found is not None and found.quiet
-            due_s = pushed_at_s if order.at_s is None else order.at_s
-            expires_at_s = None if order.expire_s is None else due_s + order.expire_s
-            if due_s - pushed_at_s >= timeout_s:
-                output.say(f"note: it runs at {local(due_s)}; --wait gives up after {duration_text(timeout_s)}.")
-            waiting = AnswerWait(
-                client=client,
-                settings=settings,
-                queue=queue,
-                target=target,
-                jid=jid,
-                key=_key(one.target, order),
-                expires_at_s=expires_at_s,
-                as_json=as_json,
-            )
-            details = waiting.answer(timeout_s, is_explained=told)
-            print_answer(jid, details, as_json=as_json)
 
 
 def _print_queued(order: JobRequest, other: QueuedBefore, *, as_json: bool) -> NoReturn:
@@ -116,3 +133,145 @@ def _key(target: Target, order: JobRequest) -> str:
     if target.order is None:
         return ""
     return target.order.key_of({ORDER_KEY: order.order_key}, order.arguments) or ""
+
+
+@contextmanager
+def _require_report(jid: str) -> Iterator[None]:
+    """Run the block, which reports a pushed job on stdout; if that cannot be written, say on stderr that it was pushed.
+
+    End the command with 6 then: anyone who saw only a full disk would push the job again.
+    """
+    try:
+        with output.require_written():
+            yield
+    except OutputLost as error:
+        output.say(f"The job {jid} was queued, do not push it again. {error.message}")
+        raise typer.Exit(Exit.WAITING) from None
+
+
+@attrs.frozen(kw_only=True)
+class _AnswerWait:
+    """The wait for one pushed job. `target`: the name of the queue's.
+
+    `key`: by which it is kept in order; "": it is not. `expires_at_s`: when it expires (epoch seconds); None: no
+    --expire was given.
+    """
+
+    client: Client
+    settings: Config
+    queue: str
+    target: str
+    jid: str
+    key: str
+    expires_at_s: float | None
+    as_json: bool
+
+    def answer(self, timeout_s: float, *, is_explained: bool) -> Mapping[str, Json]:
+        """Return the answer to the job; without one, print what became of the job and end with an exit code of its own.
+
+        `is_explained`: it was said that the server gets no jobs.
+        """
+        if self.expires_at_s is not None:
+            timeout_s = min(timeout_s, max(0.0, self.expires_at_s - time.time()) + _ANSWER_S)
+        try:
+            details = self._wait(timeout_s, is_explained=is_explained)
+            if details is not None:
+                return details
+            then = self._state()
+        except KeyboardInterrupt:
+            output.say(f"The job {self.jid} was queued and goes on. `restbroker explain {self.jid}` says where it is.")
+            raise typer.Exit(128 + signal.SIGINT) from None
+        except (StoreUnavailable, StoreRefused) as error:
+            # Anyone who saw this error only would push the job again.
+            output.say(
+                f"The job {self.jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}"
+            )
+            self._print_queued({"code": "NoAnswer", "message": error.message, "cure": error.hint})
+            raise typer.Exit(Exit.WAITING) from None
+        output.say(
+            f"The job {self.jid} is not done after {duration_text(timeout_s)}: {then}.\n"
+            f"`restbroker explain {self.jid}` says more."
+        )
+        self._print_queued(None)
+        raise typer.Exit(Exit.WAITING)
+
+    def _wait(self, timeout_s: float, *, is_explained: bool) -> Mapping[str, Json] | None:
+        """Return the answer, or None if it does not come in time; after a while say once what the job waits for."""
+        deadline_s, is_held_told = time.monotonic() + timeout_s, not self.key
+        while True:
+            remaining_s, is_told = max(deadline_s - time.monotonic(), 0.0), is_explained and is_held_told
+            details = wait(self.client, self.jid, remaining_s if is_told else min(remaining_s, _PATIENCE_S))
+            if details is not None:
+                return details
+            found = None if is_explained else find_process_if_known(self.client, self.queue)
+            if found is not None and found.hindrance is not None:
+                output.say(f"The server gets no jobs now: {found.hindrance}")
+                is_explained = True
+            if not is_held_told:
+                from restbroker.cli import unanswered
+
+                held = unanswered.held_text(self.client, self.settings, self.target, self.key, jid=self.jid)
+                is_held_told = held is not None
+                output.say(held) if held is not None else None
+            if time.monotonic() >= deadline_s:
+                return None
+
+    def _state(self) -> str:
+        """Return what is true of the job now, as the second half of a sentence. Raise `StoreUnavailable`."""
+        # Of no use to the commands that get their answer: they start sooner without it.
+        from restbroker.cli import unanswered
+
+        if self.expires_at_s is not None and time.time() >= self.expires_at_s:
+            return unanswered.look_up(self.client, self.settings, self.jid, is_expired=True)
+        found = find_process_if_known(self.client, self.queue)
+        paused = pause_of(self.client, self.queue, self.target)
+        once = (
+            "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {self.queue}"
+        )
+        if found is not None and not found.quiet and found.hindrance is not None:
+            once = " once its target gets jobs again"
+        if paused is not None:
+            once = f" once the {paused.what} {paused.name} is resumed"
+        then = unanswered.look_up(self.client, self.settings, self.jid, once)
+        return then if self.expires_at_s is None else f"{then}, unless it expires before, at {local(self.expires_at_s)}"
+
+    def _print_queued(self, error: Json) -> None:
+        if self.as_json:
+            told: dict[str, Json] = {"jid": self.jid, "outcome": "queued"}
+            output.as_json(told if error is None else told | {"error": error})
+
+
+def _print_answer(jid: str, details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
+    """Print the answer, or everything that is known of it, and end with its exit code."""
+    error = details.get("error")
+    if as_json:
+        output.as_json(details)
+    elif error is None:
+        output.data(_plain(details))
+        if details.get("outcome") == "negative" and sys.stdout.isatty():
+            output.say("note: The server's answer is no.")
+    if str(details.get("note")).startswith("already done"):
+        output.say("note: it was done before; this counts as done.")
+    code = error.get("code") if isinstance(error, Mapping) else None
+    if isinstance(error, Mapping):
+        parts = (f"{code}: {error.get('message')}", error.get("cure"))
+        output.say("\n".join(str(part) for part in parts if part))
+    outcome = details.get("outcome")
+    if outcome in _DEAD:
+        output.say(f"The job {jid} is dead. `restbroker explain {jid}` says what you can do.")
+    if outcome == "delivered":
+        raise typer.Exit(Exit.OK)
+    raise typer.Exit(no(str(outcome), str(code)))
+
+
+def _plain(details: Mapping[str, Json]) -> str:
+    """Return the answer as a script wants it: a number or a string alone, anything else as the server sent it.
+
+    A number or string is also taken out of the envelope that ejabberd up to 23.10 puts it in (`{"num_sessions":3}`).
+    """
+    answer = details.get("answer")
+    if isinstance(answer, Mapping) and len(answer) == 1:
+        (answer,) = answer.values()
+    if isinstance(answer, str | int | float) and not isinstance(answer, bool):
+        return str(answer)
+    return str(details.get("text"))
