@@ -309,7 +309,6 @@ def _openfire_chat() -> Kind:
             Asked("removes", "delete_user", user),
             Asked("ends", "chat_logoff", {"from": "ann"}),
             Asked("begins", "chat_login", {"from": "ann"}, through="/login"),
-            Asked("pushes", "send_push", {**user, "notification": {"a": 1}}),
         ),
         (
             *_of_all(),

@@ -266,7 +266,6 @@ QUESTION: Mapping[str, Json] = {
     "question": "Wherefore?",
     "workgroup": "love",
 }
-UPLOAD: Mapping[str, Json] = {"userId": "romeo", "fileName": "a.png", "fileSize": 10}
 
 
 async def code_of(side: Side, command: str, given: Mapping[str, Json]) -> str:
@@ -276,15 +275,23 @@ async def code_of(side: Side, command: str, given: Mapping[str, Json]) -> str:
     return outcome.reason.code
 
 
-async def test_a_question_or_an_upload_of_who_is_logged_in_is_not_sent(chat: Openfire, sides: Open) -> None:
+async def ask_and_revoke(chat: Openfire, asker: Side, other: Side) -> None:
+    """Ask a workgroup as romeo, and take the question back: no connection is left."""
+    await other.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(asker.call, "ask", QUESTION)
+        await until_async(lambda: "romeo" in chat.state.questions, "the question is asked")
+        await other.done("ask_revoke", {"userId": "romeo"})
+
+
+async def test_a_question_of_who_is_logged_in_is_not_sent(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         await one.done("set_presence", {"from": "romeo"})
         before = len(chat.requests)
-        for command, given in (("ask", QUESTION), ("request_upload_slot", UPLOAD)):
-            assert await code_of(other, command, given) == "UserLoggedIn"
+        assert await code_of(other, "ask", QUESTION) == "UserLoggedIn"
         assert len(chat.requests) == before
         await one.done("chat_logoff", {"from": "romeo"})
-        await other.done("request_upload_slot", UPLOAD)
+        await ask_and_revoke(chat, other, one)
         await one.done("set_presence", {"from": "romeo"})
         assert not chat.state.is_jammed
 
@@ -296,16 +303,15 @@ async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_ans
         others = httpx.AsyncClient(auth=("admin", "secret"), headers={"Accept": "application/json, text/plain"})
         login = f"{chat.url}/restapi/v1/chat/romeo/login"
         stream = (await others.post(login)).text
-        assert await code_of(side, "request_upload_slot", UPLOAD) == "UserLoggedIn"
+        assert await code_of(side, "ask", QUESTION) == "UserLoggedIn"
         await others.post(login.replace("romeo/login", f"{stream}/logoff"))
         await others.aclose()
-        await side.done("request_upload_slot", UPLOAD)
-        chat.faults.add(Kind.LOST, "*/login", times=2)
+        await ask_and_revoke(chat, side, side)
+        chat.faults.add(Kind.LOST, "*/login", times=9)
         with pytest.raises(NotSent):
             await side.call("set_presence", {"from": "romeo"})
         chat.faults.clear()
-        for command, given in (("request_upload_slot", UPLOAD), ("ask", QUESTION)):
-            assert await code_of(side, command, given) == "UserLoggedIn"
+        assert await code_of(side, "ask", QUESTION) == "UserLoggedIn"
         assert not chat.state.is_jammed
 
 
@@ -316,7 +322,7 @@ async def test_a_login_whose_answer_is_lost_is_not_met_by_a_question_that_was_ab
         late = chat.faults.add(Kind.LATE, "GET /sse/*", delay_s=1.0)
         chat.faults.add(Kind.LOST, "*/login", times=2)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(one.call, "request_upload_slot", UPLOAD)
+            nursery.start_soon(one.call, "ask", QUESTION)
             await until_async(late.carried_out.is_set, "the name had no connection")
             with contextlib.suppress(NotSent):
                 await other.call("set_presence", {"from": "romeo"})
@@ -338,9 +344,9 @@ async def test_who_asks_after_a_logoff_that_was_not_answered_is_logged_off_first
         chat.faults.clear()
         chat.faults.add(kind, "*/logoff", times=2)
         with pytest.raises(NotSent):
-            await other.call("request_upload_slot", UPLOAD)
+            await other.call("ask", QUESTION)
         chat.faults.clear()
-        await other.done("request_upload_slot", UPLOAD)
+        await ask_and_revoke(chat, other, one)
         await one.done("set_presence", {"from": "romeo"})
         assert not chat.state.is_jammed
 
@@ -350,20 +356,20 @@ async def test_who_asks_while_he_cannot_be_logged_off_has_to_wait(chat: Openfire
         await side.done("set_presence", {"from": "romeo"})
         chat.faults.add(Kind.UNAVAILABLE, "*/logoff", times=2)
         assert isinstance(await side.call("chat_logoff", {"from": "romeo"}), Deferred)
-        assert isinstance(await side.call("request_upload_slot", UPLOAD), Deferred)
-        await side.done("request_upload_slot", UPLOAD)
+        assert isinstance(await side.call("ask", QUESTION), Deferred)
+        await ask_and_revoke(chat, side, side)
         assert not chat.state.is_jammed
 
 
 async def test_who_asks_or_logs_in_while_he_is_logged_off_waits_for_that(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
-        for command, given in (("request_upload_slot", UPLOAD), ("set_presence", {"from": "romeo"})):
+        for asks in (True, False):
             await one.done("set_presence", {"from": "romeo"})
             late = chat.faults.add(Kind.DELAY, "*/logoff", delay_s=0.5)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(one.done, "chat_logoff", {"from": "romeo"})
                 await until_async(late.reached.is_set, "the logoff is under way")
-                await other.done(command, given)
+                await (ask_and_revoke(chat, other, one) if asks else other.done("set_presence", {"from": "romeo"}))
             assert not chat.state.is_jammed
         assert "romeo" in chat.state.of_user, "he was logged in after it"
 
@@ -432,21 +438,6 @@ async def test_while_a_question_is_made_nobody_logs_in_and_while_it_waits_all_ma
         assert not chat.state.is_jammed
 
 
-async def test_while_an_upload_is_under_way_nobody_logs_in_or_asks(chat: Openfire, sides: Open) -> None:
-    async with sides(2) as (one, other):
-        stuck = chat.faults.add(Kind.HANG, "*/ask/upload/*")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(one.call, "request_upload_slot", UPLOAD)
-            await until_async(stuck.reached.is_set, "the first is under way")
-            assert await code_of(other, "set_presence", {"from": "romeo"}) == "UserAsks"
-            for command, given in (("request_upload_slot", UPLOAD), ("set_presence", {"from": "nurse"})):
-                with trio.move_on_after(0.2) as waiting:
-                    await other.call(command, given)
-                assert waiting.cancelled_caught
-            nursery.cancel_scope.cancel()
-    assert not chat.state.logins
-
-
 async def test_who_takes_a_question_back_and_keeps_its_connection_is_not_logged_in(
     chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,13 +453,12 @@ async def test_who_takes_a_question_back_and_keeps_its_connection_is_not_logged_
         assert not chat.state.is_jammed
 
 
-async def test_an_upload_that_fails_leaves_a_connection_and_the_name_is_not_logged_in_before_a_restart(
+async def test_a_refused_question_leaves_a_connection_until_a_restart(
     chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat_logins, "_FIRM_S", 0)
-    chat.state.has_uploads = False
     async with sides(2) as (one, other):
-        assert await code_of(one, "request_upload_slot", UPLOAD) == "Refused"
+        assert await code_of(one, "ask", QUESTION) == "WorkgroupOffline"
         assert await code_of(other, "set_presence", {"from": "romeo"}) == "UserAsks"
         assert not chat.state.is_jammed
         await restart(chat, one, other)
@@ -488,11 +478,11 @@ async def test_of_a_question_and_a_login_at_the_same_moment_one_is_sent(chat: Op
 
             async with trio.open_nursery() as nursery:
                 for side in brokers:
-                    nursery.start_soon(does, side, "request_upload_slot", {**UPLOAD, "userId": user}, outcomes)
+                    nursery.start_soon(does, side, "ask", {**QUESTION, "userID": user}, outcomes)
                     nursery.start_soon(does, side, "set_presence", {"from": user}, outcomes)
             codes = {one.reason.code for one in outcomes if isinstance(one, Rejected)}
-            assert codes <= {"UserAsks", "UserLoggedIn"}
-            assert any(isinstance(one, Delivered) for one in outcomes)
+            assert codes <= {"UserAsks", "UserLoggedIn", "WorkgroupOffline"}
+            assert "WorkgroupOffline" in codes or any(isinstance(one, Delivered) for one in outcomes)
         assert not chat.state.is_jammed
 
 

@@ -16,7 +16,6 @@ from tests.support.player import Exchange, Player, recorded
 from tests.support.redis_server import RedisServer
 
 RECORDED: Final = recorded("openfire-chat/0.9.6/commands", "openfire-chat/0.9.6/cut", "openfire-chat/0.9.6/unrecorded")
-REFUSED_WITH_200: Final = {"make_call", "legacy_userservice", "legacy_userservice_post"}
 
 
 def beside() -> list[Exchange]:
@@ -41,7 +40,6 @@ async def test_each_command_is_the_request_that_the_api_wants(tmp_path: Path, re
         async with sides_of(tmp_path, redis_server, f"{server.url}/rest/api")() as (side,):
             for one in driven:
                 outcome = await side.call(one.command, one.arguments)
-                is_done = one.status < 300 and one.command not in REFUSED_WITH_200
-                if one not in server.played or type(outcome) is not (Delivered if is_done else Rejected):
+                if one not in server.played or type(outcome) is not (Delivered if one.status < 300 else Rejected):
                     wrong[one.command] = outcome
         assert wrong == {}

@@ -126,12 +126,12 @@ DEAD: Final = Table(
             "Push `join_room` first, or switch `JoinRooms` on.",
         ),
         "UserLoggedIn": Row(
-            "Openfire chat: `ask` or `request_upload_slot` for a name that is logged in; not sent, as it would "
+            "Openfire chat: `ask` for a name that is logged in; not sent, as it would "
             "stop all new streams of events until Openfire restarts.",
             "Use another name, or log the user off first (`chat_logoff`).",
         ),
         "UserAsks": Row(
-            "Openfire chat: a login of a name that is asking a question, or whose upload failed; not sent, as it "
+            "Openfire chat: a login of a name that is asking a question; not sent, as it "
             "would stop all new streams of events.",
             "Use another name, or withdraw the question (`ask_revoke`).",
         ),
@@ -151,7 +151,6 @@ DEAD: Final = Table(
         ),
         "WorkgroupOffline": Row("Openfire chat: no one is available.", "Ask again when someone is."),
         "NoSuchWorkgroup": Row("Openfire chat: the workgroup does not exist.", "Create it, or correct its name."),
-        "CallFailed": Row("Openfire chat: the call was not made.", "Check the user's telephone and the destination."),
         "Refused": Row("Any other refusal of the server; the message quotes it.", "Correct the arguments."),
         "NotTheApi": Row(
             "Status 200 with a page that is not JSON.", "Correct the target's URL (`RestURL`; in `Targets`, `URL`)."

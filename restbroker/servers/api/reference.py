@@ -19,8 +19,7 @@ _HEAD: Final = """\
 required. "Again" says what happens to a job that was sent but not answered: *yes*, it is sent again; *done*, it is
 sent again, and "exists" counts as done; *no*, it may happen twice, so it is sent [at most twice
 more](../producers.md#sent-and-not-answered). In brackets: the version that a command needs, and what of the server
-itself it touches, which a [token](../tokens.md) must allow. *untested*: needs a telephone exchange or the like.
-`make reference` writes this page from the code.
+itself it touches, which a [token](../tokens.md) must allow. `make reference` writes this page from the code.
 
 A job for the REST API plugin may give `host`, as for other servers: it must be the target's `Domain`, and is not
 sent.
@@ -65,7 +64,6 @@ def _row(spec: CommandSpec, request: str) -> str:
     dangerous = [tag.removeprefix(DANGEROUS) for tag in sorted(spec.tags) if tag.startswith(DANGEROUS)]
     notes = [*dangerous, *([spec.since] if spec.since else [])]
     name = f"`{spec.name}`" + (f" [{', '.join(notes)}]" if notes else "")
-    name += " *untested*" if "untested" in spec.tags else ""
     others = [one for one in spec.arguments if f"{{{one.name}}}" not in request]
     given = [f"`{one.name}`" if one.optional else f"**`{one.name}`**" for one in others]
     return f"| {name} | `{request}` | {' '.join(given)} | {_AGAIN[spec.repeat]} |\n"

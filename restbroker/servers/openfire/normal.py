@@ -65,12 +65,6 @@ _BOOKMARK: Final[_Shape] = {
     "properties": _List("property", _PAIR),
 }
 _SIP: Final[_Shape] = dict.fromkeys(("enabled", "useStun", "promptCredentials"), "flag")
-_BLAST: Final[_Shape] = {
-    "recipients": _List("recipient"),
-    **dict.fromkeys(("ackRequired", "highImportance", "sendlater"), "flag"),
-}
-_COUNTS: Final = ("recipientsCount", "sentCount", "recieveCount", "readCount", "respondCount", "errorCount")
-_SENT_BLAST: Final[_Shape] = {**dict.fromkeys(_COUNTS, "whole"), "completed": "flag"}
 _ROOM: Final[_Shape] = {
     "maxUsers": "whole",
     **dict.fromkeys(("creationDate", "modificationDate"), "date"),
@@ -105,9 +99,6 @@ SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
         "Conversations": {"conversations": _List("conversation", {})},
         "SipAccount": _SIP,
         "SipAccounts": {"accounts": _List("account", _SIP)},
-        "BlastGroups": {"groups": _List("group", {"users": _List("user", {})})},
-        "MessageBlastEntities": {"blasts": _List("blast", _BLAST)},
-        "MessageBlastSentEntities": {"sentblasts": _List("sentblast", _SENT_BLAST)},
     }
 )
 

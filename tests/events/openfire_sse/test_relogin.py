@@ -79,7 +79,7 @@ async def asks(logins: SharedLogins, user: str) -> AskingOnly:
         return Response(200, {}, b"", 0.0)
 
     claim = await logins.ask(user)
-    await logins.send_question(user, claim, send, is_long=False)
+    await logins.send_question(user, claim, send)
     return claim
 
 

@@ -21,7 +21,7 @@ CHAT: Final = "/rest/api/restapi/v1"
 _VERSION: Final = "openfire-chat/0.9.6"
 _NAMES: Final = {
     *("juliet", "nurse", "romeo", "nurse%40example.org", "juliet%40example.org", "balcony", "lovers", "love"),
-    *("ofchat1", "o1", "mood", "composing", "a%20b.png", "10"),
+    *("ofchat1", "o1", "mood", "composing"),
 }
 """Segments of recorded paths that stand for any other."""
 STANZAS: Final = "chatapi.xmpp"

@@ -227,14 +227,6 @@ def _invite(state: State, room: Room, to: str, inviter: str, reason: str) -> Non
     state.deliver(user, partial(state.told, user, "invitation", **given))
 
 
-def _upload(call: Call) -> Exchange:
-    call.state.connected(call.name(0))
-    if not call.state.has_uploads:
-        return REFUSED
-    call.state.disconnected(call.name(0))
-    return call.exchange
-
-
 def _ask(call: Call) -> Exchange:
     """Returns when an expert accepts, or it is taken back, or it was too long: then it stays."""
     state, given = call.state, json.loads(call.text)
@@ -331,7 +323,6 @@ _HANDLERS: Final[Mapping[str, Callable[[Call], Exchange]]] = MappingProxyType(
         **dict.fromkeys(("add_room_member", "add_room_outcast"), _affiliate),
         "join_room": _join,
         **dict.fromkeys(("leave_room", "post_to_room", "invite_contact_to_room"), _in_room),
-        "request_upload_slot": _upload,
         "ask": _ask,
         **dict.fromkeys(("ask_join", "ask_send"), _of_question),
         "ask_revoke": _revoke,

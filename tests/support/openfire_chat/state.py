@@ -98,14 +98,13 @@ class State:
     """The last-opened event stream of a user. Not one whose connection is over."""
     open_readers: list[Emitter] = attrs.field(factory=list)
     asking: set[str] = attrs.field(factory=set)
-    """Who has a connection because of a question or an upload: it opens an event stream's path too."""
+    """Who has a connection because of a question: it opens an event stream's path too."""
     paths: set[str] = attrs.field(factory=set)
     """The names that `/sse/` leads to."""
     is_jammed: bool = False
     """No path is added any more until a start: two connections had one name, or two changed at once (measured)."""
     changing: int = 0
     """How many change the table of paths now, which the plugin does without a lock (read)."""
-    has_uploads: bool = True
     login_s: float = 0.002
     """Between looking at the logins, and the table of paths, and the change: none is atomic (measured) but with 0."""
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000

@@ -19,7 +19,6 @@ from tests.support.player import files, recorded
 Kind = Literal["openfire-chat", "openfire-rest"]
 CHAT = table("source")
 SHARED = sorted(CHAT.keys() & REST.keys())
-LEGACY = {"legacy_userservice", "legacy_userservice_post"}
 UNRECORDED = {"get_system_property"}
 """What nobody recorded of the dialect of the Chat API: the measured token did not allow it."""
 MAY_LACK = {"email", "properties", "shared", "subject"}
@@ -79,7 +78,7 @@ NEW = answers("openfire-rest/1.3.10")
 
 
 def test_one_answer_is_one_reply_whichever_kind_the_target_is_of() -> None:
-    for command in [name for name in SHARED if name not in LEGACY]:
+    for command in SHARED:
         answers = [one for one in (*OLD, *NEW) if one.command == command]
         assert answers or not CHAT[command].answer or command in UNRECORDED
         for answer in answers:
@@ -100,7 +99,7 @@ def test_a_list_of_sessions_tells_nobody_s_login_also_where_it_is_cut() -> None:
 
 
 def test_a_reply_has_the_same_shape_from_both_kinds() -> None:
-    for command in [name for name in SHARED if CHAT[name].answer and name not in LEGACY | UNRECORDED]:
+    for command in [name for name in SHARED if CHAT[name].answer and name not in UNRECORDED]:
         ours = [one for one in OLD if one.command == command]
         theirs = [one for one in NEW if one.command == command]
         assert ours, command
@@ -133,18 +132,12 @@ def test_what_the_chat_api_alone_tells_is_brought_into_the_same_form() -> None:
         "subscriptionType": 3,
         "groups": ["Friends", "Work"],
     }
-    subscriber: Json = {"username": "ann", "name": "ann", "email": "ann@example.org", "properties": []}
     replies: dict[str, Json] = {
         "list_contacts": {"rosterItem": [{**contact, "show": "available"}]},
-        "list_push_subscribers": {"users": [subscriber]},
         "list_workgroups": {"workgroups": ["love@workgroup.example.org"]},
         "list_assist_queues": {"queues": []},
         "get_conversations": {"conversations": []},
-        "get_sent_blast": {"groups": [{"name": "Conversations", "users": []}]},
-        "list_scheduled_blasts": {"blasts": []},
-        "list_sent_blasts": {"sentblasts": []},
         "get_bookmark": {"bookmarkID": 7, "globalBookmark": False, "users": [], "groups": [], "properties": []},
-        "search_profiles": [],
     }
     last = {one.command: one.of("openfire-chat") for one in OLD if one.command in replies}
     assert {command: delivered.body for command, delivered in last.items()} == replies

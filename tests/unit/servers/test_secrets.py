@@ -52,8 +52,8 @@ CASES = {
     ),
     "openfire-chat": Case(
         {"Auth": {"Basic": {**BASIC["Basic"], "User": "admin"}}},
-        "legacy_userservice",
-        {"type": "add", "username": "a", "password": JOBS},
+        "put_sip_account",
+        {"username": "a", "password": JOBS},
     ),
     "ejabberd": Case({"Auth": BASIC}, "send_stanza", {"from": "a@example.org", "to": "b@x", "stanza": STANZA}),
     "http": Case(

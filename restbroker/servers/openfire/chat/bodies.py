@@ -68,8 +68,6 @@ BODIES: Final[Mapping[str, Entity]] = MappingProxyType(
         "UserEntity": _copy("UserEntity"),
         "UserGroupsEntity": _copy("UserGroupsEntity"),
         "MessageEntity": _json(*_scalars("body*")),
-        "Friend": _json(*needs(jid=JID), *_scalars("nickname"), *may(groups=COMMAS)),
-        "Email": _json(*_scalars("toName to* fromName from* subject textBody htmlBody")),
         "AssistEntity": _json(
             Argument("userID", SCALAR, required=True, aliases=("from", "userId")),
             *_scalars("emailAddress* question* workgroup* nickname agent product company state country"),
@@ -86,11 +84,6 @@ BODIES: Final[Mapping[str, Entity]] = MappingProxyType(
             *_scalars("username* sipUsername authUsername displayName"),
             Argument("password", SCALAR, secret=True),
             *_scalars("server outboundproxy voiceMailNumber enabled"),
-        ),
-        "MessageBlastEntity": _json(
-            *_scalars("title* message* messagehtml"),
-            *needs(recipients=ANY),
-            *_scalars("dateToSend dateToStop ackRequired highImportance sendlater replyTo* sender*"),
         ),
     }
 )

@@ -1,4 +1,4 @@
-"""The commands of Openfire's Chat API: those of the last source of ofchat.
+"""The commands of Openfire's Chat API, as the last source of ofchat has them.
 
 Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio.
 """
@@ -16,8 +16,6 @@ from restbroker.servers.openfire.chat.options import Options, Paths
 from restbroker.servers.openfire.chat.table import table
 
 _VERSION: Final = "ofchat 0.9"
-_UNTESTED: Final = "meet"
-"""A family that could not be tested: calls and meetings need a telephone exchange."""
 # It may wait for an agent still, and no one would take a second one for the same.
 _ASK_UNANSWERED: Final = Reason(
     "AskUnanswered", "", "ask_status shows its state, ask_revoke withdraws it; a retry asks again."
@@ -47,12 +45,12 @@ def _catalogue_of(paths: Paths) -> Catalogue:
 
 
 def _spec(entry: Entry) -> CommandSpec:
-    tried = ["documented"] if entry.documented else ["untested"] if entry.family == _UNTESTED else []
+    tags = [entry.family, *(["documented"] if entry.documented else [])]
     return CommandSpec(
         name=entry.name,
         arguments=specs_of(entry.takes),
         repeat=entry.repeat,
-        tags=frozenset({entry.family, *tried, *([DANGEROUS + entry.danger] if entry.danger else [])}),
+        tags=frozenset({*tags, *([DANGEROUS + entry.danger] if entry.danger else [])}),
         result=entry.answer,
         secret_result=entry.secret_answer,
         beyond=entry.beyond,

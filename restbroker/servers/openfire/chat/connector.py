@@ -165,22 +165,18 @@ class ChatConnector:
         A question that may have begun counts as begun.
         """
         logins = self._shared_logins()
-        if entry.effect == "revokes":
-            known = await logins.read_state(name)
-            response = await logins.send_alone(lambda: link.send(request))
-            # Where no one can be asked later whether it is over, a 400 says so: there was none.
-            can_look = isinstance(self._target.credentials, Basic)
-            is_over = 200 <= response.status < 300 or (response.status == 400 and not can_look)
-        else:
-            known = await as_unsent(logins.ask, name)
+        if entry.effect == "asks":
+            asks = await as_unsent(logins.ask, name)
             try:
-                is_long = entry.effect == "asks"
-                response = await logins.send_question(name, known, lambda: link.send(request), is_long=is_long)
+                return await logins.send_question(name, asks, lambda: link.send(request))
             except NotSent:
-                await logins.end(name, known)
+                await logins.end(name, asks)
                 raise
-            # The connection that an upload made is closed with its answer, another when its question is over (read).
-            is_over = entry.effect == "uploads" and 200 <= response.status < 300
+        known = await logins.read_state(name)
+        response = await logins.send_alone(lambda: link.send(request))
+        # Where no one can be asked later whether it is over, a 400 says so: there was none.
+        can_look = isinstance(self._target.credentials, Basic)
+        is_over = 200 <= response.status < 300 or (response.status == 400 and not can_look)
         if is_over and isinstance(known, AskingOnly):
             await logins.end_question(name, known)
         return response
@@ -250,7 +246,7 @@ def _session_user(entry: Entry, request: ChatRequest) -> str:
     """Return the name whose session the command ends, or that asks; "" if there is none that a login could have."""
     if entry.effect == "kicks":
         return str(request.arguments["username"])
-    if entry.effect not in ("asks", "revokes", "uploads"):
+    if entry.effect not in ("asks", "revokes"):
         return ""
     name = str(request.arguments.get("userID", request.arguments.get("userId", "")))
     return name if is_local(name) else ""

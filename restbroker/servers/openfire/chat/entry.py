@@ -12,12 +12,12 @@ import attrs
 
 from restbroker.job.command import Repeat
 from restbroker.job.json_types import Json
-from restbroker.servers.api.table import ANY, TEXT, Argument, Arguments, Form, in_order, names_in, split_request
+from restbroker.servers.api.table import TEXT, Argument, Arguments, Form, in_order, names_in, split_request
 from restbroker.servers.openfire.chat.bodies import BODIES
 from restbroker.servers.openfire.chat.forms import EITHER, JID, QUOTED, ROOM, SEGMENT, SENDER, SHOW, STATE, USER
 
-Sends = Literal["", "text", "either", "json"]
-"""What the body is if it is no entity: a text, a text or an object as its JSON text, or JSON."""
+Sends = Literal["", "text", "either"]
+"""What the body is if it is no entity: a text, or a text or an object as its JSON text."""
 Effect = Literal[
     "",
     "logs_in",
@@ -26,15 +26,12 @@ Effect = Literal[
     "kicks",
     "asks",
     "revokes",
-    "uploads",
     "answers_offer",
     "joins",
     "leaves",
     "speaks",
     "expels",
     "sets_room",
-    "calls",
-    "pushes",
 ]
 """What the connector and the judge must know beyond the request.
 
@@ -57,7 +54,6 @@ _IN_PATH: Final[Mapping[str, Form]] = {
     "rosterJid": JID,
     "invitedJid": JID,
     "state": STATE,
-    "url": TEXT,
 }
 """The forms of arguments in a path; all others are segments."""
 _IN_QUERY: Final[Mapping[str, Form]] = {
@@ -75,7 +71,7 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "userId": (FROM, "userID"),
     "userID": (FROM, "userId"),
 }
-_RAW: Final[Mapping[Sends, Form]] = {"text": TEXT, "either": EITHER, "json": ANY}
+_RAW: Final[Mapping[Sends, Form]] = {"text": TEXT, "either": EITHER}
 
 
 class _Columns(TypedDict, total=False):
@@ -95,7 +91,6 @@ class _Columns(TypedDict, total=False):
     beyond: bool
     timeout_s: float
     documented: bool
-    adds_secret: bool
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -108,7 +103,7 @@ class Entry:
     200 holds, both in the plugin's words, "" for nothing. `defaults`: members of the body if the job has none.
     `answers_404`: a 404 that says nothing is about what the command names, and not about the whole API (read).
     `danger`: what of the server itself it touches. `beyond`: it may reach any address that it names, or all users.
-    `documented`: the plugin's page has it. `adds_secret`: the shared secret stands in its query, too.
+    `documented`: the plugin's page has it.
     """
 
     name: str
@@ -130,7 +125,6 @@ class Entry:
     beyond: bool = False
     timeout_s: float | None = None
     documented: bool = False
-    adds_secret: bool = False
 
     @property
     def acts(self) -> bool:

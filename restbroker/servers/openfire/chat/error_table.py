@@ -59,7 +59,7 @@ LOGGED_IN: Final = Rejected(
 ASKS: Final = Rejected(
     Reason(
         "UserAsks",
-        "This name has an open question or upload request, and must not log in meanwhile. Nothing was sent.",
+        "This name has an open question, and must not log in meanwhile. Nothing was sent.",
         f"{_TWICE}Use another name, or withdraw the question first (ask_revoke).",
     )
 )

@@ -6,7 +6,7 @@ users never act on one stream; a process does not ask Redis for what it knows it
 
 The plugin makes the ids of its clock's milliseconds, and changes the web server's table of paths without a lock (read):
 two logins at once get one id, or a path is lost, and then no one gets a new stream of events until Openfire restarts
-(measured). So each such request has the server's lock: login, logoff, question, upload, kick.
+(measured). So each such request has the server's lock: login, logoff, question, kick.
 """
 
 import contextlib
@@ -143,16 +143,12 @@ class SharedLogins:
                 case LoggedIn():
                     raise NoLogin(LOGGED_IN)
 
-    async def send_question(
-        self, user: str, asks: AskingOnly, send: Callable[[], Awaitable[Response]], *, is_long: bool
-    ) -> Response:
+    async def send_question(self, user: str, asks: AskingOnly, send: Callable[[], Awaitable[Response]]) -> Response:
         """Return what `send` returns: the answer to the question that `ask` claimed the name for.
 
-        `is_long`: the connection is made at once and the answer comes late, so that others may go on in between.
+        The connection is made at once and the answer comes late: in between others may go on.
         """
         async with self._releasing(asks.claim):
-            if not is_long:
-                return await send()
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._release_once_connected, user_name(user), asks.claim)

@@ -21,23 +21,13 @@ Paths = Literal["source", "documented"]
 BASE: Final = "/rest/api"
 """Where the Chat API is on the port of http-bind (read)."""
 _PLUGIN: Final = "/restapi/v1"
-_SLOTS: Final[Mapping[str, int]] = MappingProxyType({"ask": 4, "irma_reveal": 2})
+_SLOTS: Final[Mapping[str, int]] = MappingProxyType({"ask": 4})
 """The most jobs of a command that may be in progress at once, by default, so that other jobs go on beside them.
 
-They wait for people: an agent who accepts, a phone that answers.
+They wait for people: an agent who accepts.
 """
 _ASK: Final = "ask"
-_ONCE: Final = (
-    "broadcast_message",
-    "send_blast",
-    "notify_sessions",
-    # What rings or costs money at someone's elsewhere.
-    "send_sms",
-    "send_email",
-    "send_push",
-    "make_call",
-    "flash_phone",
-)
+_ONCE: Final = ("broadcast_message", "notify_sessions")
 
 
 @attrs.frozen

@@ -69,10 +69,6 @@ _REFUSED_QUESTIONS: Final = (
     ("Workgroup is not configured", _NO_WORKGROUP),
     ("Timeout error", _NOBODY),
 )
-_PUSH_REFUSED: Final = (
-    "Openfire gives the same answer if the user has no subscription (`list_push_subscribers` lists those with "
-    "one), or if the push service refuses only the last of several messages."
-)
 
 
 def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
@@ -83,7 +79,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
     """
     status = response.status
     if 200 <= status < 300:
-        return _success(call, entry, spec, response=response, stream=stream)
+        return _success(entry, response, stream)
     answer = read_for(form_of(stream), call, spec, response=response, now_s=now_s)
     refused = common_refusal(answer, may_run_twice=spec.repeat != "unsafe")
     return refused or _refusal(call, entry, spec, answer)
@@ -127,7 +123,7 @@ def is_empty(body: Json) -> bool:
     return isinstance(body, dict) and not any(body.values())
 
 
-def _success(call: Call, entry: Entry, spec: CommandSpec, response: Response, stream: str) -> Outcome:
+def _success(entry: Entry, response: Response, stream: str) -> Outcome:
     status = response.status
     if "text/html" in response.headers.get("content-type", ""):
         message = f"Status {status} with a page: this is not the Chat API."
@@ -141,16 +137,7 @@ def _success(call: Call, entry: Entry, spec: CommandSpec, response: Response, st
     body = normalise(entry.answer, came)
     if body != came:
         text = orjson.dumps(body).decode()
-    match body:
-        case {"id": ""} if entry.effect == "calls":
-            answer = read_for(form_of(stream), call, spec, response=response, now_s=0.0)
-            hint = "Check the user's telephone, and the destination."
-            return answer.reject("CallFailed", hint, "The call was not made: its id is empty.")
-        case _ if entry.adds_secret and "<error>" in text:
-            answer = read_for(form_of(stream), call, spec, response=response, now_s=0.0)
-            return answer.reject("Refused", "The answer says why.", "The user service answered with an error.")
-        case _:
-            return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
+    return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
 
 
 def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Outcome:
@@ -190,6 +177,4 @@ def _bad_request(entry: Entry, answer: Answer) -> Rejected:
         for words, reason in _REFUSED_QUESTIONS:
             if words.encode() in answer.response.body:
                 return answer.reject(reason.code, reason.hint or "")
-    if entry.effect == "pushes":
-        return answer.reject("Refused", _PUSH_REFUSED)
     return answer.reject("Refused", _SEE_WORDS if explains(answer) else _CHECK_ARGUMENTS)

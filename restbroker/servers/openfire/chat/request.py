@@ -4,7 +4,6 @@ Called by the connector. Always holds: each part of the path is encoded; a text 
 object with `body`, since the server would take it for JSON (read).
 """
 
-import base64
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
@@ -131,8 +130,6 @@ def _make(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -
     before = target.url.path + _PLUGIN + path_of(before, given, _segment)
     behind = path_of(behind, given, _segment)
     query = query_of(entry.query, given)
-    if entry.adds_secret and (secret := target.options_as(Options).secret) is not None:
-        query = (*query, ("secret", secret.reveal()))
     kind, body = _body(entry, given)
     headers = (accept_header(entry.accepts), *authorization_header(target), *call.headers)
     if kind:
@@ -144,9 +141,7 @@ def _make(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -
     return ChatRequest(str(given[FROM]) if entry.acts else "", given, request, before=before, behind=behind)
 
 
-def _segment(name: str, text: str) -> str:
-    if name == "url":
-        text = base64.b64encode(text.encode()).decode("ascii")
+def _segment(_name: str, text: str) -> str:
     return quote(text, safe="")
 
 
@@ -157,10 +152,6 @@ def _body(entry: Entry, given: Mapping[str, Json]) -> tuple[str, bytes]:
             return _TEXT, str(given.get(entry.raw, "")).encode()
         case "either":
             return _TEXT, _message(given[entry.raw])
-        case "json":
-            value = given[entry.raw]
-            # A text is taken for JSON as it is.
-            return _JSON, value.encode() if isinstance(value, str) else json_body(value)
         case "" if entry.body:
             return _of_entity(BODIES[entry.body], {**entry.defaults, **given})
         case "":

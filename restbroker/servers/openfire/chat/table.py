@@ -1,21 +1,22 @@
-"""The commands of Openfire's Chat API: those of the last source of ofchat (read), each with what is unusual about it.
+"""The commands of Openfire's Chat API, each with what is unusual about it (read in the last source of ofchat).
 
 `catalogue` makes specifications of them; the request, the connector and the judge read them. Always holds: loads no
-Trio. 42 of them are the REST API plugin's by method and path, but their outcomes, forms and errors are not: they share
-its entities and no rows.
+Trio; ofchat's meetings, calls, mail, SMS, web push, blasts, uploads, previews and second logins are not here. 42 of
+those here are the REST API plugin's by method and path, but their outcomes, forms and errors are not: they share its
+entities and no rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
 import attrs
 
-from restbroker.servers.api.table import ANY, TEXT, Argument, in_order, may, needs, split_request
+from restbroker.servers.api.table import TEXT, Argument, in_order, may, needs, split_request
 from restbroker.servers.openfire.chat.entry import FROM, Entry, entry
-from restbroker.servers.openfire.chat.forms import FILLED, GROUPS, MEMBERS, NEW_GROUP, QUOTED, SEGMENT, USER
+from restbroker.servers.openfire.chat.forms import FILLED, GROUPS, MEMBERS, NEW_GROUP, SEGMENT, USER
 from restbroker.servers.openfire.chat.options import Paths
-from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS, USER_SERVICE
+from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS
 
 _BODY: Final = ("body",)
 _LOGIN: Final = (
@@ -23,7 +24,6 @@ _LOGIN: Final = (
     Argument("totp", TEXT, secret=True),
     Argument("password", TEXT, secret=True, aliases=_BODY),
 )
-_SUBSCRIPTION: Final = (Argument("subscription", ANY, required=True, secret=True, aliases=_BODY),)
 _MEMBERS: Final = (Argument("members", MEMBERS, required=True, aliases=_BODY),)
 _REASON: Final = (Argument("reason", TEXT, aliases=_BODY),)
 _PASSWORD: Final = (PASSWORD._replace(form=FILLED, required=True),)
@@ -32,43 +32,18 @@ _OFFERED: Final = may(workgroup=SEGMENT)
 """An optional argument, which only the path on the plugin's page (`_ON_PAGE`) needs."""
 
 
-def _user_service(name: str, method: str) -> Entry:
-    takes = in_order(USER_SERVICE, needs(type=QUOTED))
-    names = tuple(row.name for row in USER_SERVICE)
-    return Entry(
-        name=name,
-        method=method,
-        path="/userservice",
-        query=names,
-        takes=takes,
-        repeat="unsafe",
-        beyond=True,
-        adds_secret=True,
-    )
+def _affiliations() -> Iterator[Entry]:
+    for kind in ("admin", "member", "outcast", "owner"):
+        for who, path in (("", "{jid}"), ("_group", "group/{groupname}")):
+            where = f"/chatrooms/{{roomName}}/{kind}s/{path}?servicename"
+            yield entry(f"add_room_{kind}{who}", f"POST {where}", effect="expels" if kind == "outcast" else "")
+            yield entry(f"delete_room_{kind}{who}", f"DELETE {where}", effect="" if kind == "outcast" else "expels")
 
 
-# `ask` waits for an agent, 180 s; `irma_reveal` for a phone, 60 s (read). What is gone already gets 400 from those that
+# `ask` waits for an agent, 180 s (read). What is gone already gets 400 from those that
 # end something, as all else that is wrong does (read).
 # fmt: off
-ENTRIES: Final = (
-    entry("list_push_subscribers", "GET /meet/webpush", answer="UserEntities"),
-    entry("get_push_public_key", "GET /meet/webpush/{username}", answer="PublicKey", answers_404=True),
-    entry("put_push_subscription", "PUT /meet/webpush/{username}/{resource}",
-          sends="json", raw="subscription", own=_SUBSCRIPTION),
-    entry("send_push", "POST /meet/webpush/{username}",
-          sends="json", raw="notification", repeat="unsafe", effect="pushes"),
-    entry("flash_phone", "POST /meet/flash/{bridge}/{destination}", repeat="unsafe"),
-    entry("make_call", "POST /meet/phone/{username}/{destination}", answer="String", repeat="unsafe", effect="calls"),
-    entry("call_action", "POST /meet/action/{action}/{callId}?destination", repeat="unsafe"),
-    entry("add_to_audiobridge", "POST /meet/add/{username}/{audiobridge}"),
-    entry("remove_from_audiobridge", "POST /meet/remove/{username}/{audiobridge}"),
-    entry("invite_to_meeting", "POST /meet/invite/{username}/{jid}", repeat="unsafe"),
-    entry("search_profiles", "GET /meet/profile/{criteria}", answer="String"),
-    entry("set_own_profile", "POST /meet/profile", sends="json", raw="properties"),
-    entry("delete_own_profile_property", "DELETE /meet/profile/{propertyName}"),
-    entry("add_friend", "POST /meet/friend", body="Friend", repeat="unsafe"),
-    entry("send_sms", "POST /meet/sms/{source}/{destination}", sends="either", repeat="unsafe", beyond=True),
-    entry("send_email", "POST /meet/email", body="Email", repeat="unsafe", beyond=True),
+ENTRIES: Final[tuple[Entry, ...]] = (
     entry("ask", "POST /ask",
           body="AssistEntity", answer="AssistEntity", repeat="unsafe", effect="asks", timeout_s=210.0, documented=True),
     entry("create_workgroup", "POST /ask/admin", body="WorkgroupEntity", repeat="already_done"),
@@ -79,13 +54,6 @@ ENTRIES: Final = (
     entry("ask_join", "POST /ask/{userId}", repeat="unsafe"),
     entry("ask_send", "PUT /ask/{userId}", sends="either", repeat="unsafe"),
     entry("ask_revoke", "DELETE /ask/{userId}", repeat="already_done", effect="revokes"),
-    entry("request_upload_slot", "GET /ask/upload/{userId}/{fileName}/{fileSize}",
-          answer="String", effect="uploads", secret_answer=True),
-    entry("preview_link", "GET /ask/previewlink/{quality}/{url}", answer="String"),
-    entry("get_uport_signer", "GET /ask/uport/{appId}/{clientId}", answer="String"),
-    entry("uport_register", "POST /ask/uport/register", sends="json", answer="String", repeat="unsafe"),
-    entry("irma_reveal", "POST /ask/irma/reveal/{jid}",
-          sends="json", answer="String", repeat="unsafe", timeout_s=75.0),
     entry("create_bookmark", "POST /bookmarks", body="Bookmark", answer="Bookmark", repeat="unsafe"),
     entry("list_bookmarks", "GET /bookmarks", answer="Bookmarks"),
     entry("get_bookmark", "GET /bookmarks/{bookmarkID}", answer="Bookmark"),
@@ -93,9 +61,6 @@ ENTRIES: Final = (
     entry("update_bookmark", "PUT /bookmarks/{bookmarkID}", body="Bookmark", answer="Bookmark"),
     entry("set_bookmark_property", "PUT /bookmarks/{bookmarkID}/property?name&value", answer="Bookmark"),
     entry("delete_bookmark_property", "DELETE /bookmarks/{bookmarkID}/property?name", answer="Bookmark"),
-    entry("get_client_certificate", "GET /chat/certificate", accepts="text/plain", secret_answer=True),
-    entry("totp_enroll", "GET /chat/enroll", answer="String", secret_answer=True),
-    entry("totp_unenroll", "DELETE /chat/enroll", accepts="text/plain"),
     entry("chat_login", "POST /chat/{from}/login?totp", sends="text", raw="password", own=_LOGIN,
           accepts="text/plain", answer="String", effect="logs_in", documented=True),
     entry("chat_logoff", "POST /chat/{streamid}/logoff", repeat="already_done", effect="logs_off", documented=True),
@@ -104,8 +69,6 @@ ENTRIES: Final = (
     entry("set_presence", "POST /chat/{streamid}/presence?show&status", documented=True),
     entry("post_message", "POST /chat/{streamid}/messages/{to}", sends="either", repeat="unsafe", documented=True),
     entry("post_chat_state", "POST /chat/{streamid}/chatstate/{state}/{to}", repeat="unsafe"),
-    entry("get_conversations_pdf", "GET /chat/{username}/pdf?keywords&to&start&end&room&service",
-          own=_WHOSE, accepts="application/octet-stream", timeout_s=60.0),
     entry("get_conversations", "GET /chat/{username}/messages?keywords&to&start&end&room&service",
           own=_WHOSE, answer="Conversations", documented=True),
     entry("chat_search_users", "GET /chat/users?search", answer="UserEntities", documented=True),
@@ -146,26 +109,7 @@ ENTRIES: Final = (
     entry("get_group", "GET /groups/{groupName}", answer="GroupEntity", answers_404=True),
     entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName"), answers_404=True),
     entry("delete_group", "DELETE /groups/{groupName}", answers_404=True),
-    entry("add_room_admin", "POST /chatrooms/{roomName}/admins/{jid}?servicename"),
-    entry("add_room_admin_group", "POST /chatrooms/{roomName}/admins/group/{groupname}?servicename"),
-    entry("delete_room_admin", "DELETE /chatrooms/{roomName}/admins/{jid}?servicename", effect="expels"),
-    entry("delete_room_admin_group", "DELETE /chatrooms/{roomName}/admins/group/{groupname}?servicename",
-          effect="expels"),
-    entry("add_room_member", "POST /chatrooms/{roomName}/members/{jid}?servicename"),
-    entry("add_room_member_group", "POST /chatrooms/{roomName}/members/group/{groupname}?servicename"),
-    entry("delete_room_member", "DELETE /chatrooms/{roomName}/members/{jid}?servicename", effect="expels"),
-    entry("delete_room_member_group", "DELETE /chatrooms/{roomName}/members/group/{groupname}?servicename",
-          effect="expels"),
-    entry("add_room_outcast", "POST /chatrooms/{roomName}/outcasts/{jid}?servicename", effect="expels"),
-    entry("add_room_outcast_group", "POST /chatrooms/{roomName}/outcasts/group/{groupname}?servicename",
-          effect="expels"),
-    entry("delete_room_outcast", "DELETE /chatrooms/{roomName}/outcasts/{jid}?servicename"),
-    entry("delete_room_outcast_group", "DELETE /chatrooms/{roomName}/outcasts/group/{groupname}?servicename"),
-    entry("add_room_owner", "POST /chatrooms/{roomName}/owners/{jid}?servicename"),
-    entry("add_room_owner_group", "POST /chatrooms/{roomName}/owners/group/{groupname}?servicename"),
-    entry("delete_room_owner", "DELETE /chatrooms/{roomName}/owners/{jid}?servicename", effect="expels"),
-    entry("delete_room_owner_group", "DELETE /chatrooms/{roomName}/owners/group/{groupname}?servicename",
-          effect="expels"),
+    *_affiliations(),
     entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
           answer="MUCRoomEntities", answers_404=True),
     entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity", answers_404=True),
@@ -224,18 +168,6 @@ ENTRIES: Final = (
     entry("get_user", "GET /users/{username}", answer="UserEntity", answers_404=True),
     entry("update_user", "PUT /users/{username}", body="UserEntity", answers_404=True),
     entry("delete_user", "DELETE /users/{username}", answers_404=True, effect="kicks"),
-    _user_service("legacy_userservice_post", "POST"),
-    _user_service("legacy_userservice", "GET"),
-    entry("blast_receivers", "GET /messageblast/recievers/{from}?query&limit", answer="BlastGroups"),
-    entry("send_blast", "POST /messageblast/sendblast", body="MessageBlastEntity", repeat="unsafe", beyond=True),
-    entry("list_blast_senders", "GET /messageblast/senders", answer="String"),
-    entry("set_blast_senders", "POST /messageblast/senders", sends="json", raw="senders", repeat="unsafe"),
-    entry("list_sent_blasts", "GET /messageblast/sentblasts", answer="MessageBlastSentEntities"),
-    entry("get_sent_blast", "GET /messageblast/sentblasts/{from}/{jobId}?filter&type&start&count",
-          answer="BlastGroups"),
-    entry("delete_sent_blast", "DELETE /messageblast/sentblasts/{from}/{jobId}"),
-    entry("list_scheduled_blasts", "GET /messageblast/blasts", answer="MessageBlastEntities"),
-    entry("cancel_blast", "DELETE /messageblast/blasts/{jobId}", repeat="unsafe"),
 )
 # fmt: on
 _SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in ENTRIES})

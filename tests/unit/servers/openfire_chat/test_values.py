@@ -24,8 +24,6 @@ from restbroker.transport.message import Request
 
 JULIET, PETER = "juliet@example.org", {"username": "peter", "password": "pw"}
 ROOM = {"roomName": "a", "naturalName": "a", "description": "a"}
-NEEDED = ("title", "replyTo", "sender")
-BLAST: dict[str, Any] = {"message": "m", "recipients": ["a@b.c"], **dict.fromkeys(NEEDED, "x")}
 PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="\ufffe\uffff"))
 
 
@@ -68,8 +66,6 @@ def test_json_may_be_given_as_its_text() -> None:
     text = '{"body": "Hi", "mood": 1}'
     assert request("ask_send", userId="romeo", body=text).body.decode() == text
     assert request("ask_send", userId="romeo", body={"body": "Hi"}).body == b'{"body":"Hi"}'
-    assert request("uport_register", body='{"name": "n"}').body == b'{"name": "n"}'
-    assert request("uport_register", body={"name": "n"}).body == b'{"name":"n"}'
 
 
 @given(PRINTED, st.lists(PRINTED))
@@ -138,14 +134,6 @@ def test_lists_may_be_texts_with_commas_and_are_written_as_each_entity_wants_the
     assert made.body == b"<groups><groupname>a</groupname><groupname>b</groupname></groups>"
 
 
-def test_the_old_user_service_gets_the_secret() -> None:
-    assert request("legacy_userservice", type="add", username="romeo").query == (
-        ("type", "add"),
-        ("username", "romeo"),
-        ("secret", "sh4red"),
-    )
-
-
 def test_a_stream_is_one_segment_and_in_no_repr() -> None:
     for stream in ("ofchat-1", "ofchat/1", "a b"):
         made = request("chat_logoff", stream=stream, from_="romeo")
@@ -192,7 +180,6 @@ def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() 
         ("update_contact", {**romeo, "rosterJid": "a@b.c", "jid": "d@b.c"}, "must be the same"),
         ("add_contact", {**romeo, "jid": "a@b.c", "subscriptionType": 7}, "from -1 to 3"),
         ("create_workgroup", {"name": "love", "members": "nurse"}, '"description" is missing'),
-        *(("send_blast", {key: BLAST[key] for key in BLAST if key != name}, f'"{name}" is missing') for name in NEEDED),
         ("create_user", {**PETER, "properties": {"a": 1}}, "an object such as"),
         ("create_user", {**PETER, "username": "peter quince"}, r"write \\20"),
         ("create_user", {**PETER, "email": "e" * 101}, "longer than the 100"),
