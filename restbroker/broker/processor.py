@@ -486,7 +486,7 @@ class Processor:
             self.breaker.observe(
                 outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once
             )
-        return settle.judge_at_most_once(outcome) if job.at_most_once else outcome
+        return settle.apply_at_most_once(outcome) if job.at_most_once else outcome
 
     # 6. Answered, or not: back to 3, if no outcome is left to judge
     def _note_unsent(

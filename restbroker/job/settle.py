@@ -88,7 +88,7 @@ def before_sending(outcome: Outcome) -> Outcome:
             return outcome
 
 
-def judge_at_most_once(outcome: Outcome) -> Outcome:
+def apply_at_most_once(outcome: Outcome) -> Outcome:
     """Return the outcome of a command that must run at most once: without a proof that it did not run, it may have."""
     if isinstance(outcome, Deferred) and outcome.ran != "no":
         return Uncertain(outcome.reason, outcome.pause_target)

@@ -50,7 +50,8 @@ def test_each_example_is_a_line_that_its_command_reads(monkeypatch: pytest.Monke
         for condition in parameters.get("where") or ():
             (found,) = where.read([condition], time.time())
             assert found.argument is not None or found.field in FIELDS
-        if name == "enqueue" and parameters.get("command") is not None:
+        # With "-" each row of the file names its command.
+        if name == "enqueue" and parameters.get("command") not in (None, "-"):
             named, given = order.join_command_words((), parameters["command"], parameters["words"] or [])
             spec = registry.catalogue(registry.KINDS[0]).commands[named]
             taken = {argument.name for argument in spec.arguments}

@@ -28,7 +28,6 @@ ANSWERS: Final = {
     "priority": "docs/faq.html#how-do-i-give-some-jobs-priority",
     "cron": "docs/faq.html#how-do-i-schedule-or-delay-a-job-or-repeat-it-cron",
     "delay a job": "docs/faq.html#how-do-i-schedule-or-delay-a-job-or-repeat-it-cron",
-    "schedule a job": "docs/faq.html#how-do-i-schedule-or-delay-a-job-or-repeat-it-cron",
     "change password": "docs/faq.html#how-do-i-change-a-password",
     "job stuck in progress": "docs/faq.html#my-job-is-stuck-in-progress",
     "duplicates": "docs/faq.html#can-a-command-run-twice-duplicates",

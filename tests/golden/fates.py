@@ -27,7 +27,7 @@ from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.job import Job, read
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Rejected, Uncertain, Unsent
 from restbroker.job.policy import Context, Policy
-from restbroker.job.settle import judge_at_most_once, settle
+from restbroker.job.settle import apply_at_most_once, settle
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -95,7 +95,7 @@ class Bench:
         return self._open[through]
 
     def _words(self, asked: Asked, call: Call, spec: CommandSpec | None, outcome: Outcome) -> str:
-        judged = judge_at_most_once(outcome) if asked.once else outcome
+        judged = apply_at_most_once(outcome) if asked.once else outcome
         words = facts(judged)
         known = (words, getattr(outcome, "pause_target", False), asked.label, call.maybe_run)
         if known not in self._known:

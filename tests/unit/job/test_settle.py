@@ -15,9 +15,9 @@ from restbroker.job.outcome import Deferred, Delivered, Outcome, Ran, Reason, Re
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
+    apply_at_most_once,
     before_sending,
     drop_reply,
-    judge_at_most_once,
     may_send,
     perturb,
     postpone,
@@ -191,7 +191,7 @@ def test_what_is_final_dies_even_if_it_is_safe_to_repeat() -> None:
 
 @rows(("ran", "becomes"), [("no", Deferred), ("unlikely", Uncertain), ("maybe", Uncertain)])
 def test_at_most_once_only_a_proof_lets_it_be_sent_again(ran: Ran, becomes: type[Outcome]) -> None:
-    found = judge_at_most_once(Deferred(WHY, 7.0, counts=False, pause_target=True, ran=ran))
+    found = apply_at_most_once(Deferred(WHY, 7.0, counts=False, pause_target=True, ran=ran))
     assert type(found) is becomes
     if isinstance(found, Uncertain):
         assert found.pause_target

@@ -2,7 +2,7 @@
 
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Outcome, Uncertain
-from restbroker.job.settle import judge_at_most_once
+from restbroker.job.settle import apply_at_most_once
 from restbroker.servers.api.answer import AnswerForm, read
 from restbroker.servers.api.ladder import ladder, standard
 from restbroker.servers.ejabberd import outcomes as ejabberd
@@ -34,7 +34,7 @@ def test_what_means_not_passed_on_is_free_but_at_most_once(status: int) -> None:
         outcome = judged(status, body, **headers)
         assert isinstance(outcome, Deferred), body
         assert (outcome.counts, outcome.pause_target, outcome.ran) == (False, True, "unlikely"), body
-        assert isinstance(judge_at_most_once(outcome), Uncertain), body
+        assert isinstance(apply_at_most_once(outcome), Uncertain), body
 
 
 def test_a_500_in_the_apis_own_words_is_marked_and_a_gateways_is_not_believed() -> None:
