@@ -79,7 +79,7 @@ class Admission:
             if not entry.jid:
                 entry = attrs.evolve(entry, jid=spare_jid(self.identity.name, job.ticket))
             payload = entry if isinstance(entry, Job) else None
-            if payload is not None and not _MAY_BE_VAIN.isdisjoint(payload.fields):
+            if payload is not None:
                 self._warn_of_vain_fields(payload)
         job.identify(payload, digest(job.raw) if recovered else None, started_at_s)
         return entry
@@ -87,6 +87,8 @@ class Admission:
     def _warn_of_vain_fields(self, payload: Job) -> None:
         """Warn once of each field in a payload that has no effect here."""
         fields, target = payload.fields, self.plan.target
+        if _MAY_BE_VAIN.isdisjoint(fields):
+            return
         if payload.reply_to is None and fields.get("reply_to") not in (None, ""):
             self.identity.report_once("reply_to", _BAD_REPLY_TO)
         for name, is_read, key in (
@@ -141,6 +143,7 @@ class Admission:
             if isinstance(found, Reason):
                 return False
             expires_at_s = found
+        self._warn_of_vain_fields(payload)
         tokens.used[proof.token.name] = now_s = time.time()
         job.admit_at_once(
             payload,

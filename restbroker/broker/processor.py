@@ -482,6 +482,9 @@ class Processor:
             outcome = redact_outcome(self.plan, outcome, call, spec)
             if job.delivery < SENDING:
                 outcome = settle.before_sending(outcome)
+            elif job.at_most_once and isinstance(outcome, Denied):
+                # Before the breaker sees it: no probe is asked whether it may be sent again.
+                outcome = settle.apply_at_most_once(outcome)
         if job.delivery >= SENDING or not is_ours(outcome):
             self.breaker.observe(
                 outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from restbroker.errors import OutputLost, RestbrokerError
 
-_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF})
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF, errno.EAGAIN})
 
 
 def data(text: str) -> None:

@@ -105,10 +105,14 @@ class Unsent:
 
 @attrs.frozen
 class Denied:
-    """401, or a 403 that may concern the broker itself. The connector's probe decides."""
+    """401, or a 403 that may concern the broker itself. The connector's probe decides.
+
+    `ran` as of `Deferred`: "unlikely" of a page or a redirect, which a gateway may give for a server that died.
+    """
 
     reason: Reason
     text: str | None = None
+    ran: Ran = "no"
 
 
 @attrs.frozen

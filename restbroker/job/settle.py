@@ -27,7 +27,18 @@ from restbroker.job.job import (
     spare_jid,
 )
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Outcome, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.outcome import (
+    Deferred,
+    Delivered,
+    Denied,
+    Duplicate,
+    Expired,
+    Outcome,
+    Reason,
+    Rejected,
+    Uncertain,
+    Unsent,
+)
 from restbroker.job.policy import Context, Policy
 from restbroker.job.repair import is_fit, repair
 from restbroker.job.reply import Answer, failed_answer, make_replies
@@ -82,7 +93,7 @@ def before_sending(outcome: Outcome) -> Outcome:
             return Unsent(reason)
         case Uncertain(reason):
             return Deferred(reason)
-        case Deferred():
+        case Deferred() | Denied():
             return attrs.evolve(outcome, ran="no")
         case _:
             return outcome
@@ -90,9 +101,13 @@ def before_sending(outcome: Outcome) -> Outcome:
 
 def apply_at_most_once(outcome: Outcome) -> Outcome:
     """Return the outcome of a command that must run at most once: without a proof that it did not run, it may have."""
-    if isinstance(outcome, Deferred) and outcome.ran != "no":
-        return Uncertain(outcome.reason, outcome.pause_target)
-    return outcome
+    match outcome:
+        case Deferred(ran="unlikely" | "maybe"):
+            return Uncertain(outcome.reason, outcome.pause_target)
+        case Denied(ran="unlikely" | "maybe"):
+            return Uncertain(outcome.reason, by_gateway=True)
+        case _:
+            return outcome
 
 
 def expire_before(settlement: Settlement, outcome: Final, expires_at_s: float | None, now_s: float) -> Expired | None:

@@ -192,8 +192,12 @@ class Client:
                 *(_evalsha(calls[place]) for place in unknown),
             ]
             answers = yield from self._exchange(again)
+            refused = next((one for one in answers[: len(sources)] if isinstance(one, ErrorReply)), None)
             for place, reply in zip(unknown, answers[len(sources) :], strict=True):
-                replies[place] = reply
+                is_unknown = isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT"
+                replies[place] = refused if refused is not None and is_unknown else reply
+            if refused is not None:
+                break
         return replies
 
     def _exchange(self, commands: Commands) -> Steps[Replies]:

@@ -197,6 +197,15 @@ def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> N
         assert done.stderr.startswith("restbroker: The output cannot be written: No space left on device.\n")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_disk_that_takes_a_part_only_ends_with_8(tmp_path: Path, unbuffered: str) -> None:
+    """A raw file, as with PYTHONUNBUFFERED, writes what fits and raises nothing."""
+    script = f"ulimit -f 8; exec {sys.executable} -m restbroker commands --json >whole.json"
+    env = clean_environment() | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "whole.json").stat().st_size) == (8, 8192)
+
+
 @pytest.mark.parametrize(
     ("words", "redirection", "code", "told"),
     [

@@ -345,6 +345,14 @@ class Reference:
     def resume(self, target: str, reason: str) -> None:
         pausing.resume(self.data, target, reason, self._now_us())
 
+    def pauses(self, target: str) -> dict[str, float | None]:
+        """Why the target is paused, with the seconds left; None: without end."""
+        now_us = self._now_us()
+        until = pausing.reasons(self.data, target, now_us).until_us
+        return {
+            why: (at_us - now_us) / 1e6 if at_us else None for why, at_us in until.items() if not 0 < at_us <= now_us
+        }
+
     def pause_target(self, target: str, who: str, why: str, for_s: float | None) -> None:
         now_us = self._now_us()
         pausing.pause_target(self.data, target, pausing.note(who, why, for_s, now_us), now_us)

@@ -43,6 +43,7 @@ from restbroker.store import (
     server,
     sets,
     tokens,
+    unadmitted,
 )
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.probing import ProbeGranted
@@ -62,7 +63,7 @@ OPERATIONS = {
     heartbeats: ("write_heartbeats", "fence", "recover", "maybe_run", "forget"),
     identities: ("live_identities", "fenced_identities", "read"),
     sets: ("due", "promote"),
-    limits: ("pause", "resume"),
+    limits: ("pause", "resume", "pauses"),
     pauses: ("end_due",),
     done_jobs: ("stored_for_s",),
 }
@@ -247,6 +248,9 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(generation, "time_s", lambda _reference: now_s())
     patch.setattr(tokens, "remember", lambda _reference, _used: None)
     patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", False, True, False, False))
+    # Every token is the right one here, and all processes have the same ones.
+    patch.setattr(unadmitted, "pause_flooded", lambda _reference, _dead_limit: ())
+    patch.setattr(identities, "read_snapshots", lambda _reference: {})
     # Every process probes by itself here, as where Redis does not let it ask the others.
     patch.setattr(probing, "claim", lambda *_: ProbeGranted())
     patch.setattr(probing, "publish", lambda *_: True)

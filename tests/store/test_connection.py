@@ -16,7 +16,7 @@ import trio.testing
 
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import connection, jobs, queues
+from restbroker.store import connection, heartbeats, jobs, queues
 from restbroker.store.client import Client, ScriptCall, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.jobs import FetchRequest, FetchResult
@@ -342,3 +342,10 @@ async def test_a_redis_without_client_serves_and_one_without_a_login_still_refus
     locked = make_redis(rename_command='CLIENT ""', requirepass="pw")
     with closing(open_client(StoreSettings(locked.url))) as client, pytest.raises(StoreUnavailable, match="login"):
         client.command("PING")
+
+
+def test_a_redis_without_script_load_is_named_by_that(make_redis: Callable[..., RedisServer]) -> None:
+    """Else its scripts would seem to be removed again and again."""
+    server = make_redis(rename_command='SCRIPT ""')
+    with closing(open_client(StoreSettings(server.url))) as client, pytest.raises(StoreRefused, match="SCRIPT"):
+        heartbeats.fence(client, "nobody", 0)

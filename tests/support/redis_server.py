@@ -150,7 +150,7 @@ class RedisServer:
     def _ready(self) -> bool:
         with contextlib.suppress(OSError):
             # While it loads its data it answers -LOADING.
-            return self.command("PING", timeout_s=1).startswith("+PONG")
+            return self.command("PING", timeout_s=1).startswith(("+PONG", "-NOAUTH"))
         return False
 
     def _signal(self, number: signal.Signals) -> None:

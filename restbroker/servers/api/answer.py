@@ -113,7 +113,8 @@ class Answer:
 
     def deny(self, code: str, hint: str, message: str | None = None) -> Denied:
         """Return the outcome of a refusal that may concern the broker's login; the probe decides whether it does."""
-        return Denied(self.reason(code, hint, message), self.text)
+        is_proof = (self.is_own and self.body is not None) or self.status in (401, 403)
+        return Denied(self.reason(code, hint, message), self.text, ran="no" if is_proof else "unlikely")
 
     def uncertain(self, code: str, hint: str, message: str | None = None, *, by_gateway: bool = False) -> Uncertain:
         """Return the outcome of a command that may have run; `by_gateway`: what answered may not be the server."""

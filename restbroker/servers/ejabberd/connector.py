@@ -118,9 +118,11 @@ class EjabberdConnector:
         if isinstance(outcome, Denied) and outcome.reason.code == "CommandForbidden":
             outcome = await self._look_at_host(outcome, call, way, link)
         if way.spec is not None and could_be_stopping(outcome):
-            if not await self._has_sessions(link):
+            has_sessions = await self._has_sessions(link)
+            # Where it is not known, a refusal proves itself that the command did not run; a failure proves nothing.
+            if has_sessions is False or (has_sessions is None and not isinstance(outcome, Deferred)):
                 outcome = stopping_outcome(response.status)
-            elif is_unknown_command(response):
+            elif has_sessions and is_unknown_command(response):
                 outcome = unknown_command("unknown_command, although the server is up", response.status)
         self._learn(outcome, response.status)
         return outcome
@@ -214,8 +216,8 @@ class EjabberdConnector:
         found = self._routes[endpoint] = route(endpoint, spec, self._target)
         return found
 
-    async def _has_sessions(self, link: Link) -> bool:
-        """Tell whether the session manager is up.
+    async def _has_sessions(self, link: Link) -> bool | None:
+        """Tell whether the session manager is up; None if no one but a gateway says anything.
 
         It is the first to go when ejabberd stops (measured, 23.01 and 24.12), so a command that is refused while it is
         up is refused for good.
@@ -224,8 +226,13 @@ class EjabberdConnector:
             response = await self._ask("connected_users_number", link)
         except (NotSent, MaybeSent):
             # The command itself was answered, so this failure must not be taken for its own.
-            return False
-        return not isinstance(response, NoToken) and response.status in (200, 403)
+            return None
+        if isinstance(response, NoToken):
+            return None
+        if response.status in (200, 403):
+            return True
+        # ejabberd says so in JSON, and with no status above 500.
+        return False if response.status <= 500 and read(response).body is not None else None
 
     def _health_of(self, response: Response) -> Health:
         answer = read(response)

@@ -1,7 +1,7 @@
 """What may be a gateway's answer is no proof that nothing ran, whichever the kind: the one ladder says so."""
 
 from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Deferred, Outcome, Uncertain
+from restbroker.job.outcome import Deferred, Denied, Outcome, Uncertain
 from restbroker.job.settle import apply_at_most_once
 from restbroker.servers.api.answer import AnswerForm, read
 from restbroker.servers.api.ladder import ladder, standard
@@ -63,3 +63,20 @@ def test_only_ejabberds_own_codes_are_a_proof(status: int, body: bytes, ran: str
     outcome = ejabberd.classify(Call(Command("register", {})), None, Response(status, {}, body, 0.0))
     assert (outcome.ran if isinstance(outcome, Deferred) else None) == ran
     assert isinstance(outcome, Deferred if ran else Uncertain)
+
+
+@rows(
+    ("status", "body", "is_sent_again"),
+    [
+        (302, b"", False),
+        (303, PAGE, False),
+        (200, b"<html>Sorry</html>", False),
+        (404, PAGE, False),
+        (401, b"", True),
+    ],
+)
+def test_a_page_in_place_of_an_answer_is_no_proof(status: int, body: bytes, is_sent_again: bool) -> None:
+    """A gateway may dress the 502 of a server that died (nginx: error_page 502 =200); the probe would find it well."""
+    outcome = ejabberd.classify(Call(Command("kick_user", {})), None, Response(status, {}, body, 0.0))
+    assert isinstance(outcome, Denied)
+    assert isinstance(apply_at_most_once(outcome), Denied if is_sent_again else Uncertain)

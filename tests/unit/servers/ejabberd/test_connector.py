@@ -190,6 +190,18 @@ async def test_what_is_forbidden_while_the_server_stops_is_deferred_and_not_held
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
 
 
+async def test_a_gateways_word_on_the_sessions_proves_nothing() -> None:
+    """A failed command keeps its few tries then; a refused one did not run, whoever answers."""
+    failed = Response(500, {}, b'"internal_error"', 0.0)
+    for page in (Response(502, {}, b"<h1>502</h1>", 0.0), Response(503, {}, b"", 0.0), NotSent("refused")):
+        outcome = await opened().deliver(KICK, answering(failed, page))
+        assert isinstance(outcome, Deferred), page
+        assert (outcome.reason.code, outcome.counts, outcome.ran) == ("ServerError", True, "maybe"), page
+        refused = await opened().deliver(KICK, answering(FORBIDDEN, page))
+        assert isinstance(refused, Deferred), page
+        assert (refused.reason.code, refused.ran) == ("ServerStopping", "no"), page
+
+
 VHOSTS = ok(b'["example.org","localhost"]')
 
 
