@@ -17,11 +17,13 @@ from restbroker.store.tickets import ticket_number
 from tests.model.dataset import DataSet
 
 
-def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes, fairness: str = "") -> Code:
-    """Gives the job `raw` of `queue` its place, with its replies and counts."""
+def settle(
+    data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes, fairness: str, now_s: float
+) -> Code:
+    """Gives the job `raw` of `queue` its place, with its replies and counts. `now_s`: epoch seconds of Redis."""
     if isinstance(settlement, Dead) and settlement.wraps:
         settlement = attrs.evolve(settlement, payload=wrapped(settlement.payload, raw))
-    code = _place(data, queue, settlement, raw, fairness)
+    code = _place(data, queue, settlement, raw, fairness, now_s)
     if code != Applied():
         return code
     replies = [(reply, _key(reply)) for reply in _of(settlement)]
@@ -127,16 +129,16 @@ def _key(reply: Reply) -> str:
     return f"queue:{reply.queue}" if reply.queue is not None else reply.key or ""
 
 
-def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes, fairness: str) -> Code:
+def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes, fairness: str, now_s: float) -> Code:
     match settlement:
         case Ack() | Drop():
             return Applied()
         case Retry(delay_s, payload):
-            return data.add("retry", payload, delay_s)
+            return data.add("retry", payload, now_s + delay_s)
         case Dead(at_s, payload):
             return data.add("dead", payload, at_s)
         case Schedule(delay_s, payload):
-            return data.add("schedule", payload, delay_s)
+            return data.add("schedule", payload, now_s + delay_s)
         case Requeue(payload):
             return data.append(queue, payload or raw, fairness)
         case _:

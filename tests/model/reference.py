@@ -183,7 +183,7 @@ class Reference:
             raw = hand.jobs.pop(ticket, None)
             if raw is not None:
                 queue = request.queues[ticket_queue(ticket) - 1]
-                codes[place] = settle(self.data, queue, ticket, settlement, raw, request.fairness)
+                codes[place] = settle(self.data, queue, ticket, settlement, raw, request.fairness, self.clock())
                 if codes[place] == Applied():
                     hand.sent.discard(ticket)
                     self._record(request, place)
