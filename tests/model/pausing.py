@@ -46,9 +46,12 @@ def pause_target(data: DataSet, target: str, note: PauseNote, now_us: int) -> No
 
 
 def resume_target(data: DataSet, target: str, now_us: int) -> bool:
-    """With its note."""
+    """Whoever paused it, with the note of a person."""
     data.target_notes.pop(target, None)
-    return resume(data, target, OPERATOR, now_us)
+    found = reasons(data, target, now_us)
+    ended = bool(found.until_us)
+    data.pauses[target] = Reasons()
+    return ended
 
 
 def pause_queue(data: DataSet, queue: str, note: PauseNote) -> bool:
