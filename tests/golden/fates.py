@@ -100,7 +100,9 @@ class Bench:
         known = (words, getattr(outcome, "pause_target", False), asked.label, call.maybe_run)
         if known not in self._known:
             settled = _settled(asked, call, spec, judged)
-            self._known[known] = f"{words} → {settled}{_gate(outcome, once=asked.once)}"
+            # Of a denial that is dead the breaker sees that alone: no probe decides on it.
+            seen = judged if isinstance(outcome, Denied) else outcome
+            self._known[known] = f"{words} → {settled}{_gate(seen, once=asked.once)}"
         return self._known[known]
 
 
