@@ -14,7 +14,7 @@ from restbroker.errors import RestbrokerError, UsageError
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    _mend_streams()
+    _replace_streams()
     if sys.argv[1:] in (["--version"], ["version"]):
         _tell_version()
         return
@@ -57,7 +57,7 @@ class _Closed(io.FileIO):
         raise UsageError("Standard input is closed.", "Redirect it from a file or a pipe: < FILE.")
 
 
-def _mend_streams() -> None:
+def _replace_streams() -> None:
     """Replace standard streams that are closed, or that lose what does not fit.
 
     The first file that is opened gets the lowest number that is free: otherwise a connection would get a stream's
@@ -70,9 +70,8 @@ def _mend_streams() -> None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
     elif isinstance(sys.stdout.buffer, io.RawIOBase):
         # PYTHONUNBUFFERED: a raw file writes a part where not all fits, and says so to no one.
-        encoding, errors = sys.stdout.encoding, sys.stdout.errors
-        whole = io.BufferedWriter(sys.stdout.detach())
-        sys.stdout = io.TextIOWrapper(whole, encoding=encoding, errors=errors, line_buffering=True)
+        raw, encoding, errors = sys.stdout.fileno(), sys.stdout.encoding, sys.stdout.errors
+        sys.stdout = os.fdopen(raw, "w", encoding=encoding, errors=errors, buffering=1, closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 

@@ -22,7 +22,7 @@ from restbroker.transport.message import Transport
 
 SLOW_LOGIN_S: Final = 0.004
 SAMPLES: Final = 5
-LOOKS: Final = 3
+MOST_CALLS: Final = 3
 NO_SCOPE: Final = "restbroker:none"
 """A scope that ejabberd refuses; it checks the scope last, so that all else was right then (measured on 23.01)."""
 TRIAL_LIFE_S: Final = 60
@@ -45,7 +45,7 @@ async def check_login(target: Target, http: Transport, host: str) -> list[Findin
 
 async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
     without, login_s = attrs.evolve(target, credentials=None), inf
-    for _ in range(LOOKS):
+    for _ in range(MOST_CALLS):
         with_login_s = await _fastest_s(target, login, http)
         login_s = min(login_s, with_login_s - await _fastest_s(without, None, http))
         if login_s < SLOW_LOGIN_S:
