@@ -86,10 +86,12 @@ tested: $(VENV)/.dev
 QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py
 # -u: in a pipe or a file, too, each line comes when it is written.
 PYTEST := $(BIN)/python -u -m pytest -p tests.support.progress
+# What a change can break, without what runs at night only.
+BY_DAY := --ignore-glob='*/nightly' -m 'not nightly'
 
 quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute of CPU (ARGS=tests/unit/job)
 	@echo "make quick: $(or $(ARGS),$(QUICK))"
-	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) -p no:randomly \
+	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) $(BY_DAY) -p no:randomly \
 		$(if $(filter tests/%,$(ARGS)),,$(QUICK)) $(ARGS)
 
 plan:
@@ -100,7 +102,7 @@ plan:
 # The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
 test: plan servers $(VENV)/.dev tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= \
-		--numprocesses $$(($$(nproc) + 1)) --dist worksteal --durations 10 $(ARGS)
+		$(BY_DAY) --numprocesses $$(($$(nproc) + 1)) --dist worksteal --durations 10 $(ARGS)
 
 nightly: soak fuzz versions ## Soak, fuzz, the lowest and highest versions of what restbroker needs, all golden files whole, and all tests in three orders: hours
 	@$(BIN)/python -m tests.golden

@@ -50,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Proofs(needed))
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what lies in a folder `nightly`, so that `-m nightly` finds it; `make test` does not read these folders."""
+    if "nightly" in item.path.parts:
+        item.add_marker("nightly")
+
+
 def pytest_runtest_setup() -> None:
     process.forget_ended()
 
