@@ -65,6 +65,7 @@ async def done(harness: Harness, count: int = 1) -> None:
     await harness.until(lambda: len(harness.of(JobFinished)) >= count, "the jobs are finished")
 
 
+@pytest.mark.promise("Security: who can push to the queues", "more than their token allows")
 async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(harness: Harness) -> None:
     push(harness, "secret-of-app", "once")
     async with serving(harness, Token("app", (Secret("secret-of-app"),), allow=("safe",))):
@@ -74,6 +75,7 @@ async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(
     assert harness.target.calls == []
 
 
+@pytest.mark.promise("Security: who can push to the queues", "more than their token allows")
 async def test_a_job_in_a_place_that_its_token_does_not_allow_is_parked_and_never_sent(harness: Harness) -> None:
     bounds = {
         "TargetNotAllowed": Token("app", (Secret("secret-of-app"),), targets=("elsewhere-*",)),
@@ -228,6 +230,7 @@ async def test_a_signed_job_with_too_many_values_is_parked_with_what_to_do(harne
     assert (found["error_class"], "more than the 10000 values" in found["error_message"]) == ("BadSignature", True)
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to make a job of their own run")
 async def test_a_job_that_was_accepted_in_time_is_retried_after_the_window(harness: Harness) -> None:
     async def sick(_request: Request) -> Response:
         raise ZeroDivisionError

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import attrs
+import pytest
 import trio
 
 from restbroker.job.outcome import Deferred, Delivered, Probe, Reason
@@ -37,6 +38,7 @@ class Dead(Scripted):
         return await Scripted.probe(self, link)
 
 
+@pytest.mark.promise("A good citizen", "all processes together probe a dead target so")
 async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second_or_two(harness: Harness) -> None:
     harness.target = dead = Dead(refuse)
     async with two(harness):
@@ -46,6 +48,7 @@ async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second
     assert shared[-1] - shared[0] <= 5 * 4.0
 
 
+@pytest.mark.promise("A good citizen", "a Retry-After to one process is kept by all")
 async def test_a_retry_after_that_one_process_was_given_is_kept_by_the_others_too(harness: Harness) -> None:
     sent_at_s: list[float] = []
     target = harness.target

@@ -53,6 +53,7 @@ def outcomes(events: list[JobFinished]) -> dict[str, str]:
     return {event.jid: event.outcome for event in events}
 
 
+@pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 async def test_of_jobs_with_one_key_one_is_sent(harness: Harness) -> None:
     harness.history_s = 60.0
     harness.concurrency = 1
@@ -75,6 +76,7 @@ async def test_of_jobs_with_one_key_one_is_sent(harness: Harness) -> None:
     assert [harness.size(key) for key in ("queue:rest", "dead", "retry", "schedule")] == [0, 0, 0, 0]
 
 
+@pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 async def test_a_push_that_is_repeated_whole_is_done_once(harness: Harness) -> None:
     """Who got no answer to their LPUSH repeats it, job id and all."""
     for _ in range(3):

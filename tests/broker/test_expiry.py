@@ -41,6 +41,7 @@ async def finished(harness: Harness, count: int) -> list[JobFinished]:
     return found
 
 
+@pytest.mark.promise("No command is lost", "a job expires: dropped unless it may have run")
 async def test_an_expired_job_is_not_sent_and_counts_as_processed(harness: Harness) -> None:
     harness.history_s = 60.0
     counters = Counters(lambda _target: ("safe",))
@@ -174,6 +175,7 @@ async def test_a_retry_that_would_come_too_late_is_not_made(harness: Harness) ->
     assert harness.size("retry") == 1
 
 
+@pytest.mark.promise("No command is lost", "a job expires: dropped unless it may have run")
 async def test_what_may_have_run_goes_to_the_dead_set_and_not_away(harness: Harness) -> None:
     harness.target.answers.append(lost)
     harness.push(expiry=time.time() + 10)

@@ -35,6 +35,7 @@ _LOST: Final = 5
 SEED: Final = int(os.environ.get("FAST_PATH_SEED", "0"))
 
 
+@pytest.mark.promise("No command is lost", "jobs take the fast path")
 def test_both_paths_leave_the_same_behind(paths: Paths, tell: Callable[[str], None]) -> None:
     share: list[float] = []
     jobs = jobs_of(SEED, JOBS)

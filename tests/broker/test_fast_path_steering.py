@@ -65,6 +65,7 @@ async def all_sent(serving: Serving, count: int) -> None:
     await until_async(lambda: serving.server.requests.total() == count, "they are sent")
 
 
+@pytest.mark.promise("No command is lost", "jobs take the fast path")
 async def test_a_stop_in_the_middle_leaves_each_job_done_once_or_waiting(paths: Paths) -> None:
     async with paths.broker(jobs(MANY)) as serving:
         await serving.until_ended(MANY // 3)

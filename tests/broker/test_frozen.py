@@ -232,6 +232,7 @@ def push_in_order(harness: Harness, command: str) -> None:
             harness.push(args=args, jid=f"{key}-{number}", order_key=key)
 
 
+@pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
 @pytest.mark.parametrize(
     ("command", "step", "came"),
     [*(("safe", *one) for one in PLAIN.items()), *(("once", *one) for one in ONCE.items())],
@@ -293,6 +294,7 @@ def value_of(harness: Harness, key: str) -> Any:
     return None if value is None else value.decode()  # type: ignore[union-attr]
 
 
+@pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 @pytest.mark.parametrize("step", UNIQUE)
 async def test_of_a_unique_job_killed_at_any_step_one_is_done(
     harness: Harness, step: str, monkeypatch: pytest.MonkeyPatch

@@ -46,6 +46,7 @@ def pool_of(harness: Harness) -> WorkerPool:
     return pool
 
 
+@pytest.mark.promise("At least once, and seldom more", "nothing leaves after trip, lease or stop")
 async def test_what_gets_its_connection_while_the_breaker_is_tripped_waits_until_it_is_reset(
     harness: Harness, hurry: MockClock
 ) -> None:
@@ -67,6 +68,7 @@ async def test_what_gets_its_connection_while_the_breaker_is_tripped_waits_until
     assert len(harness.target.sent) == 3
 
 
+@pytest.mark.promise("At least once, and seldom more", "nothing leaves after trip, lease or stop")
 async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harness: Harness) -> None:
     turns = Turns()
     harness.target.connected = turns.connected
@@ -174,6 +176,7 @@ class _Told(Connection):
         return await super().finish(request, now_s)
 
 
+@pytest.mark.promise("At least once, and seldom more", "after an outage Redis is asked before more is taken")
 async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_before_it_was_compared(
     harness: Harness, make_redis: Callable[..., RedisServer]
 ) -> None:

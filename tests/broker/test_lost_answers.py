@@ -71,6 +71,7 @@ def lose(harness: Harness, *losses: Callable[..., Any]) -> list[Callable[..., An
     return left
 
 
+@pytest.mark.promise("No command is lost", "an answer of Redis is lost")
 async def test_jobs_of_a_fetch_whose_answer_is_lost_are_adopted_and_delivered_once(harness: Harness) -> None:
     left = lose(harness, jobs.fetch, jobs.fetch)
     harness.push(count=30)
@@ -81,6 +82,7 @@ async def test_jobs_of_a_fetch_whose_answer_is_lost_are_adopted_and_delivered_on
     assert len(harness.of(StoreLost)) == len(harness.of(StoreBack)) >= 1
 
 
+@pytest.mark.promise("No command is lost", "an answer of Redis is lost")
 async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: Harness) -> None:
     left = lose(harness, jobs.finish)
     harness.push(args=["safe", {}, "t", "id-1"])
@@ -151,6 +153,7 @@ async def test_a_registration_whose_answer_is_lost_is_made_under_another_identit
     assert left == []
 
 
+@pytest.mark.promise("At least once, and seldom more", "results are kept while Redis is away")
 async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_nothing_runs_twice(
     harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
 ) -> None:

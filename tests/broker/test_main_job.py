@@ -43,6 +43,7 @@ async def test_a_thousand_jobs_are_each_delivered_once_and_one_worker_keeps_thei
     assert numbers == list(range(1000))
 
 
+@pytest.mark.promise("Producers: answers", "the answer and the end of the job are one step")
 async def test_the_reply_is_pushed_with_the_acknowledgement(harness: Harness) -> None:
     harness.push(args=["safe", {}, "t", "id-1"])
     async with harness.broker():
@@ -52,6 +53,8 @@ async def test_the_reply_is_pushed_with_the_acknowledgement(harness: Harness) ->
     assert harness.client.command("SISMEMBER", "queues", "replies") == 1
 
 
+@pytest.mark.promise("Defects of the Go original", "answers came last in, first out")
+@pytest.mark.promise("Producers: answers", "answers are first in, first out")
 async def test_replies_come_first_in_first_out_for_a_consumer_that_pops_from_the_right(harness: Harness) -> None:
     harness.concurrency = 1
     for number in range(5):
@@ -62,6 +65,8 @@ async def test_replies_come_first_in_first_out_for_a_consumer_that_pops_from_the
     assert replies == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
+@pytest.mark.promise("Producers: jobs", "a job with a wrong token is dead and never sent")
 async def test_a_wrong_token_is_parked_and_never_sent(harness: Harness) -> None:
     harness.push(args=["safe", {}, "wrong"])
     async with harness.broker():
@@ -81,6 +86,8 @@ async def test_a_wrong_token_is_reported_with_the_command_if_that_is_in_the_cata
     }
 
 
+@pytest.mark.promise("Defects of the Go original", "what was no JSON stayed in progress forever")
+@pytest.mark.promise("Producers: jobs", "what is no job is dead as an object")
 async def test_every_kind_of_rubbish_is_parked_as_an_object_and_the_good_job_after_it_runs(harness: Harness) -> None:
     rubbish = [b"", b"5", b"[1]", b"null", b"{x", b"\x00\xff", b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"args":{}}', b"{}"]
     harness.raw(*rubbish)
@@ -94,6 +101,7 @@ async def test_every_kind_of_rubbish_is_parked_as_an_object_and_the_good_job_aft
     assert len(harness.target.calls) == 1
 
 
+@pytest.mark.promise("Defects of the Go original", "one bad entry in schedule ended the process")
 async def test_an_unreadable_due_entry_is_parked_and_the_next_one_moves(harness: Harness) -> None:
     harness.client.command("ZADD", "schedule", 1.0, b"{x")
     harness.client.command("ZADD", "schedule", 2.0, b'{"queue":"rest","jid":"y","args":["safe",{},"t"]}')
@@ -102,6 +110,7 @@ async def test_an_unreadable_due_entry_is_parked_and_the_next_one_moves(harness:
     assert harness.members("dead")[0]["error_class"] == "UnreadablePayload"
 
 
+@pytest.mark.promise("No command is lost", "Redis denies restbroker")
 async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harness: Harness, hurry: MockClock) -> None:
     target = harness.target
     denied = Denied(Reason("TargetDenied", "401"))
@@ -127,6 +136,7 @@ async def test_a_command_that_alone_is_forbidden_is_parked(harness: Harness) -> 
     assert harness.of(TargetDown) == []
 
 
+@pytest.mark.promise("Producers: answers", "sendings without an answer are counted and bounded")
 async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harness: Harness) -> None:
     harness.target.answers.append(lost)
     harness.push("once")
@@ -189,6 +199,7 @@ async def test_one_job_that_is_never_sent_while_others_succeed_uses_up_a_try(har
     assert harness.members("retry")[0]["error_class"] == "TargetUnreachable"
 
 
+@pytest.mark.promise("Producers: answers", "a job whose answer Redis refuses is dead")
 async def test_an_answer_that_redis_refuses_parks_the_job_and_its_neighbours_settle(harness: Harness) -> None:
     harness.client.command("SET", "restbroker:reply:x", "a text")
     harness.push(count=5)
@@ -198,6 +209,7 @@ async def test_an_answer_that_redis_refuses_parks_the_job_and_its_neighbours_set
     assert [entry["error_class"] for entry in harness.members("dead")] == ["ReplyRefused"]
 
 
+@pytest.mark.promise("Producers: answers", "a rejection shows no secret argument")
 async def test_a_rejection_is_parked_with_the_secret_arguments_masked(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: Rejected(
         Reason("No", "bad password hunter2-secret", "Allow the password hunter2-secret.")
@@ -245,6 +257,7 @@ async def test_a_malformed_job_is_answered_where_details_are_wanted_and_its_toke
     assert details["error"]["code"] == "BadArguments"
 
 
+@pytest.mark.promise("Producers: answers", "without ResponseQueue one warning is logged")
 async def test_a_reply_id_without_a_response_queue_is_delivered_and_warned_of_once(harness: Harness) -> None:
     harness.policy = Policy(SidekiqBackoff())
     for number in range(3):
@@ -277,6 +290,7 @@ async def test_a_dead_pool_whose_record_is_gone_is_told_of_once_and_the_others_a
     assert harness.size("restbroker:ip:broken") == 1
 
 
+@pytest.mark.promise("Producers: answers", "what is put off has an end, and costs no other")
 async def test_one_command_that_the_target_puts_off_for_ever_neither_stops_the_others_nor_goes_on_for_ever(
     harness: Harness,
 ) -> None:
@@ -349,6 +363,8 @@ async def test_a_401_that_stays_while_the_probe_is_let_in_parks_the_job(harness:
     assert str(harness.of(JobFinished)[-1].hint).startswith("Correct Targets.t.Auth.Basic.User.")
 
 
+@pytest.mark.promise("A good citizen", "the token is in no event and no message")
+@pytest.mark.promise("Producers: answers", "the token in a wrong place is shown nowhere")
 async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> None:
     harness.token = "a-long-secret-token"
     harness.push(args=["a-long-secret-token", {}, "x"])

@@ -95,6 +95,7 @@ def log(harness: Harness) -> Log:
     return made
 
 
+@pytest.mark.promise("One key after the other", "some tries fail, others do not, and a breaker trips")
 async def test_jobs_of_a_key_start_in_order_and_one_at_a_time_though_some_fail(harness: Harness, log: Log) -> None:
     def answer(call: Call, times: int) -> Outcome:
         number = int(str(call.command.arguments["n"]))
@@ -193,6 +194,7 @@ async def test_order_holds_in_slots_and_queues_with_weights_beside_a_rate(harnes
     assert is_at_rest(harness)
 
 
+@pytest.mark.promise("One key after the other", "the first job of a key fails: other keys go on")
 async def test_a_key_whose_head_fails_holds_no_other_up(harness: Harness, log: Log) -> None:
     # As often as Sidekiq tries a job within an hour; then the next try is an hour away.
     tries = 8
@@ -216,6 +218,7 @@ async def test_a_key_whose_head_fails_holds_no_other_up(harness: Harness, log: L
     assert order_store.waiting_of(harness.client, QUEUES, [b"bad"]) == [300]
 
 
+@pytest.mark.promise("One key after the other", "a job dies: the next starts or all wait, as OnDead says")
 @pytest.mark.parametrize("asked", [None, "stop", "cancel", "go", 7])
 @pytest.mark.parametrize("policy", ["go", "stop"])
 async def test_what_a_death_does_to_the_jobs_behind_it(harness: Harness, log: Log, asked: object, policy: Any) -> None:
@@ -248,6 +251,7 @@ async def test_what_a_death_does_to_the_jobs_behind_it(harness: Harness, log: Lo
     assert is_at_rest(harness)
 
 
+@pytest.mark.promise("One key after the other", "jobs without the token come under the key of others")
 @pytest.mark.parametrize("more", [{}, {"dead": False}, {"dead": False, "args": "nonsense"}])
 async def test_who_does_not_know_the_token_stops_no_key_and_opens_none(
     harness: Harness, log: Log, more: dict[str, Any]
@@ -399,6 +403,7 @@ async def test_jobs_without_a_key_are_ordinary(harness: Harness, log: Log) -> No
         await harness.until(lambda: harness.size("retry") == 2, "they are retried as always")
 
 
+@pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
 async def test_a_stop_puts_jobs_back_and_the_next_process_goes_on_in_order(harness: Harness, log: Log) -> None:
     for number in range(30):
         for key in "ab":
@@ -415,6 +420,7 @@ async def test_a_stop_puts_jobs_back_and_the_next_process_goes_on_in_order(harne
     assert is_at_rest(harness)
 
 
+@pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
 async def test_jobs_of_a_process_that_died_come_before_their_successors(harness: Harness, log: Log) -> None:
     push(harness, "a", 3)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
@@ -587,6 +593,7 @@ async def test_one_of_several_processes_mends(harness: Harness, log: Log, monkey
     assert sum(whole for _, whole in looks) <= 3
 
 
+@pytest.mark.promise("One key after the other", "some tries fail, others do not, and a breaker trips")
 async def test_a_tripped_breaker_keeps_the_order(harness: Harness, log: Log) -> None:
     harness.target.way = None
     harness.target.answer = refuse
@@ -601,6 +608,7 @@ async def test_a_tripped_breaker_keeps_the_order(harness: Harness, log: Log) -> 
     assert log.overlaps == 0
 
 
+@pytest.mark.promise("One key after the other", "OrderBy is changed or taken away")
 async def test_keys_of_another_order_by_are_finished_first(harness: Harness, log: Log) -> None:
     log.answer = lambda call, times: (
         Deferred(NOT_NOW, 0.5, counts=False)
@@ -654,6 +662,7 @@ async def test_a_target_that_does_not_know_what_waits_in_order_in_its_queue_says
     assert harness.of(OperatorWarning)[0].code == "OrderLeft"
 
 
+@pytest.mark.promise("One key after the other", "OrderBy is changed or taken away")
 async def test_what_is_held_of_an_order_by_that_was_taken_away_is_finished_in_order(harness: Harness, log: Log) -> None:
     log.answer = lambda call, times: (
         Deferred(NOT_NOW, 0.5, counts=False)

@@ -117,6 +117,7 @@ async def test_a_new_command_waits_for_its_time(harness: Harness, agent: Periodi
     assert wait_s <= min(30.0, 3600 - now_s % 3600 + 5)
 
 
+@pytest.mark.promise("Periodic commands", "no process ran: late or counted, as Missed says")
 @pytest.mark.parametrize(("late_s", "pushed", "missed"), [(0.0, 0, 3), (4000.0, 1, 2)])
 async def test_after_an_outage_of_all_the_policy_counts(
     harness: Harness, agent: Periodic, late_s: float, pushed: int, missed: int
@@ -142,6 +143,7 @@ async def test_another_schedule_begins_now_and_other_arguments_do_not(harness: H
     assert (harness.size("queue:rest"), mark_s(harness.client)) == (1, last_s)
 
 
+@pytest.mark.promise("Periodic commands", "a reload rolls, with two schedules")
 async def test_while_a_reload_rolls_both_schedules_count_and_no_moment_twice(harness: Harness, agent: Periodic) -> None:
     """Old and new processes run beside each other: what the older ones find due is pushed, too."""
     agent.jobs = [job(7200.0)]
@@ -224,6 +226,7 @@ class Lossy(Connection):
         return found
 
 
+@pytest.mark.promise("Periodic commands", "processes are killed, and answers of Redis lost")
 async def test_a_lost_answer_is_asked_for_again(harness: Harness, agent: Periodic) -> None:
     last_s, _ = hour_ago(harness.client, 1)
     agent.jobs = [job(7200.0)]

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import attrs
+import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
@@ -37,6 +38,9 @@ async def sent(harness: Harness, count: int = 1) -> None:
     await harness.until(lambda: harness.size("queue:rest") + harness.size("queue:slow") == 0, "the queues are empty")
 
 
+@pytest.mark.promise(
+    "Security: who can write to Redis beyond the queues", "to push a signed job to another server's queue"
+)
 async def test_it_is_done_from_its_queue_and_from_no_other(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     harness.others = {"bank": Scripted(ok)}
@@ -96,6 +100,9 @@ async def test_once_let_in_it_counts_in_every_queue_of_the_same_target(harness: 
     assert [(found["error_class"], found["queue"]) for found in harness.members("dead")] == [("BadSignature", "bank")]
 
 
+@pytest.mark.promise(
+    "Security: who can write to Redis beyond the queues", "to push a signed job to another server's queue"
+)
 async def test_that_it_was_let_in_elsewhere_cannot_be_made_up(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     made_up = ("0" * 64 + ":rest", ":rest", "rest", "0" * 64 + ":\u00e9", ["x"], None)

@@ -62,6 +62,7 @@ async def ask(harness: Harness, what: str) -> None:
     harness.client.command("LPUSH", f"{name(harness)}-signals", what)
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "capsules (7 and later)")
 async def test_the_process_is_shown_with_what_it_serves_and_gone_when_it_ended(shown: Harness) -> None:
     shown.others = {"other": Scripted(ok)}
     async with shown.broker():
@@ -78,6 +79,7 @@ async def test_the_process_is_shown_with_what_it_serves_and_gone_when_it_ended(s
     assert shown.client.command("SCARD", "processes") == 0
 
 
+@pytest.mark.promise("Sidekiq: the process record", "queues with weights")
 async def test_weights_of_queues_are_shown_in_the_words_of_sidekiq(shown: Harness) -> None:
     plan = shown.plan()
     target = attrs.evolve(plan.targets[0].target, queues=("high", "low"), weights={"high": 3, "low": 1})
@@ -110,6 +112,7 @@ async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
         shown.control.at_once.set()
 
 
+@pytest.mark.promise("Sidekiq: remote control", "dump_threads")
 async def test_a_dump_is_asked_for_under_both_names_that_sidekiq_uses(
     shown: Harness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +132,7 @@ async def test_a_request_that_nobody_knows_is_told_and_does_nothing(shown: Harne
         assert not shown.control.stop.is_set()
 
 
+@pytest.mark.promise("Sidekiq: the process record", "whatever goes wrong with it, delivery goes on")
 async def test_a_foreign_key_in_the_way_of_the_record_is_told_once_and_delivery_goes_on(
     shown: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

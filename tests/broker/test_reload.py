@@ -196,6 +196,7 @@ async def test_a_stop_wins_over_a_reload_that_hangs(harness: Harness) -> None:
     assert [event.clean for event in harness.of(BrokerStopped)] == [True]
 
 
+@pytest.mark.promise("At least once, and seldom more", "a reload cuts nothing off")
 async def test_a_replaced_generation_waits_for_redis_with_what_was_answered(
     make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

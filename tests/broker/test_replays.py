@@ -70,6 +70,7 @@ def well(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: Delivered("", 0, 200)
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("covered", [None, "rest"])
 async def test_a_copy_of_a_job_that_was_done_is_not_sent_and_nobody_is_answered_again(
     harness: Harness, covered: str | None
@@ -165,6 +166,7 @@ async def test_it_is_remembered_for_the_tokens_window_and_what_clocks_may_differ
         assert 0 <= 2 * DAY_S + 180 - left_s(harness, one) < 60
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("covered", [None, "rest"])
 async def test_what_was_tried_again_is_remembered_as_long_as_its_mark_is_good(
     harness: Harness, covered: str | None

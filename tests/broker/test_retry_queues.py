@@ -42,6 +42,7 @@ async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warni
     assert not any("AdminWorker" in str(event) for event in harness.of(OperatorWarning))
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
 @pytest.mark.parametrize(
     ("named", "queue", "codes"), [("default", "rest", ["RetryQueueIgnored"]), ("slow", "slow", [])]
 )

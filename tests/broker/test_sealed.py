@@ -74,6 +74,7 @@ def make_due(harness: Harness, key: str) -> None:
     harness.client.command("ZADD", key, "XX", 1.0, only_member(harness, key))
 
 
+@pytest.mark.promise("Security: who can read Redis", "to take tokens out of jobs")
 async def test_a_job_that_failed_waits_without_its_token_and_is_delivered_when_it_is_due(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "retry", APP, outcome=Deferred(WHY))
@@ -122,6 +123,7 @@ async def test_a_job_of_the_previous_secret_is_still_counted_as_such(harness: Ha
     assert (found.jobs, found.previous) == ({"app": 1}, {"app": 1})
 
 
+@pytest.mark.promise("Security: who can read Redis", "to take tokens out of jobs")
 async def test_a_sealed_job_is_of_no_use_for_another_command(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "retry", APP, outcome=Deferred(WHY))

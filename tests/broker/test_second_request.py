@@ -53,6 +53,7 @@ def asked(harness: Harness) -> list[bool]:
     return [call.maybe_run for call in harness.target.calls]
 
 
+@pytest.mark.promise("At least once, and seldom more", "a command of several requests knows its own first one")
 @pytest.mark.parametrize(("code", "fate"), [(403, "dead"), (400, "dead"), (500, "retry")])
 async def test_a_job_that_fails_at_its_second_request_is_stored_as_begun_and_a_person_s_retry_meets_what_it_made(
     harness: Harness, code: int, fate: SortedSet
@@ -195,6 +196,7 @@ async def test_a_person_who_cancels_a_job_that_was_begun_reads_that_it_may_have_
     assert "may have run" in parked["error_message"]
 
 
+@pytest.mark.promise("At least once, and seldom more", "under AtMostOnce a command of several requests dies")
 @pytest.mark.parametrize("second", [refuse, status(403), status(500)])
 async def test_under_at_most_once_a_command_is_not_begun_again(
     harness: Harness, second: Callable[[Request], Awaitable[Response]]

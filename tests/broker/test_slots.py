@@ -33,6 +33,7 @@ def slow(harness: Harness) -> tuple[trio.Event, list[int]]:
     return released, at_once
 
 
+@pytest.mark.promise("A good citizen", "Slots keep to their places")
 async def test_slow_commands_in_their_slot_hold_nobody_else_up(harness: Harness) -> None:
     harness.concurrency, harness.slots = 3, {"on*": 2}
     released, at_once = slow(harness)
@@ -78,6 +79,7 @@ async def test_a_job_behind_many_that_wait_for_their_slot_does_not_wait_for_the_
         await harness.until(lambda: len(harness.of(JobFinished)) == 20, "the slow ones run too")
 
 
+@pytest.mark.promise("A good citizen", "Slots keep to their places")
 async def test_what_finds_slot_and_waiting_room_full_is_put_off_without_a_try(
     harness: Harness, hurry: MockClock
 ) -> None:

@@ -30,6 +30,7 @@ async def test_a_drain_finishes_what_was_sent_and_puts_the_rest_back_in_order(ha
     assert harness.client.command("KEYS", "restbroker:i*") == []
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "a job pushed back is no execution")
 async def test_what_is_not_answered_at_the_deadline_goes_back_if_it_is_safe_to_repeat(harness: Harness) -> None:
     harness.target.answer = Held()
     harness.shutdown_timeout_s, harness.concurrency = 0.2, 4
@@ -112,6 +113,8 @@ async def test_a_stop_while_the_target_is_away_puts_every_job_back(harness: Harn
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
 
 
+@pytest.mark.promise("At least once, and seldom more", "results are kept while Redis is away")
+@pytest.mark.promise("Defects of the Go original", "an outage of Redis lost answers")
 async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_finished(harness: Harness) -> None:
     harness.target.answer, harness.patience_s = (slow := Held()), 1.0
     async with harness.broker():
@@ -131,6 +134,7 @@ async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_fin
     assert len(harness.target.calls) == 4
 
 
+@pytest.mark.promise("No command is lost", "restbroker has a bug")
 async def test_an_unexpected_failure_ends_the_process_and_still_puts_every_job_somewhere(harness: Harness) -> None:
     def explode(_call: object, _response: object) -> Delivered:
         raise KeyboardInterrupt

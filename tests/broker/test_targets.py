@@ -18,6 +18,7 @@ def done(harness: Harness, target: str) -> list[JobFinished]:
     return [event for event in harness.of(JobFinished) if event.target == target]
 
 
+@pytest.mark.promise("A good citizen", "a dead or slow target holds no other up")
 async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_jobs(harness: Harness) -> None:
     late = Held()
     harness.target = Scripted(refuse, probe_answer=NotSent("refused"))

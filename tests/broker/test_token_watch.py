@@ -69,6 +69,7 @@ def test_what_others_wrote_into_a_heartbeat_is_no_difference(odd: Json) -> None:
     assert not is_unlike(said(*BEFORE), odd)
 
 
+@pytest.mark.promise("Security: who can read Redis", "to guess a token's secret from a heartbeat")
 def test_a_heartbeat_has_no_secret_and_no_two_secrets_the_same_digest() -> None:
     text = json.dumps(digests(Tokens([token(LONG, OLD), token("third-one", name="b")]), [TARGET]))
     assert not [one for one in (LONG, OLD, "third-one") if one in text]

@@ -13,6 +13,7 @@ from tests.broker.conftest import Harness, Scripted, ok
 FORGED: dict[str, Any] = {"restbroker_unadmitted": "t2"}
 
 
+@pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
 async def test_a_flood_pauses_its_queue_and_stops_no_other(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unadmitted, "MOST", 50)
     harness.others, harness.limits = {"t2": Scripted(ok)}, Limits(dead=10)

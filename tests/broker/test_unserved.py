@@ -52,6 +52,7 @@ def polls(looks: list[str]) -> list[int]:
     return [end - start - 1 for start, end in itertools.pairwise(ends)]
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
 async def test_they_stay_in_their_set_and_one_page_of_them_is_looked_at_in_a_poll(
     harness: Harness, looks: list[str], hurry: MockClock
 ) -> None:

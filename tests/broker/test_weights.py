@@ -3,6 +3,7 @@
 from collections import Counter
 
 import attrs
+import pytest
 import trio
 
 from restbroker.broker import broker
@@ -34,6 +35,7 @@ async def run_until(harness: Harness, plan: BrokerPlan, jobs: int) -> None:
         harness.control.stop.set()
 
 
+@pytest.mark.promise("Sidekiq: the process record", "queues with weights")
 async def test_while_both_queues_have_jobs_each_gets_its_weight_s_share(harness: Harness) -> None:
     harness.push(count=1200, into="heavy")
     harness.push(count=1200, into="light")

@@ -144,6 +144,7 @@ def test_rows_that_redis_has_lost_are_pushed_again_under_their_ids(place: Path, 
     assert queued(store)[-1]["jid"] == json.loads(lost)["jid"]
 
 
+@pytest.mark.promise("One key after the other", "a chain is pushed: it is queued in its order")
 def test_commands_of_one_order_key_are_queued_in_their_order(place: Path, shell: Shell, store: Any) -> None:
     document = json.loads((place / "env.json").read_text())
     write(place, "env.json", json.dumps({**document, "OrderBy": "order_key"}))

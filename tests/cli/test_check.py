@@ -104,6 +104,9 @@ def test_one_half_is_checked_while_the_other_is_away(place: Place) -> None:
     assert "\nok\tredis\tVersion\t" in without_target
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration", "to read or change files"
+)
 def test_a_configuration_that_all_may_read_is_warned_of_if_it_holds_a_secret(place: Place) -> None:
     place.check()
     path = place.directory / "env.json"
@@ -115,6 +118,9 @@ def test_a_configuration_that_all_may_read_is_warned_of_if_it_holds_a_secret(pla
     assert "holds secrets" not in run(["check"], directory=place.directory, environ=environ).stdout
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration", "to read or change files"
+)
 def test_what_everybody_may_change_is_warned_of_though_no_secret_is_in_it(place: Place) -> None:
     place.check()
     path = place.directory / "env.json"

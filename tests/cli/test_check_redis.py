@@ -89,6 +89,7 @@ def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Clien
     )
 
 
+@pytest.mark.promise("No command is lost", "check says how durable Redis is")
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -120,6 +121,7 @@ def test_whether_redis_may_be_asked_to_write_its_file_again_is_told_and_nothing_
     assert "TornFile" not in looked(make_redis().url)
 
 
+@pytest.mark.promise("At least once, and seldom more", "AtMostOnce: who waits is answered once")
 @pytest.mark.parametrize(
     ("options", "at_most_once", "told"),
     [

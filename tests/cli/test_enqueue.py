@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from restbroker.job import rubyjson
 from restbroker.store import jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -164,6 +166,9 @@ def test_a_timeout_that_nothing_waits_for_is_refused_by_all_that_can_wait(shell:
         assert (done.returncode, "--timeout is for --wait." in done.stderr) == (2, True), done.stderr
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration", "to find secrets in command lines"
+)
 def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_input(shell: Shell) -> None:
     noted = shell("enqueue", "register", "user=a", "host=h", "password=x").stderr
     assert "password is visible in the command line" in noted
@@ -239,6 +244,7 @@ def test_the_exit_code_tells_how_the_command_went(place: Path, store: Client) ->
         )
 
 
+@pytest.mark.promise("Producers: answers", "enqueue --wait ends with 6 when no answer came")
 def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, store: Client) -> None:
     done = shell("enqueue", "status", "--wait", "--timeout", "100ms")
     assert (done.returncode, done.stdout) == (6, "")
@@ -266,6 +272,7 @@ def test_it_is_noted_that_a_wait_ends_before_the_job_runs_and_when_it_expires(sh
     assert "unless it expires before, at" in done.stderr
 
 
+@pytest.mark.promise("Producers: answers", "enqueue --wait ends with 6 when no answer came")
 def test_no_answer_in_time_is_also_told_as_json(shell: Shell, store: Client) -> None:
     done = shell("enqueue", "status", "--wait", "--timeout", "100ms", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (6, {"jid": job(store)["jid"], "outcome": "queued"})

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 
+import pytest
+
 from restbroker.job.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.replies import items, raw
@@ -26,6 +28,7 @@ def park(store: Client, at_s: float, raw: bytes) -> None:
     store.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", raw)
 
 
+@pytest.mark.promise("A good citizen", "of what others trim a copy is left")
 def test_parked_jobs_that_others_trimmed_are_shown_and_put_back_to_be_seen(shell: Shell, store: Client) -> None:
     for number in range(30):
         park(store, NOW_S + number, failed(f"j{number}", ["status", {"password": "hush-hush"}, "t0ken"]))

@@ -351,6 +351,7 @@ def _repeats_the_key(received: Received) -> Answer:
     return Answer(200, b'{"version": "2.1"}') if received.target == "/v1/version" else Answer(403, said.encode())
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("change", [_takes_a_key, _masks_nothing])
 def test_a_secret_of_its_options_that_the_server_repeats_is_shown_nowhere_whatever_the_package_does_about_it(
     shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer, change: Change

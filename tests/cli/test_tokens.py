@@ -54,6 +54,9 @@ def wait_in(store: Client, key: str, token: str, queue: str = "rest", **fields: 
     store.command("LPUSH", f"ns:{key}", job) if "queue:" in key else store.command("ZADD", f"ns:{key}", 1, job)
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration", "to read or change files"
+)
 def test_a_new_secret_in_a_file_is_its_owners_alone_and_replaces_nothing(tmp_path: Path) -> None:
     done = run(["token", "new", "--file", "app_token"], directory=tmp_path)
     path = tmp_path / "app_token"

@@ -115,6 +115,7 @@ def request(lock: Lock | None) -> JobRequest:
     return JobRequest("status", {}, "rest", Token("default", (Secret("t"),)), lock=lock)
 
 
+@pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 def test_a_thousand_pushers_of_one_key_queue_one_job(redis_server: RedisServer, store: Client) -> None:
     settings = StoreSettings(redis_server.url, namespace="ns")
     lock = Lock(claims.lock_name("ejabberd", "default", "nightly"), "nightly", 600.0)
@@ -158,6 +159,7 @@ class Cutter:
                 client.sendall(got)
 
 
+@pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 @pytest.mark.parametrize("is_unique", [False, True])
 @pytest.mark.parametrize("at_s", [None, 4e9])
 def test_a_push_whose_answer_was_lost_is_repeated_and_queued_once(

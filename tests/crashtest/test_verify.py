@@ -87,6 +87,7 @@ def report(running: Running) -> Any:
     return json.loads(running.stdout.read_text())
 
 
+@pytest.mark.promise("No command is lost", "a job kills every process that sends it")
 def test_a_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
     tmp_path: Path, redis_server: RedisServer, client: Client
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import pytest
 import trio
 
 from restbroker.store.client import Client
@@ -19,6 +20,7 @@ EVENTS: Final = int(os.environ.get("BURST_EVENTS", "5000"))
 CONNECTIONS: Final = 100
 
 
+@pytest.mark.promise("Events", "an event is a job before its 202")
 async def test_of_a_burst_of_events_each_becomes_a_job(
     redis_server: RedisServer, store: Client, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:

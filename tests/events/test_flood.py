@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 import httpx
+import pytest
 import trio
 
 from restbroker.config.secret import Secret
@@ -38,6 +39,7 @@ async def flooded(one: Hall, path: str, places: int, headers: dict[str, str]) ->
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to hold all places for events")
 async def test_one_who_floods_a_source_without_a_secret_keeps_neither_the_others_nor_other_addresses_from_it(
     hall: Open,
 ) -> None:
@@ -51,6 +53,7 @@ async def test_one_who_floods_a_source_without_a_secret_keeps_neither_the_others
     assert "EventNotTaken" not in {warned.code for warned in one.warnings()}
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to hold all places for events")
 async def test_one_with_the_secret_of_a_source_takes_no_place_of_another(hall: Open) -> None:
     async with hall(SOURCE, GUARDED) as one, flooded(one, str(GUARDED.path), AT_ONCE // 2, SIGN_IN):
         assert (await one.post()).status_code == 202

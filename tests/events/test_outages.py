@@ -30,6 +30,7 @@ async def posted(one: Hall, answers: list[httpx.Response], number: int = 0) -> N
     answers.append(await one.post(dict(MESSAGE, id=str(number))))
 
 
+@pytest.mark.promise("Events", "Redis is frozen, back soon, full, or has another type")
 async def test_while_redis_is_frozen_the_server_hears_of_it_in_time(hall: Open) -> None:
     async with hall(hurried=True) as one:
         assert (await one.post()).status_code == 202
@@ -51,6 +52,7 @@ async def test_while_redis_is_frozen_the_server_hears_of_it_in_time(hall: Open) 
         assert (await one.post()).status_code == 202
 
 
+@pytest.mark.promise("Events", "Redis is frozen, back soon, full, or has another type")
 async def test_a_redis_that_is_back_within_two_seconds_is_not_noticed(hall: Open) -> None:
     async with hall() as one:
         assert (await one.post()).status_code == 202
@@ -86,6 +88,7 @@ async def test_an_event_whose_sender_left_is_not_pushed_later(redis_server: Redi
     await deliverer.connection.aclose()
 
 
+@pytest.mark.promise("Events", "the answer of Redis is lost: one job")
 async def test_a_push_whose_answer_is_lost_is_repeated_and_makes_one_job(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +146,7 @@ async def test_whoever_is_still_connected_a_stop_is_over_soon_after_the_grace(ha
         await stream.aclose()
 
 
+@pytest.mark.promise("Events", "the process is told to stop")
 async def test_what_waits_for_a_frozen_redis_when_the_process_stops_is_told_so(hall: Open) -> None:
     answers: list[httpx.Response | httpx.TransportError] = []
 
@@ -169,6 +173,7 @@ GUARDED = attrs.evolve(SOURCE, secret=Secret("a-secret-of-sixteen"))
 SIGN_IN = {"Authorization": "Bearer a-secret-of-sixteen"}
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a server, to write into the log or use up memory")
 @pytest.mark.parametrize(
     ("source", "headers", "room"), [(GUARDED, SIGN_IN, AT_ONCE), (SOURCE, {}, AT_ONCE // 2)], ids=["secret", "none"]
 )

@@ -74,6 +74,7 @@ def test_a_broker_takes_events_in_and_a_group_does_so_once(
     assert TEXT not in output
 
 
+@pytest.mark.promise("Events", "the process is killed")
 def test_an_event_that_redis_does_not_have_when_the_process_is_killed_was_not_confirmed(
     redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_an_event_that_redis_does_not_have_when_the_process_is_killed_was_not_co
     assert ids(store)[:1] == ["1"]
 
 
+@pytest.mark.promise("Events", "the process is killed")
 def test_whatever_is_confirmed_is_there_however_often_the_process_is_killed(
     redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
@@ -115,6 +117,7 @@ def test_whatever_is_confirmed_is_there_however_often_the_process_is_killed(
     assert set(told) <= set(ids(store))
 
 
+@pytest.mark.promise("Events", "the process is told to stop")
 def test_events_are_taken_while_the_broker_waits_for_its_last_answers(
     redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:

@@ -122,6 +122,7 @@ async def test_what_is_published_is_a_job_on_the_queue_of_its_topic(publishing: 
     assert events[2]["raw"]["payload"] == PRESENCE
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an event taken that MongooseIM did not publish")
 @rows(
     ("how", "expected"),
     [
@@ -145,6 +146,7 @@ async def test_what_is_not_signed_with_the_key_is_nobodys(
     assert TEXT not in warned.message
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an event taken that MongooseIM did not publish")
 @rows(
     ("is_signed", "length", "expected"),
     [(False, 10, b"403"), (False, 2 * BODY_LIMIT_BYTES, b"403"), (True, 2 * BODY_LIMIT_BYTES, b"413")],

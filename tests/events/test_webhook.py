@@ -28,6 +28,7 @@ SECRET = "a-secret-of-many-letters"
 LOCKED = attrs.evolve(SOURCE, secret=Secret(SECRET))
 
 
+@pytest.mark.promise("Events", "an event is a job before its 202")
 async def test_an_event_is_a_job_before_it_is_answered(hall: Open) -> None:
     async with hall() as one:
         answer = await one.post()
@@ -101,6 +102,7 @@ async def test_what_comes_again_is_dropped_where_that_is_configured(hall: Open) 
     assert one.outcomes() == ["accepted", "duplicate", "accepted"]
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a server, to write into the log or use up memory")
 @rows(
     ("body", "status", "outcome"),
     [
@@ -173,6 +175,7 @@ async def test_the_secret_may_stand_where_a_server_can_put_it(hall: Open, query:
     assert answer.status_code == 202
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an event taken that no server sent")
 @rows(
     ("query", "authorization"),
     [
@@ -263,6 +266,7 @@ async def test_without_a_secret_programs_of_this_machine_post(hall: Open, host: 
         assert (await one.post(Host=host)).status_code == 202
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an event taken that no server sent")
 @rows("host", ["evil.example.org", "evil.example.org:8081", "127.0.0.1.example.org", "[::1", ""])
 async def test_without_a_secret_a_page_of_another_name_posts_nothing(hall: Open, host: str) -> None:
     async with hall() as one:
@@ -270,6 +274,7 @@ async def test_without_a_secret_a_page_of_another_name_posts_nothing(hall: Open,
         assert one.jobs() == []
 
 
+@pytest.mark.promise("Events", "Redis is frozen, back soon, full, or has another type")
 async def test_a_queue_that_is_no_list_is_told_to_the_server_and_here(hall: Open) -> None:
     async with hall() as one:
         one.store.command("SET", f"queue:{QUEUE}", "x")

@@ -68,6 +68,7 @@ def within(moments: Sequence[float], from_s: float) -> int:
     return sum(from_s <= at_s < from_s + WATCHED_S for at_s in moments)
 
 
+@pytest.mark.promise("A good citizen", "a server is asked for what it can do")
 @pytest.mark.parametrize("beyond", ["refuses", "hangs"])
 async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
     tmp_path: Path, redis_server: RedisServer, client: Client, tell: Tell, beyond: Beyond

@@ -45,6 +45,7 @@ def redis_an_hour_back(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Red
     server.close()
 
 
+@pytest.mark.promise("No command is lost", "the clocks of Redis and the broker are an hour apart")
 @pytest.mark.parametrize(
     ("server", "redis_ahead_s", "ahead_s"),
     [

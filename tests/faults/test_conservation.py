@@ -79,6 +79,8 @@ FAULTS: list[Fault] = [
 ]
 
 
+@pytest.mark.promise("No command is lost", "brokers are killed and ejabberd is restarted under load")
+@pytest.mark.promise("At least once, and seldom more", "only what was in progress when killed runs twice")
 @pytest.mark.parametrize("fairness", [{}, {"FairBy": ["user"]}], ids=["in turn as they came", "fair"])
 def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
     bench: Bench, tell: Callable[[str], None], fairness: Mapping[str, object]

@@ -21,6 +21,7 @@ def denials(bench: Bench) -> int:
     return sum(exchange.status == 401 for exchange in bench.proxy.exchanges if exchange.path == "/api/status")
 
 
+@pytest.mark.promise("A good citizen", "a changed password file counts without a restart")
 def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(bench: Bench) -> None:
     password = bench.directory / "password"
     password.write_text(bench.ejabberd.password)

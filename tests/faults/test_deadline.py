@@ -20,6 +20,7 @@ GRACE_S = 2.0
 WORDS = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": ""}
 
 
+@pytest.mark.promise("No command is lost", "restbroker is told to stop")
 @pytest.mark.parametrize("at_most_once", [[], ["send_message"]], ids=["repeated", "at-most-once"])
 def test_what_the_server_answers_after_a_stops_deadline_may_have_run(bench: Bench, at_most_once: list[str]) -> None:
     bench.configure(ShutdownTimeout=f"{GRACE_S:g}s", AtMostOnce=at_most_once, Backoff=FAST_RETRIES)
@@ -56,6 +57,7 @@ def test_what_the_server_answers_after_a_stops_deadline_may_have_run(bench: Benc
     assert sendings == {job_id(n): 1 if job_id(n) in once else 2 for n in range(CONCURRENCY + WAITING)}
 
 
+@pytest.mark.promise("No command is lost", "restbroker is told to stop")
 def test_what_ran_before_a_stop_without_an_answer_is_no_error_when_it_is_sent_again(bench: Bench) -> None:
     bench.configure(ShutdownTimeout="1s")
     bench.proxy.answers.clear()

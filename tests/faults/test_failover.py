@@ -178,6 +178,7 @@ def _producing(sentinels: Sentinels, settings: StoreSettings, name: str) -> Iter
         producer.client.close()
 
 
+@pytest.mark.promise("No command is lost", "Redis fails over to a replica")
 def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in_hand(scene: Scene) -> None:
     scene.group.master.kill()
     scene.wait_until_known()
@@ -188,6 +189,7 @@ def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in
     scene.assert_outages_told(1)
 
 
+@pytest.mark.promise("No command is lost", "Redis fails over to a replica")
 def test_a_failover_in_good_order_repeats_at_most_what_the_old_master_took_after_the_promotion(scene: Scene) -> None:
     scene.group.failover()
     until(lambda: "master" in scene.group.replica.command("ROLE"), "the replica is promoted")

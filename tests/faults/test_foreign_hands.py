@@ -49,6 +49,7 @@ def victim(bench: Bench, goes_to: str) -> bytes:
     return job
 
 
+@pytest.mark.promise("No command is lost", "a key is of another type")
 @pytest.mark.parametrize("key", ["retry", "schedule"])
 def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: Line, key: str) -> None:
     bench = line.bench
@@ -81,6 +82,7 @@ def limited(bench: Bench) -> Json:
 ANSWERS_GO_TO = {"the response queue": f"queue:{REPLIES}", "queues": "queues", "a reply key": "restbroker:reply:mine"}
 
 
+@pytest.mark.promise("No command is lost", "a key is of another type")
 @pytest.mark.parametrize("where", ANSWERS_GO_TO)
 def test_an_answer_that_redis_refuses_parks_its_job_and_no_other(line: Line, where: str) -> None:
     bench, key = line.bench, ANSWERS_GO_TO[where]
@@ -107,6 +109,7 @@ DISPLAYED = ["stat:processed", "stat:failed", "stat:processed:DAY", "restbroker:
 """Nobody's job rests on them."""
 
 
+@pytest.mark.promise("No command is lost", "a key is of another type")
 def test_what_is_only_for_display_may_have_any_type(line: Line) -> None:
     bench = line.bench
     for key in DISPLAYED:
@@ -125,6 +128,11 @@ def test_what_is_only_for_display_may_have_any_type(line: Line) -> None:
 LOOKED_AT = ["restbroker:pause:ejabberd", "restbroker:inflight:ejabberd", "restbroker:rate:ejabberd", "dead"]
 
 
+@pytest.mark.promise("No command is lost", "a key is of another type")
+@pytest.mark.promise("A good citizen", "/readyz tells of a Redis that refuses every fetch")
+@pytest.mark.promise(
+    "Security: who can write to Redis beyond the queues", "to break it with other types or entries that are no jobs"
+)
 def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_is_mended(line: Line) -> None:
     bench = line.bench
     line.configure(MaxInFlight=CONCURRENCY, RateLimit="1000/s")
@@ -154,6 +162,7 @@ def clean_up_as_ruby_does(bench: Bench) -> None:
             bench.client.command("SREM", "processes", raw(name))
 
 
+@pytest.mark.promise("No command is lost", "Sidekiq cleans its list of processes")
 def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(bench: Bench) -> None:
     bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()
@@ -173,6 +182,10 @@ def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(be
     assert runs == dict.fromkeys(runs, 2)
 
 
+@pytest.mark.promise("A good citizen", "entries that are no jobs hold no due job up")
+@pytest.mark.promise(
+    "Security: who can write to Redis beyond the queues", "to break it with other types or entries that are no jobs"
+)
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
 def test_ten_thousand_entries_that_are_no_jobs_do_not_hold_up_the_one_behind_them(
     bench: Bench, zset: Literal["retry", "schedule"]

@@ -43,6 +43,7 @@ def gateway(bench: Bench, tmp_path: Path) -> Iterator[int]:
         nginx.wait()
 
 
+@pytest.mark.promise("At least once, and seldom more", "AtMostOnce holds behind a gateway")
 def test_behind_nginx_only_what_was_in_flight_dies_at_most_once(bench: Bench, gateway: int, tell: Tell) -> None:
     """Two commands by turns, one of them under AtMostOnce; the other is sent at most 1 + UncertainRetries times."""
     bench.configure(RestURL=f"http://127.0.0.1:{gateway}/api", AtMostOnce=["kick_user"], Backoff=FAST_RETRIES)

@@ -33,6 +33,8 @@ def too_large(number: int) -> bytes:
     return b'{"class":"Add","args":["x"],"jid":"%024x","pad":"' % number + b"x" * LARGE + b'"}'
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
+@pytest.mark.promise("Producers: jobs", "payloads in progress take little memory")
 @pytest.mark.parametrize("idle", [False, True], ids=["before-it-starts", "while-it-waits"])
 def test_thirty_payloads_of_8_mib_hold_up_nobody_and_do_not_fill_the_process(
     bench: Bench, tell: Tell, *, idle: bool
@@ -67,6 +69,7 @@ def of_empty_lists(number: int) -> bytes:
     return payload(number, "check_account", user=f"u{number}", host="example.org", more=[[]] * (MIB // 4 - 1000))
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 def test_no_worker_keeps_a_job_that_is_done(bench: Bench, tell: Tell) -> None:
     bench.configure(ResponseQueue="")
     broker = bench.start()
@@ -78,6 +81,8 @@ def test_no_worker_keeps_a_job_that_is_done(bench: Bench, tell: Tell) -> None:
     assert peak_kib(broker) < MOST_KIB
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
+@pytest.mark.promise("Producers: jobs", "payloads in progress take little memory")
 def test_jobs_that_take_more_memory_than_bytes_are_few_at_a_time(bench: Bench, tell: Tell) -> None:
     bench.configure()
     bench.push([of_empty_lists(number).replace(TOKEN.encode(), b"wrong") for number in range(20)])

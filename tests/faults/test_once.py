@@ -4,6 +4,8 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 
+import pytest
+
 from restbroker.store.replies import items, raw
 from tests.support.bench import CONCURRENCY, Bench, payload
 
@@ -25,6 +27,7 @@ def pushes_of(key: int) -> list[bytes]:
     return [one, one, other]
 
 
+@pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 def test_of_the_jobs_of_one_key_one_is_done_however_often_brokers_are_killed(bench: Bench, tell: Tell) -> None:
     bench.start()
     for kill in range(KILLS):

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import pytest
 
 from restbroker.config.load import load
 from restbroker.operate import order as operate_order
@@ -439,6 +440,7 @@ def chaos(directory: Path, redis: RedisServer, *, is_blind: bool = False) -> Ite
         yield Chaos(directory, redis, client, stack, random.Random(SEED), is_blind)
 
 
+@pytest.mark.promise("One key after the other", "kills, freezes, a dead Redis and a real Sidekiq at once")
 def test_no_job_overtakes_another_of_its_key_whatever_breaks(
     tmp_path: Path, durable_redis: RedisServer, tell: Tell
 ) -> None:
@@ -486,6 +488,7 @@ def test_what_redis_forgot_is_done_again_in_order_and_no_key_is_stuck(
     assert verdict.again, "what was forgotten is done again"
 
 
+@pytest.mark.promise("One key after the other", "kills, freezes, a dead Redis and a real Sidekiq at once")
 def test_without_a_look_at_the_lease_jobs_come_late(tmp_path: Path, durable_redis: RedisServer) -> None:
     """Else the test above would see nothing."""
     # Who wakes up may hear of its end before it sends anything, though mostly it does not.

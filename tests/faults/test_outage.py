@@ -60,6 +60,8 @@ def share_of_a_core(running: Running) -> float:
     return share_at_rest(running.process.pid, WATCHED_S, MOST_CPU)
 
 
+@pytest.mark.promise("No command is lost", "the target is down")
+@pytest.mark.promise("Defects of the Go original", "a request that failed was forgotten")
 def test_jobs_pushed_while_ejabberd_is_down_run_when_it_is_back_and_use_up_no_try(bench: Bench, tell: Tell) -> None:
     bench.ejabberd.stop()
     broker = bench.start()
@@ -76,6 +78,7 @@ def test_jobs_pushed_while_ejabberd_is_down_run_when_it_is_back_and_use_up_no_tr
     assert all(len(sent) == 1 and sent[0].status == 200 for sent in sendings.values())
 
 
+@pytest.mark.promise("A good citizen", "a dead target is probed every second or two")
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_an_ejabberd_that_ends_during_delivery_costs_no_job_and_no_cpu(bench: Bench, tell: Tell, how: str) -> None:
     broker = bench.start()

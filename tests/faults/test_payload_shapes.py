@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import trio
 
 from restbroker.store import queues
@@ -62,6 +63,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.promise("Producers: jobs", "anything that can LPUSH can be a producer")
 async def test_every_clients_payload_gives_the_same_request_byte_for_byte(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:

@@ -7,6 +7,8 @@ import sys
 import time
 from collections import Counter
 
+import pytest
+
 from restbroker.job.schedule import job_id
 from restbroker.store import periodic
 from restbroker.store.client import StoreSettings, open_client
@@ -82,6 +84,7 @@ def begin(url: str, seed: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", PROCESS, url, str(ahead_s), str(seed)])
 
 
+@pytest.mark.promise("Periodic commands", "processes are killed, and answers of Redis lost")
 def test_of_twenty_processes_that_are_killed_each_moment_is_pushed_once(redis_server: RedisServer, tell: Tell) -> None:
     url, chance = redis_server.url, random.Random(7)
     client = open_client(StoreSettings(url))

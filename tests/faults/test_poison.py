@@ -6,6 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items, raw
@@ -23,6 +25,8 @@ def job(number: int) -> bytes:
     return json.dumps({"class": "Add", "jid": f"jid-{number}", "queue": "rest", "retry": True, "args": args}).encode()
 
 
+@pytest.mark.promise("No command is lost", "a job kills every process that sends it")
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 def test_one_crasher_among_300_jobs_is_parked_as_poison_and_no_innocent_is(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:

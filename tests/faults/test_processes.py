@@ -120,6 +120,7 @@ def answering_after(delay_s: float) -> Callable[[Arrival], int]:
     return act
 
 
+@pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
 def test_a_killed_worker_s_jobs_are_done_by_the_others_and_it_is_started_again(group: Group, tell: Tell) -> None:
     group.server.act = answering_after(0.02)
     with group.started("--processes", "3", count=3) as running:
@@ -229,6 +230,7 @@ def test_a_worker_that_hangs_is_named_until_it_answers_again(group: Group) -> No
     assert "PortTaken" not in running.output(), "the supervisor alone serves the pages"
 
 
+@pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
 def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: Group) -> None:
     group.server.act = answering_after(1)
     with group.started("--processes", "2", count=2) as running:
@@ -244,6 +246,7 @@ def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: G
     assert group.beating() == set()
 
 
+@pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
 def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(group: Group, tell: Tell) -> None:
     with group.started("--processes", "2", count=2) as running:
         for killed in (1, 2, 3):

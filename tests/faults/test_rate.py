@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from tests.support import process
@@ -35,6 +37,7 @@ def most_within(moments: list[float], span_s: float) -> int:
     return most
 
 
+@pytest.mark.promise("A good citizen", "RateLimit holds for all processes together")
 def test_two_processes_share_one_rate_and_a_frozen_one_starts_no_burst_afterwards(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ FAULTS: dict[str, tuple[Callable[[TcpProxy], None], Callable[[TcpProxy], None], 
 """How it begins, how it ends, and in how many seconds it must be noticed."""
 
 
+@pytest.mark.promise("A good citizen", "/readyz tells the truth")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_readyz_tells_the_truth_throughout_an_outage_and_who_is_ready_takes_jobs(line: Line, fault: str) -> None:
     begin, end, noticed_s = FAULTS[fault]

@@ -8,6 +8,8 @@ import re
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from restbroker.store.replies import integer, items, text
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import Running, Stopwatch
@@ -76,6 +78,8 @@ def assert_each_was_done_once_in_redis(bench: Bench) -> None:
     assert all([one.status for one in sent] == [200, 409] for sent in sendings.values())
 
 
+@pytest.mark.promise("Back soon", "jobs of a killed process are back at once on its host")
+@pytest.mark.promise("Defects of the Go original", "a second process ran all jobs in progress again")
 def test_another_process_of_the_same_host_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell: Tell) -> None:
     victim, identity = holding_everything(bench, "samehost")
     survivor = bench.start()
@@ -88,6 +92,7 @@ def test_another_process_of_the_same_host_gives_a_killed_ones_jobs_back_at_once(
     assert re.search(rf"jobs\.recovered.*jobs={CONCURRENCY}\b", survivor.output())
 
 
+@pytest.mark.promise("Back soon", "jobs of a killed process are back at once on its host")
 def test_the_next_start_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell: Tell) -> None:
     victim, identity = holding_everything(bench, "nextstart")
     watch = kill(victim)
@@ -97,6 +102,7 @@ def test_the_next_start_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell
     assert_each_was_done_once_in_redis(bench)
 
 
+@pytest.mark.promise("Back soon", "jobs of a killed process are back in 25 s elsewhere")
 def test_a_process_elsewhere_gives_a_killed_ones_jobs_back_by_its_missing_beats(bench: Bench, tell: Tell) -> None:
     victim, identity = holding_everything(bench, "elsewhere")
     # Nobody can prove the death of a process of another machine, and by this record it is one.
@@ -109,6 +115,7 @@ def test_a_process_elsewhere_gives_a_killed_ones_jobs_back_by_its_missing_beats(
     assert_each_was_done_once_in_redis(bench)
 
 
+@pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
 def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_on(bench: Bench, tell: Tell) -> None:
     frozen, identity = holding_everything(bench, "frozen")
     another = bench.start()
@@ -125,6 +132,7 @@ def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_o
     assert frozen.stop() == 0
 
 
+@pytest.mark.promise("At least once, and seldom more", "what is not safe to repeat is sent twice more at most")
 def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goes_on(bench: Bench) -> None:
     bench.configure(Concurrency=2, RequestTimeout="60s")
     words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": "once"}
@@ -146,6 +154,7 @@ def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goe
     assert sendings == [3, 3, 1, 1, 1, 1]
 
 
+@pytest.mark.promise("At least once, and seldom more", "AtMostOnce is never sent again once it may have run")
 def test_what_at_most_once_names_is_never_sent_twice_however_often_the_broker_is_killed(bench: Bench) -> None:
     bench.configure(AtMostOnce=["send_message"], RequestTimeout="60s")
     words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": "once"}

@@ -18,6 +18,8 @@ from tests.support.tcp_proxy import Loss
 from tests.support.wait import until
 
 
+@pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
+@pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")
 @pytest.mark.parametrize("cut_s", [1.0, 25.0, *map(float, os.environ.get("FAULT_SOAK", "").split())])
 def test_a_cut_connection_costs_waiting_only_and_nobody_takes_anything_over(line: Line, cut_s: float) -> None:
     """25 s are more than what a reaper waits before it fences a process whose beat stands still."""
@@ -35,6 +37,7 @@ def test_a_cut_connection_costs_waiting_only_and_nobody_takes_anything_over(line
         assert "fenced" not in broker.output()
 
 
+@pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
 def test_a_frozen_connection_is_noticed_and_late_requests_change_nothing(line: Line) -> None:
     line.under_load()
     line.proxy.freeze()
@@ -45,6 +48,7 @@ def test_a_frozen_connection_is_noticed_and_late_requests_change_nothing(line: L
     line.assert_it_goes_on()
 
 
+@pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
 def test_a_suspended_redis_costs_waiting_only(own_line: Line) -> None:
     own_line.under_load()
     own_line.bench.redis.suspend()
@@ -54,6 +58,7 @@ def test_a_suspended_redis_costs_waiting_only(own_line: Line) -> None:
     own_line.assert_it_goes_on()
 
 
+@pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
 def test_a_killed_redis_that_comes_back_with_its_data_costs_waiting_only(own_line: Line) -> None:
     own_line.under_load()
     own_line.bench.redis.kill()
@@ -63,6 +68,7 @@ def test_a_killed_redis_that_comes_back_with_its_data_costs_waiting_only(own_lin
     own_line.assert_it_goes_on()
 
 
+@pytest.mark.promise("No command is lost", "Redis comes back empty")
 def test_a_redis_that_comes_back_empty_is_served_under_a_new_identity(own_line: Line) -> None:
     own_line.under_load()
     redis = own_line.bench.redis
@@ -89,6 +95,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.promise("No command is lost", "Redis refuses writes")
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_a_redis_that_refuses_writes_is_waited_for(own_line: Line, kind: str) -> None:
     begin, end = REFUSALS[kind]
@@ -100,6 +107,7 @@ def test_a_redis_that_refuses_writes_is_waited_for(own_line: Line, kind: str) ->
     own_line.assert_it_goes_on()
 
 
+@pytest.mark.promise("No command is lost", "Redis refuses writes")
 def test_a_redis_that_cannot_save_is_waited_for(own_line: Line, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -116,6 +124,7 @@ def test_a_redis_that_cannot_save_is_waited_for(own_line: Line, tmp_path: Path) 
     own_line.assert_it_goes_on()
 
 
+@pytest.mark.promise("No command is lost", "Redis is full (also Valkey)")
 def test_a_full_redis_is_drained(own_line: Line) -> None:
     own_line.under_load()
     assert own_line.bench.redis.command("CONFIG SET maxmemory 1").startswith("+OK")
@@ -124,6 +133,7 @@ def test_a_full_redis_is_drained(own_line: Line) -> None:
     own_line.assert_outages(0)
 
 
+@pytest.mark.promise("No command is lost", "connections to Redis are killed all the time")
 def test_connections_that_are_killed_all_the_time_lose_and_repeat_nothing(line: Line) -> None:
     line.bench.start()
     until(lambda: line.ready() == 200, "it is ready")
@@ -150,6 +160,7 @@ LOSSES: dict[ScriptName, bytes] = {
 """What the answer of each script contains when it has done something."""
 
 
+@pytest.mark.promise("No command is lost", "an answer of Redis is lost")
 @pytest.mark.parametrize("name", LOSSES)
 def test_an_answer_of_redis_that_is_lost_loses_and_repeats_nothing(line: Line, name: ScriptName) -> None:
     # So that each run loads the scripts anew, whatever ran before on this Redis.

@@ -75,6 +75,7 @@ def jobs(exchanges: Iterable[Exchange]) -> set[str]:
     return {one.job for one in exchanges if one.job}
 
 
+@pytest.mark.promise("No command is lost", "everysec costs at most the last second")
 def test_with_everysec_a_kill_costs_at_most_the_last_second_and_check_had_said_so(forgetful_line: Line) -> None:
     line, bench = forgetful_line, forgetful_line.bench
     line.configure(RateLimit=SLOWLY)
@@ -119,6 +120,7 @@ def test_with_everysec_a_kill_costs_at_most_the_last_second_and_check_had_said_s
     line.assert_outages(1)
 
 
+@pytest.mark.promise("No command is lost", "Redis is stopped or killed under load")
 def test_with_always_a_redis_that_is_killed_again_and_again_loses_and_repeats_nothing(own_line: Line) -> None:
     line, bench = own_line, own_line.bench
     line.under_load()

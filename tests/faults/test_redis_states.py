@@ -33,6 +33,7 @@ PADDING = "x" * 4000
 WORDS = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": ""}
 
 
+@pytest.mark.promise("No command is lost", "Redis takes its time to load its data")
 @pytest.mark.parametrize("how", ["restart", "reload"])
 def test_a_redis_that_loads_its_data_is_waited_for(
     make_redis: Callable[..., RedisServer],
@@ -101,6 +102,7 @@ def fill(line: Line, with_jobs: bool) -> int:
         pushed += len(jobs)
 
 
+@pytest.mark.promise("No command is lost", "Redis is full (also Valkey)")
 def test_a_full_redis_is_drained_and_each_kind_of_settlement_is_written(full_line: Line) -> None:
     line, bench = full_line, full_line.bench
     line.configure(AtMostOnce=["send_message"])
@@ -129,6 +131,7 @@ def test_a_full_redis_is_drained_and_each_kind_of_settlement_is_written(full_lin
     line.assert_outages(0)
 
 
+@pytest.mark.promise("No command is lost", "Redis is full (also Valkey)")
 def test_beside_a_full_redis_with_nothing_to_take_the_broker_lives_on(full_line: Line) -> None:
     line, bench = full_line, full_line.bench
     bench.start()

@@ -58,6 +58,7 @@ def reload(broker: Running, pattern: str, times: int) -> None:
     broker.wait_for(pattern, times=times)
 
 
+@pytest.mark.promise("No command is lost", "reloads under load, also of a broken configuration")
 def test_twenty_reloads_under_load_lose_nothing_and_repeat_nothing(
     several: Several, busy_server: AnsweringServer, tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_a_fifo_in_place_of_the_file_is_refused_and_neither_a_reload_nor_a_stop_
             assert broker.stop() == 0
 
 
+@pytest.mark.promise("At least once, and seldom more", "a reload cuts nothing off")
 def test_what_must_not_run_twice_is_finished_by_the_generation_that_sent_it(several: Several, tmp_path: Path) -> None:
     answers = threading.Event()
 
@@ -169,6 +171,7 @@ def test_what_must_not_run_twice_is_finished_by_the_generation_that_sent_it(seve
     assert times_done(server) == dict.fromkeys(range(20), 1)
 
 
+@pytest.mark.promise("A good citizen", "no job dies of a rotation")
 def test_through_a_rotation_the_old_token_counts_until_its_previous_file_is_taken_out(
     several: Several, tmp_path: Path
 ) -> None:
@@ -195,6 +198,7 @@ def test_through_a_rotation_the_old_token_counts_until_its_previous_file_is_take
     assert times_done(server) == dict.fromkeys(range(10), 1)
 
 
+@pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
 def test_a_replaced_token_is_refused_as_soon_as_a_reload_found_nothing_else_changed(
     several: Several, tmp_path: Path
 ) -> None:

@@ -162,12 +162,15 @@ def document(redis_url: str, served: dict[str, dict[str, object]], health: int) 
     }
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 def test_no_secret_is_in_the_log_at_its_lowest_level_nor_in_what_every_task_waits_for(hunt: Hunt) -> None:
     said = hunt.broker.output()
     assert "level" in said or "DEBUG" in said
     assert leaks(said) == []
 
 
+@pytest.mark.promise("Defects of the Go original", "tokens and passwords stood in the log and /stats")
+@pytest.mark.promise("Security: who can reach the ports", "to learn secrets")
 def test_no_secret_is_on_a_page(hunt: Hunt) -> None:
     assert [(page, leak) for page, text in hunt.pages.items() for leak in leaks(text)] == []
 
@@ -178,12 +181,16 @@ COMMANDS = (
 )
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 def test_no_secret_is_in_what_a_command_prints(hunt: Hunt) -> None:
     said = {words: hunt.told(*words.split()) for words in COMMANDS}
     assert all(said.values())
     assert [(words, leak) for words, text in said.items() for leak in leaks(text)] == []
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration", "to find secrets in command lines"
+)
 def test_no_secret_is_in_a_command_line_of_a_process(hunt: Hunt) -> None:
     lines = [path.read_text() for path in Path("/proc").glob("[0-9]*/cmdline") if reads(path)]
     ours = [line for line in lines if str(hunt.config) in line]
@@ -191,12 +198,14 @@ def test_no_secret_is_in_a_command_line_of_a_process(hunt: Hunt) -> None:
     assert [leak for line in ours for leak in leaks(line)] == []
 
 
+@pytest.mark.promise("Security: who can read Redis", "to take restbroker's own secrets out of it")
 def test_what_only_the_broker_knows_is_nowhere_in_redis(hunt: Hunt) -> None:
     stored = everything_in(hunt.client)
     assert len(stored) > 50
     assert [f"{key}: {leak}" for key, text in stored for leak in found_in(text, OURS) if not DONE.search(text)] == []
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 def test_what_a_producer_pushed_is_only_where_its_job_is(hunt: Hunt) -> None:
     stored = [(key, without_arguments(text)) for key, text in everything_in(hunt.client)]
     shown = [(key, leak) for key, text in stored for leak in found_in(text, THEIRS) if not DONE.search(text)]

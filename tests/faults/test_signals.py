@@ -40,6 +40,7 @@ def assert_left_nothing_of_itself(bench: Bench) -> None:
         assert bench.client.command("HLEN", key) == 0
 
 
+@pytest.mark.promise("No command is lost", "restbroker is told to stop")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_first_signal_drains_and_exits_0(bench: Bench, number: signal.Signals) -> None:
     broker = busy(bench)
@@ -53,6 +54,7 @@ def test_a_first_signal_drains_and_exits_0(bench: Bench, number: signal.Signals)
     assert bench.members("retry") == bench.members("dead") == []
 
 
+@pytest.mark.promise("No command is lost", "restbroker is told to stop")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_it_at_once_and_says_which(bench: Bench, number: signal.Signals) -> None:
     broker = busy(bench)
@@ -70,6 +72,7 @@ def test_a_second_signal_ends_it_at_once_and_says_which(bench: Bench, number: si
     assert bench.members("retry") == bench.members("dead") == []
 
 
+@pytest.mark.promise("No command is lost", "Redis is stopped or killed under load")
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_redis_restarted_under_load_loses_nothing(durable_bench: Bench, how: str) -> None:
     bench = durable_bench

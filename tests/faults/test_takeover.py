@@ -51,6 +51,7 @@ STEPS: dict[str, Callable[[], Hold | None]] = {
 }
 
 
+@pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
 @pytest.mark.parametrize("step", STEPS)
 def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_twice_under_at_most_once(
     line: Line, step: str
@@ -93,6 +94,7 @@ def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_t
     assert {job for job in marked if job not in sendings} <= set(places)
 
 
+@pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")
 def test_of_two_processes_the_one_that_is_cut_off_loses_its_jobs_and_the_other_keeps_its_own(line: Line) -> None:
     bench = line.bench
     bench.proxy.answers.clear()
@@ -142,6 +144,7 @@ def in_a_container(bench: Bench) -> Iterator[Running]:
         yield broker
 
 
+@pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")
 def test_containers_of_one_hostname_do_not_take_each_others_process_for_gone(bench: Bench) -> None:
     bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()

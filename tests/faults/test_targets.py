@@ -34,6 +34,8 @@ def slowly(_arrival: Arrival) -> int:
     return 200
 
 
+@pytest.mark.promise("A good citizen", "a dead or slow target holds no other up")
+@pytest.mark.promise("Security: who controls a server's answers", "to hold other targets up")
 def test_the_third_target_finishes_all_jobs_while_one_is_dead_and_one_slow(several: Several, tmp_path: Path) -> None:
     dead = free_port()
     with AnsweringServer(slowly) as slow, AnsweringServer() as well:

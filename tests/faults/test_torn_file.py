@@ -127,6 +127,7 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
     return whole
 
 
+@pytest.mark.promise("A power loss of Redis", "its file is cut at any byte of a script")
 @pytest.mark.parametrize("fairness", ["", FAIR], ids=["list", "lines"])
 @pytest.mark.parametrize("step", [0, 1], ids=["fetch", "settlement"])
 def test_a_file_cut_anywhere_in_a_fetch_or_a_settlement_loses_nothing_in_two_starts(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,10 @@ def said(path: Path) -> str:
     return f"{loaded!r}\n{loaded.notes}"
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration",
+    "to have a secret printed by a broken configuration",
+)
 @given(secrets=documents, others=others, files=files)
 @FUZZING
 def test_no_secret_is_shown_whichever_key_is_wrong(
@@ -107,6 +112,10 @@ def test_no_secret_is_shown_whichever_key_is_wrong(
     assert CANARY not in said(path)
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration",
+    "to have a secret printed by a broken configuration",
+)
 @given(start=st.integers(0, len(TEXT)), length=st.integers(0, 3), filling=st.binary(max_size=4))
 @FUZZING
 def test_no_secret_is_shown_wherever_the_file_is_damaged(

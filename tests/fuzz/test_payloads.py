@@ -62,6 +62,9 @@ nested = st.sampled_from([b"[" * 100_000, b'{"args":' * 5000, b'{"args":[' + b"[
 payloads = near_jobs | extreme_jobs | cut_jobs | st.binary(max_size=100) | odd_values.map(dump) | nested
 
 
+@pytest.mark.promise("No command is lost", "whatever bytes are pushed to a queue")
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
+@pytest.mark.promise("Producers: jobs", "what is no job is dead as an object")
 @given(pushed=st.lists(payloads, min_size=1, max_size=12), status=st.sampled_from([200, 200, 500]))
 @FUZZING
 def test_whatever_is_pushed_ends_in_exactly_one_place_and_the_process_goes_on(pushed: list[bytes], status: int) -> None:

@@ -109,6 +109,7 @@ def simulated(steps: int, end: Callable[[Process], None], *, signs: bool = False
     return trio.run(run, clock=MockClock(autojump_threshold=0))
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("end", [stop_at_once, cancel_the_work, kill])
 def test_after_each_step_every_signed_job_is_still_done_and_then_no_copy_of_it(
     monkeypatch: pytest.MonkeyPatch, end: Callable[[Process], None]
@@ -122,6 +123,7 @@ def test_after_each_step_every_signed_job_is_still_done_and_then_no_copy_of_it(
     assert steps > 50
 
 
+@pytest.mark.promise("No command is lost", "cut short after any step from push to settlement")
 @pytest.mark.parametrize("end", [stop_at_once, cancel_the_work, kill])
 def test_after_each_step_every_job_is_in_one_place_and_none_is_settled_twice(
     monkeypatch: pytest.MonkeyPatch, end: Callable[[Process], None]

@@ -75,6 +75,7 @@ async def until(question: Callable[[], object], what: str, timeout_s: float) -> 
     assert question(), f"In {timeout_s:g} simulated seconds this did not happen: {what}"
 
 
+@pytest.mark.promise("No command is lost", "the target is down")
 async def test_a_server_that_is_down_for_two_days_costs_nothing_but_time(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ async def test_scheduled_jobs_run_three_days_later_once_and_never_early(
     assert world.places() == Counter()
 
 
+@pytest.mark.promise("Back soon", "jobs of a killed process are back in 25 s elsewhere")
 async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_seconds(
     autojump_clock: MockClock, world: World
 ) -> None:
@@ -157,6 +159,7 @@ async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_s
     assert world.of(IdentityFenced) == []
 
 
+@pytest.mark.promise("Back soon", "an outage of Redis for all has nobody taken over")
 async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_anybody(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

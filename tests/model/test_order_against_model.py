@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -389,6 +390,7 @@ class OrderHistories(RuleBasedStateMachine):
             assert (state == "s") == (self.keys[key].is_stopped and self.keys[key].in_hand is None)
 
 
+@pytest.mark.promise("One key after the other", "any order of calls, crashes and people's hands")
 def test_histories(server: Server) -> None:
     class Here(OrderHistories):
         pass

@@ -102,6 +102,7 @@ def waiting(world: World) -> list[dict[str, Any]]:
     return [json.loads(raw) for raw in world.reference.data.lists["queue:rest"]]
 
 
+@pytest.mark.promise("At least once, and seldom more", "a command of several requests knows its own first one")
 @pytest.mark.parametrize("refusal", ["connection", "server", "login", "breaker"])
 async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_one_through_a_stop(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal

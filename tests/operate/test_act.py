@@ -165,6 +165,7 @@ def test_what_may_have_run_is_not_repeated_unless_that_is_safe_or_asked_for(
     assert queued(client, "foreign")[0]["restbroker_may_have_run"] is True
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
 def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_for(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:

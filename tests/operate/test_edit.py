@@ -132,6 +132,7 @@ def test_texts_become_what_the_command_takes(client: Client, configured: ConfigC
     assert only(client)["args"][1] == {"days": 30}
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
 def test_a_job_that_was_not_let_in_gains_no_right(client: Client, configured: ConfigContext) -> None:
     for code in ("BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"):
         client.command("FLUSHALL")
@@ -146,6 +147,7 @@ def test_a_job_that_was_not_let_in_gains_no_right(client: Client, configured: Co
         assert "enqueue" in refused(client, configured, change(token, user="bob"))
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
 def test_the_token_must_allow_what_the_job_becomes(client: Client, configured: ConfigContext) -> None:
     rows = (
         (attrs.evolve(APP, allow=("register",)), attrs.evolve(change(), command="unregister"), "unregister"),
@@ -177,6 +179,7 @@ def test_a_sealed_job_is_sealed_again_and_let_in_as_what_it_became(client: Clien
     assert done(client, configured, change(APP, user="carol")).done == 1
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
 def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(client: Client, configured: ConfigContext) -> None:
     def other_arguments(fields: dict[str, Any]) -> None:
         fields["args"] = ["unregister", *fields["args"][1:]]

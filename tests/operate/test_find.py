@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from restbroker.job.names import BODY_NAMES
 from restbroker.operate import jobs
 from restbroker.operate.context import ConfigContext
@@ -37,6 +39,7 @@ def test_parked_jobs_come_newest_first_page_by_page_and_the_last_page_says_so(
     assert (len(whole.entries), whole.after) == (6, None)
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a producer, to break a page")
 def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:

@@ -181,6 +181,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                     yield found
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 def test_no_secret_is_told_by_what_is_done_with_failed_and_waiting_jobs(stage: Stage) -> None:
     log_in(stage)
     crawl(stage)
@@ -198,6 +199,7 @@ def test_no_secret_is_told_by_what_is_done_with_failed_and_waiting_jobs(stage: S
     assert [(where, leak) for where, text in stage.told.items() for leak in found_in(text, SECRETS)] == []
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @pytest.mark.parametrize("name", SECRETS)
 def test_who_looks_for_a_secret_does_not_learn_that_it_is_there(stage: Stage, name: str) -> None:
     for form in ("{}", "message ~ {}", "user={}", "--json {}"):

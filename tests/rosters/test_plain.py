@@ -94,6 +94,7 @@ async def test_whatever_a_client_sends_is_answered_and_serving_goes_on() -> None
             assert (await client.get(f"http://127.0.0.1:{port}/x")).content == b"2f78"
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 async def test_nothing_behind_a_body_is_a_request_since_its_bytes_were_changed() -> None:
     forged = b"GET \xff\xff\xff\xff" + b"GET /forged HTTP/1.1\r\nHost: x\r\n\r\n"
     chunks = b"".join(b"1\r\na\r\n" for _ in range(100_000)) + b"0\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -52,6 +52,7 @@ async def test_a_roster_is_told_as_prosody_takes_it_and_an_unknown_user_has_an_e
         assert site.told() == []
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a user of Prosody, to get another's roster")
 async def test_what_prosody_writes_raw_is_the_user_and_nobody_else(serve: Serve, redis_server: RedisServer) -> None:
     users = ("50%off", "a%41", "adm%69n", "a+b", "jörg", "a?b", "a=b", "a\\20b", "ж%d0%b6", "a~!$*(),")
     others = {name: {"other@example.org": Contact()} for name in ("aa", "admin", "a b", "a", "b", "жж")}
@@ -121,6 +122,7 @@ async def test_user_and_password_are_asked_for_and_may_be_written_as_in_an_addre
     assert (refused.status_code, refused.headers["www-authenticate"][:5]) == (401, "Basic")
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to read rosters, or to learn the key to them")
 async def test_a_key_is_asked_for_and_never_told(
     serve: Serve, redis_server: RedisServer, capfd: pytest.CaptureFixture[str]
 ) -> None:

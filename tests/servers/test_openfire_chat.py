@@ -156,6 +156,7 @@ async def test_a_logoff_that_was_not_sent_is_sent_later(chat: Openfire, sides: O
         assert not chat.state.streams
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a user of Openfire, to be taken for another")
 async def test_a_login_is_a_command_and_tells_no_stream(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         done = await side.done("chat_login", {"from": "romeo", "password": "secret"})

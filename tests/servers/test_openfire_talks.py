@@ -362,6 +362,7 @@ def test_a_question_finds_its_expert_where_the_answer_to_each_step_is_lost(
         assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
 
 
+@pytest.mark.promise("At least once, and seldom more", "AtMostOnce: who waits is answered once")
 def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_next_one(
     redis_server: RedisServer, server: Openfire, tmp_path: Path
 ) -> None:

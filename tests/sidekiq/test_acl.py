@@ -177,6 +177,8 @@ def wait_until_held(citizen: Citizen) -> None:
     until(lambda: [state(citizen, key) for key in (STOPPED, PUT_OFF)] == states, "both keys are held")
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "with little rights, to reach more")
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "the rights for run are enough")
 def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> None:
     begun = f"{Schedule('@yearly').digest} {int(time.time()) - 3 * 366 * 86_400}"
     citizen.client.command("HSET", "restbroker:periodic", "yearly", begun)
@@ -211,6 +213,7 @@ def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> N
     assert name not in citizen.listed()
 
 
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "with a namespace its pattern is enough")
 def test_with_a_namespace_its_prefix_is_the_only_pattern_that_is_needed(citizen: Citizen) -> None:
     citizen.client.command("ACL", "SETUSER", "restbroker", "resetkeys", "~ns:*")
     citizen.configure(RedisURL=user_url(citizen.redis), RedisNamespace="ns")
@@ -222,6 +225,7 @@ def test_with_a_namespace_its_prefix_is_the_only_pattern_that_is_needed(citizen:
     assert refused(citizen) == []
 
 
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "the rights for a person are enough")
 def test_with_the_rights_that_the_page_adds_a_person_can_use_every_command(citizen: Citizen) -> None:
     citizen.client.command(*acl_commands()[1])
     citizen.push(job("refused1"))
@@ -271,6 +275,7 @@ def test_what_check_takes_for_the_terminals_own_is_what_the_page_adds() -> None:
     assert {right[1:] for right in acl_commands()[1] if right.startswith("+")} == ONLY_ASKED_HERE
 
 
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "no right is for a command that restbroker does not give")
 def test_each_command_that_the_page_names_is_one_that_restbroker_gives() -> None:
     named = {right[1:].lower() for command in acl_commands() for right in command if right.startswith("+")}
     assert len(named) > 40

@@ -27,6 +27,7 @@ def days_of(history: dict[str, dict[str, int]], kind: str) -> list[int]:
     return [history[kind][str(today)], history[kind][str(today - timedelta(days=1))]]
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "processed and failed, in all and by day")
 def test_every_figure_of_stats_is_what_was_done(citizen: Citizen) -> None:
     broker = citizen.start()
     citizen.push(*(job(user) for user in ("good1", "good2", "good3", "fails1", "fails2", "refused1")))
@@ -54,6 +55,7 @@ def test_every_figure_of_stats_is_what_was_done(citizen: Citizen) -> None:
     }
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "processed and failed, in all and by day")
 def test_the_history_has_the_same_figures_under_todays_date(citizen: Citizen) -> None:
     citizen.start()
     citizen.push(job("good1"), job("fails1"), job("refused1"))
@@ -65,6 +67,8 @@ def test_the_history_has_the_same_figures_under_todays_date(citizen: Citizen) ->
     assert sum(days_of(history, "failed")) == 2
 
 
+@pytest.mark.promise("Defects of the Go original", "a failure was counted as processed")
+@pytest.mark.promise("Sidekiq: counters and metrics", "processed and failed, in all and by day")
 def test_each_try_is_counted_and_nothing_else(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     broker = citizen.start()
@@ -81,6 +85,7 @@ def test_each_try_is_counted_and_nothing_else(citizen: Citizen) -> None:
     assert [stats["processed"], stats["failed"]] == [5, 3]
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "a job pushed back is no execution")
 def test_a_job_pushed_back_at_a_stop_is_not_counted(citizen: Citizen) -> None:
     citizen.configure(Concurrency=1, RequestTimeout=60, ShutdownTimeout=25)
     broker = citizen.start()
@@ -96,6 +101,7 @@ def test_a_job_pushed_back_at_a_stop_is_not_counted(citizen: Citizen) -> None:
     assert stats["failed"] == 0
 
 
+@pytest.mark.promise("Sidekiq: queues", "size, latency, each, find_job")
 @pytest.mark.parametrize("queue", ["default", QUEUE])
 def test_the_latency_is_the_age_of_the_job_that_is_taken_next(citizen: Citizen, queue: str) -> None:
     citizen.configure(RestQueue=queue)
@@ -127,6 +133,7 @@ def resume(citizen: Citizen) -> None:
     citizen.wait_until_idle()
 
 
+@pytest.mark.promise("Sidekiq: queues", "size, latency, each, find_job")
 def test_a_paused_queue_shows_its_jobs_newest_first(citizen: Citizen) -> None:
     users = [f"good{number}" for number in range(120)]
     found = paused(citizen, *users)
@@ -137,6 +144,7 @@ def test_a_paused_queue_shows_its_jobs_newest_first(citizen: Citizen) -> None:
     assert citizen.times_sent() == dict.fromkeys(users, 1)
 
 
+@pytest.mark.promise("Sidekiq: queues", "delete, clear")
 def test_a_job_deleted_from_the_queue_is_never_sent_and_the_others_are(citizen: Citizen) -> None:
     paused(citizen, "good1", "good2", "good3")
     assert citizen.ask("queue.rb", name=QUEUE, call="delete", jid=jid_of("good2"))["called"] is True
@@ -144,6 +152,7 @@ def test_a_job_deleted_from_the_queue_is_never_sent_and_the_others_are(citizen: 
     assert citizen.times_sent() == {"good1": 1, "good3": 1}
 
 
+@pytest.mark.promise("Sidekiq: queues", "delete, clear")
 def test_a_cleared_queue_is_empty_and_served_on(citizen: Citizen) -> None:
     paused(citizen, "good1", "good2")
     citizen.ask("queue.rb", name=QUEUE, call="clear")

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from restbroker.job.json_types import Json
 from tests.support.scripted import QUEUE, Citizen
 from tests.support.several import target
@@ -14,6 +16,7 @@ def args(user: str) -> list[Json]:
     return ["check_account", {"user": user, "host": "example.org"}, TOKEN]
 
 
+@pytest.mark.promise("Sidekiq: queues", "push, perform_async, push_bulk")
 def test_a_job_is_delivered_once_with_its_arguments(citizen: Citizen) -> None:
     citizen.start()
     odd: dict[str, Json] = {"user": "Zoë", "host": "example.org", "n": 2**60, "f": 1e15, "e": {}, "l": [[], None]}
@@ -24,6 +27,7 @@ def test_a_job_is_delivered_once_with_its_arguments(citizen: Citizen) -> None:
     assert [(one.command, one.arguments) for one in citizen.server.arrivals] == [("check_account", odd)] * 2
 
 
+@pytest.mark.promise("Sidekiq: queues", "push, perform_async, push_bulk")
 def test_a_thousand_jobs_pushed_in_bulk_are_each_delivered_once(citizen: Citizen) -> None:
     citizen.start()
     users = [f"bulk{number}" for number in range(1000)]
@@ -34,6 +38,7 @@ def test_a_thousand_jobs_pushed_in_bulk_are_each_delivered_once(citizen: Citizen
     assert citizen.times_sent() == dict.fromkeys(users, 1)
 
 
+@pytest.mark.promise("Sidekiq: scheduled jobs", "perform_in, perform_at")
 def test_a_job_for_later_waits_in_the_schedule_and_is_delivered_once(citizen: Citizen) -> None:
     citizen.start()
     asked_at_s = time.monotonic()
@@ -47,6 +52,7 @@ def test_a_job_for_later_waits_in_the_schedule_and_is_delivered_once(citizen: Ci
     assert citizen.size("schedule") == 0
 
 
+@pytest.mark.promise("Sidekiq: queues", "set(queue:)")
 def test_a_job_set_to_another_queue_goes_to_the_target_of_that_queue(citizen: Citizen) -> None:
     other = target(citizen.server.port, "other")
     citizen.configure(Targets={"second": other})
@@ -58,6 +64,7 @@ def test_a_job_set_to_another_queue_goes_to_the_target_of_that_queue(citizen: Ci
     assert citizen.times_sent() == {"elsewhere": 1}
 
 
+@pytest.mark.promise("Sidekiq: retries", "retry: true, a number, none")
 def test_the_retries_that_a_ruby_class_asks_for_are_made_and_no_more(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     citizen.start()

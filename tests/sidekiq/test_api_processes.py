@@ -55,6 +55,7 @@ def assert_gone(citizen: Citizen, identity: str) -> None:
     assert citizen.ask("processes.rb")["size"] == 0
 
 
+@pytest.mark.promise("Sidekiq: the process record", "every field that Ruby shows")
 def test_our_process_has_every_field_that_ruby_shows(citizen: Citizen) -> None:
     began_s = time.time()
     broker = citizen.start()
@@ -72,6 +73,7 @@ def test_our_process_has_every_field_that_ruby_shows(citizen: Citizen) -> None:
     assert shown["identity"].startswith(f"{socket.gethostname()}:{broker.process.pid}:")
 
 
+@pytest.mark.promise("Sidekiq: the process record", "memory and round trip")
 def test_its_memory_is_what_the_system_says_and_its_round_trip_was_measured(citizen: Citizen) -> None:
     broker = citizen.start()
     identity = citizen.identity(broker)
@@ -83,6 +85,7 @@ def test_its_memory_is_what_the_system_says_and_its_round_trip_was_measured(citi
     assert 0 < shown["rtt_us"] < 1_000_000
 
 
+@pytest.mark.promise("Sidekiq: the process record", "several queues and capsules")
 def test_a_process_with_two_targets_shows_both_queues_and_all_its_workers(citizen: Citizen) -> None:
     citizen.configure(Targets={"second": target(citizen.server.port, "other", Concurrency=3)})
     shown = only_process(citizen, citizen.start())
@@ -92,6 +95,7 @@ def test_a_process_with_two_targets_shows_both_queues_and_all_its_workers(citize
     assert citizen.ask("processes.rb")["total_concurrency"] == CONCURRENCY + 3
 
 
+@pytest.mark.promise("Sidekiq: the process record", "jobs in progress")
 def test_jobs_in_hand_show_their_queue_time_and_command(citizen: Citizen) -> None:
     began_s = int(time.time())
     _, identity = busy(citizen, job("hangs1"), job("hangs2", command="get_last"))
@@ -113,6 +117,8 @@ def test_jobs_in_hand_show_their_queue_time_and_command(citizen: Citizen) -> Non
     assert citizen.ask("processes.rb")["workers"] == []
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
+@pytest.mark.promise("Sidekiq: the process record", "without token and passwords")
 def test_no_secret_of_a_job_in_hand_is_in_any_field_of_the_record(citizen: Citizen) -> None:
     _, identity = busy(
         citizen,
@@ -128,6 +134,7 @@ def test_no_secret_of_a_job_in_hand_is_in_any_field_of_the_record(citizen: Citiz
     assert workers["register"] == ["register", {"user": "hangs1", "host": "example.org", "password": "***"}, "***"]
 
 
+@pytest.mark.promise("Sidekiq: the process record", "jobs in progress")
 def test_the_jobs_in_hand_are_under_the_keys_of_older_and_newer_versions(citizen: Citizen) -> None:
     _, identity = busy(citizen, job("hangs1"))
     older, newer = (mapping(citizen.client.command("HGETALL", f"{identity}:{key}")) for key in ("workers", "work"))
@@ -135,6 +142,7 @@ def test_the_jobs_in_hand_are_under_the_keys_of_older_and_newer_versions(citizen
     assert len(older) == 1
 
 
+@pytest.mark.promise("Sidekiq: remote control", "Quiet (TSTP)")
 @pytest.mark.parametrize("how", ["Ruby", "a signal"])
 def test_quiet_takes_no_more_jobs_and_ends_those_in_hand(citizen: Citizen, how: str) -> None:
     broker, identity = busy(citizen, job("hangs1"))
@@ -154,6 +162,7 @@ def test_quiet_takes_no_more_jobs_and_ends_those_in_hand(citizen: Citizen, how: 
     assert citizen.queued() == 1
 
 
+@pytest.mark.promise("Sidekiq: remote control", "Stop (TERM)")
 def test_stop_drains_and_shows_the_process_as_stopping_until_it_is_gone(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"), patient=True)
     citizen.ask("processes.rb", call="stop!")
@@ -170,6 +179,7 @@ def test_stop_drains_and_shows_the_process_as_stopping_until_it_is_gone(citizen:
     assert_gone(citizen, identity)
 
 
+@pytest.mark.promise("Sidekiq: remote control", "Stop again: nothing more")
 def test_stop_asked_for_again_does_not_cut_off_what_runs(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     for _ in range(2):
@@ -186,6 +196,7 @@ def test_stop_asked_for_again_does_not_cut_off_what_runs(citizen: Citizen) -> No
     assert_gone(citizen, identity)
 
 
+@pytest.mark.promise("Sidekiq: the process record", "gone after a clean exit")
 def test_a_local_stop_shows_as_stopping_too_and_leaves_no_record(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     broker.signal(signal.SIGTERM)
@@ -196,6 +207,7 @@ def test_a_local_stop_shows_as_stopping_too_and_leaves_no_record(citizen: Citize
     assert_gone(citizen, identity)
 
 
+@pytest.mark.promise("Sidekiq: remote control", "dump_threads")
 def test_dump_threads_prints_every_task_and_the_broker_goes_on(citizen: Citizen) -> None:
     broker = citizen.start()
     identity = citizen.identity(broker)
@@ -208,6 +220,7 @@ def test_dump_threads_prints_every_task_and_the_broker_goes_on(citizen: Citizen)
     assert broker.stop() == 0
 
 
+@pytest.mark.promise("Sidekiq: remote control", "one request a heartbeat")
 def test_a_request_reaches_the_process_that_it_names_and_no_other(citizen: Citizen) -> None:
     first, second = citizen.start(), citizen.start()
     names = [citizen.identity(broker) for broker in (first, second)]
@@ -223,6 +236,7 @@ def test_a_request_reaches_the_process_that_it_names_and_no_other(citizen: Citiz
     assert second.process.poll() is None
 
 
+@pytest.mark.promise("Sidekiq: remote control", "one request a heartbeat")
 def test_requests_that_were_left_one_after_the_other_are_all_followed(citizen: Citizen) -> None:
     broker = citizen.start()
     identity = citizen.identity(broker)
@@ -234,6 +248,7 @@ def test_requests_that_were_left_one_after_the_other_are_all_followed(citizen: C
     assert_gone(citizen, identity)
 
 
+@pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
 def test_a_killed_process_is_shown_for_a_minute_at_most(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     os.kill(broker.process.pid, signal.SIGKILL)
@@ -246,6 +261,7 @@ def test_a_killed_process_is_shown_for_a_minute_at_most(citizen: Citizen) -> Non
     assert citizen.ask("processes.rb")["size"] == 0
 
 
+@pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
 def test_jobs_of_a_killed_process_come_back_after_ruby_has_pruned_it(citizen: Citizen) -> None:
     killed, identity = busy(citizen, job("hangs1"), job("hangs2"))
     killed.signal(signal.SIGKILL)
@@ -262,6 +278,7 @@ def test_jobs_of_a_killed_process_come_back_after_ruby_has_pruned_it(citizen: Ci
     assert citizen.size("retry") == citizen.size("dead") == 0
 
 
+@pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
 def test_a_process_that_ruby_pruned_by_mistake_is_back_with_its_next_record(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     citizen.client.command("UNLINK", identity)

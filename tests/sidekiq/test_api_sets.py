@@ -56,6 +56,7 @@ def in_queue(citizen: Citizen) -> list[dict[str, Any]]:
     return [json.loads(raw(payload)) for payload in items(citizen.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))]
 
 
+@pytest.mark.promise("Sidekiq: retries", "error, count, first and last failure")
 def test_an_entry_of_each_set_has_what_ruby_shows_of_its_own(citizen: Citizen) -> None:
     began_s = time.time()
     jobs = [job(user, tags=["a", "b"]) for user in ("fails1", "refused1")]
@@ -75,6 +76,7 @@ def test_an_entry_of_each_set_has_what_ruby_shows_of_its_own(citizen: Citizen) -
     assert began_s <= entries[jid_of("refused1")]["at"] <= time.time()
 
 
+@pytest.mark.promise("Sidekiq: retries", "the class as the name")
 def test_what_failed_or_is_put_off_shows_as_its_command(citizen: Citizen) -> None:
     entries = failed(citizen, "fails1", "refused1")
     scheduled(citizen, "good1")
@@ -82,6 +84,7 @@ def test_what_failed_or_is_put_off_shows_as_its_command(citizen: Citizen) -> Non
     assert [entry["display_class"] for entry in entries] == ["check_account"] * 3
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
 def test_scan_finds_entries_by_any_text_also_beyond_ascii(citizen: Citizen) -> None:
     citizen.start()
     citizen.push(job("fails1"), job("fails-Zoë"), job("fails3", arguments={"note": "a/b 你好"}))
@@ -96,6 +99,7 @@ def test_scan_finds_entries_by_any_text_also_beyond_ascii(citizen: Citizen) -> N
     assert matches("nobody") == []
 
 
+@pytest.mark.promise("Sidekiq: scheduled jobs", "reschedule")
 @pytest.mark.parametrize("zset", ["retry", "schedule", "dead"])
 def test_reschedule_moves_an_entry_and_does_not_double_it(citizen: Citizen, zset: str) -> None:
     # Both: arguments with floats that Ruby writes in its own way take another path through restbroker's JSON.
@@ -121,6 +125,7 @@ def test_reschedule_moves_an_entry_and_does_not_double_it(citizen: Citizen, zset
         assert given.items() >= both[given["user"]].items()
 
 
+@pytest.mark.promise("Sidekiq: scheduled jobs", "reschedule")
 def test_a_rescheduled_entry_is_delivered_once_when_it_is_due(citizen: Citizen) -> None:
     failed(citizen, "fails1")
     citizen.script.mended.set()
@@ -130,6 +135,7 @@ def test_a_rescheduled_entry_is_delivered_once_when_it_is_due(citizen: Citizen) 
     assert citizen.size("retry") == citizen.size("dead") == 0
 
 
+@pytest.mark.promise("Sidekiq: retries", "Retry now costs no try")
 def test_a_manual_retry_leaves_count_and_first_failure_and_is_then_delivered(citizen: Citizen) -> None:
     (first,) = (entry["item"] for entry in failed(citizen, "fails1"))
     pause(citizen)
@@ -152,6 +158,7 @@ def test_a_manual_retry_leaves_count_and_first_failure_and_is_then_delivered(cit
     assert citizen.size("retry") == citizen.size("dead") == 0
 
 
+@pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
 def test_a_dead_job_that_is_retried_is_parked_again_and_at_last_delivered(citizen: Citizen) -> None:
     failed(citizen, "refused1")
     citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
@@ -182,6 +189,7 @@ def test_ruby_shows_retries_and_deletes_a_job_that_was_edited_as_any_other(citiz
     assert citizen.size("retry") == citizen.size("dead") == 0
 
 
+@pytest.mark.promise("Sidekiq: dead jobs", "tries used up")
 def test_a_job_whose_tries_are_used_up_gets_one_more_by_a_manual_retry(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     citizen.start()
@@ -195,6 +203,7 @@ def test_a_job_whose_tries_are_used_up_gets_one_more_by_a_manual_retry(citizen: 
     assert citizen.members("dead")[0]["retry_count"] == 1
 
 
+@pytest.mark.promise("Sidekiq: scheduled jobs", "add to queue, delete")
 def test_a_scheduled_job_added_to_the_queue_is_delivered_at_once(citizen: Citizen) -> None:
     citizen.start()
     one, other, _ = scheduled(citizen, "good1", "good2", "good3")
@@ -205,6 +214,7 @@ def test_a_scheduled_job_added_to_the_queue_is_delivered_at_once(citizen: Citize
     assert citizen.size("schedule") == 1
 
 
+@pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
 def test_a_killed_retry_is_in_the_dead_set_unchanged_and_no_longer_tried(citizen: Citizen) -> None:
     entries = failed(citizen, "fails1", "fails2")
     citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"))
@@ -215,6 +225,7 @@ def test_a_killed_retry_is_in_the_dead_set_unchanged_and_no_longer_tried(citizen
     assert [(found["jid"], found["error_class"]) for found in shown] == [(jid_of("fails1"), "ServerError")]
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
 def test_kill_all_parks_every_retry(citizen: Citizen) -> None:
     entries = failed(citizen, *(f"fails{number}" for number in range(12)))
     citizen.ask("sets.rb", set="retry", call="kill_all")
@@ -223,6 +234,7 @@ def test_kill_all_parks_every_retry(citizen: Citizen) -> None:
     assert sorted(entry["value"] for entry in dead) == sorted(entry["value"] for entry in entries)
 
 
+@pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
 def test_retry_all_has_each_job_delivered_once(citizen: Citizen) -> None:
     users = [f"{user}{number}" for user in ("fails", "refused") for number in range(12)]
     failed(citizen, *users)
@@ -235,6 +247,7 @@ def test_retry_all_has_each_job_delivered_once(citizen: Citizen) -> None:
     assert citizen.size("retry") == citizen.size("dead") == 0
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
 def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> None:
     citizen.configure(Backoff={"Base": "1h", "Factor": 1, "Cap": "1h"})  # no try comes before Ruby does
     failed(citizen, "fails1", "refused1")
@@ -248,6 +261,7 @@ def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> Non
     assert citizen.times_sent() == {"fails1": 1, "refused1": 1, "good2": 1, "fails2": 1}
 
 
+@pytest.mark.promise("Sidekiq: dead jobs", "what Ruby trims from the dead set")
 def test_what_ruby_trims_from_the_dead_set_is_shown_and_can_be_restored(citizen: Citizen) -> None:
     failed(citizen, "refused1", "refused2", "refused3", "fails1")
     parked = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}

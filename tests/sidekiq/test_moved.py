@@ -68,6 +68,7 @@ def without(job: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in job.items() if name not in names}
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
 @pytest.mark.parametrize("tokens", [{}, TOKENS], ids=["with its token", "signed instead"])
 def test_a_retry_of_ours_that_ruby_moved_goes_on_with_its_count_its_attempts_and_its_first_failure(
     beside: Beside, tokens: dict[str, object]
@@ -109,6 +110,7 @@ def arguments(beside: Beside) -> dict[str, str]:
     return dict(came)
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
 @pytest.mark.parametrize("awake", ["restbroker asleep", "restbroker awake"])
 def test_a_scheduled_job_of_ours_arrives_exactly_and_once_whoever_moves_it(beside: Beside, awake: str) -> None:
     jobs = {name: ours(name, OURS, odd=list(values)) for name, values in ODD.items()}
@@ -141,6 +143,7 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "client middleware runs over our due jobs")
 def test_a_due_job_of_ours_that_the_middleware_of_rubys_application_drops_is_lost(beside: Beside) -> None:
     fields = json.loads(ours("unwanted", OURS))
     beside.schedule(rubyjson.dumps({**fields, "unwanted": True}), -2)
@@ -150,6 +153,7 @@ def test_a_due_job_of_ours_that_the_middleware_of_rubys_application_drops_is_los
     assert beside.members("dead") == []
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
 def test_due_jobs_of_ruby_are_moved_byte_for_byte_and_ruby_executes_them(
     beside: Beside, zset: Literal["retry", "schedule"]

@@ -68,6 +68,7 @@ EXECUTED_BY_US = JOBS + JOBS // 2 + JOBS + DEAD
 FAILED = 1 + JOBS // 2 + DEAD
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "namespaces (up to 6.5)")
 def test_each_pair_executes_its_own_jobs_and_rubys_api_sees_its_own_pair_alone(pairs: Pairs) -> None:
     running = {name: (one.broker(), one.ruby(RUBYS)) for name, one in pairs.both()}
     for name, one in pairs.both():
@@ -119,6 +120,7 @@ def _assert_its_figures(name: str, one: Beside) -> None:
     assert {job["jid"] for job in one.members("dead")} == {f"{name}-dead-{number}" for number in range(DEAD)}
 
 
+@pytest.mark.promise("Sidekiq: queues", "Pro: pause (the set paused)")
 def test_a_queue_that_is_paused_in_one_namespace_waits_there_and_is_served_in_the_other(pairs: Pairs) -> None:
     pairs.inner.client.command("SADD", f"{NAMESPACE}:paused", OURS)
     brokers = {name: one.broker() for name, one in pairs.both()}
@@ -133,6 +135,7 @@ def test_a_queue_that_is_paused_in_one_namespace_waits_there_and_is_served_in_th
     assert pairs.inner.server.executions() == {"inner-1": 1}
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "namespaces (up to 6.5)")
 def test_restbroker_in_a_namespace_writes_no_key_outside_of_it(pairs: Pairs) -> None:
     broker = pairs.inner.broker()
     pairs.inner.push(OURS, ours("inner-1", OURS, 1), ours("inner-2", OURS, REFUSED))

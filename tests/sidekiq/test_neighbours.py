@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from restbroker.store import survey
 from tests.support.beside_ruby import Beside, beside_ruby, check
 from tests.support.sidekiq_process import SLOW_POLL_S, sidekiq_process
@@ -10,6 +12,7 @@ from tests.support.wait import until
 OURS, RUBYS = "rest", "default"
 
 
+@pytest.mark.promise("Sidekiq: dead jobs", "what Ruby trims from the dead set")
 def test_a_ruby_process_is_told_with_its_queues_and_what_it_does_to_dead_and_due_jobs(beside: Beside) -> None:
     ruby = beside.ruby(RUBYS, "mailers", poll_s=SLOW_POLL_S)
     found = check(beside)
@@ -26,6 +29,7 @@ def test_a_ruby_process_is_told_with_its_queues_and_what_it_does_to_dead_and_due
     assert not {"SharedDatabase", "DeadTrimmed"} & after.keys()
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "check names a Ruby process that takes our jobs")
 def test_a_ruby_process_that_takes_jobs_from_our_queue_is_a_problem(beside: Beside) -> None:
     beside.broker()
     until(lambda: survey.processes(beside.client), "its record is there")
@@ -43,6 +47,7 @@ def test_a_ruby_process_that_takes_jobs_from_our_queue_is_a_problem(beside: Besi
     )
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "check names a Ruby process that takes our jobs")
 def test_several_processes_of_restbroker_are_not_foreign_whatever_they_serve(beside: Beside) -> None:
     brokers = [beside.broker(), beside.broker()]
     beside.configure("another queue", OURS)

@@ -246,6 +246,7 @@ def refused(rows: Mapping[str, T], check: Callable[[str, T], None]) -> dict[str,
     return wrong
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "delivered, or where Sidekiq's rules say")
 def test_an_odd_job_is_delivered_once_to_a_server_that_works(ours: Aftermath) -> None:
     def check(name: str, _row: Row) -> None:
         user = _user("works", name)
@@ -256,6 +257,7 @@ def test_an_odd_job_is_delivered_once_to_a_server_that_works(ours: Aftermath) ->
     assert not refused(_SENT, check)
 
 
+@pytest.mark.promise("Sidekiq: retries", "retry: true, a number, none")
 def test_an_odd_job_that_fails_goes_where_sidekiqs_rules_say(ours: Aftermath) -> None:
     def check(name: str, row: Row) -> None:
         user = _user("fails", name)
@@ -318,6 +320,7 @@ def _assert_due(entry: Entry) -> None:
     assert count**4 + 15 - 0.01 <= wait_s <= count**4 + 15 + 10 * (count + 1)
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "delivered, or where Sidekiq's rules say")
 def test_sidekiq_itself_does_with_a_failing_odd_job_as_the_table_says(rubys: Aftermath) -> None:
     def check(name: str, row: Row) -> None:
         user = _user("fails", name)
@@ -330,6 +333,7 @@ def test_sidekiq_itself_does_with_a_failing_odd_job_as_the_table_says(rubys: Aft
     assert not refused({**_SENT, **_REFUSED}, check)
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "what is no job is dead as an object")
 def test_what_is_no_job_is_parked_wrapped_and_whole(ours: Aftermath) -> None:
     def check(name: str, row: tuple[bytes, str]) -> None:
         text = _named(row[0], _user("odd", name))
@@ -355,6 +359,7 @@ def _content(entry: Entry) -> bytes:
             return b"nothing wrapped"
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "what is no job is dead as an object")
 def test_sidekiq_itself_parks_it_raw_or_loses_it(rubys: Aftermath) -> None:
     def check(name: str, row: tuple[bytes, str]) -> None:
         payload, end = row
@@ -380,6 +385,7 @@ def test_what_is_due_goes_to_its_queue_unchanged_or_is_parked(ours: Aftermath) -
     assert not refused(DUE, check)
 
 
+@pytest.mark.promise("Sidekiq: scheduled jobs", "what a server puts off waits here too, untried")
 def test_a_job_that_is_put_off_waits_in_schedule_untried(ours: Aftermath) -> None:
     (entry,) = [entry for entry in ours.entries if entry.zset == "schedule"]
     assert entry.fields["args"][:2] == [COMMAND, {"user": "later"}]
@@ -388,11 +394,13 @@ def test_a_job_that_is_put_off_waits_in_schedule_untried(ours: Aftermath) -> Non
     assert entry.fields.keys().isdisjoint({"failed_at", "retry_count", "at"})
 
 
+@pytest.mark.promise("Sidekiq: retries", "buttons find an entry by score and jid")
 def test_no_two_entries_of_one_moment_share_a_score(ours: Aftermath) -> None:
     scores = [entry.score for entry in ours.entries if entry.zset == "dead"]
     assert len(scores) == len(set(scores)) > 50
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "the API reads, and writes again, every entry")
 def test_rubys_api_reads_rewrites_and_could_push_every_entry(ours: Aftermath) -> None:
     for zset in SETS:
         assert len(ours.wrong[zset]) == sum(entry.zset == zset for entry in ours.entries) > 0

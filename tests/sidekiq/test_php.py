@@ -55,6 +55,8 @@ PARAMETERS: dict[str, Json] = {
 }
 
 
+@pytest.mark.promise("Defects of the Go original", "the example in PHP lost its job")
+@pytest.mark.promise("Sidekiq: queues", "other clients: PHP")
 @pytest.mark.parametrize("beside", ["", "app"], ids=["plain", "namespace"], indirect=True)
 def test_parameters_pushed_by_php_arrive_as_they_were_meant(beside: Beside) -> None:
     beside.broker()
@@ -69,6 +71,7 @@ def test_parameters_pushed_by_php_arrive_as_they_were_meant(beside: Beside) -> N
     assert beside.number("stat:failed") == 0
 
 
+@pytest.mark.promise("Sidekiq: queues", "other clients: PHP")
 def test_a_job_of_php_without_parameters_is_delivered_with_none(beside: Beside) -> None:
     beside.broker()
     for command in ("connected_users", "status_list"):
@@ -80,6 +83,7 @@ def test_a_job_of_php_without_parameters_is_delivered_with_none(beside: Beside) 
     assert all(arrival.keys() == {"command"} for arrival in delivered(beside))
 
 
+@pytest.mark.promise("Sidekiq: scheduled jobs", "perform_in, perform_at")
 def test_a_job_that_php_scheduled_comes_when_it_is_due_and_not_before(beside: Beside) -> None:
     beside.broker()
     pushed_s = time.monotonic()
@@ -91,6 +95,7 @@ def test_a_job_that_php_scheduled_comes_when_it_is_due_and_not_before(beside: Be
     assert arrival.arguments == PARAMETERS
 
 
+@pytest.mark.promise("Sidekiq: retries", "retry: true, a number, none")
 def test_a_job_of_php_without_retries_is_parked_when_it_fails_and_not_lost(beside: Beside) -> None:
     beside.broker()
     # The server fails, and it refuses.

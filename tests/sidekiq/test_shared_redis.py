@@ -143,6 +143,8 @@ def wait_for_ruby(beside: Beside, foreign: dict[str, Kind]) -> None:
     until(lambda: how_many(beside.witness) >= total, "Ruby executed everything", LONGEST_RETRY_S)
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "both sides' executions in one counter")
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "its processes work beside others")
 def test_two_sides_share_a_redis_under_load_and_every_job_ends_where_it_should(
     beside: Beside, tell: Callable[[str], None]
 ) -> None:
@@ -187,6 +189,7 @@ def moved_by_queue(rubies: list[SidekiqProcess]) -> Counter[str]:
     return Counter(job["queue"] for ruby in rubies for job in ruby.moved())
 
 
+@pytest.mark.promise("Sidekiq: queues", "a crash loses nothing in progress")
 def test_killing_restbroker_under_load_loses_no_job_and_touches_none_of_ruby(
     beside: Beside, tell: Callable[[str], None]
 ) -> None:
@@ -213,6 +216,7 @@ def test_killing_restbroker_under_load_loses_no_job_and_touches_none_of_ruby(
     _assert_the_dead(beside, pushed)
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "a poller that is killed loses the job it moves")
 def test_killing_ruby_under_load_loses_no_job_of_restbroker_but_the_due_one_in_its_pollers_hands(
     beside: Beside, tell: Callable[[str], None]
 ) -> None:
@@ -238,6 +242,8 @@ def test_killing_ruby_under_load_loses_no_job_of_restbroker_but_the_due_one_in_i
     assert {job["jid"] for job in beside.members("dead")} >= wanted_dead(pushed.own) - lost.keys()
 
 
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "a poller that is killed loses the job it moves")
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "client middleware runs over our due jobs")
 def test_a_ruby_process_that_is_killed_while_it_moves_a_due_job_loses_it_as_check_warns(beside: Beside) -> None:
     fields = json.loads(ours("dawdles", OURS))
     beside.schedule(rubyjson.dumps({**fields, "dawdle": True}), -1)

@@ -102,6 +102,9 @@ def test_a_good_record_and_good_jobs_are_refused_by_no_version() -> None:
         assert refusals_of_job(place, good_job()) == (NONE, NONE)
 
 
+@pytest.mark.promise("Sidekiq: other versions", "info: started_at a number")
+@pytest.mark.promise("Sidekiq: other versions", "info: queues, weights, capsules")
+@pytest.mark.promise("Sidekiq: other versions", "info: concurrency")
 def test_a_defect_of_a_process_info_is_refused_by_the_versions_that_it_breaks() -> None:
     info = good_info()
     rows: list[tuple[Mapping[str, Any], set[str], set[str]]] = [
@@ -123,6 +126,7 @@ def test_a_defect_of_a_process_info_is_refused_by_the_versions_that_it_breaks() 
     assert found == [(gone, wrong) for _, gone, wrong in rows]
 
 
+@pytest.mark.promise("Sidekiq: other versions", "the record's field concurrency")
 def test_a_missing_field_of_a_process_is_refused_by_the_versions_that_need_it() -> None:
     needed_by = {"info": ALL, "quiet": ALL, "rss": NONE, "rtt_us": NONE, "concurrency": {"8.1"}}
     for name, wrong in needed_by.items():
@@ -130,6 +134,7 @@ def test_a_missing_field_of_a_process_is_refused_by_the_versions_that_need_it() 
         assert refusals(lambda reader, fields=fields: reader.process(IDENTITY, fields)) == (NONE, wrong), name  # type: ignore[misc]
 
 
+@pytest.mark.promise("Sidekiq: other versions", "jobs in progress: run_at and payload")
 def test_a_defect_of_a_job_in_hand_is_refused_by_the_versions_that_it_breaks() -> None:
     rows: list[tuple[Mapping[str, Any], set[str]]] = [
         ({"run_at": "1700000000"}, ALL),
@@ -143,6 +148,12 @@ def test_a_defect_of_a_job_in_hand_is_refused_by_the_versions_that_it_breaks() -
         assert refusals(lambda reader, value=value: reader.in_hand(value)) == (gone, NONE), value  # type: ignore[misc]
 
 
+@pytest.mark.promise("Sidekiq: other versions", "times are numbers with a fraction")
+@pytest.mark.promise("Sidekiq: other versions", "failed_at and retried_at")
+@pytest.mark.promise("Sidekiq: other versions", "queue in every set")
+@pytest.mark.promise("Sidekiq: other versions", "jid")
+@pytest.mark.promise("Sidekiq: other versions", "tags a list")
+@pytest.mark.promise("Sidekiq: other versions", "error_backtrace packed, not a list")
 def test_a_defect_of_a_job_is_refused_by_the_versions_that_it_breaks() -> None:
     rows: list[tuple[Iterable[Place], Mapping[str, Any], set[str], set[str]]] = [
         (["retry"], {"failed_at": None}, ALL, NONE),
@@ -172,12 +183,14 @@ def test_a_defect_of_a_job_is_refused_by_the_versions_that_it_breaks() -> None:
             assert refusals_of_job(place, {**good_job(), **change}) == (gone, wrong), (place, change)
 
 
+@pytest.mark.promise("Sidekiq: other versions", "objects, nothing else")
 def test_what_is_no_object_is_refused_by_every_version() -> None:
     for place in PLACES:
         for value in (5, [1], None, "text"):
             assert refusals_of_job(place, value) == (ALL, NONE)
 
 
+@pytest.mark.promise("Sidekiq: other versions", "text that Ruby parses")
 def test_what_ruby_cannot_parse_is_refused_by_every_version() -> None:
     for broken in (b"{x", b"", b'{"a": NaN}', b'{"a": "\\ud800"}', b'{"a":' * 101 + b"1" + b"}" * 101):
         assert refusals_of_job("queue", broken) == (ALL, NONE)
@@ -186,6 +199,7 @@ def test_what_ruby_cannot_parse_is_refused_by_every_version() -> None:
         assert refusals_of_job("dead", broken) == (NONE, ALL)
 
 
+@pytest.mark.promise("Sidekiq: other versions", "scores from which a link can be made")
 def test_a_score_whose_link_leads_nowhere_is_refused_by_every_version() -> None:
     for score in ("-5", "1e+17", "1700000000000", "inf", "0"):
         assert refusals(lambda reader, score=score: reader.score(score)) == (NONE, ALL)  # type: ignore[misc]
@@ -221,6 +235,7 @@ def every_state(citizen: Citizen) -> Citizen:
     return citizen
 
 
+@pytest.mark.promise("Sidekiq: other versions", "every key of a running broker")
 def test_every_key_of_a_running_broker_is_one_that_every_version_reads(every_state: Citizen) -> None:
     identity = every_state.identity(every_state.brokers[0])
     found = {key: kind_of(key, identity) for key in keys(every_state)}
@@ -230,6 +245,7 @@ def test_every_key_of_a_running_broker_is_one_that_every_version_reads(every_sta
             READ[kind](every_state, reader, key)
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "details pages show no markup of ours")
 def test_html_in_a_servers_answer_is_text_on_every_details_page_of_sidekiq_web(
     every_state: Citizen, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """What Sidekiq's pages say of jobs that restbroker holds and does not send yet, and what `restbroker stats` adds."""
 
+import pytest
+
 from tests.support.scripted import CONCURRENCY, Citizen, job
 from tests.support.sidekiq_web import SidekiqWeb
 from tests.support.tcp_proxy import TcpProxy
@@ -9,6 +11,7 @@ PUSHED = 4 * CONCURRENCY
 AHEAD = 4
 
 
+@pytest.mark.promise("Sidekiq: the process record", "jobs taken ahead are counted in stats only")
 def test_jobs_taken_ahead_are_on_no_page_and_stats_counts_them_as_in_hand(citizen: Citizen, web: SidekiqWeb) -> None:
     broker = citizen.start()
     citizen.push(*[job(f"hangs{number}") for number in range(PUSHED)])
@@ -21,6 +24,7 @@ def test_jobs_taken_ahead_are_on_no_page_and_stats_counts_them_as_in_hand(citize
     until(lambda: told(citizen) == ("up", f"{CONCURRENCY + AHEAD}/{CONCURRENCY}"), "stats counts them")
 
 
+@pytest.mark.promise("Sidekiq: the process record", "while a target is down, jobs stay unsent")
 def test_in_an_outage_busy_lists_jobs_that_are_not_sent_the_queue_grows_and_none_is_a_retry(
     citizen: Citizen, web: SidekiqWeb
 ) -> None:

@@ -120,12 +120,15 @@ def _postpone(citizen: Citizen) -> None:
         citizen.client.command("ZINCRBY", "retry", 7000, raw(member))
 
 
+@pytest.mark.promise("Security: who can open Sidekiq Web", "as a producer, to run a script in a browser")
+@pytest.mark.promise("Sidekiq: web pages and API", "every page, with paging and live poll")
 def test_every_page_renders_and_runs_no_script_but_sidekiqs_own(web: SidekiqWeb) -> None:
     for page in map(web.open, EVERY_PAGE):
         assert "Sidekiq v6.4.1" in page.text
         assert set(page.scripts) <= {"/javascripts/application.js", "/javascripts/dashboard.js"}, page.url
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "Dashboard, /stats")
 def test_the_dashboard_and_its_live_figures_are_those_of_redis(populated: Populated) -> None:
     figures = populated.web.json("/stats")["sidekiq"]
     assert isinstance(figures, dict)
@@ -139,12 +142,15 @@ def test_the_dashboard_and_its_live_figures_are_those_of_redis(populated: Popula
     assert f"{summary} 30 Retries 32 Scheduled {given_up} Dead" in populated.web.open("/").text
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "Dashboard, /stats")
 def test_the_dashboards_history_has_today(populated: Populated) -> None:
     today = time.strftime("%Y-%m-%d", time.gmtime())
     shown = unescape(populated.web.open("/?days=7").html)
     assert f'"{today}":{30 + 26 + len(UNREADABLE)}' in shown
 
 
+@pytest.mark.promise("Defects of the Go original", "Sidekiq did not see its process")
+@pytest.mark.promise("Sidekiq: the process record", "every field that Ruby shows")
 def test_busy_shows_the_process_like_any_other(populated: Populated) -> None:
     (broker,) = populated.citizen.brokers
     page = populated.web.open("/busy")
@@ -158,6 +164,7 @@ def test_busy_shows_the_process_like_any_other(populated: Populated) -> None:
     assert "100% Utilization" in page.text
 
 
+@pytest.mark.promise("Sidekiq: the process record", "jobs in progress")
 def test_busy_shows_each_job_in_hand_under_its_commands_name(populated: Populated) -> None:
     (broker,) = populated.citizen.brokers
     identity = populated.citizen.identity(broker)
@@ -169,6 +176,9 @@ def test_busy_shows_each_job_in_hand_under_its_commands_name(populated: Populate
         assert re.search(r'"change_password", \{"user"=>"hangs\d", .*"newpass"=>"\*\*\*"', row[5]), row
 
 
+@pytest.mark.promise("Security: who can open Sidekiq Web", "to read secrets of jobs in progress")
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "in progress neither token nor passwords are seen")
+@pytest.mark.promise("Sidekiq: the process record", "without token and passwords")
 def test_busy_shows_neither_token_nor_passwords_of_jobs_in_hand(web: SidekiqWeb) -> None:
     page = web.open("/busy")
     for shown in (page.html, page.text, unescape(page.html)):
@@ -177,6 +187,8 @@ def test_busy_shows_neither_token_nor_passwords_of_jobs_in_hand(web: SidekiqWeb)
         assert "pa55" not in shown
 
 
+@pytest.mark.promise("Security: who can open Sidekiq Web", "to read secrets of jobs in progress")
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "in retries and dead a signature stands for a token")
 def test_retries_show_a_signature_in_the_place_of_a_named_token(web: SidekiqWeb) -> None:
     details = web.open(_link(web, "/retries", jid_of("fails7")))
     for page in (web.open("/retries?page=1"), web.open("/retries?page=2"), details):
@@ -184,18 +196,22 @@ def test_retries_show_a_signature_in_the_place_of_a_named_token(web: SidekiqWeb)
     assert re.search(r'"host"=>"example.org"\}, "v1:app:\d+:[0-9a-f]+"', details.text), details.text
 
 
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "in retries and dead a signature stands for a token")
 def test_the_flat_token_stays_where_the_original_would_look_for_it(web: SidekiqWeb) -> None:
     assert f'"{TOKEN}"' in web.open(_link(web, "/morgue", jid_of("refused7"))).text
 
 
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "in retries and dead a signature stands for a token")
 def test_passwords_stand_in_the_dead_since_the_command_needs_them(web: SidekiqWeb) -> None:
     assert f'"newpass"=>"{PASSWORD}"' in web.open(_link(web, "/morgue", jid_of("refused7"))).text
 
 
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "in its queue a job is what was pushed")
 def test_a_waiting_job_is_shown_as_its_producer_pushed_it(web: SidekiqWeb) -> None:
     assert f'"{TOKEN}"' in web.open(f"/queues/{QUEUE}").text
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
 def test_queues_shows_the_queue_with_its_size_and_latency(populated: Populated) -> None:
     name, size, latency, _ = populated.web.open("/queues").row(QUEUE)
     assert (name, size) == (QUEUE, str(populated.citizen.queued()))
@@ -203,6 +219,7 @@ def test_queues_shows_the_queue_with_its_size_and_latency(populated: Populated) 
     assert populated.web.json("/stats/queues")[QUEUE] == populated.citizen.queued()
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
 def test_the_pages_of_a_queue_show_each_waiting_job_once(populated: Populated) -> None:
     waiting = populated.citizen.queued()
     titles: list[str] = []
@@ -216,6 +233,7 @@ def test_the_pages_of_a_queue_show_each_waiting_job_once(populated: Populated) -
     assert titles == newest_first
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "details behind each link")
 @pytest.mark.parametrize(
     ("path", "zset"),
     [("/retries", "retry"), ("/scheduled", "schedule"), ("/morgue", "dead")],
@@ -241,16 +259,19 @@ def test_each_entry_of_a_list_leads_to_its_details(populated: Populated, path: s
         assert [json.loads(raw(member))["jid"] for member in found] == [jid]
 
 
+@pytest.mark.promise("Sidekiq: retries", "the class as the name")
 def test_retries_stand_under_their_commands_names(web: SidekiqWeb) -> None:
     assert _names(web, "/retries", 4) == {"send_stanza": 27, "check_account": len(WORDS)}
 
 
+@pytest.mark.promise("Sidekiq: dead jobs", "tries used up")
 def test_the_dead_stand_under_their_commands_names(web: SidekiqWeb) -> None:
     # No name was made of what is none.
     expected = {"get_roster": 24, "stats": 1, "Add": 1, "Restbroker::Unreadable": len(UNREADABLE)}
     assert _names(web, "/morgue", 3) == expected
 
 
+@pytest.mark.promise("Sidekiq: retries", "error, count, first and last failure")
 def test_the_details_of_a_retry_tell_the_whole_error_as_text(web: SidekiqWeb) -> None:
     for user, words in WORDS.items():
         details = web.open(_link(web, "/retries", jid_of(user)))
@@ -260,11 +281,13 @@ def test_the_details_of_a_retry_tell_the_whole_error_as_text(web: SidekiqWeb) ->
         assert "Originally Failed" in details.text
 
 
+@pytest.mark.promise("Sidekiq: retries", "error, count, first and last failure")
 def test_the_details_of_a_later_retry_tell_count_and_time_of_the_last_try(web: SidekiqWeb) -> None:
     details = web.open(_link(web, "/retries", jid_of("fails7")))
     assert re.search(r"Retry Count 9 Last Retry \d{4}-\d\d-\d\d .* Next Retry \d{4}-\d\d-\d\d", details.text)
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "what is no job is dead as an object")
 def test_unreadable_payloads_are_shown_as_what_came(web: SidekiqWeb) -> None:
     rows = [row for number in (1, 2) for row in web.open(f"/morgue?page={number}").rows]
     parked = [row for row in rows if "Unreadable" in row[3]]

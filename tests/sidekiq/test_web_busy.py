@@ -7,6 +7,8 @@ import json
 import time
 from collections import Counter
 
+import pytest
+
 from restbroker.store.replies import items, raw
 from tests.support.html_page import Form, Page
 from tests.support.process import Running
@@ -15,6 +17,7 @@ from tests.support.sidekiq_web import SidekiqWeb
 from tests.support.wait import until
 
 
+@pytest.mark.promise("Sidekiq: remote control", "Quiet (TSTP)")
 def test_quiet_of_one_process_quiets_this_one_and_the_other_goes_on(citizen: Citizen, web: SidekiqWeb) -> None:
     quiet, other = _started(citizen, patient=True), _started(citizen, patient=True)
     identity = citizen.identity(quiet)
@@ -41,6 +44,7 @@ def test_quiet_of_one_process_quiets_this_one_and_the_other_goes_on(citizen: Cit
     assert quiet.stop() == 0
 
 
+@pytest.mark.promise("Sidekiq: remote control", "Stop (TERM)")
 def test_stop_of_one_process_drains_it_and_the_other_stays(citizen: Citizen, web: SidekiqWeb) -> None:
     stopped = _started(citizen)
     citizen.push(*[job(f"hangs{number}") for number in range(CONCURRENCY)])
@@ -62,6 +66,7 @@ def test_stop_of_one_process_drains_it_and_the_other_stays(citizen: Citizen, web
     citizen.wait_until_sent(CONCURRENCY + 1)
 
 
+@pytest.mark.promise("Sidekiq: remote control", "for all processes")
 def test_quiet_all_and_stop_all_reach_every_process_and_take_no_one_elses_request(
     citizen: Citizen, web: SidekiqWeb
 ) -> None:

@@ -89,6 +89,7 @@ def test_retry_now_has_a_signed_job_done_and_only_then_is_a_copy_of_it_none(citi
     assert _places(citizen) == {}
 
 
+@pytest.mark.promise("Sidekiq: retries", "Retry now costs no try")
 def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web: SidekiqWeb) -> None:
     (before,) = [fields for fields in failing.members("retry") if _user(fields) == USERS[0]]
     _press_checked(web, "/retries", "retry", USERS[:1])
@@ -101,6 +102,7 @@ def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web:
     assert _places(failing) == {user: ["retry"] for user in USERS}
 
 
+@pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
 @pytest.mark.parametrize(("button", "place"), [("retry", None), ("delete", None), ("kill", "dead")])
 def test_the_buttons_for_all_retries_reach_each_once(
     failing: Citizen, web: SidekiqWeb, button: str, place: str | None
@@ -116,6 +118,7 @@ def test_the_buttons_for_all_retries_reach_each_once(
     assert _places(failing) == ({user: [place] for user in USERS} if place else {})
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "details behind each link")
 def test_the_buttons_of_a_retrys_details_reach_this_job_only(failing: Citizen, web: SidekiqWeb) -> None:
     failing.script.mended.set()
     _press_in_details(web, "/retries", USERS[4], "delete")
@@ -128,6 +131,7 @@ def test_the_buttons_of_a_retrys_details_reach_this_job_only(failing: Citizen, w
     assert _places(failing) == {user: ["retry"] for user in others}
 
 
+@pytest.mark.promise("Sidekiq: scheduled jobs", "add to queue, delete")
 def test_add_to_queue_sends_the_checked_scheduled_jobs_now(scheduled: Citizen, web: SidekiqWeb) -> None:
     after = _press_checked(web, "/scheduled", "add_to_queue", LATER[:2])
     assert _shown(after, "/scheduled") == LATER[2:]
@@ -137,6 +141,7 @@ def test_add_to_queue_sends_the_checked_scheduled_jobs_now(scheduled: Citizen, w
     assert _places(scheduled) == {user: ["schedule"] for user in LATER[2:]}
 
 
+@pytest.mark.promise("Sidekiq: scheduled jobs", "add to queue, delete")
 def test_delete_takes_the_checked_scheduled_jobs_away(scheduled: Citizen, web: SidekiqWeb) -> None:
     after = _press_checked(web, "/scheduled", "delete", LATER[:2])
     assert _shown(after, "/scheduled") == LATER[2:]
@@ -144,6 +149,7 @@ def test_delete_takes_the_checked_scheduled_jobs_away(scheduled: Citizen, web: S
     assert not scheduled.times_sent()
 
 
+@pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
 def test_the_morgues_buttons_reach_the_checked_jobs(parked: Citizen, web: SidekiqWeb) -> None:
     parked.script.mended.set()
     after = _press_checked(web, "/morgue", "delete", REFUSED[:2])
@@ -153,6 +159,7 @@ def test_the_morgues_buttons_reach_the_checked_jobs(parked: Citizen, web: Sideki
     _wait_for_parked(parked, REFUSED[2:4], left=REFUSED[4:])
 
 
+@pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
 @pytest.mark.parametrize("button", ["retry", "delete"])
 def test_the_buttons_for_all_the_dead_reach_each_once(parked: Citizen, web: SidekiqWeb, button: str) -> None:
     parked.script.mended.set()
@@ -162,6 +169,7 @@ def test_the_buttons_for_all_the_dead_reach_each_once(parked: Citizen, web: Side
     _wait_for_parked(parked, REFUSED if button == "retry" else [], left=[])
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "details behind each link")
 def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen, web: SidekiqWeb) -> None:
     parked.script.mended.set()
     _press_in_details(web, "/morgue", REFUSED[4], "delete")
@@ -171,6 +179,7 @@ def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen,
     _wait_for_parked(parked, [REFUSED[3]], left=others)
 
 
+@pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
 def test_delete_of_a_queues_job_takes_this_one_and_the_others_are_done(waiting: Citizen, web: SidekiqWeb) -> None:
     for user in ("user2", "user6"):
         page = web.open(f"/queues/{QUEUE}")

@@ -113,6 +113,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Citizen,
         yield citizen, web
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "no page breaks by what restbroker writes")
 def test_no_page_breaks_and_no_retry_loses_the_job(running: tuple[Citizen, SidekiqWeb]) -> None:
     citizen, web = running
     citizen.script.mended.clear()
@@ -139,6 +140,8 @@ def test_no_page_breaks_and_no_retry_loses_the_job(running: tuple[Citizen, Sidek
     assert len(citizen.server.arrivals) > len(FIELDS) / 2
 
 
+@pytest.mark.promise("Security: who can open Sidekiq Web", "as a producer, to run a script in a browser")
+@pytest.mark.promise("Sidekiq: odd payloads", "details pages show no markup of ours")
 def test_a_command_that_is_markup_is_shown_as_text_everywhere(running: tuple[Citizen, SidekiqWeb]) -> None:
     citizen, web = running
     citizen.client.command("DEL", "retry", "dead", "schedule")
@@ -151,6 +154,7 @@ def test_a_command_that_is_markup_is_shown_as_text_everywhere(running: tuple[Cit
         assert SCRIPT in page.text
 
 
+@pytest.mark.promise("Security: who can open Sidekiq Web", "as a server, to run a script in a browser")
 def test_what_a_hostile_server_says_is_shown_as_text_everywhere(
     running: tuple[Citizen, SidekiqWeb], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_a_job_is_poison_once_the_last_three_crashes_were_its_own(client: Client
     assert queues.sizes(client, ["a"]) == {"a": 0}
 
 
+@pytest.mark.promise("No command is lost", "a job kills every process that sends it")
 def test_where_processes_die_for_other_reasons_too_a_job_that_was_alone_is_no_poison(client: Client) -> None:
     for number in range(4):
         queues.push(client, "a", [b"innocent"])

@@ -311,6 +311,8 @@ async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSetti
     raw.close()
 
 
+@pytest.mark.promise("Defects of the Go original", "Redis could have no password and no TLS")
+@pytest.mark.promise("Security: who controls DNS, or the network between", "to be Redis")
 def test_a_redis_whose_certificate_is_not_trusted_or_names_another_host_is_told_no_password(
     make_redis: Callable[..., RedisServer], tmp_path: Path
 ) -> None:

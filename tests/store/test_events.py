@@ -89,6 +89,7 @@ def test_a_queue_whose_key_is_no_list_refuses_its_own_events_only(client: Client
     assert [json.loads(one.event)["jid"] for one in events.newest(client)] == ["1", "3"]
 
 
+@pytest.mark.promise("Events", "Redis is frozen, back soon, full, or has another type")
 @on_both
 def test_a_full_redis_takes_none_of_it_and_says_so(client: Client, server: Server) -> None:
     events.push(client, [arrival("1")])

@@ -60,6 +60,7 @@ def test_a_batch_is_at_most_500_jobs(pool: Pool) -> None:
     assert len(take(pool, want=5000)) == 500
 
 
+@pytest.mark.promise("A good citizen", "a pause stops the taking")
 def test_a_paused_queue_is_left_alone_and_named(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     queues.push(pool.client, "b", [b"2"])

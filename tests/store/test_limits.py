@@ -133,6 +133,7 @@ def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(po
         assert token_us - after_us <= 1000 * answer.for_ms < token_us - before_us + 1000
 
 
+@pytest.mark.promise("A good citizen", "RateLimit holds for all processes together")
 def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(pool: Pool, server: Server) -> None:
     server.raw.set(RATE, server.now_us() + 3_600_000_000)
     bound = Limits(emission_us=1_000_000, burst=5)
@@ -174,6 +175,7 @@ def test_late_starts_and_fetches_share_the_tokens(pool: Pool) -> None:
 Step = tuple[int, int, int]
 
 
+@pytest.mark.promise("A good citizen", "RateLimit holds for all processes together")
 @given(
     emission_us=st.integers(100, 500_000),
     burst=st.integers(1, 40),
@@ -220,6 +222,7 @@ def pass_time(server: Server, by_us: int) -> int:
     return by_us
 
 
+@pytest.mark.promise("A good citizen", "MaxInFlight holds for all processes together")
 def test_a_dead_pool_s_share_is_held_until_its_jobs_are_back(pool: Pool, server: Server) -> None:
     other, bound = second(pool), Limits(in_flight=3)
     assert taken(pool, bound) == 3
@@ -260,6 +263,7 @@ def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid
     assert taken(pool, bound) == 2
 
 
+@pytest.mark.promise("A good citizen", "at DeadLimit no jobs are taken, and none is trimmed")
 def test_a_dead_set_at_its_limit_stops_fetching_and_nothing_else(pool: Pool, server: Server) -> None:
     bound = Limits(dead=2)
     assert taken(pool, bound, want=2) == 2

@@ -46,6 +46,7 @@ def changes(client: Client, server: Server) -> Iterator[datetime]:
         yield change
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "Metrics page: executions by class")
 @on_both
 def test_the_last_hour_is_found_minute_by_minute(client: Client, server: Server) -> None:
     after = {"add": {"p": 3, "f": 2, "ms": 12}, "kick": {"p": 1, "ms": 300}}
@@ -58,6 +59,7 @@ def test_the_last_hour_is_found_minute_by_minute(client: Client, server: Server)
             assert not any(page.found(server.raw, NS, change + timedelta(minutes=60), 60))
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "histograms")
 @on_both
 def test_a_command_has_its_histogram_in_each_minute(client: Client, server: Server) -> None:
     for change in changes(client, server):
@@ -69,6 +71,7 @@ def test_a_command_has_its_histogram_in_each_minute(client: Client, server: Serv
             assert page.histogram(server.raw, NS, "kick", before) == [0] * 26
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "Metrics page: executions by class")
 def test_sidekiq_8_finds_days_by_ten_minutes(client: Client, server: Server) -> None:
     for change in changes(client, server):
         for minutes in range(10):
@@ -95,6 +98,7 @@ def test_everything_expires_as_sidekiqs_own_does(client: Client, server: Server)
     }
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "successes alone are timed")
 def test_failures_alone_have_no_time(client: Client, server: Server) -> None:
     metrics.add(client, [ran(EPOCH, failures=2)])
     assert SEVEN.found(server.raw, NS, EPOCH, 1) == EIGHT.found(server.raw, NS, EPOCH, 1) == [{"add": {"p": 2, "f": 2}}]

@@ -94,6 +94,7 @@ def test_a_word_is_found_wherever_it_is_and_means_only_itself(client: Client, se
     assert {m for part in members_with_word(client, "dead", "a*c") for m, _ in part} == {b'{"jid":"a*c"}'}
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 def test_large_members_with_a_word_come_few_at_a_time_and_all_of_them_come(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

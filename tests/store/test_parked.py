@@ -26,6 +26,7 @@ def test_copies_come_newest_first_and_page_by_page(client: Client, server: Serve
     assert abs(first[0].at_s - seconds) < 5
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 def test_large_copies_come_few_at_a_time_and_all_of_them_come(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

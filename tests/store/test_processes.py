@@ -59,6 +59,7 @@ def test_jobs_in_hand_are_found_by_the_process_ids_of_this_host(client: Client, 
     assert work_of(client, ()) == []
 
 
+@pytest.mark.promise("Sidekiq: queues", "a queue with jobs is put on the list queues")
 def test_a_queue_where_jobs_wait_is_put_on_the_list_whoever_pushed_them(client: Client, server: Server) -> None:
     server.raw.lpush("ns:queue:rest", "pushed without a word")
     write(client, attrs.evolve(RECORD, queues=("rest", "empty")))
@@ -79,6 +80,7 @@ def test_only_names_whose_record_has_expired_are_pruned_and_not_more_than_once_a
     assert server.raw.scard("ns:processes") == 2
 
 
+@pytest.mark.promise("Sidekiq: the process record", "written also when Redis is full")
 @on_both
 def test_a_full_redis_still_shows_who_runs(client: Client, server: Server) -> None:
     write(client, RECORD)

@@ -47,6 +47,7 @@ def test_an_answer_is_taken_once_and_waited_for_only_so_long(client: Client, ser
     assert queues.wait_reply(client, "x", 0.05) is None
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to have an answer written into another key of Redis")
 def test_an_answer_s_name_cannot_be_any_key(client: Client) -> None:
     with pytest.raises(ValueError, match="is not a key for answers"):
         queues.wait_reply(client, "../x", 0.1)

@@ -80,6 +80,7 @@ def test_a_queue_says_for_how_long_a_job_has_been_past_its_expiry_that_comes_nex
     assert 600 <= expired_s < 660
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @on_both
 def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server: Server) -> None:
     large = b'{"created_at":1.5,"pad":"%b"}' % (b"x" * MAX_BYTES)
@@ -220,6 +221,7 @@ def test_where_config_is_not_allowed_its_lines_are_unknown(client: Client, serve
         server.raw.execute_command("ACL", "DELUSER", "plain")
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 def test_a_job_that_is_larger_than_any_that_runs_is_told_and_not_read(client: Client, server: Server) -> None:
     server.raw.rpush("ns:queue:q", b"3", b"x" * (MAX_BYTES + 1), b"1")
     (first,), (too_large,), (last,) = (peek(client, "q", skip, 10) for skip in range(3))

@@ -64,6 +64,7 @@ def test_a_persons_pause_stays_as_it_is(pool: Pool, server: Server) -> None:
     assert pauses.paused_queues(pool.client)["a"].who == "ann"
 
 
+@pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
 @pytest.mark.parametrize(
     "forged",
     [

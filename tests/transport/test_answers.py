@@ -112,6 +112,7 @@ STRICTER = (
 )
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to give one request the answer of another")
 @rows("rest", STRICTER)
 async def test_where_a_length_or_a_line_is_in_doubt_only_httpx_guesses(rest: bytes) -> None:
     raw = OK + b"\r\n" + rest
@@ -149,6 +150,7 @@ def test_a_head_that_no_answer_has_is_told_at_once(head: bytes, why: str) -> Non
         reader.feed(head)
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("engine", ["lean", "httpx"])
 @rows("around", ["{}", "HTTP/1.1 2x0 {}", "HTTP/1.1 {}", "HTTP/1.1 200 OK\r\n{}", "{}: 1", "\r\n{}"])
 async def test_what_is_no_answer_is_told_without_a_word_of_it(around: str, engine: str) -> None:
@@ -161,6 +163,7 @@ async def test_what_is_no_answer_is_told_without_a_word_of_it(around: str, engin
     assert "c2VzYW1lNDcxMQ" not in caught.value.message
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to give one request the answer of another")
 async def test_what_comes_unasked_behind_an_answer_is_no_answer_to_the_next_request() -> None:
     # httpx 0.28.1 takes it for one.
     async with pair(engine="lean") as (transport, server):
@@ -200,6 +203,7 @@ def test_a_trailer_is_no_header() -> None:
     assert reader.body == b"0"
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
 def test_what_is_said_between_the_chunks_has_an_end() -> None:
     reader = begun()
     reader.feed(OK + b"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n1;")

@@ -225,6 +225,7 @@ async def test_a_time_out_after_sending_is_maybe_sent_and_the_connection_is_clos
         assert (await transport.send(post())).status == 200
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
 async def test_the_time_out_bounds_the_body_too() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", keep=True))
@@ -245,6 +246,7 @@ async def test_a_cancelled_caller_closes_its_connection_and_leaves_the_pool_righ
         assert server.connections == 2
 
 
+@pytest.mark.promise("Defects of the Go original", "a closed connection cost its job")
 async def test_a_keep_alive_connection_that_the_server_closed_is_not_used_again() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.hang_up_after(recorder.answer()))
@@ -273,6 +275,8 @@ async def test_a_connection_is_used_for_its_age_only() -> None:
         assert server.connections == 2
 
 
+@pytest.mark.promise("Defects of the Go original", "a redirect became a GET and counted as done")
+@pytest.mark.promise("Security: who controls a server's answers", "to lead it elsewhere")
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.answer(302, b"", (("Location", f"http://127.0.0.1:{server.port}/other"),)))
@@ -282,6 +286,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to lead it elsewhere")
 async def test_cookies_are_not_kept() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.answer(headers=(("Set-Cookie", "a=b"),)))
@@ -290,6 +295,9 @@ async def test_cookies_are_not_kept() -> None:
     assert "cookie" not in server.requests[1].headers
 
 
+@pytest.mark.promise(
+    "Security: who controls DNS, or the network between", "to lead it through a proxy of the environment"
+)
 async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -297,6 +305,7 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
         assert (await transport.send(post())).status == 200
 
 
+@pytest.mark.promise("Defects of the Go original", "an answer of 50 MB took 446 MB of memory")
 async def test_a_long_body_is_cut_at_the_limit() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.endless(50 * MIB))
@@ -313,6 +322,7 @@ async def test_a_body_of_exactly_the_limit_is_whole() -> None:
         assert (response.body, response.truncated) == (b"12345", False)
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
 @rows("header", [("X-Bad", "a\r\nInjected: 1"), ("X Bad", "1"), ("X-Bad", "é"), ("X-Bad", "\0")])
 async def test_a_header_that_http_forbids_was_not_sent(header: tuple[str, str]) -> None:
     async with pair() as (transport, server):
@@ -363,6 +373,7 @@ async def test_a_unix_socket_is_spoken_to(tmp_path: Path) -> None:
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.promise("Security: who controls DNS, or the network between", "to be the server, or to read along")
 async def test_plain_http_where_tls_was_expected_is_named_tls_and_was_not_sent() -> None:
     async with trio.open_nursery() as nursery:
         listeners: list[trio.SocketListener] = await nursery.start(_serve_plain)

@@ -85,6 +85,7 @@ def test_a_limit_is_of_the_decoded_body() -> None:
         assert decode("gzip", sent, LIMIT - 1, cut=False) == (b"x" * (LIMIT - 1), True)
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
 def test_a_bomb_is_cut_in_time() -> None:
     bomb = gzip.compress(b"\0" * 200_000_000, 1)
     began_s = time.process_time()

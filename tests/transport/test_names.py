@@ -288,6 +288,9 @@ async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(
         assert server.connections == 0
 
 
+@pytest.mark.promise(
+    "Security: who controls DNS, or the network between", "to lead an http target into the private network"
+)
 @on_both
 @rows("host", ["localhost", "2130706433", "0x7f.1", "127.1", "0", "::1", "::ffff:127.0.0.1"])
 async def test_no_way_to_write_a_private_address_leads_there(engine: Engine, host: str) -> None:
@@ -297,6 +300,9 @@ async def test_no_way_to_write_a_private_address_leads_there(engine: Engine, hos
         assert server.connections == 0
 
 
+@pytest.mark.promise(
+    "Security: who controls DNS, or the network between", "to lead an http target into the private network"
+)
 @on_both
 async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_name_means_by_then(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
@@ -312,6 +318,9 @@ async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_na
         assert (len(looked_at.requests), rebound.requests) == (1, [])
 
 
+@pytest.mark.promise(
+    "Security: who controls DNS, or the network between", "to lead an http target into the private network"
+)
 @on_both
 async def test_of_several_addresses_only_the_public_ones_are_dialled(
     engine: Engine, monkeypatch: pytest.MonkeyPatch

@@ -85,6 +85,7 @@ async def test_a_server_that_does_not_take_our_certificate_did_not_get_the_reque
     assert not server.requests
 
 
+@pytest.mark.promise("Security: who controls DNS, or the network between", "to be the server, or to read along")
 @on_both
 async def test_a_certificate_of_another_authority_or_for_another_name_is_not_accepted(
     ours: Authority, engine: Engine

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import httpx
+import pytest
 import trio
 
 from restbroker.operate.overview import SNAPSHOT_FIELDS
@@ -131,6 +132,7 @@ async def every_page(running: Site, first: str) -> list[Page]:
     return found
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a producer, to break a page")
 async def test_every_field_of_a_job_may_hold_anything(harness: Harness, site: Open) -> None:
     odd = list(oddities())
     for raw in odd:
@@ -162,6 +164,7 @@ def assert_json(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a producer, to put a script into a page")
 async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: Harness, site: Open) -> None:
     odd = list(oddities())
     for number, raw in enumerate(odd):

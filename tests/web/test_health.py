@@ -1,6 +1,7 @@
 """/healthz and /readyz: when a process is ready, when it is not, and how little they tell."""
 
 import attrs
+import pytest
 import trio
 
 from restbroker.broker.status.status import Status
@@ -55,6 +56,7 @@ async def test_a_target_that_is_down_is_named_and_leaves_the_broker_ready(harnes
     assert up == {"ready": True, "phase": "serving"}
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to read /stats")
 async def test_the_port_of_the_pages_says_the_same_and_to_a_page_of_another_name_no_more_than_how_it_is(
     harness: Harness, site: Open
 ) -> None:

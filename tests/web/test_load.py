@@ -199,6 +199,7 @@ async def test_who_does_not_read_is_dropped_and_keeps_nobody_from_hearing(
         assert running.watch.followers == 5
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not_read(
     monkeypatch: pytest.MonkeyPatch, site: Open
 ) -> None:
@@ -224,6 +225,7 @@ async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not
     assert running.watch.followers == 0
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 @pytest.mark.parametrize("count", [3, MOST_STREAMS])
 async def test_a_stop_waits_for_no_stream_whose_reader_stopped_reading(
     monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open, count: int
@@ -255,6 +257,7 @@ async def test_a_stop_waits_for_no_stream_whose_reader_stopped_reading(
     assert connections.drop_count == count
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_a_hundred_heads_that_come_byte_by_byte_are_closed_and_hold_no_other_request_up(site: Open) -> None:
     closed: list[trio.SocketStream] = []
     answers: list[int] = []

@@ -61,6 +61,7 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to get in without the login")
 async def test_without_a_login_there_is_only_the_form(site: Open) -> None:
     async with site() as running:
         answers = [await running.get(path) for path in PAGES]
@@ -71,6 +72,7 @@ async def test_without_a_login_there_is_only_the_form(site: Open) -> None:
         assert answer.headers["location"].startswith("/login")
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to read /stats")
 async def test_without_a_login_one_learns_how_it_is_and_neither_why_nor_which_target_is_down(
     harness: Harness, site: Open
 ) -> None:
@@ -124,6 +126,7 @@ async def test_a_wrong_login_is_refused_without_a_word_about_what_was_wrong(site
             assert "User or password is wrong." in answer.text
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to get in without the login")
 @pytest.mark.usefixtures("_no_try_comes_back")
 async def test_after_five_wrong_tries_the_right_password_is_not_heard_either(harness: Harness, site: Open) -> None:
     async with site() as running:
@@ -159,6 +162,7 @@ async def test_a_changed_password_file_counts_at_once_and_a_missing_one_is_told(
     assert [warned.code for warned in harness.of(OperatorWarning)] == ["LoginUnreadable"]
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to get in without the login")
 async def test_a_changed_password_logs_everybody_out_and_one_that_cannot_be_read_nobody(
     password: Path, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +239,7 @@ async def test_without_a_login_a_token_still_protects_metrics(site: Open, tmp_pa
     assert [warned.code for warned in harness.of(OperatorWarning)] == ["LoginUnreadable"]
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to send a form")
 async def test_a_form_of_another_site_is_refused(site: Open) -> None:
     foreign: list[dict[str, str]] = [{"Sec-Fetch-Site": name} for name in ("cross-site", "same-site", "none")]
     foreign += [{"Origin": name} for name in ("https://evil.example", "null")]
@@ -247,6 +252,7 @@ async def test_a_form_of_another_site_is_refused(site: Open) -> None:
             assert (await running.get("/")).status_code == 303, headers
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to send a form")
 async def test_a_form_without_the_mark_of_this_visitor_is_refused(site: Open) -> None:
     async with site() as running:
         await running.get("/login")
@@ -270,6 +276,7 @@ async def test_a_form_that_is_too_long_is_not_read(site: Open) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to get in without the login")
 @pytest.mark.usefixtures("_no_try_comes_back")
 async def test_of_tries_at_one_moment_no_more_are_heard_than_of_as_many_in_a_row_and_others_go_on(
     site: Open,

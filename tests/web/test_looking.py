@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.store import history
@@ -76,6 +78,7 @@ async def test_the_search_box_of_each_page_finds_jobs_wherever_they_are(harness:
     assert not re.search("<script>alert|[\x1b\u202e\u2028]", found.html)
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to end a broker through its pages")
 async def test_a_job_that_ruby_has_in_hand_is_shown_without_what_it_tells_and_cannot_be_cancelled(
     harness: Harness, site: Open
 ) -> None:

@@ -46,6 +46,7 @@ async def test_the_overview_shows_totals_targets_and_queues(harness: Harness, si
     assert ["3", "–", "no process serves it"] in [row[:3] for row in found.rows]
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a producer, to put a script into a page")
 async def test_a_page_loads_nothing_from_elsewhere_and_runs_no_script_but_ours(site: Open) -> None:
     async with site() as running:
         answers = [await running.get(path) for path in ADDRESSES]
@@ -62,6 +63,7 @@ async def test_a_page_loads_nothing_from_elsewhere_and_runs_no_script_but_ours(s
         assert answer.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a producer, to put a script into a page")
 async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Open) -> None:
     hostile = '<script>alert(1)</script>"\x1b[31m\u202eevil\u2028'
     harness.client.command("SADD", "queues", hostile, b"\xff\xfe")

@@ -35,6 +35,7 @@ def test_stats_and_health_are_served_and_end_with_the_process(configured: Callab
     assert "Running on" not in broker.output()
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 def test_more_connections_than_there_are_descriptors_cost_waiting_only_and_are_told_once(
     configured: Callable[..., Path], tmp_path: Path, redis_server: RedisServer
 ) -> None:

@@ -36,6 +36,7 @@ def settings() -> Settings:
     return Settings("127.0.0.1", is_read_only=True)
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to change something where pages are read-only")
 async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: Open) -> None:
     park(harness, 1)
     payload = {"class": "Add", "jid": "j1", "args": ["register", {}, "***"]}

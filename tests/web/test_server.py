@@ -98,6 +98,7 @@ async def test_a_failure_answers_500_tells_its_kind_to_us_and_nothing_to_anybody
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to forge or flood the log with addresses of requests")
 def test_what_quart_logs_by_itself_writes_no_address_and_tells_the_kind(capfd: pytest.CaptureFixture[str]) -> None:
     stand = Stand()
     app = stand.app()
@@ -123,6 +124,7 @@ JUNK = (
 )
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_what_a_stranger_sends_ends_neither_the_server_nor_the_process(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -147,6 +149,7 @@ async def test_what_a_stranger_sends_ends_neither_the_server_nor_the_process(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_a_connection_that_breaks_hypercorn_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     async def break_down(_protocol: H11Protocol, event: h11.Request) -> None:
         if event.target == b"/fatal":
@@ -215,6 +218,7 @@ ANSWERS = b"\x01\x04\0\0\0\x01"
 """The head of an answer begins with it, behind its length."""
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_a_reader_of_http2_that_lets_nobody_send_holds_up_no_stop() -> None:
     async with Stand().server() as (url, _), await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as one:
         await one.send_all(NO_WINDOW)
@@ -230,6 +234,7 @@ HTTP2_QUICK = (
 )
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 async def test_http2_behind_a_request_of_http1_is_not_answered_and_ends_the_connection() -> None:
     stand = Stand()
     async with stand.server() as (url, _):
@@ -293,6 +298,7 @@ HALVES = (
 """Nothing, one, half of one; of HTTP/2 nothing, half, one; and HTTP/2 behind one."""
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_a_connection_that_sends_no_whole_request_is_closed() -> None:
     async with Stand().server(keep_alive_s=2.0) as (url, _), trio.open_nursery() as nursery:
 
@@ -307,6 +313,7 @@ async def test_a_connection_that_sends_no_whole_request_is_closed() -> None:
             nursery.start_soon(come, sent)
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_a_connection_of_http2_that_only_sends_pings_is_closed() -> None:
     async with (
         Stand().server(keep_alive_s=1.0) as (url, _),

@@ -188,6 +188,7 @@ async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, 
     assert "--older-than" not in span.text
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a producer, to break a page")
 async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(harness: Harness, site: Open) -> None:
     async with site() as running:
         for body in (b"no job", b'{"class":1}', b"\xff\xfe", b'[1,"<script>"]', b'{"args":"\\ud800"}'):
@@ -361,6 +362,7 @@ async def test_a_rate_that_is_none_is_asked_for_again_and_nothing_is_done(harnes
     assert harness.size("dead") == 1
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an operator do what the page does not say")
 async def test_more_conditions_than_are_heard_and_such_as_no_page_can_show_do_nothing(
     harness: Harness, site: Open
 ) -> None:
@@ -378,6 +380,7 @@ async def test_more_conditions_than_are_heard_and_such_as_no_page_can_show_do_no
     assert harness.size("dead") == 1
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an operator do what the page does not say")
 async def test_only_a_key_names_a_job_of_a_form_since_all_else_would_be_searched_for(
     harness: Harness, site: Open
 ) -> None:
@@ -498,6 +501,7 @@ async def test_a_pause_whose_length_is_none_is_asked_for_again(harness: Harness,
     assert harness.client.command("SMEMBERS", "paused") == []
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an operator do what the page does not say")
 async def test_a_name_that_no_page_can_show_is_acted_on_as_it_is(harness: Harness, site: Open) -> None:
     name = "a\x1b\u202e<b> %25+ö"
     async with site() as running:
@@ -506,6 +510,7 @@ async def test_a_name_that_no_page_can_show_is_acted_on_as_it_is(harness: Harnes
     assert harness.client.command("SMEMBERS", "paused") == [name.encode()]
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an operator do what the page does not say")
 async def test_a_queue_whose_name_is_no_utf_8_is_opened_and_cleared_and_no_other_is_by_its_name(
     harness: Harness, site: Open
 ) -> None:

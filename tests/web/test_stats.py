@@ -53,6 +53,7 @@ async def test_the_fields_of_the_original_are_there_with_their_types(slow: Harne
     assert answer.text.startswith('{\n  "processed": 7,')
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to learn secrets")
 async def test_neither_tokens_nor_secrets_nor_message_texts_are_shown(slow: Harness, site: Open) -> None:
     arguments = {"user": "john", "password": "sesame-4711", "body": "a private word"}
     payload = {"class": "Add", "jid": "j1", "args": ["safe", arguments, "t"], "note": "kept"}
@@ -69,6 +70,7 @@ async def test_neither_tokens_nor_secrets_nor_message_texts_are_shown(slow: Harn
     assert "private" not in answer.text
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to learn secrets")
 async def test_what_the_catalogue_calls_secret_is_not_shown_whatever_it_is_called(
     slow: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +87,7 @@ async def test_what_the_catalogue_calls_secret_is_not_shown_whatever_it_is_calle
     assert shown == [masked, [["user", "john"], ["pin", "***"]], masked]
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to learn secrets")
 async def test_a_secret_argument_is_shown_in_no_other_field_either(slow: Harness, site: Open) -> None:
     arguments = {"user": "john", "password": "sesame-4711", "note": "his is sesame-4711"}
     payload = {"class": "Add", "args": ["safe", arguments, "t"], "jid": "j-sesame-4711", "tags": ["sesame-4711"]}
@@ -104,6 +107,7 @@ async def test_a_job_with_numbers_that_json_libraries_refuse_does_not_break_the_
     assert body["jobs"]["rest"][0]["message"]["args"][1] == {"n": 123456789012345678901234567890}
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to read /stats")
 async def test_a_page_that_points_its_own_name_at_us_is_refused(site: Open) -> None:
     async with site() as running:
         for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "localhost.evil"):
@@ -112,6 +116,7 @@ async def test_a_page_that_points_its_own_name_at_us_is_refused(site: Open) -> N
             assert (await running.get_metrics(Host=host)).status_code == 421, host
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to read /stats")
 async def test_no_other_site_may_read_the_answer_or_frame_it(site: Open) -> None:
     async with site() as running:
         answer = await running.get_stats(Origin="https://evil.example", Host="localhost:8080")
@@ -123,6 +128,7 @@ async def test_no_other_site_may_read_the_answer_or_frame_it(site: Open) -> None
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_other_methods_are_refused(site: Open) -> None:
     async with site() as running:
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):

@@ -48,6 +48,7 @@ def upgraded(port: int, path: str) -> bytes:
     return answered(port, "\r\n".join([*lines, "", ""]).encode())
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to forge or flood the log with addresses of requests")
 @pytest.mark.parametrize("form", [(), ("--json-logs",)], ids=["text", "json"])
 def test_a_websocket_is_refused_and_nothing_of_its_address_reaches_the_log(
     form: tuple[str, ...], configured: Callable[..., Path], tmp_path: Path
@@ -124,6 +125,7 @@ _TWO = (
 )
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 async def test_a_request_that_could_be_two_is_answered_once_and_ends_the_connection(site: Open) -> None:
     async with site() as running:
         for server, head in product((running.stats, running.health), _TWO):
@@ -155,6 +157,7 @@ async def test_a_doubtful_request_is_refused_also_where_its_body_waits_to_be_ask
             assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"100", b"400"], answer
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 async def test_a_doubtful_request_is_refused_also_where_its_body_comes_behind_its_head(site: Open) -> None:
     head = b"POST /login HTTP/1.1\r\nHost: localhost\r\n" + _LENGTH + _CHUNKED + b"\r\n"
     async with site() as running:
@@ -171,6 +174,7 @@ async def test_a_doubtful_request_is_refused_also_where_its_body_comes_behind_it
             assert answer.endswith(b"}\n"), answer
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 async def test_an_offer_of_http2_is_not_taken_so_that_no_proxy_lets_the_rest_pass_unseen(site: Open) -> None:
     offer = (
         b"Host: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"

@@ -129,6 +129,7 @@ async def test_what_was_changed_while_a_look_was_under_way_is_looked_at_again(wa
     assert stand.looks == 2
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to end a broker through its pages")
 async def test_whatever_a_look_stumbles_over_is_told_and_the_next_one_is_taken(watch: Watch, stand: Stand) -> None:
     def stumbling(_client: Client) -> Mapping[str, Json]:
         raise OverflowError("a text of a stranger's")

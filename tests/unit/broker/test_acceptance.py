@@ -109,6 +109,7 @@ def test_a_new_mark_says_when_it_was_made_by_the_clock_of_redis() -> None:
     assert signing.accepted_at_s(found.fields, "s3cret", by.signature) == NOW_S + 30
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 def test_every_signature_that_can_be_accepted_again_is_on_record() -> None:
     """Its record begins when it is done, at the earliest now, and is over by the clock of Redis.
 

@@ -171,6 +171,7 @@ async def test_a_longer_pause_asked_for_while_it_is_tripped_is_kept_too(autojump
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.promise("A good citizen", "after an outage the first job goes alone")
 async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_its_success(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -220,6 +221,7 @@ async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.promise("A good citizen", "one command that fails does not stop the others")
 async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -2,10 +2,14 @@
 
 import json
 
+import pytest
+
 from restbroker.broker.scheduler import UnservedQueue, plan
 from restbroker.store.sets import Move
 
 
+@pytest.mark.promise("A good citizen", "jobs are moved byte for byte")
+@pytest.mark.promise("Defects of the Go original", "a due job came late, and a crash lost it")
 def test_a_job_moves_to_its_queue_byte_for_byte() -> None:
     raw = b'{ "queue":"rest", "x": 1.0 }'
     assert plan(raw, 5.0, ()) == Move(raw, "rest", None, 5.0)

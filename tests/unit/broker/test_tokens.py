@@ -46,6 +46,7 @@ def test_replaced_secrets_are_kept_out_of_messages_still_and_not_without_end(tmp
     assert tokens.values == tuple(f"secret-{number}" for number in range(29, 18, -1))
 
 
+@pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
 def test_a_replaced_secret_is_refused_a_second_later_though_no_other_is_ever_used(tmp_path: Path) -> None:
     path, clock = tmp_path / "token", Clock()
     path.write_text("old")
@@ -92,6 +93,7 @@ def test_told_to_read_anew_it_does_so_at_the_next_use_whatever_the_file_looks_li
     assert name_of(tokens, "old") is None
 
 
+@pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
 @pytest.mark.parametrize("text", ["", " \n", None])
 def test_an_unusable_file_leaves_its_last_value_in_force_with_one_warning_and_no_others(
     tmp_path: Path, text: str | None

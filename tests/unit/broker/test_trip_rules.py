@@ -76,6 +76,7 @@ def test_nothing_from_before_counts_after_closing(breaker: TripRules) -> None:
     assert breaker.probe_due_s(3.0, 0.0) == 1.0
 
 
+@pytest.mark.promise("A good citizen", "a dead target is probed every second or two")
 @rows(("jitter", "wait_s"), [(0.0, 1.0), (0.5, 1.5), (0.99, 1.99)])
 def test_a_probe_is_due_one_to_two_seconds_after_the_last_try(jitter: float, wait_s: float) -> None:
     breaker = opened()

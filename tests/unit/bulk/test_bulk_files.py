@@ -169,6 +169,10 @@ def test_rejects_say_why_keep_each_byte_and_can_be_read_again() -> None:
     assert values(mended) == [{"user": "a", "host": "b"}, {"user": "e", "host": "b"}]
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration",
+    "to run a formula in the spreadsheet of an export",
+)
 @given(
     st.lists(
         st.lists(CELL | st.sampled_from(["=1", "'=1", '@"x', "\t1"]), min_size=3, max_size=3), min_size=1, max_size=4

@@ -3,6 +3,8 @@
 from importlib.util import find_spec
 from typing import Any
 
+import pytest
+
 from restbroker.config.events import EventSource, Filter, Route, Shape
 from restbroker.config.key import Members
 from restbroker.config.kind import source_defaults_of
@@ -38,6 +40,7 @@ def test_two_sources_with_one_path_are_refused(refused: Refused) -> None:
     assert problem == "Events.Sources.two.Path: is also Events.Sources.one.Path; each source needs its own."
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an event taken that no server sent")
 def test_where_others_may_reach_it_each_source_needs_a_secret_of_some_length(refused: Refused, write: Write) -> None:
     for address in ("0.0.0.0:8081", "[::]:8081", "events.example.org:80"):
         (missing,) = refused(events(address, prosody=SOURCE))

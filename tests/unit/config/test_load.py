@@ -61,6 +61,7 @@ def codes(loaded: LoadedConfig) -> list[str]:
     return [note.code for note in loaded.notes]
 
 
+@pytest.mark.promise("Defects of the Go original", "mandatory keys could be missing")
 def test_every_mandatory_key_that_is_missing_is_named_at_once(load_keys: Load) -> None:
     text = problem(load_keys, RestQueue=None, Token="", RestPass=None)
     assert all(name in text for name in ("RestQueue: is missing", "Token: is missing", "RestPass: is missing"))
@@ -101,6 +102,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one_and_hides_no_other_m
     assert "Events.Sources.a.Kind" in text
 
 
+@pytest.mark.promise("Defects of the Go original", "ProcessID as a number ended it")
 def test_keys_without_effect_are_understood_with_a_note_whatever_they_hold(load_keys: Load) -> None:
     keys = ("ProcessID", "RedisPoolCount", "MaxIdleConnections", "JabberRestHost")
     values: tuple[Json, ...] = ("1", 1, 7.5, [], {"a": 1})
@@ -110,6 +112,7 @@ def test_keys_without_effect_are_understood_with_a_note_whatever_they_hold(load_
         assert key in loaded.notes[0].message
 
 
+@pytest.mark.promise("Defects of the Go original", "Concurrency had no effect, only the misspelt one")
 def test_the_misspelt_concurrency_counts_with_a_note_and_yields_to_the_right_spelling(load_keys: Load) -> None:
     misspelt = load_keys(Concurreny=7)
     assert (misspelt.config.targets[0].concurrency, codes(misspelt)) == (7, ["KeyMisspelt"])
@@ -192,6 +195,7 @@ def test_the_file_is_looked_up_by_flag_then_variable_then_working_directory(
     assert [loaded.config.targets[0].queues[0] for loaded in found] == ["flag.json", "variable.json", "env.json"]
 
 
+@pytest.mark.promise("Defects of the Go original", "the default of RestURL could not work")
 def test_a_missing_url_and_a_missing_scheme_are_filled_in_with_a_note(load_keys: Load) -> None:
     missing = load_keys(RestURL=None)
     assert (str(missing.config.targets[0].url), codes(missing)) == ("http://localhost:5281", ["DefaultURL"])
@@ -199,6 +203,7 @@ def test_a_missing_url_and_a_missing_scheme_are_filled_in_with_a_note(load_keys:
     assert (str(bare.config.targets[0].url), codes(bare)) == ("http://localhost:5281", ["NoScheme"])
 
 
+@pytest.mark.promise("Defects of the Go original", "RedisHost without a port was tried forever")
 def test_redis_host_of_old_gains_a_port_and_a_url_in_it_is_taken_as_redis_url(load_keys: Load) -> None:
     assert load_keys(RedisHost="r1", RedisDatabase=3).config.redis_url == "redis://r1:6379/3"
     url = load_keys(RedisHost="redis://:pw@r2:7000/2")
@@ -248,6 +253,10 @@ def test_a_port_in_a_variable_is_still_a_key(load_keys: Load) -> None:
     assert load_keys({"RESTBROKER_STATS_PORT": "8123"}).config.stats_port == 8123
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration",
+    "to find secrets in a dump, a traceback or a copy",
+)
 def test_no_repr_or_copy_of_a_configuration_shows_a_secret(load_keys: Load) -> None:
     loaded = load_keys(RedisURL="redis://bob:hunter2@h", Token="hunter3", RestPass="hunter4")
     assert "hunter" not in f"{loaded!r} {attrs.asdict(loaded)} {attrs.astuple(loaded)}"
@@ -255,6 +264,10 @@ def test_no_repr_or_copy_of_a_configuration_shows_a_secret(load_keys: Load) -> N
         pickle.dumps(loaded.config.tokens)
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration",
+    "to find secrets in a dump, a traceback or a copy",
+)
 def test_an_unreadable_secret_file_is_not_in_the_exception_either(tmp_path: Path) -> None:
     (tmp_path / "pass").write_bytes(b"hunter2 \xff")
     with pytest.raises(ConfigError, match="neither UTF-8 nor UTF-16") as caught:
@@ -332,6 +345,7 @@ def test_no_variable_raises_anything_but_a_config_error(variables: dict[str, str
         assert load(SAMPLE, environ, {}, KINDS).config.targets
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to get in without the login")
 def test_stats_without_a_login_are_served_on_loopback_only(load_keys: Load) -> None:
     assert [
         address

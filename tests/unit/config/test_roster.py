@@ -60,6 +60,7 @@ def test_user_and_password_may_be_in_a_variable_and_a_file(write: Write, tmp_pat
     assert (roster.bind, roster.auth) == (("127.0.0.1", 1), Basic("prosody", Secret(path=tmp_path / "pass")))
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to read rosters, or to learn the key to them")
 def test_an_address_that_others_reach_needs_a_login_and_is_noted_with_one(write: Write) -> None:
     for host in ("192.0.2.1", "[::]", "xmpp.example.org"):
         with pytest.raises(ConfigError, match=r"Roster.Listen: \S+ is open to others, and rosters have no login"):

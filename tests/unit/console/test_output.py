@@ -25,6 +25,7 @@ def test_in_a_pipe_data_passes_untouched_and_tables_are_tabs_without_header(
     assert capsys.readouterr().out == "a\x1b[31mb\nx y\t1\na b\\x1b\t2\n"
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to forge a line of the log, or to trick a terminal")
 def test_on_a_terminal_control_characters_are_shown_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -36,6 +37,7 @@ def test_on_a_terminal_control_characters_are_shown_as_escapes(monkeypatch: pyte
     assert "NAME" in shown
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to forge a line of the log, or to trick a terminal")
 @pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "pipe"])
 def test_json_shows_no_control_character_and_means_the_same(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO

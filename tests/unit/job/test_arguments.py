@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,8 @@ def refusal(args: Json) -> Reason:
     return read
 
 
+@pytest.mark.promise("Defects of the Go original", "pairs of arguments were sent as pairs")
+@pytest.mark.promise("Producers: jobs", "each form of the arguments means the same")
 @rows(("producer", "shape"), [
     ("an object, as Ruby and PHP push it", dict(WANTED)),
     ("pairs, as the original's README asks for", [["user", "richard"], ["days", 30]]),
@@ -50,20 +53,24 @@ def test_no_arguments_may_be_written_in_many_ways(nothing: Json) -> None:
     assert submission(["cmd", nothing, "t"]).command.arguments == {}
 
 
+@pytest.mark.promise("Producers: jobs", "a reply id is given back as it is")
 @rows("reply_id", [None, ""])
 def test_a_null_or_empty_fourth_element_asks_for_no_reply(reply_id: Json) -> None:
     assert submission(["cmd", {}, "t", reply_id]).reply_id is None
 
 
+@pytest.mark.promise("Defects of the Go original", "without a reply id nothing was sent")
 def test_a_missing_fourth_element_asks_for_no_reply() -> None:
     assert submission(["cmd", {}, "t"]).reply_id is None
 
 
+@pytest.mark.promise("Producers: jobs", "a reply id is given back as it is")
 @rows("reply_id", ["abc", 42, 0, 1.5])
 def test_a_text_or_number_is_a_reply_id_and_passes_unchanged(reply_id: str | float) -> None:
     assert submission(["cmd", {}, "t", reply_id]).reply_id == reply_id
 
 
+@pytest.mark.promise("Producers: jobs", "a reply id is given back as it is")
 @rows("reply_id", [True, [], {}])
 def test_any_other_reply_id_is_refused(reply_id: Json) -> None:
     refused = refusal(["cmd", {}, "t", reply_id])
@@ -71,10 +78,12 @@ def test_any_other_reply_id_is_refused(reply_id: Json) -> None:
     assert "Give a string or a number" in (refused.hint or "")
 
 
+@pytest.mark.promise("Producers: jobs", "args may be the JSON text of a list")
 def test_a_fifth_element_is_ignored() -> None:
     assert submission(["cmd", {}, "t", "id", "more"]).reply_id == "id"
 
 
+@pytest.mark.promise("Producers: jobs", "args may be the JSON text of a list")
 def test_args_may_be_the_json_text_of_a_list() -> None:
     assert submission(json.dumps(["cmd", WANTED, "t"])).command == Command("cmd", WANTED)
 
@@ -109,6 +118,7 @@ def test_what_is_refused_names_what_was_found(args: Json, found: str) -> None:
     assert reason.hint
 
 
+@pytest.mark.promise("Producers: jobs", "an ActiveJob wrapper is dead as BadArguments")
 def test_an_activejob_wrapper_is_refused_by_name() -> None:
     refused = refusal([{"job_class": "MyJob", "arguments": []}])
     assert refused.code == "BadArguments"
@@ -116,6 +126,9 @@ def test_an_activejob_wrapper_is_refused_by_name() -> None:
     assert "[command, arguments, token]" in (refused.hint or "")
 
 
+@pytest.mark.promise("Defects of the Go original", "a command could leave the API")
+@pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
+@pytest.mark.promise("Producers: jobs", "an endpoint cannot leave the API")
 @rows("endpoint", [
     "",
     "/lead",
@@ -140,6 +153,7 @@ def test_reading_never_raises_whatever_is_in_args(args: Json) -> None:
     assert isinstance(arguments.read(args), Submission | Reason)
 
 
+@pytest.mark.promise("Producers: jobs", "each form of the arguments means the same")
 @given(st.dictionaries(st.text(max_size=8), json_values, max_size=5))
 def test_values_pass_unchanged_in_every_shape(wanted: dict[str, Json]) -> None:
     as_pairs: Json = [[key, value] for key, value in wanted.items()]
@@ -148,6 +162,7 @@ def test_values_pass_unchanged_in_every_shape(wanted: dict[str, Json]) -> None:
         assert submission(["cmd", shape, "t"]).command.arguments == wanted
 
 
+@pytest.mark.promise("Producers: jobs", "an endpoint cannot leave the API")
 @given(st.text(alphabet="aZ9_.~-/é?%\n", max_size=12))
 def test_an_endpoint_is_read_if_each_of_its_segments_is_plain(endpoint: str) -> None:
     plain = all(re.fullmatch(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*", segment) for segment in endpoint.split("/"))
@@ -178,6 +193,7 @@ def test_what_is_quoted_of_an_endpoint_has_no_secret() -> None:
 REFRESH = CommandSpec("refresh", (ArgumentSpec("users", "list", element="string"),), "safe", bare="users")
 
 
+@pytest.mark.promise("Producers: jobs", "a list alone is for a command of one list")
 @rows("shape", [["john", "aaron"], '["john", "aaron"]'])
 def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json) -> None:
     read = submission(["refresh", shape, "t", "id"])
@@ -187,6 +203,7 @@ def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json)
     assert (named.token, named.reply_id, named.is_bare) == ("t", "id", False)
 
 
+@pytest.mark.promise("Producers: jobs", "a list alone is for a command of one list")
 @rows("spec", [None, CommandSpec("register", (), "safe")])
 def test_a_bare_list_is_refused_where_the_command_takes_none(spec: CommandSpec | None) -> None:
     refused = arguments.name_bare_list(submission(["register", ["john"], "t"]), spec)

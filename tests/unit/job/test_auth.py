@@ -3,6 +3,8 @@
 import stringprep
 from typing import Any
 
+import pytest
+
 from restbroker.config.tokens import Token
 from restbroker.job import auth
 from restbroker.job.auth import AccessRequest
@@ -92,6 +94,7 @@ def test_a_token_bound_to_hosts_may_do_what_stays_on_them(endpoint: str, argumen
     assert refused(ONE, endpoint, **arguments) is None
 
 
+@pytest.mark.promise("Security: who can push to the queues", "more than their token allows")
 @rows(("endpoint", "arguments"), [
     ("register", {"user": "bob", "host": "evil.org", "password": "x"}),
     ("register", {"user": "bob", "host": "notexample.org", "password": "x"}),

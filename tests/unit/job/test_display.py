@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -285,6 +286,7 @@ def test_of_forty_secrets_each_is_masked_and_the_rest_is_shown() -> None:
     assert json.loads(raw)["args"] != [MASK]
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 def test_a_name_that_is_cut_away_still_says_what_is_secret() -> None:
     field: Json = {"attr": [[[[[{"var": "password"}]]]]], "text": "Pa5s-word"}
     raw = display.payload({"args": ["safe", {"a": {"b": {"c": field}}}, TOKEN]}, "safe", "q", frozenset())

@@ -78,6 +78,7 @@ def in_small_letters(text: str) -> str:
     return re.sub("%..", lambda found: found[0].lower(), quote(text, safe=""))
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("once", [quote, quote_plus, in_a_script, in_a_path, in_small_letters])
 @rows("again", [quote, quote_plus, in_a_script, in_a_path, in_small_letters])
 @rows("secret", ["s3cr+et/Sh4red!", "a b", "p/w!", "b0b", "gr\u00fc\u00df & 'so' (x)"])
@@ -115,6 +116,7 @@ def test_a_secret_of_three_or_four_letters_is_found_in_base64(login: str) -> Non
     assert MASK in hiding.text(f"got {coded}", [login.partition(":")[2]])
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows(
     ("value", "told"),
     [
@@ -287,6 +289,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("form", ["NFC", "NFD"])
 @rows("way", WAYS)
 @rows("secret", ["P\u00e4ss w\u00f6rd&<4711>", "\u00e9/x+y'z\"\u00fc", "\u00fcb3r"])
@@ -308,6 +311,7 @@ def test_what_looks_like_an_escape_only_in_other_code_points_is_found_too(way: C
     assert hiding.text(f"no, {told} is wrong", [secret]) == f"no, {MASK} is wrong"
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("repeated", ["NFC", "NFD"])
 @rows("way", [str, quote, escape, ascii, in_base64("utf-8", "NFD"), in_base64("latin-1", "NFC")])
 def test_a_secret_is_found_in_other_code_points(repeated: Literal["NFC", "NFD"], way: Callable[[str], str]) -> None:
@@ -331,6 +335,7 @@ def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, mo
     assert hiding.mask_secrets(text + more, hiding.spellings_of(["sesame-4711"])) == text + more
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows(
     ("told", "shown"),
     [
@@ -397,6 +402,7 @@ def test_a_blank_that_a_form_made_a_plus_is_found_whatever_was_escaped_then(told
     assert hiding.mask_secrets(f"e: {told} z", hiding.spellings_of(["horse/ battery="])) == "e: *** z"
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("way", ["as decimal numbers of XML", "percent-encoded three times"])
 def test_of_words_that_are_far_longer_than_what_is_shown_no_escaped_secret_is(way: str) -> None:
     secret = "s\u00e9same-4711"
@@ -420,6 +426,7 @@ def test_of_a_text_that_was_cut_no_beginning_of_a_secret_is_left_however_it_is_e
         assert hiding.beginning(text, known, size).strip(".") == ""
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("form", ["\\u{:04x}", "&#{};", "&amp;#{};", "&amp;amp;amp;#{};", "%252525{:x}", "\\\\\\\\u{:04x}"])
 def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(form: str) -> None:
     token = (f"eyJ{random.Random(form).randbytes(150).hex()}")[:300]

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def test_what_is_no_job_comes_back_with_a_reason(raw: bytes) -> None:
     assert entry.raw == raw
 
 
+@pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
 def test_a_payload_over_the_limit_is_no_job() -> None:
     entry = read(b'{"a":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'"}', "q", SPARE)
     assert isinstance(entry, NotAJob)
@@ -66,6 +68,7 @@ def test_reading_never_raises(raw: bytes) -> None:
     assert isinstance(read(raw, "q", SPARE), Job | NotAJob)
 
 
+@pytest.mark.promise("Producers: jobs", "a job without a jid gets one")
 @rows("jid", [None, 5, "", [], "missing"])
 def test_a_job_without_a_usable_jid_gets_the_spare_one(jid: Json) -> None:
     fields: dict[str, Json] = {"args": []} if jid == "missing" else {"args": [], "jid": jid}
@@ -90,11 +93,14 @@ def test_a_senseless_uncertain_count_counts_as_none(given_count: Json, counts: i
     assert job({"restbroker_uncertain": given_count}).maybe_run == counts
 
 
+@pytest.mark.promise("Producers: jobs", "ok_if_exists: only true counts")
 def test_only_true_means_ok_if_exists() -> None:
     assert job({"ok_if_exists": True}).ok_if_exists
     assert not job({"ok_if_exists": "yes"}).ok_if_exists
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
+@pytest.mark.promise("Producers: jobs", "traceparent is passed on if it is printable ASCII")
 @rows("value", ["a\r\nX: y", "ü", 5])
 def test_a_trace_context_that_could_break_a_header_is_not_passed_on(value: Json) -> None:
     assert job({"traceparent": value}).traceparent is None
@@ -105,6 +111,7 @@ def test_the_spare_jid_is_the_same_for_the_same_ticket() -> None:
     assert len(spare_jid("id", "1:1")) == 24
 
 
+@pytest.mark.promise("Producers: jobs", "traceparent is passed on if it is printable ASCII")
 def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_not() -> None:
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert job({"traceparent": good}).traceparent == good
@@ -128,6 +135,7 @@ def test_what_is_no_job_keeps_its_bytes_its_place_and_says_what_to_do() -> None:
         assert entry.reason.hint
 
 
+@pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
 def test_a_payload_of_just_the_longest_length_is_a_job_before_and_after_it_was_stored() -> None:
     for limit_bytes, start in ((PAYLOAD_LIMIT_BYTES, b'{"a":"'), (4 * PAYLOAD_LIMIT_BYTES, b'{"restbroker_a":"')):
         longest = start + b"x" * (limit_bytes - len(start) - 2) + b'"}'

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def _in_a_row(text: str) -> set[str]:
     return {text[at : at + SHORTEST_ANYWHERE] for at in range(len(text) - SHORTEST_ANYWHERE + 1)}
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @given(st.lists(pieces, max_size=12).map("".join))
 def test_six_characters_in_a_row_are_a_part_of_names_or_are_left(text: str) -> None:
     for taken in _in_a_row(text) - _in_a_row(markup.without_names(text)):

@@ -5,6 +5,7 @@ from html import escape
 from urllib.parse import quote, quote_plus
 
 import attrs
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def test_arguments_of_secret_names_are_masked_at_any_depth(name: str) -> None:
     assert shown == {name: MASK, "user": "u", "users": [{name: MASK, "n": 1}], "pairs": MASK}
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @rows(
     ("first", "second"),
     [
@@ -195,6 +197,7 @@ def test_what_names_a_secret_and_is_no_argument_is_shown_but_for_the_jobs_own_se
     assert (shown["class"], shown["error_message"]) == (fields["class"], message.replace("a1b2c3", MASK))
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 def test_what_is_secret_as_a_whole_may_be_quoted_in_part() -> None:
     document = 'mutation { account { registerUser(username: "b", password: "Pa5s-word") { message } } }'
     spec = CommandSpec("graphql", (ArgumentSpec("query", "string", secret=True),), "unsafe")
@@ -378,6 +381,7 @@ def test_a_job_is_shown_without_token_and_secrets(args: Json, shown: Json) -> No
     assert redact.job({"class": "Add", "args": args, "jid": "j"}) == {"class": "Add", "args": shown, "jid": "j"}
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @rows("args", [
     [json.dumps({"command": "register", "args": {"password": "Pa5s-word"}})],
     [{"command": "register", "password": "Pa5s-word"}],

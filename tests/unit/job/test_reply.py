@@ -60,6 +60,7 @@ def test_an_answer_that_just_nests_within_rubys_limit_comes_parsed() -> None:
     assert told(Answer("delivered", "text", body, 200, None))[1]["answer"] == body
 
 
+@pytest.mark.promise("Producers: answers", "an answer above 1 MiB is cut")
 @rows("text", ["x" * REPLY_LIMIT_BYTES, "ü" * (REPLY_LIMIT_BYTES // 2), "x"])
 def test_a_text_of_just_the_longest_length_is_complete(text: str) -> None:
     _, by_key = told(Answer("delivered", text, [1], 200, None))
@@ -67,6 +68,7 @@ def test_a_text_of_just_the_longest_length_is_complete(text: str) -> None:
     assert "truncated" not in by_key
 
 
+@pytest.mark.promise("Producers: answers", "an answer above 1 MiB is cut")
 @rows("letter", ["ü", "€"])
 def test_a_text_is_cut_between_letters_and_its_parsed_form_left_out(letter: str) -> None:
     _, by_key = told(Answer("delivered", "x" + letter * REPLY_LIMIT_BYTES, [1], 200, None))

@@ -2,6 +2,7 @@
 
 import base64
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def written(fields: dict[str, Json]) -> dict[str, Json]:
     return failed(fields).fields
 
 
+@pytest.mark.promise("Producers: jobs", "retry is read as Sidekiq reads it")
 @rows(("fields", "rule"), [
     ({}, RetryRule(25)),
     ({"retry": True}, RetryRule(25)),
@@ -125,6 +127,7 @@ def test_a_later_failure_keeps_failed_at_and_sets_retried_at() -> None:
     assert again.retry_at_s == NOW_S + 3**4 + 15
 
 
+@pytest.mark.promise("Producers: jobs", "retry is read as Sidekiq reads it")
 @rows(("fields", "dead"), [
     ({"retry": True, "failed_at": 1.5, "retry_count": 23}, False),
     ({"retry": True, "failed_at": 1.5, "retry_count": 24}, True),
@@ -156,6 +159,7 @@ def test_exponential_backoff_has_full_jitter_and_a_cap() -> None:
     assert delay_s(backoff, 3, 0.0) == 0
 
 
+@pytest.mark.promise("Producers: jobs", "times are stored as seconds with a fraction")
 @rows(("value", "seconds"), [
     (1700000000.5, 1700000000.5),
     (1700000000, 1700000000.0000005),
@@ -305,6 +309,7 @@ def test_a_first_failure_happened_now_whatever_the_producer_wrote() -> None:
     assert failed({"failed_at": 1.5}).fields["failed_at"] == NOW_S
 
 
+@pytest.mark.promise("Producers: jobs", "retry_for counts from the first failure")
 def test_a_job_with_retry_for_is_tried_up_to_its_last_moment() -> None:
     for now_s, tried in ((NOW_S, True), (NOW_S + 0.25, False)):
         again = failed({"retry_for": 60, "failed_at": NOW_S - 60, "retry_count": 0}, now_s=now_s)

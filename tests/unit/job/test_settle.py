@@ -78,6 +78,7 @@ def test_a_reply_is_a_complete_job_with_the_answers_text_and_the_reply_id() -> N
     assert isinstance(fields["created_at"], float)
 
 
+@pytest.mark.promise("Defects of the Go original", "an answer had no status")
 def test_reply_details_are_a_third_element() -> None:
     policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True, reply_class="Answer")
     settlement = settled(Ack, job(), SAFE, Delivered("[1]", [1], 200), policy=policy, reply_id=5)
@@ -131,10 +132,13 @@ def test_the_message_of_what_no_server_answered_begins_with_no_status() -> None:
     assert fields["error_message"] == "No answer. Look"
 
 
+@pytest.mark.promise("No command is lost", "a job with dead: false vanishes when it fails")
+@pytest.mark.promise("Producers: jobs", "dead: only JSON's false counts")
 def test_a_job_that_says_dead_false_is_dropped_when_it_fails() -> None:
     assert settle(job(dead=False), SAFE, Rejected(WHY), context()) == Drop()
 
 
+@pytest.mark.promise("No command is lost", "a job with retry: false dies when it fails")
 def test_retry_false_still_parks_the_failed_job() -> None:
     assert isinstance(settle(job(retry=False), SAFE, Deferred(WHY), context()), Dead)
 
@@ -282,6 +286,7 @@ def test_what_is_put_off_remembers_that_it_may_have_run() -> None:
         assert payload(put_off)["restbroker_uncertain"] == 2
 
 
+@pytest.mark.promise("A good citizen", "jobs are moved byte for byte")
 def test_unknown_fields_survive_a_retry_in_their_order() -> None:
     settlement = settled(Retry, job(bid="b1", cattr={"x": 1}), SAFE, Deferred(WHY))
     names = list(payload(settlement))
@@ -375,6 +380,7 @@ def stored_for(retry_queue: str) -> list[dict[str, Any]]:
     return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
 @rows(("named", "again"), [("default", "q"), ("slow", "slow"), ("q", "q"), ("", "q")])
 def test_a_retry_queue_counts_only_where_the_same_target_serves_it(named: str, again: str) -> None:
     assert [(fields["queue"], fields["retry_queue"]) for fields in stored_for(named)] == [(again, named)] * 8

@@ -105,6 +105,7 @@ def test_the_canonical_text_is_the_same_whichever_way_it_is_made(value: Any) -> 
     assert signing.canonical(value) == written_out(value)
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @rows("large", [
     [1] * signing.VALUES_LIMIT,
     [1e307] * signing.VALUES_LIMIT,
@@ -134,6 +135,7 @@ def test_of_large_contents_only_the_first_secrets_are_tried() -> None:
     assert place(signed({}), [*others * 10, "s3cret"], "j1", submitted({})) == 150
 
 
+@pytest.mark.promise("Security: who can write to Redis beyond the queues", "to make a job of their own run")
 def test_a_signature_fits_no_other_job() -> None:
     values: Json = {"user": "bob", "host": "example.org"}
     signature = signed(values)
@@ -276,6 +278,7 @@ def test_each_secret_is_found_at_its_place() -> None:
     assert signing.place_of("one", [b"two", b"one", b"one"]) == 1, "of equal ones the first is meant"
 
 
+@pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
 def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[bytes] = []
 

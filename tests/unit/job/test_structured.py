@@ -7,6 +7,7 @@ import time
 from html import escape
 from urllib.parse import quote_plus, urlencode
 
+import pytest
 from hypothesis import settings
 
 from restbroker.job import hiding, redact
@@ -26,6 +27,7 @@ QUOTED_FIELD = f'<x><field var="password"><value>{escape(PASSWORD)}</value></fie
 FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value></field></x>"
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @rows("value", [
     {"node": "add-user", "data": {"password": PASSWORD, "password-verify": PASSWORD}},
     json.dumps({"node": "add-user", "data": {"password": PASSWORD}}),
@@ -194,6 +196,7 @@ def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(v
     assert "p4ss" not in json.dumps(of_job)
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @rows("named", [
     {"room": "r", "option": "password", "value": PASSWORD},
     {"query": "mutation ($p: P!) { register(password: $p) }", "variables": {"p": PASSWORD}},
@@ -208,6 +211,7 @@ def test_what_one_argument_tells_of_another_is_heard_in_every_form_of_a_list(nam
         assert "p4ss" not in json.dumps(redact.job(fields, show_bodies=True))
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @rows(("text", "secret"), [
     ("user=a&password=it's-p4ss&x=1", "it's-p4ss"),
     ("https://h/x?u=1&password=pa$$p4ss", "pa$$p4ss"),
@@ -242,6 +246,7 @@ def test_a_sign_that_is_left_as_it_is_ends_no_secret(text: str, secret: str) -> 
     assert "p4ss" not in json.dumps(shown)
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @rows("headers", [
     {"Authorization": "Bearer p4ss.4711"},
     {"Authorization": "Basic Ym9iOnA0c3MuNDcxMQ=="},
@@ -286,6 +291,7 @@ def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
     assert redact.secret_values(None, {"command": value}) == frozenset()
 
 
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @rows("given", [
     [["password", "Pa5s-word-1"], ["password", "Pa5s-word"]],
     [["option", "password"], ["value", "b"], ["value", "Pa5s-word"]],
@@ -303,6 +309,7 @@ def test_the_signs_of_a_secret_may_be_halves_of_characters() -> None:
     assert hiding.text("no Pa5\ufffds-w", found) == hiding.text("no Pa5\\ud800s-w", found) == f"no{MASK}"
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @rows("value", [
     [["password", "x"]] * 60_000,
     [f"p%61ssword{number}" for number in range(55_000)],
@@ -386,6 +393,7 @@ def look_through_s(text: str) -> float:
     return time.process_time() - began_s
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @rows("text", [
     "password <" + "a" * 300_000,
     'password:["' + '\\"' * 150_000,

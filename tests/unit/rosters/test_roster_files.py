@@ -183,6 +183,10 @@ def test_blanks_around_a_name_can_be_seen() -> None:
     assert refused.what == '" ann@a.b" has U+0020 in a user\'s name.'
 
 
+@pytest.mark.promise(
+    "Security: who has an account on the host, or controls the configuration",
+    "to run a formula in the spreadsheet of an export",
+)
 def test_an_exported_cell_runs_in_no_spreadsheet_and_is_imported_as_it_was() -> None:
     rosters = {"-john": {"+ann@a.b": Contact('=HYPERLINK("http://x")', ("'=Friends", "@Work"))}}
     text = "".join(write("csv", rosters.items()))

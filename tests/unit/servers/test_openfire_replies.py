@@ -4,6 +4,7 @@ import json
 from typing import Literal
 
 import attrs
+import pytest
 
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
@@ -86,6 +87,7 @@ def test_one_answer_is_one_reply_whichever_kind_the_target_is_of() -> None:
             assert (ours.text, ours.body) == (theirs.text, theirs.body), command
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a producer, to act as any user of Openfire")
 def test_a_list_of_sessions_tells_nobody_s_login_also_where_it_is_cut() -> None:
     for end in ('"}]}', ""):
         for kind in ("openfire-chat", "openfire-rest"):

@@ -109,6 +109,7 @@ async def asked(kind: str, act: Act, file: Path, login: str = LOGIN) -> tuple[Pr
     return probe, outcome
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("kind", sorted(CASES))
 async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_request(kind: str, tmp_path: Path) -> None:
     for status, is_page in product((200, 302, 400, 401, 404, 409, 500, 503, 504), (False, True)):
@@ -140,6 +141,7 @@ async def test_a_secret_file_that_is_gone_leaves_the_job_unsent_and_fails_the_pr
         await http.aclose()
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("kind", sorted(CASES))
 async def test_no_beginning_of_a_secret_is_left_where_the_words_of_a_refusal_are_cut(kind: str, tmp_path: Path) -> None:
     words = b"x" * (WORDS_LIMIT - 5) + JOBS.encode()
@@ -149,6 +151,7 @@ async def test_no_beginning_of_a_secret_is_left_where_the_words_of_a_refusal_are
     assert JOBS[:4] not in told
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("kind", sorted(CASES))
 async def test_where_a_redirect_leads_is_masked_before_its_login_and_its_query_are_left_out(
     kind: str, tmp_path: Path
@@ -179,6 +182,7 @@ def in_form(word: str) -> list[Json]:
     ]
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 async def test_no_login_is_shown_in_the_place_of_a_code_or_version(tmp_path: Path) -> None:
     login = "sesame4711"
     for kind, status, said in product(("mongooseim", "prosody-rest"), (200, 400, 401, 500), in_form(login)):

@@ -77,6 +77,7 @@ def test_requests_are_what_h11_reads_whatever_pieces_they_come_in(all_sent: list
     assert mine == as_h11_reads(whole)
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 @rows(
     ("sent", "status"),
     [
@@ -114,6 +115,7 @@ def test_a_head_that_never_ends_is_refused_and_not_kept(begin: bytes) -> None:
         requests.take()
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 @rows("end", [b"0\r\nX: ", b"0\r\n" + b"X: y\r\n" * 4, b"3;", b"0"])
 def test_what_follows_the_last_chunk_without_end_is_refused(end: bytes) -> None:
     requests = Requests()
@@ -138,6 +140,7 @@ def test_a_body_of_any_length_in_small_chunks_is_read() -> None:
     assert (size, request.is_whole) == (100 * MOST_CHUNKS, True)
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to hold all places for events")
 def test_a_body_of_nothing_but_tiny_chunks_is_refused_before_it_costs_what_others_need() -> None:
     requests = _chunked()
     requests.feed(b"1\r\na\r\n" * 10 * MOST_CHUNKS)
@@ -164,6 +167,7 @@ def test_what_came_before_nonsense_is_a_request_all_the_same() -> None:
         requests.take()
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 @rows("refused", [b"POST /1 HTTP/1.1\r\n", b"POST /1 HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n"])
 def test_nothing_that_follows_a_refused_request_is_one(refused: bytes) -> None:
     requests = Requests()

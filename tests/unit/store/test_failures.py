@@ -95,6 +95,7 @@ def test_only_what_a_replica_or_a_master_on_its_way_out_says_ends_a_connection()
     assert demoted == {"replica", "master is down", "too few replicas", "became a replica"}
 
 
+@pytest.mark.promise("Security: who controls DNS, or the network between", "to be Redis")
 def test_whatever_answers_in_redis_place_may_repeat_the_login_and_no_message_does() -> None:
     code = ""
 

@@ -113,6 +113,7 @@ def test_each_minute_and_command_is_counted_by_itself_and_the_oldest_comes_first
     assert taken[0].minute_s == MINUTE_S
 
 
+@pytest.mark.promise("Sidekiq: counters and metrics", "Metrics page: executions by class")
 def test_names_beyond_the_limit_count_as_other_also_after_a_take() -> None:
     clock = Clock()
     counts = ExecutionCounts(clock)

@@ -230,6 +230,7 @@ def test_the_first_summary_counts_from_the_start() -> None:
     assert " rate_per_s=0.2 " in stream.getvalue()
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to forge a line of the log, or to trick a terminal")
 @rows("json", [False, True])
 def test_no_event_can_forge_a_line(json: bool) -> None:
     log, stream = sink(json=json)
@@ -238,6 +239,7 @@ def test_no_event_can_forge_a_line(json: bool) -> None:
     assert stream.getvalue().rstrip("\n").isprintable()
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to forge a line of the log, or to trick a terminal")
 def test_no_event_makes_a_line_that_a_journal_would_cut_into_several() -> None:
     log, stream = sink()
     log(attrs.evolve(FAILED, jid="x" * 48_000 + "2026-01-01T00:00:00Z ERROR forged"))

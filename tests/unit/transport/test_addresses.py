@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,9 @@ def carriers(address: IPv4Address) -> list[str]:
     ]
 
 
+@pytest.mark.promise(
+    "Security: who controls DNS, or the network between", "to lead an http target into the private network"
+)
 @rows("address", PRIVATE)
 def test_a_private_address_is_not_public_whatever_carries_it(address: str) -> None:
     assert [text for text in carriers(IPv4Address(address)) if is_public(text)] == []
@@ -46,6 +50,9 @@ def test_a_public_address_is_public_whatever_carries_it(address: str) -> None:
     assert all(map(is_public, carriers(IPv4Address(address))))
 
 
+@pytest.mark.promise(
+    "Security: who controls DNS, or the network between", "to lead an http target into the private network"
+)
 @rows("address", [*ODD, ""])
 def test_what_is_not_known_to_be_public_is_not(address: str) -> None:
     assert not is_public(address)

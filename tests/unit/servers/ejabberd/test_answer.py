@@ -3,6 +3,8 @@
 import time
 from itertools import product
 
+import pytest
+
 from restbroker.job.hiding import START_LIMIT
 from restbroker.servers.ejabberd.answer import read
 from restbroker.transport.message import Response
@@ -11,6 +13,7 @@ SECRET = "n0-part-of-this"
 LARGE = 8 * 1024 * 1024
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
 def test_however_large_and_odd_a_refusal_is_it_is_read_at_once() -> None:
     pieces = (b"<h1>", b"<", b"1,", b"://a:", b"basic ", b"secret ", b"\xff", b"\\u0041")
     for opening, piece in product((b"", b'"', b"<<"), pieces):
@@ -22,6 +25,7 @@ def test_however_large_and_odd_a_refusal_is_it_is_read_at_once() -> None:
         assert len(answer.text) < 100_000, (opening, piece)
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 def test_no_beginning_of_a_secret_is_left_where_a_long_refusal_is_cut() -> None:
     for before in range(START_LIMIT - len(SECRET), START_LIMIT):
         response = Response(400, {}, b"x" * before + SECRET.encode() + b"y" * 100, 0.0)

@@ -5,6 +5,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import attrs
+import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
@@ -121,6 +122,7 @@ def test_the_lines_that_offer_the_api_open_no_more_than_the_url_needs() -> None:
     assert "/api: mod_http_api" in remote
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 def test_a_password_that_is_a_word_of_the_answer_is_not_shown_and_hides_no_version() -> None:
     said = (("Authorization", "Basic " + b64encode(b"admin@h:ejabberd").decode()),)
     answer = read(attrs.evolve(response(200, RUNNING), request_pairs=said))

@@ -65,6 +65,9 @@ async def test_a_method_without_a_body_sends_none_unless_the_encoding_is_given(o
         assert (encoded.method, encoded.body) == (method, b'{"q":"a"}')
 
 
+@pytest.mark.promise(
+    "Security: who controls DNS, or the network between", "to send a request of an http target once more"
+)
 @engines
 async def test_each_secret_verifies_the_bytes_that_came_and_the_id_is_the_jobs(
     opened: Opened, engine: str, monkeypatch: pytest.MonkeyPatch
@@ -207,6 +210,7 @@ async def test_the_probe_carries_the_login_and_the_headers_and_no_signature(open
     assert "webhook-id" not in asked.headers
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 async def test_what_is_secret_is_in_no_refusal_though_the_server_sends_it_back(opened: Opened) -> None:
     for status in (400, 500, 302):
 

@@ -22,6 +22,7 @@ nasty = st.sampled_from(
 PATHS = ["users/{a}", "{a}/x", "{a}{b}", "x.{a}", "{a}.{b}", "/v1/{a}/{b}", ".{a}", "%2e{a}", "{{{a}}}"]
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
 @settings(max_examples=300)
 @given(path=st.sampled_from(PATHS), a=nasty | values, b=nasty | values)
 @example(path="{a}{b}", a=".", b=".")

@@ -91,6 +91,7 @@ def test_what_mongooseim_signs_is_taken() -> None:
     verify(request, KEY, EXPECTED, NOW_S)
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an event taken that MongooseIM did not publish")
 @given(at=st.integers(0, len(BODY) - 1), bit=st.integers(0, 7))
 def test_each_bit_of_the_body_counts(at: int, bit: int) -> None:
     changed = bytearray(BODY)
@@ -137,6 +138,7 @@ def test_a_request_that_is_signed_with_another_key_is_not_taken(secret: str, nam
     assert refusal(made(), secret.encode(), attrs.evolve(EXPECTED, key_name=name)) == fault
 
 
+@pytest.mark.promise("Security: who can reach the ports", "to have an event taken that MongooseIM did not publish")
 @rows(("ago_s", "is_taken"), [(-901, False), (-899, True), (0, True), (899, True), (901, False)])
 def test_an_old_signature_does_not_count_nor_one_of_the_future(ago_s: float, is_taken: bool) -> None:
     request = made(at_s=NOW_S - ago_s)

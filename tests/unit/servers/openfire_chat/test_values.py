@@ -156,6 +156,7 @@ def test_who_acts_is_the_name_before_the_at_and_the_slash() -> None:
     assert [user_name(who) for who in ("Romeo", "romeo@example.org/a@b", "romeo/a")] == ["romeo"] * 3
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a producer, to act as any user of Openfire")
 def test_who_acts_leads_nowhere_else() -> None:
     for who in ("../admin", "..@example.org", "./x", "/x", ".", "", " "):
         with pytest.raises(InvalidArguments, match='"from" is empty, or only dots'):

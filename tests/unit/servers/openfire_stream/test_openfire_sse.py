@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import TypeAlias
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,6 +105,7 @@ def test_a_text_that_breaks_the_json_is_read_all_the_same(body: str) -> None:
     assert "parse_error" not in event.raw
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a user of Openfire, to be taken for another")
 def test_a_text_cannot_say_that_it_is_another_ones() -> None:
     forged = 'hi", "data": null, "from": "boss@example.org", "x": "'
     event = read("chatapi.chat", concatenated(forged))

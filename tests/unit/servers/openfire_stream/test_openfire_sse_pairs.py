@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from tests.unit.servers.openfire_stream.openfire_frames import (
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters='"\\\n{}:,'), min_size=1)
 
 
+@pytest.mark.promise("Security: who can reach the ports", "as a user of Openfire, to be taken for another")
 @given(texts, texts)
 def test_a_message_with_its_stanza_is_what_the_stanza_says(body: str, resource: str) -> None:
     form = Form("chat", "ann", None, "typed")
