@@ -229,13 +229,14 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/pylint restbroker/servers
 	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample, and the tables of codes and paths again
+reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/appendix/proofs.md, docs/servers/openfire-commands.md, env.json.sample, and the tables of codes and paths again
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
 		from restbroker.servers.api import reference as commands; \
 		from restbroker.events import registry as sources; \
 		from restbroker.telemetry import reference as telemetry; \
 		reference.write(registry.kinds(), sources.kinds()); telemetry.write(); commands.write()'
 	@PYTHONPATH=. $(BIN)/python -m tools.code_tables
+	@PYTHONPATH=. $(BIN)/python -m tools.proofs
 
 site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" shows it on port 8000 instead
 	@echo "Making the site of README and docs"

@@ -16,7 +16,6 @@ from restbroker.store.client import StoreSettings, open_client
 from tests.support import process
 from tests.support.ejabberd import Ejabberd
 from tests.support.paths import Paths
-from tests.support.promises import Proofs, promises, proofs_of
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 
 # A shell has what it starts in the background ignore Ctrl-C, and every process of a test would inherit that.
@@ -41,13 +40,6 @@ hypothesis.settings.register_profile(
     database=None,
     derandomize=True,
 )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Has a run of all tests fail that left out one which proves a promise. Workers of xdist run some each."""
-    if not hasattr(config, "workerinput"):
-        needed = frozenset(test for page in promises().values() for test in proofs_of(page))
-        config.pluginmanager.register(Proofs(needed))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -9,7 +9,7 @@ from restbroker.events import registry as sources
 from restbroker.servers import registry
 from restbroker.servers.api import reference as commands
 from restbroker.telemetry import reference as telemetry
-from tools import code_tables, man_pages
+from tools import code_tables, man_pages, proofs
 from tools.pages import ROOT
 
 
@@ -20,6 +20,7 @@ def test_what_make_reference_and_make_man_write_is_up_to_date() -> None:
         ROOT / "env.json.sample": options.sample_text(),
         ROOT / "docs" / "telemetry.md": telemetry.markdown(),
         ROOT / commands.PAGE: commands.page(),
+        ROOT / proofs.PAGE: proofs.page(),
         **{ROOT / name: text for name, text in code_tables.pages().items()},
         **{man_pages.FOLDER / name: text for name, text in man_pages.pages().items()},
     }

@@ -1,6 +1,6 @@
 """A plugin of pytest that writes which recorded answers tests rest on: `-p tests.support.played --played FILE`.
 
-`tests/docs/test_guarantees.py` runs the proofs of promises with it, those of one file at a time. It watches the players
+A test of the night runs the proofs of promises with it, those of one file at a time. It watches the players
 from before anything imports them, so it is for processes of its own.
 
 FILE is JSON: by test how many answers it was given that are of real servers, and that are assumed. Of a test that was
