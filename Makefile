@@ -85,28 +85,31 @@ tested: $(VENV)/.dev
 # What needs no root, no wheel, and no server but a Redis: an installed one, or the one that `make demo` brings.
 QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py
 # -u: in a pipe or a file, too, each line comes when it is written.
-PYTEST := $(BIN)/python -u -m pytest -p tests.support.progress
-# What a change can break, without what runs at night only.
+PYTEST := $(BIN)/python -u -m pytest -p tests.support.progress -p tests.support.slow
+# Most tests wait for servers most of the time: one worker more than there are cores keeps those busy.
+PARALLEL := --numprocesses $$(($$(nproc) + 1)) --dist worksteal
+# What a change can break, without what only the night runs.
 BY_DAY := --ignore-glob='*/nightly' -m 'not nightly'
+# The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
+ON_WHEEL := PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= $(PARALLEL)
 
-quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute of CPU (ARGS=tests/unit/job)
+quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute or two (ARGS=tests/unit/job)
 	@echo "make quick: $(or $(ARGS),$(QUICK))"
-	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) $(BY_DAY) -p no:randomly \
-		$(if $(filter tests/%,$(ARGS)),,$(QUICK)) $(ARGS)
+	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) $(BY_DAY) \
+		$(if $(filter tests/%,$(ARGS)),-p no:randomly,$(PARALLEL) $(QUICK)) $(ARGS)
 
 plan:
 	@echo "make test: servers by apt-get (1.5 GB, as root or with sudo) and tools into $(VENV), where missing; the wheel;"
-	@echo "then all tests, 15 to 25 minutes on two cores."
+	@echo "then all that a change can break, about eight minutes on two cores. make quick needs none of these."
 
-# Most tests wait for servers most of the time: one worker more than there are cores keeps those busy.
-# The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
-test: plan servers $(VENV)/.dev tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
-	@PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= \
-		$(BY_DAY) --numprocesses $$(($$(nproc) + 1)) --dist worksteal --durations 10 $(ARGS)
+test: plan servers $(VENV)/.dev tested ## Build the wheel and run on it all that a change can break, in random order (ARGS="-k word" picks some)
+	@$(ON_WHEEL) $(BY_DAY) --durations 10 $(ARGS)
 
-nightly: soak fuzz versions ## Soak, fuzz, the lowest and highest versions of what restbroker needs, all golden files whole, and all tests in three orders: hours
+nightly: servers $(VENV)/.dev tested $(WHEELHOUSE)/.done ## Run what `make test` leaves out, all golden files whole, the lowest and highest versions of libraries, and the image: an hour
+	@$(ON_WHEEL) -m nightly --durations 10 $(ARGS)
 	@$(BIN)/python -m tests.golden
-	@for order in 1 2 3; do $(MAKE) test || exit; done
+	@$(MAKE) --no-print-directory versions
+	@$(MAKE) --no-print-directory image
 
 # pip cannot ask for the lowest versions: those that pyproject.toml names as such are put over the locked ones.
 LOWEST := import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
@@ -127,7 +130,7 @@ image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, 
 	@.ci/servers $(IMAGE_PACKAGES)
 	@PIP="$(PIP)" contrib/image/try.sh build/image
 
-soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, FAULT_SOAK, VERIFY_JOBS, …)
+soak: fuzz $(WHEELHOUSE)/.done ## Fuzz, kill and restart everything for long (FAULT_JOBS, FAULT_ROUNDS, FAULT_SOAK, VERIFY_JOBS, …), all tests in three orders: hours
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
 		tests/faults/test_conservation.py -o faulthandler_timeout=0
 	@FAULT_SOAK=$${FAULT_SOAK:-600} $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
@@ -138,6 +141,8 @@ soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAUL
 	@FAIR_STEPS=32000 FAIR_PROCESSES=8 FAIR_S=10 FAIR_KEYS=100000 FAIR_LINED=1000000 CLAIM_KEYS=1000000 EXPIRED_JOBS=100000 HOT_JOBS=50000 \
 		$(BIN)/python -m pytest tests/store/test_lines_in_chaos.py tests/store/test_lines.py tests/store/test_claims.py \
 		tests/sidekiq/test_fair.py tests/faults/test_outage.py tests/faults/test_hot_key.py -o faulthandler_timeout=0
+	@$(MAKE) --no-print-directory tested
+	@for order in 1 2 3; do $(ON_WHEEL) || exit; done
 
 # Not `npm ci`: it refuses a lock that leaves out the optional packages of other platforms.
 $(VENV)/bench/.done: $(BIN)/python requirements/bench.lock benchmarks/workers/package-lock.json

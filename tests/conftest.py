@@ -3,10 +3,12 @@
 A test that stops, kills or fills a server asks for `make_redis` or `own_ejabberd` and breaks one of its own.
 """
 
+import fcntl
 import gc
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -62,14 +64,39 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Keeps the garbage collector from what is made here and stays: it would take 40 % of the time."""
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Have one worker read the tests first, and keep the garbage collector from what is made here and stays.
+
+    pytest compiles a test file anew where no compiled one lies; three workers would do so at the same time, each all of
+    them. The garbage collector would take 40 % of the time.
+    """
     gc.disable()
     try:
-        return (yield)
+        with _first_alone(session.config):
+            return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def _first_alone(config: pytest.Config) -> Iterator[None]:
+    """Have the other workers of a run wait until the one that came first has left."""
+    compiled = Path(__file__).parent / "__pycache__"
+    if not hasattr(config, "workerinput") or not compiled.is_dir():
+        yield
+        return
+    with (compiled / "read-by").open("a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        run = config.workerinput["testrunuid"]
+        if file.read() == run:
+            fcntl.flock(file, fcntl.LOCK_UN)
+            yield
+        else:
+            yield
+            file.truncate(0)
+            file.write(run)
 
 
 @pytest.fixture
