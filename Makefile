@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched bench-here \
 	bench-webhook bench-four bench-startup bench-bulk bench-operate \
-	mutants screenshots recipes site lint reference man messages trace house format servers locks clean
+	mutants screenshots recipes record site lint reference man trace format servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -251,17 +251,14 @@ site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" sh
 man: $(VENV)/.dev ## Write the manual pages in contrib/man again
 	@PYTHONPATH=. $(BIN)/python -m tools.man_pages
 
-messages: $(VENV)/.dev ## Print every text that restbroker shows to people, to be read in one go
-	@PYTHONPATH=. $(BIN)/python -m tools.messages
-
 recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down again what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
 
+record: $(VENV)/.dev servers ## Ask a real server anew what tests/recorded has of it (SERVER=prosody, ARGS="--root /srv/sid")
+	@$(BIN)/python -m tests.record $(or $(SERVER),ejabberd) $(ARGS)
+
 trace: $(VENV)/.dev servers ## Print each function and file that one plain job passes
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.trace
-
-house: ## Print the size of each room, the longest files, and how many answers of servers are recorded or assumed
-	@$(PYTHON) tools/house.py
 
 format: $(VENV)/.dev ## Format the code and fix what ruff can
 	$(BIN)/ruff format .
