@@ -1,20 +1,20 @@
-"""`python -m tests.record ejabberd|prosody [--root DIR]`: record what a real server answers, into tests/recorded.
+"""`make record`: ask a real server anew what tests/recorded has of it, and write its answers there.
 
-It starts the server, does the steps of tests/record/SERVER.py with restbroker's own connectors, and writes each file as
-SERVER/VERSION/NAME.json. It says which exchanges are otherwise than they were: recorded twice, only those differ in
-which the server tells something that is new each time. `--root`: a folder with an unpacked system (debootstrap) in
-which the server runs by chroot. The modules of Prosody that Debian lacks are those of the folder PROSODY_MODULES.
+It starts the server and does the steps of its recorded files with restbroker's own connectors. A version that has no
+files gets those of the newest one that has. A new step is a line `{"step": …}` between others (`steps.Step`).
+`--root`: a folder with an unpacked system (debootstrap) in which the server runs by chroot. The modules of Prosody that
+Debian lacks are those of the folder PROSODY_MODULES.
 """
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -24,23 +24,39 @@ from tests.record.tap import Tap
 from tests.support.player import FOLDER, parsed
 from tests.support.receiver import Receiver
 
-_SERVERS = {"ejabberd": ejabberd.started, "prosody": prosody.started}
+SERVERS: Final = {"ejabberd": ejabberd, "prosody": prosody}
+_JOKE: Final = re.compile(r"(?<=is not here\. )[^<]*")
+"""What Prosody's page of a 404 says besides; it is drawn by lot."""
 
 
 def main() -> None:
-    """Record all of it."""
+    """Record all of it, and say which answers are otherwise than before."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.record", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("server", choices=_SERVERS)
+    parser.add_argument("server", choices=SERVERS)
     parser.add_argument("--root", default="", help="a folder with an unpacked system in which the server runs")
     given = parser.parse_args()
-    with _folder(given.root) as folder, _SERVERS[given.server](folder, given.root) as (version, source, tap, files):
-        for name, steps in files.items():
-            exchanges = trio.run(_recorded, tap, steps)
-            _write(
-                f"{given.server}/{version}/{name}", {"server": f"{given.server} {version}", "source": source}, exchanges
-            )
+    for file, text, changed in recorded(given.server, given.root):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+        sys.stdout.write("\n  ".join([f"{file.relative_to(FOLDER)}: {len(changed)} new or otherwise", *changed]) + "\n")
+
+
+def recorded(name: str, root: str = "") -> Iterator[tuple[Path, str, list[str]]]:
+    """Yield each file with its text as the server answers now, and the requests that were not answered so before."""
+    with _folder(root) as folder, SERVERS[name].started(folder, root) as (version, source, tap, files):
+        for each in files:
+            file = FOLDER / name / version / f"{each}.json"
+            lines = _lines(file if file.exists() else max(FOLDER.glob(f"{name}/*/{each}.json")))
+            steps = [Step(**one["step"], about=one.get("about", "")) for _, one in lines if "step" in one]
+            exchanges = trio.run(_asked, tap, Steps(steps, SERVERS[name].entry))
+            # What is as before keeps its line: the order of members is random at Prosody.
+            known = {_same(one): line for line, one in lines if "response" in one}
+            written = [known.get(_same(one)) or json.dumps(one, ensure_ascii=False) for one in exchanges]
+            head = json.dumps({"server": f"{name} {version}", "source": source, "exchanges": []}, ensure_ascii=False)
+            text = head.removesuffix("]}") + "\n" + ",\n".join(written) + "\n]}\n"
+            yield file, text, [_short(one["request"]) for one in exchanges if _same(one) not in known]
 
 
 @contextmanager
@@ -58,13 +74,13 @@ def _folder(root: str) -> Iterator[Path]:
             link.unlink()
 
 
-async def _recorded(tap: Tap, steps: Steps) -> list[dict[str, Any]]:
+async def _asked(tap: Tap, steps: Steps) -> Sequence[Mapping[str, Any]]:
     exchanges: list[dict[str, Any]] = []
 
     def before(step: Step) -> None:
         tap.source = "127.0.0.2" if step.login == ADDRESS else "127.0.0.1"
 
-    def each(step: Step, result: Result) -> None:
+    def each(step: Step, _result: Result) -> None:
         first, *others = tap.taken()
         first |= {"step": step.written()} | ({"about": step.about} if step.about else {})
         exchanges.extend([first, *others])
@@ -74,26 +90,21 @@ async def _recorded(tap: Tap, steps: Steps) -> list[dict[str, Any]]:
     return exchanges
 
 
-def _write(name: str, head: Mapping[str, str], exchanges: Sequence[Mapping[str, Any]]) -> None:
-    """Write the file, one exchange a line, and say which are otherwise than before; what is not, keeps its line."""
-    file, dumps = FOLDER / f"{name}.json", partial(json.dumps, ensure_ascii=False)
-    before = file.read_text("utf-8").splitlines()[1:-1] if file.exists() else []
-    known = {_same(json.loads(line)): line for line in (line.removesuffix(",") for line in before)}
-    new = [one["request"] for one in exchanges if _same(one) not in known]
-    opening = dumps({**head, "exchanges": []}).removesuffix("]}")
-    lines = ",\n".join(known.get(_same(one)) or dumps(one) for one in exchanges)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"{opening}\n{lines}\n]}}\n", "utf-8")
-    sys.stdout.write(f"{name}: {len(exchanges)} exchanges, {len(new)} of them new or otherwise than before\n")
-    for request in new if before else ():
-        sys.stdout.write(f"  {request['method']} {request['path']} {request.get('body', '')}\n")
+def _lines(file: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the lines of a recorded file, one for each exchange, with what they mean."""
+    lines = (line.removesuffix(",") for line in file.read_text("utf-8").splitlines()[1:-1])
+    return [(line, json.loads(line)) for line in lines]
 
 
 def _same(exchange: Mapping[str, Any]) -> str:
-    """Return what two exchanges have in common that differ in nothing but the order of members: Prosody's is random."""
+    """Return what two exchanges have in common that differ in nothing but the order of members, or in a joke."""
     response = exchange["response"]
-    body = parsed(response.get("body", ""))
+    body = parsed(_JOKE.sub("", response.get("body", "")))
     return json.dumps({**exchange, "response": {**response, "body": body}}, sort_keys=True)
+
+
+def _short(request: Mapping[str, Any]) -> str:
+    return f"{request['method']} {request['path']} {request.get('body', '')}".rstrip()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ A file is `{"server", "source", "exchanges"}`. An exchange is `{"request": {"met
 "response": {"status", "headers"?, "body"?}, "about"?, "command"?, "arguments"?, "assumed"?, "step"?}`. `path` has the
 query; a request fits where method, path, each header that is named and the body (where it is named: as JSON if it is
 some) are the same. Bodies are texts. `command` and `arguments` are the job that makes the request. `source` says how
-the answers were got, and `assumed` why one is not of a real server: `make house` counts those. `step`, where
-`python -m tests.record` wrote the file, is what restbroker did; what follows without one belongs to it.
+the answers were got, and `assumed` why one is not of a real server. `step`, where `make record` wrote the file, is what
+restbroker did; what follows without one belongs to it.
 
 `python -m tests.support.player PORT NAME…` serves such files until Ctrl-C, to try things by hand.
 """
