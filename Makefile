@@ -66,14 +66,6 @@ demo: $(VENV)/.demo ## Show the main job end to end, nothing to install (STAY=1 
 servers: ## Install the servers that the tests run, where missing
 	@PYTHON=$(PYTHON) .ci/servers $(PACKAGES)
 
-# Every package of demo.lock as a file, for installing where nothing can be fetched.
-WHEELHOUSE := build/wheelhouse
-$(WHEELHOUSE)/.done: $(BIN)/python requirements/demo.lock
-	@rm -rf $(WHEELHOUSE)
-	@printf "Downloading the packages of demo.lock, for the tests of installing without a network (up to a minute) "; $(DOTS) \
-		$(PIP) download --quiet --only-binary :all: --require-hashes --dest $(WHEELHOUSE) -r requirements/demo.lock
-	@touch $@
-
 # The wheel, unpacked: what the tests run instead of the tree's own folder.
 TESTED := $(abspath build/tested)
 tested: $(VENV)/.dev
@@ -105,7 +97,7 @@ plan:
 test: plan servers $(VENV)/.dev tested ## Build the wheel and run on it all that a change can break, in random order (ARGS="-k word" picks some)
 	@$(ON_WHEEL) $(BY_DAY) --durations 10 $(ARGS)
 
-nightly: servers $(VENV)/.dev tested $(WHEELHOUSE)/.done ## Run what `make test` leaves out, all golden files whole, the lowest and highest versions of libraries, and the image: an hour
+nightly: servers $(VENV)/.dev tested ## Run what `make test` leaves out, all golden files whole, the lowest and highest versions of libraries, and the image: an hour
 	@$(ON_WHEEL) -m nightly --durations 10 $(ARGS)
 	@$(BIN)/python -m tests.golden
 	@$(MAKE) --no-print-directory versions
@@ -130,7 +122,7 @@ image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, 
 	@.ci/servers $(IMAGE_PACKAGES)
 	@PIP="$(PIP)" contrib/image/try.sh build/image
 
-soak: fuzz $(WHEELHOUSE)/.done ## Fuzz, kill and restart everything for long (FAULT_JOBS, FAULT_ROUNDS, FAULT_SOAK, VERIFY_JOBS, …), all tests in three orders: hours
+soak: fuzz ## Fuzz, kill and restart everything for long (FAULT_JOBS, FAULT_ROUNDS, FAULT_SOAK, VERIFY_JOBS, …), all tests in three orders: hours
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
 		tests/faults/test_conservation.py -o faulthandler_timeout=0
 	@FAULT_SOAK=$${FAULT_SOAK:-600} $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
@@ -252,7 +244,7 @@ man: $(VENV)/.dev ## Write the manual pages in contrib/man again
 	@PYTHONPATH=. $(BIN)/python -m tools.man_pages
 
 recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down again what they print
-	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
+	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/nightly/test_recipes.py
 
 record: $(VENV)/.dev servers ## Ask a real server anew what tests/recorded has of it (SERVER=prosody, ARGS="--root /srv/sid")
 	@$(BIN)/python -m tests.record $(or $(SERVER),ejabberd) $(ARGS)

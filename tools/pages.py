@@ -8,7 +8,6 @@ ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 
 _FENCED = re.compile(r'^([ ]*)```(\w+)(?: title="[^"\n]+")?\n(.*?)^[ ]*```$', re.MULTILINE | re.DOTALL)
-_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
 def name_of(page: Path) -> str:
@@ -20,11 +19,6 @@ def blocks(page: Path, language: str) -> list[str]:
     """The fenced code blocks of this language, without the indentation of their list."""
     found = _FENCED.finditer(page.read_text("utf-8"))
     return [re.sub(f"^{match[1]}", "", match[3], flags=re.MULTILINE) for match in found if match[2] == language]
-
-
-def anchors(page: Path) -> set[str]:
-    """What a link to the page may name after `#`."""
-    return {anchor(heading) for heading in _HEADING.findall(page.read_text("utf-8"))}
 
 
 def anchor(heading: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from restbroker.console import codes
 from restbroker.telemetry import reference
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
-from tests.docs.transcripts import recipes
+from tests.docs.nightly.transcripts import recipes
 from tests.support.process import run_here
 from tools.pages import ROOT
 

@@ -1,4 +1,4 @@
-"""What README and docs say is there: links, files, commands; and what they show can be used as it stands."""
+"""What README and docs say is there: files, commands; and what they show can be used as it stands."""
 
 import json
 import re
@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from restbroker.broker.tokens import Tokens
 from restbroker.cli import app
@@ -22,14 +24,16 @@ from restbroker.job import arguments
 from restbroker.job.arguments import Submission
 from restbroker.servers import registry
 from tests.transport.authority import authority
-from tools.pages import PAGES, ROOT, anchors, blocks, name_of
+from tools.pages import PAGES, ROOT, blocks, name_of
 
-LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|rb|lock))(?:::\w+)?`")
+NAMED = re.compile(r"`([\w/]+\.(?:py|lua))`(?:, `(?!\w+\.py)(?:\w+\.)?(\w+)`)?")
+DOTTED = re.compile(r"`(?!attrs\.)([a-z_/]+)\.(?!py`|lua`|json`)([a-z_]+)`")
 MAKE = re.compile(r"(?:`|^ {4}|\$ )make ([a-z][a-z-]*)", re.MULTILINE)
 USE = re.compile(r"(?:^|[`$ ])restbroker ((?:[a-z]+ ?)(?:[^`|\n]*))", re.MULTILINE)
 LOADED = {name: app.load(name) for name in COMMANDS}
 SECRET = "0123456789abcdef0123456789abcdef"
+BY_DAY: Final = ("py", "sh")
 LANGUAGES: Final = {
     "py": [sys.executable, "-c"],
     "sh": ["sh", "-c"],
@@ -40,20 +44,6 @@ LANGUAGES: Final = {
 }
 
 
-def test_each_link_leads_somewhere_and_each_page_is_found_from_the_readme() -> None:
-    # README leads to the folder of the decisions.
-    wrong, found = [], {ROOT / "README.md", *(ROOT / "docs" / "decisions").glob("*.md")}
-    for page in PAGES:
-        links = [link for link in LINK.findall(page.read_text("utf-8")) if "://" not in link]
-        for path, _, anchor in (link.partition("#") for link in links):
-            target = (page.parent / path).resolve() if path else page
-            found |= {target} - {page}
-            if not target.exists() or (anchor and anchor not in anchors(target)):
-                wrong.append((name_of(page), path, anchor))
-    assert not wrong
-    assert set(PAGES) - found == set()
-
-
 def test_each_file_and_each_target_of_make_that_a_page_names_is_there() -> None:
     rooms = [ROOT, ROOT / "restbroker", ROOT / "restbroker" / "broker"]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
@@ -61,6 +51,19 @@ def test_each_file_and_each_target_of_make_that_a_page_names_is_there() -> None:
         text = page.read_text("utf-8")
         missing = [file for file in FILE.findall(text) if not any((room / file).exists() for room in rooms)]
         assert (name_of(page), missing, set(MAKE.findall(text)) - targets) == (name_of(page), [], set())
+
+
+def test_architecture_names_files_and_functions_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    found = {
+        f"/{file}": file.read_text("utf-8") for end in ("py", "lua") for file in ROOT.glob(f"restbroker/**/*.{end}")
+    }
+    missing = []
+    for path, name in {*NAMED.findall(page), *((f"{module}.py", name) for module, name in DOTTED.findall(page))}:
+        texts = [text for file, text in found.items() if file.endswith(f"/{path}")]
+        if not any(re.search(rf"(?:def|class) {name}\b" if name else "", text) for text in texts):
+            missing.append((path, name))
+    assert not missing
 
 
 def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> None:
@@ -121,21 +124,22 @@ def _options_of(words: list[str]) -> Iterator[str]:
     yield from ("--help", *(option for parameter in command.params for option in parameter.opts))
 
 
-def test_the_job_that_each_example_of_a_signature_makes_is_signed_as_a_broker_wants_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "ending", [*BY_DAY, *(pytest.param(of, marks=pytest.mark.nightly) for of in LANGUAGES if of not in BY_DAY)]
+)
+def test_an_example_signs_a_job_as_a_broker_wants_it(ending: str, tmp_path: Path) -> None:
     (tmp_path / "app_token").write_text(SECRET + "\n")
     tokens = Tokens([Token("app", (Secret(SECRET),), signed=True, queue_signed=True)])
-    for ending, program in LANGUAGES.items():
-        example = (ROOT / "examples" / "signing" / f"sign.{ending}").read_text("utf-8")
-        script = example.removeprefix("<?php\n")
-        if ending == "go":
-            (tmp_path / "main.go").write_text(script)
-            script = "main.go"
-        done = subprocess.run([*program, script], cwd=tmp_path, capture_output=True, text=True, check=True)
-        job = json.loads(done.stdout)
-        submission = arguments.read(job["args"])
-        assert isinstance(submission, Submission), ending
-        proof = tokens.proof(submission.token, job["jid"], submission, "rest")
-        assert proof is not None, ending
-        assert proof.signature is not None, ending
-        assert proof.signature.covers_queue, ending
-        assert tokens.proof(submission.token, job["jid"], submission, "other") is None
+    script = (ROOT / "examples" / "signing" / f"sign.{ending}").read_text("utf-8").removeprefix("<?php\n")
+    if ending == "go":
+        (tmp_path / "main.go").write_text(script)
+        script = "main.go"
+    done = subprocess.run([*LANGUAGES[ending], script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    job = json.loads(done.stdout)
+    submission = arguments.read(job["args"])
+    assert isinstance(submission, Submission)
+    proof = tokens.proof(submission.token, job["jid"], submission, "rest")
+    assert proof is not None
+    assert proof.signature is not None
+    assert proof.signature.covers_queue
+    assert tokens.proof(submission.token, job["jid"], submission, "other") is None

@@ -114,6 +114,7 @@ def ask(server: Ejabberd, command: str, login: str = "", **arguments: object) ->
         return response.status, response.read()
 
 
+@pytest.mark.nightly
 def test_the_rights_by_account_and_of_tokens_let_the_account_in_and_nobody_else(serve: Serve) -> None:
     outside, section, rights = TOKENS.partition("api_permissions:\n")
     assert section
@@ -130,6 +131,7 @@ def test_the_rights_by_account_and_of_tokens_let_the_account_in_and_nobody_else(
         assert refused == (400, b'"badpass"')
 
 
+@pytest.mark.nightly
 def test_the_rights_by_address_need_no_login(serve: Serve) -> None:
     with serve(BY_ADDRESS) as server:
         asked = ("status", "connected_users_number", "stop")

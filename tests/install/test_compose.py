@@ -43,6 +43,7 @@ def test_its_settings_are_a_configuration_for_its_services(tmp_path: Path) -> No
     assert granted_s >= config.shutdown_timeout_s + 10
 
 
+@pytest.mark.nightly
 def test_its_ejabberd_does_what_restbroker_asks(
     tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

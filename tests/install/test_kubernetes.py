@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import httpx
 import promql_parser
+import pytest
 
 from restbroker.cli.app import COMMANDS
 from restbroker.config.core import Config
@@ -81,6 +82,7 @@ def test_what_scales_asks_for_metrics_that_exist_of_who_serves_them() -> None:
     assert endpoint["authorization"]["credentials"]["key"] in SECRET
 
 
+@pytest.mark.nightly
 def test_the_pages_give_prometheus_the_metrics_that_scaling_asks_for(tmp_path: Path, redis_server: RedisServer) -> None:
     web = one(MAIN, "Deployment", "restbroker-web")
     config_of(tmp_path, web)

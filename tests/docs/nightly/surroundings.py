@@ -1,7 +1,7 @@
 """Where the recipes of the pages are typed: a shell on a terminal, beside a real Redis, ejabberd and broker.
 
-For tests/docs/test_recipes.py. `systemctl` and `ejabberdctl` are played here, since a container has no systemd and
-the ejabberd of the tests no node name. Always holds: everything else is what a reader has, and sees: programs
+For test_recipes.py. `systemctl` and `ejabberdctl` are played here, since a container has no systemd and the ejabberd of
+the tests no node name. Always holds: everything else is what a reader has, and sees: programs
 on PATH, files in the working directory, a terminal of 120 columns; ports and folders are shown as the page names them.
 """
 
@@ -26,7 +26,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from tests.docs.transcripts import Names, Step, same
+from tests.docs.nightly.transcripts import Names, Step, same
 from tests.support.process import Running, clean_environment, started
 from tests.support.ruby import environment as for_ruby
 from tests.support.wait import NEVER_S

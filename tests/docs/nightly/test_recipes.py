@@ -17,8 +17,8 @@ import pytest
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items
-from tests.docs.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
-from tests.docs.transcripts import Names, Recipe, difference, recipes, rewritten
+from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
+from tests.docs.nightly.transcripts import Names, Recipe, difference, recipes, rewritten
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.ejabberd import Ejabberd
 from tests.support.process import started

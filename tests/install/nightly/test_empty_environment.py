@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
 
 import pytest
 
@@ -11,21 +10,25 @@ from restbroker import __version__
 from tests.install.conftest import Built
 from tools.pages import ROOT
 
-WHEELHOUSE: Final = ROOT / "build" / "wheelhouse"
-"""`make test` fills it; `make build/wheelhouse/.done` does it alone."""
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
 @pytest.fixture
 def program(built: Built, tmp_path: Path) -> Path:
-    """`restbroker` of an environment of its own. Nothing is fetched: each package is a wheel of the wheelhouse."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "empty")], check=True)
-    pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check"]
-    pip += ["--python", str(tmp_path / "empty" / "bin" / "python")]
-    install = ["install", "--quiet", "--no-compile", "--no-index", "--only-binary", ":all:"]
-    subprocess.run([*pip, *install, "--find-links", str(WHEELHOUSE), f"{built.wheel}[demo]"], check=True, env={})
+    """`restbroker` of an environment of its own, installed of wheels alone, from a folder that pip filled before."""
+    wheels, lock, python = map(
+        str, (tmp_path / "wheels", ROOT / "requirements/demo.lock", tmp_path / "empty/bin/python")
+    )
+    fetch = ["download", "--quiet", "--only-binary", ":all:", "--require-hashes", "--dest", wheels, "-r", lock]
+    subprocess.run([*PIP, *fetch], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "empty"], check=True)
+    install = ["--isolated", "--python", python, "install", "--quiet", "--no-compile"]
+    found = ["--no-index", "--only-binary", ":all:", "--find-links", wheels, f"{built.wheel}[demo]"]
+    subprocess.run([*PIP, *install, *found], check=True, env={})
     return tmp_path / "empty" / "bin" / "restbroker"
 
 
+@pytest.mark.slow
 def test_the_wheel_installs_where_nothing_is_and_plays_the_demo(program: Path, tmp_path: Path) -> None:
     nothing = {"PATH": str(program.parent), "TMPDIR": str(tmp_path)}
     version = subprocess.run([program, "--version"], env=nothing, capture_output=True, text=True, check=True)
