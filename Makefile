@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched bench-here \
 	bench-webhook bench-four bench-startup bench-bulk bench-operate \
-	mutants screenshots recipes record site lint reference man trace format servers locks clean
+	screenshots recipes record site lint reference man trace format servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -202,17 +202,6 @@ fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and con
 		--numprocesses $$(nproc) --dist worksteal tests/fuzz \
 		tests/unit/{job,broker,bulk,operate,rosters,transport,servers/test_allowed.py} tests/model/test_store_against_model.py $(ARGS)
 
-# mutmut forks, so what it imports is installed beside what the tests need.
-$(VENV)/mutants/.done: $(BIN)/python requirements/dev.lock requirements/mutants.lock
-	$(PYTHON) -m venv $(VENV)/mutants
-	$(VENV)/mutants/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes \
-		-r requirements/dev.lock -r requirements/mutants.lock
-	@touch $@
-
-MUTANTS ?= job store lua
-mutants: $(VENV)/mutants/.done servers ## Look which changes of job/ and store/ no test notices: hours (MUTANTS=job, ARGS="restbroker.job.job*")
-	@MODEL_HISTORIES=$${MODEL_HISTORIES:-60} PYTHON=$(abspath $(VENV)/mutants/bin) tests/mutants/run "$(MUTANTS)" $(ARGS)
-
 # What the linter of prose says are hints: nothing fails by it.
 PROSE = README.md CONTRIBUTING.md SECURITY.md docs/*.md docs/servers/*.md
 
@@ -269,7 +258,6 @@ locks: ## Pin the newest versions again (needs uv); UPGRADE=1 raises all of them
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo --extra amqp requirements/dev.in -c requirements/demo.lock \
 		-o requirements/dev.lock
 	$(RESOLVE) requirements/bench.in $(if $(UPGRADE),--upgrade) -o requirements/bench.lock
-	$(RESOLVE) requirements/mutants.in $(if $(UPGRADE),--upgrade) -c requirements/dev.lock -o requirements/mutants.lock
 
 clean: ## Remove what was made
 	rm -rf benchmarks/workers/node_modules

@@ -33,15 +33,6 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("patient")
-# `make mutants` only asks whether a test fails: no smaller example, and none is kept for the next run.
-hypothesis.settings.register_profile(
-    "mutants",
-    hypothesis.settings.get_profile("patient"),
-    max_examples=100,
-    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
-    database=None,
-    derandomize=True,
-)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -48,11 +48,3 @@ def test_each_lock_has_a_hash_for_each_package_and_names_no_registry() -> None:
         assert packages, lock
         assert [package for package in packages if "--hash=sha256:" not in package] == [], lock
         assert "://" not in text, lock
-
-
-def test_what_is_installed_together_is_locked_in_one_version() -> None:
-    dev, mutants = (
-        dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements" / name).read_text("utf-8"), re.MULTILINE))
-        for name in ("dev.lock", "mutants.lock")
-    )
-    assert {name: version for name, version in mutants.items() if dev.get(name, version) != version} == {}

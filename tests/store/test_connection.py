@@ -67,8 +67,7 @@ def busy_threads() -> int:
 
 def _in_store(frame: FrameType | None) -> bool:
     while frame is not None:
-        # mutmut gives a function a longer name.
-        if "_exchange" in frame.f_code.co_name:
+        if frame.f_code.co_name == "_exchange":
             return True
         frame = frame.f_back
     return False

@@ -18,8 +18,7 @@ _NAMED: Final = {"process", "work", "workers", "signals"}
 def made(words: Mapping[str, object] = WORDS) -> Iterator[str]:
     keys = Keys()
     for name, found in inspect.getmembers(Keys):
-        # mutmut's variants begin with xǁ.
-        if name.startswith(("_", "xǁ")) or name in {"namespace", "queue_of", "expected_type"}:
+        if name.startswith("_") or name in {"namespace", "queue_of", "expected_type"}:
             continue
         if isinstance(found, property):
             yield getattr(keys, name)

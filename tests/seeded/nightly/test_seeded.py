@@ -1,0 +1,32 @@
+"""A test of `make test` finds each fault of `faults.toml`: which lines a test runs says nothing of what it sees."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tools.pages import ROOT
+
+FAULTS: Final[list[dict[str, Any]]] = tomllib.loads((Path(__file__).parents[1] / "faults.toml").read_text("utf-8"))[
+    "fault"
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["name"])
+def test_seeded_fault_is_found(fault: dict[str, Any], tmp_path: Path) -> None:
+    """The fault is in a copy of the package, which comes first in the path, as the wheel does in `make test`."""
+    shutil.copytree(ROOT / "restbroker", tmp_path / "restbroker")
+    file = tmp_path / fault["file"]
+    text = file.read_text("utf-8")
+    assert text.count(fault["before"]) == 1, "This text is gone: seed the same fault in what took its place."
+    file.write_text(text.replace(fault["before"], fault["after"]), "utf-8")
+    paths = {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{tmp_path}:{ROOT}", "TESTED_FROM": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-x", "-o", "pythonpath=", "-m", "not nightly", *fault["tests"]]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **paths}, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-2000:] + done.stderr
