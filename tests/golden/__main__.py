@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.golden import commands, fates, table
 from tests.golden.cases import KINDS, Kind
-from tests.golden.parts import DATA, QUICK, RECORDED
+from tests.golden.parts import DATA, LONG, QUICK, RECORDED
 
 
 def _fates(kind: Kind) -> str:
@@ -22,6 +22,7 @@ def _fates(kind: Kind) -> str:
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     **{f"fates/{name}.txt": partial(_fates, kind) for name, kind in KINDS.items()},
     **QUICK,
+    **LONG,
     **RECORDED,
     **{f"commands/{name}.txt": partial(commands.text, kind) for name, kind in commands.others().items()},
 }

@@ -1,4 +1,4 @@
-"""The files of `tests/golden/data` that are made in seconds, and compared whole."""
+"""The files of `tests/golden/data`: what is compared whole by day, and what only `python -m tests.golden` makes."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,11 +13,13 @@ QUICK: Final[Mapping[str, Callable[[], str]]] = {
     "configuration/keys.txt": configuration.keys_text,
     "configuration/files.txt": configuration.files_text,
     "command_line.txt": command_line.text,
-    "hour.txt": hour.hour,
     "probes.txt": probes.text,
     **{f"commands/{name}.txt": partial(commands.text, kind) for name, kind in commands.usual().items()},
 }
 """Each, and what makes it."""
+
+LONG: Final[Mapping[str, Callable[[], str]]] = {"hour.txt": hour.hour}
+"""What takes longer: only the night compares it."""
 
 RECORDED: Final[Mapping[str, Callable[[], str]]] = {
     f"recorded/{name}.txt": partial(recorded.text, name) for name in recorded.FILES

@@ -1,9 +1,12 @@
-"""One Prosody for all tests of this folder; a test that stops or kills one asks for one of its own."""
+"""Our side of ejabberd, and one Prosody for all tests; a test that stops or kills one asks for one of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from tests.servers.ejabberd import side_of
+from tests.servers.sides import Side
+from tests.support.ejabberd import Ejabberd
 from tests.support.prosody import Prosody
 from tests.support.roster_service import RosterService
 from tests.support.xmpp import Clients
@@ -49,3 +52,9 @@ def roster_service(prosody: Prosody) -> Iterator[RosterService]:
     """The service from which that Prosody fetches rosters."""
     with RosterService(prosody.roster_port) as service:
         yield service
+
+
+@pytest.fixture
+async def admin(ejabberd: Ejabberd) -> AsyncIterator[Side]:
+    async with side_of(ejabberd) as side:
+        yield side

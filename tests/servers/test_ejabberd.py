@@ -1,92 +1,17 @@
-"""The connector against a real ejabberd."""
+"""The connector against a real ejabberd: commands, errors, and a restart."""
 
-import json
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from itertools import count
-from pathlib import Path
-
-import attrs
 import pytest
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Credentials, Target, Url
+from restbroker.config.target import Basic, Url
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
-from restbroker.servers.ejabberd.options import Options
+from restbroker.job.outcome import Delivered, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
-from tests.servers import sides
+from tests.servers.ejabberd import HOST, NOBODY, account, new_user, side_of
 from tests.servers.sides import Side, in_short
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.rows import Walk
-
-NUMBERS = count(1)
-HOST = "example.org"
-NOBODY: dict[str, Json] = {"user": "nobody", "host": HOST}
-
-
-def new_user() -> str:
-    """A name that no test used before."""
-    return f"user{next(NUMBERS)}"
-
-
-def account() -> dict[str, Json]:
-    return {"user": new_user(), "host": HOST, "password": "p☂ä"}
-
-
-@asynccontextmanager
-async def side_of(server: Ejabberd, credentials: Credentials = None, **changes: object) -> AsyncIterator[Side]:
-    """Our side of this server, as its admin unless told otherwise."""
-    target = Target(
-        "t",
-        "ejabberd",
-        Url("http", "127.0.0.1", server.port, "/api"),
-        ("rest",),
-        credentials or Basic(server.admin, Secret(PASSWORD)),
-        host_header=server.hosts[0],
-        options=Options(),
-    )
-    async with sides.opened(attrs.evolve(target, **changes)) as side:  # type: ignore[arg-type]  # real fields
-        yield side
-
-
-@pytest.fixture
-async def admin(ejabberd: Ejabberd) -> AsyncIterator[Side]:
-    async with side_of(ejabberd) as side:
-        yield side
-
-
-async def test_a_message_with_an_id_arrives_as_one_without_but_for_its_id(
-    admin: Side, ejabberd: Ejabberd, tmp_path: Path
-) -> None:
-    new, file = account(), tmp_path / "offline"
-    await admin.done("register", new)
-    ends: dict[str, Json] = {"from": "admin@localhost", "to": f"{new['user']}@{HOST}"}
-    texts = [("chat", "", "Grüße ☂ & <b> \r\n"), ("normal", "s", ""), ("normal", "", ""), ("no type", "s\t\n'", "x")]
-    for number, (kind, subject, body) in enumerate(texts):
-        message: dict[str, Json] = {**ends, "type": kind, "subject": subject, "body": body}
-        await admin.done("send_message", message)
-        await admin.done("send_message", {**message, "id": f"order-<&'>{number}"})
-    status, said = ejabberd.call("dump_table", file=str(file), table="offline_msg")
-    assert status == 200, said
-    # What is stored for them in Erlang's words, without the time of each.
-    stored = [re.sub(r"\s|\{\d+,\s*\d+,\s*\d+\}", "", one) for one in file.read_text("utf-8").split("{offline_msg,")]
-    stored = [one.rstrip(".") for one in stored if f'{{<<"{new["user"]}">>,<<"{HOST}">>}}' in one]
-    ids = [re.findall(r'<<"id">>,<<"(.*?)">>', one) for one in stored]
-    assert ids[1::2] == [[f"order-<&'>{number}"] for number in range(len(texts))]
-    plain = [re.sub(r'<<"id">>,<<".*?">>', "", one) for one in stored]
-    assert plain[::2] == plain[1::2]
-
-
-async def test_who_may_send_no_stanza_is_told_which_right_a_message_with_an_id_needs(ejabberd: Ejabberd) -> None:
-    message: dict[str, Json] = {"type": "chat", "from": "a@localhost", "to": "b@localhost", "subject": "", "body": "b"}
-    async with side_of(ejabberd, Basic(ejabberd.limited, Secret(PASSWORD))) as side:
-        outcome = await side.call("send_message", {**message, "id": "order-7"})
-    assert isinstance(outcome, Denied)
-    assert outcome.reason.code == "CommandForbidden"
-    assert "Allow send_stanza for restbroker's account" in (outcome.reason.hint or "")
 
 
 async def test_each_answer_is_taken_for_what_it_is(admin: Side) -> None:
@@ -152,35 +77,6 @@ async def test_a_secret_that_the_server_echoes_is_masked(admin: Side) -> None:
     assert "***" in outcome.reason.message
 
 
-async def test_the_probe_tells_the_version_and_the_catalogue_follows_it_unless_one_is_configured(
-    admin: Side, ejabberd: Ejabberd
-) -> None:
-    assert admin.connector.catalogue.version == "26.07"
-    probe = await admin.probe()
-    assert (probe.ok, probe.denied) == (True, False)
-    assert probe.version is not None
-    assert probe.version in probe.detail
-    assert admin.connector.catalogue.version <= probe.version
-    async with side_of(ejabberd, options=Options(server_version="24.12")) as side:
-        await side.probe()
-        assert side.connector.catalogue.version == "24.12"
-
-
-async def test_commands_go_to_the_configured_version_of_the_interface_and_a_server_without_any_gets_none(
-    ejabberd: Ejabberd,
-) -> None:
-    async with side_of(ejabberd, options=Options(api_version=1)) as side:
-        outcome, probe = await side.call("check_account", NOBODY), await side.probe()
-        plain = json.loads((await trio.to_thread.run_sync(ejabberd.call, "status"))[1])
-        if re.search(r"ejabberd (1|2[0-3])\d*\.", plain):
-            assert in_short(outcome) == "Rejected UnknownCommand"
-            assert (probe.ok, probe.denied) == (False, True)
-            assert "ApiVersion is 1" in probe.detail
-        else:
-            assert isinstance(outcome, Delivered)
-            assert probe.ok
-
-
 async def test_a_wrong_login_or_url_is_denied_and_so_is_the_probe(ejabberd: Ejabberd) -> None:
     for credentials, path, wanted in (
         (Basic(ejabberd.admin, Secret("wrong")), "/api", "Denied LoginRefused"),
@@ -191,76 +87,6 @@ async def test_a_wrong_login_or_url_is_denied_and_so_is_the_probe(ejabberd: Ejab
             assert in_short(await side.call("check_account", NOBODY)) == wanted, credentials
             probe = await side.probe()
             assert (probe.ok, probe.denied) == (False, True), credentials
-
-
-async def test_an_account_that_may_call_little_is_well_unless_it_was_refused_thrice_and_never_succeeded(
-    ejabberd: Ejabberd,
-) -> None:
-    limited = Basic(ejabberd.limited, Secret(PASSWORD))
-    for works in (True, False):
-        async with side_of(ejabberd, limited) as side:
-            assert (await side.probe()).ok
-            if works:
-                await side.done("check_account", NOBODY)
-            for _ in range(3):
-                assert in_short(await side.do("connected_users_number")) == "Denied CommandForbidden"
-            probe = await side.probe()
-            assert (probe.ok, probe.denied) == (works, not works)
-    assert "api_permissions" in (probe.hint or "")
-
-
-async def test_many_at_once_are_all_delivered(ejabberd: Ejabberd) -> None:
-    outcomes: list[Outcome] = []
-    async with side_of(ejabberd, concurrency=50) as side, trio.open_nursery() as nursery:
-
-        async def register() -> None:
-            outcomes.append(await side.call("register", account()))
-
-        for _ in range(100):
-            nursery.start_soon(register)
-    assert [type(outcome) for outcome in outcomes] == [Delivered] * 100
-
-
-async def test_a_server_that_stops_defers_commands_and_never_rejects_them(own_ejabberd: Ejabberd) -> None:
-    outcomes: list[Outcome] = []
-    busy = trio.Event()
-
-    async def ask_until_refused(side: Side) -> None:
-        while True:
-            try:
-                outcomes.append(await side.call("connected_users_number", timeout_s=2.0))
-            except MaybeSent:
-                continue  # some of the open connections die in the act
-            except NotSent:
-                return
-            if len(outcomes) > 50:
-                busy.set()
-
-    # Several, because the one connection of a lone asker may be among those that die at once.
-    async with side_of(own_ejabberd) as side, trio.open_nursery() as nursery:
-        for _ in range(8):
-            nursery.start_soon(ask_until_refused, side)
-        await busy.wait()
-        await trio.to_thread.run_sync(own_ejabberd.call, "stop")
-    assert {in_short(outcome) for outcome in outcomes} == {"Delivered", "Deferred ServerStopping"}
-    deferred = [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
-    assert {(outcome.counts, outcome.pause_target) for outcome in deferred} == {(False, True)}
-
-
-async def test_a_ban_of_nobody_makes_an_account_that_is_not_counted_until_a_restart(own_ejabberd: Ejabberd) -> None:
-    async def numbers(side: Side) -> tuple[int, int]:
-        listed = await side.done("registered_users", {"host": HOST})
-        counted = await side.done("stats_host", {"name": "registeredusers", "host": HOST})
-        return len(json.loads(listed.text)), int(re.sub(r"\D", "", counted.text))
-
-    async with side_of(own_ejabberd) as side:
-        await side.done("register", account())
-        assert await numbers(side) == (1, 1)
-        await side.done("ban_account", {**NOBODY, "reason": "a misspelt name"})
-        assert not (await side.done("check_account", NOBODY)).negative
-        assert await numbers(side) == (2, 1)
-        await trio.to_thread.run_sync(own_ejabberd.restart)
-        assert await numbers(side) == (2, 2)
 
 
 async def test_a_killed_server_is_not_sent_to_and_found_again_after_its_start(own_ejabberd: Ejabberd) -> None:

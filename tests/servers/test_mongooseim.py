@@ -194,6 +194,7 @@ def test_the_shell_makes_an_account_and_sends_a_message(place: Place) -> None:
             assert "p4ssw0rd" not in broker.output()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
@@ -213,6 +214,7 @@ def registration(number: int) -> bytes:
     return json.dumps({"class": "Add", "args": args, "jid": f"{number:024}", "retry": True}).encode()
 
 
+@pytest.mark.nightly
 def test_every_account_is_made_though_the_server_dies_in_the_middle(place: Place, redis_url: str) -> None:
     jobs = [registration(number) for number in range(JOBS)]
     # Made, and then there already: with nothing lost by Mnesia, which a broker could not help.
@@ -232,6 +234,7 @@ def test_every_account_is_made_though_the_server_dies_in_the_middle(place: Place
     assert {one["username"] for one in sent(server, "registerUser")} == {f"u{number}" for number in range(JOBS)}
 
 
+@pytest.mark.nightly
 @MEETS_DATABASE
 def test_one_job_alone_whose_database_is_away_waits_until_it_is_there(
     place: Place, redis_url: str, command: str, arguments: dict[str, str]

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from restbroker.config.target import Target
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Rejected
 from restbroker.servers import registry
 from restbroker.servers.api.jid import is_jid
+from restbroker.transport.errors import NotSent
 from tests.servers import sides
 from tests.servers.sides import Side, in_short
 from tests.support import process
@@ -80,6 +82,7 @@ async def test_what_is_sent_reaches_the_client(side: Open, aaron: Client, accoun
     assert [seen.sender for seen in await aaron.presences.awaited_number(1)] == ["john@example.org"]
 
 
+@pytest.mark.nightly
 async def test_what_an_ad_hoc_command_did_for_some_accounts_alone_is_told(side: Open, accounts: Prosody) -> None:
     accounts.register("admin", "anna")
     auth = {"Basic": {"User": "admin", "Pass": PASSWORD}}
@@ -99,6 +102,7 @@ async def test_what_an_ad_hoc_command_did_for_some_accounts_alone_is_told(side: 
     assert done.note is None
 
 
+@pytest.mark.nightly
 async def test_what_an_iq_asks_is_the_answer(side: Open, accounts: Prosody) -> None:
     async with side() as ours:
         for command in ("ping", "version", "disco"):
@@ -141,6 +145,7 @@ async def test_a_refused_login_and_a_forged_sender_are_told_apart_by_the_probe(s
     assert (let_in.version or "").startswith(("0.12", "13."))
 
 
+@pytest.mark.nightly
 async def test_the_probe_works_without_a_host_to_ask(side: Open, accounts: Prosody) -> None:
     token = {"Bearer": {"Token": accounts.token("john")}}
     async with side(Auth=token, Domain=None) as ours:
@@ -220,6 +225,7 @@ FORM = (
 )
 
 
+@pytest.mark.nightly
 def test_a_form_with_a_password_hides_neither_why_it_was_refused_nor_what_to_do(
     tmp_path: Path, redis_url: str, accounts: Prosody
 ) -> None:
@@ -265,6 +271,7 @@ for line in io.lines() do print(jid.prep(json.decode(line)[1]) and "yes" or "no"
 """
 
 
+@pytest.mark.nightly
 async def test_a_stanza_is_sent_and_answered_as_the_xml_that_the_job_has(
     side: Open, aaron: Client, accounts: Prosody
 ) -> None:
@@ -289,6 +296,7 @@ async def test_a_stanza_is_sent_and_answered_as_the_xml_that_the_job_has(
     assert (message.sender, message.kind, message.body) == ("john@example.org", "chat", "Hi ☂ & bye")
 
 
+@pytest.mark.nightly
 def test_no_address_is_let_through_that_prosody_takes_for_none() -> None:
     """It would say 202 to it, and nobody would be sent anything."""
     lines = "\n".join(json.dumps([text], ensure_ascii=False) for text in JIDS)
@@ -298,3 +306,18 @@ def test_no_address_is_let_through_that_prosody_takes_for_none() -> None:
     assert len(takes) == len(JIDS)
     assert {text for text, is_one in zip(JIDS, takes, strict=True) if is_jid(text) and not is_one} == set()
     assert [is_jid(text) for text in JIDS[:11]] == [True] * 11
+
+
+async def test_a_killed_prosody_is_not_sent_to_and_found_again(
+    tmp_path: Path, make_prosody: Callable[..., Prosody]
+) -> None:
+    server = make_prosody(modules=("rest",))
+    server.register("john")
+    async with sides.opened(sides.target_of(tmp_path, entry(server))) as ours:
+        await ours.done("ping", {"to": server.host})
+        await trio.to_thread.run_sync(server.kill)
+        with pytest.raises(NotSent):
+            await ours.call("ping", {"to": server.host})
+        await trio.to_thread.run_sync(server.start)
+        await ours.done("ping", {"to": server.host})
+        assert (await ours.probe()).ok

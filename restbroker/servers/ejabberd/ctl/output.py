@@ -2,7 +2,7 @@
 
 Always holds: only stdout and the exit code are made here; what the API leaves out is left out, or as docs/ctl.md
 describes. Columns stand in the catalogue's order, never in the answer's: with Erlang/OTP 27 ejabberd sorts
-them by name. Compared with ejabberdctl 23.01, result by result, by tests/servers/test_ctl.py, and with what the
+them by name. Compared with ejabberdctl 23.01, result by result, by tests/servers/nightly/test_ctl.py, and with what the
 ejabberdctl of 24.12 and 26.07 printed, as recorded.
 """
 

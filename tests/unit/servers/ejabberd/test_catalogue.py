@@ -18,47 +18,6 @@ def test_the_newest_entry_that_is_not_newer_is_chosen() -> None:
     assert [(asked, found) for asked, found in rows if for_version(asked).version != found] == []
 
 
-def test_an_argument_changes_its_type_with_the_version() -> None:
-    def groups(version: str, api: int | None = None) -> tuple[str, str | None]:
-        argument = for_version(version, api).commands["add_rosteritem"].arguments[5]
-        return argument.name, argument.element
-
-    assert groups("23.01") == ("group", None)
-    assert groups("24.12") == ("groups", "string")
-    assert groups("24.12", 0) == ("group", None)
-
-
-def test_what_the_catalogue_says_of_single_commands() -> None:
-    commands = for_version("24.12").commands
-    assert "unban_account" in commands
-    assert "unban_account" not in for_version("24.12", 1).commands, "of a pinned version of the interface"
-    room, roster = commands["create_room"], commands["get_roster"]
-    assert room.argument("name") == room.argument("room") is not None, "a renamed argument"
-    assert (roster.arguments, roster.fills_host, roster.fills_user) == ((), True, True), "of policy user"
-    timeouts_s = {"delete_old_messages": 300.0, "delete_old_messages_status": None, "register": None}
-    assert {name: commands[name].timeout_s for name in timeouts_s} == timeouts_s
-    told = {"oauth_issue_token": True, "get_cookie": True, "generate_invite": True, "register": False}
-    newest = for_version("26.07").commands
-    assert {name: newest[name].secret_result for name in told} == told
-    assert [argument.name for argument in newest["register"].arguments if argument.secret] == ["password"]
-
-
-def test_what_would_happen_twice_is_unsafe_to_repeat_and_what_reads_or_sets_is_safe() -> None:
-    commands = for_version("26.07").commands
-    unsafe = [
-        "send_message",
-        "send_stanza",
-        "send_stanza_c2s",
-        "announce_send_all",
-        "stop",
-        "backup",
-        "oauth_issue_token",
-    ]
-    safe = ["get_roster", "check_account", "set_vcard", "unregister", "srg_user_add", "status"]
-    assert [name for name in unsafe if commands[name].repeat != "unsafe"] == []
-    assert [name for name in safe if commands[name].repeat != "safe"] == []
-
-
 def test_the_interface_version_is_read_from_the_end_of_a_path() -> None:
     rows: list[tuple[str, int | None]] = [
         ("/api", None),

@@ -35,17 +35,6 @@ def sent(request: Request) -> object:
     return json.loads(request.body)
 
 
-def test_a_command_is_a_post_of_one_json_object() -> None:
-    request = built("register", {"user": "john", "host": "x", "password": "p"})
-    assert (request.method, request.path, request.query) == ("POST", "/api/register", ())
-    assert request.headers == (("Content-Type", "application/json"), ("X-Admin", "true"))
-    assert request.body == b'{"user":"john","host":"x","password":"p"}'
-    assert request.timeout_s == 10.0
-    assert built("status", {}).body == b"{}"
-    exact: dict[str, Json] = {"big": 10**30, "small": -(2**63), "text": "ä☂\u2028<>&", "real": 1.5, "half": "\ud800"}
-    assert sent(built("x", exact)) == exact
-
-
 def test_the_configured_version_of_the_interface_counts_for_commands_that_name_none_and_not_for_questions() -> None:
     for version in (0, 2):
         pinned = attrs.evolve(TARGET, options=Options(api_version=version))

@@ -9,7 +9,7 @@ from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers.mongooseim.catalogue import for_target, for_version
 from restbroker.servers.mongooseim.options import Options
-from restbroker.servers.mongooseim.schema import Schema, fields_of_input, operations
+from restbroker.servers.mongooseim.schema import Schema
 
 ALL = for_version(None)
 URL = Url("http", "localhost", 5551, "/api/graphql")
@@ -39,14 +39,6 @@ def test_a_domain_that_must_be_given_is_known_as_host_too() -> None:
     assert spec.argument("host") is spec.argument("domain")
     # Without one it is about all domains: that must not become one of them silently.
     assert ALL.commands["session.countSessions"].argument("host") is None
-
-
-def test_what_only_asks_may_be_asked_again_and_what_would_happen_twice_may_not() -> None:
-    queries = {name for name, spec in ALL.commands.items() if "query" in spec.tags}
-    assert {ALL.commands[name].repeat for name in queries} == {"safe"}
-    sent = ("stanza.sendMessage", "muc.sendMessageToRoom", "broadcast.startBroadcast", "graphql", "token.requestToken")
-    assert {ALL.commands[name].repeat for name in sent} == {"unsafe"}
-    assert [one.name for one in ALL.commands["account.registerUser"].arguments if one.secret] == ["password"]
 
 
 def test_what_touches_the_server_itself_is_dangerous() -> None:
@@ -110,16 +102,3 @@ def test_a_domain_that_the_target_fills_in_counts_for_a_token_and_what_names_non
     assert not any(allowed("localhost", command, {}, default="localhost") for command in names_none)
     assert allowed("localhost", "account.countUsers", {}, default="localhost")
     assert not allowed("a.example", "account.countUsers", {}, default="localhost")
-
-
-def test_all_that_an_operation_takes_is_known() -> None:
-    for schema in ("admin", "user"):
-        for operation in operations(schema, "6.8.0").values():
-            assert all(kind.name in KNOWN or fields_of_input(kind.name) for kind in operation.arguments.values())
-
-
-KNOWN = {
-    *("String", "Int", "PosInt", "NonNegInt", "NonEmptyString", "JID", "BareJID", "FullJID", "UserName", "RoomName"),
-    *("DomainName", "ResourceName", "NodeName", "DateTime", "XmlElement", "BroadcastRecipientGroup", "PresenceType"),
-    *("PresenceShow", "MUCAffiliation", "MUCRole", "LogLevel", "SubAction", "MutualSubAction"),
-}

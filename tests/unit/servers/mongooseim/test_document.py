@@ -67,25 +67,6 @@ def _problems(operation: Operation, arguments: dict[str, Json]) -> list[graphql.
     return graphql.validate(SCHEMA, parsed, RULES) or (values if isinstance(values, list) else [])
 
 
-def test_values_are_variables() -> None:
-    text = document(ADMIN["account.registerUser"], ("domain", "password"))
-    assert text == (
-        "mutation($domain:DomainName!,$password:String!)"
-        "{account{registerUser(domain:$domain,password:$password){jid message}}}"
-    )
-    assert document(ADMIN["checkAuth"], ()) == "query{checkAuth{authStatus authType domain}}"
-
-
-def test_members_have_the_names_of_the_schema_and_nothing_is_asked_besides() -> None:
-    assert document(ADMIN["mnesia.systemInfo"], ()) == (
-        "query{mnesia{systemInfo{... on MnesiaStringResponse{key result} ... on MnesiaListResponse{key result}"
-        " ... on MnesiaIntResponse{key result}}}}"
-    )
-    assert document(ADMIN["server.hostTypes"], ()) == (
-        "query{server{hostTypes{authMethods modules{name options{key value}} name}}}"
-    )
-
-
 def _fields(document_: graphql.DocumentNode) -> list[graphql.FieldNode]:
     found: list[graphql.FieldNode] = []
 

@@ -17,7 +17,6 @@ from restbroker.servers.mongooseim.catalogue import for_version
 from restbroker.servers.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, FollowUp, classify, question_after
 from restbroker.servers.mongooseim.schema import operations
 from restbroker.transport.message import Response
-from tests.unit.servers.conftest import fate
 from tests.unit.servers.mongooseim.conftest import refusal
 
 OPERATIONS = operations("admin", "6.8.0")
@@ -49,40 +48,6 @@ def answer(
 def failed(command: str, *errors: Json, data: Json = None) -> Json:
     category, _, name = command.partition(".")
     return {"data": data or {category: {name: None}}, "errors": list(errors)}
-
-
-def test_each_refusal_has_its_fate() -> None:
-    well, ill, again = {"found": FollowUp(is_well=True)}, {"found": FollowUp(is_well=False)}, {"maybe_run": True}
-    rows: list[tuple[str, str, dict[str, Any], str]] = [
-        (REGISTER, "exists", {}, "Rejected AlreadyExists"),
-        (REGISTER, "exists", again, "Delivered already done"),
-        (REGISTER, "exists", {"ok_if_exists": True}, "Delivered already done"),
-        ("domain.addDomain", "duplicate", again, "Delivered already done"),
-        ("domain.removeDomain", "not_found", again, "Delivered already done"),
-        ("roster.deleteContact", "contact_not_found", again, "Delivered already done"),
-        ("session.kickUserSession", "no_session", again, "Delivered already done"),
-        ("muc.deleteRoom", "room_not_found", again, "Delivered already done"),
-        ("muc.deleteRoom", "room_not_found", {}, "Rejected NotFound"),
-        ("account.listUsers", "domain_not_found", {}, "Rejected UnknownHost"),
-        ("gdpr.retrievePersonalData", "user_does_not_exist_error", {}, "Rejected NotFound"),
-        ("muc.createInstantRoom", "could_not_create_room", {}, "Rejected Refused"),
-        ("stanza.sendStanza", "no_sender", {}, "Rejected BadArgument"),
-        ("stanza.sendStanza", "no_recipient", {}, "Rejected BadArgument"),
-        ("muc.deleteRoom", "never_heard_of", {}, "Rejected Refused"),
-        ("muc.deleteRoom", "category_disabled", {}, "Rejected CommandForbidden"),
-        ("token.revokeToken", "rpc_error", well, "Deferred ServerError maybe run"),
-        ("token.revokeToken", "mnesia_error", ill, "Deferred DatabaseAway free pauses"),
-        ("stanza.sendMessage", "temporarily_unavailable", well, "Rejected Refused"),
-        (REGISTER, "resolver_crash", well, "Deferred ServerError max 3 maybe run"),
-        (REGISTER, "resolver_crash", ill, "Deferred DatabaseAway free pauses"),
-        (REGISTER, "internal_server_error", {**well, "status": 500}, "Deferred ServerError max 3 maybe run"),
-        (REGISTER, "input_coercion", {"status": 400}, "Rejected BadArgument"),
-        (REGISTER, "unknown_field", {"status": 400}, "Rejected UnknownCommand"),
-        ("graphql", "unknown_field", {"status": 400}, "Rejected BadArgument"),
-        (REGISTER, "wrong_credentials", {"status": 401}, "Denied LoginRefused"),
-    ]
-    found = [(*row[:3], fate(answer(row[0], failed(row[0], refusal(row[1])), **row[2]))) for row in rows]
-    assert [row for row in found if row not in rows] == []
 
 
 def test_a_recorded_type_error_dies_with_the_servers_words_but_no_value() -> None:

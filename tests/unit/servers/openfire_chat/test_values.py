@@ -141,12 +141,6 @@ def test_a_stream_is_one_segment_and_in_no_repr() -> None:
         assert unquote(made.path.split("/")[6]) == stream
 
 
-def test_users_properties_and_numbers_are_taken_in_the_forms_that_people_write() -> None:
-    made = request("create_user", **PETER, properties=[{"key": "a", "value": "b"}])
-    assert b'<properties><property key="a" value="b"/></properties>' in made.body
-    assert request("get_bookmark", bookmarkID=7).path.endswith("/bookmarks/7")
-
-
 def test_what_people_say_to_each_other_is_shown_of_no_command() -> None:
     said = {"question": "Wherefore?", "textBody": "a", "htmlBody": "b", "messagehtml": "c", "stanza": "d", "body": "e"}
     assert set(arguments(None, said, show_bodies=False).values()) == {MASK}
@@ -166,34 +160,20 @@ def test_who_acts_leads_nowhere_else() -> None:
 def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() -> None:
     romeo = {"from": "romeo"}
     rows: list[tuple[str, dict[str, Any], str]] = [
-        ("post_message", {"to": JULIET, "body": "x"}, '"from" is missing'),
-        ("set_presence", {"from": "romeo montague"}, '"from" has a blank'),
         ("chat_login", {"from": "r" * 65}, "longer than the 64 characters"),
-        ("post_message", {**romeo, "to": "a b@c", "body": "x"}, '"to" is a string, but not a JID'),
         ("post_message", {**romeo, "to": JULIET, "text": "x"}, "'text', which post_message does not have"),
-        ("post_message", {**romeo, "to": JULIET, "body": "a\x00b"}, "control character"),
-        ("set_presence", {**romeo, "show": "busy"}, "one of available"),
-        ("post_chat_state", {**romeo, "to": JULIET, "state": "typing"}, "one of composing"),
-        ("join_room", {**romeo, "roomName": "a/b"}, "slash"),
-        ("join_room", {**romeo, "roomName": ".."}, "only dots"),
         ("join_room", {**romeo, "roomName": "a@muc.example.org", "service": "conference"}, "another service"),
         ("chat_login", {**romeo, "username": "juliet"}, "given twice"),
         ("update_contact", {**romeo, "rosterJid": "a@b.c", "jid": "d@b.c"}, "must be the same"),
         ("add_contact", {**romeo, "jid": "a@b.c", "subscriptionType": 7}, "from -1 to 3"),
-        ("create_workgroup", {"name": "love", "members": "nurse"}, '"description" is missing'),
         ("create_user", {**PETER, "properties": {"a": 1}}, "an object such as"),
-        ("create_user", {**PETER, "username": "peter quince"}, r"write \\20"),
         ("create_user", {**PETER, "email": "e" * 101}, "longer than the 100"),
-        ("create_group", {"name": "a/b", "description": ""}, '"name" has a slash'),
         ("create_group", {"name": "a", "description": "d" * 256}, "longer than the 255"),
         ("add_user_to_groups", {"username": "romeo", "groupnames": "a, a/b"}, r'"groupnames\[1\]" has a slash'),
         ("add_user_to_group", {"username": "romeo", "groupName": "g" * 51}, "longer than the 50"),
         ("update_room", {**ROOM, "persistent": True, "description": "d" * 256}, "longer than the 255"),
         ("add_contact", {**romeo, "jid": "a@b.c", "nickname": "n" * 256}, "longer than the 255"),
-        ("create_room", {**ROOM, "maxUsers": True}, "a whole number"),
         ("create_room", {**ROOM, "owners": "alice, a b@c"}, r'"owners\[1\]" is a string, but not a JID'),
-        ("create_user", {**PETER, "password": ""}, '"password" is empty'),
-        ("update_user", {"username": "peter", "password": ""}, '"password" is empty'),
         ("delete_room", {"roomname": "a"}, "did you mean roomName"),
     ]
     for command, given_, why in rows:

@@ -19,7 +19,6 @@ from tests.unit.servers.conftest import fate
 
 SPECS = for_version(None).commands
 PASSWORD = "s3cr3t-p4ssw0rd"
-OLD = "legacy_userservice"
 LOGIN = "Basic YWRtaW46YjRzaWM="
 
 
@@ -75,39 +74,6 @@ def test_a_refusal_says_what_the_plugin_says_in_either_spelling_and_in_xml() -> 
     outcome = answer("get_user", 404, body, {"content-type": "application/xml"})
     assert isinstance(outcome, Rejected)
     assert outcome.reason.message == "Status 404: UserNotFoundException, Could not get user, a&b"
-
-
-def test_each_answer_has_its_fate() -> None:
-    exists, gone = error("UserAlreadyExistsException"), error("UserNotFoundException")
-    good, bad = ({"roomName": name, "message": f"m-{name}"} for name in ("Success", "Failure"))
-    again: dict[str, Any] = {"maybe_run": True}
-    named: dict[str, Any] = {"arguments": {"password": "UserAlreadyExistsException"}}
-
-    def old(kind: str) -> dict[str, Any]:
-        return {"arguments": {"type": kind}}
-
-    rows: list[tuple[str, int, Json | bytes, dict[str, Any], str]] = [
-        ("create_user", 409, exists, {"attempt": 2}, "Rejected AlreadyExists"),  # a redirect did nothing
-        ("create_user", 409, exists, again, "Delivered already exists after a retry"),
-        ("create_user", 409, exists, again | named, "Delivered already exists after a retry"),
-        ("create_user", 409, exists, {"ok_if_exists": True}, "Delivered already done"),
-        ("delete_user", 404, gone, {"attempt": 2}, "Rejected NotFound"),
-        ("delete_user", 404, gone, again, "Delivered already done"),
-        ("unlock_user", 404, gone, again, "Rejected NotFound"),
-        ("create_user", 500, b"", {}, "Deferred ServerError max 3 maybe run"),
-        ("create_rooms_bulk", 200, {"success": [good], "failure": [], "other": []}, {}, "Delivered"),
-        ("create_rooms_bulk", 200, {"success": [good], "failure": [bad]}, {}, "Delivered partly done: 1 of 2 failed"),
-        ("create_rooms_bulk", 200, {"success": {}, "failure": {"result": [bad]}}, {}, "Rejected CommandFailed"),
-        (OLD, 200, b"<result>ok</result>", old("add"), "Delivered"),
-        (OLD, 200, b"<error>UserAlreadyExistsException</error>", old("add"), "Rejected AlreadyExists"),
-        (OLD, 200, b"<error>UserAlreadyExistsException</error>", old("add") | again, "Delivered already done"),
-        (OLD, 200, b"<error>UserNotFoundException</error>", old("delete") | again, "Delivered already done"),
-        (OLD, 200, b"<error>UserNotFoundException</error>", old("update") | again, "Rejected NotFound"),
-        (OLD, 200, b"<error>RequestNotAuthorised</error>", old("add"), "Rejected CommandFailed"),
-        (OLD, 200, b"", old("dance"), "Rejected CommandFailed"),
-    ]
-    found = [(*row[:4], fate(answer(*row[:3], **row[3]))) for row in rows]
-    assert [row for row in found if row not in rows] == []
 
 
 def test_a_repeated_rename_that_finds_nobody_is_for_a_person_to_look_at() -> None:

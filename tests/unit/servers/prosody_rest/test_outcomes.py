@@ -15,7 +15,6 @@ from restbroker.servers.prosody.outcomes import classify
 from restbroker.servers.prosody.table import TABLE
 from restbroker.transport.message import Response
 from tests.support.player import FOLDER, parsed, recorded
-from tests.unit.servers.conftest import fate
 
 SPECS = for_version(None).commands
 VERSIONS = ("0.12.3", "13.0.1")
@@ -123,23 +122,6 @@ def test_a_report_in_unknown_words_is_done_with_a_note_and_no_account_is_taken_f
         assert outcome.note == noted, text
 
 
-def test_what_each_status_means_depends_on_the_module() -> None:
-    rows: list[tuple[int, str, str]] = [
-        (301, "message", "Denied Redirected"),
-        (301, "users", "Rejected Redirected"),
-        (400, "announcement", "Rejected BadArgument"),
-        (401, "message", "Denied LoginRefused"),
-        (401, "msg", "Rejected LoginRefused"),
-        (404, "message", "Denied WrongUrl"),
-        (404, "user", "Rejected NotFound"),
-        (429, "message", "Deferred ServerBusy free pauses"),
-        (500, "message", "Deferred ServerError max 3 maybe run"),
-        (504, "message", "Uncertain GatewayTimeout"),
-    ]
-    found = [(status, command, fate(answer(status, b"", command, arguments={}))) for status, command, _ in rows]
-    assert [row for row in found if row not in rows] == []
-
-
 def test_an_answer_that_it_was_done_before_is_masked_for_its_secrets_and_not_for_a_texts_sake() -> None:
     arguments: dict[str, Json] = {"username": "a", "password": "s3same-x", "note": "token: a not found"}
     outcome = answer(404, b"user a not found, s3same-x", "delete_user", arguments=arguments, maybe_run=True)
@@ -183,11 +165,6 @@ def test_a_refused_ad_hoc_command_says_what_it_lacks() -> None:
         outcome = answer(200, error("cancel", condition), "iq", arguments={"to": "h", "command": {"node": "x"}})
         assert word in reason_of(outcome).hint, condition
         assert word not in reason_of(answer(200, error("cancel", condition), "iq")).hint, condition
-
-
-def test_a_refused_command_of_prosody_13_names_that_version() -> None:
-    outcome = answer(200, error("cancel", "service-unavailable"), "disable_user")
-    assert reason_of(outcome).hint == "It needs Prosody 13, and mod_admin_adhoc on that host."
 
 
 def test_a_crash_of_prosody_asks_the_probe_and_names_the_account() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.prosody import Prosody
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RECIPES = re.findall(
     r"^prosodyctl shell .*create_.*$", (ROOT / "docs/servers/prosody.md").read_text("utf-8"), re.MULTILINE
 )

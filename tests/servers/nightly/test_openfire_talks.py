@@ -75,38 +75,6 @@ def chat_steps(talk: Talk) -> Iterator[tuple[str, dict[str, str], tuple[str, str
     yield "leave_room", room, None
 
 
-def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, server: Openfire, tmp_path: Path) -> None:
-    server.state.befriend("ann", "bob")
-    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
-        room = in_room(talk)
-        for user in ("ann", "bob"):
-            talk.do("chat_login", username=user)
-        talk.listening()
-        talk.do("set_presence", from_="bob", show="available")
-        talk.do("set_presence", from_="ann", show="chat", status="here")
-        assert talk.told("bob", "presence", show="chat")["from"].startswith(talk.jid("ann"))
-        talk.do("post_message", from_="ann", to=talk.jid("bob"), body='Hi "Bob"!')
-        assert talk.told("bob", "message", body='Hi "Bob"!')["from"].startswith(talk.jid("ann"))
-        talk.do("join_room", from_="ann", roomName=ROOM)
-        talk.do("invite_contact_to_room", from_="ann", roomName=ROOM, invitedJid=talk.jid("bob"), reason="come")
-        talk.told("bob", "invitation", room=room, body="come")
-        talk.do("join_room", from_="bob", roomName=ROOM)
-        talk.do("post_to_room", from_="bob", roomName=ROOM, body="I am here.")
-        talk.told("ann", "groupchat", body="I am here.", room=room)
-        talk.do("leave_room", from_="bob", roomName=ROOM)
-        talk.do("post_to_room", from_="ann", roomName=ROOM, body="Gone?")
-        talk.told("ann", "groupchat", body="Gone?")
-        talk.do("chat_logoff", from_="ann")
-        talk.told("bob", "presence", presence="unavailable")
-        assert [event for event in talk.heard() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
-        assert Counter(server.state.logins) == {"ann": 1, "bob": 1}
-        # The job that logs him in, and whoever was first to need it.
-        assert max(Counter(server.state.login_requests).values()) <= 2
-        assert [data for _, data in server.state.lost if '"body"' in data] == []
-        assert talk.parked() == []
-        assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None
-
-
 def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_the_server_has_whom_to_tell(
     redis_server: RedisServer, server: Openfire, tmp_path: Path
 ) -> None:
@@ -315,7 +283,7 @@ class Walker:
 
 
 def test_the_tables_of_the_page_are_those_that_the_tests_walk_by() -> None:
-    page = (Path(__file__).parents[2] / "docs/appendix/openfire-fastpath.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs/appendix/openfire-fastpath.md").read_text("utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| `([\w-]+)` \| `([\w-]+)` \|$", page, re.MULTILINE)
     assert [Arrow(*row) for row in rows] == [*ASKER, *EXPERT]
 

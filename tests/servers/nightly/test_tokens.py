@@ -11,8 +11,8 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, IssuedLogin, Url
 from restbroker.job.outcome import Delivered, Denied, Outcome
+from tests.servers.ejabberd import NOBODY, side_of
 from tests.servers.sides import Side
-from tests.servers.test_ejabberd import NOBODY, side_of
 from tests.support.ejabberd import PASSWORD, Ejabberd
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")

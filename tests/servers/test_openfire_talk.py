@@ -1,0 +1,55 @@
+"""Openfire by jobs and events alone, beside a stand-in: two brokers, two people, a room."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.servers.openfire_talk import talking
+from tests.support.openfire_chat.server import Openfire
+from tests.support.openfire_chat.state import DOMAIN
+from tests.support.redis_server import RedisServer
+
+ROOM: Final = "den"
+
+
+@pytest.fixture
+def server() -> Iterator[Openfire]:
+    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0) as server:
+        server.state.open_room(ROOM)
+        yield server
+
+
+def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, server: Openfire, tmp_path: Path) -> None:
+    server.state.befriend("ann", "bob")
+    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
+        room = f"{ROOM}@conference.{DOMAIN}"
+        for user in ("ann", "bob"):
+            talk.do("chat_login", username=user)
+        talk.listening()
+        talk.do("set_presence", from_="bob", show="available")
+        talk.do("set_presence", from_="ann", show="chat", status="here")
+        assert talk.told("bob", "presence", show="chat")["from"].startswith(talk.jid("ann"))
+        talk.do("post_message", from_="ann", to=talk.jid("bob"), body='Hi "Bob"!')
+        assert talk.told("bob", "message", body='Hi "Bob"!')["from"].startswith(talk.jid("ann"))
+        talk.do("join_room", from_="ann", roomName=ROOM)
+        talk.do("invite_contact_to_room", from_="ann", roomName=ROOM, invitedJid=talk.jid("bob"), reason="come")
+        talk.told("bob", "invitation", room=room, body="come")
+        talk.do("join_room", from_="bob", roomName=ROOM)
+        talk.do("post_to_room", from_="bob", roomName=ROOM, body="I am here.")
+        talk.told("ann", "groupchat", body="I am here.", room=room)
+        talk.do("leave_room", from_="bob", roomName=ROOM)
+        talk.do("post_to_room", from_="ann", roomName=ROOM, body="Gone?")
+        talk.told("ann", "groupchat", body="Gone?")
+        talk.do("chat_logoff", from_="ann")
+        talk.told("bob", "presence", presence="unavailable")
+        assert [event for event in talk.heard() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
+        assert Counter(server.state.logins) == {"ann": 1, "bob": 1}
+        # The job that logs him in, and whoever was first to need it.
+        assert max(Counter(server.state.login_requests).values()) <= 2
+        assert [data for _, data in server.state.lost if '"body"' in data] == []
+        assert talk.parked() == []
+        assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None
