@@ -224,17 +224,22 @@ def _answers(body: Body | None, statuses: Iterable[int]) -> Iterator[tuple[str, 
 
 @cache
 def points(written: str, share: int) -> Sequence[tuple[str, str, str, str]]:
-    """Of such a text body, label, status and fate, in part: of each label and span, one status in each `share`-th body;
-    in each third of these where the span is long. Which, is the same each time; together they come to all statuses.
+    """Of such a text body, label, status and fate, in part: the first of each fate that a label has in a hundred of
+    statuses, and of each label and span one status in each `share`-th body; in each third of these where the span is
+    long. Which, is the same each time; together they come to all statuses.
     """
     asked: Counter[str] = Counter()
+    known: set[tuple[str, str, str]] = set()
     found = []
     for number, (body, by_label) in enumerate(parsed(written).items()):
         for label, spans in by_label.items():
             for span, fate in spans:
                 statuses = statuses_of(span)
                 turn = number + crc32(f"{label}|{span}".encode())
-                if turn % (share if len(statuses) < _LONG else 3 * share) == 0 or body == SILENCE:
+                first = (label, statuses[0][0], fate)
+                is_picked = turn % (share if len(statuses) < _LONG else 3 * share) == 0
+                if is_picked or first not in known or body == SILENCE:
+                    known.add(first)
                     found.append((body, label, statuses[asked[span] % len(statuses)], fate))
                     asked[span] += 1
     return found

@@ -8,7 +8,7 @@ from tests.golden import fates, table
 from tests.golden.cases import KINDS
 
 DATA = Path(__file__).parent / "data" / "fates"
-SHARE = 5
+SHARE = 8
 """Of the bodies, for each class and span of statuses. `python -m tests.golden` looks at all statuses, for some minutes."""
 
 

@@ -55,6 +55,18 @@ def error(code: int, message: str) -> Json:
 DUPLICATE = error(10090, "User a@localhost already registered")
 
 
+def test_what_was_done_before_counts_as_done_after_a_try() -> None:
+    rows: list[tuple[str, int, bytes | Json, str]] = [
+        ("a_command_of_ours", 409, DUPLICATE, "Delivered already done"),
+        ("create_room_with_opts", 400, "Room already exists", "Delivered already done"),
+        ("destroy_room", 400, "Room doesn't exists", "Delivered already done"),
+        ("ban_account", 200, 1, "Delivered already done"),
+        ("send_message", 400, "Room already exists", "Rejected AlreadyExists"),
+        ("create_room", 200, 1, "Rejected CommandFailed"),
+    ]
+    assert [(row, found) for row in rows if (found := fate(judged(*row[:3], maybe_run=True))) != row[3]] == []
+
+
 def test_a_word_of_ejabberds_is_understood_though_it_is_the_logins_password() -> None:
     rows: list[tuple[int, Json, str, str]] = [
         (400, "Room already exists", "exists", "Delivered already done"),

@@ -17,6 +17,7 @@ from restbroker.servers.mongooseim.catalogue import for_version
 from restbroker.servers.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, FollowUp, classify, question_after
 from restbroker.servers.mongooseim.schema import operations
 from restbroker.transport.message import Response
+from tests.unit.servers.conftest import fate
 from tests.unit.servers.mongooseim.conftest import refusal
 
 OPERATIONS = operations("admin", "6.8.0")
@@ -48,6 +49,19 @@ def answer(
 def failed(command: str, *errors: Json, data: Json = None) -> Json:
     category, _, name = command.partition(".")
     return {"data": data or {category: {name: None}}, "errors": list(errors)}
+
+
+def test_what_was_done_before_counts_as_done_where_every_error_says_so() -> None:
+    again, ok = {"maybe_run": True}, {"ok_if_exists": True}
+    rows: list[tuple[str, list[str], dict[str, bool], str]] = [
+        (REGISTER, ["exists"], again, "Delivered already done"),
+        (REGISTER, ["exists"], ok, "Delivered already done"),
+        ("roster.deleteContact", ["contact_not_found"], again, "Delivered already done"),
+        ("roster.deleteContact", ["contact_not_found"], ok, "Rejected NotFound"),
+        ("muc.deleteRoom", ["room_not_found", "category_disabled"], again, "Rejected NotFound"),
+    ]
+    found = [(*row[:3], fate(answer(row[0], failed(row[0], *map(refusal, row[1])), **row[2]))) for row in rows]
+    assert [row for row in found if row not in rows] == []
 
 
 def test_a_recorded_type_error_dies_with_the_servers_words_but_no_value() -> None:

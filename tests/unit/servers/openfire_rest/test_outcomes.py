@@ -76,6 +76,22 @@ def test_a_refusal_says_what_the_plugin_says_in_either_spelling_and_in_xml() -> 
     assert outcome.reason.message == "Status 404: UserNotFoundException, Could not get user, a&b"
 
 
+def test_of_many_rooms_and_of_the_old_service_the_body_says_what_was_done() -> None:
+    good, bad = ({"roomName": name, "message": f"m-{name}"} for name in ("Success", "Failure"))
+    exists, gone = (f"<error>User{what}Exception</error>".encode() for what in ("AlreadyExists", "NotFound"))
+    rows: list[tuple[str, Json | bytes, str, str]] = [
+        ("create_rooms_bulk", {"success": [good], "failure": [], "other": []}, "", "Delivered"),
+        ("create_rooms_bulk", {"success": [good], "other": [bad]}, "", "Delivered partly done: 1 of 2 failed"),
+        ("create_rooms_bulk", {"success": {}, "failure": {"result": [bad]}}, "", "Rejected CommandFailed"),
+        ("legacy_userservice", exists, "add", "Delivered already done"),
+        ("legacy_userservice", gone, "delete", "Delivered already done"),
+        ("legacy_userservice", gone, "update", "Rejected NotFound"),
+        ("legacy_userservice", b"", "dance", "Rejected CommandFailed"),
+    ]
+    found = [(*row[:3], fate(answer(row[0], 200, row[1], arguments={"type": row[2]}, maybe_run=True))) for row in rows]
+    assert [row for row in found if row not in rows] == []
+
+
 def test_a_repeated_rename_that_finds_nobody_is_for_a_person_to_look_at() -> None:
     arguments = {"username": "a", "newUsername": "b"}
     outcome = answer("update_user", 404, error("UserNotFoundException"), arguments=arguments, maybe_run=True)
