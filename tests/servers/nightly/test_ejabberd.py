@@ -93,18 +93,6 @@ async def test_an_account_that_may_call_little_is_well_unless_it_was_refused_thr
     assert "api_permissions" in (probe.hint or "")
 
 
-async def test_many_at_once_are_all_delivered(ejabberd: Ejabberd) -> None:
-    outcomes: list[Outcome] = []
-    async with side_of(ejabberd, concurrency=50) as side, trio.open_nursery() as nursery:
-
-        async def register() -> None:
-            outcomes.append(await side.call("register", account()))
-
-        for _ in range(100):
-            nursery.start_soon(register)
-    assert [type(outcome) for outcome in outcomes] == [Delivered] * 100
-
-
 async def test_a_server_that_stops_defers_commands_and_never_rejects_them(own_ejabberd: Ejabberd) -> None:
     outcomes: list[Outcome] = []
     busy = trio.Event()
@@ -129,19 +117,3 @@ async def test_a_server_that_stops_defers_commands_and_never_rejects_them(own_ej
     assert {in_short(outcome) for outcome in outcomes} == {"Delivered", "Deferred ServerStopping"}
     deferred = [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
     assert {(outcome.counts, outcome.pause_target) for outcome in deferred} == {(False, True)}
-
-
-async def test_a_ban_of_nobody_makes_an_account_that_is_not_counted_until_a_restart(own_ejabberd: Ejabberd) -> None:
-    async def numbers(side: Side) -> tuple[int, int]:
-        listed = await side.done("registered_users", {"host": HOST})
-        counted = await side.done("stats_host", {"name": "registeredusers", "host": HOST})
-        return len(json.loads(listed.text)), int(re.sub(r"\D", "", counted.text))
-
-    async with side_of(own_ejabberd) as side:
-        await side.done("register", account())
-        assert await numbers(side) == (1, 1)
-        await side.done("ban_account", {**NOBODY, "reason": "a misspelt name"})
-        assert not (await side.done("check_account", NOBODY)).negative
-        assert await numbers(side) == (2, 1)
-        await trio.to_thread.run_sync(own_ejabberd.restart)
-        assert await numbers(side) == (2, 2)
