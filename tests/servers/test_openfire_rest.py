@@ -15,7 +15,6 @@ from tests.servers.sides import in_short
 from tests.support.player import Exchange, Kind, Player, recorded
 from tests.support.rows import rows
 
-USERS: Final = "/plugins/restapi/v1/users"
 LOGINS: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "basic": ("Basic YWRtaW46c2VjcmV0", {}),
     "secret": ("rest-secret", {"Secret": "rest-secret"}),
@@ -206,15 +205,6 @@ async def test_a_room_makes_a_service_of_which_an_old_plugin_cannot_say_that_it_
             async with opened(tmp_path, server.url) as side:
                 await side.done("create_room", {**LOBBY, "servicename": "nope"})
         assert [one.method for one in server.requests] == ["GET", "GET", "POST"]
-
-
-@rows("service", [None, "nope"])
-async def test_a_room_is_not_created_on_a_server_that_is_unwell(tmp_path: Path, service: str | None) -> None:
-    with Player([*recorded("openfire-rest/1.3.10/read"), *named("1.3.10", "room add badservice")]) as server:
-        async with opened(tmp_path, server.url) as side:
-            unwell = await side.call("create_room", {**LOBBY, "servicename": service})
-    assert isinstance(unwell, Deferred)
-    assert (unwell.reason.code, unwell.ran, server.sent("POST")) == ("ServerError", "no", [])
 
 
 def taken(version: str, login: str) -> list[Exchange]:

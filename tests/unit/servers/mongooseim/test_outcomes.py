@@ -151,15 +151,6 @@ def test_the_answer_to_a_document_that_names_a_password_is_whole() -> None:
     assert outcome.body == said
 
 
-def test_no_message_shows_a_secret_that_the_server_says() -> None:
-    error = refusal("user_does_not_exist", f"User a@b or {PASSWORD} or hush-hush does not exist")
-    outcome = answer("account.checkPassword", failed("account.checkPassword", error))
-    assert isinstance(outcome, Rejected)
-    assert outcome.reason.message == "The server says: user_does_not_exist: User a@b or *** or *** does not exist"
-    assert outcome.text is not None
-    assert PASSWORD not in outcome.text
-
-
 def test_only_what_leaves_something_open_is_asked_about() -> None:
     rows: list[tuple[str, str, str, str | None]] = [
         (REGISTER, "cannot_register", "not_allowed", "user"),
