@@ -14,7 +14,7 @@ from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 from tests.servers.openfire_sides import Open, sides_of
-from tests.servers.sides import Side
+from tests.servers.sides import Side, in_short
 from tests.support.link import Direct
 from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
@@ -455,3 +455,45 @@ async def test_a_room_is_created_only_if_the_server_says_that_it_is_not_there(
     assert isinstance(outcome, Deferred | Denied), outcome
     assert (outcome.reason.code, getattr(outcome, "maybe_run", False)) == (code, False)
     assert creations(chat) == 0
+
+
+async def test_a_500_for_a_service_that_is_not_there_yet_is_told_from_a_server_that_is_unwell(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides() as (side,):
+        chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*")
+        await side.done("create_room", {**ROOM, "servicename": "garden"})
+        chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*", times=2)
+        assert isinstance(await side.call("create_room", {**ROOM, "servicename": "park"}), Deferred)
+    assert creations(chat) == 1
+
+
+@rows(("is_made", "expected"), [(True, "Rejected ServerError"), (False, "Deferred ServerError")])
+async def test_a_room_that_a_500_may_have_left_half_made_never_counts_as_created(
+    chat: Openfire, sides: Open, redis_server: RedisServer, is_made: bool, expected: str
+) -> None:
+    anew(chat, redis_server)
+    chat.faults.add(Kind.EMPTY, "POST */chatrooms")
+
+    async def make() -> None:
+        if is_made and creations(chat):
+            chat.state.open_room("balcony")
+
+    async with sides() as (side,):
+        outcome = await Side(side.connector, Then(side.link.http, make)).call("create_room", ROOM, ok_if_exists=True)
+    assert in_short(outcome) == expected
+    assert not getattr(outcome, "maybe_run", False)
+
+
+async def test_of_two_jobs_of_one_process_that_create_one_room_the_second_finds_it(chat: Openfire, sides: Open) -> None:
+    chat.faults.add(Kind.DELAY, "POST */chatrooms", delay_s=0.2)
+    outcomes: list[Outcome] = []
+
+    async def create(side: Side, **more: Json) -> None:
+        outcomes.append(await side.call("create_room", {**ROOM, **more}))
+
+    async with sides() as (side,), trio.open_nursery() as nursery:
+        nursery.start_soon(partial(create, side, membersOnly=True))
+        nursery.start_soon(partial(create, side, roomName="BALCONY"))
+    assert sorted(type(one).__name__ for one in outcomes) == ["Delivered", "Rejected"]
+    assert creations(chat) == 1
