@@ -101,6 +101,7 @@ def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
     assert jobs(redis_server) == []
 
 
+@pytest.mark.nightly
 def test_the_page_s_button_tests_a_source_as_the_command_does(
     prosody: Prosody, document: dict[str, Any], redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_message_that_was_taken_and_no_event_say_what_to_look_at(
     assert "rest_callback_url leads to /events/another" in found["EventLost"]["hint"]
 
 
+@pytest.mark.nightly
 def test_a_server_that_posts_with_a_wrong_secret_is_told_as_that(
     make_prosody: Callable[..., Prosody], redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -152,12 +154,14 @@ def test_nothing_is_sent_where_no_process_would_take_the_event(document: dict[st
     assert "Start `restbroker run`" in found["EventNotTested"]["hint"]
 
 
+@pytest.mark.nightly
 def test_a_command_that_is_refused_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
     document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
     code, found = beside_broker(tmp_path, document, "--to", NOBODY)
     assert (code, list(found)) == (4, ["EventNotSent"]), found
 
 
+@pytest.mark.nightly
 def test_a_server_that_is_away_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
     document["Targets"]["prosody"]["URL"] = "http://127.0.0.1:1/rest"
     code, found = beside_broker(tmp_path, document, "--to", NOBODY)
@@ -209,6 +213,7 @@ def test_a_prosody_whose_component_nobody_named_is_sent_nothing_and_nothing_is_s
     assert "--to restbroker-check@bots.example.org" in found["EventNotTested"]["hint"]
 
 
+@pytest.mark.nightly
 def test_an_address_that_is_not_at_the_component_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
     code, found = beside_broker(tmp_path, document, "--to", "nobody@example.org", "--within", "1s")
     assert (code, list(found)) == (1, ["EventNotSent"]), found
@@ -227,6 +232,7 @@ def stream_findings(place: Path, *words: str) -> tuple[int, dict[str, dict[str, 
     return checked(place, json.loads((place / "env.json").read_text()), *words)
 
 
+@pytest.mark.nightly
 def test_a_message_between_users_of_an_openfire_is_the_event_of_the_receiver_s_stream(
     openfire: Openfire, redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -239,6 +245,7 @@ def test_a_message_between_users_of_an_openfire_is_the_event_of_the_receiver_s_s
     assert "ofchat" not in json.dumps(found)
 
 
+@pytest.mark.nightly
 def test_at_an_openfire_whose_stream_is_not_read_gets_nothing_and_who_is_refused_is_the_other_half(
     openfire: Openfire, redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -255,6 +262,7 @@ def test_at_an_openfire_whose_stream_is_not_read_gets_nothing_and_who_is_refused
         assert (code, list(found)) == (1, ["EventNotSent"]), found
 
 
+@pytest.mark.nightly
 def test_at_an_openfire_a_message_that_was_taken_and_no_event_say_whose_stream_to_look_at(
     openfire: Openfire, redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -265,6 +273,7 @@ def test_at_an_openfire_a_message_that_was_taken_and_no_event_say_whose_stream_t
     assert "the stream of bob open" in found["EventLost"]["hint"]
 
 
+@pytest.mark.nightly
 def test_what_a_mongooseim_pushes_of_a_message_between_those_who_were_named_is_its_event(
     document: dict[str, Any], redis_server: RedisServer, prosody: Prosody, tmp_path: Path
 ) -> None:
