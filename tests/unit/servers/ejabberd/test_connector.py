@@ -67,23 +67,6 @@ def ok(body: bytes = b"0") -> Response:
 KICK = Call(Command("kick_user", {"user": "a", "host": "x"}))
 
 
-INVALID_SERVICE = Response(400, {}, b"\"Invalid 'service'\"", 0.0)
-INTERNAL_ERROR = Response(500, {}, b'"internal_error"', 0.0)
-SAID_ONE = Response(200, {}, b"1", 0.0)
-
-
-async def test_what_a_stopping_server_refuses_is_put_off_and_what_a_living_one_refuses_is_not() -> None:
-    refusal_rows: list[Response] = [INVALID_SERVICE, INTERNAL_ERROR, SAID_ONE]
-    for name in ["create_room", "add_rosteritem", "set_last"]:
-        for refusal in refusal_rows:
-            call = Call(Command(name, {}))
-            outcome = await opened().deliver(call, answering(refusal, UNKNOWN))
-            assert isinstance(outcome, Deferred), name
-            assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True), name
-            outcome = await opened().deliver(call, answering(refusal, ok(b"3")))
-            assert isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and outcome.counts), name
-
-
 async def test_a_secret_from_a_file_is_read_anew_for_each_job(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     for credentials in (Bearer(Secret(path=path)), Basic("a", Secret(path=path))):
@@ -182,18 +165,6 @@ async def test_what_is_forbidden_while_the_server_stops_is_deferred_and_not_held
         assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True)
         assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"]
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
-
-
-async def test_a_gateways_word_on_the_sessions_proves_nothing() -> None:
-    """A failed command keeps its few tries then; a refused one did not run, whoever answers."""
-    failed = Response(500, {}, b'"internal_error"', 0.0)
-    for page in (Response(502, {}, b"<h1>502</h1>", 0.0), Response(503, {}, b"", 0.0), NotSent("refused")):
-        outcome = await opened().deliver(KICK, answering(failed, page))
-        assert isinstance(outcome, Deferred), page
-        assert (outcome.reason.code, outcome.counts, outcome.ran) == ("ServerError", True, "maybe"), page
-        refused = await opened().deliver(KICK, answering(FORBIDDEN, page))
-        assert isinstance(refused, Deferred), page
-        assert (refused.reason.code, refused.ran) == ("ServerStopping", "no"), page
 
 
 VHOSTS = ok(b'["example.org","localhost"]')

@@ -78,18 +78,11 @@ def test_a_secret_header_that_others_can_read_on_its_way_is_noted(configured: Co
 
 def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
     rows: list[tuple[dict[str, Any], str]] = [
-        ({}, "Commands: is missing or empty; it says what is sent for each command."),
         ({"Commands": {"a": {"Path": "x/{b"}}}, 'Commands.a.Path: has a "{" that belongs to no {name}; write "{{" for'),
         ({"Commands": {"a": {"Query": {"\ud800": ""}}}}, "Commands.a.Query.?: expected a name without blanks and"),
         ({"Commands": {"a": {"Body": [{"x": "{y z}"}]}}}, 'Commands.a.Body: has a "{" that belongs to no {name}'),
         ({"Commands": {"a": {"Method": "GET", "Body": {}}}}, "Commands.a.Body: is given, but GET has no body; set Enc"),
         ({"Commands": {"a": {"Encoding": "form", "Body": []}}}, "Commands.a.Body: must be an object where Encoding"),
-        ({"Commands": {"a": {"Success": [200, "5xx"]}}}, "Commands.a.Retry: has a status that is in Success too."),
-        ({"Commands": {"a": {"Headers": {"content-LENGTH": "1"}}}}, "Commands.a.Headers.content-LENGTH: is a header"),
-        ({"Commands": {"a": {}}, "Headers": {"X": "a\r\nHost: b"}}, "Headers.X: expected a string without line breaks"),
-        ({"Commands": {"a": {}}, "Headers": {"X": {"Env": "NONE"}}}, "Headers.X: names the variable NONE, which is"),
-        ({"Commands": {"a": {}}, "Headers": {"X": {"File": "none"}}}, "Headers.X: The secret file"),
-        ({"Commands": {"a": {}}, "Probe": {"Path": "x/{y}"}}, "Probe.Path: has an argument; a probe has none."),
     ]
     for options, problem in rows:
         (found,) = problems(options)

@@ -151,21 +151,6 @@ def test_the_answer_to_a_document_that_names_a_password_is_whole() -> None:
     assert outcome.body == said
 
 
-def test_only_what_leaves_something_open_is_asked_about() -> None:
-    rows: list[tuple[str, str, str, str | None]] = [
-        (REGISTER, "cannot_register", "not_allowed", "user"),
-        (REGISTER, "cannot_register", "null_password", None),
-        (REGISTER, "exists", "", None),
-        (REMOVE, "not_allowed", "", "user"),
-        ("account.changeUserPassword", "not_allowed", "", None),
-        ("stanza.sendMessage", "resolver_crash", "", "health"),
-        ("token.revokeToken", "internal_server_error", "", "health"),
-    ]
-    for command, code, message, asked in rows:
-        raw = json.dumps(failed(command, refusal(code, message))).encode()
-        assert question_after(OPERATIONS[command], read(raw), Response(200, {}, raw, 0.01)) == asked
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: (

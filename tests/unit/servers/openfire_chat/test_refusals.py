@@ -39,19 +39,6 @@ def test_each_refusal_says_what_openfire_says_or_that_it_does_not_say_why() -> N
             assert ("gives no reason" in outcome.reason.text) is (not told), (command, body)
 
 
-def test_a_question_that_is_not_taken_says_why() -> None:
-    rows: list[tuple[str, str]] = [
-        ("demo@workgroup.example.org: XMPPError: service-unavailable - cancel", "WorkgroupOffline"),
-        ("hate@workgroup.example.org: XMPPError: not-authorized - auth", "NoSuchWorkgroup"),
-        ("Timeout error, no agent available", "NobodyAccepted"),
-    ]
-    for words, code in rows:
-        (body,) = [body for command, body in REFUSED if command == "ask" and words in body]
-        outcome = judged("ask", body)
-        assert isinstance(outcome, Rejected), (words, code)
-        assert outcome.reason.code == code, (words, code)
-
-
 def test_a_refused_login_is_told_in_openfires_words_without_the_password() -> None:
     def told(ressource: str) -> str:
         body = {"exception": "IllegalArgumentException", "message": "Exception", "ressource": ressource}

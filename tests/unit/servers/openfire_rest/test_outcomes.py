@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.outcome import Delivered, Denied, Outcome, Rejected
 from restbroker.servers.openfire.rest.catalogue import for_version
-from restbroker.servers.openfire.rest.outcomes import REDIRECTED_ATTEMPTS, classify
+from restbroker.servers.openfire.rest.outcomes import classify
 from restbroker.servers.openfire.rest.table import TABLE
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
@@ -99,14 +99,6 @@ def test_a_repeated_rename_that_finds_nobody_is_for_a_person_to_look_at() -> Non
     assert (fate(outcome), fate(first)) == ("Rejected NotFound", "Rejected NotFound")
     assert "may have renamed the account, or only part of it" in str(outcome)
     assert "may have renamed" not in str(first)
-
-
-def test_a_redirect_to_the_login_page_is_tried_a_few_times_and_names_the_property() -> None:
-    outcome = answer("create_user", 302, b"", {"location": "http://u:p@127.0.0.1:9090/login.jsp?url=%2Fusers"})
-    assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.max_attempts, outcome.counts) == ("Redirected", REDIRECTED_ATTEMPTS, True)
-    assert "http://127.0.0.1:9090/login.jsp:" in outcome.reason.message
-    assert "adminConsole.access.allow-wildcards-in-excludes" in outcome.reason.text
 
 
 def test_a_resource_that_an_old_plugin_lacks_is_named_with_the_version_that_brought_it() -> None:

@@ -50,24 +50,12 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
 @rows(
     ("change", "problem"),
     [
-        ({"Target": None}, "Options.Target: is missing or empty"),
         (
             {"Target": "nobody"},
             "Options.Target: expected a target of the kind openfire-chat, found .*; there is no target of that name",
         ),
         ({"Target": "web"}, "Options.Target: expected .* openfire-chat, found .*; that one is of the kind ejabberd"),
-        ({"Users": []}, "Options.Users: is missing or empty"),
         ({"Askers": ["ANN"]}, "Options.Users: names a user twice"),
-        ({"Users": ["ann@example.org"]}, "Options.Users"),
-        (
-            {"Users": ["eve"]},
-            "Options.PasswordsFile: has no line for eve; add one, name:password, or",
-        ),
-        ({"PasswordsFile": None}, "Options.PasswordsFile: is missing or empty"),
-        ({"PasswordsFile": "gone"}, "Options.PasswordsFile: The secret file .*gone cannot be read"),
-        ({"Lease": "100ms"}, "Options.Lease: expected at least 1 s"),
-        ({"Silence": "10s"}, "Options.Silence: expected at least 12 s"),
-        ({"Raw": "xml"}, "Options.Raw"),
     ],
 )
 def test_what_is_wrong_is_named_where_it_stands(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
