@@ -52,8 +52,9 @@ def failed(command: str, *errors: Json, data: Json = None) -> Json:
 
 
 def test_what_was_done_before_counts_as_done_where_every_error_says_so() -> None:
-    again, ok = {"maybe_run": True}, {"ok_if_exists": True}
-    rows: list[tuple[str, list[str], dict[str, bool], str]] = [
+    again: dict[str, Any] = {"maybe_run": True}
+    ok: dict[str, Any] = {"ok_if_exists": True}
+    rows: list[tuple[str, list[str], dict[str, Any], str]] = [
         (REGISTER, ["exists"], again, "Delivered already done"),
         (REGISTER, ["exists"], ok, "Delivered already done"),
         ("roster.deleteContact", ["contact_not_found"], again, "Delivered already done"),
