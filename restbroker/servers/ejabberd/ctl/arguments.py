@@ -1,8 +1,8 @@
 """Reads `register alice example.org secret`: arguments by their place, as the catalogue lists them.
 
 Always holds: a command that `ejabberdctl` refuses before it asks ejabberd is refused with its words and exit code, and
-pushes no job. Compared with ejabberdctl 23.01 by tests/servers/nightly/test_ctl.py; how 24.02 and newer take lists of objects
-was read in its source, and not compared.
+pushes no job. Compared with ejabberdctl 23.01 by tests/servers/nightly/test_ctl.py; how 24.02 and newer take lists of
+objects was read in its source, and not compared.
 """
 
 import re
