@@ -99,9 +99,9 @@ test: plan servers $(VENV)/.dev tested ## Build the wheel and run on it all that
 
 nightly: servers $(VENV)/.dev tested ## Run what `make test` leaves out, all golden files whole, the lowest and highest versions of libraries, and the image: an hour
 	@$(ON_WHEEL) -m nightly --durations 10 $(ARGS)
-	@$(BIN)/python -m tests.golden
-	@$(MAKE) --no-print-directory versions
-	@$(MAKE) --no-print-directory image
+	$(if $(ARGS),,@$(BIN)/python -m tests.golden)
+	$(if $(ARGS),,@$(MAKE) --no-print-directory versions)
+	$(if $(ARGS),,@$(MAKE) --no-print-directory image)
 
 # pip cannot ask for the lowest versions: those that pyproject.toml names as such are put over the locked ones.
 LOWEST := import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
