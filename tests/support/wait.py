@@ -5,6 +5,7 @@ claim that something happens soon, its test gives a deadline of its own.
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -13,6 +14,8 @@ import trio
 T = TypeVar("T")
 _PAUSE_S = 0.01
 NEVER_S = 180.0
+_LATE_S = 5.0
+"""What comes later than that on an idle machine has come by another way than the test means."""
 
 
 def until(question: Callable[[], T], what: str, timeout_s: float = NEVER_S) -> T:
@@ -22,6 +25,7 @@ def until(question: Callable[[], T], what: str, timeout_s: float = NEVER_S) -> T
         if time.monotonic() > deadline_s:
             raise AssertionError(f"In {timeout_s:g} s this did not happen: {what}")
         time.sleep(_PAUSE_S)
+    _warn_if_late(deadline_s, what, timeout_s)
     return answer
 
 
@@ -32,4 +36,12 @@ async def until_async(question: Callable[[], T], what: str, timeout_s: float = N
         if time.monotonic() > deadline_s:
             raise AssertionError(f"In {timeout_s:g} s this did not happen: {what}")
         await trio.sleep(_PAUSE_S)
+    _warn_if_late(deadline_s, what, timeout_s)
     return answer
+
+
+def _warn_if_late(deadline_s: float, what: str, timeout_s: float) -> None:
+    """Warn of a long wait, unless its test gave it a deadline. pytest prints it at the end and fails nothing."""
+    took_s = time.monotonic() - deadline_s + timeout_s
+    if timeout_s == NEVER_S and took_s > _LATE_S:
+        warnings.warn(f"Late: only after {took_s:.0f} s did this happen: {what}", stacklevel=3)

@@ -422,9 +422,8 @@ def test_a_header_that_only_looks_like_basic_is_hidden_as_it_is() -> None:
 
 @rows("secrets", [[f"pässw0rd/{number}" for number in range(50_000)], ["é/" * 400_000]])
 def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_shown(secrets: list[str]) -> None:
-    began_s = time.process_time()
     assert hiding.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == hiding.MASK
-    assert time.process_time() - began_s < 1
+    assert len(hiding.spellings_of(secrets)) == 1, "they are not even spelled"
 
 
 def test_attempts_are_shown_without_the_jobs_secrets() -> None:

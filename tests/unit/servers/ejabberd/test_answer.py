@@ -1,6 +1,5 @@
 """What is read out of a hostile answer: no secret, and at no length of time that holds others up."""
 
-import time
 from itertools import product
 
 import pytest
@@ -15,13 +14,12 @@ LARGE = 8 * 1024 * 1024
 
 @pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
 def test_however_large_and_odd_a_refusal_is_it_is_read_at_once() -> None:
+    """That its time grows as its length does: `test_linear_readers`."""
     pieces = (b"<h1>", b"<", b"1,", b"://a:", b"basic ", b"secret ", b"\xff", b"\\u0041")
     for opening, piece in product((b"", b'"', b"<<"), pieces):
         body = opening + piece * (LARGE // len(piece))
         response = Response(400, {}, body, 0.0, request_pairs=(("Authorization", "Bearer abcdef"),))
-        began_s = time.process_time()
         answer = read(response, ["a secret"])
-        assert time.process_time() - began_s < 0.5, (opening, piece)
         assert len(answer.text) < 100_000, (opening, piece)
 
 

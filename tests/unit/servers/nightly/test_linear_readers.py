@@ -14,7 +14,7 @@ from contextlib import suppress
 import httptools
 import pytest
 
-from restbroker.job import failure_group, hiding, redact
+from restbroker.job import failure_group, hiding, redact, rubyjson
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.ejabberd import answer as ejabberd_answer
 from restbroker.servers.mongooseim import documents
@@ -73,6 +73,18 @@ def _job(text: str) -> object:
     return redact.job({"class": "Add", "args": ["post", {"body": text}, "t0ken"], "error_message": text})
 
 
+def _begun(text: str) -> object:
+    return hiding.text(text, ["a" * 4_000])
+
+
+def _levels(text: str) -> object:
+    return rubyjson.nests_at_most(100, text.encode())
+
+
+def _refusal(text: str) -> object:
+    return ejabberd_answer.read(Response(400, {}, text.encode(), 0.0), ["a secret"])
+
+
 def _page(text: str) -> object:
     return ejabberd_answer.read(Response(500, {"content-type": "text/html"}, text.encode(), 0.0))
 
@@ -106,6 +118,9 @@ READERS: list[tuple[str, Callable[[str], object], Callable[[int], str], int]] = 
     ("masking: base64", _masked, lambda n: "czNjcmV0" * n, 500),
     ("masking: a job's body", _job, lambda n: '"pass' * n, 1_000),
     ("masking: a job's pairs", _job, lambda n: "password=" * n, 500),
+    ("masking: beginnings of a secret", _begun, lambda n: "a" * 10 * n + "b..." + "aaaaaaa..." * n, 100),
+    ("levels of JSON", _levels, lambda n: "[" + "[]," * n + "[]]", 40_000),
+    ("ejabberd: a refusal", _refusal, lambda n: '"' + "secret " * n, 10_000),
     ("page: headings without end", _page, lambda n: "<h1>" * n, 1_000),
     ("page: a tag without end", _page, lambda n: "<h1" + "<" * n, 4_000),
 ]
