@@ -9,6 +9,7 @@ from collections.abc import Callable
 from html import escape
 from html.entities import codepoint2name
 from typing import Literal
+from unittest.mock import Mock
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -229,15 +230,14 @@ def test_each_secret_of_a_cookie_is_found(pairs: list[tuple[str, str]], between:
 
 
 def test_the_logins_of_a_dozen_headers_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[object] = []
-    spellings_of = hiding.spellings_of
-    monkeypatch.setattr(hiding, "spellings_of", lambda secrets: made.append(1) or spellings_of(secrets))
+    spellings_of = Mock(side_effect=hiding.spellings_of)
+    monkeypatch.setattr(hiding, "spellings_of", spellings_of)
     logins = [(f"X-Token-{other}", f'Token a="{other}-once-é+/<sekret"') for other in range(12)]
     hiding.login_spellings(logins)
-    at_first = len(made)
+    at_first = spellings_of.call_count
     for _ in range(10):
         hiding.login_spellings(logins)
-    assert len(made) == at_first > 0
+    assert spellings_of.call_count == at_first > 0
 
 
 def as_numbers(form: str) -> Callable[[str], str]:
