@@ -1,6 +1,7 @@
 """What is wrong with Redis becomes what people can act on, and what passes is told from what stays."""
 
 import itertools
+import re
 import socketserver
 import threading
 
@@ -102,7 +103,8 @@ def test_whatever_answers_in_redis_place_may_repeat_the_login_and_no_message_doe
     class Repeating(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             while got := self.request.recv(4096):
-                self.wfile.write(f"-{code} it was {got!r}\r\n".encode())
+                commands = len(re.findall(rb"(?m)^\*\d", got))
+                self.wfile.write(f"-{code} it was {got!r}\r\n".encode() * commands)
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Repeating) as server:
         server.daemon_threads = True
