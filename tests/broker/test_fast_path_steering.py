@@ -44,7 +44,7 @@ _BUSY: Final = Mood(written(503, "busy", "Retry-After: 1"))
 _HELD: Final = Mood(fine(), then="held")
 _CHUNKED: Final = Mood(b"HTTP/1.1 200 So\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0\r\n\r\n")
 _CONCURRENCY: Final = 20
-MANY: Final = 3000
+MANY: Final = 1000
 _WARM: Final = 10 * _CONCURRENCY
 _OLDER_SERVER: Final = '"The node e@h is started. Status: started\\nejabberd 24.12 is running in that node"'
 
@@ -138,7 +138,7 @@ async def test_after_a_fence_the_next_generation_has_the_fast_path_and_all_its_p
 
 
 async def test_a_target_that_trips_in_the_middle_gets_nothing_until_it_is_found_well(paths: Paths) -> None:
-    async with paths.broker(jobs(MANY, {1500: _BUSY})) as serving:
+    async with paths.broker(jobs(MANY, {MANY // 2: _BUSY})) as serving:
         await serving.until_ended(MANY)
         serving.control.stop.set()
     down, up = serving.requests_at[TargetDown], serving.requests_at[TargetUp]

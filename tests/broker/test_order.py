@@ -2,19 +2,17 @@
 
 import json
 import random
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
+from restbroker.broker import heartbeat, queue_waiter, reaper
 from restbroker.broker import lines as broker_lines
-from restbroker.broker import reaper
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.same_host import this_process
 from restbroker.broker.settler import Settler
@@ -22,7 +20,6 @@ from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job import claims
 from restbroker.job.backoff import ExponentialBackoff
 from restbroker.job.command import Call
-from restbroker.job.fairness import Fairness
 from restbroker.job.json_types import Json
 from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
@@ -89,7 +86,13 @@ def is_at_rest(harness: Harness) -> bool:
 
 
 @pytest.fixture
-def log(harness: Harness) -> Log:
+def log(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Log:
+    """The target of a broker with OrderBy. No wait is longer than it says: up to three seconds would be added.
+
+    Keys that others make due are looked for ten times as often.
+    """
+    monkeypatch.setattr(random, "random", lambda: 0.0)
+    monkeypatch.setattr(queue_waiter, "_WAIT_S", 0.2)
     made = Log()
     harness.order, harness.target.way = BY_KEY, made
     return made
@@ -127,11 +130,7 @@ async def test_a_successor_starts_at_once_though_the_list_is_empty(harness: Harn
     assert log.overlaps == 0
 
 
-async def test_a_key_that_is_due_ends_the_wait_for_its_list(
-    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Else up to three seconds are added.
-    monkeypatch.setattr(random, "random", lambda: 0.0)
+async def test_a_key_that_is_due_ends_the_wait_for_its_list(harness: Harness, log: Log) -> None:
     tried_s: list[float] = []
 
     def answer(_call: Call, times: int) -> Outcome:
@@ -497,22 +496,13 @@ def warnings(harness: Harness) -> list[str]:
     return [one.code for one in harness.of(OperatorWarning) if one.code != "UnusedKey"]
 
 
-@pytest.mark.parametrize(
-    "snapshot",
-    [
-        b'{"quiet":true}',
-        b'{"finishing":true}',
-        b'{"gate":"closed"}',
-        b'{"gate":"denied"}',
-        b'{"limited":"refused"}',
-        None,
-    ],
-)
+@pytest.mark.parametrize("snapshot", [b'{"quiet":true}', None])
 async def test_who_has_no_order_takes_nothing_while_another_process_keeps_it(
     harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch, snapshot: bytes | None
 ) -> None:
-    monkeypatch.setattr(reaper, "MIXED_S", 0.5)
-    monkeypatch.setattr(reaper, "SCAN_S", 0.2)
+    monkeypatch.setattr(reaper, "MIXED_S", 0.2)
+    monkeypatch.setattr(reaper, "SCAN_S", 0.1)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.2)
     harness.order, seen = None, hindrances(harness)
     async with harness.broker():
         push(harness, "before", 1)
@@ -540,57 +530,6 @@ async def test_who_has_no_order_takes_nothing_while_another_process_keeps_it(
     assert log.starts["a"] == [0, 1, 2]
     assert log.overlaps == 0
     assert is_at_rest(harness)
-
-
-async def test_a_process_without_order_does_not_stop_one_that_has_it(
-    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reaper, "MIXED_S", 0.3)
-    monkeypatch.setattr(reaper, "SCAN_S", 0.2)
-    elsewhere(harness, "")
-    async with harness.broker():
-        await harness.until(lambda: warnings(harness) == ["OrderMixed"], "it is told")
-        push(harness, "a", 3)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
-    assert log.starts["a"] == [0, 1, 2]
-
-
-async def test_who_has_fairness_mends_no_lines_that_another_process_keeps_in_order(
-    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reaper, "SCAN_S", 0.2)
-    monkeypatch.setattr(broker_lines, "HEAL_S", 0.1)
-    harness.order, harness.fairness = None, Fairness(("host",))
-    elsewhere(harness, BY_KEY.text)
-    push(harness, "a", 3)
-    seen = hindrances(harness)
-    async with harness.broker():
-        await harness.until(lambda: "order" in seen, "it gives way")
-        push(harness, "b", 3)
-        got = jobs.fetch(harness.client, jobs.FetchRequest(ELSEWHERE, "t", QUEUES, 0, 9, 9, fairness=BY_KEY.text))
-        assert isinstance(got, jobs.FetchResult)
-        harness.events.clear()
-        await trio.sleep(1.0)
-        # A key that is held has no turn, and is not to get one.
-        assert not harness.of(LinesHealed)
-        assert harness.size("restbroker:fair:turn:rest") == 0
-
-
-async def test_one_of_several_processes_mends(harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[tuple[float, bool]] = []
-
-    def heal(*_: object, whole: bool, after_step: object) -> int:
-        looks.append((time.monotonic(), whole))
-        return 0
-
-    monkeypatch.setattr(order_store, "heal", heal)
-    monkeypatch.setattr(broker_lines, "HEAL_S", 0.4)
-    async with harness.broker(), harness.broker(), harness.broker():
-        await harness.until(lambda: len(looks) >= 4, "they look")
-    times = [at_s for at_s, _ in looks]
-    assert min(later - earlier for earlier, later in pairwise(times)) > 0.3
-    # Each looks at all jobs, but once.
-    assert sum(whole for _, whole in looks) <= 3
 
 
 @pytest.mark.promise("One key after the other", "some tries fail, others do not, and a breaker trips")

@@ -200,7 +200,7 @@ async def test_redis_is_asked_no_more_than_it_must_be(harness: Harness, agent: P
     """While nothing is due, one look in half a minute, however many commands there are."""
     agent.jobs = [attrs.evolve(job(), name=f"n{number}", schedule=Schedule("0 0 29 2 *")) for number in range(50)]
     await agent.push_due()
-    before = calls(harness.client)
+    before, hurry.rate = calls(harness.client), 100
     with trio.move_on_after(95):
         await agent.run()
     assert calls(harness.client) - before <= 5

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
 from restbroker.store import pauses, unadmitted
 from restbroker.store.jobs import Limits
@@ -14,7 +15,9 @@ FORGED: dict[str, Any] = {"restbroker_unadmitted": "t2"}
 
 
 @pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
-async def test_a_flood_pauses_its_queue_and_stops_no_other(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_pauses_its_queue_and_stops_no_other(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, hurry: MockClock
+) -> None:
     monkeypatch.setattr(unadmitted, "MOST", 50)
     harness.others, harness.limits = {"t2": Scripted(ok)}, Limits(dead=10)
     harness.raw(*([b'{"args":["x",{},""]}', b"no json", b'{"args":["safe",{},"wrong"]}'] * 20))
