@@ -133,6 +133,8 @@ soak: fuzz ## Fuzz, kill and restart everything for long (FAULT_JOBS, FAULT_ROUN
 	@FAIR_STEPS=32000 FAIR_PROCESSES=8 FAIR_S=10 FAIR_KEYS=100000 FAIR_LINED=1000000 CLAIM_KEYS=1000000 EXPIRED_JOBS=100000 HOT_JOBS=50000 \
 		$(BIN)/python -m pytest tests/store/test_lines_in_chaos.py tests/store/test_lines.py tests/store/test_claims.py \
 		tests/sidekiq/test_fair.py tests/faults/test_outage.py tests/faults/test_hot_key.py -o faulthandler_timeout=0
+	@MODEL_HISTORIES=$${MODEL_HISTORIES:-250} MODEL_EVERY=1 FAST_PATH_JOBS=2000 $(BIN)/python -m pytest \
+		tests/model tests/broker/test_fast_path.py -o faulthandler_timeout=0
 	@$(MAKE) --no-print-directory tested
 	@for order in 1 2 3; do $(ON_WHEEL) || exit; done
 

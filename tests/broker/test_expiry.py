@@ -32,13 +32,6 @@ def ahead() -> float:
     return time.time() + 3600
 
 
-@pytest.fixture
-def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Sets the clock of this process behind every expiry of these tests; Trio and Redis keep theirs."""
-    now = time.time
-    return lambda: monkeypatch.setattr(time, "time", lambda: now() + 7200)
-
-
 def replies(harness: Harness, jid: str) -> list[dict[str, Any]]:
     return harness.entries(f"restbroker:reply:{jid}")
 

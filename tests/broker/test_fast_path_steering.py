@@ -561,7 +561,7 @@ async def test_a_job_that_expires_while_it_waits_for_the_breaker_is_not_sent(pat
         await serving.until_ended(len(warm))
         serving.push(jobs(_CONCURRENCY, dict.fromkeys(range(10_000, 10_000 + _CONCURRENCY), _HELD), first=10_000))
         await all_sent(serving, len(warm) + _CONCURRENCY)
-        expires_at_s = time.time() + 0.3
+        expires_at_s = time.time() + 1.0
         late = {**json.loads(job("expiring", Mood(written(200, "0")))), "expiry": expires_at_s}
         serving.push([json.dumps(late).encode()])
         await until_async(lambda: len(serving.status.running_jobs()) == _CONCURRENCY + 1, "it waits")

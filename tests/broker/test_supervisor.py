@@ -278,49 +278,6 @@ async def test_a_worker_that_says_nothing_for_long_counts_as_hung_and_the_group_
     assert one.is_alive()
 
 
-async def test_a_worker_that_says_nothing_from_its_start_on_counts_as_hung_after_a_minute(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    one = group(count=1)
-    one.supervisor._workers[1] = worker_of(4711)
-    await trio.sleep(START_S - 1)
-    one.supervisor._health.check()
-    assert one.supervisor.is_alive()
-    await trio.sleep(1)
-    one.supervisor._health.check()
-    assert not one.supervisor.is_alive()
-    assert "Worker 1 (pid 4711) has not answered for 1 min" in str(one.told())
-
-
-async def test_of_a_worker_that_hung_and_is_gone_nothing_more_is_told(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    one = group()
-    one.supervisor._workers[1] = worker_of(101, READY, heard=True)
-    await trio.sleep(HUNG_S)
-    one.supervisor._health.check()
-    one.supervisor._workers[1] = worker_of(102, READY, heard=True)
-    one.supervisor._health.check()
-    assert len(one.told()) == 1
-
-
-async def test_a_supervisor_that_was_suspended_itself_takes_no_worker_for_hung(
-    mock_clock: trio.testing.MockClock,
-) -> None:
-    one = group()
-    one.supervisor._workers[1] = worker_of(101, READY, heard=True)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(one.supervisor._health.watch)
-        await trio.testing.wait_all_tasks_blocked()
-        mock_clock.jump(100)
-        await trio.testing.wait_all_tasks_blocked()
-        one.supervisor._workers[1].note_line()
-        mock_clock.jump(1.5)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
-    assert one.told() == []
-
-
 async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

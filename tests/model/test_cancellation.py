@@ -4,6 +4,7 @@ The simulated world runs a few jobs through fetch, mark, send and finish; after 
 stopped at once, as by two signals, or killed. N rises until the jobs are done before.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +21,8 @@ JIDS = ("safe-1", "once-1", "safe-2", "safe-3", "once-2", "safe-4")
 ONCE = {"once-1", "once-2"}
 FIRST_LIMIT = 5000
 """More steps than a run may ever need; it ends long before."""
+EVERY = int(os.environ.get("MODEL_EVERY", "4"))
+"""Signed jobs are cut short after each of so many steps: each life takes a second one to its end. `make soak`: 1."""
 
 
 class Steps(trio.abc.Instrument):
@@ -117,7 +120,7 @@ def test_after_each_step_every_signed_job_is_still_done_and_then_no_copy_of_it(
     simulate(monkeypatch)
     early, steps = True, 0
     while early:
-        steps += 1
+        steps += EVERY
         assert steps < FIRST_LIMIT
         _, early = simulated(steps, end, signs=True)
     assert steps > 50

@@ -37,7 +37,7 @@ from restbroker.store.tickets import ticket_how, ticket_key
 from tests.model.pair import Slow
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "25"))
 TEXT = Order(on_dead="stop").text
 KEYS = st.sampled_from(["x", "x", "x", "y", ""])
 FATES = st.sampled_from(

@@ -19,7 +19,7 @@ from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchang
 from restbroker.store.client import Client, open_client
 from tests.store.pools import Server
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "60"))
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "15"))
 STEPS = 30
 USERS, JIDS = ("a", "b"), ("x@y.z", "v@y.z")
 WANTED = RefreshJobs("rosters", {user: user.encode() for user in USERS})

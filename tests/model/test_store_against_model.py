@@ -63,7 +63,7 @@ from tests.model.fair import Lines
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "25"))
 STEPS = 40
 LIMIT_BYTES, MOST_BYTES = 16, 40
 STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"

@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Iterator
 
+import pytest
+
 from restbroker.bulk import store as bulk
 from restbroker.bulk.store import JobLock
 from restbroker.job import claims
@@ -46,6 +48,7 @@ def after(one: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]
     return claims.at_settlement(one, Ack(), delivered, ticket=ticket, identity=identity)
 
 
+@pytest.mark.nightly
 def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> None:
     client, identity, base = pool.client, pool.identity, 0
     before = memory(server)
@@ -67,6 +70,7 @@ def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, tel
     assert a_key <= MOST_BYTES
 
 
+@pytest.mark.nightly
 def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> None:
     client, row = pool.client, 0
     before = memory(server)

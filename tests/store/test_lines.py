@@ -346,57 +346,6 @@ def test_lines_are_served_though_the_list_is_none(fair: Fair) -> None:
     assert fair.last.bad == {"a"}
 
 
-@pytest.mark.parametrize("deleted", [("keys",), ("turn",), ("keys", "turn")])
-def test_records_that_someone_deleted_cost_no_job_old_or_new(fair: Fair, deleted: tuple[str, ...]) -> None:
-    old = [job(name, n) for n in range(250) for name in ("big", "other")]
-    new = [job(name, n) for n in range(250, 260) for name in ("big", "other")]
-    fair.push(*old)
-    fair.classify_all()
-    first = fair.take(7)
-    for kind in deleted:
-        fair.server.raw.delete(f"{NAMESPACE}:restbroker:fair:{kind}:a")
-    fair.push(*new)
-    first += fair.take(4)
-    assert fair.settle(first[:3], Requeue()) == [Applied()] * 3
-    while lines.heal(fair.client, "a", fair.text):
-        pass
-    found = [one.raw for one in first[3:]]
-    for _ in range(100):
-        if not fair.server.raw.hlen(KEYS[0]):
-            break
-        found += [one.raw for one in fair.take(500)]
-    assert Counter(found) == Counter(old + new)
-    lines.heal(fair.client, "a", fair.text)
-    assert fair.is_at_rest()
-
-
-def test_who_mends_hears_of_each_step_of_long_lines(fair: Fair) -> None:
-    fair.push(*(job(f"h{n}", n) for n in range(2000)))
-    fair.classify_all()
-    assert lines.heal(fair.client, "a", fair.text) == 0
-    fair.server.raw.config_resetstat()
-    steps: list[Client] = []
-    assert lines.heal(fair.client, "a", fair.text, steps.append) == 0
-    calls = fair.server.raw.info("commandstats")["cmdstat_evalsha"]["calls"]
-    assert len(steps) == calls > 10
-
-
-def test_jobs_that_someone_deleted_are_passed_over_and_what_is_left_of_their_line_goes(fair: Fair) -> None:
-    fair.push(*(job(name, n) for n in range(10) for name in ("big", "other")))
-    fair.classify_all()
-    for field, raw in fair.server.raw.hgetall(KEYS[0]).items():
-        if host_of(raw) == "big" and number_of(raw) < 4:
-            fair.server.raw.hdel(KEYS[0], field)
-    assert lines.heal(fair.client, "a", fair.text) == 1
-    taken = fair.take(20)
-    assert [number_of(one.raw) for one in taken if host_of(one.raw) == "big"] == list(range(4, 10))
-    fair.push(job("h"))
-    fair.classify_all()
-    fair.server.raw.delete(KEYS[0])
-    lines.heal(fair.client, "a", fair.text)
-    assert fair.is_at_rest()
-
-
 def test_pause_rate_and_jobs_in_progress_bound_what_lines_hand_out(fair: Fair) -> None:
     fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
     fair.classify_all()
@@ -504,61 +453,12 @@ def test_a_clear_of_lines_alone(fair: Fair) -> None:
     assert fair.is_at_rest()
 
 
-WIDE = ["1 999999999999999", "9007199254740990 9999999999999990", "7 99999999999999999999", "9 5"]
-"""Records that no script writes: of more jobs than any queue has, of numbers too large for Lua, and turned round."""
-
-
-@pytest.mark.parametrize("record", WIDE)
-def test_a_record_that_someone_wrote_by_hand_keeps_no_script_busy(fair: Fair, record: str) -> None:
-    fair.push(*(job(name, n) for n in range(30) for name in ("x", "y")))
-    fair.classify_all()
-    fair.server.raw.hset(KEYS[1], "x", record)
-    (other,) = [line for line in line_jobs.read_lines(fair.client, "a") if line.name == "y"]
-    assert queues.clear(fair.client, "a", b"", 1000, lines=[(b"x", 10**15), (b"y", other.after)])[:2] == (30, 0)
-    fair.push(*(job("x", n) for n in range(30, 40)))
-    fair.classify_all()
-    while lines.heal(fair.client, "a", fair.text):
-        pass
-    # None of its jobs is lost, whatever their order.
-    assert {number_of(one.raw) for one in fair.take(100)} == set(range(40))
-    fair.push(*(job(name, n) for n in range(30) for name in ("x", "y")))
-    fair.classify_all()
-    fair.server.raw.hset(KEYS[1], "x", record)
-    fair.push(job("newest"))
-    *_, last = clear_in_steps(fair.client, "a", "ann")
-    assert last.done == 61
-    assert fair.is_at_rest()
-
-
-@pytest.mark.parametrize("record", WIDE)
-def test_a_record_that_someone_wrote_by_hand_is_mended_and_hides_no_job(fair: Fair, record: str) -> None:
-    fair.push(*(job(name, n) for n in range(30) for name in ("x", "y")))
-    fair.classify_all()
-    fair.server.raw.hset(KEYS[1], "x", record)
-    # As if someone had written a job too, under names that no line reaches.
-    fair.server.raw.hset(KEYS[0], "007:x", job("x", 30))
-    fair.server.raw.hset(KEYS[0], "9007199254740993:x", job("x", 31))
-    assert {line.name for line in line_jobs.read_lines(fair.client, "a")} == {"y"}
-    assert any(lines.heal(fair.client, "a", fair.text) == 0 for _ in range(20))
-    assert Counter(host_of(one.raw) for one in fair.take(100)) == {"x": 32, "y": 30}
-    assert fair.is_at_rest()
-
-
-def test_what_goes_back_replaces_no_job_that_lies_before_its_line(fair: Fair) -> None:
-    fair.push(*(job("h", n) for n in range(4)))
-    taken = fair.take(1)
-    head = int(fair.server.raw.hget(KEYS[1], "h").split()[0])
-    # As a record that someone deleted leaves it.
-    fair.server.raw.hset(KEYS[0], f"{head - 1}:h", job("h", 9))
-    assert fair.settle(taken, Requeue()) == [Applied()]
-    assert [number_of(one.raw) for one in fair.take(9)] == [0, 9, 1, 2, 3]
-
-
 def spent_us(fair: Fair) -> int:
     """What Redis spent in scripts."""
     return int(fair.server.raw.info("commandstats").get("cmdstat_evalsha", {"usec": 0})["usec"])
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("keys", [1, 100, 3000])
 def test_what_turns_cost_redis(fair: Fair, tell: Tell, keys: int) -> None:
     fair.push(*(job(f"host{n % keys}.example.org", n, pad="x" * 250) for n in range(3000)))
@@ -581,6 +481,7 @@ def test_what_turns_cost_redis(fair: Fair, tell: Tell, keys: int) -> None:
     assert fair.is_at_rest()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("keys", [1, 100, LINED // 10])
 def test_what_a_long_line_costs_a_fetch_and_a_job_in_memory(fair: Fair, tell: Tell, keys: int) -> None:
     def bytes_a_job() -> float:

@@ -1,23 +1,19 @@
 """Lines while processes die, half recover, answers get lost and scripts are flushed: shares, order, and every job once.
 
-FAIR_STEPS is how many steps a history has (500), FAIR_SEED its seed. The faults that are put into the scripts at the
-end of this file must be seen, or these histories would see nothing.
+FAIR_STEPS is how many steps a history has (500), FAIR_SEED its seed.
 """
 
-import hashlib
 import json
 import os
 import random
 from collections import Counter, defaultdict
-from typing import Any, Final
+from typing import Final
 
 import attrs
-import pytest
 
 from restbroker.job.fairness import Fairness
 from restbroker.job.settlement import Ack, Requeue, Settlement
-from restbroker.store import client as store_client
-from restbroker.store import heartbeats, lines, queues, scripts
+from restbroker.store import heartbeats, lines, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import (
     Duplicate,
@@ -29,7 +25,6 @@ from restbroker.store.jobs import (
     read_jobs,
     register,
 )
-from restbroker.store.scripts import Script, ScriptName
 from restbroker.store.tickets import ticket_number
 from tests.model.pair import Slow
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
@@ -225,43 +220,3 @@ def test_shares_order_and_jobs_survive_what_breaks(client: Client, server: Serve
     chaos.run(STEPS)
     tell(f"{sum(chaos.pushed.values())} jobs, {len(chaos.order)} handed out, {dict(chaos.counts)}")
     assert chaos.counts["kills"] > STEPS // 50
-
-
-SEEDED: Final[dict[str, tuple[ScriptName, str, str]]] = {
-    "what a dead process had goes to the list": ("recover", "elseif lines and not order then", "elseif false then"),
-    "a key enters at 0": ("classify", "turn = queue.v + cost_of(key)}", "turn = 0}"),
-    "a key pays a half": (
-        "fetch",
-        "line.turn = pick.time + cost_of(line.key)",
-        "line.turn = pick.time + cost_of(line.key) / (line.key == 'other' and 2 or 1)",
-    ),
-    "what is handed out stays in its line": ("fetch", "each('HDEL', queue.wait, queue.taken)", ""),
-    "a job is not written": (
-        "classify",
-        "for number = max(line.head, line.stored), line.after - 1 do",
-        "for number = max(line.head, line.stored), line.after - (line.key == 'vip' and 2 or 1) do",
-    ),
-}
-
-
-@pytest.fixture
-def seed_fault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, old, new = SEEDED[request.param]
-    original = scripts.script
-    source = original(name).source
-    assert source.count(old.encode()) == 1
-    source = source.replace(old.encode(), new.encode())
-    changed = Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
-
-    def script(asked: ScriptName) -> Any:
-        return changed if asked == name else original(asked)
-
-    monkeypatch.setattr(store_client, "script", script)
-
-
-@pytest.mark.parametrize("seed_fault", SEEDED, indirect=True)
-@pytest.mark.usefixtures("seed_fault")
-def test_each_fault_in_the_scripts_is_seen(client: Client, server: Server) -> None:
-    chaos = Chaos(client, server, random.Random(SEED))
-    with pytest.raises(AssertionError):
-        chaos.run(400)

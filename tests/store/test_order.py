@@ -6,7 +6,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
 
 import attrs
 import pytest
@@ -661,24 +660,6 @@ def test_what_someone_deleted_is_mended_and_order_is_kept(ordered: Ordered) -> N
     assert numbers(ordered.take()) == [1, 3, 7]
 
 
-def test_jobs_and_records_that_someone_deleted(ordered: Ordered) -> None:
-    ordered.push(*(job("a", number) for number in range(5)), *(job("b", number) for number in range(10, 13)))
-    a, b = ordered.take()
-    raw = ordered.server.raw
-    fields = sorted(raw.hkeys(WAIT))
-    raw.hdel(WAIT, fields[0], fields[1])
-    ordered.settle(a)
-    assert numbers(ordered.take()) == [3]
-    # All of a key's jobs: it is free.
-    raw.hdel(WAIT, *(field for field in fields if field.endswith(b":b")))
-    assert ordered.settle(b) == [DONE]
-    assert ordered.state("b") is None
-    # The records: a new one is made of what is there.
-    raw.delete(KEYS, HOLD)
-    assert ordered.heal() > 0
-    assert numbers(ordered.take()) == [4]
-
-
 @pytest.mark.parametrize("effect", ["stop", "retry"])
 def test_the_age_of_a_queue_is_that_of_jobs_behind_held_keys_too(ordered: Ordered, effect: str) -> None:
     now_s = ordered.server.now_us() / 1e6
@@ -689,51 +670,6 @@ def test_the_age_of_a_queue_is_that_of_jobs_behind_held_keys_too(ordered: Ordere
             ordered.settle(one, by=dead(one, "stop") if effect == "stop" else Retry(3600.0, one.raw))
     waits = queues.waits_s(ordered.client, {"a": f"{NAMESPACE}:queue:a"}, now_s)
     assert waits == {"a": pytest.approx(500, abs=1)}
-
-
-def commands_of(ordered: Ordered, whole: bool) -> tuple[int, int]:
-    """How many commands a look through everything sends and has scripts send, and how many of them are scripts."""
-    ordered.server.raw.config_resetstat()
-    steps: list[Client] = []
-    assert order_store.heal(ordered.client, "t", QUEUES, whole=whole, after_step=steps.append) == 0
-    found = ordered.server.raw.info("commandstats")
-    calls = found["cmdstat_evalsha"]["calls"]
-    # The first time, Redis does not know the script.
-    assert len(steps) in {calls, calls - 1}, "who mends hears of each step"
-    return sum(one["calls"] for one in found.values()), calls
-
-
-def test_jobs_that_wait_are_not_read_again_and_again_to_mend_them(ordered: Ordered, tell: Tell) -> None:
-    ordered.push(*(job("a", number) for number in range(1001)))
-    (head,) = ordered.take(1)
-    assert ordered.settle(head, by=dead(head, "stop")) == [DONE]
-    while ordered.server.raw.hlen(WAIT) < 1000:
-        ordered.take()
-    few, many = commands_of(ordered, whole=False)[0], commands_of(ordered, whole=True)[0]
-    tell(f"commands for 1000 jobs that wait: {few}, to look at each: {many}")
-    assert few < 100
-
-
-def test_a_call_that_mends_looks_at_few_keys(ordered: Ordered, tell: Tell) -> None:
-    ordered.push(*(job(f"k{number}", number) for number in range(1000)))
-    while jobs := ordered.take(100):
-        ordered.settle(*jobs, by=Retry(9e9, jobs[0].raw))
-    commands, calls = commands_of(ordered, whole=False)
-    tell(f"commands of each of {calls} calls: {commands / calls:.0f}")
-    # Two hundred keys took 1,000, and 4 ms on a quick machine.
-    assert commands / calls < 200
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_jobs_whose_record_is_gone_are_seen_without_a_look_at_each(ordered: Ordered, whole: bool) -> None:
-    ordered.push(*(job(key, number) for number, key in enumerate("aaabbb")))
-    ordered.settle(*ordered.take())
-    raw = ordered.server.raw
-    raw.hdel(KEYS, "a")
-    raw.hdel(HOLD, "a")
-    assert order_store.heal(ordered.client, "t", QUEUES, whole=whole) > 0
-    assert order_store.heal(ordered.client, "t", QUEUES, whole=whole) == 0
-    assert sorted(numbers(ordered.take())) == [1, 4]
 
 
 def test_a_job_of_a_line_that_a_person_deletes(ordered: Ordered) -> None:
@@ -1035,6 +971,7 @@ def costs(ordered: Ordered, text: str, count: int, *, keys: int) -> tuple[list[i
             finishes.append(spent_us(ordered) - between)
 
 
+@pytest.mark.nightly
 def test_order_costs_redis_at_most_six_times_as_much(ordered: Ordered, tell: Tell) -> None:
     with_order = ordered.text
     # What other processes take from a busy machine is in most calls, but not in the quickest ones.
@@ -1047,6 +984,7 @@ def test_order_costs_redis_at_most_six_times_as_much(ordered: Ordered, tell: Tel
     assert found["ordered"] <= 4000
 
 
+@pytest.mark.nightly
 def test_a_call_that_moves_two_hundred_jobs_of_a_hot_key_is_short(ordered: Ordered, tell: Tell) -> None:
     ordered.push(*(job("hot", number, pad="x" * 150) for number in range(3001)))
     took: list[int] = []
@@ -1080,39 +1018,3 @@ def test_a_hot_key_whose_first_job_fails_for_long_costs_the_others_few_calls(ord
     without = calls_until_others_are_done(ordered, 2000, 0)
     assert calls_until_others_are_done(ordered, 2000, 2000) <= 1.2 * without
     assert ordered.server.raw.hlen(WAIT) == 2000
-
-
-# What a fetch of ten jobs, a finish of five and one of five that are tried again ran before there was order.
-PLAIN_COMMANDS: Final = {
-    "evalsha": 3,
-    "exists": 2,
-    "expire": 3,
-    "get": 1,
-    "hdel": 10,
-    "hexists": 3,
-    "hget": 7,
-    "hlen": 2,
-    "hmget": 3,
-    "hset": 2,
-    "hvals": 1,
-    "incrby": 6,
-    "rpop": 2,
-    "sismember": 2,
-    "time": 1,
-    "zadd": 5,
-}
-
-
-def test_a_target_without_order_sends_what_it_sent_before(ordered: Ordered) -> None:
-    ordered.text = ""
-    # Scripts that Redis does not have yet are sent twice.
-    ordered.push(job("a", 99))
-    ordered.settle(*ordered.take(), by=Retry(4.0, b"{}"))
-    ordered.push(*(job("a", number) for number in range(20)))
-    ordered.server.raw.config_resetstat()
-    taken = ordered.take(10)
-    ordered.settle(*taken[:5])
-    settled = [(one.ticket, Retry(5.0, one.raw)) for one in taken[5:]]
-    finish(ordered.client, FinishRequest(ordered.identity, "t", QUEUES, ordered.base, settled), 1.0)
-    ran = {name.removeprefix("cmdstat_"): one["calls"] for name, one in ordered.server.raw.info("commandstats").items()}
-    assert {name: count for name, count in ran.items() if not name.startswith("config")} == PLAIN_COMMANDS
