@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+import pytest
+
 from tests.support.paths import Paths, jobs_of
 
 JOBS: Final = int(os.environ.get("FAST_PATH_JOBS", "800"))

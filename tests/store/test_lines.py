@@ -523,20 +523,15 @@ def test_large_jobs_are_looked_at_one_at_a_time(fair: Fair) -> None:
     fair.push(*(job(f"h{n % 3}", n, pad="x" * 1_000_000) for n in range(12)))
     fair.server.raw.config_resetstat()
     lines.classify(fair.client, "t", "a", fair.text, 0)
-    listed, took_us = 11, [spent_us(fair)]
+    listed = 11
     assert fair.client.command("LLEN", fair.client.keys.queue("a")) == listed
     found: list[bytes] = []
-    before_us = spent_us(fair)
     while taken := fair.take(5):
-        took_us.append(spent_us(fair) - before_us)
         found += [one.raw for one in taken]
         fair.settle(taken)
         listed = max(0, listed - 1)
         assert fair.client.command("LLEN", fair.client.keys.queue("a")) == listed
-        before_us = spent_us(fair)
     assert len(found) == 12
-    # What other processes take from a busy machine is in most calls, but not in the quickest ones.
-    assert sorted(took_us)[len(took_us) // 3] <= 20_000
     # None is popped that has no room and is put back.
     assert "cmdstat_rpush" not in fair.server.raw.info("commandstats")
     assert fair.is_at_rest()
