@@ -92,8 +92,15 @@ async def opened(ours: Authority, scheme: str, *, watched: bool) -> AsyncIterato
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("watched", [True, False], ids=["watched", "scoped"])
-@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("scheme", "watched"),
+    [
+        ("http", True),
+        ("https", False),
+        pytest.param("http", False, marks=pytest.mark.nightly),
+        pytest.param("https", True, marks=pytest.mark.nightly),
+    ],
+)
 async def test_a_request_cancelled_anywhere_leaves_the_pool_clean(ours: Authority, scheme: str, watched: bool) -> None:
     large = [(stale, LARGE)] if scheme == "http" else [(kept, LARGE)]
     for before, request in [(nothing, PLAIN), (kept, PLAIN), (stale, PLAIN), *large]:

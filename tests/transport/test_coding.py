@@ -87,9 +87,9 @@ def test_a_limit_is_of_the_decoded_body() -> None:
 
 @pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
 def test_a_bomb_is_cut_in_time() -> None:
-    bomb = gzip.compress(b"\0" * 200_000_000, 1)
+    bomb = gzip.compress(b"\0" * 50_000_000, 1)
     began_s = time.process_time()
-    for coding, sent in (("gzip", bomb), ("gzip, gzip", gzip.compress(bomb)), ("gzip", gzip.compress(b"") * 50_000)):
+    for coding, sent in (("gzip", bomb), ("gzip, gzip", gzip.compress(bomb)), ("gzip", gzip.compress(b"") * 10_000)):
         body, _ = decode(coding, sent, 8_000_000, cut=False)
         assert len(body) <= 8_000_000
     assert time.process_time() - began_s < 2

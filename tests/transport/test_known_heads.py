@@ -9,7 +9,7 @@ from tests.transport.answers import SHAPES, Shape
 @pytest.mark.parametrize("shape", [one for one in SHAPES if one.method == "POST"], ids=lambda shape: shape.name)
 def test_an_answer_is_plain_only_if_it_is_whole_and_keeps_its_connection(shape: Shape) -> None:
     heads = KnownHeads()
-    for size in range(len(shape.raw)):
+    for size in range(0, len(shape.raw), max(1, len(shape.raw) // 500)):
         assert isinstance(heads.read(shape.raw[:size]), Rest), shape.raw[:size]
     for _ in range(2):  # its head is new, then known
         match heads.read(shape.raw):
