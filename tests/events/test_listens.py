@@ -15,7 +15,7 @@ from tests.support.redis_server import RedisServer
 from tests.transport.authority import authority
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_a_source_is_taken_by_tls_and_another_plainly_in_one_process(
     redis_server: RedisServer, store: Client, tmp_path: Path, processes: int
 ) -> None:

@@ -54,7 +54,7 @@ def ids(store: Client) -> list[str]:
     return [event["id"] for event in events_in(store)]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.nightly), 2])
 def test_a_broker_takes_events_in_and_a_group_does_so_once(
     redis_server: RedisServer, store: Client, tmp_path: Path, processes: int
 ) -> None:
@@ -101,7 +101,7 @@ def test_whatever_is_confirmed_is_there_however_often_the_process_is_killed(
 ) -> None:
     told: list[str] = []
     number = 0
-    for _ in range(3):
+    for _ in range(2):
         configure(tmp_path, redis_server)
         with started(["run"], directory=tmp_path) as broker:
             url = url_of(broker)

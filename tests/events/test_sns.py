@@ -18,7 +18,6 @@ import trio
 from restbroker.config.events import EventSource, Route, Shape
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles
-from restbroker.events import secrets
 from restbroker.events.webhook import BODY_LIMIT_BYTES
 from restbroker.servers.mongooseim.sns.options import Options, TopicKeys
 from tests.events.conftest import QUEUE, Hall, Open
@@ -189,13 +188,6 @@ async def test_what_is_signed_and_no_event_is_refused_as_xml(
         assert said(await one.publish(form())) == (200, "PublishResponse")
 
 
-async def test_an_unknown_topic_is_told_of_with_those_that_are_known(publishing: Any) -> None:
-    async with publishing() as one:
-        await one.publish(form(topic="unknown"))
-        (warned,) = one.hall.warnings()
-    assert "user_message_sent, user_messagegroup_sent, user_presence_updated (Topics)" in warned.message
-
-
 async def test_another_method_or_type_is_refused_as_xml_too(publishing: Any) -> None:
     async with publishing() as one:
         assert said(await one.client.get(one.url)) == (405, "InvalidAction")
@@ -243,22 +235,6 @@ async def test_while_redis_is_frozen_it_is_told_to_publish_again(publishing: Any
             one.hall.redis.resume()
         assert said(answer) == (503, "ServiceUnavailable")
         assert one.hall.outcomes() == ["accepted", "unavailable"]
-
-
-async def test_a_key_in_a_file_counts_anew_within_seconds(
-    publishing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(secrets, "_READ_AGAIN_S", 0.0)
-    path = tmp_path / "key"
-    path.write_text(SECRET)
-    async with publishing(attrs.evolve(SOURCE, secrets=(Secret(path=path),))) as one:
-        assert (await one.publish(form())).status_code == 200
-        path.write_text("another-key-of-many-letters")
-        assert (await one.publish(form())).status_code == 403
-        assert (await one.publish(form(), secret="another-key-of-many-letters")).status_code == 200
-        path.write_text("")
-        assert (await one.publish(form(), secret="another-key-of-many-letters")).status_code == 200
-        assert [warned.code for warned in one.hall.warnings()] == ["EventUnauthorized", "SecretFileUnusable"]
 
 
 async def test_a_key_that_was_never_read_is_nobodys(publishing: Any, tmp_path: Path) -> None:

@@ -2,22 +2,15 @@
 
 import base64
 import json
-from http import HTTPStatus
 from pathlib import Path
-from types import SimpleNamespace
 
 import attrs
 import pytest
 import trio
 
 from restbroker.config.events import Filter
-from restbroker.config.kind import SourceDefaults
 from restbroker.config.secret import Secret
-from restbroker.events import registry
 from restbroker.events.webhook import BODY_LIMIT_BYTES
-from restbroker.servers.event_contract import Answer, Forbidden, HookRequest, IncomingEvent
-from restbroker.servers.prosody.events.hook import StanzaHook
-from restbroker.servers.prosody.events.options import Options
 from restbroker.store import events, queues
 from restbroker.store.client import Client
 from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
@@ -290,19 +283,6 @@ def broken() -> str:
     raise LookupError("a secret text")
 
 
-async def test_a_body_in_chunks_that_are_none_is_a_bad_request_and_ends_its_connection(hall: Open) -> None:
-    async with hall() as one:
-        host = one.url.removeprefix("http://")
-        head = f"POST {PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        with trio.fail_after(60):
-            async with await one.connect() as stream:
-                await stream.send_all(f"{head}Transfer-Encoding: chunked\r\n\r\nno chunk\r\n".encode())
-                answer = b"".join([part async for part in stream])
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"connection: close\r\n" in answer
-    assert one.outcomes() == ["malformed"]
-
-
 async def test_a_bug_answers_500_and_its_text_reaches_nobody(hall: Open) -> None:
     async with hall() as one:
         one.receiver.deliverer.new_jid = lambda: json.loads("{a secret text")
@@ -341,38 +321,3 @@ async def test_the_secret_may_follow_the_path_and_the_longest_path_that_fits_cou
         assert (await one.post(path="/open/x", Host="127.0.0.1")).status_code == 404, "nor for this machine's programs"
         assert len(one.jobs()) == 3
     assert SECRET not in repr(one.events)
-
-
-async def test_a_kind_that_signs_its_requests_is_asked_for_no_secret_and_refuses_by_itself(
-    hall: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read(posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
-        if posted.headers.get(b"authorization") != b"signed":
-            raise Forbidden("the signature does not fit", Answer(403, b"<Error/>", "text/xml"))
-        return plain.read(posted, source, now_s)
-
-    def problem(status: HTTPStatus, detail: str) -> Answer:
-        return Answer(status.value, f"<{detail}/>".encode(), "text/xml")
-
-    plain = StanzaHook(Options())
-    kept = {
-        name: getattr(plain, name) for name in ("CONTENT_TYPE", "answer_probe", "answer_accepted", "answer_refused")
-    }
-    signing = SimpleNamespace(**kept, answer_not_now=plain.answer_not_now, read=read, problem=problem)
-    monkeypatch.setattr(registry, "open_hook", lambda _source: signing)
-    monkeypatch.setattr(registry, "kinds", lambda: {"prosody-rest": Signed})
-    async with hall() as one:
-        assert (await one.post(Authorization="signed", Host="gw.example.org")).status_code == 202
-        denied = await one.post()
-        assert (denied.status_code, denied.text) == (403, "<Error/>")
-        malformed = await one.post(b"no JSON", Authorization="signed")
-        assert (malformed.status_code, malformed.headers["content-type"]) == (400, "text/xml")
-        assert len(one.jobs()) == 1
-    assert one.outcomes() == ["accepted", "unauthorized", "malformed"]
-    assert [warned.code for warned in one.warnings()] == ["EventUnauthorized", "EventMalformed"]
-
-
-class Signed:
-    """Options of such a kind."""
-
-    DEFAULTS = SourceDefaults(is_signed=True)

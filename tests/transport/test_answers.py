@@ -136,20 +136,6 @@ async def test_an_empty_line_before_an_answer_is_skipped_where_httpx_finds_none(
             await transport.send(Request("POST", "/", 30.0))
 
 
-@rows(
-    ("head", "why"),
-    [
-        (b"HTTP/1.1 099 X\r\n\r\n", "not HTTP: it has no status"),
-        (b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n", "a header has a NUL"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "another encoding than chunks"),
-    ],
-)
-def test_a_head_that_no_answer_has_is_told_at_once(head: bytes, why: str) -> None:
-    reader = begun()
-    with pytest.raises(MalformedAnswer, match=why):
-        reader.feed(head)
-
-
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("engine", ["lean", "httpx"])
 @rows("around", ["{}", "HTTP/1.1 2x0 {}", "HTTP/1.1 {}", "HTTP/1.1 200 OK\r\n{}", "{}: 1", "\r\n{}"])

@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
 """What the transport promises, proved for both engines against a server that records and misbehaves."""
 
 import gc
@@ -13,7 +12,6 @@ import trio
 
 from restbroker.config.target import Engine, Target, Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.connect_limit import START
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
 from tests.support import recorder
@@ -431,38 +429,3 @@ async def test_a_sender_is_told_of_an_answer_that_is_none_of_success() -> None:
             sender = Refusing()
             await transport.send(post(), sender)
             assert sender.refusals == refusals
-
-
-async def test_leave_to_connect_that_comes_to_who_may_not_send_any_more_goes_to_the_next() -> None:
-    released = trio.Event()
-    refused: list[Refusing] = []
-
-    async def hang(stream: trio.abc.Stream) -> bool:
-        await released.wait()
-        return await recorder.answer()(stream)
-
-    async def send(client: Transport, sender: Refusing) -> None:
-        try:
-            await client.send(post(), sender)
-        except LookupError:
-            refused.append(sender)
-
-    async with recording() as server, trio.open_nursery() as nursery:
-        server.default = hang
-        client = open_transport(target(server.port, concurrency=20))
-        ramp = client._ramp  # type: ignore[attr-defined]  # both engines have one
-        for _ in range(START):
-            nursery.start_soon(send, client, Refusing())
-        await until_async(lambda: len(ramp._begun) == START, "as many connect as may")
-        late = [Refusing() for _ in range(3)]
-        for sender in [*late, Refusing()]:
-            nursery.start_soon(send, client, sender)
-        await until_async(lambda: ramp.waiting_count == 4, "the others stand in line")
-        for sender in late:
-            sender.may = False
-        await until_async(lambda: len(server.requests) == START + 1, "the last of them is sent")
-        await until_async(lambda: len(refused) == 3, "the others were asked")
-        assert len(ramp._begun) == START + 1
-        released.set()
-        await until_async(lambda: not ramp._begun, "all are answered")
-        await client.aclose()

@@ -271,25 +271,6 @@ async def _expect_time_out(transport: Transport) -> None:
     assert caught.value.timed_out
 
 
-async def test_the_watcher_ends_at_once_when_the_last_request_is_answered() -> None:
-    deadlines = Deadlines()
-
-    class Late:
-        def expire(self) -> None:
-            raise AssertionError
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(deadlines.run)
-        one = Late()
-        deadlines.watch(one, trio.current_time() + 60)
-        nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True):
-            await trio.testing.wait_all_tasks_blocked()
-            assert not deadlines.is_kept
-            deadlines.forget(one)
-    assert nursery.cancel_scope.cancel_called
-
-
 async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_that_it_does() -> None:
     @attrs.define
     class Told:

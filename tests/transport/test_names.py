@@ -20,12 +20,11 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.httpx_client import HttpxClient
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
-from restbroker.transport.progress import Progress
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.transport.authority import authority, recording_tls
-from tests.transport.test_client import all_closed, post, target
+from tests.transport.test_client import post, target
 
 Address = tuple[int, int, int, str, tuple[str, int]]
 on_both = rows("engine", ["lean", "httpx"])
@@ -391,23 +390,3 @@ async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried
         assert other.connections == 0
         await transport.aclose()
         nursery.cancel_scope.cancel()
-
-
-async def test_where_the_time_for_an_address_ends_as_it_is_connected_to_nothing_is_sent_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told = Progress.trace
-
-    async def trace(progress: Progress[object], name: str, info: object) -> None:
-        if name == "connection.connect_tcp.complete":
-            progress.attempt.cancel()
-        await told(progress, name, info)
-
-    monkeypatch.setattr(dial, "is_public", lambda _address: True)
-    monkeypatch.setattr(Progress, "trace", trace)
-    names = Names(["127.0.0.2", "127.0.0.3"])
-    async with reaching("httpx", ["127.0.0.2"], names, public_only=True) as (transport, (server,)):
-        with pytest.raises(NotSent, match=r"127\.0\.0\.3:\d+ failed"):
-            await transport.send(post())
-        await all_closed(server)
-        assert (server.connections, server.requests) == (1, [])

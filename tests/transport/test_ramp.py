@@ -230,27 +230,6 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
     assert ramp.limiter.limit == limit
 
 
-@rows("cancelled", [False, True])
-async def test_leave_that_is_not_used_slows_nothing_down(autojump_clock: MockClock, cancelled: bool) -> None:
-    ramp = new()
-    await come_up(ramp, 100, ANSWER_S)
-    limit = ramp.limiter.limit
-    assert limit > START
-    for who in range(limit):
-        await ramp.begin(who)
-    if not cancelled:
-        ramp.release(0)
-    else:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ramp.acquire, "late")
-            await wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
-            # It is still in line, and so has leave to connect before it runs.
-            ramp.note_answered(0)
-            limit = ramp.limiter.limit
-    assert ramp.limiter.limit == limit
-
-
 async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock) -> None:
     waiters = await full()
     ended: list[str] = []

@@ -264,16 +264,3 @@ async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -
         with pytest.raises(OSError, match="pipe"):
             await wire.send_all(bytes(MIB))
         assert not wire.has_sent
-
-
-def test_the_faults_of_a_certificate_have_texts_of_their_own() -> None:
-    failed = "TLS with https://h failed: certificate verify failed: "
-    for words, expected in (
-        ("Hostname mismatch, certificate is not valid for 'h'", "Use a name that is in the server's certificate"),
-        ("IP address mismatch, certificate is not valid for '127.0.0.1'", "Use a name that is in"),
-        ("self-signed certificate", '"CAFile"'),
-        ("self signed certificate in certificate chain", '"CAFile"'),
-        ("unable to get local issuer certificate", '"CAFile"'),
-        ("certificate has expired", "Check the server's certificate"),
-    ):
-        assert expected in NotSent(f"{failed}{words}.", tls=True).tls_hint, words

@@ -9,7 +9,9 @@ from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 
-@pytest.mark.parametrize(("buffer_bytes", "is_held"), [(32 * 1024 * 1024, False), (1024 * 1024, True)])
+@pytest.mark.parametrize(
+    ("buffer_bytes", "is_held"), [pytest.param(32 * 1024 * 1024, False, marks=pytest.mark.nightly), (1024 * 1024, True)]
+)
 async def test_while_redis_is_away_as_much_is_read_as_fits_and_the_rest_waits_in_the_connection(
     reading: Read, openfire: Openfire, redis_server: RedisServer, buffer_bytes: int, is_held: bool
 ) -> None:

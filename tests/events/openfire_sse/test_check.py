@@ -127,19 +127,3 @@ async def pour(out_of: trio.abc.ReceiveStream, into: trio.abc.SendStream) -> Non
 def test_a_reader_is_not_opened_without_what_it_needs(openfire: Openfire, passwords: Path) -> None:
     with pytest.raises(ConfigError, match="needs its target"):
         open_reader(source(openfire, passwords, "ann"), ReaderPorts(object(), print))  # type: ignore[arg-type]
-
-
-def test_a_name_and_a_password_beyond_ascii_are_told_in_latin_1_and_what_that_cannot_hold_is_named(
-    openfire: Openfire, passwords: Path
-) -> None:
-    openfire.state.register("jürgen", password="Müßiggang")
-    openfire.state.register("жанна")
-    passwords.write_text("jürgen:Müßiggang\nжанна:secret\nann:пароль\n", encoding="utf-8")
-    found = list(check(source(openfire, passwords, "jürgen", "жанна", "ann")))
-    assert [(one.level, one.code) for one in found] == [
-        ("problem", "OpenfireDenied"), ("problem", "OpenfireDenied"), ("ok", "Streams"),
-    ]  # fmt: skip
-    assert "the name жанна" in found[0].message
-    assert "the password of ann" in found[1].message
-    assert "jürgen" in found[2].message
-    assert "пароль" not in str(found)

@@ -1,9 +1,6 @@
-"""Real processes that share the streams of one Openfire: one reads each user, another when that one dies, freezes or
-stops; a frozen one that wakes does not read on, and what Redis does not take at once is not lost.
-"""
+"""Real processes that share the streams of one Openfire: one reads each user, another when that one dies."""
 
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -22,8 +19,6 @@ from tests.support.wait import until
 
 TEXT: Final = "a text that nobody else may see"
 LEASE_S: Final = 3.0
-MANY: Final = 4000
-"""Events that lie in the connection of a process that does not run."""
 
 
 def configure(
@@ -53,11 +48,6 @@ def configure(
 
 def texts(store: Client) -> list[str]:
     return [event["body"] for event in events_in(store) if event["type"] == "message"]
-
-
-def notified(store: Client) -> int:
-    """How many events without a text are jobs."""
-    return sum(event["type"] == "notify" for event in events_in(store))
 
 
 def holder(store: Client, user: str) -> bytes | None:
@@ -126,67 +116,3 @@ def test_when_the_process_that_reads_is_killed_another_reads_within_the_time_of_
             assert killed_s - LEASE_S < since_s < killed_s < until_s, "since the last heartbeat"
     assert took_s < LEASE_S + 2.0
     assert sorted(openfire.state.logins) == ["ann", "bob"]
-
-
-def test_one_that_was_frozen_does_not_read_on_when_it_wakes_and_what_it_had_got_is_not_lost(
-    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
-) -> None:
-    configure(tmp_path, redis_server, openfire, passwords)
-    with two(tmp_path, openfire, store) as (first, _):
-        before, old = holder(store, "bob"), openfire.state.readers["bob"]
-        os.kill(first.process.pid, signal.SIGSTOP)
-        try:
-            # More than is made into jobs in a second, and less than a connection holds.
-            for number in range(MANY):
-                openfire.state.tell("bob", "chatapi.notify", json.dumps({"type": "notify", "id": str(number)}))
-            say(openfire, "ann", "bob", "to the frozen one")
-            assert not any('"body"' in data or '"notify"' in data for _, data in openfire.state.lost)
-            until(lambda: holder(store, "bob") not in (before, None), "another has the lease", 60)
-            until(lambda: openfire.state.readers.get("bob") not in (None, old), "another reads", 60)
-            after = holder(store, "bob")
-            say(openfire, "ann", "bob", "to the other")
-            until(lambda: texts(store) == ["to the other"], "it is a job", 60)
-        finally:
-            os.kill(first.process.pid, signal.SIGCONT)
-        until(lambda: texts(store) == ["to the other", "to the frozen one"], "what it had got is a job", 60)
-        assert notified(store) == MANY
-        until(lambda: read(openfire, "ann", "bob"), "it has left", 60)
-        assert holder(store, "bob") == after
-        say(openfire, "ann", "bob", "last")
-        until(lambda: texts(store)[2:] == ["last"], "it comes once", 60)
-        assert first.stop() == 0
-        assert holder(store, "bob") == after
-
-
-def test_one_that_was_frozen_while_its_stream_ended_opens_none_when_it_wakes(
-    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
-) -> None:
-    configure(tmp_path, redis_server, openfire, passwords)
-    with two(tmp_path, openfire, store) as (first, _):
-        old = openfire.state.readers["bob"]
-        os.kill(first.process.pid, signal.SIGSTOP)
-        try:
-            with openfire.state.lock:
-                openfire.state.end_readers("bob")
-            until(lambda: openfire.state.readers.get("bob") not in (None, old), "another reads", 60)
-            now = openfire.state.readers["bob"]
-        finally:
-            os.kill(first.process.pid, signal.SIGCONT)
-        assert first.stop() == 0
-        # It looked after the stream for as long as it took to stop.
-        assert openfire.state.readers["bob"] is now
-        say(openfire, "ann", "bob", "to the other")
-        until(lambda: texts(store) == ["to the other"], "it is a job", 60)
-
-
-def test_one_that_stops_leaves_its_users_to_another_at_once(
-    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
-) -> None:
-    configure(tmp_path, redis_server, openfire, passwords, lease_s=60.0)
-    with two(tmp_path, openfire, store) as (first, other):
-        old = dict(openfire.state.readers)
-        assert first.stop() == 0
-        watch = Stopwatch.start(other)
-        until(lambda: openfire.state.readers.get("ann") not in (None, old["ann"]), "another reads", 60)
-        # It looks each second, whatever the lease.
-        assert watch.took_s() < 10

@@ -14,7 +14,6 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from tests.events.conftest import jobs_in, written
 from tests.support.aws_signing import NAME, SECRET
 from tests.support.mongooseim.push_sns import SnsPusher
-from tests.support.ports import free_port
 from tests.support.process import Running, run, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
@@ -138,18 +137,3 @@ def test_amazons_own_client_publishes_and_understands_every_answer(
             client(SECRET).list_topics()
         assert broker.stop() == 0
     assert [job["args"][0]["type"] for job in jobs_in(store)] == ["presence"]
-
-
-def test_the_check_looks_at_it_over_tls_and_publishes_nothing(
-    redis_server: RedisServer, store: Client, ours: Authority, tmp_path: Path
-) -> None:
-    port = free_port()
-    configure(tmp_path, redis_server, ours, listen=f"127.0.0.1:{port}")
-    absent = run(["check", "--json"], directory=tmp_path)
-    with started(["run"], directory=tmp_path) as broker:
-        host_of(broker)
-        there = run(["check", "--json"], directory=tmp_path)
-        assert broker.stop() == 0
-    assert "NotServing" in absent.stdout
-    assert f"A process accepts events of the source mim at 127.0.0.1:{port}" in there.stdout
-    assert jobs_in(store) == []

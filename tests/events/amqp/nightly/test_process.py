@@ -44,24 +44,6 @@ def test_a_group_of_brokers_reads_once(
     until(lambda: consumers(rabbit) == 0, "nobody reads any more")
 
 
-def test_a_password_is_in_no_output(rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path) -> None:
-    configure(tmp_path, redis_server, rabbit.url(password="wrong-password"))
-    with started(["run"], directory=tmp_path) as broker:
-        broker.wait_for("RabbitMQDenied")
-        assert broker.stop() == 0
-        output = broker.output()
-    checked = run(["check"], directory=tmp_path)
-    assert checked.returncode != 0
-    assert "refuses the login of the user restbroker" in checked.stdout
-    document = json.loads((tmp_path / "env.json").read_text())
-    del document["Events"]["Sources"]["rabbit"]["Options"]["URLFile"]
-    document["Events"]["Sources"]["rabbit"]["Options"]["URL"] = rabbit.url(password="wrong-password")
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    shown = run(["config", "show"], directory=tmp_path)
-    assert shown.returncode == 0
-    assert "wrong-password" not in output + checked.stdout + checked.stderr + shown.stdout
-
-
 def test_a_queue_that_does_not_answer_is_named_on_the_page_in_the_check_and_in_stats_until_it_does(
     rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path
 ) -> None:

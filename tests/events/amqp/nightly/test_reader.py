@@ -1,8 +1,6 @@
 """What MongooseIM publishes to a real RabbitMQ becomes a job, and is acknowledged only then."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pika.exceptions
 import pytest
@@ -14,10 +12,7 @@ from restbroker.config.target import TlsFiles
 from restbroker.events.amqp import link
 from restbroker.events.amqp.blocking_connection import translate_errors
 from restbroker.events.amqp.options import Exchange, Options, Server
-from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.topology import Problem, StartConsumer
-from restbroker.job.event import ServerEvent
-from restbroker.store import sets
 from restbroker.telemetry.events import SourceOpened
 from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
 from tests.events.conftest import QUEUE
@@ -26,22 +21,6 @@ from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ, as_bytes
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 from tests.transport.authority import Authority
-
-
-async def test_a_message_that_is_published_is_a_job(reading: Read, rabbit: RabbitMQ) -> None:
-    async with reading(CHAT) as found:
-        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
-        await found.has(1)
-    (job,) = found.jobs()
-    assert (job["class"], job["queue"], job["retry"]) == ("XmppEvent", QUEUE, True)
-    (event,) = job["args"]
-    assert (event["type"], event["from"], event["to"]) == ("message", "alice@localhost", "bob@localhost")
-    assert (event["body"], event["source"], event["server"]) == ("hello", "rabbit", "localhost")
-    assert event["raw"]["payload"] == chat("hello")
-    assert found.outcomes() == ["accepted"]
-    # Once, and without the login.
-    opened = [one for one in found.events if isinstance(one, SourceOpened)]
-    assert opened == [SourceOpened("rabbit", f"amqp://127.0.0.1:{rabbit.port}")]
 
 
 async def test_names_with_dots_are_not_missed_and_what_is_not_bound_does_not_come(
@@ -65,13 +44,6 @@ async def test_presences_and_rooms_come_from_their_exchanges(reading: Read, rabb
         ("groupchat", "al@localhost/P", "room@muc.l"),
         ("presence", "bob@localhost/PC", "None"),
     ]
-
-
-async def test_events_keep_their_order(reading: Read, rabbit: RabbitMQ) -> None:
-    async with reading(CHAT, prefetch=50) as found:
-        rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(1000)), confirm=False)
-        await found.has(1000)
-        assert found.texts() == [str(number) for number in range(1000)]
 
 
 async def test_what_only_does_not_want_is_acknowledged_and_no_job(reading: Read, rabbit: RabbitMQ) -> None:
@@ -236,49 +208,6 @@ async def test_an_exchange_that_is_made_again_is_bound_again_and_one_that_is_gon
         assert found.texts() == ["hello", "again"]
 
 
-async def test_what_is_no_event_is_parked_with_the_reason_and_does_not_hold_up_what_comes_with_it(
-    reading: Read, rabbit: RabbitMQ
-) -> None:
-    async with reading(CHAT) as found:
-        rabbit.fill("chat_msg", [(RECEIVED, chat("1")), (RECEIVED, b"\xff{"), (RECEIVED, chat("2"))])
-        await found.has(2)
-        await found.tells("EventParked")
-        assert found.texts() == ["1", "2"]
-        ((raw, _),) = sets.list_members(found.store, "dead", 0, 10, newest_first=True)
-        assert sorted(found.outcomes()) == ["accepted", "accepted", "malformed"]
-    parked: dict[str, Any] = json.loads(raw)
-    assert (parked["class"], parked["queue"], parked["error_class"]) == ("XmppEvent", QUEUE, "MalformedEvent")
-    assert parked["args"][0]["raw"] == {"exchange": "chat_msg", "routing_key": RECEIVED, "base64": "/3s="}
-    await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 0, "all are acknowledged")
-
-
-async def test_a_routing_key_that_is_no_text_ends_nothing(reading: Read, rabbit: RabbitMQ) -> None:
-    key: Any = b"\xff@localhost.chat_msg_recv"
-    async with reading(CHAT) as found:
-        with rabbit.channel() as channel:
-            channel.basic_publish("chat_msg", key, json.dumps(chat("odd")).encode())
-        rabbit.publish("chat_msg", RECEIVED, chat("next"))
-        await found.has(2)
-        assert found.texts() == ["odd", "next"]
-
-
-async def test_what_is_stumbled_over_is_parked_and_ends_nothing(
-    reading: Read, rabbit: RabbitMQ, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stumbling(message: Message, *rest: Any) -> ServerEvent:
-        if b"stumble" in message.body:
-            raise TypeError("a text that nobody else may see")
-        return read(message, *rest)
-
-    monkeypatch.setattr("restbroker.events.amqp.reader.read", stumbling)
-    async with reading(CHAT) as found:
-        rabbit.fill("chat_msg", [(RECEIVED, chat("stumble")), (RECEIVED, chat("next"))])
-        await found.has(1)
-        await found.tells("EventParked")
-        ((raw, _),) = sets.list_members(found.store, "dead", 0, 10, newest_first=True)
-    assert "reading it fails with TypeError" in json.loads(raw)["error_message"]
-
-
 async def test_the_queue_gives_what_was_in_hand_again_as_often_as_needed(reading: Read, rabbit: RabbitMQ) -> None:
     async with reading(CHAT):
         with rabbit.channel() as channel:
@@ -325,24 +254,6 @@ async def test_two_that_share_a_queue_get_each_event_once(reading: Read, rabbit:
         assert len(one.outcomes()) > 0
         assert len(other.outcomes()) > 0
         assert sorted(map(int, one.texts())) == list(range(500))
-
-
-async def test_while_redis_is_silent_no_more_than_the_prefetch_is_held_and_nothing_is_acknowledged(
-    reading: Read, rabbit: RabbitMQ, redis_server: RedisServer
-) -> None:
-    async with reading(CHAT, prefetch=20, timeout_s=1.0) as found:
-        redis_server.suspend()
-        try:
-            rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(100)))
-            await found.tells("EventsWait")
-            # What a queue has ready is what nobody holds.
-            await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 80, "20 are in progress", 60)
-            assert found.outcomes() == []
-        finally:
-            redis_server.resume()
-        await found.has(100)
-        await until_async(lambda: len(found.outcomes()) == 100, "all are decided")
-        assert list(dict.fromkeys(found.texts())) == [str(number) for number in range(100)]
 
 
 async def test_what_a_queue_refuses_waits_until_it_is_mended(reading: Read, rabbit: RabbitMQ) -> None:
