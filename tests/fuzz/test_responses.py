@@ -21,7 +21,7 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.fuzz.effort import FUZZING
 
-TIMEOUT_S = 0.1
+TIMEOUT_S = 0.04
 GRACE_S = 5.0
 """For a busy machine."""
 ANSWERS = (Delivered, Rejected, Deferred, Uncertain, Unsent, Denied)
