@@ -51,7 +51,7 @@ def failed(command: str, *errors: Json, data: Json = None) -> Json:
     return {"data": data or {category: {name: None}}, "errors": list(errors)}
 
 
-def test_what_was_done_before_counts_as_done_where_every_error_says_so() -> None:
+def test_done_before_counts_if_every_error_says_so() -> None:
     again: dict[str, Any] = {"maybe_run": True}
     ok: dict[str, Any] = {"ok_if_exists": True}
     rows: list[tuple[str, list[str], dict[str, Any], str]] = [
