@@ -13,6 +13,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.server_kind import CHATTER, PAGE, answer, beside, document, installed, written
 
 
+@pytest.mark.slow
 def test_broker_check_and_commands_know_an_installed_kind(tmp_path: Path, redis_server: RedisServer) -> None:
     environ = beside(installed(written(tmp_path / "package"), tmp_path / "lib"))
     with Receiver(answer) as server:
