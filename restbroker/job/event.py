@@ -25,14 +25,13 @@ EventType = Literal[
     "offer-revoked",
     "queue",
     "notify",
-    "stanza",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 """All types of events.
 
 `groupchat`: a message of a room. `error`: a stanza of any kind that came back. `chatstate`: a user writes or stops.
 `invitation`: into a room. `offer`: a question for an expert, and `offer-revoked` its end; `queue`: where one's own
-question stands. `notify`: any other notice of a server. `stanza`: any stanza, as it came.
+question stands. `notify`: any other notice of a server.
 """
 
 

@@ -153,7 +153,6 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "AccessKey": ("AKIAEXAMPLE", "a b"),
     "SecretKey": ("s3cret-key-of-aws", "short"),
     "Topics": ({"arn": {"Type": "message"}}, {"arn": {"Type": "message", "Queue": "q", "Class": "C"}}),
-    "Raw": ("typed", "stanzas", "both"),
     "Routes": ([{"Queue": "a", "Class": "A"}], [{}], [{"Only": {"Types": ["message"]}, "Queue": "b"}]),
 }
 """What else is tried for keys of this name."""
@@ -283,6 +282,6 @@ BASES: Final[Sequence[Base]] = (
                                            "Options": {"Target": "it", "Users": ["ann"], "PasswordsFile": "passwords"}}}},
         },
         f"{_OF_EVENTS}.Options",
-        "Target Users Askers PasswordsFile Raw Announce Silence Lease LargestEvent Buffer",
+        "Target Users Askers PasswordsFile Announce Silence Lease LargestEvent Buffer",
     ),
 )  # fmt: skip

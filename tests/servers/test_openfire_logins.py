@@ -13,6 +13,7 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
+from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import NoLogin, Ports
 from restbroker.servers.logins import LoginsInRedis
@@ -258,6 +259,28 @@ async def test_a_login_that_may_be_under_way_keeps_others_out(redis_server: Redi
         with pytest.raises(MaybeSent):
             await open_one().stream("juliet")
         assert end_lease(redis_server) <= 1000, "what ended the connection does no more"
+
+
+async def test_a_refusal_of_redis_hides_nothing_that_was_sent(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a question or a kick that may have been done would go out again, as one that was never sent."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise StoreRefused("NOPERM")
+
+    async def ended() -> Response:
+        monkeypatch.setattr(LoginsInRedis, "take", refuse)
+        raise MaybeSent("ended")
+
+    async with processes(redis_server, Openfire(status=500)) as open_one:
+        with monkeypatch.context() as patched:
+            patched.setattr(LoginsInRedis, "put", refuse)
+            with pytest.raises(NoLogin):
+                await open_one().stream("juliet")
+        redis_server.flush()
+        with pytest.raises(MaybeSent):
+            await open_one().send_alone(ended)
 
 
 async def test_who_is_cancelled_while_waiting_leaves_nothing(redis_server: RedisServer) -> None:

@@ -130,7 +130,6 @@ def whole(folder: Path) -> dict[str, Json]:
                 "Askers": ["bob"],
                 "PasswordsFile": "passwords",
                 "Target": "chat",
-                "Raw": "both",
                 "Silence": "30s",
                 "Lease": "9s",
                 "Buffer": 2_000_000,

@@ -42,7 +42,7 @@ async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, open
         to_bob = [job for job in messages if job["to"] == "bob@example.org"]
         assert [job["body"] for job in to_bob] == ["one", 'he said "two"', "three\nlines"]
         assert {job["from"].partition("/")[0] for job in to_bob} == {"ann@example.org"}
-        assert to_bob[0]["raw"]["event"] == "chatapi.chat"
+        assert to_bob[0]["raw"]["event"] == "chatapi.xmpp"
         # It says so once Redis has answered, which is after the jobs can be seen.
         await until_async(lambda: set(reader.outcomes()) == {"accepted"}, "it is told")
     opened = [event for event in reader.events if isinstance(event, SourceOpened)]

@@ -39,40 +39,42 @@ class Told:
     more: tuple[tuple[str, object], ...] = ()
 
 
-def presence(sender: str, receiver: str, word: str, show: str = "available", status: str = "null") -> Told:
-    return Told("presence", sender, receiver, more=(("presence", word), ("show", show), ("status", status)))
+def presence(
+    ident: str, sender: str, receiver: str, word: str, show: str | None = None, status: str | None = None
+) -> Told:
+    return Told("presence", sender, receiver, id=ident, more=(("presence", word), ("show", show), ("status", status)))
 
 
 EVENTS: Final = {
     "ann": [
-        presence(ANN_THERE, ANN_THERE, "available", "away", 'brb "q"'),
-        presence(ANN_THERE, ANN_THERE, "available"),
-        presence(f"{ROOM}/ann", ANN_THERE, "available"),
+        presence("XyyJN-159", ANN_THERE, ANN_THERE, "available", "away", 'brb "q"'),
+        presence("XyyJN-163", ANN_THERE, ANN_THERE, "available"),
+        presence("XyyJN-166", f"{ROOM}/ann", ANN_THERE, "available"),
         # A broadcast names nobody.
         Told("message", "example.org", "ann@here.example", "bcast <x>"),
-        presence(BOB_THERE, ANN, "unavailable"),
+        presence("XyyJN-184", BOB_THERE, ANN, "unavailable"),
     ],
     "bob": [
         Told("message", ANN_THERE, BOB, "plain", "XyyJN-139"),
         Told("message", ANN_THERE, BOB, "two\nlines", "XyyJN-142"),
         Told("message", ANN_THERE, BOB, 'quote " and \\ and <b>&amp; 😀 ü', "XyyJN-145"),
         Told("message", ANN_THERE, BOB, 'with "data"', "XyyJN-147", (("data", {"body": 'with "data"', "x": [1, 2]}),)),
-        Told("chatstate", ANN_THERE, BOB, more=(("state", "composing"), ("type", "normal"))),
+        Told("chatstate", ANN_THERE, BOB, id="XyyJN-149", more=(("state", "composing"),)),
         Told("message", ANN_THERE, BOB, 'x", "from":"evil@example.org', "XyyJN-152"),
-        presence(ANN_THERE, BOB, "available", "away", 'brb "q"'),
-        presence(ANN_THERE, BOB, "available"),
-        presence(f"{ROOM}/bob", BOB_THERE, "error"),
+        presence("XyyJN-159", ANN_THERE, BOB, "available", "away", 'brb "q"'),
+        presence("XyyJN-163", ANN_THERE, BOB, "available"),
+        presence("XyyJN-168", f"{ROOM}/bob", BOB_THERE, "error"),
         Told("error", ROOM, BOB_THERE, "room hello", "XyyJN-170"),
         Told("error", ROOM, BOB_THERE, "rj", "XyyJN-172", (("data", {"body": "rj", "k": 1}),)),
-        Told("invitation", ROOM, BOB, 'come "now"', more=(("inviter", ANN), ("password", "null"), ("room", ROOM))),
+        Told("invitation", ROOM, BOB, 'come "now"', more=(("inviter", ANN), ("password", None))),
         Told("message", "example.org", "bob@here.example", "bcast <x>"),
         Told("notify", "admin@example.org", BOB_THERE, more=(("data", "note"),)),
         Told("message", ANN_THERE, BOB, "head", more=(("type", "headline"),)),
-        presence(BOB_THERE, BOB_THERE, "unavailable"),
+        presence("XyyJN-184", BOB_THERE, BOB_THERE, "unavailable"),
     ],
-    "dave": [presence(DAVE_THERE, DAVE_THERE, "unavailable")],
+    "dave": [presence("z2dmH-6126", DAVE_THERE, DAVE_THERE, "unavailable")],
     "eve": [
-        presence(f"{OPEN}/eve", EVE_THERE, "available"),
+        presence("XyyJN-248", f"{OPEN}/eve", EVE_THERE, "available"),
         Told("groupchat", f"{OPEN}/bob", EVE_THERE, 'room "hello"', "XyyJN-226"),
         Told("groupchat", f"{OPEN}/bob", EVE_THERE, "after leave", "XyyJN-237"),
     ],
@@ -102,7 +104,7 @@ async def played(user: str, size: int | None) -> list[ServerEvent]:
             await wait_all_tasks_blocked()
         await stream.aclose()
 
-    form = Form("openfire", user, "here.example", "typed")
+    form = Form("openfire", user, "here.example")
     events: list[ServerEvent] = []
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))

@@ -250,7 +250,7 @@ class Walker:
             # The server decides whose turn it is; here the tables do.
             with self.talk.server.state.lock:
                 self.talk.server.state.offer(self.desk.asker, due.who)
-        event = self.talk.told(due.who, kind, due.event)
+        event = self.talk.told(due.who, kind, None if kind == "invitation" else due.event)
         match due.event:
             case "offerReceived":
                 assert "How?" in str(event["raw"]["metaData"])

@@ -11,8 +11,8 @@ two logins at once get one id, or a path is lost, and then no one gets a new str
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Final, TypeVar, assert_never
 
@@ -226,7 +226,7 @@ class SharedLogins:
             response = await send(known.ends)
             is_over = await self._sessions.is_over(name, response)
             if is_over:
-                with trio.move_on_after(_RELEASE_S, shield=True):
+                with _bounded():
                     await self._store.end(name, LoggedIn(known.ends))
             return LogoffResult(known.ends, response, is_over)
 
@@ -290,7 +290,7 @@ class SharedLogins:
                 raise
             finally:
                 if stream == unknown:
-                    with trio.move_on_after(_RELEASE_S, shield=True):
+                    with _bounded():
                         await self._store.put(name, lock.holder, unknown)
             self._keep(name, stream)
         return stream
@@ -355,7 +355,7 @@ class SharedLogins:
             may_run = False
         except MaybeSent as error:
             if not error.timed_out:
-                with trio.move_on_after(_RELEASE_S, shield=True):
+                with _bounded():
                     await self._store.take(_NOBODY, LoginLock(holder, _ENDED_MS))
             raise
         except Exception:
@@ -367,7 +367,7 @@ class SharedLogins:
 
     async def _release(self, holder: str) -> None:
         """Release the server's lock, if it is still this holder's, and Redis takes that within a second."""
-        with trio.move_on_after(_RELEASE_S, shield=True), contextlib.suppress(StoreRefused):
+        with _bounded():
             await self._store.put(_NOBODY, holder, "")
 
     async def _release_once_connected(self, name: str, holder: str) -> None:
@@ -385,6 +385,13 @@ class SharedLogins:
         if len(self._streams) >= _MOST_KNOWN:
             self._streams.clear()
         self._streams[name] = stream
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Bound a call to Redis after a request, which counts whatever becomes of the call: this raises nothing of it."""
+    with trio.move_on_after(_RELEASE_S, shield=True), contextlib.suppress(StoreRefused):
+        yield
 
 
 def open_logins(target: Target, ports: Ports) -> Logins:

@@ -177,9 +177,7 @@ class Listener:
 
     async def _read(self, reading: OpenStream) -> None:
         shared, stream = self.context, reading.stream
-        form = Form(
-            shared.source, self.user, shared.target.default_host, mode=shared.settings.mode, on_out=self._note_expelled
-        )
+        form = Form(shared.source, self.user, shared.target.default_host, on_out=self._note_expelled)
         try:
             with reading.scope:
                 while True:

@@ -4,7 +4,7 @@ Used by the other files of this folder. Always holds: they hold no password, onl
 Trio nor an HTTP client is loaded here.
 """
 
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 import attrs
 
@@ -19,8 +19,6 @@ from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.values import duration_text
 from restbroker.job.jid import fold_case
 
-RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
-"""Which events there are: the server's own typed events, the stanzas, or both."""
 SILENCE_S: Final = 25.0
 """Two and a half heartbeats."""
 LEASE_S: Final = 15.0
@@ -73,11 +71,6 @@ class Options:
     )
     _target: str | None = key(
         "Target", "The target of kind openfire-chat with the server and its logins.", mandatory="always"
-    )
-    mode: RawMode = key(
-        "Raw",
-        "typed: the server's typed events; stanzas: each stanza that reaches the user, as XML; both: most come twice.",
-        "typed",
     )
     announces: bool = key(
         "Announce",

@@ -1,7 +1,7 @@
-"""Reads the stanza that comes before the events of the same message, exactly as the server got it.
+"""Reads a stanza that reached a user, exactly as the server got it.
 
-Called by `form`. Always holds: pure; no text makes it raise. XML with a declaration (an entity, say) counts as no
-stanza, since that could expand without end.
+Called by `form`. Always holds: pure; no text makes it raise. XML with a document type counts as no stanza, since
+its entities could expand without end.
 """
 
 import base64
@@ -20,6 +20,7 @@ _KINDS: Final = frozenset({"message", "presence", "iq", "error"})
 _PROPERTIES: Final = "{http://www.jivesoftware.com/xmlns/xmpp/properties}"
 _MUC_USER: Final = "{http://jabber.org/protocol/muc#user}"
 _CONFERENCE: Final = "{jabber:x:conference}x"
+_STATES: Final = "{http://jabber.org/protocol/chatstates}"
 _EXPELLED: Final = frozenset({"301", "307", "321", "322", "332"})
 """Status codes of XEP-0045 for a user who was banned, kicked, or is no longer let in.
 
@@ -44,7 +45,7 @@ class Stanza:
 
     `data`: what comes beside the body, as text. `conference`: the room that the user is invited to. `expels`: the room
     that had its receiver leave, or says that they are not in it, as `balcony@conference`. `ends`: its receiver's
-    session may be over, by a logoff, a kick or a lock (recorded).
+    session may be over, by a logoff, a kick or a lock (recorded). `state`: whether the sender writes (XEP-0085).
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Stanza:
     invitation: Invitation | None = None
     expels: str | None = None
     ends: bool = False
+    state: str | None = None
 
 
 def read_stanza(coded: str) -> Stanza | None:
@@ -69,7 +71,7 @@ def read_stanza(coded: str) -> Stanza | None:
         xml = base64.b64decode(coded).decode()
     except (binascii.Error, ValueError):
         return None
-    if "<!" in xml:
+    if "<!DOCTYPE" in xml:
         return None
     try:
         root = ET.fromstring(xml)  # noqa: S314  it declares no entity
@@ -95,6 +97,7 @@ def read_stanza(coded: str) -> Stanza | None:
         invitation=_invitation(root),
         expels=_expels(root, kind),
         ends=root.tag == _STREAM_ERROR or _is_own_leave(given, kind),
+        state=next((_local(child.tag) for child in root if child.tag.startswith(_STATES)), None),
     )
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 from urllib.request import urlopen
+from xml.etree import ElementTree as ET
 
 import attrs
 import pytest
@@ -43,7 +44,8 @@ _EXPERT: Final = "dave"
 _ASKER: Final = "eve"
 _READ: Final = (*_FRIENDS, _EXPERT, _ASKER)
 _LOGIN: Final = "Basic " + base64.b64encode(b"admin:secret").decode()
-_SAID: Final = ("type", "to", "from", "body", "status", "show", "id", "reason", "position", "postion", "userid")
+_OF_STANZA: Final = ("to", "from", "id", "body")
+_SAID: Final = (*_OF_STANZA, "type", "status", "show", "reason", "position", "postion", "userid")
 _LOGOFFS: Final = "POST */logoff"
 
 Event = tuple[str, ...]
@@ -51,16 +53,20 @@ Event = tuple[str, ...]
 
 
 def event_of(user: str, said: Mapping[str, Any]) -> Event:
-    if said["type"] in ("offer", "invitationReceived"):
-        return user, "invited", str(said.get("mucRoom") or said["room"])
-    return user, *(f"{name}={said[name]}" for name in _SAID if name in said)
+    return user, *(f"{name}={said[name]}" for name in _SAID if said.get(name) is not None)
 
 
-def is_again(name: str, said: Mapping[str, Any]) -> bool:
-    """Whether it is told a second time in other words: an invitation, and what somebody hears who asks."""
-    return (name, said["type"]) == ("chatapi.ask", "groupchat") or (
-        said["type"] == "invitationReceived" and "password" not in said
-    )
+def said_by(name: str, data: str) -> Mapping[str, Any] | None:
+    """What a frame says; None if it is one of no event, or repeats a stanza."""
+    said: Mapping[str, Any] = json.loads(data)
+    if name == STANZAS:
+        root = ET.fromstring(base64.b64decode(said["xmpp"]))  # noqa: S314  the server's own
+        texts = {one: root.findtext(f"{{*}}{one}") for one in ("body", "show", "status")}
+        texts["body"] = texts["body"] or root.findtext(".//{*}reason")
+        kind = root.tag.rpartition("}")[2]
+        return {**texts, **root.attrib, "kind": kind} if kind in ("message", "presence") else None
+    is_again = name in ("chatapi.chat", "chatapi.presence", "chatapi.muc") or said["type"] in ("groupchat", "offer")
+    return None if is_again else said
 
 
 @attrs.define
@@ -71,21 +77,19 @@ class Told:
     """
 
     events: list[tuple[Event, float, float]] = attrs.field(factory=list)
-    early: list[tuple[str, str]] = attrs.field(factory=list)
+    early: list[tuple[str, str | None]] = attrs.field(factory=list)
     heard: set[str] = attrs.field(factory=set)
 
     def note(self, state: State, user: str, name: str, data: str, tell: Callable[[], None]) -> None:
         """One event, and `tell` writes it, or loses it where nobody reads it."""
-        if user not in _READ or name == STANZAS:
+        said = said_by(name, data) if user in _READ else None
+        if said is None:
             tell()
             return
         if user in state.readers:
             self.heard.add(user)
-        said = json.loads(data)
         if user not in self.heard:
-            self.early.append((user, said["type"]))
-            tell()
-        elif is_again(name, said):
+            self.early.append((user, said.get("kind")))
             tell()
         else:
             began_s = time.time()
@@ -94,7 +98,12 @@ class Told:
 
 
 def jobs(talk: Talk) -> Counter[Event]:
-    return Counter(event_of(event["raw"]["user"], event["raw"]) for event in talk.heard())
+    def event(job: Mapping[str, Any]) -> Event:
+        raw = job["raw"]
+        said = {name: job[name] for name in _OF_STANZA} if raw["event"] == STANZAS else {}
+        return event_of(raw["user"], {**raw, **said})
+
+    return Counter(map(event, talk.heard()))
 
 
 class Line:

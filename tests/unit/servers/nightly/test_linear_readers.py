@@ -33,7 +33,7 @@ _HIDE = hiding.make_hide(["s3cret-of-the-server"], _SECRETS)
 
 def _frames(name: str) -> Callable[[str], object]:
     def read(data: str) -> object:
-        form = Form("openfire", "ann", "example.org", mode="both")
+        form = Form("openfire", "ann", "example.org")
         return [form.read(Frame(name, data), 0.0) for _ in range(2)]
 
     return read
@@ -97,7 +97,7 @@ READERS: list[tuple[str, Callable[[str], object], Callable[[int], str], int]] = 
     ("JSON: commas and blanks", read_data, lambda n: '{"type": "chat", "body": """' + ", " * n + '"}', 8_000),
     ("JSON: quotation marks", read_data, lambda n: '{"type": "chat", "body": "' + '\\"' * n + '""}', 8_000),
     ("JSON: arrays", read_data, lambda n: '{"type": "chat", "data": ' + "[" * n + "}", 8_000),
-    ("frame: blanks", _frames("chatapi.chat"), lambda n: '{"type": "chat", "body": ""' + " " * n + 'x"}', 8_000),
+    ("frame: blanks", _frames("chatapi.notify"), lambda n: '{"type": "chat", "body": ""' + " " * n + 'x"}', 8_000),
     ("stanza: a body", _frames("chatapi.xmpp"), lambda n: _stanza(f"<body>{'&quot; ' * n}</body>"), 4_000),
     ("stanza: elements", _frames("chatapi.xmpp"), lambda n: _stanza("<body/>" * n), 2_000),
     ("stanza: attributes", _frames("chatapi.xmpp"), lambda n: _stanza(f"<x {_attributes(n)}/>"), 1_000),

@@ -44,7 +44,7 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
     # `check` looks whether others can read it.
     assert source.secrets == (source.options.passwords,)
     assert (source.options.users, source.options.askers) == (("ann",), ("bob",))
-    assert (source.options.silence_s, source.options.lease_s, source.options.mode) == (25.0, 15.0, "typed")
+    assert (source.options.silence_s, source.options.lease_s) == (25.0, 15.0)
 
 
 @rows(
