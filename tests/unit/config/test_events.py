@@ -1,14 +1,10 @@
 """`Events`: where servers' events are taken in, and what is refused before anything is started."""
 
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from restbroker.config.events import EventSource, Filter, Route, Shape
-from restbroker.config.key import Members
-from restbroker.config.kind import source_defaults_of
-from restbroker.events import registry
 from restbroker.job.names import BODY_NAMES
 from tests.support.kinds import Fetched
 from tests.unit.config.conftest import Refused, Write
@@ -51,13 +47,6 @@ def test_where_others_may_reach_it_each_source_needs_a_secret_of_some_length(ref
         loaded = write(events(address, prosody=SOURCE | {"Secret": LONG}))
         assert [note.code for note in loaded.notes if note.code == "PlainEvents"] == ["PlainEvents"], address
         assert LONG not in repr(loaded), address
-
-
-def test_variables_reach_into_a_source(write: Write) -> None:
-    variables = {"RESTBROKER_EVENTS__SOURCES__PROSODY__QUEUE": "other", "RESTBROKER_EVENTS__LISTEN": "127.0.0.1:9"}
-    found = write(events(prosody=SOURCE), variables).config.events
-    assert found is not None
-    assert (found.sources[0].queue, found.listen) == ("other", ("127.0.0.1", 9))
 
 
 def test_a_source_has_routes_that_keep_what_they_do_not_say(write: Write) -> None:
@@ -122,14 +111,3 @@ def test_options_of_a_source_judge_the_whole_of_it_and_are_read_first(refused: R
     assert (
         unknown == "Events.Sources.one.Options.Depht: is not a key of Events.Sources.one.Options; did you mean Depth?"
     )
-
-
-def test_each_kind_has_options_and_a_hook_or_a_reader() -> None:
-    for kind in registry.KINDS:
-        options = registry.kinds()[kind]
-        has_part = find_spec(f"{options.__module__.rpartition('.')[0]}.{'reader' if _is_reader(options) else 'hook'}")
-        assert has_part is not None, kind
-
-
-def _is_reader(options: Members) -> bool:
-    return source_defaults_of(options).is_reader

@@ -2,7 +2,6 @@
 
 import pytest
 
-from restbroker.config.core import Config
 from restbroker.job.json_types import Json
 from restbroker.job.schedule import Schedule
 from tests.unit.config.conftest import Refused, Write
@@ -42,12 +41,6 @@ def test_what_is_written_counts(write: Write) -> None:
     assert one.late_s == 300.0
 
 
-def test_a_variable_changes_one_member(write: Write) -> None:
-    environ = {"RESTBROKER_PERIODIC__NIGHTLY__CRON": "0 5 * * *", "RESTBROKER_PERIODIC__NIGHTLY__ARGUMENTS__HOST": "x"}
-    (one,) = write(periodic(), environ).config.periodic
-    assert (one.cron, one.arguments) == ("0 5 * * *", {"host": "x"})
-
-
 @pytest.mark.parametrize(
     ("members", "place", "why"),
     [
@@ -81,7 +74,3 @@ def test_mistakes_are_named_by_their_place(refused: Refused, members: dict[str, 
 def test_a_name_is_one_of_metrics_and_pages(refused: Refused) -> None:
     (problem,) = refused({**SERVED, "Periodic": {"Each night": DAILY}})
     assert problem.startswith("Periodic.Each night: expected a name")
-
-
-def test_without_the_key_there_is_none() -> None:
-    assert Config().periodic == ()

@@ -10,8 +10,6 @@ from restbroker.app.reload_config import warnings_of
 from restbroker.config.core import LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.roster import Roster
-from restbroker.config.secret import Secret
-from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 from restbroker.operate.check import check_config
@@ -51,13 +49,6 @@ def test_a_path_that_names_no_user_is_refused(write: Write) -> None:
     for path in ("/", "/r?user={user}", "/r/{user}/{user}", "/r/x{user}"):
         with pytest.raises(ConfigError, match=r'Roster.Path: expected a path such as "/roster/\{user\}"'):
             write({"Path": path})
-
-
-def test_user_and_password_may_be_in_a_variable_and_a_file(write: Write, tmp_path: Path) -> None:
-    (tmp_path / "pass").write_text("s3cret\n")
-    environ = {"RESTBROKER_ROSTER__AUTH__BASIC__USER": "prosody", "RESTBROKER_ROSTER__LISTEN": "127.0.0.1:1"}
-    roster = section(write({"Auth": {"Basic": {"PassFile": "pass"}}}, environ))
-    assert (roster.bind, roster.auth) == (("127.0.0.1", 1), Basic("prosody", Secret(path=tmp_path / "pass")))
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to read rosters, or to learn the key to them")

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from restbroker.config.forms import Rate
-from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer
 from restbroker.job.json_types import Json
 from tests.unit.config.conftest import Refused, Write
 
@@ -105,82 +102,6 @@ def test_order_is_read_and_its_contradictions_are_told(write: Write, refused: Re
     assert write(document({"one": entry()})).config.targets[0].lines_text == ""
 
 
-def test_every_problem_of_every_target_is_told_at_once(refused: Refused) -> None:
-    problems = refused(document({"one": entry(URL="x y"), "two": entry(Kind="no"), "three": entry(Kind="nor")}))
-    places = [problem.partition(":")[0] for problem in problems if "queue" not in problem]
-    assert places == ["Targets.one.URL", "Targets.two.Kind", "Targets.three.Kind"]
-    assert sum("Queues[0]: the queue 'a' is also Targets.one.Queues[0]" in problem for problem in problems) == 2
-
-
-def test_mistakes_of_every_sort_are_told_at_once(refused: Refused) -> None:
-    """Also those inside of options whose target or source has another one."""
-    source = {"Kind": "fetched", "Queue": "q", "Class": "C", "Options": {"Depth": 10}}
-    targets = {
-        "one": entry(Kind="other", Concurrency=3.7, Options={"Deep": 1}),
-        "two": entry(Kind="other", Queues="two", Options={"Deap": True}),
-    }
-    wrong: dict[str, Json] = {"Token": "", "LogLevel": "loud", "RedisMaster": "m", "StatsPass": "p", "Statts": True}
-    problems = refused({"Targets": targets, "Events": {"Listen": "h", "Sources": {"a": source}}, **wrong})
-    assert sorted(problem.partition(": ")[0] for problem in problems) == sorted(
-        [
-            *("Token", "LogLevel", "RedisMaster", "StatsUser", "Statts"),
-            *("Targets.one.Concurrency", "Targets.one.Options.Deep", "Targets.two.Queues", "Targets.two.Options.Deap"),
-            *("Events.Listen", "Events.Sources.a.Options.Depth"),
-        ]
-    )
-
-
-def test_ten_targets_with_a_mistake_each_have_ten_problems(refused: Refused) -> None:
-    """Also where one of them cannot be read, and with no problem that only follows from another."""
-    targets = {
-        "number": entry(Concurrency=3.7, Queues=["1"]),
-        "kind": entry(Kind="no", Queues=["2"]),
-        "scheme": entry(URL="ftp://x", Queues=["3"]),
-        "no-url": entry(URL=None, Queues=["4"]),
-        "no-queues": entry(Queues=None),
-        "queue": entry(Queues=["1"]),
-        "login": entry(Auth={"Basic": {"User": "u"}}, Queues=["7"]),
-        "file": entry(URL="https://h/", TLS={"CAFile": "none.pem"}, Queues=["8"]),
-        "no-kind": entry(Kind=None, Queues=["9"]),
-        "options": entry(Kind="other", Options={"Deep": 1}, Queues=["10"]),
-    }
-    sources: dict[str, Json] = {
-        "type": {"Kind": "fetched", "Queue": 5, "Class": "C"},
-        "kind": {"Kind": "no", "Queue": "q"},
-    }
-    tokens: dict[str, Json] = {"file": {"SecretFile": 5}, "none": {"Window": "9s"}}
-    wrong = {"Roster": {"Target": "scheme"}, "Events": {"Sources": sources}, "Tokens": tokens}
-    problems = refused({"Targets": targets, **wrong})
-    assert sorted(problem.partition(": ")[0] for problem in problems) == sorted(
-        [
-            *("Targets.number.Concurrency", "Targets.kind.Kind", "Targets.scheme.URL", "Targets.no-url.URL"),
-            *("Targets.no-queues.Queues", "Targets.queue.Queues[0]", "Targets.login.Auth.Basic.Pass"),
-            *("Targets.file.TLS.CAFile", "Targets.no-kind.Kind", "Targets.options.Options.Deep"),
-            *("Events.Sources.type.Queue", "Events.Sources.kind.Kind", "Events.Sources.kind.Class"),
-            *("Events.Sources.type.Options.Depth", "Tokens.file.SecretFile", "Tokens.none.Secret", "Roster.Target"),
-        ]
-    )
-
-
-def test_mistakes_of_every_sort_in_one_target_are_told_at_once(refused: Refused) -> None:
-    wrong = {
-        **entry(Kind="ejabberdd", URL="ftp://x", Queues=[], Concurrency=3.7, Auth={"Basic": {"User": "u"}}),
-        "TLS": {"CAFile": "none.pem"},
-    }
-    places = [problem.partition(": ")[0].removeprefix("Targets.a.") for problem in refused(document({"a": wrong}))]
-    assert sorted(places) == ["Auth.Basic.Pass", "Concurrency", "Kind", "Queues", "TLS.CAFile", "URL"]
-
-
-def test_what_cannot_be_read_does_not_count_as_missing(refused: Refused) -> None:
-    both = {"Basic": {"User": 5, "PassFile": 3}, "Bearer": {"Token": "x"}}
-    target = {"Kind": 1, "URL": 2, "Queues": "a", "Auth": both, "TLS": {"CAFile": 4}, "Domain": 5, "Options": 6}
-    tokens: dict[str, Json] = {"a": {"SecretFile": 7, "PreviousSecret": 8}}
-    source = {"Kind": "fetched", "Class": "C", "Routes": [{"Queue": 9}], "Options": {"Depth": 10}}
-    problems = refused({"Targets": {"a": target}, "Tokens": tokens, "Events": {"Sources": {"s": source}}})
-    assert [problem for problem in problems if "missing" in problem] == []
-    assert len(problems) == 13
-
-
 def test_a_targets_name_is_short_and_plain(refused: Refused) -> None:
     for name in ("Main", "a_b", "", "x" * 33, "a.b"):
         (problem,) = refused(document({name: entry()}))
@@ -214,55 +135,6 @@ def test_a_flat_key_beside_targets_needs_its_queue_and_another_name(refused: Ref
         "Targets.ejabberd: has the name of the target that RestURL and the other flat keys define"
     )
     assert "RestQueue: is missing" in refused({"Token": "x"})[0]
-
-
-def test_variables_lead_into_targets_and_are_named_in_errors(write: Write, refused: Refused) -> None:
-    written = document({"mongoose-1": entry(Concurrency=5, Auth={"Basic": {"User": "u", "Pass": "p"}})})
-    environ = {
-        "RESTBROKER_TARGETS__MONGOOSE_1__CONCURRENCY": "9",
-        "RESTBROKER_TARGETS__MONGOOSE_1__AUTH__BASIC__PASS": "123",
-        "RESTBROKER_TARGETS__MONGOOSE_1__OPTIONS__SERVER_VERSION": "23.01",
-        "RESTBROKER_TARGETS__MONGOOSE_1__RATE_LIMIT": "50/s",
-        "RESTBROKER_TARGETS__MONGOOSE_1__SLOTS__REGISTER_USER": "3",
-        "RESTBROKER_TARGETS__NEW_ONE": '{"Kind": "other", "URL": "http://127.0.0.1", "Queues": ["n"]}',
-    }
-    first, new = write(written, environ).config.targets
-    assert (first.name, first.concurrency, first.rate, first.queues) == ("mongoose-1", 9, Rate(50.0, 5), ("a",))
-    assert (first.credentials, dict(first.slots)) == (Basic("u", Secret("123")), {"register_user": 3})
-    assert getattr(first.options, "server_version", None) == "23.01"
-    assert (new.name, new.kind) == ("new-one", "other")
-    wrong = {
-        "RESTBROKER_TARGETS__MONGOOSE_1__CONCURRENCY": "many",
-        "RESTBROKER_TARGETS__MONGOOSE_1__QUEUES": '["b", 5]',
-        "RESTBROKER_TARGETS__MONGOOSE_1__CONCURENCY": "1",
-    }
-    problems = "\n".join(refused(written, wrong))
-    assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURRENCY: expected a whole number" in problems
-    assert "RESTBROKER_TARGETS__MONGOOSE_1__QUEUES[1]: expected a queue's name" in problems
-    assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURENCY: is not a key of Targets.mongoose-1; did you" in problems
-
-
-def test_a_variable_for_a_whole_object_and_one_for_a_part_of_it_both_count(write: Write) -> None:
-    environ = {
-        "RESTBROKER_TARGETS__ONE__RATE_LIMIT": '{"Rate": "50/s", "Burst": 2}',
-        "RESTBROKER_TARGETS__ONE__RATE_LIMIT__BURST": "7",
-    }
-    assert write(document({"one": entry()}), environ).config.targets[0].rate == Rate(50.0, 7)
-
-
-def test_a_variable_for_a_secret_replaces_the_file_that_the_target_names(write: Write) -> None:
-    written = document({"one": entry(Auth={"Bearer": {"TokenFile": "missing"}})})
-    environ = {"RESTBROKER_TARGETS__ONE__AUTH__BEARER__TOKEN": "from-variable"}
-    assert write(written, environ).config.targets[0].credentials == Bearer(Secret("from-variable"))
-
-
-def test_two_variables_for_one_secret_of_a_target_are_refused(refused: Refused) -> None:
-    environ = {
-        "RESTBROKER_TARGETS__ONE__AUTH__BEARER__TOKEN": "t",
-        "RESTBROKER_TARGETS__ONE__AUTH__BEARER__TOKEN_FILE": "f",
-    }
-    (problem,) = refused(document({"one": entry()}), environ)
-    assert problem.startswith("RESTBROKER_TARGETS__ONE__AUTH__BEARER__TOKEN and RESTBROKER_")
 
 
 def test_a_certificate_file_is_tried_and_used_for_https_only(write: Write, refused: Refused, tmp_path: Path) -> None:

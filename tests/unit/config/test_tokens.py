@@ -30,12 +30,6 @@ def test_the_flat_token_is_the_first_of_all_and_called_default(write: Write) -> 
     assert [(token.name, token.flat) for token in alone] == [("default", False)]
 
 
-def test_a_variable_changes_one_member_of_one_token(write: Write) -> None:
-    environ = {"RESTBROKER_TOKENS__APP_2__SECRET": "12345", "RESTBROKER_TOKENS__APP_2__ALLOW": '["get_*"]'}
-    tokens = write({**SERVED, "Tokens": {"app-2": {"SecretFile": "missing"}}}, environ).config.tokens
-    assert [(token.name, revealed(token), token.allow) for token in tokens] == [("app-2", ["12345"], ("get_*",))]
-
-
 def test_a_signed_tokens_previous_secret_must_be_long_too(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "old").write_text("short\n")
     written: dict[str, Json] = {"Secret": LONG, "PreviousSecretFile": "old", "Signed": True}

@@ -3,7 +3,6 @@
 import base64
 import html
 import json
-import time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -78,13 +77,6 @@ def test_message_texts_are_found_in_any_form_of_arguments(args: Json) -> None:
 
 def test_a_blank_or_tiny_message_text_masks_nothing() -> None:
     assert hidden("no. a b", {"body": ".", "subject": " ", "text": "a", "html": None, "xml": []}) == "no. a b"
-
-
-def test_a_message_text_of_a_megabyte_is_masked_in_time() -> None:
-    body = "".join(f"{number * number:x}, " for number in range(170_000))
-    began_s = time.process_time()
-    assert hidden(f"Bad value: {body[600_001:600_100]}!", {"body": body}) == "Bad value: ***!"
-    assert time.process_time() - began_s < 2
 
 
 def test_a_stored_refusal_shows_no_message_text_unless_requested() -> None:

@@ -1,7 +1,5 @@
 """Which failed jobs are put together."""
 
-import time
-
 import pytest
 
 from restbroker.job.failure_group import generalise, group_id
@@ -50,13 +48,6 @@ def test_jobs_are_of_one_group_by_target_command_code_and_cause() -> None:
         ("e", "registerAlreadyExists", None, "<JID> exists."),
     ]
     assert len({group_id(*cause) for cause in causes}) == 6
-
-
-@pytest.mark.parametrize("piece", ["a.", "a@", "' ", "«", "1.", "a.b-", "0123456789abcdef", "f" * 40, "\ud800"])
-def test_a_message_that_was_made_to_be_slow_is_not(piece: str) -> None:
-    began_s = time.thread_time()
-    generalise(piece * (1_000_000 // len(piece)), [piece, "x" * 1000])
-    assert time.thread_time() - began_s < 0.5
 
 
 def test_how_long_a_value_is_decides_no_group_of_a_long_message() -> None:

@@ -17,7 +17,6 @@ from restbroker.job.settle import (
     acknowledge,
     drop_reply,
     may_send,
-    perturb,
     returns_to,
     settle,
     settle_crashed,
@@ -128,13 +127,6 @@ def test_a_job_is_put_off_for_two_seconds_or_for_what_the_server_asks_and_up_to_
     assert put_off.delay_s == pytest.approx(after_s)
 
 
-def test_what_is_put_off_leads_back_to_its_queue_under_its_jid_and_remembers_what_may_have_run() -> None:
-    put_off = settle(job(restbroker_uncertain=1), ONCE, Deferred(WHY, counts=False), context())
-    fields = payload(put_off)
-    assert (fields["queue"], fields["jid"], fields["restbroker_uncertain"]) == ("q", "0" * 24, 1)
-    assert "restbroker_uncertain" not in payload(settle(job(), ONCE, Deferred(WHY, counts=False), context()))
-
-
 @rows("outcome", [Deferred(WHY, counts=False), Deferred(WHY), Rejected(WHY)])
 def test_equal_jobs_of_one_batch_stay_apart_in_a_set(outcome: Final) -> None:
     one, other = (settle(job(), ONCE, outcome, context(unique=number)) for number in (1, 2))
@@ -206,10 +198,3 @@ def test_whoever_waits_is_told_how_the_server_answered(*, negative: bool, called
     settlement = settled(Ack, job(reply_to=KEY), ONCE, outcome)
     told = json.loads(settlement.replies[0].payload)
     assert (told["outcome"], told["note"], told["answer"], told["status"]) == (called, "already done", 1, 200)
-
-
-def test_what_is_perturbed_keeps_the_moment_at_which_it_first_failed() -> None:
-    settlement = settled(Retry, job(retry_count=0, failed_at=1.5), ONCE, Deferred(WHY))
-    before, after = payload(settlement), payload(perturb(settlement, 5))
-    assert after["failed_at"] == before["failed_at"] == 1.5
-    assert after["retried_at"] == pytest.approx(before["retried_at"] + 5e-6, abs=1e-7)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.job import retry, rubyjson
+from restbroker.job import arguments, retry, rubyjson, signing
+from restbroker.job.arguments import Submission
 from restbroker.job.backoff import ExponentialBackoff, SidekiqBackoff, delay_s
 from restbroker.job.json_types import Json
 from restbroker.job.retry import FailedTry, RetryRule
@@ -300,11 +301,6 @@ def test_attempts_of_a_wrong_form_are_forgotten(earlier: Json) -> None:
     assert retry.attempts({"restbroker_attempts": earlier}, {"at": 1}) == [{"at": 1}]
 
 
-def test_a_stamp_is_so_many_microseconds_later() -> None:
-    assert retry.stamp(0.5, 10_000_000) == 10.5
-    assert retry.stamp(0.5, 3) == 0.500003
-
-
 def test_a_first_failure_happened_now_whatever_the_producer_wrote() -> None:
     assert failed({"failed_at": 1.5}).fields["failed_at"] == NOW_S
 
@@ -314,3 +310,15 @@ def test_a_job_with_retry_for_is_tried_up_to_its_last_moment() -> None:
     for now_s, tried in ((NOW_S, True), (NOW_S + 0.25, False)):
         again = failed({"retry_for": 60, "failed_at": NOW_S - 60, "retry_count": 0}, now_s=now_s)
         assert (again.retry_at_s is not None) is tried
+
+
+@rows(("accepted", "again"), [(False, "q"), (True, "slow")])
+def test_a_signature_that_covers_the_queue_binds_a_job_until_it_was_admitted(accepted: bool, again: str) -> None:
+    submission = arguments.read(["register", {}, "", None])
+    assert isinstance(submission, Submission)
+    text = signing.sign("s3cret", "app", 1_700_000_000, "j", submission, "q")
+    signature = signing.read(text)
+    assert signature is not None
+    mark = {signing.ACCEPTED_FIELD: signing.acceptance("s3cret", signature, "q", NOW_S)} if accepted else {}
+    fields: dict[str, Json] = {"args": ["register", {}, text], "jid": "j", "retry_queue": "slow", **mark}
+    assert retry.read_queue(fields, "q", ("q", "slow")) == again

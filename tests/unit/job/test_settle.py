@@ -36,7 +36,6 @@ WHY = Reason("ServerError", "it broke", "mend it", 500)
 SAFE = CommandSpec("check_account", (), "safe")
 ONCE = CommandSpec("send_message", (), "unsafe")
 CREATE = CommandSpec("register", (), "already_done")
-DONE = Delivered("0", 0, 200)
 NOT_NOW = Deferred(WHY, counts=False)
 Kind = TypeVar("Kind")
 
@@ -106,16 +105,6 @@ def test_reply_to_gets_the_details_and_expires() -> None:
     (reply,) = settlement.replies
     assert (reply.key, reply.queue, reply.ttl_s) == ("restbroker:reply:abc", None, 3600)
     assert json.loads(reply.payload)["text"] == "0"
-
-
-@rows("key", ["queue:rest", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", 5])
-def test_reply_to_can_name_no_other_key(key: Any) -> None:
-    assert settle(job(reply_to=key), SAFE, DONE, context()) == Ack()
-
-
-def test_a_bare_name_in_reply_to_is_never_a_key() -> None:
-    (reply,) = settled(Ack, job(reply_to="dead"), SAFE, DONE).replies
-    assert reply.key == "restbroker:reply:dead"
 
 
 def test_rejected_is_parked_with_the_code_as_error_class_and_status_and_cure_in_its_message() -> None:

@@ -10,7 +10,7 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.failures import ErrorReply, Failure, describe_failure, translate
+from restbroker.store.failures import ErrorReply, Failure, translate
 from restbroker.store.misuse import MisusedKey
 from restbroker.store.scripts import script
 
@@ -78,17 +78,6 @@ def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
 def test_no_argument_of_a_command_is_repeated() -> None:
     error = ErrorReply("ERR unknown command 'XFOO', with args beginning with: 's3cret' 'more'")
     assert translate(error, "r:1").message == "Redis at r:1 refused a command: unknown command 'XFOO'"
-
-
-def test_in_brief_it_ends_a_sentence() -> None:
-    said: dict[str, Failure] = {
-        "does not accept the login: no": ErrorReply("WRONGPASS no."),
-        "is loading its data": ErrorReply("LOADING x"),
-        "did not answer in time": TimeoutError("x"),
-        "cannot be reached: Error 111": ConnectionError("Error\n  111."),
-        "refused: NO": ErrorReply("NO"),
-    }
-    assert {told: describe_failure(error) for told, error in said.items()} == {told: told for told in said}
 
 
 def test_only_what_a_replica_or_a_master_on_its_way_out_says_ends_a_connection() -> None:

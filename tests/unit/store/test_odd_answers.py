@@ -6,7 +6,7 @@ from itertools import cycle
 from typing import Any, Final, cast
 
 import attrs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.errors import StoreRefused
@@ -129,7 +129,6 @@ _ANSWERS: Final[st.SearchStrategy[Reply]] = st.recursive(
 
 
 @given(st.sampled_from(READERS), st.lists(_ANSWERS, min_size=1, max_size=6))
-@settings(max_examples=500)
 def test_an_answer_of_any_form_is_read_or_refused_with_what_to_do(
     read: Callable[[Client], object], answers: list[Reply]
 ) -> None:

@@ -8,16 +8,12 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
-from restbroker.store.sentinel import Address, open_sentinels
+from restbroker.store.sentinel import open_sentinels
 from restbroker.store.settings import Endpoint, StoreSettings, Tls
 
 SETTINGS = StoreSettings(
     "rediss://user:in-url@unused/5", ca_file=Path("/ca"), client_name="me", sentinels=(("s", 1), ("::1", 2)), master="m"
 )
-
-
-def test_a_place_is_written_as_in_a_url() -> None:
-    assert [str(place) for place in (Address("h", 1), Address("::1", 2))] == ["h:1", "[::1]:2"]
 
 
 @pytest.mark.parametrize("own", [None, Secret("theirs")])
@@ -31,10 +27,6 @@ def test_sentinels_are_asked_as_redis_is_but_without_its_login_and_for_half_a_se
     tls = Tls("/ca")
     assert joining.tls == tls
     assert asking == Endpoint(password=own, tls=tls, timeout_s=0.5, connect_timeout_s=0.5)
-
-
-def test_there_are_none_where_none_are_named() -> None:
-    assert open_sentinels(attrs.evolve(SETTINGS, sentinels=())) is None
 
 
 @pytest.mark.parametrize(("url", "master"), [("unix:///run/redis.sock", "m"), ("redis://h", None)])

@@ -75,28 +75,6 @@ def test_who_is_his_own_contact_may_be_removed() -> None:
     assert wish("remove_contact", user="john", jid="john@example.org") == Write((change,))
 
 
-def test_befriending_changes_both_sides_at_once() -> None:
-    found = wish("befriend", a="john", b="ann@example.org", name_of_a="John", groups=["Friends"])
-    friend, named = b'{"groups":["Friends"]}', b'{"name":"John","groups":["Friends"]}'
-    assert found == Write((Change("john", {"ann@example.org": friend}), Change("ann", {"john@example.org": named})))
-
-
-def test_befriending_again_takes_no_name_and_no_group_away() -> None:
-    assert wish("befriend", a="john", b="ann") == Write(
-        (
-            Change("john", {"ann@example.org": b"{}"}, needs="keep"),
-            Change("ann", {"john@example.org": b"{}"}, needs="keep"),
-        )
-    )
-
-
-def test_befriending_needs_two_users_and_a_domain() -> None:
-    assert "both sides" in refusal("befriend", a="john", b="john@example.org").message
-    assert "argument b" in refusal("befriend", a="john").message
-    assert "no domain" in refusal("befriend", None, a="john", b="ann").message
-    assert isinstance(wish("befriend", None, a="john@one.org", b="ann@one.org"), Write)
-
-
 def test_a_refresh_names_each_user_once_by_his_local_part() -> None:
     for users in (["john", "aaron", "john"], ["john@example.org", "aaron"]):
         assert wish("refresh", users=users) == Refresh(("john", "aaron"))
