@@ -15,13 +15,16 @@ import hypothesis
 import pytest
 
 from restbroker.store.client import StoreSettings, open_client
-from tests.support import process
+from tests.support import process, sweeper
 from tests.support.ejabberd import Ejabberd
 from tests.support.paths import Paths
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 
 # A shell has what it starts in the background ignore Ctrl-C, and every process of a test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Also a pytest that is killed leaves no process behind.
+sweeper.watch()
 
 # A busy machine makes an example slow, and no claim wrong. The blob repeats an example on another machine. `make fuzz`
 # tries many more.

@@ -1,6 +1,5 @@
 """A real nginx before an ejabberd that is killed with requests in hand: its 502 is no proof that nothing ran."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.ports import accepts, free_port
 from tests.support.shared import FAST_RETRIES
+from tests.support.sweeper import spawn
 from tests.support.wait import until
 
 JOBS = 400
@@ -34,7 +34,7 @@ def gateway(bench: Bench, tmp_path: Path) -> Iterator[int]:
     """The port of an nginx that passes requests on to the bench's proxy."""
     port, file = free_port(), tmp_path / "nginx.conf"
     file.write_text(CONFIG.format(folder=tmp_path, port=port, behind=bench.proxy.port))
-    nginx = subprocess.Popen(["nginx", "-p", str(tmp_path), "-c", str(file)])
+    nginx = spawn(["nginx", "-p", str(tmp_path), "-c", str(file)])
     try:
         until(lambda: accepts(port), "nginx answers")
         yield port

@@ -20,6 +20,7 @@ from typing import ClassVar, Final, Self, TypeVar
 import attrs
 
 from tests.support.ports import accepts
+from tests.support.sweeper import spawn
 from tests.support.wait import until
 
 START_TIMEOUT_S: Final = 300.0
@@ -89,7 +90,7 @@ class Daemon:
 
     def _run(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         with (self.directory / "output.log").open("ab") as output:
-            return subprocess.Popen(
+            return spawn(
                 ("chroot", self.root, *command) if self.root else command,
                 cwd=self.directory,
                 env=env,

@@ -20,6 +20,7 @@ import attrs
 
 import restbroker
 from restbroker.__main__ import main
+from tests.support.sweeper import spawn
 from tests.support.wait import NEVER_S, until
 
 RESTBROKER: Final = (sys.executable, "-m", "restbroker")
@@ -210,7 +211,7 @@ def started(
     serial = len(list(directory.glob("*.stdout")))
     stdout, stderr = directory / f"{serial}.stdout", directory / f"{serial}.stderr"
     with stdout.open("wb") as out, stderr.open("wb") as err:
-        process = subprocess.Popen(
+        process = spawn(
             [*command, *arguments],
             env=clean_environment(environ),
             cwd=directory,

@@ -28,6 +28,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.support.daemon import Daemon, keep
 from tests.support.ports import accepts, free_port
+from tests.support.sweeper import MARK, spawn
 from tests.support.wait import NEVER_S, until
 
 USER: Final = "restbroker"
@@ -181,7 +182,7 @@ class RabbitMQ(Daemon):
         self._write_config()
         environment = self._environment()
         # One of its own in the foreground: the one that `erl` would start outlives it.
-        self._epmd = subprocess.Popen(
+        self._epmd = spawn(
             [_epmd(), "-port", str(self._epmd_port), "-address", "127.0.0.1"],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -193,7 +194,7 @@ class RabbitMQ(Daemon):
         return self._run(str(_SCRIPT), env=environment)
 
     def _environment(self) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("PATH", "LANG", "TZ") if key in os.environ}
+        kept = {key: os.environ[key] for key in ("PATH", "LANG", "TZ", MARK) if key in os.environ}
         folder = str(self.directory)
         return {
             **kept,

@@ -17,6 +17,7 @@ import attrs
 
 from restbroker.demo.redis import wheel_binary
 from tests.support.ports import free_port
+from tests.support.sweeper import spawn
 from tests.support.wait import until
 
 _DATA = ("dump.rdb", "appendonlydir")
@@ -139,7 +140,7 @@ class RedisServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "server.log").open("wb") as log:
             # A process group of its own: Ctrl-C in pytest must not reach it before the fixtures end it.
-            return subprocess.Popen(
+            return spawn(
                 [str(self.binary), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

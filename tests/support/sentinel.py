@@ -11,6 +11,7 @@ import attrs
 
 from tests.support.ports import accepts, free_port
 from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.sweeper import spawn
 from tests.support.wait import until
 
 MASTER = "jobs"
@@ -38,7 +39,7 @@ class Sentinel:
             f"sentinel failover-timeout {MASTER} 6000\n"
         )
         with (self.directory / "sentinel.log").open("wb") as log:
-            self.process = subprocess.Popen(
+            self.process = spawn(
                 [str(redis_binary()), str(config), "--sentinel"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
