@@ -8,13 +8,13 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support import process, sweeper
 from tests.support.ejabberd import Ejabberd
 from tests.support.paths import Paths
@@ -138,10 +138,15 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture
-def paths(redis_server: RedisServer, tmp_path: Path) -> Iterator[Paths]:
-    client = open_client(StoreSettings(redis_server.url))
-    yield Paths(redis_server, tmp_path, client)
-    client.close()
+def client(redis_url: str) -> Iterator[Client]:
+    """A client of the empty Redis."""
+    with closing(open_client(StoreSettings(redis_url))) as client:
+        yield client
+
+
+@pytest.fixture
+def paths(redis_server: RedisServer, tmp_path: Path, client: Client) -> Paths:
+    return Paths(redis_server, tmp_path, client)
 
 
 @pytest.fixture

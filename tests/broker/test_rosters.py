@@ -1,7 +1,7 @@
 """A connector's way to the rosters in Redis: changes with their jobs, marks of its own, outages that it waits for."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,6 @@ PACE = RefreshDelay(0, 0)
 URL = "http://127.0.0.1:5280/roster_admin"
 
 Of = Callable[..., RostersInRedis]
-
-
-@pytest.fixture
-def client(redis_server: RedisServer) -> Iterator[Client]:
-    made = open_client(StoreSettings(redis_server.url))
-    yield made
-    made.close()
 
 
 @pytest.fixture

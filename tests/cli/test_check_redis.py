@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from restbroker.operate.check_store import check_store
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding
 from restbroker.store import heartbeats, jobs, pauses
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.keys import Keys
 from tests.support.process import run_here as run
@@ -37,13 +37,6 @@ def looked(url: str, **keys: str) -> dict[str, Finding]:
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    opened = open_client(StoreSettings(redis_url))
-    yield opened
-    opened.close()
 
 
 def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, client: Client) -> None:

@@ -1,6 +1,10 @@
 """What the Tab key does: in real shells, and what they are told."""
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,8 +14,9 @@ import typer
 from restbroker.cli.app import COMMANDS, load
 from restbroker.cli.examples import walk
 from restbroker.store.client import Client
-from tests.support import shells
-from tests.support.process import run
+from tests.support import terminal
+from tests.support.process import clean_environment, run
+from tests.support.terminal import Terminal
 
 JID = "5c1f0e9a7b3d4826a1c0ffee"
 LINES = {
@@ -38,6 +43,49 @@ LINES = {
     'queues pause --why "mails go out" rest_': 'queues pause --why "mails go out" rest_other',
 }
 """What is typed, and what it becomes."""
+
+
+_TO_BEGIN, _TO_END = "\x01", "\x05"
+_MARK = "LINE:"
+
+
+def completed(shell: Terminal, line: str) -> str:
+    # The shell takes what is typed meanwhile when it is done with the Tab. Split, so that it is not found in what the
+    # terminal shows of the typing.
+    shell.type(f"{line}\t{_TO_BEGIN}echo '{_MARK[:2]}''{_MARK[2:]}<{_TO_END}>'\r")
+    shell.until(f"{_MARK}<")
+    return shell.until(">")
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Where the shell has `restbroker` on its PATH."""
+    folder = home / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "restbroker"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m restbroker "$@"\n')
+    program.chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    own = {"HOME": str(home), "PATH": path, "TERM": "dumb", "LC_ALL": "C.UTF-8", "XDG_CONFIG_HOME": f"{home}/.config"}
+    return clean_environment(own)
+
+
+def install(shell: str, home: Path) -> None:
+    """Have that shell load what `restbroker completion` prints, as docs/cli.md says."""
+    home.mkdir()
+    # Without a file of its own, zsh would first ask its user questions.
+    (home / ".zshrc").touch()
+    lines = {"bash": (".bashrc", "", "source <(restbroker completion bash)\n")}
+    lines["zsh"] = (".zshrc", "autoload -U compinit && compinit\n", "source <(restbroker completion zsh)\n")
+    if shell == "fish":
+        script = subprocess.run(
+            ["restbroker", "completion", "fish"], env=environment(home), capture_output=True, text=True, check=True
+        ).stdout
+        file = home / ".config" / "fish" / "completions" / "restbroker.fish"
+        file.parent.mkdir(parents=True)
+        file.write_text(script)
+        return
+    name, *texts = lines[shell]
+    (home / name).write_text("".join(texts))
 
 
 @pytest.fixture
@@ -68,14 +116,15 @@ def offered(line: str, directory: Path, *, redis: str | None = None) -> list[str
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_tab_completes_in_a_real_shell_that_loads_the_script(shell: str, place: Path) -> None:
     home = place / "home"
-    shells.install(shell, shells.home(home))
-    with shells.opened(shell, home, place) as typing:
+    install(shell, home)
+    # fish ends without a controlling terminal.
+    with terminal.opened([shell, "-i"], place, environment(home)) as typing:
         for typed, expected in LINES.items():
-            assert typing.completed(f"restbroker {typed}").rstrip() == f"restbroker {expected}"
+            assert completed(typing, f"restbroker {typed}").rstrip() == f"restbroker {expected}"
         (home / "my env.json").touch()
-        assert typing.completed("~/bin/restbroker enqueu").rstrip() == "~/bin/restbroker enqueue"
+        assert completed(typing, "~/bin/restbroker enqueu").rstrip() == "~/bin/restbroker enqueue"
         for option in ("--config=", "--config "):
-            line = typing.completed(f"~/bin/restbroker stats {option}~/my")
+            line = completed(typing, f"~/bin/restbroker stats {option}~/my")
             assert line.rstrip() == rf"~/bin/restbroker stats {option}~/my\ env.json"
     assert not (place / "run").exists()
 

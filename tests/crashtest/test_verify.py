@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.replies import Reply, items, raw
 from tests.support import process
 from tests.support.fake_redis import fake_redis
@@ -24,13 +22,6 @@ from tests.support.wait import until
 
 JOBS = int(os.environ.get("VERIFY_JOBS", "2000"))
 KILLS = int(os.environ.get("VERIFY_KILLS", "6"))
-
-
-@pytest.fixture
-def client(redis_server: RedisServer) -> Iterator[Client]:
-    found = open_client(StoreSettings(redis_server.url))
-    yield found
-    found.close()
 
 
 def everything(client: Client) -> Mapping[bytes, Reply]:

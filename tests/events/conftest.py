@@ -22,6 +22,7 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, EventHandled, OperatorWarning
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
+from tests.transport.authority import Authority, authority
 
 PATH: Final = "/events/prosody"
 QUEUE: Final = "xmpp_events"
@@ -164,3 +165,8 @@ def sent(body: bytes, *, path: str = PATH, length: int | None = None, **headers:
     lines += [f"Content-Length: {len(body) if length is None else length}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))

@@ -23,7 +23,7 @@ from restbroker.servers.mongooseim.sns.options import Options, TopicKeys
 from tests.events.conftest import QUEUE, Hall, Open
 from tests.support.aws_signing import FORM, NAME, SECRET, signed_headers
 from tests.support.rows import rows
-from tests.transport.authority import Authority, authority
+from tests.transport.authority import Authority
 
 TEXT: Final = "a text that nobody else may see"
 MESSAGE: Final = {"from_user_id": "ann@one.example", "to_user_id": "bob@two.example", "message": TEXT}
@@ -40,11 +40,6 @@ OPTIONS: Final = Options(
 SOURCE: Final = EventSource(
     "mim", "mongooseim-sns", "/", QUEUE, "XmppEvent", has_ids=False, options=OPTIONS, secrets=(Secret(SECRET),)
 )
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("authority"))
 
 
 def form(message: object = MESSAGE, topic: str = "user_message_sent", **more: str) -> bytes:

@@ -38,11 +38,6 @@ async def kept(redis_server: RedisServer, now_s: Callable[[], float] = lambda: 5
         nursery.cancel_scope.cancel()
 
 
-@pytest.fixture
-def client(redis_server: RedisServer) -> Client:
-    return open_client(StoreSettings(redis_server.url))
-
-
 async def shows(client: Client, *states: SourceState) -> None:
     await until_async(lambda: sources.read_states(client) == list(states), f"{states} are there")
 

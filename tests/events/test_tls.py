@@ -21,12 +21,7 @@ from restbroker.telemetry.events import Event, ListenerStarted, OperatorWarning
 from tests.support.process import Stopwatch
 from tests.support.rows import rows
 from tests.support.wait import until_async
-from tests.transport.authority import Authority, authority
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("authority"))
+from tests.transport.authority import Authority
 
 
 @pytest.fixture

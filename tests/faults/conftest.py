@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.bench import Bench
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
 from tests.support.redis_line import Line, Tell
 from tests.support.redis_server import RedisServer
+from tests.support.several import Several
 from tests.support.shared import FAST_RETRIES
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import NEVER_S
@@ -32,6 +33,12 @@ def ejabberd(breakable_ejabberd: Ejabberd) -> Ejabberd:
     if breakable_ejabberd.process is None:
         breakable_ejabberd.start()
     return breakable_ejabberd
+
+
+@pytest.fixture
+def several(tmp_path: Path, redis_url: str, client: Client) -> Several:
+    """A broker with several targets, to be configured."""
+    return Several(tmp_path / "env.json", redis_url, client)
 
 
 @pytest.fixture

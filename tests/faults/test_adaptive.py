@@ -5,18 +5,22 @@ a core for long, answers came in bursts: then it is enough here that the limit n
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
+import attrs
 import pytest
 import trio
 
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.replies import integer
 from tests.support.bench import QUEUE, payload
-from tests.support.degrading import Beyond, Degrading, degrading
 from tests.support.process import Stopwatch, started
+from tests.support.recorder import answer, listening, read_request
 from tests.support.redis_line import Tell
 from tests.support.redis_server import RedisServer
 from tests.support.shared import TOKEN
@@ -32,11 +36,53 @@ BUSY = 0.3
 """A share of the time that was watched."""
 
 
-@pytest.fixture
-def client(redis_server: RedisServer) -> Iterator[Client]:
-    client = open_client(StoreSettings(redis_server.url))
-    yield client
-    client.close()
+_STATUS = b'"The node ejabberd@localhost is started. Status: started ejabberd 24.12 is running in that node"'
+Beyond = Literal["refuses", "hangs"]
+
+
+@attrs.define(eq=False)
+class Degrading:
+    """Does `units` jobs at once, `best_per_s` in sum. What comes beyond gets a 503 at once, or no answer at all."""
+
+    units: int
+    best_per_s: float
+    beyond: Beyond
+    port: int = 0
+    done_at_s: list[float] = attrs.field(factory=list)
+    failed_at_s: list[float] = attrs.field(factory=list)
+    _busy: int = 0
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        async with stream:
+            try:
+                while (request := await read_request(stream, 0)) is not None:
+                    if " /api/status " in request.line:
+                        await answer(200, _STATUS)(stream)
+                    elif not await self._work(stream):
+                        return
+            except trio.BrokenResourceError:
+                pass  # the client gave up waiting
+
+    async def _work(self, stream: trio.abc.Stream) -> bool:
+        now_s = trio.current_time()
+        if self._busy >= self.units:
+            self.failed_at_s.append(now_s)
+            if self.beyond == "refuses":
+                return await answer(503, b'"too much to do"')(stream)
+            return bool(await stream.receive_some())
+        self._busy += 1
+        await trio.sleep(self.units / self.best_per_s * random.uniform(0.5, 1.5))
+        self._busy -= 1
+        self.done_at_s.append(trio.current_time())
+        return await answer()(stream)
+
+
+@asynccontextmanager
+async def degrading(units: int, best_per_s: float, beyond: Beyond) -> AsyncIterator[Degrading]:
+    """Such a server on a free loopback port, until the end of the block."""
+    server = Degrading(units, best_per_s, beyond)
+    async with listening(server.serve) as server.port:
+        yield server
 
 
 def configure(directory: Path, redis: RedisServer, port: int, concurrency: int) -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from restbroker.store.client import StoreSettings, open_client
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.pages import page
 from tests.support.ports import free_port
@@ -34,11 +33,6 @@ class Signaller:
 sys.meta_path.insert(0, Signaller())
 main()
 """
-
-
-@pytest.fixture
-def several(tmp_path: Path, redis_url: str) -> Several:
-    return Several(tmp_path / "env.json", redis_url, open_client(StoreSettings(redis_url)))
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ import base64
 import json
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import quote
 
 import attrs
 import httpx
@@ -20,9 +22,9 @@ from restbroker.config.secret import Secret
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer, items, mapping, names, raw
 from tests.support import process
-from tests.support.echoing import WAYS, EchoServer
 from tests.support.ports import free_port
 from tests.support.process import Running
+from tests.support.receiver import Received, Receiver
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.spellings import found_in
 from tests.support.wait import until
@@ -49,6 +51,76 @@ DONE = re.compile(r"ok-json|http-ok-page")
 """In what tells of commands that were done: their answer is the producer's."""
 PARKED = 10
 """At least so many jobs meet a refusal for good."""
+_NO_LENGTH: Final = "transfer-encoding: chunked"
+
+
+@attrs.frozen
+class Asked:
+    """One request: the header with its login, what that stands for (a password, a token, a session), and its body."""
+
+    authorization: str
+    login: str
+    body: bytes
+
+    @property
+    def everything(self) -> str:
+        return f"refused {self.authorization} that is {self.login} for {self.body.decode()}"
+
+
+def _answer(status: str, body: str, *headers: str) -> bytes:
+    raw = body.encode()
+    length = [] if _NO_LENGTH in headers else [f"Content-Length: {len(raw)}"]
+    return "\r\n".join([f"HTTP/1.1 {status}", *headers, *length, "", ""]).encode() + raw
+
+
+def _error(status: str, words: str) -> bytes:
+    return _answer(status, json.dumps({"code": 1, "status": "error", "message": words}))
+
+
+WAYS: Final[Mapping[str, Callable[[Asked], bytes]]] = MappingProxyType(
+    {
+        "bad-request": lambda asked: _error("400 Bad Request", asked.everything),
+        "unauthorized": lambda asked: _error("401 Unauthorized", asked.everything),
+        "forbidden": lambda asked: _error("403 Forbidden", asked.login),
+        "not-found": lambda asked: _answer("404 Not Found", f"<title>{asked.everything}</title>"),
+        "busy": lambda asked: _answer("503 Busy", asked.everything, "Retry-After: 1"),
+        "failing": lambda asked: _error("500 Oops", asked.everything),
+        "ok-json": lambda asked: _answer("200 OK", json.dumps(asked.everything)),
+        "ok-page": lambda asked: _answer("200 OK", f"<h1>{asked.everything}</h1>"),
+        "moved": lambda asked: _answer(
+            "302 Found", "", f"Location: http://u:{quote(asked.login)}@h/{quote(asked.login)}"
+        ),
+        "reason": lambda asked: _answer(f"400 {asked.everything}", '"no"'),
+        "header": lambda asked: _answer("400 Bad Request", '"no"', f"X-Said: {asked.everything}"),
+        "bad-header": lambda asked: _answer("400 Bad Request", '"no"', f"X Said {asked.everything}\x00: 1"),
+        "chunks": lambda asked: _answer("400 No", f"zz;{asked.everything}\r\n{asked.everything}\r\n", _NO_LENGTH),
+        "url-encoded": lambda asked: _error("400 Bad Request", quote(asked.everything, safe="")),
+        "base64": lambda asked: _error("400 Bad Request", base64.b64encode(asked.everything.encode()).decode()),
+        "twice-json": lambda asked: _error("400 Bad Request", json.dumps(asked.everything)),
+        "cut": lambda asked: _error("400 Bad Request", "x" * 290 + asked.login),
+        "no-http": lambda asked: asked.everything.encode() + b"\r\n\r\n",
+    }
+)
+"""How it answers everything it is asked, the probe too."""
+_WELL: Final = _answer("200 OK", '"The node n@h is started. Status: startedejabberd 23.01-1 is running in that node"')
+
+
+def repeated(received: Received) -> bytes:
+    """The answer. Paths are /WAY/well/COMMAND, where only `register` and `note` are repeated, and /WAY/sick/COMMAND."""
+    _, way, *rest = received.target.split("/")
+    is_well = rest[:1] == ["well"] and rest[-1] not in ("register", "note")
+    return _WELL if is_well else WAYS.get(way, WAYS["not-found"])(_asked(received.headers, received.body))
+
+
+def _asked(headers: Mapping[str, str], body: bytes) -> Asked:
+    if "webhook-signature" in headers:
+        return Asked(headers["webhook-signature"], OURS["signing secret"], body)
+    if session := headers.get("cookie"):
+        return Asked(session, session.rpartition("session=")[2].partition(";")[0], body)
+    authorization = headers.get("authorization") or headers.get("x-api-key", "")
+    kind, _, rest = authorization.partition(" ")
+    login = base64.b64decode(rest).decode().partition(":")[2] if kind == "Basic" else rest or kind
+    return Asked(authorization, login, body)
 
 
 @attrs.frozen
@@ -123,7 +195,7 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
     redis.command(f"CONFIG SET requirepass {OURS['Redis']}")
     client = open_client(StoreSettings(redis.url, password=Secret(OURS["Redis"])))
     health = free_port()
-    with EchoServer(knows=OURS["signing secret"]) as server:
+    with Receiver(repeated) as server:
         served = dict(targets(server.port, directory))
         config = directory / "env.json"
         config.write_text(json.dumps(document(redis.url, served, health)), encoding="utf-8")
@@ -133,7 +205,7 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
         command = ["run", "--config", str(config), "--processes", "2"]
         with process.started(command, directory=directory / "run", environ=ENVIRON) as broker:
             asked = set(map(asked_first, served))
-            until(lambda: asked <= server.asked, "each was asked", 60.0)
+            until(lambda: asked <= {one.target for one in list(server.received)}, "each was asked", 60.0)
             until(lambda: integer(client.command("ZCARD", "dead")) >= PARKED, "jobs die", 60.0)
             broker.signal(signal.SIGTTIN)
             broker.wait_for("broker.quiet|Task|task", timeout_s=60.0)

@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.scripts import script
 from tests.support.answering import AnsweringServer, Arrival
@@ -18,11 +16,6 @@ from tests.support.wait import until
 
 SLOW_S = 5.0
 JOBS = 600
-
-
-@pytest.fixture
-def several(tmp_path: Path, redis_url: str) -> Several:
-    return Several(tmp_path / "env.json", redis_url, open_client(StoreSettings(redis_url)))
 
 
 def reached(server: AnsweringServer, count: int) -> bool:

@@ -7,7 +7,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from restbroker.config.core import Config
 from restbroker.config.load import load
+from restbroker.config.target import Target
 from restbroker.job import rubyjson
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.servers import registry
@@ -41,6 +43,17 @@ def configured(tmp_path: Path) -> ConfigContext:
     }
     (tmp_path / "env.json").write_text(json.dumps(document))
     return context_of(load(tmp_path / "env.json", {}, {}, registry.kinds()).config)
+
+
+@pytest.fixture
+def known(settings: Config) -> ConfigContext:
+    """What is known of the configuration that a file of tests has as `settings`."""
+    return context_of(settings)
+
+
+@pytest.fixture
+def target(settings: Config) -> Target:
+    return settings.targets[0]
 
 
 def job(jid: str, command: str = "register", arguments: Any = None, **more: Any) -> bytes:

@@ -1,7 +1,5 @@
 """What `check` says of keys that a death stopped."""
 
-import pytest
-
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.job.settlement import Dead
@@ -13,11 +11,6 @@ from tests.operate.conftest import NOW_S
 from tests.operate.test_order import Broker, job, settings
 
 __all__ = ["settings"]
-
-
-@pytest.fixture
-def target(settings: Config) -> Target:
-    return settings.targets[0]
 
 
 def stop(client: Client, target: Target, *users: str) -> None:

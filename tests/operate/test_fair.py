@@ -63,11 +63,6 @@ def settings(tmp_path: Path) -> Config:
     return load(tmp_path / "env.json", {}, {}, registry.kinds()).config
 
 
-@pytest.fixture
-def known(settings: Config) -> ConfigContext:
-    return context_of(settings)
-
-
 def job(jid: str, host: str | None = None, **more: Any) -> bytes:
     arguments = {"user": jid} if host is None else {"user": jid, "host": host}
     fields = {

@@ -59,16 +59,6 @@ def settings(tmp_path: Path) -> Config:
     return load(tmp_path / "env.json", {}, {}, registry.kinds()).config
 
 
-@pytest.fixture
-def known(settings: Config) -> ConfigContext:
-    return context_of(settings)
-
-
-@pytest.fixture
-def target(settings: Config) -> Target:
-    return settings.targets[0]
-
-
 def job(user: str, number: int) -> bytes:
     fields = {"class": "Add", "args": ["check_account", {"user": user, "host": "h.org"}, "right-token"]}
     return json.dumps({**fields, "jid": f"{user}{number}", "queue": "rest", "enqueued_at": NOW_S}).encode()

@@ -22,16 +22,6 @@ LATER_S = NOW_S + 1e9
 
 
 @pytest.fixture
-def known(settings: Config) -> ConfigContext:
-    return context_of(settings)
-
-
-@pytest.fixture
-def target(settings: Config) -> Target:
-    return settings.targets[0]
-
-
-@pytest.fixture
 def broker(client: Client, target: Target) -> Broker:
     return Broker(client, target)
 

@@ -17,12 +17,12 @@ from tests.servers.mongooseim import entry, exchanges, sent
 from tests.servers.openfire_talk import talking
 from tests.support.html_page import Page, parse
 from tests.support.mongooseim.push_http import HttpPusher
-from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
 from tests.support.player import Player
 from tests.support.process import run_here as run
 from tests.support.process import started
 from tests.support.prosody import PASSWORD, Prosody
+from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 from tests.web.test_sets import form_of

@@ -17,7 +17,8 @@ from tests.servers import sides
 from tests.servers.mongooseim import entry, exchanges, sent
 from tests.servers.sides import Side, in_short
 from tests.support import census, process
-from tests.support.player import Kind, Player
+from tests.support.player import Player
+from tests.support.receiver import Kind
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
 

@@ -15,9 +15,9 @@ from restbroker.servers.findings import Finding
 from restbroker.servers.mongooseim import check
 from tests.servers.mongooseim import entry, exchanges
 from tests.servers.sides import target_of
-from tests.support.player import Kind, Player
+from tests.support.player import Player
 from tests.support.ports import free_port
-from tests.support.receiver import Answer, Receiver
+from tests.support.receiver import Answer, Kind, Receiver
 from tests.support.rows import rows
 
 Look = Callable[..., Any]

@@ -16,10 +16,10 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, restart, sides_of
 from tests.servers.sides import Side, in_short
 from tests.support.openfire_chat.answers import named
-from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import State
 from tests.support.player import Player, recorded
+from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
 from tests.support.wait import until_async

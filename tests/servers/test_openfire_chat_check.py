@@ -14,10 +14,10 @@ from restbroker.servers.findings import Finding
 from restbroker.servers.openfire.chat import check as looked
 from restbroker.servers.openfire.chat.options import Options
 from tests.support.openfire_chat.answers import named
-from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
 from tests.support.player import Exchange, Player
 from tests.support.ports import free_port
+from tests.support.receiver import Kind
 
 
 @pytest.fixture

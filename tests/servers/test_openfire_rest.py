@@ -12,7 +12,8 @@ from restbroker.servers import registry
 from restbroker.transport.errors import MaybeSent
 from tests.servers.openfire_rest import REST, made, named, no_room, opened
 from tests.servers.sides import in_short
-from tests.support.player import Exchange, Kind, Player, recorded
+from tests.support.player import Exchange, Player, recorded
+from tests.support.receiver import Kind
 from tests.support.rows import rows
 
 LOGINS: Final[dict[str, tuple[str, dict[str, str]]]] = {
@@ -44,7 +45,7 @@ async def test_what_is_written_has_the_form_that_each_generation_was_recorded_to
             room: dict[str, Any] = {"roomName": "lobby", "naturalName": "Lobby", "description": "d", "persistent": True}
             await side.done("create_room", {**room, "owners": ["alice@example.org"]})
             await side.done("create_system_property", {"key": "x.z", "value": "1"})
-        assert {one.accept for one in server.requests} == {"application/json"}
+        assert {one.headers["accept"] for one in server.requests} == {"application/json"}
 
 
 @rows(

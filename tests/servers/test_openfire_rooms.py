@@ -16,8 +16,8 @@ from restbroker.transport.message import Request, Response, Transport
 from tests.servers.openfire_sides import Open, sides_of
 from tests.servers.sides import Side, in_short
 from tests.support.link import Direct
-from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
+from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.rows import rows
 from tests.support.wait import until_async

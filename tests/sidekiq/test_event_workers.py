@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import pytest
 
 from restbroker.job.event import EventType, ServerEvent, as_json
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.replies import integer
 from tests.support import process
 from tests.support.process import Running
@@ -51,12 +50,6 @@ def payload(event: ServerEvent, number: int) -> bytes:
         "enqueued_at": moment_s,
     }
     return json.dumps(job, ensure_ascii=False).encode()
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    with closing(open_client(StoreSettings(redis_url))) as client:
-        yield client
 
 
 @contextmanager

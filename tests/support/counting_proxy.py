@@ -17,15 +17,14 @@ How a dead server looks matters, since it decides what the client may conclude:
 import contextlib
 import select
 import socket
-import struct
 import threading
-from collections.abc import Callable
 from io import BufferedReader
 from typing import Self
 
 import attrs
 
 from tests.support.ports import free_port
+from tests.support.receiver import Doors, Gone, shut
 
 _LOOK_AGAIN_S = 0.01
 _LONGEST_ANSWER_S = 60.0
@@ -69,30 +68,31 @@ class CountingProxy:
     answers: threading.Event = attrs.field(factory=threading.Event)
     instead: dict[str, list[bytes]] = attrs.field(factory=dict)
     _closing: threading.Event = attrs.field(factory=threading.Event)
-    _door: socket.socket | None = None
     _canary: socket.socket | None = None
-    _sockets: set[socket.socket] = attrs.field(factory=set)
-    _threads: list[threading.Thread] = attrs.field(factory=list)
+    _upstreams: set[socket.socket] = attrs.field(factory=set)
+    _doors: Doors = attrs.field(init=False)
     _reaching: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self._doors = Doors(self._serve)
 
     def __enter__(self) -> Self:
         self.answers.set()
-        self._run(self._keep_door)
+        self._doors.run(self._keep_door)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self.answers.set()
         self._doubt()
-        self._close_door()
-        for one in list(self._sockets):
-            _shut(one)
-        for thread in list(self._threads):
-            thread.join(10)
+        self._doors.end()
+        for one in list(self._upstreams):
+            shut(one)
+        self._doors.join()
 
     @property
     def is_open(self) -> bool:
-        return self._door is not None
+        return self._doors.is_open
 
     def of_jobs(self) -> dict[str, list[Exchange]]:
         """What happened to each job, in the order of its sendings; requests without a job (probes) are left out."""
@@ -102,21 +102,17 @@ class CountingProxy:
                 found.setdefault(exchange.job, []).append(exchange)
         return found
 
-    def _run(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, name=work.__name__, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
     def _keep_door(self) -> None:
         while not self._closing.is_set():
             canary = self._reach()
             if canary is None:
-                self._close_door()
+                self._doors.refuse()
                 self._closing.wait(_LOOK_AGAIN_S)
                 continue
             with canary:
                 self._canary = canary
-                self._open_door()
+                if not self.is_open and not self._closing.is_set():
+                    self._doors.open(self.port)
                 with contextlib.suppress(OSError):
                     canary.recv(1)
 
@@ -139,43 +135,21 @@ class CountingProxy:
 
     def _doubt(self) -> None:
         if self._canary is not None:
-            _shut(self._canary)
+            shut(self._canary)
 
-    def _open_door(self) -> None:
-        if self._door is None and not self._closing.is_set():
-            door = socket.create_server(("127.0.0.1", self.port), backlog=128)
-            self._door = door
-            self._run(self._accept, door)
-
-    def _close_door(self) -> None:
-        door, self._door = self._door, None
-        if door is not None:
-            _shut(door)  # wakes `accept`, which a close would not
-            door.close()
-
-    def _accept(self, door: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = door.accept()
-                self._run(self._serve, client)
-
-    def _serve(self, client: socket.socket) -> None:
-        with client:
-            upstream = self._reach()
-            if upstream is None:
-                self._doubt()
-                _reset(client)
-                return
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            ours = {client, upstream}
-            self._sockets |= ours
-            with upstream:
-                try:
-                    self._exchanges(client, upstream)
-                except OSError:
-                    _reset(client)
-                finally:
-                    self._sockets -= ours
+    def _serve(self, client: socket.socket, _gone: threading.Event) -> None:
+        upstream = self._reach()
+        if upstream is None:
+            self._doubt()
+            raise Gone(reset=True)
+        with upstream:
+            self._upstreams.add(upstream)
+            try:
+                self._exchanges(client, upstream)
+            except OSError:
+                raise Gone(reset=True) from None
+            finally:
+                self._upstreams.discard(upstream)
 
     def _exchanges(self, client: socket.socket, upstream: socket.socket) -> None:
         with client.makefile("rb") as asked, upstream.makefile("rb") as answered:
@@ -231,13 +205,3 @@ def _header(head: bytes, name: str) -> str:
         if key.lower() == name:
             return value.strip()
     return ""
-
-
-def _shut(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
-
-
-def _reset(client: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

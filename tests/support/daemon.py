@@ -1,5 +1,5 @@
 """What the real servers of the tests have in common: a process in a folder of its own, which is started, stopped,
-killed and restarted, or kept up until Ctrl-C.
+killed and restarted.
 
 Always holds: neither a service manager nor another user is involved, so it works in any container.
 """
@@ -8,18 +8,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final, Self, TypeVar
+from typing import ClassVar, Final, Self
 
 import attrs
 
-from tests.support.ports import accepts
 from tests.support.sweeper import spawn
 from tests.support.wait import until
 
@@ -114,46 +108,3 @@ class Daemon:
             self._signal(signal.SIGKILL)
             self.process.wait(timeout=30)
             self.process = None
-
-
-D = TypeVar("D", bound=Daemon)
-
-
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def keep(made: Callable[[Path], D], words: Callable[[D], Sequence[str]], *ports: int) -> None:
-    """Keeps a server running on these ports until Ctrl-C or SIGTERM."""
-    for port in ports:
-        if accepts(port):  # who has it would answer in the server's place
-            sys.exit(f"Port {port} of 127.0.0.1 is in use; nothing was started. --help says how to give another one.")
-    # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="server-") as directory, contextlib.suppress(KeyboardInterrupt):
-        server = made(Path(directory))
-        try:
-            server.start()
-            for line in words(server):
-                say(line)
-            while server.process is not None and server.process.poll() is None:
-                time.sleep(1)
-            sys.exit(f"{server.name} ended by itself:\n{server.log_tail()}")
-        except KeyboardInterrupt:
-            server.stop()
-        finally:
-            server.kill()
-
-
-def watch(server: AbstractContextManager[object], words: str, told: Callable[[], Sequence[str]]) -> None:
-    """Keeps a stand-in running until Ctrl-C or SIGTERM, and prints what it is told of as that grows."""
-    ended, shown = threading.Event(), 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    with server:
-        say(words)
-        while not ended.wait(0.2):
-            for line in told()[shown:]:
-                say(line)
-                shown += 1

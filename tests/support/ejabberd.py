@@ -1,6 +1,5 @@
 """A real ejabberd in a folder of its own, on loopback ports: started, stopped, killed, restarted.
 
-For tests; and `python -m tests.support.ejabberd --port 5281 --domain example.org` keeps one running until Ctrl-C.
 Always holds: no ejabberdctl, no epmd and no node name are involved; a missing ejabberd is a failure that says how to
 install it, never a skip; nothing listens beyond loopback.
 
@@ -8,7 +7,6 @@ Works with Debian's ejabberd 23.01, 24.12 and 26.07 (tried). Traps: bearer token
 the package does not bring along; installing ejabberd leaves an `epmd` on all interfaces, which nothing here needs.
 """
 
-import argparse
 import base64
 import contextlib
 import http.client
@@ -22,7 +20,7 @@ from typing import ClassVar, Final, Self
 
 import attrs
 
-from tests.support.daemon import Daemon, keep
+from tests.support.daemon import Daemon
 from tests.support.ports import free_port
 
 ADMIN: Final = "admin"
@@ -197,21 +195,3 @@ class Ejabberd(Daemon):
             "EJABBERD_LOG_PATH": str(self.directory / "ejabberd.log"),
             "HOME": str(self.directory),
         }
-
-
-def main() -> None:
-    """Keeps an ejabberd running until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m tests.support.ejabberd", description=main.__doc__)
-    parser.add_argument("--port", type=int, default=5281)
-    parser.add_argument("--domain", default="example.org")
-    parser.add_argument("--password", default="test")
-    given = parser.parse_args()
-    keep(
-        lambda folder: Ejabberd(folder, (given.domain, "localhost"), given.port, given.password),
-        lambda one: [f"ejabberd answers at {one.url} to {one.admin}, password {one.password}. Ctrl-C ends it."],
-        given.port,
-    )
-
-
-if __name__ == "__main__":
-    main()

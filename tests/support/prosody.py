@@ -1,6 +1,5 @@
 """A real Prosody in a folder of its own, on loopback ports: started, stopped, killed, restarted.
 
-For tests; and `python -m tests.support.prosody --port 5280 --domain example.org` keeps one running until Ctrl-C.
 Always holds: no prosodyctl is involved; a missing Prosody is a failure that says how to install it, never a skip;
 nothing listens beyond loopback.
 
@@ -10,7 +9,6 @@ own stand-ins in prosody_modules/ take their places. Works with Prosody 0.12.3 (
 Rosters are fetched from `roster_port`, and events posted to `hook_port`: whoever serves them listens there.
 """
 
-import argparse
 import base64
 import contextlib
 import http.client
@@ -23,7 +21,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from tests.support.daemon import Daemon, keep
+from tests.support.daemon import Daemon
 from tests.support.ports import accepts, free_port
 from tests.support.prosody_config import CONFIG, HOOK, HOST, INCLUDE
 
@@ -179,28 +177,3 @@ class Prosody(Daemon):
         config = self.directory / "prosody.cfg.lua"
         config.write_text(self._config(), encoding="utf-8")
         return self._run("prosody", "--config", str(config), "-F")
-
-
-def main() -> None:
-    """Keeps a Prosody running until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m tests.support.prosody", description=main.__doc__)
-    parser.add_argument("--port", type=int, default=5280)
-    parser.add_argument("--c2s-port", type=int, default=5222)
-    parser.add_argument("--roster-port", type=int, default=8082)
-    parser.add_argument("--hook-port", type=int, default=8081)
-    parser.add_argument("--domain", default="example.org")
-    parser.add_argument("--password", default="test")
-    parser.add_argument("users", nargs="*", default=["john", "aaron"], help="accounts to make")
-    given = parser.parse_args()
-
-    def words(server: Prosody) -> list[str]:
-        server.register(*given.users, password=given.password)
-        accounts = f"accounts {', '.join(given.users)} at {server.host}, password {given.password}"
-        return [f"Prosody answers at {server.url}; {accounts}. Ctrl-C ends it."]
-
-    ports = given.port, given.c2s_port, given.roster_port, given.hook_port
-    keep(lambda folder: Prosody(folder, given.domain, *ports), words, *ports)
-
-
-if __name__ == "__main__":
-    main()

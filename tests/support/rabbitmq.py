@@ -1,14 +1,12 @@
 """A real RabbitMQ in a folder of its own, on loopback ports: started, stopped, killed, restarted, published to.
 
-For tests; and `python -m tests.support.rabbitmq --port 5672` keeps one running until Ctrl-C. Always holds: its epmd is
-its own and ends with it; a missing RabbitMQ is a failure that says how to install it, never a skip; nothing listens
-beyond loopback.
+Always holds: its epmd is its own and ends with it; a missing RabbitMQ is a failure that says how to install it, never a
+skip; nothing listens beyond loopback.
 
 Works with Debian's rabbitmq-server 3.10.8 (tried). Users and what they may do stand in a file of definitions, which is
 loaded at each start: `USER` may do everything in the virtual host `/`, `LIMITED` may read only.
 """
 
-import argparse
 import base64
 import contextlib
 import hashlib
@@ -26,7 +24,7 @@ import pika
 import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel
 
-from tests.support.daemon import Daemon, keep
+from tests.support.daemon import Daemon
 from tests.support.ports import accepts, free_port
 from tests.support.sweeper import MARK, spawn
 from tests.support.wait import NEVER_S, until
@@ -257,19 +255,3 @@ _DEFINITIONS: Final = {
     ],
     "permissions": [_rights(USER, ".*", ".*"), _rights(LIMITED, "", "")],
 }
-
-
-def main() -> None:
-    """Runs one until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(description="Runs a RabbitMQ of its own until Ctrl-C.")
-    parser.add_argument("--port", type=int, default=5672)
-    given = parser.parse_args()
-    keep(
-        lambda folder: RabbitMQ(folder, port=given.port),
-        lambda server: [f"RabbitMQ answers at {server.url()}. Ctrl-C ends it."],
-        given.port,
-    )
-
-
-if __name__ == "__main__":
-    main()

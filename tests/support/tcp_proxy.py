@@ -7,12 +7,12 @@ sends again when a network is back; a lost answer is that of a request which the
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
 from typing import Self
 
 import attrs
 
 from tests.support.ports import free_port
+from tests.support.receiver import Doors, shut
 
 _PIECE_BYTES = 65536
 _HELD_S = 60.0
@@ -53,9 +53,8 @@ class _Pair:
     hold: Hold | None = None
 
     def end(self) -> None:
-        for one in (self.client, self.server):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        shut(self.client)
+        shut(self.server)
 
 
 @attrs.define(eq=False)
@@ -72,10 +71,12 @@ class TcpProxy:
     holds: list[Hold] = attrs.field(factory=list)
     delay_s: float = 0.0
     _flowing: threading.Event = attrs.field(factory=threading.Event)
-    _door: socket.socket | None = None
+    _doors: Doors = attrs.field(init=False)
     _pairs: set[_Pair] = attrs.field(factory=set)
-    _threads: list[threading.Thread] = attrs.field(factory=list)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self._doors = Doors(self._serve)
 
     def __enter__(self) -> Self:
         self._flowing.set()
@@ -85,23 +86,19 @@ class TcpProxy:
     def __exit__(self, *_: object) -> None:
         self.thaw()
         self.cut()
-        for thread in list(self._threads):
-            thread.join(10)
+        self._doors.join()
 
     def cut(self) -> None:
         """Ends every connection; new ones are refused."""
-        door, self._door = self._door, None
-        if door is not None:
-            with contextlib.suppress(OSError):
-                door.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which a close would not
-            door.close()
+        self._doors.end(self._end_pairs)
+
+    def _end_pairs(self) -> None:
         for pair in list(self._pairs):
             pair.end()
 
     def mend(self) -> None:
         """Lets connections through again."""
-        self._door = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        self._run(self._accept, self._door)
+        self._doors.open(self.port)
 
     def freeze(self) -> None:
         """Goes on accepting, and passes nothing on in either direction."""
@@ -111,28 +108,12 @@ class TcpProxy:
         """Passes on what was held back, and all that follows."""
         self._flowing.set()
 
-    def _run(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, name=work.__name__, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self, door: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = door.accept()
-                self._run(self._serve, client)
-
-    def _serve(self, client: socket.socket) -> None:
-        with (
-            contextlib.suppress(OSError),
-            client,
-            socket.create_connection(("127.0.0.1", self.upstream_port)) as server,
-        ):
-            for one in (client, server):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _serve(self, client: socket.socket, gone: threading.Event) -> None:
+        with socket.create_connection(("127.0.0.1", self.upstream_port)) as server:
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pair = _Pair(client, server)
             self._pairs.add(pair)
-            if self._door is None:  # cut while this one was connecting
+            if gone.is_set():  # cut while this one was connecting
                 pair.end()
             answers = threading.Thread(target=self._pass_answers, args=(pair,), daemon=True)
             answers.start()

@@ -2,7 +2,7 @@
 """XMPP clients (slixmpp) that log in to a real server and tell what comes to them. For tests beside a real Prosody.
 
 slixmpp lives on asyncio, so all clients of one `Clients` run in a thread of its own; everything here may be called from
-a test with or without Trio: `wait_for…` blocks, `awaited` is the same for Trio.
+a test with or without Trio: `wait_for…` blocks, `awaited_number` does not.
 
 Always holds: what was told once stays in the list; who waits is woken by the event, and fails naming what was missing.
 Nothing is checked on the way in: contacts are told as the server pushed them.
@@ -93,10 +93,6 @@ class Told(Generic[T]):
     def wait_for_number(self, number: int, timeout_s: float = _NEVER_S) -> list[T]:
         return self.wait_for(lambda all_: all_ if len(all_) >= number else [], f"{number} of them came", timeout_s)
 
-    async def awaited(self, wanted: Callable[[list[T]], R], what: str, timeout_s: float = _NEVER_S) -> R:
-        """As `wait_for`, inside Trio."""
-        return await trio.to_thread.run_sync(self.wait_for, wanted, what, timeout_s, abandon_on_cancel=True)
-
     async def awaited_number(self, number: int, timeout_s: float = _NEVER_S) -> list[T]:
         """As `wait_for_number`, inside Trio."""
         return await trio.to_thread.run_sync(self.wait_for_number, number, timeout_s, abandon_on_cancel=True)
@@ -122,27 +118,24 @@ class Client:
     presences: Told[Presence] = attrs.field(factory=Told)
     """From others; not the user's own."""
     messages: Told[Message] = attrs.field(factory=Told)
-    ended: threading.Event = attrs.field(factory=threading.Event)
 
     def roster(self, timeout_s: float = _NEVER_S) -> dict[str, Contact]:
         """Asks the server for the roster, which also means that pushes come from now on. Raises TimeoutError."""
         found: dict[str, Contact] = self._run(self._ask_roster(timeout_s))
         return found
 
-    def appear(self) -> None:
-        """Sends presence, and returns when the server has shown it to this client itself."""
-        self._run(self._appear())
-
     def say(self, to: str, body: str, kind: Literal["chat", "groupchat"] = "chat") -> None:
-        self._run(self._say(to, body, kind))
+        self._do(self._stream.send_message, mto=JID(to), mbody=body, mtype=kind)
 
     def send(self, stanza: str) -> None:
         """Sends this XML as it is."""
-        self._run(self._send(stanza))
+        self._do(self._stream.send_raw, stanza)
 
     def join(self, place: str) -> None:
         """Enters a room; `place` has the nick behind the slash."""
-        self._run(self._join(place))
+        presence = self._stream.make_presence(pto=JID(place))
+        presence.append(ET.Element("{http://jabber.org/protocol/muc}x"))
+        self._do(self._stream.send, presence)
 
     def ask(
         self, to: str, query: str, kind: Literal["get", "set"] = "get", timeout_s: float = _NEVER_S
@@ -161,6 +154,7 @@ class Client:
         return {contact.jid: contact for contact in _contacts(answer.xml)}
 
     async def _appear(self) -> None:
+        """Sends presence, and returns when the server has shown it to this client itself."""
         seen = asyncio.Event()
         own = self._stream.boundjid.full
 
@@ -174,16 +168,14 @@ class Client:
             await seen.wait()
         self._stream.remove_handler("own presence")
 
-    async def _send(self, stanza: str) -> None:
-        self._stream.send_raw(stanza)
+    async def _logout(self) -> None:
+        await self._stream.disconnect(wait=1.0, ignore_send_queue=True)
 
-    async def _say(self, to: str, body: str, kind: Literal["chat", "groupchat"]) -> None:
-        self._stream.send_message(mto=JID(to), mbody=body, mtype=kind)
+    def _do(self, act: Callable[..., object], *given: object, **named: object) -> None:
+        async def doing() -> None:
+            act(*given, **named)
 
-    async def _join(self, place: str) -> None:
-        presence = self._stream.make_presence(pto=JID(place))
-        presence.append(ET.Element("{http://jabber.org/protocol/muc}x"))
-        self._stream.send(presence)
+        self._run(doing())
 
     async def _ask(self, to: str, query: str, kind: Literal["get", "set"], timeout_s: float) -> tuple[str, str | None]:
         iq: Iq = self._stream.make_iq(ito=JID(to), itype=kind)
@@ -202,15 +194,11 @@ class Client:
         self._stream.remove_handler("answer")
         return answer.xml.get("type", ""), _condition(answer.xml)
 
-    async def _logout(self) -> None:
-        await self._stream.disconnect(wait=1.0, ignore_send_queue=True)
-
     def _listen(self) -> None:
         add = self._stream.register_handler
         add(Callback("pushes", StanzaPath("iq@type=set/roster"), self._pushed))
         add(Callback("presences", MatchXPath(f"{_CLIENT}presence"), self._seen))
         add(Callback("messages", MatchXPath(f"{_CLIENT}message"), self._heard))
-        self._stream.add_event_handler("disconnected", lambda _why: self.ended.set())
 
     def _pushed(self, stanza: StanzaBase) -> None:
         for contact in _contacts(stanza.xml):
@@ -250,14 +238,13 @@ class Clients:
         assert self._thread is not None
         self._thread.join()
 
-    def login(self, user: str, password: str = PASSWORD, *, roster: bool = True, presence: bool = True) -> Client:
-        """A new session, which has asked for its roster and sent presence, unless told otherwise."""
+    def login(self, user: str, password: str = PASSWORD, *, roster: bool = True) -> Client:
+        """A new session, which has asked for its roster, unless told otherwise, and sent presence."""
         client: Client = self._run(self._log_in(f"{user}@{self.host}", password))
         self._clients.append(client)
         if roster:
             client.roster()
-        if presence:
-            client.appear()
+        client._run(client._appear())
         return client
 
     def _live(self) -> None:
@@ -271,20 +258,12 @@ class Clients:
     async def _log_in(self, jid: str, password: str) -> Client:
         stream = _Stream(jid, password)
         client = Client(jid, stream, self._run)
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def end(problem: str | None) -> None:
-            if not ready.done() and problem is None:
-                ready.set_result(None)
-            elif not ready.done():
-                ready.set_exception(PermissionError(problem))
-
-        stream.add_event_handler("session_start", lambda _event: end(None))
-        stream.add_event_handler("failed_auth", lambda _event: end(f"{jid} may not log in"))
+        ready = asyncio.Event()
+        stream.add_event_handler("session_start", lambda _event: ready.set())
         client._listen()
         stream.connect("127.0.0.1", self.port)
         async with asyncio.timeout(_NEVER_S):
-            await ready
+            await ready.wait()
         return client
 
     async def _end_tasks(self) -> None:

@@ -17,15 +17,10 @@ from tests.support.mongooseim.push_sns import SnsPusher
 from tests.support.process import Running, run, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
-from tests.transport.authority import Authority, authority
+from tests.transport.authority import Authority
 
 QUEUE: Final = "xmpp_events"
 TEXT: Final = 'He said "hi", then\n\t\\ left: äöü €'
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("authority"))
 
 
 def configure(place: Path, redis: RedisServer, ours: Authority, *, listen: str = "127.0.0.1:0", **more: Any) -> None:

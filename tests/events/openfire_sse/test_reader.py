@@ -24,8 +24,8 @@ from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import OperatorWarning, SourceOpened
 from restbroker.transport.stream import Frame
 from tests.events.openfire_sse.conftest import Read, Reading, chat, say, target
-from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
+from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 

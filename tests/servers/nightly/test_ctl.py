@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,8 @@ import pytest
 
 from restbroker.store import sets
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support import ejabberdctl
-from tests.support.ejabberdctl import Node
+from tests.support.ejabberd import Ejabberd
+from tests.support.ports import free_port
 from tests.support.process import Running, clean_environment, run, started
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.wait import until
@@ -71,18 +72,48 @@ ejabberdctl unregister alice nowhere.example
 """
 
 
+_WRAPPER = """\
+#!/bin/sh
+HOME={directory} exec {program} --config-dir {directory} --logs {directory} --spool {directory}/spool "$@" \\
+  2>{directory}/stderr
+"""
+
+
+def start(directory: Path) -> Ejabberd:
+    """Starts an ejabberd by Debian's own ejabberdctl, which is in the folder `programs`.
+
+    It needs neither epmd nor another user; its domains are those of every other ejabberd of the tests.
+    """
+    (directory / "programs").mkdir()
+    found = shutil.which("ejabberdctl") or "/usr/sbin/ejabberdctl"
+    program = _executable(directory / "theirs", Path(found).read_text().replace("INSTALLUSER=ejabberd", "INSTALLUSER="))
+    # Of a node that takes more than 7 s to answer, since the machine is busy, it would say that it is down.
+    patience = 'ERL_OPTIONS="-kernel net_setuptime 120"'
+    (directory / "ejabberdctl.cfg").write_text(f"ERL_DIST_PORT={free_port()}\n{patience}\n")
+    (directory / "inetrc").write_text('{lookup,["file","native"]}.\n{host,{127,0,0,1},["localhost"]}.\n')
+    text = _WRAPPER.format(directory=directory, program=program)
+    wrapper = _executable(directory / "programs" / "ejabberdctl", text)
+    return Ejabberd(directory, by=(str(wrapper), "foreground")).start()
+
+
+def _executable(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
 @attrs.frozen
 class Scene:
     """An ejabberd that ejabberdctl started, a broker for it, and a folder in which both programs are found."""
 
-    node: Node
+    server: Ejabberd
     place: Path
     store: Client
 
     def output(self, script: str) -> Sequence[str]:
         """What the script prints, and after each command what that ended with."""
         told = 'trap \'printf "[%s]\\n" "$?"\' DEBUG\n'
-        environ = clean_environment({"PATH": f"{self.place}:{self.node.programs}:{os.environ['PATH']}"})
+        environ = clean_environment({"PATH": f"{self.place}:{self.server.directory}/programs:{os.environ['PATH']}"})
         done = subprocess.run(
             ["bash", "-c", told + script], cwd=self.place, env=environ, capture_output=True, text=True, check=False
         )
@@ -91,14 +122,14 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    node = ejabberdctl.start(tmp_path_factory.mktemp("node"))
+    server = start(tmp_path_factory.mktemp("node"))
     place = tmp_path_factory.mktemp("broker")
     redis = RedisServer(redis_binary(), tmp_path_factory.mktemp("redis")).start()
     document = {
         "RedisURL": redis.url,
-        "RestURL": node.server.url,
-        "RestUser": node.server.admin,
-        "RestPass": node.server.password,
+        "RestURL": server.url,
+        "RestUser": server.admin,
+        "RestPass": server.password,
         "RestQueue": "rest",
         # A starved machine is slow, and no server is away by that.
         "RequestTimeout": "5m",
@@ -106,16 +137,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         "Tokens": {"scripts": {"Secret": "a-token-of-scripts", "Allow": ["*", "dangerous:*"]}},
     }
     (place / "env.json").write_text(json.dumps(document))
-    program = place / "restbroker"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m restbroker "$@"\n')
-    program.chmod(0o755)
+    _executable(place / "restbroker", f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m restbroker "$@"\n')
     try:
         with started(["run"], directory=place) as broker:
             _ready(broker)
-            yield Scene(node, place, open_client(StoreSettings(redis.url)))
+            yield Scene(server, place, open_client(StoreSettings(redis.url)))
     finally:
         redis.close()
-        node.server.kill()
+        server.kill()
 
 
 def _ready(broker: Running) -> None:
@@ -134,7 +163,7 @@ def test_a_script_of_ejabberdctl_does_the_same_when_one_word_is_changed(scene: S
 
 
 def test_a_command_waits_for_a_server_that_is_down_and_is_done_once_it_is_back(scene: Scene) -> None:
-    server = scene.node.server
+    server = scene.server
     server.kill()
     with started(["ctl", "register", "carol", "localhost", "secret"], directory=scene.place) as waiting:
         waiting.wait_for("^The server gets no jobs now; this one waits for it: ")

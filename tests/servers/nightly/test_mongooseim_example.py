@@ -20,10 +20,11 @@ from pika.exceptions import ChannelClosedByBroker
 from tests.servers.mongooseim import PATH, exchanges, sent
 from tests.support.mongooseim.push_http import HttpPusher
 from tests.support.mongooseim.push_sns import SnsPusher
-from tests.support.player import Kind, Player
+from tests.support.player import Player
 from tests.support.ports import free_port
 from tests.support.process import Running, run, started
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.ruby import environment
 from tests.support.sidekiq_process import sidekiq_command
@@ -103,9 +104,9 @@ def server(place: Place) -> Iterator[Player]:
     others = {"carol": "alice", "p4ssw0rd!": 'alice "s" password'}
     user, password = handler["username"], place.secrets["graphql_password"]
     answers = exchanges("health", "account", "message", others=others, user=user, password=password)
-    with Player(answers, place.ports["5551"]) as server:
+    with Player(answers, port=place.ports["5551"]) as server:
         yield server
-    assert {one.host for one in server.requests} == {handler["host"]}
+    assert {one.headers["host"].partition(":")[0] for one in server.requests} == {handler["host"]}
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import integer
 from tests.servers.openfire_rest import REST, named
 from tests.support import census, process
-from tests.support.player import Exchange, Kind, Player, recorded
+from tests.support.player import Exchange, Player, recorded
+from tests.support.receiver import Kind
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
 

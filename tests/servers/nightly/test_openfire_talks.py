@@ -15,10 +15,10 @@ import pytest
 
 from tests.servers.openfire_fastpath import ASKER, EXPERT, WALKS, Arrow, Desk, Due, Step, opened
 from tests.servers.openfire_talk import Answer, Talk, talking
-from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import DOMAIN
 from tests.support.process import started
+from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 

@@ -14,8 +14,8 @@ from xml.sax.saxutils import escape
 
 import attrs
 
-from tests.support.lines import Asked
 from tests.support.player import FOLDER, Exchange, recorded
+from tests.support.receiver import Received
 
 CHAT: Final = "/rest/api/restapi/v1"
 _VERSION: Final = "openfire-chat/0.9.6"
@@ -67,7 +67,7 @@ def _put(text: str, others: Mapping[str, str]) -> str:
     return re.sub(names, lambda found: others[found[0]], text)
 
 
-def find(request: Asked) -> tuple[Exchange, tuple[str, ...]] | None:
+def find(request: Received) -> tuple[Exchange, tuple[str, ...]] | None:
     """Return what was recorded of this method and path, and the names in it; None where nothing was."""
     path = request.path.removesuffix("/")
     for route in _ROUTES:

@@ -15,10 +15,10 @@ from urllib.parse import unquote
 
 import attrs
 
-from tests.support.lines import Asked
 from tests.support.openfire_chat.answers import REFUSED, named
 from tests.support.openfire_chat.state import DOMAIN, Question, Room, State, Stream
 from tests.support.player import Exchange
+from tests.support.receiver import Received
 
 _DONE: Final = named("a step of a question is done")
 
@@ -37,7 +37,7 @@ class Call:
     """A request for which `exchange` was recorded; `names` are those in its path. `ask_timeout_s`: for an expert."""
 
     state: State
-    request: Asked
+    request: Received
     caller: Caller
     exchange: Exchange
     names: tuple[str, ...]
@@ -67,7 +67,7 @@ def answer(call: Call) -> Exchange:
 
 def _login(call: Call) -> Exchange:
     state, name, password = call.state, call.name(0), call.text.strip()
-    if "text/plain" not in call.request.accept:
+    if "text/plain" not in call.request.headers.get("accept", "*/*"):
         return named("a login with Accept: application/json alone")
     if password:
         account = state.accounts.get(name)

@@ -10,60 +10,51 @@ same; what is answered was recorded, or its file says that it was not; a request
 import base64
 import binascii
 import socket
-import threading
-from typing import Final, Self
+import time
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import unquote
 
 import attrs
 
-from tests.support.lines import Asked, Doors, Faults, Reader
 from tests.support.openfire_chat.answers import CHAT, find, named
 from tests.support.openfire_chat.emitter import Emitter
-from tests.support.openfire_chat.faults import after, before
 from tests.support.openfire_chat.handlers import Call, Caller, answer
 from tests.support.openfire_chat.state import DOMAIN, State
 from tests.support.player import UNEXPECTED, Exchange, written
-from tests.support.ports import free_port
+from tests.support.receiver import Kind, Received, Server
 
 SSE: Final = "/sse/"
 _NO_PAGE: Final = named("nobody of that name is connected")
 _NO_PATH: Final = named("whether the login is an administrator's")
 _UNEXPECTED: Final = Exchange("", "", UNEXPECTED, "No exchange fits")
+_REFUSALS: Final[Mapping[Kind, Exchange]] = {
+    Kind.EMPTY: named("it failed"),
+    Kind.DENIED: named("a login that is wrong"),
+    Kind.REDIRECT: named("the console redirects"),
+    Kind.UNAVAILABLE: named("it cannot work now"),
+}
 
 
 @attrs.define(eq=False)
-class Openfire:
+class Openfire(Server):
     """The server. Takes its shared secret, and Basic of any user; `admin` is an administrator."""
 
-    port: int = attrs.field(factory=free_port)
     secret: str = "chat-secret"
     state: State = attrs.field(factory=State)
-    faults: Faults = attrs.field(factory=Faults)
-    requests: list[Asked] = attrs.field(factory=list)
-    unexpected: list[Asked] = attrs.field(factory=list)
     is_enabled: bool = True
     heartbeat_s: float = 10.0
-    idle_s: float = 30.0
+    idle_s: float | None = attrs.field(default=30.0, kw_only=True)
     send_timeout_s: float = 5.0
     ask_timeout_s: float = 180.0
-    _doors: Doors = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._doors = Doors(self._talk)
+    @property
+    def requests(self) -> list[Received]:
+        return self.received
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/rest/api"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.stop()
-        self._doors.join()
-        if kind is None:
-            assert not self.unexpected, f"no exchange fits {self.unexpected[0]}"
 
     def start(self) -> None:
         """Listens."""
@@ -71,12 +62,11 @@ class Openfire:
             # Once more: a request that was under way when it stopped may have logged somebody in since.
             if self.state.starts:
                 self.state.forget()
-        self._doors.begin()
-        self._doors.open("chat", self.port)
+        super().start()
 
     def stop(self) -> None:
         """Refuses at once; event streams end, logins and questions are lost."""
-        self._doors.end(self._forget, abruptly=False)
+        self._doors.end(self._forget)
 
     def _forget(self) -> None:
         self.faults.release()
@@ -86,27 +76,17 @@ class Openfire:
     def restart(self, down_s: float = 0.0) -> None:
         """Stops and starts again."""
         self.stop()
-        if down_s:
-            threading.Event().wait(down_s)
+        time.sleep(down_s)
         self.start()
 
-    def _talk(self, line: socket.socket, port: str, gone: threading.Event) -> None:
-        reader = Reader(line, port)
-        line.settimeout(self.idle_s)
-        while (request := reader.next()) is not None and not gone.is_set():
-            self.requests.append(request)
-            fault = self.faults.of(request.line)
-            exchange = before(fault, gone)
-            if exchange is None:
-                exchange = self._answer(request, line)
-                if exchange is None:
-                    return
-                after(fault, gone)
-            if gone.is_set():
-                return
-            line.sendall(written(exchange))
+    def refusal(self, kind: Kind) -> bytes | None:
+        return written(_REFUSALS[kind]) if kind in _REFUSALS else None
 
-    def _answer(self, request: Asked, line: socket.socket) -> Exchange | None:
+    def answer(self, request: Received, line: socket.socket) -> bytes | None:
+        exchange = self._exchange(request, line)
+        return None if exchange is None else written(exchange)
+
+    def _exchange(self, request: Received, line: socket.socket) -> Exchange | None:
         """Return the answer; None after an event stream, which was served here."""
         if request.path.startswith(SSE):
             # Also with the plugin switched off (measured).
@@ -144,7 +124,7 @@ class Openfire:
             return None
         return Caller(user, user == "admin", is_whole_jid="@" in name)
 
-    def _events(self, request: Asked, line: socket.socket) -> Exchange | None:
+    def _events(self, request: Received, line: socket.socket) -> Exchange | None:
         """Serves an event stream. What is wrong is looked at in this order, and Basic is read as Latin-1 (measured)."""
         username = unquote(request.path.removeprefix(SSE).strip("/"))
         caller = self._caller(request.headers.get("authorization", ""), "latin-1")

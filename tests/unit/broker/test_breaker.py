@@ -10,13 +10,32 @@ import trio.testing
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.prober import Prober
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.store.probing import ProbeClaim, ProbeGranted
 from restbroker.telemetry.events import Event, TargetDown, VersionReported
 from restbroker.transport.errors import NotSent
-from tests.support.alone import Nobody
 
 FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
 DENIED = Probe(ok=False, denied=True, version=None, detail="401")
 UNSENT = Unsent(Reason("TargetUnreachable", "refused"))
+
+
+class Nobody:
+    """`Others` of a prober that is the only one."""
+
+    async def claim(self) -> ProbeClaim:
+        return ProbeGranted()
+
+    async def publish(self, text: bytes, counts_s: float) -> None:
+        pass
+
+    async def pause(self, why: str, for_s: float) -> None:
+        pass
+
+    async def resume(self, why: str) -> None:
+        pass
+
+    async def paused_for_s(self) -> float | None:
+        return None
 
 
 class Target:

@@ -30,9 +30,9 @@ import pytest
 from tests.events.openfire_sse.conftest import chat
 from tests.servers.openfire_talk import Talk, talking
 from tests.support.openfire_chat.answers import STANZAS
-from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import State
+from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
