@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from restbroker.store.client import Client
 from restbroker.store.replies import Reply, items, raw
 from tests.support import process

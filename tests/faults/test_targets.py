@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.scripts import script
 from tests.support.answering import AnsweringServer, Arrival
