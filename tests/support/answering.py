@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import attrs
 
+from tests.support.ports import free_port
 from tests.support.receiver import Answer, Received, Receiver
 
 
@@ -36,12 +37,11 @@ class AnsweringServer:
     body: Callable[[Arrival], bytes] = lambda _arrival: b"0"
     answers_each: int = 0
     arrivals: list[Arrival] = attrs.field(factory=list)
-    port: int = 0
+    port: int = attrs.field(factory=free_port)
     _http: Receiver = attrs.field(init=False)
 
     def __enter__(self) -> Self:
         self._http = Receiver(self._answer, port=self.port).__enter__()
-        self.port = self._http.port
         return self
 
     def __exit__(self, *_: object) -> None:
