@@ -22,7 +22,6 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.message import Response
 from tests.events.openfire_sse.conftest import Read, chat, say, target
 from tests.support.openfire_chat.server import Openfire
-from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 

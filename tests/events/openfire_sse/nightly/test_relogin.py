@@ -13,8 +13,8 @@ from restbroker.store import sources
 from restbroker.store.logins import AskingOnly, LoggedIn
 from tests.events.openfire_sse.conftest import Read, chat, say
 from tests.events.openfire_sse.test_relogin import ROUNDS, another_process, asks, logoffs, logs_off
-from tests.support.openfire_chat.faults import Kind
 from tests.support.openfire_chat.server import Openfire
+from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
