@@ -1,6 +1,6 @@
 """The breaker: an outage is a wait with a probe a second or two, and one line at each end of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import pytest
@@ -11,7 +11,7 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.prober import Prober
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.store.probing import ProbeClaim, ProbeGranted
-from restbroker.telemetry.events import Event, TargetDown, VersionReported
+from restbroker.telemetry.events import Event, TargetDown, TargetUp, VersionReported
 from restbroker.transport.errors import NotSent
 
 FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
@@ -89,6 +89,69 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
         await Prober(breaker, target.ask, Nobody()).run()
     assert 1800 <= len(target.asked_at_s) <= 3600
     assert kinds(events) == ["TargetDown"]
+
+
+async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    for denied in (True, False):
+        events: list[Event] = []
+        breaker = made(events)
+        target = Target(Probe(ok=False, denied=denied, version=None, detail="no", hint="mend it"), FINE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+            await breaker.wait_to_admit()
+            nursery.cancel_scope.cancel()
+        assert [event.hint for event in events if isinstance(event, TargetDown)] == ["mend it"]
+
+
+async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    breaker = made(events)
+    target = Target(FINE, DENIED, DENIED, DENIED, FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        breaker.deny(Reason("TargetDenied", "401"))
+        await breaker.wait_to_admit()
+        nursery.cancel_scope.cancel()
+    closed = [event for event in events if isinstance(event, TargetDown)]
+    assert [event.denied for event in closed] == [True]
+    assert isinstance(events[-1], TargetUp)
+
+
+async def test_one_that_is_given_up_stays_tripped_and_its_target_is_left_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    events: list[Event] = []
+    breaker, target = made(events), Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        breaker.trip_for_good(Reason("Bug", "Its background work failed."))
+        await trio.sleep(600)
+        nursery.cancel_scope.cancel()
+    breaker.note_probe(FINE)  # of a probe that was under way
+    assert (breaker.admits, breaker.reason, len(target.asked_at_s)) == (
+        False,
+        Reason("Bug", "Its background work failed."),
+        1,
+    )
+    assert kinds(events) == ["VersionReported", "TargetDown"]
+
+
+async def test_a_stop_ends_the_wait_for_a_tripped_breaker(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = made([])
+    results: list[bool] = []
+
+    async def waiter(wait: Callable[[], Awaitable[bool]]) -> None:
+        results.append(await wait())
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiter, breaker.wait_to_admit)
+            nursery.start_soon(waiter, breaker.semaphore.enter)
+            await trio.testing.wait_all_tasks_blocked()
+            breaker.stop()
+    assert results == [False, False]
 
 
 async def test_what_trips_it_beside_a_probe_is_probed_a_second_later_and_not_at_once(
@@ -280,6 +343,19 @@ async def test_jobs_that_failed_before_and_fail_again_do_not_trip_it() -> None:
         for number in range(100):
             breaker.observe(boom, f"command{number % 7}", is_retry=is_retry)
         assert ("TargetDown" in kinds(events)) is closes
+
+
+async def test_who_leaves_lets_the_next_one_in(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = Breaker("t", lambda _event: None, concurrency=1)
+    breaker.note_probe(FINE)
+    assert breaker.semaphore.try_enter()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(breaker.semaphore.enter)
+            await trio.testing.wait_all_tasks_blocked()
+            assert breaker.semaphore.waiting_jobs == 1
+            breaker.semaphore.leave()
+    assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity) == (0, 0)
 
 
 def delivered_by_a_worker(breaker: Breaker) -> None:

@@ -1,5 +1,7 @@
 """The prober: one probe for all processes, and what a process believes of another's."""
 
+from itertools import pairwise
+
 import attrs
 import pytest
 import trio
@@ -99,6 +101,21 @@ async def shut(breaker: Breaker) -> None:
     for _ in range(5):
         breaker.observe(UNSENT)
     assert not breaker.admits
+
+
+async def test_a_dead_target_sees_one_probe_every_second_or_two_however_many_processes_wait(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    board, target = Board(), Target(NotSent("refused"))
+    began_s = trio.current_time()
+    with trio.move_on_after(600):
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                started(nursery, target, Seen(board, f"p{number}"))
+    shared = [at_s for at_s in target.asked_at_s if at_s > began_s]
+    assert len(target.asked_at_s) - len(shared) == 10, "each asks once by itself when it starts"
+    assert 250 <= len(shared) <= 600
+    assert min(after - before for before, after in pairwise(shared)) >= 1.0
 
 
 async def test_all_open_with_one_probe(autojump_clock: trio.testing.MockClock) -> None:
@@ -239,6 +256,18 @@ async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_tol
         await others.resume("denied")
     assert [type(event) for event in events] == [StoreLost]
     await store.aclose()
+
+
+async def test_a_retry_after_pauses_the_target_for_all(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
+        breaker.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
+        await breaker.wait_to_admit()
+        assert board.pauses == [("retry_after", 60.0)]
+        assert set(board.resumed) == {"denied"}, "at the start; what the target asked for is kept"
+        nursery.cancel_scope.cancel()
 
 
 DAY = Deferred(Reason("Busy", "503"), retry_after_s=86400, counts=False, pause_target=True)

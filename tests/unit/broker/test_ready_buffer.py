@@ -1,0 +1,96 @@
+"""The hand-over gives single jobs in order, never one that Redis does not know may have started."""
+
+import pytest
+import trio
+import trio.testing
+
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+
+
+def items(first: int, last: int) -> list[JobInProgress]:
+    return [JobInProgress(f"{number}:1", number, "q", b"{}") for number in range(first, last + 1)]
+
+
+async def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ready = ReadyBuffer(1, BatchSize())
+    ready.send_nowait(items(1, 2))
+    ready.allow(1)
+    await ready.receive()
+    with trio.move_on_after(1) as waiting:
+        await ready.receive()
+    assert waiting.cancelled_caught
+    ready.allow(2)
+    assert (await ready.receive()).number == 2
+
+
+async def test_a_closed_hand_over_starts_nothing_more() -> None:
+    ready = ReadyBuffer(1, BatchSize())
+    ready.send_nowait(items(1, 3))
+    ready.allow(3)
+    ready.close()
+    assert len(ready) == 0
+    with pytest.raises(trio.ClosedResourceError):
+        await ready.receive()
+    with pytest.raises(trio.ClosedResourceError):
+        ready.send_nowait(items(4, 4))
+
+
+async def test_more_jobs_are_wanted_when_half_of_the_reserve_is_left(autojump_clock: trio.testing.MockClock) -> None:
+    for reserve, left, waits in ((4, 3, True), (4, 2, False), (10, 6, True), (10, 5, False)):
+        ready = ReadyBuffer(1, BatchSize())
+        ready.send_nowait(items(1, left))
+        with trio.move_on_after(1) as waiting:
+            await ready.wait_for_demand(reserve)
+        assert waiting.cancelled_caught == waits
+
+
+async def test_taking_the_reserve_down_wakes_the_poller(autojump_clock: trio.testing.MockClock) -> None:
+    ready = ReadyBuffer(1, BatchSize())
+    ready.send_nowait(items(1, 5))
+    ready.allow(5)
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ready.wait_for_demand, 4)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(3):
+                await ready.receive()
+    assert len(ready) == 2
+
+
+async def test_no_more_workers_are_woken_than_there_are_jobs_that_may_be_started(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ready = ReadyBuffer(1, BatchSize())
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(ready.receive)
+        await trio.testing.wait_all_tasks_blocked()
+        ready.allow(2)
+        ready.send_nowait(items(1, 4))
+        assert ready.idle_workers == 3
+        await trio.testing.wait_all_tasks_blocked()
+        assert (len(nursery.child_tasks), len(ready)) == (3, 2)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_is_cancelled_takes_no_job_even_if_one_is_there() -> None:
+    ready = ReadyBuffer(1, BatchSize())
+    ready.send_nowait(items(1, 1))
+    ready.allow(1)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await ready.receive()
+    assert scope.cancelled_caught
+    assert ready.is_ready
+
+
+def test_it_is_free_while_all_that_waits_may_be_started() -> None:
+    ready = ReadyBuffer(1, BatchSize())
+    assert ready.is_free
+    ready.send_nowait(items(1, 3))
+    for allowed, free in ((0, False), (2, False), (3, True)):
+        ready.allow(allowed)
+        assert ready.is_free is free
