@@ -14,6 +14,7 @@ from tests.sidekiq.readers import JOB_WRAPPER
 from tests.support.shared import TOKEN
 
 COMMAND: Final = "check_account"
+SCRIPT: Final = "<script>alert(1)</script>"
 MISSING: Final = object()
 """As the value of a field: the payload has no such field."""
 MADE_S: Final = 1_700_000_000.25
@@ -371,5 +372,34 @@ DUE: Final = {
     "a list": (b'["USER"]', "dead"),
 }
 """What is due in `schedule`, and where it ends: delivered, in a queue of others (unchanged), or in the dead set."""
+
+SHOWN: Final[dict[str, dict[str, Any]]] = {
+    "failed_at an object": {"retry_count": 3, "failed_at": {}},
+    "retried_at a word in a later retry": {"retry_count": 3, "failed_at": MADE_S, "retried_at": "now"},
+    "no failed_at in a later retry": {"retry_count": 3, "retried_at": MADE_S},
+    "created_at a word": {"created_at": "yesterday"},
+    "enqueued_at true": {"enqueued_at": True},
+    "times beyond every calendar": {"created_at": 1e300, "enqueued_at": -1e300},
+    "queue an object": {"queue": {}},
+    "tags of everything": {"tags": [None, 1, {}, SCRIPT]},
+    "error_backtrace an empty text": {"error_backtrace": ""},
+    # Deflated: an object, and a text.
+    "error_backtrace an object": {"error_backtrace": "eJyrrgUAAXUA+Q=="},
+    "error_backtrace one text": {"error_backtrace": "eJxTSlQCAAGZAKc="},
+    "error_message null": {"retry_count": 1, "failed_at": MADE_S, "error_message": None},
+    "error_class an object": {"error_message": {"a": 1}, "error_class": {}},
+    "retry_count an object": {"retry_count": {}},
+    "retry_count beyond every limit": {"retry_count": 10**30, "failed_at": MADE_S},
+    "retry_for a text": {"retry_for": "1h"},
+    "class an object": {"class": {}},
+    "class one of Sidekiq's own": {"class": "Sidekiq::Extensions::DelayedClass"},
+    "class ActiveJob's": {"class": JOB_WRAPPER},
+    "class ActiveJob's, wrapping": {"class": JOB_WRAPPER, "wrapped": "Mailer"},
+    "class ActiveJob's, wrapping a mail": {"class": JOB_WRAPPER, "wrapped": "ActionMailer::MailDeliveryJob"},
+    "display_class an object": {"display_class": {}},
+    "display_class a number": {"display_class": 5},
+    "a field of every kind": {"odd": [None, True, 1e99, {"a": [SCRIPT]}, "\u0000\u202e☂"]},
+}
+"""Fields of jobs of which only this is claimed: restbroker keeps them, Ruby reads them, and every page opens."""
 
 ROWS: Final = [*RETRIES, *TIMES, *FIELDS, *PRODUCERS, *TEXTS, *REFUSED]

@@ -4,7 +4,6 @@ import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -28,7 +27,7 @@ def days_of(history: dict[str, dict[str, int]], kind: str) -> list[int]:
 
 
 @pytest.mark.promise("Sidekiq: counters and metrics", "processed and failed, in all and by day")
-def test_every_figure_of_stats_is_what_was_done(citizen: Citizen) -> None:
+def test_every_figure_of_stats_and_today_is_what_was_done(citizen: Citizen) -> None:
     broker = citizen.start()
     citizen.push(*(job(user) for user in ("good1", "good2", "good3", "fails1", "fails2", "refused1")))
     for _ in range(2):
@@ -53,22 +52,14 @@ def test_every_figure_of_stats_is_what_was_done(citizen: Citizen) -> None:
         "queues": {QUEUE: 3},
         "default_queue_latency": 0,
     }
-
-
-@pytest.mark.promise("Sidekiq: counters and metrics", "processed and failed, in all and by day")
-def test_the_history_has_the_same_figures_under_todays_date(citizen: Citizen) -> None:
-    citizen.start()
-    citizen.push(job("good1"), job("fails1"), job("refused1"))
-    citizen.wait_until_in("retry", 1)
-    citizen.wait_until_idle()
-    history = citizen.ask("stats.rb", days=2)["history"]
     # Around midnight they may be on two days.
-    assert sum(days_of(history, "processed")) == 3
-    assert sum(days_of(history, "failed")) == 2
+    assert sum(days_of(stats["history"], "processed")) == 6
+    assert sum(days_of(stats["history"], "failed")) == 3
 
 
 @pytest.mark.promise("Defects of the Go original", "a failure was counted as processed")
 @pytest.mark.promise("Sidekiq: counters and metrics", "processed and failed, in all and by day")
+@pytest.mark.nightly
 def test_each_try_is_counted_and_nothing_else(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     broker = citizen.start()
@@ -86,6 +77,7 @@ def test_each_try_is_counted_and_nothing_else(citizen: Citizen) -> None:
 
 
 @pytest.mark.promise("Sidekiq: counters and metrics", "a job pushed back is no execution")
+@pytest.mark.nightly
 def test_a_job_pushed_back_at_a_stop_is_not_counted(citizen: Citizen) -> None:
     citizen.configure(Concurrency=1, RequestTimeout=60, ShutdownTimeout=25)
     broker = citizen.start()
@@ -102,6 +94,7 @@ def test_a_job_pushed_back_at_a_stop_is_not_counted(citizen: Citizen) -> None:
 
 
 @pytest.mark.promise("Sidekiq: queues", "size, latency, each, find_job")
+@pytest.mark.nightly
 @pytest.mark.parametrize("queue", ["default", QUEUE])
 def test_the_latency_is_the_age_of_the_job_that_is_taken_next(citizen: Citizen, queue: str) -> None:
     citizen.configure(RestQueue=queue)
@@ -117,47 +110,26 @@ def test_the_latency_is_the_age_of_the_job_that_is_taken_next(citizen: Citizen, 
     assert (100.0 <= shown <= longest_s) if queue == "default" else shown == 0
 
 
-def paused(citizen: Citizen, *users: str) -> dict[str, Any]:
-    """A running broker whose queue is paused, with these jobs in it; what Ruby sees of the queue."""
+@pytest.mark.promise("Sidekiq: queues", "size, latency, each, find_job")
+@pytest.mark.promise("Sidekiq: queues", "delete, clear")
+def test_a_paused_queue_shows_its_jobs_and_can_be_cut_and_cleared(citizen: Citizen) -> None:
+    """Newest first; what Ruby deletes is never sent, all else is; a queue that was cleared is served on."""
     citizen.client.command("SADD", "paused", QUEUE)
     citizen.start()
-    citizen.push(*(job(user) for user in users))
-    found = citizen.ask("queue.rb", name=QUEUE)
-    assert isinstance(found, dict)
-    return found
-
-
-def resume(citizen: Citizen) -> None:
-    """Lets the broker take what is in the queue, and waits until it has done so."""
+    users = [f"good{number}" for number in range(120)]
+    citizen.push(*map(job, users))
+    found = citizen.ask("queue.rb", name=QUEUE, call="delete", jid=jid_of("good2"))
+    assert (found["size"], found["all"], found["called"]) == (120, [QUEUE], True)
+    assert found["jids"] == [jid_of(user) for user in reversed(users)]
     citizen.client.command("SREM", "paused", QUEUE)
     citizen.wait_until_idle()
-
-
-@pytest.mark.promise("Sidekiq: queues", "size, latency, each, find_job")
-def test_a_paused_queue_shows_its_jobs_newest_first(citizen: Citizen) -> None:
-    users = [f"good{number}" for number in range(120)]
-    found = paused(citizen, *users)
-    assert found["size"] == 120
-    assert found["jids"] == [jid_of(user) for user in reversed(users)]
-    assert found["all"] == [QUEUE]
-    resume(citizen)
-    assert citizen.times_sent() == dict.fromkeys(users, 1)
-
-
-@pytest.mark.promise("Sidekiq: queues", "delete, clear")
-def test_a_job_deleted_from_the_queue_is_never_sent_and_the_others_are(citizen: Citizen) -> None:
-    paused(citizen, "good1", "good2", "good3")
-    assert citizen.ask("queue.rb", name=QUEUE, call="delete", jid=jid_of("good2"))["called"] is True
-    resume(citizen)
-    assert citizen.times_sent() == {"good1": 1, "good3": 1}
-
-
-@pytest.mark.promise("Sidekiq: queues", "delete, clear")
-def test_a_cleared_queue_is_empty_and_served_on(citizen: Citizen) -> None:
-    paused(citizen, "good1", "good2")
-    citizen.ask("queue.rb", name=QUEUE, call="clear")
+    assert citizen.times_sent() == dict.fromkeys(set(users) - {"good2"}, 1)
+    citizen.client.command("SADD", "paused", QUEUE)
+    citizen.push(job("cleared"))
+    assert citizen.ask("queue.rb", name=QUEUE, call="clear")["size"] == 1
     assert citizen.ask("queue.rb", name=QUEUE)["all"] == []
     citizen.client.command("SREM", "paused", QUEUE)
-    citizen.push(job("good3"))
-    until(lambda: citizen.times_sent() == {"good3": 1}, "the queue is served on")
+    citizen.push(job("after"))
+    until(lambda: citizen.times_sent()["after"] == 1, "the queue is served on")
+    assert citizen.times_sent()["cleared"] == 0
     assert citizen.ask("queue.rb", name=QUEUE)["all"] == [QUEUE]

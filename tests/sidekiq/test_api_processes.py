@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,9 +30,9 @@ def only_process(citizen: Citizen, broker: Running) -> dict[str, Any]:
     return shown
 
 
-def busy(citizen: Citizen, *payloads: bytes, patient: bool = False) -> tuple[Running, str]:
+def busy(citizen: Citizen, *payloads: bytes) -> tuple[Running, str]:
     """A broker that shows these jobs in progress, and its name."""
-    broker = citizen.start(patient=patient)
+    broker = citizen.start()
     citizen.push(*payloads)
     citizen.wait_until_sent(len(payloads))
     identity = citizen.identity(broker)
@@ -56,9 +57,12 @@ def assert_gone(citizen: Citizen, identity: str) -> None:
 
 
 @pytest.mark.promise("Sidekiq: the process record", "every field that Ruby shows")
+@pytest.mark.promise("Sidekiq: the process record", "memory and round trip")
 def test_our_process_has_every_field_that_ruby_shows(citizen: Citizen) -> None:
     began_s = time.time()
     broker = citizen.start()
+    identity = citizen.identity(broker)
+    until(lambda: citizen.record(identity).get("rtt_us") != "0", "the second record tells how long the first took")
     shown = only_process(citizen, broker)
     assert shown["hostname"] == socket.gethostname()
     assert shown["pid"] == broker.process.pid
@@ -71,21 +75,14 @@ def test_our_process_has_every_field_that_ruby_shows(citizen: Citizen) -> None:
     assert began_s <= shown["started_at"] <= shown["beat"] <= time.time()
     assert (shown["busy"], shown["quiet"], shown["stopping"]) == (0, "false", False)
     assert shown["identity"].startswith(f"{socket.gethostname()}:{broker.process.pid}:")
-
-
-@pytest.mark.promise("Sidekiq: the process record", "memory and round trip")
-def test_its_memory_is_what_the_system_says_and_its_round_trip_was_measured(citizen: Citizen) -> None:
-    broker = citizen.start()
-    identity = citizen.identity(broker)
-    until(lambda: citizen.record(identity).get("rtt_us") != "0", "the second record tells how long the first took")
-    shown = only_process(citizen, broker)
-    with open(f"/proc/{broker.process.pid}/status", encoding="ascii") as status:  # noqa: PTH123
-        (resident,) = (int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    status = Path(f"/proc/{broker.process.pid}/status").read_text(encoding="ascii").splitlines()
+    (resident,) = (int(line.split()[1]) for line in status if line.startswith("VmRSS"))
     assert shown["rss"] == pytest.approx(resident, rel=0.2)
     assert 0 < shown["rtt_us"] < 1_000_000
 
 
 @pytest.mark.promise("Sidekiq: the process record", "several queues and capsules")
+@pytest.mark.nightly
 def test_a_process_with_two_targets_shows_both_queues_and_all_its_workers(citizen: Citizen) -> None:
     citizen.configure(Targets={"second": target(citizen.server.port, "other", Concurrency=3)})
     shown = only_process(citizen, citizen.start())
@@ -96,53 +93,42 @@ def test_a_process_with_two_targets_shows_both_queues_and_all_its_workers(citize
 
 
 @pytest.mark.promise("Sidekiq: the process record", "jobs in progress")
-def test_jobs_in_hand_show_their_queue_time_and_command(citizen: Citizen) -> None:
-    began_s = int(time.time())
-    _, identity = busy(citizen, job("hangs1"), job("hangs2", command="get_last"))
-    found = citizen.ask("processes.rb")
-    assert found["workers_size"] == len(found["workers"]) == 2
-    assert [one["busy"] for one in found["processes"]] == [2]
-    shown = {one["display_class"]: one for one in found["workers"]}
-    assert shown.keys() == {"check_account", "get_last"}
-    assert len({one["tid"] for one in found["workers"]}) == 2
-    for one in found["workers"]:
-        assert (one["identity"], one["queue"]) == (identity, QUEUE)
-        assert isinstance(one["run_at"], int)
-        assert began_s <= one["run_at"] <= time.time()
-        assert one["payload"]["queue"] == QUEUE
-    args = shown["check_account"]["display_args"]
-    assert args[:2] == ["check_account", {"user": "hangs1", "host": "example.org"}]
-    citizen.script.released.set()
-    citizen.wait_until_recorded(identity, "busy", "0")
-    assert citizen.ask("processes.rb")["workers"] == []
-
-
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @pytest.mark.promise("Sidekiq: the process record", "without token and passwords")
-def test_no_secret_of_a_job_in_hand_is_in_any_field_of_the_record(citizen: Citizen) -> None:
+def test_jobs_in_hand_show_their_queue_time_and_command(citizen: Citizen) -> None:
+    """Under the keys of older and of newer versions; no secret of theirs is in any field of the record."""
+    began_s = int(time.time())
     _, identity = busy(
         citizen,
         job("hangs1", command="register", arguments={"password": PASSWORD}),
         job("hangs2", command="change_password", arguments={"newpass": NEW_PASSWORD}),
         job("hangs3", arguments={"note": TOKEN}, tags=[TOKEN], display_class=TOKEN, error_message=f"{TOKEN}: no"),
     )
-    shown = everything_of(citizen, identity)
-    assert shown.count("hangs1") == shown.count("hangs2") == shown.count("hangs3") == 2
-    for secret in (TOKEN, PASSWORD, NEW_PASSWORD):
-        assert secret not in shown
-    workers = {one["display_class"]: one["display_args"] for one in citizen.ask("processes.rb")["workers"]}
-    assert workers["register"] == ["register", {"user": "hangs1", "host": "example.org", "password": "***"}, "***"]
-
-
-@pytest.mark.promise("Sidekiq: the process record", "jobs in progress")
-def test_the_jobs_in_hand_are_under_the_keys_of_older_and_newer_versions(citizen: Citizen) -> None:
-    _, identity = busy(citizen, job("hangs1"))
+    found = citizen.ask("processes.rb")
+    assert found["workers_size"] == len(found["workers"]) == 3
+    assert [one["busy"] for one in found["processes"]] == [3]
+    shown = {one["display_class"]: one for one in found["workers"]}
+    assert shown.keys() == {"register", "change_password", "***"}
+    assert len({one["tid"] for one in found["workers"]}) == 3
+    for one in found["workers"]:
+        assert (one["identity"], one["queue"]) == (identity, QUEUE)
+        assert isinstance(one["run_at"], int)
+        assert began_s <= one["run_at"] <= time.time()
+        assert one["payload"]["queue"] == QUEUE
+    arguments = {"user": "hangs1", "host": "example.org", "password": "***"}
+    assert shown["register"]["display_args"] == ["register", arguments, "***"]
+    stored = everything_of(citizen, identity)
+    assert stored.count("hangs1") == stored.count("hangs2") == stored.count("hangs3") == 2
+    assert not [secret for secret in (TOKEN, PASSWORD, NEW_PASSWORD) if secret in stored]
     older, newer = (mapping(citizen.client.command("HGETALL", f"{identity}:{key}")) for key in ("workers", "work"))
     assert older == newer
-    assert len(older) == 1
+    citizen.script.released.set()
+    citizen.wait_until_recorded(identity, "busy", "0")
+    assert citizen.ask("processes.rb")["workers"] == []
 
 
 @pytest.mark.promise("Sidekiq: remote control", "Quiet (TSTP)")
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", ["Ruby", "a signal"])
 def test_quiet_takes_no_more_jobs_and_ends_those_in_hand(citizen: Citizen, how: str) -> None:
     broker, identity = busy(citizen, job("hangs1"))
@@ -163,9 +149,14 @@ def test_quiet_takes_no_more_jobs_and_ends_those_in_hand(citizen: Citizen, how: 
 
 
 @pytest.mark.promise("Sidekiq: remote control", "Stop (TERM)")
-def test_stop_drains_and_shows_the_process_as_stopping_until_it_is_gone(citizen: Citizen) -> None:
-    broker, identity = busy(citizen, job("hangs1"), patient=True)
-    citizen.ask("processes.rb", call="stop!")
+@pytest.mark.promise("Sidekiq: the process record", "gone after a clean exit")
+@pytest.mark.parametrize("how", ["Ruby", pytest.param("a signal", marks=pytest.mark.nightly)])
+def test_stop_drains_and_shows_the_process_as_stopping_until_it_is_gone(citizen: Citizen, how: str) -> None:
+    broker, identity = busy(citizen, job("hangs1"))
+    if how == "Ruby":
+        citizen.ask("processes.rb", call="stop!")
+    else:
+        broker.signal(signal.SIGTERM)
     broker.wait_for(r"broker\.stopping")
     citizen.wait_until_recorded(identity, "quiet", "true")
     shown = only_process(citizen, broker)
@@ -180,6 +171,7 @@ def test_stop_drains_and_shows_the_process_as_stopping_until_it_is_gone(citizen:
 
 
 @pytest.mark.promise("Sidekiq: remote control", "Stop again: nothing more")
+@pytest.mark.nightly
 def test_stop_asked_for_again_does_not_cut_off_what_runs(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     for _ in range(2):
@@ -196,18 +188,8 @@ def test_stop_asked_for_again_does_not_cut_off_what_runs(citizen: Citizen) -> No
     assert_gone(citizen, identity)
 
 
-@pytest.mark.promise("Sidekiq: the process record", "gone after a clean exit")
-def test_a_local_stop_shows_as_stopping_too_and_leaves_no_record(citizen: Citizen) -> None:
-    broker, identity = busy(citizen, job("hangs1"))
-    broker.signal(signal.SIGTERM)
-    citizen.wait_until_recorded(identity, "quiet", "true")
-    assert only_process(citizen, broker)["busy"] == 1
-    citizen.script.released.set()
-    assert broker.wait() == 0
-    assert_gone(citizen, identity)
-
-
 @pytest.mark.promise("Sidekiq: remote control", "dump_threads")
+@pytest.mark.nightly
 def test_dump_threads_prints_every_task_and_the_broker_goes_on(citizen: Citizen) -> None:
     broker = citizen.start()
     identity = citizen.identity(broker)
@@ -221,6 +203,7 @@ def test_dump_threads_prints_every_task_and_the_broker_goes_on(citizen: Citizen)
 
 
 @pytest.mark.promise("Sidekiq: remote control", "one request a heartbeat")
+@pytest.mark.nightly
 def test_a_request_reaches_the_process_that_it_names_and_no_other(citizen: Citizen) -> None:
     first, second = citizen.start(), citizen.start()
     names = [citizen.identity(broker) for broker in (first, second)]
@@ -237,6 +220,7 @@ def test_a_request_reaches_the_process_that_it_names_and_no_other(citizen: Citiz
 
 
 @pytest.mark.promise("Sidekiq: remote control", "one request a heartbeat")
+@pytest.mark.nightly
 def test_requests_that_were_left_one_after_the_other_are_all_followed(citizen: Citizen) -> None:
     broker = citizen.start()
     identity = citizen.identity(broker)
@@ -249,6 +233,7 @@ def test_requests_that_were_left_one_after_the_other_are_all_followed(citizen: C
 
 
 @pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
+@pytest.mark.nightly
 def test_a_killed_process_is_shown_for_a_minute_at_most(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     os.kill(broker.process.pid, signal.SIGKILL)
@@ -262,6 +247,7 @@ def test_a_killed_process_is_shown_for_a_minute_at_most(citizen: Citizen) -> Non
 
 
 @pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
+@pytest.mark.nightly
 def test_jobs_of_a_killed_process_come_back_after_ruby_has_pruned_it(citizen: Citizen) -> None:
     killed, identity = busy(citizen, job("hangs1"), job("hangs2"))
     killed.signal(signal.SIGKILL)
@@ -279,6 +265,7 @@ def test_jobs_of_a_killed_process_come_back_after_ruby_has_pruned_it(citizen: Ci
 
 
 @pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
+@pytest.mark.nightly
 def test_a_process_that_ruby_pruned_by_mistake_is_back_with_its_next_record(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     citizen.client.command("UNLINK", identity)

@@ -57,6 +57,7 @@ def in_queue(citizen: Citizen) -> list[dict[str, Any]]:
 
 
 @pytest.mark.promise("Sidekiq: retries", "error, count, first and last failure")
+@pytest.mark.promise("Sidekiq: retries", "the class as the name")
 def test_an_entry_of_each_set_has_what_ruby_shows_of_its_own(citizen: Citizen) -> None:
     began_s = time.time()
     jobs = [job(user, tags=["a", "b"]) for user in ("fails1", "refused1")]
@@ -72,19 +73,15 @@ def test_an_entry_of_each_set_has_what_ruby_shows_of_its_own(citizen: Citizen) -
         assert entry["display_args"][:2] == ["check_account", {"user": user, "host": "example.org"}]
         assert entry["tags"] == ["a", "b"]
         assert began_s - 1 <= entry["created_at"] <= time.time()
+    scheduled(citizen, "good1")
+    shown = [*entries.values(), *citizen.ask("sets.rb", set="schedule")["entries"]]
+    assert [entry["display_class"] for entry in shown] == ["check_account"] * 3
     assert entries[jid_of("fails1")]["at"] > time.time()
     assert began_s <= entries[jid_of("refused1")]["at"] <= time.time()
 
 
-@pytest.mark.promise("Sidekiq: retries", "the class as the name")
-def test_what_failed_or_is_put_off_shows_as_its_command(citizen: Citizen) -> None:
-    entries = failed(citizen, "fails1", "refused1")
-    scheduled(citizen, "good1")
-    entries += citizen.ask("sets.rb", set="schedule")["entries"]
-    assert [entry["display_class"] for entry in entries] == ["check_account"] * 3
-
-
 @pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
+@pytest.mark.nightly
 def test_scan_finds_entries_by_any_text_also_beyond_ascii(citizen: Citizen) -> None:
     citizen.start()
     citizen.push(job("fails1"), job("fails-Zoë"), job("fails3", arguments={"note": "a/b 你好"}))
@@ -100,6 +97,7 @@ def test_scan_finds_entries_by_any_text_also_beyond_ascii(citizen: Citizen) -> N
 
 
 @pytest.mark.promise("Sidekiq: scheduled jobs", "reschedule")
+@pytest.mark.nightly
 @pytest.mark.parametrize("zset", ["retry", "schedule", "dead"])
 def test_reschedule_moves_an_entry_and_does_not_double_it(citizen: Citizen, zset: str) -> None:
     # Both: arguments with floats that Ruby writes in its own way take another path through restbroker's JSON.
@@ -123,16 +121,15 @@ def test_reschedule_moves_an_entry_and_does_not_double_it(citizen: Citizen, zset
         assert entry["at"] == pytest.approx(at_s, abs=0.01)
         given = entry["item"]["args"][1]
         assert given.items() >= both[given["user"]].items()
-
-
-@pytest.mark.promise("Sidekiq: scheduled jobs", "reschedule")
-def test_a_rescheduled_entry_is_delivered_once_when_it_is_due(citizen: Citizen) -> None:
-    failed(citizen, "fails1")
     citizen.script.mended.set()
-    citizen.ask("sets.rb", set="retry", call="reschedule", jid=jid_of("fails1"), at=time.time())
-    until(lambda: citizen.times_sent()["fails1"] == 2, "it is tried again")
-    citizen.wait_until_idle()
-    assert citizen.size("retry") == citizen.size("dead") == 0
+    for jid in before:
+        citizen.ask("sets.rb", set=zset, call="reschedule", jid=jid, at=time.time())
+    if zset == "schedule":
+        citizen.start()
+    if zset != "dead":  # what is dead is due for nobody
+        until(lambda: citizen.size(zset) == 0, "all are due")
+        citizen.wait_until_idle()
+        assert citizen.times_sent() == dict.fromkeys(both, 2 if zset == "retry" else 1)
 
 
 @pytest.mark.promise("Sidekiq: retries", "Retry now costs no try")
@@ -159,6 +156,7 @@ def test_a_manual_retry_leaves_count_and_first_failure_and_is_then_delivered(cit
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
+@pytest.mark.nightly
 def test_a_dead_job_that_is_retried_is_parked_again_and_at_last_delivered(citizen: Citizen) -> None:
     failed(citizen, "refused1")
     citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
@@ -174,6 +172,7 @@ def test_a_dead_job_that_is_retried_is_parked_again_and_at_last_delivered(citize
     assert citizen.size("retry") == citizen.size("dead") == 0
 
 
+@pytest.mark.nightly
 def test_ruby_shows_retries_and_deletes_a_job_that_was_edited_as_any_other(citizen: Citizen) -> None:
     failed(citizen, "refused1", "refused2")
     for number in (1, 2):
@@ -190,6 +189,7 @@ def test_ruby_shows_retries_and_deletes_a_job_that_was_edited_as_any_other(citiz
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "tries used up")
+@pytest.mark.nightly
 def test_a_job_whose_tries_are_used_up_gets_one_more_by_a_manual_retry(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     citizen.start()
@@ -204,6 +204,7 @@ def test_a_job_whose_tries_are_used_up_gets_one_more_by_a_manual_retry(citizen: 
 
 
 @pytest.mark.promise("Sidekiq: scheduled jobs", "add to queue, delete")
+@pytest.mark.nightly
 def test_a_scheduled_job_added_to_the_queue_is_delivered_at_once(citizen: Citizen) -> None:
     citizen.start()
     one, other, _ = scheduled(citizen, "good1", "good2", "good3")
@@ -215,26 +216,24 @@ def test_a_scheduled_job_added_to_the_queue_is_delivered_at_once(citizen: Citize
 
 
 @pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
-def test_a_killed_retry_is_in_the_dead_set_unchanged_and_no_longer_tried(citizen: Citizen) -> None:
-    entries = failed(citizen, "fails1", "fails2")
+@pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
+@pytest.mark.nightly
+def test_killed_retries_are_in_the_dead_set_unchanged_and_no_longer_tried(citizen: Citizen) -> None:
+    entries = failed(citizen, *(f"fails{number}" for number in range(12)))
+    values = {entry["jid"]: entry["value"] for entry in entries}
     citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"))
     (killed,) = citizen.ask("sets.rb", set="dead")["entries"]
-    assert killed["value"] == next(entry["value"] for entry in entries if entry["jid"] == jid_of("fails1"))
-    assert [entry["jid"] for entry in citizen.ask("sets.rb", set="retry")["entries"]] == [jid_of("fails2")]
+    assert (killed["jid"], killed["value"]) == (jid_of("fails1"), values[jid_of("fails1")])
     shown = json.loads(citizen.restbroker("dead", "--json"))
     assert [(found["jid"], found["error_class"]) for found in shown] == [(jid_of("fails1"), "ServerError")]
-
-
-@pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
-def test_kill_all_parks_every_retry(citizen: Citizen) -> None:
-    entries = failed(citizen, *(f"fails{number}" for number in range(12)))
     citizen.ask("sets.rb", set="retry", call="kill_all")
     assert citizen.size("retry") == 0
     dead = citizen.ask("sets.rb", set="dead")["entries"]
-    assert sorted(entry["value"] for entry in dead) == sorted(entry["value"] for entry in entries)
+    assert {entry["jid"]: entry["value"] for entry in dead} == values
 
 
 @pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
+@pytest.mark.nightly
 def test_retry_all_has_each_job_delivered_once(citizen: Citizen) -> None:
     users = [f"{user}{number}" for user in ("fails", "refused") for number in range(12)]
     failed(citizen, *users)
@@ -248,6 +247,7 @@ def test_retry_all_has_each_job_delivered_once(citizen: Citizen) -> None:
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
+@pytest.mark.nightly
 def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> None:
     citizen.configure(Backoff={"Base": "1h", "Factor": 1, "Cap": "1h"})  # no try comes before Ruby does
     failed(citizen, "fails1", "refused1")
@@ -262,6 +262,7 @@ def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> Non
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "what Ruby trims from the dead set")
+@pytest.mark.nightly
 def test_what_ruby_trims_from_the_dead_set_is_shown_and_can_be_restored(citizen: Citizen) -> None:
     failed(citizen, "refused1", "refused2", "refused3", "fails1")
     parked = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}

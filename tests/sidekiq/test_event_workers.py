@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import pytest
 
 from restbroker.job.event import EventType, ServerEvent, as_json
 from restbroker.store import queues
@@ -74,6 +75,7 @@ def rows(database: Path) -> list[Any]:
         return line.execute("SELECT * FROM events ORDER BY jid").fetchall()
 
 
+@pytest.mark.nightly
 def test_each_event_is_a_row_of_the_table_once(client: Client, redis_url: str, tmp_path: Path) -> None:
     kinds: tuple[EventType, ...] = ("message", "groupchat", "presence")
     said = (None, None, "unavailable")

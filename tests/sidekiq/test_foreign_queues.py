@@ -49,6 +49,7 @@ def test_a_job_that_fails_is_tried_again_from_the_queue_that_it_was_pushed_to(ci
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
+@pytest.mark.nightly
 def test_a_person_who_retries_a_job_with_a_wrong_token_pushes_it_back_to_where_it_came_from(citizen: Citizen) -> None:
     citizen.start()
     attack(citizen, "check_account", {"user": "fails1", "host": "example.org"}, "a guess", None, "more")
@@ -63,6 +64,7 @@ def test_a_person_who_retries_a_job_with_a_wrong_token_pushes_it_back_to_where_i
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
+@pytest.mark.nightly
 def test_what_was_parked_for_a_queue_of_others_goes_there_only_when_a_person_says_so(citizen: Citizen) -> None:
     citizen.start()
     fields = {"class": "AdminWorker", "jid": "evil", "queue": FOREIGN, "args": [], "restbroker_attempts": []}

@@ -69,7 +69,10 @@ def without(job: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
-@pytest.mark.parametrize("tokens", [{}, TOKENS], ids=["with its token", "signed instead"])
+@pytest.mark.parametrize(
+    "tokens",
+    [pytest.param(TOKENS, id="signed instead"), pytest.param({}, id="with its token", marks=pytest.mark.nightly)],
+)
 def test_a_retry_of_ours_that_ruby_moved_goes_on_with_its_count_its_attempts_and_its_first_failure(
     beside: Beside, tokens: dict[str, object]
 ) -> None:
@@ -111,6 +114,7 @@ def arguments(beside: Beside) -> dict[str, str]:
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
+@pytest.mark.nightly
 @pytest.mark.parametrize("awake", ["restbroker asleep", "restbroker awake"])
 def test_a_scheduled_job_of_ours_arrives_exactly_and_once_whoever_moves_it(beside: Beside, awake: str) -> None:
     jobs = {name: ours(name, OURS, odd=list(values)) for name, values in ODD.items()}
@@ -144,6 +148,7 @@ FOREIGN = [
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "client middleware runs over our due jobs")
+@pytest.mark.nightly
 def test_a_due_job_of_ours_that_the_middleware_of_rubys_application_drops_is_lost(beside: Beside) -> None:
     fields = json.loads(ours("unwanted", OURS))
     beside.schedule(rubyjson.dumps({**fields, "unwanted": True}), -2)
@@ -154,6 +159,7 @@ def test_a_due_job_of_ours_that_the_middleware_of_rubys_application_drops_is_los
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
+@pytest.mark.nightly
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
 def test_due_jobs_of_ruby_are_moved_byte_for_byte_and_ruby_executes_them(
     beside: Beside, zset: Literal["retry", "schedule"]

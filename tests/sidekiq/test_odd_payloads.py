@@ -1,6 +1,8 @@
 """Odd payloads of real producers: each is delivered, or lies where an operator finds it, readable by Ruby's Sidekiq.
 
-A `restbroker run` process and a Sidekiq 6.4.1 process, whose worker always fails, work on the same raw bytes.
+A `restbroker run` process and a Sidekiq 6.4.1 process, whose worker always fails, work on the same raw bytes. No page
+of Sidekiq Web breaks by what restbroker has put somewhere, and no Retry loses it: Ruby takes an entry out first, and
+then refuses what it does not like.
 """
 
 import base64
@@ -14,16 +16,18 @@ import pytest
 
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer, items, raw
-from tests.sidekiq.odd_payloads import COMMAND, DUE, MADE_S, ROWS, UNREADABLE, Row, fields, job
+from tests.sidekiq.odd_payloads import COMMAND, DUE, MADE_S, ROWS, SHOWN, UNREADABLE, Row, fields, job
 from tests.support import ruby
 from tests.support.answering import Arrival
 from tests.support.process import started
 from tests.support.redis_server import RedisServer, redis_binary
-from tests.support.scripted import Citizen, ready
+from tests.support.scripted import QUEUE, Citizen, ready
 from tests.support.shared import TOKEN
+from tests.support.sidekiq_web import SidekiqWeb, visiting
 from tests.support.wait import until
 
 SETS: Final = ("retry", "dead", "schedule")
+PAGES: Final = ("/", "/busy", "/queues", f"/queues/{QUEUE}")
 T = TypeVar("T")
 _SENT: Final = {row.name: row for row in ROWS if row.sent}
 _REFUSED: Final = {row.name: row for row in ROWS if not row.sent}
@@ -68,7 +72,7 @@ class Aftermath:
     """What a Redis holds when all jobs were executed once; what later fixtures do there changes none of it.
 
     `wrong`: what Ruby found wrong with an entry; `listed`: the jids that restbroker lists; `counted`: how many were
-    executed, and how many of these failed.
+    executed, and how many of these failed; `links`: to the details of entries, from the lists of Sidekiq Web.
     """
 
     entries: list[Entry]
@@ -77,6 +81,7 @@ class Aftermath:
     arrivals: Mapping[str, list[Arrival]] = attrs.field(factory=dict)
     listed: Mapping[str, list[str]] = attrs.field(factory=dict)
     counted: tuple[int, int] = (0, 0)
+    links: list[str] = attrs.field(factory=list)
 
     def of(self, user: str) -> list[Entry]:
         """The entries of one job."""
@@ -106,6 +111,10 @@ def _pushed() -> list[bytes]:
         # Most of what the server answers is good, or the breaker would open.
         payloads.append(_named(job(), "plain"))
     return payloads
+
+
+def _shown() -> list[bytes]:
+    return [_named(job(**changed), _user("fails", name)) for name, changed in SHOWN.items()]
 
 
 def _queued(client: Client) -> dict[str, list[bytes]]:
@@ -157,10 +166,13 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server.close()
 
 
-@pytest.fixture(scope="module", params=["plain", "sealed"])
-def citizen(
-    redis: RedisServer, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Citizen]:
+@pytest.fixture(scope="module", params=["sealed", pytest.param("plain", marks=pytest.mark.nightly)])
+def tokens(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def citizen(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory, tokens: str) -> Iterator[Citizen]:
     """Two brokers in turn: one leaves the tokens in stored jobs, the other puts signatures in their places."""
     with ready(tmp_path_factory.mktemp("odd-restbroker"), redis) as citizen:
 
@@ -169,7 +181,7 @@ def citizen(
             return 429 if user.startswith("later") else citizen.script(attrs.evolve(arrival, arguments={"user": user}))
 
         citizen.server.act = act
-        if request.param == "sealed":
+        if tokens == "sealed":
             citizen.configure(Token=None, Tokens={"default": {"Secret": TOKEN, "Allow": ["*"]}})
         citizen.client.command("FLUSHDB")
         yield citizen
@@ -181,7 +193,7 @@ def ours(citizen: Citizen) -> Aftermath:
     client = citizen.client
     for name, (payload, _) in DUE.items():
         client.command("ZADD", "schedule", 1_700_000_000, _named(payload, _user("due", name)))
-    citizen.push(*_pushed(), _named(job(), "later"))
+    citizen.push(*_pushed(), *_shown(), _named(job(), "later"))
     broker = citizen.start()
     until(lambda: not integer(client.command("ZCOUNT", "schedule", 0, 1_700_000_001)), "what is due is moved")
     citizen.wait_until_idle(60)
@@ -195,7 +207,23 @@ def ours(citizen: Citizen) -> Aftermath:
         _by_user(citizen.server.arrivals),
         {"retry": _listed(citizen, "retries"), "dead": _listed(citizen, "dead")},
         (processed, failed),
+        _links(citizen),
     )
+
+
+def _links(citizen: Citizen) -> list[str]:
+    """Opens the pages that list jobs, of which none may break."""
+    with visiting(citizen.redis.url, citizen.directory / "web") as web:
+        for page in PAGES:
+            web.open(page)
+        return [link for path in ("/retries", "/scheduled", "/morgue") for link in _listed_on(web, path)]
+
+
+def _listed_on(web: SidekiqWeb, path: str) -> Iterator[str]:
+    number = 1
+    while links := web.open(f"{path}?page={number}").links_to(f"{path}/"):
+        yield from links
+        number += 1
 
 
 def _listed(citizen: Citizen, command: str) -> list[str]:
@@ -222,10 +250,19 @@ def rubys(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def retried(citizen: Citizen, ours: Aftermath) -> Aftermath:
-    """What restbroker did after Ruby's "Retry all" of the retry set and the dead set, at a server that is well."""
+def retried(citizen: Citizen, ours: Aftermath, tokens: str) -> Aftermath:
+    """What restbroker did after Ruby's "Retry all" of the retry set and the dead set, at a server that is well.
+
+    Some jobs, and all with a plain id at night, are retried by the button of their own page.
+    """
     citizen.script.mended.set()
     citizen.server.arrivals.clear()
+    plain = [link for link in ours.links if re.fullmatch(r"/(retries|morgue)/[\d.]+-[\w-]{,99}", link)]
+    with visiting(citizen.redis.url, citizen.directory / "web") as web:
+        for link in plain[:: 20 if tokens == "sealed" else 1]:
+            details = web.open(link)
+            assert details.url.endswith(link), f"{link} led to {details.url}"
+            web.press(details, details.form(link), "retry")
     citizen.ask("odd_entries.rb", retry=["retry", "dead"])
     assert (citizen.size("retry"), citizen.size("dead")) == (0, 0)
     broker = citizen.start()
@@ -321,6 +358,7 @@ def _assert_due(entry: Entry) -> None:
 
 
 @pytest.mark.promise("Sidekiq: odd payloads", "delivered, or where Sidekiq's rules say")
+@pytest.mark.nightly
 def test_sidekiq_itself_does_with_a_failing_odd_job_as_the_table_says(rubys: Aftermath) -> None:
     def check(name: str, row: Row) -> None:
         user = _user("fails", name)
@@ -360,6 +398,7 @@ def _content(entry: Entry) -> bytes:
 
 
 @pytest.mark.promise("Sidekiq: odd payloads", "what is no job is dead as an object")
+@pytest.mark.nightly
 def test_sidekiq_itself_parks_it_raw_or_loses_it(rubys: Aftermath) -> None:
     def check(name: str, row: tuple[bytes, str]) -> None:
         payload, end = row
@@ -400,6 +439,11 @@ def test_no_two_entries_of_one_moment_share_a_score(ours: Aftermath) -> None:
     assert len(scores) == len(set(scores)) > 50
 
 
+@pytest.mark.promise("Sidekiq: odd payloads", "no page breaks by what restbroker writes")
+def test_no_page_of_sidekiq_web_breaks_and_each_entry_is_listed(ours: Aftermath) -> None:
+    assert len(set(ours.links)) == len(ours.links) == len(ours.entries)
+
+
 @pytest.mark.promise("Sidekiq: odd payloads", "the API reads, and writes again, every entry")
 def test_rubys_api_reads_rewrites_and_could_push_every_entry(ours: Aftermath) -> None:
     for zset in SETS:
@@ -407,8 +451,6 @@ def test_rubys_api_reads_rewrites_and_could_push_every_entry(ours: Aftermath) ->
         assert [pair for pair in ours.wrong[zset] if pair[1] is not None] == []
 
 
-# A token that was signed away has to be let in again; one that stayed is let in as before.
-@pytest.mark.parametrize("citizen", ["sealed"], indirect=True)
 def test_rubys_retry_all_and_a_mended_server_deliver_every_odd_job(ours: Aftermath, retried: Aftermath) -> None:
     def check(name: str, row: Row) -> None:
         user = _user("fails", name)
@@ -420,11 +462,17 @@ def test_rubys_retry_all_and_a_mended_server_deliver_every_odd_job(ours: Afterma
         assert retried.of(user) == []
 
     assert not refused(_SENT, check)
+    for name in SHOWN:
+        user = _user("fails", name)
+        assert (user in retried.arrivals) == (user in ours.arrivals), name
 
 
-@pytest.mark.parametrize("citizen", ["sealed"], indirect=True)
-def test_what_was_parked_for_its_form_is_parked_again_after_a_retry_and_readable(retried: Aftermath) -> None:
+def test_what_was_parked_for_its_form_is_parked_again_after_a_retry_and_readable(
+    ours: Aftermath, retried: Aftermath
+) -> None:
     again = [entry for entry in retried.entries if entry.zset == "dead"]
-    assert len(again) == 2 * len(_REFUSED) + len(UNREADABLE)
+    assert len(again) == 2 * len(_REFUSED) + len(UNREADABLE) + sum(
+        _user("fails", name) not in ours.arrivals for name in SHOWN
+    )
     assert {entry.words for entry in again} == {"dead 0 retried"}
     assert [pair for pairs in retried.wrong.values() for pair in pairs if pair[1] is not None] == []

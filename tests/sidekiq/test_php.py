@@ -57,7 +57,7 @@ PARAMETERS: dict[str, Json] = {
 
 @pytest.mark.promise("Defects of the Go original", "the example in PHP lost its job")
 @pytest.mark.promise("Sidekiq: queues", "other clients: PHP")
-@pytest.mark.parametrize("beside", ["", "app"], ids=["plain", "namespace"], indirect=True)
+@pytest.mark.parametrize("beside", ["", pytest.param("app", marks=pytest.mark.nightly)], indirect=True)
 def test_parameters_pushed_by_php_arrive_as_they_were_meant(beside: Beside) -> None:
     beside.broker()
     raw = push(beside, ["register", PARAMETERS, TOKEN])
@@ -72,6 +72,7 @@ def test_parameters_pushed_by_php_arrive_as_they_were_meant(beside: Beside) -> N
 
 
 @pytest.mark.promise("Sidekiq: queues", "other clients: PHP")
+@pytest.mark.nightly
 def test_a_job_of_php_without_parameters_is_delivered_with_none(beside: Beside) -> None:
     beside.broker()
     for command in ("connected_users", "status_list"):
@@ -84,6 +85,7 @@ def test_a_job_of_php_without_parameters_is_delivered_with_none(beside: Beside) 
 
 
 @pytest.mark.promise("Sidekiq: scheduled jobs", "perform_in, perform_at")
+@pytest.mark.nightly
 def test_a_job_that_php_scheduled_comes_when_it_is_due_and_not_before(beside: Beside) -> None:
     beside.broker()
     pushed_s = time.monotonic()
@@ -96,6 +98,7 @@ def test_a_job_that_php_scheduled_comes_when_it_is_due_and_not_before(beside: Be
 
 
 @pytest.mark.promise("Sidekiq: retries", "retry: true, a number, none")
+@pytest.mark.nightly
 def test_a_job_of_php_without_retries_is_parked_when_it_fails_and_not_lost(beside: Beside) -> None:
     beside.broker()
     # The server fails, and it refuses.

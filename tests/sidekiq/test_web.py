@@ -26,8 +26,9 @@ from tests.support.sidekiq_web import SidekiqWeb, among_ruby
 NAMED_TOKEN: Final = "the secret of a token that has a name"
 PASSWORD: Final = "pa55 <w>örd/&"
 PER_PAGE: Final = 25
+SCRIPT: Final = "<script>alert(1)</script>"
 WORDS: Final = {
-    "fails-html": 'no <script>alert("1")</script> & <b>no</b> "quotes"',
+    "fails-html": f'no {SCRIPT} & <b>no</b> "quotes"',
     "fails-words": "Ошибка: Größe ☂ \U0001f600 を",
     "fails-nothing": "",
 }
@@ -98,7 +99,7 @@ def _populate(citizen: Citizen) -> None:
     _postpone(citizen)
     secret: dict[str, Json] = {"newpass": PASSWORD, "nested": {"password": PASSWORD}}
     citizen.push(*[job(f"refused{number}", command="get_roster", arguments=secret) for number in range(24)])
-    citizen.push(job("bad-token", args=["stats", {}, "wrong"]), job("bad-name", args=["<script>x</script>", {}, TOKEN]))
+    citizen.push(job("bad-token", args=["stats", {}, "wrong"]), job("bad-name", args=[SCRIPT, {SCRIPT: SCRIPT}, TOKEN]))
     citizen.push(*UNREADABLE)
     citizen.wait_until_in("dead", 26 + len(UNREADABLE))
     citizen.ask("push.rb", how="perform_in", in_s=3600, args=["kick_user", {"user": "later"}, TOKEN])
@@ -129,29 +130,26 @@ def test_every_page_renders_and_runs_no_script_but_sidekiqs_own(web: SidekiqWeb)
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "Dashboard, /stats")
-def test_the_dashboard_and_its_live_figures_are_those_of_redis(populated: Populated) -> None:
+def test_the_dashboards_figures_and_history_are_those_of_redis(populated: Populated) -> None:
     figures = populated.web.json("/stats")["sidekiq"]
     assert isinstance(figures, dict)
-    waiting = populated.citizen.queued()
-    given_up = 26 + len(UNREADABLE)
-    expected = {"busy": CONCURRENCY, "processes": 1, "enqueued": waiting, "scheduled": 32, "retries": 30}
+    waiting, dead = populated.citizen.queued(), 26 + len(UNREADABLE)
+    expected = {"busy": CONCURRENCY, "processes": 1, "enqueued": waiting, "scheduled": 32, "retries": 30, "dead": dead}
+    expected |= {"processed": 30 + dead, "failed": 30 + dead}
     assert {name: figures[name] for name in expected} == expected
-    assert figures["dead"] == given_up
-    assert (figures["processed"], figures["failed"]) == (30 + given_up, 30 + given_up)
-    summary = f"{30 + given_up} Processed {30 + given_up} Failed {CONCURRENCY} Busy {waiting} Enqueued"
-    assert f"{summary} 30 Retries 32 Scheduled {given_up} Dead" in populated.web.open("/").text
-
-
-@pytest.mark.promise("Sidekiq: web pages and API", "Dashboard, /stats")
-def test_the_dashboards_history_has_today(populated: Populated) -> None:
+    summary = f"{30 + dead} Processed {30 + dead} Failed {CONCURRENCY} Busy {waiting} Enqueued"
+    assert f"{summary} 30 Retries 32 Scheduled {dead} Dead" in populated.web.open("/").text
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    shown = unescape(populated.web.open("/?days=7").html)
-    assert f'"{today}":{30 + 26 + len(UNREADABLE)}' in shown
+    assert f'"{today}":{30 + dead}' in unescape(populated.web.open("/?days=7").html)
 
 
 @pytest.mark.promise("Defects of the Go original", "Sidekiq did not see its process")
 @pytest.mark.promise("Sidekiq: the process record", "every field that Ruby shows")
-def test_busy_shows_the_process_like_any_other(populated: Populated) -> None:
+@pytest.mark.promise("Sidekiq: the process record", "jobs in progress")
+@pytest.mark.promise("Security: who can open Sidekiq Web", "to read secrets of jobs in progress")
+@pytest.mark.promise("Sidekiq: what is seen, and rights", "in progress neither token nor passwords are seen")
+@pytest.mark.promise("Sidekiq: the process record", "without token and passwords")
+def test_busy_shows_the_process_and_its_jobs_without_secrets(populated: Populated) -> None:
     (broker,) = populated.citizen.brokers
     page = populated.web.open("/busy")
     row = page.row(f"{socket.gethostname()}:{broker.process.pid} ")
@@ -162,66 +160,39 @@ def test_busy_shows_the_process_like_any_other(populated: Populated) -> None:
     assert re.fullmatch(r"[\d,]+ (KB|MB)", memory)
     assert (threads, busy) == (str(CONCURRENCY), str(CONCURRENCY))
     assert "100% Utilization" in page.text
-
-
-@pytest.mark.promise("Sidekiq: the process record", "jobs in progress")
-def test_busy_shows_each_job_in_hand_under_its_commands_name(populated: Populated) -> None:
-    (broker,) = populated.citizen.brokers
-    identity = populated.citizen.identity(broker)
-    jobs = [row for row in populated.web.open("/busy").rows if len(row) == 7]
+    jobs = [row for row in page.rows if len(row) == 7]
     assert {row[2] for row in jobs} == {jid_of(f"hangs{number}") for number in range(CONCURRENCY)}
+    identity = populated.citizen.identity(broker)
     assert {(row[0], row[3], row[4]) for row in jobs} == {(identity, QUEUE, "change_password")}
     assert len({row[1] for row in jobs}) == CONCURRENCY
     for row in jobs:
         assert re.search(r'"change_password", \{"user"=>"hangs\d", .*"newpass"=>"\*\*\*"', row[5]), row
-
-
-@pytest.mark.promise("Security: who can open Sidekiq Web", "to read secrets of jobs in progress")
-@pytest.mark.promise("Sidekiq: what is seen, and rights", "in progress neither token nor passwords are seen")
-@pytest.mark.promise("Sidekiq: the process record", "without token and passwords")
-def test_busy_shows_neither_token_nor_passwords_of_jobs_in_hand(web: SidekiqWeb) -> None:
-    page = web.open("/busy")
-    for shown in (page.html, page.text, unescape(page.html)):
-        assert TOKEN not in shown
-        assert PASSWORD not in shown
-        assert "pa55" not in shown
+    shown = page.html + page.text + unescape(page.html)
+    assert not [secret for secret in (TOKEN, PASSWORD, "pa55") if secret in shown]
 
 
 @pytest.mark.promise("Security: who can open Sidekiq Web", "to read secrets of jobs in progress")
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "in retries and dead a signature stands for a token")
-def test_retries_show_a_signature_in_the_place_of_a_named_token(web: SidekiqWeb) -> None:
-    details = web.open(_link(web, "/retries", jid_of("fails7")))
-    for page in (web.open("/retries?page=1"), web.open("/retries?page=2"), details):
-        assert NAMED_TOKEN not in unescape(page.html)
-    assert re.search(r'"host"=>"example.org"\}, "v1:app:\d+:[0-9a-f]+"', details.text), details.text
-
-
-@pytest.mark.promise("Sidekiq: what is seen, and rights", "in retries and dead a signature stands for a token")
-def test_the_flat_token_stays_where_the_original_would_look_for_it(web: SidekiqWeb) -> None:
-    assert f'"{TOKEN}"' in web.open(_link(web, "/morgue", jid_of("refused7"))).text
-
-
-@pytest.mark.promise("Sidekiq: what is seen, and rights", "in retries and dead a signature stands for a token")
-def test_passwords_stand_in_the_dead_since_the_command_needs_them(web: SidekiqWeb) -> None:
-    assert f'"newpass"=>"{PASSWORD}"' in web.open(_link(web, "/morgue", jid_of("refused7"))).text
-
-
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "in its queue a job is what was pushed")
-def test_a_waiting_job_is_shown_as_its_producer_pushed_it(web: SidekiqWeb) -> None:
-    assert f'"{TOKEN}"' in web.open(f"/queues/{QUEUE}").text
+def test_retries_show_a_signature_and_the_dead_what_their_job_needs(web: SidekiqWeb) -> None:
+    """The flat token stays where the original would look for it, passwords where the command needs them."""
+    retry = web.open(_link(web, "/retries", jid_of("fails7")))
+    for page in (web.open("/retries?page=1"), web.open("/retries?page=2"), retry):
+        assert NAMED_TOKEN not in unescape(page.html)
+    assert re.search(r'"host"=>"example.org"\}, "v1:app:\d+:[0-9a-f]+"', retry.text), retry.text
+    dead = web.open(_link(web, "/morgue", jid_of("refused7")))
+    assert f'"{TOKEN}"' in dead.text
+    assert f'"newpass"=>"{PASSWORD}"' in dead.text
+    assert f'"{TOKEN}"' in web.open(f"/queues/{QUEUE}").text, "as its producer pushed it"
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
-def test_queues_shows_the_queue_with_its_size_and_latency(populated: Populated) -> None:
-    name, size, latency, _ = populated.web.open("/queues").row(QUEUE)
-    assert (name, size) == (QUEUE, str(populated.citizen.queued()))
-    assert 0 < float(latency.split()[0]) < 600
-    assert populated.web.json("/stats/queues")[QUEUE] == populated.citizen.queued()
-
-
-@pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
-def test_the_pages_of_a_queue_show_each_waiting_job_once(populated: Populated) -> None:
+def test_a_queue_shows_its_size_and_latency_and_each_job_once(populated: Populated) -> None:
     waiting = populated.citizen.queued()
+    name, size, latency, _ = populated.web.open("/queues").row(QUEUE)
+    assert (name, size) == (QUEUE, str(waiting))
+    assert 0 < float(latency.split()[0]) < 600
+    assert populated.web.json("/stats/queues")[QUEUE] == waiting
     titles: list[str] = []
     page = populated.web.open(f"/queues/{QUEUE}")
     for number in range(1, -(-waiting // PER_PAGE) + 1):
@@ -234,6 +205,7 @@ def test_the_pages_of_a_queue_show_each_waiting_job_once(populated: Populated) -
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "details behind each link")
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("path", "zset"),
     [("/retries", "retry"), ("/scheduled", "schedule"), ("/morgue", "dead")],
@@ -260,31 +232,39 @@ def test_each_entry_of_a_list_leads_to_its_details(populated: Populated, path: s
 
 
 @pytest.mark.promise("Sidekiq: retries", "the class as the name")
-def test_retries_stand_under_their_commands_names(web: SidekiqWeb) -> None:
-    assert _names(web, "/retries", 4) == {"send_stanza": 27, "check_account": len(WORDS)}
-
-
 @pytest.mark.promise("Sidekiq: dead jobs", "tries used up")
-def test_the_dead_stand_under_their_commands_names(web: SidekiqWeb) -> None:
+def test_jobs_stand_under_their_commands_names(web: SidekiqWeb) -> None:
+    assert _names(web, "/retries", 4) == {"send_stanza": 27, "check_account": len(WORDS)}
     # No name was made of what is none.
-    expected = {"get_roster": 24, "stats": 1, "Add": 1, "Restbroker::Unreadable": len(UNREADABLE)}
-    assert _names(web, "/morgue", 3) == expected
+    dead = {"get_roster": 24, "stats": 1, "Add": 1, "Restbroker::Unreadable": len(UNREADABLE)}
+    assert _names(web, "/morgue", 3) == dead
 
 
 @pytest.mark.promise("Sidekiq: retries", "error, count, first and last failure")
-def test_the_details_of_a_retry_tell_the_whole_error_as_text(web: SidekiqWeb) -> None:
+def test_details_of_a_retry_tell_its_error_and_its_tries(web: SidekiqWeb) -> None:
     for user, words in WORDS.items():
         details = web.open(_link(web, "/retries", jid_of(user)))
         said = f"The server says: {' '.join(words.split())}" if words else "The server answered with status 500"
         assert said in details.text
         assert "Error Class ServerError" in details.text
         assert "Originally Failed" in details.text
-
-
-@pytest.mark.promise("Sidekiq: retries", "error, count, first and last failure")
-def test_the_details_of_a_later_retry_tell_count_and_time_of_the_last_try(web: SidekiqWeb) -> None:
     details = web.open(_link(web, "/retries", jid_of("fails7")))
     assert re.search(r"Retry Count 9 Last Retry \d{4}-\d\d-\d\d .* Next Retry \d{4}-\d\d-\d\d", details.text)
+
+
+@pytest.mark.promise("Sidekiq: odd payloads", "details pages show no markup of ours")
+@pytest.mark.promise("Security: who can open Sidekiq Web", "as a producer, to run a script in a browser")
+@pytest.mark.promise("Security: who can open Sidekiq Web", "as a server, to run a script in a browser")
+def test_markup_of_a_server_or_a_producer_is_shown_as_text(web: SidekiqWeb) -> None:
+    """In lists and details; in the answer of a server as in what a producer calls a command and its arguments."""
+    for path, user in (("/retries", "fails-html"), ("/morgue", "bad-name")):
+        pages = [web.open(f"{path}?page={number}") for number in (1, 2)]
+        pages.append(web.open(_link(web, path, jid_of(user))))
+        assert sum(SCRIPT in page.text for page in pages) == 2
+        for page in pages:
+            assert set(page.scripts) == {"/javascripts/application.js"}, page.html
+            assert "<b>" not in page.html
+            assert SCRIPT not in page.html
 
 
 @pytest.mark.promise("Sidekiq: odd payloads", "what is no job is dead as an object")

@@ -64,6 +64,7 @@ def waiting(citizen: Citizen) -> Citizen:
     return citizen
 
 
+@pytest.mark.nightly
 def test_retry_now_has_a_signed_job_done_and_only_then_is_a_copy_of_it_none(citizen: Citizen, web: SidekiqWeb) -> None:
     secret = "a-secret-of-enough-length"
     citizen.configure(Tokens={"app": {"Secret": secret, "Signed": "queue"}})
@@ -90,6 +91,7 @@ def test_retry_now_has_a_signed_job_done_and_only_then_is_a_copy_of_it_none(citi
 
 
 @pytest.mark.promise("Sidekiq: retries", "Retry now costs no try")
+@pytest.mark.nightly
 def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web: SidekiqWeb) -> None:
     (before,) = [fields for fields in failing.members("retry") if _user(fields) == USERS[0]]
     _press_checked(web, "/retries", "retry", USERS[:1])
@@ -102,8 +104,11 @@ def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web:
     assert _places(failing) == {user: ["retry"] for user in USERS}
 
 
+BY_NIGHT = [pytest.param(*one, marks=pytest.mark.nightly) for one in (("delete", None), ("kill", "dead"))]
+
+
 @pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
-@pytest.mark.parametrize(("button", "place"), [("retry", None), ("delete", None), ("kill", "dead")])
+@pytest.mark.parametrize(("button", "place"), [("retry", None), *BY_NIGHT])
 def test_the_buttons_for_all_retries_reach_each_once(
     failing: Citizen, web: SidekiqWeb, button: str, place: str | None
 ) -> None:
@@ -119,6 +124,7 @@ def test_the_buttons_for_all_retries_reach_each_once(
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "details behind each link")
+@pytest.mark.nightly
 def test_the_buttons_of_a_retrys_details_reach_this_job_only(failing: Citizen, web: SidekiqWeb) -> None:
     failing.script.mended.set()
     _press_in_details(web, "/retries", USERS[4], "delete")
@@ -132,21 +138,18 @@ def test_the_buttons_of_a_retrys_details_reach_this_job_only(failing: Citizen, w
 
 
 @pytest.mark.promise("Sidekiq: scheduled jobs", "add to queue, delete")
-def test_add_to_queue_sends_the_checked_scheduled_jobs_now(scheduled: Citizen, web: SidekiqWeb) -> None:
-    after = _press_checked(web, "/scheduled", "add_to_queue", LATER[:2])
+@pytest.mark.nightly
+@pytest.mark.parametrize("button", ["add_to_queue", "delete"])
+def test_scheduled_jobs_that_are_checked_are_sent_now_or_deleted(
+    scheduled: Citizen, web: SidekiqWeb, button: str
+) -> None:
+    after = _press_checked(web, "/scheduled", button, LATER[:2])
     assert _shown(after, "/scheduled") == LATER[2:]
-    scheduled.wait_until_sent(2)
+    sent = LATER[:2] if button == "add_to_queue" else []
+    scheduled.wait_until_sent(len(sent))
     scheduled.wait_until_idle()
-    assert scheduled.times_sent() == Counter(LATER[:2])
+    assert scheduled.times_sent() == Counter(sent)
     assert _places(scheduled) == {user: ["schedule"] for user in LATER[2:]}
-
-
-@pytest.mark.promise("Sidekiq: scheduled jobs", "add to queue, delete")
-def test_delete_takes_the_checked_scheduled_jobs_away(scheduled: Citizen, web: SidekiqWeb) -> None:
-    after = _press_checked(web, "/scheduled", "delete", LATER[:2])
-    assert _shown(after, "/scheduled") == LATER[2:]
-    assert _places(scheduled) == {user: ["schedule"] for user in LATER[2:]}
-    assert not scheduled.times_sent()
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
@@ -160,6 +163,7 @@ def test_the_morgues_buttons_reach_the_checked_jobs(parked: Citizen, web: Sideki
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
+@pytest.mark.nightly
 @pytest.mark.parametrize("button", ["retry", "delete"])
 def test_the_buttons_for_all_the_dead_reach_each_once(parked: Citizen, web: SidekiqWeb, button: str) -> None:
     parked.script.mended.set()
@@ -170,6 +174,7 @@ def test_the_buttons_for_all_the_dead_reach_each_once(parked: Citizen, web: Side
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "details behind each link")
+@pytest.mark.nightly
 def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen, web: SidekiqWeb) -> None:
     parked.script.mended.set()
     _press_in_details(web, "/morgue", REFUSED[4], "delete")
@@ -180,6 +185,7 @@ def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen,
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
+@pytest.mark.nightly
 def test_delete_of_a_queues_job_takes_this_one_and_the_others_are_done(waiting: Citizen, web: SidekiqWeb) -> None:
     for user in ("user2", "user6"):
         page = web.open(f"/queues/{QUEUE}")
@@ -238,6 +244,7 @@ def _user(fields: dict[str, Any]) -> str:
     return str(fields["args"][1]["user"])
 
 
+@pytest.mark.nightly
 def test_an_edited_job_is_shown_retried_and_deleted_as_any_other(parked: Citizen, web: SidekiqWeb) -> None:
     for number in (1, 2):
         parked.restbroker("dead", "edit", jid_of(REFUSED[number]), f"user=fine{number}", "--yes")

@@ -165,5 +165,5 @@ def beside_ruby(directory: Path, redis_url: str, namespace: str = "") -> Iterato
 
 def check(one: Beside) -> dict[str, dict[str, Any]]:
     """What `restbroker check --json` finds, by code."""
-    done = process.run(["check", "--json", "--config", str(one.directory / "env.json")], directory=one.directory)
+    done = process.run_here(["check", "--json", "--config", str(one.directory / "env.json")], directory=one.directory)
     return {found["code"]: found for found in json.loads(done.stdout)["findings"]}

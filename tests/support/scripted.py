@@ -125,7 +125,7 @@ class Citizen:
 
     def restbroker(self, *arguments: str) -> str:
         """What another command of restbroker prints to stdout; fails if it fails."""
-        done = process.run([*arguments, "--config", str(self.config)], directory=self.directory)
+        done = process.run_here([*arguments, "--config", str(self.config)], directory=self.directory)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -11,9 +11,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Reason, Rejected
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settlement import Dead, Retry, Schedule, Settlement
-from restbroker.store.client import StoreSettings, open_client
 from tests.sidekiq.readers import JOB_WRAPPER, READERS
-from tests.support import ruby
 
 JOBS: Final = 1500
 NOW_S: Final = 1_700_000_000.25
@@ -79,18 +77,6 @@ def _zset(settlement: Dead | Retry | Schedule) -> Literal["dead", "retry", "sche
             return "schedule"
         case _:
             assert_never(settlement)
-
-
-def test_ruby_reads_rewrites_and_could_push_every_job_of_odd_fields(redis_url: str) -> None:
-    client, stored = open_client(StoreSettings(redis_url)), _made()
-    for one in stored:
-        at_s = one.at_s if isinstance(one, Dead) else NOW_S + one.delay_s
-        assert client.command("ZADD", _zset(one), "NX", f"{at_s:.6f}", one.payload) == 1
-    client.close()
-    found = ruby.ask("odd_entries.rb", redis_url)
-    assert [(zset, *pair) for zset, pairs in found.items() for pair in pairs if pair[1] is not None] == []
-    assert {zset: len(pairs) > 300 for zset, pairs in found.items()} == {"retry": True, "schedule": True, "dead": True}
-    assert sum(map(len, found.values())) == len(stored) > 0.9 * JOBS
 
 
 def test_each_version_shows_every_job_of_odd_fields() -> None:

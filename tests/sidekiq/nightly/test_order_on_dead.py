@@ -1,7 +1,4 @@
-"""What becomes of a key whose job died (OnDead), whoever then retries or deletes that job: here or in Sidekiq.
-
-And of jobs that are to die behind it, if OrderBy is taken away meanwhile.
-"""
+"""What becomes of a key whose job died, if Ruby retries or takes away that job, or OrderBy is taken away."""
 
 import json
 import subprocess
@@ -17,7 +14,6 @@ from restbroker.store import jobs, order
 from tests.store.pools import FACTS
 from tests.support import process
 from tests.support.scripted import QUEUE, Citizen, jid_of, job
-from tests.support.sidekiq_web import SidekiqWeb
 from tests.support.wait import until
 
 KEYS: Final = ("stop", "drop")
@@ -60,47 +56,26 @@ def is_free(citizen: Citizen) -> bool:
     return not citizen.client.command("EXISTS", HOLD)
 
 
-@pytest.mark.parametrize("where", ["here", "Ruby", "Sidekiq Web"])
-def test_the_dead_job_that_a_person_retries_runs_and_opens_its_key(
-    parted: Citizen, web: SidekiqWeb, where: str
-) -> None:
-    match where:
-        case "here":
-            for jid in DIED:
-                parted.restbroker("dead", "retry", jid)
-        case "Ruby":
-            for jid in DIED:
-                parted.ask("sets.rb", set="dead", call="retry", jid=jid)
-        case _:
-            page = web.open("/morgue")
-            web.press(page, page.form("/morgue/all/retry"), "retry")
+def test_a_dead_job_that_ruby_retries_runs_and_opens_its_key(parted: Citizen) -> None:
+    for jid in DIED:
+        parted.ask("sets.rb", set="dead", call="retry", jid=jid)
     until(lambda: is_free(parted) and len(sent(parted)["stop"]) == 4, "no key is held")
     parted.wait_until_idle()
-    found = sent(parted)
-    assert found["stop"] == ["refused-stop", "refused-stop", "stop1", "stop2"]
+    assert sent(parted)["stop"] == ["refused-stop", "refused-stop", "stop1", "stop2"]
     # What was dropped stays dead until someone retries it too.
-    dropped = [] if where == "Sidekiq Web" else ["drop1", "drop2"]
-    assert sorted(found["drop"]) == sorted(["drop1", "drop2", *["refused-drop"] * 2])[2 * bool(dropped) :]
-    assert sorted(codes(parted)) == sorted(map(jid_of, dropped))
+    assert sent(parted)["drop"] == ["refused-drop"] * 2
+    assert sorted(codes(parted)) == sorted(map(jid_of, ("drop1", "drop2")))
 
 
-@pytest.mark.parametrize("how", ["deleted here", "deleted by Ruby", "deleted in Sidekiq Web", "trimmed by Ruby"])
-def test_a_key_stays_stopped_though_the_job_that_stopped_it_is_gone_and_a_person_is_told_what_to_do(
-    parted: Citizen, web: SidekiqWeb, how: str
-) -> None:
+@pytest.mark.parametrize("how", ["cleared", "trimmed"])
+def test_a_key_stays_stopped_whose_dead_job_ruby_took_away(parted: Citizen, how: str) -> None:
     gone = DIED[KEYS.index("stop")]
-    match how:
-        case "deleted here":
-            parted.restbroker("dead", "delete", "--all", "--yes")
-        case "deleted by Ruby":
-            parted.ask("sets.rb", set="dead", call="clear")
-        case "deleted in Sidekiq Web":
-            page = web.open("/morgue")
-            web.press(page, page.form("/morgue/all/delete"), "delete")
-        case _:
-            parted.client.command("ZADD", "retry", time.time() + 3600, job("killed"))
-            # Ruby keeps one less than its limit.
-            parted.ask("sets.rb", set="retry", call="kill", jid=jid_of("killed"), dead_max_jobs=2)
+    if how == "cleared":
+        parted.ask("sets.rb", set="dead", call="clear")
+    else:
+        parted.client.command("ZADD", "retry", time.time() + 3600, job("killed"))
+        # Ruby keeps one less than its limit.
+        parted.ask("sets.rb", set="retry", call="kill", jid=jid_of("killed"), dead_max_jobs=2)
     assert gone not in codes(parted)
     parted.push(*(job(f"{key}3", order_key=key) for key in KEYS))
     until(lambda: sent(parted)["drop"][-1:] == ["drop3"], "that key is free")
@@ -117,14 +92,11 @@ def test_a_key_stays_stopped_though_the_job_that_stopped_it_is_gone_and_a_person
     assert "To go on without it: restbroker order skip stop\n" in refused.stderr
     assert f"To put it back first: restbroker dead --restore {gone}\n" in refused.stderr
     assert sent(parted)["stop"] == ["refused-stop"]
-    if "Ruby" in how:
-        parted.restbroker("dead", "--restore", gone)
-        parted.restbroker("order", "resume", "stop")
-    else:
-        parted.restbroker("order", "skip", "stop", "--yes")
+    parted.restbroker("dead", "--restore", gone)
+    parted.restbroker("order", "resume", "stop")
     until(lambda: is_free(parted), "no key is held")
     parted.wait_until_idle()
-    assert sent(parted)["stop"] == ["refused-stop", *["refused-stop"] * ("Ruby" in how), "stop1", "stop2", "stop3"]
+    assert sent(parted)["stop"] == ["refused-stop", "refused-stop", "stop1", "stop2", "stop3"]
 
 
 def asked(citizen: Citizen, *words: str) -> subprocess.CompletedProcess[str]:

@@ -4,11 +4,9 @@ FAIR_JOBS is the number of jobs of the large sender (100,000), FAIR_PROCESSES of
 seconds the small one's must be done (30; 10 on a machine that does nothing else).
 """
 
-import json
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -17,9 +15,7 @@ import attrs
 from restbroker.store.replies import integer
 from tests.sidekiq.test_api import quieten
 from tests.support.answering import Arrival
-from tests.support.beside_ruby import Beside, check, ours, rubys
 from tests.support.scripted import CONCURRENCY, QUEUE, Citizen, jid_of, job
-from tests.support.sidekiq_process import SLOW_POLL_S, executions, how_many, sidekiq_process
 from tests.support.wait import until
 
 JOBS = int(os.environ.get("FAIR_JOBS", "100000"))
@@ -120,31 +116,3 @@ def redis_cpu_s(citizen: Citizen) -> float:
         if name in ("used_cpu_user", "used_cpu_sys")
     }
     return sum(used.values())
-
-
-def test_a_ruby_process_on_the_queue_takes_what_is_in_the_list_and_nothing_of_lines(beside: Beside) -> None:
-    file = beside.directory / "env.json"
-    document = json.loads(file.read_text())
-    document["Targets"]["ejabberd"] |= {"Queues": [QUEUE], "FairBy": ["host"]}
-    file.write_text(json.dumps(document))
-    broker = beside.broker()
-    slow = [f"ours{number}" for number in range(400)]
-    beside.push(QUEUE, *(ours(jid, QUEUE, takes_s=0.2) for jid in slow))
-    until(lambda: beside.client.command("LLEN", f"queue:{QUEUE}") == 0, "all that wait are in lines")
-    assert broker.stop() == 0
-    kept = beside.client.command("HLEN", LINES)
-    assert isinstance(kept, int)
-    assert kept > 0
-    theirs = [f"theirs{number}" for number in range(50)]
-    beside.push(QUEUE, *(rubys(jid, QUEUE) for jid in theirs))
-    with sidekiq_process(beside.client, beside.redis_url, beside.directory, QUEUE, poll_s=SLOW_POLL_S) as ruby:
-        until(lambda: how_many(ruby.witness) == len(theirs), "Ruby ran all that is in the list")
-        assert beside.client.command("HLEN", LINES) == kept
-        assert check(beside)["QueueTaken"]["level"] == "problem"
-        # Both serve it now.
-        beside.broker()
-        until(lambda: not beside.unfinished(), "every job is done", 120)
-    assert Counter(one["jid"] for one in executions(ruby.witness)) == Counter(theirs)
-    arrivals = list(beside.server.http.arrivals)
-    # Beside what the broker asks the server for itself.
-    assert Counter(one.arguments["user"] for one in arrivals if "takes_s" in one.arguments) == Counter(slow)

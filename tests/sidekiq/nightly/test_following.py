@@ -1,6 +1,5 @@
 """`dead retry --wait` and `edit --retry --wait`: what a running broker made of the jobs that a person sent again."""
 
-import json
 import time
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from restbroker.store.sets import size
 from tests.support import process
-from tests.support.scripted import Citizen, jid_of, job
+from tests.support.scripted import Citizen, job
 
 
 def park(citizen: Citizen, *users: str) -> None:
@@ -44,31 +43,6 @@ def test_a_retry_that_waits_tells_how_many_were_done_and_what_the_others_failed_
     assert ("count as done because they are gone" in told) == (not keys)
 
 
-def test_what_is_still_on_its_way_when_the_time_is_up_is_told_as_such(citizen: Citizen) -> None:
-    citizen.start()
-    park(citizen, "hangs", "anna")
-    code, out, told = command(citizen, "dead", "retry", "--all", "--yes", "--wait", "--timeout", "2s", "--json")
-    assert code == 6
-    assert "1 job done, 1 on their way." in told
-    assert "restbroker explain" in told
-    became = json.loads(out)["became"]
-    assert (became["jobs"], became["in_progress"] + became["waiting"], became["unknown"]) == (2, 1, 0)
-
-
-def test_what_another_program_took_is_told_as_such_and_not_as_done(citizen: Citizen) -> None:
-    citizen.client.command(
-        "ZADD", "dead", 1, json.dumps({"class": "Mailer", "jid": "m1", "queue": "mailers", "args": []})
-    )
-    words = ["dead", "retry", "--all", "--foreign-queues", "--yes", "--wait", "--config", str(citizen.config)]
-    with process.started(words, directory=citizen.directory) as running:
-        running.wait_for("1 job retried")
-        citizen.client.command("RPOP", "queue:mailers")
-        assert running.wait() == 7
-        told = running.output()
-    assert "0 jobs done, 1 taken by another program." in told
-    assert "does not know what became of" in told
-
-
 def test_an_edit_that_waits_ends_well_when_all_are_done(citizen: Citizen) -> None:
     citizen.start()
     park(citizen, "refused1", "refused2")
@@ -77,15 +51,3 @@ def test_an_edit_that_waits_ends_well_when_all_are_done(citizen: Citizen) -> Non
     assert (code, size(citizen.client, "dead")) == (0, 0)
     assert "2 jobs done." in told
     assert [arrival.arguments["user"] for arrival in citizen.server.arrivals] == ["anna", "anna"]
-
-
-def test_a_time_that_is_none_and_a_wait_for_jobs_that_stay_change_nothing(citizen: Citizen) -> None:
-    park(citizen, "anna")
-    rows: dict[tuple[str, ...], str] = {
-        ("dead", "retry", jid_of("anna"), "--wait", "--timeout", "soon"): "--timeout takes",
-        ("dead", "edit", jid_of("anna"), "user=bert", "--yes", "--wait"): "Add --retry.",
-    }
-    for words, why in rows.items():
-        code, _, told = command(citizen, *words)
-        assert (code, size(citizen.client, "dead")) == (2, 1), words
-        assert why in told
