@@ -12,11 +12,11 @@ import pytest
 from restbroker.crashtest.verdict import verdict_of
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import freeze
+from tests.support.redis_line import Tell
 from tests.support.shared import FAST_RETRIES
 
 JOBS = int(os.environ.get("FAULT_JOBS", "10000"))
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
-FINISH_TIMEOUT_S = 120 + JOBS / 50
 
 Fault = Callable[[Bench], int]
 """Breaks something; returns how many jobs were in progress of what broke, so how many may run twice."""
@@ -81,21 +81,28 @@ FAULTS: list[Fault] = [
 
 @pytest.mark.promise("No command is lost", "brokers are killed and ejabberd is restarted under load")
 @pytest.mark.promise("At least once, and seldom more", "only what was in progress when killed runs twice")
-@pytest.mark.parametrize("fairness", [{}, {"FairBy": ["user"]}], ids=["in turn as they came", "fair"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("jobs", "faults", "fairness"),
+    [
+        pytest.param(600, [kill_broker, kill_ejabberd, kill_one_of_two_brokers], {}, id="a few"),
+        pytest.param(JOBS, FAULTS * ROUNDS, {}, id="in turn as they came", marks=pytest.mark.nightly),
+        pytest.param(JOBS, FAULTS * ROUNDS, {"FairBy": ["user"]}, id="fair", marks=pytest.mark.nightly),
+    ],
+)
 def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
-    bench: Bench, tell: Callable[[str], None], fairness: Mapping[str, object]
+    bench: Bench, tell: Tell, jobs: int, faults: list[Fault], fairness: Mapping[str, object]
 ) -> None:
     bench.configure(Backoff=FAST_RETRIES, **fairness)
-    attempted = [job_id(number) for number in range(JOBS)]
-    # Users are left from the other run.
-    bench.push([job(number, "fair" if fairness else "u") for number in range(JOBS)])
+    attempted = [job_id(number) for number in range(jobs)]
+    # Users are left from the other runs.
+    bench.push([job(number, f"{'fair' if fairness else 'u'}{jobs}-") for number in range(jobs)])
     bench.start()
-    faults = FAULTS * ROUNDS
     in_hand = []
     for number, fault in enumerate(faults, start=1):
-        bench.wait_until_sent(number * JOBS // (len(faults) + 2))
+        bench.wait_until_sent(number * jobs // (len(faults) + 2))
         in_hand.append(fault(bench))
-    bench.wait_until_finished(FINISH_TIMEOUT_S)
+    bench.wait_until_finished(120 + jobs / 50)
     dead = bench.members("dead")
     statuses = {
         job: [one.status for one in exchanges if one.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
@@ -104,7 +111,7 @@ def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
     why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
     tell(f"{verdict}\nin progress at each fault: {in_hand}, together {sum(in_hand)}; dead: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0
-    assert verdict.ok + verdict.dead >= JOBS
+    assert verdict.ok + verdict.dead >= jobs
     assert verdict.duplicated <= sum(in_hand)
     assert not bench.client.command("KEYS", "restbroker:fair:[wkt]*")
     assert set(why) <= {"send_message Uncertain", "send_message ConnectionLost", "send_message TimedOut"}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.support.bench import CONCURRENCY, Bench, job_id, payload
+from tests.support.bench import CONCURRENCY, Bench, headline, job_id, payload
 from tests.support.process import Stopwatch
 from tests.support.redis_line import pause
 from tests.support.shared import FAST_RETRIES
@@ -16,19 +16,21 @@ from tests.support.wait import until
 
 HALF = CONCURRENCY // 2
 WAITING = 5
-GRACE_S = 2.0
-WORDS = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": ""}
+GRACE_S = 1.0
 
 
 @pytest.mark.promise("No command is lost", "restbroker is told to stop")
-@pytest.mark.parametrize("at_most_once", [[], ["send_message"]], ids=["repeated", "at-most-once"])
+@pytest.mark.parametrize(
+    "at_most_once",
+    [pytest.param(["send_message"], id="at-most-once"), pytest.param([], id="repeated", marks=pytest.mark.nightly)],
+)
 def test_what_the_server_answers_after_a_stops_deadline_may_have_run(bench: Bench, at_most_once: list[str]) -> None:
     bench.configure(ShutdownTimeout=f"{GRACE_S:g}s", AtMostOnce=at_most_once, Backoff=FAST_RETRIES)
     safe, unsafe, waiting = range(HALF), range(HALF, CONCURRENCY), range(CONCURRENCY, CONCURRENCY + WAITING)
     bench.proxy.answers.clear()
     broker = bench.start()
     bench.push([payload(number, "check_account", user="u") for number in safe])
-    bench.push([payload(number, "send_message", **WORDS, body=str(number)) for number in unsafe])
+    bench.push([headline(number) for number in unsafe])
     bench.push([payload(number, "check_account", user="u") for number in waiting])
     bench.wait_until_sent(CONCURRENCY)
     stopping_s, watch = time.monotonic(), Stopwatch.start(broker)
@@ -58,6 +60,7 @@ def test_what_the_server_answers_after_a_stops_deadline_may_have_run(bench: Benc
 
 
 @pytest.mark.promise("No command is lost", "restbroker is told to stop")
+@pytest.mark.nightly
 def test_what_ran_before_a_stop_without_an_answer_is_no_error_when_it_is_sent_again(bench: Bench) -> None:
     bench.configure(ShutdownTimeout="1s")
     bench.proxy.answers.clear()

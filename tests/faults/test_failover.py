@@ -179,6 +179,7 @@ def _producing(sentinels: Sentinels, settings: StoreSettings, name: str) -> Iter
 
 
 @pytest.mark.promise("No command is lost", "Redis fails over to a replica")
+@pytest.mark.slow
 def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in_hand(scene: Scene) -> None:
     scene.group.master.kill()
     scene.wait_until_known()
@@ -190,6 +191,7 @@ def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in
 
 
 @pytest.mark.promise("No command is lost", "Redis fails over to a replica")
+@pytest.mark.nightly
 def test_a_failover_in_good_order_repeats_at_most_what_the_old_master_took_after_the_promotion(scene: Scene) -> None:
     scene.group.failover()
     until(lambda: "master" in scene.group.replica.command("ROLE"), "the replica is promoted")

@@ -27,10 +27,6 @@ def neighbours(first: int, count: int = NEIGHBOURS) -> list[bytes]:
     return [payload(number, "check_account", user="u") for number in range(first, first + count)]
 
 
-def done(bench: Bench) -> set[str]:
-    return {job for job, sent in bench.proxy.of_jobs().items() if sent[-1].done}
-
-
 def spoil(bench: Bench, key: str) -> None:
     """Makes a key one of a type that nobody expects there."""
     bench.client.transaction([("DEL", key), ("XADD", key, "*", "not", "ours")])
@@ -50,7 +46,7 @@ def victim(bench: Bench, goes_to: str) -> bytes:
 
 
 @pytest.mark.promise("No command is lost", "a key is of another type")
-@pytest.mark.parametrize("key", ["retry", "schedule"])
+@pytest.mark.parametrize("key", ["retry", pytest.param("schedule", marks=pytest.mark.nightly)])
 def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: Line, key: str) -> None:
     bench = line.bench
     spoil(bench, key)
@@ -58,7 +54,7 @@ def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: 
     until(lambda: line.ready() == 200, "it is ready")
     bench.push([*neighbours(0), victim(bench, key)])
     until(lambda: list(bench.in_hand().values()) == [[job_id(VICTIM)]], "only the one job is in progress")
-    assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
+    assert bench.done() == {job_id(number) for number in range(NEIGHBOURS)}
     broker.wait_for(rf"WARN.*StoreRefused.*\b{key}\b")
     until(lambda: limited(bench) == "refused", "`stats` says so")
     until(lambda: line.ready() == 503, "/readyz says that no jobs are taken")
@@ -67,7 +63,7 @@ def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: 
     until(lambda: bench.unfinished() == 0, "it goes on")
     until(lambda: line.ready() == 200, "/readyz says so")
     assert bench.members("dead") == []
-    assert done(bench) == {job_id(number) for number in [*range(2 * NEIGHBOURS), VICTIM]}
+    assert bench.done() == {job_id(number) for number in [*range(2 * NEIGHBOURS), VICTIM]}
     assert all(len(sent) == (2 if job == job_id(VICTIM) else 1) for job, sent in bench.proxy.of_jobs().items())
     line.assert_outages(0)
 
@@ -83,6 +79,7 @@ ANSWERS_GO_TO = {"the response queue": f"queue:{REPLIES}", "queues": "queues", "
 
 
 @pytest.mark.promise("No command is lost", "a key is of another type")
+@pytest.mark.nightly
 @pytest.mark.parametrize("where", ANSWERS_GO_TO)
 def test_an_answer_that_redis_refuses_parks_its_job_and_no_other(line: Line, where: str) -> None:
     bench, key = line.bench, ANSWERS_GO_TO[where]
@@ -92,7 +89,7 @@ def test_an_answer_that_redis_refuses_parks_its_job_and_no_other(line: Line, whe
     spoil(bench, key)
     broker = bench.start()
     bench.wait_until_finished()
-    assert done(bench) == {job_id(number) for number in [*range(NEIGHBOURS), VICTIM]}
+    assert bench.done() == {job_id(number) for number in [*range(NEIGHBOURS), VICTIM]}
     (parked,) = bench.members("dead")
     assert (parked["jid"], parked["error_class"]) == (job_id(VICTIM), "ReplyRefused")
     assert key in parked["error_message"]
@@ -110,6 +107,7 @@ DISPLAYED = ["stat:processed", "stat:failed", "stat:processed:DAY", "restbroker:
 
 
 @pytest.mark.promise("No command is lost", "a key is of another type")
+@pytest.mark.nightly
 def test_what_is_only_for_display_may_have_any_type(line: Line) -> None:
     bench = line.bench
     for key in DISPLAYED:
@@ -119,7 +117,7 @@ def test_what_is_only_for_display_may_have_any_type(line: Line) -> None:
     bench.push([*neighbours(0), victim(bench, "dead")])
     bench.start()
     bench.wait_until_finished()
-    assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
+    assert bench.done() == {job_id(number) for number in range(NEIGHBOURS)}
     assert [job["jid"] for job in bench.members("dead")] == [job_id(VICTIM)]
     assert line.ready() == 200
     line.assert_outages(0)
@@ -133,6 +131,7 @@ LOOKED_AT = ["restbroker:pause:ejabberd", "restbroker:inflight:ejabberd", "restb
 @pytest.mark.promise(
     "Security: who can write to Redis beyond the queues", "to break it with other types or entries that are no jobs"
 )
+@pytest.mark.nightly
 def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_is_mended(line: Line) -> None:
     bench = line.bench
     line.configure(MaxInFlight=CONCURRENCY, RateLimit="1000/s")
@@ -147,7 +146,7 @@ def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_i
         bench.client.command("DEL", key)
         bench.wait_until_finished()
         until(lambda: line.ready() == 200, "/readyz says that jobs are taken")
-    assert done(bench) == {job_id(number) for number in range(len(LOOKED_AT) * NEIGHBOURS)}
+    assert bench.done() == {job_id(number) for number in range(len(LOOKED_AT) * NEIGHBOURS)}
     assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
     line.assert_outages(0)
 
@@ -163,6 +162,7 @@ def clean_up_as_ruby_does(bench: Bench) -> None:
 
 
 @pytest.mark.promise("No command is lost", "Sidekiq cleans its list of processes")
+@pytest.mark.nightly
 def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(bench: Bench) -> None:
     bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()
@@ -176,7 +176,7 @@ def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(be
     bench.proxy.answers.set()
     bench.start()
     bench.wait_until_finished()
-    assert done(bench) == {job_id(number) for number in range(CONCURRENCY)}
+    assert bench.done() == {job_id(number) for number in range(CONCURRENCY)}
     # A connection that ejabberd resets for its short backlog may cost a sending more, and no run.
     runs = {job: sum(one.status is not None for one in sent) for job, sent in bench.proxy.of_jobs().items()}
     assert runs == dict.fromkeys(runs, 2)
@@ -186,6 +186,7 @@ def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(be
 @pytest.mark.promise(
     "Security: who can write to Redis beyond the queues", "to break it with other types or entries that are no jobs"
 )
+@pytest.mark.nightly
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
 def test_ten_thousand_entries_that_are_no_jobs_do_not_hold_up_the_one_behind_them(
     bench: Bench, zset: Literal["retry", "schedule"]
@@ -197,7 +198,7 @@ def test_ten_thousand_entries_that_are_no_jobs_do_not_hold_up_the_one_behind_the
     bench.client.command("ZADD", zset, MALFORMED + 1, good)
     broker = bench.start()
     # With one page of them a second it would be 100 s.
-    until(lambda: job_id(VICTIM) in done(bench), "the good one runs")
+    until(lambda: job_id(VICTIM) in bench.done(), "the good one runs")
     assert bench.client.command("ZCARD", "dead") == MALFORMED
     assert bench.client.command("ZCARD", zset) == 0
     assert_lives(broker)

@@ -9,8 +9,8 @@ import pytest
 from restbroker.store.replies import items, raw
 from tests.support.bench import CONCURRENCY, Bench, payload
 
-KEYS = 400
-KILLS = 5
+KEYS = 80
+KILLS = 2
 MOST_SENT = 5
 """So many of the first twenty jobs in progress are sent at least: others are their twins."""
 

@@ -344,17 +344,13 @@ class Chaos:
         self.redis.start()
         self.counts["deaths"] += 1
 
-    def append_only_file(self) -> Path:
-        (found,) = (self.redis.directory / "appendonlydir").glob("*.incr.aof")
-        return found
-
     def cut(self) -> None:
         """Redis dies and comes back without the end of its file, cut anywhere, as after a loss of power."""
         until(lambda: rewrite.append_only_file(self.client).is_whole, "the file was written again after the last cut")
         self.redis.kill()
         self.client.close()
         self.cuts.append(len(self.witness.events))
-        file = self.append_only_file()
+        file = self.redis.append_only_file
         size = file.stat().st_size
         left = max(self.kept.get(file.name, 0), size - self.chance.randint(*CUT_BYTES))
         os.truncate(file, left)
@@ -386,8 +382,8 @@ class Chaos:
             self.counts["retried by Ruby"] += len(meddled["retried"])
             self.counts["deleted by Ruby"] += len(meddled["deleted"])
 
-    def run(self, kills: int, freezes: int, deaths: int) -> None:
-        for _ in range(BROKERS):
+    def run(self, kills: int, freezes: int, deaths: int, *, brokers: int) -> None:
+        for _ in range(brokers):
             self.start()
         until(lambda: all(map(self.is_up, self.brokers)), "all brokers are up")
         faults = [self.kill] * kills + [self.freeze] * freezes + [self.die] * deaths
@@ -441,13 +437,20 @@ def chaos(directory: Path, redis: RedisServer, *, is_blind: bool = False) -> Ite
 
 
 @pytest.mark.promise("One key after the other", "kills, freezes, a dead Redis and a real Sidekiq at once")
+@pytest.mark.parametrize(
+    ("jobs", "keys", "faults"),
+    [
+        pytest.param(300, 15, (1, 1, 1), id="a few"),
+        pytest.param(JOBS, KEYS, (KILLS, FREEZES, DEATHS), id="many", marks=pytest.mark.nightly),
+    ],
+)
 def test_no_job_overtakes_another_of_its_key_whatever_breaks(
-    tmp_path: Path, durable_redis: RedisServer, tell: Tell
+    tmp_path: Path, durable_redis: RedisServer, tell: Tell, jobs: int, keys: int, faults: tuple[int, int, int]
 ) -> None:
     with chaos(tmp_path, durable_redis) as here:
-        here.make_jobs(JOBS, KEYS)
-        here.run(KILLS, FREEZES, DEATHS)
-        here.wait_until_finished(60 + JOBS / 20)
+        here.make_jobs(jobs, keys)
+        here.run(*faults, brokers=2 if jobs < JOBS else BROKERS)
+        here.wait_until_finished(60 + jobs / 20)
         assert_all_is_well(here, tell)
 
 
@@ -467,6 +470,7 @@ def assert_all_is_well(here: Chaos, tell: Tell) -> Verdict:
     return verdict
 
 
+@pytest.mark.nightly
 def test_what_redis_forgot_is_done_again_in_order_and_no_key_is_stuck(
     tmp_path: Path, durable_redis: RedisServer, tell: Tell
 ) -> None:
@@ -474,7 +478,7 @@ def test_what_redis_forgot_is_done_again_in_order_and_no_key_is_stuck(
     with chaos(tmp_path, durable_redis) as here:
         here.make_jobs(JOBS, KEYS)
         here.push(len(here.jobs))
-        here.kept[here.append_only_file().name] = here.append_only_file().stat().st_size
+        here.kept[here.redis.append_only_file.name] = here.redis.append_only_file.stat().st_size
         for _ in range(BROKERS - 1):
             here.start()
         for number in range(1, CUTS + 1):
@@ -489,6 +493,7 @@ def test_what_redis_forgot_is_done_again_in_order_and_no_key_is_stuck(
 
 
 @pytest.mark.promise("One key after the other", "kills, freezes, a dead Redis and a real Sidekiq at once")
+@pytest.mark.nightly
 def test_without_a_look_at_the_lease_jobs_come_late(tmp_path: Path, durable_redis: RedisServer) -> None:
     """Else the test above would see nothing."""
     # Who wakes up may hear of its end before it sends anything, though mostly it does not.

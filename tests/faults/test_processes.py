@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items, mapping, raw
+from tests.faults.test_systemd import listening
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.pages import page
 from tests.support.ports import free_port
@@ -24,9 +24,10 @@ from tests.support.process import Running, Stopwatch, freeze, started
 from tests.support.redis_line import Tell
 from tests.support.several import Several, target, times_done
 from tests.support.shared import TOKEN, jobs_in
-from tests.support.wait import NEVER_S, until
+from tests.support.wait import until
 
 CONCURRENCY = 4
+JOBS = 200
 
 
 @attrs.define(eq=False)
@@ -123,8 +124,8 @@ def answering_after(delay_s: float) -> Callable[[Arrival], int]:
 @pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
 def test_a_killed_worker_s_jobs_are_done_by_the_others_and_it_is_started_again(group: Group, tell: Tell) -> None:
     group.server.act = answering_after(0.02)
-    with group.started("--processes", "3", count=3) as running:
-        group.several.push("q", range(400))
+    with group.started("--processes", "2", count=2) as running:
+        group.several.push("q", range(JOBS))
         until(lambda: len(group.server.arrivals) > 50, "the load runs")
         victim = workers(running)[0]
         # Frozen first, so that what it has in hand stands still while it is counted.
@@ -136,12 +137,12 @@ def test_a_killed_worker_s_jobs_are_done_by_the_others_and_it_is_started_again(g
         tell(f"{held} jobs of a killed worker were back after {time.monotonic() - killed_at_s:.2f} s")
         group.several.wait_until_finished()
         running.wait_for(rf"code=WorkerEnded message=\"Worker \d \(pid {victim}\) was killed by SIGKILL")
-        running.wait_for(r"broker\.started", times=4, timeout_s=60)
+        running.wait_for(r"broker\.started", times=3, timeout_s=60)
         group.wait_until_ready()
         assert running.stop() == 0
     done = times_done(group.server)
-    assert sorted(done) == list(range(400))
-    assert sum(done.values()) - 400 <= held
+    assert sorted(done) == list(range(JOBS))
+    assert sum(done.values()) - JOBS <= held
     assert group.beating() == set()
 
 
@@ -156,6 +157,7 @@ def as_systemd_does(running: Running) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
+@pytest.mark.nightly
 def test_ctrl_c_while_the_workers_are_starting_ends_them_without_a_traceback(group: Group, tmp_path: Path) -> None:
     with started([*group.several.command, "--processes", "2"], directory=tmp_path / "run") as running:
         # In the moment before it has a process group of its own a child is no worker yet, and Ctrl-C ends it.
@@ -165,6 +167,7 @@ def test_ctrl_c_while_the_workers_are_starting_ends_them_without_a_traceback(gro
     assert "Traceback" not in running.output()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("stop", [as_a_terminal_does, as_systemd_does])
 def test_however_a_stop_comes_every_worker_drains_and_hears_it_once(
     group: Group, stop: Callable[[Running], None]
@@ -180,6 +183,7 @@ def test_however_a_stop_comes_every_worker_drains_and_hears_it_once(
     assert group.beating() == set()
 
 
+@pytest.mark.nightly
 def test_a_quiet_group_stays_quiet_also_in_a_worker_that_is_started_again(group: Group) -> None:
     with group.started("--processes", "2", count=2) as running:
         running.signal(signal.SIGTSTP)
@@ -196,6 +200,7 @@ def test_a_quiet_group_stays_quiet_also_in_a_worker_that_is_started_again(group:
         assert running.stop() == 0
 
 
+@pytest.mark.nightly
 def test_sighup_reloads_every_worker_and_a_refused_file_reaches_none(group: Group) -> None:
     group.configure(Processes=2)
     with group.started(count=2) as running:
@@ -212,22 +217,6 @@ def test_sighup_reloads_every_worker_and_a_refused_file_reaches_none(group: Grou
     assert len(re.findall(r"code=NeedsRestart message=\"Processes: ", running.output())) == 1
     assert "WorkerEnded" not in running.output()
     assert "config.unchanged" not in running.output()
-
-
-def test_a_worker_that_hangs_is_named_until_it_answers_again(group: Group) -> None:
-    with group.started("--processes", "2", count=2) as running:
-        victim = workers(running)[0]
-        freeze(victim)
-        running.wait_for(rf"code=WorkerHangs message=\"Worker \d \(pid {victim}\) has not answered for 1\d s")
-        code, answer = group.ready()
-        _kill(victim, signal.SIGCONT)
-        running.wait_for(rf"code=WorkerAnswers message=\"Worker \d \(pid {victim}\) answers again")
-        group.wait_until_ready()
-        assert running.stop() == 0
-    assert code == 503
-    assert re.fullmatch(rf"No answer from worker \d \(pid {victim}\)\.", str(answer["reason"]))
-    assert running.output().count("code=WorkerHangs") == 1
-    assert "PortTaken" not in running.output(), "the supervisor alone serves the pages"
 
 
 @pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
@@ -247,6 +236,7 @@ def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: G
 
 
 @pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
+@pytest.mark.nightly
 def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(group: Group, tell: Tell) -> None:
     with group.started("--processes", "2", count=2) as running:
         for killed in (1, 2, 3):
@@ -271,6 +261,7 @@ def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(grou
         assert running.stop() == 0
 
 
+@pytest.mark.nightly
 def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_on_the_stats_page(group: Group) -> None:
     port = free_port()
     group.configure(Stats=True, StatsPort=port, Processes=2)
@@ -300,6 +291,7 @@ def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_o
         assert running.stop() == 0
 
 
+@pytest.mark.nightly
 def test_metrics_are_those_of_all_workers_and_no_counter_runs_backwards_when_one_is_killed(group: Group) -> None:
     port = free_port()
     group.configure(Stats=True, StatsPort=port, Processes=2)
@@ -325,27 +317,18 @@ def test_metrics_are_those_of_all_workers_and_no_counter_runs_backwards_when_one
         assert running.stop() == 0
 
 
+@pytest.mark.nightly
 def test_systemd_hears_of_the_group_as_of_one_process(group: Group, tmp_path: Path) -> None:
-    address = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(str(address))
-        receiver.settimeout(NEVER_S)
-        lines: list[str] = []
-
-        def hear(beginning: str, times: int = 1) -> None:
-            while sum(line.startswith(beginning) for line in lines) < times:
-                lines.extend(receiver.recv(4096).decode().split("\n"))
-
-        environ = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}
+    with listening(tmp_path / "notify") as (environ, lines, hear):
         with group.started("--processes", "2", count=2, environ=environ) as running:
-            hear("READY=1")
+            hear("READY=1", 1)
             assert lines.index("STATUS=Starting.") < lines.index("READY=1")
-            hear("WATCHDOG=1", times=3)
+            hear("WATCHDOG=1", 3)
             running.signal(signal.SIGHUP)
-            hear("RELOADING=1")
-            hear("READY=1", times=2)
+            hear("RELOADING=1", 1)
+            hear("READY=1", 2)
             assert len(re.findall(r"config\.unchanged", running.output())) == 2
             running.signal(signal.SIGTERM)
-            hear("STOPPING=1")
+            hear("STOPPING=1", 1)
             assert running.wait() == 0
         assert lines.count("READY=1") == 2

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from restbroker.store.replies import integer, items, text
-from tests.support.bench import CONCURRENCY, Bench, job_id, payload
+from restbroker.store.replies import integer
+from tests.support.bench import CONCURRENCY, Bench, headline, job_id, payload
 from tests.support.process import Running, Stopwatch
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
@@ -29,15 +29,9 @@ def registrations(prefix: str) -> list[bytes]:
     return [payload(n, "register", f"reply-{n}", user=f"{prefix}{n}", **user) for n in range(CONCURRENCY)]
 
 
-def identities_of(bench: Bench, broker: Running) -> list[str]:
-    """The identities under which a broker beats: one, or none between two generations."""
-    names = [text(name) for name in items(bench.client.command("HKEYS", "restbroker:beats"))]
-    return [name for name in names if f":{broker.process.pid}:" in name]
-
-
 def beats_of(bench: Bench, broker: Running) -> int:
     """How often a broker has beaten."""
-    counts = [integer(bench.client.command("HGET", "restbroker:beats", name)) for name in identities_of(bench, broker)]
+    counts = [integer(bench.client.command("HGET", "restbroker:beats", name)) for name in bench.identities(broker)]
     return max(counts, default=0)
 
 
@@ -49,7 +43,7 @@ def holding_everything(bench: Bench, prefix: str) -> tuple[Running, str]:
     bench.push(registrations(prefix))
     bench.wait_until_sent(CONCURRENCY)
     assert bench.held() == CONCURRENCY
-    (identity,) = identities_of(bench, broker)
+    (identity,) = bench.identities(broker)
     return broker, identity
 
 
@@ -93,6 +87,7 @@ def test_another_process_of_the_same_host_gives_a_killed_ones_jobs_back_at_once(
 
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back at once on its host")
+@pytest.mark.nightly
 def test_the_next_start_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell: Tell) -> None:
     victim, identity = holding_everything(bench, "nextstart")
     watch = kill(victim)
@@ -103,6 +98,7 @@ def test_the_next_start_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell
 
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back in 25 s elsewhere")
+@pytest.mark.nightly
 def test_a_process_elsewhere_gives_a_killed_ones_jobs_back_by_its_missing_beats(bench: Bench, tell: Tell) -> None:
     victim, identity = holding_everything(bench, "elsewhere")
     # Nobody can prove the death of a process of another machine, and by this record it is one.
@@ -116,6 +112,7 @@ def test_a_process_elsewhere_gives_a_killed_ones_jobs_back_by_its_missing_beats(
 
 
 @pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
+@pytest.mark.nightly
 def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_on(bench: Bench, tell: Tell) -> None:
     frozen, identity = holding_everything(bench, "frozen")
     another = bench.start()
@@ -126,18 +123,18 @@ def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_o
     bench.wait_until_finished()
     frozen.signal(signal.SIGCONT)
     frozen.wait_for(rf"fenced.*{re.escape(identity)}")
-    until(lambda: identities_of(bench, frozen), "it goes on under a new identity")
-    assert identities_of(bench, frozen) != [identity]
+    until(lambda: bench.identities(frozen), "it goes on under a new identity")
+    assert bench.identities(frozen) != [identity]
     assert_each_was_done_once_in_redis(bench)
     assert frozen.stop() == 0
 
 
 @pytest.mark.promise("At least once, and seldom more", "what is not safe to repeat is sent twice more at most")
+@pytest.mark.nightly
 def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goes_on(bench: Bench) -> None:
     bench.configure(Concurrency=2, RequestTimeout="60s")
-    words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": "once"}
-    unsafe, safe = payload(0, "send_message", **words), payload(1, "check_account", user="u")
-    never_sent = [payload(number, "send_message", **words) for number in range(2, 6)]
+    unsafe, safe = headline(0), payload(1, "check_account", user="u")
+    never_sent = [headline(number) for number in range(2, 6)]
     bench.proxy.answers.clear()
     bench.push([unsafe, safe, *never_sent])
     # Twice both are on their way. After two crashes each runs alone: the third time it is the older one.
@@ -157,9 +154,8 @@ def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goe
 @pytest.mark.promise("At least once, and seldom more", "AtMostOnce is never sent again once it may have run")
 def test_what_at_most_once_names_is_never_sent_twice_however_often_the_broker_is_killed(bench: Bench) -> None:
     bench.configure(AtMostOnce=["send_message"], RequestTimeout="60s")
-    words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": "once"}
     jobs = 3 * CONCURRENCY
-    bench.push([payload(number, "send_message", **words) for number in range(jobs)])
+    bench.push([headline(number) for number in range(jobs)])
     bench.proxy.answers.clear()
     for sent in (1, 2):
         broker = bench.start()

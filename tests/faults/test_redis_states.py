@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.errors import StoreUnavailable
 from restbroker.store.replies import items, raw
-from tests.support.bench import Bench, job_id, payload
+from tests.support.bench import Bench, headline, job_id, payload
 from tests.support.counting_proxy import refusal
 from tests.support.redis_line import LOAD, Line
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
@@ -29,11 +29,11 @@ FULL = {
 }
 EACH = 40
 """So many jobs of each kind are in a full Redis."""
-PADDING = "x" * 4000
-WORDS = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": ""}
+PADDING = "x" * 20_000
 
 
 @pytest.mark.promise("No command is lost", "Redis takes its time to load its data")
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", ["restart", "reload"])
 def test_a_redis_that_loads_its_data_is_waited_for(
     make_redis: Callable[..., RedisServer],
@@ -76,7 +76,7 @@ def says(redis: RedisServer, word: str) -> bool:
         return False
 
 
-@pytest.fixture(params=[redis_binary, valkey_binary], ids=["redis", "valkey"])
+@pytest.fixture(params=[redis_binary, pytest.param(valkey_binary, marks=pytest.mark.nightly)], ids=["redis", "valkey"])
 def full_line(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -107,7 +107,7 @@ def test_a_full_redis_is_drained_and_each_kind_of_settlement_is_written(full_lin
     line, bench = full_line, full_line.bench
     line.configure(AtMostOnce=["send_message"])
     marked, answered, parked, retried = (range(n * EACH, (n + 1) * EACH) for n in range(4))
-    bench.push([payload(n, "send_message", **WORDS, body=str(n)) for n in marked])
+    bench.push([headline(n) for n in marked])
     bench.push([line.job(n) for n in answered])
     bench.push([payload(n, "check_account", user="u").replace(TOKEN.encode(), b"a wrong one") for n in parked])
     bench.push([payload(n, "check_account", user="u") for n in retried])
@@ -132,6 +132,7 @@ def test_a_full_redis_is_drained_and_each_kind_of_settlement_is_written(full_lin
 
 
 @pytest.mark.promise("No command is lost", "Redis is full (also Valkey)")
+@pytest.mark.nightly
 def test_beside_a_full_redis_with_nothing_to_take_the_broker_lives_on(full_line: Line) -> None:
     line, bench = full_line, full_line.bench
     bench.start()

@@ -134,7 +134,7 @@ class Hunt:
 
     def told(self, *words: str) -> str:
         """What a command of the same configuration prints."""
-        done = process.run([*words, "--config", str(self.config)], environ=ENVIRON, directory=self.config.parent)
+        done = process.run_here([*words, "--config", str(self.config)], environ=ENVIRON, directory=self.config.parent)
         return done.stdout + done.stderr
 
 
@@ -188,8 +188,8 @@ def job(queue: str) -> str:
     return json.dumps({**fields, "reply_to": f"restbroker:reply:{queue}"})
 
 
-@pytest.fixture(scope="module")
-def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.nightly)])
+def hunt(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Hunt]:
     directory = tmp_path_factory.mktemp("hunt")
     redis = RedisServer(redis_binary(), directory / "redis").start()
     redis.command(f"CONFIG SET requirepass {OURS['Redis']}")
@@ -202,7 +202,7 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
         config.chmod(0o600)
         for queue in served:
             client.command("LPUSH", f"queue:{queue}", job(queue))
-        command = ["run", "--config", str(config), "--processes", "2"]
+        command = ["run", "--config", str(config), "--processes", str(request.param)]
         with process.started(command, directory=directory / "run", environ=ENVIRON) as broker:
             asked = set(map(asked_first, served))
             until(lambda: asked <= {one.target for one in list(server.received)}, "each was asked", 60.0)
@@ -266,7 +266,7 @@ def test_no_secret_is_in_what_a_command_prints(hunt: Hunt) -> None:
 def test_no_secret_is_in_a_command_line_of_a_process(hunt: Hunt) -> None:
     lines = [path.read_text() for path in Path("/proc").glob("[0-9]*/cmdline") if reads(path)]
     ours = [line for line in lines if str(hunt.config) in line]
-    assert len(ours) >= 3
+    assert ours
     assert [leak for line in ours for leak in leaks(line)] == []
 
 

@@ -41,7 +41,7 @@ def assert_left_nothing_of_itself(bench: Bench) -> None:
 
 
 @pytest.mark.promise("No command is lost", "restbroker is told to stop")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_a_first_signal_drains_and_exits_0(bench: Bench, number: signal.Signals) -> None:
     broker = busy(bench)
     broker.signal(number)
@@ -55,7 +55,7 @@ def test_a_first_signal_drains_and_exits_0(bench: Bench, number: signal.Signals)
 
 
 @pytest.mark.promise("No command is lost", "restbroker is told to stop")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_a_second_signal_ends_it_at_once_and_says_which(bench: Bench, number: signal.Signals) -> None:
     broker = busy(bench)
     broker.signal(number)
@@ -73,6 +73,7 @@ def test_a_second_signal_ends_it_at_once_and_says_which(bench: Bench, number: si
 
 
 @pytest.mark.promise("No command is lost", "Redis is stopped or killed under load")
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_redis_restarted_under_load_loses_nothing(durable_bench: Bench, how: str) -> None:
     bench = durable_bench
@@ -90,6 +91,7 @@ def test_a_redis_restarted_under_load_loses_nothing(durable_bench: Bench, how: s
     assert broker.stop() == 0
 
 
+@pytest.mark.nightly
 def test_a_stop_without_redis_exits_1_and_the_next_start_finds_every_job(durable_bench: Bench) -> None:
     bench = durable_bench
     broker = busy(bench)

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from restbroker.store.replies import items, text
 from restbroker.store.scripts import ScriptName, script
 from tests.support import process
-from tests.support.bench import CONCURRENCY, Bench, job_id, payload
+from tests.support.bench import CONCURRENCY, Bench, headline, job_id
 from tests.support.process import Running, Stopwatch
 from tests.support.redis_line import Line, pause
 from tests.support.shared import FAST_RETRIES
@@ -24,18 +23,11 @@ from tests.support.wait import until
 
 HALF = CONCURRENCY // 2
 FENCED_WITHIN_S = 25.0
-WORDS = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": ""}
 
 
 def identity_of(bench: Bench, broker: Running) -> str:
-    names = [text(name) for name in items(bench.client.command("HKEYS", "restbroker:beats"))]
-    (name,) = [name for name in names if f":{broker.process.pid}:" in name]
+    (name,) = bench.identities(broker)
     return name
-
-
-def once(number: int) -> bytes:
-    """A command that `AtMostOnce` names."""
-    return payload(number, "send_message", **WORDS, body=str(number))
 
 
 def held_request(name: ScriptName, *, executed: bool) -> Hold:
@@ -51,8 +43,11 @@ STEPS: dict[str, Callable[[], Hold | None]] = {
 }
 
 
+BY_NIGHT = [pytest.param(step, marks=pytest.mark.nightly) for step in STEPS if step != "after the mark"]
+
+
 @pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ["after the mark", *BY_NIGHT])
 def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_twice_under_at_most_once(
     line: Line, step: str
 ) -> None:
@@ -67,7 +62,7 @@ def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_t
     else:
         line.proxy.holds.append(hold)
     line.push(HALF)
-    bench.push([once(number) for number in range(HALF, CONCURRENCY)])
+    bench.push([headline(number) for number in range(HALF, CONCURRENCY)])
     if hold is None:
         bench.wait_until_sent(CONCURRENCY)
     else:
@@ -95,6 +90,7 @@ def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_t
 
 
 @pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")
+@pytest.mark.nightly
 def test_of_two_processes_the_one_that_is_cut_off_loses_its_jobs_and_the_other_keeps_its_own(line: Line) -> None:
     bench = line.bench
     bench.proxy.answers.clear()
@@ -145,11 +141,12 @@ def in_a_container(bench: Bench) -> Iterator[Running]:
 
 
 @pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")
+@pytest.mark.nightly
 def test_containers_of_one_hostname_do_not_take_each_others_process_for_gone(bench: Bench) -> None:
     bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()
     with in_a_container(bench):
-        bench.push([once(number) for number in range(CONCURRENCY)])
+        bench.push([headline(number) for number in range(CONCURRENCY)])
         bench.wait_until_sent(CONCURRENCY)
         ((first, jobs),) = bench.in_hand().items()
         assert bench.client.command("HGET", f"restbroker:info:{first}", "pid") == b"1"

@@ -54,16 +54,11 @@ def client_of(redis: RedisServer) -> Iterator[Client]:
         client.close()
 
 
-def file_of(redis: RedisServer) -> Path:
-    (found,) = (redis.directory / "appendonlydir").glob("*.incr.aof")
-    return found
-
-
 def cut(redis: RedisServer, size: int, aside: Path) -> None:
     """Puts the files `aside` back, with so many bytes of what was written since the last rewriting."""
     redis.wipe()
     shutil.copytree(aside, redis.directory / "appendonlydir")
-    os.truncate(file_of(redis), size)
+    os.truncate(redis.append_only_file, size)
 
 
 def start_again(redis: RedisServer) -> None:
@@ -106,7 +101,7 @@ class Written:
     before: list[Sequence[object]] = attrs.field(factory=list)
 
     def note(self, redis: RedisServer, client: Client) -> None:
-        self.sizes.append(file_of(redis).stat().st_size)
+        self.sizes.append(redis.append_only_file.stat().st_size)
         self.before.append(state(client))
 
 
@@ -128,16 +123,26 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
 
 
 @pytest.mark.promise("A power loss of Redis", "its file is cut at any byte of a script")
-@pytest.mark.parametrize("fairness", ["", FAIR], ids=["list", "lines"])
-@pytest.mark.parametrize("step", [0, 1], ids=["fetch", "settlement"])
+@pytest.mark.parametrize(
+    ("step", "fairness", "each"),
+    [
+        pytest.param(0, "", 31, id="fetch, some"),
+        pytest.param(1, FAIR, 83, id="settlement with lines, some"),
+        # Where lines are written, more is: each seventh byte of it.
+        *(
+            pytest.param(step, fairness, each, id=f"{step}-{each}", marks=pytest.mark.nightly)
+            for step in (0, 1)
+            for fairness, each in (("", 1), (FAIR, 7))
+        ),
+    ],
+)
 def test_a_file_cut_anywhere_in_a_fetch_or_a_settlement_loses_nothing_in_two_starts(
-    redis: RedisServer, step: int, fairness: str
+    redis: RedisServer, step: int, fairness: str, each: int
 ) -> None:
     whole = written(redis, fairness)
     aside = redis.directory / "whole"
     shutil.copytree(redis.directory / "appendonlydir", aside)
-    # Where lines are written, more is: each seventh byte of it.
-    for size in range(whole.sizes[step] + 1, whole.sizes[step + 1], 7 if fairness else 1):
+    for size in range(whole.sizes[step] + 1, whole.sizes[step + 1], each):
         cut(redis, size, aside)
         redis.start()
         with client_of(redis) as client:
@@ -164,11 +169,13 @@ def test_of_the_processes_that_meet_a_run_of_redis_one_asks_once_and_each_run_is
         assert look(redis, "a") == [StoreRewrite()]
 
 
+@pytest.mark.nightly
 def test_without_an_append_only_file_nothing_is_asked_and_a_full_redis_is(make_redis: MakeRedis) -> None:
     assert look(make_redis()) == []
     assert look(make_redis(**SAVED, maxmemory="1")) == [StoreRewrite()]
 
 
+@pytest.mark.nightly
 def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: RedisServer) -> None:
     url = f"redis://u:p@127.0.0.1:{redis.port}/0"
     told: list[Event] = []
@@ -190,6 +197,7 @@ def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: Redis
     assert "docs/sidekiq.md" in str(warned[0].hint)
 
 
+@pytest.mark.nightly
 def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: RedisServer) -> None:
     told: list[Event] = []
     assert redis.process is not None
@@ -218,6 +226,7 @@ def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: Redis
     assert [event for event in told if isinstance(event, StoreRewrite)] == [StoreRewrite()]
 
 
+@pytest.mark.nightly
 def test_of_two_brokers_one_has_each_run_of_redis_write_its_file_again(own_line: Line) -> None:
     line, redis = own_line, own_line.bench.redis
     line.under_load(brokers=2)

@@ -58,6 +58,7 @@ async def answers(url: str, user: str) -> list[tuple[str, bytes, int, str, str]]
     return given
 
 
+@pytest.mark.slow
 async def test_the_stand_in_answers_as_ejabberd_does(own_ejabberd: Ejabberd, stand_in: Server) -> None:
     real = await answers(own_ejabberd.url, own_ejabberd.admin)
     ours = await answers(f"http://127.0.0.1:{stand_in.port}/api", own_ejabberd.admin)

@@ -43,6 +43,12 @@ def payload(number: int, command: str, reply_id: str | None = None, /, **argumen
     return json.dumps({**fields, "retry": True, "created_at": time.time(), "traceparent": jid}).encode()
 
 
+def headline(number: int) -> bytes:
+    """A job that is not safe to repeat."""
+    words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": str(number)}
+    return payload(number, "send_message", **words)
+
+
 @attrs.define(eq=False)
 class Bench:
     """`brokers` are all processes started here, in order; those that live at the end are killed."""
@@ -118,6 +124,15 @@ class Bench:
 
     def held(self) -> int:
         return sum(len(jobs) for jobs in self.in_hand().values())
+
+    def identities(self, broker: Running) -> list[str]:
+        """The identities under which a broker beats: one, or none between two generations."""
+        names = [text(name) for name in items(self.client.command("HKEYS", "restbroker:beats"))]
+        return [name for name in names if f":{broker.process.pid}:" in name]
+
+    def done(self) -> set[str]:
+        """The jobs that the server did when they were last sent."""
+        return {job for job, sent in self.proxy.of_jobs().items() if sent[-1].done}
 
     def places(self) -> Counter[str]:
         """In how many places of Redis each job is; a job that is nowhere is not listed. Only while nothing moves."""

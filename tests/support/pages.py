@@ -5,9 +5,11 @@ for each client by itself; that took 28 ms of CPU, more than what is watched.
 """
 
 import ssl
+from collections.abc import Mapping
 from typing import Final
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 _NONE: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -15,3 +17,10 @@ _NONE: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 def page(port: int, path: str) -> httpx.Response:
     """The answer of 127.0.0.1; raises httpx.TransportError where there is none."""
     return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, verify=_NONE)
+
+
+def metrics(port: int, name: str, label: str = "") -> Mapping[str, float]:
+    """The samples of this name that /metrics has, by their value of `label`; of equal ones the last."""
+    families = text_string_to_metric_families(page(port, "/metrics").text)
+    samples = [one for family in families for one in family.samples if one.name == name]
+    return {one.labels.get(label, ""): one.value for one in samples}

@@ -73,7 +73,7 @@ class Line:
     def wait_until_lost(self) -> None:
         until(lambda: self.ready() == 503, "/readyz says that Redis is away")
 
-    def watch_cpu(self, watched_s: float) -> None:
+    def watch_cpu(self, watched_s: float = 1.0) -> None:
         statuses = set()
 
         def look() -> None:

@@ -106,6 +106,12 @@ class RedisServer:
             path = self.directory / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
+    @property
+    def append_only_file(self) -> Path:
+        """What was written since the last rewriting."""
+        (found,) = (self.directory / "appendonlydir").glob("*.incr.aof")
+        return found
+
     def flush(self) -> None:
         assert self.command("FLUSHALL SYNC").startswith("+OK")
         assert self.command("SCRIPT FLUSH SYNC").startswith("+OK")

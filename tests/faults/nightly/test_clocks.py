@@ -74,8 +74,8 @@ def test_with_clocks_an_hour_apart_nothing_runs_early_and_nothing_stalls(
     broker = bench.start((sys.executable, "-c", MOVED, str(ahead_s)))
     log_began = datetime.fromisoformat(broker.output().split()[0])
     bench.push([payload(number, "check_account", user="u") for number in now])
-    until(lambda: {job_id(number) for number in now} <= done(bench), "what waits runs, and the failed one again")
-    until(lambda: {job_id(number) for number in soon} & done(bench), "what is due runs")
+    until(lambda: {job_id(number) for number in now} <= bench.done(), "what waits runs, and the failed one again")
+    until(lambda: {job_id(number) for number in soon} & bench.done(), "what is due runs")
     assert time_s(bench.client) >= due_s
     until(lambda: bench.unfinished() == len(later), "what is due is done")
     assert bench.client.command("ZCARD", "schedule") == len(later)
@@ -83,7 +83,3 @@ def test_with_clocks_an_hour_apart_nothing_runs_early_and_nothing_stalls(
     assert len(bench.proxy.of_jobs()[retried]) == 2
     assert broker.stop() == 0
     assert abs(log_began - timedelta(seconds=ahead_s) - datetime.now(UTC)) < timedelta(seconds=HOUR_S / 2)
-
-
-def done(bench: Bench) -> set[str]:
-    return {job for job, sent in bench.proxy.of_jobs().items() if sent[-1].done}

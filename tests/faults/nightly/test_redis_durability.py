@@ -7,7 +7,6 @@ fsync, Redis puts the next write off, for two seconds at most (redis.conf, 7.0).
 
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import attrs
 import pytest
@@ -48,14 +47,9 @@ def forgetful_line(
     return make_line(make_bench(make_redis(appendonly="yes", appendfsync="everysec")))
 
 
-def append_only_file(redis: RedisServer) -> Path:
-    (found,) = (redis.directory / "appendonlydir").glob("*.incr.aof")
-    return found
-
-
 def push_for(line: Line, seconds: float) -> list[Moment]:
     """A steady stream of jobs, and the moment before each push."""
-    file = append_only_file(line.bench.redis)
+    file = line.bench.redis.append_only_file
     moments = []
     ends_s = time.monotonic() + seconds
     while (now_s := time.monotonic()) < ends_s:
@@ -89,7 +83,7 @@ def test_with_everysec_a_kill_costs_at_most_the_last_second_and_check_had_said_s
     killed_s = time.monotonic()
     cut = latest(moments, killed_s - LAST_S)
     safe = latest(moments, killed_s - LAST_S - PUT_OFF_S)
-    with append_only_file(bench.redis).open("r+b") as file:
+    with bench.redis.append_only_file.open("r+b") as file:
         file.truncate(cut.size_bytes)
     line.wait_until_lost()
     bench.revive_redis()

@@ -1,13 +1,12 @@
-"""Jobs are taken out of the middle of a queue while the command, and Redis, are killed."""
+"""Jobs are taken out of a queue, or dead ones edited, while the command, Redis and the broker are killed."""
 
 import json
-import os
 import random
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.support import scripted
+from tests.support.process import clean_environment
 from tests.support.redis_server import RedisServer
+from tests.support.wait import until
 
 JOBS = 20_000
-_NEVER_S = 120
+_NEVER_S = 240
 
 
 def job(number: int) -> bytes:
@@ -28,7 +30,7 @@ def job(number: int) -> bytes:
     return json.dumps({"class": "Add", "args": args, "jid": f"j{number}", "enqueued_at": 1.0}).encode()
 
 
-def jids(jobs: list[bytes]) -> Counter[str]:
+def jids(jobs: Sequence[bytes]) -> Counter[str]:
     return Counter(json.loads(raw)["jid"] for raw in jobs)
 
 
@@ -58,20 +60,28 @@ def work_beside(server: RedisServer, stopped: threading.Event) -> None:
             stopped.wait(0.02)
 
 
-def killed_again_and_again(command: list[str], server: RedisServer) -> subprocess.CompletedProcess[str]:
-    """How it went when at last nobody killed the command, or Redis."""
+def killed_often(command: list[str], others: Sequence[Callable[[], None]]) -> subprocess.CompletedProcess[str]:
+    """How it went when at last nobody killed the command; `others` are killed and started anew in between."""
     chance = random.Random(7)
-    for attempt in range(8):
-        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ})
+    for attempt in range(9):
+        running = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=clean_environment(None)
+        )
         try:
-            running.wait(timeout=chance.uniform(0.4, 1.2))
+            running.wait(timeout=chance.uniform(0.4, 1.4))
         except subprocess.TimeoutExpired:
-            if attempt % 3 == 2:
-                server.kill()
-                server.start()
+            if 0 < attempt % 3 <= len(others):
+                others[attempt % 3 - 1]()
             running.kill()
         running.communicate()
-    return subprocess.run(command, capture_output=True, text=True, timeout=_NEVER_S, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=_NEVER_S, check=False, env=clean_environment(None)
+    )
+
+
+def restart(server: RedisServer) -> None:
+    server.kill()
+    server.start()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +109,7 @@ def test_each_job_is_in_one_place_though_the_command_and_redis_are_killed(
     beside = threading.Thread(target=work_beside, args=(server, stopped))
     beside.start()
     try:
-        last = killed_again_and_again(command, server)
+        last = killed_often(command, [lambda: restart(server)])
     finally:
         stopped.set()
         beside.join()
@@ -120,3 +130,37 @@ def test_each_job_is_in_one_place_though_the_command_and_redis_are_killed(
     assert all(json.loads(one)["args"][0] == "register" for one in moved)
     assert all(json.loads(one)["args"][0] == "status" for one in waits), "all that were meant have left"
     assert len(moved) > JOBS / 20
+
+
+def test_each_dead_job_is_done_as_edited_or_in_one_place_though_all_are_killed(
+    tmp_path: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    why = {"error_class": "BadArgument", "error_message": "Argument 'host' is wrong."}
+    members = {
+        scripted.job(f"u{number}", arguments={"host": "exmaple.org"}, **why): 1_700_000_000 + number
+        for number in range(JOBS)
+    }
+    with scripted.ready(tmp_path, make_redis(appendonly="yes", appendfsync="always")) as citizen:
+        with redis.Redis(port=citizen.redis.port) as raw:
+            raw.zadd("dead", members)
+        command = [sys.executable, "-m", "restbroker", "dead", "edit", "--where", "host = exmaple.org"]
+        command += ["host=example.net", "--retry", "--yes", "--config", str(citizen.config)]
+
+        def restart_broker() -> None:
+            citizen.brokers[-1].process.kill()
+            citizen.start()
+
+        citizen.start()
+        last = killed_often(command, [restart_broker, lambda: restart(citizen.redis)])
+        assert (last.returncode, last.stdout) == (0, ""), last.stderr
+        until(lambda: not citizen.queued() and not citizen.in_hand(), "nothing waits any more", _NEVER_S)
+        assert citizen.brokers[-1].stop() == 0
+        sent = {arrival.arguments["user"]: arrival.arguments["host"] for arrival in citizen.server.arrivals}
+        with redis.Redis(port=citizen.redis.port) as raw:
+            places = jids([one for zset in ("retry", "schedule", "dead") for one in raw.zrange(zset, 0, -1)])
+    users = {json.loads(member)["jid"]: json.loads(member)["args"][1]["user"] for member in members}
+    assert len(users) == JOBS
+    assert max(places.values(), default=1) == 1, "none is in two places"
+    assert {jid for jid, user in users.items() if user not in sent} <= set(places), "none is lost"
+    assert set(sent.values()) == {"example.net"}, "none is sent as it was"
+    assert len(sent) > JOBS * 0.9

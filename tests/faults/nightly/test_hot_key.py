@@ -1,0 +1,78 @@
+"""A key with very many jobs, whose first one fails for an hour, costs the jobs of other keys few calls of Redis.
+
+HOT_JOBS is the number of its jobs, and of those of the others (2,000).
+"""
+
+import json
+import os
+import re
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from restbroker.store import order, queues
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.replies import raw
+from tests.support import process
+from tests.support.answering import AnsweringServer
+from tests.support.redis_line import Tell
+from tests.support.several import target
+from tests.support.shared import TOKEN
+from tests.support.wait import NEVER_S, until
+
+JOBS = int(os.environ.get("HOT_JOBS", "2000"))
+A_CALL_LOOKS_AT: Final = 50
+"""So many jobs of a key that is held up at least, on average."""
+A_KEY_HAS: Final = 5
+"""So many jobs of each other key."""
+QUEUE, STAGED, TARGET = "rest", "staged", "t"
+
+
+def job(user: str, number: int) -> bytes:
+    args = ["check_account", {"user": user, "host": "example.org", "n": number}, TOKEN]
+    fields = {"class": "Add", "args": args, "jid": f"{user}-{number}", "queue": QUEUE, "retry": True}
+    # After so many tries the next one is days away.
+    return json.dumps({**fields, "retry_count": 20, "created_at": time.time()}).encode()
+
+
+def test_a_hot_key_whose_first_job_fails_costs_the_others_few_calls(tmp_path: Path, redis_url: str, tell: Tell) -> None:
+    with (
+        closing(open_client(StoreSettings(redis_url), NEVER_S)) as client,
+        AnsweringServer(lambda arrival: 500 if arrival.arguments["user"] == "hot" else 200) as server,
+    ):
+        one = target(server.port, QUEUE, OrderBy=["user"], Concurrency=50)
+        document = {"RedisURL": redis_url, "Token": TOKEN, "Targets": {TARGET: one}, "LogLevel": "error"}
+        (tmp_path / "env.json").write_text(json.dumps(document))
+
+        def counted(name: str) -> int:
+            return int(raw(client.command("GET", f"stat:{name}") or b"0"))
+
+        def scripts_run() -> int:
+            told = re.search(rb"cmdstat_evalsha:calls=(\d+)", raw(client.command("INFO", "commandstats")))
+            return int(told[1]) if told else 0
+
+        def push(jobs: list[bytes]) -> None:
+            """Has all of them come at once."""
+            for start in range(0, len(jobs), 500):
+                queues.push(client, STAGED, jobs[start : start + 500])
+            client.command("RENAME", f"queue:{STAGED}", f"queue:{QUEUE}")
+
+        run = ["run", "--config", str(tmp_path / "env.json")]
+        with process.started(run, directory=tmp_path) as broker:
+            until(lambda: client.command("HLEN", "restbroker:beats"), "it runs")
+            others = [job(f"u{number % (JOBS // A_KEY_HAS)}", number) for number in range(JOBS)]
+            push([one for place in range(JOBS) for one in (job("hot", place), others[place])])
+            until(lambda: counted("processed") - counted("failed") == JOBS, "the others' are done")
+            until(lambda: order.waiting_of(client, [QUEUE], [b"hot"]) == [JOBS], "all of its jobs wait")
+            assert counted("failed") == 1, "only its first job was tried, once"
+            assert {one.state for page in order.read_keys(client, TARGET) for one in page} == {"due"}
+            before = scripts_run()
+            push([job("hot", JOBS + place) for place in range(JOBS)])
+            until(lambda: not client.command("EXISTS", f"queue:{QUEUE}"), "all are looked at")
+            calls = scripts_run() - before
+            assert broker.stop() == 0
+        tell(f"{JOBS} jobs of a key that is held up cost {calls} calls")
+        assert calls <= JOBS / A_CALL_LOOKS_AT
+        assert client.command("EXISTS", "retry", "dead", f"queue:{QUEUE}") == 0
+        assert "Traceback" not in broker.output()
