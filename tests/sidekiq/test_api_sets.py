@@ -27,6 +27,7 @@ ODD: Final[dict[str, Json]] = {
 
 def failed(citizen: Citizen, *jobs: str | bytes) -> list[dict[str, Any]]:
     """Runs jobs, or jobs of these users, that fail or are refused; Ruby's entries of both sets when all are there."""
+    citizen.configure(Backoff={"Base": "1h", "Factor": 1, "Cap": "1h"})  # no try comes before Ruby does
     citizen.start()
     citizen.push(*(job(one) if isinstance(one, str) else one for one in jobs))
     until(lambda: citizen.size("retry") + citizen.size("dead") == len(jobs), "every job failed")
@@ -249,7 +250,6 @@ def test_retry_all_has_each_job_delivered_once(citizen: Citizen) -> None:
 @pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
 @pytest.mark.nightly
 def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> None:
-    citizen.configure(Backoff={"Base": "1h", "Factor": 1, "Cap": "1h"})  # no try comes before Ruby does
     failed(citizen, "fails1", "refused1")
     scheduled(citizen, "good1")
     for zset in ("retry", "dead", "schedule"):
