@@ -159,16 +159,6 @@ def test_commands_of_one_order_key_are_queued_in_their_order(place: Path, shell:
     assert {job["order_key"] for job in jobs} == {"bob@h.org"}
 
 
-@pytest.mark.parametrize("gone", [("--chain", "rows"), ("--state", "state"), ("--again",)])
-def test_an_option_that_is_gone_is_an_error_before_anything_is_done(
-    place: Path, shell: Shell, store: Any, gone: Sequence[str]
-) -> None:
-    write(place, "users.csv", *users(1))
-    done = shell("register", "--bulk", "users.csv", *gone)
-    assert (done.returncode, store.keys("*")) == (2, [])
-    assert f"No such option: {gone[0]}" in done.stderr
-
-
 def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(place: Path, store: Any, shell: Shell) -> None:
     write(place, "users.csv", *users(400), "bob")
     words = ["register", "--bulk", "users.csv", "--rejects", "bad.csv"]

@@ -22,6 +22,7 @@ from tests.support.ports import free_port
 from tests.support.recorder import answer, raw, recording, reset, stall
 
 Found = dict[str, Finding]
+LOGIN = Basic("admin@localhost", Secret("hush-hush"))
 RUNNING = b'"The node n is started. Status: startedejabberd 23.01-1 is running in that node"'
 
 
@@ -32,12 +33,16 @@ def _many_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def target_of(server: Ejabberd, user: str | None = None, **changes: object) -> Target:
+    return target_at(server.port, Basic(user or server.admin, Secret(server.password)), **changes)
+
+
+def target_at(port: int, login: Basic = LOGIN, **changes: object) -> Target:
     target = Target(
         "t",
         "ejabberd",
-        Url("http", "127.0.0.1", server.port, "/api"),
+        Url("http", "127.0.0.1", port, "/api"),
         ("rest",),
-        Basic(user or server.admin, Secret(server.password)),
+        login,
         host_header="localhost",
         default_host="localhost",
         options=Options(),
@@ -59,12 +64,14 @@ def reconfigure(server: Ejabberd, change: Callable[[str], str]) -> None:
     assert server.call("reload_config")[0] == 200
 
 
+@pytest.mark.nightly
 async def test_an_ejabberd_that_is_as_it_should_be_has_nothing_but_ok(ejabberd: Ejabberd) -> None:
     found = await looked(target_of(ejabberd))
     assert {finding.level for finding in found.values()} == {"ok"}
     assert set(found) == {"Reachable", "Version", "Rights", "Host", "Speed"}
 
 
+@pytest.mark.nightly
 async def test_the_check_changes_nothing_on_the_server(ejabberd: Ejabberd) -> None:
     # Somebody may well have each name that a check could think of, with whichever password.
     person = {"user": "restbroker-check", "host": "localhost", "password": "theirs"}
@@ -80,6 +87,7 @@ async def test_the_check_changes_nothing_on_the_server(ejabberd: Ejabberd) -> No
     assert await trio.to_thread.run_sync(state) == before
 
 
+@pytest.mark.nightly
 async def test_a_login_that_may_too_little_may_enough_after_the_cure(own_ejabberd: Ejabberd) -> None:
     target = target_of(own_ejabberd, own_ejabberd.limited)
     found = (await looked(target))["Forbidden"]
@@ -94,6 +102,7 @@ async def test_a_login_that_may_too_little_may_enough_after_the_cure(own_ejabber
     assert "registered_vhosts" in (healed["HostsHidden"].hint or "")
 
 
+@pytest.mark.nightly
 async def test_a_missing_module_is_named_with_the_lines_that_load_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +118,7 @@ async def test_a_missing_module_is_named_with_the_lines_that_load_it(
     assert found.hint == "modules:\n  mod_admin_extra: {}"
 
 
+@pytest.mark.nightly
 async def test_what_the_server_has_otherwise_than_configured_is_told_with_the_nearest(ejabberd: Ejabberd) -> None:
     rows: list[tuple[dict[str, object], str, str]] = [
         ({"default_host": "exmaple.org"}, "UnknownHost", '"JabberDomain": "example.org"'),
@@ -119,6 +129,7 @@ async def test_what_the_server_has_otherwise_than_configured_is_told_with_the_ne
         assert (await looked(target_of(ejabberd, **changes)))[code].hint == hint  # type: ignore[arg-type]
 
 
+@pytest.mark.nightly
 async def test_a_version_of_the_interface_that_the_server_is_too_old_for_is_a_problem(ejabberd: Ejabberd) -> None:
     found = await looked(target_of(ejabberd, options=Options(api_version=1)))
     version = re.search(r"ejabberd (\d+)\.(\d+)", found["Version"].message)
@@ -139,6 +150,7 @@ def issued(server: Ejabberd, *, fallback: bool) -> IssuedLogin:
     return IssuedLogin(Basic(server.admin, Secret(server.password)), fallback)
 
 
+@pytest.mark.nightly
 async def test_a_slow_login_to_a_server_that_issues_no_tokens_is_told_with_the_lines_that_have_it_issue_them(
     tmp_path: Path,
 ) -> None:
@@ -164,6 +176,7 @@ async def test_a_slow_login_to_a_server_that_issues_no_tokens_is_told_with_the_l
         await trio.to_thread.run_sync(server.kill)
 
 
+@pytest.mark.nightly
 async def test_where_tokens_are_asked_for_one_is_tried_and_taken_back(ejabberd: Ejabberd) -> None:
     before = await trio.to_thread.run_sync(tokens, ejabberd)
     rows: list[bool] = [False, True]
@@ -175,6 +188,7 @@ async def test_where_tokens_are_asked_for_one_is_tried_and_taken_back(ejabberd: 
 
 
 @pytest.mark.parametrize(("fallback", "level"), [(False, "problem"), (True, "warning")])
+@pytest.mark.nightly
 async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
     own_ejabberd: Ejabberd,
     fallback: bool,
@@ -200,6 +214,7 @@ async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
     assert (await looked(target))["Speed"].level == "ok"
 
 
+@pytest.mark.nightly
 async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd) -> None:
     rows: list[str] = ["", "/rest", "/api/v1/more"]
     for path in rows:
@@ -208,6 +223,7 @@ async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd) -
         assert worst_cause(found.values()) == "target"
 
 
+@pytest.mark.nightly
 async def test_a_wrong_port_is_answered_with_the_right_url_or_with_the_lines_that_offer_the_api(
     ejabberd: Ejabberd,
 ) -> None:
@@ -218,15 +234,15 @@ async def test_a_wrong_port_is_answered_with_the_right_url_or_with_the_lines_tha
     assert "mod_http_api" in ((await looked(wrong))["FoundNowhere"].hint or "")
 
 
-async def test_the_login_is_never_sent_to_where_the_operator_did_not_point(ejabberd: Ejabberd) -> None:
+async def test_the_login_is_never_sent_to_where_the_operator_did_not_point() -> None:
     async with recording() as there:
-        wrong = target_of(ejabberd, url=Url("http", "127.0.0.1", free_port(), "/api"))
+        wrong = target_at(free_port())
         await looked(wrong, ("http", there.port))
         assert there.requests
         assert not any("authorization" in request.headers for request in there.requests)
 
 
-async def test_a_server_that_is_no_ejabberd_is_called_what_it_is(ejabberd: Ejabberd) -> None:
+async def test_a_server_that_is_no_ejabberd_is_called_what_it_is() -> None:
     rows: list[tuple[object, str]] = [
         (answer(301, b"", (("Location", "http://127.0.0.1:1/api/status"),)), "Redirect"),
         (answer(200, b"<html>hello</html>"), "NotTheApi"),
@@ -238,25 +254,25 @@ async def test_a_server_that_is_no_ejabberd_is_called_what_it_is(ejabberd: Ejabb
     for action, code in rows:
         async with recording() as there:
             there.default = action  # type: ignore[assignment]  # an action of the recorder
-            target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=1.0)
+            target = target_at(there.port, timeout_s=1.0)
             assert code in await looked(target)
 
 
-async def test_a_server_that_hangs_is_asked_once_and_not_told_how_to_offer_its_api(ejabberd: Ejabberd) -> None:
+async def test_a_server_that_hangs_is_asked_once_and_not_told_how_to_offer_its_api() -> None:
     async with recording() as there:
         there.default = stall()
-        target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=1.0)
-        found = await looked(target, ("http", ejabberd.port))
+        target = target_at(there.port, timeout_s=1.0)
+        found = await looked(target, ("http", free_port()))
         assert (list(found), len(there.requests)) == (["Silent"], 1)
         assert "the check stopped here" in str(found["Silent"].hint)
         assert worst_cause(found.values()) == "target"
 
 
-async def test_the_check_of_a_slow_server_ends_in_time_with_what_is_known(ejabberd: Ejabberd) -> None:
+async def test_the_check_of_a_slow_server_ends_in_time_with_what_is_known() -> None:
     async with recording() as there:
         there.script.append(answer(200, RUNNING))
         there.default = stall()
-        target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=600.0)
+        target = target_at(there.port, timeout_s=600.0)
         with trio.fail_after(60):
             found = await check(target, (), limit_s=2.0)
             nothing = await check(target, (), limit_s=2.0)

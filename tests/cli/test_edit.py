@@ -1,16 +1,15 @@
 """`restbroker dead edit`, `retries edit` and `scheduled edit`, as processes against a real Redis."""
 
 import json
-import re
 import signal
 from pathlib import Path
 from typing import Any
 
 from restbroker.store.client import Client
 from tests.cli.conftest import Shell
-from tests.cli.test_sets import count, put
+from tests.cli.test_sets import put
 from tests.support.process import started
-from tests.support.terminal import dialogue, on_a_terminal
+from tests.support.terminal import dialogue
 from tests.support.wait import until
 
 ALICE = {"user": "alice", "host": "example.org", "password": "hush-hush"}
@@ -72,15 +71,6 @@ def test_who_was_faster_wins_over_what_was_shown(shell: Shell, store: Client, pl
     assert arguments_of(store)["user"] == "bea"
 
 
-def test_an_edited_job_is_sent_at_once_with_retry(shell: Shell, store: Client) -> None:
-    for command, zset in (("dead", "dead"), ("retries", "retry"), ("scheduled", "schedule")):
-        store.command("FLUSHALL")
-        lay(store, zset)
-        done = shell(command, "edit", "j1", "user=bob", "--retry", "--yes")
-        assert (done.returncode, count(store, zset)) == (0, 0)
-        assert arguments_of(store, "queue:rest")["user"] == "bob"
-
-
 def test_what_cannot_be_names_the_reason_and_changes_nothing(shell: Shell, store: Client) -> None:
     lay(store)
     rows = {
@@ -97,17 +87,6 @@ def test_what_cannot_be_names_the_reason_and_changes_nothing(shell: Shell, store
         refused = shell("dead", "edit", *words, "--yes")
         assert (refused.returncode, told in refused.stderr) == (code, True), refused.stderr
     assert arguments_of(store) == ALICE
-
-
-def test_many_are_edited_by_a_condition(shell: Shell, store: Client) -> None:
-    for n in range(7):
-        put(store, "dead", n, f"j{n}", args=["register", {**ALICE, "user": f"u{n}"}, "right-token"])
-    tried = shell("dead", "edit", "--where", "arg.user != u0", "host=example.com", "--dry-run")
-    assert tried.stdout.count("host: example.org → example.com") == 5
-    assert "6 jobs of 7 in the dead set would be edited" in tried.stderr
-    assert shell("dead", "edit", "--where", "arg.user != u0", "host=example.com").returncode == 2
-    assert shell("dead", "edit", "--where", "arg.user != u0", "host=example.com", "--yes").stderr == "6 jobs edited.\n"
-    assert shell("dead", "list", "--where", "arg.host = example.com", "--json").stdout.count('"key"') == 6
 
 
 def test_an_edit_that_is_killed_leaves_each_job_in_one_place_and_goes_on_with_the_rest(
@@ -135,38 +114,6 @@ def test_an_edit_that_is_killed_leaves_each_job_in_one_place_and_goes_on_with_th
     assert revised() == 400
 
 
-def test_a_job_that_can_be_edited_is_told_how_and_one_that_was_not_let_in_is_not(
-    shell: Shell, store: Client, place: Path
-) -> None:
-    for zset, name, jid in (("dead", "dead", "j1"), ("retry", "retries", "j2"), ("schedule", "scheduled", "j3")):
-        put(store, zset, 1_700_000_000, jid, error_class="BadArgument")
-        assert f"restbroker {name} edit {jid} NAME=VALUE --retry" in shell("explain", jid).stderr
-    put(store, "dead", 1_700_000_001, "j4", error_class="BadToken", error_message="No such token.")
-    assert "edit" not in shell("explain", "j4").stderr
-    told = " ".join(on_a_terminal(["dead", "summary"], place, columns=200).split())
-    assert re.search(
-        r"Correct the arguments\. \(restbroker dead edit --group \w+ NAME=VALUE --retry; or --rename OLD=NEW\)", told
-    )
-    assert told.count("dead edit") == 1
-
-
-def test_each_job_keeps_its_own_secret_by_another_name_and_one_secret_for_all_is_warned_of(
-    shell: Shell, store: Client
-) -> None:
-    for number in range(3):
-        given = {"user": f"u{number}", "host": "example.org", "pasword": f"its-own-{number}"}
-        put(store, "dead", 1_700_000_000 + number, f"j{number}", args=["register", given, "right-token"])
-    one = shell("dead", "edit", "--all", "password=-", "--unset", "pasword", "--dry-run", stdin="new-one")
-    assert (one.returncode, "password becomes the same in all 3 jobs" in one.stderr) == (0, True)
-    for wrong in ("pasword", "=password", "pasword=", "a=a"):
-        assert shell("dead", "edit", "--all", "--rename", wrong, "--yes").returncode == 2
-    done = shell("dead", "edit", "--all", "--rename", "pasword=password", "--yes")
-    assert (done.returncode, done.stderr) == (0, "3 jobs edited.\n")
-    raws = store.command("ZRANGE", "ns:dead", 0, -1)
-    assert isinstance(raws, list)
-    assert [json.loads(raw)["args"][1]["password"] for raw in raws] == [f"its-own-{number}" for number in range(3)]  # type: ignore[arg-type]
-
-
 def test_a_dry_run_ends_as_the_edit_would(shell: Shell, store: Client) -> None:
     lay(store)
     refused = shell("dead", "edit", "--all", "hots=example.org", "--dry-run")
@@ -174,33 +121,3 @@ def test_a_dry_run_ends_as_the_edit_would(shell: Shell, store: Client) -> None:
     assert "0 jobs of 1 in the dead set would be edited." in refused.stderr
     sent = shell("dead", "edit", "--all", "user=bob", "--retry", "--dry-run")
     assert (sent.returncode, "1 job of 1 in the dead set would be edited and sent." in sent.stderr) == (0, True)
-
-
-def test_who_waits_for_jobs_of_a_paused_queue_is_told_so(shell: Shell, store: Client) -> None:
-    lay(store)
-    assert shell("queues", "pause", "rest", "--why", "a move").returncode == 0
-    waited = shell("dead", "edit", "j1", "user=bob", "--retry", "--wait", "--timeout", "1s", "--yes")
-    assert (waited.returncode, "note: " in waited.stderr, "a move" in waited.stderr) == (6, True, True)
-
-
-def test_no_edit_and_no_move_shows_a_value_that_was_hidden(shell: Shell, store: Client) -> None:
-    lacking = {"user": "alice", "host": "example.org", "pw": "hush-hush"}
-    for command, zset in (("dead", "dead"), ("retries", "retry"), ("scheduled", "schedule")):
-        lay(store, zset)
-        put(store, zset, 1_700_000_001, "j2", args=["register", lacking, "right-token"])
-        rows = (
-            ("edit", "j1", "--rename", "password=reason", "--command", "ban_account"),
-            ("edit", "j2", "password=newone", "--any"),
-            ("move", "j2", "--to", "foreign", "--foreign-queues"),
-        )
-        for words in rows if zset == "dead" else rows[:2]:
-            for more in (("--dry-run",), ("--dry-run", "--json"), ("--yes",)):
-                answer = shell(command, *words, *more)
-                assert (answer.returncode, "hush" in answer.stdout + answer.stderr) == (1, False)
-                assert "is hidden, and" in answer.stdout + answer.stderr
-    fields = {"class": "Add", "jid": "q1", "queue": "rest", "args": ["register", ALICE, "right-token"]}
-    store.command("LPUSH", "ns:queue:rest", json.dumps(fields))
-    waiting = ("--all", "--rename", "password=reason", "--command", "ban_account", "--yes")
-    assert "'password' is hidden" in shell("queues", "edit", "rest", *waiting).stderr
-    told = (shell("audit", "--json"), shell("dead", "show", "j2"), shell("explain", "j2"), shell("find", "hush"))
-    assert "hush" not in "".join(one.stdout + one.stderr for one in told)

@@ -179,13 +179,6 @@ def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_
     )
 
 
-def test_a_mistyped_argument_is_answered_with_the_near_name_alone_whatever_it_holds(shell: Shell) -> None:
-    done = shell("enqueue", "register", "user=a", "host=h", "passwort=Tr0ub4dor&3")
-    assert done.returncode == 2
-    assert done.stderr.startswith("restbroker: register has no argument 'passwort'; did you mean password?")
-    assert "--bulk" not in done.stderr
-
-
 def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
     assert "no running process serves the queue rest" in shell("enqueue", "status").stderr
     facts = ProcessInfo(1, "host", "boot", "ns", 1, "ejabberd")
@@ -250,26 +243,6 @@ def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, st
     assert (done.returncode, done.stdout) == (6, "")
     assert "still queued" in done.stderr
     assert len(queued(store)) == 1
-
-
-def test_a_job_that_expired_unanswered_is_not_said_to_be_done_later(shell: Shell, store: Client) -> None:
-    done = shell("enqueue", "status", "--expire", "100ms", "--wait", "--timeout", "60s")
-    assert done.returncode == 6
-    assert re.search(r"is not done after (2|2\.1) s", done.stderr), done.stderr
-    assert (
-        "it expired and will not be sent any more. If it is still wanted, push it again with a later --expire.\n"
-        in done.stderr
-    )
-    assert "will be tried" not in done.stderr
-    explained = shell("explain", str(job(store)["jid"]))
-    assert "It expired at" in explained.stdout + explained.stderr
-
-
-def test_it_is_noted_that_a_wait_ends_before_the_job_runs_and_when_it_expires(shell: Shell, store: Client) -> None:
-    done = shell("enqueue", "status", "--in", "1h", "--expire", "5m", "--wait", "--timeout", "100ms")
-    assert done.returncode == 6
-    assert "note: it runs at" in done.stderr
-    assert "unless it expires before, at" in done.stderr
 
 
 @pytest.mark.promise("Producers: answers", "enqueue --wait ends with 6 when no answer came")

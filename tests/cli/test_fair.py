@@ -18,19 +18,6 @@ def queued(store: Client) -> list[dict[str, object]]:
     return [json.loads(raw(job)) for job in reversed(jobs)]
 
 
-def test_a_queue_without_lines_says_why(shell: Shell, place: Path) -> None:
-    jid = shell("enqueue", "check_account", "user=a", "host=h").stdout.strip()
-    none = "0 jobs of 0 keys in lines, 1 job in the list."
-    assert shell("fair", "rest").stderr == f"{none} This configuration sets no FairBy for this queue.\n"
-    assert "take turns" not in shell("explain", jid).stderr
-    set_fair_by(place, ["host"])
-    assert shell("fair", "rest").stderr == f"{none} A running broker moves them into lines.\n"
-    told = shell("explain", jid).stderr
-    assert "It is in the list: keys take turns once a broker has looked at it.\n" in told
-    shell("queues", "clear", "rest", "--yes")
-    assert shell("fair", "rest").stderr == "0 jobs of 0 keys in lines, 0 jobs in the list.\n"
-
-
 def test_rows_of_a_file_have_fair_keys_of_their_own(shell: Shell, store: Client, place: Path) -> None:
     vain = shell("enqueue", "check_account", "--bulk", "none.csv", "--fair-key", "rest")
     assert "note: --fair-key has no effect" in vain.stderr

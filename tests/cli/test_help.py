@@ -6,16 +6,14 @@ import time
 from typing import Any
 
 import pytest
-import typer
 
 from restbroker.cli.app import COMMANDS, load
-from restbroker.cli.examples import examples, parts, walk
+from restbroker.cli.examples import examples, walk
 from restbroker.console import order
 from restbroker.operate import where
 from restbroker.operate.where import FIELDS
 from restbroker.servers import registry
 
-WIDTHS = (40, 80, 140)
 ADVICE = (
     "Give `restbroker {path}` two to four examples in restbroker/cli/examples.txt, below a line [{path}]: real command "
     "lines, with a remark (# …) in front where one is needed."
@@ -56,12 +54,3 @@ def test_each_example_is_a_line_that_its_command_reads(monkeypatch: pytest.Monke
             spec = registry.catalogue(registry.KINDS[0]).commands[named]
             taken = {argument.name for argument in spec.arguments}
             assert {re.split("[:=]", word)[0] for word in given} <= taken, taken
-
-
-def test_lists_of_verbs_have_whole_sentences_at_every_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    for columns in WIDTHS:
-        monkeypatch.setenv("COLUMNS", str(columns))
-        for path, command in PATHS.items():
-            text = " ".join(command.get_help(typer.Context(command, info_name=path)).split())
-            sentences = [one.get_short_help_str() for one in parts(command).values()]
-            assert all(one.endswith(".") and one in text for one in sentences), path

@@ -7,7 +7,6 @@ import pytest
 
 from restbroker.job.json_types import Json
 from restbroker.store.client import Client
-from restbroker.store.replies import items, raw
 from tests.cli.conftest import Shell
 
 NOW_S = 1_700_000_000
@@ -50,24 +49,6 @@ def test_parked_jobs_that_others_trimmed_are_shown_and_put_back_to_be_seen(shell
     assert [line.split("\t")[1] for line in shell("dead", "--trimmed").stdout.splitlines()] == ["j2", "j0"]
     (noted,) = shell("audit").stdout.splitlines()
     assert noted.split("\t")[2:6] == ["restore", "dead", "j1", "done"]
-
-
-def test_a_job_that_was_parked_again_after_a_retry_is_in_the_dead_set_and_not_put_beside_itself(
-    shell: Shell, store: Client
-) -> None:
-    park(store, NOW_S, failed("gone", ["status", {}, "t0ken"]))
-    for tries in range(3):
-        store.command("DEL", "ns:dead")
-        park(store, NOW_S + tries, failed("again", ["status", {}, "t0ken"], retry_count=tries))
-    assert [line.split("\t")[1] for line in shell("dead", "--trimmed").stdout.splitlines()] == ["gone"]
-    assert shell("dead", "--restore", "again").returncode == 2
-    assert store.command("ZCARD", "ns:dead") == 1
-    store.command("DEL", "ns:dead")
-    assert [line.split("\t")[1] for line in shell("dead", "--trimmed").stdout.splitlines()] == ["again", "gone"]
-    assert shell("dead", "--restore", "again").returncode == 0
-    newest = json.loads(failed("again", ["status", {}, "t0ken"], retry_count=2))
-    (restored,) = items(store.command("ZRANGE", "ns:dead", 0, -1))
-    assert json.loads(raw(restored)) == {**newest, "restbroker_may_have_run": True}
 
 
 def test_a_job_that_was_put_back_may_have_run_since_so_a_retry_asks(shell: Shell, store: Client) -> None:

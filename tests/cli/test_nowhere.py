@@ -2,9 +2,8 @@
 
 import json
 
-from restbroker.store import history, queues
+from restbroker.store import queues
 from restbroker.store.client import Client
-from restbroker.store.history import JobEnd
 from tests.cli.conftest import Shell
 from tests.operate.pools import serve
 
@@ -34,14 +33,3 @@ def test_a_queue_that_nobody_serves_and_that_is_called_nearly_so_is_told(shell: 
     assert "No process serves the queue Rset, and 2 jobs wait there. Did its producer mean rest?" in done.stderr
     assert "No process serves the queue mailers, and 1 job waits there.\n" in done.stderr
     assert "restbroker queues peek Rset" in done.stderr
-
-
-def test_it_says_how_history_is_switched_on_or_what_it_has(shell: Shell, store: Client) -> None:
-    assert '"History": "24h" in env.json it does, for a day' in shell("explain", "lost").stderr
-    kept = {"RESTBROKER_HISTORY": "24h"}
-    assert "History is on, but nothing has been recorded yet." in shell("explain", "lost", environ=kept).stderr
-    end = history.to_record(JobEnd("other", "ejabberd", "status", "delivered", 200, 1.0))
-    store.command("XADD", store.keys.history, "*", "end", end)
-    assert (
-        "Finished jobs are recorded for 1 d; the oldest of 1 is of 20" in shell("explain", "lost", environ=kept).stderr
-    )

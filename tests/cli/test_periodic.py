@@ -140,23 +140,6 @@ def test_a_mistake_in_periodic_keeps_no_one_from_pushing_and_looking(shell: Shel
     assert shell("periodic").returncode == 2
 
 
-def test_arguments_get_the_form_that_the_command_takes(shell: Shell, place: Path, store: Client) -> None:
-    change(place, Command="ban_account", Arguments={**ACCOUNT, "reason": "x"}, Expiry="5m", Retry=2)
-    assert shell("periodic", "run", "nightly").returncode == 0
-    (job,) = jobs(store)
-    assert (job["retry"], job["args"][1]) == (2, {**ACCOUNT, "reason": "x"})
-    assert 290 < job["expiry"] - job["created_at"] <= 300
-
-
-def test_check_says_what_an_expression_means_and_the_next_three_times(shell: Shell) -> None:
-    found = json.loads(shell("check", "--json").stdout)["findings"]
-    texts = [one["message"] for one in found if one["code"] == "Periodic"]
-    assert len(texts) == 2
-    assert texts[0].startswith("nightly (status), 30 4 * * * in Europe/Berlin: At 04:30 every day. Next: ")
-    assert texts[0].count("04:30 +0") == 3
-    assert "on the first day of month and on Monday in January" in texts[1]
-
-
 def test_a_queue_of_another_type_is_refused_like_a_push(shell: Shell, store: Client) -> None:
     store.command("SET", "ns:queue:rest", "x")
     assert shell("periodic", "run", "nightly").returncode != 0

@@ -2,17 +2,15 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from restbroker.store import heartbeats, jobs, limits, pauses, sources
+from restbroker.store import heartbeats, jobs, sources
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.sources import SourceState
-from tests.cli.conftest import Shell
 from tests.support.terminal import on_a_terminal
 
 Lines = Callable[..., list[str]]
@@ -61,90 +59,6 @@ def below(printed: list[str], heading: str) -> list[list[str]]:
     """The cells of the table with this heading, up to an empty line."""
     rest = printed[next(place for place, line in enumerate(printed) if line.startswith(heading)) :]
     return [re.split(r"  +", line) for line in rest[: rest.index("")]]
-
-
-def test_each_target_in_each_process_has_one_line_and_what_is_to_be_said_stands_below(
-    store: Client, lines: Lines
-) -> None:
-    beat(store, 77, "one", **DOWN)
-    beat(store, 78, "one", **DOWN)
-    beat(store, 79, "one")
-    beat(store, 77, "two", limited="rate")
-    limits.pause(store, "two", "operator", None)
-    beat(store, 78, "old", at_work=None, rate_per_s=None, p99_ms=None, delivered=None, failed=None)
-    header, *rows = below(lines(), "PROCESS")
-    assert header == ["PROCESS", "TARGET", "STATE", "BUSY", "RATE", "P99", "DELIVERED", "FAILED", "HEARTBEAT"]
-    figures = ["3/20 +17", "7.4/s", "41 ms", "4,280", "44"]
-    told = {(row[0], row[1]): row[2:-1] for row in rows if row[0].startswith("node:")}
-    assert told == {
-        ("node:77", "one"): ["down", *figures],
-        ("node:78", "one"): ["down", *figures],
-        ("node:79", "one"): ["up", *figures],
-        ("node:77", "two"): ["paused", *figures],
-        ("node:78", "old"): ["up", "0 in progress", "-", "-", "-", "-"],
-    }
-    assert sorted(row[0] for row in rows[5:]) == [
-        "one in 2 of 3 processes: down: Nobody listens there.",
-        "two: RateLimit is reached",
-        "two: paused operator until resumed",
-    ]
-    narrow = [line for line in lines(columns=44) if line.startswith("node:")]
-    assert len(narrow) == 5
-    assert all(len(line) <= 44 for line in narrow)
-
-
-def test_a_queue_whose_next_job_has_expired_says_so(store: Client, lines: Lines) -> None:
-    store.command("LPUSH", "ns:queue:rest", b'{"expiry":%d}' % (time.time() - 301))
-    _, row = below(lines(), "QUEUE")
-    assert row[-1].startswith("open; a job waits that expired 5 min ")
-
-
-def test_a_queue_is_open_only_while_a_target_takes_its_jobs(
-    store: Client, lines: Lines, shell: Shell, place: Path
-) -> None:
-    beat(store, 77, "one", **DOWN)
-    beat(store, 77, "two", gate="denied")
-    beat(store, 77, "three")
-    beat(store, 78, "three", **DOWN)
-    beat(store, 77, "four")
-    limits.pause(store, "four", "operator", None)
-    beat(store, 77, "five", **DOWN)
-    pauses.pause_queue(store, "five", "ann", "", None)
-    beat(store, 77, "six", gate=None)
-    told = {"one": "target down", "two": "target login refused", "three": "open", "four": "target paused"}
-    told |= {"five": "paused", "six": "open", "rest": "open"}
-    drawn = {row[0]: row[3] for row in below(lines(), "QUEUE")[1:]}
-    assert drawn == {**told, "five": "paused: by ann"}
-    rows = [line.split("\t") for line in shell("stats").stdout.splitlines()]
-    assert {row[1]: row[4] for row in rows if row[0] == "queue"} == drawn
-    assert {row[0]: row[3] for row in (line.split("\t") for line in shell("queues").stdout.splitlines())} == told
-    found = {one["name"]: one["target_state"] for one in json.loads(shell("queues", "--json").stdout)}
-    assert {name: state for name, state in found.items() if state is not None} == {
-        "one": "down",
-        "two": "denied",
-        "four": "paused",
-        "five": "down",
-    }
-    assert " target login refused " in on_a_terminal(["queues"], place, columns=200)
-
-
-def test_targets_that_need_a_person_come_first_on_a_terminal(store: Client, lines: Lines, place: Path) -> None:
-    for name in ("a", "b", "e"):
-        beat(store, 77, name)
-    beat(store, 77, "c", **DOWN)
-    beat(store, 77, "d")
-    limits.pause(store, "d", "operator", None)
-    shown = re.findall(r"TARGET  (\w+)", on_a_terminal(["targets"], place, columns=200))
-    assert [name for name in shown if len(name) == 1] == ["c", "d", "a", "b", "e"]
-    assert [row[1] for row in below(lines(), "PROCESS")[1:6]] == ["c", "d", "a", "b", "e"]
-
-
-def test_large_counts_are_written_as_people_read_them(store: Client, lines: Lines) -> None:
-    store.command("SET", "ns:stat:processed", 34186)
-    store.command("LPUSH", "ns:queue:rest", *(["{}"] * 1234))
-    printed = lines()
-    assert below(printed, "TOTAL")[1] == ["processed", "34,186"]
-    assert below(printed, "QUEUE")[1][:2] == ["rest", "1,234"]
 
 
 def test_the_three_largest_causes_of_dead_jobs_have_a_line_each_without_secrets(store: Client, lines: Lines) -> None:

@@ -80,31 +80,6 @@ def test_some_of_the_jobs_that_wait_are_deleted_only_when_somebody_says_so(shell
     assert "hush" not in planned.stdout + refused.stderr + done.stdout
 
 
-def test_waiting_jobs_are_edited_only_when_somebody_says_so(shell: Shell, store: Client) -> None:
-    args = ["unregister", {"user": "alice", "host": "h"}, "right-token"]
-    queues.push(store, "rest", [json.dumps({"class": "A", "jid": f"j{n}", "args": args}).encode() for n in range(3)])
-    words = ("queues", "edit", "rest", "user=bob", "--where", "jid = j1")
-    planned = shell(*words, "--dry-run")
-    assert planned.stdout == "j1 (unregister)\n    user: alice → bob\n"
-    assert planned.stderr == "1 job of 3 in the queue rest would be edited.\n"
-    refused = shell(*words)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "user: alice → bob" in refused.stderr
-    assert "Edit 1 job of the queue rest? This needs your confirmation, but stdin is not a terminal." in refused.stderr
-    for wrong, told in (
-        (("user=bob",), "which jobs, in exactly one way"),
-        (("--all",), "nothing to change"),
-        (("user=bob", "--unset", "user", "--all"), "and removed"),
-    ):
-        done = shell("queues", "edit", "rest", *wrong, "--yes")
-        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
-    assert noted(store) == []
-    assert shell(*words, "--yes").stderr == "1 job edited.\n"
-    users = [json.loads(raw)["args"][1]["user"] for raw in queues.peek(store, "rest", 0, 5)]
-    assert users == ["alice", "bob", "alice"]
-    assert shell("queues", "edit", "rest", "usr=bob", "--all", "--yes").returncode == 1
-
-
 def test_what_makes_no_sense_of_waiting_jobs_ends_with_2_and_changes_nothing(shell: Shell, store: Client) -> None:
     push(store, 2)
     queues.push(store, "mailers", [b"{}"])
@@ -113,11 +88,8 @@ def test_what_makes_no_sense_of_waiting_jobs_ends_with_2_and_changes_nothing(she
         (("delete", "rest", "--yes", "--all", "--where", "jid = j1"), "which jobs, in exactly one way"),
         (("delete", "rset", "--yes", "--all"), "Did you mean rest?"),
         (("delete", "mailers", "--yes", "--all"), "--foreign-queues"),
-        (("move", "rest", "--to", "mailers", "--yes", "--all"), "--foreign-queues"),
-        (("move", "rest", "--to", "rest", "--yes", "--all"), "Name another queue"),
         (("dead", "rest", "--yes", "--where", "password = hush"), "password"),
         (("dead", "rest", "--yes", "--where", "failure_group = 0123456789"), "is only for failed jobs"),
-        (("dead", "rest", "--yes", "--group", "0123456789"), "No such option: --group"),
     ]:
         refused = shell("queues", *arguments)
         assert (refused.returncode, refused.stdout) == (2, ""), arguments

@@ -1,7 +1,6 @@
 """`enqueue --unique`: safe to repeat, for a person, a script and a thousand; and a push whose answer was lost."""
 
 import json
-import re
 import socket
 import threading
 import time
@@ -78,20 +77,11 @@ def test_an_old_lock_is_looked_for_and_taken_over_from_a_job_that_is_nowhere(
     assert (done.returncode, done.stdout, job["jid"] != first) == (0, f"{job['jid']}\n", True)
 
 
-def test_of_a_scheduled_job_the_key_lasts_so_long_after_it_is_due(shell: Shell, store: Client) -> None:
-    assert shell(*UNIQUE, "--in", "1h").returncode == 0
-    assert shell(*UNIQUE).returncode == 0
-    assert (queued(store), store.command("ZCARD", "ns:schedule")) == ([], 1)
-    assert 4_190_000 < cast("int", store.command("PTTL", lock_key())) <= 4_200_000
-
-
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--unique", "k"], "--unique needs --unique-for"),
         (["--unique-for", "10m"], "--unique-for is for --unique"),
-        (["--unique", "k", "--unique-for", "10m", "--unique-until", "end"], "No such option: --unique-until"),
-        (["--unique", "k", "--unique-for", "10m", "--fail-if-queued"], "No such option: --fail-if-queued"),
         (["--unique", "", "--unique-for", "10m"], "1 to 256 bytes"),
         (["--unique", "k" * 257, "--unique-for", "10m"], "1 to 256 bytes"),
         (["--unique", "k", "--unique-for", "soon"], "--unique-for takes"),
@@ -255,13 +245,6 @@ def test_a_claim_goes_with_its_job_and_not_with_another_or_with_what_is_done(she
         store.command("DEL", name)
 
 
-def test_a_killed_job_gives_its_lock_up(shell: Shell, store: Client) -> None:
-    assert shell(*UNIQUE).returncode == 0
-    assert len(held(store)) == 1
-    assert shell("queues", "dead", "rest", "--all", "--yes").returncode == 0
-    assert held(store) == []
-
-
 def test_rows_of_a_file_have_keys_of_their_own(shell: Shell, store: Client, place: Path) -> None:
     rows = "user,host,password,_unique\na,h,1,k1\nb,h,1,k2\na,h,1,k1\nc,h,1,\nd,h,1,\n"
     (place / "rows.csv").write_text(rows)
@@ -284,9 +267,6 @@ def test_rows_of_a_file_have_keys_of_their_own(shell: Shell, store: Client, plac
     (place / "rows.csv").write_text(f"{rows}\n")  # another file
     again = json.loads(shell(*words, "--json").stdout)
     assert (again["pushed"], again["queued_before"]) == (2, 3)
-    (place / "rows.csv").write_text(f"{rows}\n\n")
-    later = json.loads(shell(*words, "--json", "--in", "1h").stdout)
-    assert (later["pushed"], later["queued_before"], store.command("ZCARD", "ns:schedule")) == (2, 3, 2)
 
 
 def test_rows_with_keys_are_rejected_where_there_can_be_none(shell: Shell, store: Client, place: Path) -> None:
@@ -300,13 +280,3 @@ def test_rows_with_keys_are_rejected_where_there_can_be_none(shell: Shell, store
     (place / "rows.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = shell("enqueue", "register", "--bulk", "rows.ndjson", "--unique-for", "1m")
     assert (done.returncode, len(queued(store)), len(held(store))) == (7, 2, 1), done.stderr
-
-
-def test_the_keys_of_a_job_are_shown(shell: Shell, store: Client) -> None:
-    assert shell(*UNIQUE, "--in", "1h").returncode == 0
-    (raw,) = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1))
-    jid = json.loads(raw)["jid"]
-    assert re.search(r"unique key\s+nightly", shell("scheduled", "show", jid).stdout)
-    store.command("ZADD", "ns:dead", 1, json.dumps({**json.loads(raw), "jid": "j1", "idempotency_key": "order-17"}))
-    found = json.loads(shell("dead", "show", "j1", "--json").stdout)
-    assert (found["idempotency_key"], found["unique_key"]) == ("order-17", "nightly")

@@ -4,16 +4,15 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from restbroker.store.client import Client
 from tests.cli.conftest import Shell
-from tests.support.process import clean_environment, run_into, started
+from tests.support.process import clean_environment
 from tests.support.redis_server import RedisServer
-from tests.support.wait import NEVER_S, until
+from tests.support.wait import NEVER_S
 
 
 @contextmanager
@@ -65,26 +64,6 @@ def test_ctrl_c_ends_it_with_0_and_without_a_word(place: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=NEVER_S)
     assert (process.returncode, told) == (0, "")
-
-
-def test_it_ends_quietly_and_at_once_when_its_reader_goes(place: Path) -> None:
-    with watching(place, "--json", every="1h") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(timeout=NEVER_S) == 128 + signal.SIGPIPE
-        assert process.stderr.read() == ""
-
-
-def test_into_a_file_it_keeps_its_beat_and_a_full_disk_ends_it(place: Path) -> None:
-    began_s = time.monotonic()
-    with started(["stats", "--watch", "--json", "--every", "1s"], directory=place) as watch:
-        until(lambda: watch.stdout.read_text().count("\n") >= 3, "three looks are written")
-        assert time.monotonic() - began_s >= 2
-    with Path("/dev/full").open("w") as full:
-        done = run_into(full.fileno(), ["stats", "--watch", "--json"], place)
-    assert done.returncode == 8
 
 
 def test_while_redis_is_away_each_line_says_so_and_the_next_looks_find_it_again(

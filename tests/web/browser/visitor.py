@@ -32,7 +32,6 @@ T = TypeVar("T")
 PATIENCE_S: Final = NEVER_S
 _PAUSE_S: Final = 0.05
 _RELOAD_S: Final = 0.25
-_MOST_STOPS: Final = 100
 _LOOKS: Final = (Path(__file__).parent / "looks.js").read_text("utf-8")
 _PASSING: Final = (NoSuchElementException, StaleElementReferenceException)
 """What happens where a page changes while it is read."""
@@ -164,14 +163,6 @@ class Visitor:
             (name, is_plain) for name, is_plain in self.driver.execute_script("return window.visited")
         ]
         return visited
-
-    def tab_to(self, name: str) -> None:
-        """Presses Tab until what has the focus is called so."""
-        for _ in range(_MOST_STOPS):
-            self.strike(Keys.TAB)
-            if name in self.ask("nameOf(document.activeElement)"):
-                return
-        raise AssertionError(f"Tab does not lead to {name!r}. {self.path} shows:\n{self.text()}")
 
     def strike(self, *keys: str) -> None:
         """Presses keys, whatever has the focus."""

@@ -1,11 +1,10 @@
 """What strangers write into Redis, in a real browser: it is shown as text, runs nothing and asks for nothing."""
 
 import json
-import re
 import time
 from functools import partial
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -14,14 +13,10 @@ from restbroker.operate import audit
 from tests.support.shared import TOKEN
 from tests.web.browser import looks
 from tests.web.browser.stage import Stage
+from tests.web.browser.test_page import HTML, SEEN, is_harmless
 from tests.web.browser.visitor import Visitor
 
-SEEN: Final = "<script>window.ran = 1</script>"
-HTML: Final = (
-    f"{SEEN}<img src=//evil.example/x onerror='window.ran = 2'>\"'><svg onload='window.ran = 3'><a href=javascript:x>"
-)
 UNSEEN: Final = "\x00\x07\x1b[31m\u202egnp.exe\u2028\u200b"
-CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\u200b\u2028\u202e]")
 LONG: Final = "w" * 180
 LARGE: Final = 1024 * 1024
 FAR_S: Final = 1_000_000
@@ -91,14 +86,6 @@ def stage(stage: Stage) -> Stage:
     return stage
 
 
-def is_harmless(visitor: Visitor, stage: Stage) -> None:
-    """Nothing of what strangers wrote has become a part of the page."""
-    assert visitor.driver.execute_script("return window.ran === undefined")
-    assert not visitor.has("main img, main script, main iframe, main svg:not([role=img]), [href^=javascript]")
-    assert CONTROL.search(visitor.driver.execute_script("return document.body.innerText")) is None
-    assert visitor.hosts() == {urlsplit(stage.site).netloc}
-
-
 def test_what_strangers_wrote_is_text_on_each_page(stage: Stage, visitor: Visitor) -> None:
     def is_there(page: str) -> bool:
         visitor.open(PAGES[page])
@@ -135,14 +122,3 @@ def test_words_without_an_end_make_no_page_wider_than_a_phone(visitor: Visitor) 
     visitor.follow(LONG)
     visitor.sees("First failure")
     looks.fits(visitor)
-
-
-def test_a_list_and_a_stream_of_evil_names_go_on(stage: Stage, visitor: Visitor) -> None:
-    visitor.open("/queues")
-    visitor.until(lambda: visitor.text("#live-state") == "live", "the page is live")
-    visitor.mark()
-    stage.citizen.client.command("SADD", "queues", f"{HTML} too")
-    stage.citizen.client.command("LPUSH", f"queue:{HTML} too", "{}")
-    visitor.until(lambda: visitor.row("> too"), "the new queue comes by the stream")
-    assert visitor.is_marked()
-    is_harmless(visitor, stage)

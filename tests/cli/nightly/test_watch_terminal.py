@@ -12,7 +12,6 @@ from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
 from tests.support.redis_server import RedisServer
 from tests.support.tmux import Pane, shell
-from tests.support.wait import until
 
 WATCH = f"{sys.executable} -m restbroker stats --watch --every 200ms"
 
@@ -61,33 +60,3 @@ def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
     assert "old." not in pane.screen()
     pane.press("q")
     pane.shows("ready>")
-
-
-def test_the_terminal_is_as_it_was_after_ctrl_z_and_after_the_end_and_fg_goes_on(pane: Pane, place: Path) -> None:
-    before = modes(pane, place)
-    pane.type("clear; echo be''fore")
-    pane.shows("before")
-    pane.type(WATCH)
-    pane.shows("processed 0")
-    pane.type("what means nothing")
-    pane.press("C-z")
-    pane.shows("Stopped")
-    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
-    assert modes(pane, place) == before
-    pane.type("fg; echo ended with $?")
-    pane.shows("processed 0")
-    assert pane.asked("alternate_on") == "1"
-    pane.press("q")
-    assert "processed" not in pane.shows("before", "ended with 0")
-    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
-    assert modes(pane, place) == before
-
-
-def modes(pane: Pane, place: Path) -> str:
-    """How the terminal treats what is typed."""
-    pane.type("stty -a > unfinished; mv unfinished modes")
-    file = place / "modes"
-    until(file.exists, "the shell writes the terminal's modes")
-    found = file.read_text()
-    file.unlink()
-    return found
