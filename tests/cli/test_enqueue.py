@@ -299,8 +299,7 @@ def test_a_redis_that_goes_away_while_one_waits_is_told_with_the_job_that_was_qu
 
 
 def test_a_full_disk_behind_stdout_is_told_with_the_job_that_was_queued(place: Path, store: Client) -> None:
-    rows: list[list[str]] = [[], ["--json"], ["--wait", "--timeout", "1s", "--json"]]
-    for more in rows:
+    for more in ([], ["--wait", "--timeout", "1s", "--json"]):
         store.command("FLUSHALL")
         with Path("/dev/full").open("w") as full:
             done = run_into(full.fileno(), ["enqueue", "connected_users_number", *more], place)

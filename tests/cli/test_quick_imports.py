@@ -75,7 +75,6 @@ def test_of_several_servers_that_are_configured_only_the_catalogue_of_the_comman
     rows: list[tuple[list[str], list[str]]] = [
         ([*told, "--target", "ejabberd"], ["restbroker.servers.ejabberd.catalogue"]),
         ([*told, "--queue", "openfire-rest"], ["restbroker.servers.openfire.rest.catalogue"]),
-        (["stats"], []),
         (["dead"], []),
     ]
     for words, expected in rows:
@@ -88,7 +87,7 @@ def test_what_serves_others_is_not_read_to_push_or_show_jobs_and_what_is_wrong_t
     wrong = {"Events": {"Listen": 1}, "Roster": "x", "Stats": True, "StatsUser": "ann", "StatsPassFile": "none"}
     path = place / "env.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **wrong}))
-    for words in (["enqueue", "status"], ["stats"], ["dead"], ["dead", "list"], ["queues"]):
+    for words in (["enqueue", "status"], ["dead"]):
         assert not {"restbroker.config.events", "restbroker.config.roster"} & loaded(words, place)
     told = shell("check").stdout
     assert all(name in told for name in ("Events.Listen", "Roster", "StatsPassFile"))

@@ -11,7 +11,7 @@ from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import UsageError
 from restbroker.operate import act_waiting, audit, find
-from restbroker.operate.act_job import NOT_A_JOB, UNCHANGED, Action
+from restbroker.operate.act_job import UNCHANGED, Action
 from restbroker.operate.context import context_of
 from restbroker.operate.edit import Edit
 from restbroker.operate.tally import Progress
@@ -137,21 +137,6 @@ def test_jobs_are_not_chosen_by_a_group_of_failures_and_nothing_is_read(client: 
     ):
         with pytest.raises(UsageError, match="failure_group is only for failed jobs"):
             ask()
-
-
-def test_moved_jobs_wait_behind_all_others_in_their_order_and_name_their_new_queue(
-    client: Client, settings: Config
-) -> None:
-    queues.push(client, "rest", [job("a", queue="rest"), job("b"), b"no job"])
-    queues.push(client, "slow", [job("first")])
-    done = perform(client, settings, Action("move", "ann", queue="slow"))
-    assert (done.done, dict(done.refused)) == (2, {NOT_A_JOB.why: 1})
-    assert waiting(client) == [b"no job"]
-    assert [(fields_of(raw)["jid"], fields_of(raw).get("queue")) for raw in waiting(client, "slow")] == [
-        ("first", None),
-        ("a", "slow"),
-        ("b", "slow"),
-    ]
 
 
 def test_a_job_that_is_bound_to_its_queue_is_not_moved(client: Client, settings: Config) -> None:
@@ -300,12 +285,3 @@ def test_a_job_far_from_its_place_since_another_person_took_many_out_is_still_ta
     *_, last = steps
     assert (last.done, last.gone) == (10, 0)
     assert [fields_of(raw)["jid"] for raw in waiting(client)] == [f"new{n}" for n in range(6)]
-
-
-@pytest.mark.parametrize("code", [["x"], {"a": 1}, 5])
-def test_an_entry_with_an_odd_reason_of_failure_stops_no_edit(client: Client, settings: Config, code: Any) -> None:
-    user = {"user": "evil", "host": "h"}
-    queues.push(client, "rest", [job("evil", args=["unregister", user, "right-token"], error_class=code), job("good")])
-    done = perform(client, settings, edit(settings, user="bob", host="h", password="p"), limit=None)
-    assert done.matched == 2
-    assert done.done == 1

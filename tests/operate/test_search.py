@@ -182,7 +182,7 @@ def test_a_search_does_the_same_work_for_a_text_that_is_hidden_as_for_one_that_i
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
     coded = base64.b64encode(b"admin:hunter-4711").decode()
-    for number in range(30):
+    for number in range(6):
         user = {"user": f"u{number}", "password": f"sesame-{number}", "body": "sesame of a text"}
         put("dead", number, f"j{number}", arguments=user, error_message=f"No sesame-{number} here.")
         ticket = {"authorization": "Bearer tickets-4711", "pin_token": "a7b", "note": "<pass>hunter-4711</pass>"}

@@ -14,7 +14,7 @@ from tests.support.process import started
 LISTENING = r"listening what=/stats addresses=(\S+)"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_the_pages_are_served_without_a_broker_and_end_at_once_though_one_is_followed(
     number: signal.Signals, configured: Callable[..., Path], tmp_path: Path, redis_url: str
 ) -> None:

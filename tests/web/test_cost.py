@@ -155,24 +155,6 @@ def test_a_scrape_takes_as_many_round_trips_for_a_hundred_targets_as_for_one(cli
     assert set(paused) == {("t0", "operator"), ("t1", "operator")}
 
 
-def test_a_scrape_reads_few_of_many_jobs_that_wait_in_order(client: Client) -> None:
-    ran: list[dict[str, int]] = []
-    for keys in (1000, 5000):
-        for key in range(keys):
-            client.commands(
-                [
-                    ("HSET", "restbroker:fair:keys:q0", key, f"{key} {key + 1}"),
-                    ("HSET", "restbroker:fair:wait:q0", f"{key}:{key}", '{"enqueued_at":5}'),
-                ]
-            )
-        read_redis(client, [], {"t0": ("q0",)})
-        ran.append(dict(commands(client, lambda: read_redis(client, [], {"t0": ("q0",)}))))
-    # Each page of a hash has some two hundred keys.
-    assert ran[1]["hmget"] == ran[0]["hmget"] <= 10
-    assert ran[1].pop("hscan") <= 40
-    assert sum(ran[1].values()) <= 40
-
-
 def test_a_look_asks_about_a_thousand_queues_at_most_and_those_that_are_served(client: Client) -> None:
     names = [f"q{number:04}" for number in range(3000)]
     client.command("SADD", "queues", *names)

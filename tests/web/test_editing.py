@@ -190,40 +190,6 @@ async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(h
     assert (last.note.action, last.note.why, last.note.done) == ("edit and retry", "a slip", 120)
 
 
-async def test_an_edit_of_many_that_changes_nothing_or_that_the_catalogue_refuses_is_told(
-    harness: Harness, site: Open
-) -> None:
-    lay_many(harness, 3)
-    before = harness.members("dead")
-    async with site() as running:
-        empty = await edit_all(running)
-        refused = await edit_all(running, command="no_such_command")
-        unknown = await send(running, "/dead/act", {"verb": "edit", "edit": "gone", "all": "yes", "confirmed": "yes"})
-    assert (empty.status_code, "All fields are empty." in empty.text) == (400, True)
-    assert "edit 0 jobs" in parse("", refused.text).text
-    assert "3 stay where they are" in parse("", refused.text).text
-    assert unknown.status_code == 400
-    assert harness.members("dead") == before
-
-
-async def test_an_argument_that_the_command_does_not_have_gets_another_name_in_all_jobs_and_each_keeps_its_own(
-    harness: Harness, site: Open
-) -> None:
-    for number in range(3):
-        given = {"user": f"u{number}", "host": "exmaple.org", "pasword": f"its-own-{number}"}
-        lay(harness, arguments=given, jid=f"j{number}")
-    async with site() as running:
-        shown = await edit_all(running, **{"as.pasword": "password", "arg.host": "example.org"})
-        same = await edit_all(running, **{"arg.password": "one-for-all", "out": "pasword"})
-        done = await send(running, "/dead/act", form_of(shown.text, "/dead/act").hidden)
-    assert ["j2", "password", "(none)", "***"] in parse("", shown.text).rows
-    assert "becomes the same in all 3 jobs" in same.text
-    assert "becomes the same" not in shown.text
-    assert "its-own" not in shown.text + same.text + done.text
-    passwords = {one["args"][1]["user"]: one["args"][1].get("password") for one in harness.members("dead")}
-    assert passwords == {f"u{number}": f"its-own-{number}" for number in range(3)}
-
-
 async def test_a_hidden_value_gets_no_name_under_which_it_would_be_shown(harness: Harness, site: Open) -> None:
     lay_many(harness, 2)
     before = harness.members("dead")

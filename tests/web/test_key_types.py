@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
+import pytest
 from quart_trio import QuartTrio
 
 from restbroker.broker.status.status import Status
@@ -67,20 +68,25 @@ async def pages(redis_url: str) -> AsyncIterator[Alone]:
     client.close()
 
 
-async def test_each_page_shows_what_it_can_or_names_the_key(redis_url: str) -> None:
+EVERY: Final = [(key, path) for key in KEYS for path in PAGES]
+FEW: Final = EVERY[:: len(PAGES) // 2 + 1]
+"""Each key, and each page, with one or two of the other."""
+
+
+@pytest.mark.parametrize("pairs", [FEW, pytest.param(EVERY, marks=pytest.mark.nightly)], ids=["few", "every"])
+async def test_each_page_shows_what_it_can_or_names_the_key(redis_url: str, pairs: list[tuple[str, str]]) -> None:
     async with pages(redis_url) as alone:
         fill(alone.client)
         before = {path: (await alone.get(path))[0] for path in PAGES}
         wrong: list[str] = []
-        for key in KEYS:
+        for key, path in pairs:
             dump = alone.client.command("DUMP", key)
             kind = spoil(alone.client, key)
-            for path in PAGES:
-                status, text = await alone.get(path)
-                is_told = status == before[path] or all(word in text for word in told(kind, key))
-                is_right = status in {before[path], 503, 400} and (status != 503 or not path.startswith("/job"))
-                if not is_right or not is_told or ("WRONGTYPE" in text and f"The key {key} is a " not in text):
-                    wrong.append(f"{key} {path} {status}: {text[:700]}")
+            status, text = await alone.get(path)
+            is_told = status == before[path] or all(word in text for word in told(kind, key))
+            is_right = status in {before[path], 503, 400} and (status != 503 or not path.startswith("/job"))
+            if not is_right or not is_told or ("WRONGTYPE" in text and f"The key {key} is a " not in text):
+                wrong.append(f"{key} {path} {status}: {text[:700]}")
             alone.client.command("DEL", key)
             if isinstance(dump, bytes):
                 alone.client.command("RESTORE", key, 0, dump)

@@ -87,19 +87,6 @@ async def test_without_a_login_one_learns_how_it_is_and_neither_why_nor_which_ta
     assert after.json()["down_targets"] == {"t": "TargetUnreachable"}
 
 
-async def test_who_logs_in_sees_the_page_that_was_asked_for_until_he_logs_out(site: Open) -> None:
-    async with site() as running:
-        asked = await running.get("/queues?x=1&y=2")
-        then = (await running.get(asked.headers["location"])).text
-        answer = await log_in(running, then=re.findall(r'name="then" value="([^"]+)"', then)[0].replace("&amp;", "&"))
-        shown = await running.get(answer.headers["location"])
-        out = await send(running, "/logout", {"mark": mark_of(shown)})
-        after = await running.get("/queues")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/queues?x=1&y=2")
-    assert shown.status_code == 200
-    assert (out.status_code, after.status_code) == (303, 303)
-
-
 async def test_the_cookie_is_new_with_each_login_for_this_site_alone_and_out_of_reach_of_scripts(site: Open) -> None:
     async with site() as running:
         assert running.client.cookies.get("restbroker-visit") is None

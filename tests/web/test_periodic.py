@@ -6,7 +6,6 @@ from restbroker.operate import audit
 from restbroker.store import periodic
 from restbroker.store.server import time_s
 from tests.broker.conftest import Harness
-from tests.support.html_page import parse
 from tests.web.conftest import Open
 from tests.web.test_looking import asked
 from tests.web.test_sets import form_of, page, send
@@ -46,25 +45,6 @@ async def test_what_is_paused_says_by_whom_until_it_is_resumed(harness: Harness,
     assert "the server is moved" in paused.text
     assert "What was skipped stays skipped." in resumed.text
     assert "paused" not in after.text
-
-
-async def test_a_job_that_is_not_done_is_not_queued_twice(harness: Harness, site: Open) -> None:
-    harness.client.command("SADD", "paused", "rest")
-    async with site() as running:
-        await asked(running, "/steer?do=run-periodic&name=strict")
-        question = await page(running, "/steer?do=run-periodic&name=strict")
-        again = await send(running, "/steer", form_of(question.html, "/steer").hidden)
-    assert again.status_code == 400
-    assert "is not done; nothing was queued" in parse("", again.text).text
-    assert harness.size("queue:rest") == 1
-
-
-async def test_an_unknown_one_is_refused(harness: Harness, site: Open) -> None:
-    async with site() as running:
-        answer = await running.get("/steer?do=run-periodic&name=nightl")
-    assert answer.status_code == 400
-    assert "nightly" in answer.text
-    assert harness.size("queue:rest") == 0
 
 
 async def test_metrics_say_when_each_ran_and_whether_one_is_overdue(harness: Harness, site: Open) -> None:

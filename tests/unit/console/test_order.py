@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import attrs
 import pytest
 
 from restbroker.config.target import Target, Url
@@ -45,50 +44,8 @@ def test_where_it_is_not_clear_the_targets_are_named() -> None:
             target_of([OLD, NEW], None, None, command)
 
 
-def test_of_many_targets_ten_are_named() -> None:
-    many = [attrs.evolve(NEW, name=f"t{number:02}") for number in range(40)]
-    with pytest.raises(UsageError) as refused:
-        target_of(many, None, None, "register")
-    assert refused.value.message == "Several targets have the command register."
-    names = ", ".join(f"t{number:02}" for number in range(10))
-    assert refused.value.hint == f"Name one with --target: {names} and 30 more."
-    with pytest.raises(UsageError) as refused:
-        target_of(many, "t99", None, "register")
-    assert refused.value.hint == f"These are configured: {names} and 30 more."
-
-
 PROSODY = Target("chat", "prosody-rest", Url("http", "127.0.0.1", 1), ("q-chat",))
 ROSTERS = Target("rosters", "prosody-roster", Url("http", "127.0.0.1", 1), ("q-rosters",))
-
-
-def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near() -> None:
-    rows: list[tuple[Sequence[Target], str, str, str]] = [
-        (
-            [PROSODY, ROSTERS],
-            "ad_contact",
-            (
-                "No target is known to have a command 'ad_contact'; did you mean add_contact, rename_contact or"
-                " remove_contact?"
-            ),
-            "`restbroker commands --target NAME` lists those of each: chat, rosters.",
-        ),
-        (
-            [NEW, ROSTERS],
-            "xyzzy",
-            "No target is known to have a command 'xyzzy'.",
-            "If you mean exactly this name, choose a target with --target: new, rosters.",
-        ),
-        (
-            [PROSODY, ROSTERS],
-            "users",
-            "No target has a command users.",
-            "chat: Give the URL of its module in the target's Options: AdminURL.",
-        ),
-    ]
-    for targets, command, message, hint in rows:
-        with pytest.raises(UsageError) as refused:
-            target_of(targets, None, None, command)
-        assert (refused.value.message, refused.value.hint) == (message, hint)
 
 
 def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,15 +32,6 @@ def watch(visitor: Visitor, path: str = "/") -> None:
     visitor.mark()
 
 
-def test_a_job_in_hand_is_seen_to_come_and_to_go(stage: Stage, visitor: Visitor) -> None:
-    watch(visitor)
-    stage.push("hangs-once")
-    visitor.until(lambda: visitor.total("In progress") == 1, "a job is in progress")
-    stage.citizen.script.released.set()
-    visitor.until(lambda: visitor.total("In progress") == 0, "it is done")
-    assert visitor.is_marked()
-
-
 def test_what_somebody_uses_is_not_taken_from_under_his_fingers(stage: Stage, visitor: Visitor) -> None:
     watch(visitor)
     before = visitor.total("Waiting")
