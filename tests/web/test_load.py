@@ -87,7 +87,7 @@ async def connect(running: Site, buffer_bytes: int | None = None) -> trio.Socket
     return trio.SocketStream(connection)
 
 
-async def many(running: Site, stack: AsyncExitStack, count: int = MOST_STREAMS) -> list[Reader]:
+async def many(running: Site, stack: AsyncExitStack, count: int) -> list[Reader]:
     """So many open streams, each of which has its page."""
     readers = [Reader(await stack.enter_async_context(await connect(running))) for _ in range(count)]
     async with trio.open_nursery() as nursery:
@@ -120,8 +120,12 @@ async def stalled(running: Site, stack: AsyncExitStack) -> trio.SocketStream:
     return stream
 
 
+COUNTS = [20, pytest.param(MOST_STREAMS, marks=pytest.mark.nightly)]
+
+
+@pytest.mark.parametrize("count", COUNTS)
 async def test_two_hundred_streams_hear_of_each_change_once_and_it_is_rendered_once(
-    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
+    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open, count: int
 ) -> None:
     rendered: Counter[int] = Counter()
     threads: set[int] = set()
@@ -134,8 +138,8 @@ async def test_two_hundred_streams_hear_of_each_change_once_and_it_is_rendered_o
 
     monkeypatch.setattr(Renderer, "parts", counting)
     async with AsyncExitStack() as stack, site() as running:
-        readers = await many(running, stack)
-        assert running.watch.followers == MOST_STREAMS
+        readers = await many(running, stack, count)
+        assert running.watch.followers == count
         for reader in readers:
             reader.heard.clear()
         pushed = ("LPUSH", "queue:other", *["{}"] * 17)
@@ -200,8 +204,9 @@ async def test_who_does_not_read_is_dropped_and_keeps_nobody_from_hearing(
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
+@pytest.mark.parametrize("count", COUNTS)
 async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not_read(
-    monkeypatch: pytest.MonkeyPatch, site: Open
+    monkeypatch: pytest.MonkeyPatch, site: Open, count: int
 ) -> None:
     # Who has to be waited for would be so for that long.
     forever_s = 2 * LONG_S
@@ -209,7 +214,7 @@ async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not
     async with AsyncExitStack() as stack:
         async with site() as running:
             running.stats._connections._patience_s = forever_s
-            readers = await many(running, stack)
+            readers = await many(running, stack, count)
             gone = await stalled(running, stack)
             await gone.aclose()
             await until_async(lambda: not running.stats._connections._waiting, "his answer ends", LONG_S)
@@ -226,7 +231,7 @@ async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-@pytest.mark.parametrize("count", [3, MOST_STREAMS])
+@pytest.mark.parametrize("count", [3, pytest.param(MOST_STREAMS, marks=pytest.mark.nightly)])
 async def test_a_stop_waits_for_no_stream_whose_reader_stopped_reading(
     monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open, count: int
 ) -> None:
