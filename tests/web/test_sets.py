@@ -72,16 +72,19 @@ async def question_of(running: Site, name: str, **form: Any) -> dict[str, Any]:
 
 async def test_a_set_is_shown_page_by_page_newest_first(harness: Harness, site: Open) -> None:
     park(harness, 120)
+    shown: list[str] = []
     async with site() as running:
-        first = await page(running, "/dead")
-        second = await page(running, first.links_to("/dead?after")[0])
-        third = await page(running, next(link for link in second.links_to("/dead?") if "after" in link))
-    shown = [[row[-1] for row in one.last] for one in (first, second, third)]
-    assert shown[0][0] == "j119"
-    assert [jid for jids in shown for jid in jids] == [f"j{number}" for number in reversed(range(120))]
-    assert [len(jids) for jids in shown] == [50, 50, 20]
+        first = listed = await page(running, "/dead")
+        while True:
+            shown += [row[-1] for row in listed.last]
+            # A busy machine ends a page before its fiftieth job.
+            assert len(listed.last) <= 50
+            ahead = [link for link in listed.links_to("/dead?") if "after" in link]
+            if not ahead:
+                break
+            listed = await page(running, ahead[-1])
+    assert shown == [f"j{number}" for number in reversed(range(120))]
     assert "120 in all" in first.text
-    assert not [link for link in third.links_to("/dead?") if "after" in link]
 
 
 async def test_causes_show_no_secret_of_a_job_nor_of_the_configuration(harness: Harness, site: Open) -> None:
