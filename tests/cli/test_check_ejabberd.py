@@ -12,7 +12,7 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, IssuedLogin, Target, Url
-from restbroker.servers.ejabberd.check import logins
+from restbroker.servers.ejabberd.check import find_api, logins
 from restbroker.servers.ejabberd.check.server import check
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.findings import Finding, worst_cause
@@ -27,9 +27,11 @@ RUNNING = b'"The node n is started. Status: startedejabberd 23.01-1 is running i
 
 
 @pytest.fixture(autouse=True)
-def _many_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine makes some answers slow, but not the fastest of so many."""
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine makes some answers slow, but not the fastest of so many; and a connection may take its time."""
     monkeypatch.setattr(logins, "SAMPLES", 40)
+    monkeypatch.setattr(find_api, "CONNECT_TIMEOUT_S", 20.0)
+    monkeypatch.setattr(find_api, "TIMEOUT_S", 20.0)
 
 
 def target_of(server: Ejabberd, user: str | None = None, **changes: object) -> Target:

@@ -55,26 +55,6 @@ def bury(store: Client, count: int, code: str, message: str = "User u{n}@e.org e
         store.command("ZADD", "ns:dead", n, json.dumps({**fields, "error_message": message.format(n=n)}))
 
 
-def below(printed: list[str], heading: str) -> list[list[str]]:
-    """The cells of the table with this heading, up to an empty line."""
-    rest = printed[next(place for place, line in enumerate(printed) if line.startswith(heading)) :]
-    return [re.split(r"  +", line) for line in rest[: rest.index("")]]
-
-
-def test_the_three_largest_causes_of_dead_jobs_have_a_line_each_without_secrets(store: Client, lines: Lines) -> None:
-    for count, code in enumerate(("Few", "AlreadyExists", "TimedOut", "hush-hush-hush"), start=1):
-        bury(store, count, code)
-    printed = lines()
-    assert "4 causes account for 100 % of 10 dead jobs; the largest 3:" in printed
-    header, *rows = below(printed, "COMMAND")
-    assert (header, [row[:3] for row in rows]) == (
-        ["COMMAND", "CODE", "JOBS", "GROUP"],
-        [["register", "***", "4"], ["register", "TimedOut", "3"], ["register", "AlreadyExists", "2"]],
-    )
-    assert all(re.fullmatch("[0-9a-f]{10}", row[3]) for row in rows)
-    assert "hush" not in "".join(printed)
-
-
 def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None:
     assert lines()[-1] == "Next: `restbroker run` starts one."
     sources.write(
