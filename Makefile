@@ -18,8 +18,8 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched bench-here \
-	bench-webhook bench-four bench-startup bench-bulk bench-operate \
+.PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
+	bench-webhook bench-four bench-startup bench-bulk \
 	screenshots recipes record site lint reference man trace format servers locks clean
 
 help: ## List what can be made
@@ -160,20 +160,8 @@ bench-here: $(VENV)/.dev servers bench-servers $(VENV)/bench/.done
 	@$(BIN)/python -m benchmarks.page
 	@$(BIN)/python -m benchmarks.plot
 
-bench-targets: $(VENV)/.dev servers ## Measure what a dead and a slow target cost a third one
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.targets
-
 bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
-
-bench-operate: $(VENV)/.dev servers ## Measure commands beside 100,000 dead and a million waiting jobs
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.operate
-
-bench-rosters: $(VENV)/.dev servers ## Measure what a refresh of 10,000 users costs restbroker and Prosody
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.rosters
-
-bench-amqp: $(VENV)/.dev servers ## Measure how many events a second come from RabbitMQ into Redis (ARGS="--events 5000")
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.amqp $(ARGS)
 
 bench-pages: $(VENV)/.dev servers ## Measure what a page of a million jobs costs beside one of a thousand (ARGS="--many 100000")
 	@$(BIN)/python -m benchmarks.paging $(ARGS)
