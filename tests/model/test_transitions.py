@@ -207,7 +207,7 @@ def lived(tell: Told, seed: int = 0, *, fast: bool = True) -> tuple[Story, Trans
     return story, transitions
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 4)
 @given(
     steps=st.lists(st.sampled_from(STEPS), min_size=8, max_size=30),
     seed=st.integers(0, 1000),

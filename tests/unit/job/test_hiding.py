@@ -414,7 +414,7 @@ def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(for
     token = (f"eyJ{random.Random(form).randbytes(150).hex()}")[:300]
     known = hiding.login_spellings([("Authorization", f"Bearer {token}")])
     text = as_numbers(form)(token)
-    for size in (*range(1, 60), *range(60, len(text), 97), *range(len(text) - 20, len(text))):
+    for size in (*range(1, 20), *range(20, len(text), 331), *range(len(text) - 8, len(text))):
         cut = "z" * (16_384 - size) + text[:size]
         shown = hiding.beginning(cut + text[size:] + "z", known)
         assert shown.strip("z") == "", size
@@ -423,7 +423,7 @@ def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(for
 
 def test_a_cut_text_of_nothing_but_a_secret_leaves_no_beginning_of_the_last_one() -> None:
     known, told = hiding.spellings_of(["s\u00e9same-4711"]), as_numbers("&amp;amp;amp;#{};")("s\u00e9same-4711")
-    for size in range(16_384 - len(told), 16_384):
+    for size in range(16_384 - len(told), 16_384, 5):
         assert hiding.beginning(told * 200, known, size).replace(MASK, "") == ""
 
 
