@@ -5,10 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody faketime ruby-sqlite3 \
-	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
-	nginx-light libnginx-mod-http-echo rabbitmq-server tmux chromium chromium-driver fonts-dejavu-core \
-	zsh fish mandoc systemd strace nodejs golang-go
+PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody \
+	ruby-sqlite3 ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
+	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd
+# What only `make nightly` and `make soak` run.
+NIGHTLY_PACKAGES := faketime nginx-light libnginx-mod-http-echo tmux zsh fish strace nodejs golang-go
 # What only `make image` runs.
 IMAGE_PACKAGES := debootstrap
 # What only `make bench` runs, Node.js with npm beside it.
@@ -18,7 +19,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel tested venv demo quick test nightly versions plan image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
+.PHONY: help wheel tested venv demo quick test nightly versions plan nightly-servers image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
 	bench-webhook bench-four bench-startup bench-bulk \
 	screenshots recipes record site lint reference man trace format servers locks clean
 
@@ -63,8 +64,11 @@ venv: $(VENV)/.dev ## Make .venv with everything for work on restbroker
 demo: $(VENV)/.demo ## Show the main job end to end, nothing to install (STAY=1 keeps it running)
 	@$(BIN)/restbroker demo $(if $(STAY),--stay) $(ARGS)
 
-servers: ## Install the servers that the tests run, where missing
+servers: ## Install the servers that `make test` runs, where missing
 	@PYTHON=$(PYTHON) .ci/servers $(PACKAGES)
+
+nightly-servers: servers
+	@PYTHON=$(PYTHON) .ci/servers $(NIGHTLY_PACKAGES)
 
 # The wheel, unpacked: what the tests run instead of the tree's own folder.
 TESTED := $(abspath build/tested)
@@ -91,13 +95,13 @@ quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its 
 		$(if $(filter tests/%,$(ARGS)),-p no:randomly,$(PARALLEL) $(QUICK)) $(ARGS)
 
 plan:
-	@echo "make test: servers by apt-get (1.5 GB, as root or with sudo) and tools into $(VENV), where missing; the wheel;"
+	@echo "make test: servers by apt-get (1 GB, as root or with sudo) and tools into $(VENV), where missing; the wheel;"
 	@echo "then all that a change can break, about eight minutes on two cores. make quick needs none of these."
 
 test: plan servers $(VENV)/.dev tested ## Build the wheel and run on it all that a change can break, in random order (ARGS="-k word" picks some)
 	@$(ON_WHEEL) $(BY_DAY) --durations 10 $(ARGS)
 
-nightly: servers $(VENV)/.dev tested ## Run what `make test` leaves out, all golden files whole, the lowest and highest versions of libraries, and the image: an hour
+nightly: nightly-servers $(VENV)/.dev tested ## Run what `make test` leaves out, all golden files whole, the lowest and highest versions of libraries, and the image: an hour
 	@$(ON_WHEEL) -m nightly --durations 10 $(ARGS)
 	$(if $(ARGS),,@$(BIN)/python -m tests.golden)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory versions)
@@ -122,7 +126,7 @@ image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, 
 	@.ci/servers $(IMAGE_PACKAGES)
 	@PIP="$(PIP)" contrib/image/try.sh build/image
 
-soak: fuzz ## Fuzz, kill and restart everything for long (FAULT_JOBS, FAULT_ROUNDS, FAULT_SOAK, VERIFY_JOBS, …), all tests in three orders: hours
+soak: nightly-servers fuzz ## Fuzz, kill and restart everything for long (FAULT_JOBS, FAULT_ROUNDS, FAULT_SOAK, VERIFY_JOBS, …), all tests in three orders: hours
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
 		tests/faults/test_conservation.py -o faulthandler_timeout=0
 	@FAULT_SOAK=$${FAULT_SOAK:-600} $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
@@ -222,7 +226,7 @@ site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" sh
 man: $(VENV)/.dev ## Write the manual pages in contrib/man again
 	@PYTHONPATH=. $(BIN)/python -m tools.man_pages
 
-recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down again what they print
+recipes: $(VENV)/.dev nightly-servers ## Type every command of docs/recipes.md and README, and write down again what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/nightly/test_recipes.py
 
 record: $(VENV)/.dev servers ## Ask a real server anew what tests/recorded has of it (SERVER=prosody, ARGS="--root /srv/sid")
