@@ -6,10 +6,10 @@ import time
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.job.settlement import Ack, Retry
+from restbroker.job.settlement import Ack
 from restbroker.store import heartbeats, identities, limits, queues
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Clash, Gone
+from restbroker.store.codes import Applied, Gone
 from restbroker.store.jobs import (
     FetchRequest,
     FetchResult,
@@ -21,7 +21,6 @@ from restbroker.store.jobs import (
     mark,
     read_jobs,
     register,
-    retire,
 )
 from restbroker.store.server import time_s
 from restbroker.store.sets import Move, due, promote
@@ -62,12 +61,6 @@ def test_a_record_that_cannot_be_written_costs_nobody_the_lease(pool: Pool, serv
     server.raw.set("ns:restbroker:info:h:1:abc:t", "no hash")
     assert heartbeats.write_heartbeats(pool.client, [(pool.identity, 5)], {pool.identity: b"{}"}) == [True]
     assert identities.live_identities(pool.client) == {pool.identity: 5}
-
-
-def test_marks_go_with_the_identity(pool: Pool, server: Server) -> None:
-    server.raw.hset("ns:restbroker:sent:h:1:abc:t", "1:1", "once")
-    assert retire(pool.client, pool.identity)
-    assert list(server.raw.scan_iter()) == []
 
 
 def test_a_mark_that_cannot_be_written_marks_nothing(pool: Pool, server: Server) -> None:
@@ -186,12 +179,3 @@ def test_an_answer_that_was_asked_for_and_is_refused_names_the_key(client: Clien
 def test_a_rate_that_is_no_number_holds_nobody_back(pool: Pool, server: Server) -> None:
     server.raw.set("ns:restbroker:rate:t", "x")
     assert limits.charge(pool.client, "t", Limits(emission_us=1_000_000, burst=1)) == 0
-
-
-def test_a_member_that_is_in_a_set_already_keeps_its_score(pool: Pool, server: Server) -> None:
-    queues.push(pool.client, "a", [b"1"])
-    assert bounded(pool, 0) == 1
-    server.raw.zadd("ns:retry", {"equal": 5.5})
-    request = FinishRequest(pool.identity, "t", QUEUES, 0, [("1:1", Retry(9.5, b"equal"))])
-    assert finish(pool.client, request, 1_700_000_000.0) == [Clash()]
-    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"equal", 5.5)]

@@ -22,7 +22,6 @@ from restbroker.store.jobs import (
     TargetPaused,
     fetch,
     finish,
-    mark,
     read_jobs,
     read_jobs_in_pieces,
 )
@@ -45,14 +44,6 @@ def take(pool: Pool, *, base: int = 0, want: int = 10, hwm: int = 0) -> tuple[Fe
 
 def settle(pool: Pool, *items: tuple[str, Settlement], hwm: int = 0) -> list[Code]:
     return finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, hwm, items), NOW_S)
-
-
-def test_a_settlement_confirms_what_may_have_started_where_no_fetch_did(pool: Pool) -> None:
-    queues.push(pool.client, "a", [b"1", b"2"])
-    take(pool)
-    for ticket, hwm in (("1:1", 50), ("2:1", 1)):
-        assert settle(pool, (ticket, Ack()), hwm=hwm) == [Applied()]
-        assert read_jobs(pool.client, pool.identity).hwm == 2, "no more than were fetched, and it never falls"
 
 
 def test_a_batch_is_at_most_500_jobs(pool: Pool) -> None:
@@ -234,32 +225,6 @@ def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replie
     assert server.raw.exists("ns:dead", "ns:queue:more", "ns:restbroker:parked", "ns:stat:failed") == 0
     assert server.raw.get("ns:stat:processed") == b"2"
     assert settle(pool, ("2:1", Dead(5.0, b"two"))) == [Applied()]
-
-
-def test_a_destination_of_another_type_keeps_the_job_in_hand_with_its_mark(pool: Pool, server: Server) -> None:
-    fates: dict[str, Settlement] = {
-        "retry": Retry(1.0, b"p"),
-        "dead": Dead(1.0, b"p"),
-        "schedule": Schedule(1.0, b"p"),
-        "queue:a": Requeue(),
-    }
-    queues.push(pool.client, "a", [b"1", *[b"good"] * len(fates)])
-    take(pool)
-    mark(pool.client, pool.identity, ["1:1"])
-    for number, (name, fate) in enumerate(fates.items(), 2):
-        server.raw.set(f"ns:{name}", "x")
-        bad, good = settle(pool, ("1:1", fate), (f"{number}:1", Ack()))
-        assert (isinstance(bad, Refused), good) == (True, Applied()), name
-    assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"1"}
-    assert server.raw.hkeys(f"ns:restbroker:sent:{pool.identity}") == [b"1:1"]
-
-
-def test_jobs_in_hand_are_marked_and_others_are_not(pool: Pool, server: Server) -> None:
-    queues.push(pool.client, "a", [b"1", b"2"])
-    take(pool)
-    assert mark(pool.client, pool.identity, ["1:1", "9:1"]) == [True, False]
-    assert mark(pool.client, pool.identity, ["1:1"]) == [True], "sent twice"
-    assert server.raw.hgetall(f"ns:restbroker:sent:{pool.identity}") == {b"1:1": b"once"}
 
 
 def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(pool: Pool, server: Server) -> None:

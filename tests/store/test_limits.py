@@ -251,11 +251,6 @@ def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fet
     assert server.raw.hget(IN_FLIGHT, pool.identity) == b"0", "nothing is left"
 
 
-def test_where_one_job_may_be_in_flight_it_is_one(pool: Pool) -> None:
-    assert taken(pool, Limits(in_flight=1)) == 1
-    assert isinstance(ask(pool, Limits(in_flight=1)), LimitReached)
-
-
 def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid(pool: Pool) -> None:
     bound = Limits(emission_us=60_000_000, burst=5, in_flight=3)
     assert taken(pool, bound) == 3

@@ -20,11 +20,10 @@ from restbroker.errors import StoreRefused
 from restbroker.job.fairness import Fairness
 from restbroker.job.settlement import Ack, Requeue
 from restbroker.operate.queues import clear_in_steps
-from restbroker.store import heartbeats, line_jobs, lines, pauses, queues, stats
+from restbroker.store import line_jobs, lines, pauses, queues, stats
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Applied, Refused
 from restbroker.store.jobs import (
-    Duplicate,
     FetchedJob,
     FetchRequest,
     FetchResult,
@@ -38,7 +37,7 @@ from restbroker.store.jobs import (
     register,
 )
 from restbroker.store.lines import ClassifyRefused, ClassifyResult
-from tests.store.pools import FACTS, NAMESPACE, QUEUES, Pool, Server, as_parked
+from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server
 from tests.support.redis_line import Tell
 
 BY_HOST = Fairness(("host",), "default.org").text
@@ -110,60 +109,6 @@ def host_of(raw: bytes) -> str:
 
 def number_of(raw: bytes) -> int:
     return int(json.loads(raw)["args"][1]["n"])
-
-
-def excess(order: Sequence[str], weights: dict[str, int]) -> float:
-    """By how much a key was ahead of another at most, over all windows in which both waited throughout (F5)."""
-    worst = 0.0
-    names = sorted(weights)
-    for one in names:
-        for other in names:
-            if one == other:
-                continue
-            # The largest rise of the difference of their shares, over all beginnings and ends.
-            difference = least = 0.0
-            for name in order:
-                difference += (name == one) / weights[one] - (name == other) / weights[other]
-                least = min(least, difference)
-                worst = max(worst, difference - least - 1 / weights[one] - 1 / weights[other])
-    return worst
-
-
-@pytest.mark.parametrize("weights", [{"big": 1, "small": 1, "other": 1}, {"big": 1, "small": 4, "other": 1}])
-@pytest.mark.parametrize("want", [1, 7, 100])
-def test_no_key_gets_more_than_its_share_beside_keys_that_wait(fair: Fair, weights: dict[str, int], want: int) -> None:
-    fair.text = Fairness(("host",), None, weights).text
-    fair.push(*(job("big", n) for n in range(300)))
-    fair.push(*(job(name, n) for n in range(300) for name in ("small", "other")))
-    fair.classify_all()
-    served: list[bytes] = []
-    while len(taken := fair.take(want)) == want:
-        served += [one.raw for one in taken]
-        fair.settle(taken)
-    served += [one.raw for one in taken]
-    assert len(served) == 900
-    for name in weights:
-        numbers = [number_of(raw) for raw in served if host_of(raw) == name]
-        assert numbers == list(range(300)), name
-    # As long as all three wait.
-    order = [host_of(raw) for raw in served]
-    ends = min(max(place for place, name in enumerate(order) if name == one) for one in weights)
-    assert excess(order[:ends], weights) <= 1e-9
-    fair.settle(taken)
-    assert fair.is_at_rest()
-
-
-def test_a_key_that_pushes_single_jobs_gets_no_advantage(fair: Fair) -> None:
-    fair.push(*(job("big", n) for n in range(200)), *(job("other", n) for n in range(200)))
-    fair.classify_all()
-    order = []
-    for n in range(200):
-        if fair.server.raw.zscore(KEYS[2], "single") is None:
-            fair.push(job("single", n))
-        order += [host_of(one.raw) for one in fair.take(1)]
-    counts = Counter(order)
-    assert counts["single"] <= min(counts["big"], counts["other"]) + 2
-    assert counts["single"] >= 60
 
 
 def test_a_small_key_behind_a_large_one_is_found_by_classifying(fair: Fair) -> None:
@@ -257,59 +202,6 @@ def test_several_names_and_a_key_of_the_jobs_own(fair: Fair) -> None:
     assert set(fair.server.raw.zrange(KEYS[2], 0, -1)) == {b"mine", b""}
 
 
-def test_what_goes_back_is_the_first_of_its_line_again(fair: Fair) -> None:
-    fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
-    taken = fair.take(10)
-    assert fair.settle(taken[:5], Requeue()) == [Applied()] * 5
-    assert fair.settle(taken[5:]) == [Applied()] * 5
-    again = fair.take(40)
-    assert Counter(one.raw for one in again) == Counter(
-        [job(n, i) for i in range(20) for n in ("big", "other")]
-    ) - Counter(one.raw for one in taken[5:])
-    for name in ("big", "other"):
-        numbers = [number_of(one.raw) for one in again if host_of(one.raw) == name]
-        assert numbers == sorted(numbers)
-
-
-def test_a_dead_process_gives_its_jobs_back_to_their_lines(fair: Fair, client: Client) -> None:
-    fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
-    taken = fair.take(15)
-    assert heartbeats.fence(client, fair.identity, 0)
-    done = heartbeats.recover(client, fair.identity, as_parked)
-    assert (done.jobs, done.retired) == (15, True)
-    assert client.command("LLEN", client.keys.queue("a")) == 10
-    assert fair.server.raw.hlen(KEYS[0]) == 30
-    fair.identity, fair.base = "h:3:next:t", 0
-    register(client, fair.identity, FACTS, QUEUES, fairness=fair.text)
-    again = fair.take(40)
-    assert [number_of(one.raw) for one in again if host_of(one.raw) == "big"] == list(range(20))
-    assert len(taken) == 15
-
-
-def test_lines_are_served_first_where_fairness_is_off_again_and_then_the_list(fair: Fair) -> None:
-    fair.push(*(job("lines", n) for n in range(10)))
-    fair.classify_all()
-    fair.push(*(job("list", n) for n in range(10)))
-    fair.text = ""
-    taken = fair.take(15)
-    assert [host_of(one.raw) for one in taken] == ["lines"] * 10 + ["list"] * 5
-    assert fair.last is not None
-    assert fair.last.counts == (QueueCounts("a", 5, 0),)
-    assert fair.is_at_rest()
-    assert [host_of(one.raw) for one in fair.take(15)] == ["list"] * 5
-    assert not fair.last.counts
-
-
-def test_a_version_without_lines_recovers_to_the_list(fair: Fair, client: Client) -> None:
-    fair.push(job("h", 0), job("h", 1))
-    fair.take(1)
-    client.command("HDEL", client.keys.info(fair.identity), "fairness")
-    heartbeats.fence(client, fair.identity, 0)
-    heartbeats.recover(client, fair.identity, as_parked)
-    assert client.command("LLEN", client.keys.queue("a")) == 1
-    assert fair.server.raw.hlen(KEYS[0]) == 1
-
-
 SPOILS: list[Callable[[Fair], object]] = [
     lambda fair: fair.ask(3),
     lambda fair: lines.classify(fair.client, "t", "a", fair.text, 0),
@@ -349,6 +241,7 @@ def test_lines_are_served_though_the_list_is_none(fair: Fair) -> None:
 def test_pause_rate_and_jobs_in_progress_bound_what_lines_hand_out(fair: Fair) -> None:
     fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
     fair.classify_all()
+    assert lines.give_back(fair.client, "a") is None, "it is not paused"
     pauses.pause_queue(fair.client, "a", "ann", "", None)
     assert fair.take(5) == []
     assert fair.last is not None
@@ -364,58 +257,6 @@ def test_pause_rate_and_jobs_in_progress_bound_what_lines_hand_out(fair: Fair) -
     assert isinstance(fair.ask(50, limits=Limits(in_flight=7)), LimitReached)
     assert len(fair.take(50, limits=Limits(emission_us=60_000_000, burst=5))) == 5
     assert isinstance(fair.ask(50, limits=Limits(emission_us=60_000_000, burst=5)), LimitReached)
-
-
-def test_a_fetch_sent_twice_takes_nothing_again(fair: Fair) -> None:
-    fair.push(*(job(name, n) for n in range(20) for name in ("big", "other")))
-    before = fair.ask(4)
-    assert isinstance(before, FetchResult)
-    assert fair.ask(4) == Duplicate(4)
-    assert fair.server.raw.hlen(KEYS[0]) == 16
-
-
-def test_what_is_too_large_ends_a_call_and_stays(fair: Fair) -> None:
-    small, large = job("h", 1), job("h", 2, pad="x" * 400)
-    fair.push(small, large, small)
-    fair.classify_all()
-    taken = fair.take(3, most_bytes=len(small) + 10)
-    assert [one.raw for one in taken] == [small]
-    assert fair.last is not None
-    assert fair.last.more
-    (too_large,) = fair.take(3, most_bytes=len(small) + 10, limit_bytes=100)
-    assert (too_large.raw, too_large.size_bytes) == (b"", len(large))
-    assert [one.raw for one in fair.take(3)] == [small]
-
-
-def test_a_paused_queues_lines_go_back_to_its_list_in_order(fair: Fair) -> None:
-    fair.push(*(job(name, n) for n in range(150) for name in ("big", "other")))
-    fair.classify_all()
-    assert lines.give_back(fair.client, "a") is None
-    pauses.pause_queue(fair.client, "a", "ann", "", None)
-    fair.push(job("late"))
-    assert lines.give_back(fair.client, "a") == (200, 100)
-    assert lines.give_back(fair.client, "a") == (100, 0)
-    assert lines.give_back(fair.client, "a") == (0, 0)
-    assert fair.is_at_rest()
-    pauses.resume_queue(fair.client, "a")
-    fair.text = ""
-    order = [one.raw for one in fair.take(500)]
-    assert host_of(order[-1]) == "late"
-    for name in ("big", "other"):
-        assert [number_of(raw) for raw in order if host_of(raw) == name] == list(range(150))
-
-
-def test_queues_are_served_in_their_order_and_each_has_its_own_turns(fair: Fair, pool: Pool) -> None:
-    fair.push(*(job("big", n) for n in range(3)), queue="a")
-    fair.push(*(job("big", n) for n in range(3)), job("other"), queue="b")
-    taken = fair.take(6, ("b", "a"))
-    assert [(one.queue, host_of(one.raw)) for one in taken] == [
-        *[("b", name) for name in ("big", "other", "big", "big")],
-        *[("a", "big")] * 2,
-    ]
-    assert fair.last is not None
-    assert fair.last.counts == (QueueCounts("b", 0, 0), QueueCounts("a", 0, 1))
-    assert pool.identity != fair.identity
 
 
 def test_sizes_count_lists_and_lines_and_a_clear_empties_both(fair: Fair) -> None:
@@ -459,64 +300,36 @@ def spent_us(fair: Fair) -> int:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("keys", [1, 100, 3000])
-def test_what_turns_cost_redis(fair: Fair, tell: Tell, keys: int) -> None:
-    fair.push(*(job(f"host{n % keys}.example.org", n, pad="x" * 250) for n in range(3000)))
-    fetches: list[int] = []
-    finishes: list[int] = []
-    for _ in range(30):
-        began = spent_us(fair)
-        taken = fair.take(100)
-        between = spent_us(fair)
-        fair.settle(taken)
-        assert len(taken) == 100
-        fetches.append(between - began)
-        finishes.append(spent_us(fair) - between)
-    # The quickest ones, as above.
-    fetch_us, finish_us = sorted(fetches)[3], sorted(finishes)[3]
-    tell(f"{keys} keys: us per 100 jobs: {fetch_us} to take, {finish_us} to settle")
-    # Four times what a quiet machine takes: a walk over all keys or jobs would cost far more.
-    assert fetch_us + finish_us <= 8000
-    assert fetch_us <= 5000
-    assert fair.is_at_rest()
-
-
-@pytest.mark.nightly
 @pytest.mark.parametrize("keys", [1, 100, LINED // 10])
-def test_what_a_long_line_costs_a_fetch_and_a_job_in_memory(fair: Fair, tell: Tell, keys: int) -> None:
+def test_what_a_long_line_costs_a_call_and_a_job_in_memory(fair: Fair, tell: Tell, keys: int) -> None:
     def bytes_a_job() -> float:
         return int(fair.server.raw.info("memory")["used_memory"]) / LINED
 
     empty, count = bytes_a_job(), LINED + 100 * FETCHES
-    for start in range(0, count, 5000):
-        numbers = range(start, min(start + 5000, count))
-        fair.push(*(job(f"host{n % keys}.example.org", n, pad="x" * 250) for n in numbers))
-    plain = Fair(fair.client, fair.server, "", "h:9:plain:t")
-    assert register(fair.client, plain.identity, FACTS, QUEUES)
-    plain_us, plain_ms = cost_of_fetches(plain)
+    fair.push(*(job(f"host{n % keys}.example.org", n, pad="x" * 250) for n in range(count)))
     in_list = bytes_a_job() - empty
     fair.classify_all()
     in_lines = bytes_a_job() - empty
-    fair_us, fair_ms = cost_of_fetches(fair)
+    fetches: list[int] = []
+    finishes: list[int] = []
+    for _ in range(FETCHES):
+        began_us = spent_us(fair)
+        taken = fair.take(100)
+        between_us = spent_us(fair)
+        fair.settle(taken)
+        assert len(taken) == 100
+        fetches.append(between_us - began_us)
+        finishes.append(spent_us(fair) - between_us)
+    # Of the quicker ones: what other processes take from a busy machine is not in these.
+    fetch_us, finish_us = sorted(fetches)[3], sorted(finishes)[3]
     tell(
         f"{LINED} jobs of {keys} keys: {in_list:.0f} B each in the list, {in_lines:.0f} B in lines; "
-        f"100 take Redis {plain_us:.0f} and {fair_us:.0f} us, the caller {plain_ms:.1f} and {fair_ms:.1f} ms"
+        f"us per 100 jobs: {fetch_us} to take, {finish_us} to settle"
     )
     assert in_lines - in_list <= 200
-    assert fair_us <= 5000
-
-
-def cost_of_fetches(one: Fair) -> tuple[float, float]:
-    """How long a fetch of 100 jobs takes Redis (us), and how long its caller waits for it (ms): of the quicker ones."""
-    found: list[tuple[float, float]] = []
-    for _ in range(FETCHES):
-        before_us, began_s = spent_us(one), time.monotonic()
-        taken = one.take(100)
-        waited_ms = 1000 * (time.monotonic() - began_s)
-        found.append((spent_us(one) - before_us, waited_ms))
-        assert len(taken) == 100
-        one.settle(taken)
-    return sorted(us for us, _ in found)[3], sorted(ms for _, ms in found)[3]
+    # Four times what a quiet machine takes: a walk over all keys or jobs would cost far more.
+    assert fetch_us <= 5000
+    assert fetch_us + finish_us <= 8000
 
 
 def test_large_jobs_are_looked_at_one_at_a_time(fair: Fair) -> None:
@@ -550,54 +363,6 @@ def test_a_full_redis_is_drained_through_lines(fair: Fair) -> None:
         assert done == 500
     finally:
         fair.server.raw.config_set("maxmemory", limit)
-    assert fair.is_at_rest()
-
-
-def test_a_full_dead_set_holds_lines_back(fair: Fair) -> None:
-    fair.push(*(job("h", n) for n in range(5)))
-    fair.classify_all()
-    fair.client.command("ZADD", fair.client.keys.sorted_set("dead"), 1, "one")
-    assert isinstance(fair.ask(5, limits=Limits(dead=1)), LimitReached)
-    assert fair.server.raw.hlen(KEYS[0]) == 5
-    assert len(fair.take(5, limits=Limits(dead=2))) == 5
-
-
-def test_a_version_with_lines_recovers_what_one_without_had_and_both_serve_one_queue(
-    fair: Fair, client: Client
-) -> None:
-    fair.push(*(job(name, n) for n in range(30) for name in ("big", "other")))
-    old = Fair(client, fair.server, "", "h:9:old:t")
-    assert register(client, old.identity, FACTS, QUEUES)
-    from_list = [number_of(one.raw) for one in old.take(3)]
-    assert from_list == [0, 0, 1]
-    taken = fair.take(4)
-    # Lines are served first by one that knows them and has no FairBy.
-    assert {host_of(one.raw) for one in old.take(2)} == {"big", "other"}
-    assert heartbeats.fence(client, old.identity, 0)
-    done = heartbeats.recover(client, old.identity, as_parked)
-    assert (done.jobs, done.retired) == (5, True)
-    found = taken
-    while more := fair.take(20):
-        found += more
-    assert Counter(one.raw for one in found) == Counter(job(name, n) for n in range(30) for name in ("big", "other"))
-
-
-def test_another_fairness_loses_no_job_and_the_old_lines_go_on(fair: Fair) -> None:
-    every = [job(name, n, fair_key=f"k{n % 3}") for n in range(40) for name in ("big", "other")]
-    fair.push(*every[:60])
-    fair.classify_all()
-    before = fair.take(10)
-    fair.text = Fairness().text
-    fair.push(*every[60:])
-    assert fair.settle(before[:4], Requeue()) == [Applied()] * 4
-    time.sleep(0.01)
-    fair.classify_all()
-    assert set(fair.server.raw.zrange(KEYS[2], 0, -1)) == {b"big", b"other", b"k0", b"k1", b"k2"}
-    found = before[4:]
-    while more := fair.take(20):
-        found += more
-    assert Counter(one.raw for one in found) == Counter(every)
-    fair.settle(found)
     assert fair.is_at_rest()
 
 

@@ -33,22 +33,6 @@ def test_a_paused_queue_is_in_sidekiq_pros_set_with_who_and_why_beside_it(pool: 
     assert abs(server.now_us() / 1e6 - since_s) < 5
 
 
-def test_the_last_word_about_a_queue_counts(client: Client) -> None:
-    pauses.pause_queue(client, "a", "ann", "first", None)
-    assert pauses.pause_queue(client, "a", "bob", "second", 600.0) is False
-    found = pauses.paused_queues(client)["a"]
-    assert (found.who, found.why) == ("bob", "second")
-    assert found.remaining_s is not None
-    assert 590 < found.remaining_s <= 600
-
-
-def test_a_queue_that_is_resumed_leaves_nothing(client: Client, server: Server) -> None:
-    pauses.pause_queue(client, "a", "ann", "", 600.0)
-    assert pauses.resume_queue(client, "a") is True
-    assert pauses.resume_queue(client, "a") is False
-    assert server.raw.keys() == []
-
-
 def test_a_queue_that_somebody_else_paused_has_neither_who_nor_why(client: Client, server: Server) -> None:
     pauses.pause_queue(client, "b", "ann", "mine", 600.0)
     server.raw.srem("ns:paused", "b")

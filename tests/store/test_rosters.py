@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import Claims, RefreshJobs, UserState
+from restbroker.rosters.store import RefreshJobs, UserState
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
 from tests.store.pools import Server
@@ -78,17 +78,6 @@ def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
     assert rosters.users(client).users == ()
 
 
-def test_both_sides_change_or_neither(client: Client) -> None:
-    assert change(client, put("ann", BOB), put("bob", ANN)) == {"ann": 1, "bob": 1}
-    for one, told in (
-        (Change("bob", {"c@a.b": b"{}"}, needs="present"), RosterUnchanged("bob", "ABSENT", "c@a.b")),
-        (Change("bob", {ANN: b"{}"}, needs="absent"), RosterUnchanged("bob", "PRESENT", ANN)),
-    ):
-        assert rosters.change(client, [put("ann", "c@a.b"), one], WANTED) == told
-    assert rosters.read(client, ["ann", "bob"]) == [{b"bob@a.b": b"{}"}, {b"ann@a.b": b"{}"}]
-    assert rosters.change(client, [], WANTED) == RosterVersions({})
-
-
 def test_a_roster_that_would_be_too_large_is_not_written(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rosters, "MOST_CONTACTS", 10)
     change(client, Change("john", {f"u{n}@a.b": b"{}" for n in range(10)}))
@@ -125,14 +114,6 @@ def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_firs
     assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).busy_ms
     rosters.end_refreshes(client, "h", ["ann"])
     assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).in_progress == ("ann",), "no change is in the future"
-
-
-def test_a_refresh_is_ended_by_nobody_but_who_began_it(client: Client) -> None:
-    assert rosters.claim(client, ["ann"], "h", LEASE_MS, AT_ONCE) == Claims(("ann",))
-    assert rosters.end_refreshes(client, "h2", ["ann"]) == rosters.end_refreshes(client, "h", []) == 0
-    assert 0 < rosters.claim(client, ["ann"], "h2", LEASE_MS, AT_ONCE).busy_ms["ann"] <= LEASE_MS
-    assert 0 < (rosters.user_states(client, ["ann"])[0].flying_s or 0) <= LEASE_MS / 1000
-    assert rosters.end_refreshes(client, "h", ["ann"]) == 1
 
 
 def test_changes_push_the_mark_on_and_leave_its_beginning(client: Client, server: Server) -> None:
@@ -196,16 +177,3 @@ def test_a_key_of_another_type_ends_a_change_before_anything_is_written(client: 
         with pytest.raises(StoreRefused):
             rosters.change(client, [put("ann"), put("bob")], WANTED)
         assert server.raw.keys() == [f"ns:{key}".encode()]
-
-
-def test_a_claim_and_an_end_that_are_sent_twice_say_the_same_and_do_no_harm(client: Client, server: Server) -> None:
-    change(client, put("ann"))
-    first = rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE)
-    change(client, put("ann", BOB))
-    assert rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE) == first
-    assert server.raw.hexists(DIRTY, "ann"), "the later change keeps its mark"
-    server.raw.delete(DIRTY)
-    assert rosters.end_refreshes(client, "h1", [], again=["ann"]) == 1
-    server.raw.delete(DIRTY)
-    assert rosters.end_refreshes(client, "h1", [], again=["ann"]) == 0
-    assert server.raw.exists(DIRTY) == 0

@@ -70,29 +70,6 @@ def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client:
     assert server.raw.lrange(QUEUE, 0, -1) == [b"later", b"4", b"3", b"1" * 300]
 
 
-def test_of_equal_jobs_each_is_taken_for_itself(client: Client, server: Server) -> None:
-    queues.push(client, "a", [b"same", b"other", b"same", b"same"])
-    line = waiting.take_snapshot(client, "a")
-    same = [TakeRequest(rank, Placement(b"same", queue="b")) for rank in (3, 1)]
-    assert waiting.take(client, line, same) == [Applied(), Applied()]
-    assert server.raw.lrange(QUEUE, 0, -1) == [b"same", b"other"]
-    assert server.raw.lrange("ns:queue:b", 0, -1) == [b"same", b"same"]
-
-
-def test_what_a_process_took_meanwhile_is_gone_and_what_was_pushed_meanwhile_is_not_meant(
-    client: Client, server: Server
-) -> None:
-    queues.push(client, "a", [b"%d" % n for n in range(6)])
-    line = waiting.take_snapshot(client, "a")
-    queues.push(client, "a", [b"later", b"later still"])
-    assert server.raw.rpop(QUEUE, 2) == [b"0", b"1"]
-    assert read(client, line) == {3: b"2", 2: b"3", 1: b"4", 0: b"5"}
-    queues.push(client, "a", [b"last"])
-    takings = [TakeRequest(rank, Placement(b"%d" % (5 - rank))) for rank in (5, 3, 0)]
-    assert waiting.take(client, line, takings) == [Gone(), Applied(), Applied()]
-    assert server.raw.lrange(QUEUE, 0, -1) == [b"last", b"later still", b"later", b"4", b"3"]
-
-
 def test_a_job_is_found_where_others_deleted_newer_ones(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(300)])
     line = waiting.take_snapshot(client, "a")
