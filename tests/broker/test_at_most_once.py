@@ -168,23 +168,6 @@ async def test_an_answer_that_redis_refuses_after_a_crash_is_told_of(harness: Ha
     assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
 
 
-async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness) -> None:
-    harness.at_most_once = ("once",)
-
-    def steal(_call: object) -> None:
-        (identity,) = identities.live_identities(harness.client)
-        harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
-
-    harness.target.before = steal
-    async with harness.broker():
-        harness.push("once")
-        await harness.until(lambda: harness.target.calls, "it is taken up")
-        harness.target.before = lambda _call: None
-        harness.push("safe")
-        await harness.until(lambda: harness.of(JobFinished), "the pool goes on")
-    assert [request.path for request in harness.target.sent] == ["/safe"]
-
-
 @pytest.mark.parametrize("then", ["close", "reset"])
 async def test_a_kept_connection_that_ends_without_an_answer_has_nothing_sent_again_even_if_the_command_is_safe(
     paths: Paths, then: str

@@ -213,21 +213,13 @@ async def test_the_clock_of_redis_counts(
     assert event.outcome == outcome
 
 
-async def test_what_is_scheduled_expires_when_it_comes_too_late(harness: Harness) -> None:
-    entry = {"class": "Add", "jid": "scheduled", "queue": "rest", "args": ["safe", {}, "t"], "expiry": passed()}
-    harness.client.command("ZADD", "schedule", passed() - 1, json.dumps(entry))
+@pytest.mark.parametrize(("zset", "more"), [("schedule", {}), ("retry", {"retry_count": 2})])
+async def test_what_becomes_due_past_its_expiry_is_not_sent(harness: Harness, zset: str, more: dict[str, int]) -> None:
+    entry = {"class": "Add", "jid": "due", "queue": "rest", "args": ["safe", {}, "t"], "expiry": passed(), **more}
+    harness.client.command("ZADD", zset, passed() - 1, json.dumps(entry))
     async with harness.broker():
         (event,) = await finished(harness, 1)
-    assert (event.jid, event.outcome) == ("scheduled", "expired")
-    assert harness.size("schedule") == 0
-
-
-async def test_what_lies_in_the_retry_set_past_its_expiry_is_not_tried_again(harness: Harness) -> None:
-    entry = {"class": "Add", "jid": "failed", "queue": "rest", "args": ["safe", {}, "t"], "retry_count": 2}
-    harness.client.command("ZADD", "retry", passed() - 1, json.dumps({**entry, "expiry": passed()}))
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
-    assert (event.jid, event.outcome, harness.size("retry")) == ("failed", "expired", 0)
+    assert (event.jid, event.outcome, harness.size(zset)) == ("due", "expired", 0)
 
 
 async def test_a_job_expires_behind_another_of_its_key_and_the_next_one_goes_on(harness: Harness) -> None:

@@ -5,7 +5,8 @@ import errno
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +58,15 @@ def jobs(
     return [job(str(number), moods.get(number, Mood(fine())), command) for number in range(first, first + count)]
 
 
+@asynccontextmanager
+async def warmed(paths: Paths, command: str = "send_message", **more: Any) -> AsyncIterator[Serving]:
+    """Run a broker that has done plain jobs by the fast path where it may; stop it at the end of the block."""
+    async with paths.broker(jobs(_WARM, command=command), **more) as serving:
+        await serving.until_ended(_WARM)
+        yield serving
+        serving.control.stop.set()
+
+
 def has(serving: Serving, kind: type, count: int = 1) -> bool:
     return sum(isinstance(event, kind) for event in serving.events) >= count
 
@@ -78,13 +88,10 @@ async def test_a_stop_in_the_middle_leaves_each_job_done_once_or_waiting(paths: 
 
 
 async def test_a_stop_cuts_off_what_gets_no_answer_and_retries_it_as_what_may_have_run(paths: Paths) -> None:
-    warm = jobs(10 * _CONCURRENCY)
-    async with paths.broker(warm) as serving:
-        await serving.until_ended(len(warm))
+    async with warmed(paths) as serving:
         serving.push(jobs(3, dict.fromkeys(range(10_000, 10_003), _HELD), first=10_000))
-        await all_sent(serving, len(warm) + 3)
+        await all_sent(serving, _WARM + 3)
         serving.control.at_once.set()
-        serving.control.stop.set()
     assert paths.client.command("LLEN", "queue:q") == 0
     left = [json.loads(raw(member)) for member in items(paths.client.command("ZRANGE", "retry", 0, -1))]
     assert [entry[UNCERTAIN_FIELD] for entry in left] == [1, 1, 1]
@@ -93,8 +100,7 @@ async def test_a_stop_cuts_off_what_gets_no_answer_and_retries_it_as_what_may_ha
 async def test_what_waits_for_the_breaker_at_a_stop_goes_back_as_it_was_and_what_was_sent_is_finished(
     paths: Paths,
 ) -> None:
-    async with paths.broker(jobs(_WARM)) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths) as serving:
         before, count = serving.fast_jobs(), _CONCURRENCY + 2
         pushed = jobs(count, dict.fromkeys(range(10_000, 10_000 + count), _HELD), first=10_000)
         serving.push(pushed)
@@ -114,8 +120,7 @@ async def test_what_waits_for_the_breaker_at_a_stop_goes_back_as_it_was_and_what
 async def test_after_a_fence_the_next_generation_has_the_fast_path_and_all_its_places(
     paths: Paths,
 ) -> None:
-    async with paths.broker(jobs(_WARM)) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths) as serving:
         count = _CONCURRENCY + 2
         serving.push(jobs(count, dict.fromkeys(range(10_000, 10_000 + count), _HELD), first=10_000))
         await all_sent(serving, _WARM + _CONCURRENCY)
@@ -132,7 +137,6 @@ async def test_after_a_fence_the_next_generation_has_the_fast_path_and_all_its_p
         serving.server.let.set()
         serving.push(jobs(_WARM, first=30_000))
         await serving.until_ended(_WARM + count + _CONCURRENCY + _WARM)
-        serving.control.stop.set()
     assert {event.outcome for event in serving.finished() if int(event.jid) >= 20_000} == {"delivered"}
     assert serving.fast_jobs() > before
 
@@ -180,20 +184,17 @@ async def test_jobs_behind_a_new_version_of_the_server_are_sent_as_that_version_
 async def test_jobs_that_wait_for_the_breaker_are_sent_as_the_version_takes_them_that_is_found_meanwhile(
     paths: Paths,
 ) -> None:
-    warm = jobs(10 * _CONCURRENCY, command="list_banned")
-    async with paths.broker(warm) as serving:
-        await serving.until_ended(len(warm))
+    async with warmed(paths, "list_banned") as serving:
         count, first = _CONCURRENCY + 2, 10_000
         held = dict.fromkeys(range(first, first + count), attrs.evolve(_BUSY, then="held"))
         serving.push(jobs(count, held, first, command="list_banned"))
-        await all_sent(serving, len(warm) + _CONCURRENCY)
+        await all_sent(serving, _WARM + _CONCURRENCY)
         await until_async(lambda: len(serving.status.running_jobs()) == count, "all are started")
         sent = {name_of(request) for request in serving.server.requests}
         serving.server.status = _OLDER_SERVER
         serving.server.let.set()
         await until_async(lambda: has(serving, TargetUp), "it is found well")
-        await all_sent(serving, len(warm) + count)
-        serving.control.stop.set()
+        await all_sent(serving, _WARM + count)
     waited = [request for request in serving.server.requests if name_of(request) not in sent]
     assert len(waited) == 2
     assert [request for request in waited if b'"host"' in request] == []
@@ -254,12 +255,19 @@ def _sign(one: dict[str, Any]) -> None:
     one["args"][2] = signing.sign("t", "default", int(time.time()), one["jid"], submission)
 
 
+def _name_a_version_and_an_id(one: dict[str, Any]) -> None:
+    one["args"][0] = "send_message/v1"
+    ends = {"type": "chat", "from": "a@example.org", "to": "b@example.org"}
+    one["args"][1] = {**ends, "subject": "", "body": "b", "id": one["jid"]}
+
+
 _SPECIAL: Final[Mapping[str, tuple[Mapping[str, Any], Callable[[dict[str, Any]], object]]]] = {
     "AtMostOnce": ({"AtMostOnce": ["send_message"]}, lambda _: None),
     "Slots": ({"Slots": {"send_message": 100}}, lambda _: None),
     "RateLimit": ({"RateLimit": "10000/s"}, lambda _: None),
     "OrderBy": ({"OrderBy": "order_key"}, lambda _: None),
     "a signature": ({}, _sign),
+    "an id, which makes a message a stanza": ({}, _name_a_version_and_an_id),
     "no jid": ({}, lambda one: one.pop("jid")),
     "an accepted signature": ({}, lambda one: one.update(restbroker_accepted="0" * 64)),
     "a part that is done": ({}, lambda one: one.update(restbroker_effected=True)),
@@ -274,15 +282,13 @@ _SPECIAL: Final[Mapping[str, tuple[Mapping[str, Any], Callable[[dict[str, Any]],
 @pytest.mark.parametrize("special", _SPECIAL)
 async def test_what_needs_more_than_a_plain_job_is_left_to_the_general_path(paths: Paths, special: str) -> None:
     keys, change = _SPECIAL[special]
-    async with paths.broker(jobs(_WARM), **keys) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths, **keys) as serving:
         before = serving.fast_jobs()
         changed = [json.loads(one) for one in jobs(_WARM, first=_WARM)]
         for one in changed:
             change(one)
         serving.push([json.dumps(one).encode() for one in changed])
         await serving.until_ended(2 * _WARM)
-        serving.control.stop.set()
     assert {event.outcome for event in serving.finished()} == {"delivered"}
     assert serving.fast_jobs() == before
     assert (before > 0) == (not keys), "the others were plain"
@@ -295,9 +301,8 @@ async def test_a_token_of_one_host_is_good_for_no_other_one_though_it_was_let_in
         return json.dumps({"class": "Add", "args": args, "jid": f"{host} {number}", "queue": "q"}).encode()
 
     bound = {"bound": {"Secret": "bound to a host", "Allow": ["*"], "Hosts": ["example.org"]}}
-    async with paths.broker(
-        [message(number, "example.org") for number in range(_WARM)], document={"Tokens": bound}
-    ) as serving:
+    warm = [message(number, "example.org") for number in range(_WARM)]
+    async with paths.broker(warm, document={"Tokens": bound}) as serving:
         await serving.until_ended(_WARM)
         serving.push([message(number, "example.net") for number in range(_WARM)])
         await serving.until_ended(2 * _WARM)
@@ -313,8 +318,7 @@ async def test_a_token_of_one_host_is_good_for_no_other_one_though_it_was_let_in
 async def test_what_may_not_be_sent_any_more_is_not_sent_by_the_fast_path(
     paths: Paths, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
-    async with paths.broker(jobs(_WARM)) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths) as serving:
         assert serving.fast_jobs() > 0
         has = Reservations.has
         if why == "the lease ran out":
@@ -326,47 +330,26 @@ async def test_what_may_not_be_sent_any_more_is_not_sent_by_the_fast_path(
         await trio.sleep(0.3)  # real time: nothing tells that nothing is sent
         assert "late" not in {name_of(request) for request in serving.server.requests}
         monkeypatch.undo()
-        serving.control.stop.set()
 
 
 async def test_a_command_that_takes_long_has_its_own_time_on_the_fast_path_too(paths: Paths) -> None:
-    warm = jobs(_WARM, command="delete_old_messages")
-    async with paths.broker(warm, RequestTimeout="1s") as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths, "delete_old_messages", RequestTimeout="1s") as serving:
         before = serving.fast_jobs()
         serving.push([job("long", _HELD, command="delete_old_messages")])
         await all_sent(serving, _WARM + 1)
         await trio.sleep(1.5)  # real time: longer than any other command may take
         serving.server.let.set()
         await serving.until_ended(_WARM + 1)
-        serving.control.stop.set()
     assert {event.outcome for event in serving.finished()} == {"delivered"}
     assert serving.fast_jobs() == before + 1 > 1
 
 
-async def test_messages_with_an_id_become_stanzas_whatever_version_of_the_interface_they_name(paths: Paths) -> None:
-    ends = {"type": "chat", "from": "a@example.org", "to": "b@example.org", "subject": "", "body": "b"}
-    made = [json.loads(one) for one in jobs(2 * _WARM, command="send_message/v1")]
-    for one in made[_WARM:]:
-        one["args"][1] = {**ends, "id": one["jid"]}
-    texts = [json.dumps(one).encode() for one in made]
-    async with paths.broker(texts[:_WARM]) as serving:
-        await serving.until_ended(_WARM)
-        before = serving.fast_jobs()
-        serving.push(texts[_WARM:])
-        await serving.until_ended(2 * _WARM)
-        serving.control.stop.set()
-    assert serving.fast_jobs() == before > 0
-
-
 async def test_a_command_that_expires_by_its_target_does_so_on_the_fast_path_too(paths: Paths) -> None:
     old = {**json.loads(job("old", Mood(fine()))), "created_at": time.time() - 7200}
-    async with paths.broker(jobs(_WARM), Expire={"send_message": "1h"}) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths, Expire={"send_message": "1h"}) as serving:
         before = serving.fast_jobs()
         serving.push([json.dumps(old).encode()])
         await serving.until_ended(_WARM + 1)
-        serving.control.stop.set()
     assert [event.outcome for event in serving.finished() if event.jid == "old"] == ["expired"]
     assert "old" not in {name_of(request) for request in serving.server.requests}
     assert before > 0
@@ -415,8 +398,7 @@ async def test_what_is_to_die_by_an_order_that_the_target_had_before_is_not_sent
 
 
 async def test_one_job_that_the_server_is_too_busy_for_trips_nothing_while_the_fast_path_delivers(paths: Paths) -> None:
-    async with paths.broker(jobs(_WARM)) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths) as serving:
         await trio.sleep(1.1)  # real time: for a second after an answer no such job trips the breaker
         before = serving.fast_jobs()
         serving.push(jobs(1, first=_WARM))
@@ -424,57 +406,36 @@ async def test_one_job_that_the_server_is_too_busy_for_trips_nothing_while_the_f
         assert serving.fast_jobs() == before + 1
         serving.push([job("busy", Mood(written(503, "busy")), command="register")])
         await until_async(lambda: serving.finished()[-1].status == 503, "it is deferred")
-        serving.control.stop.set()
     assert not has(serving, TargetDown)
 
 
 async def test_a_token_that_only_the_fast_path_meets_counts_as_used(paths: Paths) -> None:
-    async with paths.broker(jobs(_WARM)) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths) as serving:
         before, next_s = serving.fast_jobs(), int(time.time()) + 1
         await until_async(lambda: time.time() >= next_s, "it is another second, which is what Redis keeps")
         serving.push(jobs(1, first=_WARM))
         await serving.until_ended(_WARM + 1)
         assert serving.fast_jobs() == before + 1
         await until_async(lambda: token_store.last_uses(paths.client).get("default", 0) >= next_s, "Redis knows", 30)
-        serving.control.stop.set()
 
 
 async def test_an_operator_is_warned_of_an_answer_that_goes_nowhere_though_the_jobs_before_wanted_none(
     paths: Paths,
 ) -> None:
-    async with paths.broker(jobs(_WARM), document={"ResponseQueue": None}) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths, document={"ResponseQueue": None}) as serving:
         assert serving.fast_jobs() > 0
         asking = json.loads(job("asking", Mood(fine())))
         serving.push([json.dumps({**asking, "args": [*asking["args"], "r"]}).encode()])
         await serving.until_ended(_WARM + 1)
-        serving.control.stop.set()
     assert [event.code for event in serving.events if isinstance(event, OperatorWarning)] == ["ReplyWithoutQueue"]
 
 
-async def test_a_signed_job_that_was_done_is_not_sent_again(paths: Paths) -> None:
-    one = json.loads(job("signed", Mood(fine()), command="register"))
-    _sign(one)
-    async with paths.broker(jobs(_WARM)) as serving:
-        await serving.until_ended(_WARM)
-        before = serving.fast_jobs()
-        for times in (1, 2):
-            serving.push([json.dumps(one).encode()])
-            await serving.until_ended(_WARM + times)
-        serving.control.stop.set()
-    assert [name_of(request) for request in serving.server.requests.elements()].count("signed") == 1
-    assert serving.fast_jobs() == before > 0
-
-
 async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_breaker(paths: Paths) -> None:
-    warm = jobs(10 * _CONCURRENCY)
-    async with paths.broker(warm) as serving:
-        await serving.until_ended(len(warm))
+    async with warmed(paths) as serving:
         # Those for slots are workers too: they wait for the breaker.
         count, first = _CONCURRENCY + 2, 10_000
         serving.push(jobs(count, dict.fromkeys(range(first, first + count), _HELD), first=first))
-        await all_sent(serving, len(warm) + _CONCURRENCY)
+        await all_sent(serving, _WARM + _CONCURRENCY)
         await until_async(lambda: len(serving.status.running_jobs()) == count, "all are started")
         threads = {running.job.jid: running.thread for running in serving.status.running_jobs()}
         sent = {name_of(request) for request in serving.server.requests}
@@ -483,8 +444,7 @@ async def test_a_person_cancels_a_job_that_was_sent_and_one_that_waits_for_the_b
         assert serving.status.cancel(threads[first_sent])
         await until_async(lambda: paths.client.command("ZCARD", "dead") == 2, "both are parked")
         serving.server.let.set()
-        await serving.until_ended(len(warm) + count)
-        serving.control.stop.set()
+        await serving.until_ended(_WARM + count)
     dead = [json.loads(raw(member)) for member in items(paths.client.command("ZRANGE", "dead", 0, -1))]
     assert {entry["jid"]: MAY_HAVE_RUN_FIELD in entry for entry in dead} == {first_sent: True, first_held: False}
     assert serving.fast_jobs() > _CONCURRENCY
@@ -532,8 +492,7 @@ async def test_a_job_over_which_the_fast_path_fails_goes_on_in_the_general_path_
     paths: Paths, monkeypatch: pytest.MonkeyPatch, fails: str, when: str
 ) -> None:
     seed, more = _BUGS[fails], _CONCURRENCY + 2
-    async with paths.broker(jobs(_WARM)) as serving:
-        await serving.until_ended(_WARM)
+    async with warmed(paths) as serving:
         assert serving.fast_jobs() > 0
         with monkeypatch.context() as patch:
             if when == "when it is taken":
@@ -550,26 +509,22 @@ async def test_a_job_over_which_the_fast_path_fails_goes_on_in_the_general_path_
         await all_sent(serving, _WARM + more + _CONCURRENCY)
         serving.server.let.set()
         await serving.until_ended(_WARM + more + _CONCURRENCY)
-        serving.control.stop.set()
     assert {event.outcome for event in serving.finished()} == {"delivered"}
     assert serving.server.requests.total() == _WARM + more + _CONCURRENCY
 
 
 async def test_a_job_that_expires_while_it_waits_for_the_breaker_is_not_sent(paths: Paths) -> None:
-    warm = jobs(10 * _CONCURRENCY)
-    async with paths.broker(warm) as serving:
-        await serving.until_ended(len(warm))
+    async with warmed(paths) as serving:
         serving.push(jobs(_CONCURRENCY, dict.fromkeys(range(10_000, 10_000 + _CONCURRENCY), _HELD), first=10_000))
-        await all_sent(serving, len(warm) + _CONCURRENCY)
+        await all_sent(serving, _WARM + _CONCURRENCY)
         expires_at_s = time.time() + 1.0
         late = {**json.loads(job("expiring", Mood(written(200, "0")))), "expiry": expires_at_s}
         serving.push([json.dumps(late).encode()])
         await until_async(lambda: len(serving.status.running_jobs()) == _CONCURRENCY + 1, "it waits")
-        await serving.until_ended(len(warm) + 1)
+        await serving.until_ended(_WARM + 1)
         assert time.time() >= expires_at_s
         serving.server.let.set()
-        await serving.until_ended(len(warm) + _CONCURRENCY + 1)
-        serving.control.stop.set()
+        await serving.until_ended(_WARM + _CONCURRENCY + 1)
     assert [event.outcome for event in serving.finished() if event.jid == "expiring"] == ["expired"]
     assert "expiring" not in {name_of(request) for request in serving.server.requests}
 
@@ -580,18 +535,15 @@ async def test_what_was_sent_with_a_login_that_was_replaced_meanwhile_is_sent_ag
     file = tmp_path / "password"
     file.write_text("the old one")
     await until_async(lambda: Secret(path=file).file_state() is not None, "it changed long enough ago")
-    warm = jobs(10 * _CONCURRENCY)
     auth = {"Basic": {"User": "admin@example.org", "PassFile": str(file)}}
-    async with paths.broker(warm, Auth=auth) as serving:
-        await serving.until_ended(len(warm))
+    async with warmed(paths, Auth=auth) as serving:
         before = serving.fast_jobs()
         refused = Mood(written(401, ""), then="held")
         serving.push([job("refused", refused)])
-        await all_sent(serving, len(warm) + 1)
+        await all_sent(serving, _WARM + 1)
         file.write_text("the new one")
         serving.server.let.set()
-        await serving.until_ended(len(warm) + 1)
-        serving.control.stop.set()
+        await serving.until_ended(_WARM + 1)
     assert before > 0
     (refused_event,) = (event for event in serving.finished() if event.jid == "refused")
     assert refused_event.outcome == "delivered"
@@ -605,31 +557,25 @@ async def test_what_was_sent_and_then_not_gone_on_with_is_uncertain_whatever_the
     async def refuse(_connector: EjabberdConnector, _call: Call, _link: Link) -> Outcome:
         return Rejected(Reason("NotThatWay", "Another version of the server came meanwhile."))
 
-    warm = jobs(10 * _CONCURRENCY)
-    async with paths.broker(warm) as serving:
-        await serving.until_ended(len(warm))
+    async with warmed(paths) as serving:
         monkeypatch.setattr(EjabberdConnector, "deliver", refuse)
         serving.push([job("dropped", Mood(written(500, "")), command="register")])
-        await serving.until_ended(len(warm) + 1)
-        serving.control.stop.set()
+        await serving.until_ended(_WARM + 1)
     (event,) = (event for event in serving.finished() if event.jid == "dropped")
     assert event.outcome == "uncertain"
     assert [name_of(request) for request in serving.server.requests].count("dropped") == 1
 
 
 async def test_a_job_whose_expiry_comes_after_it_was_sent_is_settled_by_its_answer(paths: Paths) -> None:
-    warm = jobs(10 * _CONCURRENCY)
-    async with paths.broker(warm) as serving:
-        await serving.until_ended(len(warm))
+    async with warmed(paths) as serving:
         before, expires_at_s = serving.fast_jobs(), time.time() + 1
         late = json.loads(job("late", Mood(written(500, ""), then="held")))
         serving.push([json.dumps({**late, "expiry": expires_at_s}).encode()])
-        await all_sent(serving, len(warm) + 1)
+        await all_sent(serving, _WARM + 1)
         held_s = expires_at_s - time.time()
         await until_async(lambda: time.time() > expires_at_s, "it expires")
         serving.server.let.set()
-        await serving.until_ended(len(warm) + 1)
-        serving.control.stop.set()
+        await serving.until_ended(_WARM + 1)
     assert before > 0
     (event,) = serving.finished()[-1:]
     assert (event.outcome, event.status) == ("expired", 500)
@@ -647,18 +593,16 @@ async def test_a_server_whose_answers_are_never_plain_is_left_to_the_general_pat
         hand_over(path, exchange, error)
 
     monkeypatch.setattr(FastPath, "continue_in_task", count)
-    async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
-        await serving.until_ended(10 * _CONCURRENCY)
+    async with warmed(paths) as serving:
         serving.push(jobs(MANY, dict.fromkeys(range(10_000, 10_000 + MANY), _CHUNKED), first=10_000))
-        await serving.until_ended(10 * _CONCURRENCY + MANY)
+        await serving.until_ended(_WARM + MANY)
         assert 0 < len(handed) < MANY // 2
         before = serving.fast_jobs()
         await trio.sleep(1.1)  # real time: it looks again after a second
         serving.push(jobs(MANY, first=20_000))
-        await serving.until_ended(10 * _CONCURRENCY + 2 * MANY)
-        serving.control.stop.set()
+        await serving.until_ended(_WARM + 2 * MANY)
     assert serving.fast_jobs() - before > MANY // 2
-    assert serving.server.requests.total() == 10 * _CONCURRENCY + 2 * MANY
+    assert serving.server.requests.total() == _WARM + 2 * MANY
 
 
 async def test_a_job_that_may_not_be_sent_is_met_again_on_the_general_path_and_costs_no_other(
@@ -673,11 +617,9 @@ async def test_a_job_that_may_not_be_sent_is_met_again_on_the_general_path_and_c
         start_sending(job)
 
     monkeypatch.setattr(JobInProgress, "start_sending", refuse_one)
-    async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
-        await serving.until_ended(10 * _CONCURRENCY)
+    async with warmed(paths) as serving:
         serving.push(jobs(_CONCURRENCY, first=10_000))
         await serving.until_ended(11 * _CONCURRENCY)
-        serving.control.stop.set()
     assert len(refused) == 2, "on the fast path, and where it is reported"
     assert paths.client.command("ZCARD", "retry") == 1
     assert serving.server.requests.total() == 11 * _CONCURRENCY - 1
@@ -693,16 +635,14 @@ async def test_a_connector_that_fails_when_it_hears_of_an_answer_costs_one_job(
             raise ZeroDivisionError(bug.pop())
 
     monkeypatch.setattr(EjabberdConnector, "_note_success", fail_once)
-    async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
-        await serving.until_ended(10 * _CONCURRENCY)
+    async with warmed(paths) as serving:
         before = serving.fast_jobs()
         bug.append("seeded")
         serving.push(jobs(MANY, first=10_000))
-        await serving.until_ended(10 * _CONCURRENCY + MANY)
-        serving.control.stop.set()
+        await serving.until_ended(_WARM + MANY)
     assert serving.fast_jobs() - before == MANY
     assert paths.client.command("ZCARD", "dead") == 1
-    assert serving.server.requests.total() == 10 * _CONCURRENCY + MANY
+    assert serving.server.requests.total() == _WARM + MANY
 
 
 @pytest.mark.parametrize(("agent", "step"), [(Exchange, "admitted_job"), (Processor, "_call")])
@@ -714,14 +654,12 @@ async def test_a_bug_where_the_general_path_goes_on_costs_these_jobs_and_no_plac
 
     # More than there are places, and so few that the fast path does not leave them to the general one.
     odd = _CONCURRENCY + 4
-    async with paths.broker(jobs(10 * _CONCURRENCY)) as serving:
-        await serving.until_ended(10 * _CONCURRENCY)
+    async with warmed(paths) as serving:
         with monkeypatch.context() as patch:
             patch.setattr(agent, step, fail)
             serving.push(jobs(odd, dict.fromkeys(range(10_000, 10_000 + odd), _CHUNKED), first=10_000))
-            await serving.until_ended(10 * _CONCURRENCY + odd)
+            await serving.until_ended(_WARM + odd)
         serving.push(jobs(MANY, first=20_000))
-        await serving.until_ended(10 * _CONCURRENCY + odd + MANY)
-        serving.control.stop.set()
+        await serving.until_ended(_WARM + odd + MANY)
     assert paths.client.command("ZCARD", "dead") == odd
-    assert serving.server.requests.total() >= 10 * _CONCURRENCY + MANY + 1
+    assert serving.server.requests.total() >= _WARM + MANY + 1

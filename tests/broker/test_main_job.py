@@ -1,7 +1,6 @@
 """The main job on a real Redis: what is pushed is delivered, settled and answered."""
 
 import json
-from collections.abc import Iterator
 
 import attrs
 import pytest
@@ -10,7 +9,7 @@ from trio.testing import MockClock
 
 from restbroker.broker.same_host import this_process
 from restbroker.job.backoff import SidekiqBackoff
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Probe, Reason, Rejected
 from restbroker.job.policy import Policy
 from restbroker.store import heartbeats, jobs
 from restbroker.store.replies import items
@@ -339,17 +338,6 @@ async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(har
         await harness.until(lambda: harness.of(JobFinished), "ours is delivered")
     assert harness.size("retry") == 150
     assert [event.code for event in harness.of(OperatorWarning)] == ["SetRefused"]
-
-
-async def test_a_401_of_a_server_that_is_just_coming_up_costs_the_job_nothing(
-    harness: Harness, hurry: MockClock
-) -> None:
-    verdicts: Iterator[Outcome] = iter([Denied(Reason("LoginRefused", "no", status=401)), Delivered("0", 0, 200)])
-    harness.target.judge = lambda _call, _response: next(verdicts)
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
-    assert (harness.of(JobFinished)[0].outcome, len(harness.target.calls)) == ("delivered", 2)
 
 
 async def test_a_401_that_stays_while_the_probe_is_let_in_parks_the_job(harness: Harness, hurry: MockClock) -> None:

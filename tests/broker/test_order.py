@@ -275,27 +275,6 @@ async def test_who_does_not_know_the_token_stops_no_key_and_opens_none(
     assert log.starts["a"] == [1, 5]
 
 
-@pytest.mark.parametrize("forged", [{}, {"dead": False}, {"expiry": 1}, {"retry": False, "order_on_dead": "go"}])
-async def test_a_forged_job_of_a_dead_job_s_id_opens_no_key(harness: Harness, log: Log, forged: dict[str, Any]) -> None:
-    harness.order = Order(on_dead="stop")
-    log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 0 else Delivered("", 0, 200)
-    push(harness, "a", 2)
-    async with harness.broker():
-        await harness.until(lambda: state(harness, "a") == "stopped", "the one that died stopped it")
-        for ended in (1, 2):
-            # Redis has it some moments before the broker tells of it.
-            await until_async(partial(has_ended, harness, ended), "all before it are told of")
-            harness.push(args=["safe", {"key": "a", "n": 7}, "wrong"], jid="a-0", order_key="a", **forged)
-            await until_async(partial(has_ended, harness, ended + 1), "it was not let in")
-            await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped as before")
-        # The dead job itself, which a person retries, still opens it.
-        log.answer = lambda _call, _try: Delivered("", 0, 200)
-        push(harness, "a", 1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are finished")
-    assert log.starts["a"] == [0, 0, 1]
-    assert is_at_rest(harness)
-
-
 @pytest.mark.parametrize("more", [{}, {"reply_to": "restbroker:reply:x"}])
 async def test_the_dead_job_itself_opens_no_key_if_it_has_expired(
     harness: Harness, log: Log, more: dict[str, Any]
