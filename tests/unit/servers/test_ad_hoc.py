@@ -1,49 +1,14 @@
 """Administration of accounts by ad-hoc commands, whatever sends them."""
 
-from typing import Any
-
-import pytest
-
 from restbroker.config.tokens import Token
 from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
-from restbroker.servers.api.ad_hoc import ADMIN, COMMANDS, dangerous_in
-from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.api.table import fit
+from restbroker.servers.api.ad_hoc import ADMIN, dangerous_in
 from restbroker.servers.prosody.catalogue import for_version
-from tests.support.rows import rows
 
-BY_NAME = {one.name: one for one in COMMANDS}
 SHUTDOWN = f"{ADMIN}#shutdown"
-
-
-@rows(
-    ("command", "arguments", "fields"),
-    [
-        (
-            "register",
-            {"user": "ann", "password": "x"},
-            {"accountjid": "ann@a.org", "password": "x", "password-verify": "x"},
-        ),
-        ("change_password", {"user": "ann", "newpass": "x"}, {"accountjid": "ann@a.org", "password": "x"}),
-        ("unregister", {"user": "ann"}, {"accountjids": ["ann@a.org"]}),
-        ("kick_user", {"user": "ann", "resource": "a b/c"}, {"accountjids": ["ann@a.org/a b/c"]}),
-        ("connected_users", {"details": True}, {"max_items": "all", "details": "true"}),
-    ],
-)
-def test_the_form_of_a_command_has_the_account_as_a_jid(
-    command: str, arguments: dict[str, Any], fields: dict[str, Any]
-) -> None:
-    one = BY_NAME[command]
-    assert one.form(fit(one.takes, command, arguments), "a.org") == {"FORM_TYPE": ADMIN, **fields}
-
-
-@rows("user", ["", "ann@a.org", "ann/r", "a b", "x" * 2000, 5, None])
-def test_what_is_no_name_of_an_account_is_refused(user: Any) -> None:
-    with pytest.raises(InvalidArguments):
-        fit(BY_NAME["unregister"].takes, "unregister", {"user": user})
 
 
 def test_a_node_of_administration_is_found_in_json_and_in_xml_however_it_is_written() -> None:

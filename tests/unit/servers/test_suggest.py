@@ -64,15 +64,6 @@ def test_ejabberds_lines_name_every_harmless_command_for_a_star_and_no_dangerous
     assert "must be added by hand" in (suggest("ejabberd") or "")
 
 
-def test_without_a_login_ejabberds_lines_are_about_the_address(suggest: Suggest) -> None:
-    def who(**changes: Any) -> object:
-        text = suggest("ejabberd", Auth=None, **changes)
-        return yaml.safe_load(text or "")["api_permissions"]["restbroker main"]["who"]
-
-    assert who() == {"ip": "127.0.0.1/32"}
-    assert who(URL="http://10.0.0.5:5281/api") == {"ip": "THIS MACHINE'S ADDRESS"}
-
-
 def test_mongooseims_lines_are_toml_with_the_categories_of_the_commands(suggest: Suggest) -> None:
     text = suggest("mongooseim", "muc.*", hosts=("example.org",))
     listener = tomllib.loads(text or "")["listen"]["http"][0]

@@ -53,25 +53,6 @@ def test_what_ejabberd_tags_as_about_the_server_or_takes_a_file_of_it_is_dangero
         assert {name for name in takes if "files" not in catalogue.dangerous_in(name).get(name, ())} == set(), version
 
 
-def test_dangers_are_known_by_name_and_shown_as_tags() -> None:
-    rows: list[tuple[str, set[str]]] = [
-        ("backup", {"files", "database"}),
-        ("join_cluster", {"cluster"}),
-        ("mnesia_table_clear", {"database"}),
-        ("module_install", {"code"}),
-        ("stop", {"server"}),
-        ("push_roster_all", {"files"}),
-        ("register", set()),
-        ("send_message", set()),
-    ]
-    for command, words in rows:
-        catalogue = for_version("26.07")
-        assert catalogue.dangerous_in(command).get(command, frozenset()) == words
-        assert {tag for tag in catalogue.commands[command].tags if ":" in tag} == {
-            f"dangerous:{word}" for word in words
-        }
-
-
 def test_a_server_is_too_old_for_a_configured_interface_version_before_24_02() -> None:
     rows: list[tuple[str | None, int | None, bool]] = [
         ("23.01", 1, True),

@@ -99,12 +99,6 @@ def _in_any_order(text: str) -> str:
     return "\n".join(sorted(lines))
 
 
-def test_columns_that_are_not_known_of_a_version_are_printed_as_sent_and_that_is_told() -> None:
-    found = printed("get_last alice localhost", 200, '{"status":"ONLINE","when":"2026"}', catalogue="24.12")
-    assert found.text == "ONLINE\t2026\n"
-    assert "columns that restbroker does not know" in str(found.note)
-
-
 def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothing_is_asked() -> None:
     rows: list[tuple[str, str]] = [
         ("regster a b c", "Error: unknown command 'regster'. Did you mean 'register'?\n"),
@@ -174,25 +168,6 @@ def test_of_what_the_api_has_no_form_for_it_is_said_that_ejabberdctl_tells_it() 
     found = printed("resource_num alice localhost 5", 500, '"internal_error"')
     assert (found.text, found.code) == ("", 1)
     assert "run `ejabberdctl resource_num` on its machine" in str(found.note)
-
-
-def test_lists_within_a_line_have_the_versions_separator() -> None:
-    body = '[{"roomjid":"r@c","usernick":"n","nodes":["one","two"]}]'
-    line = "get_user_subscriptions alice localhost"
-    assert printed(line, 200, body).text == "r@c\tn\tone\ntwo\n"
-    assert printed(line, 200, body, catalogue="24.12").text == "r@c\tn\tone,two\n"
-    assert printed(line, 200, body, catalogue="24.12", version="0").text == "r@c\tn\tone;two\n"
-
-
-def test_a_nodes_name_that_is_no_plain_word_is_quoted_as_erlang_does() -> None:
-    found = printed("list_cluster", 200, '["ejabberd@localhost","ejabberd@host-1"]')
-    assert found.text == "ejabberd@localhost\n'ejabberd@host-1'\n"
-
-
-def test_a_command_whose_module_is_not_loaded_is_unknown() -> None:
-    answered = JobReply("rejected", '"unknown_command"', None, 400, "UnknownCommand")
-    found = DIALECT.write(OLD, asked("get_vcard a b c"), answered)
-    assert found == CtlOutput("Error: unknown command 'get_vcard'. Did you mean 'get_vcard2'?\n", 1)
 
 
 def test_what_ejabberdctl_cannot_meet_is_not_printed_in_its_words() -> None:

@@ -30,11 +30,6 @@ def built(
     return build(call, route(command, spec, TARGET), headers_of(credentials))
 
 
-def sent(request: Request) -> object:
-    """The arguments as the server reads them."""
-    return json.loads(request.body)
-
-
 def test_the_configured_version_of_the_interface_counts_for_commands_that_name_none_and_not_for_questions() -> None:
     for version in (0, 2):
         pinned = attrs.evolve(TARGET, options=Options(api_version=version))
@@ -43,17 +38,6 @@ def test_the_configured_version_of_the_interface_counts_for_commands_that_name_n
         assert question(pinned, "status").path == "/api/status", version
     both = attrs.evolve(pinned, url=attrs.evolve(TARGET.url, path="/api/v1"))
     assert route("register", None, both).path == "/api/v1/register/v2"
-
-
-def test_a_nick_is_registered_by_the_version_that_takes_one_jid_where_the_newest_is_broken() -> None:
-    nick: dict[str, Json] = {"nick": "n", "user": "ann", "host": "localhost", "service": "conference.localhost"}
-    request = built("muc_register_nick", nick)
-    assert request.path == "/api/muc_register_nick/v2"
-    assert sent(request) == {"nick": "n", "jid": "ann@localhost", "service": "conference.localhost"}
-    # What the server is to refuse, and what somebody chose, go as they are.
-    assert built("muc_register_nick", {"nick": "n"}).path == "/api/muc_register_nick"
-    spec = catalogue.for_version("24.12").commands["muc_register_nick"]
-    assert route("muc_register_nick/v3", spec, TARGET).path_by_jid is None
 
 
 def test_the_jobs_own_headers_are_passed_on() -> None:
@@ -85,4 +69,4 @@ def test_the_host_is_added_where_no_name_of_it_is_given(command: str, arguments:
     filled = (spec.fills_host or host is not None) and not names & arguments.keys()
     call = Call(Command(command, arguments), host="example.org")
     request = build(call, route(command, spec, TARGET), headers_of(None))
-    assert sent(request) == ({**arguments, "host": "example.org"} if filled else arguments)
+    assert json.loads(request.body) == ({**arguments, "host": "example.org"} if filled else arguments)

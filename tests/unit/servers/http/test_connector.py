@@ -254,16 +254,6 @@ async def test_a_signing_secret_is_in_no_refusal_though_the_receiver_tells_what_
         assert not [way for way in (*ways, *(secret.removeprefix("whsec_")[:-1] for secret in SECRETS)) if way in told]
 
 
-async def test_no_part_of_a_secret_is_left_where_a_long_refusal_is_cut(opened: Opened) -> None:
-    options = {"Commands": {"do": {}}, "Headers": {"X-Key": {"Env": "KEY"}}}
-    for shift in range(0, len(CANARY), 4):
-        said = b"x" * shift + f"{CANARY} ".encode() * 5000
-        async with opened(options, answering(400, said), environ={"KEY": CANARY}) as bench:
-            outcome = await bench.deliver()
-        assert isinstance(outcome, Rejected), shift
-        assert set((outcome.text or "").lstrip("x")) == {"*", " "}, shift
-
-
 async def test_the_check_tells_what_the_probe_met(opened: Opened, made: Made) -> None:
     for options, act, level, code in (
         ({}, answering(404), "note", "LoginUnknown"),

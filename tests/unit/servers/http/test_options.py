@@ -89,17 +89,6 @@ def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
         assert found.startswith(problem), options
 
 
-def test_what_belongs_to_ejabberd_or_contradicts_itself_is_refused(problems: Problems) -> None:
-    one: dict[str, Any] = {"Commands": {"a": {}}}
-    auto = {"Auto": {"User": "u", "Pass": "p"}}
-    assert problems(one, Auth=auto) == [
-        "Auth: asks for tokens that the server issues, which only ejabberd does; use Basic or Token."
-    ]
-    assert problems({**one, "Headers": {"Authorization": "x"}}, Auth={"Bearer": {"Token": "t0ken"}}) == [
-        "Headers.Authorization: is given beside a login; keep one of the two."
-    ]
-
-
 def test_secrets_come_from_files_variables_and_texts_and_are_shown_nowhere(
     configured: Configured, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """What an answer means where the command's own lists say what is sent again."""
 
-from restbroker.job.outcome import Deferred, Outcome, Rejected, Uncertain
+from restbroker.job.outcome import Deferred, Outcome, Uncertain
 from tests.support.receiver import Answer
 from tests.unit.servers.conftest import Opened
 
@@ -25,12 +25,3 @@ async def test_retry_decides_only_whether_it_is_sent_again(opened: Opened) -> No
             outcome = await outcome_of(opened, status, b'{"error":"x"}', list(retry))
             assert isinstance(outcome, Deferred), status
             assert (outcome.ran, outcome.max_attempts, outcome.pause_target) == (ran, attempts, False), status
-
-
-async def test_a_refusal_is_one_whether_it_is_sent_again_or_not(opened: Opened) -> None:
-    for status in (404, 413, 302, 700):
-        assert isinstance(await outcome_of(opened, status, PAGE, [429]), Rejected), status
-    for status in (404, 413, 302):
-        outcome = await outcome_of(opened, status, PAGE, [status])
-        assert isinstance(outcome, Deferred), status
-        assert (outcome.ran, outcome.counts, outcome.reason.code) == ("no", True, "ServerError"), status

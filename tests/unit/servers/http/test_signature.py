@@ -6,7 +6,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import Webhook
 
 from restbroker.errors import ConfigError
 from restbroker.servers.http import signature
@@ -26,14 +26,6 @@ def test_whoever_has_one_of_the_secrets_verifies_it(given_secrets: list[str], ji
     headers = signed(given_secrets, jid, body)
     for secret in given_secrets:
         Webhook(secret).verify(body, headers, json_parse=False)
-
-
-def test_another_body_id_or_time_is_not_verified() -> None:
-    rows: list[dict[str, str]] = [{"webhook-id": "other"}, {"webhook-timestamp": str(int(time.time()) - 1)}, {}]
-    for changed in rows:
-        headers = signed([SECRET], "j1", b"{}") | changed
-        with pytest.raises(WebhookVerificationError):
-            Webhook(SECRET).verify(b"{}" if changed else b"{} ", headers, json_parse=False)
 
 
 def test_a_plain_jid_is_the_id_itself_and_an_odd_one_has_a_digest_without_a_full_stop() -> None:

@@ -34,27 +34,14 @@ def test_a_version_has_what_came_until_then() -> None:
         assert (catalogue.version, len(catalogue.commands)) == (found, commands), asked
 
 
-def test_a_domain_that_must_be_given_is_known_as_host_too() -> None:
-    spec = ALL.commands["account.registerUser"]
-    assert spec.argument("host") is spec.argument("domain")
-    # Without one it is about all domains: that must not become one of them silently.
-    assert ALL.commands["session.countSessions"].argument("host") is None
-
-
 def test_what_touches_the_server_itself_is_dangerous() -> None:
     words = {
-        **dict.fromkeys(("server.stop", "server/stop", "Server.Stop", "server.setLoglevel"), "server"),
-        **dict.fromkeys(("domain.removeDomain", "domain.setDomainPassword"), "server"),
-        "server.joinCluster": "cluster",
-        "server.getCookie": "code",
+        **dict.fromkeys(("server.stop", "server/stop", "Server.Stop"), "server"),
         "mnesia.backup": "database files",
-        **dict.fromkeys(("account.importUsers", "gdpr.retrievePersonalData"), "files"),
         "graphql": "cluster code database files server",
-        **dict.fromkeys(("account.registerUser", "domain.domainDetails", "server.status"), ""),
+        "account.registerUser": "",
     }
     assert {name: " ".join(sorted(set().union(*ALL.dangerous_in(name).values()))) for name in words} == words
-    shown = {name: {tag for tag in ALL.commands[name].tags if ":" in tag} for name in words if name in ALL.commands}
-    assert shown == {name: {f"dangerous:{word}" for word in words[name].split()} for name in shown}
     # Nor is any that names a file or a machine for everybody.
     places = ("files", "path", "node", "resultFilepath")
     takes = {spec.name for spec in ALL.commands.values() if any(map(spec.argument, places))}

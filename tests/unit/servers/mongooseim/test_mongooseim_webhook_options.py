@@ -14,7 +14,6 @@ from restbroker.events import registry as sources
 from restbroker.servers import registry
 from restbroker.servers.event_contract import HookRequest
 from restbroker.servers.mongooseim.webhook.hook import open_hook
-from tests.support.rows import rows
 
 Configured = Callable[..., EventSource]
 WRITTEN = {"Kind": "mongooseim-webhook", "Path": "/mim", "Queue": "events", "Class": "Event"}
@@ -39,17 +38,6 @@ def test_the_longer_of_both_windows_counts(configured: Configured) -> None:
     assert configured(DropDuplicates="60s").window_s == 60.0
     assert configured(DropDuplicates="500ms").window_s == 1.0
     assert configured(DropDuplicates="60s", Options={"Resend": "0s"}).window_s == 60.0
-
-
-@rows("none", [0, 0.0, "0", "0s", "0ms", "0.0s"])
-def test_resend_can_be_turned_off(configured: Configured, none: object) -> None:
-    assert configured(Options={"Resend": none}).window_s is None
-
-
-@rows("wrong", [-1, "-1s", "soon", True, False, [], "25h"])
-def test_resend_is_a_duration_or_nothing(configured: Configured, wrong: object) -> None:
-    with pytest.raises(ConfigError, match=r"Events\.Sources\.mim\.Options\.Resend: expected a duration"):
-        configured(Options={"Resend": wrong})
 
 
 def test_its_events_have_no_ids_and_redis_gets_half_a_second(configured: Configured) -> None:

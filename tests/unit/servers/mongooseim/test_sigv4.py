@@ -99,43 +99,51 @@ def test_each_bit_of_the_body_counts(at: int, bit: int) -> None:
     assert refusal(attrs.evolve(made(), body=bytes(changed))) == "SignatureDoesNotMatch"
 
 
-@rows(
-    "change",
-    [
-        lambda one: attrs.evolve(one, method="PUT"),
-        lambda one: attrs.evolve(one, path=b"/other"),
-        lambda one: attrs.evolve(one, query=b"a=b"),
-        lambda one: attrs.evolve(one, body=one.body + b"x"),
-        lambda one: attrs.evolve(one, body=b""),
-        lambda one: replaced(one, "host", "gw.example", "other.example"),
-        lambda one: replaced(one, "authorization", "us-east-1", "eu-west-1"),
-        lambda one: replaced(one, "authorization", "sns", "sqs"),
-        lambda one: replaced(one, "x-amz-date", "Z", "Z, 20261120T090649Z"),
-        lambda one: attrs.evolve(one, headers=[*one.headers, (b"host", b"other.example")]),
-        lambda one: without(one, "host"),
-        lambda one: attrs.evolve(one, headers=[*one.headers, (b"X-Amz-Content-SHA256", b"UNSIGNED-PAYLOAD")]),
-        lambda one: attrs.evolve(one, headers=[*one.headers, (b"x-amz-content-sha256", b"0" * 64)]),
-        lambda one: replaced(one, "authorization", "host;", "host;x-more;"),
-        lambda one: replaced(one, "authorization", "/20261120/", "/20261119/"),
-        lambda _: made(service="s3"),
-    ],
-)
-def test_what_was_changed_on_the_way_is_not_taken(change: Any) -> None:
-    assert refusal(change(made())) in {"SignatureDoesNotMatch", "IncompleteSignature"}
+def with_header(request: Request, name: str, value: str) -> Request:
+    """With this header alone of its name."""
+    return attrs.evolve(request, headers=[*without(request, name).headers, (name.encode(), value.encode())])
+
+
+CHANGED = "SignatureDoesNotMatch"
+PARTIAL = "IncompleteSignature"
 
 
 @rows(
-    ("secret", "name", "fault"),
+    ("change", "fault"),
     [
-        (SECRET[:-1], NAME, "SignatureDoesNotMatch"),
-        ("", NAME, "SignatureDoesNotMatch"),
-        (SECRET, NAME[:-1], "InvalidClientTokenId"),
-        (SECRET, "", "InvalidClientTokenId"),
-        (SECRET, "ключ", "InvalidClientTokenId"),
+        (lambda one: attrs.evolve(one, method="PUT"), CHANGED),
+        (lambda one: attrs.evolve(one, path=b"/other"), CHANGED),
+        (lambda one: attrs.evolve(one, query=b"a=b"), CHANGED),
+        (lambda one: attrs.evolve(one, body=b""), CHANGED),
+        (lambda one: replaced(one, "host", "gw.example", "other.example"), CHANGED),
+        (lambda one: replaced(one, "authorization", "us-east-1", "eu-west-1"), CHANGED),
+        (lambda one: replaced(one, "authorization", "sns", "sqs"), CHANGED),
+        (lambda one: replaced(one, "authorization", "/20261120/", "/20261119/"), CHANGED),
+        (lambda _: made(service="s3"), CHANGED),
+        (lambda one: replaced(one, "x-amz-date", "Z", "Z, 20261120T090649Z"), PARTIAL),
+        (lambda one: attrs.evolve(one, headers=[*one.headers, (b"host", b"other.example")]), CHANGED),
+        (lambda one: without(one, "host"), CHANGED),
+        (lambda one: attrs.evolve(one, headers=[*one.headers, (b"x-amz-content-sha256", b"0" * 64)]), CHANGED),
+        (lambda one: replaced(one, "authorization", "host;", "host;x-more;"), CHANGED),
+        (lambda one: replaced(one, "authorization", "host;", ""), PARTIAL),
+        (lambda one: replaced(one, "authorization", ";x-amz-date", ""), PARTIAL),
+        (lambda one: with_header(one, "authorization", ""), "MissingAuthenticationToken"),
+        (lambda one: with_header(one, "authorization", "Basic YTpi"), "MissingAuthenticationToken"),
+        (lambda one: with_header(one, "authorization", f"{ALGORITHM} Credential=a/b/c"), PARTIAL),
+        (lambda one: with_header(one, "authorization", f"{ALGORITHM} ,,,=,"), PARTIAL),
+        (lambda one: with_header(one, "x-amz-date", "20261332T250000Z"), PARTIAL),
+        (lambda one: with_header(one, "x-amz-date", "20261120T090649"), PARTIAL),
+        (lambda one: with_header(one, "x-amz-date", "٢0261120T090649Z"), PARTIAL),
     ],
 )
-def test_a_request_that_is_signed_with_another_key_is_not_taken(secret: str, name: str, fault: str) -> None:
-    assert refusal(made(), secret.encode(), attrs.evolve(EXPECTED, key_name=name)) == fault
+def test_what_was_changed_or_left_out_is_refused(change: Any, fault: str) -> None:
+    assert refusal(change(made())) == fault
+
+
+def test_a_signature_with_another_key_is_refused() -> None:
+    assert [refusal(made(), key) for key in (KEY[:-1], b"")] == [CHANGED] * 2
+    for name in (NAME[:-1], "", "ключ"):
+        assert refusal(made(), KEY, attrs.evolve(EXPECTED, key_name=name)) == "InvalidClientTokenId"
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to have an event taken that MongooseIM did not publish")
@@ -146,34 +154,6 @@ def test_an_old_signature_does_not_count_nor_one_of_the_future(ago_s: float, is_
         verify(request, KEY, EXPECTED, NOW_S)
     else:
         assert refusal(request) == "SignatureDoesNotMatch"
-
-
-@rows(
-    ("given_", "fault"),
-    [
-        ("", "MissingAuthenticationToken"),
-        ("Basic YTpi", "MissingAuthenticationToken"),
-        (ALGORITHM, "IncompleteSignature"),
-        (f"{ALGORITHM} Credential=a/b/c", "IncompleteSignature"),
-        (f"{ALGORITHM} ,,,=,", "IncompleteSignature"),
-    ],
-)
-def test_a_request_without_a_whole_signature_is_told_so(given_: str, fault: str) -> None:
-    headers = [*without(made(), "authorization").headers, (b"Authorization", given_.encode())]
-    assert refusal(attrs.evolve(made(), headers=headers)) == fault
-
-
-@rows("name", ["host", "x-amz-date"])
-def test_a_signature_that_leaves_out_the_host_or_the_time_does_not_count(name: str) -> None:
-    request = made()
-    listed = f";{name}" if f";{name}".encode() in dict(request.headers)[b"Authorization"] else f"{name};"
-    assert refusal(replaced(request, "authorization", listed, "")) == "IncompleteSignature"
-
-
-@rows("moment", ["", "now", "20261332T250000Z", "20261120T090649", "٢0261120T090649Z"])
-def test_a_time_that_is_none_does_not_count(moment: str) -> None:
-    headers = [*without(made(), "x-amz-date").headers, (b"x-amz-date", moment.encode())]
-    assert refusal(attrs.evolve(made(), headers=headers)) == "IncompleteSignature"
 
 
 @given(

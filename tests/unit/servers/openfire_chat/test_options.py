@@ -44,19 +44,6 @@ def test_a_secret_takes_the_place_of_the_login_and_users_need_their_passwords(tm
     assert "PlainLogin" in loaded(tmp_path, URL="http://chat.example.org:7070", Options={"Secret": "s3cret"})[1]
 
 
-def test_what_cannot_be_used_is_refused_where_it_stands(tmp_path: Path) -> None:
-    (tmp_path / "odd").write_text("# ours\nromeo\n")
-    for members, why in (
-        ({"Auth": ADMIN, "Options": {"Secret": "s"}}, "give one of them"),
-        ({"Auth": {"Bearer": {"Token": "t"}}}, "must be Basic"),
-        ({"Auth": {"Basic": {"User": "admin@example.org", "Pass": "p"}}}, "name alone"),
-        ({"Auth": ADMIN, "Options": {"PasswordsFile": "odd"}}, "Line 2 of the file"),
-    ):
-        with pytest.raises(ConfigError) as refused:
-            loaded(tmp_path, **members)
-        assert why in str(refused.value), (members, why)
-
-
 def test_a_file_of_passwords_is_read_by_name_and_shows_nothing(tmp_path: Path) -> None:
     file = tmp_path / "passwords"
     file.write_text("Romeo:a:b\n\njuliet@example.org: c \n")

@@ -22,7 +22,7 @@ from restbroker.servers.openfire.chat.request import build
 from restbroker.servers.openfire.chat.table import table
 from restbroker.transport.message import Request
 
-JULIET, PETER = "juliet@example.org", {"username": "peter", "password": "pw"}
+PETER = {"username": "peter", "password": "pw"}
 ROOM = {"roomName": "a", "naturalName": "a", "description": "a"}
 PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="\ufffe\uffff"))
 
@@ -160,20 +160,13 @@ def test_who_acts_leads_nowhere_else() -> None:
 def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() -> None:
     romeo = {"from": "romeo"}
     rows: list[tuple[str, dict[str, Any], str]] = [
-        ("chat_login", {"from": "r" * 65}, "longer than the 64 characters"),
-        ("post_message", {**romeo, "to": JULIET, "text": "x"}, "'text', which post_message does not have"),
         ("join_room", {**romeo, "roomName": "a@muc.example.org", "service": "conference"}, "another service"),
-        ("chat_login", {**romeo, "username": "juliet"}, "given twice"),
-        ("update_contact", {**romeo, "rosterJid": "a@b.c", "jid": "d@b.c"}, "must be the same"),
-        ("add_contact", {**romeo, "jid": "a@b.c", "subscriptionType": 7}, "from -1 to 3"),
-        ("create_user", {**PETER, "properties": {"a": 1}}, "an object such as"),
         ("create_user", {**PETER, "email": "e" * 101}, "longer than the 100"),
         ("create_group", {"name": "a", "description": "d" * 256}, "longer than the 255"),
         ("add_user_to_groups", {"username": "romeo", "groupnames": "a, a/b"}, r'"groupnames\[1\]" has a slash'),
         ("add_user_to_group", {"username": "romeo", "groupName": "g" * 51}, "longer than the 50"),
         ("update_room", {**ROOM, "persistent": True, "description": "d" * 256}, "longer than the 255"),
         ("add_contact", {**romeo, "jid": "a@b.c", "nickname": "n" * 256}, "longer than the 255"),
-        ("create_room", {**ROOM, "owners": "alice, a b@c"}, r'"owners\[1\]" is a string, but not a JID'),
         ("delete_room", {"roomname": "a"}, "did you mean roomName"),
     ]
     for command, given_, why in rows:

@@ -28,6 +28,6 @@ async def refused(bench: Bench, command: str, /, **arguments: object) -> str:
     """Why nothing was sent."""
     before = len(bench.server.received)
     outcome = await bench.deliver(command, **arguments)
-    assert isinstance(outcome, Rejected)
+    assert isinstance(outcome, Rejected), (command, arguments)
     assert (outcome.reason.code, len(bench.server.received)) == ("BadArgument", before)
     return outcome.reason.message.removeprefix("The request cannot be made: ")

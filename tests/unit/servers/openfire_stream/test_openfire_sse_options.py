@@ -50,10 +50,6 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
 @rows(
     ("change", "problem"),
     [
-        (
-            {"Target": "nobody"},
-            "Options.Target: expected a target of the kind openfire-chat, found .*; there is no target of that name",
-        ),
         ({"Target": "web"}, "Options.Target: expected .* openfire-chat, found .*; that one is of the kind ejabberd"),
         ({"Askers": ["ANN"]}, "Options.Users: names a user twice"),
     ],
@@ -62,13 +58,6 @@ def test_what_is_wrong_is_named_where_it_stands(tmp_path: Path, change: dict[str
     options = {name: value for name, value in (OPTIONS | change).items() if value is not None}
     with pytest.raises(ConfigError, match=problem):
         loaded(tmp_path, options)
-
-
-def test_what_is_wrong_beside_a_file_that_cannot_be_read_is_told_with_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as refused:
-        loaded(tmp_path, {"Target": "nobody", "Users": ["ann"], "PasswordsFile": "gone"})
-    assert "Options.PasswordsFile: The secret file" in str(refused.value)
-    assert "Options.Target: expected a target of the kind openfire-chat" in str(refused.value)
 
 
 def test_a_path_or_a_secret_is_of_no_use(tmp_path: Path) -> None:

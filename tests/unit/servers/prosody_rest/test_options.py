@@ -2,15 +2,13 @@
 
 from restbroker.config.core import all_keys
 from restbroker.config.mask import mask
-from restbroker.config.target import Basic, Bearer
 from restbroker.config.tokens import Token
 from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
 from restbroker.servers.api.ad_hoc import COMMANDS as ACCOUNTS
-from restbroker.servers.prosody.options import options_of
-from tests.unit.servers.conftest import Configured, Made, Problems
+from tests.unit.servers.conftest import Configured, Made
 
 ADMIN = "http://127.0.0.1:5280/admin_api/"
 MSG = "http://127.0.0.1:5280/msg"
@@ -24,25 +22,6 @@ def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> N
     assert list(alone.commands) == [*stanzas, *(one.name for one in ACCOUNTS)]
     assert (alone.version, alone.is_whole) == ("chat", True)
     assert set(whole.commands) == set(registry.catalogue("prosody-rest").commands) > set(alone.commands)
-
-
-def test_each_module_has_its_own_login(made: Made) -> None:
-    places = options_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG})).apis
-    assert {api: place.path for api, place in places.items()} == {"rest": "/rest", "admin": "/admin_api", "msg": "/msg"}
-    rest, admin, msg = (places[api].login for api in ("rest", "admin", "msg"))
-    assert isinstance(rest, Basic)
-    assert isinstance(msg, Basic)
-    assert isinstance(admin, Bearer)
-    assert (rest.user, msg.user, admin.token.reveal()) == ("broker", "broker@example.org", "t")
-
-
-def test_what_cannot_be_used_is_refused_by_its_place(problems: Problems) -> None:
-    rows: list[tuple[Json, dict[str, Json], str]] = [
-        ({"MsgURL": MSG}, {"Domain": None}, "Options.MsgURL: needs Targets.chat.Auth with Basic"),
-        ({}, {"Auth": {"Auto": {"User": "u", "Pass": "p"}}}, "Auth: asks for tokens that the server issues"),
-    ]
-    for options, members, problem in rows:
-        assert any(line.startswith(problem) for line in problems(options, **members)), problems(options, **members)
 
 
 def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -> None:
@@ -75,12 +54,3 @@ def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configu
         )
         token = Token("bound", (), allow=("*",), hosts=("example.org",))
         assert (refusal(token, wish) is None) == is_allowed, (command, arguments)
-
-
-def test_only_what_does_no_harm_twice_counts_as_safe() -> None:
-    commands = registry.catalogue("prosody-rest").commands
-    unsafe = {name for name, spec in commands.items() if spec.repeat == "unsafe"}
-    assert unsafe == {
-        *("message", "presence", "iq", "stanza", "msg", "announcement", "invite", "invite_reset"),
-        *("create_group", "add_group_chat"),
-    }

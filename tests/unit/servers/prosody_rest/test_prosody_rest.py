@@ -5,11 +5,8 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from restbroker.config.events import EventSource
-from restbroker.job.event import EVENT_TYPES
 from restbroker.servers.event_contract import HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.prosody.events import stanzas
 from restbroker.servers.prosody.events.hook import open_hook
@@ -105,17 +102,6 @@ def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
     assert event.raw == MESSAGE | {"body": 5, "id": None, "from": ["x"]}
 
 
-@given(st.binary(max_size=200) | st.recursive(st.none() | st.text() | st.integers(), st.lists, max_leaves=5).map(
-    lambda value: json.dumps({"kind": "message", "x": value}).encode()
-))  # fmt: skip
-def test_any_bytes_are_an_event_or_malformed(body: bytes) -> None:
-    try:
-        found = read(body)
-    except MalformedEvent:
-        return
-    assert found.event.type in EVENT_TYPES
-
-
 def test_a_question_that_nobody_answers_gets_an_error_in_a_200() -> None:
     # A 202 would become an empty result, which says that all went well.
     answer = stanzas.answer_refused(told(kind="iq", type="get"))
@@ -169,12 +155,3 @@ def test_a_name_is_told_to_those_who_ask_in_xml() -> None:
 def test_what_is_no_stanza_in_xml_is_refused_without_repeating_it(body: bytes) -> None:
     with pytest.raises(MalformedEvent):
         read_by(Options(xml=True), body)
-
-
-@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: f"<message>{text}</message>".encode()))
-def test_any_bytes_as_xml_are_an_event_or_malformed(body: bytes) -> None:
-    try:
-        found = read_by(Options(xml=True), body)
-    except MalformedEvent:
-        return
-    assert found.event.type in EVENT_TYPES

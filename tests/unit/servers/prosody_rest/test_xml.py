@@ -53,10 +53,7 @@ async def test_a_stanza_is_sent_as_it_was_given_but_for_its_address_and_the_id_o
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("stanza", {}, 'the argument "xml" is missing'),
     ("stanza", {"xml": "<message to='a@b'>"}, "is not well-formed: no element found (line 1, column 19)"),
-    ("stanza", {"xml": "<message to='a@b'/><message to='a@b'/>"}, "is not well-formed: junk after document element"),
-    ("stanza", {"xml": "<message to='a@b'><p:x/></message>"}, "is not well-formed: unbound prefix"),
     ("stanza", {"xml": "<message to='a@b'>&x;</message>"}, "is not well-formed: undefined entity"),
     ("stanza", {"xml": BOMB}, "has a document type"),
     ("stanza", {"xml": "<?php?><message to='a@b'/>"}, "has a document type or an instruction"),
@@ -67,7 +64,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("stanza", {"xml": "<iq type='result' to='a@b'><x/></iq>"}, "is an iq whose type is neither get nor set"),
     ("stanza", {"xml": "<iq type='get' to='a@b'/>"}, "is an iq that does not contain exactly one element"),
     ("stanza", {"xml": f"<message to='a@b'>{'<x>' * 200}{'</x>' * 200}</message>"}, "nests elements deeper"),
-    ("message", {"xml": "<message to='a@b'/>"}, 'the argument "to" is missing'),
     ("message", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, "is no message"),
     ("message", {**TO, "xml": "<message to='b@example.org'/>"}, 'has another to than the argument "to"'),
     (
