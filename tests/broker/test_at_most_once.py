@@ -6,8 +6,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.job_in_progress import ADMITTED, JobInProgress
-from restbroker.broker.processor import Processor
+from restbroker.broker.job_in_progress import ADMITTED
 from restbroker.job.reason import Reason
 from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, OperatorWarning
@@ -90,29 +89,6 @@ async def test_a_marked_job_that_waits_for_a_fresh_lease_goes_back_unmarked_once
         await harness.until(lambda: harness.size("queue:rest") == 1, "it is back")
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
     assert harness.target.sent == []
-
-
-async def test_a_marked_job_that_a_person_cancels_in_the_tick_of_its_second_turn_gives_its_place_back(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wait_to_start = Processor._wait_to_start  # noqa: SLF001 - the one instant at which the place could get lost
-
-    async def cancelled(processor: Processor, job: JobInProgress) -> bool:
-        is_ready = await wait_to_start(processor, job)
-        processor.cancel(job)
-        return is_ready
-
-    monkeypatch.setattr(Processor, "_wait_to_start", cancelled)
-    harness.concurrency, harness.at_most_once, harness.target.answer = 1, ("once",), refuse
-    async with harness.broker():
-        harness.push("once")
-        await harness.until(lambda: harness.size("dead") == 1, "it is cancelled")
-        harness.target.answer = ok
-        harness.push("safe")
-        await harness.until(
-            lambda: [one.outcome for one in harness.of(JobFinished)][-1:] == ["delivered"], "the next one has its place"
-        )
-    assert [dead["error_class"] for dead in harness.members("dead")] == ["Cancelled"]
 
 
 async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmarked_one_runs(harness: Harness) -> None:
