@@ -128,7 +128,6 @@ async def test_the_probe_tells_unwell_from_denied() -> None:
     rows: list[tuple[Response, bool, bool]] = [
         (ok(b'"The node n is started. Status: started\\nejabberd is not running in that node."'), False, False),
         (UNKNOWN, False, False),
-        (Response(500, {}, b'"internal_error"', 0.0), False, False),
     ]
     for answer, is_ok, denied in rows:
         probe = await opened().probe(answering(answer))

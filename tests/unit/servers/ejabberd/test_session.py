@@ -196,25 +196,6 @@ async def test_workers_that_meet_a_revoked_token_together_use_basic_while_one_of
     assert server.seen[-1] == "t2 kick_user"
 
 
-async def test_basic_is_used_where_the_token_after_a_refused_one_is_not_to_be_had_or_refused_too(
-    mock_clock: trio.testing.MockClock,
-) -> None:
-    rows: list[Response | Exception | None] = [None, BROKEN, NotSent("refused")]
-    for issue in rows:
-        server, connector = Server(), opened(AUTO)
-        await connector.deliver(KICK, server)
-        server.answers, server.issue = refusing("t1", "t2"), issue
-        for _ in range(3):
-            assert isinstance(await connector.deliver(KICK, server), Delivered), issue
-        assert server.seen[1:4] == ["t1 kick_user", "t1 kick_user", "ask"], issue
-        assert server.seen[4:] == [*(["t2 kick_user"] if issue is None else []), *["basic kick_user"] * 3]
-        server.issue = None
-        server.issued = 2
-        mock_clock.jump(PAUSE_S + 1)
-        await connector.deliver(KICK, server)
-        assert server.seen[-2:] == ["ask", "t3 kick_user"], issue
-
-
 async def test_tokens_that_every_second_node_refuses_become_no_loop_of_requests(
     mock_clock: trio.testing.MockClock,
 ) -> None:

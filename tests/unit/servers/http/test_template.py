@@ -96,33 +96,6 @@ def test_what_does_not_fit_is_told_with_the_name_of_the_argument() -> None:
             template.fill_path(template.parse_path("x/{a}"), arguments)
 
 
-def test_a_broken_placeholder_is_told() -> None:
-    for text in ["{", "}", "a{", "{a", "{a}}", "{{a}", "{}", "{a b}", "{1a}", "{a??}", "{ü}"]:
-        with pytest.raises(BadTemplate, match=r"belongs to no \{name\}"):
-            template.parse_text(text)
-
-
-def test_a_path_that_cannot_be_one_is_told() -> None:
-    rows: list[tuple[str, str]] = [
-        ("a?b=1", "not belong in a path"),
-        ("a#b", "not belong in a path"),
-        ("a b", "not belong in a path"),
-        ("a\\b", "not belong in a path"),
-        ("a//b", "empty or only dots"),
-        ("../a", "empty or only dots"),
-        ("a/%2e%2e/b", "empty or only dots"),
-        ("a/{b?}", "optional argument"),
-    ]
-    for path, why in rows:
-        with pytest.raises(BadTemplate, match=why):
-            template.parse_path(path)
-
-
-def test_a_path_may_be_empty_and_end_with_a_slash() -> None:
-    paths = {"": "", "/": "/", "a/é/": "/a/%C3%A9/"}
-    assert {text: template.fill_path(template.parse_path(text), {}) for text in paths} == paths
-
-
 def test_a_body_that_is_nested_too_deeply_is_told() -> None:
     deep: Any = "{a}"
     for _ in range(900):
@@ -135,3 +108,20 @@ def test_names_of_members_are_no_templates() -> None:
     assert template.fill_value(template.parse_value({"x": [None, 1, "a b"]}), {"a": 1}) == {"x": [None, 1, "a b"]}
     with pytest.raises(BadTemplate, match="member's name"):
         template.parse_value({"a": [{"{b}": 1}]})
+
+
+def test_what_is_no_template_or_no_path_is_refused() -> None:
+    for text in ["}", "a{", "{a}}", "{}", "{a b}", "{1a}", "{a??}", "{ü}"]:
+        with pytest.raises(BadTemplate, match=r"belongs to no \{name\}"):
+            template.parse_text(text)
+    for path, why in {
+        "a?b=1": "not belong",
+        "a\\b": "not belong",
+        "a//b": "dots",
+        "a/%2e%2e/b": "dots",
+        "a/{b?}": "optional",
+    }.items():
+        with pytest.raises(BadTemplate, match=why):
+            template.parse_path(path)
+    paths = {"": "", "/": "/", "a/é/": "/a/%C3%A9/"}
+    assert {text: template.fill_path(template.parse_path(text), {}) for text in paths} == paths

@@ -27,32 +27,6 @@ def posted(message: object = MESSAGE, **more: str) -> bytes:
     return urlencode({**fields, "Message": text, **more}).encode()
 
 
-def test_a_message_is_an_event_with_whole_addresses() -> None:
-    published = form.read(posted())
-    event = form.event(published, "message", "mim", 1000.5)
-    assert published.topic == "user_message_sent"
-    assert (event.type, event.sender, event.receiver, event.body) == (
-        "message",
-        "ann@one.example",
-        "bob@two.example",
-        "hello",
-    )
-    assert (event.id, event.room, event.server, event.source, event.received_at_s) == (
-        None,
-        None,
-        "one.example",
-        "mim",
-        1000.5,
-    )
-    assert event.raw == {"topic_arn": ARN, "attributes": {}, "payload": MESSAGE}
-
-
-def test_a_message_of_a_room_names_the_room() -> None:
-    event = form.event(form.read(posted({**MESSAGE, "to_user_id": "den@muc.one.example"})), "groupchat", "mim", 1000.5)
-    assert (event.type, event.receiver, event.room) == ("groupchat", "den@muc.one.example", "den@muc.one.example")
-    assert event.presence is None
-
-
 @rows("is_there", [True, False])
 def test_a_presence_has_no_text_and_says_whether_somebody_is_there(is_there: bool) -> None:
     told = {"user_id": "ann@one.example", "present": is_there}

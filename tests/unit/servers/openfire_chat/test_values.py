@@ -3,7 +3,6 @@
 import json
 from typing import Any
 from urllib.parse import unquote
-from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -35,10 +34,6 @@ def request(name: str, paths: Paths = "source", /, stream: str = "ofchat-1", **g
     return build(Call(Command(name, arguments)), table(paths)[name], target).of(stream)
 
 
-def body_type(made: Request) -> str:
-    return dict(made.headers).get("Content-Type", "")
-
-
 @given(PRINTED)
 def test_any_name_in_the_path_is_one_segment_that_reads_the_same(name: str) -> None:
     try:
@@ -66,15 +61,6 @@ def test_json_may_be_given_as_its_text() -> None:
     text = '{"body": "Hi", "mood": 1}'
     assert request("ask_send", userId="romeo", body=text).body.decode() == text
     assert request("ask_send", userId="romeo", body={"body": "Hi"}).body == b'{"body":"Hi"}'
-
-
-@given(PRINTED, st.lists(PRINTED))
-def test_a_contact_is_xml_that_reads_the_same(nickname: str, groups: list[str]) -> None:
-    made = request("add_contact", from_="romeo", jid="nurse", nickname=nickname, groups=list(groups))
-    root = ET.fromstring(made.body)  # noqa: S314  our own
-    assert body_type(made) == "application/xml"
-    assert (root.findtext("jid"), root.findtext("nickname")) == ("nurse@example.org", nickname)
-    assert [one.text or "" for one in root.findall("groups/group")] == groups
 
 
 def test_a_room_of_another_server_is_not_taken_for_one_of_the_same_name_here() -> None:

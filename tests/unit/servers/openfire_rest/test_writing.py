@@ -38,15 +38,6 @@ def test_texts_and_properties_come_back_from_xml(name: str, email: str, properti
     assert {one.get("key"): one.get("value") for one in root.iter("property")} == properties
 
 
-@given(st.lists(ANY, max_size=4), st.booleans(), st.integers(0, 2**31))
-def test_lists_flags_and_numbers_come_back_from_xml(groups: list[str], flag: bool, most: int) -> None:
-    room: Any = {"roomName": "r", "naturalName": "", "description": "", "ownerGroups": groups}
-    given_ = fitting("create_room", {**room, "persistent": flag, "maxUsers": most})
-    root = parsed(entity_writer.xml(ENTITIES["MUCRoomEntity"], given_))
-    assert [one.text or "" for one in root.findall("ownerGroups/ownerGroup")] == groups
-    assert (root.findtext("persistent"), root.findtext("maxUsers")) == (str(flag).lower(), str(most))
-
-
 @given(ANY, st.dictionaries(ANY.filter(bool), ANY, max_size=3))
 def test_json_of_the_two_dialects_holds_the_same(name: str, properties: dict[str, str]) -> None:
     arguments: Any = {"username": "a", "password": "p", "name": name, "properties": properties}

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Rejected
+from restbroker.job.outcome import Delivered, Rejected
 from tests.support.receiver import Received
 from tests.unit.servers.conftest import JID, Opened, answering
 from tests.unit.servers.prosody_rest.conftest import all_modules
@@ -74,6 +74,20 @@ async def test_what_prosody_would_drop_or_do_elsewhere_is_refused_unsent(opened:
             assert isinstance(outcome, Rejected), why
             assert (outcome.reason.code, why in outcome.reason.message) == ("BadArgument", True), outcome.reason
         assert bench.server.received == []
+
+
+async def test_a_report_in_unknown_words_is_done_with_a_note(opened: Opened) -> None:
+    ways = [f"The following accounts were {way}:\na@h\n" for way in ("successfully deleted", "skipped")]
+    odd = "The following accounts were successfully disconnected:\na@h/The following accounts could not be x:\n"
+    unknown = "an unknown note: see the answer"
+    notes = {"Gone: a@h": unknown, "".join(ways): unknown, "".join(reversed(ways)): unknown, odd: None}
+    for text, noted in notes.items():
+        node = f"http://jabber.org/protocol/admin#{'end-user-session' if text == odd else 'delete-user'}"
+        stanza = {"type": "result", "command": {"node": node, "note": {"type": "info", "text": text}}}
+        async with opened(answering(200, json.dumps(stanza).encode())) as bench:
+            outcome = await bench.deliver("iq", **TO)
+        assert isinstance(outcome, Delivered), text
+        assert outcome.note == noted, text
 
 
 async def test_a_command_of_a_module_that_is_not_configured_says_which_option_names_it(opened: Opened) -> None:

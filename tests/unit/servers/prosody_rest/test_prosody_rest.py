@@ -102,14 +102,6 @@ def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
     assert event.raw == MESSAGE | {"body": 5, "id": None, "from": ["x"]}
 
 
-def test_a_question_that_nobody_answers_gets_an_error_in_a_200() -> None:
-    # A 202 would become an empty result, which says that all went well.
-    answer = stanzas.answer_refused(told(kind="iq", type="get"))
-    stanza = json.loads(answer.body)
-    assert (answer.status, answer.content_type, stanza["kind"]) == (200, "application/json", "iq")
-    assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("cancel", "service-unavailable")
-
-
 @rows("kind", ["message", "presence", "iq"])
 def test_what_could_not_be_taken_comes_back_as_an_error_to_wait_for(kind: str) -> None:
     answer = stanzas.not_now(told(kind=kind), 2)
