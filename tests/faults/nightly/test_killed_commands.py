@@ -80,8 +80,16 @@ def killed_often(command: list[str], others: Sequence[Callable[[], None]]) -> su
 
 
 def restart(server: RedisServer) -> None:
+    """Kill it and start it, and have it write its file anew, as a broker does.
+
+    A kill may cut the file inside a script, and the next start may apply half of that script (docs/guarantees.md).
+    """
     server.kill()
     server.start()
+    with redis.Redis(port=server.port) as raw:
+        raw.bgrewriteaof()
+        busy = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+        until(lambda: not any(raw.info("persistence")[one] for one in busy), "its file is written anew", _NEVER_S)
 
 
 @pytest.mark.parametrize(
