@@ -399,17 +399,6 @@ def test_a_pool_without_a_response_queue_says_so(pool: Pool, server: Server) -> 
     assert (spoilt.responses, spoilt.queues) == (None, QUEUES)
 
 
-def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(pool: Pool, server: Server) -> None:
-    queues.push(pool.client, "a", [b"1"])
-    queues.push(pool.client, "b", [b"2"])
-    take(pool.client, pool.identity, 2, hwm=2)
-    server.raw.set("ns:queue:a", "x")
-    heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, frozenset(), 1, retired=False)
-    server.raw.delete("ns:queue:a")
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, frozenset(), 0, retired=True)
-
-
 def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_score(
     pool: Pool, server: Server
 ) -> None:

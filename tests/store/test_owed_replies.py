@@ -67,15 +67,6 @@ def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_re
     assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
 
 
-def test_a_job_that_cannot_be_parked_is_not_answered_before_it_is(owing: Pool, server: Server) -> None:
-    server.raw.set("ns:dead", "no set")
-    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovery(1, 1, frozenset(), 1, retired=False)
-    assert server.raw.exists(f"ns:{WAITED_FOR}", "ns:queue:out") == 0
-    server.raw.delete("ns:dead")
-    assert heartbeats.recover(owing.client, owing.identity, as_owed).dead == 1
-    assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
-
-
 def test_a_poisonous_job_is_answered_when_it_is_parked_and_at_no_crash_before(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     answered = []

@@ -78,6 +78,17 @@ def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
     assert rosters.users(client).users == ()
 
 
+def test_both_sides_change_or_neither(client: Client) -> None:
+    assert change(client, put("ann", BOB), put("bob", ANN)) == {"ann": 1, "bob": 1}
+    for one, told in (
+        (Change("bob", {"c@a.b": b"{}"}, needs="present"), RosterUnchanged("bob", "ABSENT", "c@a.b")),
+        (Change("bob", {ANN: b"{}"}, needs="absent"), RosterUnchanged("bob", "PRESENT", ANN)),
+    ):
+        assert rosters.change(client, [put("ann", "c@a.b"), one], WANTED) == told
+    assert rosters.read(client, ["ann", "bob"]) == [{b"bob@a.b": b"{}"}, {b"ann@a.b": b"{}"}]
+    assert rosters.change(client, [], WANTED) == RosterVersions({})
+
+
 def test_a_roster_that_would_be_too_large_is_not_written(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rosters, "MOST_CONTACTS", 10)
     change(client, Change("john", {f"u{n}@a.b": b"{}" for n in range(10)}))

@@ -72,15 +72,6 @@ def test_a_member_that_cannot_be_placed_stays_with_its_score(client: Client, ser
     assert server.raw.zscore("ns:retry", "two") == score
 
 
-def test_where_no_queue_can_be_named_the_member_stays_with_its_score(client: Client, server: Server) -> None:
-    server.raw.zadd("ns:retry", {"due": 1.5})
-    server.raw.set("ns:queues", "no set")
-    (code,) = promote(client, "retry", [Move(b"due", "a")])
-    assert isinstance(code, Refused)
-    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"due", 1.5)]
-    assert not server.raw.exists("ns:queue:a")
-
-
 def test_a_due_job_goes_to_the_head_of_its_queue_changed_or_not(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"waits"])
     server.raw.zadd("ns:retry", {"one": 1, "two": 2})
