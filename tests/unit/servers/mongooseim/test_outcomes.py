@@ -12,6 +12,7 @@ from restbroker.servers.mongooseim.catalogue import for_version
 from restbroker.servers.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, FollowUp, classify
 from restbroker.servers.mongooseim.schema import operations
 from restbroker.transport.message import Response
+from tests.unit.servers.conftest import fate
 from tests.unit.servers.mongooseim.conftest import refusal
 
 OPERATIONS = operations("admin", "6.8.0")
@@ -43,6 +44,17 @@ def answer(
 def failed(command: str, *errors: Json, data: Json = None) -> Json:
     category, _, name = command.partition(".")
     return {"data": data or {category: {name: None}}, "errors": list(errors)}
+
+
+def test_done_before_counts_if_every_error_says_so() -> None:
+    rows: list[tuple[str, list[str], dict[str, Any], str]] = [
+        (REGISTER, ["exists"], {"ok_if_exists": True}, "Delivered already done"),
+        ("roster.deleteContact", ["contact_not_found"], {"maybe_run": True}, "Delivered already done"),
+        ("roster.deleteContact", ["contact_not_found"], {"ok_if_exists": True}, "Rejected NotFound"),
+        ("muc.deleteRoom", ["room_not_found", "category_disabled"], {"maybe_run": True}, "Rejected NotFound"),
+    ]
+    found = [(*row[:3], fate(answer(row[0], failed(row[0], *map(refusal, row[1])), **row[2]))) for row in rows]
+    assert found == rows
 
 
 def test_a_value_in_the_spelling_of_erlang_is_in_no_message() -> None:
