@@ -7,6 +7,7 @@ import argparse
 import difflib
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -35,24 +36,37 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write what is found")
     parser.add_argument("--only", default="", help="files whose path below tests/golden/data begins so")
     given = parser.parse_args()
-    differs = False
-    for name, make in PARTS.items():
-        if not name.startswith(given.only):
-            continue
-        file, found = DATA / name, make()
-        before = file.read_text("utf-8") if file.exists() else ""
-        if given.write:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(found, "utf-8")
-        elif found != before:
-            differs = True
-            sys.stdout.writelines(
-                difflib.unified_diff(before.splitlines(True), found.splitlines(True), f"a/{name}", f"b/{name}", n=1)
-            )
-        told = "written" if given.write else "as it was" if found == before else "DIFFERENT"
-        sys.stdout.write(f"{name}: {told}\n")
-        sys.stdout.flush()
+    names, differs = [name for name in PARTS if name.startswith(given.only)], False
+    with ProcessPoolExecutor() as pool:
+        for name, found in zip(names, pool.map(_make, names), strict=True):
+            differs |= _write(name, found) if given.write else _is_different(name, found)
     return int(differs)
+
+
+def _make(name: str) -> str:
+    return PARTS[name]()
+
+
+def _write(name: str, found: str) -> bool:
+    (DATA / name).parent.mkdir(parents=True, exist_ok=True)
+    (DATA / name).write_text(found, "utf-8")
+    _say(f"{name}: written\n")
+    return False
+
+
+def _is_different(name: str, found: str) -> bool:
+    """Whether it is otherwise than it was written down; prints the lines."""
+    file = DATA / name
+    before = file.read_text("utf-8") if file.exists() else ""
+    lines = before.splitlines(True), found.splitlines(True)
+    _say(f"{name}: {'as it was' if found == before else 'DIFFERENT'}\n")
+    _say(*difflib.unified_diff(*lines, f"a/{name}", f"b/{name}", n=1))
+    return found != before
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.writelines(lines)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
