@@ -244,7 +244,9 @@ async def test_the_login_is_never_sent_to_where_the_operator_did_not_point() -> 
         assert not any("authorization" in request.headers for request in there.requests)
 
 
-async def test_a_server_that_is_no_ejabberd_is_called_what_it_is() -> None:
+async def test_a_server_that_is_no_ejabberd_is_called_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row but one lets a handshake of TLS wait for its end."""
+    monkeypatch.setattr(find_api, "CONNECT_TIMEOUT_S", 0.2)
     rows: list[tuple[object, str]] = [
         (answer(301, b"", (("Location", "http://127.0.0.1:1/api/status"),)), "Redirect"),
         (answer(200, b"<html>hello</html>"), "NotTheApi"),

@@ -304,6 +304,7 @@ def _repeats_the_key(received: Received) -> Answer:
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("change", [pytest.param(_takes_a_key, marks=NIGHTLY), _masks_nothing])
+@pytest.mark.slow  # eight commands, each a process
 def test_a_secret_of_its_options_that_the_server_repeats_is_shown_nowhere_whatever_the_package_does_about_it(
     shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer, change: Change
 ) -> None:
@@ -316,7 +317,7 @@ def test_a_secret_of_its_options_that_the_server_repeats_is_shown_nowhere_whatev
         told = [shell("check"), shell("check", "--json"), shell("probe")]
         _write(tmp_path, whole)
         with started(["run"], directory=tmp_path, environ=beside(lib)) as broker:
-            told += [shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait")]
+            told += [shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait", "--timeout", "2")]
             told += [shell("targets"), shell("stats", "--json"), shell("dead", "list"), shell("dead", "list", "--json")]
         log = broker.output()
     shown = "".join(one.stdout + one.stderr for one in told) + log

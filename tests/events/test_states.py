@@ -42,6 +42,7 @@ async def shows(client: Client, *states: SourceState) -> None:
     await until_async(lambda: sources.read_states(client) == list(states), f"{states} are there")
 
 
+@pytest.mark.slow  # a process that starts and ends
 async def test_a_state_is_there_until_it_changes_and_goes_with_its_process(
     redis_server: RedisServer, client: Client
 ) -> None:

@@ -47,6 +47,7 @@ def victim(bench: Bench, goes_to: str) -> bytes:
 
 @pytest.mark.promise("No command is lost", "a key is of another type")
 @pytest.mark.parametrize("key", ["retry", pytest.param("schedule", marks=pytest.mark.nightly)])
+@pytest.mark.slow  # a job is tried again after ten seconds
 def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: Line, key: str) -> None:
     bench = line.bench
     spoil(bench, key)

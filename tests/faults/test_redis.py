@@ -40,6 +40,7 @@ def test_a_cut_connection_costs_waiting_only_and_nobody_takes_anything_over(line
 
 
 @pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
+@pytest.mark.slow  # the time-out of a Redis that is silent
 def test_a_frozen_connection_is_noticed_and_late_requests_change_nothing(line: Line) -> None:
     line.under_load()
     line.proxy.freeze()
@@ -62,6 +63,7 @@ def test_a_suspended_redis_costs_waiting_only(own_line: Line) -> None:
 
 
 @pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
+@pytest.mark.slow  # an outage of five seconds
 def test_a_killed_redis_that_comes_back_with_its_data_costs_waiting_only(own_line: Line) -> None:
     own_line.under_load()
     own_line.bench.redis.kill()

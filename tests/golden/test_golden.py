@@ -11,6 +11,7 @@ from tests.golden.parts import DATA, QUICK
 
 
 @pytest.mark.parametrize("name", QUICK)
+@pytest.mark.slow  # each value of each key is read
 def test_it_is_as_it_was_written_down(name: str) -> None:
     assert QUICK[name]().splitlines() == (DATA / name).read_text("utf-8").splitlines()
 

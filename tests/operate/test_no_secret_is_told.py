@@ -182,6 +182,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
+@pytest.mark.slow  # every command, each with every secret
 def test_no_secret_is_told_by_what_is_done_with_failed_and_waiting_jobs(stage: Stage) -> None:
     log_in(stage)
     crawl(stage)

@@ -80,6 +80,7 @@ async def test_a_failure_answers_500_and_tells_its_kind_and_nothing_of_the_reque
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow  # clients that send too slowly
 async def test_whatever_a_client_sends_is_answered_and_serving_goes_on() -> None:
     statuses = {
         b"POST /closing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nj\xc3\xb6rg\nGET": b"405",

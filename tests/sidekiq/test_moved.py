@@ -73,6 +73,7 @@ def without(job: dict[str, Any], *names: str) -> dict[str, Any]:
     "tokens",
     [pytest.param(TOKENS, id="signed instead"), pytest.param({}, id="with its token", marks=pytest.mark.nightly)],
 )
+@pytest.mark.slow  # Ruby starts for each step
 def test_a_retry_of_ours_that_ruby_moved_goes_on_with_its_count_its_attempts_and_its_first_failure(
     beside: Beside, tokens: dict[str, object]
 ) -> None:

@@ -151,6 +151,7 @@ async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(
 
 
 @on_both
+@pytest.mark.slow  # the system's own time-outs
 async def test_all_public_addresses_together_have_the_connect_time_out_and_one_turn(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ async def every_page(running: Site, first: str) -> list[Page]:
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to break a page")
+@pytest.mark.slow  # sixty examples, each on every page
 async def test_every_field_of_a_job_may_hold_anything(harness: Harness, site: Open) -> None:
     odd = list(oddities())
     for raw in odd:

@@ -284,6 +284,7 @@ async def test_a_hundred_heads_that_come_byte_by_byte_are_closed_and_hold_no_oth
     assert set(answers) == {200}
 
 
+@pytest.mark.slow  # an outage that a page must notice
 async def test_while_redis_is_away_an_open_page_says_so_and_goes_on_by_itself(
     make_redis: Callable[..., RedisServer], site: Open, harness: Harness
 ) -> None:

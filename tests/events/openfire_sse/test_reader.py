@@ -317,6 +317,7 @@ async def pass_on(one: trio.SocketStream, other: trio.SocketStream, both: trio.N
         pytest.param(b"Content-Type: text/html\r\n", "something other than a stream", marks=pytest.mark.nightly),
     ],
 )
+@pytest.mark.slow  # pauses that grow, by the clock
 async def test_a_server_that_ends_each_stream_at_once_is_told_of_once_and_asked_less_and_less(
     reading: Read, openfire: Openfire, head: bytes, says: str
 ) -> None:
@@ -330,6 +331,7 @@ async def test_a_server_that_ends_each_stream_at_once_is_told_of_once_and_asked_
     assert asked[5] - asked[4] > 1.5
 
 
+@pytest.mark.slow  # a silence of seconds
 async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
     reading: Read, openfire: Openfire
 ) -> None:

@@ -79,6 +79,7 @@ async def asks(logins: SharedLogins, user: str) -> AskingOnly:
     return claim
 
 
+@pytest.mark.slow  # two processes, one after the other
 async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_within_two_seconds(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
