@@ -18,8 +18,9 @@ FORGED: dict[str, Any] = {"restbroker_unadmitted": "t2"}
 async def test_a_flood_pauses_its_queue_and_stops_no_other(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, hurry: MockClock
 ) -> None:
+    """`DeadLimit` is no less than `MOST`: an earlier count would put the next one off by ten seconds."""
     monkeypatch.setattr(unadmitted, "MOST", 50)
-    harness.others, harness.limits = {"t2": Scripted(ok)}, Limits(dead=10)
+    harness.others, harness.limits = {"t2": Scripted(ok)}, Limits(dead=50)
     harness.raw(*([b'{"args":["x",{},""]}', b"no json", b'{"args":["safe",{},"wrong"]}'] * 20))
     async with harness.broker():
         await harness.until(lambda: harness.of(OperatorWarning), "somebody is told")
