@@ -5,7 +5,7 @@ Always holds: of a page only the rows of these tables change.
 
 from collections.abc import Iterable
 
-from restbroker.console.codes import TABLES
+from restbroker.console.codes import tables
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
 from tools import endpoint_table
 from tools.pages import ROOT
@@ -16,7 +16,7 @@ HINTED = ("docs/check.md",)
 
 def renewed(page: str, text: str) -> str:
     """The page's text, with its tables as they are now."""
-    for table in TABLES:
+    for table in tables():
         if table.page == page:
             rows = [
                 f"| {_named(codes)} | {_cell(row.meaning)} |" + ("" if page in HINTED else f" {_cell(row.hint)} |")
@@ -36,7 +36,7 @@ def pages() -> dict[str, str]:
     """Each page that has such tables, renewed."""
     return {
         page: renewed(page, (ROOT / page).read_text("utf-8"))
-        for page in sorted({*(table.page for table in TABLES), endpoint_table.PAGE})
+        for page in sorted({*(table.page for table in tables()), endpoint_table.PAGE})
     }
 
 
