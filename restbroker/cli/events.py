@@ -1,6 +1,5 @@
 """`restbroker events`: watch events from servers. Always holds: it changes nothing, and shows no message text."""
 
-import select
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -66,7 +65,8 @@ def tail(
         _show(deque(before, maxlen=last), as_json=json)
         try:
             while not once:
-                _wait()
+                if output.wait(_LOOK_EVERY_S):
+                    raise output.output_lost(BrokenPipeError())
                 _show(stream.read_new(), as_json=json)
         except KeyboardInterrupt:
             return
@@ -98,12 +98,3 @@ def _fields(seen: RecentEvent) -> Mapping[str, str | None]:
         "jid": seen.jid,
     }
     return {name: word or None for name, word in words.items()}
-
-
-def _wait() -> None:
-    """Wait until the next read is due; raise `OutputLost` if the reader of a pipe went away."""
-    reader = select.poll()
-    # Errors are always told of.
-    reader.register(sys.stdout.fileno(), 0)
-    if reader.poll(_LOOK_EVERY_S * 1000):
-        raise output.output_lost(BrokenPipeError())

@@ -10,7 +10,8 @@ import typer
 from restbroker.cli.target_text import limit_text
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.console import completion, control_text, output
+from restbroker.console import columns, completion, control_text, output
+from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
@@ -24,8 +25,6 @@ from restbroker.operate.names import require
 from restbroker.operate.overview import state_text, target_state
 from restbroker.operate.targets import Target
 from restbroker.store.client import Client
-from restbroker.store.pauses import OPERATOR
-from restbroker.telemetry.counters import NO_FAILURES
 
 app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show the targets; probe them; pause or resume one, in all processes."
@@ -45,7 +44,7 @@ def targets() -> None:
 
 @app.command("list")
 def list_targets(json: JsonOption = False, config: ConfigOption = None) -> None:
-    """Show every target with its state, limits, latencies and outcomes.
+    """Show every target with its state, what it does, and why it gets no jobs or fewer; --json tells more.
 
     In a pipe each line is: name, state, reasons of pauses, requests in flight, concurrency limit, jobs in progress,
     jobs per second, p50, p95 and p99 (ms), delivered, failed, versions, queues, processes, why it is down.
@@ -53,15 +52,10 @@ def list_targets(json: JsonOption = False, config: ConfigOption = None) -> None:
     settings = load_quietly(config)
     with open_store(settings) as client:
         found = operate_targets.targets(client, _names(settings))
-    if json:
-        output.as_json([attrs.asdict(one) for one in found])
-    elif sys.stdout.isatty():
-        # What needs a person first: forty of them fill ten screens.
-        for place, one in enumerate(sorted(found, key=lambda one: one.state == "up" and not one.pauses)):
-            output.data(f"{'' if place == 0 else chr(10)}TARGET  {one.name}")
-            output.table(("", ""), _properties(one))
-    else:
-        output.table((), map(_row, found))
+    if sys.stdout.isatty() and not json:
+        # What needs a person first.
+        found.sort(key=is_well)
+    columns.show(COLUMNS, found, as_json=json)
 
 
 @app.command()
@@ -151,31 +145,9 @@ def _is_paused(client: Client, settings: Config, name: str) -> bool:
     return bool(found[name].pauses)
 
 
-def _properties(one: Target) -> Iterator[Sequence[str]]:
-    """Yield what is known of a target, for people, as pairs of name and text."""
-    if one.kind is not None or one.versions:
-        yield "server", " ".join((one.kind or "", *one.versions)).strip()
-    yield "state", _state(one)
-    if one.reason is not None:
-        yield "reason", one.reason
-    if one.hint is not None:
-        yield "hint", one.hint
-    for pause_ in one.pauses:
-        yield "paused" if pause_.reason == OPERATOR else "waits", control_text.pause_text(pause_)
-    most = min(one.limit, one.concurrency)
-    busy = f"{one.busy} being delivered (at most {most}), {one.ahead} fetched in advance"
-    yield "jobs", f"{busy}, {one.in_progress} in progress in all"
-    yield "limits", "; ".join(_limits(one)) or "-"
-    times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
-    latencies = ", ".join(f"{name} {milliseconds(value)}" for name, value in times)
-    yield "rate", f"{one.rate_per_s:.1f} jobs/s, {latencies}"
-    others = {name: count for name, count in one.outcomes.items() if name != "delivered" and count}
-    kinds = ", ".join(f"{count} {name}" for name, count in others.items() if name not in NO_FAILURES)
-    failed = f"{one.failed} failed" + (f" ({kinds})" if kinds else "")
-    rest = [f"{count} {name}" for name, count in others.items() if name in NO_FAILURES]
-    yield "done", ", ".join((f"{one.delivered} delivered", failed, *rest))
-    yield "queues", ", ".join(one.queues) or "-"
-    yield "processes", ", ".join(one.processes) or "-"
+def is_well(one: Target) -> bool:
+    """Tell whether a target gets jobs in every process."""
+    return one.state == "up" and not one.down_in and not one.pauses
 
 
 def _state(one: Target) -> str:
@@ -199,21 +171,27 @@ def _limits(one: Target) -> Iterator[str]:
         yield f"the last fetch was held back by {', '.join(one.limited)}"
 
 
-def _row(one: Target) -> tuple[str, ...]:
-    """Return a target as a row for programs."""
-    return (
-        one.name,
-        state_text(one.state or "-"),
-        control_text.join_names(tuple(state_text(pause_.reason) for pause_ in one.pauses)),
-        str(one.busy),
-        str(one.limit),
-        str(one.in_progress),
-        control_text.number(float(one.rate_per_s)),
-        *(control_text.number(value) for value in (one.p50_ms, one.p95_ms, one.p99_ms)),
-        str(one.delivered),
-        str(one.failed),
-        control_text.join_names(one.versions),
-        control_text.join_names(one.queues),
-        control_text.join_names(one.processes),
-        one.reason or "-",
-    )
+def _why(one: Target) -> str:
+    """Return why a target gets no jobs, or fewer, and what to do."""
+    told = " ".join(text for text in (one.reason, one.hint) if text)
+    return "; ".join((*([told] if told else ()), *map(control_text.pause_text, one.pauses), *_limits(one)))
+
+
+COLUMNS: Final[Sequence[Column[Target]]] = (
+    Column("TARGET", lambda one: one.name),
+    Column("STATE", lambda one: state_text(one.state or "-"), _state),
+    Column("", lambda one: [state_text(pause_.reason) for pause_ in one.pauses]),
+    Column("BUSY", lambda one: one.busy, lambda one: f"{one.busy}/{min(one.limit, one.concurrency)} +{one.ahead}"),
+    Column("", lambda one: one.limit),
+    Column("", lambda one: one.in_progress),
+    Column("JOBS/S", lambda one: float(one.rate_per_s), lambda one: f"{one.rate_per_s:,.1f}", numbers=True),
+    Column("", lambda one: one.p50_ms),
+    Column("", lambda one: one.p95_ms),
+    Column("P99", lambda one: one.p99_ms, lambda one: milliseconds(one.p99_ms), numbers=True),
+    Column("", lambda one: one.delivered),
+    Column("", lambda one: one.failed),
+    Column("", lambda one: one.versions),
+    Column("", lambda one: one.queues),
+    Column("", lambda one: one.processes),
+    Column("WHY", lambda one: one.reason, _why),
+)

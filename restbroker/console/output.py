@@ -5,6 +5,7 @@ Used by every command. Always holds: no control character of a server's text rea
 
 import errno
 import os
+import select
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -122,6 +123,14 @@ def require_written() -> Iterator[None]:
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         raise output_lost(error) from None
+
+
+def wait(timeout_s: float) -> bool:
+    """Wait at most this long, and tell whether the reader of a pipe went away meanwhile, so that the wait ended."""
+    reader = select.poll()
+    # Errors are always reported, and nothing else is waited for.
+    reader.register(sys.stdout.fileno(), 0)
+    return bool(reader.poll(timeout_s * 1000))
 
 
 def jobs(count: int) -> str:

@@ -33,15 +33,29 @@ def tells(client: Client, number: int, **snapshot: object) -> None:
 
 def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, store: Client) -> None:
     pane.type(WATCH)
-    screen = pane.shows("!! No restbroker runs on this Redis.", "processed 0", "q ends", "watched for")
+    screen = pane.shows("!! No restbroker runs on this Redis.", "processed 0", "Ctrl-C ends")
     assert len(screen.splitlines()) <= 24
     tells(store, 77, gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
     pane.shows("!! server-77 is down: Nobody listens there. Start it.")
     store.command("LPUSH", "ns:queue:rest", *(['{"enqueued_at":1.5}'] * 1234))
-    pane.shows("rest   1,234", "of 1,234 jobs has been waiting for")
+    pane.shows("of 1,234 jobs has been waiting for")
     store.command("SET", "ns:stat:processed", 5000)
     store.command("ZADD", "ns:dead", 1, "{}", 2, "[]")
-    pane.shows("processed 5,000", "dead 2 (+2)")
+    pane.shows("processed 5,000", "dead 2")
+
+
+def test_the_selected_dead_job_is_explained(pane: Pane, store: Client) -> None:
+    for number in (1, 2):
+        job = {"class": "Add", "jid": f"job{number}", "queue": "rest", "args": ["status"], "error_class": "TimedOut"}
+        store.command("ZADD", "ns:dead", number, json.dumps(job))
+    pane.type(WATCH)
+    pane.shows("job2", "job1")
+    pane.press("Down", "Down", "Enter")
+    assert "restbroker dead retry job1" in pane.shows("It died at", "Any key goes back.")
+    pane.press("x")
+    pane.shows("processed 0", "job2")
+    pane.press("C-c")
+    pane.shows("ready>")
 
 
 def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
@@ -58,5 +72,5 @@ def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
     server.start()
     pane.shows("processed 0")
     assert "old." not in pane.screen()
-    pane.press("q")
+    pane.press("C-c")
     pane.shows("ready>")

@@ -1,4 +1,4 @@
-"""The problems that the stats show, in words, grave ones first: the top of the live screen; called by `screen`.
+"""The problems that the stats show, in words, grave ones first: the top of the live screen.
 
 Always holds: a pure function of the stats. Queues that belong to others (Ruby's workers on the same Redis) are never a
 problem here, in any state.
@@ -11,8 +11,8 @@ from types import MappingProxyType
 import attrs
 
 from restbroker.cli import target_text
-from restbroker.cli.watch.formats import jobs, waiting_text
 from restbroker.config.values import duration_text
+from restbroker.console.output import jobs
 from restbroker.job.json_types import Json
 from restbroker.operate.overview import SystemStats
 from restbroker.operate.processes import SILENT_S
@@ -32,6 +32,13 @@ class Problem:
     grave: bool
     text: str
     hint: str | None = None
+
+    @property
+    def line(self) -> str:
+        """It in one line, with its gravity and what to do."""
+        text = f"{'!!' if self.grave else '!'} {self.text}"
+        text = text if text.endswith((".", "!", "?")) else f"{text}."
+        return text if self.hint is None else f"{text} {self.hint}"
 
 
 def problems(
@@ -123,9 +130,9 @@ def _of_queues(seen: SystemStats, wanted: Collection[str]) -> Iterator[Problem]:
         if not isinstance(size, int):
             yield Problem(True, f"Queue {name}: its key is not a list, so no job is taken from it")
         elif size and name not in taken:
-            yield Problem(True, f"Queue {name}: {waiting_text(size)}, and no process takes them")
+            yield Problem(True, f"Queue {name}: {_waiting(size)}, and no process takes them")
         elif size and queue["paused"]:
-            yield Problem(False, f"Queue {name} is paused{_about(queue)}, {waiting_text(size)}")
+            yield Problem(False, f"Queue {name} is paused{_about(queue)}, {_waiting(size)}")
         elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
             yield Problem(
                 False, f"Queue {name}: the oldest of {jobs(size)} has been waiting for {duration_text(latency_s)}"
@@ -136,6 +143,10 @@ def _of_sources(seen: SystemStats) -> Iterator[Problem]:
     unread = {(str(row["source"]), str(row["code"])): row for row in reversed(seen["sources"]) if row["code"]}
     for (source, code), row in unread.items():
         yield Problem(True, f"Source {source}: {row['message']} ({code})", str(row["hint"]))
+
+
+def _waiting(count: int) -> str:
+    return f"{jobs(count)} wait{'s' if count == 1 else ''}"
 
 
 def _about(queue: Mapping[str, Json]) -> str:
