@@ -21,7 +21,7 @@ _BARE: Final = "python -c pass"
 _OTHERS: Final[Mapping[str, Sequence[str]]] = {
     "--version": ("--version",),
     "--help": ("--help",),
-    "explain-error TimedOut": ("explain-error", "TimedOut"),
+    "explain TimedOut": ("explain", "TimedOut"),
     "commands register": ("commands", "register"),
 }
 _TAB: Final = {

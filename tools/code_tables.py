@@ -17,12 +17,12 @@ HINTED = ("docs/check.md",)
 def renewed(page: str, text: str) -> str:
     """The page's text, with its tables as they are now."""
     for table in tables():
-        if table.page == page:
+        if table["page"] == page:
             rows = [
-                f"| {_named(codes)} | {_cell(row.meaning)} |" + ("" if page in HINTED else f" {_cell(row.hint)} |")
-                for codes, row in table.rows.items()
+                f"| {_named(codes)} | {_cell(meaning)} |" + ("" if page in HINTED else f" {_cell(hint)} |")
+                for codes, (meaning, hint) in table["rows"].items()
             ]
-            text = _with(text, table.heading, rows)
+            text = _with(text, table["heading"], rows)
     if page == "docs/operations.md":
         text = _with(
             text, "## The log", [f"| {_named(names)}{_when(names)} | {hint} |" for names, hint in HINTS.items()]
@@ -36,7 +36,7 @@ def pages() -> dict[str, str]:
     """Each page that has such tables, renewed."""
     return {
         page: renewed(page, (ROOT / page).read_text("utf-8"))
-        for page in sorted({*(table.page for table in tables()), endpoint_table.PAGE})
+        for page in sorted({*(table["page"] for table in tables()), endpoint_table.PAGE})
     }
 
 

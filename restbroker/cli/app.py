@@ -42,8 +42,7 @@ PANELS: Final = {
         "retries": "Show jobs that wait for their next try; run, edit or delete them.",
         "scheduled": "Show jobs that run later; run, edit or delete them.",
         "find": "Find jobs by text or argument in every queue and set.",
-        "explain": "Show where a job is, what happened to it, and who changed it.",
-        "explain-error": "Explain an error code of a job, the log or `check`.",
+        "explain": "Show where a job is, what happened to it, and who changed it; or explain a code.",
         "audit": "Show the audit log: who changed jobs, queues and targets.",
     },
     "Events and rosters": {
@@ -65,7 +64,7 @@ PANELS: Final = {
 }
 """The headings of `restbroker --help`, each with its commands and their lines.
 
-A command is a module of this folder, with `_` in place of `-`.
+A command is a module of this folder.
 """
 _SYNONYMS: Final = {"setup": "config init", "configure": "config init", "cron": "periodic"}
 """What people type for a command that is called differently."""
@@ -156,7 +155,7 @@ def _reads_none(words: list[str]) -> bool:
 
 def load(name: str) -> examples.Command:
     """Import and return the command of this name, which must be in the table."""
-    app: typer.Typer = import_module(f"restbroker.cli.{name.replace('-', '_')}").app
+    app: typer.Typer = import_module(f"restbroker.cli.{name}").app
     gc.freeze()  # what is imported stays: to look through it again and again costs a quick command a tenth of its CPU
     gc.enable()
     app.rich_markup_mode = None

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import typer
 
 from restbroker.console.output import one_line
-from restbroker.servers import registry
 
 if TYPE_CHECKING:
     from restbroker.console.load_config import Section
@@ -32,7 +31,6 @@ _PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
 _CONDITION: Final = re.compile(rf"(?:[\w.]+ ?!?= ?)?{_PLAIN.pattern}")
 """A condition such as `error = BadToken`, in quotes that the person has opened already."""
 _BEGUN: Final = re.compile(r"([\w.]+)( ?)(!?=) ?")
-_QUEUED: Final = 50
 _SETS: Final[Mapping[str, Literal["dead", "retry", "schedule"]]] = {
     "dead": "dead",
     "retries": "retry",
@@ -136,29 +134,16 @@ def queues(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG
 
 @offer
 def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the newest jobs of the sets that the command is about, except those that the line has already.
-
-    For `explain` these are all sets, and the next jobs of the configured queues.
-    """
+    """Offer the newest jobs of the set that the command is about, except those that the line has already."""
     from restbroker.console.jobs import tokens
     from restbroker.operate import jobs
 
-    command = ctx.command_path.split()[1]
-    sets = {command: _SETS[command]} if command in _SETS else _SETS
+    zset = _SETS[ctx.command_path.split()[1]]
     typed = {*(ctx.params.get("jids") or ())}
     with store(ctx) as (config, client):
-        known = tokens(config)
-        for zset in sets.values():
-            for job in jobs.list_jobs(client, zset, _MOST // len(sets), known):
-                if job.jid and job.jid not in typed:
-                    yield job.jid, " ".join(word for word in (job.command, job.error_class) if word)
-        if len(sets) > 1:
-            from restbroker.operate.queues import peek
-
-            waiting = ((queue, one.job) for queue in config.queues for one in peek(client, queue, _QUEUED, known))
-            for queue, job in islice(waiting, _QUEUED):
-                if job.jid:
-                    yield job.jid, f"{job.command or ''} waits in {queue}"
+        for job in jobs.list_jobs(client, zset, _MOST, tokens(config)):
+            if job.jid and job.jid not in typed:
+                yield job.jid, " ".join(word for word in (job.command, job.error_class) if word)
 
 
 @offer
@@ -254,6 +239,7 @@ def commands(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: A
 
 def _catalogues(ctx: typer.Context, command: str = "") -> list[Any]:
     from restbroker.errors import RestbrokerError
+    from restbroker.servers import registry
 
     target = ctx.params.get("target")
     try:
@@ -304,6 +290,7 @@ def _files(typed: str) -> Iterator[str]:
 def kinds(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer our kinds of servers, and those in the configuration, which other packages may provide."""
     from restbroker.errors import RestbrokerError
+    from restbroker.servers import registry
 
     configured: set[str] = set()
     with suppress(RestbrokerError):

@@ -50,7 +50,7 @@ MEANINGS: Final[Mapping[int, str]] = {
     Exit.UNREAD: "The reader of stdout closed it (`| head`).",
     128 + signal.SIGTERM: "Ended by SIGTERM; queued jobs stay queued.",
 }
-"""The meaning of each code, as `--help`, `explain-error` and the man pages show it."""
+"""The meaning of each code, as `--help`, `explain` and the man pages show it."""
 
 
 _REFUSALS: Final = frozenset(

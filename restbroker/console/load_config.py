@@ -6,19 +6,19 @@ Always holds: no connector is loaded; keys that do not exist are refused, no mat
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
-
-import typer
+from typing import Final, Literal
 
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.problems import Problems
-from restbroker.console.completion import paths
 from restbroker.console.output import say
+from restbroker.console.panels import ConfigOption
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
 from restbroker.operate.unknown_names import unknown_names
 from restbroker.servers import registry
+
+__all__ = ["ConfigOption", "Section", "load_quietly", "load_with_notices", "print_notices"]
 
 Section = Literal["Events", "Periodic", "Roster", "Stats"]
 _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
@@ -28,18 +28,6 @@ _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
     "Stats": ("Stats", "StatsUser", "StatsPass", "StatsPassFile", "MetricsToken", "MetricsTokenFile"),
 }
 """The keys of each section that does not concern the jobs of others."""
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker/env.json]",
-        autocompletion=paths,
-        # Not tested by Typer, which would say less than our own message does.
-        readable=False,
-    ),
-]
 
 
 def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = None) -> LoadedConfig:

@@ -7,10 +7,13 @@ that takes.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperOption
+
+from restbroker.console.completion import paths
 
 WHICH: Final = "Which jobs"
 WHAT: Final = "What to do"
@@ -23,7 +26,18 @@ _OPTIONS: Final = "Options"
 _UNCUT: Final = 10_000
 _ORDER: Final = (_ARGUMENTS, WHICH, WHAT, ANSWER, BULK, SAFETY, OUTPUT, _OPTIONS)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
-"""Here, since a command that works without a configuration does not import `console.options`."""
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker/env.json]",
+        autocompletion=paths,
+        # Not tested by Typer, which would say less than our own message does.
+        readable=False,
+    ),
+]
+"""Here, since a command that may work without a configuration does not import `console.load_config`."""
 
 _METAVARS: Final = {
     "text": "TEXT",

@@ -71,7 +71,7 @@ def test_an_option_before_its_command_counts_as_one_behind_it() -> None:
 
 def test_what_reads_no_configuration_may_have_one_in_front() -> None:
     lines = (
-        *("version", "--version", "help", "help stats", "-h", "--help", "explain-error TimedOut", "completion bash"),
+        *("version", "--version", "help", "help stats", "-h", "--help", "explain TimedOut", "completion bash"),
         *("config schema", "config -h", "demo -h", "token -h", "token new -h", "queues -h", "stats -h"),
     )
     for words in map(str.split, lines):

@@ -74,7 +74,7 @@ def test_typer_answers_what_the_scripts_ask() -> None:
     for line, answer in (
         ("enqueu", "enqueue"),
         ("completion ", "bash zsh fish"),
-        ("explain-error TargetUnr", "TargetUnreachable"),
+        ("explain TargetUnr", "TargetUnreachable"),
     ):
         question = {"COMP_WORDS": f"restbroker {line}", "COMP_CWORD": "9999" if line.endswith(" ") else "-1"}
         done = run(["-m", "restbroker"], _RESTBROKER_COMPLETE="complete_bash", **question)

@@ -1,0 +1,249 @@
+"""`restbroker explain JID`: where a job is or how it ended, what became of its tries, and what people did with it.
+
+Always holds: it changes nothing, and says which places it did not search to the end.
+"""
+
+import sys
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Final, assert_never
+
+import attrs
+import typer
+
+from restbroker.cli import entries
+from restbroker.cli.not_found import print_not_found
+from restbroker.console import output
+from restbroker.console.exits import Exit
+from restbroker.console.load_config import load_quietly
+from restbroker.console.times import local, milliseconds, utc
+from restbroker.job.json_types import Json
+from restbroker.operate.connect import open_store
+from restbroker.operate.context import context_of
+from restbroker.operate.edit import NEVER_EDITED
+from restbroker.operate.entry import Entry
+from restbroker.operate.explain import Location, Timeline
+from restbroker.operate.explain import explain as find_timeline
+from restbroker.operate.job_search import End, Kind, SearchLimits
+from restbroker.operate.names import nearest
+from restbroker.operate.not_found import not_found
+from restbroker.operate.order_wait import NO_RETRY, OrderWait
+
+_HINTS: Final[dict[Kind, str]] = {
+    "dead": "When the cause is fixed: restbroker dead retry {jid}",
+    "retry": "To try it now: restbroker retries retry {jid}. To stop trying: restbroker retries kill {jid}",
+    "schedule": "To run it now: restbroker scheduled retry {jid}. To cancel it: restbroker scheduled delete {jid}",
+    "copy": "To put it back: restbroker dead --restore {jid}",
+}
+_UNREADABLE: Final = "BadArguments"
+"""The code of a job whose arguments have no form that restbroker reads: neither a retry nor an edit helps."""
+_DONE_BEFORE: Final = "AlreadyExists"
+"""The code of a job that wanted what is there already: a retry fails again, and most are only to be dropped."""
+_CHECK: Final = "It may have run, and may not be safe to repeat: check on the server whether it was done."
+_EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
+
+
+def explain_job(jid: str, config: Path | None, *, jobs: int, seconds: int, as_json: bool) -> None:
+    """Print the timeline of a job; end with 1 if it is nowhere."""
+    settings = load_quietly(config)
+    with open_store(settings) as client:
+        timeline = find_timeline(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
+        found = not_found(client, settings) if not timeline.locations and not timeline.ends else None
+    if as_json:
+        output.as_json(_as_json(timeline) | ({} if found is None else {"not_found": attrs.asdict(found)}))
+    else:
+        fair = {queue for target in settings.targets if target.fair_by is not None for queue in target.queues}
+        _tell(timeline, settings.queues, fair)
+    for refused in timeline.refused:
+        output.say(f"note: {refused}")
+    for where in timeline.unseen:
+        output.say(f"note: not searched to the end: {where}. --jobs and --seconds extend the search.")
+    if found is not None:
+        if timeline.refused:
+            output.say(_NOT_SEEN.format(jid=jid))
+        if not as_json:
+            print_not_found(timeline, found)
+        raise typer.Exit(Exit.FAILED)
+
+
+_NOT_SEEN: Final = "The job {jid} was not found in any place that could be read."
+
+
+def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) -> None:
+    """Print the timeline. `fair`: those of `queues` that are served fairly."""
+    if timeline.ends:
+        output.table(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
+    for place in timeline.locations:
+        if sys.stdout.isatty():
+            output.data(f"{_where(place, timeline)}\n")
+            output.table(("", ""), list(entries.properties(place.entry)))
+        else:
+            output.table(("", ""), [("where", _where(place, timeline)), *entries.properties(place.entry)])
+        for line in _hints(place, timeline, queues):
+            output.say(line)
+        if place.kind == "queue" and place.line is None and place.name in fair:
+            output.say("It is in the list: keys take turns once a broker has looked at it.")
+    acts = [
+        ("changed by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})")
+        for act in timeline.acts
+    ]
+    if acts:
+        output.table(("", ""), acts)
+
+
+def _end_text(end: End) -> str:
+    one = end.ending
+    words = (
+        local(end.at_s),
+        one.outcome,
+        one.code or "",
+        "" if one.status is None else f"status {one.status}",
+        milliseconds(one.took_ms) if one.took_ms else "",
+        f"{one.command} ({one.target})",
+    )
+    return "  ".join(word for word in words if word)
+
+
+def _where(place: Location, timeline: Timeline) -> str:
+    entry = place.entry
+    match place.kind:
+        case "queue":
+            before = "the next to be taken" if not place.ahead else f"{place.ahead} before it"
+            line, order = place.line, place.order
+            if order is not None and order.place:
+                return f"It waits in the queue {place.name}, {order.place} of the key {order.key}."
+            if line is not None:
+                of = f" of {line.key}" if line.key else " without a key"
+                keys = "1 key waits" if line.keys == 1 else f"{line.keys:,} keys wait"
+                before = f"number {line.number:,} of {line.jobs:,}{of}, {keys}; {before}"
+            return f"It waits in the queue {place.name}: {before}."
+        case "in progress":
+            since = "" if place.since_s is None else f" since {local(place.since_s)}"
+            if place.hindrance is not None:
+                return f"It waits for its target, in the process {place.name}{since}."
+            return f"The process {place.name} has it in progress{since}."
+        case "retry":
+            return f"It waits for its next try at {local(entry.at_s)}."
+        case "schedule":
+            return f"It is scheduled for {local(entry.at_s)}."
+        case "dead":
+            return f"It died at {local(entry.at_s)}: it stays dead until someone retries or deletes it."
+        case "copy":
+            return f"It died at {local(entry.at_s)}{_fate_of_copied(entry, timeline)}"
+        case _:
+            assert_never(place.kind)
+
+
+def _fate_of_copied(entry: Entry, timeline: Timeline) -> str:
+    if not timeline.is_searched:
+        return ". Not every place was searched to the end: it may wait in one."
+    # Newest first; a death after the last act is one that no one here has touched.
+    act = next((one.note for one in timeline.acts if one.at_s >= entry.at_s), None)
+    how = "it was trimmed, retried or deleted" if act is None else f"{act.action} by {act.who}"
+    return f" and has left the dead set: {how}."
+
+
+def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
+    if place.order is not None:
+        yield place.order.text(local)
+        yield from place.order.next_steps
+    if place.twin is not None:
+        yield place.twin.text
+    yield from place.pause_texts
+    if place.kind not in ("dead", "copy") and (expires_at_s := place.entry.expires_at_s) is not None:
+        is_over = expires_at_s <= time.time()
+        then = "It expired at {}: restbroker will not send it." if is_over else "restbroker does not send it after {}."
+        yield then.format(local(expires_at_s))
+    if place.kind == "queue" and place.serving is None:
+        meant = None if place.name in queues else nearest(place.name, queues)
+        may = "" if meant is None else f" Did its producer mean {meant}?"
+        yield f"No running restbroker serves the queue {place.name}.{may}"
+    elif place.hindrance is not None:
+        is_sent = place.kind == "in progress" and place.since_s is not None
+        yield f"{'Its target gets no jobs now' if is_sent else 'It waits'}: {place.hindrance}"
+    queue = place.entry.queue
+    if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
+        yield f"No target of this configuration serves its queue {queue}: add --foreign-queues to push it there anyway."
+    yield from _next_steps(place, timeline, queues)
+
+
+def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
+    """Yield what a person can do with the job."""
+    code, is_dead = place.entry.error_class, place.kind == "dead"
+    drop = f"To drop it: restbroker dead delete {timeline.jid}"
+    # `retry` and `edit` refuse it else.
+    is_unsafe = place.kind in _EDITS and place.entry.may_have_run and not place.entry.repeat_safe
+    unsafe = " --repeat-unsafe" if is_unsafe else ""
+    if is_dead and code in NEVER_EDITED:
+        yield (
+            "A retry works only if this broker accepts its token by then. Otherwise delete it, and push it again with "
+            "a valid token."
+        )
+    elif is_dead and code == _UNREADABLE:
+        yield f"It can only be deleted: restbroker dead delete {timeline.jid}. Push it again in the form above."
+    elif is_dead and code == _DONE_BEFORE:
+        yield drop
+    else:
+        yield from _retry_steps(place, timeline, unsafe)
+    if place.kind in _EDITS and place.entry.queue in queues and code not in {*NEVER_EDITED, _UNREADABLE}:
+        verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"
+        yield f"To change its arguments and run it: {verb} NAME=VALUE --retry{unsafe}"
+    if is_dead and code not in NO_RETRY:
+        yield drop
+
+
+def _retry_steps(place: Location, timeline: Timeline, unsafe: str) -> Iterator[str]:
+    """Yield how the job is retried, or put back; `unsafe`: what that needs besides, if it may run twice then."""
+    hint = _HINTS.get(place.kind)
+    if place.kind == "dead" and place.order is not None:
+        # `order resume` retries it, which is named already.
+        hint = None
+        if unsafe:
+            yield f"{_CHECK} If it was not, add{unsafe} to `order resume`."
+    elif place.kind == "dead" and unsafe:
+        hint = f"{_CHECK} If it was not: restbroker dead retry {{jid}}{unsafe}"
+    # What has ended since, or waits where no one looked, would run twice.
+    if hint is not None and not (place.kind == "copy" and (timeline.ends or not timeline.is_searched)):
+        yield hint.format(jid=timeline.jid)
+        if unsafe and place.kind != "dead":
+            yield f"{_CHECK} If it was not, add{unsafe} to `retry`."
+
+
+def _order_json(order: OrderWait) -> dict[str, Json]:
+    fields: dict[str, Json] = attrs.asdict(
+        order, filter=lambda field, _: field.name not in ("at_s", "is_hopeless", "more")
+    )
+    return {**fields, "at": None if order.at_s is None else utc(order.at_s), "next_steps": list(order.next_steps)}
+
+
+def _as_json(timeline: Timeline) -> dict[str, Json]:
+    places: list[Json] = [
+        {
+            "kind": place.kind,
+            "name": place.name,
+            "ahead": place.ahead,
+            "line": None if place.line is None else attrs.asdict(place.line),
+            "order": None if place.order is None else _order_json(place.order),
+            "twin": None if place.twin is None else attrs.asdict(place.twin),
+            "since": None if place.since_s is None else utc(place.since_s),
+            "serving": None if place.serving is None else attrs.asdict(place.serving),
+            "pause": None if place.pause is None else attrs.asdict(place.pause),
+            "target_pauses": [attrs.asdict(pause) for pause in place.target_pauses],
+            "job": entries.all_fields(place.entry),
+        }
+        for place in timeline.locations
+    ]
+    acts: list[Json] = [
+        {"when": utc(act.at_s), "who": act.note.who, "action": act.note.action, "place": act.note.place}
+        for act in timeline.acts
+    ]
+    ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in timeline.ends]
+    return {
+        "jid": timeline.jid,
+        "places": places,
+        "ends": ends,
+        "acts": acts,
+        "unseen": list(timeline.unseen),
+        "refused": list(timeline.refused),
+    }
