@@ -76,7 +76,7 @@ def print_result(became: ActionResult, timeout_s: float) -> None:
     """Print the result of following the jobs for up to `timeout_s` seconds."""
     output.say(f"{_progress_text(became)}.")
     for one in became.failed:
-        name, group = _LISTS[one.zset], f" --group {one.group}" if one.group is not None else ""
+        name, group = _LISTS[one.zset], "" if one.group is None else f" --where 'failure_group = {one.group}'"
         output.say(f"{output.jobs(one.jobs)}: {_why(one)} (restbroker {name} list{group})")
     if became.dropped:
         output.say(f'{output.jobs(became.dropped)} failed and were dropped, as their own "dead": false demands.')

@@ -64,8 +64,9 @@ PANELS: Final = {
 }
 """The headings of `restbroker --help`, each with its commands and their lines.
 
-A command is a module of this folder.
+A command is a module of this folder; those of Sidekiq's sets are in `jobs`.
 """
+_SETS: Final = ("dead", "retries", "scheduled")
 _SYNONYMS: Final = {"setup": "config init", "configure": "config init", "cron": "periodic"}
 """What people type for a command that is called differently."""
 COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in panel.items()}
@@ -155,7 +156,8 @@ def _reads_none(words: list[str]) -> bool:
 
 def load(name: str) -> examples.Command:
     """Import and return the command of this name, which must be in the table."""
-    app: typer.Typer = import_module(f"restbroker.cli.{name}").app
+    module = import_module(f"restbroker.cli.{'jobs' if name in _SETS else name}")
+    app: typer.Typer = module.set_app(name) if name in _SETS else module.app
     gc.freeze()  # what is imported stays: to look through it again and again costs a quick command a tenth of its CPU
     gc.enable()
     app.rich_markup_mode = None

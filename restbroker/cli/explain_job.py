@@ -34,7 +34,7 @@ _HINTS: Final[dict[Kind, str]] = {
     "dead": "When the cause is fixed: restbroker dead retry {jid}",
     "retry": "To try it now: restbroker retries retry {jid}. To stop trying: restbroker retries kill {jid}",
     "schedule": "To run it now: restbroker scheduled retry {jid}. To cancel it: restbroker scheduled delete {jid}",
-    "copy": "To put it back: restbroker dead --restore {jid}",
+    "copy": "To put it back: restbroker dead restore {jid}",
 }
 _UNREADABLE: Final = "BadArguments"
 """The code of a job whose arguments have no form that restbroker reads: neither a retry nor an edit helps."""

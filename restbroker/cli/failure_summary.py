@@ -1,83 +1,39 @@
 """`dead summary` and `retries summary`: failed jobs by their causes, with counts, one example and what to do.
 
-Always holds: nothing is changed; each row names a group that the other verbs take as `--group`.
+Always holds: nothing is changed; each row names a group that the other verbs take as `failure_group` in `--where`.
 """
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-import typer
-
-from restbroker.cli import selection
-from restbroker.cli.selection import all_conditions
 from restbroker.console import output
 from restbroker.console.causes import headline, hint, share
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import (
-    GroupOption,
-    JsonOption,
-    LimitOption,
-    NewerOption,
-    OlderOption,
-    SinceOption,
-    UntilOption,
-    WhereOption,
-)
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
-from restbroker.operate.connect import open_store
+from restbroker.store.keys import SortedSet
 
 if TYPE_CHECKING:
     from restbroker.operate.summary import Cause, Summary
 
 _NAMES: Final = {"dead": "dead", "retry": "retries"}
-_SECONDS: Final = 600.0
 
 
-def add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
-    """Add the verb `summary` to the command of this set."""
-
-    @app.command()
-    def summary(
-        where: WhereOption = None,
-        since: SinceOption = None,
-        until: UntilOption = None,
-        older_than: OlderOption = None,
-        newer_than: NewerOption = None,
-        group: GroupOption = None,
-        limit: LimitOption = 20,
-        json: JsonOption = False,
-        config: ConfigOption = None,
-    ) -> None:
-        """Count failed jobs by cause, with an example of each: all jobs, or those for which all conditions hold.
-
-        A group has the same code, command, target and message; numbers, JIDs, hosts and quoted text in the message may
-        differ. In a pipe each line is: group, jobs, share, target, command, code, first and last failure (UTC), job id
-        of the newest, message.
-        """
-        from restbroker.operate.context import context_of
-        from restbroker.operate.summary import Summaries
-
-        settings = load_quietly(config)
-        knows = context_of(settings)
-        typed = all_conditions(where, zset, (since, until), ages=(older_than, newer_than), group=group)
-        meant = selection.conditions(typed, zset, knows)
-        with open_store(settings) as client:
-            found = Summaries(zset, knows, where=meant).now(client, _SECONDS)
-        causes = found.causes[:limit]
-        if json:
-            output.as_json(_as_json(found, causes, zset))
-            return
-        if sys.stdout.isatty():
-            output.data("\n\n".join("\n".join(_lines(cause, found, zset)) for cause in causes))
-        else:
-            for cause in causes:
-                output.row(_row(cause, found))
-        _tell(found, len(causes), zset)
+def write(found: "Summary", zset: SortedSet, limit: int, *, as_json: bool) -> None:
+    """Print at most `limit` causes."""
+    causes = found.causes[:limit]
+    if as_json:
+        output.as_json(_as_json(found, causes, zset))
+        return
+    if sys.stdout.isatty():
+        output.data("\n\n".join("\n".join(_lines(cause, found, zset)) for cause in causes))
+    else:
+        for cause in causes:
+            output.row(_row(cause, found))
+    _tell(found, len(causes), zset)
 
 
-def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
+def _tell(found: "Summary", shown: int, zset: SortedSet) -> None:
     if not found.causes:
         which = "" if found.matching == found.looked_at else " for which this holds"
         output.say(f"No job of the {zset} set{which} failed." if found.total else f"The {zset} set is empty.")
@@ -89,7 +45,7 @@ def _tell(found: "Summary", shown: int, zset: Literal["dead", "retry"]) -> None:
         output.say(f"{output.jobs(left)} did not fail, or have other causes.")
     if found.looked_at < found.total:
         output.say(f"{found.total - found.looked_at:,} more jobs were not searched: the time ran out.")
-    output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --group {found.causes[0].group}")
+    output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --where 'failure_group = {found.causes[0].group}'")
 
 
 def _lines(cause: "Cause", found: "Summary", zset: str) -> Iterator[str]:
@@ -99,7 +55,8 @@ def _lines(cause: "Cause", found: "Summary", zset: str) -> Iterator[str]:
         yield f"    {cause.message}"
     todo = hint(cause)
     if todo is not None:
-        by = f" (restbroker {_NAMES[zset]} edit --group {cause.group} NAME=VALUE --retry; or --rename OLD=NEW)"
+        edit = f"restbroker {_NAMES[zset]} edit --where 'failure_group = {cause.group}'"
+        by = f" ({edit} NAME=VALUE --retry; or --rename OLD=NEW)"
         yield f"    What to do: {todo}{by if todo.startswith('Correct ') else ''}"
     span = local(cause.last_s) if cause.jobs == 1 else f"{local(cause.first_s)} to {local(cause.last_s)}"
     yield f"    {span}, e.g. {cause.jid or cause.key}"

@@ -127,7 +127,7 @@ def resume(
             gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
         hint = f"To go on without it: {operate_order.command('skip', key)}"
         if jid and not refused:
-            hint += f"\nTo put it back first: restbroker dead --restore {shlex.quote(jid)}"
+            hint += f"\nTo put it back first: restbroker dead restore {shlex.quote(jid)}"
         raise UsageError(" ".join(refused) or gone, hint)
     _report(f"The job {jid} {'would be' if dry_run else 'is'} retried.", key, done, as_json=json, dry_run=dry_run)
 

@@ -10,17 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from restbroker.cli import selection
-from restbroker.cli.edit_verb import (
-    CommandOption,
-    RenameOption,
-    UnsetOption,
-    edit_of,
-    note_secrets,
-    require_change,
-)
+from restbroker.cli.jobs import Change, conditions, edit_of, note_secrets, require_change
 from restbroker.config.core import Config
 from restbroker.console import arguments, completion
+from restbroker.console.groups import command
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AllOption,
@@ -29,8 +22,6 @@ from restbroker.console.options import (
     ForeignQueuesOption,
     JsonOption,
     MostOption,
-    QueueOlderOption,
-    QueueSinceOption,
     RepeatUnsafeOption,
     ToQueueOption,
     WhereOption,
@@ -68,8 +59,6 @@ def _add_delete(app: typer.Typer) -> None:
     def delete(
         name: QueueName,
         where: WhereOption = None,
-        since: QueueSinceOption = None,
-        older_than: QueueOlderOption = None,
         everything: AllOption = False,
         limit: MostOption = None,
         foreign_queues: ForeignQueuesOption = False,
@@ -80,7 +69,7 @@ def _add_delete(app: typer.Typer) -> None:
         config: ConfigOption = None,
     ) -> None:
         """Delete jobs that wait in a queue. There is no copy, and no answer is sent."""
-        meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
+        meant = _Selection(name, where, limit=limit, everything=everything)
         action = Action("delete", who(), why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
@@ -90,8 +79,6 @@ def _add_dead(app: typer.Typer) -> None:
     def dead(
         name: QueueName,
         where: WhereOption = None,
-        since: QueueSinceOption = None,
-        older_than: QueueOlderOption = None,
         everything: AllOption = False,
         limit: MostOption = None,
         foreign_queues: ForeignQueuesOption = False,
@@ -102,7 +89,7 @@ def _add_dead(app: typer.Typer) -> None:
         config: ConfigOption = None,
     ) -> None:
         """Move jobs that wait in a queue into the dead set. A caller that waits for an answer gets one that says so."""
-        meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
+        meant = _Selection(name, where, limit=limit, everything=everything)
         action = Action("kill", who(), why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
@@ -113,8 +100,6 @@ def _add_move(app: typer.Typer) -> None:
         name: QueueName,
         queue: ToQueueOption,
         where: WhereOption = None,
-        since: QueueSinceOption = None,
-        older_than: QueueOlderOption = None,
         everything: AllOption = False,
         limit: MostOption = None,
         foreign_queues: ForeignQueuesOption = False,
@@ -125,23 +110,20 @@ def _add_move(app: typer.Typer) -> None:
         config: ConfigOption = None,
     ) -> None:
         """Move jobs that wait in a queue to the end of another queue."""
-        meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
+        meant = _Selection(name, where, limit=limit, everything=everything)
         action = Action("move", who(), queue=queue, why=why, foreign_queues=foreign_queues)
         _act(load_quietly(config), meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
 
 def _add_edit(app: typer.Typer) -> None:
-    @app.command()
+    @command(app)
     def edit(
+        *,
         name: QueueName,
         words: ArgumentWords = None,
-        unset: UnsetOption = None,
-        rename: RenameOption = None,
-        command: CommandOption = None,
+        change: Change,
         any_command: AnyOption = False,
         where: WhereOption = None,
-        since: QueueSinceOption = None,
-        older_than: QueueOlderOption = None,
         everything: AllOption = False,
         limit: MostOption = None,
         repeat_unsafe: RepeatUnsafeOption = False,
@@ -157,10 +139,10 @@ def _add_edit(app: typer.Typer) -> None:
         """
         settings = load_quietly(config)
         typed = arguments.read(words or ())
-        change = edit_of(settings, typed, unset, rename=rename, command=command, any_command=any_command)
-        require_change(change, "--unset NAME, --rename OLD=NEW or --command NAME")
-        meant = _Selection(name, where, since, older_than=older_than, limit=limit, everything=everything)
-        action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=change)
+        meant_edit = edit_of(settings, typed, change, any_command=any_command)
+        require_change(meant_edit, "--unset NAME, --rename OLD=NEW or --command NAME")
+        meant = _Selection(name, where, limit=limit, everything=everything)
+        action = Action("edit", who(), why=why, repeat_unsafe=repeat_unsafe, edit=meant_edit)
         note_secrets(typed)
         _act(settings, meant, action, dry_run=dry_run, yes=yes, as_json=json)
 
@@ -171,8 +153,6 @@ class _Selection:
 
     queue: str
     where: list[str] | None
-    since: str | None
-    older_than: str | None
     limit: int | None
     everything: bool = attrs.field(kw_only=True)
 
@@ -184,12 +164,11 @@ def _act(settings: Config, meant: _Selection, action: Action, *, dry_run: bool, 
     from restbroker.operate.names import require
 
     knows = context_of(settings)
-    typed = selection.all_conditions(meant.where, "dead", (meant.since, None), (meant.older_than, None))
-    where = selection.conditions(typed, "dead", knows)
+    where = conditions(meant.where, "dead", knows)
     if bool(where) == meant.everything:
         raise UsageError(
             "Say which jobs, in exactly one way.",
-            "Give --where CONDITION (--since, --older-than), or --all; --limit may be added to both.",
+            "Give --where CONDITION, or --all; --limit may be added to both.",
         )
     with open_store(settings) as client:
         require("queue", meant.queue, [one.name for one in queues.queues(client, settings.queues)])

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final
 import attrs
 import typer
 
-from restbroker.cli import entries, queue_verbs, selection
+from restbroker.cli import entries, queue_verbs
+from restbroker.cli.jobs import conditions
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import control_text, output, panels
@@ -123,10 +124,10 @@ def peek(
 def _search(settings: Config, name: str, where: list[str], limit: int, after: str | None, *, as_json: bool) -> None:
     """Print the jobs that match the conditions, and how to continue."""
     knows = context_of(settings)
-    conditions = selection.conditions(where, "dead", knows)
+    meant = conditions(where, "dead", knows)
     with open_store(settings) as client:
         _require_queue(client, settings, name)
-        page = find.waiting_page(client, name, conditions, knows, after=after, limit=limit)
+        page = find.waiting_page(client, name, meant, knows, after=after, limit=limit)
     entries.write(page.entries, as_json=as_json)
     output.say(f"{len(page.entries)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}.")
     if page.after is not None:

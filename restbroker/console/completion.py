@@ -147,21 +147,6 @@ def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG00
 
 
 @offer
-def groups(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the causes of the set that the command is about, as far as they can be read in a second."""
-    from restbroker.operate.context import context_of
-    from restbroker.operate.summary import Summaries
-
-    zset = _SETS.get(ctx.command_path.split()[1])
-    if zset is None or zset == "schedule":
-        return
-    with store(ctx) as (config, client):
-        for cause in Summaries(zset, context_of(config)).now(client, _REDIS_S).causes:
-            words = f"{cause.jobs}x", cause.command, cause.code
-            yield cause.group, " ".join(word for word in words if word)
-
-
-@offer
 def jids_in_progress(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the jobs that processes have in progress."""
     from restbroker.console.jobs import tokens

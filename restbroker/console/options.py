@@ -17,72 +17,8 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at < yesterday'; repeated: all must hold.",
+        help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at older 2h'; repeated: all must hold.",
         autocompletion=completion.conditions,
-        rich_help_panel=panels.WHICH,
-    ),
-]
-SinceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--since",
-        metavar="TIME",
-        help="Only jobs that died, first failed, were pushed or are due from this time on, e.g. 2h, yesterday.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-QueueSinceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--since",
-        metavar="TIME",
-        help="Only jobs pushed from this time on, e.g. 2h, yesterday.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-UntilOption = Annotated[
-    str | None,
-    typer.Option(
-        "--until",
-        metavar="TIME",
-        help="Only jobs before this time; a date means its start.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-OlderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--older-than",
-        metavar="DURATION",
-        help="Only jobs older than this, e.g. 2h, 4w, by the same time. Not for scheduled jobs.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-QueueOlderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--older-than",
-        metavar="DURATION",
-        help="Only jobs pushed longer ago than this, e.g. 2h, 4w.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-NewerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--newer-than",
-        metavar="DURATION",
-        help="Only jobs newer than this, by the same time. Not for scheduled jobs.",
-        rich_help_panel=panels.WHICH,
-    ),
-]
-GroupOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--group",
-        metavar="ID",
-        help="Only jobs of this failure group, as `summary` names it. Not for scheduled jobs.",
-        autocompletion=completion.groups,
         rich_help_panel=panels.WHICH,
     ),
 ]

@@ -120,7 +120,7 @@ def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Findin
             "DeadTrimmed",
             message=f"Sidekiq trims the dead set to {RUBY_DEAD_LIMIT} jobs, and DeadLimit is {limit or 'off'}.",
             why=f"Beyond that, the oldest dead jobs vanish. Copies stay in {client.keys.dead_copies} for a while"
-            " (restbroker dead --trimmed).",
+            " (restbroker find TEXT searches them; restbroker dead restore JID puts one back).",
             hint=f'Set "DeadLimit": {RUBY_DEAD_LIMIT // 1000 * 1000}: restbroker then stops before Sidekiq trims. '
             "Or give restbroker a database of its own.",
         )

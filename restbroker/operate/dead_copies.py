@@ -4,10 +4,7 @@ Called by `restbroker dead` and the pages. Always holds: reads page by page, sho
 it is seen, not where it is run, and never beside itself.
 """
 
-import sys
 import time
-from collections.abc import Collection, Iterator
-from itertools import islice
 from typing import Final
 
 import attrs
@@ -19,7 +16,7 @@ from restbroker.operate import audit, find
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry, JobView
-from restbroker.operate.jobs import PAGE, StoredJob, display_job, read
+from restbroker.operate.jobs import PAGE
 from restbroker.store import dead_copies
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import Copy
@@ -28,14 +25,6 @@ from restbroker.store.tickets import MAX_BYTES
 
 _PAGES: Final = 50
 """So many pages of copies are searched for those that are missing from the dead set."""
-
-
-def trimmed_jobs(client: Client, limit: int, secrets: Collection[str]) -> list[StoredJob]:
-    """Return at most `limit` dead jobs that are no longer in the dead set, newest first, with `secrets` masked.
-
-    Raise `StoreUnavailable`.
-    """
-    return [display_job(copy.payload, copy.at_s, secrets) for copy in islice(_missing_copies(client), limit)]
 
 
 @attrs.frozen
@@ -137,39 +126,15 @@ def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
 def _no_copy(jid: str) -> UsageError:
     return UsageError(
         f"There is no copy of the job {jid}, or it is in the dead set already.",
-        "`restbroker dead --trimmed` lists the copies.",
+        "`restbroker find TEXT` also searches the copies.",
     )
 
 
 def _too_little_time(jid: str, where: str) -> UsageError:
     return UsageError(
         f"The time was too short to search all of {where} for the job {jid}; nothing was done.",
-        "Try again when Redis is less busy; `restbroker dead --restore` searches longer than the pages do.",
+        "Try again when Redis is less busy; `restbroker dead restore` searches longer than the pages do.",
     )
-
-
-def _missing_copies(client: Client) -> Iterator[Copy]:
-    """Yield the newest copy of each job that the dead set does not have, newest first.
-
-    A job that was retried and died again is there with other bytes than its older copies have.
-    """
-    known: set[str] | None = None
-    page = dead_copies.newest(client, PAGE)
-    while page:
-        for copy in dead_copies.missing_copies(client, page):
-            known = _jids(client, "dead") if known is None else known
-            jid = _jid(copy.payload)
-            if jid is None or jid not in known:
-                yield copy
-            if jid is not None:
-                known.add(jid)
-        page = dead_copies.newest(client, PAGE, before=page[-1].entry)
-
-
-def _jids(client: Client, zset: SortedSet) -> set[str]:
-    """Return the ids of all jobs in one of Sidekiq's sets."""
-    members = read(client, zset, sys.maxsize, newest_first=True)
-    return {jid for payload, _ in members if (jid := _jid(payload)) is not None}
 
 
 def _jid(payload: bytes) -> str | None:

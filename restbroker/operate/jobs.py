@@ -1,7 +1,7 @@
 """What waits in Sidekiq's sets, as an operator may see it: dead jobs, and those that wait for their next try.
 
-Called by `restbroker dead` and `restbroker retries`, and by `dead_copies` and `tokens`, which read the same way. Always
-holds: reads page by page and never the whole set, changes nothing, and shows neither arguments nor a token.
+Called by `tokens`, and for jobs that wait or are in progress. Always holds: reads page by page and never the whole set,
+changes nothing, and shows neither arguments nor a token.
 """
 
 from collections.abc import Collection, Iterator

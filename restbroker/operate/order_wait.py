@@ -112,7 +112,7 @@ class OrderWait:
                 if self.command or self.error:
                     return (f"To retry {which}: {hint('resume')}", skip)
                 # It is not among the dead jobs any more.
-                back = f"To put {which} back: restbroker dead --restore {shlex.quote(self.jid)}"
+                back = f"To put {which} back: restbroker dead restore {shlex.quote(self.jid)}"
                 return (back, skip) if self.jid else (skip,)
             case _:
                 return ()

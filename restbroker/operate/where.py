@@ -5,9 +5,9 @@ looks like a secret's name is refused, since a password could be guessed letter 
 masked satisfies no condition.
 
 Times: an ISO date or time (UTC where no zone is named), `today` or `yesterday`. A day stands for its beginning with `<`
-and `>`, and for the whole of it with `=` and `!=`. A span (`90s`, `15m`, `2h`, `3d`, `1w`) is refused: `failed_at < 2m`
-is true of what is older than two minutes, and is read as the opposite; `age_condition` and `time_condition` make
-conditions of spans. In texts `*` stands for anything with `=` and `!=`. A value may stand in quotes.
+and `>`, and for the whole of it with `=` and `!=`. A duration (`90s`, `15m`, `2h`, `1w`) stands only behind `older` and
+`newer`: `failed_at < 2m` would hold for what is older than two minutes, and is read as the opposite. In texts `*`
+stands for anything with `=` and `!=`. A value may stand in quotes.
 """
 
 import math
@@ -37,18 +37,16 @@ FIELDS: Final = (*TEXTS, *NUMBERS, *TIMES)
 ARGUMENT: Final = "arg."
 """The prefix for the name of an argument that is called as one of the fields, or nearly."""
 
-_FORM: Final = re.compile(r"\s*([^\s=!~<>]*)\s*(!=|=|~|<|>)\s*(.*?)\s*", re.DOTALL)
+_AGES: Final[dict[str, Op]] = {"older": "<", "newer": ">"}
+_FORM: Final = re.compile(r"\s*([^\s=!~<>]*)\s*(!=|=|~|<|>|(?<=\s)(?:older|newer)(?=\s))\s*(.*?)\s*", re.DOTALL)
 _NAME: Final = re.compile(r"[\w.-]{1,100}")
-_CONDITION: Final = re.compile(r"\s*[\w.-]{1,100}\s*[=!~<>]")
+_CONDITION: Final = re.compile(rf"\s*(?:[\w.-]{{1,100}}\s*[=!~<>]|(?:{'|'.join(TIMES)})\s+(?:{'|'.join(_AGES)})\s)")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
 _SOUGHT: Final = "Give text, a condition such as user=bob, or both; all must hold."
-_SIDES: Final[tuple[Op, Op]] = ("<", ">")
 EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
 """Examples as the command line takes them."""
-OPTIONS: Final = "; for dead and retries also"
-"""It stands in a hint before options that the command line has and a page has not."""
 
 
 @attrs.frozen
@@ -180,27 +178,6 @@ def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = 
     return SearchTerms(texts, read(conditions, now_s, hidden=hidden))
 
 
-def time_condition(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:
-    """Return the condition of an option such as `--since` or `--until`; its value may be a duration here.
-
-    A duration means that long ago, or from now on if `ahead` and the field is `at`; a sign decides. Raise `UsageError`.
-    """
-    span = _time(field, _unquote(value), now_s, ahead=ahead and field == "at")
-    return with_fixed_time(Condition(field, op, span, f"{field} {op} {value}"))
-
-
-def is_time(value: str, now_s: float) -> bool:
-    """Tell whether an option such as `--since` takes this value: a time, or a duration."""
-    return _span(_unquote(value), now_s, ahead=False) is not None
-
-
-def age_condition(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
-    """Return a condition on a time more (`is_older`) or less than `length` ago; None if that is no duration."""
-    if written_s(length) is None:
-        return None
-    return time_condition(field, "<" if is_older else ">", length, now_s)
-
-
 def with_fixed_time(condition: Condition) -> str:
     """Return the condition as text that always means the same: a date in place of `2h` or `yesterday`."""
     match condition.value:
@@ -217,16 +194,21 @@ def with_fixed_time(condition: Condition) -> str:
 def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Condition:
     found = _FORM.fullmatch(typed)
     if found is None or not found[1]:
-        raise UsageError(f"{_quote(typed)} is not a condition: FIELD OP VALUE, where OP is = != ~ < or >.", EXAMPLE)
-    name, op, value = found[1], _OPS[found[2]], found[3]
+        raise UsageError(
+            f"{_quote(typed)} is not a condition: FIELD OP VALUE, where OP is = != ~ < > older or newer.", EXAMPLE
+        )
+    name, word, value = found.groups()
     if value.startswith(("=", "~", "<", ">")):
-        wrong = f"There is no operator {found[2]}{value[0]}"
-        raise UsageError(f"{wrong}; the operators are = != ~ < and >.", EXAMPLE)
+        wrong = f"There is no operator {word}{value[0]}"
+        raise UsageError(f"{wrong}; the operators are = != ~ < > older and newer.", EXAMPLE)
     if len(value) > _VALUE_LIMIT:
         raise UsageError(f"The value for {_printable(name)} is longer than {_VALUE_LIMIT} characters.", "Shorten it.")
-    field = _field(name, hidden)
-    meant = _value(field, op, _unquote(value), now_s, ahead=ahead and field == "at")
-    return Condition(field, op, meant, f"{name} {op} {value}")
+    field, text = _field(name, hidden), f"{name} {word} {value}"
+    is_due = ahead and field == "at"
+    if word in _AGES:
+        return Condition(field, _AGES[word], _age(field, word, _unquote(value), now_s, is_due=is_due), text)
+    op = _OPS[word]
+    return Condition(field, op, _value(field, op, _unquote(value), now_s, ahead=is_due), text)
 
 
 def _unquote(value: str) -> str:
@@ -291,16 +273,32 @@ def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
     return span
 
 
+def _age(field: str, word: str, value: str, now_s: float, *, is_due: bool) -> Span:
+    """Return the moment that lies a duration back, for `older` and `newer`; raise `UsageError` if there is none."""
+    if field not in TIMES:
+        raise UsageError(f"{word} is for times: {', '.join(TIMES)}.", EXAMPLE)
+    length_s = written_s(value)
+    if length_s is None:
+        raise UsageError(f"{word}: expected a duration, found {_quote(value)}.", f"For example: {field} {word} 30d.")
+    if is_due:
+        raise UsageError("at is when a job is due, which has no age.", _sides(field, value, now_s + length_s))
+    return Span(now_s - length_s, now_s - length_s)
+
+
 def _ambiguous_span(field: str, op: Op, value: str, span: Span, now_s: float) -> UsageError:
-    """Return why a span is refused, with what may have been meant instead."""
-    whole = Span(math.floor(span.begin_s), math.floor(span.begin_s))
-    before, after = (with_fixed_time(Condition(field, sign, whole, f"{field} {sign} TIME")) for sign in _SIDES)
+    """Return why a duration is refused, with what may have been meant instead."""
     length = value.lstrip("+-")
     message = f"{field} {op} {value} is ambiguous: {length} is a duration, but {field} is a moment."
     if span.begin_s > now_s:
-        return UsageError(message, f"Within {length} from now: {before}; later: {after}.")
-    options = f"{OPTIONS} --older-than {length} and --newer-than {length}"
-    return UsageError(message, f"Older than {length}: {before}; newer: {after}{options}.")
+        return UsageError(message, _sides(field, length, span.begin_s))
+    return UsageError(message, f"Write {field} older {length}, or {field} newer {length}.")
+
+
+def _sides(field: str, length: str, moment_s: float) -> str:
+    """Return the conditions for what lies before and behind a moment."""
+    span = Span(math.floor(moment_s), math.floor(moment_s))
+    before, after = (with_fixed_time(Condition(field, op, span, f"{field} {op} TIME")) for op in _AGES.values())
+    return f"Within {length} from now: {before}; later: {after}."
 
 
 def _span(value: str, now_s: float, *, ahead: bool) -> Span | None:

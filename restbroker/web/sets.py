@@ -258,10 +258,7 @@ def conditions(given: list[str]) -> list[str]:
 
 def of_form(wrong: UsageError) -> UsageError:
     """Return the error with an example as a form takes it, instead of one for the command line."""
-    if wrong.hint == where.EXAMPLE:
-        return UsageError(wrong.message, _EXAMPLE)
-    hint, options, _ = (wrong.hint or "").partition(where.OPTIONS)
-    return UsageError(wrong.message, f"{hint}.") if options else wrong
+    return UsageError(wrong.message, _EXAMPLE) if wrong.hint == where.EXAMPLE else wrong
 
 
 def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:

@@ -12,7 +12,7 @@ COMMANDS: Final = (
     "stats", "sources", "queues", "queues peek rest", "queues pause rest", "queues resume rest",
     "queues clear rest --dry-run", "targets", "targets pause t", "targets resume t", "processes",
     "dead", f"dead show {JID}",
-    "dead --trimmed", f"dead retry {JID} --dry-run", "retries", "scheduled", f"explain {JID}", "explain nobody",
+    f"dead retry {JID} --dry-run", "retries", "scheduled", f"explain {JID}", "explain nobody",
     f"find {JID}", "find nobody",
     "audit", "token list",
 )  # fmt: skip

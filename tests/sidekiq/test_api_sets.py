@@ -270,9 +270,9 @@ def test_what_ruby_trims_from_the_dead_set_is_shown_and_can_be_restored(citizen:
     # Ruby keeps one less than its limit.
     citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"), dead_max_jobs=2)
     assert [entry["jid"] for entry in citizen.ask("sets.rb", set="dead")["entries"]] == [jid_of("fails1")]
-    trimmed = json.loads(citizen.restbroker("dead", "--trimmed", "--json"))
-    assert {found["jid"] for found in trimmed} == set(parked)
-    citizen.restbroker("dead", "--restore", jid_of("refused2"))
+    for jid in parked:
+        assert jid in citizen.restbroker("find", jid)
+    citizen.restbroker("dead", "restore", jid_of("refused2"))
     back = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
     # Nobody knows what became of it since.
     assert json.loads(back[jid_of("refused2")]) == {**json.loads(parked[jid_of("refused2")]), MAY_HAVE_RUN_FIELD: True}

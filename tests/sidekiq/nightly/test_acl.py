@@ -41,7 +41,6 @@ DONE_BY_A_PERSON: Final = (
     ["check"],
     ["stats"],
     ["dead"],
-    ["dead", "--trimmed"],
     ["dead", "list", "--where", "attempts > 0"],
     ["dead", "retry", "--all", "--dry-run"],
     ["retries"],

@@ -39,7 +39,7 @@ def test_a_retry_that_waits_tells_how_many_were_done_and_what_the_others_failed_
         told = running.output()
     assert "3 jobs done, 2 failed again." in told
     assert "2 jobs: Refused: 400 The server says: 0" in told
-    assert "(restbroker dead list --group " in told
+    assert "(restbroker dead list --where 'failure_group = " in told
     assert ("count as done because they are gone" in told) == (not keys)
 
 

@@ -90,9 +90,9 @@ def test_a_key_stays_stopped_whose_dead_job_ruby_took_away(parted: Citizen, how:
     assert refused.returncode == 2
     assert f"The job that died is not among the dead jobs any more: {gone}." in refused.stderr
     assert "To go on without it: restbroker order skip stop\n" in refused.stderr
-    assert f"To put it back first: restbroker dead --restore {gone}\n" in refused.stderr
+    assert f"To put it back first: restbroker dead restore {gone}\n" in refused.stderr
     assert sent(parted)["stop"] == ["refused-stop"]
-    parted.restbroker("dead", "--restore", gone)
+    parted.restbroker("dead", "restore", gone)
     parted.restbroker("order", "resume", "stop")
     until(lambda: is_free(parted), "no key is held")
     parted.wait_until_idle()

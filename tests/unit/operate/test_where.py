@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate.where import FIELDS, TIMES, age_condition, read, time_condition, with_fixed_time
+from restbroker.operate.where import FIELDS, TIMES, parse_search, read, with_fixed_time
 from tests.support.rows import rows
 
 NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
@@ -74,23 +74,36 @@ def test_times_are_dates_and_words(typed: str, ago_s: float, expected: bool) -> 
     assert holds(typed, NOW_S - ago_s) is expected
 
 
-def test_a_bound_may_be_a_span_which_is_ahead_for_what_is_still_due_unless_a_sign_says_otherwise() -> None:
-    assert time_condition("at", "<", "2h", NOW_S, ahead=True) == "at < 2026-11-20T14:00:00Z"
-    assert time_condition("at", ">", "-2h", NOW_S, ahead=True) == "at > 2026-11-20T10:00:00Z"
-    assert time_condition("at", ">", "2h", NOW_S) == "at > 2026-11-20T10:00:00Z"
-    assert time_condition("failed_at", ">", "2h", NOW_S, ahead=True) == "failed_at > 2026-11-20T10:00:00Z", "it is past"
-    assert time_condition("at", "<", "yesterday", NOW_S) == "at < 2026-11-19"
+@rows(("length", "found"), [("2m", "11:58:00"), ("1.5h", "10:30:00"), ("'90s'", "11:58:30"), ("1h30m", "10:30:00")])
+def test_older_and_newer_take_a_duration(length: str, found: str) -> None:
+    older, newer = read([f"failed_at older {length}", f"at  newer  {length}"], NOW_S)
+    assert with_fixed_time(older) == f"failed_at < 2026-11-20T{found}Z"
+    assert with_fixed_time(newer) == f"at > 2026-11-20T{found}Z"
 
 
-@rows(("length", "found"), [("2m", "11:58:00"), ("1.5h", "10:30:00"), ("90s", "11:58:30"), ("1h30m", "10:30:00")])
-def test_what_is_older_or_newer_than_a_span_is_said_with_a_date(length: str, found: str) -> None:
-    assert age_condition("at", length, NOW_S, is_older=True) == f"at < 2026-11-20T{found}Z"
-    assert age_condition("at", length, NOW_S, is_older=False) == f"at > 2026-11-20T{found}Z"
+@rows(("typed", "wrong"), [
+    ("at older -2m", "older: expected a duration, found '-2m'"),
+    ("at newer yesterday", "newer: expected a duration"),
+    ("at older 2", "older: expected a duration"),
+    ("user older 2d", "older is for times: at, failed_at, enqueued_at"),
+    ("atolder 2d", "is not a condition"),
+    ("at older", "is not a condition"),
+])  # fmt: skip
+def test_a_wrong_age_is_refused(typed: str, wrong: str) -> None:
+    with pytest.raises(UsageError, match=wrong):
+        read([typed], NOW_S)
 
 
-@rows("length", ["-2m", "+2m", "yesterday", "2026-11-20", "2", ""])
-def test_what_is_no_span_is_older_than_nothing(length: str) -> None:
-    assert age_condition("at", length, NOW_S, is_older=True) is None
+def test_what_is_still_due_has_no_age() -> None:
+    with pytest.raises(UsageError, match="has no age") as refused:
+        read(["at older 2h"], NOW_S, ahead=True)
+    assert refused.value.hint == "Within 2h from now: at < 2026-11-20T14:00:00Z; later: at > 2026-11-20T14:00:00Z."
+
+
+def test_an_age_is_a_condition_of_a_search_too() -> None:
+    assert [one.text for one in parse_search(["failed_at older 30d", "look older now"], NOW_S).where] == [
+        "failed_at older 30d"
+    ]
 
 
 @rows(
@@ -100,10 +113,7 @@ def test_what_is_no_span_is_older_than_nothing(length: str) -> None:
 def test_a_span_behind_a_comparison_is_refused_with_both_things_that_may_be_meant(typed: str) -> None:
     with pytest.raises(UsageError, match="is ambiguous: 2m is a duration") as refused:
         read([typed], NOW_S, ahead=True)
-    assert refused.value.hint == (
-        "Older than 2m: failed_at < 2026-11-20T11:58:00Z; newer: failed_at > 2026-11-20T11:58:00Z; for dead and retries"
-        " also --older-than 2m and --newer-than 2m."
-    )
+    assert refused.value.hint == "Write failed_at older 2m, or failed_at newer 2m."
 
 
 def test_a_span_that_lies_ahead_is_refused_with_both_sides_of_that_moment() -> None:
@@ -221,7 +231,8 @@ def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_r
 def test_what_is_no_time_or_beyond_all_dates_stays_as_it_was_typed(typed: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert with_fixed_time(condition) == typed
-    assert time_condition("at", "<", "999999999w", NOW_S) == "at < 999999999w"
+    (condition,) = read(["at older 999999999w"], NOW_S)
+    assert with_fixed_time(condition) == "at older 999999999w"
 
 
 def test_a_time_that_is_fixed_is_written_as_people_read_it() -> None:
