@@ -133,7 +133,7 @@ soak: nightly-servers fuzz ## Fuzz, kill and restart everything for long (FAULT_
 	@SHARED_S=$${SHARED_S:-300} SHARED_KILLS=$${SHARED_KILLS:-30} $(BIN)/python -m pytest \
 		tests/sidekiq/nightly/test_shared_redis.py -o faulthandler_timeout=0
 	@VERIFY_JOBS=$${VERIFY_JOBS:-20000} VERIFY_KILLS=$${VERIFY_KILLS:-100} $(BIN)/python -m pytest \
-		tests/crashtest/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
+		tests/trial/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
 	@FAIR_PROCESSES=8 FAIR_S=10 FAIR_KEYS=100000 FAIR_LINED=1000000 CLAIM_KEYS=1000000 EXPIRED_JOBS=100000 HOT_JOBS=50000 \
 		$(BIN)/python -m pytest tests/store/test_lines.py tests/store/test_claims.py \
 		tests/sidekiq/nightly/test_fair.py tests/faults/test_outage.py tests/faults/nightly/test_hot_key.py -o faulthandler_timeout=0

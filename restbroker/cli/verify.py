@@ -14,10 +14,10 @@ from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
-from restbroker.crashtest.result import Result
 from restbroker.errors import UsageError
 from restbroker.operate.connect import store_settings
 from restbroker.store.client import StoreSettings
+from restbroker.trial.result import Result
 
 app = typer.Typer(add_completion=False)
 
@@ -41,7 +41,7 @@ def verify(
     was lost, unexpected or unfinished, if too many ran twice, or if no fault hit a job.
     """
     settings = _settings(config, redis)
-    from restbroker.crashtest.run import RunPlan, run  # Trio takes its time: not for `--help`
+    from restbroker.trial.verify import RunPlan, run  # Trio takes its time: not for `--help`
 
     def tell(progress: str) -> None:
         if sys.stderr.isatty():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from restbroker.crashtest.verdict import verdict_of
+from restbroker.trial.result import verdict_of
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import freeze
 from tests.support.redis_line import Tell

@@ -15,7 +15,7 @@ from typing import Self
 
 import attrs
 
-from restbroker.demo.redis import wheel_binary
+from restbroker.trial.redis_server import wheel_binary
 from tests.support.ports import free_port
 from tests.support.sweeper import spawn
 from tests.support.wait import until

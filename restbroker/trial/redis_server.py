@@ -1,6 +1,6 @@
 """A Redis of the demo's own: finds a server, and runs it in a folder.
 
-Called by `demo.environment`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
+Called by `environment`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
 writes only into the folder, and ends with the task that runs it.
 """
 
@@ -15,16 +15,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import trio
+from redis import RedisError
 
-from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.standins.broker import end, last_words
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Connection
+from restbroker.errors import RestbrokerError
+from restbroker.store.settings import StoreSettings
+from restbroker.trial.broker import end, last_words
+from restbroker.trial.witness import open_redis
 
 VARIABLE = "RESTBROKER_REDIS_SERVER"
 _START_TIMEOUT_S = 30.0
-_ANSWER_TIMEOUT_S = 10.0
-"""Seconds for an answer of Redis, longer than the demo waits for a reply."""
 
 
 def find_server(environ: Mapping[str, str]) -> Path:
@@ -68,11 +67,6 @@ def wheel_binary() -> Path | None:
     return binary if os.access(binary, os.X_OK) else None
 
 
-def connection(port: int) -> Connection:
-    """Return a connection to this port of 127.0.0.1, which connects when first used."""
-    return Connection(open_client(StoreSettings(f"redis://127.0.0.1:{port}/0"), _ANSWER_TIMEOUT_S))
-
-
 async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
     """Run the server in `folder` until cancelled; report its port by `task_status` once it answers.
 
@@ -100,16 +94,12 @@ async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int]
 
 async def _answers(process: trio.Process, port: int) -> bool:
     """Tell whether it answers PING within the time to start; False at once when the process ends."""
-    store = connection(port)
-    try:
-        with trio.move_on_after(_START_TIMEOUT_S):
-            while process.poll() is None:
-                with contextlib.suppress(StoreRefused, StoreUnavailable):  # not listening yet, or still loading
-                    return await store.call(Client.command, "PING") == b"PONG"
-                await trio.sleep(0.02)
-        return False
-    finally:
-        await store.aclose()
+    with trio.move_on_after(_START_TIMEOUT_S), open_redis(StoreSettings(f"redis://127.0.0.1:{port}/0")) as redis:
+        while process.poll() is None:
+            with contextlib.suppress(RedisError):  # not listening yet, or still loading
+                return bool(await trio.to_thread.run_sync(redis.execute_command, "PING"))
+            await trio.sleep(0.02)
+    return False
 
 
 def _free_port() -> int:

@@ -1,8 +1,8 @@
 """A small HTTP server for stand-ins, which can go down, come up again, and reset a request.
 
-Used by `demo` and `crashtest`. Always holds: listens on loopback only; while it is down its port refuses connections as
-that of a stopped server does; a request that is not answered ends in a reset, so that its client cannot know whether it
-was executed.
+Used by `environment` and `stand_in`. Always holds: listens on loopback only; while it is down its port refuses
+connections as that of a stopped server does; a request that is not answered ends in a reset, so that its client cannot
+know whether it was executed.
 """
 
 import json

@@ -10,27 +10,25 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
 from pathlib import Path
 
 import attrs
 import trio
 
-from restbroker.crashtest import scratch
-from restbroker.crashtest.faults import Breaker, plan
-from restbroker.crashtest.fleet import Fleet
-from restbroker.crashtest.result import Result
-from restbroker.crashtest.stand_in import StandIn
-from restbroker.crashtest.verdict import verdict_of
-from restbroker.crashtest.workload import DOMAIN, QUEUE, USER, job_id, payload
-from restbroker.errors import StoreUnavailable
-from restbroker.standins.ejabberd import Ejabberd
-from restbroker.store import queues
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.connection import Connection
+from restbroker.errors import StoreUnavailable, UsageError
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
+from restbroker.trial.ejabberd import Ejabberd
+from restbroker.trial.faults import Breaker, plan
+from restbroker.trial.fleet import Fleet
+from restbroker.trial.result import Result, verdict_of
+from restbroker.trial.stand_in import StandIn
+from restbroker.trial.witness import Witness, new_namespace, open_redis
+from restbroker.trial.workload import DOMAIN, QUEUE, USER, job_id, payload
 
+_COPIES = 4
+"""How often a job may be in Redis: as pushed, taken, dead, and in what its broker says of it."""
 _PUSH_BATCH = 100
-_TIMEOUT_S = 10.0
 _STALLED_AFTER_S = 60.0
 _POLL_S = 0.1
 
@@ -55,24 +53,49 @@ def run(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> Res
     `settings` name the Redis; their namespace is not used. Raise `UsageError` for a Redis that is not fit,
     `StoreUnavailable` if it does not answer, and a group of `RestbrokerError` when a part fails.
     """
-    namespace = scratch.new_namespace()
-    return trio.run(_main, attrs.evolve(settings, namespace=namespace, client_name=namespace), wanted, tell)
+    namespace = new_namespace()
+    settings = attrs.evolve(settings, namespace=namespace, client_name=namespace)
+    client = open_client(settings)
+    try:
+        _require_usable(client, wanted.jobs * len(payload(wanted.jobs, _new_token())) * _COPIES, wanted.jobs)
+    finally:
+        client.close()
+    return trio.run(_main, settings, wanted, tell)
+
+
+def _require_usable(client: Client, needed_bytes: int, jobs: int) -> None:
+    """Raise `UsageError` if Redis is unfit for a run: too old, a replica, part of a cluster, or short of memory.
+
+    Raise `StoreUnavailable` if it does not answer.
+    """
+    facts = server(client)
+    where = f"{facts.product} at {client.address}"
+    if not facts.is_supported:
+        raise UsageError(f"{where} is too old. {TOO_OLD}", NEWER_REDIS)
+    if facts.role != "master":
+        raise UsageError(f"{where} is a replica, which takes no writes.", "Name its master.")
+    if facts.cluster_enabled:
+        raise UsageError(f"{where} is part of a cluster, which cannot hold Sidekiq queues.", "Name a single Redis.")
+    free = facts.maxmemory_bytes - facts.used_memory_bytes
+    if facts.maxmemory_bytes and free < needed_bytes:
+        raise UsageError(
+            f"{where} has {max(0, free)} bytes left of maxmemory, and {jobs} jobs may need {needed_bytes}.",
+            "Use fewer --jobs, raise maxmemory, or name another Redis.",
+        )
 
 
 async def _main(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> Result | None:
-    store = Connection(open_client(settings, _TIMEOUT_S))
-    await store.call(scratch.require_usable, wanted.jobs, len(payload(wanted.jobs, _new_token())))
+    witness = Witness(open_redis(settings), settings.namespace)
     result = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
-                result = await _Run(settings, wanted, tell, store=store, nursery=nursery).execute()
+                result = await _Run(settings, wanted, tell, witness=witness, nursery=nursery).execute()
                 nursery.cancel_scope.cancel()
         finally:
-            with trio.CancelScope(shield=True):
-                async with aclosing(store):
-                    await store.call(scratch.sweep)
+            with trio.CancelScope(shield=True), witness.redis:
+                await witness.ask(witness.sweep)
     return result
 
 
@@ -81,7 +104,7 @@ class _Run:
     settings: StoreSettings
     plan: RunPlan
     tell: ProgressCallback
-    store: Connection
+    witness: Witness
     nursery: trio.Nursery
     acknowledged: list[str] = attrs.field(factory=list)
     pushed: trio.Event = attrs.field(factory=trio.Event)
@@ -95,8 +118,8 @@ class _Run:
         port: int = await self.nursery.start(stand_in.server.run)
         with tempfile.TemporaryDirectory(prefix="restbroker-verify-") as folder:
             url = f"http://127.0.0.1:{port}/api"
-            fleet = Fleet(self.settings, Path(folder), self.store, rest_url=url, token=token, nursery=self.nursery)
-            breaker = Breaker(fleet, stand_in, self.store, nursery=self.nursery, rng=rng, processes=self.plan.processes)
+            fleet = Fleet(self.settings, Path(folder), self.witness, rest_url=url, token=token, nursery=self.nursery)
+            breaker = Breaker(fleet, stand_in, self.nursery, rng=rng, processes=self.plan.processes)
             try:
                 # A machine that starts processes slowly would have done all jobs before the first fault.
                 stand_in.slow = self.plan.kills > 0
@@ -116,7 +139,7 @@ class _Run:
         for start in range(0, self.plan.jobs, _PUSH_BATCH):
             numbers = range(start, min(start + _PUSH_BATCH, self.plan.jobs))
             try:
-                await self.store.call(queues.push, QUEUE, [payload(number, token) for number in numbers])
+                await self.witness.ask(self.witness.push, QUEUE, [payload(number, token) for number in numbers])
             except StoreUnavailable:
                 continue
             self.acknowledged += [job_id(number) for number in numbers]
@@ -150,7 +173,7 @@ class _Run:
             breaker.fleet.require_alive()
             faults = f"{sum(breaker.happened.values())} of {planned} faults"
             self.tell(f"{len(stand_in.done)} of {self.plan.jobs} jobs, {faults}")
-            left = await self.store.call(scratch.count_unfinished)
+            left = await self.witness.ask(self.witness.count_unfinished, QUEUE)
             quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
             if quiet == 2:
                 return
@@ -161,8 +184,8 @@ class _Run:
             await trio.sleep(_POLL_S)
 
     async def _verdict(self, breaker: Breaker, began_s: float) -> Result:
-        places = await self.store.call(scratch.count_locations)
-        dead = await self.store.call(scratch.dead_jobs)
+        places = await self.witness.ask(self.witness.count_locations, QUEUE)
+        dead = await self.witness.ask(self.witness.dead_jobs)
         attempted = [job_id(number) for number in range(self.plan.jobs)]
         return Result(
             verdict=verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places=places, dead=dead),

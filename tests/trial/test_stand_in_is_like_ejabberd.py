@@ -6,8 +6,8 @@ import httpx
 import pytest
 import trio
 
-from restbroker.standins.ejabberd import Ejabberd as StandIn
-from restbroker.standins.server import Server
+from restbroker.trial.ejabberd import Ejabberd as StandIn
+from restbroker.trial.server import Server
 from tests.support.ejabberd import PASSWORD, Ejabberd
 
 JOHN = b'{"user":"john","host":"example.org"}'

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from restbroker.demo import redis
 from restbroker.errors import RestbrokerError
-from restbroker.store.client import Client
+from restbroker.store.settings import StoreSettings
+from restbroker.trial import redis_server
+from restbroker.trial.witness import open_redis
 from tests.support.ports import accepts
 from tests.support.redis_server import redis_binary
 
@@ -23,17 +24,17 @@ def program(folder: Path, name: str, text: str = "#!/bin/sh\nexit 0\n") -> Path:
 def test_the_named_server_comes_before_one_on_the_path_and_that_before_the_wheels(tmp_path: Path) -> None:
     named, on_path = program(tmp_path, "mine"), program(tmp_path / "bin", "valkey-server")
     path = {"PATH": str(on_path.parent)}
-    assert redis.find_server({"RESTBROKER_REDIS_SERVER": str(named), **path}) == named
-    assert redis.find_server(path) == on_path
-    assert redis.find_server({"PATH": str(tmp_path)}) == redis.wheel_binary() is not None
+    assert redis_server.find_server({"RESTBROKER_REDIS_SERVER": str(named), **path}) == named
+    assert redis_server.find_server(path) == on_path
+    assert redis_server.find_server({"PATH": str(tmp_path)}) == redis_server.wheel_binary() is not None
     with pytest.raises(RestbrokerError, match=r"no-such-server(?s:.*)RESTBROKER_REDIS_SERVER"):
-        redis.find_server({"RESTBROKER_REDIS_SERVER": "no-such-server", **path})
+        redis_server.find_server({"RESTBROKER_REDIS_SERVER": "no-such-server", **path})
 
 
 def test_without_any_server_both_installs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis, "find_spec", lambda _: None)
+    monkeypatch.setattr(redis_server, "find_spec", lambda _: None)
     with pytest.raises(RestbrokerError, match="No Redis server") as caught:
-        redis.find_server({"PATH": str(tmp_path)})
+        redis_server.find_server({"PATH": str(tmp_path)})
     assert "pip install --require-hashes -r requirements/demo.lock" in str(caught.value)
     assert "apt-get install redis-server" in str(caught.value)
 
@@ -41,10 +42,9 @@ def test_without_any_server_both_installs_are_named(tmp_path: Path, monkeypatch:
 async def test_a_server_answers_once_it_reports_its_port_and_ends_with_its_task(tmp_path: Path) -> None:
     binary = redis_binary()
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(redis.serve, binary, tmp_path)
-        store = redis.connection(port)
-        assert await store.call(Client.command, "SET", "k", "v") == b"OK"
-        await store.aclose()
+        port = await nursery.start(redis_server.serve, binary, tmp_path)
+        with open_redis(StoreSettings(f"redis://127.0.0.1:{port}/0")) as redis:
+            assert redis.set("k", "v")
         nursery.cancel_scope.cancel()
     assert not accepts(port)
 
@@ -53,4 +53,4 @@ async def test_a_server_that_does_not_start_is_an_error_with_its_words(tmp_path:
     broken = program(tmp_path, "broken", "#!/bin/sh\necho 'no room on device'\nexit 3\n")
     with pytest.RaisesGroup(pytest.RaisesExc(RestbrokerError, match="no room on device")):
         async with trio.open_nursery() as nursery:
-            await nursery.start(redis.serve, broken, tmp_path)
+            await nursery.start(redis_server.serve, broken, tmp_path)

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.support import process
 from tests.support.fake_redis import fake_redis
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer
+from tests.support.sentinel import MASTER, PASSWORD, start_group
 from tests.support.wait import until
 
 JOBS = int(os.environ.get("VERIFY_JOBS", "2000"))
@@ -46,20 +47,30 @@ def processes_of(folder: Path) -> dict[str, bool]:
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
+            with suppress(OSError):  # it ended meanwhile
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            except OSError:  # it ended meanwhile
-                continue
-            if str(folder) in line:
-                found[line] = state == "T"
+                if str(folder) in line:
+                    found[line] = is_suspended(int(entry.name))
     return found
+
+
+def is_suspended(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def wait_for_queue(client: Client) -> bytes:
     """The key of a run's queue, once the run has pushed to it."""
     found = until(lambda: items(client.command("KEYS", "restbroker-verify-*:queue:rest")), "the run has pushed")
     return raw(found[0])
+
+
+def delete_ticket(client: Client) -> Reply:
+    """Delete the last ticket of a suspended process, whose job comes to a worker last; 0 if there is none, else 1."""
+    for key in map(raw, items(client.command("KEYS", "restbroker-verify-*:restbroker:ip:*"))):
+        tickets = {raw(field) for field in items(client.command("HKEYS", key))} - {b"last", b"hwm"}
+        if tickets and is_suspended(int(key.split(b":")[-3])):
+            return client.command("HDEL", key, max(tickets, key=lambda one: int(one.split(b":")[0])))
+    return 0
 
 
 @contextmanager
@@ -135,6 +146,15 @@ def test_jobs_that_vanish_from_redis_are_doubled_there_or_pushed_by_nobody_are_r
 
 
 @pytest.mark.nightly
+def test_a_ticket_deleted_by_hand_is_a_lost_job(tmp_path: Path, redis_server: RedisServer, client: Client) -> None:
+    """Its process is suspended until it is fenced, and then drops what it had not sent."""
+    with start(tmp_path, redis_server.url, "--jobs", "2000", "--kills", "1") as running:
+        assert until(lambda: delete_ticket(client), "a suspended process has jobs") == 1
+        found = report(running)
+    assert (found["lost"], found["kept"], found["ok"] + found["dead"]) == (1, False, 1999)
+
+
+@pytest.mark.nightly
 def test_an_interrupted_run_leaves_neither_keys_nor_processes(
     tmp_path: Path, redis_server: RedisServer, client: Client
 ) -> None:
@@ -188,6 +208,26 @@ def test_secrets_are_in_no_command_line_and_in_nothing_that_is_printed(
         assert running.wait() == 0, running.output()
     for secret in (token, "ss/word", "p%40ss", "the user's token"):
         assert secret not in "".join(lines) + running.output()
+
+
+@pytest.mark.nightly
+def test_sentinels_lead_brokers_and_witness_to_the_master(tmp_path: Path) -> None:
+    group = start_group(tmp_path / "group")
+    document = {
+        "RedisURL": "redis:///0",
+        "RedisSentinels": [f"{host}:{port}" for host, port in group.addresses],
+        "RedisMaster": MASTER,
+        "RedisSentinelPass": PASSWORD,
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestQueue": "rest",
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    try:
+        ran = process.run(["verify", "--config", str(tmp_path / "env.json"), "--jobs", "300", "--kills", "0", "--json"])
+    finally:
+        group.close()
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout)["ok"] == 300
 
 
 def test_a_redis_that_cannot_serve_a_run_is_refused_before_anything_is_written(

@@ -1,6 +1,6 @@
 """The server that the jobs of a run go to: the stand-in ejabberd, which breaks on command.
 
-Used by `crashtest.run` and `crashtest.faults`. Its records say which job ran how often. Always holds: a request is
+Used by `verify` and `faults`. Its records say which job ran how often. Always holds: a request is
 recorded before a fault can hit it, and counts as answered before the answer's first byte is sent.
 """
 
@@ -11,8 +11,8 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.standins.ejabberd import Ejabberd
-from restbroker.standins.server import Exchange, Server
+from restbroker.trial.ejabberd import Ejabberd
+from restbroker.trial.server import Exchange, Server
 
 _QUICK_S: Final = (0.0, 0.02)
 _SLOW_S: Final = (0.3, 0.8)

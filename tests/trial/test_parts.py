@@ -9,14 +9,10 @@ import trio
 import typer
 
 from restbroker.cli.verify import verify
-from restbroker.crashtest import scratch
-from restbroker.crashtest.faults import plan
-from restbroker.crashtest.result import Result
-from restbroker.crashtest.stand_in import StandIn
-from restbroker.crashtest.verdict import Verdict, verdict_of
-from restbroker.standins.ejabberd import Ejabberd
-from restbroker.store.client import StoreSettings, open_client
-from tests.support.redis_server import RedisServer
+from restbroker.trial.ejabberd import Ejabberd
+from restbroker.trial.faults import plan
+from restbroker.trial.result import Result, Verdict, verdict_of
+from restbroker.trial.stand_in import StandIn
 from tests.support.rows import rows
 
 
@@ -102,7 +98,7 @@ def test_a_run_whose_faults_met_no_job_says_that_nothing_was_tested_and_fails(
     tested: bool,
 ) -> None:
     found = attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, duplicated=0), faults=faults, bound=bound)
-    monkeypatch.setattr("restbroker.crashtest.run.run", lambda *_: found)
+    monkeypatch.setattr("restbroker.trial.verify.run", lambda *_: found)
     with pytest.raises(typer.Exit) as ended:
         verify(redis="redis://127.0.0.1:1/0", kills=2)
     assert ended.value.exit_code == (0 if tested else 1)
@@ -112,22 +108,3 @@ def test_a_run_whose_faults_met_no_job_says_that_nothing_was_tested_and_fails(
 
 def test_times_of_recovery_are_summed_up_where_there_are_any() -> None:
     assert GOOD.recovery() == {"kill": {"count": 2, "min": 0.5, "median": 1.0, "max": 1.5}}
-
-
-def test_a_sweep_removes_its_own_namespace_and_nothing_else(redis_server: RedisServer) -> None:
-    client = open_client(StoreSettings(redis_server.url, namespace=scratch.new_namespace()))
-    other = f"{scratch.new_namespace()}:queue:rest"
-    own = [f"{client.keys.namespace}:{number}" for number in range(3000)]
-    client.commands([("SET", key, 1) for key in [*own, other, client.keys.namespace]])
-    scratch.sweep(client)
-    assert client.command("DBSIZE") == 2
-    client.close()
-
-
-def test_a_sweep_of_any_other_namespace_is_refused(redis_server: RedisServer) -> None:
-    client = open_client(StoreSettings(redis_server.url, namespace="sidekiq"))
-    client.command("SET", "sidekiq:queue:rest", 1)
-    with pytest.raises(ValueError, match="not the namespace of a run"):
-        scratch.sweep(client)
-    assert client.command("DBSIZE") == 1
-    client.close()

@@ -1,4 +1,4 @@
-"""The faults of a run, their order, and how many jobs may run twice because of them. Used by `crashtest.run`.
+"""The faults of a run, their order, and how many jobs may run twice because of them. Used by `verify`.
 
 Always holds: the same seed gives the same order; each fault counts the jobs in progress of the process that it breaks
 before another can take them over, so the bound on duplicates is never too low.
@@ -14,10 +14,9 @@ from typing import Literal, TypeAlias, assert_never
 import attrs
 import trio
 
-from restbroker.crashtest import scratch
-from restbroker.crashtest.fleet import Broker, Fleet
-from restbroker.crashtest.stand_in import StandIn
-from restbroker.store.connection import Connection
+from restbroker.trial.broker import Broker
+from restbroker.trial.fleet import Fleet
+from restbroker.trial.stand_in import StandIn
 
 Fault: TypeAlias = Literal["kill", "freeze", "cut", "reset", "restart"]
 
@@ -53,7 +52,6 @@ class Breaker:
 
     fleet: Fleet
     stand_in: StandIn
-    store: Connection
     nursery: trio.Nursery
     rng: random.Random
     processes: int
@@ -61,7 +59,7 @@ class Breaker:
     happened: Counter[Fault] = attrs.field(factory=Counter)
     requeued_s: dict[Fault, list[float]] = attrs.field(factory=lambda: {"kill": [], "freeze": []})
     _frozen: Broker | None = None
-    _witness: Broker | None = None
+    _bystander: Broker | None = None
     _thawed: trio.Event = attrs.field(factory=trio.Event)
 
     async def do(self, fault: Fault) -> None:
@@ -91,7 +89,7 @@ class Breaker:
             await self._thawed.wait()
 
     async def _kill(self) -> None:
-        victim = self.rng.choice([one for one in self.fleet.brokers if one not in (self._frozen, self._witness)])
+        victim = self.rng.choice([one for one in self.fleet.brokers if one not in (self._frozen, self._bystander)])
         identities = await self._count(victim)
         self.fleet.brokers.remove(victim)
         victim.process.kill()
@@ -106,7 +104,7 @@ class Breaker:
         while len(self.fleet.brokers) < max(3, self.processes + 1):
             await self.fleet.start()
         # Only a process whose own connection is healthy all the time may declare another dead: one is left in peace.
-        self._witness, self._frozen = self.fleet.brokers[-1], self.fleet.brokers[0]
+        self._bystander, self._frozen = self.fleet.brokers[-1], self.fleet.brokers[0]
         self._thawed = trio.Event()
         identities = await self._count(self._frozen)
         self.nursery.start_soon(self._thaw, self._frozen, identities, time.monotonic())
@@ -115,12 +113,12 @@ class Breaker:
         await self._note_requeued("freeze", identities, since_s)
         frozen.process.send_signal(signal.SIGCONT)
         await self.fleet.wait_for_heartbeat(frozen)
-        self._frozen = self._witness = None
+        self._frozen = self._bystander = None
         self._thawed.set()
 
     def _cut_connections(self) -> None:
         for broker in self.fleet.brokers:
-            if broker.wire is not None and broker is not self._witness:
+            if broker.wire is not None and broker is not self._bystander:
                 broker.wire.cut()
 
     async def _count(self, victim: Broker) -> list[str]:
@@ -129,7 +127,7 @@ class Breaker:
         A suspended process holds its jobs until it is fenced, 20 s later.
         """
         victim.process.send_signal(signal.SIGSTOP)
-        held = await self.store.call(scratch.jobs_in_progress, victim.process.pid)
+        held = await self.fleet.witness.ask(self.fleet.witness.jobs_in_progress, victim.process.pid)
         self.bound += sum(map(len, held.values()))
         return [identity for identity, jobs in held.items() if jobs]
 
@@ -137,6 +135,6 @@ class Breaker:
         if not identities:
             return
         with trio.move_on_after(_REQUEUE_TIMEOUT_S):
-            while not await self.store.call(scratch.is_requeued, identities):  # noqa: ASYNC110  Redis tells no one
+            while not await self.fleet.witness.ask(self.fleet.witness.is_requeued, identities):  # noqa: ASYNC110  Redis tells no one
                 await trio.sleep(_POLL_S)
             self.requeued_s[fault].append(time.monotonic() - since_s)

@@ -1,7 +1,7 @@
-"""A stand-in for ejabberd: the few commands that the demo and the crash test use, answered as ejabberd 23.01 does.
+"""A stand-in for ejabberd: the few commands that `demo` and `verify` use, answered as ejabberd 23.01 does.
 
-Behind a `standins.server.Server`. Answers and their order of checks were measured on ejabberd 23.01 (Debian 12), and
-tests/standins compares both; of requests only those that a broker sends are known, with a JSON object. Always holds:
+Behind a `server.Server`. Answers and their order of checks were measured on ejabberd 23.01 (Debian 12), and
+tests/trial compares both; of requests only those that a broker sends are known, with a JSON object. Always holds:
 keeps everything in memory.
 
 A trap of the real server that the stand-in shares: it checks that the command exists, then the login, then the
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from restbroker.job.json_types import Json
-from restbroker.standins.server import Exchange, ReceivedCommand
+from restbroker.trial.server import Exchange, ReceivedCommand
 
 Arguments: TypeAlias = Mapping[str, str]
 Answer: TypeAlias = tuple[int, Json]

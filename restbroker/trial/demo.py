@@ -17,23 +17,29 @@ from pathlib import Path
 import trio
 
 from restbroker.config.values import duration_text
-from restbroker.demo.environment import PROGRAM, TOKEN, Environment, describe, open_environment
-from restbroker.demo.printer import Printer, open_printer
-from restbroker.demo.scenario import QUEUE, SCENARIOS, Scenario
-from restbroker.demo.steps import STEPS, stop
-from restbroker.errors import RestbrokerError
+from restbroker.trial.environment import (
+    PASSWORD,
+    PROGRAM,
+    TOKEN,
+    Environment,
+    Printer,
+    describe,
+    open_environment,
+    open_printer,
+)
+from restbroker.trial.steps import STEPS, stop
+from restbroker.trial.workload import QUEUE
 
 
-def run(environ: Mapping[str, str], server: str = "ejabberd", *, stay: bool) -> int:
+def run(environ: Mapping[str, str], *, stay: bool) -> int:
     """Run the demo and return the exit code; `stay` keeps everything up until SIGINT or SIGTERM.
 
-    `server` is one of `SCENARIOS`. Raise a group of `RestbrokerError` when a part does not start or a promise is not
-    kept.
+    Raise a group of `RestbrokerError` when a part does not start or a promise is not kept.
     """
-    return trio.run(partial(_main, SCENARIOS[server], open_printer(environ), environ, stay=stay))
+    return trio.run(partial(_main, open_printer(environ), environ, stay=stay))
 
 
-async def _main(scenario: Scenario, printer: Printer, environ: Mapping[str, str], *, stay: bool) -> int:
+async def _main(printer: Printer, environ: Mapping[str, str], *, stay: bool) -> int:
     finished = False
     with (
         tempfile.TemporaryDirectory(prefix="restbroker-demo-") as folder,
@@ -42,7 +48,7 @@ async def _main(scenario: Scenario, printer: Printer, environ: Mapping[str, str]
         async with trio.open_nursery() as nursery:
             scope = trio.CancelScope()
             nursery.start_soon(_cancel_at_signals, signals, (scope, nursery.cancel_scope), printer)
-            async with open_environment(scenario, printer, environ, Path(folder)) as environment:
+            async with open_environment(printer, environ, Path(folder)) as environment:
                 # Only what is in here ends at the first signal: the environment then ends the broker before its Redis.
                 with scope:
                     await _run_steps(environment, stay=stay)
@@ -73,31 +79,27 @@ async def _run_steps(environment: Environment, *, stay: bool) -> None:
 
 async def _keep_running(environment: Environment) -> None:
     """Print what can be tried, and show what arrives at the server, until cancelled."""
-    scenario = environment.scenario
     lines = [
-        f"export RESTBROKER_CONFIG={shlex.quote(str(environment.config))}",
-        f"printf s3cret | {PROGRAM} enqueue {scenario.create} {scenario.user}=mary password=-",
-        f"{PROGRAM} enqueue --wait {scenario.lookup} {scenario.user}=mary",
+        f"export RESTBROKER_CONFIG={shlex.quote(str(environment.broker.config))}",
+        f"printf {PASSWORD} | {PROGRAM} enqueue register user=mary password=-",
+        f"{PROGRAM} enqueue --wait check_account user=mary",
         f"{PROGRAM} stats",
         f"{PROGRAM} dead",
     ]
     client = shutil.which("redis-cli") or shutil.which("valkey-cli")
     if client is not None:
-        job = json.dumps({"args": [scenario.ping, {}, TOKEN], "retry": True})
+        job = json.dumps({"args": ["status", {}, TOKEN], "retry": True})
         lines.append(f"{Path(client).name} -p {environment.redis_port} lpush queue:{QUEUE} {shlex.quote(job)}")
     shown = "\n".join(f"  {line}" for line in lines)
     environment.printer.write(
         f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n\nWhat the server gets:"
     )
-    seen = len(environment.stand_in.requests)
+    seen = len(environment.ejabberd.requests)
     while True:
-        for request in environment.stand_in.requests[seen:]:
+        for request in environment.ejabberd.requests[seen:]:
             environment.printer.show(describe(request))
             seen += 1
-        if environment.broker.poll() is not None:
-            raise RestbrokerError(
-                f"The broker ended unexpectedly, with {environment.broker.returncode}.", f"See {environment.log}"
-            )
+        environment.broker.require_alive()
         await trio.sleep(0.1)
 
 

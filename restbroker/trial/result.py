@@ -1,12 +1,66 @@
-"""The result of a run, and whether it keeps restbroker's promises. Made by `crashtest.run`, shown by `cli.verify`."""
+"""The verdict of a run of `verify`, and whether restbroker kept its promises. Made by `verify`, shown by `cli.verify`.
+
+`Verdict` has the words of Jepsen's total-queue checker; the fault tests use it too. Always holds: "ran" is taken in the
+strictest sense. A request that was not answered counts as one that ran, so duplicates are never too few.
+"""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
-from restbroker.crashtest.verdict import Verdict
 from restbroker.job.json_types import Json
+
+_DONE = frozenset({200, 409})
+"""The statuses by which the server says that it did it, now or before."""
+
+
+@attrs.frozen
+class Verdict:
+    """Numbers of jobs.
+
+    `attempted` were pushed, `acknowledged` of these by Redis; `ok` were done according to the server; `lost` were
+    acknowledged and are neither done nor in Redis; `duplicated` ran or may have run more than once;
+    `unexpected` were done and never pushed; `recovered` were done though their push was not acknowledged; `dead` wait
+    in the dead set for an operator.
+    """
+
+    attempted: int
+    acknowledged: int
+    ok: int
+    lost: int
+    duplicated: int
+    unexpected: int
+    recovered: int
+    dead: int
+
+
+def verdict_of(
+    attempted: Collection[str],
+    acknowledged: Collection[str],
+    statuses: Mapping[str, Sequence[int | None]],
+    places: Mapping[str, int],
+    dead: Collection[str],
+) -> Verdict:
+    """Return the verdict on these jobs, which are all named by their ids.
+
+    `statuses`: the statuses that answered the requests for a job, None: the server got it and did not answer. `places`
+    says in how many places of Redis a job is.
+    """
+    pushed, safe = set(attempted), set(acknowledged)
+    done = {job for job, given in statuses.items() if not _DONE.isdisjoint(given)}
+    twice = [job for job, given in statuses.items() if sum(one in _DONE or one is None for one in given) > 1]
+    return Verdict(
+        attempted=len(pushed),
+        acknowledged=len(safe),
+        ok=len(done & pushed),
+        lost=len(safe - done - set(places)),
+        duplicated=len(twice),
+        unexpected=len(done - pushed),
+        recovered=len(done & (pushed - safe)),
+        dead=len(set(dead)),
+    )
+
 
 _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 """The error classes with which a command that must not run twice may die here."""
