@@ -7,7 +7,7 @@ not imported. The page counts them and names their folders, so that it changes o
 import ast
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeGuard
 
 from tools.pages import ROOT
 
@@ -56,12 +56,16 @@ is said there, and [testing](../testing.md) says what runs when. `make reference
 
 
 def proofs() -> Iterator[tuple[str, str, str, bool, str]]:
-    """Of each mark the heading, the promise, the test's folder, whether only the night runs it, and file::name."""
+    """Of each mark the heading, the promise, the test's folder, whether only the night runs it, and file::name.
+
+    Raise ValueError, with file and test, for a mark that is not above a function, or without a known heading.
+    """
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         text = path.read_text("utf-8")
         if "mark.promise(" not in text:
             continue
-        body = ast.parse(text).body
+        tree = ast.parse(text)
+        body, left = tree.body, sum(map(_is_promise, ast.walk(tree)))
         marks = (
             node.value for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
         )
@@ -72,20 +76,34 @@ def proofs() -> Iterator[tuple[str, str, str, bool, str]]:
                 said = [ast.unparse(mark) for mark in test.decorator_list]
                 alone = at_night or "pytest.mark.nightly" in said
                 for mark in test.decorator_list:
-                    if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.promise":
-                        heading, promise = (ast.literal_eval(word) for word in mark.args)
-                        yield heading, promise, folder, alone, f"{path.relative_to(ROOT)}::{test.name}"
+                    if _is_promise(mark):
+                        left -= 1
+                        name = f"{path.relative_to(ROOT)}::{test.name}"
+                        yield *_texts(mark, name), folder, alone, name
+        if left:
+            raise ValueError(
+                f"{path.relative_to(ROOT)}: a promise's mark stands above a function of the module, only there"
+            )
+
+
+def _is_promise(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.promise"
+
+
+def _texts(mark: ast.Call, name: str) -> tuple[str, str]:
+    texts = [word.value for word in mark.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+    if len(texts) != 2 or texts[0] not in HEADINGS:
+        raise ValueError(f"{name}: a promise has one of the headings in tools/proofs.py, and a text, not {texts}")
+    return texts[0], texts[1]
 
 
 def page() -> str:
-    """Return the page as the tests' marks make it; raise ValueError if a heading is unknown, or has no proof."""
+    """Return the page as the tests' marks make it; raise ValueError for a wrong mark, or a heading without a proof."""
     promises: dict[str, dict[str, tuple[Counter[str], Counter[str]]]] = {}
     for heading, promise, folder, at_night, _ in proofs():
         promises.setdefault(heading, {}).setdefault(promise, (Counter(), Counter()))[at_night][folder] += 1
-    if wrong := {*promises} ^ {*HEADINGS}:
-        raise ValueError(
-            f"headings of tools/proofs.py without a test, or of tests without a line there: {sorted(wrong)}"
-        )
+    if wrong := {*HEADINGS} - {*promises}:
+        raise ValueError(f"headings of tools/proofs.py without a test: {sorted(wrong)}")
     parts = [HEAD]
     for heading in HEADINGS:
         rows = sorted(promises[heading].items(), key=lambda row: row[0].casefold())

@@ -1,9 +1,11 @@
 """Fails a run for a test that takes more than five seconds, twice, and is not marked `slow`.
 
 `make quick` and `make test` load it (`-p tests.support.slow`). On a busy machine any test may take long: each such test
-is run again by itself, and only what is slow then, too, fails the run.
+is run again by itself, and only what is slow then, too, fails the run. An interrupted run runs nothing again; who
+interrupts the second run still sees what failed in the first.
 """
 
+import contextlib
 import subprocess
 import sys
 from typing import Final
@@ -14,6 +16,7 @@ import pytest
 _LONG_S: Final = 5.0
 _MOST: Final = 10
 """So many are run again; where more are slow, it is the machine."""
+_ENDED: Final = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,20 +44,40 @@ class _Slow:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.is_alone:
             self.failed = [*self.took_s]
-        elif len(self.took_s) <= _MOST:
-            self.failed = [test for test in self.took_s if not _is_fast_alone(test)]
+        elif len(self.took_s) <= _MOST and session.exitstatus in _ENDED:
+            self.run_again(session.config)
         if self.failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def run_again(self, config: pytest.Config) -> None:
+        """Run each by itself, with the same settings, until a person interrupts it."""
+        terminal: pytest.TerminalReporter = config.pluginmanager.getplugin("terminalreporter")
+        with contextlib.suppress(KeyboardInterrupt):
+            for test in self.took_s:
+                terminal.write_line(f"\nover five seconds, so again by itself: {test}")
+                if not _is_fast_alone(test, config.getoption("override_ini") or []):
+                    self.failed.append(test)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.took_s:
             terminalreporter.section("over five seconds, and not marked slow")
         for test, took_s in sorted(self.took_s.items()):
             is_slow = test in self.failed
-            again = "FAILED: and again by itself" if is_slow else "the machine was busy"
+            again = (
+                "FAILED: and again by itself; `slow` allows it, see docs/testing.md"
+                if is_slow
+                else "the machine was busy"
+            )
             terminalreporter.line(f"{took_s:5.1f} s  {test}  ({again})", red=is_slow)
 
 
-def _is_fast_alone(test: str) -> bool:
-    words = ("-m", "pytest", "-q", "-p", "tests.support.slow", "--again", "-p", "no:randomly", test)
-    return subprocess.run([sys.executable, *words], capture_output=True, check=False).returncode == 0
+def _is_fast_alone(test: str, ini: list[str]) -> bool:
+    settings = [word for one in ini for word in ("-o", one)]
+    words = ("-m", "pytest", "-q", "-p", "tests.support.slow", "--again", "-p", "no:randomly", *settings, test)
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        try:
+            return run.wait() == 0
+        except KeyboardInterrupt:
+            run.kill()
+            run.wait()
+            raise
