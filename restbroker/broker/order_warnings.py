@@ -21,6 +21,6 @@ def stopped_warning(target: str, queue: str, jid: str) -> OperatorWarning:
     return OperatorWarning(
         ORDER_STOPPED,
         f"The job {jid} of the queue {queue!r} died, and the jobs behind it with the same key wait (OnDead).",
-        "`restbroker order` shows the key; `order resume` retries the job, `order skip` goes on without it.",
+        "`restbroker keys` shows the key; `keys retry` retries the job, `keys skip` goes on without it.",
         target=target,
     )

@@ -251,7 +251,7 @@ class Poller:
             "OrderChanged",
             f"OrderBy of {self.plan.target.name} was changed while keys were held under the old one: only their jobs "
             "are handed out until they are done.",
-            "Wait. Skip what stopped keys (restbroker order list), or have all die: restbroker order drop --all",
+            "Wait. Skip what stopped keys (restbroker keys list), or have all die: restbroker keys drop --all",
         )
 
     def _note_counts(self, counts: tuple[QueueCounts, ...]) -> None:

@@ -248,7 +248,7 @@ class WorkerPool:
                     "OrderLeft",
                     f"In the queue {queue} jobs wait for keys that the target {target.name} does not hold: it does not "
                     "know which of them must wait, and for what.",
-                    "If it was renamed: stop, and name it as before until `restbroker order list` is empty.",
+                    "If it was renamed: stop, and name it as before until `restbroker keys list` is empty.",
                 )
 
     async def run_workers(self) -> None:

@@ -263,7 +263,7 @@ class Batch:
         for one in held:
             output.say("\n".join((f"Jobs are held {one.behind(local)}.", *one.next_steps)))
         if held:
-            output.say("All keys that are held: restbroker order list")
+            output.say("All keys that are held: restbroker keys list")
 
 
 def _require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:

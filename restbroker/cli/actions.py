@@ -21,7 +21,7 @@ from restbroker.console.exits import Exit
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import counts_text
-from restbroker.operate import order
+from restbroker.operate import keys
 from restbroker.operate.act import Action, Progress, Selection, Verb, perform
 from restbroker.operate.act_job import FOREIGN_QUEUE
 from restbroker.operate.connect import open_store
@@ -98,7 +98,7 @@ def act(
         meant = chosen if shown is None else attrs.evolve(chosen, inventory=shown)
         last, jids = _run(operation(meant), dry_run=False)
         if zset == "dead" and action.verb == "delete" and jids:
-            for note in order.stopped_notes(client, frozenset(jids), known):
+            for note in keys.stopped_notes(client, frozenset(jids), known):
                 output.say(f"note: {note}")
         _conclude(last, jids, action, how=how, follow=follow)
 

@@ -197,10 +197,10 @@ def _retry_steps(place: Location, timeline: Timeline, unsafe: str) -> Iterator[s
     """Yield how the job is retried, or put back; `unsafe`: what that needs besides, if it may run twice then."""
     hint = _HINTS.get(place.kind)
     if place.kind == "dead" and place.order is not None:
-        # `order resume` retries it, which is named already.
+        # `keys retry` retries it, which is named already.
         hint = None
         if unsafe:
-            yield f"{_CHECK} If it was not, add{unsafe} to `order resume`."
+            yield f"{_CHECK} If it was not, add{unsafe} to `keys retry`."
     elif place.kind == "dead" and unsafe:
         hint = f"{_CHECK} If it was not: restbroker dead retry {{jid}}{unsafe}"
     # What has ended since, or waits where no one looked, would run twice.

@@ -21,7 +21,7 @@ from restbroker.operate.snapshot import takes_jobs
 LONG_WAIT_S = 60.0
 """A job that waits this many seconds is reported."""
 
-STOPPED_HINT = "`restbroker order` shows them; `order resume` retries the dead job, `order skip` goes on without it."
+STOPPED_HINT = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 """What to do about keys that a death stopped."""
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.order import display_name
+from restbroker.operate.keys import display_name
 from restbroker.servers.findings import Finding
 from restbroker.store.client import Client
 from restbroker.store.order import StoppedKeys, read_stopped
@@ -45,7 +45,7 @@ def _finding(target: str, stopped: StoppedKeys, known: ConfigContext, now_s: flo
         "OrderStopped",
         message=f"{count[0].upper()}{count[1:]} of the target {target} {verb} stopped, {since}: {names}{more}.",
         why="A job died (OnDead), and all jobs behind it with the same key wait for a person.",
-        hint="`restbroker order list` shows them. Then `restbroker order resume KEY` retries the dead job, `skip` "
+        hint="`restbroker keys list` shows them. Then `restbroker keys retry KEY` retries the dead job, `skip` "
         "goes on without it, `drop` has those behind it die.",
     )
 

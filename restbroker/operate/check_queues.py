@@ -69,7 +69,7 @@ def _left_keys(client: Client, config: Config, seen: Overview) -> Iterator[Findi
             "OrderLeft",
             message=f"The target {name} holds keys, and is not in this configuration; no process serves it.",
             why="A target of another name does not know them: what waits with a stopped key is sent.",
-            hint=f"Name the target {name} again until `restbroker order list` is empty; else delete the key "
+            hint=f"Name the target {name} again until `restbroker keys list` is empty; else delete the key "
             f"{client.keys.order_hold(name)}.",
         )
 

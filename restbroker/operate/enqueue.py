@@ -38,7 +38,7 @@ _LIMITS: Mapping[str, str] = {
     "dead": "the dead set is full (DeadLimit). Retry or delete dead jobs (`restbroker dead`), or raise DeadLimit.",
     "order": "another process does these jobs in order, and this one has no OrderBy; `restbroker check` names it.",
     "old_order": "OrderBy was changed, and only jobs of keys that are held under the old one are taken until these are "
-    "free: `restbroker order list`.",
+    "free: `restbroker keys list`.",
     "paused": PAUSED,
     "refused": "Redis refuses to fetch or to settle jobs; `restbroker check` says why.",
 }

@@ -17,7 +17,7 @@ from restbroker.job.order import key_in
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry, JobView
-from restbroker.operate.order import command, display_name
+from restbroker.operate.keys import command, display_name
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.store import in_progress, line_jobs
 from restbroker.store import order as store
@@ -104,13 +104,13 @@ class OrderWait:
 
         match self.state:
             case "due":
-                return (f"To try {'it' if self.is_own else 'that one'} now: {hint('retry-now')}",)
+                return (f"To try {'it' if self.is_own else 'that one'} now: {hint('retry')}",)
             case "stopped":
                 which, skip = "it" if self.is_own else "that one", f"To go on without it: {hint('skip')}"
                 if self.is_hopeless:
                     return (skip,)
                 if self.command or self.error:
-                    return (f"To retry {which}: {hint('resume')}", skip)
+                    return (f"To retry {which}: {hint('retry')}", skip)
                 # It is not among the dead jobs any more.
                 back = f"To put {which} back: restbroker dead restore {shlex.quote(self.jid)}"
                 return (back, skip) if self.jid else (skip,)

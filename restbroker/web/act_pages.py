@@ -27,7 +27,7 @@ from werkzeug.datastructures import MultiDict
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.job.unserved_queues import counts_text
-from restbroker.operate import act, act_waiting, find, order, where
+from restbroker.operate import act, act_waiting, find, keys, where
 from restbroker.operate.act import Action, Progress, ResumePoint, Selection, Verb
 from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
 from restbroker.operate.context import ConfigContext
@@ -323,7 +323,7 @@ class ActPages:
                         break
             if dry_run or not deleted:
                 return progress, ()
-            return progress, order.stopped_notes(client, deleted, self.admin.context())
+            return progress, keys.stopped_notes(client, deleted, self.admin.context())
 
         return await self.admin.ask(work)
 

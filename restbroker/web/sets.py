@@ -20,10 +20,9 @@ from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
 from restbroker.operate.explain import acts_with
-from restbroker.operate.fair import FairQueue, fair_queue
 from restbroker.operate.find import Budget, Page
+from restbroker.operate.keys import STATES, FairQueue, OrderKey, fair_queue, held_keys
 from restbroker.operate.names import require
-from restbroker.operate.order import STATES, OrderKey, held_keys
 from restbroker.operate.queues import queues
 from restbroker.operate.summary import Cause, Summary
 from restbroker.operate.where import Where

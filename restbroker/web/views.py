@@ -222,7 +222,7 @@ def _of_keys(state: State) -> Iterator[Alarm]:
         since_s, queue = row.get("since_s"), row.get("queue")
         ago = f", for up to {filters.duration(max(0.0, now_s - since_s))}" if filters.is_number(since_s) else ""
         text = f"Target {row.get('target')} has stopped keys ({row.get('count')}{ago}): jobs behind a dead one wait."
-        hint = "`restbroker order resume KEY` retries the dead job, `order skip` goes on without it."
+        hint = "`restbroker keys retry KEY` retries the dead job, `keys skip` goes on without it."
         yield Alarm(text, hint, queue=queue if isinstance(queue, str) else None)
 
 

@@ -58,7 +58,7 @@ def test_the_jobs_of_a_key_can_be_dropped_where_redis_is_full(shell: Shell, stor
         assert shell("enqueue", "status", "--order-key", "bob").returncode == 0
     Broker(store).take()
     with full(store):
-        done = shell("order", "drop", "--all", "--yes")
+        done = shell("keys", "drop", "--all", "--yes")
         assert (done.returncode, done.stderr) == (0, "2 jobs will die.\n")
     assert [one.note.state for one in audit.entries(store, 10)] == ["ended", "begun"]
 
@@ -70,5 +70,5 @@ def test_nothing_is_done_to_a_key_that_the_audit_log_does_not_name(shell: Shell,
     Broker(store).take()
     before = store.command("HGETALL", "ns:restbroker:order:hold:ejabberd")
     store.command("SET", "ns:restbroker:audit", "of another type")
-    assert shell("order", "drop", "bob", "--yes").returncode != 0
+    assert shell("keys", "drop", "bob", "--yes").returncode != 0
     assert store.command("HGETALL", "ns:restbroker:order:hold:ejabberd") == before

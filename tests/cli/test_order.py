@@ -61,7 +61,7 @@ def test_explain_says_behind_which_job_one_waits(shell: Shell, store: Client, pl
     broker.settle(ticket, Retry(3600.0, raw))
     done = shell("explain", jids[2])
     assert f"It is held behind {jids[0]} (status) of the key bob, which is tried again at 2" in done.stderr
-    assert "\nTo try that one now: restbroker order retry-now bob\n" in done.stderr
+    assert "\nTo try that one now: restbroker keys retry bob\n" in done.stderr
     (found,) = json.loads(shell("explain", jids[1], "--json").stdout)["places"]
     order = found["order"]
     assert {name: order[name] for name in ("key", "state", "number", "jobs", "jid", "command", "is_own")} == {
@@ -80,9 +80,38 @@ def test_who_deletes_the_dead_job_that_stopped_a_key_reads_that_the_key_is_still
         ticket, raw = taken[jid]
         broker.settle(ticket, Dead(time.time(), raw, effect=effect))  # type: ignore[arg-type]
     assert shell("dead", "delete", bob, "--yes").stderr == "1 job deleted.\n"
-    assert "the key a nn still wait. To have them done: restbroker order skip 'a nn'\n" in (
+    assert "the key a nn still wait. To have them done: restbroker keys skip 'a nn'\n" in (
         shell("dead", "delete", ann, "--yes").stderr
     )
+
+
+def test_a_held_key_is_listed_and_retried(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key", OnDead="stop")
+    jids = [shell("enqueue", "status", "--order-key", "bob").stdout.strip() for _ in range(2)]
+    broker = Broker(store)
+    ((ticket, raw),) = broker.take().values()
+    broker.settle(ticket, Retry(3600.0, raw))
+    assert shell("keys").stdout.split("\t")[:4] == ["ejabberd", "bob", "due", "2"]
+    assert [line.split("\t")[1] for line in shell("keys", "show", "bob").stdout.splitlines()] == jids
+    assert "The key is put off, not stopped." in shell("keys", "skip", "bob", "--yes").stderr
+    assert shell("keys", "retry", "bob").stderr == "Its next job is tried now.\n"
+    ((ticket, raw),) = broker.take().values()
+    broker.settle(ticket, Dead(time.time(), raw, effect="stop"))
+    assert shell("keys", "retry", "bob", "--dry-run").stderr == f"The job {jids[0]} would be retried.\n"
+    assert json.loads(shell("keys", "skip", "bob", "--yes", "--json").stdout) == {
+        "key": "bob", "count": 1, "dry_run": False,
+    }  # fmt: skip
+
+
+def test_keys_in_the_lines_of_a_queue_are_shown_and_dropped(shell: Shell, store: Client, place: Path) -> None:
+    set_order_by(place, "order_key")
+    for _ in range(3):
+        assert shell("enqueue", "status", "--order-key", "bob").returncode == 0
+    Broker(store).take()
+    assert shell("keys", "list", "--queue", "rest").stdout.split("\t")[:4] == ["bob", "2", "1", "1.0000"]
+    assert shell("keys", "list", "--queue", "rest", "--target", "ejabberd").returncode == 2
+    assert shell("keys", "drop", "--all", "--queue", "rest", "--yes").returncode == 2
+    assert shell("keys", "drop", "bob", "--queue", "rest", "--yes").stderr == "2 jobs were deleted from rest.\n"
 
 
 def test_who_waits_for_an_answer_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:

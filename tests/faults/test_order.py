@@ -26,7 +26,7 @@ import attrs
 import pytest
 
 from restbroker.config.load import load
-from restbroker.operate import order as operate_order
+from restbroker.operate import keys as operate_keys
 from restbroker.operate.act_job import Action
 from restbroker.operate.context import context_of
 from restbroker.servers import registry
@@ -371,7 +371,7 @@ class Chaos:
                         config = load(self.directory / "env.json", {}, {}, registry.kinds()).config
                         # 0: it was retried before, and stands in the queue.
                         known, (target,), action = context_of(config), config.targets, Action("retry", "test")
-                        self.counts["resumed"] += operate_order.resume(self.client, target, one, known, action)[0]
+                        self.counts["resumed"] += operate_keys.resume(self.client, target, one, known, action)[0]
                 elif self.fates[one.jid] == "dies":
                     self.witness.skip(one.jid)
                     what: order.KeyAction = "drop" if one.key.startswith(b"d") else "skip"

@@ -28,7 +28,7 @@ from tests.support.process import clean_environment
 _GIVEN: Final[Mapping[str, str]] = {
     "commands": "register", "completion": "bash", "ctl": "status", "enqueue": "register user=a host=b password=c", "explain": "a", "find": "a",
     "processes cancel": "a --yes", "processes quiet": "a --yes", "processes stop": "a --yes",
-    "dead restore": "a", "fair drop": "rest h --yes", "fair list": "rest", "fair return": "rest --yes", "fair show": "rest h",
+    "dead restore": "a", "keys drop": "h --yes", "keys retry": "h", "keys return": "rest --yes", "keys show": "h", "keys skip": "h --yes",
     "queues clear": "rest --yes", "queues pause": "rest", "queues peek": "rest", "queues resume": "rest",
     "roster add": "ann bob@example.org", "roster befriend": "ann bob", "roster delete": "ann --yes",
     "roster import": "roster.json --yes", "roster refresh": "ann", "roster remove": "ann bob@example.org",

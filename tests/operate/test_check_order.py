@@ -29,8 +29,8 @@ def test_stopped_keys_are_warned_of_with_their_names_and_what_to_do(
     assert (one.level, one.code, one.cause) == ("warning", "OrderStopped", "other")
     assert one.message.startswith("1 key of the target e is stopped, for ")
     assert one.message.endswith(": ann.")
-    assert "restbroker order list" in str(one.hint)
-    assert "order resume KEY" in str(one.hint)
+    assert "restbroker keys list" in str(one.hint)
+    assert "keys retry KEY" in str(one.hint)
 
 
 def test_of_many_the_first_few_are_named_shortened_and_without_secrets(

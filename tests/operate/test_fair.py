@@ -16,13 +16,13 @@ from restbroker.config.secret import Secret
 from restbroker.errors import UsageError
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
-from restbroker.operate import act_waiting, audit, explain, fair, find, tokens
+from restbroker.operate import act_waiting, audit, explain, find, keys, tokens
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
 from restbroker.operate.check_queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.edit import Edit
-from restbroker.operate.fair import NO_KEY, FairKey
+from restbroker.operate.keys import NO_KEY, FairKey
 from restbroker.operate.tally import Progress
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.operate.where import read
@@ -99,7 +99,7 @@ ORDER = ["v0", "v1", "n0", "b0", *(f"b{n}" for n in range(1, 10)), "l0", "l1"]
 
 
 def test_the_keys_of_a_queue_are_shown_with_their_weights_and_shares(mixed: Client, known: ConfigContext) -> None:
-    found = fair.fair_queue(mixed, "rest", known)
+    found = keys.fair_queue(mixed, "rest", known)
     assert (found.in_list, found.in_lines, found.count) == (2, 13, 3)
     waited = [one.latency_s for one in found.keys]
     assert all(one is not None and one > 1000 for one in waited)
@@ -108,8 +108,8 @@ def test_the_keys_of_a_queue_are_shown_with_their_weights_and_shares(mixed: Clie
         FairKey("vip.org", 2, 4, 4 / 6, None),
         FairKey(NO_KEY, 1, 1, 1 / 6, None, is_named=False),
     ]
-    assert [one.name for one in fair.fair_queue(mixed, "rest", known, 1).keys] == ["big.org"]
-    assert fair.fair_queue(mixed, "slow", known).keys == ()
+    assert [one.name for one in keys.fair_queue(mixed, "rest", known, 1).keys] == ["big.org"]
+    assert keys.fair_queue(mixed, "slow", known).keys == ()
     rest = next(one for one in operate_queues.queues(mixed, ["rest"]) if one.name == "rest")
     assert (rest.size, rest.in_lines) == (15, 13)
 
@@ -135,9 +135,9 @@ def test_waiting_jobs_are_listed_in_their_turns_and_those_of_the_list_behind(
     first = find.first_waiting(mixed, "rest", read(["jid = l1"], NOW_S), known, PATIENT)
     assert first is not None
     assert first.jid == "l1"
-    assert [entry.jid for entry in fair.jobs_of(mixed, "rest", "BIG.org", known, 3)] == ["b0", "b1", "b2"]
+    assert [entry.jid for entry in keys.jobs_of_line(mixed, "rest", "BIG.org", known, 3)] == ["b0", "b1", "b2"]
     with pytest.raises(UsageError, match=r"No job of the key none\.org waits"):
-        list(fair.jobs_of(mixed, "rest", "none.org", known, 3))
+        list(keys.jobs_of_line(mixed, "rest", "none.org", known, 3))
 
 
 def test_the_order_that_is_shown_is_the_order_of_service(client: Client, known: ConfigContext) -> None:
@@ -188,7 +188,7 @@ def test_jobs_in_lines_and_in_the_list_are_deleted_by_conditions(
 ) -> None:
     done = perform(mixed, settings, Action("delete", "ann"), "host = vip.org")
     assert (done.total, done.looked_at, done.done, done.unseen) == (15, 15, 2, 0)
-    assert fair.fair_queue(mixed, "rest", known).count == 2
+    assert keys.fair_queue(mixed, "rest", known).count == 2
     done = perform(mixed, settings, Action("delete", "ann"), "host = big.org", limit=3)
     assert done.done == 3
     # No hole costs the key a turn.
@@ -246,7 +246,7 @@ def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
 
 def test_a_keys_jobs_are_dropped_and_no_others(mixed: Client, known: ConfigContext) -> None:
     held: list[bytes] = []
-    steps = fair.drop(mixed, "rest", "big.org", known=known, who="ann", why="a loop", release=held.extend)
+    steps = keys.drop_line(mixed, "rest", "big.org", known=known, who="ann", why="a loop", release=held.extend)
     next(steps)
     # What comes meanwhile stays.
     queues.push(mixed, "rest", [job("b99", "big.org")])
@@ -259,16 +259,16 @@ def test_a_keys_jobs_are_dropped_and_no_others(mixed: Client, known: ConfigConte
         "drop", "begun", "queue:rest", "the key big.org",
     )  # fmt: skip
     assert (ended.note.state, ended.note.done, ended.note.why) == ("ended", 10, "a loop")
-    assert fair.count_jobs(mixed, "rest", NO_KEY, known) == 1
+    assert keys.count_jobs(mixed, "rest", NO_KEY, known) == 1
 
 
 def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: ConfigContext) -> None:
     with pytest.raises(UsageError, match="not paused"):
-        list(fair.give_back(mixed, "rest", known, "ann", ""))
+        list(keys.give_back(mixed, "rest", known, "ann", ""))
     pauses.pause_queue(mixed, "rest", "ann", "", None)
     # What someone deleted by hand is mended first.
     mixed.command("DEL", mixed.keys.line_records("rest"))
-    *_, last = fair.give_back(mixed, "rest", known, "ann", "downgrade")
+    *_, last = keys.give_back(mixed, "rest", known, "ann", "downgrade")
     assert (last.done, last.ended) == (13, True)
     found = [json.loads(raw)["jid"] for raw in queues.peek(mixed, "rest", 0, 20)]
     assert found[13:] == ["l0", "l1"]

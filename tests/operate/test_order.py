@@ -1,4 +1,4 @@
-"""`restbroker order`, deletions and edits where the jobs of one key are done one after the other."""
+"""`restbroker keys`, deletions and edits where the jobs of one key are done one after the other."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.config.target import Target
-from restbroker.errors import UsageError
+from restbroker.errors import StoreRefused, UsageError
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.order import Order
 from restbroker.job.settlement import Ack, Dead, Retry, Settlement
-from restbroker.operate import act_waiting, audit, order
+from restbroker.operate import act_waiting, audit, keys
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
 from restbroker.operate.check_queues import check_queues
@@ -32,6 +32,7 @@ from restbroker.store import order as store
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish, register
+from restbroker.store.order import KeyAction
 from restbroker.store.server import server
 from tests.operate.conftest import NOW_S
 from tests.operate.pools import serve
@@ -97,16 +98,16 @@ def broker(client: Client, target: Target) -> Broker:
 def test_held_keys_are_shown_with_why_they_wait(
     client: Client, broker: Broker, known: ConfigContext, target: Target
 ) -> None:
-    found, count = order.held_keys(client, [target], known, 10)
+    found, count = keys.held_keys(client, [target], known, 10)
     assert [(one.name, one.state, one.waiting, one.jid) for one in found] == [
         ("a", "stopped", 2, "a0"), ("b", "due", 3, ""), ("c", "in_progress", 2, ""),
     ]  # fmt: skip
     assert count == 3
     assert found[1].at_s == pytest.approx(time.time() + 1e9, abs=60)
-    place, held = order.find_key(client, [target], "B")
-    assert [entry.jid for entry in order.jobs_of(client, place, held, known, 2)] == ["b0", "b1"]
+    place, held = keys.find_key(client, [target], "B")
+    assert [entry.jid for entry in keys.jobs_of_key(client, place, held, known, 2)] == ["b0", "b1"]
     with pytest.raises(UsageError, match="is free"):
-        order.find_key(client, [target], "z")
+        keys.find_key(client, [target], "z")
 
 
 @pytest.mark.parametrize(
@@ -116,11 +117,11 @@ def test_held_keys_are_shown_with_why_they_wait(
 def test_a_key_can_be_named_as_hints_do(
     client: Client, known: ConfigContext, target: Target, key: str, typed: str
 ) -> None:
-    assert order.command("skip", key, " --target e") == f"restbroker order skip {typed}"
+    assert keys.command("skip", key, " --target e") == f"restbroker keys skip {typed}"
     words = subprocess.run(["bash", "-c", f"printf '%s\\0' {typed}"], capture_output=True, env=UTF_8, check=True).stdout
     assert key in words.decode().split("\0")
     client.command("HSET", client.keys.order_hold(target.name), key, "s 5 0 5 j -")
-    assert order.find_key(client, [target], key)[1].name == key
+    assert keys.find_key(client, [target], key)[1].name == key
 
 
 def test_a_key_that_two_targets_hold_is_not_steered_in_one_of_them_by_chance(client: Client, target: Target) -> None:
@@ -128,29 +129,29 @@ def test_a_key_that_two_targets_hold_is_not_steered_in_one_of_them_by_chance(cli
     for one in (target, other):
         client.command("HSET", client.keys.order_hold(one.name), "ann\x1fh.org", "s 5 0 5 j -")
     with pytest.raises(UsageError, match=r"Several targets hold the key ann \| h.org") as raised:
-        order.find_key(client, [target, other], "ann | h.org")
+        keys.find_key(client, [target, other], "ann | h.org")
     assert raised.value.hint == "Name it with --target: e, other."
-    assert order.find_key(client, [other], "ann | h.org")[0] is other
+    assert keys.find_key(client, [other], "ann | h.org")[0] is other
 
 
 def test_a_key_that_is_no_text_cannot_be_named(client: Client, target: Target) -> None:
     with pytest.raises(UsageError, match="not UTF-8"):
-        order.find_key(client, [target], "a\udcff")
+        keys.find_key(client, [target], "a\udcff")
 
 
 def test_people_skip_retry_and_drop(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
     for what, name in (("skip", "a"), ("retry", "b"), ("drop", "c")):
-        place, held = order.find_key(client, [target], name)
-        assert order.steer(client, place, what, [held], known=known, who="ann", why="so") == 1  # type: ignore[arg-type]
+        place, held = keys.find_key(client, [target], name)
+        assert keys.steer(client, place, what, [held], known=known, who="ann", why="so") == 1  # type: ignore[arg-type]
         if what != "drop":
-            assert order.steer(client, place, what, [held], known=known, who="ann", why="so") == 0  # type: ignore[arg-type]
-            assert order.resume(client, place, attrs.evolve(held, state="stopped", jid="gone"), known, RESUME)[0] == 0
+            assert keys.steer(client, place, what, [held], known=known, who="ann", why="so") == 0  # type: ignore[arg-type]
+            assert keys.resume(client, place, attrs.evolve(held, state="stopped", jid="gone"), known, RESUME)[0] == 0
     assert broker.take().keys() == {"a1", "b0"}
-    (shown, _) = order.held_keys(client, [target], known, 1)
+    (shown, _) = keys.held_keys(client, [target], known, 1)
     assert not shown[0].drops
     notes = [one.note for one in audit.entries(client, 20)]
     assert [(note.action, note.done) for note in notes if note.state == "ended"] == [
-        ("order drop", 1), ("order retry-now", 0), ("order retry-now", 1), ("order skip", 0), ("order skip", 1),
+        ("keys drop", 1), ("keys retry", 0), ("keys retry", 1), ("keys skip", 0), ("keys skip", 1),
     ]  # fmt: skip
     assert sum(note.state == "begun" for note in notes) == len(notes) / 2
 
@@ -165,29 +166,40 @@ def test_a_drop_reaches_a_key_that_has_moved_on_since_it_was_shown(
     queues.push(client, "rest", [job("c", 3)])
     taken = broker.take()
     assert taken.keys() == {"c1"}
-    assert order.drop(client, target, [shown], known, "ann", "so") == 2
+    assert keys.drop_key(client, target, [shown], known, "ann", "so") == 2
     broker.settle(taken["c1"], Ack())
     assert broker.take()["c2"].endswith("!c")
     note, begun = (one.note for one in audit.entries(client, 9))
-    assert (note.action, note.where, note.done) == ("order drop", "c", 1)
+    assert (note.action, note.where, note.done) == ("keys drop", "c", 1)
     assert (begun.state, begun.done) == ("begun", 0)
+
+
+@pytest.mark.parametrize(("what", "name"), [("skip", "a"), ("retry", "b"), ("drop", "c")])
+def test_no_key_is_steered_that_the_audit_log_does_not_name(
+    client: Client, broker: Broker, known: ConfigContext, target: Target, what: KeyAction, name: str
+) -> None:
+    place, held = keys.find_key(client, [target], name)
+    client.command("SET", client.keys.audit, "of another type")
+    with pytest.raises(StoreRefused):
+        keys.steer(client, place, what, [held], known=known, who="ann", why="")
+    assert keys.find_key(client, [target], name)[1] == held
 
 
 RESUME = Action("retry", "ann", why="mended")
 
 
 def test_a_person_resumes_a_stopped_key(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
-    _, held = order.find_key(client, [target], "a")
-    assert order.resume(client, target, held, known, RESUME, dry_run=True) == (1, ())
-    assert order.resume(client, target, held, known, RESUME) == (1, ())
+    _, held = keys.find_key(client, [target], "a")
+    assert keys.resume(client, target, held, known, RESUME, dry_run=True) == (1, ())
+    assert keys.resume(client, target, held, known, RESUME) == (1, ())
     taken = broker.take()
     assert taken.keys() == {"a0"}
     broker.settle(taken["a0"], Ack())
     assert broker.take().keys() == {"a1"}
-    _, other = order.find_key(client, [target], "b")
+    _, other = keys.find_key(client, [target], "b")
     with pytest.raises(UsageError, match="not stopped"):
-        order.resume(client, target, other, known, RESUME)
-    assert order.resume(client, target, held, known, RESUME) == (0, ())
+        keys.resume(client, target, other, known, RESUME)
+    assert keys.resume(client, target, held, known, RESUME) == (0, ())
 
 
 def test_a_key_is_not_resumed_whose_job_may_have_run_and_is_not_safe_to_repeat(
@@ -198,12 +210,12 @@ def test_a_key_is_not_resumed_whose_job_may_have_run_and_is_not_safe_to_repeat(
     queues.push(client, "rest", [raw])
     may_have_run = {**json.loads(raw), MAY_HAVE_RUN_FIELD: True, UNCERTAIN_FIELD: True, "error_class": "Uncertain"}
     broker.settle(broker.take()["d/0 ż"], Dead(NOW_S, json.dumps(may_have_run).encode(), effect="stop"))
-    _, held = order.find_key(client, [target], "d")
+    _, held = keys.find_key(client, [target], "d")
     for dry_run in (True, False):
-        done, (why,) = order.resume(client, target, held, known, RESUME, dry_run=dry_run)
+        done, (why,) = keys.resume(client, target, held, known, RESUME, dry_run=dry_run)
         assert (done, "may have run already" in why) == (0, True)
     assert broker.take() == {}
-    assert order.resume(client, target, held, known, attrs.evolve(RESUME, repeat_unsafe=True)) == (1, ())
+    assert keys.resume(client, target, held, known, attrs.evolve(RESUME, repeat_unsafe=True)) == (1, ())
     assert broker.take().keys() == {"d/0 ż"}
 
 
@@ -211,13 +223,13 @@ def test_a_key_is_not_resumed_whose_job_may_have_run_and_is_not_safe_to_repeat(
 def test_a_key_of_another_order_by_is_not_resumed(
     client: Client, broker: Broker, known: ConfigContext, target: Target, order_by: Order | None
 ) -> None:
-    _, held = order.find_key(client, [target], "a")
+    _, held = keys.find_key(client, [target], "a")
     changed = attrs.evolve(target, order_by=order_by)
     with pytest.raises(UsageError, match="was changed"):
-        order.resume(client, changed, held, known, RESUME)
+        keys.resume(client, changed, held, known, RESUME)
     # Nothing is in the list, of which nothing would be taken.
     assert client.command("LLEN", client.keys.queue("rest")) == 0
-    assert order.steer(client, changed, "skip", [held], known=known, who="ann", why="") == 1
+    assert keys.steer(client, changed, "skip", [held], known=known, who="ann", why="") == 1
     assert broker.take().keys() == {"a1"}
 
 
@@ -252,7 +264,7 @@ def test_what_was_taken_out_of_the_middle_of_a_line_is_not_counted(
     assert perform(client, settings, Action("delete", "ann"), "jid = a4").done == 1
     last = perform(client, settings, Action("delete", "ann"), "jid = a5")
     assert (last.done, last.unseen) == (1, 0)
-    assert order.shown_key(client, target, order.find_key(client, [target], "a")[1], known).waiting == 7
+    assert keys.shown_key(client, target, keys.find_key(client, [target], "a")[1], known).waiting == 7
     (place,) = explain(client, "a9", known).locations
     assert place.order is not None
     assert place.order.place == "7th of 7"
@@ -264,7 +276,7 @@ def test_a_key_of_several_queues_is_counted_once(
     for number in range(3, 9):
         queues.push(client, QUEUES[number % 2], [job("a", number)])
         broker.take()
-    assert order.shown_key(client, target, order.find_key(client, [target], "a")[1], known).waiting == 8
+    assert keys.shown_key(client, target, keys.find_key(client, [target], "a")[1], known).waiting == 8
 
 
 def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, known: ConfigContext) -> None:

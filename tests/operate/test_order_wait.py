@@ -61,11 +61,11 @@ def test_a_job_behind_one_that_is_tried_again(client: Client, broker: Broker, kn
     assert place == "12th of 12"
     assert behind.startswith("It is held behind a0 (check_account) of the key a, which is tried again at +10000000")
     assert behind.endswith("s, since it failed (ServerError: Oh).")
-    assert steps == ("To try that one now: restbroker order retry-now a",)
+    assert steps == ("To try that one now: restbroker keys retry a",)
     place, own, steps = said(client, "a0", known)
     assert place == "1st of 12"
     assert own.startswith("It is the next job of the key a, and is tried again at +10000000")
-    assert steps == ("To try it now: restbroker order retry-now a",)
+    assert steps == ("To try it now: restbroker keys retry a",)
 
 
 @pytest.mark.parametrize("code", ["AlreadyExists", "BadArguments"])
@@ -76,7 +76,7 @@ def test_a_dead_job_that_a_retry_does_not_help_is_not_to_be_retried(
     dead = job("a", 0).replace(b'"class"', b'"error_class": "%s", "error_message": "No.", "class"' % code.encode())
     broker.settle(broker.take()["a0"], Dead(NOW_S, dead, effect="stop"))
     for jid in ("a0", "a1"):
-        assert said(client, jid, known)[2] == ("To go on without it: restbroker order skip a",)
+        assert said(client, jid, known)[2] == ("To go on without it: restbroker keys skip a",)
 
 
 def test_a_job_behind_one_that_died(client: Client, broker: Broker, known: ConfigContext) -> None:
@@ -85,9 +85,9 @@ def test_a_job_behind_one_that_died(client: Client, broker: Broker, known: Confi
     place, behind, steps = said(client, "a1", known)
     assert place == "1st of 2"
     assert behind.startswith("It is held behind a0 (check_account) of the key a, which died at +")
-    skip = "To go on without it: restbroker order skip a"
-    assert steps == ("To retry that one: restbroker order resume a", skip)
-    own = ("To retry it: restbroker order resume a", skip)
+    skip = "To go on without it: restbroker keys skip a"
+    assert steps == ("To retry that one: restbroker keys retry a", skip)
+    own = ("To retry it: restbroker keys retry a", skip)
     assert said(client, "a0", known) == ("", "It stopped the key a: 2 jobs wait behind it.", own)
     client.command("DEL", "ns:dead")
     _, behind, steps = said(client, "a1", known)
@@ -135,4 +135,4 @@ def test_a_command_names_the_target_where_several_keep_order(client: Client, set
     }
     queues.push(client, "rest", [job("a b", number) for number in range(2)])
     broker.settle(broker.take()["a b0"], Retry(LATER_S - time.time(), job("a b", 0)))
-    assert said(client, "a b1", known)[2] == ("To try that one now: restbroker order retry-now 'a b' --target e",)
+    assert said(client, "a b1", known)[2] == ("To try that one now: restbroker keys retry 'a b' --target e",)

@@ -64,11 +64,11 @@ DONE_BY_A_PERSON: Final = (
     ["queues", "pause", OTHER, "--for", "1h", "--why", "a test"],
     ["enqueue", "--target", OTHER, "check_account", "user=cleared1", "host=example.org"],
     ["queues", "peek", OTHER],
-    ["fair", OTHER],
-    ["fair", "show", OTHER, "lines.org"],
+    ["keys", "list", "--queue", OTHER],
+    ["keys", "show", "lines.org", "--queue", OTHER],
     ["queues", "delete", OTHER, "--where", "user = lines1", "--yes"],
-    ["fair", "drop", OTHER, "lines.org", "--yes"],
-    ["fair", "return", OTHER, "--yes"],
+    ["keys", "drop", "lines.org", "--queue", OTHER, "--yes"],
+    ["keys", "return", OTHER, "--yes"],
     ["periodic"],
     ["periodic", "run", "yearly", "--why", "a test"],
     ["periodic", "pause", "yearly", "--for", "1h", "--why", "a test"],
@@ -81,19 +81,19 @@ DONE_BY_A_PERSON: Final = (
 STOPPED, PUT_OFF, FREE = "stopped", "put-off", "free"
 """Keys of the ordered target."""
 DONE_WITH_KEYS: Final = (
-    ["order", "list"],
-    ["order", "show", STOPPED],
-    ["order", "show", PUT_OFF],
+    ["keys", "list"],
+    ["keys", "show", STOPPED],
+    ["keys", "show", PUT_OFF],
     ["explain", jid_of("behind1")],
     ["explain", jid_of("behind2")],
     ["explain", jid_of("refused1")],
     ["queues", "peek", ORDERED],
     ["stats"],
     ["enqueue", "--target", ORDERED, "--order-key", FREE, "--wait", "check_account", "user=free1", "host=example.org"],
-    ["order", "retry-now", PUT_OFF],
-    ["order", "drop", PUT_OFF, "--yes"],
+    ["keys", "retry", PUT_OFF],
+    ["keys", "drop", PUT_OFF, "--yes"],
     ["queues", "delete", ORDERED, "--where", "user = behind1", "--yes"],
-    ["order", "resume", STOPPED],
+    ["keys", "retry", STOPPED],
 )
 PAGES: Final = (
     *("/", "/targets", "/queues", "/processes", "/dead", "/retries", "/scheduled", "/in-progress", "/periodic"),
@@ -218,7 +218,7 @@ def test_with_the_rights_that_the_page_adds_a_person_can_use_every_command(citiz
     citizen.start()
     citizen.wait_until_in("dead", 1)
     for arguments in DONE_BY_A_PERSON:
-        if arguments[:2] == ["fair", OTHER]:
+        if arguments == ["keys", "list", "--queue", OTHER]:
             put_into_line(citizen)
         done = process.run([*arguments, "--config", str(citizen.config)], directory=citizen.directory)
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
@@ -250,7 +250,7 @@ def test_with_these_rights_a_person_sees_and_steers_keys_on_the_pages_and_in_the
     late = process.run([*waits, "status", "--config", str(citizen.config)], directory=citizen.directory)
     assert late.returncode == Exit.WAITING, late.stderr
     assert f"behind {jid_of('refused1')}" in late.stderr
-    for arguments in (["order", "skip", STOPPED, "--yes"], ["order", "drop", "--all", "--yes"]):
+    for arguments in (["keys", "skip", STOPPED, "--yes"], ["keys", "drop", "--all", "--yes"]):
         done = process.run([*arguments, "--config", str(citizen.config)], directory=citizen.directory)
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     until(lambda: not citizen.client.command("EXISTS", f"restbroker:order:hold:{ORDERED}"), "no key is held")

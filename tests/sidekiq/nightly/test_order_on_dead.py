@@ -32,7 +32,7 @@ def parted(citizen: Citizen) -> Citizen:
     for key in KEYS:
         citizen.push(*(job(name, order_key=key) for name in (f"refused-{key}", f"{key}1", f"{key}2")))
     citizen.wait_until_in("dead", 2)
-    citizen.restbroker("order", "drop", "drop", "--yes")
+    citizen.restbroker("keys", "drop", "drop", "--yes")
     citizen.wait_until_in("dead", 4)
     assert codes(citizen) == {
         **dict.fromkeys(DIED, "Refused"),
@@ -86,21 +86,21 @@ def test_a_key_stays_stopped_whose_dead_job_ruby_took_away(parted: Citizen, how:
     shown = asked(parted, "show", "stop")
     assert shown.stderr.startswith("3 of 3 jobs that wait. The key is stopped for ")
     assert shown.stderr.endswith(f"The job {gone} died.\n")
-    refused = asked(parted, "resume", "stop")
+    refused = asked(parted, "retry", "stop")
     assert refused.returncode == 2
     assert f"The job that died is not among the dead jobs any more: {gone}." in refused.stderr
-    assert "To go on without it: restbroker order skip stop\n" in refused.stderr
+    assert "To go on without it: restbroker keys skip stop\n" in refused.stderr
     assert f"To put it back first: restbroker dead restore {gone}\n" in refused.stderr
     assert sent(parted)["stop"] == ["refused-stop"]
     parted.restbroker("dead", "restore", gone)
-    parted.restbroker("order", "resume", "stop")
+    parted.restbroker("keys", "retry", "stop")
     until(lambda: is_free(parted), "no key is held")
     parted.wait_until_idle()
     assert sent(parted)["stop"] == ["refused-stop", "refused-stop", "stop1", "stop2", "stop3"]
 
 
 def asked(citizen: Citizen, *words: str) -> subprocess.CompletedProcess[str]:
-    return process.run_here(["order", *words, "--config", str(citizen.config)], directory=citizen.directory)
+    return process.run_here(["keys", *words, "--config", str(citizen.config)], directory=citizen.directory)
 
 
 def listed(citizen: Citizen) -> list[dict[str, Any]]:

@@ -1,12 +1,14 @@
-"""The keys whose jobs are done one after the other, as an operator sees them, and what they make of one that waits.
+"""Keys: those whose jobs are done one after the other (OrderBy), and those whose jobs take turns in lines (FairBy).
 
-Called by `restbroker order` and the pages. Always holds: the jobs of one key keep their order, whatever is done
-here; each change is for a key in a certain state, and is written to the audit log first.
+Called by `restbroker keys` and the pages. Always holds: the jobs of one key keep their order, whatever is done here;
+each change of a held key is for a key in a certain state; it is written to the audit log before it is made; jobs return
+to the list of a queue only while it is paused.
 """
 
 import shlex
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -20,10 +22,14 @@ from restbroker.operate.act import Action, Selection
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
-from restbroker.operate.names import suggestion
-from restbroker.store import line_jobs, old_order
+from restbroker.operate.names import exact, suggestion
+from restbroker.operate.queues import BATCH, ClearProgress, place_of
+from restbroker.operate.waiting_jobs import lines_of
+from restbroker.store import line_jobs, lines, old_order
 from restbroker.store import order as store
+from restbroker.store import queues as queue_store
 from restbroker.store.client import Client
+from restbroker.store.line_jobs import Line
 from restbroker.store.order import HeldKey, KeyAction, State
 from restbroker.store.server import time_s
 
@@ -33,6 +39,12 @@ _PAGES: Final = 10
 _MOST: Final = 10_000
 """So many keys are read; more are only counted."""
 _NOTED_KEYS: Final = 5
+STATES: Final = {"stopped": "stopped", "due": "put off", "in_progress": "in progress", "ready": "ready"}
+"""The states of held keys, for people."""
+_HEADS: Final = 200
+"""Of so many keys, those with the most jobs, the age of the first job is read."""
+NO_KEY: Final = "(none)"
+"""How the line of the jobs is called that have no key."""
 
 
 @attrs.frozen
@@ -94,7 +106,7 @@ def display_name(name: str, known: ConfigContext) -> str:
 
 
 def command(verb: str, name: str, more: str = "") -> str:
-    """Return what to type to have `restbroker order` do this with a key; `more`: what is needed besides the key.
+    """Return what to type to have `restbroker keys` do this with a key; `more`: what is needed besides the key.
 
     What terminals do not show is in the form that bash reads.
     """
@@ -104,7 +116,7 @@ def command(verb: str, name: str, more: str = "") -> str:
         plain = name.replace("\\", "\\\\").replace("'", "\\'")
         key = "$'" + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in plain) + "'"
     words = f"{more} -- {key}" if name.startswith("-") else f" {key}{more}"
-    return f"restbroker order {verb}{words}"
+    return f"restbroker keys {verb}{words}"
 
 
 def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Target, HeldKey]:
@@ -140,17 +152,20 @@ def shown_key(client: Client, target: Target, held: HeldKey, known: ConfigContex
     return _display(client, target, [held], known)[0]
 
 
-def jobs_of(client: Client, target: Target, held: HeldKey, known: ConfigContext, limit: int) -> Iterator[Entry]:
-    """Yield at most `limit` jobs that wait with a key, the next one of each queue first."""
+def jobs_of_key(client: Client, target: Target, held: HeldKey, known: ConfigContext, limit: int) -> list[Entry]:
+    """Return at most `limit` jobs that wait with a held key, the next one of each queue first."""
+    found: list[Entry] = []
     for queue in target.queues:
-        lines = [line for line in line_jobs.read_lines(client, queue) if line.key == held.key]
-        places = line_jobs.by_finish_time(lines, known.cost(queue))
-        for piece in line_jobs.pieces(client, queue, places, limit=min(limit, 200)):
-            for _, _, raw in piece[:limit]:
-                yield find.view_of_waiting(raw, queue, known).entry()
-            limit -= len(piece)
-            if limit <= 0:
-                return
+        of = [line for line in line_jobs.read_lines(client, queue) if line.key == held.key]
+        found += islice(_jobs(client, queue, of, known, limit), limit - len(found))
+    return found
+
+
+def _jobs(client: Client, queue: str, of: Sequence[Line], known: ConfigContext, limit: int) -> Iterator[Entry]:
+    """Yield the jobs of these lines in the order in which they will be handed out; no more are read than needed."""
+    places = line_jobs.by_finish_time(of, known.cost(queue))
+    for piece in line_jobs.pieces(client, exact(client, queue), places, limit=min(limit, _HEADS)):
+        yield from (find.view_of_waiting(raw, queue, known).entry() for _, _, raw in piece)
 
 
 def steer(
@@ -168,14 +183,14 @@ def steer(
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     names = ", ".join(display_name(one.name, known) for one in held[:3]) + (" …" if len(held) > 3 else "")
-    place, action = f"target:{target.name}", f"order {_ACTIONS[what]}"
+    place, action = f"target:{target.name}", f"keys {what}"
     with AuditedAction(client, AuditEntry(who=who, action=action, place=place, where=names, why=why)) as note:
         note.done = sum(store.steer(client, target.name, target.queues, what, keys=held))
         note.state = "ended"
     return note.done
 
 
-def drop(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigContext, who: str, why: str) -> int:
+def drop_key(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigContext, who: str, why: str) -> int:
     """Have the jobs die that wait with these keys now; return how many that are. Audited.
 
     The keys may have gone on since they were read, as busy ones do. Raise `StoreUnavailable` or `StoreRefused`.
@@ -200,13 +215,13 @@ def resume(
     `StoreUnavailable` or `StoreRefused`.
     """
     if held.state != "stopped":
-        raise UsageError(f"The key is not stopped: it is {STATES[held.state]}.", "restbroker order show KEY says more.")
+        raise UsageError(f"The key is not stopped: it is {STATES[held.state]}.", "restbroker keys show KEY says more.")
     if not held.jid:
         return 0, ()
     if target.order is None or old_order.keys_by(client, target.name) != target.order.keys_by:
         raise UsageError(
             f"OrderBy of {target.name} was changed since the key was stopped: a retry would wait for the key itself.",
-            "Go on without the job that died (order skip), have all die that wait (order drop), or undo the change.",
+            "Go on without the job that died (keys skip), have all die that wait (keys drop), or undo the change.",
         )
     *_, last = act.perform(client, "dead", action, Selection((held.jid,)), known=known, dry_run=dry_run)
     return last.done, tuple(last.refused)
@@ -248,7 +263,7 @@ def stopped_notes(client: Client, jids: Container[str], known: ConfigContext) ->
             for name, skip in stopped[:_NOTED_KEYS]
         ]
         if stopped[_NOTED_KEYS:]:
-            notes.append(f"{len(stopped) - _NOTED_KEYS:,} more keys are still stopped: restbroker order list")
+            notes.append(f"{len(stopped) - _NOTED_KEYS:,} more keys are still stopped: restbroker keys list")
         return notes
     return []
 
@@ -258,6 +273,156 @@ def all_keys(client: Client, target: Target) -> list[HeldKey]:
     return [one for page in store.read_keys(client, target.name) for one in page]
 
 
-STATES: Final = {"stopped": "stopped", "due": "put off", "in_progress": "in progress", "ready": "ready"}
-"""The states of keys, for people."""
-_ACTIONS: Final = {"skip": "skip", "retry": "retry-now", "drop": "drop", "free": "free", "mend": "mend"}
+@attrs.frozen
+class FairKey:
+    """A key whose jobs wait in a line: how many, its weight, and its share of what is handed out while all these wait.
+
+    `latency_s`: for how long the first of its jobs has been waiting; None: unknown, or not read. `is_named` False: its
+    jobs have no key.
+    """
+
+    name: str
+    jobs: int
+    weight: int
+    share: float
+    latency_s: float | None
+    is_named: bool = True
+
+
+@attrs.frozen
+class FairQueue:
+    """A queue with its lines: how many jobs wait in its list and in lines; the `count` of keys, and the largest."""
+
+    name: str
+    in_list: int | None
+    in_lines: int
+    keys: tuple[FairKey, ...]
+    count: int
+
+
+def fair_queue(client: Client, queue: str, known: ConfigContext, most: int | None = None) -> FairQueue:
+    """Return a queue with its keys, at most `most` of them. Raise `StoreUnavailable` or `StoreRefused`."""
+    own = exact(client, queue)
+    size = queue_store.waiting_of(client, {queue: client.keys.queue_of(own)})[queue]
+    found = sorted(lines_of(client, own), key=lambda line: (-line.jobs, line.key))
+    target = known.targets.get(queue)
+    fairness = None if target is None else target.fairness
+    weights = [1 if fairness is None else fairness.weight(line.name) for line in found]
+    whole = sum(weights)
+    shown = found[:most]
+    waits = _waits(client, queue, shown[:_HEADS])
+    keys = tuple(
+        FairKey(
+            line_name(line, known),
+            line.jobs,
+            weight=weight,
+            share=weight / whole,
+            latency_s=waits.get(line.key),
+            is_named=bool(line.key),
+        )
+        for line, weight in zip(shown, weights, strict=False)
+    )
+    in_list = None if size is None else size.in_list
+    return FairQueue(queue, in_list, in_lines=sum(line.jobs for line in found), keys=keys, count=len(found))
+
+
+def jobs_of_line(client: Client, queue: str, key: str, known: ConfigContext, limit: int) -> list[Entry]:
+    """Return at most `limit` jobs of a key's line, the next one first. Raise `UsageError` if none of this key wait."""
+    line = _line_of(client, queue, key, known)
+    return [*islice(_jobs(client, queue, [line], known, limit), limit)]
+
+
+def count_jobs(client: Client, queue: str, key: str, known: ConfigContext) -> int:
+    """Return how many jobs of a key wait in its line. Raise `UsageError` if none do."""
+    return _line_of(client, queue, key, known).jobs
+
+
+def drop_line(
+    client: Client,
+    queue: str,
+    key: str,
+    *,
+    known: ConfigContext,
+    who: str,
+    why: str,
+    release: Callable[[list[bytes]], object],
+) -> Generator[ClearProgress, None, None]:
+    """Delete the jobs of a key that wait in its line now; yield the progress after each batch.
+
+    It stops when the caller stops iterating. `release` as in `queues.clear_in_steps`. Raise `UsageError` if none of
+    this key wait; raise `StoreUnavailable` or `StoreRefused`: the batches before are deleted, and perhaps one more.
+    """
+    own, line = exact(client, queue), _line_of(client, queue, key, known)
+    so_far, left = ClearProgress(line.jobs), 1
+    where = f"the key {line_name(line, known)}"
+    with AuditedAction(client, AuditEntry(who=who, action="drop", place=place_of(queue), where=where, why=why)) as note:
+        while left:
+            deleted, left, held = queue_store.clear(client, own, b"", BATCH, lines=[(line.key, line.after)])
+            release(held)
+            so_far = attrs.evolve(so_far, done=so_far.done + deleted)
+            note.done = so_far.done
+            yield so_far
+        note.state = "ended"
+    yield attrs.evolve(so_far, ended=True)
+
+
+def give_back(
+    client: Client, queue: str, known: ConfigContext, who: str, why: str
+) -> Generator[ClearProgress, None, None]:
+    """Move the jobs of a queue's lines to the front of its list; yield the progress after each batch.
+
+    Raise `UsageError` if the queue is not paused: running processes would move them into lines again. Raise
+    `StoreUnavailable` or `StoreRefused`: the same call again goes on.
+    """
+    own = exact(client, queue)
+    found = lines_of(client, own)
+    so_far, is_healed, left = ClearProgress(sum(line.jobs for line in found)), False, 1
+    target = known.targets.get(queue)
+    fairness = None if target is None else target.fairness
+    entry = AuditEntry(who=who, action="return", place=place_of(queue), where="lines", why=why)
+    with AuditedAction(client, entry) as note:
+        while left:
+            moved = lines.give_back(client, queue)
+            if moved is None:
+                raise UsageError(
+                    f"The queue {queue} is not paused.", f"Pause it first: restbroker queues pause {shlex.quote(queue)}"
+                )
+            count, left = moved
+            so_far = attrs.evolve(so_far, done=so_far.done + count)
+            note.done = so_far.done
+            yield so_far
+            if left and not count and is_healed:
+                return
+            if left and not count:
+                # Someone deleted records by hand.
+                lines.heal(client, queue, "{}" if fairness is None else fairness.text)
+                is_healed = True
+        note.state = "ended"
+    yield attrs.evolve(so_far, ended=True)
+
+
+def line_name(line: Line, known: ConfigContext) -> str:
+    """Return the name of a line's key for people, with secrets masked."""
+    return display_name(line.name, known) or NO_KEY
+
+
+def _line_of(client: Client, queue: str, key: str, known: ConfigContext) -> Line:
+    """Return the line of a key, which may be written as it is shown. Raise `UsageError` if it has none."""
+    found = {line_name(line, known): line for line in lines_of(client, exact(client, queue))}
+    by_name = {line.name: line for line in found.values()}
+    line = by_name.get(fold(key)) or found.get(fold(key)) or found.get(key)
+    if line is None:
+        near = suggestion(key, list(found)[:1000]) if found else "No job of this queue is in a line."
+        raise UsageError(f"No job of the key {key} waits in a line of the queue {queue}.", near)
+    return line
+
+
+def _waits(client: Client, queue: str, found: Sequence[Line]) -> dict[bytes, float | None]:
+    """Return for how long the first job of each of these lines has been waiting."""
+    if not found:
+        return {}
+    now_s = time_s(client)
+    heads = line_jobs.read_jobs(client, queue, [(line, line.head) for line in found])
+    return {
+        line.key: queue_store.latency_s(head, now_s) if head else None for line, head in zip(found, heads, strict=False)
+    }
