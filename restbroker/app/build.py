@@ -13,19 +13,12 @@ from functools import partial
 import attrs
 import trio
 
-from restbroker.app.events import event_services, sent_messages
+from restbroker.app.events import sent_messages
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
-from restbroker.app.reload import Reloader
-from restbroker.app.roster_service import (
-    RosterService,
-    is_served_with_brokers,
-    merge_samples,
-    refresh_target_of,
-    roster_service,
-)
+from restbroker.app.reload import Reload, TargetReload
 from restbroker.app.rosters import rosters_of
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import ProcessView, web_services
+from restbroker.app.services import Parts, ProcessView, is_served_with_brokers, services
 from restbroker.app.snapshot import snapshot
 from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
@@ -93,7 +86,7 @@ async def _main(
     log = LogSink(logged)
     counters = Counters(now_s=trio.current_time)
     if config.stats:
-        counters.commands_of = catalogue_commands(lambda: reloader.config)
+        counters.commands_of = catalogue_commands(lambda: reload.config)
     executions = ExecutionCounts()
     control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
     status = Status()
@@ -130,42 +123,36 @@ async def _main(
             periodic=_periodic(new),
         )
 
-    def apply(new: Config) -> None:
-        log.settings = attrs.evolve(log.settings, level=new.log_level)
-
-    reloader = Reloader(
+    reload: Reload[BrokerPlan] = Reload(
         config,
         load,
-        replan,
-        apply=apply,
-        report=report,
-        supervisors=supervisors,
-        targets=plan.targets,
-        alone=line is None,
+        log,
+        report,
+        apply=TargetReload(config, replan, plan.targets).apply,
+        observers=supervisors,
+        warns=line is None,
     )
-    rosters = RosterService()
-    if line is None and is_served_with_brokers(config):
-        rosters = roster_service(config.roster, plan.open_control, report, refresh_target_of(config))
-    view = ProcessView(plan.status.view, plan.status.running_jobs, samples=merge_samples(samples, rosters.samples))
-    web: list[Service] = [*rosters.services]
-    if line is None:  # what a group has one of, its supervisor serves, and tells of
-        web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, view, report)
-        web += event_services(config.events, plan.open_control, report)
+    # What a group has one of, its supervisor serves, and tells of.
+    parts = Parts()
+    if line is None:
+        parts = Parts(rosters=is_served_with_brokers(config), pages=config.stats, health=True, events=True)
+    view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
+    served = services(lambda: reload.config, parts, view, report, plan.open_control)
     record = SidekiqRecord(
         plan.open_control(),
         plan.status,
         control,
         report=report,
         executions=executions,
-        show_bodies=lambda: reloader.config.show_bodies,
+        show_bodies=lambda: reload.config.show_bodies,
     )
     own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
-    plan = attrs.evolve(plan, services=[*plan.services, *own, *web, *supervisors])
+    plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for
     # cycles among the last 700 objects all the time took a twentieth of a busy broker's CPU (both measured).
     gc.freeze()
     gc.set_threshold(*_COLLECTED_AFTER)
-    return await broker.run(plan, control, reloader.reload)
+    return await broker.run(plan, control, reload.reload)
 
 
 def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool = False) -> BrokerPlan:

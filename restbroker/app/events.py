@@ -1,4 +1,4 @@
-"""Makes the services that receive events of servers, if the configuration has `Events`. Called by `build`, `group`.
+"""Makes the services that receive events of servers, if the configuration has `Events`. Called by `services`.
 
 Always holds: nothing of it is imported without `Events`. In a group, the supervisor receives events for all workers.
 """
@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from restbroker.app.store_access import store_access
 from restbroker.broker.service import Service
-from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource
+from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 
-if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
+if TYPE_CHECKING:  # where events are taken in only
     from restbroker.events.deliver import Deliverer
     from restbroker.events.sent_messages import SentMessagesInRedis
     from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
     from restbroker.serving.runner import Server
-    from restbroker.store.connection import Connection
 
 
 def event_services(
-    events: Events | None, open_connection: "Callable[[], Connection]", report: Report
+    events: Events | None, open_connection: Callable[[], Connection], report: Report
 ) -> tuple[Service, ...]:
     """Return the services that take in events; none without the section `Events`.
 
@@ -70,7 +68,7 @@ def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", repor
 
 
 def _reader_ports(
-    source: EventSource, intake: "Intake", open_connection: "Callable[[], Connection]", report: Report
+    source: EventSource, intake: "Intake", open_connection: Callable[[], Connection], report: Report
 ) -> "ReaderPorts":
     """Return what the source's reader may use; for a source that names a target, its users' logins too."""
     from restbroker.servers.event_contract import ReaderPorts
@@ -89,7 +87,7 @@ def _reader_ports(
 
 
 def sent_messages(
-    events: Events | None, open_connection: "Callable[[], Connection]", report: Report
+    events: Events | None, open_connection: Callable[[], Connection], report: Report
 ) -> "SentMessagesInRedis | None":
     """Return the record of sent messages, which must not become events; None if no source has the key `DropOwn`."""
     if events is None:
@@ -97,14 +95,3 @@ def sent_messages(
     from restbroker.events.sent_messages import sent_messages_of
 
     return sent_messages_of(events, open_connection, report)
-
-
-def local_event_services(config: Config, report: Report) -> tuple[Service, ...]:
-    """Return the services that take in events in a process that delivers nothing; none without the section `Events`.
-
-    With sentinels, the service that finds the Redis master is among them.
-    """
-    if config.events is None:
-        return ()
-    watch, open_connection = store_access(config)
-    return (*watch, *event_services(config.events, open_connection, report))

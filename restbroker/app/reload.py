@@ -1,85 +1,169 @@
-"""Loads the configuration again while the process runs, and reports the changes. The broker calls `reload`.
+"""Loads the configuration again while the process runs, and reports the changes. Every process has one `Reload`.
 
-Always holds: a configuration that cannot be used changes nothing; a change of other keys than the targets' takes effect
-without disturbing them; a change that needs a restart is reported and not made; where the targets stay the same, they
-read their secret files again.
+Always holds: a configuration that cannot be used changes nothing, and reaches no worker; a change of other keys than
+the targets' takes effect without disturbing them; a change that needs a restart is reported and not made; where the
+targets stay the same, they read their secret files again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import attrs
 import trio
 
-from restbroker.app.reload_config import AT_START, OTHER_REDIS, ReloadObserver, read, warnings_of
-from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.core import Config, LoadedConfig
+from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.operate.connect import store_settings
-from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report
+from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, OperatorWarning, Report
+from restbroker.telemetry.log import LogSink
 
-_BESIDE = ("log_level", *AT_START)
+if TYPE_CHECKING:  # 7 MB that deliver jobs, which a supervisor does not
+    from restbroker.broker.plan import BrokerPlan
+    from restbroker.broker.target_plan import TargetPlan
+
+AT_START: Final[Mapping[str, str]] = {
+    "stats": "Stats",
+    "stats_bind": "StatsBind",
+    "stats_port": "StatsPort",
+    "stats_login": "StatsUser or StatsPass",
+    "metrics_token": "MetricsToken",
+    "stats_hosts": "StatsHosts",
+    "stats_prefix": "StatsPrefix",
+    "stats_read_only": "StatsReadOnly",
+    "health_bind": "HealthBind",
+    "roster": "Roster",
+    "events": "Events",
+    "processes": "Processes",
+}
+"""The fields of a configuration that only a restart changes, each with its key."""
+_BESIDE: Final = ("log_level", *AT_START)
 """The fields that do not concern the targets."""
+_LOAD_S = 10.0
+T = TypeVar("T")
+
+
+class ReloadObserver(Protocol):
+    """Something that must know when a reload begins and when it is over."""
+
+    def reload_began(self) -> None:
+        """Note that a reload begins."""
+
+    def reload_ended(self) -> None:
+        """Note that the reload is over, successful or not."""
 
 
 @attrs.define(eq=False)
-class Reloader:
+class Reload(Generic[T]):
     """The reload of one process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
-    Unless it is `alone`, its supervisor warns of what matters in a new configuration. `plan` makes the targets of a
-    configuration and raises `ConfigError`; `apply` does what counts at once. `targets` are those that count now.
+    `apply` makes a configuration count and returns what takes over, None for nothing; it raises `ConfigError` before it
+    changes anything, and is called with an equal one too. `reload_workers` has a group's workers do the same: these
+    report what changed, and the supervisor (`warns`) what matters in it.
     """
 
     config: Config
     load: Callable[[], LoadedConfig]
-    plan: Callable[[Config], BrokerPlan]
-    apply: Callable[[Config], None]
+    log: LogSink
     report: Report
-    supervisors: Sequence[ReloadObserver] = ()
-    targets: Sequence[TargetPlan] = ()
-    alone: bool = True
+    apply: Callable[[Config], T | None] = lambda _: None
+    observers: Sequence[ReloadObserver] = ()
+    warns: bool = True
+    reload_workers: Callable[[], Awaitable[None]] | None = None
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _hindrance: OperatorWarning | None = None
 
-    async def reload(self) -> BrokerPlan | None:
-        """Load the configuration; return the plan that takes over, or None if the targets stay as they are."""
-        for supervisor in self.supervisors:
-            supervisor.reload_began()
+    async def reload(self) -> T | None:
+        """Load the configuration; return what takes over, or None if that stays as it is."""
+        for one in self.observers:
+            one.reload_began()
         try:
-            loaded = await read(self.load, self._limiter)
-            if isinstance(loaded, LoadedConfig):
-                return self._take(loaded)
-            self.report(loaded)
-            return None
+            result = self._take(await self._read())
+            if self.reload_workers is not None:
+                await self.reload_workers()
+            return result
         except ConfigError as error:
             self.report(ConfigRefused(error.message, error.hint))
             return None
         finally:
-            for supervisor in self.supervisors:
-                supervisor.reload_ended()
+            for one in self.observers:
+                one.reload_ended()
 
-    def _take(self, loaded: LoadedConfig) -> BrokerPlan | None:
+    async def may_start(self) -> bool:
+        """Tell whether a worker can be started with the configuration; a reason why not is reported once."""
+        hindrance = None
+        try:
+            await self._read()
+        except ConfigError as error:
+            message = f"A worker cannot be restarted until the configuration is valid. {error.message}"
+            hindrance = OperatorWarning("StartRefused", message, error.hint)
+            if hindrance != self._hindrance:
+                self.report(hindrance)
+        self._hindrance = hindrance
+        return hindrance is None
+
+    async def _read(self) -> LoadedConfig:
+        """Return what `load` returns, run in a thread. Raise `ConfigError` if the configuration cannot be used.
+
+        A slow disk must not hold up the heartbeats. When cancelled, or after 10 s, it leaves a `load` that hangs
+        behind; the limiter is for this alone, so that such threads do not pile up, nor take the places of others.
+        """
+        with trio.move_on_after(_LOAD_S):
+            return await trio.to_thread.run_sync(self.load, abandon_on_cancel=True, limiter=self._limiter)
+        raise ConfigError(
+            f"The configuration could not be read within {duration_text(_LOAD_S)}: its file, or one that it names, does"
+            " not answer.",
+            "Check the file system of these files (a mount that hangs?), then send SIGHUP again.",
+        )
+
+    def _take(self, loaded: LoadedConfig) -> T | None:
         old, new = self.config, loaded.config
-        if new == old:
-            self._reread()
-            self.report(ConfigUnchanged())
-            return None
         if store_settings(new) != store_settings(old):
-            self.report(OTHER_REDIS)
-            return None
-        same_lanes = attrs.evolve(new, **{name: getattr(old, name) for name in _BESIDE}) == old
-        plan = None if same_lanes else self.plan(new)
+            raise ConfigError(
+                "The configuration names another Redis (its address, database, namespace, login or sentinels), which a "
+                "process cannot change while it runs. The new configuration is not used.",
+                "Restart restbroker. Jobs stay in the Redis that it used before.",
+            )
+        result = self.apply(new)
         self.config = new
-        if plan is None:
-            self._reread()
-        else:
-            self.targets = plan.targets
-        self.apply(new)
-        self.report(ConfigReloaded(tuple(target.name for target in new.targets)))
-        if self.alone:
+        self.log.settings = attrs.evolve(self.log.settings, level=new.log_level)
+        if self.reload_workers is None:
+            is_same = new == old
+            self.report(ConfigUnchanged() if is_same else ConfigReloaded(tuple(one.name for one in new.targets)))
+        if self.warns and new != old:
             for warned in warnings_of(old, loaded):
                 self.report(warned)
+        return result
+
+
+@attrs.define(eq=False)
+class TargetReload:
+    """What a broker does with a new configuration. `targets`: those that count now, made of `config`.
+
+    `plan` makes the targets of a configuration, and raises `ConfigError`.
+    """
+
+    config: Config
+    plan: "Callable[[Config], BrokerPlan]"
+    targets: "Sequence[TargetPlan]"
+
+    def apply(self, new: Config) -> "BrokerPlan | None":
+        """Return the plan that takes over, or None if the targets stay as they are and read their files again."""
+        if attrs.evolve(new, **{name: getattr(self.config, name) for name in _BESIDE}) == self.config:
+            for one in self.targets:
+                one.tokens.reread()
+            self.config = new
+            return None
+        plan = self.plan(new)
+        self.config, self.targets = new, plan.targets
         return plan
 
-    def _reread(self) -> None:
-        for one in self.targets:
-            one.tokens.reread()
+
+def warnings_of(old: Config, new: LoadedConfig) -> Iterator[OperatorWarning]:
+    """Yield warnings about a configuration that counts from now on: its notes, and what needs a restart."""
+    for note in new.notes:
+        yield OperatorWarning(note.code, note.message, note.hint)
+    late = [key for name, key in AT_START.items() if getattr(new.config, name) != getattr(old, name)]
+    if late:
+        message = f"{', '.join(late)}: the change takes effect after a restart."
+        yield OperatorWarning("NeedsRestart", message, "Restart restbroker when convenient.")

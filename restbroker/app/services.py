@@ -1,24 +1,43 @@
-"""Makes the web services that a configuration has. Called by `build`, `group` and `single`.
+"""Makes what a process serves beside the delivery of jobs: pages, rosters, the intake of events, health.
 
-Always holds: Quart and Hypercorn are imported only where something is served; they cost start-up time and memory.
+Called by `build`, `group` and `single`. Always holds: Quart, Hypercorn and what serves are imported only where
+something is served; they cost start-up time and memory.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from restbroker.app.store_access import store_access
+from restbroker.app.events import event_services
 from restbroker.broker.service import Service
 from restbroker.broker.status.view import RunningJob, View
 from restbroker.config.core import Config
+from restbroker.config.roster import Roster
+from restbroker.errors import ConfigError
+from restbroker.operate.connect import store_settings
+from restbroker.store.client import Client, open_client
+from restbroker.store.connection import Connection, MasterWatch
+from restbroker.store.sentinel import open_sentinels
 from restbroker.telemetry.events import Report
 from restbroker.telemetry.metrics import Samples
 
-if TYPE_CHECKING:  # a supervisor without pages needs no Redis
-    from restbroker.store.client import Client
-    from restbroker.store.connection import Connection
+if TYPE_CHECKING:  # where rosters are served only
+    from restbroker.rosters.refresh_target import RefreshTarget
+
+_TIMEOUT_S = 1.0
+
+
+@attrs.frozen
+class Parts:
+    """What a process serves, each as far as its configuration has it."""
+
+    rosters: bool = False
+    pages: bool = False
+    health: bool = False
+    events: bool = False
 
 
 @attrs.frozen
@@ -37,33 +56,120 @@ class ProcessView:
     samples: Callable[[], Samples] = dict
 
 
-def web_services(
+@attrs.frozen
+class RosterService:
+    """The services that are to run, and the values for /metrics."""
+
+    services: tuple[Service, ...] = ()
+    samples: Callable[[], Samples] = dict
+
+
+def services(
     current: Callable[[], Config],
-    open_connection: "Callable[[], Connection] | None",
+    parts: Parts,
     view: ProcessView,
     report: Report,
+    open_connection: Callable[[], Connection],
 ) -> list[Service]:
-    """Return the pages and /stats, if `open_connection` is set, and /healthz, if it is configured now.
-
-    `open_connection` makes a connection with a short time-out.
-    """
+    """Return the services of these parts. `open_connection` makes a connection with a short time-out."""
+    config = current()
     found: list[Service] = []
-    if open_connection is not None:
+    if parts.rosters:
+        rosters = roster_service(config.roster, open_connection, report, _refresh_target_of(config))
+        found += rosters.services
+        own, of_rosters = view.samples, rosters.samples
+        view = attrs.evolve(view, samples=lambda: {**own(), **of_rosters()})
+    if parts.pages:
         found += _site(current, open_connection, view, report)
-    bind = current().health_bind
-    if bind is not None:
-        found.append(_health(bind, view, report))
+    if parts.health and config.health_bind is not None:
+        found.append(_health(config.health_bind, view, report))
+    if parts.events:
+        found += event_services(config.events, open_connection, report)
     return found
 
 
-def site_services(current: Callable[[], Config], view: ProcessView, report: Report) -> list[Service]:
-    """Return the pages and /stats of a process that delivers nothing, with connections of their own."""
-    watch, open_connection = store_access(current())
-    return [*watch, *_site(current, open_connection, view, report)]
+def local_services(current: Callable[[], Config], parts: Parts, view: ProcessView, report: Report) -> list[Service]:
+    """Return the services of a process that delivers nothing, with connections to Redis of their own.
+
+    With sentinels, the service that finds the Redis master is among them.
+    """
+    settings = store_settings(current())
+    sentinels = open_sentinels(settings)
+    found = services(
+        current, parts, view, report, lambda: Connection(open_client(settings, _TIMEOUT_S, sentinels=sentinels))
+    )
+    return found if sentinels is None or not found else [MasterWatch(sentinels), *found]
+
+
+def roster_service(
+    config: Roster | None,
+    open_connection: Callable[[], Connection],
+    report: Report,
+    refreshing: "RefreshTarget | None" = None,
+) -> RosterService:
+    """Return the roster service; an empty one without the section `Roster`.
+
+    `open_connection` makes a connection with a short time-out. `refreshing` refreshes users who got an older copy.
+    """
+    if config is None:
+        return RosterService()
+    from restbroker.rosters.service.copies import Copies
+    from restbroker.rosters.service.copies_file import CopiesFile
+    from restbroker.rosters.service.reader import BOUND_S, Reader
+    from restbroker.rosters.service.service import service
+    from restbroker.serving.plain import plain_app
+    from restbroker.serving.runner import Server
+
+    host, port = config.bind
+    copies = Copies(config.copy_age_s, config.copies_mib * 1024 * 1024)
+    reader = Reader(
+        open_connection(),
+        report,
+        config.domain,
+        copies=copies,
+        refresh=None if refreshing is None else refreshing.push,
+        # Time is left for a copy before the answer would come too late.
+        bound_s=min(BOUND_S, config.longest_s / 2),
+    )
+    made = service(config, reader, report)
+    app = plain_app("rosters", made.answer, report)
+    server = Server(
+        "rosters",
+        "Listen of Roster",
+        host,
+        port=port,
+        app=app,
+        report=report,
+        at_stop=reader.stop,
+        reads_bodies=False,
+        is_plain=True,
+    )
+    keeper = () if config.copies_file is None else (CopiesFile(Path(config.copies_file), copies, report),)
+    return RosterService((*keeper, reader, server), made.samples)
+
+
+def is_served_with_brokers(config: Config) -> bool:
+    """Tell whether `restbroker run` serves rosters too."""
+    return config.roster is not None and config.roster.served
+
+
+def _refresh_target_of(config: Config) -> "RefreshTarget | None":
+    """Return the target that refreshes rosters, with its token; None without the section `Roster` or such a target.
+
+    None also if no token allows a refresh, which brokers report.
+    """
+    if config.roster is None:
+        return None
+    from restbroker.rosters.refresh_target import RefreshTarget
+
+    try:
+        return RefreshTarget.from_config(config)
+    except ConfigError:
+        return None
 
 
 def _site(
-    current: Callable[[], Config], open_connection: "Callable[[], Connection]", view: ProcessView, report: Report
+    current: Callable[[], Config], open_connection: Callable[[], Connection], view: ProcessView, report: Report
 ) -> tuple[Service, Service]:
     from restbroker.operate.context import context_of
     from restbroker.serving.runner import Server
@@ -86,7 +192,7 @@ def _site(
             jobs = metrics_view.in_this_process(view.running_jobs(), show_bodies=now.show_bodies)
         return partial(metrics_view.metrics, served=now.queues, in_delivery=jobs, unready=view.view().unready)
 
-    def read() -> Callable[["Client"], Samples]:
+    def read() -> Callable[[Client], Samples]:
         now = current()
         fair = [queue for target in now.targets if target.fair_by is not None for queue in target.queues]
         targets = {target.name: () if target.order is None else target.queues for target in now.targets}

@@ -37,6 +37,7 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     print_notices(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
-    from restbroker.app.single import run_rosters
+    from restbroker.app.services import Parts
+    from restbroker.app.single import run
 
-    run_rosters(found.config, load, json_logs=json_logs, stats=stats)
+    run(found.config, load, Parts(rosters=True, pages=stats), json_logs=json_logs)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import trio
 
-from restbroker.app.roster_service import RosterService, roster_service
+from restbroker.app.services import RosterService, roster_service
 from restbroker.config.roster import Roster
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact, as_stored

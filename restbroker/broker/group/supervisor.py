@@ -66,7 +66,7 @@ class Supervisor:
     async def run(
         self,
         services: Sequence[Service],
-        reload: Callable[[], Awaitable[None]],
+        reload: Callable[[], Awaitable[object]],
         may_start: Callable[[], Awaitable[bool]] = restart_backoff.always,
     ) -> int:
         """Keep the workers alive until a signal ends the group; return the exit code: 0, or the greatest of all.
@@ -149,7 +149,7 @@ class Supervisor:
         for worker in self._workers.values():
             worker.order(number)
 
-    async def _reloads(self, reload: Callable[[], Awaitable[None]]) -> None:
+    async def _reloads(self, reload: Callable[[], Awaitable[object]]) -> None:
         while True:
             await self._reload.wait()
             self._reload = trio.Event()

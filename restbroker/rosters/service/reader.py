@@ -71,7 +71,7 @@ class Reader:
     report: Report
     domain: str | None = None
     copies: Copies = attrs.field(factory=lambda: Copies(0, 0))
-    refresh: Callable[[Client, Sequence[str]], None] | None = None
+    refresh: Callable[[Client, Sequence[str]], object] | None = None
     bound_s: float = BOUND_S
     calls: int = 0
     stale: int = 0

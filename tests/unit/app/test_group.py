@@ -7,9 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.app.group import GroupReloader
+from restbroker.app.reload import Reload
 from restbroker.app.summaries import Summaries
-from restbroker.broker.group.supervisor import Supervisor
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
@@ -25,11 +24,15 @@ class Desk:
     """`next` is the configuration as it is now, or what is wrong with it."""
 
     next: Config | ConfigError
+    reloads: int = 0
     written: io.StringIO = attrs.field(factory=io.StringIO)
 
-    def reloader(self, config: Config) -> GroupReloader:
+    def reloader(self, config: Config) -> Reload[None]:
         log = LogSink(stream=self.written)
-        return GroupReloader(config, self._load, log, Supervisor([], 2, log), [])
+        return Reload(config, self._load, log, log, reload_workers=self._reload_workers)
+
+    async def _reload_workers(self) -> None:
+        self.reloads += 1
 
     def _load(self) -> LoadedConfig:
         if isinstance(self.next, ConfigError):
@@ -67,6 +70,20 @@ async def test_what_hinders_a_start_is_told_once_and_again_when_it_is_something_
     desk.next = second
     assert not await reloader.may_start()
     assert len(desk.lines()) == 1
+
+
+async def test_workers_load_only_what_their_supervisor_can_use(config: Config) -> None:
+    desk = Desk(ConfigError("env.json is empty.", "Fix it."))
+    reloader = desk.reloader(config)
+    for unusable in (desk.next, attrs.evolve(config, namespace="ns")):
+        desk.next = unusable
+        await reloader.reload()
+        assert (len(desk.lines()), desk.reloads, reloader.config) == (1, 0, config)
+    desk.next = attrs.evolve(config, log_level="debug", processes=4)
+    await reloader.reload()
+    (line,) = desk.lines()
+    assert "NeedsRestart" in line
+    assert (desk.reloads, reloader.config) == (1, desk.next)
 
 
 async def test_what_a_supervisor_adds_up_is_written_every_ten_seconds_and_at_the_end(

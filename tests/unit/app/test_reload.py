@@ -1,7 +1,7 @@
 """What counts of a configuration that is loaded while the process runs, from when, and what is said of it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,10 +9,11 @@ import attrs
 import pytest
 import trio
 
-from restbroker.app import reload_config
+from restbroker.app import reload as reload_module
 from restbroker.app.build import plan_of
-from restbroker.app.reload import Reloader
+from restbroker.app.reload import Reload, TargetReload
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
@@ -23,6 +24,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers import registry
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Event, OperatorWarning
+from restbroker.telemetry.log import LogSettings, LogSink
 
 ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
 
@@ -34,11 +36,13 @@ class Desk:
     next: Config | ConfigError
     notes: tuple[Notice, ...] = ()
     events: list[Event] = attrs.field(factory=list)
-    applied: list[Config] = attrs.field(factory=list)
     planned: list[Config] = attrs.field(factory=list)
 
-    def reloader(self, config: Config) -> Reloader:
-        return Reloader(config, self._load, self._plan, self.applied.append, self.events.append)
+    def reloader(
+        self, config: Config, plan: Callable[[Config], BrokerPlan] | None = None, targets: Sequence[TargetPlan] = ()
+    ) -> Reload[BrokerPlan]:
+        apply = TargetReload(config, plan or self._plan, targets).apply
+        return Reload(config, self._load, LogSink(LogSettings(config.log_level)), self.events.append, apply)
 
     def _load(self) -> LoadedConfig:
         if isinstance(self.next, ConfigError):
@@ -69,7 +73,7 @@ async def test_what_cannot_be_used_changes_nothing_and_is_said_with_the_cure(con
     assert await reloader.reload() is None
     assert desk.events == [ConfigRefused("env.json cannot be used: X: is bad.", "Mend X.")]
     assert reloader.config is config
-    assert desk.applied == desk.planned == []
+    assert desk.planned == []
 
 
 async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Config) -> None:
@@ -78,10 +82,10 @@ async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Confi
     def fail(_config: Config) -> BrokerPlan:
         raise ConfigError("The secret file cannot be read.")
 
-    reloader = attrs.evolve(desk.reloader(config), plan=fail)
+    reloader = desk.reloader(attrs.evolve(config, log_level="error"), plan=fail)
     assert await reloader.reload() is None
     assert desk.events == [ConfigRefused("The secret file cannot be read.")]
-    assert (reloader.config, desk.applied) == (config, [])
+    assert (reloader.config.log_level, reloader.log.settings.level) == ("error", "error")
 
 
 @pytest.mark.parametrize("change", [lambda c: c, lambda c: attrs.evolve(c, log_level="debug")])
@@ -93,7 +97,7 @@ async def test_pools_that_stay_read_their_token_files_anew(
     monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     tokens = Tokens([Token("t", (Secret(path=path),))])
     (pool,) = plan_of(config, _unheard, Counters()).targets
-    reloader = attrs.evolve(Desk(change(config)).reloader(config), targets=[attrs.evolve(pool, tokens=tokens)])
+    reloader = Desk(change(config)).reloader(config, targets=[attrs.evolve(pool, tokens=tokens)])
     assert tokens.proof("old") is not None
     path.write_text("new")
     assert tokens.proof("old") is not None
@@ -105,7 +109,7 @@ async def test_the_same_configuration_is_said_to_be_the_same(config: Config) -> 
     desk = Desk(load(None, ENVIRON, {}, registry.kinds()).config)
     assert await desk.reloader(config).reload() is None
     assert desk.events == [ConfigUnchanged()]
-    assert desk.applied == desk.planned == []
+    assert desk.planned == []
 
 
 def _more_workers(config: Config) -> Config:
@@ -124,7 +128,7 @@ async def test_what_concerns_pools_gives_a_plan(config: Config) -> None:
         desk = Desk(new, (note,))
         reloader = desk.reloader(config)
         assert await reloader.reload() is not None
-        assert desk.planned == desk.applied == [new]
+        assert desk.planned == [new]
         assert desk.events == [ConfigReloaded(("ejabberd",)), OperatorWarning(note.code, note.message, note.hint)]
         assert reloader.config is new
         assert await reloader.reload() is None
@@ -133,8 +137,9 @@ async def test_what_concerns_pools_gives_a_plan(config: Config) -> None:
 async def test_what_does_not_concern_pools_leaves_them_alone(config: Config) -> None:
     new = attrs.evolve(config, log_level="debug")
     desk = Desk(new)
-    assert await desk.reloader(config).reload() is None
-    assert (desk.applied, desk.planned) == ([new], [])
+    reloader = desk.reloader(config)
+    assert await reloader.reload() is None
+    assert (reloader.log.settings.level, desk.planned) == ("debug", [])
     assert desk.events == [ConfigReloaded(("ejabberd",))]
 
 
@@ -161,7 +166,7 @@ async def test_another_redis_is_refused_as_a_whole(config: Config) -> None:
         (refused,) = desk.events
         assert isinstance(refused, ConfigRefused)
         assert "another Redis" in refused.message
-        assert (reloader.config, desk.applied, desk.planned) == (config, [], [])
+        assert (reloader.config, desk.planned) == (config, [])
 
 
 @pytest.fixture
@@ -180,7 +185,7 @@ def hung(config: Config) -> Iterator[Callable[[], LoadedConfig]]:
 async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_counts_for_nothing(
     config: Config, hung: Callable[[], LoadedConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload_config, "_LOAD_S", 0.05)
+    monkeypatch.setattr(reload_module, "_LOAD_S", 0.05)
     desk = Desk(config)
     reloader = attrs.evolve(desk.reloader(config), load=hung)
     with trio.fail_after(60):
@@ -188,8 +193,8 @@ async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_cou
             assert await reloader.reload() is None
     refused = [event for event in desk.events if isinstance(event, ConfigRefused)]
     assert len(refused) == len(desk.events) == 3
-    assert "could not be read within 10 s" in refused[0].message
-    assert (reloader.config, desk.applied, desk.planned) == (config, [], [])
+    assert "could not be read within 50 ms" in refused[0].message
+    assert (reloader.config, desk.planned) == (config, [])
 
 
 async def test_a_reload_that_hangs_can_be_cancelled_at_once(config: Config, hung: Callable[[], LoadedConfig]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.app.reload_config import warnings_of
+from restbroker.app.reload import warnings_of
 from restbroker.config.core import LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.roster import Roster
