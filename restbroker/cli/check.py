@@ -120,8 +120,8 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
 def _event_findings(
     loaded: LoadedConfig, *, between: tuple[str, str], within: str, targets: Sequence[str], source: str | None
 ) -> Sequence[Finding]:
-    from restbroker.operate.check_events import EventTest, check_events
-    from restbroker.operate.check_services import check_services
+    from restbroker.operate.check.events import EventTest, check_events
+    from restbroker.operate.check.services import check_services
     from restbroker.operate.names import require
     from restbroker.servers.event_contract import Parties
 

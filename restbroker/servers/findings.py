@@ -1,10 +1,12 @@
-"""The results of `restbroker check`: one `Finding` each.
+"""The results of `restbroker check`: one `Finding` each; and the texts of a check, which are data.
 
 Made by the parts of the check, shown by `cli.check`. Always holds: a finding about a problem says why it matters and
 exactly what to change; no finding holds a secret.
 """
 
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -37,6 +39,41 @@ class Finding:
     why: str | None = None
     hint: str | None = None
     cause: Cause = "other"
+
+
+@attrs.frozen
+class Text:
+    """What a finding says, with `{names}` in place of what is found; a text that is None is given with these."""
+
+    level: Level
+    message: str = "{message}"
+    why: str | None = None
+    hint: str | None = None
+    cause: Cause = "other"
+
+
+@attrs.frozen
+class Texts:
+    """The texts of a check, each a table of `findings.toml`: by codes, with `-CASE` behind one that has several."""
+
+    rows: Mapping[str, Text]
+
+    @classmethod
+    def beside(cls, module: str) -> "Texts":
+        """Return those of the file beside this module, which is given as its `__file__`."""
+        file = Path(module).with_name("findings.toml")
+        return cls({name: Text(**row) for name, row in tomllib.loads(file.read_text("utf-8")).items()})
+
+    def finding(self, area: str, name: str, /, **values: object) -> Finding:
+        """Return the finding with these values in its texts, or as its `why` or `hint` where the file has none."""
+        text, code = self.rows[name], name.partition("-")[0]
+
+        def filled(of: Literal["why", "hint"], template: str | None) -> str | None:
+            given = values.get(of) if template is None else template.format_map(values)
+            return None if given is None else str(given)
+
+        why, hint = filled("why", text.why), filled("hint", text.hint)
+        return Finding(text.level, area, code, text.message.format_map(values), why=why, hint=hint, cause=text.cause)
 
 
 def ok(area: str, code: str, message: str) -> Finding:

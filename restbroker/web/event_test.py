@@ -1,4 +1,4 @@
-"""The page that tests whether a source's events arrive: its form, and the finding of `operate.check_events`.
+"""The page that tests whether a source's events arrive: its form, and the finding of `operate.check.events`.
 
 `web.site` serves it. Always holds: a test needs a marked form, is in the audit log, and one runs at a time; a message
 goes only to addresses that the visitor or the source's kind names.
@@ -14,7 +14,7 @@ from quart import Response, request
 from restbroker.config.core import Config
 from restbroker.errors import UsageError
 from restbroker.operate import audit
-from restbroker.operate.check_events import EventTest, test_source
+from restbroker.operate.check.events import EventTest, test_source
 from restbroker.servers.event_contract import Parties
 from restbroker.servers.findings import Finding
 from restbroker.serving.app import Refuse

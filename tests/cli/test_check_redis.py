@@ -10,7 +10,7 @@ import pytest
 from restbroker.config.load import load
 from restbroker.console.exits import Exit
 from restbroker.job.settlement import Dead
-from restbroker.operate.check_store import check_store
+from restbroker.operate.check.redis import check_store
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding
 from restbroker.store import heartbeats, jobs, pauses

@@ -3,8 +3,13 @@
 import ast
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+
+import pytest
 
 from restbroker.console import codes
+from restbroker.servers.findings import Texts
 from restbroker.telemetry import reference
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
 from tests.docs.nightly.transcripts import recipes
@@ -14,6 +19,7 @@ from tools.pages import ROOT
 # Which argument of what is a code; what is no text there is passed on by one that got it so.
 PLACES = dict.fromkeys(("Reason", "OperatorWarning", "Problem", "complain", "_complain", "_warn_once", "note"), 0)
 PLACES |= {"Line": 1, "Finding": 2}
+TEXTS = {file.parent: Texts.beside(str(file)).rows for file in (ROOT / "restbroker").rglob("findings.toml")}
 
 
 def test_each_code_that_is_made_is_explained_and_no_other() -> None:
@@ -21,10 +27,36 @@ def test_each_code_that_is_made_is_explained_and_no_other() -> None:
     files = [file for file in (ROOT / "restbroker").rglob("*.py") if file.name != "log_events.py"]
     sources = [file.read_text("utf-8") for file in files]
     made = {code for source in sources for code in made_in(ast.parse(source))}
+    made |= {name.partition("-")[0] for rows in TEXTS.values() for name in rows}
     # What has no code is shown with the sources alone.
     assert made - explained - {""} == set()
     every = "".join(sources)
-    assert {code for code in explained if f'"{code}"' not in every} == set()
+    assert {code for code in explained - made if f'"{code}"' not in every} == set()
+
+
+@pytest.mark.parametrize("folder", TEXTS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_each_finding_is_given_what_its_texts_name(folder: Path) -> None:
+    rows = TEXTS[folder]
+    nodes = [node for file in folder.glob("*.py") for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    used = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    begun = tuple(
+        part.value
+        for node in nodes
+        if isinstance(node, ast.JoinedStr)
+        for part in node.values[:1]
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    )
+    assert {name for name in rows if name not in used and not name.startswith(begun)} == set()
+    for node in nodes:
+        match node:
+            case ast.Call(args=[ast.Constant(str(name))] | [_, ast.Constant(str(name))], keywords=values) if (
+                name in rows
+            ):
+                texts = (rows[name].message, rows[name].why or "", rows[name].hint or "")
+                named = {field for text in texts for _, field, _, _ in Formatter().parse(text) if field}
+                assert named <= {value.arg for value in values}, name
+            case _:
+                pass
 
 
 def test_the_page_of_the_command_line_shows_what_is_printed() -> None:

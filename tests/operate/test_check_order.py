@@ -3,7 +3,7 @@
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.job.settlement import Dead
-from restbroker.operate.check_order import check_order
+from restbroker.operate.check.queues import check_order
 from restbroker.store import order as store
 from restbroker.store import queues
 from restbroker.store.client import Client

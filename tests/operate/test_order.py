@@ -21,7 +21,7 @@ from restbroker.job.settlement import Ack, Dead, Retry, Settlement
 from restbroker.operate import act_waiting, audit, keys
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
-from restbroker.operate.check_queues import check_queues
+from restbroker.operate.check.queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.edit import Edit
 from restbroker.operate.explain import explain

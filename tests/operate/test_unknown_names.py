@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from restbroker.console.load_config import load_with_notices
-from restbroker.operate.check import check_config
+from restbroker.operate.check.config import check_config
 from restbroker.servers.findings import Finding
 
 CODES = {"FairByUnknown", "OrderByUnknown", "CommandUnknown"}

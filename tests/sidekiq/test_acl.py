@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from restbroker.operate.check_store import ONLY_ASKED_HERE
+from restbroker.operate.check.redis import ONLY_ASKED_HERE
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items, text
 from tools.pages import ROOT

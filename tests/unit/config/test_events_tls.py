@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from restbroker.config.target import CertFiles
-from restbroker.operate.check import check_config
+from restbroker.operate.check.config import check_config
 from tests.transport.authority import Authority, authority
 from tests.unit.config.conftest import Refused, Write
 

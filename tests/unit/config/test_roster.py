@@ -12,7 +12,7 @@ from restbroker.config.load import load
 from restbroker.config.roster import Roster
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
-from restbroker.operate.check import check_config
+from restbroker.operate.check.config import check_config
 from tests.support.kinds import KINDS, SOURCES, Other
 
 SERVED: dict[str, Json] = {"RestURL": "http://127.0.0.1/api", "RestQueue": "rest", "Token": "t0ken"}

@@ -9,8 +9,8 @@ import pytest
 
 from restbroker.config.load import load
 from restbroker.events import registry as sources
-from restbroker.operate import check_events
-from restbroker.operate.check_events import EventTest
+from restbroker.operate.check import events as check_events
+from restbroker.operate.check.events import EventTest
 from restbroker.servers import registry
 from restbroker.servers.event_contract import Parties
 from restbroker.store.client import Client

@@ -6,7 +6,7 @@ import pytest
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.operate.check_limits import check_tokens
+from restbroker.operate.check.config import check_tokens
 from restbroker.operate.unknown_names import unknown_names
 from restbroker.servers import registry
 

@@ -2,7 +2,7 @@
 
 import attrs
 
-from restbroker.operate.check_redis import check_redis
+from restbroker.operate.check.redis import check_redis
 from restbroker.servers.findings import Finding, Level, ok, worst_cause
 from restbroker.store.server import ServerInfo
 

@@ -1,17 +1,13 @@
-"""Checks everything that must be right for jobs to arrive: configuration, Redis, what is served, each target.
+"""Checks the configuration itself: its notices, who may read its secrets, what tokens allow and limits bound.
 
-Called by `restbroker check`. Always holds: each part is checked even if others fail; nothing is changed anywhere; no
-finding holds a secret.
+Always holds: nothing is asked but files; what is intended is a note, what keeps jobs waiting or loses them is more.
 """
 
 import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import attrs
-import trio
+from typing import TYPE_CHECKING, Final
 
 from restbroker.config.core import Config, LoadedConfig, all_keys
 from restbroker.config.load import collect
@@ -20,86 +16,26 @@ from restbroker.config.problems import Notice
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
-from restbroker.errors import ConfigError
+from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
-from restbroker.operate.check_limits import check_limits, check_tokens
-from restbroker.operate.check_services import check_services
-from restbroker.operate.check_store import check_store
+from restbroker.job.command import DANGEROUS
 from restbroker.servers import registry
-from restbroker.servers.findings import Finding, Level, ok
+from restbroker.servers.findings import Finding, Level, Texts, ok
 
 if TYPE_CHECKING:  # many configurations have none
     from restbroker.config.periodic import PeriodicCommand
 
-AREA = "config"
-_WARNINGS = frozenset(
+AREA: Final = "config"
+TEXTS: Final = Texts.beside(__file__)
+"""The texts of all checks of this folder."""
+EXAMPLE_TOKEN = "a-long-random-text"  # noqa: S105  everyone's
+_LEAST_TOKEN: Final = 16
+_WARNINGS: Final = frozenset(
     {
         *("ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget", "FairByUnknown", "OrderByUnknown"),
         *("WeakStatsPass", "TokenFitsNowhere"),
     }
 )
-
-
-def check(loaded: LoadedConfig) -> list[Finding]:
-    """Return all findings. It takes some seconds if a server is down."""
-    return [
-        *check_config(loaded),
-        *check_store(loaded.config),
-        *check_services(loaded.config),
-        *trio.run(_check_targets, loaded.config.targets),
-    ]
-
-
-def config_finding(error: ConfigError) -> Finding:
-    """Return the finding that ends the check: without a configuration there is nothing to check."""
-    return Finding(
-        "problem",
-        AREA,
-        "Unusable",
-        message=error.message,
-        why="Nothing else can be checked.",
-        hint=error.hint,
-        cause="config",
-    )
-
-
-async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
-    """Return the findings of all targets, in the order of the configuration.
-
-    The targets are checked at the same time: each that is down takes seconds.
-    """
-    found: dict[str, list[Finding]] = {target.name: [] for target in targets}
-
-    async def test_target(target: Target) -> None:
-        try:
-            seen = [*check_limits(target), *await registry.check(target)]
-        except ConfigError as error:
-            why = "restbroker cannot send to this target, and does not start."
-            seen = [
-                Finding(
-                    "problem", target.name, "Unusable", message=error.message, why=why, hint=error.hint, cause="config"
-                )
-            ]
-        except Exception as error:  # noqa: BLE001 - a bug of one kind must not keep the others from being looked at
-            bug = registry.bug(target.kind, "The check", error)
-            seen = [
-                Finding(
-                    "problem", target.name, bug.code, message=bug.message, why="Its state is unknown.", hint=bug.hint
-                )
-            ]
-        found[target.name] = [_with_keys_of(target, finding) for finding in seen]
-
-    async with trio.open_nursery() as nursery:
-        for target in targets:
-            nursery.start_soon(test_target, target)
-    return [finding for findings in found.values() for finding in findings]
-
-
-def _with_keys_of(target: Target, finding: Finding) -> Finding:
-    """Return the finding with the keys as this target has them."""
-    named = target.name_own_keys
-    why, hint = (None if text is None else named(text) for text in (finding.why, finding.hint))
-    return attrs.evolve(finding, message=named(finding.message), why=why, hint=hint)
 
 
 def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
@@ -118,6 +54,30 @@ def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
         yield from _open_to_all(loaded.path, subject, may_be_read=not holds)
 
 
+def _as_finding(note: Notice) -> Finding:
+    level: Level = "warning" if note.code in _WARNINGS else "note"
+    return Finding(level, AREA, note.code, note.message, hint=note.hint)
+
+
+def check_tokens(config: Config) -> Iterator[Finding]:
+    """Yield a finding for each token that allows dangerous commands, or that can be guessed."""
+    for token in config.tokens:
+        yield from _weak(token)
+        if words := [word for word in token.allow if word.startswith(DANGEROUS)]:
+            yield TEXTS.finding(AREA, "DangerousAllowed", token=token.name, words=", ".join(words))
+
+
+def _weak(token: Token) -> Iterator[Finding]:
+    texts = [text for secret in token.secrets for text in secret.texts()]
+    if EXAMPLE_TOKEN in texts:
+        fault = "is README's example, which everyone knows"
+    elif any(len(text) < _LEAST_TOKEN for text in texts):
+        fault = f"has fewer than {_LEAST_TOKEN} characters, so it can be guessed"
+    else:
+        return
+    yield TEXTS.finding(AREA, "WeakToken", token="Token" if token.flat else f"Tokens.{token.name}", fault=fault)
+
+
 def _periodic(command: "PeriodicCommand") -> Finding:
     """Return when a periodic command is due next, and what its expression means: it may mean more than was meant."""
     from restbroker.operate.periodic import next_times
@@ -127,23 +87,15 @@ def _periodic(command: "PeriodicCommand") -> Finding:
     return ok(AREA, "Periodic", f"{text} Next: {times}.")
 
 
-def _as_finding(note: Notice) -> Finding:
-    level: Level = "warning" if note.code in _WARNINGS else "note"
-    return Finding(level, AREA, note.code, message=note.message, why=None, hint=note.hint)
-
-
 def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iterator[Finding]:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
         return  # read a moment ago; if it is gone now, the target or Redis says so
-    why = "Anyone who does can send commands to the server, or take jobs."
     if mode & stat.S_IROTH and not may_be_read:
-        message = f"{subject} can be read by everyone on this machine (mode {mode:04o})."
-        yield Finding("warning", AREA, "WorldReadable", message=message, why=why, hint=f"chmod 640 {path}")
+        yield TEXTS.finding(AREA, "WorldReadable", subject=subject, mode=mode, path=path)
     if mode & stat.S_IWOTH:
-        message = f"{subject} can be changed by everyone on this machine (mode {mode:04o})."
-        yield Finding("warning", AREA, "WorldWritable", message=message, why=why, hint=f"chmod o-w {path}")
+        yield TEXTS.finding(AREA, "WorldWritable", subject=subject, mode=mode, path=path)
 
 
 def _secret_files(config: Config) -> set[Path]:
@@ -173,3 +125,16 @@ def _holds_secrets(path: Path) -> bool:
     given, kinds, of_sources = collect(path, {}, {}).values, registry.kinds(), sources.kinds()
     keys = [key for key in all_keys().values() if key.name in given]
     return any(mask(key, given[key.name], kinds, of_sources) != given[key.name] for key in keys)
+
+
+def check_limits(target: Target) -> Iterator[Finding]:
+    """Yield the limits of a target, and a finding if one of them makes another pointless."""
+    limits = []
+    if (rate := target.rate) is not None:
+        limits.append(f"{rate.per_s:g} jobs per second are started (up to {rate.burst} at once after a pause)")
+    if (most := target.max_in_flight) is not None:
+        limits.append(f"{most} jobs are in progress")
+    if limits:
+        yield ok(target.name, "Limits", f"At most {' and '.join(limits)}, over all processes.")
+    if most is not None and most < target.concurrency:
+        yield TEXTS.finding(target.name, "NeverReached", most=most, concurrency=target.concurrency)

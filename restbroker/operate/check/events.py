@@ -25,7 +25,8 @@ from restbroker.events import registry as sources
 from restbroker.job.command import Call
 from restbroker.job.event import mark_of_test, text_of_test
 from restbroker.job.outcome import Delivered, Denied, Outcome
-from restbroker.operate.check_services import why_unserved
+from restbroker.operate.check.config import TEXTS
+from restbroker.operate.check.services import why_unserved
 from restbroker.operate.connect import open_store, store_settings
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE
 from restbroker.servers import registry
@@ -41,10 +42,10 @@ from restbroker.transport.errors import MaybeSent, NotSent
 
 _AREA: Final = "Events"
 _PAUSE_S: Final = 0.1
-_LOST: Final = "Events from this server do not become jobs."
-_UNKNOWN: Final = "Its events were not tested."
 _GIVE_IT: Final = "Give the server this source's Secret: what it sent is missing or wrong (EventUnauthorized)."
 _SEE_WARNING: Final = "The broker's warning EventUnauthorized says why."
+
+_finding = partial(TEXTS.finding, _AREA)
 
 T = TypeVar("T")
 
@@ -75,16 +76,7 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
     Each takes as long as its command, and up to `within_s` more.
     """
     if config.events is None:
-        why = "There is nothing to test."
-        yield Finding(
-            "problem",
-            _AREA,
-            "EventNotTested",
-            message=NO_SOURCE,
-            why=why,
-            hint=ADD_SOURCE,
-            cause="config",
-        )
+        yield _finding("EventNotTested-none", message=NO_SOURCE, hint=ADD_SOURCE)
         return
     try:
         with open_store(config) as client:
@@ -96,9 +88,7 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
                 if test.source in (None, source.name):
                     yield trio.run(test_source, ask, config, source, test)
     except (StoreUnavailable, StoreRefused) as error:
-        yield Finding(
-            "problem", _AREA, "EventNotTested", message=error.message, why=_UNKNOWN, hint=error.hint, cause="store"
-        )
+        yield _finding("EventNotTested-store", message=error.message, hint=error.hint)
 
 
 async def test_source(ask: Ask, config: Config, source: EventSource, test: EventTest) -> Finding:
@@ -127,10 +117,7 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
         began_s = time.monotonic()
         refused = _refusal(source, target, emission, await _send(config, target, emission, number))
     except ConfigError as error:
-        message = f"Source {source.name}: {error.message}"
-        return Finding(
-            "problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, hint=error.hint, cause="config"
-        )
+        return _finding("EventNotTested-config", source=source.name, fault=error.message, hint=error.hint)
     except (NotSent, MaybeSent) as error:
         hint = "`restbroker check` says more about the target."
         return _failure(source, target, remove_secrets(error.message, target) or "", hint=hint, cause="target")
@@ -138,13 +125,11 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
         return refused
     found = await _wait(ask, mark, source.name, within_s=test.within_s)
     if found is None:
-        took = duration_text(test.within_s)
-        message = f"Source {source.name}: {target.name} accepted the message, but no event arrived within {took}."
-        hint = emission.look_at
+        took, more, hint = duration_text(test.within_s), "", emission.look_at
         if await ask(partial(store.read_refusal, source=source.name)) not in (None, last_refusal):
-            message += " Meanwhile the running broker refused a request to this source as unauthorized."
+            more = " Meanwhile the running broker refused a request to this source as unauthorized."
             hint = f"{_GIVE_IT if source.secret is not None else _SEE_WARNING} If that was another's: {hint}"
-        return Finding("problem", _AREA, "EventLost", message=message, why=_LOST, hint=hint)
+        return _finding("EventLost", source=source.name, target=target.name, took=took, more=more, hint=hint)
     return _came(source, target, found, time.monotonic() - began_s)
 
 
@@ -152,11 +137,7 @@ async def _obstacle(config: Config, source: EventSource) -> Finding | None:
     """Return that nothing is sent since no process would hear of it; None if one may."""
     assert config.events is not None  # noqa: S101  it has this source
     why = await trio.to_thread.run_sync(why_unserved, config.events, source)
-    if why is None:
-        return None
-    message = f"Source {source.name}: nothing was sent. {why}"
-    hint = "Start `restbroker run` with this configuration, or check its log."
-    return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, hint=hint)
+    return None if why is None else _finding("EventNotTested-unserved", source=source.name, fault=why)
 
 
 async def _send(config: Config, target: Target, emission: Emission, number: str) -> Outcome:
@@ -183,8 +164,8 @@ def _refusal(source: EventSource, target: Target, emission: Emission, outcome: O
 
 
 def _failure(source: EventSource, target: Target, message: str, hint: str | None, cause: Cause) -> Finding:
-    message = f"Source {source.name}: {target.name} did not accept the test message. {message}"
-    return Finding("problem", _AREA, "EventNotSent", message=message, why=_UNKNOWN, hint=hint, cause=cause)
+    found = _finding("EventNotSent", source=source.name, target=target.name, fault=message, hint=hint)
+    return attrs.evolve(found, cause=cause)
 
 
 async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping[str, object] | None:
@@ -202,21 +183,14 @@ async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping
 def _came(source: EventSource, target: Target, noted: Mapping[str, object], took_s: float) -> Finding:
     sender, receiver = (noted[name] or "an unnamed address" for name in ("from", "to"))
     way, took = f"from {sender} to {receiver}", duration_text(took_s)
+    if not noted["queue"]:
+        return _finding("EventUnwanted", source=source.name, target=target.name, way=way, took=took)
+    then = f"such events go to the queue {noted['queue']} (this one, a test, did not)."
     message = f"Source {source.name}: {target.name} reported a message {way} after {took}"
-    if noted["queue"]:
-        return ok(
-            _AREA, "EventCame", f"{message}; such events go to the queue {noted['queue']} (this one, a test, did not)."
-        )
-    why = "Only, Except or Routes exclude such events."
-    hint = "If you want such events, correct these, or name other addresses with --from and --to."
-    return Finding(
-        "note", _AREA, "EventUnwanted", message=f"{message}, but the source excludes it.", why=why, hint=hint
-    )
+    return ok(_AREA, "EventCame", f"{message}; {then}")
 
 
 def _ambiguous(source: EventSource, kind: str, names: Sequence[str]) -> Finding:
-    message = f"Source {source.name}: " + (
-        f"{' and '.join(names)} could be its server." if names else f"no target of kind {kind} exists for its server."
-    )
-    hint = "Name the right one with --target." if names else f"Add a target of kind {kind} for its server."
-    return Finding("problem", _AREA, "EventNotTested", message=message, why=_UNKNOWN, hint=hint, cause="config")
+    if names:
+        return _finding("EventNotTested-servers", source=source.name, names=" and ".join(names))
+    return _finding("EventNotTested-server", source=source.name, kind=kind)

@@ -1,7 +1,7 @@
 """Checks whether restbroker's own services are there: rosters for Prosody, and the ways by which events come.
 
 Those are the paths to which events are posted, and the places from which others are fetched; what the processes that
-fetch them say is read in Redis. Called by `operate.check`. Always holds: no event is posted, and what is read of a
+fetch them say is read in Redis. Called by `restbroker check`. Always holds: no event is posted, and what is read of a
 roster is thrown away; the secrets go to the configured address only, and into no finding.
 """
 
@@ -21,6 +21,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.events import registry as sources
+from restbroker.operate.check.config import TEXTS
 from restbroker.operate.connect import open_store
 from restbroker.servers.findings import Finding, ok
 from restbroker.store.sources import SourceState, read_states
@@ -70,27 +71,18 @@ def _roster(roster: Roster) -> Finding:
                 pass
         status = _status(roster.bind, "GET", path, headers)
     except ConfigError:
-        return _unreadable(area)
+        return TEXTS.finding(area, "NotLookedAt-secret")
     except (OSError, HTTPException) as error:
-        why = "Prosody asks there at each login; while no one answers, users see no contacts."
-        who = "`restbroker run` serves them" if roster.served else "`restbroker roster serve` serves them"
-        hint = f"{who}, with this configuration; start it, or check its log."
-        return Finding(
-            "warning",
-            area,
-            "NotServing",
-            message=f"No process serves rosters at {where}: {_why(error)}.",
-            why=why,
-            hint=hint,
-        )
+        command = "run" if roster.served else "roster serve"
+        return TEXTS.finding(area, "NotServing-roster", where=where, fault=_why(error), command=command)
     if status == 200:
         return ok(area, "Serving", f"A process serves rosters at {where}.")
-    return _other(area, where, status)
+    return TEXTS.finding(area, "NotOurs", where=where, what="", status=status)
 
 
 def _states(config: Config) -> list[SourceState]:
     """Return how the reading of sources stands, as the processes say; empty if Redis does not answer."""
-    # What Redis says instead is a finding of `check_store`.
+    # What Redis says instead is a finding of `check.redis`.
     with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
         return read_states(client)
     return []
@@ -108,21 +100,17 @@ def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
         try:
             status = _status(bind, "OPTIONS", source.path, _printable(source), is_secured=is_secured)
         except ConfigError:
-            yield _unreadable(area)
+            yield TEXTS.finding(area, "NotLookedAt-secret")
             continue
         except (OSError, HTTPException) as error:
-            if bind in told:
-                continue
-            told.add(bind)
-            why = "Events that servers post meanwhile are refused, and most servers do not post twice."
-            hint = "`restbroker run` accepts them, with this configuration; start it, or check its log."
-            message = _unserved_text(bind, error)
-            yield Finding("warning", area, "NotServing", message=message, why=why, hint=hint)
+            if bind not in told:
+                told.add(bind)
+                yield TEXTS.finding(area, "NotServing-events", message=_unserved_text(bind, error))
             continue
         if status == 200:
             yield ok(area, "Serving", f"A process accepts events of the source {source.name} at {where}.")
         else:
-            yield _other(area, where, status, f" for the source {source.name}")
+            yield TEXTS.finding(area, "NotOurs", where=where, what=f" for the source {source.name}", status=status)
 
 
 def _printable(source: EventSource) -> Mapping[str, str]:
@@ -158,18 +146,6 @@ def _unverified_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
-
-
-def _other(area: str, where: str, status: int, what: str = "") -> Finding:
-    message = f"The program at {where} answers{what} with status {status}."
-    why = "It is another program, or a restbroker with another configuration or without its Redis."
-    hint = "See what listens there (ss -ltnp), and restart restbroker after a change."
-    return Finding("problem", area, "NotOurs", message=message, why=why, hint=hint)
-
-
-def _unreadable(area: str) -> Finding:
-    message = "The secret cannot be read, so the service was not tested."
-    return Finding("note", area, "NotLookedAt", message=message, why=None, hint="Run this as a user who may read it.")
 
 
 def _unserved_text(bind: tuple[str, int], error: OSError | HTTPException) -> str:

@@ -1,0 +1,264 @@
+"""Checks the queues and what waits: is each known and served, is it paused, and are there jobs that no one takes?
+
+Called by `check.redis`. Always holds: nothing is written, of very many keys only the first are looked at, and each
+question takes some seconds at most. Each raises `StoreUnavailable` or `StoreRefused`.
+"""
+
+import shlex
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+from restbroker.broker import token_watch
+from restbroker.broker.tokens import Tokens
+from restbroker.config.core import Config
+from restbroker.config.values import duration_text
+from restbroker.job import rubyjson
+from restbroker.job.order import is_order, settled_text
+from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
+from restbroker.operate import migrate, pauses
+from restbroker.operate.check.config import TEXTS
+from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.keys import display_name
+from restbroker.operate.names import nearest
+from restbroker.operate.snapshot import read_snapshot, takes_jobs
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, ok
+from restbroker.store import migration, sets, survey, unadmitted
+from restbroker.store.client import Client
+from restbroker.store.order import StoppedKeys, read_stopped
+from restbroker.store.pauses import Pause, paused_queues, paused_targets
+from restbroker.store.server import ServerInfo, time_s
+from restbroker.store.stats import IdentityView, Overview, QueueView, overview
+from restbroker.store.survey import Orphan
+
+_Zset: TypeAlias = Literal["retry", "schedule"]
+
+AREA: Final = "redis"
+SILENT_S: Final = 30.0
+"""A process without a heartbeat for so long is dead: it sends one every 2.5 s and is fenced after 20 s."""
+_SETS: Final[dict[_Zset, str]] = {"retry": "retries", "schedule": "scheduled"}
+_DUE_PAGE: Final = 100
+_LOOK_S: Final = 3.0
+_ORDER_PAGES: Final = 50
+_NAMED: Final = 3
+_LONGEST: Final = 40
+_finding = partial(TEXTS.finding, AREA)
+
+
+def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[Finding]:
+    """Yield the findings for each queue of each target."""
+    seen = overview(client, config.queues)
+    known = {queue.name: queue for queue in seen.queues if queue.is_listed}
+    paused = paused_queues(client)
+    of_queue = {queue: target.lines_text for target in config.targets for queue in target.queues}
+    for name in config.queues:
+        if name in known:
+            yield from _known_queue(known[name], paused.get(name), seen, of_queue[name])
+        else:
+            yield _new_queue(client, config, info, name=name, known=tuple(known))
+    yield from _left_keys(client, config, seen)
+    yield from _mixed_tokens(config, seen)
+
+
+def _mixed_tokens(config: Config, seen: Overview) -> Iterator[Finding]:
+    """Yield a finding for each queue that a process serves with other tokens than this configuration has."""
+    mine = token_watch.digests(Tokens(config.tokens), config.targets)
+    found = {
+        queue: f"{known.process.hostname}:{known.process.pid}"
+        for pool in seen.identities
+        if not is_dead(pool) and (known := pool.registration) is not None
+        for queue in token_watch.unlike(mine, read_snapshot(known.snapshot))
+    }
+    for queue, process in found.items():
+        yield _finding("TokensMixed", queue=queue, process=process, hint=token_watch.HINT)
+
+
+def _left_keys(client: Client, config: Config, seen: Overview) -> Iterator[Finding]:
+    """Yield a finding if keys are held by a target that was renamed or taken away."""
+    served = {
+        pool.registration.process.target
+        for pool in seen.identities
+        if pool.registration is not None and not is_dead(pool)
+    }
+    for name in sorted(survey.ordered_targets(client) - served - {target.name for target in config.targets}):
+        yield _finding("OrderLeft", target=name, key=client.keys.order_hold(name))
+
+
+def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview, fairness: str) -> Iterator[Finding]:
+    pools = [
+        (pool.registration.process, read_snapshot(pool.registration.snapshot))
+        for pool in seen.identities
+        if not is_dead(pool) and pool.registration is not None and queue.name in pool.registration.queues
+    ]
+    yield from _mixed(queue, seen, fairness)
+    served = any(takes_jobs(snapshot) for _, snapshot in pools)
+    quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in pools if snapshot.get("quiet") is True})
+    # Anyone who replaces processes one by one makes each quiet first: then others take the jobs.
+    of_quiet = "QuietProcess-of-several" if served else "QuietProcess"
+    yield from (_finding(of_quiet, process=process, queue=queue.name, jobs=queue.size or 0) for process in quiet)
+    if pause is not None:
+        case = "QueuePaused-flooded" if pause.who == unadmitted.WHO else "QueuePaused"
+        yield _finding(case, message=pauses.of_queue(queue.name, pause), queue=shlex.quote(queue.name))
+    elif queue.size is None:
+        return  # its key is named by `check.redis`
+    elif quiet and not served:
+        return
+    elif queue.size and not served:
+        yield _finding("NotServed", waiting=_waiting(queue), queue=queue.name)
+    else:
+        yield ok(AREA, "Queue", f"The queue {queue.name} is known; {_waiting(queue)}.")
+
+
+def _waiting(queue: QueueView) -> str:
+    lines = f" ({queue.in_lines} in lines, which Sidekiq Web does not show)" if queue.in_lines else ""
+    return f"1 job waits{lines}" if queue.size == 1 else f"{queue.size} jobs wait{lines}"
+
+
+def _mixed(queue: QueueView, seen: Overview, fairness: str) -> Iterator[Finding]:
+    """Yield a finding if a process serves the queue with another fairness than this configuration has."""
+    others = sorted(
+        (f"{found.process.hostname}:{found.process.pid}", is_order(found.fairness))
+        for pool in seen.identities
+        if not is_dead(pool) and (found := pool.registration) is not None
+        if queue.name in found.queues and settled_text(found.fairness) != fairness
+    )
+    if others:
+        has_order = is_order(fairness) or any(is_other for _, is_other in others)
+        more = f", and so do {len(others) - 1} more" if others[1:] else ""
+        yield _finding("OrderMixed" if has_order else "FairMixed", process=others[0][0], queue=queue.name, others=more)
+
+
+def _new_queue(client: Client, config: Config, info: ServerInfo, name: str, known: tuple[str, ...]) -> Finding:
+    meant = nearest(name, (other for other in known if other not in config.queues))
+    if meant is not None:
+        return _finding("QueueMisspelt", queue=name, meant=meant)
+    others = sorted(survey.namespaces(client) - {config.namespace})
+    if others and not known:
+        shown = ", ".join(other or "none" for other in others[:5])
+        key = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
+        return _finding("OtherNamespace", queue=name, others=shown, namespace=config.namespace, key=key)
+    number = _database(config.redis_url)
+    if info.databases and number not in info.databases:
+        filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(info.databases.items()))
+        return _finding("OtherDatabase", queue=name, number=number, filled=filled)
+    where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
+    target = next(target for target in config.targets if name in target.queues)
+    command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"
+    return _finding("NewQueue", queue=name, words=f"{command}{where}")
+
+
+def _database(url: str) -> int:
+    # The loader writes every address in one of two forms: …/N and unix://…?db=N.
+    tail = url.rpartition("db=")[2] if url.startswith("unix:") else url.partition("?")[0].rpartition("/")[2]
+    return int(tail) if tail.isdigit() else 0
+
+
+def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
+    """Yield a finding for each pause of a target, by a person or the server."""
+    found = paused_targets(client, [target.name for target in config.targets])
+    for target in config.targets:
+        for pause in found.get(target.name, ()):
+            case = f"TargetPaused-{pause.reason}"
+            yield _finding(
+                case if case in TEXTS.rows else "TargetPaused",
+                message=pauses.of_target(target.name, pause),
+                target=shlex.quote(target.name),
+            )
+
+
+def check_order(client: Client, config: Config) -> Iterator[Finding]:
+    """Yield a finding for each target with stopped keys, also for one whose OrderBy was taken away.
+
+    The jobs behind a stopped key wait until a person does something about it.
+    """
+    found = read_stopped(client, [target.name for target in config.targets], _ORDER_PAGES)
+    if found:
+        now_s, known = time_s(client), context_of(config)
+        yield from (_stopped(target, stopped, known, now_s) for target, stopped in found.items())
+
+
+def _stopped(target: str, stopped: StoppedKeys, known: ConfigContext, now_s: float) -> Finding:
+    names = ", ".join(_brief(display_name(one.name, known)) for one in stopped.keys[:_NAMED])
+    more = f" and {len(stopped.keys) - _NAMED:,} more" if len(stopped.keys) > _NAMED else ""
+    ago = duration_text(max(0.0, now_s - stopped.since_s))
+    count = stopped.count_text
+    return _finding(
+        "OrderStopped",
+        count=f"{count[0].upper()}{count[1:]}",
+        target=target,
+        verb="is" if count == "1 key" else "are",
+        since=f"for {ago}" if len(stopped.keys) == 1 else f"the first for {ago}",
+        names=f"{names}{more}",
+    )
+
+
+def _brief(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def check_due(client: Client, config: Config) -> Iterator[Finding]:
+    """Yield a finding for each set with due jobs that stay there, since no target serves their queue."""
+    for zset, command in _SETS.items():
+        found, whole = _waiting_in(client, zset, frozenset(config.queues))
+        if found:
+            count = f"{found.total()}" if whole else f"At least {found.total()}"
+            yield _finding("QueueNotServed", count=count, zset=zset, queues=counts_text(found), command=command)
+
+
+def _waiting_in(client: Client, zset: _Zset, served: frozenset[str]) -> tuple[Counter[str], bool]:
+    """Return how many wait for each queue, and whether there was time to read all that is due."""
+    until_s = time.monotonic() + _LOOK_S
+    found: Counter[str] = Counter()
+    after = sets.BEGINNING
+    while True:
+        due = sets.due(client, zset, _DUE_PAGE, after)
+        for member, score in due.members:
+            queue = unserved_queue(rubyjson.object_of(member) or {}, served)
+            if queue is not None and due.now_s - score >= OVERDUE_S:
+                found[queue] += 1
+        is_whole = len(due.members) < _DUE_PAGE
+        if is_whole or time.monotonic() >= until_s:
+            return found, is_whole
+        after = after.behind([score for _, score in due.members])
+
+
+def check_unfinished(client: Client) -> Iterator[Finding]:
+    """Yield the jobs in progress of lost processes."""
+    seen = overview(client)
+    living = any(not is_dead(pool) for pool in seen.identities)
+    for pool in seen.identities:
+        if pool.in_progress and is_dead(pool):
+            jobs = "1 job is" if pool.in_progress == 1 else f"{pool.in_progress} jobs are"
+            yield _finding("Recovering" if living else "LeftBehind", jobs=jobs, process=pool.identity)
+    dead = survey.orphans(client, {pool.identity for pool in seen.identities})
+    yield from (_orphan(client, one) for one in dead)
+
+
+def is_dead(pool: IdentityView) -> bool:
+    """Tell whether a process cannot come back: it is fenced, or has been silent for too long."""
+    return pool.is_fenced or pool.age_s is None or pool.age_s > SILENT_S
+
+
+def _orphan(client: Client, orphan: Orphan) -> Finding:
+    key = client.keys.in_progress(orphan.identity)
+    hint = (
+        f"Let a running restbroker return them: HSET {client.keys.fenced_identities} {orphan.identity} 0"
+        if orphan.is_described
+        else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
+    )
+    return _finding("Orphans", jobs=orphan.jobs, key=key, hint=hint)
+
+
+def check_original(client: Client, config: Config) -> Iterator[Finding]:
+    """Yield the Go program's jobs that are in progress or wait for a retry."""
+    where = migrate.sources(client, config.queues, ())
+    states = migration.states(client, where.lists)
+    sizes = {client.keys.go_in_progress(*one): state.size for one, state in zip(where.lists, states, strict=True)}
+    sizes[client.keys.go_retry] = migration.retry_count(client)
+    left = [f"{jobs} in {key}" for key, jobs in sizes.items() if jobs]
+    if left:
+        shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more lists" if len(left) > 5 else "")
+        yield _finding("OriginalLeft", left=shown)

@@ -1,0 +1,231 @@
+"""Checks Redis: the server, what it saves and forgets, and who else uses it; with `check.queues`, all of Redis.
+
+Always holds: nothing is written, one question that Redis refuses does not end the others, and what a managed Redis
+hides is a note, not a guess.
+"""
+
+import fnmatch
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final
+
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.config.values import duration_text
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.operate.check import queues
+from restbroker.operate.check.config import TEXTS
+from restbroker.operate.connect import open_store
+from restbroker.servers import registry
+from restbroker.servers.findings import Finding, Level, ok
+from restbroker.store import survey, unadmitted
+from restbroker.store.client import Client
+from restbroker.store.key_types import find_misused
+from restbroker.store.rewrite import may_rewrite
+from restbroker.store.server import (
+    NEWER_REDIS,
+    TOO_OLD,
+    ServerInfo,
+    limit_name,
+    mib,
+    read_setting,
+    redis_problems,
+    server,
+    time_s,
+)
+from restbroker.store.sets import size
+from restbroker.store.survey import Process
+
+AREA: Final = "redis"
+ONLY_ASKED_HERE = frozenset(
+    {
+        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "blpop", "lpos"),
+        *("xlen", "xrange", "xrevrange", "ltrim", "lset", "lrem"),
+        *("client|list", "client|info"),
+    }
+)
+"""Commands that `run` never sends to Redis, and commands of the terminal do. Redis names what it refuses in quotes."""
+RUBY_DEAD_LIMIT: Final = 9_999
+"""How many jobs Ruby's Sidekiq leaves in the dead set (`dead_max_jobs` 10,000; versions 5 to 8)."""
+_CLOCK_S: Final = 1.0
+_finding = partial(TEXTS.finding, AREA)
+
+
+def check_store(config: Config) -> list[Finding]:
+    """Return all findings about Redis. Its errors that a person can fix are findings, too, and never raised."""
+    found: list[Finding] = []
+    with open_store(config) as client:
+        try:
+            facts = server(client)
+            found += check_redis(facts, client.address, _offset_s(client))
+            if facts.cluster_enabled:
+                return found
+            found += _rewrite(client, facts)
+            found += _at_most_once(config, facts)
+            found += _failover(client, config)
+            found += _each(
+                [
+                    lambda: _key_types(client, config),
+                    lambda: _neighbours(client, config),
+                    lambda: queues.check_pauses(client, config),
+                    lambda: queues.check_queues(client, config, facts),
+                    lambda: queues.check_order(client, config),
+                    lambda: queues.check_unfinished(client),
+                    lambda: queues.check_due(client, config),
+                ]
+            )
+            found += _each([lambda: queues.check_original(client, config)], used_by_run=False)
+        except StoreUnavailable as error:
+            found.append(_finding("Unreachable", message=error.message, hint=error.hint))
+        except StoreRefused as error:
+            found.append(_refusal(error))
+    # Several questions may meet the same refusal.
+    return list(dict.fromkeys(found))
+
+
+def _each(questions: Iterable[Callable[[], Iterable[Finding]]], *, used_by_run: bool = True) -> Iterator[Finding]:
+    for question in questions:
+        try:
+            yield from question()
+        except StoreRefused as error:
+            yield _refusal(error, used_by_run=used_by_run)
+
+
+def _refusal(error: StoreRefused, *, used_by_run: bool = True) -> Finding:
+    if used_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
+        return _finding("Refused", message=error.message, hint=error.hint)
+    hint = error.hint
+    if "permission" in error.message:
+        hint = 'What to grant this Redis user for them: docs/sidekiq.md, "A Redis user", the second command.'
+    return _finding("NotLookedAt", message=error.message, hint=hint)
+
+
+def _offset_s(client: Client) -> float:
+    """Return how many seconds Redis' clock is ahead of ours, at least: the time of the question is in its favour."""
+    before_s = time.time()
+    redis_s = time_s(client)
+    after_s = time.time()
+    return min(0.0, redis_s - before_s) if redis_s < after_s else redis_s - after_s
+
+
+def check_redis(info: ServerInfo, address: str, offset_s: float) -> Iterator[Finding]:
+    """Yield the findings about what this server says of itself. `address`: what messages call it.
+
+    `offset_s`: how many seconds its clock is ahead of ours.
+    """
+    if info.is_supported:
+        yield ok(AREA, "Version", f"{info.product} answers at {address}.")
+    else:
+        yield _finding("TooOld", product=info.product, address=address, why=TOO_OLD, hint=NEWER_REDIS)
+    if info.cluster_enabled:
+        yield _finding("Cluster")
+        return
+    found = list(redis_problems(info))
+    for one in found:
+        level: Level = "problem" if one.is_grave else "warning"
+        yield Finding(level, AREA, one.code, one.message, why=one.why, hint=one.hint)
+    yield _persistence(info)
+    yield _policy(info)
+    if not any(one.code in ("Full", "NearlyFull") for one in found):
+        limit = info.maxmemory_bytes or info.total_memory_bytes
+        yield ok(AREA, "Memory", f"Redis uses {mib(info.used_memory_bytes)} of {limit_name(info)} ({mib(limit)}).")
+    yield _clock(offset_s)
+
+
+def _persistence(info: ServerInfo) -> Finding:
+    if not info.aof_enabled:
+        case = "Unknown" if info.save is None else "SnapshotsOnly" if info.save else "NotSaved"
+        return _finding(case, save=info.save)
+    match info.appendfsync:
+        case "always":
+            return ok(AREA, "Saved", "Redis saves each job before it answers (appendfsync always).")
+        case "everysec":
+            return _finding("SavedEachSecond")
+        case "no":
+            return _finding("SavedSometime")
+        case _:
+            return _finding("Unknown-how-often")
+
+
+def _policy(info: ServerInfo) -> Finding:
+    if info.policy == "noeviction":
+        return ok(AREA, "Policy", "Redis never removes jobs to free memory (maxmemory-policy noeviction).")
+    if not info.policy.startswith("allkeys"):
+        return _finding("Eviction", policy=info.policy)
+    return _finding("Eviction-any" if info.maxmemory_bytes else "Eviction-any-later", policy=info.policy)
+
+
+def _clock(offset_s: float) -> Finding:
+    if abs(offset_s) <= _CLOCK_S:
+        return ok(AREA, "Clock", "The clocks of Redis and of this machine agree.")
+    return _finding("Clock", off=duration_text(abs(offset_s)), side="ahead of" if offset_s > 0 else "behind")
+
+
+def _rewrite(client: Client, info: ServerInfo) -> Iterator[Finding]:
+    """Yield whether Redis lets this user call for a rewrite; nothing if it writes no append-only file."""
+    if not info.aof_enabled:
+        return
+    if may_rewrite(client):
+        message = "This user may make Redis rewrite its append-only file (BGREWRITEAOF), as `restbroker run` does."
+        yield ok(AREA, "TornFile", f"{message} So a power loss cannot leave a change half written.")
+    else:
+        yield _finding("TornFile")
+
+
+def _matching_patterns(target: Target) -> Iterator[str]:
+    """Yield the patterns of `AtMostOnce` that a command may fit."""
+    catalogue = registry.catalogue_of(target, None)
+    for pattern in target.at_most_once:
+        if not catalogue.is_whole or fnmatch.filter(catalogue.commands, pattern):
+            yield pattern
+
+
+def _at_most_once(config: Config, info: ServerInfo) -> Iterator[Finding]:
+    saved = info.aof_enabled and info.appendfsync == "always"
+    names = ", ".join(sorted({name for target in config.targets for name in _matching_patterns(target)}))
+    if names and not saved:
+        yield _finding("MarksNotSaved", names=names)
+
+
+def _failover(client: Client, config: Config) -> Iterator[Finding]:
+    if config.redis_sentinels and read_setting(client, "min-replicas-to-write") == "0":
+        yield _finding("FailoverLoses")
+
+
+def _key_types(client: Client, config: Config) -> Iterator[Finding]:
+    """Yield the keys of another type than needed: Redis refuses every command on them."""
+    for one in find_misused(client, [target.name for target in config.targets], config.queues):
+        yield _finding("WrongType", fault=one.message, hint=one.hint)
+
+
+def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
+    foreign = [one for one in survey.processes(client) if not one.is_restbroker]
+    yield from _dead(client, config, ruby=bool(foreign))
+    if not foreign:
+        yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
+        return
+    thieves = [one for one in foreign if not set(config.queues).isdisjoint(one.queues)]
+    if thieves:
+        yield _finding("QueueTaken", thieves=_join(thieves), queues=", ".join(sorted(config.queues)))
+    yield _finding("SharedDatabase", processes=_join(foreign))
+
+
+def _join(found: list[Process]) -> str:
+    shown = [f"{one.identity} ({', '.join(one.queues[:5]) or 'no queues'})" for one in found[:3]]
+    more = len(found) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:
+    """Yield findings on whether anything can remove dead jobs from the dead set.
+
+    `ruby`: a Sidekiq process uses this database; it trims the set.
+    """
+    dead, limit = size(client, "dead") - unadmitted.total(client), config.dead_limit
+    if limit and dead >= limit:
+        yield _finding("DeadSetFull", dead=dead, limit=limit)
+    if ruby and (limit == 0 or limit > RUBY_DEAD_LIMIT):
+        copies, safe = client.keys.dead_copies, RUBY_DEAD_LIMIT // 1000 * 1000
+        yield _finding("DeadTrimmed", most=RUBY_DEAD_LIMIT, limit=limit or "off", copies=copies, safe=safe)
