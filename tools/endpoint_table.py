@@ -6,6 +6,7 @@ here. Always holds: no path is left out, and none is told of that there is not.
 
 import re
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Final, NoReturn
 
 import attrs
@@ -23,6 +24,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event
 from restbroker.web.connection import AdminConnection
+from restbroker.web.guard import FOR_PROGRAMS
 from restbroker.web.health import Health
 from restbroker.web.metrics import add_metrics
 from restbroker.web.sets import SETS
@@ -50,7 +52,6 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/audit /audit/NAME": "the [audit log](jobs.md#audit-log); one action and "
     "[its jobs](jobs.md#follow-what-happens-to-retried-jobs)",
     "/copies": "copies of dead jobs, also of trimmed ones",
-    "/login /logout": "for browsers",
     "/live?page=… /static/NAME": "a page's changes, as an event stream; style sheet, script",
     "/stats /metrics": "[figures as JSON](stats.md#stats); [for Prometheus](telemetry.md#metrics)",
     "/healthz /readyz": "[health checks](stats.md#healthz-and-readyz), also on `HealthBind`",
@@ -60,7 +61,7 @@ MEANINGS: Final[Mapping[str, str]] = {
 
 @attrs.frozen
 class _Route:
-    """A path with the methods that it answers to, and what they need: a login, `Basic` for other clients, or none."""
+    """A path with the methods that it answers to, and what they need: a login, or none."""
 
     methods: frozenset[str]
     login: str
@@ -128,9 +129,9 @@ async def _login(app: QuartTrio, method: str, path: str) -> str:
     """What the app wants of a stranger who sends this request."""
     client = app.test_client()
     answer = await (client.get if method == "GET" else client.post)(path, headers={"Host": "127.0.0.1"})
-    if "WWW-Authenticate" in answer.headers:
-        return "yes; Basic, bearer"
-    return "yes" if answer.status_code == 401 or "/login" in answer.headers.get("Location", "") else "no"
+    if answer.status_code != HTTPStatus.UNAUTHORIZED:
+        return "no"
+    return "yes; also bearer" if path in FOR_PROGRAMS else "yes"
 
 
 def _never() -> NoReturn:

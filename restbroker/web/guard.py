@@ -1,57 +1,101 @@
 """Who may request a page, and whose forms are obeyed; `web.site` passes every request through here first.
 
-Always holds: a request under a foreign host name, without the login that is configured, or with a form that none of our
-pages made, reaches no page, and of `/healthz` and `/readyz` only what everyone may know; neither the time nor the text
-of a refusal shows what was wrong with a login.
+Always holds: a request under a foreign host name, without the login that is configured, or with a form that no page of
+ours sent, reaches no page, and of `/healthz` and `/readyz` only what everyone may know; neither the time nor the text
+of a refusal shows what was wrong with a login; no login outlasts its request.
+
+A foreign page may let its own host name point to 127.0.0.1 (DNS rebinding), but cannot change the name that its
+requests carry in `Host`; and a browser sends our login with the requests of any page, but says in `Sec-Fetch-Site` or
+`Origin` whose they are.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Collection
 from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+from typing import Final, TypeVar
 
 import attrs
 import trio
-from quart import Response, g, request
+from quart import Response, request
 
-from restbroker.config.target import Basic
+from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.serving.app import Refuse
 from restbroker.telemetry.events import OperatorWarning, Report
-from restbroker.web import health, hosts
-from restbroker.web.sessions import LIFE_S, LoginAttempts, Sessions, is_same
+from restbroker.web import health
 from restbroker.web.settings import Settings
 
-FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
-"""Paths that also accept Basic and bearer logins, and are refused with a status instead of a login form."""
-OPEN = frozenset({"/login"})
-_COOKIE = "restbroker-visit"
-_READ_AGAIN_S = 10.0
-TOO_MANY = "Too many wrong tries. Wait a minute."
-_WAIT_S = 60.0
-_HINT = "Fix the login of that client; if you do not know it, restrict access to the port."
+T = TypeVar("T")
+FOR_PROGRAMS: Final = frozenset({"/stats", "/metrics"})
+"""Paths that also accept the password as a bearer token."""
+_REPORT_EVERY_S: Final = 60.0
+_HINT: Final = "Fix the login of that client; if you do not know it, restrict access to the port."
+_PORT_DIGITS: Final = 5
+_MOST_KNOWN: Final = 1000
+_MOST_ADDRESSES: Final = 16_384
+"""All of these may try 1,365 logins a second together, as many as can be checked: to forget the oldest frees none."""
+_KNOWN_S: Final = 24 * 60 * 60.0
+
+
+@attrs.define
+class _Bucket:
+    """How many tries were left at the time `at_s`."""
+
+    tokens: float
+    at_s: float
+
+
+@attrs.define(eq=False)
+class LoginAttempts:
+    """Limits how often a wrong login may be tried from one address (IPv6: one /64); right ones do not count.
+
+    An address from which someone logged in within a day has ten tries a second: behind a proxy everyone has the same
+    one. No address uses up the tries of another. `now_s` returns seconds that never jump.
+    """
+
+    now_s: Callable[[], float]
+    per_address: int = 5
+    per_known_address: int = 10
+    _buckets: OrderedDict[str, _Bucket] = attrs.field(factory=OrderedDict)
+    _known: OrderedDict[str, float] = attrs.field(factory=OrderedDict)
+    """When someone last logged in from an address."""
+
+    def may_try(self, address: str) -> bool:
+        """Tell whether another try from this address is allowed."""
+        return self._tokens_left(_network(address)) >= 1
+
+    def note_failed(self, address: str) -> None:
+        """Count a wrong try from this address."""
+        network = _network(address)
+        left = self._tokens_left(network)
+        _put_last(self._buckets, network, _Bucket(left - 1, self.now_s()), _MOST_ADDRESSES)
+
+    def note_right(self, address: str) -> None:
+        """Note that someone logged in from this address."""
+        _put_last(self._known, _network(address), self.now_s(), _MOST_KNOWN)
+
+    def _tokens_left(self, network: str) -> float:
+        is_known = self.now_s() - self._known.get(network, -_KNOWN_S) < _KNOWN_S
+        most, refill_s = (self.per_known_address, 1.0) if is_known else (self.per_address, 60.0)
+        bucket = self._buckets.get(network)
+        return most if bucket is None else min(most, bucket.tokens + (self.now_s() - bucket.at_s) * most / refill_s)
 
 
 @attrs.define(eq=False)
 class Guard:
-    """The guard of one app; `to_login` makes the answer for a person who has to log in first, `refuse` any other."""
+    """The guard of one app; `refuse` makes the answer for a request that reaches no page."""
 
     settings: Settings
     report: Report
     refuse: Refuse
-    to_login: Callable[[], Response]
-    sessions: Sessions = attrs.field(factory=lambda: Sessions(trio.current_time))
     tries: LoginAttempts = attrs.field(factory=lambda: LoginAttempts(trio.current_time))
-    _lock: trio.Lock = attrs.field(factory=trio.Lock)
-    """One login is checked at a time: otherwise more could be tried at once than one after the other."""
-    _password: bytes | None = attrs.field(default=None, repr=False)
-    """A digest of the password as it was last read, at `_read_at_s`."""
-    _read_at_s: float = float("-inf")
-    _reported_at_s: float = float("-inf")
+    _reported_at_s: dict[str, float] = attrs.field(factory=dict)
+    """When each warning was last reported, by its code."""
 
     async def before_request(self) -> Response | None:
         """Return the answer to send instead of the page; None lets the request pass."""
-        g.visit = request.cookies.get(_COOKIE, "")
-        g.new_visit = None
         if request.path in health.PATHS:
             return None
         if not self._is_own_name():
@@ -63,185 +107,154 @@ class Guard:
             )
         if request.path.startswith("/static/"):
             return None
-        if not (request.path in OPEN or await self._is_logged_in()):
-            why = await self._program_logs_in()
-            if why is not None:
-                return self._refusal(why)
-        # Where nothing takes a form, none is read.
-        takes_form = request.method == "POST" and request.routing_exception is None
-        return await self._look_at_form() if takes_form else None
+        return await self._refused_login() or self._refused_form()
 
     async def may_see(self) -> bool:
         """Tell whether the visitor of a path that is open to everyone could see the pages too."""
-        return self._is_own_name() and await self._is_logged_in()
-
-    def mark(self) -> str:
-        """Return the mark for the forms of this answer; a visitor without a name gets one, as a cookie."""
-        name: str = g.new_visit or g.visit
-        if not name:
-            name = g.new_visit = self.sessions.new()
-        return self.sessions.mark(name)
-
-    def may_stay(self) -> Callable[[], bool]:
-        """Return a function that tells whether the visitor may still see an answer that outlasts its request."""
-        name: str = g.visit
-        return lambda: self.settings.login is None or self.sessions.is_logged_in(name)
-
-    async def log_in(self, user: str, password: str, *, keeps: bool = True) -> str | None:
-        """Log the visitor in and return None, or return why not, as a text for them.
-
-        With `keeps` the login lasts beyond this request, by a cookie. Wait until other logins have been checked.
-        """
-        async with self._lock:
-            if not self.tries.may_try(_address()):
-                self._tell()
-                return TOO_MANY
-            try:
-                right = await self._fits(user, password)
-            except ConfigError:
-                return "No one can log in now: the password cannot be read. The log says why."
-            if not right:
-                self.tries.note_failed(_address())
-                return "User or password is wrong."
-            self.tries.note_right(_address())
-        if keeps:
-            g.new_visit = self.sessions.log_in()
-        return None
-
-    def log_out(self) -> None:
-        """End the visitor's login."""
-        self.sessions.log_out(g.visit)
-        g.new_visit = self.sessions.new()
-
-    async def after_request(self, response: Response) -> Response:
-        """Add the cookie that `mark`, `log_in` or `log_out` made to the response, and return it."""
-        if g.get("new_visit"):
-            response.set_cookie(
-                _COOKIE,
-                g.new_visit,
-                max_age=round(LIFE_S),
-                path=f"{self.settings.prefix}/",
-                secure=_is_encrypted(),
-                httponly=True,
-                samesite="Strict",
-            )
-        return response
-
-    async def _program_logs_in(self) -> str | None:
-        """Log a program in for this request and return None, or return why not; "" if it sent no login that counts."""
-        login, given = self.settings.login, request.authorization
-        if given is None or request.path not in FOR_PROGRAMS:
-            return ""
-        user, password = given.username or "", given.password or ""
-        if given.type == "bearer":
-            # Not `given.token`: that is None if there is an equals sign within.
-            user, password = login.user if login else "", request.headers["Authorization"].partition(" ")[2].strip()
-            if await self._is_metrics_token(password):
-                return None
-        return await self.log_in(user, password, keeps=False) if login else ""
-
-    async def _is_metrics_token(self, given: str) -> bool:
-        """Tell whether this opens /metrics. Tries are not limited: it is too long to guess, and none may block it."""
-        token = self.settings.metrics_token
-        if token is None or request.path != "/metrics":
-            return False
-        async with self._lock:
-            try:
-                return is_same(given, await trio.to_thread.run_sync(token.reveal))
-            except ConfigError as error:
-                self.report(OperatorWarning("LoginUnreadable", error.message, error.hint))
-                return False
+        return self._is_own_name() and await self._refused_login() is None
 
     def _is_own_name(self) -> bool:
-        return hosts.is_own(request.headers.get("Host", ""), self.settings.bind, self.settings.names)
+        return is_own(request.headers.get("Host", ""), self.settings.bind, self.settings.names)
 
-    def _tell(self) -> None:
-        """Report, at most once a minute, that logins of an address are not checked."""
-        if trio.current_time() - self._reported_at_s >= _WAIT_S:
-            self._reported_at_s = trio.current_time()
+    async def _refused_login(self) -> Response | None:
+        """Return the refusal of a request without the login that is configured; None if it has it, or needs none."""
+        login, token = self.settings.login, self.settings.metrics_token
+        is_metrics = request.path == "/metrics"
+        if login is None and (token is None or not is_metrics):
+            return None
+        given = request.authorization
+        user = password = None
+        if given is not None and given.type == "basic":
+            user, password = given.username, given.password
+        elif given is not None and given.type == "bearer" and request.path in FOR_PROGRAMS:
+            # Not `given.token`: that is None if there is an equals sign within.
+            bearer = request.headers["Authorization"].partition(" ")[2].strip()
+            # Tries of it are not limited: it is too long to guess, and none may block it.
+            if token is not None and is_metrics and is_same(bearer, await self._read(token)):
+                return None
+            user, password = login.user if login else None, bearer
+        if login is None or user is None or password is None:
+            return self._login_needed()
+        wanted = await self._read(login.password)
+        # Nothing is waited for from here on: more could be tried at once than one after the other.
+        if not self.tries.may_try(_address()):
             message = f"There were so many wrong logins from {_address()} that its logins are rejected for a while."
-            self.report(OperatorWarning("LoginsThrottled", message, _HINT))
-
-    async def _is_logged_in(self) -> bool:
-        """Tell whether the visitor is logged in, or needs no login.
-
-        If the password has changed, everyone is logged out within seconds.
-        """
-        login = self.settings.login
-        if login is None:
-            return self.settings.metrics_token is None or request.path != "/metrics"
-        if self.sessions.is_logged_in(g.visit) and trio.current_time() - self._read_at_s >= _READ_AGAIN_S:
-            # Where it cannot be read no one is logged out.
-            with suppress(ConfigError):
-                await self._read(login)
-        return self.sessions.is_logged_in(g.visit)
-
-    async def _fits(self, user: str, password: str) -> bool:
-        """Tell whether this is the configured login; raise `ConfigError` if its file cannot be read."""
-        login = self.settings.login
-        if login is None:
-            return False
-        wanted = await self._read(login)
+            self._warn(OperatorWarning("LoginsThrottled", message, _HINT))
+            refused = self.refuse(429, "TooManyTries", "Too many wrong tries. Wait a minute.")
+            refused.headers["Retry-After"] = f"{_REPORT_EVERY_S:.0f}"
+            return refused
+        if wanted is None:
+            return self.refuse(
+                503, "LoginUnreadable", "No one can log in now: the password cannot be read.", "See the log."
+            )
         right_user, right_password = is_same(user, login.user), is_same(password, wanted)
-        return right_user and right_password
+        if not (right_user and right_password):
+            self.tries.note_failed(_address())
+            return self._login_needed()
+        self.tries.note_right(_address())
+        return None
 
-    async def _read(self, login: Basic) -> str:
-        """Return the password as it is now, and end all sessions if it changed; raise `ConfigError` if unreadable."""
-        self._read_at_s = trio.current_time()
+    async def _read(self, secret: Secret) -> str | None:
+        """Return the secret as it is now; report that it cannot be read, and return None."""
         try:
             # A slow disk must not hold up deliveries.
-            wanted = await trio.to_thread.run_sync(login.password.reveal)
+            return await trio.to_thread.run_sync(secret.reveal)
         except ConfigError as error:
-            self.report(OperatorWarning("LoginUnreadable", error.message, error.hint))
-            raise
-        digest = sha256(wanted.encode()).digest()
-        if self._password not in (None, digest):
-            self.sessions.end_all()
-        self._password = digest
-        return wanted
+            self._warn(OperatorWarning("LoginUnreadable", error.message, error.hint))
+            return None
 
-    def _refusal(self, why: str) -> Response:
-        if request.method == "GET" and request.path not in FOR_PROGRAMS and request.path != "/live":
-            return self.to_login()
-        if why == TOO_MANY:
-            refused = self.refuse(429, "TooManyTries", why)
-            refused.headers["Retry-After"] = f"{_WAIT_S:.0f}"
-            return refused
+    def _warn(self, warning: OperatorWarning) -> None:
+        """Report a warning, at most once a minute."""
+        if trio.current_time() - self._reported_at_s.get(warning.code, float("-inf")) >= _REPORT_EVERY_S:
+            self._reported_at_s[warning.code] = trio.current_time()
+            self.report(warning)
+
+    def _login_needed(self) -> Response:
         hint = "Use StatsUser and its password, or for /metrics MetricsToken."
         refused = self.refuse(401, "LoginNeeded", "Log in first.", hint)
-        if request.path in FOR_PROGRAMS:
-            refused.headers["WWW-Authenticate"] = 'Basic realm="restbroker", charset="UTF-8"'
+        refused.headers["WWW-Authenticate"] = 'Basic realm="restbroker", charset="UTF-8"'
         return refused
 
-    async def _look_at_form(self) -> Response | None:
-        if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin" or not _is_own_origin():
+    def _refused_form(self) -> Response | None:
+        """Return the refusal of a form; None for one that a page of ours sent, and for what is no form."""
+        if request.method != "POST":
+            return None
+        if not _is_own_form():
             return self.refuse(
                 403,
                 "ForeignForm",
                 "This request came from a page of another site, or the address in the browser is not the "
                 "one that reaches restbroker.",
-                "Behind a reverse proxy, let it pass on name and port: proxy_set_header Host $http_host.",
+                "Behind a reverse proxy, let it pass on name, port and scheme: proxy_set_header Host $http_host, "
+                "X-Forwarded-Proto $scheme. From a shell: curl -H 'Sec-Fetch-Site: same-origin'.",
             )
-        mark = (await request.form).get("mark", "")
-        if not self.sessions.is_marked(g.visit, mark):
-            return self.refuse(
-                403, "StaleForm", "This form is too old, or not from restbroker.", "Load the page again."
-            )
-        if self.settings.is_read_only and request.path not in {"/login", "/logout"}:
+        if self.settings.is_read_only:
             return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
         return None
+
+
+def is_own(host: str, bind: str, names: Collection[str] = ()) -> bool:
+    """Tell whether `host` (a Host header, "" without one) names an address, `localhost`, `bind` or one of `names`."""
+    name = _without_port(host).lower()
+    own = {"localhost", bind.lower(), *(one.lower() for one in names)}
+    return name in own - {""} or _is_address(name)
+
+
+def is_same(given: str, wanted: str | None) -> bool:
+    """Tell whether two texts are the same, in a time that does not show where they differ; None is like no text."""
+    return wanted is not None and hmac.compare_digest(_digest(given), _digest(wanted))
+
+
+def _is_own_form() -> bool:
+    """Tell whether a page of ours sent the request: no other page can set or leave out either header.
+
+    Browsers leave `Sec-Fetch-Site` out for http beyond loopback, and old ones always.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
+    return request.headers.get("Origin", "").lower() == f"{scheme}://{request.headers.get('Host', '')}".lower()
 
 
 def _address() -> str:
     return request.remote_addr or ""
 
 
-def _is_own_origin() -> bool:
-    """Tell whether the header `Origin`, if a browser sends it, names the host of this request."""
-    origin = request.headers.get("Origin")
-    return origin is None or origin.partition("://")[2].lower() == request.headers.get("Host", "").lower()
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    if colon and port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS and not name.endswith(":"):
+        return name
+    return host
 
 
-def _is_encrypted() -> bool:
-    """Tell whether the visitor's connection is encrypted, as far as a proxy says; a lie harms only its sender."""
-    return request.headers.get("X-Forwarded-Proto", request.scheme).lower() == "https"
+def _is_address(name: str) -> bool:
+    bracketed = name.startswith("[") and name.endswith("]")
+    try:
+        address = ip_address(name[1:-1] if bracketed else name)
+    except ValueError:
+        return False
+    return bracketed == isinstance(address, IPv6Address)
+
+
+def _put_last(found: OrderedDict[str, T], name: str, value: T, most: int) -> None:
+    """Set the newest of at most `most` values; the oldest makes room."""
+    found.pop(name, None)
+    while len(found) >= most:
+        found.popitem(last=False)
+    found[name] = value
+
+
+def _network(address: str) -> str:
+    """Return the network whose addresses one person has: of IPv6 the first 64 bits."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return f"{int(found) >> 64:x}::/64" if found.ipv4_mapped is None else str(found.ipv4_mapped)
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()

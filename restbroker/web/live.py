@@ -78,15 +78,11 @@ class Streams:
 
 
 class Stream(ResponseBody):
-    """One browser's stream; no generator, since the end of a request must end it, not the garbage collection.
+    """One browser's stream; no generator, since the end of a request must end it, not the garbage collection."""
 
-    `may_go_on` tells whether its reader may still see the page.
-    """
-
-    def __init__(self, streams: Streams, page: str, may_go_on: Callable[[], bool]) -> None:
+    def __init__(self, streams: Streams, page: str) -> None:
         self._streams = streams
         self._page = page
-        self._may_go_on = may_go_on
         self._known = -1
         self._is_let_in = False
         self._late_s = 0.0
@@ -118,7 +114,7 @@ class Stream(ResponseBody):
             if self._known >= 0 and self._late_s:
                 with trio.move_on_after(self._late_s):
                     await watch.stopping.wait()
-            if watch.stopping.is_set() or not self._may_go_on():
+            if watch.stopping.is_set():
                 raise StopAsyncIteration
             shown = await self._streams.current_page(self._page, state)
             message, first = shown.message(self._known), self._known < 0

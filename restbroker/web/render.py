@@ -131,7 +131,7 @@ class Renderer:
             values["charts"] = views.charts(state)
         return {part: self.throttled_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
 
-    def live_page(self, name: str, rendered: Mapping[str, str], mark: str) -> str:
-        """Return a whole live page around its rendered parts; `mark` is for its forms."""
+    def live_page(self, name: str, rendered: Mapping[str, str]) -> str:
+        """Return a whole live page around its rendered parts."""
         parts = {part: Markup(html) for part, html in rendered.items()}  # noqa: S704 - of our templates
-        return self.page("live.html", name=name, title=LIVE[name].title, parts=parts, mark=mark)
+        return self.page("live.html", name=name, title=LIVE[name].title, parts=parts)

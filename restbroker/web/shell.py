@@ -1,6 +1,5 @@
-"""A page for the visitor of the present request, rendered with the mark that its forms carry; used by all views."""
+"""A page for the visitor of the present request; used by all views."""
 
-from collections.abc import Callable
 from functools import partial
 
 import attrs
@@ -13,20 +12,19 @@ from restbroker.web.settings import Settings
 
 @attrs.frozen(eq=False)
 class Shell:
-    """Renders pages with the mark for the forms of this answer; by `render_limiter`, one page of jobs at a time."""
+    """Renders pages; by `render_limiter`, one page of jobs at a time."""
 
     renderer: Renderer
     settings: Settings
-    mark: Callable[[], str]
     render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     def page(self, template: str, **values: object) -> str:
         """Return the page, made of this template and these values."""
-        return self.renderer.page(template, mark=self.mark(), **values)
+        return self.renderer.page(template, **values)
 
     async def page_of_jobs(self, template: str, **values: object) -> str:
         """Return the page after rendering it in a thread, since much text of producers has to be escaped and cut."""
-        work = partial(self.renderer.throttled_page, template, mark=self.mark(), **values)
+        work = partial(self.renderer.throttled_page, template, **values)
         return await trio.to_thread.run_sync(work, limiter=self.render_limiter)
 
     def who(self) -> str:

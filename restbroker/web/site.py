@@ -6,7 +6,6 @@ told to load nothing from elsewhere and to run only our one script.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from urllib.parse import quote
 
 import attrs
 import trio
@@ -66,16 +65,12 @@ def site_app(
         "stats", report, AppOptions(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /healthz, /metrics, /readyz or /stats")
     )
     app.before_request(site.guard.before_request)
-    app.after_request(site.guard.after_request)
     app.register_error_handler(RestbrokerError, site.error_page)
     _add_sets(app, site, admin)
     for name in LIVE:
         app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
     app.add_url_rule("/live", view_func=site.live, methods=["GET"])
     app.add_url_rule("/static/<name>", view_func=site.static_file, methods=["GET"])
-    app.add_url_rule("/login", view_func=site.login_page, methods=["GET"])
-    app.add_url_rule("/login", view_func=site.log_in, methods=["POST"])
-    app.add_url_rule("/logout", view_func=site.log_out, methods=["POST"])
     app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
     add_health(app, health, site.guard.may_see)
     for connection in (watch.connection, admin.connection):
@@ -86,7 +81,7 @@ def site_app(
 
 def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     """Add the pages of jobs, and of the actions on them, to the app."""
-    shell = Shell(site.renderer, site.settings, site.guard.mark, site.render_limiter)
+    shell = Shell(site.renderer, site.settings, site.render_limiter)
     pages, acts = SetPages(admin, shell, site.refuse, site.watch.state_for), ActPages(admin, shell)
     edits = EditPages(admin, shell, site.refuse, acts)
     controls = ControlPages(admin, shell, site.refuse, redirect=site.redirect, refresh_now=site.watch.refresh_now)
@@ -143,14 +138,14 @@ class _Site:
     _files: dict[str, assets.Asset] = attrs.field(factory=assets.read_all)
 
     def __attrs_post_init__(self) -> None:
-        self.guard = Guard(self.settings, self.report, self.refuse, self._to_login)
+        self.guard = Guard(self.settings, self.report, self.refuse)
         self._streams = Streams(self.watch, self.renderer.parts, self.render_limiter)
 
     def refuse(self, status: int, code: str, message: str, hint: str | None = None) -> Response:
         """Return the answer that says why there is no page: as a page for people, as JSON for programs."""
         if "text/html" not in request.headers.get("Accept", ""):
             return failure(status, code, message, hint)
-        html = self.renderer.page("refusal.html", title="Error", message=message, hint=hint, mark="")
+        html = self.renderer.page("refusal.html", title="Error", message=message, hint=hint)
         return Response(html, status)
 
     async def error_page(self, error: RestbrokerError) -> Response:
@@ -162,7 +157,7 @@ class _Site:
         """Return a live page as it is now."""
         state = await self.watch.state_for()
         shown = await self._streams.current_page(name, state)
-        html = self.renderer.live_page(name, shown.parts, self.guard.mark())
+        html = self.renderer.live_page(name, shown.parts)
         return Response(html, 200 if state.error is None else 503)
 
     async def live(self) -> Response:
@@ -174,7 +169,7 @@ class _Site:
             refused = self.refuse(503, "Busy", "Too many pages are open.", "Close some.")
             refused.headers["Retry-After"] = "30"
             return refused
-        response = Response(Stream(self._streams, name, self.guard.may_stay()), content_type="text/event-stream")
+        response = Response(Stream(self._streams, name), content_type="text/event-stream")
         response.timeout = None
         # nginx would collect it.
         response.headers["X-Accel-Buffering"] = "no"
@@ -190,39 +185,6 @@ class _Site:
         response.headers["Cache-Control"] = _FOR_EVER if is_named else "no-cache"
         return response
 
-    async def login_page(self, why: str | None = None, status: int = 200, then: str | None = None) -> Response:
-        """Return the login form; `why` says what was wrong, `then` where to go after it if the address does not."""
-        wanted = _then(request.args.get("then", then))
-        values = {"title": "Log in", "why": why, "mark": self.guard.mark(), "then": wanted}
-        return Response(self.renderer.page("login.html", **values), status)
-
-    async def log_in(self) -> Response:
-        """Answer the filled-in login form: redirect the visitor, or return the form with what is wrong."""
-        form = await request.form
-        why = await self.guard.log_in(form.get("user", ""), form.get("password", ""))
-        if why is not None:
-            return await self.login_page(why, 403, form.get("then"))
-        return self.redirect(_then(form.get("then")))
-
-    async def log_out(self) -> Response:
-        """End the visitor's login and redirect them."""
-        self.guard.log_out()
-        return self.redirect("/login" if self.settings.login else "/")
-
-    def _to_login(self) -> Response:
-        path = request.full_path.rstrip("?")
-        return self.redirect(f"/login?then={_quote(path)}" if path != "/" else "/login")
-
     def redirect(self, path: str) -> Response:
         """Return a redirect to another page of ours."""
         return Response("", 303, {"Location": f"{self.settings.prefix}{path}"})
-
-
-def _then(path: str | None) -> str:
-    """Return where to go after the login: a path of ours, never another site."""
-    is_own = path is not None and path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return path if is_own and path is not None else "/"
-
-
-def _quote(path: str) -> str:
-    return quote(path, safe="/")

@@ -68,6 +68,8 @@ class Site:
 
 Open = Callable[..., AbstractAsyncContextManager[Site]]
 HTML = {"Accept": "text/html"}
+OWN = {"Sec-Fetch-Site": "same-origin"}
+"""So a browser marks what a page sends to its own site."""
 _PERIODIC = {
     "nightly": {"Cron": "30 4 * * *", "TimeZone": "Europe/Berlin", "Command": "status"},
     "strict": {"Cron": "0 0 29 2 *", "Command": "stats", "Arguments": {"name": "onlineusers"}, "Overlap": "skip"},

@@ -183,9 +183,9 @@ async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: H
         story = assert_harmless(await running.get("/job?" + urlencode({"jid": jid})))
         assert_harmless(await running.get("/dead/" + quote(HOSTILE.replace("/", ""), safe="")), 404)
         for verb in ("retry", "delete"):
-            assert_harmless(await send(running, "/dead/act", {"verb": verb, "all": "yes"}, "/dead"))
+            assert_harmless(await send(running, "/dead/act", {"verb": verb, "all": "yes"}))
         form = await question_of(running, "dead", verb="delete")
-        done = assert_harmless(await send(running, "/dead/act", form, "/dead"))
+        done = assert_harmless(await send(running, "/dead/act", form))
         acts = assert_harmless(await running.get("/audit"))
     assert sum(len(page.rows) for page in copies) == len(odd)
     assert "It waits for its next try" in story.text

@@ -17,8 +17,8 @@ async def test_jobs_can_be_deleted_where_redis_is_full(harness: Harness, site: O
         harness.client.command("CONFIG", "SET", "maxmemory", "1")
         try:
             if what == "dead":
-                asked = await send(running, "/dead/act", {"verb": "delete", "all": "yes"}, "/dead")
-                await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden, "/dead")
+                asked = await send(running, "/dead/act", {"verb": "delete", "all": "yes"})
+                await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
             elif what == "queue":
                 await ask(running, await page(running, QUEUE), "delete", None)
             else:

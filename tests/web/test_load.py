@@ -23,7 +23,7 @@ from restbroker.serving import runner
 from restbroker.serving.connections import STALLED_S
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost
-from restbroker.web.live import MOST_STREAMS, Stream, Streams
+from restbroker.web.live import MOST_STREAMS
 from restbroker.web.render import Renderer
 from restbroker.web.watch import State
 from tests.broker.conftest import Harness
@@ -349,13 +349,6 @@ async def test_a_page_hears_of_a_change_without_asking_and_only_of_what_changed(
             harness.client.command("LPUSH", "queue:other", *["{}"] * 17)
             await follower.until(lambda parts: ">17<" in parts.get("queues", ""))
     assert "banner" not in follower.parts
-
-
-async def test_a_stream_ends_with_the_login(site: Open) -> None:
-    async with site() as running:
-        stream = Stream(Streams(running.watch, lambda _page, _state: {}), "overview", lambda: False)
-        async with stream as chunks:
-            assert [chunk async for chunk in chunks] == []
 
 
 async def test_only_pages_that_change_can_be_followed(site: Open) -> None:

@@ -87,7 +87,7 @@ async def test_a_job_s_story_tells_where_it_is_and_who_did_what_with_it(harness:
         parked = await page(running, "/job?jid=j1")
         (link,) = parked.links_to("/dead/")
         form = {"verb": "retry", "job": link.rpartition("/")[2], "confirmed": "yes", "why": "mended"}
-        await send(running, "/dead/act", form, "/dead")
+        await send(running, "/dead/act", form)
         waiting = await page(running, "/job?jid=j1")
         nowhere = await running.get("/job?jid=j7")
         empty = await running.get("/job")

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 import time
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +16,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.web import act_pages, sets
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
-from tests.web.conftest import HTML, Open, Site
+from tests.web.conftest import HTML, OWN, Open, Site
 
 
 def job(jid: str, command: str = "safe", **more: Any) -> bytes:
@@ -49,24 +48,15 @@ def form_of(html: str, action: str) -> Form:
     return next(form for form in parse("", html).forms if form.action == action)
 
 
-def mark(html: str) -> str:
-    found = re.search(r'name="mark" value="(\w+)"', html)
-    assert found
-    return found[1]
-
-
-async def send(running: Site, path: str, form: dict[str, Any], source: str = "/") -> httpx.Response:
-    """Sends a form as a browser does that has `source` open."""
-    html = (await running.get(source)).text
-    if 'name="mark"' not in html:
-        html = (await running.get("/login")).text
+async def send(running: Site, path: str, form: dict[str, Any]) -> httpx.Response:
+    """Sends a form as a browser does that has one of our pages open."""
     address = f"{running.stats.addresses[0]}{path}"
-    return await running.client.post(address, data={"mark": mark(html), **form}, headers=HTML)
+    return await running.client.post(address, data=form, headers=HTML | OWN)
 
 
 async def question_of(running: Site, name: str, **form: Any) -> dict[str, Any]:
     """The form by which an action on all that match is confirmed."""
-    answer = await send(running, f"/{name}/act", {"all": "yes", **form}, f"/{name}")
+    answer = await send(running, f"/{name}/act", {"all": "yes", **form})
     return form_of(answer.text, f"/{name}/act").hidden
 
 
@@ -118,7 +108,7 @@ async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(harness: Harne
             listed = await page(running, "/dead")
             key = listed.links_to("/dead/")[0].rpartition("/")[2]
             assert (await running.get(f"/dead/{key}")).status_code == 200
-            answer = await send(running, "/dead/act", {"verb": "delete", "job": key, "confirmed": "yes"}, "/dead")
+            answer = await send(running, "/dead/act", {"verb": "delete", "job": key, "confirmed": "yes"})
             assert "1 done" in answer.text
             assert harness.size("dead") == 0
 
@@ -128,8 +118,8 @@ async def test_all_that_match_are_counted_before_and_meant_by_the_second_form(ha
     park(harness, 5, command="kick_user")
     async with site() as running:
         form: dict[str, Any] = {"verb": "delete", "all": "yes", "where": ["command = safe", "at > yesterday"]}
-        asked = await send(running, "/dead/act", {**form, "where": "command = safe"}, "/dead")
-        done = await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden, "/dead")
+        asked = await send(running, "/dead/act", {**form, "where": "command = safe"})
+        done = await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
     assert "delete 300" in parse("", asked.text).text
     assert "300 done" in done.text
     assert harness.size("dead") == 5
@@ -140,11 +130,11 @@ async def test_what_may_have_run_is_sent_again_only_where_that_was_asked_for_apa
 ) -> None:
     park(harness, 2, restbroker_may_have_run=True)
     async with site() as running:
-        asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"}, "/dead")
+        asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"})
         form = form_of(asked.text, "/dead/act")
-        refused = await send(running, "/dead/act", form.hidden, "/dead")
+        refused = await send(running, "/dead/act", form.hidden)
         assert harness.size("dead") == 2
-        done = await send(running, "/dead/act", {**form.hidden, "repeat_unsafe": "yes"}, "/dead")
+        done = await send(running, "/dead/act", {**form.hidden, "repeat_unsafe": "yes"})
     assert "Also 2 that may have run already" in asked.text
     assert ("repeat_unsafe", "yes") in form.boxes
     assert "0 sent" in refused.text
@@ -155,8 +145,8 @@ async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_agai
     harness.client.command("ZADD", "schedule", 9e9, job("j0"))
     async with site() as running:
         form = await question_of(running, "scheduled", verb="reschedule")
-        wrong = await send(running, "/scheduled/act", {**form, "time": "soon"}, "/scheduled")
-        done = await send(running, "/scheduled/act", {**form, "time": "2100-01-01T00:00"}, "/scheduled")
+        wrong = await send(running, "/scheduled/act", {**form, "time": "soon"})
+        done = await send(running, "/scheduled/act", {**form, "time": "2100-01-01T00:00"})
         listed = await page(running, "/scheduled")
     assert wrong.status_code == 400
     assert "This is not a time." in wrong.text
@@ -172,11 +162,11 @@ async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
     async with site() as running:
         form = await question_of(running, "dead", verb="delete", where="user = j1*")
         monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
-        answer = await send(running, "/dead/act", form, "/dead")
+        answer = await send(running, "/dead/act", form)
         told.append(parse("", answer.text).text)
         while "Continue with the rest" in told[-1]:
             form = form_of(answer.text, "/dead/act").hidden
-            answer = await send(running, "/dead/act", form, "/dead")
+            answer = await send(running, "/dead/act", form)
             told.append(parse("", answer.text).text)
     # j1, j10 to j19 and j100 to j199: half of these among the newest hundred, which are j249 to j150.
     assert "50 done so far; 100 more looked at, 150 to go." in told[0]
@@ -195,9 +185,7 @@ async def test_what_came_since_the_page_asked_is_not_meant_however_old_it_says_i
     async with site() as running:
         form = await question_of(running, name, verb=verb)
         harness.client.command("ZADD", zset, 8.1e9, late := job("late", retried_at=5, enqueued_at=5))
-        done = await send(
-            running, f"/{name}/act", {**form, "queue": "rest2", "foreign_queues": "yes", "time": "2h"}, f"/{name}"
-        )
+        done = await send(running, f"/{name}/act", {**form, "queue": "rest2", "foreign_queues": "yes", "time": "2h"})
     assert parse("", done.text).text.count("2 sent." if verb == "retry" else "2 done.") == 1
     assert harness.client.command("ZSCORE", zset, late) is not None
 
@@ -206,9 +194,9 @@ async def test_what_is_confirmed_and_was_not_asked_about_is_asked_about(harness:
     park(harness, 2)
     async with site() as running:
         form = await question_of(running, "dead", verb="delete")
-        answer = await send(running, "/dead/act", {**form, "line": "forgotten"}, "/dead")
+        answer = await send(running, "/dead/act", {**form, "line": "forgotten"})
         assert (answer.status_code, harness.size("dead")) == (400, 2)
-        await send(running, "/dead/act", form_of(answer.text, "/dead/act").hidden, "/dead")
+        await send(running, "/dead/act", form_of(answer.text, "/dead/act").hidden)
     assert "The selected jobs are no longer known." in answer.text
     assert harness.size("dead") == 0
 
@@ -222,14 +210,14 @@ async def test_jobs_that_the_question_did_not_come_to_are_asked_about_behind_the
     told: list[str] = []
     asked_about: list[str] = []
     async with site() as running:
-        answer = await send(running, "/dead/act", {"verb": "delete", "all": "yes"}, "/dead")
+        answer = await send(running, "/dead/act", {"verb": "delete", "all": "yes"})
         for _ in range(20):
             said = parse("", answer.text).text
             (asked_about if "This would" in said else told).append(said)
             form = next((one for one in parse("", answer.text).forms if one.action == "/dead/act"), None)
             if form is None:
                 break
-            answer = await send(running, "/dead/act", form.hidden, "/dead")
+            answer = await send(running, "/dead/act", form.hidden)
     assert ["This would delete" in one for one in asked_about] == [True] * 3
     assert "delete 100 jobs: 100 of 250 have been counted; the next question" in asked_about[0]
     assert "150 more jobs of the set were not selected" in told[0] + told[1]
@@ -242,15 +230,15 @@ async def test_a_request_that_would_wait_long_for_its_rate_is_answered_and_does_
     park(harness, 5)
     async with site() as running:
         form = {**await question_of(running, "dead", verb="delete"), "rate": "0.01"}
-        first = await send(running, "/dead/act", form, "/dead")
+        first = await send(running, "/dead/act", form)
         rest = form_of(first.text, "/dead/act").hidden
-        early = await send(running, "/dead/act", rest, "/dead")
+        early = await send(running, "/dead/act", rest)
         due = form_of(early.text, "/dead/act").hidden
-        later = await send(running, "/dead/act", {**due, "due": "0"}, "/dead")
+        later = await send(running, "/dead/act", {**due, "due": "0"})
     for answer, done in ((first, 1), (early, 1), (later, 2)):
         assert f"{done} done so far" in parse("", answer.text).text
         assert "At most 0.01 jobs per second: the next ones at" in parse("", answer.text).text
-    assert due == {**rest, "mark": due["mark"]}
+    assert due == rest
     assert harness.size("dead") == 3
 
 
@@ -261,7 +249,7 @@ async def test_a_rate_that_is_none_is_asked_for_again_and_nothing_is_done(
     park(harness, 1)
     async with site() as running:
         form = {**await question_of(running, "dead", verb="delete"), "rate": rate}
-        answer = await send(running, "/dead/act", form, "/dead")
+        answer = await send(running, "/dead/act", form)
     assert (answer.status_code, "This is not a rate." in answer.text) == (400, True)
     assert harness.size("dead") == 1
 
@@ -279,7 +267,7 @@ async def test_more_conditions_than_are_heard_and_such_as_no_page_can_show_do_no
             ["user != \u202e"],
         ):
             form = {"verb": "delete", "all": "yes", "confirmed": "yes", "where": conditions}
-            assert (await send(running, "/dead/act", form, "/dead")).status_code == 400
+            assert (await send(running, "/dead/act", form)).status_code == 400
         assert (await running.get("/dead?where=user+%3D+a%01")).status_code == 400
     assert harness.size("dead") == 1
 
@@ -298,7 +286,7 @@ async def test_only_a_key_names_a_job_of_a_form_since_all_else_would_be_searched
             ({"job": name}, {"job": [key, name]}, {"job": name, "all": "yes"}) for name in names
         ]
         for more in (*itertools.chain(*ways), {"job": [key] * 51}):
-            answer = await send(running, "/dead/act", {**form, **more}, "/dead")
+            answer = await send(running, "/dead/act", {**form, **more})
             assert answer.status_code == 400
             assert "contains an invalid job id" in answer.text
     assert harness.size("dead") == 2
@@ -316,15 +304,15 @@ class TestMoving:
     ) -> None:
         park(harness, 3)
         async with site() as running:
-            asked = await send(running, "/dead/act", {"verb": "move", "all": "yes"}, "/dead")
+            asked = await send(running, "/dead/act", {"verb": "move", "all": "yes"})
             form = form_of(asked.text, "/dead/act").hidden
-            wrong = await send(running, "/dead/act", {**form, "queue": "elsewhere"}, "/dead")
+            wrong = await send(running, "/dead/act", {**form, "queue": "elsewhere"})
             ticked = {**form, "queue": "ruby", "foreign_queues": "yes"}
-            foreign = await send(running, "/dead/act", ticked, "/dead")
+            foreign = await send(running, "/dead/act", ticked)
             moved = {fields["queue"] for fields in harness.members("dead")}
-            as_they_were = await send(running, "/dead/act", {**form, "queue": "other"}, "/dead")
+            as_they_were = await send(running, "/dead/act", {**form, "queue": "other"})
             again = await question_of(running, "dead", verb="move")
-            done = await send(running, "/dead/act", {**again, "queue": "other"}, "/dead")
+            done = await send(running, "/dead/act", {**again, "queue": "other"})
         assert "This would move 3 jobs." in parse("", asked.text).text
         assert wrong.status_code == 400
         assert "This configuration serves: other." in wrong.text
@@ -341,11 +329,11 @@ async def test_jobs_of_queues_that_nobody_here_serves_need_a_tick_of_their_own(h
         raw = json.dumps({"class": "Add", "jid": f"j{number}", "queue": queue, "args": ["safe", {}, "t"]})
         harness.client.command("ZADD", "dead", time.time(), raw)
     async with site() as running:
-        asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"}, "/dead")
+        asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"})
         form = form_of(asked.text, "/dead/act")
-        left = await send(running, "/dead/act", form.hidden, "/dead")
+        left = await send(running, "/dead/act", form.hidden)
         queued = harness.size("queue:default")
-        done = await send(running, "/dead/act", {**form.hidden, "foreign_queues": "yes"}, "/dead")
+        done = await send(running, "/dead/act", {**form.hidden, "foreign_queues": "yes"})
     told = "Also 3 that lead to queues which this configuration does not serve: 'default' (2), '<b>mail' (1)."
     assert told in parse("", asked.text).text
     assert ("foreign_queues", "yes") in form.boxes
@@ -358,7 +346,7 @@ async def test_a_form_that_does_not_say_what_or_which_does_nothing(harness: Harn
     forms: tuple[dict[str, str], ...] = ({}, {"verb": "burn"}, {"verb": "delete"}, {"verb": "move", "all": "yes"})
     async with site() as running:
         for form in forms:
-            assert (await send(running, "/dead/act", {**form, "confirmed": "yes"}, "/dead")).status_code == 400, form
+            assert (await send(running, "/dead/act", {**form, "confirmed": "yes"})).status_code == 400, form
     assert harness.size("dead") == 1
 
 

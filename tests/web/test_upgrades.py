@@ -107,21 +107,23 @@ def open_at(port: int) -> int:
     )
 
 
-_LENGTH, _CHUNKED = b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"
+_LENGTH = b"Content-Length: 5\r\n"
+# From a page of ours: else the body would not be read.
+_CHUNKED = b"Sec-Fetch-Site: same-origin\r\nTransfer-Encoding: chunked\r\n"
 _HIDDEN = b"0\r\n\r\nGET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 _TWO = (
-    b"POST /login HTTP/1.1\r\n" + _LENGTH + _CHUNKED,
-    b"POST /login HTTP/1.1\r\n" + _CHUNKED + _LENGTH,
+    b"POST /steer HTTP/1.1\r\n" + _LENGTH + _CHUNKED,
+    b"POST /steer HTTP/1.1\r\n" + _CHUNKED + _LENGTH,
     b"GET /static/style.css HTTP/1.1\r\n" + _CHUNKED + _LENGTH,
-    b"POST /login HTTP/1.0\r\nConnection: keep-alive\r\n" + _CHUNKED,
-    b"POST /login HTTP/2.0\r\n" + _LENGTH + _CHUNKED,
-    b"POST /login HTTP/3.0\r\n" + _LENGTH + _CHUNKED,
-    b"POST /login HTTP/9.9\r\n" + _LENGTH + _CHUNKED,
-    b"POST /login HTTP/0.9\r\n" + _CHUNKED,
-    b"GET /login HTTP/2.0\r\n",
-    b"GET /login HTTP/1.2\r\n" + _CHUNKED,
+    b"POST /steer HTTP/1.0\r\nConnection: keep-alive\r\n" + _CHUNKED,
+    b"POST /steer HTTP/2.0\r\n" + _LENGTH + _CHUNKED,
+    b"POST /steer HTTP/3.0\r\n" + _LENGTH + _CHUNKED,
+    b"POST /steer HTTP/9.9\r\n" + _LENGTH + _CHUNKED,
+    b"POST /steer HTTP/0.9\r\n" + _CHUNKED,
+    b"GET /steer HTTP/2.0\r\n",
+    b"GET /steer HTTP/1.2\r\n" + _CHUNKED,
 )
 
 
@@ -148,7 +150,7 @@ async def test_chunks_in_http_1_0_are_refused_alone(site: Open) -> None:
 
 
 async def test_a_doubtful_request_is_refused_also_where_its_body_waits_to_be_asked_for(site: Open) -> None:
-    request = b"POST /login HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n" + _LENGTH + _CHUNKED
+    request = b"POST /steer HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n" + _LENGTH + _CHUNKED
     async with site() as running:
         # Of four answers one was lost.
         for server in (running.stats, running.health) * 16:
@@ -159,7 +161,7 @@ async def test_a_doubtful_request_is_refused_also_where_its_body_waits_to_be_ask
 
 @pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 async def test_a_doubtful_request_is_refused_also_where_its_body_comes_behind_its_head(site: Open) -> None:
-    head = b"POST /login HTTP/1.1\r\nHost: localhost\r\n" + _LENGTH + _CHUNKED + b"\r\n"
+    head = b"POST /steer HTTP/1.1\r\nHost: localhost\r\n" + _LENGTH + _CHUNKED + b"\r\n"
     async with site() as running:
         # Of three answers one was lost, and of another only the head came.
         for server in (running.stats, running.health) * 16:
@@ -180,13 +182,13 @@ async def test_an_offer_of_http2_is_not_taken_so_that_no_proxy_lets_the_rest_pas
         b"Host: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
     )
     async with site() as running:
-        for server, path in ((running.stats, b"/login"), (running.stats, b"/"), (running.health, b"/readyz")):
+        for server, path in ((running.stats, b"/steer"), (running.stats, b"/"), (running.health, b"/readyz")):
             port = int(server.addresses[0].rsplit(":", 1)[1])
             request = b"GET " + path + b" HTTP/1.1\r\n" + offer
             answer = await asked(port, request)
             assert answer == b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n", path
         for more in (b"Content-Length: 0\r\n", _LENGTH, _CHUNKED):
-            request = b"POST /login HTTP/1.1\r\n" + more + offer + (b"hello" if more == _LENGTH else b"0\r\n\r\n")
+            request = b"POST /steer HTTP/1.1\r\n" + more + offer + (b"hello" if more == _LENGTH else b"0\r\n\r\n")
             answer = await asked(port, request)
             assert answer.startswith(b"HTTP/1.1 400 "), more
             assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1, more

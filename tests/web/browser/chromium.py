@@ -19,6 +19,8 @@ from selenium.webdriver.chrome.webdriver import WebDriver
 from tests.support.ports import free_port
 
 LOAD_S: Final = 60
+ELSEWHERE: Final = "192.0.2.1"
+"""An address beyond loopback, as the browser believes; it leads to this machine."""
 _ARGUMENTS: Final = (
     "--headless=new",
     "--no-sandbox",  # root has none
@@ -27,7 +29,7 @@ _ARGUMENTS: Final = (
     "--disable-sync",
     "--no-first-run",
     "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--hide-scrollbars",
     "--force-color-profile=srgb",
     "--window-size=1280,900",

@@ -65,7 +65,6 @@ def main() -> None:
         folder = Path(name)
         with chromium(folder / "chromium") as driver:
             _take_pages(folder, driver)
-            _take_login(folder, driver)
 
 
 @attrs.frozen
@@ -131,13 +130,6 @@ def _take_pages(folder: Path, driver: WebDriver) -> None:
         visitor.follow("What happens to them")
         _take(visitor, "action")
         play.over.set()
-
-
-def _take_login(folder: Path, driver: WebDriver) -> None:
-    keys = {"StatsUser": "ops", "StatsPass": "only for the picture"}
-    with staged(folder / "login", **keys) as stage, visiting(driver, stage.site) as visitor:
-        visitor.open("/login")
-        _take(visitor, "login")
 
 
 def _take(visitor: Visitor, name: str) -> None:

@@ -1,0 +1,167 @@
+# ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
+"""Tries of a login with a clock of their own, host names, and the headers by which a form is ours or foreign."""
+
+from collections.abc import Mapping
+
+import attrs
+import pytest
+from quart import Response
+from quart_trio import QuartTrio
+
+from restbroker.web.guard import Guard, LoginAttempts, is_own
+from restbroker.web.settings import Settings
+
+OURS = (
+    *("localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:8080", "10.1.2.3:80", "[::1]", "[::1]:8080"),
+    *("broker.internal", "Broker.Internal:8080"),
+)
+NOT_OURS = (
+    *("", ":8080", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"),
+    *("127.0.0.1@evil.example", "evil.example#127.0.0.1", "[127.0.0.1]", "::1", "[::1", "localhost:x"),
+    *("localhost:８０", "0x7f000001", "broker.internal."),
+)
+BY_ADDRESS = "192.0.2.1:8080"
+OWN_FORMS: dict[str, Mapping[str, str]] = {
+    "a browser on loopback or https": {"Sec-Fetch-Site": "same-origin", "Origin": f"http://{BY_ADDRESS}"},
+    "curl with one header": {"Sec-Fetch-Site": "same-origin"},
+    "a browser on http by address": {"Origin": f"http://{BY_ADDRESS}"},
+    "an old browser behind a proxy": {
+        "Host": "ops.example.org", "Origin": "https://Ops.example.org", "X-Forwarded-Proto": "https",
+    },
+}  # fmt: skip
+FOREIGN_FORMS: dict[str, Mapping[str, str]] = {
+    "a page of another site": {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+    "a page on another port": {"Sec-Fetch-Site": "same-site", "Origin": "http://192.0.2.1:9090"},
+    "no page": {"Sec-Fetch-Site": "none"},
+    "a foreign page that claims our origin": {"Sec-Fetch-Site": "cross-site", "Origin": f"http://{BY_ADDRESS}"},
+    "an empty header": {"Sec-Fetch-Site": "", "Origin": f"http://{BY_ADDRESS}"},
+    "http by address, another site": {"Origin": "http://evil.example"},
+    "http by address, another port": {"Origin": "http://192.0.2.1:9090"},
+    "http by address, without a port": {"Origin": "http://192.0.2.1"},
+    "http by address, another scheme": {"Origin": f"https://{BY_ADDRESS}"},
+    "a frame in a sandbox": {"Origin": "null"},
+    "an old browser without either header": {},
+    "http beside a proxy with TLS": {
+        "Host": "ops.example.org", "Origin": "http://ops.example.org", "X-Forwarded-Proto": "https",
+    },
+    "another name that leads here": {"Host": "evil.example", "Origin": "http://evil.example"},
+}  # fmt: skip
+
+
+async def refused(headers: Mapping[str, str], settings: Settings) -> str:
+    """The code with which a form with these headers is refused; "" for one that is obeyed."""
+    codes = [""]
+
+    def refuse(status: int, code: str, message: str, hint: str | None = None) -> Response:
+        codes.append(code)
+        return Response(f"{message} {hint}", status)
+
+    app = QuartTrio("test")
+    guard = Guard(settings, lambda _event: None, refuse)
+    headers = {"Host": BY_ADDRESS, **headers}
+    async with app.test_request_context("/steer", method="POST", headers=headers):
+        await guard.before_request()
+    return codes[-1]
+
+
+@pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to send a form")
+async def test_only_a_form_of_our_own_pages_is_obeyed() -> None:
+    settings = Settings("127.0.0.1", names=("ops.example.org",))
+    own = {name: await refused(headers, settings) for name, headers in OWN_FORMS.items()}
+    foreign = {name: await refused(headers, settings) for name, headers in FOREIGN_FORMS.items()}
+    assert own == dict.fromkeys(OWN_FORMS, "")
+    assert foreign == dict.fromkeys(FOREIGN_FORMS, "ForeignForm") | {"another name that leads here": "UnknownHost"}
+
+
+async def test_read_only_pages_obey_no_form_at_all() -> None:
+    settings = Settings("127.0.0.1", is_read_only=True)
+    assert await refused({"Sec-Fetch-Site": "same-origin"}, settings) == "ReadOnly"
+
+
+def test_addresses_localhost_and_the_bound_name_are_ours_alone() -> None:
+    found = {host: is_own(host, "broker.internal") for host in (*OURS, *NOT_OURS)}
+    assert found == dict.fromkeys(OURS, True) | dict.fromkeys(NOT_OURS, False)
+
+
+def test_nothing_bound_makes_the_missing_name_not_ours() -> None:
+    assert not is_own("", "")
+
+
+@attrs.define
+class Clock:
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_wrong_tries_of_one_address_leave_others_theirs() -> None:
+    clock = Clock()
+    tries = LoginAttempts(clock)
+    for _ in range(5):
+        assert tries.may_try("a")
+        tries.note_failed("a")
+    assert not tries.may_try("a")
+    assert tries.may_try("b")
+    clock.now_s = 12.1
+    assert tries.may_try("a")
+    tries.note_failed("a")
+    assert not tries.may_try("a")
+
+
+def test_no_address_uses_up_the_tries_of_another() -> None:
+    tries = LoginAttempts(Clock())
+    for number in range(3000):
+        tries.note_failed(f"10.0.{number // 250}.{number % 250}")
+    assert tries.may_try("10.1.0.0")
+
+
+def checked(tries: LoginAttempts, address: str, number: int) -> int:
+    """So many of the wrong tries are checked."""
+    found = 0
+    for _ in range(number):
+        if tries.may_try(address):
+            found += 1
+            tries.note_failed(address)
+    return found
+
+
+def test_a_known_address_has_ten_tries_a_second_for_a_day() -> None:
+    clock = Clock()
+    tries = LoginAttempts(clock)
+    assert checked(tries, "10.0.0.1", 100) == 5
+    clock.now_s += 60
+    tries.note_right("10.0.0.1")
+    assert checked(tries, "10.0.0.1", 100) == 10
+    clock.now_s += 1
+    assert checked(tries, "10.0.0.1", 100) == 10
+    assert checked(tries, "10.0.0.2", 100) == 5
+    clock.now_s = 60 + 24 * 3600.0
+    assert checked(tries, "10.0.0.1", 100) == 5
+
+
+def test_an_address_of_ipv6_counts_by_its_first_64_bits() -> None:
+    tries = LoginAttempts(Clock())
+    assert checked(tries, "2001:db8:0:1::1", 5) == 5
+    assert not tries.may_try("2001:db8:0:1:ffff:ffff:ffff:ffff")
+    assert tries.may_try("2001:db8:0:2::1")
+
+
+def test_an_ipv4_address_on_an_ipv6_socket_counts_alone() -> None:
+    tries = LoginAttempts(Clock())
+    assert checked(tries, "::ffff:10.0.0.1", 5) == 5
+    assert not tries.may_try("10.0.0.1")
+    assert tries.may_try("::ffff:10.0.0.2")
+
+
+def test_memory_for_addresses_is_bounded_and_strangers_push_out_no_known_one() -> None:
+    clock = Clock()
+    tries = LoginAttempts(clock)
+    tries.note_right("10.0.0.1")
+    for number in range(40_000):
+        tries.note_failed(f"2001:db8:{number:x}::1")
+    assert len(tries._buckets) == 16_384
+    assert checked(tries, "10.0.0.1", 100) == 10
+    for number in range(2000):
+        tries.note_right(f"2001:db8:{number:x}::1")
+    assert len(tries._known) == 1000
