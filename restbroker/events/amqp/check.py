@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from restbroker.config.events import EventSource
 from restbroker.events.amqp.options import INSTALL, Exchange, Options
 from restbroker.events.amqp.topology import Problem, describe
-from restbroker.servers.findings import Cause, Finding, ok
+from restbroker.servers.findings import Cause, Finding, Texts, ok
 from restbroker.servers.source_findings import findings_of
 from restbroker.store.sources import SourceState
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # without pika there is none
     from restbroker.events.amqp.blocking_connection import AmqpConnection
 
 AREA: Final = "Events"
-_UNREAD: Final = "RabbitMQUnread"
+_TEXTS: Final = Texts.beside(__file__)
 _WHY: Final = "Events that MongooseIM publishes do not become jobs."
 
 
@@ -32,7 +32,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
     found = list(_check_source(source))
     told = list(findings_of(states, found, _WHY, _CAUSES))
     # That no one reads is said better by who tries to.
-    yield from (one for one in found if not told or one.code != _UNREAD)
+    yield from (one for one in found if not told or one.code != "RabbitMQUnread")
     yield from told
 
 
@@ -41,8 +41,7 @@ def _check_source(source: EventSource) -> Iterator[Finding]:
     try:
         from restbroker.events.amqp.blocking_connection import open_amqp
     except ModuleNotFoundError:
-        message = f"The source {source.name} needs an extra that is not installed."
-        yield Finding("problem", AREA, "NotInstalled", message=message, why=_WHY, hint=INSTALL, cause="config")
+        yield _TEXTS.finding(AREA, "NotInstalled", source=source.name, hint=INSTALL)
         return
     try:
         with open_amqp(source.options.server, f"restbroker check, source {source.name}") as found:
@@ -59,17 +58,16 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
         except Problem as problem:
             yield _problem_finding(source, problem)
             continue
-        yield _exchange_finding(exchange) if is_there else _missing(exchange)
+        if is_there:
+            yield _exchange_finding(exchange)
+        else:
+            case = "RabbitMQMissing-made" if exchange.create else "RabbitMQMissing"
+            yield _TEXTS.finding(AREA, case, exchange=exchange.name, how=describe(exchange))
     readers = found.find_queue(settings)
     if readers is not None:
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} exists ({settings.queue_type}).")
     if readers == 0:
-        message, why = (
-            f"No process reads the queue {settings.queue} now.",
-            "This is normal while restbroker is stopped.",
-        )
-        hint = "If it runs, its log says why."
-        yield Finding("note", AREA, _UNREAD, message=message, why=why, hint=hint, cause="target")
+        yield _TEXTS.finding(AREA, "RabbitMQUnread", queue=settings.queue)
     elif readers is None:
         yield ok(AREA, "RabbitMQ", f"restbroker creates the queue {settings.queue} when it runs.")
 
@@ -77,25 +75,6 @@ def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnectio
 def _exchange_finding(exchange: Exchange) -> Finding:
     how = f" as configured ({describe(exchange)})" if exchange.create else ""
     return ok(AREA, "RabbitMQ", f"The exchange {exchange.name} exists{how}.")
-
-
-def _missing(exchange: Exchange) -> Finding:
-    message = f"The exchange {exchange.name} is missing in RabbitMQ."
-    if not exchange.create:
-        return Finding(
-            "problem",
-            AREA,
-            "RabbitMQMissing",
-            message=message,
-            why=_WHY,
-            hint="Start MongooseIM, which creates it.",
-            cause="target",
-        )
-    why = (
-        f"restbroker creates it when it runs, {describe(exchange)}. With another type, MongooseIM then does not start."
-    )
-    hint = "Compare this with MongooseIM's configuration, or start MongooseIM first."
-    return Finding("note", AREA, "RabbitMQMissing", message=message, why=why, hint=hint)
 
 
 def _problem_finding(source: EventSource, problem: Problem) -> Finding:

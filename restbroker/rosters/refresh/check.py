@@ -6,10 +6,10 @@ Always holds: no user is refreshed, and nothing is changed.
 from restbroker.config.target import Target
 from restbroker.rosters.refresh import classify, request
 from restbroker.servers.api.checks import open_client
-from restbroker.servers.findings import Finding, ok
+from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.transport.errors import MaybeSent, NotSent
 
-_WAIT = "Refreshes wait in Redis until it works."
+_TEXTS = Texts.beside(__file__)
 _LOOPBACK = ("localhost", "::1")
 
 
@@ -25,16 +25,13 @@ async def _answer(target: Target) -> Finding:
         async with open_client(target) as http:
             probe = classify.read_probe(await http.send(request.probe_request(target)))
     except (NotSent, MaybeSent) as error:
-        hint = "Check that Prosody runs with mod_http, and the target's URL."
-        return Finding(
-            "problem", target.name, "Unreachable", message=error.message, why=_WAIT, hint=hint, cause="target"
-        )
+        return _TEXTS.finding(target.name, "Unreachable", message=error.message)
     message = f"{target.url}: {probe.detail}"
     if probe.denied:
-        code = classify.MISSING.code if probe.detail == classify.MISSING.message else "LoginRefused"
-        return Finding("problem", target.name, code, message=message, why=_WAIT, hint=probe.hint, cause="refused")
+        case = "ModuleMissing" if probe.detail == classify.MISSING.message else "LoginRefused"
+        return _TEXTS.finding(target.name, case, message=message, hint=probe.hint)
     if not probe.ok:
-        return Finding("problem", target.name, "Unwell", message=message, why=_WAIT, hint=probe.hint, cause="target")
+        return _TEXTS.finding(target.name, "Unwell", message=message, hint=probe.hint)
     return ok(target.name, "Reachable", f"{target.url}: {probe.detail}")
 
 
@@ -44,7 +41,4 @@ def _open_to_all(target: Target) -> list[Finding]:
         return []
     if host in _LOOPBACK or host.startswith("127."):
         return []
-    message = f"{target.url} is not on this machine, and no login is configured for it."
-    why = "The module requires no login: anyone who reaches it can refresh any user."
-    hint = "Let Prosody listen on loopback only (http_interfaces), or put a proxy with a login in front."
-    return [Finding("warning", target.name, "OpenRefresh", message=message, why=why, hint=hint)]
+    return [_TEXTS.finding(target.name, "OpenRefresh", url=target.url)]

@@ -5,10 +5,12 @@ Always holds: only the probe is sent, which changes nothing there.
 
 from restbroker.config.target import Target
 from restbroker.servers.api.checks import finding, open_client, unreachable
-from restbroker.servers.findings import Finding, ok
+from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.servers.http.connector import health_of, probe_request
 from restbroker.servers.http.recipes import Settings, settings_of
 from restbroker.transport.errors import MaybeSent, NotSent
+
+_TEXTS = Texts.beside(__file__)
 
 
 async def check(target: Target) -> list[Finding]:
@@ -17,7 +19,7 @@ async def check(target: Target) -> list[Finding]:
     return [
         _commands(target, settings),
         *([_check_signature(target, settings)] if settings.signing else []),
-        *([_no_probe(target)] if target.at_most_once and settings.probe is None else []),
+        *([_TEXTS.finding(target.name, "NoProbe")] if target.at_most_once and settings.probe is None else []),
         await _answer(target, settings),
     ]
 
@@ -33,10 +35,7 @@ async def _answer(target: Target, settings: Settings) -> Finding:
     if not health.probe.ok:
         return finding(target, health)
     if settings.probe is None:
-        message = f"{target.url} answers; the login was not tested."
-        why = "A job that gets 401 or 403 dies, since restbroker cannot tell whether all would."
-        hint = 'Name a path that needs the login and changes nothing: "Probe": {"Path": "/me"} in Options.'
-        return Finding("note", target.name, "LoginUnknown", message=message, why=why, hint=hint)
+        return _TEXTS.finding(target.name, "LoginUnknown", url=target.url)
     return ok(target.name, "Reachable", f"{target.url} answers and accepts the login.")
 
 
@@ -47,11 +46,3 @@ def _commands(target: Target, settings: Settings) -> Finding:
 def _check_signature(target: Target, settings: Settings) -> Finding:
     by = "one secret" if len(settings.signing) == 1 else f"{len(settings.signing)} secrets"
     return ok(target.name, "Signed", f"Each request is signed with {by} (Standard Webhooks).")
-
-
-def _no_probe(target: Target) -> Finding:
-    why = (
-        "Behind a gateway, any answer below 500 passes for an API that works; each such command that meets a 5xx dies."
-    )
-    hint = 'Name a path that the API itself answers and that changes nothing: "Probe": {"Path": "/me"} in Options.'
-    return Finding("warning", target.name, "NoProbe", "AtMostOnce stands without a Probe.", why=why, hint=hint)

@@ -6,9 +6,9 @@ Always holds: nothing changes on the server, and no stanza goes to anyone but th
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.answer import read
-from restbroker.servers.api.checks import bad_login, finding, open_client, problem, unreachable
+from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
 from restbroker.servers.api.login import authorization
-from restbroker.servers.findings import Finding, ok
+from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.servers.prosody.answer import FORM, is_page
 from restbroker.servers.prosody.connector import health_of, probe_request
 from restbroker.servers.prosody.options import ApiAddress, options_of
@@ -16,7 +16,7 @@ from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
-_DEAD = "Jobs with its commands die."
+_TEXTS = Texts.beside(__file__)
 _LIMIT_BYTES = 65_536
 
 
@@ -30,7 +30,7 @@ async def check(target: Target) -> list[Finding]:
             if not health.probe.ok:
                 return found
             if settings.host is None:
-                found.append(_no_host(target))
+                found.append(_TEXTS.finding(target.name, "NoDomain", target=target.name))
             if (admin := settings.apis.get("admin")) is not None:
                 found.append(_admin(target, await http.send(_admin_request(target, admin))))
             if (msg := settings.apis.get("msg")) is not None:
@@ -51,19 +51,6 @@ def _login_hint(target: Target) -> str:
             return "Check that the account exists on that VirtualHost, and its password."
         case _:
             return "Create a new token for the account, with the right to send stanzas."
-
-
-def _no_host(target: Target) -> Finding:
-    message = "The account's domain is unknown, so its host's version could not be queried."
-    why = "The probe tests the login, but not whether stanzas are accepted."
-    return Finding(
-        "note",
-        target.name,
-        "NoDomain",
-        message=message,
-        why=why,
-        hint=f'"Domain": "example.org" in Targets.{target.name}',
-    )
 
 
 def _admin_request(target: Target, place: ApiAddress) -> Request:
@@ -107,19 +94,15 @@ def _msg(target: Target, response: Response) -> Finding:
 def _classify_module(target: Target, response: Response, *, is_well: bool, option: str, module: str) -> Finding:
     if is_well:
         return ok(target.name, option, f"{module} answers and accepts the login.")
-    answer = read(FORM, response)
+    says = read(FORM, response).summary
     match response.status:
         case 401 | 403:
             is_admin = option == "AdminURL"
             hint = "Check AdminToken." if is_admin else "Check the account with its domain, and its password."
-            message = f"{module} refuses the login ({answer.summary})."
-            return problem(target, "LoginRefused", message, hint, why=_DEAD, cause="refused")
+            return _TEXTS.finding(target.name, "LoginRefused", module=module, says=says, hint=hint)
         case 500 if option == "MsgURL" and is_page(response):
-            message = f"{module} crashed on the login ({answer.summary})."
-            return problem(target, "LoginRefused", message, CHECK_ACCOUNT, why=_DEAD, cause="refused")
+            return _TEXTS.finding(target.name, "LoginRefused-crash", module=module, says=says, hint=CHECK_ACCOUNT)
         case status if status < 500:
-            message = f"{option} does not lead to {module} ({answer.summary})."
-            return problem(target, "NotTheApi", message, CHECK_URL, why=_DEAD)
+            return _TEXTS.finding(target.name, "NotTheApi", option=option, module=module, says=says, hint=CHECK_URL)
         case _:
-            message = f"{module} does not work now ({answer.summary})."
-            return problem(target, "Unwell", message, "See Prosody's log.", why=_DEAD)
+            return _TEXTS.finding(target.name, "Unwell", module=module, says=says)

@@ -1,18 +1,24 @@
-"""Judges a target's first answer: is it ejabberd's API, and does it take our login? Pure.
+"""Judges a target's first answer, or that it gave none: is it ejabberd's API, and does it take our login? Pure.
 
-Called by `check`. Always holds: each way in which a RestURL or a login can be wrong has its own hint.
+Called by `check.server`. Always holds: each way in which a RestURL or a login can be wrong has its own hint.
 """
 
 import shlex
+from typing import Final
 
 import attrs
 
 from restbroker.config.target import Bearer, IssuedLogin, Target
-from restbroker.config.values import without_logins
+from restbroker.config.values import duration_text, without_logins
+from restbroker.errors import ConfigError
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
-from restbroker.servers.findings import Finding, ok
+from restbroker.servers.findings import Finding, Texts, ok
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
+
+TEXTS: Final = Texts.beside(__file__)
+"""The texts of all checks of this folder."""
 
 
 @attrs.frozen
@@ -41,13 +47,7 @@ def classify_entry(target: Target, response: Response) -> Entry:
         case 403 if answer.code == "32":
             return Entry(ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}."))
         case 403:
-            why = "ejabberd does not refuse like this: a proxy or firewall in front does."
-            hint = "Check the proxy or firewall, and that it lets this machine through."
-            return Entry(
-                Finding(
-                    "problem", target.name, "Refused", message=f"Refused ({says}).", why=why, hint=hint, cause="refused"
-                )
-            )
+            return Entry(TEXTS.finding(target.name, "Refused", says=says))
         case 400 if answer.raw_message == "unknown_command":
             return _target_down(target, says, "It is starting or stopping.")
         case 408 | 425 | 429:
@@ -69,19 +69,11 @@ def _running(target: Target, answer: Answer) -> Entry:
 
 
 def _target_down(target: Target, says: str, why: str) -> Entry:
-    message = f"The server at {target.url} does not work now ({says})."
-    hint = "Try again in some seconds; then check the server's log."
-    return Entry(Finding("problem", target.name, "Unwell", message=message, why=why, hint=hint, cause="target"))
+    return Entry(TEXTS.finding(target.name, "Unwell", url=target.url, says=says, why=why))
 
 
 def _not_the_api(target: Target, says: str) -> Entry:
-    message = f"The server at {target.url} does not answer as ejabberd's API does ({says})."
-    why = "RestURL must lead to mod_http_api, with the path of its request handler, e.g. /api."
-    hint = "Correct RestURL; see below."
-    return Entry(
-        Finding("problem", target.name, "NotTheApi", message=message, why=why, hint=hint, cause="target"),
-        elsewhere=True,
-    )
+    return Entry(TEXTS.finding(target.name, "NotTheApi", url=target.url, says=says), elsewhere=True)
 
 
 def _redirect(target: Target, answer: Answer) -> Entry:
@@ -90,28 +82,57 @@ def _redirect(target: Target, answer: Answer) -> Entry:
     hint = (
         f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address that it redirects to."
     )
-    message = f"The server at {target.url} redirects to {where or 'nowhere'}."
-    why = "restbroker does not follow redirects: it might send the login, or a command twice, to another server."
-    return Entry(
-        Finding("problem", target.name, "Redirect", message=message, why=why, hint=hint, cause="target"), elsewhere=True
-    )
+    finding = TEXTS.finding(target.name, "Redirect", url=target.url, where=where or "nowhere", hint=hint)
+    return Entry(finding, elsewhere=True)
 
 
 def _login_refused(target: Target, says: str) -> Entry:
     login = target.credentials.login if isinstance(target.credentials, IssuedLogin) else target.credentials
     if login is None or isinstance(login, Bearer):
-        why = "A bearer token expires, and needs the Erlang application oauth2 (Debian: erlang-p1-oauth2)."
-        hint = "Make a new token (ejabberdctl oauth_issue_token USER@HOST 31536000 ejabberd:admin), or use RestUser."
-    elif "@" not in login.user:
-        why = "ejabberd requires the whole address of an account, but RestUser has no @."
-        hint = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
-    else:
-        path = login.password.path
-        password = "the password (RestPass)" if path is None else f"the password in {without_logins(str(path))}"
-        why = f"The account does not exist on that server, or {password} is wrong."
-        user, _, host = login.user.rpartition("@")
-        asked = shlex.join(["ejabberdctl", "check_account", user, host])
-        hint = f"On the server, `{asked}` ends with 0 if the account exists: then correct {password}, or set another "
-        hint += "one with `ejabberdctl change_password`. Otherwise make the account with `ejabberdctl register`."
-    message = f"ejabberd does not accept the login ({says})."
-    return Entry(Finding("problem", target.name, "LoginRefused", message=message, why=why, hint=hint, cause="refused"))
+        return Entry(TEXTS.finding(target.name, "LoginRefused-token", says=says))
+    user, _, host = login.user.rpartition("@")
+    if "@" not in login.user:
+        host = target.default_host or "example.org"
+        return Entry(TEXTS.finding(target.name, "LoginRefused-no-host", says=says, user=login.user, host=host))
+    path = login.password.path
+    password = "the password (RestPass)" if path is None else f"the password in {without_logins(str(path))}"
+    asked = shlex.join(["ejabberdctl", "check_account", user, host])
+    return Entry(TEXTS.finding(target.name, "LoginRefused", says=says, password=password, asked=asked))
+
+
+def unusable_login(target: Target, error: ConfigError) -> Finding:
+    """Return the finding of credentials that cannot even be sent."""
+    return TEXTS.finding(target.name, "BadLogin", message=error.message, hint=error.hint)
+
+
+def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
+    """Return the finding of a request that got no answer."""
+    name, message = target.name, error.message
+    if isinstance(error, NotSent) and error.tls:
+        # A plain ejabberd hangs up in the middle of the handshake, other servers answer with words (measured).
+        if "CERTIFICATE" not in message.upper():
+            url = str(target.url).replace("https:", "http:", 1)
+            return TEXTS.finding(name, "TlsFailed-plain", message=message, url=url)
+        return TEXTS.finding(name, "TlsFailed", message=message, hint=error.tls_hint)
+    if is_silent(error):
+        return TEXTS.finding(name, "Silent", message=message)
+    return TEXTS.finding(name, "HangsUp" if isinstance(error, MaybeSent) else "Unreachable", message=message)
+
+
+def is_silent(error: NotSent | MaybeSent) -> bool:
+    """Tell whether the request was sent over a connection, but no answer came in time."""
+    return isinstance(error, MaybeSent) and error.timed_out
+
+
+def lost_connection(target: Target, error: NotSent | MaybeSent) -> Finding:
+    """Return the finding of a server that answered before, but does not any more."""
+    case = "Unreachable-silent" if is_silent(error) else "Unreachable-now"
+    return TEXTS.finding(target.name, case, message=error.message)
+
+
+def out_of_time(target: Target, limit_s: float, *, answered: bool) -> Finding:
+    """Return the finding of a check whose own time was up; `answered`: there were findings by then."""
+    limit = duration_text(limit_s)
+    if not answered:
+        return unreachable(target, MaybeSent(f"No answer from {target.url} within {limit}.", timed_out=True))
+    return TEXTS.finding(target.name, "Unfinished", limit=limit)

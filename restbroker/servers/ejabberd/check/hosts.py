@@ -12,6 +12,7 @@ import attrs
 from restbroker.config.target import Basic, IssuedLogin, Target
 from restbroker.servers.ejabberd.answer import hosts_in, read
 from restbroker.servers.ejabberd.check import ejabberd_yml
+from restbroker.servers.ejabberd.check.entry import TEXTS
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response
 
@@ -52,28 +53,18 @@ def classify_hosts(target: Target, response: Response, version: str | None) -> F
     name, domain = target.name, target.default_host
     served, hide = hosts_in(response), read(response).masked_text.hide
     if served is None:
-        message = "restbroker cannot check that the server has JabberDomain: the login may not call registered_vhosts."
-        lines = ejabberd_yml.permissions(target, ["registered_vhosts"])
-        why = "With ejabberd 26.07 and newer, a job for a missing host then counts as forbidden."
-        return Finding("note", name, "HostsHidden", message=message, why=why, hint=lines)
+        return TEXTS.finding(name, "HostsHidden", hint=ejabberd_yml.permissions(target, ["registered_vhosts"]))
     if domain is None:
-        why = "Jobs must name their host."
+        more = ""
         if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
-            why += " ejabberd also logs a warning for each request, since the Host header names none of its hosts."
+            more = " ejabberd also logs a warning for each request, since the Host header names none of its hosts."
         hint = f'"JabberDomain": "{hide(served[0])}"' if served else None
-        message = f"The server has the virtual hosts {_some(served, hide)}; JabberDomain names none."
-        return Finding("note", name, "NoDomain", message=message, why=why, hint=hint)
+        return TEXTS.finding(name, "NoDomain", hosts=_some(served, hide), more=more, hint=hint)
     if domain in served:
         return ok(name, "Host", f"The server has the virtual host {domain}.")
     nearest = get_close_matches(domain, served, n=1, cutoff=0.6) or served[:1]
-    return Finding(
-        "problem",
-        name,
-        "UnknownHost",
-        message=f"The server has no virtual host {domain}; it has {_some(served, hide)}.",
-        why="Commands for a host that it does not have are refused, and their jobs die.",
-        hint=f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None,
-    )
+    hint = f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None
+    return TEXTS.finding(name, "UnknownHost", domain=domain, hosts=_some(served, hide), hint=hint)
 
 
 def _some(hosts: Sequence[str], hide: Callable[[str], str]) -> str:

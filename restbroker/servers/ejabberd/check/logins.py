@@ -14,10 +14,11 @@ from restbroker.config.target import Basic, Bearer, IssuedLogin, Login, Target
 from restbroker.config.values import duration_text
 from restbroker.servers.ejabberd.answer import read
 from restbroker.servers.ejabberd.check import ejabberd_yml
+from restbroker.servers.ejabberd.check.entry import TEXTS
 from restbroker.servers.ejabberd.check.rights import trials
 from restbroker.servers.ejabberd.issued_token import UNSET_ACCESS, NoToken, read_token, token_request
 from restbroker.servers.ejabberd.request import question
-from restbroker.servers.findings import Finding, Level, ok
+from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Transport
 
 SLOW_LOGIN_S: Final = 0.004
@@ -53,21 +54,18 @@ async def _basic(target: Target, login: Basic, http: Transport) -> Finding:
     # A moment in which the machine is busy makes no login slow.
     if login_s < SLOW_LOGIN_S:
         return ok(target.name, "Speed", f"It answers in {duration_text(with_login_s)}.")
-    message = (
-        f"ejabberd does at most about {1 / login_s:.0f} jobs/s for each of its cores: checking the password took it "
-        f"{duration_text(login_s)} per request just now; a bearer token takes less than 1 ms."
-    )
-    why = "ejabberd stores the password with SCRAM, and computes its hash again for each request."
     by_address = ejabberd_yml.permissions(attrs.evolve(target, credentials=None), ejabberd_yml.ALL)
     instead = f"Or allow this machine by its address, and remove RestUser and RestPass:\n{by_address}"
     refused = await _why_no_token(target, login, http)
+    more = ""
     if refused is None:
         rights = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
         hint = f"Write {AUTO}: ejabberd can issue tokens. They need their own rights:\n{rights}\n{instead}"
     else:
-        why += f" {refused.message}"
+        more = f" {refused.message}"
         hint = f"{_hint(login, refused)}\nThen write {AUTO}. {instead}"
-    return Finding("note", target.name, "SlowLogin", message=message, why=why, hint=hint)
+    took = duration_text(login_s)
+    return TEXTS.finding(target.name, "SlowLogin", rate=1 / login_s, took=took, more=more, hint=hint)
 
 
 async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToken | None:
@@ -78,31 +76,29 @@ async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToke
 
 
 async def _check_issued(target: Target, login: Basic, http: Transport, host: str, *, fallback: bool) -> Finding:
-    level: Level = "warning" if fallback else "problem"
+    case = "-auto" if fallback else ""
     found = read_token(await http.send(token_request(target, login, life_s=TRIAL_LIFE_S)), 0.0)
     if isinstance(found, NoToken):
-        why = "The configuration asks for tokens. " + _meanwhile(level)
-        return Finding(
-            level, target.name, "NoToken", message=found.message, why=why, hint=_hint(login, found), cause="refused"
-        )
+        return TEXTS.finding(target.name, f"NoToken{case}", message=found.message, hint=_hint(login, found))
     try:
-        finding = await _with_token(target, login, found.login, http=http, level=level)
+        finding = await _with_token(target, login, found.login, http=http, case=case)
         if finding.level != "ok":
             return finding
         lacking = await _find_forbidden(target, login, found.login, http=http, host=host)
-        return _forbidden(target, login, lacking, fallback=fallback) if lacking else finding
+        if not lacking:
+            return finding
+        lines = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
+        return TEXTS.finding(target.name, f"TokenForbidden-some{case}", commands=", ".join(lacking), hint=lines)
     finally:
         await http.send(question(target, "oauth_revoke_token", {"token": found.login.token.reveal()}))
 
 
-async def _with_token(target: Target, login: Basic, token: Bearer, http: Transport, level: Level) -> Finding:
+async def _with_token(target: Target, login: Basic, token: Bearer, http: Transport, case: str) -> Finding:
     commands = ("status", "connected_users_number")
     statuses = [(await http.send(question(target, command, login=token))).status for command in commands]
     if not any(status == 200 for status in statuses):
-        message = f"The token that ejabberd issues may call none of {' and '.join(commands)} (status {statuses[0]})."
-        why = "Tokens have only the rights under `oauth` in api_permissions. " + _meanwhile(level)
         lines = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
-        return Finding(level, target.name, "TokenForbidden", message=message, why=why, hint=lines, cause="refused")
+        return TEXTS.finding(target.name, f"TokenForbidden{case}", status=statuses[0], hint=lines)
     basic = duration_text(await _fastest_s(target, login, http))
     bearer = duration_text(await _fastest_s(target, token, http))
     says = f"ejabberd issues tokens: it answers in {bearer} with one, in {basic} with the password."
@@ -117,19 +113,6 @@ async def _find_forbidden(target: Target, login: Basic, token: Bearer, http: Tra
         return (await http.send(question(target, command, asked[command], login))).status == 403
 
     return [name for name in asked if await is_forbidden(name, token) and not await is_forbidden(name, login)]
-
-
-def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bool) -> Finding:
-    message = f"The login may call {', '.join(lacking)}, but the token that ejabberd issues for it may not."
-    then = "after a job for one of them, all jobs use the password for ten minutes"
-    why = "Tokens have only the rights under `oauth` in api_permissions: "
-    why += f"{then if fallback else 'jobs for these commands would die'}."
-    lines = ejabberd_yml.token_permissions(login.user, ejabberd_yml.ALL)
-    return Finding("warning", target.name, "TokenForbidden", message=message, why=why, hint=lines)
-
-
-def _meanwhile(level: Level) -> str:
-    return "Jobs use the password meanwhile." if level == "warning" else "Jobs wait in Redis meanwhile."
 
 
 def _hint(login: Basic, why: NoToken) -> str:

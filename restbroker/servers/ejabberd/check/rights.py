@@ -18,6 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.answer import read
 from restbroker.servers.ejabberd.check import ejabberd_yml
+from restbroker.servers.ejabberd.check.entry import TEXTS
 from restbroker.servers.ejabberd.check.hosts import TrialHost
 from restbroker.servers.ejabberd.request import question
 from restbroker.servers.findings import Finding, ok
@@ -102,14 +103,10 @@ def classify_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
         )
         lines = f"{lines}\n\n{ejabberd_yml.administrator(target)}"
     if {"status", "connected_users_number"} <= set(rights.forbidden):
-        message = f"The login may not call status, connected_users_number and {_rest(rights.forbidden)}."
-        why = "restbroker calls these to see whether the server works. Without them it pauses this target."
-        return Finding(
-            "problem", name, "Forbidden", message=message + unknown, why=why + besides, hint=lines, cause="refused"
-        )
-    message = f"The login may not call {', '.join(rights.forbidden)}."
-    why = "Jobs for these commands would die. If you do not need them, all is well."
-    return Finding("warning", name, "SomeForbidden", message=message + unknown, why=why + besides, hint=lines)
+        rest = _rest(rights.forbidden)
+        return TEXTS.finding(name, "Forbidden", commands=rest, unknown=unknown, besides=besides, hint=lines)
+    commands = ", ".join(rights.forbidden)
+    return TEXTS.finding(name, "SomeForbidden", commands=commands, unknown=unknown, besides=besides, hint=lines)
 
 
 def _classify(command: str, response: Response, *, is_doubtful: bool) -> Literal["allowed", "forbidden", "unknown"]:

@@ -16,17 +16,19 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import open_client
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.check import ejabberd_yml
-from restbroker.servers.ejabberd.check.entry import Entry, classify_entry
-from restbroker.servers.ejabberd.check.find_api import PORTS, find_api
-from restbroker.servers.ejabberd.check.hosts import classify_hosts, trial_host
-from restbroker.servers.ejabberd.check.logins import check_login
-from restbroker.servers.ejabberd.check.no_answer import (
+from restbroker.servers.ejabberd.check.entry import (
+    TEXTS,
+    Entry,
+    classify_entry,
     is_silent,
     lost_connection,
     out_of_time,
     unreachable,
     unusable_login,
 )
+from restbroker.servers.ejabberd.check.find_api import PORTS, find_api
+from restbroker.servers.ejabberd.check.hosts import classify_hosts, trial_host
+from restbroker.servers.ejabberd.check.logins import check_login
 from restbroker.servers.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_rights, classify_rights, is_missing
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import question
@@ -83,15 +85,11 @@ async def _check_server(target: Target, ports: Sequence[tuple[str, int]], found:
 
 def _suggestion(target: Target, urls: Sequence[object]) -> Finding:
     if urls:
-        shown = ", ".join(map(str, urls))
-        message = f"ejabberd's API answers at {shown}."
-        return Finding("note", target.name, "FoundElsewhere", message=message, why=None, hint=f'"RestURL": "{urls[0]}"')
+        return TEXTS.finding(target.name, "FoundElsewhere", urls=", ".join(map(str, urls)), url=urls[0])
     url = target.url
     ports = ", ".join(map(str, dict.fromkeys([url.port, *(port for _, port in PORTS)])))
     tried = f"ports {ports}" if url.socket is None else "this socket"
-    message = f"Nothing on {url.host} answers like ejabberd's API (tried: {tried}; paths /api, / and /rest)."
-    why = "ejabberd offers it only if configured; after a change: ejabberdctl reload_config."
-    return Finding("note", target.name, "FoundNowhere", message=message, why=why, hint=ejabberd_yml.listen(target.url))
+    return TEXTS.finding(target.name, "FoundNowhere", host=url.host, tried=tried, hint=ejabberd_yml.listen(url))
 
 
 async def _inside(target: Target, http: Transport, entry: Entry, found: list[Finding]) -> None:
@@ -113,22 +111,10 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
     wanted = target.options_as(Options).server_version
     if version is None:
         return
-    message: str | None
     if wanted not in ("auto", version):
-        message = f"ServerVersion says {wanted}, and the server is {version}."
-        why = "Commands and their arguments are those of the configured version."
-        yield Finding("warning", target.name, "OtherVersion", message=message, why=why, hint='"ServerVersion": "auto"')
+        yield TEXTS.finding(target.name, "OtherVersion", wanted=wanted, version=version)
     if (message := catalogue.too_old(target, version)) is not None:
-        why = "Every job would be refused; restbroker takes none for this target."
-        yield Finding(
-            "problem",
-            target.name,
-            "NoApiVersions",
-            message=message,
-            why=why,
-            hint=catalogue.NO_API_VERSION,
-            cause="config",
-        )
+        yield TEXTS.finding(target.name, "NoApiVersions", message=message, hint=catalogue.NO_API_VERSION)
     known = catalogue.for_target(target, version).version
     yield ok(target.name, "Version", f"It is ejabberd {version}; restbroker uses the command list of {known}.")
 
@@ -142,12 +128,11 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
             if is_missing(response):
                 missing.setdefault(module, []).append(command)
     return [
-        Finding(
-            "warning",
+        TEXTS.finding(
             target.name,
             "ModuleMissing",
-            message=f"The server has no {', '.join(commands)}.",
-            why=f"The module {module} with these commands is not loaded. Jobs for them would die.",
+            commands=", ".join(commands),
+            module=module,
             hint=ejabberd_yml.module(module),
         )
         for module, commands in missing.items()

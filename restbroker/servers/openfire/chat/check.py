@@ -13,7 +13,7 @@ from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.findings import Finding, ok
+from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.servers.openfire.chat.connector import health_of, probe_request
 from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED
 from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
@@ -22,13 +22,10 @@ from restbroker.servers.openfire.chat.trust import HINT, MESSAGE, is_administrat
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
+_TEXTS: Final = Texts.beside(__file__)
 _PORTS: Final = (("http", 7070), ("https", 7443))
 """The ports of http-bind, where the Chat API is."""
 _CONSOLE: Final = (9090, 9091)
-_LOOK_AT_LOGIN: Final = (
-    "It does so if the login is not a valid JID: give only the administrator's name, without a domain. Else "
-    "check Openfire's log (error.log)."
-)
 _LOOK_S: Final = 1.5
 _CONNECT_S: Final = 0.7
 
@@ -67,28 +64,12 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
         return []
     answer = await http.send(trust_question(target))
     if answer.status == 500:
-        why = "Jobs that act as a user without their own password are refused: the login fails."
-        message = "Openfire answers 500 when asked whether the target's login is an administrator's."
-        return [
-            Finding(
-                "problem",
-                target.name,
-                "NotAdministrator",
-                message=message,
-                why=why,
-                hint=_LOOK_AT_LOGIN,
-                cause="refused",
-            )
-        ]
+        return [_TEXTS.finding(target.name, "NotAdministrator-unclear")]
     if is_administrator(answer) is not False:
         return []
-    if target.options_as(Options).passwords is None:
-        why = "Jobs that act as a user are denied: the user would have no name."
-        return [
-            Finding("problem", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=HINT, cause="refused")
-        ]
-    why = "Jobs that act as a user who is not in the file of passwords are denied: the user would have no name."
-    return [Finding("warning", target.name, "NotAdministrator", message=MESSAGE, why=why, hint=HINT)]
+    has_passwords = target.options_as(Options).passwords is not None
+    case = "NotAdministrator-passwords" if has_passwords else "NotAdministrator"
+    return [_TEXTS.finding(target.name, case, message=MESSAGE, hint=HINT)]
 
 
 async def _rooms(target: Target, http: Transport) -> list[Finding]:
@@ -96,15 +77,7 @@ async def _rooms(target: Target, http: Transport) -> list[Finding]:
     path = f"{target.url.path}/restapi/v1/chat/rooms/restbroker"
     headers = (accept_header("application/json"), *authorization_header(target))
     answer = await http.send(Request("GET", path, target.timeout_s, headers=headers, body_limit_bytes=65_536))
-    if answer.status != 500:
-        return []
-    message = "Openfire answers 500 when asked for a room."
-    why = "Jobs that create rooms, join them or post there fail."
-    hint = (
-        "If the plugin REST API is installed in the same Openfire, remove it: both have classes of the same names. "
-        "Else see Openfire's log (error.log)."
-    )
-    return [Finding("problem", target.name, "RoomsBroken", message=message, why=why, hint=hint, cause="target")]
+    return [_TEXTS.finding(target.name, "RoomsBroken")] if answer.status == 500 else []
 
 
 def _console(target: Target, response: Response) -> str:

@@ -9,8 +9,8 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.servers.api.checks import bad_login, finding, open_client, problem, unreachable
-from restbroker.servers.findings import Finding, ok
+from restbroker.servers.api.checks import JOBS_WAIT, bad_login, finding, open_client, unreachable
+from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.servers.openfire.entity_writer import Dialect
 from restbroker.servers.openfire.rest import health
 from restbroker.servers.openfire.rest.options import BASE, Options
@@ -18,6 +18,7 @@ from restbroker.servers.openfire.rest.request import DESCRIPTION, READY, STATIST
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
+_TEXTS: Final = Texts.beside(__file__)
 _CHAT_PORTS: Final = (7070, 7443)
 """The ports of the listener for web clients, which has the Chat API."""
 _CONSOLE_PORTS: Final = {7070: 9090, 7443: 9091}
@@ -61,10 +62,7 @@ def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
 
 
 def _unready(target: Target, ready: Response) -> list[Finding]:
-    if not health.is_starting(ready):
-        return []
-    message = "It is not ready: it is starting or stopping."
-    return [problem(target, "Unwell", message, "Wait, and check Openfire's log.")]
+    return [_TEXTS.finding(target.name, "Unwell", why=JOBS_WAIT)] if health.is_starting(ready) else []
 
 
 def _version(target: Target, dialect: Dialect | None, version: str | None) -> Finding:
@@ -75,12 +73,10 @@ def _version(target: Target, dialect: Dialect | None, version: str | None) -> Fi
 
 def _chat_port(target: Target) -> Finding:
     port = target.url.port
-    message = f"Port {port} is that of web clients and of the Chat API; the REST API plugin is not there."
     url = attrs.evolve(target.url, port=_CONSOLE_PORTS[port], path=BASE)
-    return problem(target, "OtherPort", message, f'"URL": "{url}"')
+    return _TEXTS.finding(target.name, "OtherPort", port=port, url=url, why=JOBS_WAIT)
 
 
 def _other_path(target: Target) -> Finding:
-    message = f"{target.url} is not the REST API plugin, which is under {BASE} there."
     url = attrs.evolve(target.url, path=BASE)
-    return problem(target, "OtherPath", message, f'"URL": "{url}"')
+    return _TEXTS.finding(target.name, "OtherPath", own=target.url, base=BASE, url=url, why=JOBS_WAIT)

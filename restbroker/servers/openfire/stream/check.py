@@ -19,7 +19,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import open_client
 from restbroker.servers.api.login import authorization
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.findings import Cause, Finding, ok
+from restbroker.servers.findings import Cause, Finding, Texts, ok
 from restbroker.servers.openfire.stream.access import basic
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import (
@@ -37,6 +37,7 @@ from restbroker.transport.message import Request
 from restbroker.transport.stream import open_stream
 
 AREA: Final = "Events"
+_TEXTS: Final = Texts.beside(__file__)
 _WHY: Final = "Openfire's events for this user do not become jobs."
 _STREAM: Final = "ofchat"
 _MOST_BYTES: Final = 1024 * 1024
@@ -64,9 +65,7 @@ async def _check_source(source: EventSource) -> list[Finding]:
     try:
         passwords = passwords_in(settings.passwords)
     except ConfigError as error:
-        return [
-            Finding("problem", AREA, "OpenfireDenied", message=error.message, why=_WHY, hint=error.hint, cause="config")
-        ]
+        return [_TEXTS.finding(AREA, "OpenfireDenied-unread", message=error.message, hint=error.hint)]
     found, well = [], []
     for user in settings.everybody:
         try:
@@ -77,18 +76,9 @@ async def _check_source(source: EventSource) -> list[Finding]:
         except Problem as problem:
             found.append(_of(source, problem))
         except (NotSent, MaybeSent) as error:
-            message, hint = f"Source {source.name}: {error.message}", "Start the server, or correct URL."
-            return [
-                *found,
-                Finding("problem", AREA, "OpenfireAway", message=message, why=_WHY, hint=hint, cause="target"),
-            ]
+            return [*found, _TEXTS.finding(AREA, "OpenfireAway", source=source.name, fault=error.message)]
         except ConfigError as error:
-            return [
-                *found,
-                Finding(
-                    "problem", AREA, "OpenfireAway", message=error.message, why=_WHY, hint=error.hint, cause="config"
-                ),
-            ]
+            return [*found, _TEXTS.finding(AREA, "OpenfireAway-unusable", message=error.message, hint=error.hint)]
     if well:
         where = f"{target.url.origin}/sse"
         what = f"The source {source.name} can open the streams of {', '.join(well)} at {where}."

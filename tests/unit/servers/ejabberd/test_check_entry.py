@@ -11,10 +11,9 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
 from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.check import ejabberd_yml
-from restbroker.servers.ejabberd.check.entry import classify_entry
+from restbroker.servers.ejabberd.check.entry import classify_entry, unreachable
 from restbroker.servers.ejabberd.check.find_api import is_api
 from restbroker.servers.ejabberd.check.hosts import classify_hosts
-from restbroker.servers.ejabberd.check.no_answer import unreachable
 from restbroker.servers.findings import Cause
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
