@@ -1,31 +1,43 @@
-"""One batch of `enqueue --bulk`: begun or continued, pushed, waited for. Called by `bulk.command`.
+"""`restbroker enqueue --bulk`: a job for each row of a file, and with --wait the results of all of them.
 
-Always holds: the same file with the same command is the same batch, no matter who pushes it again; Redis knows which of
-its rows are pushed; the id of a batch reveals nothing of what is in the file without the token's secret.
+`run` is called by `enqueue`. Always holds: the same file with the same command is the same batch, no matter who pushes
+it again; Redis knows which of its rows are pushed, so that continuing pushes no row twice; the id of a batch reveals
+nothing of what is in the file without the token's secret; however the command ends, it prints how to continue; neither
+Trio nor an HTTP client is imported.
 """
 
 import hashlib
 import hmac
 import json
 import secrets
+import signal
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import attrs
 import typer
 
 from restbroker.bulk import push
 from restbroker.bulk import store as bulk
-from restbroker.bulk.files import Input
-from restbroker.bulk.jobs import BATCH_DIGITS, COMMAND_KEY, OWN_COLUMNS, UNIQUE_KEY, Makers, row_of, wrong_header
-from restbroker.bulk.read import ERROR, Table
+from restbroker.bulk.jobs import (
+    BATCH_DIGITS,
+    COMMAND_KEY,
+    ORDER_COLUMN,
+    OWN_COLUMNS,
+    UNIQUE_KEY,
+    Makers,
+    no_order,
+    row_of,
+    wrong_header,
+)
+from restbroker.bulk.rows import ERROR, BadFile, Input, Table, open_input, open_table
 from restbroker.bulk.show import (
-    Failures,
-    InputProgress,
-    ProgressDisplay,
+    MOST_TOLD,
     Rejects,
+    ShowProgress,
     Summary,
     existing_file_error,
     progress_display,
@@ -34,12 +46,13 @@ from restbroker.bulk.show import (
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.console import output
+from restbroker.console import arguments, output
 from restbroker.console.arguments import TypedArguments
 from restbroker.console.exits import Exit
 from restbroker.console.times import local
-from restbroker.errors import UsageError
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
+from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import JobRequest
 from restbroker.store.client import Client
 
@@ -48,7 +61,7 @@ _LONGEST_PAUSE_S: Final = 0.5
 _HELD_S: Final = 3.0
 """After so many seconds without an answer rows may be held up."""
 _HOLDERS: Final = 3
-EACH_ITS_OWN: Final = "-"
+_EACH_ITS_OWN: Final = "-"
 """It stands in the place of a command if each row names its own."""
 
 
@@ -67,8 +80,44 @@ class BatchOptions:
     rate: float | None
 
 
+class _SignalReceived(BaseException):
+    """A signal that ends the command came; `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def run(
+    settings: Config, options: BatchOptions, argument_words: Sequence[str], *, dry_run: bool, as_json: bool
+) -> NoReturn:
+    """Push the rows of `options.file`, or check them with `dry_run`, print the summary, and exit.
+
+    `argument_words`: arguments of all rows, as they were typed. Exit with 0 if all rows are pushed, and with --wait
+    done; 7: not all are; 1: none is; 4: no token allows the command; 6: Redis or an answer did not come in time. Raise
+    `UsageError` if the file or an option cannot be used.
+    """
+    if options.order.reply_id is not None:
+        raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
+    typed = arguments.read(argument_words)
+    with _raise_on_signals(), open_input(options.file) as found:
+        try:
+            table = open_table(found.source)
+        except BadFile as error:
+            raise UsageError(f"{found.name} {error.why}.", error.hint) from None
+        # A dry run needs no Redis: it only takes the server's version from it, if that comes within a second.
+        with open_store(settings, 1.0) if dry_run else open_store(settings) as client:
+            batch = _Batch(settings, options, typed, client=client, batch_input=found, table=table)
+            try:
+                summary = batch.check() if dry_run else batch.run()
+            except (_SignalReceived, StoreUnavailable, StoreRefused) as error:
+                _print_resume_hint(batch, error)
+    summary.show(as_json=as_json)
+    raise typer.Exit(summary.code())
+
+
 @attrs.define(eq=False)
-class Batch:
+class _Batch:
     """One batch of the rows of `table`. `batch`: its id; "" until it is known. `record`: what Redis knows of it."""
 
     settings: Config
@@ -79,7 +128,7 @@ class Batch:
     table: Table
     batch: str = ""
     record: bulk.BatchRecord = attrs.field(factory=bulk.BatchRecord)
-    failures: Failures = attrs.field(factory=Failures)
+    _failed: int = 0
     _counted_s: float = 0.0
 
     @property
@@ -111,7 +160,7 @@ class Batch:
         makers.reorder(attrs.evolve(makers.order, wants_reply=wanted, reply_to=bulk.reply_to(self.batch)))
         reader = self._reader(makers, rejects, self.batch)
         reader.skipped = before.row
-        with closing(rejects), progress_display(waits=self.waits) as shown:
+        with closing(rejects), progress_display() as shown:
             self._push(reader, shown)
             bulk.write_notes(self.client, self.batch, {"complete": "1"})
             self.record = bulk.read_batch(self.client, self.batch) or self.record
@@ -146,10 +195,9 @@ class Batch:
         return makers
 
     def _reader(self, makers: Makers, rejects: Rejects, batch: str) -> push.Reader:
-        command = None if self.options.command == EACH_ITS_OWN else self.options.command
-        is_csv = self.table.form == "csv"
-        rows, rate = self.table.rows, self.options.rate
-        return push.Reader(batch, rows, makers, command=command, are_cells=is_csv, reject=rejects, rate=rate)
+        command = None if self.options.command == _EACH_ITS_OWN else self.options.command
+        table, rate = self.table, self.options.rate
+        return push.Reader(batch, table.rows, makers, command, are_cells=table.is_csv, reject=rejects, rate=rate)
 
     def _begin(self) -> Rejects:
         """Find the batch in Redis, or begin it; return where bad rows go."""
@@ -197,7 +245,7 @@ class Batch:
         else:
             output.say(f"{before}; continuing after row {known.row}.")
 
-    def _push(self, reader: push.Reader, shown: ProgressDisplay) -> None:
+    def _push(self, reader: push.Reader, shown: ShowProgress) -> None:
         before, began_s, sent = self.record.row, time.monotonic(), 0
         for chunk in reader.chunks():
             if chunk.last > before:
@@ -207,7 +255,7 @@ class Batch:
                 before, sent = chunk.last, sent + chunk.rows
             self._count_replies(reader, shown)
 
-    def _count_replies(self, reader: push.Reader, shown: ProgressDisplay, *, is_read: bool = False) -> int:
+    def _count_replies(self, reader: push.Reader, shown: ShowProgress, *, is_read: bool = False) -> int:
         """Count answers that have come, and show how far it is; return how many came."""
         replies = 0
         now_s = time.monotonic()
@@ -217,17 +265,29 @@ class Batch:
             self._counted_s = now_s
             while True:
                 count, ended = push.read_replies(self.client, self.batch)
-                self.failures.report(ended, reader.line_of)
+                self._print_failed(ended, reader)
                 replies += count
                 if not count:
                     break
             self.record = bulk.read_batch(self.client, self.batch) or self.record
-        share = self.batch_input.share_read()
-        answered = self.record.ended_rows if self.waits else None
-        shown.show(InputProgress(reader.good + reader.bad, share, answered, pushed=self.record.pushed, is_read=is_read))
+        text, share = f"{reader.good + reader.bad} rows", self.batch_input.share_read()
+        if self.waits:
+            text += f", {self.record.ended_rows} of {self.record.pushed} answered"
+            share = self.record.ended_rows / max(self.record.pushed, 1) if is_read else share
+        shown(text, share)
         return replies
 
-    def _wait(self, shown: ProgressDisplay, reader: push.Reader) -> None:
+    def _print_failed(self, ended: Sequence[push.FailedRow], reader: push.Reader) -> None:
+        """Show the first rows whose jobs were not done, then once that there are more."""
+        for one in ended:
+            self._failed += 1
+            if self._failed <= MOST_TOLD:
+                may = "; it may have run" if one.may_have_run else ""
+                output.say(f"line {reader.line_of(one.row)}: {one.code}: {one.message} (job {one.jid}{may})")
+            elif self._failed == MOST_TOLD + 1:
+                output.say("… and more.")
+
+    def _wait(self, shown: ShowProgress, reader: push.Reader) -> None:
         """Wait until all rows have ended, or none has for as long as the time-out says."""
         counted_s, pause_s, is_told = time.monotonic(), 0.02, False
         while self.waits:
@@ -274,19 +334,71 @@ def _require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
     columns = [name for name in table.columns if name not in (ERROR, *OWN_COLUMNS)]
     if UNIQUE_KEY in table.columns and options.order.lock is None:
         raise UsageError(f"The column {UNIQUE_KEY} needs --unique-for.", "For example: --unique-for 10m")
-    if options.command == EACH_ITS_OWN:
-        if table.form == "csv" and COMMAND_KEY not in columns:
+    has_order_key = options.order.order_key is not None or ORDER_COLUMN in table.columns
+    if options.command == _EACH_ITS_OWN:
+        if has_order_key:
+            _require_order(makers.possible_targets())
+        if table.is_csv and COMMAND_KEY not in columns:
             raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command instead of -.")
         return
     maker = makers(options.command)
-    reasons = maker.tokens.reasons_against(options.command)
+    if has_order_key:
+        _require_order([maker.target])
+    reasons = maker.tokens.reasons_against()
     if reasons:
         output.say("Nothing was queued.")
         for reason in reasons:
             output.say(f"{reason.code}: {reason.message}\n{reason.hint}")
         raise typer.Exit(Exit.REFUSED)
-    wrong = wrong_header(maker, columns) if table.form == "csv" else None
+    wrong = wrong_header(maker, columns) if table.is_csv else None
     if wrong is not None:
         version = makers.version(options.command)
         hint = f"This is how {version} takes it. For another one set ServerVersion (in Targets: in its Options)."
         raise UsageError(f"No row can be valid: {wrong}", hint)
+
+
+def _require_order(targets: Sequence[Target]) -> None:
+    """Raise `UsageError` if none of these targets does jobs of one `order_key` one after the other."""
+    if not any(target.takes_order_key for target in targets):
+        why = no_order(targets[0].name) if len(targets) == 1 else 'no target here has "OrderBy": "order_key".'
+        hint = 'Set "OrderBy": "order_key" there, or leave the order keys out: then rows are done in any order.'
+        raise UsageError(f"Nothing was queued: {why}", hint)
+
+
+def _print_resume_hint(batch: _Batch, error: _SignalReceived | RestbrokerError) -> NoReturn:
+    if isinstance(error, RestbrokerError):
+        output.say(f"restbroker: {error}")
+    known = None
+    with suppress(RestbrokerError):
+        known = bulk.read_batch(batch.client, batch.batch) or bulk.BatchRecord()
+    pushed = "The number of pushed rows is unknown" if known is None else f"{rows_text(known.pushed)} are pushed"
+    if not batch.batch:
+        output.say("No row was pushed.")
+    elif batch.batch_input.digest is None:
+        last = "?" if known is None else known.row
+        output.say(f"{pushed}, the last is row {last}. A pipe cannot be resumed: feed only the rows after that one.")
+    else:
+        output.say(f"{pushed}. The same command continues, and pushes none of them again.")
+    if isinstance(error, _SignalReceived):
+        raise typer.Exit(128 + error.number) from None
+    raise typer.Exit(Exit.STORE if isinstance(error, StoreUnavailable) else Exit.FAILED) from None
+
+
+@contextmanager
+def _raise_on_signals() -> Iterator[None]:
+    """Make Ctrl-C and SIGTERM raise `_SignalReceived` in the block, once."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number: int, _frame: object) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN if one == number else signal.SIG_DFL)
+        raise _SignalReceived(number)
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    except _SignalReceived as stopped:
+        raise typer.Exit(128 + stopped.number) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

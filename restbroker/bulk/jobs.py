@@ -16,7 +16,7 @@ from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.console import output
 from restbroker.console.arguments import TypedArguments
-from restbroker.console.order import signatures_of, target_of
+from restbroker.console.order import access_of, signatures_of, target_of
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job import claims, fairness, rubyjson
 from restbroker.job.argument_check import BadRow, Checker
@@ -48,14 +48,6 @@ OWN_COLUMNS: Final = (UNIQUE_KEY, FAIR_COLUMN, ORDER_COLUMN)
 """Columns that are no arguments."""
 
 
-@attrs.frozen
-class Keys:
-    """The keys by which a row's job takes turns and is kept in order; None: it has none."""
-
-    fair: str | None
-    order: str | None
-
-
 def jid_of(batch: str, row: int) -> str:
     """Return the id of a row's job: 24 hex digits, as Sidekiq's are."""
     return f"{batch}{row:08x}"
@@ -71,98 +63,89 @@ def row_of(batch: str, jid: Json) -> int | None:
         return None
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class Tokens:
-    """Finds the token for a job: the first that allows the command and its arguments, in this target and queue."""
+    """Finds the token for a job: the first that allows the command and its arguments.
+
+    `access`: what all jobs need, which are of one command, target and queue; its arguments are not used.
+    """
 
     tokens: Sequence[Token]
-    spec: CommandSpec | None
-    dangerous: Mapping[str, frozenset[str]]
-    default_host: str | None
-    target: str
-    queue: str
+    access: AccessRequest
 
-    def reasons_against(self, command: str) -> list[Reason]:
+    def reasons_against(self) -> list[Reason]:
         """Return each token's reason against the command, whatever its arguments; an empty list if one may allow it."""
-        reasons = [self._refusal(token, command) for token in self.tokens]
+        reasons = [self._refusal(token) for token in self.tokens]
         return [reason for reason in reasons if reason is not None] if None not in reasons else []
 
-    def fixed_token(self, command: str) -> Token | None:
-        """Return the token of all jobs of this command; None if it depends on their arguments, or none allows it."""
-        for token in self.tokens:
-            if self._refusal(token, command) is None:
-                return None if token.hosts else token
-        return None
+    def fixed_token(self) -> Token | None:
+        """Return the token of all jobs; None if it depends on their arguments, or none allows it."""
+        allowing = next((token for token in self.tokens if self._refusal(token) is None), None)
+        return None if allowing is None or allowing.hosts else allowing
 
-    def of(self, command: Command) -> Token:
-        """Return the token for this job. Raise `BadRow` if none allows it."""
-        wish = AccessRequest(
-            command, self.spec, self.dangerous, default_host=self.default_host, target=self.target, queue=self.queue
-        )
+    def of(self, arguments: Mapping[str, Json]) -> Token:
+        """Return the token for a job with these arguments. Raise `BadRow` if none allows it."""
+        access = attrs.evolve(self.access, command=Command(self.access.command.endpoint, arguments))
         why = "There is no token."
         for token in self.tokens:
-            reason = refusal(token, wish)
+            reason = refusal(token, access)
             if reason is None:
                 return token
             why = f"{reason.code}: {reason.message}"
         raise BadRow(why)
 
-    def _refusal(self, token: Token, command: str) -> Reason | None:
-        refused = place_refusal(token, self.target, self.queue)
-        return refused or command_refusal(token, command, self.spec, self.dangerous)
+    def _refusal(self, token: Token) -> Reason | None:
+        one = self.access
+        refused = place_refusal(token, one.target, one.queue)
+        return refused or command_refusal(token, one.command.endpoint, one.spec, one.dangerous)
 
 
 @attrs.define(eq=False)
 class Maker:
-    """Makes the payloads of one command. `order`: what all jobs share; its arguments and token are not used."""
+    """Makes the payloads of one command. `order`: what all jobs share; its arguments and token are not used.
+
+    `target` is the one that they go to; `lock`: that of a row with a key, but for key and name.
+    """
 
     checker: Checker
     tokens: Tokens
     order: JobRequest
+    target: Target
+    lock: Lock | None = None
     _at_s: float = -1.0
     _parts: tuple[bytes, bytes, bytes] | None = None
 
-    def lock(self, arguments: dict[str, Json], key: Json) -> Lock:
-        """Return the lock for the key of a row with these arguments. Raise `BadRow` if there can be none."""
-        if self.order.lock is None:
+    def order_of(self, own: Mapping[str, Json], arguments: dict[str, Json]) -> JobRequest:
+        """Return the order of a row: that of all if `own`, the values of the row's own columns, has none.
+
+        Raise `BadRow` if a value cannot be a key, or cannot have its effect.
+        """
+        order = self.order
+        if (fair_key := own.get(FAIR_COLUMN)) not in (None, ""):
+            order = attrs.evolve(order, fair_key=_group_key(FAIR_COLUMN, fair_key))
+        if (order_key := own.get(ORDER_COLUMN)) not in (None, ""):
+            order = attrs.evolve(order, order_key=_group_key(ORDER_COLUMN, order_key))
+        if order.order_key is not None and not self.target.takes_order_key:
+            raise BadRow(no_order(self.target.name))
+        key = own.get(UNIQUE_KEY)
+        return order if key in (None, "") else attrs.evolve(order, lock=self._own_lock(arguments, key))
+
+    def _own_lock(self, arguments: dict[str, Json], key: Json) -> Lock:
+        if self.lock is None:
             raise BadRow(f'"{UNIQUE_KEY}" needs --unique-for: how long the key counts at most.')
         if not isinstance(key, str) or not claims.is_key(key):
             raise BadRow(f'"{UNIQUE_KEY}" takes a string of 1 to {claims.MOST_BYTES} bytes.')
-        token = self.tokens.of(Command(self.order.command, arguments))
-        name = claims.lock_name(self.tokens.target, token.name, key)
-        return attrs.evolve(self.order.lock, key=key, name=name)
+        token = self.tokens.of(arguments)
+        return attrs.evolve(self.lock, key=key, name=claims.lock_name(self.target.name, token.name, key))
 
-    def lock_from_due(self, lock: Lock, now_s: float) -> Lock:
-        """Return the lock as it is taken at `now_s` (epoch seconds): its `keep_s` counts from when the job is due."""
-        due_s = self.order.at_s
-        return lock if due_s is None else attrs.evolve(lock, keep_s=lock.keep_s + max(0.0, due_s - now_s))
-
-    @property
-    def _common_keys(self) -> Keys:
-        return Keys(self.order.fair_key, self.order.order_key)
-
-    def keys(self, values: dict[str, Json]) -> Keys:
-        """Take the job's keys out of a row's values, and return them. Raise `BadRow` if one cannot be a key."""
-        common = self._common_keys
-        fair = _own_key(FAIR_COLUMN, values.pop(FAIR_COLUMN, None), common.fair)
-        return Keys(fair, _own_key(ORDER_COLUMN, values.pop(ORDER_COLUMN, None), common.order))
-
-    def payload(
-        self, arguments: dict[str, Json], jid: str, now_s: float, lock: Lock | None = None, keys: Keys | None = None
-    ) -> bytes:
-        """Return the job of a row as JSON, pushed at `now_s` (epoch seconds). Raise `BadRow` if no token allows it.
-
-        `keys`: the job's own; None: those of all rows.
-        """
-        common = self._common_keys
-        own = keys or common
+    def payload(self, order: JobRequest, arguments: dict[str, Json], jid: str, now_s: float) -> bytes:
+        """Return the job of a row as JSON, pushed at `now_s` (epoch seconds). Raise `BadRow` if no token allows it."""
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
         try:
-            if self._parts is None or lock is not None or own != common:
-                token = self.tokens.of(Command(self.order.command, arguments))
-                order = attrs.evolve(self.order, arguments=arguments, token=token, lock=lock)
-                return payload(attrs.evolve(order, fair_key=own.fair, order_key=own.order), jid, now_s)
+            if self._parts is None or order is not self.order:
+                token = self.tokens.of(arguments)
+                return payload(attrs.evolve(order, arguments=arguments, token=token), jid, now_s)
             head, proof, tail = self._parts
             raw = b'%b%b,%b],"jid":"%b%b' % (head, _dumps(arguments), proof, jid.encode(), tail)
         except UsageError as error:
@@ -178,10 +161,10 @@ class Maker:
 
         They are cut out of a job with empty arguments and jid. A token cannot be cut: JSON escapes its quotation marks.
         """
-        token = self.tokens.fixed_token(self.order.command)
+        token = self.tokens.fixed_token()
         if token is None or token.signed or (self.order.wants_reply and self.order.reply_to is None):
             return None
-        raw = payload(attrs.evolve(self.order, arguments={}, token=token, lock=None), "", now_s)
+        raw = payload(attrs.evolve(self.order, arguments={}, token=token), "", now_s)
         head, _, rest = raw.partition(b"{},")
         proof, _, tail = rest.partition(b'],"jid":"')
         return head, proof, tail
@@ -222,6 +205,11 @@ class Makers:
         self.order = order
         self._made.clear()
 
+    def possible_targets(self) -> Sequence[Target]:
+        """Return the targets that rows may go to which name their own commands."""
+        named = [one for one in self.settings.targets if one.name == self.target or self.queue in one.queues]
+        return named or self.settings.targets
+
     def version(self, command: str) -> str:
         """Return the kind and version of server whose catalogue has the command: `ejabberd 24.12`."""
         target = target_of(self.settings.targets, self.target, self.queue, command)
@@ -236,17 +224,10 @@ class Makers:
         const = self.typed_arguments.values if spec is None else coerce(spec, self.typed_arguments.values)
         if spec is not None:
             self._warn(spec)
-        dangerous = registry.catalogue_of(target, None, command).dangerous_in(command)
-        order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0])
-        tokens = Tokens(
-            self.settings.tokens,
-            spec,
-            dangerous,
-            default_host=target.default_host,
-            target=target.name,
-            queue=order.queue,
-        )
-        return Maker(Checker(spec, const, target.default_host), tokens, order)
+        order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0], lock=None)
+        tokens = Tokens(self.settings.tokens, access_of(target, order.queue, spec=spec, command=Command(command, {})))
+        checker = Checker(spec, const, target.default_host)
+        return Maker(checker, tokens, order, target, lock=self.order.lock)
 
     def _warn(self, spec: CommandSpec) -> None:
         for name in sorted(self.typed_arguments.in_the_open - self._warned):
@@ -294,9 +275,12 @@ def wrong_header(maker: Maker, columns: Sequence[str]) -> str | None:
     return wrong
 
 
-def _own_key(column: str, key: Json, common: str | None) -> str | None:
-    if key in (None, ""):
-        return common
+def no_order(target: str) -> str:
+    """Return why rows with an order key are not pushed to this target."""
+    return f'the target {target} keeps no order of these keys: it has no "OrderBy": "order_key".'
+
+
+def _group_key(column: str, key: Json) -> str:
     if not isinstance(key, str) or not fairness.is_key(key):
         most = fairness.LONGEST_KEY_BYTES
         raise BadRow(f'"{column}" takes a string of 1 to {most} bytes without control characters.')

@@ -7,20 +7,19 @@ between two chunks, and a later call continues behind the last row that Redis ha
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from operator import itemgetter
 from typing import Final
 
 import attrs
 
 from restbroker.bulk import store as bulk
-from restbroker.bulk.jobs import COMMAND_KEY, MOST_ROWS, UNIQUE_KEY, Maker, jid_of, row_of
-from restbroker.bulk.read import Bad, Read, Row
-from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
+from restbroker.bulk.jobs import COMMAND_KEY, MOST_ROWS, OWN_COLUMNS, Maker, jid_of, row_of
+from restbroker.bulk.rows import Bad, Read, Row
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import rubyjson
 from restbroker.job.argument_check import BadRow
-from restbroker.job.claims import Lock
 from restbroker.job.json_types import Json
+from restbroker.operate.enqueue import JobRequest
 from restbroker.store.client import Client
 
 _CHUNK_ROWS: Final = 500
@@ -47,12 +46,14 @@ class Chunk:
     rows: int = 0
     size: int = 0
 
-    def add(self, queue: str, raw: bytes, jid: str, lock: Lock | None) -> None:
-        """Add one more job, with the lock that it takes."""
-        jobs = self.jobs.setdefault(queue, [])
+    def add(self, order: JobRequest, raw: bytes, jid: str, now_s: float) -> None:
+        """Add one more job, with the lock that it takes: that lasts from when the job is due."""
+        jobs = self.jobs.setdefault(order.queue, [])
         jobs.append(raw)
-        if lock is not None:
-            self.locks.append(bulk.JobLock(queue, len(jobs), jid, lock))
+        if (lock := order.lock) is not None:
+            wait_s = 0.0 if order.at_s is None else max(0.0, order.at_s - now_s)
+            lock = attrs.evolve(lock, keep_s=lock.keep_s + wait_s)
+            self.locks.append(bulk.JobLock(order.queue, len(jobs), jid, lock))
         self.size += len(raw)
 
 
@@ -89,7 +90,7 @@ class Reader:
     @property
     def targets(self) -> frozenset[str]:
         """The names of the targets that the rows' jobs go to, of those that were read."""
-        return frozenset(maker.tokens.target for maker in self._made.values())
+        return frozenset(maker.target.name for maker in self._made.values())
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows in chunks as they are read; bad ones go to `reject`. Raise `BadFile` if the file is bad."""
@@ -112,7 +113,7 @@ class Reader:
 
     def _read(self, row: Read, chunk: Chunk, now_s: float) -> None:
         if isinstance(row, Bad):
-            chunk.rows += not row.more
+            chunk.rows += 1
             self._refuse(row)
         else:
             chunk.rows += 1
@@ -130,17 +131,16 @@ class Reader:
         maker = self._maker(values)
         if number > MOST_ROWS:
             raise BadRow("too many rows in one batch.")
-        key, keys = values.pop(UNIQUE_KEY, None), maker.keys(values)
+        own: dict[str, Json] = {name: values.pop(name) for name in OWN_COLUMNS if name in values}
         if self.command is not None and COMMAND_KEY in values and maker.checker.takes_no(COMMAND_KEY):
             raise BadRow(f'the row names its command in "{COMMAND_KEY}": leave {self.command} out of the command line.')
         arguments = maker.checker.arguments(values, are_cells=self.are_cells)
-        jid = jid_of(self.batch, number)
-        lock = maker.lock(arguments, key) if key not in (None, "") else None
+        order = maker.order_of(own, arguments)
         # Also of one that is pushed already: it counts as it did then.
-        raw = maker.payload(arguments, jid, now_s, lock, keys=keys)
+        raw = maker.payload(order, arguments, jid := jid_of(self.batch, number), now_s)
         self.good += 1
         if number > self.skipped:
-            chunk.add(maker.order.queue, raw, jid, lock and maker.lock_from_due(lock, now_s))
+            chunk.add(order, raw, jid, now_s)
 
     def _maker(self, values: dict[str, Json]) -> Maker:
         """Return the maker for a row with these values. Raise `BadRow` if it names no known command."""
@@ -160,7 +160,7 @@ class Reader:
         return found
 
     def _refuse(self, bad: Bad) -> None:
-        self.bad += not bad.more
+        self.bad += 1
         self.reject(bad)
 
 
@@ -195,40 +195,31 @@ def read_replies(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     replies = bulk.answers(client, batch, _ANSWERS)
-    codes: list[tuple[int, str]] = []
     ended: list[FailedRow] = []
+    codes: list[tuple[int, str]] = []
     for raw in replies:
         details = rubyjson.object_of(raw) or {}
         row = row_of(batch, details.get("jid"))
         if row is None:
             continue
-        one = read_reply(row, details)
-        codes.append((row, f"{bulk.MAY_HAVE_RUN}{one.code}" if one.may_have_run else one.code))
-        if one.code:
-            ended.append(one)
+        failed = _failed(row, details)
+        if failed is None:
+            codes.append((row, ""))
+        else:
+            codes.append((row, f"{bulk.MAY_HAVE_RUN if failed.may_have_run else ''}{failed.code}"))
+            ended.append(failed)
     return (len(replies), ended) if bulk.count(client, batch, replies, codes) else (0, [])
 
 
-def read_reply(row: int, details: Mapping[str, Json]) -> FailedRow:
-    """Return the end of a row's job as its answer says it, with an empty code if it was done."""
-    outcome, error = details.get("outcome"), details.get("error")
-    jid = str(details.get("jid"))
+def _failed(row: int, details: Mapping[str, Json]) -> FailedRow | None:
+    """Return the end of a row's job as its answer says it; None if the job was done."""
+    outcome, jid = details.get("outcome"), str(details.get("jid"))
     if outcome == "delivered":
-        return FailedRow(row, jid, "", "")
+        return None
     if outcome == "negative":
         return FailedRow(row, jid, NEGATIVE, 'The server answered "no".')
+    error = details.get("error")
     found = error if isinstance(error, Mapping) else {}
+    code, message = str(found.get("code") or outcome), str(found.get("message") or "")
     may_have_run = outcome == "uncertain" or details.get("may_have_run") is True
-    return FailedRow(
-        row, jid, str(found.get("code") or outcome), message=str(found.get("message") or ""), may_have_run=may_have_run
-    )
-
-
-def read_last_record(client: Client, batch: str) -> bulk.BatchRecord | None:
-    """Return the batch's record in Redis after the error that ended it; an empty one if there is none.
-
-    None: it cannot be read now; no error of Redis is raised.
-    """
-    with suppress(RestbrokerError):
-        return bulk.read_batch(client, batch) or bulk.BatchRecord()
-    return None
+    return FailedRow(row, jid, code, message, may_have_run=may_have_run)

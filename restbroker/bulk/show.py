@@ -1,4 +1,4 @@
-"""Shows the progress, the rejected rows and the summary of `enqueue --bulk`. Called by `bulk.batch` and `bulk.command`.
+"""Shows the progress, the rejected rows and the summary of `enqueue --bulk`. Called by `bulk.batch`.
 
 Always holds: the rejects file has whole rows, maybe with secrets, so only its owner may read it; a file that this batch
 did not write is left alone; on stdout is the summary alone.
@@ -7,88 +7,52 @@ did not write is left alone; on stdout is the summary alone.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
 import attrs
 
-from restbroker.bulk import files as bulk_files
-from restbroker.bulk.push import NEGATIVE, FailedRow
-from restbroker.bulk.read import Bad, Table
+from restbroker.bulk.push import NEGATIVE
+from restbroker.bulk.rows import Bad, Table, reject_pieces
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 
 _TELL_EVERY_S: Final = 5.0
-_MOST_TOLD: Final = 20
+MOST_TOLD: Final = 20
 
-
-@attrs.frozen
-class InputProgress:
-    """Progress of a batch. `share`: of the input, 0 to 1; None: unknown. `answered` None: no answers are awaited."""
-
-    rows: int
-    share: float | None
-    answered: int | None = None
-    pushed: int = 0
-    is_read: bool = False
-
-
-class ProgressDisplay(Protocol):
-    """Shows how many rows were read and pushed, on stderr."""
-
-    def show(self, far: InputProgress) -> None:
-        """Show the progress."""
-
-
-@attrs.define(eq=False)
-class LineProgress:
-    """Shows the progress as a line every five seconds, if stderr is not a terminal.
-
-    `reported_at_s`: when the last line was shown (`time.monotonic`).
-    """
-
-    reported_at_s: float = attrs.Factory(time.monotonic)
-
-    def show(self, far: InputProgress) -> None:
-        """Print the progress, unless it was printed within the last five seconds."""
-        now_s = time.monotonic()
-        if now_s - self.reported_at_s < _TELL_EVERY_S:
-            return
-        self.reported_at_s = now_s
-        share = "" if far.share is None or far.is_read else f" ({far.share:.0%})"
-        read = f"… {far.rows} rows{share}"
-        output.say(read if far.answered is None else f"{read}, {far.answered} of {far.pushed} answered")
+ShowProgress = Callable[[str, float | None], None]
+"""Shows the progress of a batch: in words, and which share of it is done, 0 to 1; None: unknown."""
 
 
 @contextmanager
-def progress_display(*, waits: bool) -> Iterator[ProgressDisplay]:
-    """Yield a progress bar on a terminal, and lines elsewhere; `waits`: the bar shows the answers too."""
+def progress_display() -> Iterator[ShowProgress]:
+    """Yield what shows the progress on stderr: a bar on a terminal, and a line every five seconds elsewhere."""
     if not sys.stderr.isatty():
-        yield LineProgress()
+        due_s = time.monotonic() + _TELL_EVERY_S
+
+        def say(text: str, share: float | None) -> None:
+            nonlocal due_s
+            if time.monotonic() >= due_s:
+                due_s = time.monotonic() + _TELL_EVERY_S
+                output.say(f"… {text}" if share is None else f"… {text} ({share:.0%})")
+
+        yield say
         return
     from rich.console import Console  # slow to import, and of no use in a pipe
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"),
-               TimeRemainingColumn())  # fmt: skip
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        pushed = progress.add_task("pushed", total=None, told="")
-        answered = progress.add_task("answered", total=None, told="") if waits else None
+        task = progress.add_task("", total=None)
 
-        class Bar:
-            def show(self, far: InputProgress) -> None:
-                share = 1.0 if far.is_read else far.share
-                total = None if share is None else 1.0
-                progress.update(pushed, completed=share or 0, total=total, told=f"{far.rows} rows")
-                if answered is not None:
-                    total = max(far.pushed, 1) if far.is_read else None
-                    told = f"{far.answered} of {far.pushed}"
-                    progress.update(answered, completed=far.answered or 0, total=total, told=told)
+        def update(text: str, share: float | None) -> None:
+            total = None if share is None else 1.0
+            progress.update(task, description=text, completed=share or 0.0, total=total)
 
-        yield Bar()
+        yield update
 
 
 @attrs.define(eq=False)
@@ -107,17 +71,23 @@ class Rejects:
 
     def __call__(self, bad: Bad) -> None:
         """Add one more bad row. Raise `UsageError` if it cannot be kept."""
-        self.count += not bad.more
+        self.count += 1
         if self.is_finished:
             return
         if self.path is None:
-            self._print(bad)
+            if self.count <= MOST_TOLD:
+                output.say(f"line {bad.line}: {bad.why}")
+            elif self.count == MOST_TOLD + 1:
+                output.say("… and more; --rejects FILE keeps them all.")
             return
         try:
             file = self._file or self._open(self.path)
-            file.write(bulk_files.reject_text(self.table, bad))
+            file.writelines(reject_pieces(self.table, bad))
+        except FileExistsError:
+            raise existing_file_error(self.path) from None
         except OSError as error:
-            raise _write_error(self.path, error) from None
+            message = f"The rejects cannot be written to {self.path}: {error.strerror}."
+            raise UsageError(message, "Free some space there; the same command then continues.") from None
 
     def close(self) -> None:
         """Close the file at the end of the input, or of the command."""
@@ -130,43 +100,10 @@ class Rejects:
         self._file.write(self.table.opening)
         return self._file
 
-    def _print(self, bad: Bad) -> None:
-        if not bad.more and self.count <= _MOST_TOLD:
-            output.say(f"line {bad.line}: {bad.why}")
-        elif not bad.more and self.count == _MOST_TOLD + 1:
-            output.say("… and more; --rejects FILE keeps them all.")
-
-
-def _write_error(path: Path, error: OSError) -> UsageError:
-    if isinstance(error, FileExistsError):
-        return existing_file_error(path)
-    message = f"The rejects cannot be written to {path}: {error.strerror}."
-    return UsageError(message, "Free some space there; the same command then continues.")
-
 
 def existing_file_error(path: Path) -> UsageError:
     """Return the error for a rejects file that exists already and that this batch did not write."""
     return UsageError(f"{path} exists already.", "Name another file for the rejects, or remove it.")
-
-
-@attrs.define(eq=False)
-class Failures:
-    """Shows rows whose jobs were not done."""
-
-    reported: int = 0
-
-    def report(self, ended: Iterable[FailedRow], line_of: Callable[[int], int]) -> None:
-        """Show the first of these rows on stderr, then once that there are more.
-
-        `ended`: rows whose jobs were not done. `line_of`: a row's number → its line in the file.
-        """
-        for one in ended:
-            self.reported += 1
-            if self.reported <= _MOST_TOLD:
-                may = "; it may have run" if one.may_have_run else ""
-                output.say(f"line {line_of(one.row)}: {one.code}: {one.message} (job {one.jid}{may})")
-            elif self.reported == _MOST_TOLD + 1:
-                output.say("… and more.")
 
 
 @attrs.frozen
@@ -203,16 +140,14 @@ class Summary:
         """Return the exit code."""
         if self.pending:
             return Exit.WAITING
-        bad = self.rejected + self._failures
-        if not bad:
+        if not self.rejected + self._failures:
             return Exit.OK
-        good = self.pushed if self.done is None else self.done
-        return Exit.PARTLY if good else Exit.FAILED
+        return Exit.PARTLY if (self.pushed if self.done is None else self.done) else Exit.FAILED
 
     def show(self, *, as_json: bool) -> None:
         """Print the summary to stdout, as a table or, `as_json`, as one JSON object."""
-        kept = None if self.rejects is None else str(self.rejects)
         if as_json:
+            kept = None if self.rejects is None else str(self.rejects)
             told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,
                 "pushed": self.pushed, "rejected": self.rejected, "rejects": kept}  # fmt: skip
             if self.queued_before:
@@ -222,8 +157,7 @@ class Summary:
                          "unanswered": self.pending}  # fmt: skip
             output.as_json(told)
             return
-        verb = "good" if self.dry_run else "pushed"
-        rows = [("rows", self.rows), (verb, self.pushed)]
+        rows = [("rows", self.rows), ("good" if self.dry_run else "pushed", self.pushed)]
         rows += [("pushed before", self.pushed_before)] if self.pushed_before else []
         rows += [("rejected", self.rejected)]
         rows += [("queued before", self.queued_before)] if self.queued_before else []

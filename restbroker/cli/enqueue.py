@@ -112,15 +112,14 @@ def enqueue(
     values.require_future_expiry(request, expire, at)
     if fair_key is not None or order_key is not None:
         each = settings.targets if command == _EACH_ITS_OWN else [target_of(settings.targets, target, queue, command)]
-        values.note_vain_keys(request, each)
+        values.note_vain_keys(request if bulk is None else attrs.evolve(request, order_key=None), each)
     if bulk is None:
         values.require_one_job({"const": const, "dry-run": dry_run, "rejects": rejects, "rate": rate})
         place = target_of(settings.targets, target, queue, command)
         one = OneJob(settings, place, attrs.evolve(request, queue=queue or place.queues[0]), any_command=any_command)
         one.push(given, timeout_s=timeout_s, as_json=json)
         return
-    from restbroker.bulk.batch import BatchOptions
-    from restbroker.bulk.command import run
+    from restbroker.bulk.batch import BatchOptions, run
 
     options = BatchOptions(
         command=command,

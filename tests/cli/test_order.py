@@ -136,6 +136,24 @@ def test_rows_of_a_file_have_order_keys_of_their_own(shell: Shell, store: Client
     assert [job["order_key"] for job in queued(store)] == ["k1", "rest", "k2"]
 
 
+def test_rows_are_pushed_in_order_or_not_at_all(shell: Shell, store: Client, place: Path) -> None:
+    """Without `OrderBy` they would be done side by side, which their order key says must not be."""
+    (place / "rows.csv").write_text("user,host\na,h\n")
+    (place / "keys.csv").write_text("user,host,_order_key\na,h,k\n")
+    (place / "rows.ndjson").write_text('{"command":"kick_user","user":"a","host":"h","_order_key":"k"}\n')
+    for words in (
+        ["kick_user", "--bulk", "rows.csv", "--order-key", "k"],
+        ["kick_user", "--bulk", "keys.csv"],
+        ["-", "--bulk", "rows.ndjson", "--order-key", "k"],
+    ):
+        done = shell("enqueue", *words)
+        assert (done.returncode, queued(store)) == (2, [])
+        assert 'ejabberd keeps no order of these keys: it has no "OrderBy": "order_key".' in done.stderr
+    done = shell("enqueue", "-", "--bulk", "rows.ndjson")
+    assert (done.returncode, queued(store)) == (1, [])
+    assert "line 1: the target ejabberd keeps no order of these keys" in done.stderr
+
+
 def test_a_row_whose_order_key_cannot_be_one_is_rejected_alone(shell: Shell, store: Client, place: Path) -> None:
     set_order_by(place, "order_key")
     keys = (5, "k" * 257, "a\0b", "a\nb", ["k"], None, "k" * 256)

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restbroker.bulk.csv import ODD_MARK
-from restbroker.bulk.files import open_table, reject_text
-from restbroker.bulk.read import LONGEST, Bad, BadFile, Read, Row, Table
+from restbroker.bulk.rows import LONGEST, ODD_MARK, Bad, BadFile, Read, Row, Table, open_table, reject_pieces
 from tests.support.rows import rows
 
 USERS = b"user,host,password\n"
@@ -34,7 +32,7 @@ def values(raw: bytes) -> list[object]:
 def rejects(raw: bytes) -> bytes:
     """The rejects file of this one."""
     found = table(raw)
-    text = "".join(reject_text(found, row) for row in found.rows if isinstance(row, Bad))
+    text = "".join(piece for row in found.rows if isinstance(row, Bad) for piece in reject_pieces(found, row))
     return (found.opening + text).encode("utf-8", "surrogateescape")
 
 
@@ -87,7 +85,7 @@ def test_any_ndjson_is_rows_or_why_they_are_none(raw: bytes) -> None:
 
 
 def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator() -> None:
-    assert table(b'\n {"user":"a"}\n').form == "ndjson"
+    assert table(b'\n {"user":"a"}\n').is_csv is False
     assert table(b"\xef\xbb\xbfuser;host\r\n").columns == ("user", "host")
     assert table(b"sep=|\r\nuser|host\r\n").columns == ("user", "host")
     assert table(b"user\n").columns == ("user",)
@@ -102,6 +100,7 @@ def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator(
     (b"user,user\n", "names the column 'user' twice"),
     (b"pass=hunter2X,pass=hunter2X\n", "names the column (a string of 13 characters) twice"),
     (b"user, host\n", "has blanks around the name of its column 'host'"),
+    (b"user,_error\n", "has the column _error of a rejects file behind another one: put it first, or remove it"),
     (b"us\xe9r,host\n", "is not UTF-8 in its first line"),
     (b'"user,host\n', "has a first line that is not CSV (unexpected end of data)"),
     (b"x" * (LONGEST + 1), "begins with a line of more than 1 MiB"),
@@ -122,10 +121,7 @@ def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) ->
     (b"x" * (2 * LONGEST), "more than 1 MiB."),
 ])  # fmt: skip
 def test_a_bad_row_is_named_by_its_line_and_costs_no_other(row: bytes, why: str) -> None:
-    found = [
-        one for one in reads(USERS + b'1,"2\n2",3\n\n' + row + b"\n4,5,6\n") if isinstance(one, Row) or not one.more
-    ]
-    first, bad, last = found
+    first, bad, last = reads(USERS + b'1,"2\n2",3\n\n' + row + b"\n4,5,6\n")
     assert isinstance(bad, Bad)
     assert (bad.number, bad.line, bad.why) == (2, 5, why)
     assert isinstance(first, Row)
@@ -138,7 +134,7 @@ def test_nothing_behind_a_quotation_mark_that_is_not_closed_is_taken_for_a_row()
     assert [type(row) for row in found] == [Row, Bad]
     long = reads(USERS + b'"4,5,6\n' + LONG * 12_000)
     assert not [row for row in long if isinstance(row, Row)]
-    assert len([row for row in long if isinstance(row, Bad) and not row.more]) == 1
+    assert len(long) == 1
 
 
 @rows("count", [1, 12_000])
@@ -202,13 +198,7 @@ def test_a_row_that_is_rejected_once_more_does_not_keep_the_old_reason_as_a_cell
     found = table(b'_error,user,password\n"line 2: old",a,b\n')
     (row,) = found.rows
     assert isinstance(row, Row)
-    assert reject_text(found, Bad(row.number, row.line, "new", row.text)) == '"line 2: new",a,b\n'
-
-
-def test_the_column_that_says_why_may_be_moved() -> None:
-    raw = b"user,_error,host\na,why,b\nc,why\n"
-    assert values(raw) == [{"user": "a", "host": "b"}, "1 cell for 2 columns."]
-    assert rejects(raw).startswith(b"_error,user,host\n")
+    assert [*reject_pieces(found, Bad(row.number, row.line, "new", row.text))] == ['"line 2: new",a,b\n']
 
 
 def test_rejected_objects_say_why_and_what_is_none_is_kept_behind_a_line_that_does() -> None:

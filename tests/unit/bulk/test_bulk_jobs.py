@@ -7,15 +7,18 @@ from hypothesis import strategies as st
 
 from restbroker.bulk.jobs import Maker, Tokens, jid_of, row_of
 from restbroker.config.secret import Secret
+from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job import signing
 from restbroker.job.argument_check import BadRow, Checker
 from restbroker.job.arguments import Submission
+from restbroker.job.auth import AccessRequest
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.servers import registry
 
+TARGET = Target("ejabberd", "ejabberd", Url("http", "127.0.0.1", 1), ("rest",))
 BATCH = "0123456789abcdef"
 SPEC = registry.catalogue("ejabberd").commands["register"]
 PLAIN = Token("plain", (Secret('a "token" {},"],"jid":"'),))
@@ -26,7 +29,8 @@ OTHER = Token("other", (Secret("other"),), allow=("kick_user",))
 
 def maker(*tokens: Token, **order: object) -> Maker:
     common = JobRequest("register", {}, "rest", PLAIN, **order)  # type: ignore[arg-type]
-    return Maker(Checker(SPEC, {}, None), Tokens(tokens, SPEC, {}, None, "ejabberd", "rest"), common)
+    access = AccessRequest(Command("register", {}), SPEC, {}, None, "ejabberd", "rest")
+    return Maker(Checker(SPEC, {}, None), Tokens(tokens, access), common, TARGET)
 
 
 JSON = st.recursive(
@@ -57,7 +61,7 @@ def test_it_is_byte_for_byte_what_one_enqueue_makes(
     made = maker(token, **order)
     one = attrs.evolve(made.order, arguments=arguments, token=token)
     for now_s in (1795165609.25, 1795165610.5):
-        assert made.payload(arguments, jid_of(BATCH, row), now_s) == payload(one, jid_of(BATCH, row), now_s)
+        assert made.payload(made.order, arguments, jid_of(BATCH, row), now_s) == payload(one, jid_of(BATCH, row), now_s)
 
 
 def test_for_a_token_that_demands_it_the_signature_covers_the_queue() -> None:
@@ -74,25 +78,28 @@ def test_what_no_job_can_hold_is_refused() -> None:
         made = maker(token)
         for value in ("\ud800", float("nan"), "x" * 2**20):
             with pytest.raises(BadRow):
-                made.payload({"user": value}, jid_of(BATCH, 1), 1.5)
+                made.payload(made.order, {"user": value}, jid_of(BATCH, 1), 1.5)
 
 
 def test_the_first_token_that_allows_a_row_is_the_rows() -> None:
     made = maker(OTHER, BOUND, PLAIN)
-    assert b'"bound"]' in made.payload({"user": "a", "host": "example.org", "password": "b"}, jid_of(BATCH, 1), 1.5)
-    assert b'a \\"token\\"' in made.payload({"user": "a", "host": "x", "password": "b"}, jid_of(BATCH, 1), 1.5)
+    assert b'"bound"]' in made.payload(
+        made.order, {"user": "a", "host": "example.org", "password": "b"}, jid_of(BATCH, 1), 1.5
+    )
+    assert b'a \\"token\\"' in made.payload(
+        made.order, {"user": "a", "host": "x", "password": "b"}, jid_of(BATCH, 1), 1.5
+    )
     with pytest.raises(BadRow, match=r"HostNotAllowed: The token \"bound\" does not allow register on the host"):
-        maker(OTHER, BOUND).payload({"host": "x"}, jid_of(BATCH, 1), 1.5)
-    assert not made.tokens.reasons_against("register")
-    assert [reason.code for reason in maker(OTHER).tokens.reasons_against("register")] == ["CommandNotAllowed"]
+        maker(OTHER, BOUND).tokens.of({"host": "x"})
+    assert not made.tokens.reasons_against()
+    assert [reason.code for reason in maker(OTHER).tokens.reasons_against()] == ["CommandNotAllowed"]
 
 
 def test_a_row_is_not_given_a_token_that_counts_in_other_queues() -> None:
     elsewhere = Token("elsewhere", (Secret("elsewhere"),), queues=("low",))
     abroad = Token("abroad", (Secret("abroad"),), targets=("prosody",))
-    made = maker(elsewhere, abroad, PLAIN).payload({"user": "a"}, jid_of(BATCH, 1), 1.5)
-    assert b'a \\"token\\"' in made
-    refused = maker(elsewhere, abroad).tokens.reasons_against("register")
+    assert maker(elsewhere, abroad, PLAIN).tokens.of({"user": "a"}) is PLAIN
+    refused = maker(elsewhere, abroad).tokens.reasons_against()
     assert [reason.code for reason in refused] == ["QueueNotAllowed", "TargetNotAllowed"]
 
 

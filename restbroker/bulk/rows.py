@@ -1,0 +1,427 @@
+"""Rows of a file with one job in each: CSV with a line that names its columns, or NDJSON. `enqueue --bulk` reads them.
+
+Always holds: however long the file or a line of it is, little of it is in memory; each row has its number, even after
+bad rows; nothing is guessed: what is not proper CSV (RFC 4180), is not UTF-8, or names a member of an object twice, is
+a bad row, and behind a quotation mark that is not closed nothing is taken for a row; the text of a bad row can be
+written to a rejects file in a form that can be corrected and read again.
+"""
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import attrs
+
+from restbroker.errors import UsageError
+from restbroker.job import rubyjson
+from restbroker.job.argument_check import quote_name
+from restbroker.job.cells import guard, unguard
+from restbroker.job.endpoint import kind_of
+from restbroker.job.json_types import Json
+from restbroker.light import light
+
+STDIN: Final = "-"
+ERROR: Final = "_error"
+"""The column of a rejects file, or the member of its objects, that says why. It is left out when the file is read."""
+LONGEST: Final = 1024 * 1024
+"""No job may have more bytes, so no row has more characters."""
+UNCLOSED: Final = "an unclosed quotation mark."
+ODD_MARK: Final = "a quotation mark inside a cell: quote the whole cell, and double the mark in it."
+_NOT_UTF8: Final = "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."
+_BOM: Final = "\ufeff"
+_ENDS: Final = ("\n", "\r")
+_SEPARATORS: Final = (",", ";", "\t", "|")
+# An unquoted cell has no quotation mark; in a quoted one each stands twice (RFC 4180).
+_CELL: Final = r'(?:"(?:[^"]|"")*+"|[^"{0}\r\n]*+)'
+
+
+class BadFile(ValueError):
+    """Raised if nothing of the file can be read. `why` completes "the file …"."""
+
+    def __init__(self, why: str, hint: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.hint = hint
+
+
+@light
+class Row:
+    """One row that can be read. `values` are cells by their columns, or an object's members; `text` is as in `Bad`."""
+
+    number: int
+    line: int
+    values: dict[str, Json]
+    text: str
+
+
+@light
+class Bad:
+    """One row that cannot be used. `text`: its characters as they stand in the file, without an old reason.
+
+    `rest`: further pieces of a row that is longer than may be held. `is_open`: it has a quotation mark that is not
+    closed, so other rows may be among its lines.
+    """
+
+    number: int
+    line: int
+    why: str
+    text: str
+    rest: Iterator[str] = iter(())
+    is_open: bool = False
+
+
+Read: TypeAlias = Row | Bad
+
+
+@attrs.frozen
+class Table:
+    """A file whose beginning was read. `columns` and `separator` are those of a CSV file; NDJSON has none.
+
+    `opening`: the text with which a rejects file of this table begins. `is_rejects`: this is such a file, of CSV.
+    `rows`: they are read from the source, which nothing else may read meanwhile.
+    """
+
+    rows: Iterator[Read]
+    opening: str
+    columns: tuple[str, ...] = ()
+    separator: str = ""
+    is_rejects: bool = False
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether the values of rows are cells, and not values of JSON."""
+        return bool(self.columns)
+
+
+@attrs.frozen(eq=False)
+class Input:
+    """An open input. `digest`: of its bytes; `size`: how many these are. Both are None if it can be read once only."""
+
+    name: str
+    source: io.TextIOWrapper
+    raw: io.BufferedReader
+    digest: str | None
+    size: int | None
+
+    def share_read(self) -> float | None:
+        """Return which share of the file has been read, 0 to 1; None if its size is unknown."""
+        return self.raw.tell() / self.size if self.size else None
+
+
+@contextmanager
+def open_input(file: Path) -> Iterator[Input]:
+    """Yield the input in the file of this path, or standard input for `-`. Raise `UsageError` if it cannot be read."""
+    is_stdin = str(file) == STDIN
+    name = "standard input" if is_stdin else str(file)
+    try:
+        with open(0 if is_stdin else file, "rb", closefd=not is_stdin) as raw:
+            found = os.fstat(raw.fileno())
+            digest, size = None, None
+            if stat.S_ISREG(found.st_mode):
+                began, size = raw.tell(), found.st_size
+                digest = hashlib.file_digest(raw, "sha256").hexdigest()
+                raw.seek(began)
+            # Bytes that are not UTF-8 cost their row only.
+            source = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
+            yield Input(name, source, raw, digest=digest, size=size)
+            source.detach()
+    except OSError as error:
+        if error.filename is None and is_stdin and error.errno != errno.EBADF:
+            raise
+        raise UsageError(f"{name} cannot be read: {error.strerror}.", "Name a file of CSV or NDJSON, or -.") from None
+
+
+def open_table(source: io.TextIOWrapper) -> Table:
+    """Return the table in a file of CSV, or of NDJSON if it begins with `{`.
+
+    Raise `BadFile` if it can be neither; its rows raise it too, while they are read.
+    """
+    lines = _Lines(source)
+    try:
+        first = next((line for line in lines if line.strip(_BOM + " \t\r\n")), "")
+    except _TooLong:
+        raise BadFile("begins with a line of more than 1 MiB", "Give CSV, or one JSON object in each line.") from None
+    mark = _BOM if lines.row_lines[:1] and lines.row_lines[0].startswith(_BOM) else ""
+    first = first.removeprefix(_BOM)
+    if first.startswith(("\udcff\udcfe", "\udcfe\udcff")) or "\0" in first:
+        raise BadFile("is UTF-16 or not text", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).")
+    if not first:
+        raise BadFile("is empty", "Give CSV, whose first line names the columns, or one JSON object in each line.")
+    match first.lstrip()[0]:
+        case "{":
+            lines.row_lines[:] = [first]
+            return Table(_ndjson_rows(lines), opening=mark)
+        case "[":
+            raise BadFile("is a JSON list", "Write one object in each line: jq -c '.[]' FILE")
+        case _:
+            return _csv_table(first, lines, mark)
+
+
+def reject_pieces(table: Table, bad: Bad) -> Iterator[str]:
+    """Yield the text of a bad row for the rejects file, piece by piece."""
+    why = f"line {bad.line}: {bad.why}"
+    text = bad.text if bad.text.endswith(_ENDS) or len(bad.text) >= LONGEST else f"{bad.text}\n"
+    if not table.is_csv:
+        document = rubyjson.object_of(text.encode("utf-8", "surrogateescape"))
+        if document and not _has_duplicate_name(text):
+            document.pop(ERROR, None)
+            yield rubyjson.dumps({**document, ERROR: why}).decode() + "\n"
+            return
+        # What cannot be read, or would lose something.
+        yield f"{json.dumps({ERROR: why}, ensure_ascii=False)}\n{text}"
+        yield from bad.rest
+        return
+    mark = table.separator
+    # Once the mark is closed, the lines behind it are rows with an empty cell for the reason.
+    following = mark if bad.is_open and not table.is_rejects else ""
+    if following:
+        text = re.sub("(?<=\n)(?=.)", mark, text)
+    elif not table.is_rejects:
+        text = _guarded(text, mark)
+    cell = why.replace('"', '""')
+    yield f'"{cell}"{mark}{text}'
+    yield from (f"{following}{piece}" for piece in bad.rest)
+
+
+class _TooLong(Exception):
+    """A row has more characters than may be held."""
+
+
+@attrs.define(eq=False)
+class _Lines:
+    """The lines of the source; those of the present row are kept until `begin`."""
+
+    source: io.TextIOWrapper
+    row_lines: list[str] = attrs.field(factory=list)
+    number: int = 0
+    size: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the iterator over all lines that are left."""
+        return self
+
+    def __next__(self) -> str:
+        """Return one more line of the present row. Raise `_TooLong` if the row is longer than `LONGEST`."""
+        line = self.source.readline(LONGEST)
+        if not line:
+            raise StopIteration
+        self.row_lines.append(line)
+        self.number += 1
+        self.size += len(line)
+        if self.size >= LONGEST:
+            raise _TooLong
+        return line
+
+    def begin(self) -> None:
+        """Forget the lines of the present row: the next line begins a new one."""
+        self.row_lines.clear()
+        self.size = 0
+
+    def text(self) -> str:
+        """Return the text of the present row."""
+        taken = self.row_lines
+        return taken[0] if len(taken) == 1 else "".join(taken)
+
+    def first(self) -> int:
+        """Return the number of the line in which the present row begins."""
+        return self.number - len(self.row_lines) + 1
+
+    def too_long(self, number: int) -> Iterator[Bad]:
+        """Yield the present row, which is too long, as a bad one; the next begins behind it, or nowhere."""
+        is_open = any(piece.endswith(_ENDS) for piece in self.row_lines[:-1])
+        why = f"{UNCLOSED} Nothing after this line is read." if is_open else "more than 1 MiB."
+        line, text = self.first(), self.text()
+        rest = self._rest(of_file=is_open)
+        self.number = line  # Pieces of it were counted.
+        yield Bad(number, line, why, text, rest, is_open=is_open)
+        for _ in rest:  # What was not taken.
+            pass
+
+    def _rest(self, *, of_file: bool) -> Iterator[str]:
+        """Read the rest of the line, or with `of_file` of the file, and yield it in pieces, which are not kept."""
+        piece = self.row_lines[-1]
+        while of_file or not piece.endswith(_ENDS):
+            piece = self.source.readline(LONGEST)
+            if not piece:
+                return
+            yield piece
+
+
+def _ndjson_rows(lines: _Lines) -> Iterator[Read]:
+    """Yield all rows as they are read, good and bad; `lines` has the first line already."""
+    number = 0
+    while True:
+        text = lines.text()
+        if text.strip():
+            found = _members_of(text)
+            if found != {}:
+                number += 1
+                if isinstance(found, str):
+                    yield Bad(number, lines.number, found, text)
+                else:
+                    yield Row(number, lines.number, found, text)
+        lines.begin()
+        try:
+            if next(lines, None) is None:
+                return
+        except _TooLong:
+            number += 1
+            yield from lines.too_long(number)
+            lines.row_lines[:] = [""]
+
+
+def _members_of(text: str) -> dict[str, Json] | str:
+    """Return the object of a line, or why there is none.
+
+    It is empty for a line that only says why the next one was rejected.
+    """
+    try:
+        value = rubyjson.loads(text.encode("utf-8", "surrogateescape"))
+    except rubyjson.Unreadable as error:
+        return f"not JSON: {error}."
+    if not isinstance(value, dict):
+        return f"{kind_of(value)}, not an object."
+    # Each name has a colon behind it, so only where there are more of these can one stand twice.
+    if text.count('":') + text.count('" :') > len(value) and _has_duplicate_name(text):
+        return "an object has a name twice."
+    if ERROR in value:
+        del value[ERROR]
+        return value
+    return value or "an empty object."
+
+
+def _has_duplicate_name(text: str) -> bool:
+    """Tell whether some object in this JSON names a member twice; also True for what is not JSON."""
+
+    def require_once(pairs: list[tuple[str, Json]]) -> None:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError
+
+    try:
+        json.loads(text, object_pairs_hook=require_once)
+    except ValueError:
+        return True
+    return False
+
+
+def _csv_table(first: str, lines: _Lines, mark: str) -> Table:
+    """Return the CSV file that begins with the line `first`; `lines` has the others, and `mark` is its byte order mark.
+
+    Raise `BadFile` if the line names no columns.
+    """
+    told = re.fullmatch(r"sep=(.)\s*", first)  # Excel's own way to say it.
+    if told is not None:
+        lines.begin()
+        first = next(lines, "")
+    # Names of arguments have none of these letters, so the one that is there stands between them.
+    separator = told[1] if told is not None else next((one for one in _SEPARATORS if one in first), ",")
+    try:
+        header = next(csv.reader([first], delimiter=separator, strict=True), [])
+    except csv.Error as error:
+        raise BadFile(f"has a first line that is not CSV ({error})", "The first line names the columns.") from None
+    if wrong := _header_problem(header):
+        raise BadFile(wrong, "The first line names the columns, e.g. user,host,password.")
+    is_rejects = header[:1] == [ERROR]
+    opening = first if first.endswith(_ENDS) else f"{first}\n"
+    if not is_rejects:
+        opening = f"{ERROR}{separator}{opening}"
+    opening = f"{mark}{told[0] if told else ''}{opening}"
+    rows = _csv_rows(header, separator, lines, is_rejects=is_rejects)
+    return Table(rows, opening, tuple(header), separator, is_rejects=is_rejects)
+
+
+def _header_problem(header: Sequence[str]) -> str | None:
+    if any("\ud800" <= c <= "\udfff" for name in header for c in name):
+        return "is not UTF-8 in its first line"
+    if "" in header:
+        return "has a column without a name"
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        return f"names the column {quote_name(twice)} twice"
+    if padded := next((name for name in header if name != name.strip()), None):
+        return f"has blanks around the name of its column {quote_name(padded.strip())}"
+    if ERROR in header[1:]:
+        return f"has the column {ERROR} of a rejects file behind another one: put it first, or remove it"
+    return None
+
+
+def _csv_rows(header: Sequence[str], separator: str, lines: _Lines, *, is_rejects: bool) -> Iterator[Read]:
+    csv.field_size_limit(2 * LONGEST)
+    rows = csv.reader(lines, delimiter=separator, strict=True)
+    mark = re.escape(separator)
+    cell = _CELL.format(mark)
+    proper = re.compile(f"{cell}(?:{mark}{cell})*+(?:\\r?\\n|\\r)?")
+    reason = re.compile(f"\\A{cell}{mark}" if is_rejects else "(?!)")
+    number, width, taken = 0, len(header), lines.row_lines
+    while True:
+        lines.begin()
+        why: str | None = None
+        try:
+            cells = next(rows, None)
+        except _TooLong:
+            number += 1
+            for bad in lines.too_long(number):
+                yield attrs.evolve(bad, text=reason.sub("", bad.text))
+            continue
+        except csv.Error as error:
+            why, cells = UNCLOSED if "unexpected end" in str(error) else ODD_MARK, []
+        if cells is None:
+            return
+        if why is None and not any(cells):
+            continue
+        number += 1
+        text = taken[0] if len(taken) == 1 else "".join(taken)
+        # Most rows are plain, and each look at one counts.
+        if why is None and (len(cells) != width or '"' in text or "\0" in text or not text.isascii()):
+            why = _wrong_row(cells, width, text, proper, is_rejects=is_rejects)
+        text = reason.sub("", text) if is_rejects else text
+        if why is not None:
+            yield Bad(number, lines.first(), why, text, is_open=why == UNCLOSED)
+        else:
+            yield Row(number, lines.number - len(taken) + 1, _values(header, cells, is_rejects=is_rejects), text)
+
+
+def _values(header: Sequence[str], cells: Sequence[str], *, is_rejects: bool) -> dict[str, Json]:
+    if is_rejects:
+        return {name: unguard(cell) for name, cell in zip(header[1:], cells[1:], strict=True)}
+    return dict(zip(header, cells, strict=True))
+
+
+def _wrong_row(cells: Sequence[str], width: int, text: str, proper: re.Pattern[str], *, is_rejects: bool) -> str | None:
+    if len(cells) != width:
+        return (
+            f"{_count_text(max(len(cells) - is_rejects, 0), 'cell')} for {_count_text(width - is_rejects, 'column')}."
+        )
+    if '"' in text and any('"' in cell for cell in cells) and proper.fullmatch(text) is None:
+        return ODD_MARK
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return _NOT_UTF8
+    return "a NUL character in it." if "\0" in text else None
+
+
+def _guarded(text: str, separator: str) -> str:
+    """Return the row's text with its cells guarded (`job.cells`); a text that is no proper row stays as it is."""
+    mark = re.escape(separator)
+    cell = _CELL.format(mark)
+    if re.fullmatch(f"{cell}(?:{mark}{cell})*+(?:\\r?\\n|\\r)?", text) is None:
+        return text
+    return re.sub(f"({cell})({mark}|\r?\n|\r|\\Z)", lambda found: _guard(found[1]) + found[2], text)
+
+
+def _guard(cell: str) -> str:
+    return f'"{guard(cell[1:])}' if cell.startswith('"') else guard(cell)
+
+
+def _count_text(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
