@@ -172,6 +172,7 @@ def _site(
     current: Callable[[], Config], open_connection: Callable[[], Connection], view: ProcessView, report: Report
 ) -> tuple[Service, Service]:
     from restbroker.operate.context import context_of
+    from restbroker.operate.overview import ordered_targets
     from restbroker.serving.runner import Server
     from restbroker.web import metrics_view
     from restbroker.web.connection import AdminConnection
@@ -201,8 +202,12 @@ def _site(
 
     def glance() -> Question:
         now = current()
-        ordered = {target.name: target.queues[0] for target in now.targets if target.order is not None}
-        return partial(metrics_view.live_metrics, served=now.queues, unready=view.view().unready, ordered=ordered)
+        return partial(
+            metrics_view.live_metrics,
+            served=now.queues,
+            unready=view.view().unready,
+            ordered=ordered_targets(now.targets),
+        )
 
     config = current()
     settings = Settings(

@@ -29,7 +29,6 @@ from rich.styled import Styled
 from rich.text import Text
 
 from restbroker.cli import stats, targets
-from restbroker.cli.problems import Problem, problems
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output
@@ -39,7 +38,8 @@ from restbroker.console.times import local
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
 from restbroker.operate.jobs import StoredJob, list_jobs
-from restbroker.operate.overview import SystemStats, stopped_counts, system_stats
+from restbroker.operate.overview import SystemStats, ordered_targets, stopped_keys, system_stats
+from restbroker.operate.problems import Alarm, problems
 from restbroker.operate.targets import Target, merge_rows
 from restbroker.store.client import Client
 
@@ -63,7 +63,7 @@ _DEAD_COLUMNS: Final[Sequence[Column[StoredJob]]] = (
 class Sample:
     """The latest good read of the stats, `read_at_s` by a clock that never goes back, and the `error` since then.
 
-    `per_s`: how fast totals rise; empty after the first read. `stopped`: what `stopped_counts` returned.
+    `per_s`: how fast totals rise; empty after the first read. `stopped`: what `stopped_keys` returned.
     """
 
     client: Client
@@ -71,7 +71,7 @@ class Sample:
     stats: SystemStats | None = None
     error: RestbrokerError | None = None
     per_s: Mapping[str, float] = attrs.field(factory=dict)
-    stopped: Mapping[str, str] = attrs.field(factory=dict)
+    stopped: Sequence[Mapping[str, Json]] = ()
     read_at_s: float = 0.0
 
     def read(self) -> None:
@@ -83,7 +83,7 @@ class Sample:
             except ConnectionEnded:
                 # It ended since the last read, and nothing was asked: Redis may well be there.
                 seen = system_stats(self.client, self.settings.queues)
-            self.stopped = stopped_counts(self.client, self.settings.targets)
+            self.stopped = stopped_keys(self.client, ordered_targets(self.settings.targets))
         except (StoreUnavailable, StoreRefused) as error:
             if isinstance(error, StoreRefused) and self.stats is None:
                 raise
@@ -248,11 +248,11 @@ class Screen:
         clock, every = f"{datetime.now().astimezone():%H:%M:%S}", duration_text(self.schedule.every_s)
         keys = "" if self.keys is None else "arrows and Enter explain a dead job, "
         head = f"{clock}  {keys}Ctrl-C ends  every {every}  Redis at {sample.client.address}"
-        found = [] if seen is None else problems(seen, sample.settings.queues, sample.stopped)
+        found = [] if seen is None else problems(seen, sample.settings.queues, sample.stopped, time.time())
         if sample.error is not None:
             age = duration_text(time.monotonic() - sample.read_at_s)
             old = "" if seen is None else f" These numbers are {age} old."
-            found = [Problem(True, sample.error.message + old, sample.error.hint), *found]
+            found = [Alarm("Redis", True, sample.error.message + old, sample.error.hint), *found]
         top = [_one_line(head, "bold"), *_problem_lines(found, console)]
         if seen is None:
             return Group(*top)
@@ -292,7 +292,7 @@ def _list(
     return ["", shown, f"… and {len(rows) - room + 3} more"]
 
 
-def _problem_lines(found: Sequence[Problem], console: Console) -> list[Text]:
+def _problem_lines(found: Sequence[Alarm], console: Console) -> list[Text]:
     """Return what is wrong in a third of the screen, in full if that suffices, otherwise in one line each."""
     if not found:
         return [Text("Nothing is wrong.", "green")]

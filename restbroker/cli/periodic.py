@@ -9,6 +9,7 @@ import typer
 
 from restbroker.config.core import Config
 from restbroker.console import completion, control_text, output, times
+from restbroker.console.columns import cell
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
@@ -20,6 +21,7 @@ from restbroker.operate import periodic as operate_periodic
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.periodic import Periodic, PeriodicRequest
+from restbroker.operate.words import pause_details
 from restbroker.store.periodic import read
 
 app = typer.Typer(
@@ -146,7 +148,7 @@ def _properties(one: Periodic) -> list[tuple[str, str]]:
         ("last", one.last_text),
         ("missed", f"{one.missed}, {one.skipped} skipped"),
     ]
-    return found if one.pause is None else [*found, ("paused", control_text.pause_text(one.pause))]
+    return found if one.pause is None else [*found, ("paused", pause_details(one.pause))]
 
 
 def _row(one: Periodic) -> tuple[str, ...]:
@@ -160,5 +162,5 @@ def _row(one: Periodic) -> tuple[str, ...]:
         one.last_text,
         str(one.missed),
         str(one.skipped),
-        "-" if one.pause is None else control_text.pause_text(one.pause),
+        "-" if one.pause is None else cell(pause_details(one.pause)),
     )

@@ -9,7 +9,8 @@ import attrs
 import typer
 
 from restbroker.config.values import duration_text
-from restbroker.console import completion, control_text, output
+from restbroker.console import completion, output
+from restbroker.console.columns import cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.jobs import tokens
@@ -236,9 +237,9 @@ def _row(one: Process) -> tuple[str, ...]:
         one.state,
         str(one.in_progress),
         str(one.concurrency),
-        control_text.number(one.rss_kib),
+        cell(one.rss_kib),
         _time(one.started_at_s),
-        control_text.number(one.heartbeat_age_s),
-        control_text.join_names(one.targets),
-        control_text.join_names(one.queues),
+        cell(one.heartbeat_age_s),
+        cell(one.targets),
+        cell(one.queues),
     )

@@ -16,6 +16,7 @@ from restbroker.cli.jobs import conditions
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import control_text, output, panels
+from restbroker.console.columns import cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
@@ -38,8 +39,8 @@ from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.names import require
-from restbroker.operate.overview import state_text
 from restbroker.operate.queues import ClearProgress, Queue, WaitingJob
+from restbroker.operate.words import pause_text, state_text
 from restbroker.store.client import Client
 
 
@@ -230,11 +231,11 @@ def _require_queue(client: Client, settings: Config, name: str) -> Queue:
 
 def _display(one: Queue) -> tuple[str, ...]:
     """Return a queue as a row for people."""
-    state = _state(one) if one.pause is None else f"paused {control_text.pause_text(one.pause)}"
+    state = _state(one) if one.pause is None else pause_text(one.pause)
     latency = "-" if one.latency_s is None else duration_text(one.latency_s)
     size = "its key is not a list" if one.size is None else f"{one.size:,}"
     size += f" ({one.in_lines:,} in lines)" if one.in_lines else ""
-    return one.name, size, latency, state, control_text.join_names(one.targets), control_text.join_names(one.processes)
+    return one.name, size, latency, state, cell(one.targets), cell(one.processes)
 
 
 def _state(one: Queue) -> str:
@@ -246,19 +247,15 @@ def _row(one: Queue) -> tuple[str, ...]:
     """Return a queue as a row for programs."""
     pause = one.pause
     state = "no list" if one.size is None else _state(one) if pause is None else "paused"
-    about = (
-        ("-", "-", "-")
-        if pause is None
-        else (pause.who or "-", control_text.number(pause.remaining_s), pause.why or "-")
-    )
-    size = control_text.number(one.size)
-    served = control_text.join_names(one.targets), control_text.join_names(one.processes)
-    return one.name, size, control_text.number(one.latency_s), state, *about, *served, str(one.in_lines)
+    about = ("-", "-", "-") if pause is None else (pause.who or "-", cell(pause.remaining_s), pause.why or "-")
+    size = cell(one.size)
+    served = cell(one.targets), cell(one.processes)
+    return one.name, size, cell(one.latency_s), state, *about, *served, str(one.in_lines)
 
 
 def _cells(found: Iterable[WaitingJob]) -> Iterator[tuple[str, ...]]:
     for one in found:
-        waited = control_text.number(one.waited_s)
+        waited = cell(one.waited_s)
         if sys.stdout.isatty() and one.waited_s is not None:
             waited = duration_text(one.waited_s)
         yield str(one.place), waited, one.job.jid or "-", one.job.command or one.job.message or "-"

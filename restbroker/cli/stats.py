@@ -5,35 +5,28 @@ something to report.
 """
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Final, TypeAlias, cast
 
 import typer
 
-from restbroker.cli import target_text
-from restbroker.cli.problems import STOPPED_HINT, problems, stopped_text
-from restbroker.cli.target_text import text
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import causes, columns, output, panels
-from restbroker.console.columns import Column
+from restbroker.console.columns import Column, cell
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
 from restbroker.console.times import duration_s, local, milliseconds, utc
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.job.json_types import Json
+from restbroker.operate import words
 from restbroker.operate.connect import open_store
-from restbroker.operate.overview import (
-    SystemStats,
-    blocked_queues,
-    state_text,
-    stopped_counts,
-    system_stats,
-    target_state,
-)
+from restbroker.operate.overview import SystemStats, blocked_queues, ordered_targets, stopped_keys, system_stats
+from restbroker.operate.problems import START, Alarm, problems
 from restbroker.operate.processes import SILENT_S
 from restbroker.store.client import Client
 
@@ -107,8 +100,8 @@ def queue_columns(seen: SystemStats) -> Sequence[Column[Row]]:
     """Return the columns of `seen["queues"]`."""
     blocked = blocked_queues(seen["targets"])
     return (
-        Column("QUEUE", lambda row: text(row["name"])),
-        Column("JOBS", lambda row: text(row["size"]), lambda row: _count(row["size"]), numbers=True),
+        Column("QUEUE", lambda row: cell(row["name"])),
+        Column("JOBS", lambda row: cell(row["size"]), lambda row: _count(row["size"]), numbers=True),
         Column("LATENCY", _latency, lambda row: _duration(row["latency_s"]), numbers=True),
         Column("STATE", lambda row: _queue_state(row, blocked)),
     )
@@ -122,22 +115,20 @@ def _queue_state(row: Row, blocked: Mapping[str, str]) -> str:
     if row["size"] is None:
         return "its key is not a list"
     pause, expired_s = row["pause"], row["expired_s"]
-    about = target_text.about(pause) if isinstance(pause, dict) else ""
     why = blocked.get(str(row["name"]))
-    state = "open" if why is None else f"target {state_text(why)}"
-    state = "paused" if row["paused"] or isinstance(pause, dict) else state
+    state = "open" if why is None else f"target {words.state_text(why)}"
+    state = words.pause_text(pause) if isinstance(pause, dict) else "paused" if row["paused"] else state
     waits = f"; a job waits that expired {duration_text(expired_s)} ago" if isinstance(expired_s, float) else ""
-    return f"{f'paused: {about}' if about else state}{waits}"
+    return f"{state}{waits}"
 
 
 def _process_state(row: Row) -> str:
     """Return the state of a target in a process, and why."""
-    state = target_text.state(row)
+    state = words.process_state(row)
     if row["dying"]:
         return state
-    reasons = [] if row["reason"] is None else [text(row["reason"])]
-    reasons += target_text.pauses(row, "paused: ")
-    reasons += target_text.fetch_limits(row)
+    reasons = [] if row["reason"] is None else [str(row["reason"])]
+    reasons += words.pauses_of(row) + words.limits_of(row)
     return ": ".join([state, "; ".join(reasons)]) if reasons else state
 
 
@@ -147,15 +138,15 @@ def _short_state(row: Row) -> str:
         return "gone"
     if row["finishing"] is True:
         return "finishing"
-    state = target_text.state(row)
-    return state_text(str(target_state(row))) if state == "up" else state
+    state = words.process_state(row)
+    return words.state_text(str(words.target_state(row))) if state == "up" else state
 
 
 def _busy(row: Row) -> str:
     if row["busy"] is None:
-        return f"{text(row['in_progress'])} in progress"
+        return f"{cell(row['in_progress'])} in progress"
     ahead = row["ahead"]
-    return f"{text(row['busy'])}/{text(row['workers'])}{f' +{ahead}' if ahead else ''}"
+    return f"{cell(row['busy'])}/{cell(row['workers'])}{f' +{ahead}' if ahead else ''}"
 
 
 def _count(value: Json) -> str:
@@ -172,19 +163,19 @@ def _rate(row: Row) -> str:
 
 
 PROCESSES: Final[Sequence[Column[Row]]] = (
-    Column("PROCESS", target_text.name),
-    Column("TARGET", lambda row: text(row["target"])),
+    Column("PROCESS", words.process_name),
+    Column("TARGET", lambda row: cell(row["target"])),
     Column("STATE", _process_state, _short_state),
-    Column("BUSY", lambda row: f"{text(row['in_progress'])}/{text(row['concurrency'])}", _busy),
-    Column("RATE", lambda row: text(row["rate_per_s"]), _rate, numbers=True),
-    Column("", lambda row: text(row["p50_ms"], "ms")),
-    Column("P99", lambda row: text(row["p99_ms"], "ms"), lambda row: milliseconds(row["p99_ms"]), numbers=True),
-    Column("DELIVERED", lambda row: text(row["delivered"]), lambda row: _count(row["delivered"]), numbers=True),
-    Column("FAILED", lambda row: text(row["failed"]), lambda row: _count(row["failed"]), numbers=True),
-    Column("", lambda row: text(row["server_version"])),
+    Column("BUSY", lambda row: f"{cell(row['in_progress'])}/{cell(row['concurrency'])}", _busy),
+    Column("RATE", lambda row: cell(row["rate_per_s"]), _rate, numbers=True),
+    Column("", lambda row: cell(row["p50_ms"], "ms")),
+    Column("P99", lambda row: cell(row["p99_ms"], "ms"), lambda row: milliseconds(row["p99_ms"]), numbers=True),
+    Column("DELIVERED", lambda row: cell(row["delivered"]), lambda row: _count(row["delivered"]), numbers=True),
+    Column("FAILED", lambda row: cell(row["failed"]), lambda row: _count(row["failed"]), numbers=True),
+    Column("", lambda row: cell(row["server_version"])),
     Column(
         "HEARTBEAT",
-        lambda row: text(row["heartbeat_age_s"], "s ago"),
+        lambda row: cell(row["heartbeat_age_s"], "s ago"),
         lambda row: _duration(row["heartbeat_age_s"]),
         numbers=True,
     ),
@@ -192,7 +183,7 @@ PROCESSES: Final[Sequence[Column[Row]]] = (
 
 
 def _source_state(row: Row) -> str:
-    return f"not read ({text(row['code'])})" if row["code"] else text(row["message"] or "read")
+    return f"not read ({cell(row['code'])})" if row["code"] else cell(row["message"] or "read")
 
 
 def _since_s(row: Row) -> float:
@@ -200,15 +191,15 @@ def _since_s(row: Row) -> float:
 
 
 SOURCES: Final[Sequence[Column[Row]]] = (
-    Column("SOURCE", lambda row: text(row["source"])),
-    Column("USER", lambda row: text(row["user"] or None)),
-    Column("PROCESS", lambda row: text(row["process"])),
+    Column("SOURCE", lambda row: cell(row["source"])),
+    Column("USER", lambda row: cell(row["user"])),
+    Column("PROCESS", lambda row: cell(row["process"])),
     Column("STATE", _source_state),
     Column("SINCE", lambda row: utc(_since_s(row)), lambda row: local(_since_s(row))),
     Column(
         "WHY",
-        lambda row: text(row["message"] if row["code"] else None),
-        lambda row: f"{text(row['message'])} {text(row['hint'])}" if row["code"] else "",
+        lambda row: cell(row["message"] if row["code"] else None),
+        lambda row: f"{cell(row['message'])} {cell(row['hint'])}" if row["code"] else "",
     ),
 )
 
@@ -216,7 +207,7 @@ SOURCES: Final[Sequence[Column[Row]]] = (
 def _lines(seen: SystemStats) -> list[Sequence[str]]:
     """Return the lines of a pipe."""
     found: list[Sequence[str]] = [
-        ("redis", *(text(row[name]) for name in ("code", "message", "why", "hint"))) for row in seen["redis"]
+        ("redis", *(cell(row[name]) for name in ("code", "message", "why", "hint"))) for row in seen["redis"]
     ]
     found += [("total", name, str(number)) for name, number in seen["totals"].items()]
     queues = queue_columns(seen)
@@ -243,13 +234,16 @@ def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
         output.data("No restbroker runs on this Redis.")
     for note in _notes(rows):
         output.data(output.one_line(note))
-    stopped = stopped_counts(client, settings.targets)
-    for target, keys in stopped.items():
-        output.data(output.one_line(stopped_text(target, keys)))
+    stopped = stopped_keys(client, ordered_targets(settings.targets))
+    found = problems(seen, settings.queues, stopped, time.time())
+    # Of keys no line tells so far.
+    for one in found:
+        if one.queue is not None:
+            output.data(output.one_line(one.text))
     if seen["sources"]:
         output.data("")
         columns.table(SOURCES, seen["sources"])
-    output.data("\nNext: " + "\n      ".join(_next_steps(seen, settings.queues, has_stopped=bool(stopped))))
+    output.data("\nNext: " + "\n      ".join(_next_steps(seen, found)))
 
 
 def _dead_jobs(client: Client, settings: Config) -> None:
@@ -267,24 +261,14 @@ def _dead_jobs(client: Client, settings: Config) -> None:
             output.table(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
 
 
-def _next_steps(seen: SystemStats, wanted: Collection[str], *, has_stopped: bool) -> list[str]:
-    """Return what to do now, the first thing first; `wanted` are the queues of the configuration.
-
-    `has_stopped`: a death stopped keys.
-    """
+def _next_steps(seen: SystemStats, found: Sequence[Alarm]) -> list[str]:
+    """Return what to do now, the first thing first."""
     if all(row["dying"] for row in seen["targets"]):
-        return ["`restbroker run` starts one."]
-    unfit = [row for row in seen["targets"] if not row["dying"] and row["state"] not in (None, "up")]
-    hints: list[tuple[Json, Json]] = [("Redis", row["hint"]) for row in seen["redis"] if row["grave"]]
-    hints += [(row["target"], row["hint"]) for row in unfit]
-    hints += [(row["source"], row["hint"]) for row in seen["sources"] if row["code"]]
-    hints += [("Redis", row["hint"]) for row in seen["redis"]]
-    if steps := dict.fromkeys(output.one_line(f"{text(name)}: {text(hint)}") for name, hint in hints if hint):
+        return [START]
+    if steps := dict.fromkeys(output.one_line(f"{one.subject}: {one.hint}") for one in found if one.hint):
         return list(steps)[:_STEPS]
-    if any(one.grave for one in problems(seen, wanted)):
+    if any(one.grave for one in found):
         return ["`restbroker check` says what is wrong and what to do."]
-    if has_stopped:
-        return [STOPPED_HINT]
     if seen["totals"]["dead"]:
         return ["`restbroker dead summary` shows why jobs died and what to do."]
     return ["`restbroker stats --watch` keeps refreshing."]
@@ -296,15 +280,15 @@ def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
     said = Counter((row["target"], line) for row in rows for line in dict.fromkeys(_pause_texts(row)))
     for (target, line), times in said.items():
         part = "" if times == of_target[target] else f" in {times} of {of_target[target]} processes"
-        yield f"{text(target)}{part}: {line}"
+        yield f"{cell(target)}{part}: {line}"
 
 
-def _pause_texts(row: Mapping[str, Json]) -> Iterator[str]:
+def _pause_texts(row: Row) -> Iterator[str]:
+    state, age_s = words.process_state(row), row["heartbeat_age_s"]
     if row["dying"] or row["finishing"] is True:
-        yield target_text.state(row)
-    elif isinstance(age_s := row["heartbeat_age_s"], int | float) and age_s >= SILENT_S:
+        yield state
+    elif isinstance(age_s, int | float) and age_s > SILENT_S:
         yield f"no heartbeat for {duration_text(age_s)}"
     if row["reason"] is not None:
-        yield f"{target_text.state(row)}: {text(row['reason'])}"
-    yield from target_text.pauses(row, "paused ")
-    yield from target_text.concurrency_limits(row)
+        yield f"{state}: {row['reason']}"
+    yield from words.pauses_of(row) + words.concurrency_limits(row)

@@ -7,7 +7,6 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.cli.target_text import limit_text
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import columns, completion, control_text, output
@@ -22,8 +21,8 @@ from restbroker.job.json_types import Json
 from restbroker.operate import targets as operate_targets
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
-from restbroker.operate.overview import state_text, target_state
 from restbroker.operate.targets import Target
+from restbroker.operate.words import limit_text, pause_text, state_text, target_state
 from restbroker.store.client import Client
 
 app = typer.Typer(
@@ -174,7 +173,7 @@ def _limits(one: Target) -> Iterator[str]:
 def _why(one: Target) -> str:
     """Return why a target gets no jobs, or fewer, and what to do."""
     told = " ".join(text for text in (one.reason, one.hint) if text)
-    return "; ".join((*([told] if told else ()), *map(control_text.pause_text, one.pauses), *_limits(one)))
+    return "; ".join((*([told] if told else ()), *map(pause_text, one.pauses), *_limits(one)))
 
 
 COLUMNS: Final[Sequence[Column[Target]]] = (

@@ -6,7 +6,7 @@ ones come last; an unknown value is a dash; JSON has the row's own fields, under
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import attrs
 
@@ -15,7 +15,6 @@ from restbroker.console import output
 if TYPE_CHECKING:
     from rich.table import Table
 
-Value: TypeAlias = str | int | float | Sequence[str] | None
 Row = TypeVar("Row")
 Listed = TypeVar("Listed", bound=attrs.AttrsInstance)
 
@@ -28,24 +27,22 @@ class Column(Generic[Row]):
     """
 
     title: str
-    value: Callable[[Row], Value] | None = None
+    value: Callable[[Row], object] | None = None
     text: Callable[[Row], str] | None = None
     numbers: bool = False
 
 
-def cell(value: Value) -> str:
+def cell(value: object, unit: str = "") -> str:
     """Return a value as a cell: a dash for what is unknown, names separated by commas, a fraction with one decimal."""
     match value:
-        case None:
+        case None | "":
             return "-"
-        case str():
-            return value or "-"
-        case int():
-            return str(value)
         case float():
-            return f"{value:.1f}"
-        case _:
+            return f"{value:.1f}{unit}"
+        case tuple() | list():
             return ",".join(value) or "-"
+        case _:
+            return f"{value}{unit}"
 
 
 def show(

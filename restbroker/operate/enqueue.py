@@ -22,7 +22,7 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
 from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
 from restbroker.job.repair import fractional
-from restbroker.operate import pauses
+from restbroker.operate import words
 from restbroker.operate.snapshot import read_snapshot, takes_jobs
 from restbroker.store import identities, queues
 from restbroker.store.client import Client
@@ -31,18 +31,6 @@ from restbroker.store.queues import HeldLock
 
 if TYPE_CHECKING:  # of use to few
     from restbroker.store.holders import Sight
-
-PAUSED = "it is paused; `restbroker stats` says why and for how long."
-
-_LIMITS: Mapping[str, str] = {
-    "dead": "the dead set is full (DeadLimit). Retry or delete dead jobs (`restbroker dead`), or raise DeadLimit.",
-    "order": "another process does these jobs in order, and this one has no OrderBy; `restbroker check` names it.",
-    "old_order": "OrderBy was changed, and only jobs of keys that are held under the old one are taken until these are "
-    "free: `restbroker keys list`.",
-    "paused": PAUSED,
-    "refused": "Redis refuses to fetch or to settle jobs; `restbroker check` says why.",
-}
-"""What holds all jobs of a target back for longer than a moment."""
 
 _REPEAT_S: Final = 10.0
 """For so long a push is repeated whose answer was lost: Redis remembers it for longer (`store.queues`)."""
@@ -252,7 +240,7 @@ def find_process(client: Client, queue: str) -> ServingProcess | None:
             continue
         snapshot = read_snapshot(known.snapshot)
         if takes_jobs(snapshot):
-            why = _why_down(snapshot) or _LIMITS.get(_text(snapshot, "limited") or "")
+            why = _why_down(snapshot) or _why_limited(snapshot)
             return ServingProcess(_text(snapshot, "server_version"), why, quiet=False)
         if snapshot.get("quiet") is True and found is not _UNKNOWN:
             process = f"{known.process.hostname}:{known.process.pid}"
@@ -281,6 +269,15 @@ def _why_down(snapshot: Mapping[str, Json]) -> str:
     # A process that has just started asks the target within the second: nothing to tell of yet.
     told = () if _text(snapshot, "gate_code") == "Starting" else ("gate_reason", "gate_cure")
     return "\n".join(text for name in told if (text := _text(snapshot, name)))
+
+
+def _why_limited(snapshot: Mapping[str, Json]) -> str | None:
+    """Return what holds all jobs of a target back for longer than a moment, and what to do."""
+    limited = _text(snapshot, "limited") or ""
+    if limited == "paused":
+        return words.PAUSED
+    hint = words.LIMIT_HINTS.get(limited)
+    return None if hint is None else f"{words.LIMITS[limited]}. {hint}"
 
 
 def find_process_if_known(client: Client, queue: str) -> ServingProcess | None:
@@ -320,11 +317,11 @@ def pause_of(client: Client, queue: str, target: str) -> PauseNotice | None:
     """
     with suppress(StoreRefused):
         if (pause := paused_queues(client).get(queue)) is not None:
-            return PauseNotice("queue", queue, pauses.of_queue(queue, pause))
+            return PauseNotice("queue", queue, words.pause_sentence(f"The queue {queue}", pause))
     with suppress(StoreRefused):
         for pause in paused_targets(client, [target]).get(target, ()):
             if pause.reason == OPERATOR:
-                return PauseNotice("target", target, pauses.of_target(target, pause))
+                return PauseNotice("target", target, words.pause_sentence(f"The target {target}", pause))
     return None
 
 

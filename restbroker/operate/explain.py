@@ -13,15 +13,16 @@ import attrs
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.operate import audit, claims, order_wait, pauses
+from restbroker.operate import audit, claims, order_wait
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.claims import Twin
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.enqueue import PAUSED, ServingProcess, find_holder, find_process
+from restbroker.operate.enqueue import ServingProcess, find_holder, find_process
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.job_search import End, JobSearch, Kind, Match, SearchLimits, SearchQuery
 from restbroker.operate.order_wait import OrderWait
 from restbroker.operate.waiting_jobs import LinePlace
+from restbroker.operate.words import PAUSED, pause_sentence
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
@@ -56,9 +57,9 @@ class Location:
     @property
     def pause_texts(self) -> tuple[str, ...]:
         """The pauses in words: who paused the queue or the target, until when and why."""
-        of_queue = () if self.pause is None else (pauses.of_queue(self.name, self.pause),)
-        target = self.entry.target or "?"
-        return (*of_queue, *(pauses.of_target(target, pause) for pause in self.target_pauses))
+        of_queue = () if self.pause is None else (pause_sentence(f"The queue {self.name}", self.pause),)
+        target = f"The target {self.entry.target or '?'}"
+        return (*of_queue, *(pause_sentence(target, pause) for pause in self.target_pauses))
 
     @property
     def hindrance(self) -> str | None:

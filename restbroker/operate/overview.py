@@ -14,6 +14,7 @@ from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.operate.snapshot import read_snapshot
+from restbroker.operate.words import target_state
 from restbroker.store.client import Client
 from restbroker.store.order import read_stopped
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
@@ -51,7 +52,6 @@ each. `finishing`: it only ends what it has, since the process took a new config
 _STATES = {"open": "up", "closed": "down"}
 """How a heartbeat names the state of a target → how it is shown; `denied` is the same in both."""
 _BLOCKED = frozenset({"down", "denied", "paused", "retry_after"})
-_NAMES = {"denied": "login refused", "retry_after": "asked to wait"}
 
 
 class SystemStats(TypedDict):
@@ -117,16 +117,24 @@ def blocked_queues(rows: Sequence[Mapping[str, Json]]) -> dict[str, str]:
     return {queue: str(found[0]) for queue, found in states.items() if _BLOCKED.issuperset(found)}
 
 
-def stopped_counts(client: Client, targets: Sequence[Target]) -> dict[str, str]:
-    """Return for people how many keys of a target a death stopped (`OnDead`); targets without such keys are left out.
+def ordered_targets(targets: Sequence[Target]) -> Mapping[str, str]:
+    """Return the targets with OrderBy, each with the queue whose page lists its keys."""
+    return {target.name: target.queues[0] for target in targets if target.order is not None}
 
-    Raise `StoreUnavailable`.
+
+def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[dict[str, Json]]:
+    """Return a row for each target with keys that a death stopped (`OnDead`): how many, since when, and a queue of it.
+
+    `ordered`: what `ordered_targets` returns. The keys' names are not here: they may hold secrets. Raise
+    `StoreUnavailable`.
     """
     # The rest is shown without what someone else put there; `check` names it.
     with suppress(StoreRefused):
-        names = [target.name for target in targets if target.order is not None]
-        return {name: keys.count_text for name, keys in read_stopped(client, names).items()}
-    return {}
+        return [
+            {"target": name, "queue": ordered[name], "count": keys.count_text, "since_s": keys.since_s}
+            for name, keys in read_stopped(client, tuple(ordered)).items()
+        ]
+    return []
 
 
 def _redis(client: Client) -> list[dict[str, Json]]:
@@ -179,29 +187,9 @@ def _target_row(pool: IdentityView, all_pauses: Mapping[str, Sequence[Pause]]) -
 def _state(snapshot: Mapping[str, Json]) -> dict[str, Json]:
     """Return whether the target is `up`, `down`, or has `denied` the login, and why, with what to do."""
     state = snapshot.get("gate")
+    texts = {"code": "gate_code", "reason": "gate_reason", "hint": "gate_cure"}
     return {
         "state": _STATES.get(state, state) if isinstance(state, str) else None,
-        "code": snapshot.get("gate_code"),
-        "reason": snapshot.get("gate_reason"),
-        "hint": snapshot.get("gate_cure"),
+        **{name: value if isinstance(value := snapshot.get(field), str) else None for name, field in texts.items()},
         "down_for_s": snapshot.get("closed_for_s"),
     }
-
-
-def target_state(row: Mapping[str, Json]) -> str | None:
-    """Return the state of a target, in one process or over all, from its `state` and `pauses`: the gravest one.
-
-    It is `denied`, `down`, `paused` (by a person), `retry_after` (the server asked for it), `up`, or None if unknown.
-    """
-    state = cast("str | None", row.get("state"))
-    reasons = {pause["reason"] for pause in cast("Sequence[Mapping[str, Json]]", row.get("pauses") or ())}
-    if "denied" in (state, *reasons):
-        return "denied"
-    if state == "down" or not reasons:
-        return state
-    return "retry_after" if reasons == {"retry_after"} else "paused"
-
-
-def state_text(state: str) -> str:
-    """Return a target's state, or the reason of a pause, for people: everywhere by this one name."""
-    return _NAMES.get(state, state)

@@ -14,13 +14,13 @@ import attrs
 from restbroker.config.periodic import PeriodicCommand
 from restbroker.job.schedule import Schedule
 from restbroker.operate import audit
-from restbroker.operate import pauses as pause_texts
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import JobRequest, QueuedBefore, push
 from restbroker.operate.follow import job_states
 from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.queues import pause_length
+from restbroker.operate.words import pause_sentence
 from restbroker.store import pauses, periodic
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause
@@ -75,7 +75,7 @@ class Periodic:
     @property
     def pause_text(self) -> str | None:
         """A sentence on who paused it, until when and why; None if it is not paused."""
-        return None if self.pause is None else pause_texts.of_periodic(self.name, self.pause)
+        return None if self.pause is None else pause_sentence(self.name, self.pause)
 
     @property
     def last_text(self) -> str:

@@ -30,7 +30,10 @@ _LARGEST = 10**15
 """A higher number is none that processes write of themselves."""
 SILENT_S: Final = 15.0
 RUBY_SILENT_S: Final = 30.0
-"""Three records of ours, or of Ruby's, that did not come: Redis keeps that of a killed process for a minute."""
+"""Three records of ours, or of Ruby's, that did not come: Redis keeps that of a killed process for a minute.
+
+The one threshold for stats, pages, `processes` and `check`.
+"""
 _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 

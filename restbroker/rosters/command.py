@@ -14,7 +14,8 @@ import attrs
 import typer
 
 from restbroker.config.values import duration_text
-from restbroker.console import completion, control_text, output
+from restbroker.console import completion, output
+from restbroker.console.columns import cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
@@ -110,7 +111,7 @@ def show(user: User, json: JsonOption = False, config: ConfigOption = None) -> N
         ordered = sorted(found.contacts.items())
         output.table(
             ("JID", "NAME", "GROUPS"),
-            ((jid, one.name or "-", control_text.join_names(one.groups)) for jid, one in ordered),
+            ((jid, one.name or "-", cell(one.groups)) for jid, one in ordered),
         )
     for bad in found.bad:
         output.say(f"Not served: {bad}")
@@ -336,7 +337,7 @@ def _as_stored(contacts: Mapping[str, Contact]) -> dict[str, bytes]:
 
 def _cells(one: UserState) -> tuple[str, ...]:
     numbers = str(one.contacts), str(one.version), str(one.size_bytes)
-    waiting = control_text.number(one.dirty_s)
+    waiting = cell(one.dirty_s)
     if sys.stdout.isatty() and one.dirty_s is not None:
         waiting = duration_text(one.dirty_s)
     return one.user, *numbers, _state(one), waiting

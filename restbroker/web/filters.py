@@ -5,7 +5,6 @@ Always holds: an unknown value is a dash; no control character, and none that hi
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TypeGuard
 
@@ -13,7 +12,6 @@ from markupsafe import Markup, escape
 
 from restbroker.config.values import duration_text
 from restbroker.operate.order_wait import OrderWait
-from restbroker.operate.overview import state_text
 
 UNKNOWN = "–"
 _BRIEF = 90
@@ -78,17 +76,6 @@ def moment(at_s: object) -> str:
 def waits_for(order: OrderWait) -> str:
     """Return what a job waits for whose key is held."""
     return order.text(moment)
-
-
-def pause(value: object) -> str:
-    """Return a pause in words: by whom or for which reason, why, and for how much longer, as far as it says."""
-    if not isinstance(value, Mapping):
-        return ""
-    who, why, remaining_s = value.get("who"), value.get("why"), value.get("remaining_s")
-    reason = value.get("reason")
-    words = [f"by {who}" if who else state_text(str(reason or "")), str(why or "")]
-    words += [f"{duration(remaining_s)} more"] if remaining_s is not None else []
-    return ", ".join(word for word in words if word)
 
 
 def brief(value: object) -> str:

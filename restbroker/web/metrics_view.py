@@ -13,7 +13,6 @@ from typing import TypeAlias, cast
 import attrs
 
 from restbroker.broker.status.view import RunningJob
-from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import Spellings
@@ -21,7 +20,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import overview, targets
 from restbroker.operate import processes as operated
 from restbroker.operate.context import ConfigContext
-from restbroker.store import order, processes, stats
+from restbroker.store import processes, stats
 from restbroker.store.client import Client
 from restbroker.store.stats import Overview
 
@@ -51,8 +50,7 @@ def live_metrics(
     """Return the metrics for the live pages: all of `metrics` without the jobs, and three lists.
 
     `merged` has each target over all processes, `running` every process, also those of Ruby, `stopped` the targets with
-    stopped keys. `ordered`: the targets with OrderBy, each with the queue whose page lists its keys. Raise
-    `StoreUnavailable` or `StoreRefused`.
+    stopped keys. `ordered`: what `overview.ordered_targets` returns. Raise `StoreUnavailable` or `StoreRefused`.
     """
     seen = stats.overview(client, served, MOST_QUEUES)
     shown = _metrics(client, seen, served, in_delivery=lambda _client, _served: {}, unready=unready)
@@ -61,18 +59,7 @@ def live_metrics(
     # Without its jobs nothing of a process comes from a producer.
     running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False, seen=seen)]
     more = {"merged": cast("Json", merged), "running": cast("Json", running), "queues_unread": seen.unread}
-    return shown | more | {"stopped": _stopped_keys(client, ordered or {})}
-
-
-def _stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[Json]:
-    """Return a row for each of these targets with stopped keys. Their names are not here: they may hold secrets."""
-    # The rest is shown without what someone else put there; `check` names it.
-    with suppress(StoreRefused):
-        return [
-            {"target": target, "queue": ordered[target], "count": one.count_text, "since_s": one.since_s}
-            for target, one in order.read_stopped(client, tuple(ordered)).items()
-        ]
-    return []
+    return shown | more | {"stopped": [*overview.stopped_keys(client, ordered or {})]}
 
 
 def _is_for_pages(attribute: "attrs.Attribute[object]", _value: object) -> bool:

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from restbroker import __version__
 from restbroker.console import causes
-from restbroker.operate.overview import state_text, target_state
 from restbroker.operate.throttle import Throttle, throttle_items
+from restbroker.operate.words import pause_details, pause_text, state_text, target_state
 from restbroker.web import assets, filters, views
 from restbroker.web.charts import HEIGHT, WIDTH
 from restbroker.web.settings import Settings
@@ -83,9 +83,10 @@ class Renderer:
             filters.milliseconds,
             filters.moment,
             filters.brief,
-            filters.pause,
             filters.with_code,
             filters.waits_for,
+            pause_details,
+            pause_text,
             state_text,
             target_state,
             causes.headline,

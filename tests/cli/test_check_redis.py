@@ -76,7 +76,7 @@ def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Clien
     found = looked(redis_url)
     target = found["TargetPaused"].message
     assert target.startswith("The target ejabberd is paused by ann@web1 for ")
-    assert re.search(r' for (10 min|9 min \d+ s) more \(operator\): "the server moves"\.$', target)
+    assert re.search(r' for (10 min|9 min \d+ s) more: "the server moves"\.$', target)
     assert found["QueuePaused"].message == (
         'The queue rest is paused by bob@web2 until someone resumes it: "mails go out twice".'
     )

@@ -244,11 +244,11 @@ def test_stats_say_what_holds_each_target_back(shell: Shell, store: Client) -> N
     pauses.pause_queue(store, "two", "bob", "too many", None)
     lines = [line.split("\t") for line in shell("stats").stdout.splitlines()]
     assert {line[2]: line[3] for line in lines if line[0] == "process"} == {
-        "one": "up: paused: operator until resumed; MaxInFlight is reached",
+        "one": "up: paused; MaxInFlight is reached",
         "two": "up: no job is taken: the dead set is full (DeadLimit)",
         "three": "finishing its jobs",
     }
-    assert ["queue", "two", "0", "0.0s", "paused: by bob (too many)"] in lines
+    assert ["queue", "two", "0", "0.0s", 'paused by bob until someone resumes it: "too many"'] in lines
 
 
 def test_commands_are_those_of_the_configured_or_running_version_and_else_the_newest(

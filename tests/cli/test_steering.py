@@ -46,7 +46,9 @@ def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(
     assert 5300 < float(cells[5]) <= 5400
     assert cells[6:] == ["the server moves", "ejabberd", "node:7", "0"]
     words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["queues", "list"], place, columns=200)).split())
-    assert re.search(r"rest 2 1 min( \d+ s)? paused by \S+ for 1 h (30|29) min more: the server moves ejabberd", words)
+    assert re.search(
+        r"rest 2 1 min( \d+ s)? paused by \S+ for 1 h (30|29) min more: \"the server moves\" ejabberd", words
+    )
     (shown,) = json.loads(shell("queues", "list", "--json").stdout)
     assert (shown["pause"]["why"], shown["targets"]) == ("the server moves", ["ejabberd"])
     assert shell("queues", "resume", "rest").stderr == "rest is resumed.\n"

@@ -187,7 +187,7 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     pauses.resume_target(client, "ejabberd")
     (place,) = explain(client, "j1", configured).locations
     assert (place.pause, place.target_pauses, place.pause_texts) == (None, (), ())
-    assert place.hindrance == "it is paused; `restbroker stats` says why and for how long."
+    assert place.hindrance == "it is paused. `restbroker stats` says why and for how long."
 
 
 def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(

@@ -172,9 +172,9 @@ async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: H
         shown, jam, lone = [
             await page(running, path) for path in ("/queues", "/queue?name=jam", "/queue?name=nobody-s")
         ]
-    assert "Target dead gets no jobs (for 12 min, 1,200 wait): Nobody listens there. Start it." in shown.text
-    assert "Target dead is paused. by ann@web1, it moves, until someone resumes it" in jam.text
-    assert "No process serves this queue." in lone.text
+    assert "dead is down (for 12 min, 1,200 jobs wait): Nobody listens there. Start it." in shown.text
+    assert 'dead is paused by ann@web1 until someone resumes it: "it moves"' in jam.text
+    assert "No process serves this queue" in lone.text
 
 
 async def test_a_queue_that_nobody_knows_has_no_page_but_one_that_is_empty_served_or_paused_has(

@@ -138,5 +138,5 @@ async def test_the_keys_that_are_held_in_order_are_shown_with_the_job_that_died(
         shown, overview = [await page(running, path) for path in (QUEUE, "/")]
     assert "<ann> stopped since 1970-01-01 00:00:00" in " ".join(shown.text.split())
     assert "/job?jid=j1" in shown.links_to("/job")
-    assert f"Target {target.name} has stopped keys (1 key, for up to " in overview.text
+    assert f"{target.name} has stopped keys (1 key, for up to " in overview.text
     assert "<ann>" not in shown.html + overview.text

@@ -18,12 +18,14 @@ from restbroker.config.values import duration_text
 from restbroker.job import rubyjson
 from restbroker.job.order import is_order, settled_text
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
-from restbroker.operate import migrate, pauses
+from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.keys import display_name
 from restbroker.operate.names import nearest
+from restbroker.operate.processes import SILENT_S
 from restbroker.operate.snapshot import read_snapshot, takes_jobs
+from restbroker.operate.words import pause_sentence
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import migration, sets, survey, unadmitted
@@ -37,8 +39,6 @@ from restbroker.store.survey import Orphan
 _Zset: TypeAlias = Literal["retry", "schedule"]
 
 AREA: Final = "redis"
-SILENT_S: Final = 30.0
-"""A process without a heartbeat for so long is dead: it sends one every 2.5 s and is fenced after 20 s."""
 _SETS: Final[dict[_Zset, str]] = {"retry": "retries", "schedule": "scheduled"}
 _DUE_PAGE: Final = 100
 _LOOK_S: Final = 3.0
@@ -101,7 +101,7 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview, fairness
     yield from (_finding(of_quiet, process=process, queue=queue.name, jobs=queue.size or 0) for process in quiet)
     if pause is not None:
         case = "QueuePaused-flooded" if pause.who == unadmitted.WHO else "QueuePaused"
-        yield _finding(case, message=pauses.of_queue(queue.name, pause), queue=shlex.quote(queue.name))
+        yield _finding(case, message=pause_sentence(f"The queue {queue.name}", pause), queue=shlex.quote(queue.name))
     elif queue.size is None:
         return  # its key is named by `check.redis`
     elif quiet and not served:
@@ -164,7 +164,7 @@ def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
             case = f"TargetPaused-{pause.reason}"
             yield _finding(
                 case if case in TEXTS.rows else "TargetPaused",
-                message=pauses.of_target(target.name, pause),
+                message=pause_sentence(f"The target {target.name}", pause),
                 target=shlex.quote(target.name),
             )
 
@@ -238,7 +238,7 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
 
 
 def is_dead(pool: IdentityView) -> bool:
-    """Tell whether a process cannot come back: it is fenced, or has been silent for too long."""
+    """Tell whether a process does not count any more: it is fenced, or silent, and so fenced within seconds."""
     return pool.is_fenced or pool.age_s is None or pool.age_s > SILENT_S
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from restbroker.job.json_types import Json
-from restbroker.operate.overview import state_text, target_state
+from restbroker.operate.words import state_text, target_state
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""What is wrong now: the same words for the stats, the live screen and the pages."""
+
+from restbroker.job.json_types import Json
+from restbroker.operate.overview import SystemStats
+from restbroker.operate.problems import problems
+
+NOW_S = 1_000.0
+
+
+def pool(target: str = "ejabberd", /, **fields: Json) -> dict[str, Json]:
+    names = ("identity", "state", "reason", "hint", "down_for_s", "limited", "quiet", "finishing")
+    usual: dict[str, Json] = {**dict.fromkeys(names), "process": "node:7", "target": target, "queues": ["rest"]}
+    usual |= {"heartbeat_age_s": 1.0, "dying": False, "in_progress": 0, "state": "up", "pauses": []}
+    return {**usual, **fields}
+
+
+def queue(name: str, size: int | None, **fields: Json) -> dict[str, Json]:
+    return {"name": name, "size": size, "latency_s": 0.0, "paused": False, "pause": None, **fields}
+
+
+def lines(*pools: dict[str, Json], queues: tuple[dict[str, Json], ...] = ()) -> list[str]:
+    seen: SystemStats = {"redis": [], "totals": {}, "queues": [*queues], "targets": [*pools], "sources": []}
+    return [one.line for one in problems(seen, ("rest",), (), NOW_S)]
+
+
+def test_a_process_is_silent_after_fifteen_seconds() -> None:
+    assert lines(pool(heartbeat_age_s=15.0)) == []
+    assert lines(pool(heartbeat_age_s=16.0)) == ["!! node:7 has sent no heartbeat for 16 s."]
+
+
+def test_grave_problems_come_first_and_processes_that_agree_share_one() -> None:
+    pause: Json = {"reason": "operator", "remaining_s": None, "who": "ann", "why": "it moves", "since_s": None}
+    down: dict[str, Json] = {"state": "down", "reason": "Nobody listens.", "hint": "Start it.", "down_for_s": 40.0}
+    pools = (pool("a", pauses=[pause]), pool("b", **down), pool("b", **down), pool("b"))
+    assert lines(*pools, queues=(queue("rest", 2),)) == [
+        "!! b is down in 2 of 3 processes (for 40 s, 2 jobs wait): Nobody listens. Start it.",
+        '! a is paused by ann until someone resumes it: "it moves"',
+    ]
+
+
+def test_a_queue_of_others_is_no_grave_problem() -> None:
+    jobs = (queue("ruby", 9, latency_s=900.0), queue("odd", None))
+    assert lines(pool(), queues=jobs) == ["! Queue odd: its key is not a list, so no job is taken from it."]
+    quiet = lines(pool(quiet=True), queues=(queue("rest", 1),))
+    assert quiet == ["!! Queue rest: 1 job waits, and no process takes them."]
+
+
+def test_what_another_version_wrote_does_no_harm() -> None:
+    assert lines(pool(limited=["new"], down_for_s=1e300, state="new")) == ["!! ejabberd is new."]
