@@ -28,7 +28,7 @@ PANELS: Final = {
         "queues": "Show the queues; inspect, pause, resume or clear one.",
         "keys": "Show the keys whose jobs are done in order or take turns; help one that waits.",
         "periodic": "Show the periodic commands; run one now, pause or resume it.",
-        "targets": "Show the targets; probe them; pause or resume one, in all processes.",
+        "targets": "Show the targets; pause or resume one, in all processes.",
         "processes": "Show the processes and their jobs in progress; quiet or stop them.",
         "web": "Serve only the web pages, without delivering jobs.",
         "health": "Ask the local broker for its health, for supervisors.",

@@ -1,4 +1,4 @@
-"""`restbroker targets`: each target over all processes, its limits, who paused it; pause, resume and probe it."""
+"""`restbroker targets`: each target over all processes, its limits, who paused it; pause and resume it."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,8 @@ import typer
 
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.console import columns, completion, control_text, output
+from restbroker.console import columns, completion, control_text
 from restbroker.console.columns import Column
-from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import DryRunOption, ForOption, JsonOption, WhyOption
@@ -25,12 +24,8 @@ from restbroker.operate.targets import Target
 from restbroker.operate.words import limit_text, pause_text, state_text, target_state
 from restbroker.store.client import Client
 
-app = typer.Typer(
-    cls=ListsFirst, add_completion=False, help="Show the targets; probe them; pause or resume one, in all processes."
-)
+app = typer.Typer(cls=ListsFirst, add_completion=False, help="Show the targets; pause or resume one, in all processes.")
 
-_EXITS: Final = {"denied": Exit.REFUSED, "unreachable": Exit.TARGET, "unhealthy": Exit.FAILED}
-"""Exit codes by state; the first state that occurs decides."""
 TargetName = Annotated[
     str, typer.Argument(metavar="TARGET", help="The target's name.", autocompletion=completion.targets)
 ]
@@ -38,7 +33,7 @@ TargetName = Annotated[
 
 @app.callback()
 def targets() -> None:
-    """Show the targets; probe them; pause or resume one, in all processes. Without a command: list."""
+    """Show the targets; pause or resume one, in all processes. Without a command: list."""
 
 
 @app.command("list")
@@ -95,42 +90,6 @@ def resume(
     done = "would be" if dry_run else "is"
     words = f"{name} {done} resumed." if was else f"{name} was not paused."
     control_text.report(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
-
-
-@app.command()
-def probe(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[TARGET]...", help="The targets. [default: all]", autocompletion=completion.targets),
-    ] = None,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Test now whether targets work and accept the login. Changes nothing there.
-
-    A broker probes a target that is down in the same way. In a pipe each line is: name, ok or denied or unhealthy
-    or unreachable, version, duration (ms), answer, what to do. Exits with 0 if all are ok, 4: one refuses the login, 5:
-    one cannot be reached, 1: one does not work.
-    """
-    import trio
-
-    from restbroker.app.probing import probe_targets
-
-    settings = load_quietly(config)
-    for name in names or ():
-        require("target", name, _names(settings))
-    found = trio.run(probe_targets, settings, names or ())
-    if json:
-        output.as_json([attrs.asdict(one) for one in found])
-    else:
-        header = ("TARGET", "STATE", "VERSION", "MS", "SAID", "TO DO")
-        rows = [
-            (one.target, one.state, one.version or "-", f"{one.took_ms:g}", one.detail, one.hint or "-")
-            for one in found
-        ]
-        output.table(header, rows)
-    states = {one.state for one in found}
-    raise typer.Exit(next((code for state, code in _EXITS.items() if state in states), Exit.OK))
 
 
 def _names(settings: Config) -> list[str]:

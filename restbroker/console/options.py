@@ -70,8 +70,8 @@ TestedTargetsOption = Annotated[
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="With --suggest: only for this target. With --events: use this target to make the server emit "
-        "an event. May be repeated.",
+        help="Test only this target, or with --suggest: only for this one; may be repeated. With --events: use it "
+        "to make the server emit an event.",
         autocompletion=completion.targets,
     ),
 ]

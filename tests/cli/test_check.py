@@ -97,6 +97,21 @@ def test_each_kind_of_problem_has_its_exit_code(
     assert problem["hint"]
 
 
+def test_a_target_is_tested_alone_without_redis(place: Place) -> None:
+    away = {"RedisURL": "redis://127.0.0.1:1"}
+    rows: list[tuple[dict[str, str], int, str]] = [
+        ({}, 0, "Reachable"),
+        ({"RestPass": "wrong"}, 4, "LoginRefused"),
+        ({"RestURL": f"http://127.0.0.1:{free_port()}/api"}, 5, "Unreachable"),
+        ({"RestURL": place.document["RestURL"].replace("/api", "/elsewhere")}, 1, "NotTheApi"),
+    ]
+    for changes, code, found in rows:
+        done = place.check("--target", "ejabberd", **away, **changes)
+        assert (done.returncode, "redis" in done.stdout) == (code, False), done.stdout
+        assert f"\t{found}\t" in done.stdout
+    assert place.check("--target", "ejabber", **away).returncode == 2
+
+
 def test_one_half_is_checked_while_the_other_is_away(place: Place) -> None:
     without_redis = place.check(RedisURL="redis://127.0.0.1:1").stdout
     assert "\nok\tejabberd\tRights\t" in without_redis

@@ -314,7 +314,7 @@ def test_a_secret_of_its_options_that_the_server_repeats_is_shown_nowhere_whatev
     with Receiver(_repeats_the_key) as server:
         whole = document(server.url, redis_server.url, Auth=None, Options={"KeyFile": str(key)})
         _write(tmp_path, document(f"{server.url}/check", redis_server.url, Auth=None, Options={"KeyFile": str(key)}))
-        told = [shell("check"), shell("check", "--json"), shell("probe")]
+        told = [shell("check"), shell("check", "--json"), shell("check", "--target", "chat")]
         _write(tmp_path, whole)
         with started(["run"], directory=tmp_path, environ=beside(lib)) as broker:
             told += [shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait", "--timeout", "2")]

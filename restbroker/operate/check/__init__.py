@@ -4,6 +4,9 @@ Called by `restbroker check`. Always holds: each part is checked even if others 
 finding holds a secret. The texts of the findings are in `findings.toml`.
 """
 
+from collections.abc import Collection, Sequence
+from typing import Final
+
 import attrs
 import trio
 
@@ -13,8 +16,12 @@ from restbroker.errors import ConfigError
 from restbroker.operate.check.config import TEXTS, check_config, check_limits
 from restbroker.operate.check.redis import check_store
 from restbroker.operate.check.services import check_services
+from restbroker.operate.names import require
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding
+
+_NO_ANSWER: Final = frozenset({"Unreachable", "TlsFailed", "Silent", "HangsUp"})
+"""Codes of a target that cannot be reached; what has another one answers, and does not work."""
 
 
 def check(loaded: LoadedConfig) -> list[Finding]:
@@ -27,12 +34,25 @@ def check(loaded: LoadedConfig) -> list[Finding]:
     ]
 
 
+def check_targets(loaded: LoadedConfig, names: Collection[str]) -> list[Finding]:
+    """Return the findings of these targets alone, without asking Redis. Raise `UsageError` for an unknown one.
+
+    The cause `target` is left to those that cannot be reached.
+    """
+    targets = loaded.config.targets
+    for name in names:
+        require("target", name, [target.name for target in targets])
+    found = trio.run(_check_targets, [target for target in targets if target.name in names])
+    works_not = [one.cause == "target" and one.code not in _NO_ANSWER for one in found]
+    return [attrs.evolve(one, cause="other") if no else one for one, no in zip(found, works_not, strict=True)]
+
+
 def config_finding(error: ConfigError) -> Finding:
     """Return the finding that ends the check: without a configuration there is nothing to check."""
     return TEXTS.finding("config", "Unusable", message=error.message, hint=error.hint)
 
 
-async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
+async def _check_targets(targets: Sequence[Target]) -> list[Finding]:
     """Return the findings of all targets, in the order of the configuration.
 
     The targets are checked at the same time: each that is down takes seconds.
