@@ -16,6 +16,8 @@ import attrs
 
 _PATIENCE_S: Final = 30.0
 _LOOK_S: Final = 0.02
+_LIVE_S: Final = 1.5
+"""How often the script of an open page requests its parts."""
 
 
 @attrs.define(eq=False)
@@ -29,17 +31,17 @@ class Visit:
 
     def follow(self) -> None:
         """The overview, open and live, as in a browser."""
-        with socket.create_connection(("127.0.0.1", self.port), _PATIENCE_S) as connection:
-            connection.sendall(b"GET /live?page=overview HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            connection.settimeout(0.2)
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_S)) as client:
+            headers = {"Host": "localhost"}
             while not self.is_over:
-                try:
-                    received = connection.recv(2**18)
-                except TimeoutError:
-                    continue
-                if not received:
-                    raise ConnectionError("the stream has ended")
-                self.seen += received.count(b"data: {")
+                client.request("GET", "/live?page=overview", headers=headers)
+                with client.getresponse() as answer:
+                    answer.read()
+                    if answer.status not in (http.HTTPStatus.OK, http.HTTPStatus.NOT_MODIFIED):
+                        raise ConnectionError(f"a look was answered with {answer.status}")
+                    headers["If-None-Match"] = answer.getheader("ETag", "")
+                self.seen += answer.status == http.HTTPStatus.OK
+                time.sleep(_LIVE_S)
 
     def search(self) -> None:
         """The dead set, for a job that is not there: each search looks at as many as it may, and the next begins."""

@@ -39,7 +39,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/targets": "up or down, why and since when, pauses, limits, latencies, outcomes",
     "/queues /queue?name=…": "waiting jobs, their age, why a queue does not move",
     "/processes": "also Ruby's: version, targets, jobs in progress, memory, last heartbeat",
-    "/sources /test-events": "event sources; a test [whether events come](check.md#whether-events-come)",
+    "/sources": "event sources; `check --events` tests [whether events come](check.md#whether-events-come)",
     "/periodic": "[periodic commands](periodic.md): next and last times",
     "/in-progress": "jobs in progress, the longest first",
     "/retries /scheduled /dead": "jobs, 50 a page, by [conditions](jobs.md#conditions-which-jobs); on top the twenty "
@@ -51,8 +51,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/job?jid=…": "a timeline, as [`restbroker explain`](jobs.md#a-jobs-timeline)",
     "/audit /audit/NAME": "the [audit log](jobs.md#audit-log); one action and "
     "[its jobs](jobs.md#follow-what-happens-to-retried-jobs)",
-    "/copies": "copies of dead jobs, also of trimmed ones",
-    "/live?page=… /static/NAME": "a page's changes, as an event stream; style sheet, script",
+    "/live?page=… /static/NAME": "the parts of an open page; style sheet, script",
     "/stats /metrics": "[figures as JSON](stats.md#stats); [for Prometheus](telemetry.md#metrics)",
     "/healthz /readyz": "[health checks](stats.md#healthz-and-readyz), also on `HealthBind`",
 }

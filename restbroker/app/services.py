@@ -223,15 +223,7 @@ def _site(
     watch = Watch(live, glance, report, desk.causes)
     app = site_app(settings, watch, desk, question=question, report=report, health=Health(view.view, view.is_alive))
     add_metrics(app, watch.connection, view.samples, read)
-    server = Server(
-        "/stats",
-        "StatsPort",
-        config.stats_bind,
-        port=config.stats_port,
-        app=app,
-        report=report,
-        at_stop=watch.stop,
-    )
+    server = Server("/stats", "StatsPort", config.stats_bind, port=config.stats_port, app=app, report=report)
     return watch, server
 
 

@@ -1,11 +1,10 @@
 """Dead jobs that are no longer in the dead set: finding them among the copies, and putting one back.
 
-Called by `restbroker dead` and the pages. Always holds: reads page by page, shows no token, and puts a job back where
+Called by `restbroker dead`. Always holds: reads page by page, shows no token, and puts a job back where
 it is seen, not where it is run, and never beside itself.
 """
 
 import time
-from typing import Final
 
 import attrs
 
@@ -14,61 +13,11 @@ from restbroker.job import rubyjson
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.operate import audit, find
 from restbroker.operate.audit import AuditEntry
-from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.jobs import PAGE
 from restbroker.store import dead_copies
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import Copy
 from restbroker.store.keys import SortedSet
-from restbroker.store.tickets import MAX_BYTES
-
-_PAGES: Final = 50
-"""So many pages of copies are searched for those that are missing from the dead set."""
-
-
-@attrs.frozen
-class DeadCopy:
-    """A copy of a dead job. `name` identifies the copy; `is_there`: the dead set still has exactly these bytes."""
-
-    name: str
-    entry: Entry
-    is_there: bool
-
-
-@attrs.frozen
-class Copies:
-    """One page of copies, newest first. `after` is the `before` of the next page; None: this is the last one."""
-
-    copies: tuple[DeadCopy, ...]
-    after: str | None
-
-
-def copies(
-    client: Client, known: ConfigContext, before: str = "", *, only_missing: bool = False, seconds: float = 2.0
-) -> Copies:
-    """Return the newest `PAGE` copies; with `before`, only those older than the copy with this name.
-
-    With `only_missing`, search the next thousand copies and return those that are no longer in the dead set. After
-    `seconds` return those found so far, at least one. Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    until_s = time.monotonic() + seconds
-    shown: list[DeadCopy] = []
-    for _ in range(_PAGES if only_missing else 1):
-        page = dead_copies.newest(client, PAGE, before)
-        missing_copies = {copy.entry for copy in dead_copies.missing_copies(client, page)}
-        for copy in page:
-            if copy.entry in missing_copies or not only_missing:
-                entry = JobView(copy.payload, copy.at_s, known).entry()
-                shown.append(DeadCopy(copy.entry, entry, copy.entry not in missing_copies))
-                if time.monotonic() >= until_s:
-                    return Copies(tuple(shown), copy.entry)
-        if len(page) < PAGE and sum(len(copy.payload) for copy in page) < MAX_BYTES:
-            return Copies(tuple(shown), None)
-        before = page[-1].entry
-        if len(shown) >= PAGE or time.monotonic() >= until_s:
-            break
-    return Copies(tuple(shown), before)
 
 
 def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:

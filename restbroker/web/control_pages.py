@@ -18,22 +18,19 @@ from restbroker.config.core import Config
 from restbroker.config.values import BadValue, seconds
 from restbroker.console.periodic import periodic_requests
 from restbroker.errors import UsageError
-from restbroker.operate import dead_copies, periodic, processes, queues, targets
+from restbroker.operate import periodic, processes, queues, targets
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.names import exact
 from restbroker.operate.periodic import PeriodicRequest
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
-from restbroker.web import filters
 from restbroker.web.connection import AdminConnection
 from restbroker.web.shell import Shell
 
 _WHY_LIMIT: Final = 200
 _NAME_LIMIT: Final = 400
 _MOST_DAYS: Final = 366
-_LOOK_S: Final = 2.0
-"""Seconds to search for a copy; the question searches once, its form twice, all within the visitor's turn at Redis."""
 _CLEAR_S: Final = 4.0
 
 
@@ -112,10 +109,6 @@ def _job_text(client: Client, action: Action) -> str:
     if job is None:
         raise UsageError("This job is no longer in progress.", "Reload the list of jobs in progress.")
     return f"Of the queue {job.queue}: {job.name or 'a job'}, {job.job.jid or 'without a job id'}."
-
-
-def _copy_text(client: Client, action: Action) -> str:
-    return f"Its newest copy is of {filters.moment(dead_copies.newest(client, action.name, _LOOK_S).at_s)}."
 
 
 def _periodic(action: Action) -> PeriodicRequest:
@@ -220,16 +213,6 @@ CONTROLS: Final[Mapping[str, Control]] = {
         act=lambda client, action: processes.cancel(client, action.name, action.thread, who=action.who, why=action.why),
         describe=_job_text,
         is_grave=True,
-    ),
-    "restore-job": Control(
-        "copies",
-        "Restore the job",
-        "Puts the newest copy of this job back into the dead set; it does not run. It may have been retried or "
-        "deleted since it died: check its timeline before you retry it.",
-        act=lambda client, action: dead_copies.restore(
-            client, action.name, action.who, why=action.why, seconds=_LOOK_S
-        ),
-        describe=_copy_text,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Pages that only show: search results, jobs in progress, periodic commands, a job's timeline, the audit log, copies.
+"""Pages that only show: search results, jobs in progress, periodic commands, a job's timeline, the audit log.
 
 `web.site` serves them. Always holds: viewing changes nothing; each page reads no more than its bounds allow, and says
 so if there is more; neither tokens nor secret arguments of jobs are shown.
@@ -15,9 +15,8 @@ from restbroker.console.periodic import periodic_requests
 from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.hiding import Spellings
-from restbroker.operate import audit, dead_copies, processes
+from restbroker.operate import audit, processes
 from restbroker.operate.audit import StoredEntry
-from restbroker.operate.dead_copies import Copies
 from restbroker.operate.explain import Timeline, explain
 from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.periodic import Periodic, list_periodic
@@ -146,20 +145,6 @@ class JobPages:
         return self._page(
             "audit", "Audit log", notes=shown, about=word, after=before, more=last, next=following, first=first
         )
-
-    async def copies(self) -> Response:
-        """Return a page of the copies of dead jobs, newest first, also of those that are no longer in the dead set."""
-        before, only = _entry("after"), request.args.get("only") == "missing"
-
-        def question(client: Client) -> Copies:
-            return dead_copies.copies(client, self.admin.context(), before, only_missing=only)
-
-        found = await self.admin.ask(question)
-        kept = {"only": "missing"} if only else {}
-        first = address("/copies", [], **kept)
-        following = address("/copies", [], found.after, **kept) if found.after else None
-        shown = {"copies": found.copies, "only": only, "after": before, "first": first, "next": following}
-        return self._page("dead", "Copies of dead jobs", 200, "copies", **shown)
 
     def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
         return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)

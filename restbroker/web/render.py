@@ -1,4 +1,4 @@
-"""Make HTML: pages of parts, each of which can be sent alone while the page is open; called by `web.site`.
+"""Make HTML: pages of parts, which are sent anew while the page is open; called by `web.site`.
 
 Always holds: everything is escaped (Jinja's autoescape), and an invisible character is shown as an escape; Redis is not
 used here.
@@ -17,6 +17,7 @@ from restbroker.operate.throttle import Throttle, throttle_items
 from restbroker.operate.words import pause_details, pause_text, state_text, target_state
 from restbroker.web import assets, filters, views
 from restbroker.web.charts import HEIGHT, WIDTH
+from restbroker.web.live import Fragment
 from restbroker.web.settings import Settings
 from restbroker.web.watch import State
 
@@ -114,8 +115,8 @@ class Renderer:
         """Return a whole page as `page` does, but with pauses, so that deliveries go on; call it in a thread."""
         return "".join(throttle_items(self._environment.get_template(template).generate(**values), Throttle()))
 
-    def parts(self, name: str, state: State) -> dict[str, str]:
-        """Return the parts of a live page, by their names; call it in a thread."""
+    def fragment(self, name: str, state: State) -> str:
+        """Return the parts of a live page, each in an element of its name; call it in a thread."""
         tables = {part: views.rows(state, field) for part, field, _ in _TABLES}
         shown = {part: views.top_rows(tables[part], number) for part, _, number in _TABLES}
         values: dict[str, object] = {
@@ -130,9 +131,10 @@ class Renderer:
         }
         if "charts" in LIVE[name].parts:
             values["charts"] = views.charts(state)
-        return {part: self.throttled_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
+        parts = {part: self.throttled_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
+        return "".join(f'<div id="part-{part}">{html}</div>\n' for part, html in parts.items())
 
-    def live_page(self, name: str, rendered: Mapping[str, str]) -> str:
+    def live_page(self, name: str, fragment: Fragment) -> str:
         """Return a whole live page around its rendered parts."""
-        parts = {part: Markup(html) for part, html in rendered.items()}  # noqa: S704 - of our templates
-        return self.page("live.html", name=name, title=LIVE[name].title, parts=parts)
+        html = Markup(fragment.html)  # noqa: S704 - of our templates
+        return self.page("live.html", name=name, title=LIVE[name].title, fragment=html, tag=fragment.tag)

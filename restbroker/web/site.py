@@ -21,12 +21,11 @@ from restbroker.web.act_pages import ActPages
 from restbroker.web.connection import AdminConnection
 from restbroker.web.control_pages import ControlPages
 from restbroker.web.edit_pages import EditPages
-from restbroker.web.event_test import EventTestPages
 from restbroker.web.follow_page import FollowPages
 from restbroker.web.guard import Guard
 from restbroker.web.health import Health, add_health
 from restbroker.web.job_pages import JobPages
-from restbroker.web.live import Stream, Streams
+from restbroker.web.live import Fragments
 from restbroker.web.render import LIVE, Renderer
 from restbroker.web.sets import SETS, SetPages
 from restbroker.web.settings import Settings
@@ -103,10 +102,6 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     app.add_url_rule("/job", view_func=job_pages.timeline, methods=["GET"])
     app.add_url_rule("/audit", view_func=job_pages.audit_log, methods=["GET"])
     app.add_url_rule("/audit/<name>", "action", FollowPages(admin, shell).action, methods=["GET"])
-    app.add_url_rule("/copies", view_func=job_pages.copies, methods=["GET"])
-    tests = EventTestPages(admin, shell, site.refuse)
-    app.add_url_rule("/test-events", "test-events", tests.ask, methods=["GET"])
-    app.add_url_rule("/test-events", "test-events-act", tests.act, methods=["POST"])
     app.add_url_rule("/steer", "control", controls.ask, methods=["GET"])
     app.add_url_rule("/steer", "control-act", controls.act, methods=["POST"])
 
@@ -134,12 +129,12 @@ class _Site:
     report: Report
     guard: Guard = attrs.field(init=False)
     render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    _streams: Streams = attrs.field(init=False)
+    _fragments: Fragments = attrs.field(init=False)
     _files: dict[str, assets.Asset] = attrs.field(factory=assets.read_all)
 
     def __attrs_post_init__(self) -> None:
         self.guard = Guard(self.settings, self.report, self.refuse)
-        self._streams = Streams(self.watch, self.renderer.parts, self.render_limiter)
+        self._fragments = Fragments(self.renderer.fragment, self.render_limiter)
 
     def refuse(self, status: int, code: str, message: str, hint: str | None = None) -> Response:
         """Return the answer that says why there is no page: as a page for people, as JSON for programs."""
@@ -156,23 +151,18 @@ class _Site:
     async def page(self, name: str) -> Response:
         """Return a live page as it is now."""
         state = await self.watch.state_for()
-        shown = await self._streams.current_page(name, state)
-        html = self.renderer.live_page(name, shown.parts)
+        html = self.renderer.live_page(name, await self._fragments.of(name, state))
         return Response(html, 200 if state.error is None else 503)
 
     async def live(self) -> Response:
-        """Return the stream of a page's changes; refuse it if there is no such page, or too many streams are open."""
+        """Return the parts of a page as they are now, or 304 to who has them; refuse it if there is no such page."""
         name = request.args.get("page", "")
-        if name not in LIVE or request.method == "HEAD":
+        if name not in LIVE:
             return self.refuse(404, "NotFound", "This page has no live updates.")
-        if self._streams.are_full:
-            refused = self.refuse(503, "Busy", "Too many pages are open.", "Close some.")
-            refused.headers["Retry-After"] = "30"
-            return refused
-        response = Response(Stream(self._streams, name), content_type="text/event-stream")
-        response.timeout = None
-        # nginx would collect it.
-        response.headers["X-Accel-Buffering"] = "no"
+        found = await self._fragments.of(name, await self.watch.state_for())
+        is_known = found.tag in request.if_none_match
+        response = Response("", 304) if is_known else Response(found.html, content_type="text/html; charset=utf-8")
+        response.set_etag(found.tag)
         return response
 
     async def static_file(self, name: str) -> Response:

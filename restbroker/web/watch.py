@@ -8,8 +8,8 @@ bounded.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 import trio
@@ -27,7 +27,6 @@ from restbroker.web.stats import Question
 
 FRESH_S = 1.0
 """A snapshot that is at most this many seconds old is shown without a new one."""
-FOLLOWED_S = 2.0
 IDLE_S = 10.0
 _REST = 10
 """After a snapshot, Redis and the processor are left alone for this many times as long as it took."""
@@ -88,8 +87,6 @@ class Watch:
     causes: Causes | None = None
     now_s: Callable[[], float] = trio.current_time
     state: State = attrs.field(factory=State)
-    stopping: trio.Event = attrs.field(factory=trio.Event)
-    followers: int = 0
     _looked_at_s: float = float("-inf")
     _visited_at_s: float = float("-inf")
     _took_s: float = 0.0
@@ -97,28 +94,18 @@ class Watch:
     _backlog: deque[Backlog] = attrs.field(factory=lambda: deque(maxlen=_KEPT))
     _history: History = attrs.field(factory=History)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
-    _next: trio.Event = attrs.field(factory=trio.Event)
-    _wake: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Take a snapshot every ten seconds, every two while a page is followed, until cancelled."""
+        """Take a snapshot every ten seconds for the backlog, whether or not anyone looks, until cancelled."""
         task_status.started()
         while True:
-            self._wake = trio.Event()
             await self._refresh()
-            with trio.move_on_after(max(FOLLOWED_S if self.followers else IDLE_S, self._took_s * _REST)):
-                await self._wake.wait()
-
-    def stop(self) -> None:
-        """End all waits of `next_state`, so that the process can stop."""
-        self.stopping.set()
-        self._next.set()
+            await trio.sleep(max(IDLE_S, self._took_s * _REST))
 
     def refresh_now(self) -> None:
-        """Take a new snapshot at once, even if one is in progress, since a visitor has just changed something."""
+        """Have the next visitor wait for a new snapshot, even if one is in progress: something was just changed."""
         self._refresh_requests += 1
         self._looked_at_s = float("-inf")
-        self._wake.set()
 
     async def state_for(self) -> State:
         """Return the state for a visitor: at most `FRESH_S` seconds old, or older if snapshots take long."""
@@ -131,26 +118,9 @@ class Watch:
             if self.now_s() - self._looked_at_s >= max(FRESH_S, self._took_s * _REST):
                 await self._take_snapshot()
 
-    async def next_state(self, number: int, within_s: float) -> State:
-        """Return the state once it is newer than `number`, or as it is after `within_s` seconds or at a stop."""
-        with trio.move_on_after(within_s):
-            while self.state.number <= number and not self.stopping.is_set():
-                await self._next.wait()
-        return self.state
-
-    @contextmanager
-    def follow(self) -> Iterator[None]:
-        """Make the watch take a snapshot every two seconds within the block."""
-        self.followers += 1
-        self._wake.set()
-        try:
-            yield
-        finally:
-            self.followers -= 1
-
     async def _take_snapshot(self) -> None:
         question, at_s = self.question(), time.time()
-        is_visited = bool(self.followers) or self.now_s() - self._visited_at_s < _VISITED_S
+        is_visited = self.now_s() - self._visited_at_s < _VISITED_S
 
         def seen(client: Client) -> Snapshot:
             figures = question(client)
@@ -171,8 +141,6 @@ class Watch:
             self._took_s = 0.0
             self.state = State(number, self.state.snapshot, found, tuple(self._backlog))
         self._looked_at_s = self.now_s() if hurries == self._refresh_requests else float("-inf")
-        self._next.set()
-        self._next = trio.Event()
 
     def _dead(self, client: Client) -> Summary | None:
         """Return the causes of dead jobs; the last ones if a visitor of their page is just reading them."""

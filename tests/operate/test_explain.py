@@ -5,7 +5,6 @@ import json
 from restbroker.job.claims import at_work_value, done_value, waiting_value
 from restbroker.operate.act import Action, Selection, perform
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.dead_copies import copies
 from restbroker.operate.explain import explain
 from restbroker.operate.job_search import SearchLimits
 from restbroker.store import history, pauses, queues
@@ -100,24 +99,6 @@ def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, co
     (place,) = explain(client, "j3", configured).locations
     assert place.kind == "copy"
     assert explain(client, "nobody", configured).locations == ()
-
-
-def test_copies_that_take_long_are_shown_one_after_the_other_and_none_is_left_out(
-    client: Client, configured: ConfigContext
-) -> None:
-    rows: list[bool] = [False, True]
-    for only_missing in rows:
-        client.command("FLUSHALL")
-        for n in range(30):
-            client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
-        found: list[str | None] = []
-        after: str | None = ""
-        while after is not None:
-            page = copies(client, configured, after, only_missing=only_missing, seconds=0)
-            assert len(page.copies) <= 1
-            found += [one.entry.jid for one in page.copies]
-            after = page.after
-        assert found == [f"j{n}" for n in reversed(range(30))]
 
 
 def test_what_people_did_with_it_is_told(client: Client, configured: ConfigContext, put: Put) -> None:

@@ -1,4 +1,4 @@
-"""`restbroker check --events` and the page's button: a real Prosody emits a message; the broken half is named."""
+"""`restbroker check --events`: a real Prosody emits a message; the broken half is named."""
 
 import json
 import re
@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import httpx
 import pytest
 
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from tests.servers.mongooseim import entry, exchanges, sent
 from tests.servers.openfire_talk import talking
-from tests.support.html_page import Page, parse
 from tests.support.mongooseim.push_http import HttpPusher
 from tests.support.openfire_chat.server import Openfire
 from tests.support.player import Player
@@ -25,7 +23,6 @@ from tests.support.prosody import PASSWORD, Prosody
 from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
-from tests.web.test_sets import form_of
 
 QUEUE = "xmpp_events"
 NOBODY = "restbroker-check@bots.example.org"
@@ -67,21 +64,6 @@ def beside_broker(place: Path, document: dict[str, Any], *words: str) -> tuple[i
         return checked(place, document, *words)
 
 
-def after_the_button(place: Path, document: dict[str, Any], **fields: str) -> Page:
-    """The page that a visitor sees who tests the source, beside a broker that takes events in."""
-    (place / "env.json").write_text(json.dumps({**document, "Stats": True, "StatsPort": 0}))
-    with started(["run"], directory=place) as broker, httpx.Client(timeout=30.0) as visitor:
-        site = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
-        broker.wait_for("listening what=events")
-        page = parse(site, visitor.get(f"{site}/test-events?source=bots").text)
-        form = form_of(page.html, "/test-events")
-        answer = visitor.post(f"{site}/test-events", data={**form.hidden, "source": "bots", **fields})
-        assert PASSWORD not in answer.text
-        shown = visitor.get(f"{site}/audit").text
-    assert "source:bots" in shown
-    return parse(site, answer.text)
-
-
 def jobs(redis: RedisServer) -> list[bytes]:
     client = open_client(StoreSettings(redis.url))
     try:
@@ -99,18 +81,6 @@ def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
     assert f" to check@{prosody.hook_host}/restbroker-check after " in found["EventCame"]["message"]
     assert re.search(r" after [1-9]\d*(\.\d)? m?s; ", found["EventCame"]["message"])
     assert jobs(redis_server) == []
-
-
-@pytest.mark.nightly
-def test_the_page_s_button_tests_a_source_as_the_command_does(
-    prosody: Prosody, document: dict[str, Any], redis_server: RedisServer, tmp_path: Path
-) -> None:
-    page = after_the_button(tmp_path, document, to=f"check@{prosody.hook_host}")
-    assert "EventCame" in page.html
-    assert QUEUE in page.html
-    assert jobs(redis_server) == []
-    document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
-    assert "EventNotSent" in after_the_button(tmp_path, document, to=f"check@{prosody.hook_host}").html
 
 
 def test_an_event_that_filters_leave_out_is_told_as_that(

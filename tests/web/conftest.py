@@ -153,7 +153,7 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
         schedules = {one.name: one.schedule for one in CONFIG.periodic}
         asked = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
         add_metrics(app, connection, partial(process_samples, counters, status), lambda: asked)
-        stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report, at_stop=watch.stop)
+        stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(Health(status.view), report), report)
         harness.control = Control()
         plan = attrs.evolve(harness.plan(), services=[watch, stats, health, LoopLag(counters.loop_lag)], status=status)

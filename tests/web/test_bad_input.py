@@ -169,7 +169,6 @@ def assert_json(answer: httpx.Response) -> dict[str, Any]:
 async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: Harness, site: Open) -> None:
     odd = list(oddities())
     for number, raw in enumerate(odd):
-        harness.client.command("XADD", "restbroker:parked", "*", "payload", raw)
         harness.client.command("ZADD", "dead", number, raw)
     jid = HOSTILE.strip()
     tries = [dict.fromkeys(("at", "status", "outcome", "code", "ms", "excerpt"), HOSTILE)]
@@ -179,7 +178,6 @@ async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: H
     harness.client.command("LPUSH", "queue:other", raw)
     harness.client.command("SADD", "queues", "other")
     async with site() as running:
-        copies = await every_page(running, "/copies")
         story = assert_harmless(await running.get("/job?" + urlencode({"jid": jid})))
         assert_harmless(await running.get("/dead/" + quote(HOSTILE.replace("/", ""), safe="")), 404)
         for verb in ("retry", "delete"):
@@ -187,7 +185,6 @@ async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: H
         form = await question_of(running, "dead", verb="delete")
         done = assert_harmless(await send(running, "/dead/act", form))
         acts = assert_harmless(await running.get("/audit"))
-    assert sum(len(page.rows) for page in copies) == len(odd)
     assert "It waits for its next try" in story.text
     assert "It waits in the queue other" in story.text
     assert "<script>alert(1)</script>" in story.text

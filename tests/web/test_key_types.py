@@ -26,7 +26,7 @@ from tests.web.conftest import CONFIG
 
 PAGES: Final = (
     "/", "/targets", "/queues", "/processes", "/sources", "/in-progress", "/queue?name=rest", "/retries", "/scheduled",
-    "/dead", "/dead?where=user+%3D+u", f"/dead/{JID}", f"/job?jid={JID}", "/job?jid=nobody", "/audit", "/copies",
+    "/dead", "/dead?where=user+%3D+u", f"/dead/{JID}", f"/job?jid={JID}", "/job?jid=nobody", "/audit",
     "/periodic", "/steer?do=run-periodic&name=nightly",
     "/stats", "/steer?do=pause-queue&name=rest", "/steer?do=clear-queue&name=rest", "/steer?do=pause-target&name=t",
     "/steer?do=stop-process&name=node:7:xyz", "/steer?do=cancel-job&name=node:7:xyz&thread=t1",

@@ -1,29 +1,27 @@
 # ruff: noqa: SLF001 - whether and how long the server waits for one who does not read
-"""Streams of changes, and pages under load, over real sockets: two hundred, readers that do not read, and stops.
+"""Fragments, and pages under load, over real sockets: many at once, readers that do not read, and stops.
 
 Nothing is timed but the CPU. Where something has to be quick, what it could wait for is made to last long.
 """
 
-import json
+import re
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from itertools import chain, repeat
 
-import attrs
+import httpx
 import pytest
 import trio
 
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.serving import runner
-from restbroker.serving.connections import STALLED_S
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost
-from restbroker.web.live import MOST_STREAMS
 from restbroker.web.render import Renderer
 from restbroker.web.watch import State
 from tests.broker.conftest import Harness
@@ -36,48 +34,6 @@ LONG_S = 60
 PAGE = "queues"
 
 
-@attrs.define(eq=False)
-class Reader:
-    """One stream. `parts`: what its page shows; `heard`: how often each part came."""
-
-    stream: trio.SocketStream
-    parts: dict[str, str] = attrs.field(factory=dict)
-    heard: Counter[str] = attrs.field(factory=Counter)
-    unread: bytes = b""
-    status: bytes = b""
-
-    async def begin(self, page: str) -> None:
-        """Asks for the stream, and reads the head of the answer."""
-        await self.stream.send_all(f"GET /live?page={page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        while b"\r\n\r\n" not in self.unread:
-            assert await self.read()
-        head, _, self.unread = self.unread.partition(b"\r\n\r\n")
-        self.status = head.split(b" ", 2)[1]
-
-    async def until(self, wanted: Callable[[Mapping[str, str]], bool]) -> None:
-        """Reads messages until the page is as wanted."""
-        while not wanted(self.parts):
-            message, separator, after = self.unread.partition(b"\n\n")
-            if not separator:
-                assert await self.read(), "the stream has ended"
-                continue
-            self.unread = after
-            news = json.loads(message.partition(b"data: ")[2] or b"{}")
-            self.parts |= news
-            self.heard.update(news.keys())
-
-    async def rest(self) -> bytes:
-        """Everything up to the end of the connection."""
-        while await self.read():
-            pass
-        return self.unread
-
-    async def read(self) -> bytes:
-        more = bytes(await self.stream.receive_some())
-        self.unread += more
-        return more
-
-
 async def connect(running: Site, buffer_bytes: int | None = None) -> trio.SocketStream:
     host, _, port = running.stats.addresses[0].removeprefix("http://").partition(":")
     connection = trio.socket.socket()
@@ -85,30 +41,6 @@ async def connect(running: Site, buffer_bytes: int | None = None) -> trio.Socket
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     await connection.connect((host, int(port)))
     return trio.SocketStream(connection)
-
-
-async def many(running: Site, stack: AsyncExitStack, count: int) -> list[Reader]:
-    """So many open streams, each of which has its page."""
-    readers = [Reader(await stack.enter_async_context(await connect(running))) for _ in range(count)]
-    async with trio.open_nursery() as nursery:
-        for reader in readers:
-            nursery.start_soon(begun, reader)
-    return readers
-
-
-async def begun(reader: Reader) -> None:
-    with trio.fail_after(LONG_S):
-        await reader.begin(PAGE)
-        assert reader.status == b"200"
-        # With its target: the queue alone may be seen a moment before who serves it.
-        await reader.until(lambda parts: "rest</a> <small>t</small>" in parts.get(PAGE, ""))
-
-
-async def all_until(readers: list[Reader], wanted: Callable[[Mapping[str, str]], bool]) -> None:
-    with trio.fail_after(LONG_S):
-        async with trio.open_nursery() as nursery:
-            for reader in readers:
-                nursery.start_soon(reader.until, wanted)
 
 
 async def stalled(running: Site, stack: AsyncExitStack) -> trio.SocketStream:
@@ -120,146 +52,87 @@ async def stalled(running: Site, stack: AsyncExitStack) -> trio.SocketStream:
     return stream
 
 
-COUNTS = [20, pytest.param(MOST_STREAMS, marks=pytest.mark.nightly)]
+async def fragment(running: Site, page: str = PAGE, tag: str = "") -> httpx.Response:
+    """The parts of a page, as its script requests them."""
+    with trio.fail_after(LONG_S):
+        return await running.get(f"/live?page={page}", **{"If-None-Match": tag} if tag else {})
 
 
-@pytest.mark.parametrize("count", COUNTS)
-async def test_two_hundred_streams_hear_of_each_change_once_and_it_is_rendered_once(
-    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open, count: int
+async def test_a_look_of_many_visitors_is_rendered_once(
+    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
 ) -> None:
     rendered: Counter[int] = Counter()
     threads: set[int] = set()
-    parts = Renderer.parts
+    render = Renderer.fragment
 
-    def counting(renderer: Renderer, name: str, state: State) -> dict[str, str]:
+    def counting(renderer: Renderer, name: str, state: State) -> str:
         rendered[state.number] += 1
         threads.add(threading.get_ident())
-        return parts(renderer, name, state)
+        return render(renderer, name, state)
 
-    monkeypatch.setattr(Renderer, "parts", counting)
-    async with AsyncExitStack() as stack, site() as running:
-        readers = await many(running, stack, count)
-        assert running.watch.followers == count
-        for reader in readers:
-            reader.heard.clear()
-        pushed = ("LPUSH", "queue:other", *["{}"] * 17)
-        harness.client.transaction([("SADD", "queues", "other"), pushed])
-        await all_until(readers, lambda parts: ">17<" in parts[PAGE])
-        heard = {reader.heard[PAGE] for reader in readers}
-        with trio.fail_after(LONG_S):
-            async with trio.open_nursery() as nursery:
-                for _ in range(20):
-                    nursery.start_soon(running.get, f"/{PAGE}")
-    assert heard == {1}
+    monkeypatch.setattr(Renderer, "fragment", counting)
+    statuses: list[int] = []
+    async with site() as running:
+
+        async def visit(path: str) -> None:
+            statuses.append((await running.get(path)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            for path in (f"/live?page={PAGE}", f"/{PAGE}") * 20:
+                nursery.start_soon(visit, path)
+    assert statuses == [200] * 40
     assert set(rendered.values()) == {1}
     assert threading.get_ident() not in threads
 
 
-async def test_of_more_than_two_hundred_at_one_moment_the_rest_are_sent_away(
-    monkeypatch: pytest.MonkeyPatch, site: Open
+async def test_parts_come_again_only_when_they_changed(
+    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
 ) -> None:
-    monkeypatch.setattr("restbroker.web.live.MOST_STREAMS", 5)
-    refused: list[Reader] = []
-    let_in: list[Reader] = []
-    # Those were told that there was room, and so were others.
-    ended: list[Reader] = []
-
-    async def come(running: Site, stream: trio.SocketStream) -> None:
-        reader = Reader(stream)
-        await reader.begin(PAGE)
-        if reader.status == b"503":
-            refused.append(reader)
-            return
-        if not reader.unread:
-            await reader.read()
-        (let_in if b"data: " in reader.unread else ended).append(reader)
-
-    async with AsyncExitStack() as stack, site() as running:
-        streams = [await stack.enter_async_context(await connect(running)) for _ in range(20)]
-        with trio.fail_after(LONG_S):
-            async with trio.open_nursery() as nursery:
-                for stream in streams:
-                    nursery.start_soon(come, running, stream)
-        answer = await running.get(f"/live?page={PAGE}", Accept="*/*")
-        followers = running.watch.followers
-    assert (len(let_in), followers, len(refused) + len(ended)) == (5, 5, 15)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
-    assert answer.json()["error"]["code"] == "Busy"
+    monkeypatch.setattr("restbroker.web.watch.FRESH_S", LONG_S)
+    async with site() as running:
+        page = (await running.get(f"/{PAGE}")).text
+        first = await fragment(running)
+        tag = first.headers["etag"]
+        same = await fragment(running, tag=tag)
+        harness.client.transaction([("SADD", "queues", "other"), ("LPUSH", "queue:other", *["{}"] * 17)])
+        running.watch.refresh_now()
+        changed = await fragment(running, tag=tag)
+    assert first.text in page
+    assert f'data-tag="{tag.strip(chr(34))}"' in page
+    assert re.findall('id="part-([a-z]+)"', first.text) == ["banner", "alarms", "queues"]
+    assert (same.status_code, same.text, same.headers["etag"]) == (304, "", tag)
+    assert (changed.status_code, ">17<" in changed.text, changed.headers["etag"] != tag) == (200, True, True)
 
 
-async def test_who_does_not_read_is_dropped_and_keeps_nobody_from_hearing(
+async def test_who_does_not_read_is_dropped_and_deliveries_go_on(
     monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
 ) -> None:
     async with AsyncExitStack() as stack, site() as running:
         connections = running.stats._connections
         monkeypatch.setattr(connections, "_patience_s", 0.5)
-        readers = await many(running, stack, 5)
         await stalled(running, stack)
-        harness.client.command("SADD", "queues", "other")
-        await all_until(readers, lambda parts: "other" in parts[PAGE])
+        assert (await fragment(running)).status_code == 200
         await harness.until(lambda: connections.drop_count == 1, "who does not read is dropped", LONG_S)
         harness.push()
         await harness.until(lambda: harness.of(JobFinished), "jobs are delivered")
-        assert running.watch.followers == 5
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-@pytest.mark.parametrize("count", COUNTS)
-async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not_read(
-    monkeypatch: pytest.MonkeyPatch, site: Open, count: int
-) -> None:
+async def test_a_stop_waits_for_nobody_who_does_not_read(monkeypatch: pytest.MonkeyPatch, site: Open) -> None:
     # Who has to be waited for would be so for that long.
     forever_s = 2 * LONG_S
     monkeypatch.setattr(runner, "GRACE_S", forever_s)
     async with AsyncExitStack() as stack:
         async with site() as running:
             running.stats._connections._patience_s = forever_s
-            readers = await many(running, stack, count)
             gone = await stalled(running, stack)
             await gone.aclose()
             await until_async(lambda: not running.stats._connections._waiting, "his answer ends", LONG_S)
             await stalled(running, stack)
             began_s, worked_s = trio.current_time(), time.process_time()
         took_s, cpu_s = trio.current_time() - began_s, time.process_time() - worked_s
-        with trio.fail_after(LONG_S):
-            ends = [await reader.rest() for reader in readers]
     assert took_s < LONG_S
     assert cpu_s < 1, "a loop that waits for them hot would take as long as they do"
-    # Each of them is a whole answer: its last chunk is there.
-    assert all(end.endswith(b"0\r\n\r\n") for end in ends)
-    assert running.watch.followers == 0
-
-
-@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-@pytest.mark.parametrize("count", [3, pytest.param(MOST_STREAMS, marks=pytest.mark.nightly)])
-async def test_a_stop_waits_for_no_stream_whose_reader_stopped_reading(
-    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open, count: int
-) -> None:
-    monkeypatch.setattr(runner, "GRACE_S", 2 * LONG_S)
-    open_listeners = trio.open_tcp_listeners
-
-    async def with_small_buffers(port: int, *, host: str) -> list[trio.SocketListener]:
-        listeners = await open_listeners(port, host=host)
-        for listener in listeners:  # what is accepted inherits it
-            listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        return listeners
-
-    monkeypatch.setattr(trio, "open_tcp_listeners", with_small_buffers)
-    harness.client.command("SADD", "queues", *(f"a-queue-of-a-long-name-{number}" for number in range(300)))
-    async with AsyncExitStack() as stack:
-        async with site() as running:
-            connections = running.stats._connections
-            connections._patience_s = 2 * LONG_S
-            for _ in range(count):
-                stream = await stack.enter_async_context(await connect(running, 2048))
-                await stream.send_all(f"GET /live?page={PAGE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            await until_async(lambda: len(connections._waiting) == count, "each stream waits for its reader", LONG_S)
-            assert running.watch.followers == count
-            began_s = trio.current_time()
-        took_s = trio.current_time() - began_s
-    assert took_s < STALLED_S
-    assert running.watch.followers == 0
-    assert connections.drop_count == count
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
@@ -285,29 +158,35 @@ async def test_a_hundred_heads_that_come_byte_by_byte_are_closed_and_hold_no_oth
 
 
 @pytest.mark.slow  # an outage that a page must notice
-async def test_while_redis_is_away_an_open_page_says_so_and_goes_on_by_itself(
+async def test_while_redis_is_away_an_open_page_says_so(
     make_redis: Callable[..., RedisServer], site: Open, harness: Harness
 ) -> None:
     harness.redis = make_redis()
     harness.client = open_client(StoreSettings(harness.redis.url))
-    async with AsyncExitStack() as stack, site() as running:
+    async with site() as running:
         health = running.health.addresses[0]
-        readers = await many(running, stack, 20)
         assert (await running.get_ready()).status_code == 200
         harness.redis.kill()
-        await all_until(readers, lambda parts: "cannot be reached" in parts["banner"])
+        await shows(running, lambda html: "cannot be reached" in html)
+        assert (await running.get("/")).status_code == 503
         await harness.until(lambda: harness.of(StoreLost), "the broker knows", LONG_S)
         alive, ready = await running.client.get(f"{health}/healthz"), await running.get_ready()
         metrics = await running.get_metrics()
         harness.redis.start()
-        await all_until(readers, lambda parts: not parts["banner"].strip())
+        await shows(running, lambda html: "cannot be reached" not in html)
         with trio.fail_after(LONG_S):
             while (await running.get_ready()).status_code != 200:  # noqa: ASYNC110 - nothing tells of it
                 await trio.sleep(0.05)
         assert (await running.get("/")).status_code == 200
-        assert running.watch.followers == 20
     assert (alive.status_code, ready.status_code, metrics.status_code) == (200, 503, 200)
     assert "restbroker_redis_up 0.0" in metrics.text
+
+
+async def shows(running: Site, wanted: Callable[[str], bool]) -> None:
+    """Returns once the parts of an open page are as wanted."""
+    with trio.fail_after(LONG_S):
+        while not wanted((await fragment(running)).text):  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(0.1)
 
 
 async def test_a_search_beside_a_broker_may_rest_behind_every_job(
@@ -330,29 +209,7 @@ async def test_a_search_beside_a_broker_may_rest_behind_every_job(
     assert steps["searched"] == 500, "the shell's commands are alone in their process"
 
 
-@asynccontextmanager
-async def following(running: Site, page: str) -> AsyncIterator[Reader]:
-    async with await connect(running) as stream:
-        reader = Reader(stream)
-        await reader.begin(page)
-        assert reader.status == b"200"
-        yield reader
-
-
-async def test_a_page_hears_of_a_change_without_asking_and_only_of_what_changed(harness: Harness, site: Open) -> None:
-    with trio.fail_after(LONG_S):
-        async with site() as running, following(running, "queues") as follower:
-            await follower.until(lambda parts: "rest" in parts.get("queues", ""))
-            assert set(follower.parts) == {"banner", "alarms", "queues"}
-            follower.parts.clear()
-            harness.client.command("SADD", "queues", "other")
-            harness.client.command("LPUSH", "queue:other", *["{}"] * 17)
-            await follower.until(lambda parts: ">17<" in parts.get("queues", ""))
-    assert "banner" not in follower.parts
-
-
 async def test_only_pages_that_change_can_be_followed(site: Open) -> None:
     async with site() as running:
         for address in ("/live", "/live?page=", "/live?page=login", "/live?page=../stats"):
             assert (await running.get(address)).status_code == 404
-        assert (await running.client.head(f"{running.stats.addresses[0]}/live?page=overview")).status_code == 404

@@ -1,4 +1,4 @@
-"""The pages that only show, over real HTTP: jobs in progress, a job's story, what people did, copies, whole targets."""
+"""The pages that only show, over real HTTP: jobs in progress, a job's story, what people did, whole targets."""
 
 import json
 import re

@@ -18,7 +18,7 @@ from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.causes import Causes
 from restbroker.web.stats import Question
 from restbroker.web.watch import FRESH_S, Watch
-from tests.support.wait import NEVER_S
+from tests.support.wait import until_async
 
 Asked = Callable[[Client], Mapping[str, Json]]
 
@@ -77,43 +77,37 @@ async def test_a_look_that_takes_long_is_followed_by_ten_times_as_much_rest(watc
     assert stand.looks == 2
 
 
-async def test_the_causes_of_dead_jobs_are_read_while_somebody_looks_and_anew_when_the_configuration_says_else(
-    watch: Watch, stand: Stand
-) -> None:
+async def test_causes_are_read_for_visitors_with_the_present_configuration(watch: Watch, stand: Stand) -> None:
     kinds = {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}
     knows = [ConfigContext({}), context_of(load(None, kinds, {}, registry.kinds()).config)]
     watch.causes = Causes(lambda: knows[0])
     stand.asked = lambda client: {"dead": client.command("ZCARD", "dead")}
 
     async def seen() -> Summary | None:
-        number = watch.state.number
         watch.refresh_now()
-        seen = (await watch.next_state(number, NEVER_S)).snapshot
+        seen = (await watch.state_for()).snapshot
         assert seen is not None
         return seen.dead
 
     def targets(found: Summary | None) -> list[str | None]:
         return [] if found is None else [cause.target for cause in found.causes]
 
+    raw = '{"class":"Add","jid":"j","queue":"rest","args":["safe",{},"t"],"error_class":"E","error_message":"m"}'
+    await watch.connection.call(Client.command, "ZADD", "dead", 1, raw)
     async with trio.open_nursery() as nursery:
         await nursery.start(watch.run)
-        raw = '{"class":"Add","jid":"j","queue":"rest","args":["safe",{},"t"],"error_class":"E","error_message":"m"}'
-        await watch.connection.call(Client.command, "ZADD", "dead", 1, raw)
-        assert await seen() is None
-        await watch.state_for()
-        assert targets(await seen()) == [None]
-        del knows[0]
-        assert targets(await seen()) == ["ejabberd"]
-        stand.clock_s += 61
-        assert await seen() is None
-        with watch.follow():
-            assert targets(await seen()) == ["ejabberd"]
-            await watch.connection.call(Client.command, "DEL", "dead")
-            assert await seen() is None
-            await watch.connection.call(Client.command, "SET", "dead", "no set")
-            stand.asked = lambda _client: {"dead": 1}
-            assert await seen() is None
+        await until_async(lambda: watch.state.number, "nobody needs the first look")
         nursery.cancel_scope.cancel()
+    assert watch.state.snapshot is not None
+    assert watch.state.snapshot.dead is None
+    assert targets(await seen()) == [None]
+    del knows[0]
+    assert targets(await seen()) == ["ejabberd"]
+    await watch.connection.call(Client.command, "DEL", "dead")
+    assert await seen() is None
+    await watch.connection.call(Client.command, "SET", "dead", "no set")
+    stand.asked = lambda _client: {"dead": 1}
+    assert await seen() is None
 
 
 async def test_what_was_changed_while_a_look_was_under_way_is_looked_at_again(watch: Watch, stand: Stand) -> None:

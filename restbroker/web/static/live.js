@@ -1,10 +1,14 @@
-// Keeps a page fresh: takes its parts from the stream that the page names, and says whether it does. An action of
+// Keeps a page fresh: requests its parts again and again while it is visible, and says whether that works. An action of
 // several steps that a user has confirmed goes on by itself for as long as its page is open.
 // The pages work without it. It asks only the server that the page came from.
 
 const live = document.getElementById("live");
 const state = document.getElementById("live-state");
+const LOOK_MS = 1500;
 const AGAIN_MS = 3000;
+const shown = new Map();
+const waiting = new Map();
+let timer;
 
 function say(text, tone) {
   if (state.textContent !== text) {
@@ -21,54 +25,59 @@ function isBusy(part) {
   return Boolean(marked && !marked.isCollapsed && part.contains(marked.anchorNode));
 }
 
-function put(name, html) {
-  const part = document.getElementById(`part-${name}`);
-  if (!part) return true;
-  if (isBusy(part)) return false;
+function put(part, next) {
   const region = part.querySelector("[role=region]");
   const across = region ? region.scrollLeft : 0;
   const hadFocus = region !== null && region === document.activeElement;
-  const made = new DOMParser().parseFromString(html, "text/html");
-  part.replaceChildren(...made.body.childNodes);
-  const next = part.querySelector("[role=region]");
-  if (next) {
-    next.scrollLeft = across;
-    if (hadFocus) next.focus({ preventScroll: true });
+  part.replaceChildren(...next.childNodes);
+  const made = part.querySelector("[role=region]");
+  if (made) {
+    made.scrollLeft = across;
+    if (hadFocus) made.focus({ preventScroll: true });
   }
-  return true;
 }
 
-function follow() {
-  const waiting = new Map();
-  const stream = new EventSource(live.dataset.stream);
-  const settle = () => {
-    for (const [name, html] of waiting) if (put(name, html)) waiting.delete(name);
-  };
-  stream.onmessage = (message) => {
-    for (const [name, html] of Object.entries(JSON.parse(message.data))) waiting.set(name, html);
-    settle();
-    say("live", "ok");
-  };
-  stream.onerror = () => {
-    say("not connected; trying again", "bad");
-    if (stream.readyState === EventSource.CLOSED) {
-      // Refused, as while the server restarts or when the login has ended: a new page knows what to do then.
-      document.removeEventListener("focusout", settle);
-      setTimeout(again, AGAIN_MS);
-    }
-  };
-  document.addEventListener("focusout", () => setTimeout(settle));
-  addEventListener("pagehide", () => stream.close());
+function settle() {
+  for (const [id, next] of waiting) {
+    const part = document.getElementById(id);
+    if (isBusy(part)) continue;
+    put(part, next);
+    waiting.delete(id);
+  }
 }
 
-async function again() {
+function take(html) {
+  for (const next of new DOMParser().parseFromString(html, "text/html").querySelectorAll("[id^=part-]")) {
+    if (shown.get(next.id) === next.innerHTML) continue;
+    shown.set(next.id, next.innerHTML);
+    waiting.set(next.id, next);
+  }
+}
+
+async function look() {
+  let isWell = false;
   try {
-    const answer = await fetch(location.href, { redirect: "manual", cache: "no-store" });
-    if (answer.type === "opaqueredirect") location.reload();
-    else follow();
+    const headers = { "If-None-Match": live.dataset.tag };
+    const answer = await fetch(live.dataset.fragment, { headers, cache: "no-store" });
+    // The login has changed: a new page asks for it.
+    if (answer.status === 401) return location.reload();
+    if (answer.ok) {
+      take(await answer.text());
+      live.dataset.tag = answer.headers.get("ETag");
+    }
+    isWell = answer.ok || answer.status === 304;
   } catch {
-    setTimeout(again, AGAIN_MS);
+    // The server is away, or starts anew.
   }
+  settle();
+  if (isWell) say("live", "ok");
+  else say("not connected; trying again", "bad");
+  lookIn(isWell ? LOOK_MS : AGAIN_MS);
+}
+
+function lookIn(ms) {
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(look, ms);
 }
 
 const rest = document.getElementById("rest");
@@ -77,4 +86,8 @@ if (rest) {
   setTimeout(() => rest.requestSubmit(), Number(rest.dataset.afterMs));
 }
 
-if (live) follow();
+if (live) {
+  document.addEventListener("focusout", () => setTimeout(settle));
+  document.addEventListener("visibilitychange", () => lookIn(0));
+  lookIn(0);
+}

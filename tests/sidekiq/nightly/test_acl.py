@@ -97,7 +97,7 @@ DONE_WITH_KEYS: Final = (
 )
 PAGES: Final = (
     *("/", "/targets", "/queues", "/processes", "/dead", "/retries", "/scheduled", "/in-progress", "/periodic"),
-    *(f"/queue?name={ORDERED}", f"/queue?name={OTHER}", "/copies", "/audit", "/stats", "/metrics"),
+    *(f"/queue?name={ORDERED}", f"/queue?name={OTHER}", "/audit", "/stats", "/metrics"),
     *(f"/job?jid={jid_of(user)}" for user in ("behind1", "behind2", "refused1")),
     *(f"/find?q={jid_of('behind1')}", "/find?q=behind1", "/dead?where=user+%3D+refused1", f"/queue?name={QUEUE}"),
 )

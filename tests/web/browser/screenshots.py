@@ -42,7 +42,6 @@ LISTS: Final = {
     "in-progress": "/in-progress",
     "audit": "/audit",
     "queue": f"/queue?name={LATER}",
-    "copies": "/copies",
     "pause": "/steer?do=pause-queue&name=rest",
     "refusal": "/nowhere",
     "dead": "/dead",

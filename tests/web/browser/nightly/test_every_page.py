@@ -41,7 +41,6 @@ PAGES: Final = {
     "nothing found anywhere": "/find?q=nobody",
     "a story": f"/job?jid={jid_of('refused-mina')}",
     "who did what": "/audit",
-    "copies": "/copies",
     "a pause": "/steer?do=pause-queue&name=rest",
     "a paused queue": f"/queue?name={NAMED}",
 }

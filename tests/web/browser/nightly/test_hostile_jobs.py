@@ -36,10 +36,9 @@ PAGES: Final = {
     "a story": f"/job?{urlencode({'jid': HTML})}",
     "jobs found anywhere": f"/find?{urlencode({'q': HTML})}",
     "who did what": "/audit",
-    "copies": "/copies",
     "no page": f"/{quote(HTML, safe='')}",
 }
-SHOWN_ON: Final = PAGES.keys() - {"overview", "targets", "a search", "a wrong search", "copies", "no page"}
+SHOWN_ON: Final = PAGES.keys() - {"overview", "targets", "a search", "a wrong search", "no page"}
 
 
 def payloads() -> list[bytes]:

@@ -26,7 +26,7 @@ def is_live(visitor: Visitor) -> bool:
 
 
 def watch(visitor: Visitor, path: str = "/") -> None:
-    """Opens a page that has a stream, and marks it."""
+    """Opens a page that is live, and marks it."""
     visitor.open(path)
     visitor.until(lambda: is_live(visitor), "the page is live")
     visitor.mark()
@@ -52,3 +52,22 @@ def test_a_page_that_loses_its_broker_says_so_and_goes_on_with_the_next_one(own:
         visitor.until(lambda: "not connected" in visitor.text("#live-state"), "the page says that it is cut off")
         own.citizen.start()
         visitor.until(lambda: is_live(visitor), "the page is live again")
+
+
+def test_a_hidden_page_requests_nothing_until_it_is_seen_again(stage: Stage, visitor: Visitor) -> None:
+    def hide(*, is_hidden: bool) -> None:
+        value = str(is_hidden).lower()
+        visitor.driver.execute_script(
+            f"Object.defineProperty(document, 'hidden', {{ configurable: true, value: {value} }});"
+            "document.dispatchEvent(new Event('visibilitychange'))"
+        )
+
+    watch(visitor)
+    hide(is_hidden=True)
+    pause = "setTimeout(arguments[0], 2000)"
+    visitor.driver.execute_async_script(pause)
+    visitor.asked()
+    visitor.driver.execute_async_script(pause)
+    assert visitor.asked() == set()
+    hide(is_hidden=False)
+    visitor.until(lambda: any("/live?" in one for one in visitor.asked()), "the page looks again")
