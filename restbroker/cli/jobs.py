@@ -59,13 +59,12 @@ AfterOption = Annotated[
         rich_help_panel=panels.OUTPUT,
     ),
 ]
-JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.", autocompletion=completion.jids)]
+JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.")]
 ArgumentWords = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[JID] [ARGUMENT]...",
         help="The job's id, then its new arguments: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
-        autocompletion=completion.jids,
     ),
 ]
 RetryOption = Annotated[bool, typer.Option("--retry", help="Also return it to its queue.", rich_help_panel=panels.WHAT)]

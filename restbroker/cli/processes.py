@@ -9,7 +9,7 @@ import attrs
 import typer
 
 from restbroker.config.values import duration_text
-from restbroker.console import completion, output
+from restbroker.console import output
 from restbroker.console.columns import cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
@@ -31,9 +31,7 @@ app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show the processes and their jobs in progress; quiet or stop them."
 )
 
-ProcessNames = Annotated[
-    list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.", autocompletion=completion.processes)
-]
+ProcessNames = Annotated[list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.")]
 _SHOWN_JOBS = 20
 _CANCEL_TIMEOUT_S = 12.0
 _LOOK_S = 0.5
@@ -112,7 +110,7 @@ def stop(
 def cancel(
     jid: Annotated[
         str,
-        typer.Argument(metavar="JID", help="The id of a job in progress.", autocompletion=completion.jids_in_progress),
+        typer.Argument(metavar="JID", help="The id of a job in progress."),
     ],
     why: WhyOption = "",
     dry_run: DryRunOption = False,

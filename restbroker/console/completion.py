@@ -1,19 +1,17 @@
-"""What the shell offers while an argument is typed: names from the catalogues, the configuration and Redis.
+"""What the shell offers while an argument is typed: names from the catalogues and the configuration.
 
-Parameters name these functions as their `autocompletion`, and Typer calls them at the Tab key. Always holds: nothing is
-changed; no argument of a job and no secret is printed; an error offers nothing and prints nothing; only words that need
-no quotes in a shell are offered.
+Parameters name these functions as their `autocompletion`, and Typer calls them at the Tab key. Always holds: Redis is
+not asked; no secret is printed; an error offers nothing and prints nothing; only words that need no quotes in a shell
+are offered.
 """
 
-import os
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial, wraps
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -22,21 +20,11 @@ from restbroker.console.output import one_line
 if TYPE_CHECKING:
     from restbroker.console.load_config import Section
 
-_MOST: Final = 100
-_REDIS_S: Final = 1.0
-_NETWORK_S: Final = 3.0
-"""The time limit in seconds for all requests to Redis and for finding its address, which has no time-out of its own."""
 _PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
 """Words that a shell takes as they are; a queue's name with other characters could be executed by Enter."""
 _CONDITION: Final = re.compile(rf"(?:[\w.]+ ?!?= ?)?{_PLAIN.pattern}")
 """A condition such as `error = BadToken`, in quotes that the person has opened already."""
 _BEGUN: Final = re.compile(r"([\w.]+)( ?)(!?=) ?")
-_SETS: Final[Mapping[str, Literal["dead", "retry", "schedule"]]] = {
-    "dead": "dead",
-    "retries": "retry",
-    "scheduled": "schedule",
-}
-
 Offer = tuple[str, str]
 """One candidate, a whole word, and its description, which shells show beside it if there is room."""
 Autocompletion = Callable[[typer.Context, str], list[Offer]]
@@ -82,26 +70,6 @@ def settings(ctx: typer.Context, *sections: "Section") -> Any:  # noqa: ANN401 -
     return load_quietly(named[0] if named else None, *sections)
 
 
-@contextmanager
-def store(ctx: typer.Context) -> Iterator[tuple[Any, Any]]:
-    """Yield the configuration and a client for Redis with a short time-out; end the process if that takes too long.
-
-    Raise `ConfigError` if there is no usable configuration.
-    """
-    from restbroker.operate.connect import open_store
-
-    config = settings(ctx)
-    # Only a thread is not held up by a resolver that does not answer.
-    watch = threading.Timer(_NETWORK_S, os._exit, (0,))
-    watch.daemon = True
-    watch.start()
-    try:
-        with open_store(config, _REDIS_S) as client:
-            yield config, client
-    finally:
-        watch.cancel()
-
-
 @offer
 def targets(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the configured targets."""
@@ -118,56 +86,8 @@ def periodic(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: A
 
 @offer
 def queues(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the queues of the configuration, and the others in Redis."""
-    config = settings(ctx)
-    yield from ((name, "served by this configuration") for name in config.queues)
-    from restbroker.errors import RestbrokerError
-    from restbroker.store import queues as queue_store
-
-    try:
-        with store(ctx) as (_, client):
-            names = queue_store.names(client)
-    except RestbrokerError:
-        return  # those of the configuration are known all the same
-    yield from ((name, "") for name in sorted(names - {*config.queues}))
-
-
-@offer
-def jids(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the newest jobs of the set that the command is about, except those that the line has already."""
-    from restbroker.console.jobs import tokens
-    from restbroker.operate import jobs
-
-    zset = _SETS[ctx.command_path.split()[1]]
-    typed = {*(ctx.params.get("jids") or ())}
-    with store(ctx) as (config, client):
-        for job in jobs.list_jobs(client, zset, _MOST, tokens(config)):
-            if job.jid and job.jid not in typed:
-                yield job.jid, " ".join(word for word in (job.command, job.error_class) if word)
-
-
-@offer
-def jids_in_progress(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the jobs that processes have in progress."""
-    from restbroker.console.jobs import tokens
-    from restbroker.operate import processes as operate
-
-    with store(ctx) as (config, client):
-        for process in operate.processes(client, tokens(config)):
-            for one in islice(process.jobs, _MOST):
-                if one.job.jid:
-                    yield one.job.jid, f"{one.name or ''} in progress of {process.name}"
-
-
-@offer
-def processes(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer the processes that Redis knows."""
-    from restbroker.console.jobs import tokens
-    from restbroker.operate import processes as operate
-
-    with store(ctx) as (config, client):
-        for process in operate.processes(client, tokens(config)):
-            yield process.name, process.version or ""
+    """Offer the queues of the configuration."""
+    yield from ((name, "") for name in settings(ctx).queues)
 
 
 @offer
@@ -186,34 +106,19 @@ def conditions(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
     if begun is None:
         yield from ((f"{name}=", "") for name in (*where.FIELDS, *(f"{name}!" for name in where.TEXTS)))
         return
-    values: Mapping[str, Autocompletion] = {"queue": queues, "target": targets, "command": commands, "jid": jids}
+    values: Mapping[str, Autocompletion] = {"queue": queues, "target": targets, "command": commands}
     name, blank, _ = begun.groups()
     found: Iterable[Offer] = ()
     if name == "error":
-        found = _errors(ctx, incomplete[begun.end() :])
+        from restbroker.console import codes
+
+        found = ((code, "") for code in codes.names())
     elif name in where.TIMES:
         found = (("today", ""), ("yesterday", ""))
     elif name in values:
         found = values[name](ctx, "")
     front = begun[0].rstrip() + blank if blank else begun[0]
     yield from ((front + text, about) for text, about in found)
-
-
-def _errors(ctx: typer.Context, begun: str) -> list[Offer]:
-    """Return the codes of the set's newest jobs that begin like this; if none does, all codes that are explained."""
-    from restbroker.console import codes
-    from restbroker.console.jobs import tokens
-    from restbroker.errors import RestbrokerError
-    from restbroker.operate import jobs
-
-    seen: set[str] = set()
-    zset = _SETS.get(ctx.command_path.split()[1])
-    with suppress(RestbrokerError):
-        if zset is not None:
-            with store(ctx) as (config, client):
-                found = jobs.list_jobs(client, zset, _MOST, tokens(config))
-                seen = {job.error_class for job in found if job.error_class}
-    return [(code, "") for code in sorted(code for code in seen if code.startswith(begun)) or codes.names()]
 
 
 @offer

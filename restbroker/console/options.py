@@ -10,7 +10,7 @@ import typer
 
 from restbroker.console import completion, panels
 
-Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.", autocompletion=completion.jids)]
+Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.")]
 
 WhereOption = Annotated[
     list[str] | None,

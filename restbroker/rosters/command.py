@@ -42,7 +42,6 @@ from restbroker.rosters.command_connection import (
     open_rosters,
     require_refresh_target,
     usage_errors,
-    users,
 )
 from restbroker.rosters.command_files import export, import_, read_file
 from restbroker.rosters.files import BadFile, loads
@@ -65,9 +64,7 @@ app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show, change, import or export the rosters served to Prosody."
 )
 
-User = Annotated[
-    str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.", autocompletion=users)
-]
+User = Annotated[str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.")]
 Jid = Annotated[str, typer.Argument(metavar="JID", help="The contact's address: ann@example.org.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="The contact's name for this user.")]
 GroupOption = Annotated[list[str] | None, typer.Option("--group", help="A group of the contact; may be repeated.")]
@@ -226,9 +223,7 @@ def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, co
 @app.command()
 def refresh(
     context: typer.Context,
-    users: Annotated[
-        list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.", autocompletion=users)
-    ] = None,
+    users: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.")] = None,
     every: AllOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = "60s",

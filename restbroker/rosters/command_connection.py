@@ -2,27 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import attrs
-import typer
 
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
-from restbroker.console import completion, output
+from restbroker.console import output
 from restbroker.console.load_config import load_quietly
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import why_waiting
-from restbroker.rosters import operate
 from restbroker.rosters.operate import Writer
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import BadRoster
 
-_MOST_OFFERED: Final = 100
 _UNNAMED: Final = "Roster names no Target, so no target tells Prosody of {}"
 
 
@@ -106,10 +102,3 @@ def _name_hint(target: str) -> str:
 def count_text(count: int, what: str) -> str:
     """Return the number with its noun: `1 user`, `5 users`."""
     return f"1 {what}" if count == 1 else f"{count} {what}s"
-
-
-@completion.offer
-def users(ctx: typer.Context, incomplete: str) -> Iterator[completion.Offer]:  # noqa: ARG001 - Typer hands it over
-    """Offer users who have a roster."""
-    with completion.store(ctx) as (_, client):
-        yield from ((user, "") for user in sorted(islice(operate.users(client), _MOST_OFFERED)))

@@ -30,7 +30,6 @@ from restbroker.rosters.command_connection import (
     note_missing_refresh_target,
     open_rosters,
     usage_errors,
-    users,
 )
 from restbroker.rosters.files import BadFile, FileContents, Format, RefusedRoster
 from restbroker.rosters.operate import ImportProgress
@@ -44,12 +43,7 @@ FormatOption = Annotated[
 ]
 UserOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--user",
-        metavar="USER",
-        help="Only this user; may be repeated. To import, only with --from-target.",
-        autocompletion=users,
-    ),
+    typer.Option("--user", metavar="USER", help="Only this user; may be repeated. To import, only with --from-target."),
 ]
 
 
