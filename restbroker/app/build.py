@@ -191,8 +191,8 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
 def _periodic(config: Config) -> list[PeriodicJob]:
     if not config.periodic:
         return []
-    from restbroker.console.periodic import periodic_requests
     from restbroker.operate.enqueue import payload
+    from restbroker.operate.request import periodic_requests
 
     return [
         PeriodicJob(

@@ -16,7 +16,6 @@ from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.console import output
 from restbroker.console.arguments import TypedArguments
-from restbroker.console.order import access_of, signatures_of, target_of
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job import claims, fairness, rubyjson
 from restbroker.job.argument_check import BadRow, Checker
@@ -28,6 +27,7 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.operate.enqueue import JobRequest, find_process, pause_of, payload
+from restbroker.operate.request import access_of, signatures_of, target_of
 from restbroker.servers import registry
 from restbroker.store.client import Client
 

@@ -15,11 +15,11 @@ from restbroker.config.values import duration_text
 from restbroker.console import completion, output
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption, OneTargetOption
-from restbroker.console.order import Signatures, has_command
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.endpoint import either
 from restbroker.job.json_types import Json
+from restbroker.operate.request import Signatures, has_command
 from restbroker.operate.versions import server_version_of
 from restbroker.servers import registry
 from restbroker.servers.packages import Package

@@ -4,30 +4,36 @@ Always holds: neither Trio nor an HTTP client is imported; stdout and exit code 
 replaces, stderr is ours; nothing is pushed that this program would refuse by itself.
 """
 
+import secrets
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import attrs
 import typer
 
-from restbroker.cli import ctl_wait
+from restbroker.cli.answers import answer_or_end, token_of
 from restbroker.config.core import Config
+from restbroker.config.files import text_of
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
+from restbroker.console.exits import no
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import AnswerTimeoutOption, TargetOption
-from restbroker.console.order import token_of
-from restbroker.console.times import duration_s
-from restbroker.errors import UsageError
+from restbroker.console.times import duration_s, local
+from restbroker.console.who import who
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.command import Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
+from restbroker.operate.answer import AnswerWait
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known
+from restbroker.operate.ctl import remove_refused
+from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, push
 from restbroker.servers import registry
-from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal
+from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply, read_reply
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
@@ -128,12 +134,46 @@ class _Exchange:
 
         End with an exit code of its own if no answer comes, or the job was not done.
         """
-        answer = ctl_wait.answer(self.client, self.order(command), found, timeout_s, settings=self.settings)
-        printed = self.dialect.write(self.catalogue, command, answer.answered)
-        if printed is None:
-            ctl_wait.print_refusal(answer)
-        ctl_wait.remove_refused(self.client, answer)
+        if found is None:
+            output.say(f"note: no running process serves the queue {self.place.queues[0]}; the job will wait for one.")
+        waiting = self._push(command)
+        details = answer_or_end(waiting, timeout_s, is_explained=found is None)
+        printed = self.output(waiting.jid, details, command)
+        _remove_refused(self.client, waiting.jid, read_reply(details))
         return printed
+
+    def state(self, asked: CtlCommand, timeout_s: float | None) -> CtlOutput | None:
+        """Push a harmless command and return what to print; None if no answer comes in time (None: no limit)."""
+        waiting = self._push(asked)
+        details = waiting.answer(timeout_s, is_explained=True)
+        return None if details is None else self.output(waiting.jid, details, asked)
+
+    def output(self, jid: str, details: Mapping[str, Json], command: CtlCommand) -> CtlOutput:
+        """Return what to print for an answer; end with 1 or 4 for one that the other program does not have."""
+        reply = read_reply(details)
+        printed = self.dialect.write(self.catalogue, command, reply)
+        if printed is not None:
+            return printed
+        error = details.get("error")
+        if isinstance(error, Mapping):
+            output.say(f"{error.get('code')}: {error.get('message')}")
+            if error.get("cure"):
+                output.say(str(error.get("cure")))
+        output.say(f"The job {jid} was not done; it is dead (restbroker dead show {jid}).")
+        raise typer.Exit(no(reply.outcome, reply.code))
+
+    def _push(self, command: CtlCommand) -> AnswerWait:
+        order, jid = self.order(command), secrets.token_hex(12)
+        push(self.client, order, jid, time.time())
+        return AnswerWait(
+            client=self.client,
+            settings=self.settings,
+            queue=order.queue,
+            target=self.place.name,
+            jid=jid,
+            say=output.say,
+            local=local,
+        )
 
     def order(self, command: CtlCommand) -> JobRequest:
         """Return the job to push; end with 4 if no token allows it."""
@@ -153,14 +193,11 @@ def _tell_state(way: _Exchange, found: ServingProcess | None, word: str, timeout
         output.say(f"restbroker cannot tell whether {way.place.name} is running: {why}")
         raise typer.Exit(_DOWN)
     wait_s = _STATE_S if is_status else timeout_s
-    answer = ctl_wait.try_answer(way.client, way.order(asked), wait_s)
-    if answer is None:
+    printed = way.state(asked, wait_s)
+    if printed is None:
         if is_status:
             output.say(f"{way.place.name} did not answer in {duration_text(_STATE_S)}.")
         raise typer.Exit(_DOWN if is_status else 1)
-    printed = way.dialect.write(way.catalogue, asked, answer.answered)
-    if printed is None:
-        ctl_wait.print_refusal(answer)
     _end(printed if is_status else CtlOutput(code=printed.code))
 
 
@@ -224,5 +261,29 @@ def _with_secret(command: CtlCommand, spec: CommandSpec | None, path: Path | Non
     dashes = [name for name in given if command.arguments[name] == "-"]
     if not dashes:
         raise UsageError("--secret-file is given, but no secret is given as -.", "Write - in place of the secret.")
-    text: Json = ctl_wait.secret_of(path)
+    text: Json = _secret_of(path)
     return attrs.evolve(command, arguments={**command.arguments, **dict.fromkeys(dashes, text)})
+
+
+def _remove_refused(client: Client, jid: str, reply: JobReply) -> None:
+    """Remove the job of a refusal from the dead set, since the user has read it now, unless it may have run."""
+    if reply.is_done or reply.outcome == "uncertain":
+        return
+    try:
+        remove_refused(client, jid, who())
+    except (StoreUnavailable, StoreRefused) as error:
+        output.say(f"note: the job {jid} stays in the dead set: {error.message}")
+
+
+def _secret_of(path: Path) -> str:
+    """Return the content of a file, or of standard input for `-`, without its last line break.
+
+    Raise `UsageError` if it cannot be read.
+    """
+    try:
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return text_of(raw).removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise UsageError(f"--secret-file cannot be read: {error.strerror} ({path}).", "Check its path.") from error
+    except ValueError as error:
+        raise UsageError(f"The content of --secret-file cannot be read: {error}.", "Convert it first.") from None

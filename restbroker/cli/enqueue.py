@@ -40,10 +40,10 @@ from restbroker.console.options import (
     TargetOption,
     TimeoutOption,
 )
-from restbroker.console.order import join_command_words, target_of
 from restbroker.console.times import at_s, duration_s
 from restbroker.console.waiting import waiting_s
 from restbroker.operate.enqueue import JobRequest
+from restbroker.operate.request import target_of
 
 app = typer.Typer(add_completion=False)
 
@@ -93,7 +93,7 @@ def enqueue(
         bulk = Path("-")
     timeout_s = waiting_s(context, timeout, waits=wait_for_answer)
     settings = load_quietly(config)
-    command, given = join_command_words(settings.targets, command, words or [])
+    command, given = values.join_command_words(settings.targets, command, words or [])
     request = JobRequest(
         command,
         {},

@@ -14,13 +14,13 @@ from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import DryRunOption, ForOption, JsonOption, WhyOption
-from restbroker.console.periodic import periodic_requests
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
 from restbroker.operate import periodic as operate_periodic
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
-from restbroker.operate.periodic import Periodic, PeriodicRequest
+from restbroker.operate.periodic import Periodic
+from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.operate.words import pause_details
 from restbroker.store.periodic import read
 

@@ -2,7 +2,7 @@
 
 Used by the broker, by `check` and by `restbroker periodic`. Always holds of loaded ones: each has an expression that is
 due some day, in a zone that exists. `run` and `check` also check its command as `enqueue` does
-(`console.periodic`).
+(`operate.request`).
 """
 
 from collections.abc import Mapping

@@ -43,7 +43,7 @@ def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = 
 def _check_commands(config: Config, problems: Problems) -> None:
     """Check what only the catalogues of the servers tell; they are loaded where they are needed."""
     if config.periodic:
-        from restbroker.console.periodic import check_periodic
+        from restbroker.operate.request import check_periodic
 
         check_periodic(config, problems)
     for one in unknown_names(config):

@@ -16,10 +16,11 @@ from restbroker.job.schedule import Schedule
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.enqueue import JobRequest, QueuedBefore, push
+from restbroker.operate.enqueue import QueuedBefore, push
 from restbroker.operate.follow import job_states
 from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.queues import pause_length
+from restbroker.operate.request import PeriodicRequest
 from restbroker.operate.words import pause_sentence
 from restbroker.store import pauses, periodic
 from restbroker.store.client import Client
@@ -28,20 +29,6 @@ from restbroker.store.periodic import PeriodicState, TickOutcome
 from restbroker.store.server import time_s
 
 _BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, ends=50_000, gives_way=True)
-
-
-@attrs.frozen
-class PeriodicRequest:
-    """A periodic command, the name of its target, and the job that it becomes."""
-
-    command: PeriodicCommand
-    target: str
-    order: JobRequest
-
-    @property
-    def name(self) -> str:
-        """The name of the command."""
-        return self.command.name
 
 
 @attrs.frozen

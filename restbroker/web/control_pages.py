@@ -16,13 +16,12 @@ from quart import Response, request
 
 from restbroker.config.core import Config
 from restbroker.config.values import BadValue, seconds
-from restbroker.console.periodic import periodic_requests
 from restbroker.errors import UsageError
 from restbroker.operate import periodic, processes, queues, targets
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.names import exact
-from restbroker.operate.periodic import PeriodicRequest
+from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web.connection import AdminConnection

@@ -11,7 +11,6 @@ from typing import Final
 import attrs
 from quart import Response, request
 
-from restbroker.console.periodic import periodic_requests
 from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.hiding import Spellings
@@ -20,6 +19,7 @@ from restbroker.operate.audit import StoredEntry
 from restbroker.operate.explain import Timeline, explain
 from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.periodic import Periodic, list_periodic
+from restbroker.operate.request import periodic_requests
 from restbroker.operate.search import SearchResult, search
 from restbroker.operate.where import parse_search
 from restbroker.store.client import Client

@@ -89,8 +89,8 @@ def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_w
     assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr.count("Nobody listens there.") == 1
     assert (
-        f"The job {jid} is not done after 3 s: it is still queued and will be tried. Do not run it again."
-        in done.stderr
+        f"The job {jid} is not done after 3 s: it is still queued and will be tried once its target gets jobs again."
+        " Do not push it again." in done.stderr
     )
     assert json.loads(raw)["args"] == [
         "register",

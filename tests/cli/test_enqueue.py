@@ -261,7 +261,7 @@ def test_that_the_queue_is_paused_is_said_at_once_and_once_more_where_nothing_ca
     done = shell("enqueue", "status", "--wait", "--timeout", "100ms")
     assert done.returncode == 6
     assert len(re.findall(told, done.stderr)) == 1
-    assert "it is still queued and will be tried once the queue rest is resumed.\n`restbroker explain " in done.stderr
+    assert "it is still queued and will be tried once the queue rest is resumed. Do not push it again.\n" in done.stderr
     assert pauses.resume_queue(store, "rest")
     assert "paused" not in shell("enqueue", "status").stderr
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from restbroker.cli.enqueue_values import join_command_words
 from restbroker.config.target import Target, Url
-from restbroker.console.order import join_command_words, signatures_of, target_of
 from restbroker.errors import UsageError
+from restbroker.operate.request import signatures_of, target_of
 
 MIM = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("m",))
 EJABBERD = Target("ejabberd", "ejabberd", Url("http", "localhost", 5281, "/api"), ("e",))

@@ -1,33 +1,38 @@
-"""Turn a command line into what `enqueue` pushes: for which target, which command and arguments, which token.
+"""From a command and its arguments to the job that is pushed: which target, which of its versions, which token.
 
-Called by `enqueue`. Always holds: neither a server nor Redis is used, and no value is shown.
+Called by `enqueue`, `ctl` and `--bulk`, and for periodic commands when a configuration is loaded, by the broker, by
+`restbroker periodic` and the pages. Always holds: neither a server nor Redis is used, and no value is shown; a periodic
+command is checked as `enqueue` checks one, before anything starts.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final
 
 import attrs
-import typer
 
+from restbroker.config.core import Config
+from restbroker.config.periodic import PeriodicCommand
+from restbroker.config.problems import Problems, at
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.console import arguments, output
-from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
-from restbroker.job import endpoint
+from restbroker.job import claims, endpoint
 from restbroker.job.argument_check import Checker
 from restbroker.job.auth import AccessRequest, refusal
+from restbroker.job.claims import Lock
 from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.names import may_be_secret
 from restbroker.job.reason import Reason
+from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.servers import registry
 
 _MOST_NAMED: Final = 10
 _NO_COMMAND: Final = "no such command"
+_KEEP_S: Final = 86_400.0
+"""How long at most a job that is lost holds the next ones back: someone deleted it from its queue."""
+_SOME_JID: Final = "0" * 24
 
 
 def target_of(targets: Sequence[Target], name: str | None, queue: str | None, command: str) -> Target:
@@ -52,24 +57,6 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     return chosen[0]
 
 
-def join_command_words(targets: Sequence[Target], command: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Return the command and its arguments after joining a name that was written as two words, as for `mongooseimctl`.
-
-    Raise `UsageError` if two words are similar to such a name.
-    """
-    first = words[0] if words else ""
-    if " " not in command and (not first or arguments.is_assignment(first)):
-        return command, words  # most often; and no catalogue is loaded to find that out
-    written, left = (command.replace(" ", "."), words) if " " in command else (f"{command}.{first}", words[1:])
-    dotted = [target for target in targets if registry.catalogue_of(target, None).is_dotted]
-    if any(has_command(target, written) for target in dotted):
-        return written, left
-    known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
-    if near := get_close_matches(written, sorted(known), n=3, cutoff=0.8):
-        raise UsageError(f"There is no command {written!r}; did you mean {endpoint.either(near)}?", arguments.HOW)
-    return command, words
-
-
 def has_command(target: Target, command: str) -> bool:
     """Tell whether a version that the target's server may have has the command."""
     catalogues = registry.candidates_of(target, None, command)
@@ -82,20 +69,15 @@ def access_of(target: Target, queue: str, spec: CommandSpec | None, command: Com
     return AccessRequest(command, spec, dangers, default_host=target.default_host, target=target.name, queue=queue)
 
 
-def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandSpec | None, command: Command) -> Token:
-    """Return the first token that allows the command there; if none does, print what to configure and exit with 4."""
-    wish = access_of(target, queue, spec=spec, command=command)
+def allowing_token(tokens: Sequence[Token], access: AccessRequest) -> Token | list[Reason]:
+    """Return the first token that allows this; if none does, each one's reason."""
     reasons: list[Reason] = []
     for token in tokens:
-        reason = refusal(token, wish)
+        reason = refusal(token, access)
         if reason is None:
             return token
         reasons.append(reason)
-    if len(reasons) > 1:
-        output.say(f"None of the {len(reasons)} tokens allows this; nothing was queued.")
-    for reason in reasons:
-        output.say(f"{reason.code}: {reason.message}\n{reason.hint}")
-    raise typer.Exit(Exit.REFUSED)
+    return reasons
 
 
 @attrs.frozen
@@ -189,60 +171,6 @@ def best_fit(signatures: Signatures, values: Mapping[str, Json], default_host: s
     return Fit(version, specs[version], reasons)
 
 
-def fit_arguments(
-    signatures: Signatures, typed: arguments.TypedArguments, default_host: str | None, *, any_command: bool = False
-) -> tuple[CommandSpec | None, Mapping[str, Json]]:
-    """Return the command of the newest version that takes these arguments, and the arguments in the form it takes.
-
-    If no version takes them, raise `UsageError`, or print a note with `any_command`; if only some do, print a note on
-    what each takes. The command is None if no version has it.
-    """
-    fit = best_fit(signatures, typed.values, default_host)
-    if fit is None:
-        if not any_command:
-            of = f"{signatures.kind} {' and '.join(signatures.by_version)}"
-            output.say(
-                f"note: restbroker knows no command {signatures.command} of {of}: it is passed on as it is, and the "
-                "job dies if the server has none either."
-            )
-        return None, typed.values
-    spec, reason = fit.spec, fit.reason
-    values = _coerced_where_it_can_be(spec, typed.values) if any_command else coerce(spec, typed.values)
-    if reason is not None and not any_command:
-        lists = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
-        name = f"{signatures.kind} {fit.version}".strip()
-        each = signatures.differences()
-        raise UsageError(reason, f"This is how {name} takes it{f' ({each})' if each else ''}. {lists}")
-    # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
-    _note_secrets(spec, typed)
-    _note_addresses(spec, values, default_host)
-    if reason is not None:
-        output.say(f"note: {reason}")
-    elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, fit.reasons, typed.values):
-        output.say(
-            f"note: the version of {signatures.kind} is unknown, and versions differ in {spec.name}:"
-            f" {signatures.differences()}. To name it, set ServerVersion (in Targets: in its Options)."
-        )
-    return spec, values
-
-
-def _coerced_where_it_can_be(spec: CommandSpec, given: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return the arguments as the command takes them; those that it does not take are unchanged."""
-    values = dict(given)
-    for name, value in given.items():
-        with suppress(UsageError):
-            values |= coerce(spec, {name: value})
-    return values
-
-
-def _is_same_to_all(signatures: Signatures, reasons: Mapping[str, str | None], given: Mapping[str, Json]) -> bool:
-    specs = signatures.by_version.values()
-    if None in specs or any(reasons.values()):
-        return False
-    first, *others = (coerce(spec, given) for spec in specs if spec is not None)
-    return all(one == first for one in others)
-
-
 def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> str | None:
     """Return why the command does not take these arguments; None if it does."""
     wrong = Checker(spec, {}, default_host).names(given)
@@ -255,41 +183,6 @@ def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | No
     needed = (argument.name for argument in spec.arguments if argument.nonempty)
     empty = next((name for name in needed if given.get(name) == ""), None)
     return None if empty is None else f"{empty} is empty."
-
-
-def _note_secrets(spec: CommandSpec, typed: arguments.TypedArguments) -> None:
-    for name in sorted(typed.in_the_open):
-        argument = spec.argument(name)
-        if argument is not None and argument.secret:
-            instead = f"use {name}=- or {name}=@FILE."
-            output.say(f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}")
-        elif _holds_a_secret(spec, name, typed.values[name]):
-            instead = "push it from a file, with --bulk."
-            output.say(
-                f"note: a secret in {name} is visible in the command line, to `ps` and in the shell's history;"
-                f" {instead}"
-            )
-
-
-def _note_addresses(spec: CommandSpec, values: Mapping[str, Json], default_host: str | None) -> None:
-    """Note an address that is a bare name: servers take it for a domain, and some say that all went well."""
-    for name, value in values.items():
-        argument = spec.argument(name)
-        if argument is None or argument.host_source != "jid" or not isinstance(value, str):
-            continue
-        if value and not {"@", "."} & {*value} and value not in ("localhost", default_host):
-            account = f"NAME@{default_host or 'HOST'}"
-            output.say(
-                f"note: {name} has no @ and no dot: servers take it for a domain. An account's address is {account}."
-            )
-
-
-def _holds_a_secret(spec: CommandSpec, name: str, value: Json) -> bool:
-    if isinstance(value, str) and not may_be_secret(name, value):
-        return False
-    from restbroker.job import redact  # slow to load, and a plain word is asked about most often
-
-    return bool(redact.secret_values(spec, {name: value}))
 
 
 def _names(targets: Sequence[Target]) -> str:
@@ -314,3 +207,103 @@ def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError
     else:
         hint = f"If you mean exactly this name, choose a target with --target: {names}."
     return UsageError(f"No target is known to have a command {word!r}{meant}", hint)
+
+
+@attrs.frozen
+class PeriodicRequest:
+    """A periodic command, the name of its target, and the job that it becomes."""
+
+    command: PeriodicCommand
+    target: str
+    order: JobRequest
+
+    @property
+    def name(self) -> str:
+        """The name of the command."""
+        return self.command.name
+
+
+class _WrongMember(Exception):
+    """What `member` of a periodic command says cannot be used."""
+
+    def __init__(self, member: str, why: str, hint: str = "") -> None:
+        super().__init__(why)
+        self.member = member
+        self.text = f"{why} {hint}".rstrip()
+
+
+def check_periodic(config: Config, problems: Problems) -> None:
+    """Add a problem for each periodic command that can be no job: its command, arguments, target, queue or token."""
+    for command in config.periodic:
+        try:
+            _request(config, command)
+        except _WrongMember as wrong:
+            problems.add(at(at("Periodic", command.name), wrong.member), wrong.text)
+
+
+def periodic_requests(config: Config) -> Iterator[PeriodicRequest]:
+    """Yield each periodic command of a checked configuration with the job that it becomes."""
+    for command in config.periodic:
+        try:
+            yield PeriodicRequest(command, *_request(config, command))
+        except _WrongMember as wrong:
+            raise UsageError(f"Periodic.{command.name}.{wrong.member}: {wrong.text}") from None
+
+
+def _request(config: Config, one: PeriodicCommand) -> tuple[str, JobRequest]:
+    """Return the name of the target, and the job; raise `_WrongMember`."""
+    target = _target(config, one)
+    queue = one.queue or target.queues[0]
+    if queue not in target.queues:
+        serves = ", ".join(target.queues)
+        raise _WrongMember("Queue", f"The target {target.name} does not serve it, but {serves}.")
+    spec, values = _fitting(target, one)
+    token = _token(config, target, queue, spec=spec, one=attrs.evolve(one, arguments=values))
+    lock = None
+    if one.overlap == "skip":
+        key = f"periodic {one.name}"
+        lock = Lock(claims.lock_name(target.name, token.name, key), key, _KEEP_S)
+    order = JobRequest(one.command, values, queue, token, retry=one.retry, expire_s=one.expire_s, lock=lock)
+    try:
+        payload(order, _SOME_JID, 0.0)
+    except UsageError as error:
+        raise _WrongMember("Arguments", error.message) from None
+    return target.name, order
+
+
+def _target(config: Config, one: PeriodicCommand) -> Target:
+    try:
+        return target_of(config.targets, one.target, one.queue, one.command)
+    except UsageError as error:
+        known = ", ".join(target.name for target in config.targets)
+        member = "Command" if one.target is None else "Target"
+        raise _WrongMember(member, error.message, f"Name one of these in Target: {known}.") from None
+
+
+def _fitting(target: Target, one: PeriodicCommand) -> tuple[CommandSpec | None, dict[str, Json]]:
+    """Return the command of the newest version that takes the arguments, and these in the form it takes."""
+    try:
+        signatures = signatures_of(target, None, one.command, any_command=False)
+    except UsageError as error:
+        hint = f"`restbroker commands --target {target.name}` lists those that are known."
+        raise _WrongMember("Command", error.message, hint) from None
+    fit = best_fit(signatures, one.arguments, target.default_host)
+    if fit is None:
+        return None, dict(one.arguments)
+    if fit.reason is not None:
+        hint = f"`restbroker commands {fit.spec.name}` lists what it takes."
+        raise _WrongMember("Arguments", fit.reason, hint)
+    return fit.spec, dict(coerce(fit.spec, one.arguments))
+
+
+def _token(config: Config, target: Target, queue: str, spec: CommandSpec | None, *, one: PeriodicCommand) -> Token:
+    """Return the token that is named, or the first that allows the command."""
+    named = [token for token in config.tokens if one.token in (None, token.name)]
+    if not named:
+        known = ", ".join(token.name for token in config.tokens)
+        raise _WrongMember("Token", "There is no token of this name.", f"These are configured: {known}.")
+    found = allowing_token(named, access_of(target, queue, spec=spec, command=Command(one.command, one.arguments)))
+    if isinstance(found, Token):
+        return found
+    texts = " ".join(f"{reason.message} {reason.hint or ''}".strip() for reason in found)
+    raise _WrongMember("Token" if one.token is not None else "Command", texts)

@@ -6,8 +6,8 @@ from typing import Final
 import attrs
 import pytest
 
-from restbroker.cli.unanswered import state_text
 from restbroker.console.times import local
+from restbroker.operate.answer import state_text
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import ServingProcess
 from restbroker.operate.entry import JobView
@@ -42,7 +42,7 @@ def timeline(kind: Kind, **fields: object) -> Timeline:
     ],
 )
 def test_what_is_said_is_true_where_the_job_is(kind: Kind, failed: bool, told: str) -> None:
-    assert state_text(timeline(kind, **(FAILED if failed else {})), " once the queue rest is resumed") == told
+    assert state_text(timeline(kind, **(FAILED if failed else {})), local, " once the queue rest is resumed") == told
 
 
 @pytest.mark.parametrize(("failed", "before"), [(False, ""), (True, f"failed twice ({WHY}) and ")])
@@ -50,10 +50,10 @@ def test_a_job_whose_process_cannot_send_it_is_said_to_wait(failed: bool, before
     found = timeline("in progress", **(FAILED if failed else {}))
     held = ServingProcess(server_version=None, hindrance="The server is down.", quiet=False)
     found = attrs.evolve(found, locations=(attrs.evolve(found.locations[0], serving=held),))
-    assert state_text(found) == f"it {before}waits for its target, which gets no jobs now"
+    assert state_text(found, local) == f"it {before}waits for its target, which gets no jobs now"
 
 
 def test_of_a_job_that_was_not_found_nothing_is_claimed_that_was_not_seen() -> None:
-    assert state_text(Timeline("j1", (), (), unseen=())) == "it is in no queue and no set any more"
-    told = state_text(Timeline("j1", (), (), unseen=("the dead set",)))
+    assert state_text(Timeline("j1", (), (), unseen=()), local) == "it is in no queue and no set any more"
+    told = state_text(Timeline("j1", (), (), unseen=("the dead set",)), local)
     assert told == "it is queued, in progress, or waits for its next try"

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from restbroker.cli.enqueue_values import fit_arguments
 from restbroker.config.target import Target, Url
 from restbroker.console.arguments import TypedArguments
-from restbroker.console.order import Signatures, fit_arguments, signatures_of, target_of
 from restbroker.errors import UsageError
 from restbroker.job.command import ArgumentSpec
 from restbroker.job.json_types import Json
+from restbroker.operate.request import Signatures, signatures_of, target_of
 from restbroker.servers import registry
 from restbroker.servers.ejabberd.options import Options
 

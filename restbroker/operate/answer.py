@@ -1,0 +1,154 @@
+"""The wait for the answer to one pushed job, and what is true of a job whose answer does not come.
+
+Called by `restbroker enqueue --wait` and `restbroker ctl`. Always holds: nothing is changed; while the job waits, it is
+said once why; what is said of a job in the end takes a few seconds at most, and claims nothing of one that was not
+found.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from restbroker.config.core import Config
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.job.json_types import Json
+from restbroker.operate.enqueue import find_process_if_known, pause_of, wait
+from restbroker.store.client import Client
+
+if TYPE_CHECKING:  # slow to load, and of no use to a job whose answer comes
+    from restbroker.operate.entry import Entry
+    from restbroker.operate.explain import Timeline
+
+_PATIENCE_S: Final = 2.0
+"""How many seconds to say nothing while waiting: a process reports that a target is down at most 2.5 s later."""
+_ROUND_S: Final = 30.0
+"""How many seconds one wait lasts if there is no time-out; it is repeated."""
+_UNKNOWN: Final = "it is queued, in progress, or waits for its next try"
+_EXPIRED: Final = "it expired and will not be sent any more. If it is still wanted, push it again with a later --expire"
+
+
+@attrs.frozen(kw_only=True)
+class AnswerWait:
+    """The wait for one pushed job. `target`: the name of the queue's. `key`: by which it is kept in order, if it is.
+
+    `expires_at_s`: when it expires (epoch seconds); None: no time of its own was given. `say` prints a note for people,
+    `local` returns a moment as they read it.
+    """
+
+    client: Client
+    settings: Config
+    queue: str
+    target: str
+    jid: str
+    say: Callable[[str], None]
+    local: Callable[[float], str]
+    key: str = ""
+    expires_at_s: float | None = None
+
+    def answer(self, timeout_s: float | None, *, is_explained: bool) -> Mapping[str, Json] | None:
+        """Return the answer, or None if it does not come in time (None: no limit); say once what the job waits for.
+
+        `is_explained`: it was said that the server gets no jobs. Raise `StoreUnavailable` or `StoreRefused`.
+        """
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        is_held_told = not self.key
+        while True:
+            remaining_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
+            is_told = is_explained and is_held_told
+            details = wait(self.client, self.jid, remaining_s if is_told else min(remaining_s, _PATIENCE_S))
+            if details is not None:
+                return details
+            found = None if is_explained else find_process_if_known(self.client, self.queue)
+            if found is not None and found.hindrance is not None:
+                self.say(f"The server gets no jobs now; this one waits for it: {found.hindrance}")
+                is_explained = True
+            if not is_held_told and (held := self._held_text()) is not None:
+                self.say(held)
+                is_held_told = True
+            if ends_s is not None and time.monotonic() >= ends_s:
+                return None
+
+    def _held_text(self) -> str | None:
+        """Return behind which job of its key the job is held, with what to do; None if it is not."""
+        from restbroker.operate import order_wait
+        from restbroker.operate.context import context_of
+
+        place = next((one for one in self.settings.targets if one.name == self.target), None)
+        with suppress(StoreRefused):
+            held = place and order_wait.of_key(self.client, context_of(self.settings), place, self.key, jid=self.jid)
+            return None if not held or held.is_own else "\n".join((held.text(self.local), *held.next_steps))
+        return None
+
+    def state(self) -> str:
+        """Return what is true of the job, as the second half of a sentence. Raise `StoreUnavailable`."""
+        is_expired = self.expires_at_s is not None and time.time() >= self.expires_at_s
+        then = self._look_up("" if is_expired else self._once(), is_expired=is_expired)
+        if self.expires_at_s is None or is_expired:
+            return then
+        return f"{then}, unless it expires before, at {self.local(self.expires_at_s)}"
+
+    def _once(self) -> str:
+        """Return what a waiting job waits for: " once …"; "" if nothing holds it up."""
+        paused = pause_of(self.client, self.queue, self.target)
+        if paused is not None:
+            return f" once the {paused.what} {paused.name} is resumed"
+        found = find_process_if_known(self.client, self.queue)
+        if found is None or found.quiet:
+            return f" once a process takes jobs from the queue {self.queue}"
+        return "" if found.hindrance is None else " once its target gets jobs again"
+
+    def _look_up(self, once: str, *, is_expired: bool) -> str:
+        from restbroker.operate.context import context_of
+        from restbroker.operate.explain import explain
+        from restbroker.operate.job_search import SearchLimits
+
+        limits = SearchLimits(seconds=2.0, jobs=2000, ends=2000, copies=1, notes=1)
+        try:
+            timeline = explain(self.client, self.jid, context_of(self.settings), limits)
+        except (StoreUnavailable, StoreRefused):
+            return _UNKNOWN
+        return state_text(timeline, self.local, once, is_expired=is_expired)
+
+
+def state_text(timeline: "Timeline", local: Callable[[float], str], once: str = "", *, is_expired: bool = False) -> str:
+    """Return what is true of the job. `once`: what a waiting job waits for, e.g. " once the queue rest is resumed".
+
+    `is_expired`: its time is over, so that it is not sent any more.
+    """
+    unsent = not timeline.locations or timeline.locations[0].kind in ("queue", "retry", "schedule")
+    if is_expired and unsent and not (timeline.ends or timeline.unseen or timeline.refused):
+        return _EXPIRED
+    if not timeline.locations:
+        if timeline.ends:
+            return f"it has ended meanwhile ({timeline.ends[0].ending.outcome})"
+        # With its queue out of sight it is most likely still there.
+        return _UNKNOWN if timeline.unseen or timeline.refused else "it is in no queue and no set any more"
+    place = timeline.locations[0]
+    entry, failed = place.entry, _failures(place.entry)
+    match place.kind:
+        case "queue" if place.order is not None:
+            return f"it {place.order.text(local).removeprefix('It ').removesuffix('.')}"
+        case "queue":
+            return f"it is still queued and will be tried{once}"
+        case "in progress" if place.hindrance is not None:
+            return f"it {'' if failed is None else f'{failed} and '}waits for its target, which gets no jobs now"
+        case "in progress":
+            return f"it is in progress{'' if failed is None else f' again; it {failed}'}"
+        case "retry" | "schedule" if failed is not None:
+            return f"it {failed} and will be tried again at {local(entry.at_s)}"
+        case "retry" | "schedule":
+            return f"it is scheduled for {local(entry.at_s)}"
+        case _:
+            return f"it is dead{'' if failed is None else f': it {failed}'}"
+
+
+def _failures(entry: "Entry") -> str | None:
+    """Return how often the job failed, and how it did last; None if it did not."""
+    said = ": ".join(text for text in (entry.error_class, entry.message) if text)
+    if not said:
+        return None
+    times = {0: "failed", 1: "failed once", 2: "failed twice"}.get(entry.attempts, f"failed {entry.attempts} times")
+    return f"{times} ({said.rstrip('.')})"
