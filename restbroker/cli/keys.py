@@ -18,7 +18,7 @@ from restbroker.cli.queue_verbs import QueueName
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.console import columns, completion, control_text, output
+from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
 from restbroker.console.groups import Consent, Output, command
@@ -335,10 +335,10 @@ def _require_done(count: int) -> None:
 
 
 def _report(words: str, key: str, count: int, how: Output, *, dry_run: bool) -> None:
-    control_text.report(words, {"key": key, "count": count}, as_json=how.json, dry_run=dry_run)
+    output.report(words, {"key": key, "count": count}, as_json=how.json, dry_run=dry_run)
 
 
 def _report_jobs(done: str, queue: str, count: int, how: Output, *, dry_run: bool) -> None:
     verb = "would be" if dry_run else "was" if count == 1 else "were"
     words = f"{output.jobs(count)} {verb} {done} {queue}."
-    control_text.report(words, {"queue": queue, "jobs": count}, as_json=how.json, dry_run=dry_run)
+    output.report(words, {"queue": queue, "jobs": count}, as_json=how.json, dry_run=dry_run)

@@ -1,19 +1,20 @@
 """`restbroker periodic`: the commands that become jobs at set times; run one now, pause or resume it."""
 
-import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
-import attrs
 import typer
 
 from restbroker.config.core import Config
-from restbroker.console import completion, control_text, output, times
-from restbroker.console.columns import cell
+from restbroker.console import columns, completion, output, times
+from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
+from restbroker.console.groups import command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import DryRunOption, ForOption, JsonOption, WhyOption
+from restbroker.console.options import DryRunOption, JsonOption, WhyOption
+from restbroker.console.pausing import Pausable, Pausing, Resuming
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
 from restbroker.operate import periodic as operate_periodic
@@ -22,6 +23,7 @@ from restbroker.operate.context import context_of
 from restbroker.operate.periodic import Periodic
 from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.operate.words import pause_details
+from restbroker.store.client import Client
 from restbroker.store.periodic import read
 
 app = typer.Typer(
@@ -49,14 +51,7 @@ def list_commands(json: JsonOption = False, config: ConfigOption = None) -> None
     settings = _settings(config)
     with open_store(settings) as client:
         found = operate_periodic.list_periodic(client, [*periodic_requests(settings)], context_of(settings))
-    if json:
-        output.as_json([attrs.asdict(one) for one in found])
-    elif sys.stdout.isatty():
-        for place, one in enumerate(found):
-            output.data(f"{'' if place == 0 else chr(10)}PERIODIC  {one.name}")
-            output.table(("", ""), _properties(one))
-    else:
-        output.table((), map(_row, found))
+    columns.show(_COLUMNS, found, as_json=json)
 
 
 @app.command()
@@ -86,46 +81,16 @@ def run(
     output.say(f"{name} {'would be' if dry_run else 'is'} queued in {one.order.queue}.")
 
 
-@app.command()
-def pause(
-    name: CommandName,
-    for_: ForOption = None,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def pause(*, name: CommandName, how: Pausing) -> None:
     """Pause a periodic command: what is due meanwhile is skipped. A new pause replaces the previous one."""
-    (settings, _), for_s = _command(config, name), control_text.duration_s(for_)
-    with open_store(settings) as client:
-        state = read(client)[1].get(name)
-        if not dry_run:
-            operate_periodic.pause(client, name, who(), why=why, for_s=for_s)
-    done = "would be" if dry_run else "is"
-    was = state is not None and state.pause is not None
-    fields: dict[str, Json] = {"periodic": name, "was_paused": was, "paused": True, "for_s": for_s}
-    words = f"{name} {done} paused {control_text.for_how_long(for_s)}."
-    control_text.report(words, fields, as_json=json, dry_run=dry_run)
+    _PERIODIC.pause(name, how)
 
 
-@app.command()
-def resume(
-    name: CommandName,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def resume(*, name: CommandName, how: Resuming) -> None:
     """End a pause. What was due meanwhile stays skipped."""
-    settings, _ = _command(config, name)
-    with open_store(settings) as client:
-        state = read(client)[1].get(name)
-        was = state is not None and state.pause is not None
-        if not dry_run:
-            was = operate_periodic.resume(client, name, who(), why)
-    words = f"{name} {'would be' if dry_run else 'is'} resumed." if was else f"No one had paused {name}."
-    fields: dict[str, Json] = {"periodic": name, "was_paused": was, "paused": False}
-    control_text.report(words, fields, as_json=json, dry_run=dry_run)
+    _PERIODIC.resume(name, how)
 
 
 def _settings(config: ConfigOption) -> Config:
@@ -137,30 +102,33 @@ def _command(config: ConfigOption, name: str) -> tuple[Config, PeriodicRequest]:
     return settings, operate_periodic.find(periodic_requests(settings), name)
 
 
-def _properties(one: Periodic) -> list[tuple[str, str]]:
-    """Return what is known of a command, for people, as pairs of name and text."""
-    last = "-" if one.pushed_at_s is None else f"{times.local(one.pushed_at_s)}, job {one.jid}"
-    found = [
-        ("command", f"{one.command} of {one.target}, in {one.queue}"),
-        ("cron", f"{one.cron} ({one.meaning})"),
-        ("next", one.next if one.zone == "UTC" else f"{one.next} {one.zone} ({one.next_utc})"),
-        ("pushed", last),
-        ("last", one.last_text),
-        ("missed", f"{one.missed}, {one.skipped} skipped"),
-    ]
-    return found if one.pause is None else [*found, ("paused", pause_details(one.pause))]
+def _is_paused(client: Client, settings: Config, name: str) -> bool:
+    operate_periodic.find(periodic_requests(settings), name)
+    state = read(client)[1].get(name)
+    return state is not None and state.pause is not None
 
 
-def _row(one: Periodic) -> tuple[str, ...]:
-    """Return a command as a row for programs."""
-    return (
-        one.name,
-        f"{datetime.fromtimestamp(one.next_s, UTC):%Y-%m-%dT%H:%M:%SZ}",
-        one.zone,
-        "-" if one.pushed_at_s is None else times.utc(one.pushed_at_s),
-        one.jid or "-",
-        one.last_text,
-        str(one.missed),
-        str(one.skipped),
-        "-" if one.pause is None else cell(pause_details(one.pause)),
-    )
+_PERIODIC: Final = Pausable(
+    "periodic", _is_paused, operate_periodic.pause, operate_periodic.resume, meanwhile="", sections=("Periodic",)
+)
+_COLUMNS: Final[Sequence[Column[Periodic]]] = (
+    Column("NAME", lambda one: one.name),
+    Column(
+        "NEXT",
+        lambda one: f"{datetime.fromtimestamp(one.next_s, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        lambda one: one.next if one.zone == "UTC" else f"{one.next} {one.zone}",
+    ),
+    Column("", lambda one: one.zone),
+    Column("", lambda one: None if one.pushed_at_s is None else times.utc(one.pushed_at_s)),
+    Column("JOB", lambda one: one.jid),
+    Column("LAST", lambda one: one.last_text),
+    Column("MISSED", lambda one: one.missed, numbers=True),
+    Column("", lambda one: one.skipped),
+    Column(
+        "PAUSED",
+        lambda one: None if one.pause is None else pause_details(one.pause),
+        lambda one: "" if one.pause is None else pause_details(one.pause),
+    ),
+    Column("WHEN", text=lambda one: one.meaning),
+    Column("COMMAND", text=lambda one: f"{one.command} of {one.target}, in {one.queue}"),
+)

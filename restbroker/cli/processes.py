@@ -2,15 +2,14 @@
 
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
-from typing import Annotated
+from collections.abc import Collection, Sequence
+from typing import Annotated, Final
 
-import attrs
 import typer
 
 from restbroker.config.values import duration_text
-from restbroker.console import output
-from restbroker.console.columns import cell
+from restbroker.console import columns, output
+from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.jobs import tokens
@@ -52,16 +51,13 @@ def list_processes(json: JsonOption = False, config: ConfigOption = None) -> Non
     settings = load_quietly(config)
     with open_store(settings) as client:
         found = operate_processes.processes(client, tokens(settings))
-    if json:
-        output.as_json([attrs.asdict(one) for one in found])
-    elif sys.stdout.isatty():
-        for place, one in enumerate(found):
-            output.data(f"{'' if place == 0 else chr(10)}PROCESS  {one.name}")
-            output.table(("", ""), _properties(one))
-        if not found:
-            output.data("No process runs on this Redis.")
-    else:
-        output.table((), map(_row, found))
+    columns.show(_COLUMNS, found, as_json=json, empty="No process runs on this Redis.")
+    jobs = [(one.name, job) for one in found for job in one.jobs]
+    if jobs and sys.stdout.isatty() and not json:
+        output.data("")
+        columns.table(_JOBS, jobs[:_SHOWN_JOBS])
+        if len(jobs) > _SHOWN_JOBS:
+            output.data(f"and {len(jobs) - _SHOWN_JOBS} more (--json has them)")
 
 
 @app.command()
@@ -200,24 +196,6 @@ def _requests_as_json(verb: str, chosen: Sequence[Process], *, dry_run: bool) ->
     return {"action": verb, "requested": requested, "dry_run": dry_run}
 
 
-def _properties(one: Process) -> Iterator[Sequence[str]]:
-    """Yield what is known of a process, for people, as pairs of name and text."""
-    yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
-    heard = "" if one.heartbeat_age_s is None else f", last heartbeat {duration_text(one.heartbeat_age_s)} ago"
-    yield "state", f"{one.state}{heard}"
-    if one.targets:
-        yield "targets", ", ".join(one.targets)
-    yield "queues", ", ".join(one.queues) or "-"
-    # More than it delivers at once: the rest was fetched ahead.
-    yield "in progress", str(one.in_progress) + (f" (concurrency {one.concurrency})" if one.concurrency else "")
-    yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"
-    yield "started", _time(one.started_at_s)
-    for place, job in enumerate(one.jobs[:_SHOWN_JOBS]):
-        yield "jobs" if place == 0 else "", _job(job)
-    if len(one.jobs) > _SHOWN_JOBS:
-        yield "", f"and {len(one.jobs) - _SHOWN_JOBS} more (--json has them)"
-
-
 def _job(one: Work) -> str:
     words = (_time(one.job.at_s), one.queue, one.name, one.job.jid)
     return "  ".join(word for word in words if word is not None)
@@ -227,17 +205,31 @@ def _time(at_s: float | None) -> str:
     return "-" if at_s is None else utc(at_s)
 
 
-def _row(one: Process) -> tuple[str, ...]:
-    """Return a process as a row for programs."""
-    return (
-        one.name,
-        one.version or "-",
-        one.state,
-        str(one.in_progress),
-        str(one.concurrency),
-        cell(one.rss_kib),
-        _time(one.started_at_s),
-        cell(one.heartbeat_age_s),
-        cell(one.targets),
-        cell(one.queues),
-    )
+_COLUMNS: Final[Sequence[Column[Process]]] = (
+    Column("PROCESS", lambda one: one.name),
+    Column("PROGRAM", lambda one: one.version, lambda one: " ".join(filter(None, (one.version, one.tag))) or "-"),
+    Column("STATE", lambda one: one.state),
+    # More than it delivers at once: the rest was fetched ahead.
+    Column("JOBS", lambda one: one.in_progress, numbers=True),
+    Column("CONCURRENCY", lambda one: one.concurrency, numbers=True),
+    Column("MEMORY", lambda one: one.rss_kib, lambda one: _memory(one.rss_kib), numbers=True),
+    Column("", lambda one: _time(one.started_at_s)),
+    Column("HEARTBEAT", lambda one: one.heartbeat_age_s, lambda one: _age(one.heartbeat_age_s), numbers=True),
+    Column("TARGETS", lambda one: one.targets),
+    Column("QUEUES", lambda one: one.queues),
+)
+_JOBS: Final[Sequence[Column[tuple[str, Work]]]] = (
+    Column("PROCESS", lambda one: one[0]),
+    Column("SINCE", lambda one: _time(one[1].job.at_s)),
+    Column("QUEUE", lambda one: one[1].queue),
+    Column("COMMAND", lambda one: one[1].name),
+    Column("JOB", lambda one: one[1].job.jid),
+)
+
+
+def _memory(rss_kib: int | None) -> str:
+    return "-" if rss_kib is None else f"{rss_kib / 1024:.1f} MiB"
+
+
+def _age(age_s: float | None) -> str:
+    return "-" if age_s is None else duration_text(age_s)

@@ -15,24 +15,24 @@ from restbroker.cli import entries, queue_verbs
 from restbroker.cli.jobs import conditions
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.console import control_text, output, panels
+from restbroker.console import output, panels
 from restbroker.console.columns import cell
 from restbroker.console.confirmation import confirm
+from restbroker.console.groups import command
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     DryRunOption,
-    ForOption,
     JsonOption,
     LimitOption,
     WhereOption,
     WhyOption,
     YesOption,
 )
+from restbroker.console.pausing import Pausable, Pausing, Resuming
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
-from restbroker.job.json_types import Json
 from restbroker.operate import find
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.claims import release_cleared
@@ -135,44 +135,16 @@ def _search(settings: Config, name: str, where: list[str], limit: int, after: st
         output.say(f"Continue with: --after {page.after}")
 
 
-@app.command()
-def pause(
-    name: queue_verbs.QueueName,
-    for_: ForOption = None,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def pause(*, name: queue_verbs.QueueName, how: Pausing) -> None:
     """Pause a queue: no process takes jobs from it. Jobs in progress finish. A new pause replaces the previous one."""
-    settings, for_s = load_quietly(config), control_text.duration_s(for_)
-    with open_store(settings) as client:
-        before = _require_queue(client, settings, name).pause
-        if not dry_run:
-            operate_queues.pause(client, name, who(), why=why, for_s=for_s)
-    done = "would be" if dry_run else "is"
-    words = f"{name} {done} paused {control_text.for_how_long(for_s)}; jobs in progress finish."
-    fields: dict[str, Json] = {"queue": name, "was_paused": before is not None, "paused": True, "for_s": for_s}
-    control_text.report(words, fields, as_json=json, dry_run=dry_run)
+    _QUEUE.pause(name, how)
 
 
-@app.command()
-def resume(
-    name: queue_verbs.QueueName,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def resume(*, name: queue_verbs.QueueName, how: Resuming) -> None:
     """Resume a queue, no matter who paused it."""
-    settings = load_quietly(config)
-    with open_store(settings) as client:
-        was = _require_queue(client, settings, name).pause is not None
-        if not dry_run:
-            was = operate_queues.resume(client, name, who(), why)
-    done = "would be" if dry_run else "is"
-    words = f"{name} {done} resumed." if was else f"{name} was not paused."
-    control_text.report(words, {"queue": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
+    _QUEUE.resume(name, how)
 
 
 @app.command()
@@ -259,3 +231,11 @@ def _cells(found: Iterable[WaitingJob]) -> Iterator[tuple[str, ...]]:
         if sys.stdout.isatty() and one.waited_s is not None:
             waited = duration_text(one.waited_s)
         yield str(one.place), waited, one.job.jid or "-", one.job.command or one.job.message or "-"
+
+
+_QUEUE: Final = Pausable(
+    "queue",
+    lambda client, settings, name: _require_queue(client, settings, name).pause is not None,
+    operate_queues.pause,
+    operate_queues.resume,
+)

@@ -3,17 +3,17 @@
 Always holds: it changes nothing; of a login's id, with which others could act as the user, only the end is shown.
 """
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import attrs
 import typer
 
-from restbroker.console import output
+from restbroker.console import columns, output
+from restbroker.console.columns import Column
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption
 from restbroker.console.times import local, utc
-from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.store.sources import SourceState, read_states
 
@@ -32,41 +32,34 @@ def sources(json: JsonOption = False, config: ConfigOption = None) -> None:
     with open_store(load_quietly(config)) as client:
         found = read_states(client)
     if json:
-        output.as_json([_as_json(one) for one in found])
-    elif sys.stdout.isatty():
-        for place, one in enumerate(found):
-            output.data(f"{'' if place == 0 else chr(10)}SOURCE  {one.source}")
-            output.table(("", ""), _properties(one))
+        output.as_json([{name: value or None for name, value in attrs.asdict(one).items()} for one in found])
     else:
-        output.table((), map(_row, found))
+        columns.show(_COLUMNS, found, as_json=False)
     if not found:
         output.say("No process on this Redis reads events. Sources that servers post to are not listed.")
 
 
-def _as_json(one: SourceState) -> dict[str, Json]:
-    """Return a source's fields, with null for what is not known."""
-    return {name: value or None for name, value in attrs.asdict(one).items()}
+def _moment(of: Callable[[SourceState], float]) -> Callable[[SourceState], str | None]:
+    return lambda one: utc(of(one)) if of(one) else None
 
 
-def _row(one: SourceState) -> Sequence[str]:
-    times = [utc(at_s) if at_s else "-" for at_s in (one.opened_s, one.event_s, one.heartbeat_s)]
-    state = one.code or one.message or "read"
-    words = (one.source, one.user or "-", one.process, state, utc(one.since_s), one.login or "-")
-    return (*words, *times, (one.code and one.message) or "-")
-
-
-def _properties(one: SourceState) -> Iterator[Sequence[str]]:
-    if one.user:
-        yield "user", one.user
-    yield "kind", one.kind
-    yield "process", one.process
-    state = f"not read ({one.code})" if one.code else one.message or "read"
-    yield "state", f"{state} since {local(one.since_s)}"
-    if one.code:
-        yield "reason", one.message
-        yield "hint", one.hint
-    if one.login:
-        yield "login", one.login
-    for name, at_s in (("opened", one.opened_s), ("last event", one.event_s), ("heartbeat", one.heartbeat_s)):
-        if at_s:
-            yield name, local(at_s)
+_COLUMNS: Final[Sequence[Column[SourceState]]] = (
+    Column("SOURCE", lambda one: one.source),
+    Column("USER", lambda one: one.user),
+    Column("PROCESS", lambda one: one.process),
+    Column(
+        "STATE",
+        lambda one: one.code or one.message or "read",
+        lambda one: f"not read ({one.code})" if one.code else one.message or "read",
+    ),
+    Column("SINCE", lambda one: utc(one.since_s), lambda one: local(one.since_s)),
+    Column("", lambda one: one.login),
+    Column("", _moment(lambda one: one.opened_s)),
+    Column("LAST EVENT", _moment(lambda one: one.event_s), lambda one: local(one.event_s) if one.event_s else "-"),
+    Column("", _moment(lambda one: one.heartbeat_s)),
+    Column(
+        "WHY",
+        lambda one: one.message if one.code else None,
+        lambda one: f"{one.message} {one.hint}" if one.code else "",
+    ),
+)

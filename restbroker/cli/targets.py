@@ -9,14 +9,14 @@ import typer
 
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.console import columns, completion, control_text
+from restbroker.console import columns, completion
 from restbroker.console.columns import Column
+from restbroker.console.groups import command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import DryRunOption, ForOption, JsonOption, WhyOption
+from restbroker.console.options import JsonOption
+from restbroker.console.pausing import Pausable, Pausing, Resuming
 from restbroker.console.times import milliseconds
-from restbroker.console.who import who
-from restbroker.job.json_types import Json
 from restbroker.operate import targets as operate_targets
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
@@ -52,44 +52,16 @@ def list_targets(json: JsonOption = False, config: ConfigOption = None) -> None:
     columns.show(COLUMNS, found, as_json=json)
 
 
-@app.command()
-def pause(
-    name: TargetName,
-    for_: ForOption = None,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def pause(*, name: TargetName, how: Pausing) -> None:
     """Pause a target: no process takes jobs for it. Jobs in progress finish. A new pause replaces the previous one."""
-    settings, for_s = load_quietly(config), control_text.duration_s(for_)
-    with open_store(settings) as client:
-        was = _is_paused(client, settings, name)
-        if not dry_run:
-            operate_targets.pause(client, name, who(), why=why, for_s=for_s)
-    done = "would be" if dry_run else "is"
-    words = f"{name} {done} paused {control_text.for_how_long(for_s)}; jobs in progress finish."
-    fields: dict[str, Json] = {"target": name, "was_paused": was, "paused": True, "for_s": for_s}
-    control_text.report(words, fields, as_json=json, dry_run=dry_run)
+    _TARGET.pause(name, how)
 
 
-@app.command()
-def resume(
-    name: TargetName,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def resume(*, name: TargetName, how: Resuming) -> None:
     """End every pause of a target. restbroker pauses it again (denied, retry_after) if its server asks for that."""
-    settings = load_quietly(config)
-    with open_store(settings) as client:
-        was = _is_paused(client, settings, name)
-        if not dry_run:
-            was = operate_targets.resume(client, name, who(), why)
-    done = "would be" if dry_run else "is"
-    words = f"{name} {done} resumed." if was else f"{name} was not paused."
-    control_text.report(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
+    _TARGET.resume(name, how)
 
 
 def _names(settings: Config) -> list[str]:
@@ -153,3 +125,5 @@ COLUMNS: Final[Sequence[Column[Target]]] = (
     Column("", lambda one: one.processes),
     Column("WHY", lambda one: one.reason, _why),
 )
+
+_TARGET: Final = Pausable("target", _is_paused, operate_targets.pause, operate_targets.resume)

@@ -7,7 +7,7 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
@@ -123,6 +123,13 @@ def require_written() -> Iterator[None]:
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         raise output_lost(error) from None
+
+
+def report(words: str, fields: Mapping[str, object], *, as_json: bool, dry_run: bool) -> None:
+    """Print on stderr what was done, or would be; `as_json` also prints these fields on stdout."""
+    if as_json:
+        _out_json({**fields, "dry_run": dry_run}, indent=2 if sys.stdout.isatty() else None)
+    say(words)
 
 
 def wait(timeout_s: float) -> bool:

@@ -85,7 +85,7 @@ def test_a_job_that_is_not_done_holds_back_what_a_person_runs_too(shell: Shell, 
 
 
 def test_a_pause_holds_until_its_end_or_until_someone_resumes(shell: Shell) -> None:
-    assert "No one had paused" in shell("periodic", "resume", "nightly").stderr
+    assert "nightly was not paused." in shell("periodic", "resume", "nightly").stderr
     done = shell("periodic", "pause", "nightly", "--for", "2h", "--why", "the server moves")
     assert (done.returncode, "nightly is paused for 2 h." in done.stderr) == (0, True)
     pause = listed(shell)["nightly"]["pause"]

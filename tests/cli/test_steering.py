@@ -154,6 +154,17 @@ def test_processes_are_shown_and_asked_by_name_or_by_host_and_pid(shell: Shell, 
     assert noted(store)[-1] == ("stop", "process:web:9:ab", "done")
 
 
+def test_on_a_terminal_each_process_has_one_line(shell: Shell, store: Client, place: Path) -> None:
+    record(store, "web:9:ab", queues=["q"], version="7.3.2")
+    drawn = [
+        line.split()
+        for line in re.sub(r"\x1b\[\d*m", "", on_a_terminal(["processes"], place, columns=200)).splitlines()
+    ]
+    assert drawn[0][:4] == ["PROCESS", "PROGRAM", "STATE", "JOBS"]
+    assert drawn[1][:2] == ["web:9:ab", "7.3.2"]
+    assert json.loads(shell("processes", "--json").stdout)[0]["name"] == "web:9:ab"
+
+
 def test_a_process_that_gives_no_sign_of_life_is_called_silent(shell: Shell, store: Client) -> None:
     for name, age_s in (("node:7:abc", 0), ("web:9:ab", 4000)):
         record(store, name, version="7.3.2")
