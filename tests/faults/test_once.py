@@ -9,8 +9,6 @@ import pytest
 from restbroker.store.replies import items, raw
 from tests.support.bench import CONCURRENCY, Bench, payload
 
-KEYS = 80
-KILLS = 2
 MOST_SENT = 5
 """So many of the first twenty jobs in progress are sent at least: others are their twins."""
 
@@ -28,13 +26,16 @@ def pushes_of(key: int) -> list[bytes]:
 
 
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
-def test_of_the_jobs_of_one_key_one_is_done_however_often_brokers_are_killed(bench: Bench, tell: Tell) -> None:
+@pytest.mark.parametrize(("keys", "kills"), [(80, 2), pytest.param(400, 5, marks=pytest.mark.nightly)])
+def test_of_the_jobs_of_one_key_one_is_done_however_often_brokers_are_killed(
+    bench: Bench, tell: Tell, keys: int, kills: int
+) -> None:
     bench.start()
-    for kill in range(KILLS):
+    for kill in range(kills):
         bench.proxy.answers.clear()
-        keys = range(kill * KEYS // KILLS, (kill + 1) * KEYS // KILLS)
+        round_keys = range(kill * keys // kills, (kill + 1) * keys // kills)
         sent_before = sum(map(len, bench.proxy.of_jobs().values()))
-        bench.push([job for key in keys for job in pushes_of(key)])
+        bench.push([job for key in round_keys for job in pushes_of(key)])
         bench.wait_until_sent(sent_before + MOST_SENT)
         broker = bench.brokers[-1]
         broker.process.kill()
@@ -46,14 +47,14 @@ def test_of_the_jobs_of_one_key_one_is_done_however_often_brokers_are_killed(ben
     jobs: dict[int, set[str]] = defaultdict(set)
     for job in sent:
         jobs[(int(job.split("-")[1], 16) - 1) % 10_000].add(job)
-    assert sorted(jobs) == list(range(KEYS))
+    assert sorted(jobs) == list(range(keys))
     assert {key: found for key, found in jobs.items() if len(found) > 1} == {}
     repeated = sum(len(exchanges) - 1 for exchanges in sent.values())
-    assert KILLS <= repeated <= KILLS * CONCURRENCY
+    assert kills <= repeated <= kills * CONCURRENCY
     values = [
         json.loads(raw(bench.client.command("GET", raw(key))))[:2]
         for key in items(bench.client.command("KEYS", "restbroker:once:*"))
     ]
     assert sorted(values) == sorted([min(found), "done"] for found in jobs.values())
     assert (bench.members("retry"), bench.members("dead")) == ([], [])
-    tell(f"{3 * KEYS} jobs of {KEYS} keys, {KILLS} kill -9: {repeated} repeated after a kill, no key done by two jobs")
+    tell(f"{3 * keys} jobs of {keys} keys, {kills} kill -9: {repeated} repeated after a kill, no key done by two jobs")

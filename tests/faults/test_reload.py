@@ -18,8 +18,6 @@ from tests.support.several import Several, target, times_done
 from tests.support.shared import TOKEN
 from tests.support.wait import until
 
-RELOADS = 6
-PER_ROUND = 30
 SIGNALLED_AT_EACH_IMPORT = """
 import os, signal, sys
 from restbroker.__main__ import main
@@ -52,23 +50,24 @@ def reload(broker: Running, pattern: str, times: int) -> None:
 
 
 @pytest.mark.promise("No command is lost", "reloads under load, also of a broken configuration")
+@pytest.mark.parametrize(("reloads", "per_round"), [(6, 30), pytest.param(20, 60, marks=pytest.mark.nightly)])
 def test_reloads_under_load_lose_nothing_and_repeat_nothing(
-    several: Several, busy_server: AnsweringServer, tmp_path: Path
+    several: Several, busy_server: AnsweringServer, tmp_path: Path, reloads: int, per_round: int
 ) -> None:
     port = busy_server.port
     several.configure({"one": target(port, "o")})
     with started(several.command, directory=tmp_path / "run") as broker:
         broker.wait_for(r"broker\.started")
-        for number in range(RELOADS):
-            first = 2 * number * PER_ROUND
-            several.push("o", range(first, first + PER_ROUND))
-            several.push("t", range(first + PER_ROUND, first + 2 * PER_ROUND))
+        for number in range(reloads):
+            first = 2 * number * per_round
+            several.push("o", range(first, first + per_round))
+            several.push("t", range(first + per_round, first + 2 * per_round))
             targets = {"one": target(port, "o", Concurrency=5 + 10 * (number % 2))}
             if number % 2:
                 targets["two"] = target(port, "t")
             several.configure(targets)
             reload(broker, r"config\.reloaded", number + 1)
-            if number == RELOADS // 2:
+            if number == reloads // 2:
                 several.path.write_text('{"RestQueue": "rest", "Concurrency": "many"}')
                 reload(broker, r"ERROR +config\.refused .*Concurrency: expected", 1)
                 several.configure(targets)
@@ -77,10 +76,10 @@ def test_reloads_under_load_lose_nothing_and_repeat_nothing(
         done = times_done(busy_server)
         assert broker.stop() == 0
         output = broker.output()
-    assert sorted(done) == list(range(2 * RELOADS * PER_ROUND))
+    assert sorted(done) == list(range(2 * reloads * per_round))
     assert set(done.values()) == {1}
     assert output.count("config.refused") == output.count("config.unchanged") == 1
-    assert output.count("config.reloaded") == RELOADS
+    assert output.count("config.reloaded") == reloads
     assert several.client.command("HLEN", "restbroker:beats") == 0
 
 

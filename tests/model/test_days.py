@@ -76,8 +76,9 @@ async def until(question: Callable[[], object], what: str, timeout_s: float) -> 
 
 
 @pytest.mark.promise("No command is lost", "the target is down")
+@pytest.mark.parametrize("hours", [10, pytest.param(48, marks=pytest.mark.nightly)])
 async def test_a_server_that_is_down_for_hours_costs_time_only(
-    autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     stretch(monkeypatch, 600)
     jids = [f"j{n}" for n in range(50)]
@@ -86,7 +87,7 @@ async def test_a_server_that_is_down_for_hours_costs_time_only(
     await trio.sleep(MINUTE_S)
     world.target.up = False
     world.push(*jids)
-    await trio.sleep(10 * HOUR_S)
+    await trio.sleep(hours * HOUR_S)
     assert world.target.ran == []
     assert world.places() == Counter(jids)
     world.target.up = True

@@ -63,6 +63,14 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
     f"user: a\npassword: {PASSWORD}\n",
     f"password = {PASSWORD}",
     ["-u", "bob", "--password", PASSWORD],
+    f"pwd={quote_plus(PASSWORD)}&x=1",
+    f"passphrase={quote_plus(PASSWORD)}&x=1",
+    f"p%61ssword={quote_plus(PASSWORD)}",
+    f'{{"\\u0070ass\\u0077ord": {json.dumps(PASSWORD)}}}',
+    f"&lt;p&#97;ssword>{escape(PASSWORD)}",
+    {"p&#97%3Bssword": PASSWORD},
+    f"p&#x61%253Bssword={quote_plus(PASSWORD)}",
+    [{"name": "p%61ssword", "value": PASSWORD}],
 ])  # fmt: skip
 def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
     given: dict[str, Json] = {"to": "example.org", "command": value}
