@@ -111,7 +111,7 @@ class Keys:
     def recoveries(self, at_s: float) -> str:
         """Return the key of a HASH of one day (in UTC): SHA-1 of a job → count/alone/crashes:identity.
 
-        "#" and "!" before a name are notes beside these; `recover.lua` and `migrate_list.lua` explain it. `at_s` (epoch
+        "#" and "!" before a name are notes beside these; `recover.lua` explains it. `at_s` (epoch
         seconds) is any time of the day.
         """
         return self._key(f"restbroker:recovered:{datetime.fromtimestamp(at_s, UTC):%Y%m%d}")

@@ -1,141 +1,81 @@
-"""What the Go original (go-workers) leaves in Redis, and moving it to where restbroker and Sidekiq look.
+"""What the Go original (go-workers) leaves in Redis: its lists of jobs in progress, its retry set, its connections.
 
 Used by `operate.migrate`, and by `check` to warn of it. Always holds: a job is at its old place or at its new one,
-never both, never neither, even if it stops half way; what was moved already is not moved again. The original's keys and
-formats were measured on its last revision (2017-12) with Redis 7.0.
+never both, never neither, even if it stops half way. The original's keys and formats were measured on its last
+revision (2017-12) with Redis 7.0.
 """
 
 from collections.abc import Sequence
 
-import attrs
-
 from restbroker.config.values import duration_text
 from restbroker.errors import StoreRefused
+from restbroker.job.job import digest
 from restbroker.store.client import Client
-from restbroker.store.codes import Code, as_code
-from restbroker.store.replies import Argument, as_score, integer, items, names, pair, raw, text
+from restbroker.store.replies import Argument, integer, items, raw, text
 from restbroker.store.scan import literal, scan
 from restbroker.store.server import time_s
 
 MOVE_BATCH = 200
-"""Jobs per script call: Redis serves no other client meanwhile."""
+"""Jobs per exchange: Redis serves no other client meanwhile."""
 _SUFFIX = ":inprogress"
 _FETCHING = "brpoplpush"
+_KEEP_S = 259_200
+"""Seconds for which a job counts as having perhaps run, as in recover.lua."""
 
 
-@attrs.frozen
-class ProcessIds:
-    """The process ids under which the original has jobs of a queue in progress. `complete`: every key was read."""
+def process_ids(client: Client, queue: str) -> tuple[list[str], bool]:
+    """Return the process ids under which jobs of a queue are in progress, and whether all keys were read.
 
-    ids: tuple[str, ...]
-    complete: bool
-
-
-@attrs.frozen
-class State:
-    """The size and the newest job of a list: any job that is taken or acknowledged changes one of them."""
-
-    size: int
-    newest: bytes | None
-
-
-@attrs.frozen
-class GiveBackResult:
-    """How many jobs went back to their queue, and Redis' error if it refused the others, which are where they were."""
-
-    moved: int
-    refused: str | None
-
-
-@attrs.frozen
-class Transfer:
-    """One member of the original's retry set, and what it becomes. With `dead_score` (epoch seconds) it is dead."""
-
-    old: bytes
-    new: bytes
-    dead_score: float | None = None
-
-
-def process_ids(client: Client, queue: str) -> ProcessIds:
-    """Return the process ids of a queue by searching at most 500,000 keys. Raise `StoreUnavailable`.
-
-    Queue names and process ids may both hold colons: `queue:a:b:1:inprogress` may belong to `a` or to `a:b`. The part
-    before the process id is taken from `queue`, and the caller judges ids with a colon.
+    At most 500,000 are. Queue names and process ids may both hold colons: `queue:a:b:1:inprogress` may belong to `a` or
+    to `a:b`. The part before the process id is taken from `queue`, and the caller judges ids with a colon. Raise
+    `StoreUnavailable`.
     """
     prefix = client.keys.go_in_progress(queue, "").removesuffix(_SUFFIX)
     keys, complete = scan(client, f"{literal(prefix)}*{_SUFFIX}", "list")
-    return ProcessIds(tuple(sorted(key.removeprefix(prefix).removesuffix(_SUFFIX) for key in keys)), complete)
+    return sorted(key.removeprefix(prefix).removesuffix(_SUFFIX) for key in keys), complete
 
 
-def queue_names(client: Client) -> frozenset[str]:
-    """Return every queue that is in the set of queues. Raise `StoreUnavailable` or `StoreRefused`."""
-    return names(client.command("SMEMBERS", client.keys.queues))
-
-
-def states(client: Client, lists: Sequence[tuple[str, str]]) -> list[State]:
-    """Return the state of each of the original's lists; each is (queue, process id). Raise `StoreUnavailable`."""
-    keys = [client.keys.go_in_progress(queue, process_id) for queue, process_id in lists]
-    replies = client.commands([command for key in keys for command in (("LLEN", key), ("LINDEX", key, 0))])
-    pairs = zip(replies[::2], replies[1::2], strict=True)
-    return [State(integer(size), None if newest is None else raw(newest)) for size, newest in pairs]
-
-
-def in_progress(client: Client, queue: str, process_id: str, skip: int, limit: int) -> list[bytes]:
-    """Return `limit` jobs that the original has in progress, newest first, after the first `skip`.
+def states(client: Client, lists: Sequence[str]) -> list[tuple[int, bytes | None]]:
+    """Return size and newest job of each list: one of them changes when a job is taken or acknowledged.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    key = client.keys.go_in_progress(queue, process_id)
-    return [raw(job) for job in items(client.command("LRANGE", key, skip, skip + limit - 1))]
+    replies = client.commands([command for key in lists for command in (("LLEN", key), ("LINDEX", key, 0))])
+    pairs = zip(replies[::2], replies[1::2], strict=True)
+    return [(integer(size), None if newest is None else raw(newest)) for size, newest in pairs]
 
 
-def give_back(client: Client, queue: str, process_id: str, most: int) -> GiveBackResult:
-    """Move up to `most` jobs in progress back to their queue, where the oldest is the next to be taken.
+def give_back(client: Client, source: str, queue: str, count: int) -> None:
+    """Move the newest `count` jobs in progress back to their queue, where the oldest is then the next to be taken.
 
-    They are recorded as having perhaps run. Raise `StoreUnavailable` half way: what was moved is moved, call it again.
+    They are recorded first as having perhaps run, and by a program that wrote no marks ("!"). Raise `StoreUnavailable`
+    or `StoreRefused`, perhaps half way: what was moved is moved.
     """
     keys = client.keys
-    source = keys.go_in_progress(queue, process_id)
-    fixed = [source, keys.queue(queue), keys.queues, keys.recoveries(time_s(client)), keys.recoveries_version]
-    moved = 0
-    while moved < most:
-        wanted = min(most - moved, MOVE_BATCH)
-        count, why = pair(client.run("migrate_list", fixed, [queue, wanted, f"go-workers:{queue}:{process_id}"]))
-        moved += integer(count)
-        if why:
-            return GiveBackResult(moved, text(why))
-        if integer(count) < wanted:
-            break
-    return GiveBackResult(moved, None)
+    day = keys.recoveries(time_s(client))
+    jobs = map(raw, items(client.command("LRANGE", source, 0, count - 1)))
+    noted = [("HSETNX", day, f"{mark}{digest(job)}", f"1/0/0:{source}") for job in jobs for mark in ("", "!")]
+    # Wrong types surface here, before the first job moves.
+    beside: list[Sequence[Argument]] = [
+        ("SADD", keys.queues, queue),
+        ("EXPIRE", day, _KEEP_S),
+        ("INCR", keys.recoveries_version),
+    ]
+    client.commands([("LLEN", keys.queue(queue)), *noted, *beside])
+    client.commands([("LMOVE", source, keys.queue(queue), "LEFT", "RIGHT")] * count)
 
 
-def retries(client: Client, skip: int, limit: int) -> list[bytes]:
-    """Return `limit` members of the original's retry set after the first `skip`, next due first.
+def retries(client: Client, skip: int) -> list[bytes]:
+    """Return members of the original's retry set after the first `skip`, next due first; none at its end.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    return [raw(job) for job in items(client.command("ZRANGE", client.keys.go_retry, skip, skip + limit - 1))]
+    return [raw(job) for job in items(client.command("ZRANGE", client.keys.go_retry, skip, skip + MOVE_BATCH - 1))]
 
 
 def retry_count(client: Client) -> int:
     """Return how many jobs the original would try again. Raise `StoreUnavailable` or `StoreRefused`."""
     return integer(client.command("ZCARD", client.keys.go_retry))
-
-
-def transfer(client: Client, transfers: Sequence[Transfer]) -> list[Code]:
-    """Move each member by itself, those for `retry` with their scores, and return one code for each.
-
-    Raise `StoreUnavailable`: call it again, `Gone` is then fine.
-    """
-    keys = client.keys
-    fixed = [keys.go_retry, keys.sorted_set("retry"), keys.sorted_set("dead"), keys.dead_copies]
-    codes: list[Code] = []
-    for start in range(0, len(transfers), MOVE_BATCH):
-        arguments: list[Argument] = []
-        for one in transfers[start : start + MOVE_BATCH]:
-            arguments += [one.old, one.new, "" if one.dead_score is None else as_score(one.dead_score)]
-        codes += [as_code(code) for code in items(client.run("migrate_set", fixed, arguments))]
-    return codes
 
 
 def fetchers(client: Client) -> tuple[str, ...] | None:

@@ -5,7 +5,7 @@ Always holds: due is decided by Redis' clock; a member is in the set or at its n
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeAlias
 
 import attrs
 
@@ -76,6 +76,8 @@ class Placement:
     first: bool = False
 
 
+Source: TypeAlias = SortedSet | Literal["goretry"]
+"""A set that a person moves members of: one of Sidekiq's, or the Go original's retries."""
 _PLACES: Final[Mapping[SortedSet, str]] = {"retry": "zr", "schedule": "zs", "dead": "zd"}
 
 
@@ -118,7 +120,7 @@ def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[
     return codes
 
 
-def place(client: Client, zset: SortedSet, moves: Sequence[Placement]) -> list[Code]:
+def place(client: Client, zset: Source, moves: Sequence[Placement]) -> list[Code]:
     """Move each member by itself to the place that a person chose; return one code each. `Gone`: it is there no more.
 
     Raise `StoreUnavailable`: call it again, `Gone` is then fine.
@@ -129,7 +131,7 @@ def place(client: Client, zset: SortedSet, moves: Sequence[Placement]) -> list[C
     return codes
 
 
-def _place(client: Client, zset: SortedSet, moves: Sequence[Placement]) -> list[Code]:
+def _place(client: Client, zset: Source, moves: Sequence[Placement]) -> list[Code]:
     keys = client.keys
     lists: dict[str, int] = {}
     arguments: list[Argument] = []
@@ -140,7 +142,8 @@ def _place(client: Client, zset: SortedSet, moves: Sequence[Placement]) -> list[
         score = "" if move.score is None else as_score(move.score)
         arguments += [move.old, where, index, move.queue or "", move.new or b"", score]
     places = [keys.sorted_set(name) for name in _PLACES]
-    fixed = [keys.sorted_set(zset), *places, keys.queues, keys.dead_copies]
+    source = keys.go_retry if zset == "goretry" else keys.sorted_set(zset)
+    fixed = [source, *places, keys.queues, keys.dead_copies]
     return [as_code(code) for code in items(client.run("place", [*fixed, *lists], arguments))]
 
 

@@ -255,8 +255,8 @@ def _orphan(client: Client, orphan: Orphan) -> Finding:
 def check_original(client: Client, config: Config) -> Iterator[Finding]:
     """Yield the Go program's jobs that are in progress or wait for a retry."""
     where = migrate.sources(client, config.queues, ())
-    states = migration.states(client, where.lists)
-    sizes = {client.keys.go_in_progress(*one): state.size for one, state in zip(where.lists, states, strict=True)}
+    states = migration.states(client, list(where.lists))
+    sizes = {key: size for key, (size, _) in zip(where.lists, states, strict=True)}
     sizes[client.keys.go_retry] = migration.retry_count(client)
     left = [f"{jobs} in {key}" for key, jobs in sizes.items() if jobs]
     if left:

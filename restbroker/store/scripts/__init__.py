@@ -39,8 +39,6 @@ ScriptName = Literal[
     "recover",
     "forget",
     "retire",
-    "migrate_list",
-    "migrate_set",
     "turn",
     "tell",
     "charge",

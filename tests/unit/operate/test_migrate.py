@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from restbroker.operate.migrate_job import Keep, Kill, Plan, Retry, plan
+from restbroker.operate.migrate import _plan
+from restbroker.store.sets import Placement
 
 NOW_S = 1_795_170_000.25
 # Measured on the original: keys sorted, dates as text, the queue with its namespace.
@@ -14,13 +15,15 @@ FAILED = (
 )
 
 
-def planned(raw: bytes, namespace: str = "ns", queues: tuple[str, ...] = ("rest", "a:b"), nudge: int = 0) -> Plan:
-    return plan(raw, queues, namespace, NOW_S, nudge)
+def planned(
+    raw: bytes, namespace: str = "ns", queues: tuple[str, ...] = ("rest", "a:b"), now_s: float = NOW_S
+) -> tuple[str, str | None, Placement | None]:
+    return _plan(raw, queues, namespace, now_s)
 
 
-def fields(one: Plan) -> dict[str, Any]:
-    assert isinstance(one, Retry | Kill)
-    value: dict[str, Any] = json.loads(one.payload)
+def fields(found: tuple[str, str | None, Placement | None]) -> dict[str, Any]:
+    assert found[2] is not None
+    value: dict[str, Any] = json.loads(found[2].new or b"")
     return value
 
 
@@ -29,19 +32,12 @@ def changed(**changes: Any) -> bytes:
 
 
 def test_a_job_as_the_original_writes_it_becomes_one_that_sidekiq_web_shows() -> None:
-    one = planned(FAILED)
-    assert one == Retry(
+    new = (
         FAILED.replace(b'"2026-11-20 06:35:15 UTC"', b"1795156515.0000005")
         .replace(b'"2026-11-20 06:35:55 UTC"', b"1795156555.0000005")
-        .replace(b"ns:rest", b"rest"),
-        "rest",
-        repaired=True,
+        .replace(b"ns:rest", b"rest")
     )
-
-
-def test_a_job_that_is_well_keeps_its_bytes() -> None:
-    well = changed(queue="rest", failed_at=1795156515.5, retried_at=1795156555.5)
-    assert planned(well) == Retry(well, "rest", repaired=False)
+    assert planned(FAILED) == ("retry", "rest", Placement(FAILED, zset="retry", new=new))
 
 
 def test_exactly_the_namespace_is_taken_off_a_queue() -> None:
@@ -54,14 +50,13 @@ def test_exactly_the_namespace_is_taken_off_a_queue() -> None:
     ]
     for queue, namespace, expected in rows:
         one = planned(changed(queue=queue), namespace)
-        assert isinstance(one, Retry)
-        assert (one.queue, fields(one)["queue"]) == (expected, expected)
+        assert (one[:2], fields(one)["queue"]) == (("retry", expected), expected)
 
 
 def test_a_job_of_another_queue_is_left_alone() -> None:
     rows: list[tuple[str, str]] = [("ns:other", "ns"), ("ns:rest", ""), ("nsrest", "ns"), ("b", "")]
     for queue, namespace in rows:
-        assert isinstance(planned(changed(queue=queue), namespace), Keep)
+        assert planned(changed(queue=queue), namespace)[::2] == ("stays", None)
 
 
 def test_failed_at_is_always_there() -> None:
@@ -79,9 +74,8 @@ def test_a_job_without_a_jid_gets_one_of_its_own_and_the_same_at_a_second_attemp
     assert len(first) == 24
 
 
-def test_a_nudge_makes_a_job_different_from_an_equal_one() -> None:
-    assert len({fields(planned(FAILED, nudge=nudge))["failed_at"] for nudge in range(20)}) == 20
-    assert len({fields(planned(b"no job", nudge=nudge))["failed_at"] for nudge in range(20)}) == 20
+def test_a_job_that_was_moved_before_is_another_one_now() -> None:
+    assert len({fields(planned(FAILED, now_s=NOW_S + n / 1e6))["failed_at"] for n in range(20)}) == 20
 
 
 def test_what_is_no_job_is_parked_whole_with_the_reason() -> None:
@@ -95,7 +89,7 @@ def test_what_is_no_job_is_parked_whole_with_the_reason() -> None:
     ]
     for raw, code, words in rows:
         one = planned(raw)
-        assert isinstance(one, Kill)
+        assert one[0] == "dead"
         parked = fields(one)
         assert (parked["args"], parked["error_class"], parked["queue"]) == ([raw.decode()], code, "rest")
         assert words in parked["error_message"]
