@@ -1,14 +1,15 @@
-"""Print jobs that were found: in lines for people, in columns or JSON for programs; and one job in full.
+"""Print jobs that were found: as a table for people, in columns or JSON for programs; and one job in full.
 
 Called by the verbs of `dead`, `retries` and `scheduled`, and by `explain`. Always holds: callers pass only texts that
 may be shown.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
-from restbroker.console import output
+from restbroker.console import columns, output
+from restbroker.console.columns import Column
 from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.entry import Entry
@@ -18,19 +19,15 @@ def write(found: Sequence[Entry], *, as_json: bool) -> None:
     """Print these jobs on stdout; in a pipe, with the columns of `restbroker dead`."""
     if as_json:
         output.as_json([fields(entry) for entry in found])
-    elif sys.stdout.isatty():
-        for line in _lines(found):
-            output.data(line)
     else:
-        for entry in found:
-            cells = (_utc(entry.at_s), entry.jid, entry.command, entry.error_class, entry.message)
-            output.row(cell or "-" for cell in cells)
+        columns.write(COLUMNS, found, whole=False)
 
 
 def print_entries(found: Sequence[Entry]) -> None:
     """Print these jobs on stderr, for people."""
-    for line in _lines(found):
-        output.say(line)
+    for one in found:
+        words = (local(one.at_s) if one.at_s else "-", one.command, one.error_class, one.jid, one.message)
+        output.say("  ".join(word for word in words if word))
 
 
 def fields(entry: Entry) -> dict[str, Json]:
@@ -103,15 +100,6 @@ def try_lines(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
         yield "  ".join(word for word in words if word)
 
 
-def _lines(found: Sequence[Entry]) -> Iterator[str]:
-    """Yield two lines for each job, since a table would not fit."""
-    for entry in found:
-        words = (entry.command, entry.error_class, entry.jid)
-        yield f"{local(entry.at_s) if entry.at_s else '-'}  " + "  ".join(word for word in words if word is not None)
-        if entry.message is not None:
-            yield f"    {entry.message}"
-
-
 def text(value: Json) -> str:
     """Return a value on one line: a text as it is, other values as JSON, `-` for None."""
     match value:
@@ -126,3 +114,12 @@ def text(value: Json) -> str:
 def _utc(at_s: float) -> str | None:
     # A job that waits may not say when it was pushed.
     return utc(at_s) if at_s else None
+
+
+COLUMNS: Final[Sequence[Column[Entry]]] = (
+    Column("WHEN", lambda one: _utc(one.at_s), lambda one: local(one.at_s) if one.at_s else "-"),
+    Column("JOB", lambda one: one.jid),
+    Column("COMMAND", lambda one: one.command),
+    Column("CODE", lambda one: one.error_class),
+    Column("MESSAGE", lambda one: one.message),
+)

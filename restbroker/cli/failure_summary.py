@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from restbroker.console import output
+from restbroker.console import columns, output
 from restbroker.console.causes import headline, hint, share
+from restbroker.console.columns import Column
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.store.keys import SortedSet
@@ -25,11 +26,10 @@ def write(found: "Summary", zset: SortedSet, limit: int, *, as_json: bool) -> No
     if as_json:
         output.as_json(_as_json(found, causes, zset))
         return
+    columns.write(_columns(found), causes)
     if sys.stdout.isatty():
-        output.data("\n\n".join("\n".join(_lines(cause, found, zset)) for cause in causes))
-    else:
-        for cause in causes:
-            output.row(_row(cause, found))
+        for line in dict.fromkeys(line for cause in causes for line in _steps(cause, zset)):
+            output.data(line)
     _tell(found, len(causes), zset)
 
 
@@ -48,31 +48,26 @@ def _tell(found: "Summary", shown: int, zset: SortedSet) -> None:
     output.say(f"The jobs of one: restbroker {_NAMES[zset]} list --where 'failure_group = {found.causes[0].group}'")
 
 
-def _lines(cause: "Cause", found: "Summary", zset: str) -> Iterator[str]:
-    words = (cause.target or "no target", cause.command, cause.code)
-    yield f"{cause.jobs:,}  {share(cause, found):g} %  {'  '.join(word for word in words if word)}  group {cause.group}"
-    if cause.message:
-        yield f"    {cause.message}"
-    todo = hint(cause)
-    if todo is not None:
+def _steps(cause: "Cause", zset: str) -> Iterator[str]:
+    """Yield what to do about a cause."""
+    if (todo := hint(cause)) is not None:
         edit = f"restbroker {_NAMES[zset]} edit --where 'failure_group = {cause.group}'"
-        by = f" ({edit} NAME=VALUE --retry; or --rename OLD=NEW)"
-        yield f"    What to do: {todo}{by if todo.startswith('Correct ') else ''}"
-    span = local(cause.last_s) if cause.jobs == 1 else f"{local(cause.first_s)} to {local(cause.last_s)}"
-    yield f"    {span}, e.g. {cause.jid or cause.key}"
+        by = f" ({edit} NAME=VALUE --retry; or --rename OLD=NEW)" if todo.startswith("Correct ") else ""
+        yield f"{cause.code}: {todo}{by}"
 
 
-def _row(cause: "Cause", found: "Summary") -> Sequence[str]:
-    words = (cause.target or "-", cause.command or "-", cause.code or "-")
-    times = utc(cause.first_s), utc(cause.last_s)
+def _columns(found: "Summary") -> "Sequence[Column[Cause]]":
     return (
-        cause.group,
-        str(cause.jobs),
-        f"{share(cause, found)}%",
-        *words,
-        *times,
-        cause.jid or cause.key,
-        cause.message or "-",
+        Column("GROUP", lambda one: one.group),
+        Column("JOBS", lambda one: one.jobs, lambda one: f"{one.jobs:,}", numbers=True),
+        Column("SHARE", lambda one: f"{share(one, found)}%", lambda one: f"{share(one, found):g} %", numbers=True),
+        Column("TARGET", lambda one: one.target),
+        Column("COMMAND", lambda one: one.command),
+        Column("CODE", lambda one: one.code),
+        Column("", lambda one: utc(one.first_s)),
+        Column("LAST", lambda one: utc(one.last_s), lambda one: local(one.last_s)),
+        Column("", lambda one: one.jid or one.key),
+        Column("MESSAGE", lambda one: one.message),
     )
 
 

@@ -51,13 +51,19 @@ def show(
     """Print a list; on a terminal without any rows, say `empty`."""
     if as_json:
         output.as_json([attrs.asdict(row) for row in found])
-    elif not sys.stdout.isatty():
+    elif found or empty is None or not sys.stdout.isatty():
+        write(columns, found)
+    else:
+        output.data(empty)
+
+
+def write(columns: Sequence[Column[Row]], found: Sequence[Row], *, whole: bool = True) -> None:
+    """Print the rows: as a table on a terminal, otherwise in lines for programs. `whole` is as in `draw`."""
+    if not sys.stdout.isatty():
         for row in found:
             output.row(cells(columns, row))
     elif found:
-        table(columns, found)
-    elif empty is not None:
-        output.data(empty)
+        table(columns, found, whole=whole)
 
 
 def cells(columns: Sequence[Column[Row]], row: Row) -> list[str]:
@@ -65,11 +71,11 @@ def cells(columns: Sequence[Column[Row]], row: Row) -> list[str]:
     return [cell(column.value(row)) for column in columns if column.value is not None]
 
 
-def table(columns: Sequence[Column[Row]], found: Sequence[Row]) -> None:
-    """Print the rows as a table on a terminal."""
+def table(columns: Sequence[Column[Row]], found: Sequence[Row], *, whole: bool = True) -> None:
+    """Print the rows as a table on a terminal; `whole` is as in `draw`."""
     from rich.console import Console  # slow to import, and of no use in a pipe
 
-    Console().print(draw(columns, found))
+    Console().print(draw(columns, found, whole=whole))
 
 
 def draw(
