@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import attrs
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from benchmarks.run import say
 from benchmarks.surroundings import Surroundings, surroundings
@@ -103,7 +105,7 @@ def _write(around: Surroundings, jobs: Path) -> None:
 
 
 def _lpush(url: str, jobs: str) -> None:
-    store = redis.Redis.from_url(url)
+    store = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
     with Path(jobs).open("rb") as file:
         for part in _parts(line.rstrip(b"\n") for line in file):
             with store.pipeline(transaction=False) as pipeline:

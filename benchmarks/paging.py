@@ -22,6 +22,8 @@ from urllib.parse import urlencode
 
 import attrs
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from benchmarks.drain import worker
 from benchmarks.peers import PEERS, Bench, payload, restbroker
@@ -142,7 +144,7 @@ def _site(around: Surroundings, number: int, size: int) -> Iterator[Site]:
     """A broker on the database of this number."""
     directory = around.directory / f"site-{number}"
     directory.mkdir()
-    with redis.Redis(port=around.redis_port, db=number) as store:
+    with redis.Redis(port=around.redis_port, db=number, retry=Retry(NoBackoff(), 0)) as store:
         _fill(store, size)
     own = attrs.evolve(around, directory=directory, redis_url=f"redis://127.0.0.1:{around.redis_port}/{number}")
     bench, port = Bench(own, 20, sys.executable), _free_port()

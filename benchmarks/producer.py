@@ -13,6 +13,8 @@ import time
 from typing import Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from benchmarks.peers import ARGUMENTS, COMMAND, TOKEN, payload
 
@@ -23,7 +25,7 @@ _TICK_S: Final = 0.001
 def main() -> None:
     """Ends when all are pushed."""
     url, queue, rate, count = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-    store = redis.Redis.from_url(url)
+    store = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
     store.sadd("queues", queue)
     began_s, pushed = time.monotonic(), 0
     while pushed < count:

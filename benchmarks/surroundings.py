@@ -17,6 +17,8 @@ from pathlib import Path
 
 import attrs
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from benchmarks import cores
 from benchmarks.processes import started
@@ -105,7 +107,8 @@ def surroundings(directory: Path) -> Iterator[Surroundings]:
         stub_pid = stack.enter_context(started(stub, {}, directory / "nginx.out")).pid
         wait_for(redis_port)
         wait_for(stub_port)
-        client = redis.Redis(port=redis_port)
+        # It counts what was pushed: by itself redis-py sends a push again over a new connection.
+        client = redis.Redis(port=redis_port, retry=Retry(NoBackoff(), 0))
         stack.callback(client.close)
         url = f"redis://127.0.0.1:{redis_port}/0"
         yield Surroundings(directory, client, redis_port, url, stub_port, stub_pid)

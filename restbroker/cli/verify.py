@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import attrs
 import typer
 
 from restbroker.config.urls import BadUrl, redis_address
@@ -81,7 +82,7 @@ def _settings(config: Path | None, redis: str | None) -> StoreSettings:
 
 
 def _show(result: Result) -> None:
-    output.table(("JOBS", ""), list(result.numbers().items()))
+    output.table(("JOBS", ""), list(attrs.asdict(result.verdict).items()))
     for name, times in result.recovery().items():
         output.row((f"requeued after {name}", *(f"{part} {value:g}" for part, value in times.items())))
     faults = ", ".join(f"{count} {name}" for name, count in result.faults.items()) or "none"

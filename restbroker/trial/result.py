@@ -21,8 +21,9 @@ class Verdict:
 
     `attempted` were pushed, `acknowledged` of these by Redis; `ok` were done according to the server; `lost` were
     acknowledged and are neither done nor in Redis; `duplicated` ran or may have run more than once;
-    `unexpected` were done and never pushed; `recovered` were done though their push was not acknowledged; `dead` wait
-    in the dead set for an operator.
+    `bound` of them may have, as many as broken processes had in progress; `unexpected` were done and never pushed;
+    `recovered` were done though their push was not acknowledged; `dead` wait in the dead set for an operator;
+    `unfinished` are still queued or in progress after nothing moved for a while.
     """
 
     attempted: int
@@ -30,9 +31,11 @@ class Verdict:
     ok: int
     lost: int
     duplicated: int
+    bound: int
     unexpected: int
     recovered: int
     dead: int
+    unfinished: int
 
 
 def verdict_of(
@@ -41,6 +44,7 @@ def verdict_of(
     statuses: Mapping[str, Sequence[int | None]],
     places: Mapping[str, int],
     dead: Collection[str],
+    bound: int = 0,
 ) -> Verdict:
     """Return the verdict on these jobs, which are all named by their ids.
 
@@ -56,9 +60,11 @@ def verdict_of(
         ok=len(done & pushed),
         lost=len(safe - done - set(places)),
         duplicated=len(twice),
+        bound=bound,
         unexpected=len(done - pushed),
         recovered=len(done & (pushed - safe)),
         dead=len(set(dead)),
+        unfinished=len(set(places) - set(dead)),
     )
 
 
@@ -68,15 +74,12 @@ _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 
 @attrs.frozen
 class Result:
-    """The result of a run. `bound`: how many jobs broken processes had in progress, so that these may have run twice.
+    """The result of a run. `dead_by_code` is {error class: jobs}.
 
-    `unfinished` are still queued or in progress after nothing moved for a while; `dead_by_code` is {error class: jobs};
     `requeued_s` are seconds until the jobs of a killed or frozen process were back in their queue.
     """
 
     verdict: Verdict
-    bound: int
-    unfinished: int
     dead_by_code: Mapping[str, int]
     faults: Mapping[str, int]
     requeued_s: Mapping[str, Sequence[float]]
@@ -90,29 +93,13 @@ class Result:
         Nor may a job be dead, unless its command must not run twice and was not answered.
         """
         found = self.verdict
-        nothing_odd = found.lost == found.unexpected == self.unfinished == 0 and set(self.dead_by_code) <= _UNANSWERED
-        return nothing_odd and found.duplicated <= self.bound
+        nothing_odd = found.lost == found.unexpected == found.unfinished == 0 and set(self.dead_by_code) <= _UNANSWERED
+        return nothing_odd and found.duplicated <= found.bound
 
     @property
     def is_tested(self) -> bool:
         """Whether some broken process had a job in progress, or the run had no faults."""
-        return self.bound > 0 or sum(self.faults.values()) == 0
-
-    def numbers(self) -> Mapping[str, int]:
-        """Return the numbers of jobs under the names of `Verdict`'s fields, with `bound` and `unfinished`."""
-        found: Verdict = self.verdict
-        return {
-            "attempted": found.attempted,
-            "acknowledged": found.acknowledged,
-            "ok": found.ok,
-            "lost": found.lost,
-            "duplicated": found.duplicated,
-            "bound": self.bound,
-            "unexpected": found.unexpected,
-            "recovered": found.recovered,
-            "dead": found.dead,
-            "unfinished": self.unfinished,
-        }
+        return self.verdict.bound > 0 or sum(self.faults.values()) == 0
 
     def recovery(self) -> Mapping[str, Mapping[str, float]]:
         """Return fault → count, min, median and max of the seconds until jobs were requeued, for kills and freezes.
@@ -135,7 +122,7 @@ class Result:
         return {
             "kept": self.is_kept,
             "tested": self.is_tested,
-            **self.numbers(),
+            **attrs.asdict(self.verdict),
             "dead_reasons": dict(self.dead_by_code),
             "faults": dict(self.faults),
             "recovery_s": {name: dict(times) for name, times in self.recovery().items()},

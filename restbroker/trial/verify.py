@@ -187,10 +187,9 @@ class _Run:
         places = await self.witness.ask(self.witness.count_locations, QUEUE)
         dead = await self.witness.ask(self.witness.dead_jobs)
         attempted = [job_id(number) for number in range(self.plan.jobs)]
+        bound = breaker.bound + breaker.stand_in.were_reset
         return Result(
-            verdict=verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places=places, dead=dead),
-            bound=breaker.bound + breaker.stand_in.were_reset,
-            unfinished=len(set(places) - set(dead)),
+            verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places=places, dead=dead, bound=bound),
             dead_by_code=Counter(dead.values()),
             faults={str(name): count for name, count in breaker.happened.items()},
             requeued_s={str(name): times_s for name, times_s in breaker.requeued_s.items()},

@@ -66,13 +66,22 @@ def test_each_job_is_judged_by_what_redis_and_the_target_say() -> None:
     }
     attempted = ["done", "twice", "maybe twice", "unacknowledged", "dead", "queued", "gone"]
     acknowledged = [job for job in attempted if job != "unacknowledged"]
-    verdict = verdict_of(attempted, acknowledged, statuses, {"queued": 1, "dead": 1}, ["dead"])
+    verdict = verdict_of(attempted, acknowledged, statuses, {"queued": 1, "dead": 1}, ["dead"], bound=5)
     assert verdict == Verdict(
-        attempted=7, acknowledged=6, ok=4, lost=1, duplicated=2, unexpected=1, recovered=1, dead=1
+        attempted=7,
+        acknowledged=6,
+        ok=4,
+        lost=1,
+        duplicated=2,
+        bound=5,
+        unexpected=1,
+        recovered=1,
+        dead=1,
+        unfinished=1,
     )
 
 
-GOOD = Result(Verdict(9, 9, 9, 0, 3, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [0.5, 1.5], "freeze": []}, 1.0, 7)
+GOOD = Result(Verdict(9, 9, 9, 0, 3, 3, 0, 0, 0, 0), {}, {"kill": 2}, {"kill": [0.5, 1.5], "freeze": []}, 1.0, 7)
 
 
 @rows(
@@ -80,8 +89,8 @@ GOOD = Result(Verdict(9, 9, 9, 0, 3, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [
     [
         attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, lost=1)),
         attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, unexpected=1)),
-        attrs.evolve(GOOD, unfinished=1),
-        attrs.evolve(GOOD, bound=2),
+        attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, unfinished=1)),
+        attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, bound=2)),
     ],
 )
 def test_one_broken_promise_is_enough(bad: Result) -> None:
@@ -97,7 +106,7 @@ def test_a_run_whose_faults_met_no_job_says_that_nothing_was_tested_and_fails(
     bound: int,
     tested: bool,
 ) -> None:
-    found = attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, duplicated=0), faults=faults, bound=bound)
+    found = attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, duplicated=0, bound=bound), faults=faults)
     monkeypatch.setattr("restbroker.trial.verify.run", lambda *_: found)
     with pytest.raises(typer.Exit) as ended:
         verify(redis="redis://127.0.0.1:1/0", kills=2)
