@@ -1,12 +1,13 @@
 """`restbroker audit`: who did what with the jobs in this Redis, newest first. Always holds: it changes nothing."""
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Final
 
 import typer
 
-from restbroker.console import output
+from restbroker.console import columns, output
+from restbroker.console.columns import Column
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JsonOption, LimitOption
 from restbroker.console.times import local, utc
@@ -35,13 +36,8 @@ def audit(
         found = list(entries(client, limit) if json else islice(_latest(entries(client, _MOST)), limit))
     if json:
         output.as_json([_fields(written) for written in found])
-    elif sys.stdout.isatty():
-        _draw(found)
     else:
-        for written in found:
-            row = {**_fields(written)}
-            del row["entry"], row["run"], row["jids"], row["changes"]
-            output.row(value if value != "" else "-" for value in row.values())
+        columns.write(_COLUMNS, found)
 
 
 def _fields(written: StoredEntry) -> dict[str, Json]:
@@ -73,17 +69,22 @@ def _latest(entries: Iterable[StoredEntry]) -> Iterator[StoredEntry]:
             yield written
 
 
-def _draw(found: Iterable[StoredEntry]) -> None:
-    """Print one or two lines for each entry, for people."""
-    for written in found:
-        note = written.note
-        counts = "  " + output.jobs(note.done) if note.counts else ""
-        counts += "".join(
-            f", {number} {word}" for word, number in (("refused", note.refused), ("gone", note.gone)) if number
-        )
-        state = "" if note.state == "done" else f"  {note.state}"
-        output.data(f"{local(written.at_s)}  {note.who}  {note.action} {note.place}{state}{counts}")
-        told = "  ".join(word for word in (note.where, note.why) if word)
-        for line in (told, note.changes):
-            if line:
-                output.data(f"    {line}")
+def _where(written: StoredEntry) -> str:
+    """Return for people which jobs were meant, and what was changed in them."""
+    return "; ".join(word for word in (written.note.where, written.note.changes) if word)
+
+
+_COLUMNS: Final[Sequence[Column[StoredEntry]]] = (
+    Column("WHEN", lambda one: utc(one.at_s), lambda one: local(one.at_s)),
+    Column("WHO", lambda one: one.note.who),
+    Column("ACTION", lambda one: one.note.action),
+    Column("PLACE", lambda one: one.note.place),
+    Column("WHICH", lambda one: one.note.where, _where),
+    Column("STATE", lambda one: one.note.state),
+    Column(
+        "DONE", lambda one: one.note.done, lambda one: f"{one.note.done:,}" if one.note.counts else "", numbers=True
+    ),
+    Column("REFUSED", lambda one: one.note.refused, lambda one: f"{one.note.refused or ''}", numbers=True),
+    Column("GONE", lambda one: one.note.gone, lambda one: f"{one.note.gone or ''}", numbers=True),
+    Column("WHY", lambda one: one.note.why, lambda one: one.note.why),
+)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from restbroker.console import columns, output
 from restbroker.console.causes import headline, hint, share
 from restbroker.console.columns import Column
-from restbroker.console.times import local, utc
+from restbroker.console.times import utc
 from restbroker.job.json_types import Json
 from restbroker.store.keys import SortedSet
 
@@ -65,7 +65,7 @@ def _columns(found: "Summary") -> "Sequence[Column[Cause]]":
         Column("COMMAND", lambda one: one.command),
         Column("CODE", lambda one: one.code),
         Column("", lambda one: utc(one.first_s)),
-        Column("LAST", lambda one: utc(one.last_s), lambda one: local(one.last_s)),
+        Column("", lambda one: utc(one.last_s)),
         Column("", lambda one: one.jid or one.key),
         Column("MESSAGE", lambda one: one.message),
     )

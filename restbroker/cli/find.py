@@ -3,16 +3,16 @@
 Always holds: it changes nothing, finds nothing by hidden values, and says where it did not search.
 """
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import attrs
 import typer
 
 from restbroker.cli import entries
-from restbroker.console import output
+from restbroker.console import columns, output
+from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import JobsOption, JsonOption, LimitOption, SecondsOption
@@ -21,12 +21,13 @@ from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.job_search import End, SearchLimits
-from restbroker.operate.search import SearchHit, SearchResult, search
+from restbroker.operate.search import SearchResult, search
 from restbroker.operate.where import parse_search
 
 app = typer.Typer(add_completion=False)
 
 _MOST_LINES: Final = 10
+_Row: TypeAlias = tuple[str, str | None, float, str | None, str | None, str | None, str | None, str]
 
 
 @app.command()
@@ -59,12 +60,8 @@ def find(
         found = search(client, wanted, knows, bounds)
     if json:
         output.as_json(_as_json(found))
-    elif sys.stdout.isatty():
-        for line in _lines(found):
-            output.data(line)
     else:
-        for row in _rows(found):
-            output.row(cell or "-" for cell in row)
+        columns.write(_COLUMNS, [*_rows(found)], whole=False)
     _print_summary(found)
     if not (found.hits or found.ends):
         raise typer.Exit(Exit.FAILED)
@@ -93,32 +90,14 @@ def _largest(looked_at: dict[str, int]) -> Sequence[tuple[str, int]]:
     return [*found[:_MOST_LINES], *([(f"{len(rest)} places more", sum(jobs for _, jobs in rest))] if rest else [])]
 
 
-def _lines(found: SearchResult) -> Iterator[str]:
-    """Yield a line for each result, for people, with local times."""
-    for hit in found.hits:
-        entry = hit.entry
-        words = (_where(hit), local(entry.at_s), entry.jid, entry.command, entries.text(entry.arguments))
-        yield "  ".join(word for word in words if word)
-    for end in found.ends:
-        job = f"{end.ending.jid}  {end.ending.command}"
-        yield f"ended  {local(end.at_s)}  {job}  {_end_text(end)}  ({end.ending.target})"
-
-
-def _rows(found: SearchResult) -> Iterator[Sequence[str | None]]:
-    """Yield a row for each result, for programs."""
+def _rows(found: SearchResult) -> Iterator[_Row]:
+    """Yield for each result its place, its name, when, id, queue, target, command, and the rest in words."""
     for hit in found.hits:
         one = hit.entry
-        cells = (one.jid, one.queue, one.target, one.command, entries.text(one.arguments))
-        yield hit.kind, hit.name, utc(one.at_s), *cells
+        yield hit.kind, hit.name, one.at_s, one.jid, one.queue, one.target, one.command, entries.text(one.arguments)
     for end in found.ends:
-        one_end = end.ending
-        yield "ended", None, utc(end.at_s), one_end.jid, None, one_end.target, one_end.command, _end_text(end)
-
-
-def _where(hit: SearchHit) -> str:
-    if hit.kind in ("queue", "in progress"):
-        return f"{hit.kind} {hit.name}"
-    return f"{hit.kind} (queue {hit.entry.queue or '-'})"
+        done = end.ending
+        yield "ended", None, end.at_s, done.jid, None, done.target, done.command, _end_text(end)
 
 
 def _end_text(end: End) -> str:
@@ -138,3 +117,15 @@ def _as_json(found: SearchResult) -> dict[str, Json]:
         "unseen": list(found.unseen),
         "refused": list(found.refused),
     }
+
+
+_COLUMNS: Final[Sequence[Column[_Row]]] = (
+    Column("PLACE", lambda row: row[0], lambda row: f"{row[0]} {row[1]}" if row[0] == "in progress" else row[0]),
+    Column("", lambda row: row[1]),
+    Column("WHEN", lambda row: utc(row[2]), lambda row: local(row[2])),
+    Column("JOB", lambda row: row[3]),
+    Column("QUEUE", lambda row: row[4]),
+    Column("TARGET", lambda row: row[5]),
+    Column("COMMAND", lambda row: row[6]),
+    Column("ARGUMENTS", lambda row: row[7]),
+)

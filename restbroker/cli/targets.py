@@ -101,6 +101,10 @@ def _limits(one: Target) -> Iterator[str]:
         yield f"the last fetch was held back by {', '.join(one.limited)}"
 
 
+def _busy(one: Target) -> str:
+    return f"{one.busy}/{min(one.limit, one.concurrency)}" + (f" +{one.ahead}" if one.ahead else "")
+
+
 def _why(one: Target) -> str:
     """Return why a target gets no jobs, or fewer, and what to do."""
     told = " ".join(text for text in (one.reason, one.hint) if text)
@@ -111,7 +115,7 @@ COLUMNS: Final[Sequence[Column[Target]]] = (
     Column("TARGET", lambda one: one.name),
     Column("STATE", lambda one: state_text(one.state or "-"), _state),
     Column("", lambda one: [state_text(pause_.reason) for pause_ in one.pauses]),
-    Column("BUSY", lambda one: one.busy, lambda one: f"{one.busy}/{min(one.limit, one.concurrency)} +{one.ahead}"),
+    Column("BUSY", lambda one: one.busy, _busy),
     Column("", lambda one: one.limit),
     Column("", lambda one: one.in_progress),
     Column("JOBS/S", lambda one: float(one.rate_per_s), lambda one: f"{one.rate_per_s:,.1f}", numbers=True),
