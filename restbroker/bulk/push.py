@@ -96,7 +96,7 @@ class Reader:
         """Yield the rows in chunks as they are read; bad ones go to `reject`. Raise `BadFile` if the file is bad."""
         most_rows = _CHUNK_ROWS
         if self.rate is not None:
-            most_rows = max(1, min(most_rows, int(self.rate / _CHUNKS_A_SECOND)))
+            most_rows = max(1, int(min(most_rows, self.rate / _CHUNKS_A_SECOND)))
         chunk, now_s = Chunk(), time.time()
         for row in self.rows:
             self._read(row, chunk, now_s)

@@ -10,37 +10,23 @@ from typing import Final
 import attrs
 import typer
 
-from restbroker.cli import enqueue_values as values
 from restbroker.cli.enqueue_one import OneJob
 from restbroker.cli.enqueue_options import (
+    AnswerOption,
     ArgumentWords,
-    BulkOption,
     CommandWord,
-    ConstOption,
-    ExpireOption,
-    FairKeyOption,
+    Keys,
+    Many,
     OkIfExists,
-    OrderKeyOption,
     QueueOption,
-    RejectsOption,
     ReplyIdOption,
     RetryOption,
-    UniqueForOption,
-    UniqueOption,
+    When,
+    retry,
 )
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import (
-    AnswerOption,
-    AnyOption,
-    AtOption,
-    BulkDryRunOption,
-    BulkRateOption,
-    InOption,
-    JsonOption,
-    TargetOption,
-    TimeoutOption,
-)
-from restbroker.console.times import at_s, duration_s
+from restbroker.cli.enqueue_words import join_command_words
+from restbroker.console.groups import Output, command
+from restbroker.console.options import AnyOption, TargetOption, TimeoutOption
 from restbroker.console.waiting import waiting_s
 from restbroker.operate.enqueue import JobRequest
 from restbroker.operate.request import target_of
@@ -51,33 +37,24 @@ _EACH_ITS_OWN: Final = "-"
 """In the place of a command: each row of a file names its own."""
 
 
-@app.command()
+@command(app)
 def enqueue(
     context: typer.Context,
     command: CommandWord,
     words: ArgumentWords = None,
     target: TargetOption = None,
     queue: QueueOption = None,
-    delay: InOption = None,
-    at: AtOption = None,
-    expire: ExpireOption = None,
-    unique: UniqueOption = None,
-    unique_for: UniqueForOption = None,
-    fair_key: FairKeyOption = None,
-    order_key: OrderKeyOption = None,
-    retry: RetryOption = "true",
+    *,
+    when: When,
+    keys: Keys,
+    retries: RetryOption = "true",
     reply_id: ReplyIdOption = None,
     ok_if_exists: OkIfExists = False,
     any_command: AnyOption = False,
-    bulk: BulkOption = None,
-    const: ConstOption = None,
-    rejects: RejectsOption = None,
-    rate: BulkRateOption = None,
+    many: Many,
     wait_for_answer: AnswerOption = False,
     timeout: TimeoutOption = "30s",
-    dry_run: BulkDryRunOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    how: Output,
 ) -> None:
     """Queue one command for the server and print the job's id; with --wait, print the answer.
 
@@ -89,35 +66,35 @@ def enqueue(
     could not be read or printed, so do not push it again: `restbroker explain JID` shows what happened to it; 7: some
     rows of a file failed; 130: Ctrl-C while waiting, still queued.
     """
-    if command == _EACH_ITS_OWN and bulk is None:
-        bulk = Path("-")
+    bulk = Path("-") if command == _EACH_ITS_OWN and many.bulk is None else many.bulk
     timeout_s = waiting_s(context, timeout, waits=wait_for_answer)
-    settings = load_quietly(config)
-    command, given = values.join_command_words(settings.targets, command, words or [])
+    settings = how.settings()
+    command, given = join_command_words(settings.targets, command, words or [])
+    keys.require_keys()
+    at_s, expire_s = when.times()
     request = JobRequest(
         command,
         {},
         "",
         settings.tokens[0],
-        retry=values.retry(retry),
+        retry=retry(retries),
         reply_id=reply_id,
         wants_reply=wait_for_answer,
         ok_if_exists=ok_if_exists,
-        at_s=at_s(delay, at),
-        expire_s=None if expire is None else duration_s("--expire", expire, 366),
-        lock=values.lock(unique, unique_for, is_bulk=bulk is not None),
-        fair_key=values.key("--fair-key", fair_key),
-        order_key=values.key("--order-key", order_key),
+        at_s=at_s,
+        expire_s=expire_s,
+        lock=keys.lock(is_bulk=bulk is not None),
+        fair_key=keys.fair_key,
+        order_key=keys.order_key,
     )
-    values.require_future_expiry(request, expire, at)
-    if fair_key is not None or order_key is not None:
+    if keys.fair_key is not None or keys.order_key is not None:
         each = settings.targets if command == _EACH_ITS_OWN else [target_of(settings.targets, target, queue, command)]
-        values.note_vain_keys(request if bulk is None else attrs.evolve(request, order_key=None), each)
+        keys.note_vain_keys(each, is_bulk=bulk is not None)
     if bulk is None:
-        values.require_one_job({"const": const, "dry-run": dry_run, "rejects": rejects, "rate": rate})
+        many.require_one_job()
         place = target_of(settings.targets, target, queue, command)
         one = OneJob(settings, place, attrs.evolve(request, queue=queue or place.queues[0]), any_command=any_command)
-        one.push(given, timeout_s=timeout_s, as_json=json)
+        one.push(given, timeout_s=timeout_s, as_json=how.json)
         return
     from restbroker.bulk.batch import BatchOptions, run
 
@@ -129,7 +106,7 @@ def enqueue(
         queue=queue,
         any_command=any_command,
         timeout_s=timeout_s,
-        rejects=rejects,
-        rate=values.rate(rate),
+        rejects=many.rejects,
+        rate=many.rate,
     )
-    run(settings, options, [*given, *(const or [])], dry_run=dry_run, as_json=json)
+    run(settings, options, [*given, *(many.const or [])], dry_run=many.dry_run, as_json=how.json)

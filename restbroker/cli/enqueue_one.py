@@ -15,7 +15,7 @@ import attrs
 import typer
 
 from restbroker.cli.answers import answer_or_end, token_of
-from restbroker.cli.enqueue_values import fit_arguments
+from restbroker.cli.enqueue_words import fit_arguments
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text

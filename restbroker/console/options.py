@@ -108,12 +108,6 @@ RateOption = Annotated[
         "--rate", metavar="N", min=0.01, help="At most this many jobs per second.", rich_help_panel=panels.WHAT
     ),
 ]
-BulkRateOption = Annotated[
-    str | None,
-    typer.Option(
-        "--rate", metavar="N", help="With --bulk: push at most this many rows per second.", rich_help_panel=panels.BULK
-    ),
-]
 ForOption = Annotated[
     str | None,
     typer.Option(
@@ -126,9 +120,6 @@ ForOption = Annotated[
 
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Wait until it is done or has failed.", rich_help_panel=panels.ANSWER)
-]
-AnswerOption = Annotated[
-    bool, typer.Option("--wait", help="Wait, and print the server's answer.", rich_help_panel=panels.ANSWER)
 ]
 TimeoutOption = Annotated[
     str, typer.Option("--timeout", metavar="DURATION", help="How long --wait waits.", rich_help_panel=panels.ANSWER)
@@ -156,10 +147,6 @@ WhyOption = Annotated[
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only show what would be done.", rich_help_panel=panels.SAFETY)
-]
-BulkDryRunOption = Annotated[
-    bool,
-    typer.Option("--dry-run", help="With a file: check all rows, push none.", rich_help_panel=panels.BULK),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)]
 

@@ -341,7 +341,7 @@ def test_where_no_row_can_be_right_nothing_is_pushed(shell: Shell, store: Any) -
         (["no_such_thing"], "user\n", 2, "add --any"),
         (["-"], "user\n", 2, "has no column command"),
         (["stop_kindly"], "delay,announcement\n", 4, "DangerousCommand"),
-        (["register", "--rate", "0"], "", 2, "--rate takes a number"),
+        (["register", "--rate", "0"], "", 2, "0.0 is not in the range"),
         (["register", "--reply-id", "x"], "", 2, "--reply-id is for one job"),
         (["register"], "", 2, "standard input is empty."),
     ]
