@@ -45,7 +45,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/retries /scheduled /dead": "jobs, 50 a page, by [conditions](jobs.md#conditions-which-jobs); on top the twenty "
     "most frequent [causes](jobs.md#why-jobs-are-dead-causes)",
     "/SET/KEY": "one job: what happened, arguments, last tries",
-    "/SET/KEY/edit /edit/SET /edit/queue": "the edit of one job; of all that match",
+    "/SET/KEY/edit /edit/SET": "the edit of one job; of all that match",
     "/SET/act /queue/act /steer": "other actions on jobs; on all else",
     "/find?q=…": "the search box, as [`restbroker find`](jobs.md#find-a-lost-job)",
     "/job?jid=…": "a timeline, as [`restbroker explain`](jobs.md#a-jobs-timeline)",

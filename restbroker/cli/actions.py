@@ -33,7 +33,7 @@ from restbroker.operate.inventory import Inventory, inventory
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 
-__all__ = ["ActOptions", "Action", "Operation", "act", "ask_for", "ask_for_edit", "carry_out"]
+__all__ = ["ActOptions", "Action", "Operation", "act", "ask_for", "carry_out"]
 
 _DONE: Final[dict[Verb, str]] = {
     "retry": "retried",

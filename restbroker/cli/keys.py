@@ -14,7 +14,7 @@ import attrs
 import typer
 
 from restbroker.cli import entries
-from restbroker.cli.queue_verbs import QueueName
+from restbroker.cli.queues import QueueName
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text

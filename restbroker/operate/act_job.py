@@ -16,7 +16,7 @@ from restbroker.job import expiry, redact, retry, rubyjson, signing
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repair
-from restbroker.operate.edit import Edit, EditedJob, edit_job, keeps_hidden
+from restbroker.operate.edit import Edit, edit_job, keeps_hidden
 from restbroker.operate.entry import JobView
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placement
@@ -221,15 +221,6 @@ def _move(view: JobView, fields: Mapping[str, Json], zset: SortedSet, action: Ac
 
 
 def _edit(view: JobView, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
-    done = _apply_edit(view, action, now_s, unique)
-    if isinstance(done, Refusal):
-        return done
-    if action.edit is None or not action.edit.retry:
-        return Placement(view.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, view)))
-    return attrs.evolve(_retry(view, done.fields, zset, now_s), queue=done.queue)
-
-
-def _apply_edit(view: JobView, action: Action, now_s: float, unique: int) -> EditedJob | Refusal:
     assert action.edit is not None  # noqa: S101 - `require_sense` asks for it
     done = edit_job(action.edit, view, action.who, retry.stamp(now_s, unique))
     if done is None:
@@ -240,30 +231,23 @@ def _apply_edit(view: JobView, action: Action, now_s: float, unique: int) -> Edi
     is_harmless = not done.is_another and (not action.edit.retry or view.repeat_safe)
     if view.may_have_run and not is_harmless and not action.repeat_unsafe:
         return MAY_HAVE_RUN_BEFORE
-    return done
+    if not action.edit.retry:
+        return Placement(view.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, view)))
+    return attrs.evolve(_retry(view, done.fields, zset, now_s), queue=done.queue)
 
 
 def plan_waiting(view: JobView, action: Action, now_s: float, unique: int) -> Placement | Refusal:
-    """Return where a job that waits in a queue goes, or why it stays; an edited job keeps its place.
+    """Return where a job that waits in a queue goes when it is deleted or killed, or why it stays.
 
-    `unique` (microseconds) makes equal jobs differ in the set that they go to.
+    `unique` (microseconds) makes equal jobs differ in the dead set.
     """
     if action.verb == "delete":
         return Placement(view.raw)
     fields = view.fields
     if fields is None or not view.is_job:
         return NOT_A_JOB
-    if action.verb == "edit":
-        done = _apply_edit(view, action, now_s, unique)
-        return (
-            done if isinstance(done, Refusal) else Placement(view.raw, new=rubyjson.dumps(_with_jid(done.fields, view)))
-        )
-    if action.verb == "kill":
-        # What is found again in the set is led back by its own word.
-        return _kill(view, {**fields, "queue": view.queue}, action, now_s=now_s, unique=unique)
-    if (bound := _bound(view, fields, action)) is not None:
-        return bound
-    return Placement(view.raw, queue=action.queue, new=rubyjson.dumps({**fields, "queue": action.queue}))
+    # What is found again in the set is led back by its own word.
+    return _kill(view, {**fields, "queue": view.queue}, action, now_s=now_s, unique=unique)
 
 
 def _bound(view: JobView, fields: Mapping[str, Json], action: Action) -> Refusal | None:

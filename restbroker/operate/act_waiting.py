@@ -1,11 +1,12 @@
-"""Deletes, kills, moves or edits jobs that wait in a queue and match conditions; all other jobs keep their places.
+"""Deletes or kills jobs that wait in a queue and match conditions; all other jobs keep their places.
 
-Edited jobs keep theirs too. Called by `restbroker queues`. Always holds: only jobs that waited when the command began
-are meant, so that what a dry run showed is the most that is done; a job that a process took meanwhile is not touched;
-every job is in its queue or at its new place, even after a crash, and the same command again goes on with the rest;
-what is done is in the audit log.
+Called by `restbroker queues` and the pages. Always holds: only jobs that waited when the command began are meant, so
+that what a dry run showed is the most that is done; a job that a process took meanwhile is not touched; either the dead
+set has room for all that are killed when it begins, or none is; every job is in its queue or at its new place, even
+after a crash, and the same command again goes on with the rest; what is done is in the audit log.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,17 +18,14 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.errors import UsageError
 from restbroker.job import hiding
-from restbroker.job.auth import place_refusal
 from restbroker.job.json_types import Json
-from restbroker.job.order import key_in
 from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
-from restbroker.job.rubyjson import object_of
 from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import claims, find
 from restbroker.operate.act_batch import Outcome
-from restbroker.operate.act_job import UNCHANGED, Action, Refusal, Verb, kill_text, plan_waiting
+from restbroker.operate.act_job import Action, Refusal, Verb, kill_text, plan_waiting
 from restbroker.operate.audit import State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
@@ -41,11 +39,9 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.paging import digest_of
 from restbroker.store.server import time_s
-from restbroker.store.sets import Placement
 from restbroker.store.waiting import MOST_TAKEN, QueueSnapshot, TakeRequest
 
-VERBS: Final[tuple[Verb, ...]] = ("delete", "kill", "move")
-"""The verbs that take jobs out; `edit` leaves them there."""
+VERBS: Final[tuple[Verb, ...]] = ("delete", "kill")
 _PIECE: Final = 250
 _PIECES: Final = 80
 _MOST_REMEMBERED: Final = 10_000
@@ -58,13 +54,12 @@ Rank: TypeAlias = int | bytes
 """A job's rank in the list, or the name under which it is stored in lines."""
 _TOO_LARGE: Final = Refusal("It is too large to read. restbroker moves such a job to the dead set when it fetches it.")
 _DEAD_SET_IS_FULL: Final = Refusal(
-    "The dead set is full (DeadLimit): retry or delete dead jobs, raise DeadLimit, or delete these jobs here."
+    "The dead set has no room for all of them (DeadLimit): retry or delete dead jobs, raise DeadLimit, kill fewer, or"
+    " delete these jobs here."
 )
-_OTHER_KEY: Final = Refusal(
-    "It would have another key then, and be done out of its order (OrderBy): delete it, and queue another one."
-)
-_EDITED_SINCE: Final = Refusal(
-    "Someone edited it meanwhile: check it, and run the command again if it is still needed."
+_NOT_COUNTED: Final = Refusal(
+    "There was no time to count whether the dead set has room for all of them (DeadLimit): use"
+    " `restbroker queues kill`."
 )
 
 
@@ -74,14 +69,12 @@ class WaitingSelection:
 
     Those in lines come first, as they would be handed out, then those of the list, the oldest first.
 
-    `keys` limits them to the jobs with these keys (`JobView.key`), each as often as it is named. `since_s`: when the
-    snapshot was taken, by Redis' clock (epoch seconds).
+    `keys` limits them to the jobs with these keys (`JobView.key`), each as often as it is named.
     """
 
     queue: str
     snapshot: QueueSnapshot
     where: Where
-    since_s: float
     limit: int | None = None
     keys: Counter[str] | None = None
 
@@ -96,12 +89,11 @@ def select(
     require_waiting(where)
     own = exact(client, queue)
     size_of(client, own)
-    since_s = time_s(client)
     snapshot = waiting.take_snapshot(client, own)
     if keys is None:
-        return WaitingSelection(queue, snapshot, where, since_s=since_s, limit=limit)
+        return WaitingSelection(queue, snapshot, where, limit=limit)
     named = Counter(keys)
-    return WaitingSelection(queue, snapshot, where, since_s=since_s, limit=named.total(), keys=named)
+    return WaitingSelection(queue, snapshot, where, limit=named.total(), keys=named)
 
 
 def perform(
@@ -113,10 +105,12 @@ def perform(
     *,
     dry_run: bool = False,
     rest: Callable[[float], None] = time.sleep,
+    count_s: float = math.inf,
 ) -> Iterator[Progress]:
     """Act on the jobs, batch by batch; yield the progress after each batch, and once more at the end, with `ended`.
 
     `known`: the configuration's view of jobs. `rest` is called with the seconds to rest, at most `_LONGEST_REST_S`.
+    What is to be killed is counted first, for at most `count_s` seconds.
 
     The action stops when the caller stops iterating. After each batch it rests for as long as the batch took, so that
     Redis has time for others. Raise `UsageError` if the action is impossible in a queue. Raise `StoreUnavailable` or
@@ -128,10 +122,11 @@ def perform(
         described = f"{meant.keys.total()} named"
     elif meant.limit is not None:
         described += f", at most {meant.limit}"
-    described += hiding.mask_secrets(action.details, known.secrets)
     tally = Tally(client, place_of(meant.queue), action, context=known, where=described, dry_run=dry_run)
     tally.progress = Progress(meant.snapshot.total)
     run = _Run(meant, tally, config, Tokens(config.tokens))
+    if action.verb == "kill":
+        run.refusal = _lack_of_room(run, client, config, rest, count_s)
     state: State = "interrupted"
     try:
         for busy_s in run.batches():
@@ -143,29 +138,47 @@ def perform(
     yield attrs.evolve(tally.progress, missing=run.missing, ended=True)
 
 
+def _lack_of_room(
+    run: "_Run", client: Client, config: Config, rest: Callable[[float], None], count_s: float
+) -> Refusal | None:
+    """Return why the dead set may not take all these jobs; None if it may.
+
+    They are counted only if all that wait were too many.
+    """
+    meant, limit = run.selection, config.dead_limit
+    room = limit - sets.size(client, "dead") + unadmitted.total(client)
+    total = meant.snapshot.total
+    if not limit or min(total, meant.limit or total) <= room:
+        return None
+    tally = Tally(client, "", run.tally.action, context=run.tally.context, where="", dry_run=True)
+    tally.progress, until_s = Progress(total), time.monotonic() + count_s
+    for busy_s in _Run(meant, tally, config, run.tokens).batches():
+        if tally.progress.done > room:
+            return _DEAD_SET_IS_FULL
+        if time.monotonic() >= until_s:
+            return _NOT_COUNTED
+        rest(min(busy_s, _LONGEST_REST_S))
+    return _DEAD_SET_IS_FULL if tally.progress.done > room else None
+
+
 def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
-    """Raise `UsageError` if the action is impossible in a queue, or leads to a foreign one without `foreign_queues`."""
-    if action.verb not in (*VERBS, "edit"):
-        raise UsageError(f"Waiting jobs do not support {action.verb}.", f"Try: {', '.join(VERBS)}, edit.")
-    if action.verb == "edit" and action.edit is None:
-        raise UsageError("There is nothing to change.", "Give arguments or a command.")
-    if action.edit is not None and action.edit.queue is not None:
-        raise UsageError("An edit cannot change the queue of a waiting job.", "Move it.")
-    if action.verb == "move" and action.queue == queue:
-        raise UsageError(f"They wait in {queue} already.", "Name another queue.")
-    for name in (queue, *([action.queue] if action.queue else [])):
-        if known.target(name) is None and action.edit is not None:
-            raise UsageError(
-                f"No target of this configuration serves the queue {name!r}, so their rights are unknown.",
-                f"They cannot be edited here. This configuration serves: {', '.join(sorted(known.targets))}.",
-            )
-        if known.target(name) is None and not action.foreign_queues:
-            raise UsageError(
-                f"No target of this configuration serves the queue {name!r}: its jobs may belong to another "
-                "application.",
-                f"This configuration serves: {', '.join(sorted(known.targets))}."
-                " If you mean exactly this one, add --foreign-queues.",
-            )
+    """Raise `UsageError` if the action is impossible in a queue, or the queue is foreign without `foreign_queues`."""
+    if action.verb not in VERBS:
+        raise UsageError(f"Waiting jobs do not support {action.verb}.", f"Try: {', '.join(VERBS)}.")
+    if known.target(queue) is None and not action.foreign_queues:
+        raise UsageError(
+            f"No target of this configuration serves the queue {queue!r}: its jobs may belong to another application.",
+            f"This configuration serves: {', '.join(sorted(known.targets))}."
+            " If you mean exactly this one, add --foreign-queues.",
+        )
+
+
+def consequence(queue: str, verb: Verb, known: ConfigContext) -> str:
+    """Return what follows from the action for others, to be said before it is done."""
+    callers = "Callers that wait get the answer Killed" if verb == "kill" else "Callers that wait get no answer"
+    target = known.targets.get(queue)
+    order = "; their keys lose their order" if target is not None and target.order is not None else ""
+    return f"{callers}{order}."
 
 
 @attrs.define(eq=False)
@@ -176,6 +189,8 @@ class _Run:
     tally: Tally
     config: Config
     tokens: Tokens
+    refusal: Refusal | None = None
+    """Why none of the jobs is taken."""
     _planned: int = 0
     _taken: dict[bytes, None] = attrs.field(factory=dict)
     """The newest jobs that were taken: if others take many newer ones out meanwhile, some are read twice."""
@@ -293,7 +308,6 @@ class _Run:
         began_s = time.monotonic()
         now_s = time_s(client)
         planned = [self._plan(view, rank, now_s) for rank, view in found]
-        planned = self._within_dead_limit(planned)
         takings = [one for one in planned if isinstance(one, TakeRequest)]
         if self.tally.dry_run:
             codes: Iterator[Outcome] = iter([Applied()] * len(takings))
@@ -308,10 +322,6 @@ class _Run:
             [view.raw for view, outcome in zip(views, outcomes, strict=True) if isinstance(outcome, Applied)]
         )
         outcomes = [self._outcome_of(view, outcome) for view, outcome in zip(views, outcomes, strict=True)]
-        for view, one, outcome in zip(views, planned, outcomes, strict=True):
-            if isinstance(one, TakeRequest) and one.stays and isinstance(outcome, Applied):
-                new = find.view_of_waiting(one.placement.new or b"", self.selection.queue, self.tally.context)
-                self.tally.preview(view, new)
         self.tally.count(views, outcomes, 0)
         return time.monotonic() - began_s
 
@@ -326,37 +336,15 @@ class _Run:
 
     def _plan(self, view: JobView, rank: Rank, now_s: float) -> TakeRequest | Refusal:
         action = self.tally.action
+        if self.refusal is not None:
+            return self.refusal
         if not view.raw:
             return _TOO_LARGE
         self._planned += 1
         placing = plan_waiting(view, action, now_s, self._planned)
-        if action.verb == "edit" and view.last_edit_s > self.selection.since_s:
-            # Where others delete newer jobs, what this edited is met again.
-            return Refusal("") if placing == UNCHANGED else _EDITED_SINCE
         if isinstance(placing, Refusal):
             return placing
-        if action.verb == "edit" and self._changes_key(view, placing):
-            return _OTHER_KEY
-        if action.verb == "move" and (refused := self._token_refusal(view)) is not None:
-            return refused
-        answers = self._answers(view, rank, now_s) if action.verb == "kill" else ()
-        return TakeRequest(rank, placing, answers, stays=action.verb == "edit")
-
-    def _changes_key(self, view: JobView, placing: Placement) -> bool:
-        """Tell whether the job would be done in the order of another key: it would overtake or hold up others."""
-        target = self.tally.context.targets.get(self.selection.queue)
-        order, new = None if target is None else target.order, object_of(placing.new or b"")
-        return order is not None and new is not None and key_in(order, new) != key_in(order, view.fields or {})
-
-    def _token_refusal(self, view: JobView) -> Refusal | None:
-        """Return why a broker would refuse the job's token there; None if it would not, or if the token is unknown."""
-        action = self.tally.action
-        target = self.tally.context.target(action.queue)
-        proof = proof_of(self.tokens, view.fields or {}, self.selection.queue)
-        if proof is None or target is None or action.queue is None:
-            return None
-        refused = place_refusal(proof.token, target, action.queue)
-        return None if refused is None else Refusal(f"It would be refused there: {refused.text}")
+        return TakeRequest(rank, placing, self._answers(view, rank, now_s) if action.verb == "kill" else ())
 
     def _answers(self, view: JobView, rank: Rank, now_s: float) -> tuple[Reply, ...]:
         fields: dict[str, Json] = dict(view.fields or {})
@@ -368,17 +356,3 @@ class _Run:
         killed = OrphanedJob("killed", f"{view.key}-{place}", self.selection.queue, raw=view.raw, responses=responses)
         reason = Reason("Killed", kill_text(self.tally.action), "An operator decided this; ask them.")
         return make_kill_replies(killed, now_s, reason)
-
-    def _within_dead_limit(self, planned: Sequence[TakeRequest | Refusal]) -> list[TakeRequest | Refusal]:
-        """Return the plans, with those for which the dead set has no room refused."""
-        limit = self.config.dead_limit
-        if self.tally.action.verb != "kill" or not limit:
-            return list(planned)
-        done = self.tally.progress.done if self.tally.dry_run else 0
-        room = limit - sets.size(self.tally.client, "dead") + unadmitted.total(self.tally.client) - done
-        result: list[TakeRequest | Refusal] = []
-        for one in planned:
-            if isinstance(one, TakeRequest):
-                room -= 1
-            result.append(_DEAD_SET_IS_FULL if isinstance(one, TakeRequest) and room < 0 else one)
-        return result

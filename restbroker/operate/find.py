@@ -7,7 +7,7 @@ says where to go on; the cost of a page does not depend on how deep it lies or h
 import math
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -141,27 +141,6 @@ def waiting_page(
             place = start + looked_at
             return Page(tuple(entries), str(place) if place < total else None, looked_at, total)
     return Page(tuple(entries), None, looked_at, total)
-
-
-def first_waiting(
-    client: Client, queue: str, where: Where, known: ConfigContext, budget: Budget, keys: Collection[str] = ()
-) -> JobView | None:
-    """Return the next job of a queue that matches all conditions or has one of these keys.
-
-    None if there is none among the jobs that the budget allows to read. Raise the errors of `page`.
-    """
-    require_waiting(where)
-    deadline = time.monotonic() + budget.seconds
-    throttle = Throttle() if budget.gives_way else None
-    for looked_at, raw in enumerate(_pieces(client, exact(client, queue), known.cost(queue), 0), start=1):
-        view = view_of_waiting(raw, queue, known)
-        if view.key in keys if keys else view.matches(where):
-            return view
-        if throttle is not None:
-            throttle.step()
-        if looked_at >= budget.entries or time.monotonic() >= deadline:
-            break
-    return None
 
 
 def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:

@@ -1,4 +1,4 @@
-"""The jobs that wait in a queue at one moment: reads them in pieces, takes some from the middle, or changes them there.
+"""The jobs that wait in a queue at one moment: reads them in pieces, and takes some from the middle.
 
 Those in its lines (`store.line_jobs`) are named by the line's key and their numbers.
 
@@ -77,16 +77,15 @@ class Piece:
 
 @attrs.frozen
 class TakeRequest:
-    """A job of a snapshot, as it was read, and where it goes: to a queue, to the dead set, or nowhere (deleted).
+    """A job of a snapshot, as it was read, and where it goes: to the dead set, or nowhere (deleted).
 
     `rank`: its place in the snapshot, as `Piece.with_ranks` counts, or the name under which it is stored in lines.
-    `answers` are pushed in the same step. `stays`: it keeps its place in the queue, and is changed to `placement.new`.
+    `answers` are pushed in the same step.
     """
 
     rank: int | bytes
     placement: Placement
     answers: tuple[Answer, ...] = ()
-    stays: bool = False
 
 
 def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
@@ -113,10 +112,9 @@ def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece 
 
 
 def take(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequest]) -> list[Code]:
-    """Take or change each job by itself, at most `MOST_TAKEN`; return one code each. `Gone`: it is there no more.
+    """Take each job by itself, at most `MOST_TAKEN`; return one code each. `Gone`: it is there no more.
 
-    What goes to a queue comes behind all that wait there, in this order. Raise `StoreUnavailable`: any of them may have
-    been taken; or `StoreRefused`.
+    Raise `StoreUnavailable`: any of them may have been taken; or `StoreRefused`.
     """
     codes = _read_taken(client, meant, takings)
     for _ in range(_LOOKS):
@@ -156,12 +154,9 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
     arguments: list[Argument] = [meant.pushed_since, f"taken-{secrets.token_hex(16)}"]
     for taking in takings:
         placing = taking.placement
-        queue = placing.queue
-        where = "p" if taking.stays else "q" if queue is not None else "x" if placing.zset is None else "zd"
-        index = 0 if queue is None else destinations.number(keys.queue(queue))
         score = "" if placing.score is None else as_score(placing.score)
         rank = taking.rank if isinstance(taking.rank, int) else b"=" + taking.rank
-        arguments += [rank, placing.old, where, index, queue or "", placing.new or b"", score]
+        arguments += [rank, placing.old, "x" if placing.zset is None else "zd", placing.new or b"", score]
         arguments += destinations.of(taking.answers)
     of_lines = line_keys(keys, (name_of(meant.queue),))
     fixed = [keys.queue_of(meant.queue), *of_lines, keys.sorted_set("dead"), keys.queues, keys.dead_copies]

@@ -8,7 +8,6 @@ mean in each slice what they meant then. Of jobs that wait in a queue one reques
 job on, and names the command that does the rest.
 """
 
-import json
 import math
 import re
 import shlex
@@ -32,7 +31,6 @@ from restbroker.operate.act import Action, Progress, ResumePoint, Selection, Ver
 from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
-from restbroker.operate.entry import Entry
 from restbroker.operate.inventory import Inventory
 from restbroker.operate.throttle import Throttle
 from restbroker.store.client import Client
@@ -49,6 +47,8 @@ _QUESTION_S: Final = 6.0
 
 Less than `connection.TIMEOUT_S`.
 """
+_COUNT_S: Final = 2.0
+"""How many seconds what is to be killed is counted first."""
 _PAUSE_S: Final = 0.5
 """Seconds between two slices, in which people can read how far it is and leave the page."""
 _VERBS: Final = frozenset(get_args(Verb))
@@ -169,7 +169,8 @@ class ActionForm:
         known = admin.context()
         if self.zset is None:
             assert isinstance(meant, act_waiting.WaitingSelection)  # noqa: S101 - `line` is of a queue
-            return act_waiting.perform(client, action, meant, config=admin.config(), known=known, dry_run=dry_run)
+            config = admin.config()
+            return act_waiting.perform(client, action, meant, config, known, dry_run=dry_run, count_s=_COUNT_S)
         wanted = where.read(self.conditions, time.time(), ahead=self.is_ahead, hidden=known.hidden)
         shown = meant.inventory if isinstance(meant, _InSet) else None
         chosen = Selection(self.names) if self.names else Selection((), wanted, self.rest, shown)
@@ -184,20 +185,12 @@ class ActionForm:
             pause=lambda _: None,
         )
 
-    def command(self, edit: Edit | None, changed: Sequence[Entry]) -> str | None:
-        """Return the shell command that does the rest of an action on a queue; None if a page does the rest.
-
-        `changed` has some of the jobs as the edit changes them.
-        """
+    def command(self) -> str | None:
+        """Return the shell command that does the rest of an action on a queue; None if a page does the rest."""
         if self.zset is not None or self.names:
             return None
-        verb = "dead" if self.verb == "kill" else self.verb
-        words = ["restbroker", "queues", verb, self.of, *(["--to", self.queue] if self.verb == "move" else [])]
-        words += [] if edit is None else _words_of(edit, changed)
-        words += ["--repeat-unsafe"] if self.repeat_unsafe else []
-        return shlex.join(
-            words + [word for one in self.conditions for word in ("--where", one)] + ["--all"] * (not self.conditions)
-        )
+        where = [word for one in self.conditions for word in ("--where", one)]
+        return shlex.join(["restbroker", "queues", self.verb, self.of, *(where or ["--all"])])
 
     def action(self, who: str, known: ConfigContext) -> Action:
         """Return the form as an `operate.act.Action` by `who`.
@@ -336,8 +329,9 @@ class ActPages:
             wrong=wrong,
             changes=[(before, differences(before, after, given)) for before, after in progress.previews],
             runs=edit is not None and edit.retry,
+            consequence="" if form.zset else act_waiting.consequence(form.of, form.verb, self.admin.context()),
             same=same_for_all(progress.previews, given) if progress.done > 1 else [],
-            **_progress_fields(form, progress, edit),
+            **_progress_fields(form, progress),
         )
 
     def _edit(self, form: ActionForm) -> Edit | None:
@@ -350,11 +344,11 @@ class ActPages:
         title = f"{form.verb.capitalize()}: {past if progress.ended else 'going on'}"
         meant = self.lines.find(form.line, form.about)
         others = meant.others if progress.ended and isinstance(meant, _InSet) else None
-        told = {**_progress_fields(form, progress, edit), "past": past, "others": others, "notes": notes}
+        told = {**_progress_fields(form, progress), "past": past, "others": others, "notes": notes}
         return Response(self.shell.page("action-result.html", title=title, **told))
 
 
-def _progress_fields(form: ActionForm, progress: Progress, edit: Edit | None) -> dict[str, object]:
+def _progress_fields(form: ActionForm, progress: Progress) -> dict[str, object]:
     """Return the values that both the question and the result show."""
     foreign = {queue: jobs for queue, jobs in progress.foreign_queues.items() if queue != _NO_QUEUE}
     return {
@@ -369,7 +363,7 @@ def _progress_fields(form: ActionForm, progress: Progress, edit: Edit | None) ->
         "refused": {why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
         "back": address(f"/{form.name}", form.conditions, **({} if form.zset else {"name": form.of})),
         "job_pages": form.name if form.zset else None,
-        "command": None if progress.ended else form.command(edit, [after for _, after in progress.previews]),
+        "command": None if progress.ended else form.command(),
     }
 
 
@@ -409,24 +403,6 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
 def action_form_of(name: str, meant: MultiDict[str, str]) -> ActionForm:
     """Return the form of an edit of the jobs that the form `meant` selects, still without changes and confirmation."""
     return read(name, MultiDict([*meant.items(multi=True), ("verb", "edit"), ("all", "yes")]))
-
-
-def _words_of(edit: Edit, changed: Sequence[Entry]) -> Iterator[str]:
-    """Yield the edit as arguments of the command line.
-
-    A value that no page shows of the `changed` jobs is read from a file there.
-    """
-    shown = [one.arguments if isinstance(one.arguments, dict) else {} for one in changed]
-    for name, value in edit.values.items():
-        if not shown or any(one.get(name) != value for one in shown):
-            yield f"{name}=@FILE"
-        elif isinstance(value, str) and value != "-" and not value.startswith("@"):
-            yield f"{name}={value}"
-        else:
-            yield f"{name}:={json.dumps(value)}"
-    yield from (word for name in edit.unset for word in ("--unset", name))
-    yield from (word for name, new in edit.renames.items() for word in ("--rename", f"{name}={new}"))
-    yield from ("--command", edit.command) if edit.command else ()
 
 
 def moment_s(typed: str, now_s: float) -> float:

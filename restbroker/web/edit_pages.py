@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import quote, unquote
 
 import attrs
 from quart import Response, request
@@ -75,26 +74,22 @@ class _Form:
 
 @attrs.frozen
 class _EditSelection:
-    """The jobs that a form is about: all of the list `name` that match the conditions, or those with these keys.
-
-    `queue` is where they wait; "" for jobs of a set.
-    """
+    """The jobs that a form is about: all of the set `name` that match the conditions, or those with these keys."""
 
     name: str
     typed: list[str]
-    queue: str = ""
     keys: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, given: MultiDict[str, str]) -> "_EditSelection":
         """Return the selection that an address or a form describes; raise `UsageError` if a condition is unusable."""
-        return cls(name, conditions(given.getlist("where")), unquote(given.get("of", "")), tuple(given.getlist("job")))
+        return cls(name, conditions(given.getlist("where")), tuple(given.getlist("job")))
 
     @property
     def form(self) -> MultiDict[str, str]:
         """The selection as fields of the form of an action."""
         listed = [*(("where", one) for one in self.typed), *(("job", one) for one in self.keys)]
-        return MultiDict([("of", quote(self.queue)), *listed])
+        return MultiDict(listed)
 
 
 @attrs.frozen(eq=False)
@@ -166,20 +161,18 @@ class EditPages:
         html = await self.shell.page_of_jobs(
             "edit-all.html",
             name=name,
-            title=f"Edit {TITLES[name].lower() if name in SETS else 'waiting'} jobs",
+            title=f"Edit {TITLES[name].lower()} jobs",
             form=shown,
             meant=meant,
             wrong=wrong,
             path=f"/edit/{name}",
-            back=address(f"/{name}", meant.typed, **({"name": meant.queue} if meant.queue else {})),
+            back=address(f"/{name}", meant.typed),
         )
         return Response(html, 200 if wrong is None else 400)
 
     def _first(self, client: Client, meant: "_EditSelection") -> JobView | None:
-        known, zset = self.admin.context(), SETS.get(meant.name)
+        known, zset = self.admin.context(), SETS[meant.name]
         wanted = where.read(meant.typed, time.time(), ahead=zset in ("retry", "schedule"), hidden=known.hidden)
-        if zset is None:
-            return find.first_waiting(client, meant.queue, wanted, known=known, budget=_BUDGET, keys=meant.keys)
         found = find.page(client, zset, wanted, known, limit=1, budget=_BUDGET).entries
         return self._find(client, meant.name, found[0].key) if found else None
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import attrs
 from quart import Response, request
@@ -196,8 +196,6 @@ class SetPages:
             wrong=wrong,
             after=after,
             verbs=act_waiting.VERBS if is_served and not self.shell.settings.is_read_only else (),
-            edit_all=address("/edit/queue", typed, of=quote(queue)),
-            edit_one=address("/edit/queue", [], of=quote(queue)),
             next=address("/queue", typed, page.after, name=queue),
             first=address("/queue", typed, name=queue),
             lines=lines if lines is not None and lines.in_lines else None,

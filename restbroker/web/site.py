@@ -90,7 +90,6 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
         app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edit", partial(edits.ask, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edited", partial(edits.act, name), methods=["POST"])
         app.add_url_rule(f"/{name}/act", f"{name}-act", partial(acts.act, name), methods=["POST"])
-    for name in (*SETS, "queue"):
         app.add_url_rule(f"/edit/{name}", f"{name}-edit-all", partial(edits.ask_all, name), methods=["GET"])
         app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act_all, name), methods=["POST"])
     job_pages = JobPages(admin, shell)

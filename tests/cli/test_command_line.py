@@ -165,7 +165,7 @@ def test_the_version_is_printed_by_the_option_and_by_the_command() -> None:
 
 def test_a_verb_that_does_not_exist_is_answered_with_the_nearest_or_with_all() -> None:
     rows: list[tuple[str, str]] = [
-        ("queues show", "Known are clear, dead, delete, edit, list, move, pause, peek, resume."),
+        ("queues show", "Known are clear, delete, kill, list, pause, peek, resume."),
         ("dead sho", "Did you mean show?"),
         ("config foo", "Known are init, schema, show."),
     ]

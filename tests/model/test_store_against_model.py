@@ -542,7 +542,7 @@ class Histories(RuleBasedStateMachine):
         self.pair.again = None
 
     @precondition(lambda self: any(line.jobs for line in self.pair.data.lines.values()))
-    @rule(data=st.data(), to=st.sampled_from(("delete", "dead", "stay")))
+    @rule(data=st.data(), to=st.sampled_from(("delete", "dead")))
     def a_person_takes_a_job_out_of_a_line(self, data: st.DataObject, to: str) -> None:
         queue, key, there = self._line_of_someone(data)
         if self.pair.data.broken:
@@ -552,20 +552,18 @@ class Histories(RuleBasedStateMachine):
         raw = there.jobs[key][place]
         if raw is None or raw in self.pair.data.sets["dead"]:
             return
-        edited = raw + b" "
-        new = {"stay": edited, "dead": raw}.get(to)
-        placing = sets.Placement(raw, zset="dead" if to == "dead" else None, score=LONG_AGO_S, new=new)
-        request = waiting.TakeRequest(line.field(line.head + place), placing, stays=to == "stay")
+        is_dead = to == "dead"
+        placing = sets.Placement(raw, zset="dead" if is_dead else None, score=LONG_AGO_S, new=raw if is_dead else None)
+        request = waiting.TakeRequest(line.field(line.head + place), placing)
         meant = waiting.take_snapshot(self.pair.client, queue)
         assert waiting.take(self.pair.client, meant, [request]) == [Applied()]
         assert waiting.take(self.pair.client, meant, [request]) == [Gone()]
-        there.take(key, place, new if to == "stay" else None)
-        if to == "dead":
+        there.take(key, place, None)
+        if is_dead:
             self.pair.data.sets["dead"][raw] = LONG_AGO_S
             self.pair.data.parked.append(("", raw))
         else:
             self.ledger.ended += Counter([raw])
-            self.ledger.pushed += Counter([payload(edited)] if to == "stay" else [])
         self.pair.again = None
 
     def _line_of_someone(self, data: st.DataObject) -> tuple[str, str, Lines]:

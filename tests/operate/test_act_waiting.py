@@ -1,4 +1,4 @@
-"""Deleting, killing and moving jobs that wait in a queue, by conditions."""
+"""Deleting and killing jobs that wait in a queue, by conditions."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,12 @@ from typing import Any
 
 import pytest
 
-from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import UsageError
 from restbroker.operate import act_waiting, audit, find
-from restbroker.operate.act_job import UNCHANGED, Action
+from restbroker.operate.act_job import Action
 from restbroker.operate.context import context_of
-from restbroker.operate.edit import Edit
 from restbroker.operate.tally import Progress
 from restbroker.operate.where import read
 from restbroker.servers import registry
@@ -139,15 +137,6 @@ def test_jobs_are_not_chosen_by_a_group_of_failures_and_nothing_is_read(client: 
             ask()
 
 
-def test_a_job_that_is_bound_to_its_queue_is_not_moved(client: Client, settings: Config) -> None:
-    queues.push(client, "rest", [job("signed", token=SIGNATURE), job("bound", token="bound-token")])
-    done = perform(client, settings, Action("move", "ann", queue="other"))
-    signed, bound = done.refused
-    assert "signature is for the queue" in signed
-    assert 'The token "bound" does not allow jobs in the queue' in bound
-    assert (done.done, len(waiting(client))) == (0, 2)
-
-
 def test_a_killed_job_is_found_in_the_dead_set_copied_and_answered_as_any_that_died(
     client: Client, settings: Config
 ) -> None:
@@ -175,30 +164,36 @@ def test_who_shows_no_right_token_gets_nothing_pushed_to_the_response_queue(clie
     assert waiting(client, "answers") == []
 
 
-def test_no_more_is_killed_than_the_dead_set_may_hold(client: Client, settings: Config) -> None:
-    queues.push(client, "rest", [job(f"j{n}") for n in range(5)])
+def test_none_is_killed_if_the_dead_set_has_no_room_for_all(client: Client, settings: Config) -> None:
+    queues.push(client, "rest", [job(f"j{n}", "status" if n < 2 else "register") for n in range(5)])
     client.command("ZADD", "ns:dead", 1, failed("d"))
     for dry_run in (True, False):
         done = perform(client, settings, Action("kill", "ann"), dry_run=dry_run)
-        assert (done.matched, done.done, sum(done.refused.values())) == (5, 2, 3)
+        assert (done.matched, done.done, sum(done.refused.values())) == (5, 0, 5)
+    assert client.command("ZCARD", "ns:dead") == 1
+    assert perform(client, settings, Action("kill", "ann"), "command = status").done == 2
     assert waiting(client) == [job(f"j{n}") for n in (2, 3, 4)]
     assert client.command("ZCARD", "ns:dead") == 3
+
+
+def test_jobs_that_cannot_be_counted_in_time_are_not_killed(client: Client, settings: Config) -> None:
+    queues.push(client, "rest", [job(f"j{n}", "status" if n < 2 else "register") for n in range(5)])
+    meant = act_waiting.select(client, "rest", read(["command = status"], NOW_S))
+    *_, last = act_waiting.perform(client, Action("kill", "ann"), meant, settings, context_of(settings), count_s=0.0)
+    ((why, refused),) = last.refused.items()
+    assert (last.done, refused, why[:32]) == (0, 2, "There was no time to count wheth")
 
 
 def test_queues_of_others_are_touched_only_where_that_is_said(client: Client, settings: Config) -> None:
     knows = context_of(settings)
     for queue, action in [
         ("mailers", Action("delete", "ann")),
-        ("rest", Action("move", "ann", queue="mailers")),
-        ("rest", Action("move", "ann", queue="rest")),
+        ("rest", Action("move", "ann", queue="slow")),
         ("rest", Action("retry", "ann")),
     ]:
         with pytest.raises(UsageError):
             act_waiting.require_sense(queue, action, knows)
     act_waiting.require_sense("mailers", Action("delete", "ann", foreign_queues=True), knows)
-    queues.push(client, "rest", [job("j1")])
-    assert perform(client, settings, Action("move", "ann", queue="mailers", foreign_queues=True)).done == 1
-    assert [fields_of(raw)["queue"] for raw in waiting(client, "mailers")] == ["mailers"]
 
 
 def test_no_secret_of_a_job_is_in_the_record_of_what_was_done(client: Client, settings: Config) -> None:
@@ -208,65 +203,6 @@ def test_no_secret_of_a_job_is_in_the_record_of_what_was_done(client: Client, se
     for text in (repr(list(audit.entries(client, 10))), repr(done)):
         assert "right-token'" not in text
         assert "hush" not in text
-
-
-def edit(settings: Config, **values: Any) -> Action:
-    return Action("edit", "ann@web1", why="wrong name", edit=Edit(tokens=Tokens(settings.tokens), values=values))
-
-
-def test_an_edited_job_keeps_its_place_and_a_dry_run_shows_the_same_and_changes_nothing(
-    client: Client, settings: Config
-) -> None:
-    account = {"user": "u", "host": "h"}
-    raws = [job(f"j{n}", args=["status" if n % 3 else "unregister", account, "right-token"]) for n in range(400)]
-    queues.push(client, "rest", raws)
-    planned = perform(client, settings, edit(settings, user="bob"), "command = unregister", limit=120, dry_run=True)
-    assert waiting(client) == raws
-    done = perform(client, settings, edit(settings, user="bob"), "command = unregister", limit=120)
-    assert (planned.matched, planned.done) == (done.matched, done.done) == (120, 120)
-    assert [(was.jid, now.arguments) for was, now in planned.previews][:2] == [
-        ("j0", {"user": "bob", "host": "h"}),
-        ("j3", {"user": "bob", "host": "h"}),
-    ]
-    now = [fields_of(raw) for raw in waiting(client)]
-    assert [one["jid"] for one in now] == [f"j{n}" for n in range(400)]
-    changed = [one for one in now if one["args"][1]["user"] == "bob"]
-    assert [one["jid"] for one in changed] == [f"j{n}" for n in range(0, 360, 3)]
-    assert changed[0]["restbroker_attempts"][0]["excerpt"] == "ann@web1 changed user."
-    note = next(audit.entries(client, 1)).note
-    assert (note.action, note.where, note.done) == ("edit", "command = unregister, at most 120 (set user)", 120)
-    assert note.changes.startswith("j0: user: ")
-    assert (note.changes.count(" → bob"), note.changes.count("; ")) == (5, 4)
-
-
-def test_what_its_producer_signed_what_no_catalogue_takes_and_what_another_edited_meanwhile_is_left(
-    client: Client, settings: Config
-) -> None:
-    args = ["unregister", {"user": "u", "host": "h"}]
-    signed, foreign, own = (job(token, args=[*args, token]) for token in (SIGNATURE, "nobody's", "right-token"))
-    queues.push(client, "rest", [signed, foreign, b"no job"])
-    done = perform(client, settings, edit(settings, user="bob"))
-    assert (done.done, done.matched, len(done.refused)) == (0, 3, 2)
-    assert any("does not belong to this configuration" in why for why in done.refused)
-    client.command("DEL", "ns:queue:rest")
-    queues.push(client, "rest", [own])
-    for change, told in ((edit(settings, usr="bob"), "did you mean user?"), (edit(settings, user="u"), UNCHANGED.why)):
-        ((why, _),) = perform(client, settings, change).refused.items()
-        assert told in why
-    assert waiting(client) == [own]
-    queues.push(client, "rest", [job("newest", "status")])
-    knows, meant = context_of(settings), act_waiting.select(client, "rest", read(["command = unregister"], NOW_S))
-    assert perform(client, settings, edit(settings, user="eve"), limit=1).done == 1
-    *_, last = act_waiting.perform(client, edit(settings, user="bob"), meant, settings, knows, rest=lambda _: None)
-    assert (last.done, next(iter(last.refused))[:25]) == (0, "Someone edited it meanwhi")
-    assert fields_of(waiting(client)[0])["args"][1]["user"] == "eve"
-
-
-def test_jobs_of_a_queue_that_nobody_serves_are_not_edited(client: Client, settings: Config) -> None:
-    with pytest.raises(UsageError, match="so their rights are unknown"):
-        act_waiting.require_sense("mailers", edit(settings, user="bob"), context_of(settings))
-    with pytest.raises(UsageError, match="nothing to change"):
-        act_waiting.require_sense("rest", Action("edit", "ann"), context_of(settings))
 
 
 def test_a_job_far_from_its_place_since_another_person_took_many_out_is_still_taken(

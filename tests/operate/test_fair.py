@@ -21,7 +21,6 @@ from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.edit import Edit
 from restbroker.operate.keys import NO_KEY, FairKey
 from restbroker.operate.tally import Progress
 from restbroker.operate.waiting_jobs import LinePlace
@@ -132,9 +131,6 @@ def test_waiting_jobs_are_listed_in_their_turns_and_those_of_the_list_behind(
         "v0",
         "v1",
     ]
-    first = find.first_waiting(mixed, "rest", read(["jid = l1"], NOW_S), known, PATIENT)
-    assert first is not None
-    assert first.jid == "l1"
     assert [entry.jid for entry in keys.jobs_of_line(mixed, "rest", "BIG.org", known, 3)] == ["b0", "b1", "b2"]
     with pytest.raises(UsageError, match=r"No job of the key none\.org waits"):
         list(keys.jobs_of_line(mixed, "rest", "none.org", known, 3))
@@ -201,17 +197,10 @@ def test_jobs_in_lines_and_in_the_list_are_deleted_by_conditions(
     assert not mixed.command("EXISTS", mixed.keys.line_records("rest"))
 
 
-def test_jobs_in_lines_are_moved_killed_and_edited(mixed: Client, settings: Config, known: ConfigContext) -> None:
-    assert perform(mixed, settings, Action("move", "ann", queue="slow"), "jid = b0").done == 1
-    assert [json.loads(raw)["jid"] for raw in queues.peek(mixed, "slow", 0, 9)] == ["b0"]
+def test_jobs_in_lines_are_killed(mixed: Client, settings: Config, known: ConfigContext) -> None:
     assert perform(mixed, settings, Action("kill", "ann"), "jid = b1").done == 1
     assert mixed.command("ZCARD", mixed.keys.sorted_set("dead")) == 1
-    change = Edit(values={"user": "corrected"}, tokens=Tokens(settings.tokens))
-    assert perform(mixed, settings, Action("edit", "ann", edit=change, repeat_unsafe=True), "jid = b2").done == 1
-    (entry,) = find.waiting_page(mixed, "rest", read(["jid = b2"], NOW_S), known, budget=PATIENT).entries
-    assert isinstance(entry.arguments, dict)
-    assert entry.arguments["user"] == "corrected"
-    assert [jid for jid in in_turn(mixed, known) if jid and jid[0] == "b"] == [f"b{n}" for n in range(2, 10)]
+    assert [jid for jid in in_turn(mixed, known) if jid and jid[0] == "b"] == ["b0", *(f"b{n}" for n in range(2, 10))]
 
 
 def test_a_job_that_was_taken_meanwhile_is_left_alone(mixed: Client, settings: Config, known: ConfigContext) -> None:
@@ -232,13 +221,10 @@ def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
     # A process took the second; another job came back under the first one's number.
     mixed.command("HSET", wait, fields[0], b"another")
     mixed.command("HDEL", wait, fields[1])
-    for stays in (False, True):
-        takings = [
-            TakeRequest(field, Placement(job or b"", new=b"edited" if stays else None), stays=stays)
-            for field, job in zip(fields, (first, second, third), strict=True)
-        ]
-        codes = waiting.take(mixed, meant, takings)
-        assert codes == [Gone(), Gone(), Gone() if stays else Applied()]
+    takings = [
+        TakeRequest(field, Placement(job or b"")) for field, job in zip(fields, (first, second, third), strict=True)
+    ]
+    assert waiting.take(mixed, meant, takings) == [Gone(), Gone(), Applied()]
     assert [mixed.command("HGET", wait, field) for field in fields] == [b"another", None, None]
     (now,) = [one for one in line_jobs.read_lines(mixed, "rest") if one.name == "big.org"]
     assert (now.head, now.after) == (line.head, line.after)

@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.config.target import Target
@@ -23,7 +22,6 @@ from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.edit import Edit
 from restbroker.operate.explain import explain
 from restbroker.operate.tally import Progress
 from restbroker.operate.where import read
@@ -238,15 +236,6 @@ def perform(client: Client, settings: Config, action: Action, where: str) -> Pro
     known = context_of(settings)
     *_, last = act_waiting.perform(client, action, meant, settings, known, rest=lambda _: None)
     return last
-
-
-def test_an_edit_that_changes_the_key_is_refused(client: Client, broker: Broker, settings: Config) -> None:
-    change = Edit(values={"user": "other"}, tokens=Tokens(settings.tokens))
-    done = perform(client, settings, Action("edit", "ann", edit=change, repeat_unsafe=True), "jid = a1")
-    assert (done.done, sum(done.refused.values())) == (0, 1)
-    assert "another key" in next(iter(done.refused))
-    same = Edit(values={"host": "example.org"}, tokens=Tokens(settings.tokens))
-    assert perform(client, settings, Action("edit", "ann", edit=same, repeat_unsafe=True), "jid = a1").done == 1
 
 
 def test_deleted_jobs_hold_no_key(client: Client, broker: Broker, settings: Config) -> None:

@@ -27,11 +27,6 @@ def read(client: Client, line: QueueSnapshot) -> dict[int, bytes]:
     return found
 
 
-def is_changed(job: bytes) -> bool:
-    """Whether this number has a zero before it."""
-    return job != b"0" and job.startswith(b"0")
-
-
 @on_both
 def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(10)])
@@ -39,35 +34,26 @@ def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client
     assert read(client, line) == {9 - n: b"%d" % n for n in range(10)}
     takings = [
         TakeRequest(7, Placement(b"2")),
-        TakeRequest(4, Placement(b"5", queue="b", new=b"five")),
-        TakeRequest(3, Placement(b"6", queue="b")),
+        TakeRequest(4, Placement(b"5")),
         TakeRequest(1, Placement(b"8", zset="dead", new=b'{"n":8}', score=5.0)),
     ]
-    assert waiting.take(client, line, takings) == [Applied()] * 4
-    assert server.raw.lrange(QUEUE, 0, -1) == [b"9", b"7", b"4", b"3", b"1", b"0"]
-    assert server.raw.lrange("ns:queue:b", 0, -1) == [b"6", b"five"], "the older one is taken first there, too"
-    assert server.raw.smembers("ns:queues") == {b"a", b"b"}
+    assert waiting.take(client, line, takings) == [Applied()] * 3
+    assert server.raw.lrange(QUEUE, 0, -1) == [b"9", b"7", b"6", b"4", b"3", b"1", b"0"]
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b'{"n":8}', 5.0)]
     assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [b'{"n":8}']
-    assert waiting.take(client, line, takings) == [Gone()] * 4
-    assert server.raw.llen(QUEUE) == 6
+    assert waiting.take(client, line, takings) == [Gone()] * 3
+    assert server.raw.llen(QUEUE) == 7
 
 
 @on_both
-def test_a_job_is_changed_in_its_place_and_of_equal_ones_each_for_itself(client: Client, server: Server) -> None:
+def test_of_equal_jobs_each_is_taken_for_itself(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"same", b"other", b"same", b"same", b"last"])
     line = waiting.take_snapshot(client, "a")
     assert server.raw.rpop(QUEUE) == b"same"
     queues.push(client, "a", [b"later"])
-    takings = [
-        TakeRequest(4, Placement(b"changed meanwhile", new=b"0"), stays=True),
-        TakeRequest(3, Placement(b"other", new=b"1" * 300), stays=True),
-        TakeRequest(2, Placement(b"same")),
-        TakeRequest(1, Placement(b"same", new=b"3"), stays=True),
-        TakeRequest(0, Placement(b"last", new=b"4"), stays=True),
-    ]
-    assert waiting.take(client, line, takings) == [Gone(), *[Applied()] * 4]
-    assert server.raw.lrange(QUEUE, 0, -1) == [b"later", b"4", b"3", b"1" * 300]
+    takings = [TakeRequest(4, Placement(b"changed meanwhile")), TakeRequest(2, Placement(b"same"))]
+    assert waiting.take(client, line, takings) == [Gone(), Applied()]
+    assert server.raw.lrange(QUEUE, 0, -1) == [b"later", b"last", b"same", b"other"]
 
 
 def test_a_job_is_found_where_others_deleted_newer_ones(client: Client, server: Server) -> None:
@@ -115,26 +101,23 @@ def test_of_an_empty_queue_and_of_one_that_was_emptied_nothing_is_read(client: C
 
 
 def test_a_job_whose_effect_redis_refuses_stays_in_its_place(client: Client, server: Server) -> None:
-    server.raw.set("ns:queue:b", "precious")
     server.raw.set("ns:restbroker:reply:x", "precious")
     server.raw.zadd("ns:dead", {b'{"n":3}': 1.0})
     queues.push(client, "a", [b"1", b"2", b"3", b"4"])
     line = waiting.take_snapshot(client, "a")
     answers = (Reply(b"answer", queue="replies"), Reply(b"details", key="restbroker:reply:x", ttl_s=60))
     takings = [
-        TakeRequest(3, Placement(b"1", queue="b")),
         TakeRequest(2, Placement(b"2", zset="dead", new=b'{"n":2}', score=2.0), answers),
         TakeRequest(1, Placement(b"3", zset="dead", new=b'{"n":3}', score=3.0)),
         TakeRequest(0, Placement(b"4")),
     ]
-    first, second, third, fourth = waiting.take(client, line, takings)
-    assert isinstance(first, Refused)
+    second, third, fourth = waiting.take(client, line, takings)
     assert isinstance(second, Refused)
     assert (third, fourth) == (Clash(), Applied())
     assert server.raw.lrange(QUEUE, 0, -1) == [b"3", b"2", b"1"]
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b'{"n":3}', 1.0)]
     assert server.raw.llen("ns:queue:replies") == 0
-    assert server.raw.get("ns:queue:b") == server.raw.get("ns:restbroker:reply:x") == b"precious"
+    assert server.raw.get("ns:restbroker:reply:x") == b"precious"
 
 
 def test_answers_are_pushed_in_the_same_step(client: Client, server: Server) -> None:
@@ -154,7 +137,7 @@ def test_nothing_is_pushed_into_the_very_list_that_jobs_are_taken_out_of(client:
     queues.push(client, "a", [b"1", b"2"])
     line = waiting.take_snapshot(client, "a")
     with pytest.raises(StoreRefused):
-        waiting.take(client, line, [TakeRequest(1, Placement(b"1")), TakeRequest(0, Placement(b"2", queue="a"))])
+        waiting.take(client, line, [TakeRequest(1, Placement(b"1"), (Reply(b"answer", queue="a"),))])
     assert server.raw.lrange(QUEUE, 0, -1) == [b"2", b"1"]
 
 
@@ -209,23 +192,14 @@ def test_whatever_others_do_meanwhile_each_job_is_in_one_place_and_only_what_was
             break
         seen |= set(piece.jobs)
         others()
-        takings = [
-            # What is changed is the same number, written longer.
-            TakeRequest(n, Placement(job, new=b"0" + job), stays=True)
-            if int(job) % 2
-            else TakeRequest(n, Placement(job, queue="b"))
-            for n, job in piece.with_ranks
-            # Where newer ones were deleted it is read a second time.
-            if int(job) in chosen and not is_changed(job)
-        ]
+        # Where newer ones were deleted it is read a second time.
+        takings = [TakeRequest(n, Placement(job)) for n, job in piece.with_ranks if int(job) in chosen]
         codes = waiting.take(client, line, takings) if takings else []
         done |= {one.placement.old for one, code in zip(takings, codes, strict=True) if code == Applied()}
         rank = piece.rank - len(piece.jobs)
-    left, moved = server.raw.lrange(QUEUE, 0, -1), server.raw.lrange("ns:queue:b", 0, -1)
-    assert sorted(map(int, [*left, *moved, *taken, *deleted])) == list(range(pushed))
+    left = server.raw.lrange(QUEUE, 0, -1)
+    assert sorted(map(int, [*left, *done, *taken, *deleted])) == list(range(pushed))
     assert sorted(map(int, left), reverse=True) == list(map(int, left))
-    assert {*moved, *(job[1:] for job in [*left, *taken, *deleted] if is_changed(job))} == done
     assert {int(job) for job in done} <= chosen
-    untouched = {job for job in left if not is_changed(job)}
-    assert not {int(job) for job in untouched} & chosen, "what was meant, and nobody else took, has left or is changed"
-    assert {job for job in untouched if int(job) < count} <= seen
+    assert not {int(job) for job in left} & chosen, "what was meant, and nobody else took, has left"
+    assert {job for job in left if int(job) < count} <= seen

@@ -1,4 +1,4 @@
-"""The page of a queue over real HTTP: jobs that wait are deleted, killed and moved, ticked ones and all that match."""
+"""The page of a queue over real HTTP: jobs that wait are deleted and killed, ticked ones and all that match."""
 
 import json
 from collections.abc import Sequence

@@ -1,14 +1,13 @@
 #!lua flags=allow-oom
--- Takes jobs out of a queue's list or its lines wherever they stand, as a person asked for, each for itself, and gives
--- each another place, or other bytes in its own. The others keep their order.
+-- Takes jobs out of a queue's list or its lines wherever they stand, as a person asked for, each for itself, into the
+-- dead set or nowhere. The others keep their order.
 --
--- KEYS: the queue's list, its `wait`, its `keys`, its `turn` (see parts/lines.lua), dead, queues, parked, then lists (of
---       queues, and those of answers)
+-- KEYS: the queue's list, its `wait`, its `keys`, its `turn` (see parts/lines.lua), dead, queues, parked, then the
+--       lists of answers
 -- ARGV: how many jobs were pushed since the moment to which ranks refer (as `waiting` told), a text that no job is,
---       then per job: rank, or '=' and `number:key` of one in a line, its bytes, where to ('q' queue | 'zd' dead | 'x' nowhere: deleted |
---       'p' its place, as the new bytes), list (index from 1
---       among the lists, for 'q'), queue name (for 'q'), new bytes ('' = unchanged), score (for 'zd'), number of answers
---         and per answer: list, queue name ('' = a key, not a queue), ttl in seconds (keys only), payload
+--       then per job: rank, or '=' and `number:key` of one in a line, its bytes, where to ('zd' dead | 'x' nowhere:
+--       deleted), new bytes and score (for 'zd'), number of answers
+--         and per answer: list (index from 1 among the lists), queue name ('' = a key, not a queue), ttl in seconds (keys only), payload
 -- Returns: per job 1 done | 0 it is not there (any more) | 'DUP' an equal member is there already | an error's text
 --          In the last two cases the job stays where it was.
 -- A list has no way to delete by place: what leaves is overwritten in its place, and all of that deleted in one pass at
@@ -31,8 +30,7 @@ end
 local function next_job()
   local place = next_argument()
   local job = {rank = tonumber(place), field = string.match(place, '^=(.*)$'), old = next_argument(), to = next_argument(),
-               list = tonumber(next_argument()), queue = next_argument(), new = next_argument(),
-               score = next_argument(), answers = {}}
+               new = next_argument(), score = next_argument(), answers = {}}
   for i = 1, tonumber(next_argument()) do
     job.answers[i] = {list = tonumber(next_argument()), queue = next_argument(), ttl_s = tonumber(next_argument()),
                       payload = next_argument()}
@@ -80,9 +78,7 @@ local function pushed(key, queue, payload, ttl_s)
 end
 
 local function placed(job)
-  if job.to == 'q' then
-    return pushed(KEYS[FIXED_KEYS + job.list], job.queue, job.new == '' and job.old or job.new)
-  elseif job.to == 'zd' then
+  if job.to == 'zd' then
     local reply = redis.pcall('ZADD', dead, 'NX', job.score, job.new)
     return failure(reply) or (reply == 0 and 'DUP')
   end
@@ -113,16 +109,13 @@ end
 for i = FIXED_KEYS + 1, #KEYS do
   if KEYS[i] == list then
     -- It would shift all places.
-    return redis.error_reply('ERR jobs and answers cannot go to the very queue that they are taken out of')
+    return redis.error_reply('ERR answers cannot go to the very queue that they are taken out of')
   end
 end
 
 local function take_from_line(job)
   if redis.call('HGET', wait, job.field) ~= job.old then
     return 0
-  elseif job.to == 'p' then
-    redis.call('HSET', wait, job.field, job.new)
-    return 1
   end
   redis.call('HDEL', wait, job.field)
   local why = effected(job)
@@ -171,9 +164,6 @@ while at <= #ARGV do
     codes[#codes + 1] = take_from_line(job)
   elseif not place then
     codes[#codes + 1] = 0
-  elseif job.to == 'p' then
-    redis.call('LSET', list, place, job.new)
-    codes[#codes + 1] = 1
   else
     redis.call('LSET', list, place, gone)
     local why = effected(job)

@@ -33,7 +33,6 @@ PAGES: Final = {
     "a search": "/dead?where=user+~+refused",
     "nothing found": "/dead?where=user+%3D+nobody",
     "what waits": f"/queue?name={LATER}",
-    "an edit of what waits": f"/edit/queue?of={LATER}",
     "jobs in progress": "/in-progress",
     "periodic commands": "/periodic",
     "no story yet": "/job",
