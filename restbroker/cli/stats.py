@@ -27,7 +27,6 @@ from restbroker.operate import words
 from restbroker.operate.connect import open_store
 from restbroker.operate.overview import SystemStats, blocked_queues, ordered_targets, stopped_keys, system_stats
 from restbroker.operate.problems import START, Alarm, problems
-from restbroker.operate.processes import SILENT_S
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
@@ -287,7 +286,7 @@ def _pause_texts(row: Row) -> Iterator[str]:
     state, age_s = words.process_state(row), row["heartbeat_age_s"]
     if row["dying"] or row["finishing"] is True:
         yield state
-    elif isinstance(age_s, int | float) and age_s > SILENT_S:
+    elif isinstance(age_s, int | float) and age_s > words.SILENT_S:
         yield f"no heartbeat for {duration_text(age_s)}"
     if row["reason"] is not None:
         yield f"{state}: {row['reason']}"

@@ -13,7 +13,6 @@ from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.operate import words
 from restbroker.operate.overview import SystemStats
-from restbroker.operate.processes import SILENT_S
 from restbroker.operate.snapshot import takes_jobs
 
 LONG_WAIT_S: Final = 60.0
@@ -101,7 +100,7 @@ def _of_processes(rows: Sequence[Row]) -> Iterator[Alarm]:
         if row["dying"]:
             in_progress = row["in_progress"]
             gone[words.process_name(row)] += in_progress if isinstance(in_progress, int) else 0
-        elif (age_s := _number(row["heartbeat_age_s"])) is not None and age_s > SILENT_S:
+        elif (age_s := _number(row["heartbeat_age_s"])) is not None and age_s > words.SILENT_S:
             silent[words.process_name(row)] = age_s
     for name, age_s in silent.items():
         yield Alarm(name, True, f"{name} has sent no heartbeat for {duration_text(age_s)}", page="processes")

@@ -6,7 +6,7 @@ process takes them as if they came from Sidekiq Web; jobs in progress are shown 
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Literal
 
 import attrs
 
@@ -16,6 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.jobs import StoredJob, display_job
+from restbroker.operate.words import RUBY_SILENT_S, SILENT_S
 from restbroker.store import processes as process_store
 from restbroker.store import stats
 from restbroker.store.client import Client
@@ -28,12 +29,6 @@ _NAMES = ("display_class", "wrapped", "class")
 _WORD_LIMIT = 120
 _LARGEST = 10**15
 """A higher number is none that processes write of themselves."""
-SILENT_S: Final = 15.0
-RUBY_SILENT_S: Final = 30.0
-"""Three records of ours, or of Ruby's, that did not come: Redis keeps that of a killed process for a minute.
-
-The one threshold for stats, pages, `processes` and `check`.
-"""
 _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 

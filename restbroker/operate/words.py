@@ -14,6 +14,12 @@ from restbroker.job.json_types import Json
 from restbroker.store.pauses import OPERATOR, Pause
 
 _NAMES: Final = {"denied": "login refused", "retry_after": "asked to wait"}
+SILENT_S: Final = 15.0
+RUBY_SILENT_S: Final = 30.0
+"""Three records of ours, or of Ruby's, that did not come: Redis keeps that of a killed process for a minute.
+
+The one threshold for stats, pages, `processes` and `check`.
+"""
 PAUSED: Final = "it is paused. `restbroker stats` says why and for how long."
 LIMITS: Final[Mapping[str, str]] = {
     "rate": "RateLimit is reached",

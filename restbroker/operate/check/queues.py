@@ -23,9 +23,8 @@ from restbroker.operate.check.config import TEXTS
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.keys import display_name
 from restbroker.operate.names import nearest
-from restbroker.operate.processes import SILENT_S
 from restbroker.operate.snapshot import read_snapshot, takes_jobs
-from restbroker.operate.words import pause_sentence
+from restbroker.operate.words import SILENT_S, pause_sentence
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import migration, sets, survey, unadmitted
