@@ -26,7 +26,7 @@ from restbroker.job.command import Command, CommandSpec
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
-from restbroker.operate.enqueue import JobRequest, find_process, pause_of, payload
+from restbroker.operate.enqueue import JobRequest, find_process, pause_of, payload, waiting_notes
 from restbroker.operate.request import access_of, signatures_of, target_of
 from restbroker.servers import registry
 from restbroker.store.client import Client
@@ -251,12 +251,8 @@ class Makers:
             paused = pause_of(self.client, queue, target) if self.order.at_s is None else None
         except RestbrokerError:  # Whatever is wrong is told when rows are pushed.
             return None
-        if found is None:
-            output.say(f"note: no running process serves the queue {queue}; the jobs will wait for one.")
-        elif found.quiet:
-            output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the jobs will wait.")
-        if paused is not None:
-            output.say(f"note: {paused.text} The jobs will wait: {paused.resume_command}")
+        for note in waiting_notes(found, paused, queue, "the jobs"):
+            output.say(note)
         return None if found is None else found.server_version
 
 

@@ -50,9 +50,7 @@ class Chunk:
         """Add one more job, with the lock that it takes: that lasts from when the job is due."""
         jobs = self.jobs.setdefault(order.queue, [])
         jobs.append(raw)
-        if (lock := order.lock) is not None:
-            wait_s = 0.0 if order.at_s is None else max(0.0, order.at_s - now_s)
-            lock = attrs.evolve(lock, keep_s=lock.keep_s + wait_s)
+        if (lock := order.lock_at(now_s)) is not None:
             self.locks.append(bulk.JobLock(order.queue, len(jobs), jid, lock))
         self.size += len(raw)
 

@@ -357,8 +357,7 @@ def _csv_rows(header: Sequence[str], separator: str, lines: _Lines, *, is_reject
     csv.field_size_limit(2 * LONGEST)
     rows = csv.reader(lines, delimiter=separator, strict=True)
     mark = re.escape(separator)
-    cell = _CELL.format(mark)
-    proper = re.compile(f"{cell}(?:{mark}{cell})*+(?:\\r?\\n|\\r)?")
+    cell, proper = _CELL.format(mark), _row_pattern(separator)
     reason = re.compile(f"\\A{cell}{mark}" if is_rejects else "(?!)")
     number, width, taken = 0, len(header), lines.row_lines
     while True:
@@ -410,13 +409,19 @@ def _wrong_row(cells: Sequence[str], width: int, text: str, proper: re.Pattern[s
     return "a NUL character in it." if "\0" in text else None
 
 
-def _guarded(text: str, separator: str) -> str:
-    """Return the row's text with its cells guarded (`job.cells`); a text that is no proper row stays as it is."""
+def _row_pattern(separator: str) -> re.Pattern[str]:
+    """Return the pattern of a row whose quotation marks are as they should be."""
     mark = re.escape(separator)
     cell = _CELL.format(mark)
-    if re.fullmatch(f"{cell}(?:{mark}{cell})*+(?:\\r?\\n|\\r)?", text) is None:
+    return re.compile(f"{cell}(?:{mark}{cell})*+(?:\\r?\\n|\\r)?")
+
+
+def _guarded(text: str, separator: str) -> str:
+    """Return the row's text with its cells guarded (`job.cells`); a text that is no proper row stays as it is."""
+    if _row_pattern(separator).fullmatch(text) is None:
         return text
-    return re.sub(f"({cell})({mark}|\r?\n|\r|\\Z)", lambda found: _guard(found[1]) + found[2], text)
+    mark = re.escape(separator)
+    return re.sub(f"({_CELL.format(mark)})({mark}|\r?\n|\r|\\Z)", lambda found: _guard(found[1]) + found[2], text)
 
 
 def _guard(cell: str) -> str:

@@ -31,7 +31,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.answer import AnswerWait
 from restbroker.operate.connect import open_store
 from restbroker.operate.ctl import remove_refused
-from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, push
+from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, push, waiting_notes
 from restbroker.servers import registry
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply, read_reply
 from restbroker.store.client import Client
@@ -134,10 +134,10 @@ class _Exchange:
 
         End with an exit code of its own if no answer comes, or the job was not done.
         """
-        if found is None:
-            output.say(f"note: no running process serves the queue {self.place.queues[0]}; the job will wait for one.")
+        for note in waiting_notes(found, None, self.place.queues[0]):
+            output.say(note)
         waiting = self._push(command)
-        details = answer_or_end(waiting, timeout_s, is_explained=found is None)
+        details = answer_or_end(waiting, timeout_s, is_explained=found is None or found.quiet)
         printed = self.output(waiting.jid, details, command)
         _remove_refused(self.client, waiting.jid, read_reply(details))
         return printed

@@ -36,6 +36,7 @@ from restbroker.operate.enqueue import (
     find_process_if_known,
     pause_of,
     push,
+    waiting_notes,
 )
 from restbroker.operate.request import signatures_of
 
@@ -70,12 +71,8 @@ class OneJob:
                 self._order(typed, None)  # a mistake in the command line is one without Redis, too
                 raise
             order = self._order(typed, found)
-            if found is None:
-                output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
-            elif found.quiet:
-                output.say(f"note: {found.hindrance} No other process serves the queue {queue}; the job will wait.")
-            if order.at_s is None and (paused := pause_of(client, queue, target)) is not None:
-                output.say(f"note: {paused.text} The job will wait: {paused.resume_command}")
+            for note in waiting_notes(found, pause_of(client, queue, target) if order.at_s is None else None, queue):
+                output.say(note)
             other = push(client, order, jid, pushed_at_s := time.time())
             if other is not None:
                 _print_queued(order, other, as_json=as_json)

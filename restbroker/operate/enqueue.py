@@ -6,7 +6,7 @@ reschedule it.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -64,8 +64,14 @@ class JobRequest:
     fair_key: str | None = None
     order_key: str | None = None
 
+    def lock_at(self, now_s: float) -> Lock | None:
+        """Return the lock as it is taken by a push at `now_s` (epoch seconds): it lasts from when the job is due."""
+        if self.lock is None or self.at_s is None:
+            return self.lock
+        return attrs.evolve(self.lock, keep_s=self.lock.keep_s + max(0.0, self.at_s - now_s))
 
-def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
+
+def payload(request: JobRequest, jid: str, now_s: float) -> bytes:
     """Return the job's bytes. Raise `UsageError` if its arguments do not fit into JSON, or if it is too large.
 
     A scheduled job has neither `at` nor `enqueued_at`: Sidekiq 7 and later add the latter when it becomes due.
@@ -73,30 +79,30 @@ def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
     moment_s = fractional(now_s)
     fields: dict[str, Json] = {
         "class": JOB_CLASS,
-        "display_class": order.command,
+        "display_class": request.command,
         "args": None,
         "jid": jid,
-        "queue": order.queue,
-        "retry": order.retry,
+        "queue": request.queue,
+        "retry": request.retry,
         "created_at": moment_s,
     }
-    if order.ok_if_exists:
+    if request.ok_if_exists:
         fields["ok_if_exists"] = True
-    if order.reply_to is not None and reply_key(order.reply_to) is None:
+    if request.reply_to is not None and reply_key(request.reply_to) is None:
         raise UsageError("reply_to is no key for an answer.", "Write restbroker:reply:NAME, or NAME alone.")
-    if order.wants_reply:
-        fields["reply_to"] = order.reply_to or f"restbroker:reply:{jid}"
-    if order.at_s is None:
+    if request.wants_reply:
+        fields["reply_to"] = request.reply_to or f"restbroker:reply:{jid}"
+    if request.at_s is None:
         fields["enqueued_at"] = moment_s
-    if order.expire_s is not None:
-        fields[expiry.FIELD] = fractional((now_s if order.at_s is None else order.at_s) + order.expire_s)
-    keys = {FAIR_KEY: order.fair_key, ORDER_KEY: order.order_key}
+    if request.expire_s is not None:
+        fields[expiry.FIELD] = fractional((now_s if request.at_s is None else request.at_s) + request.expire_s)
+    keys = {FAIR_KEY: request.fair_key, ORDER_KEY: request.order_key}
     fields |= {name: key for name, key in keys.items() if key is not None}
-    if order.lock is not None:
-        fields[claims.LOCK_FIELD] = claims.lock_fields(order.lock)
+    if request.lock is not None:
+        fields[claims.LOCK_FIELD] = claims.lock_fields(request.lock)
     try:
-        args: list[Json] = [order.command, dict(order.arguments), _token(order, jid, now_s)]
-        fields["args"] = args if order.reply_id is None else [*args, order.reply_id]
+        args: list[Json] = [request.command, dict(request.arguments), _token(request, jid, now_s)]
+        fields["args"] = args if request.reply_id is None else [*args, request.reply_id]
         raw = rubyjson.dumps(fields)
     except ValueError as error:
         raise UsageError(f"The arguments cannot be written as JSON: {error}.", "Check the values.") from error
@@ -106,22 +112,22 @@ def payload(order: JobRequest, jid: str, now_s: float) -> bytes:
     return raw
 
 
-def _token(order: JobRequest, jid: str, now_s: float) -> str:
+def _token(request: JobRequest, jid: str, now_s: float) -> str:
     """Return the secret or, for a token whose jobs are signed, a signature for the time at which the job may run."""
-    secret = order.token.secrets[0].reveal()
-    if not order.token.signed:
+    secret = request.token.secrets[0].reveal()
+    if not request.token.signed:
         return secret
     from restbroker.job import signing  # of no use to a token that is sent as it is
     from restbroker.job.arguments import Submission
 
-    at_s = int(now_s if order.at_s is None else order.at_s)
+    at_s = int(now_s if request.at_s is None else request.at_s)
     # An empty reply id means none, as it does to the broker.
-    submission = Submission(Command(order.command, order.arguments), None, order.reply_id or None)
+    submission = Submission(Command(request.command, request.arguments), None, request.reply_id or None)
     if not signing.is_signable(submission):
         message = f"The job has more than {signing.VALUES_LIMIT} values, too many for a signature."
         raise UsageError(message, "Send less in one job, or use a token that is not Signed.")
-    queue = order.queue if order.token.queue_signed else None
-    return signing.sign(secret, order.token.name, at_s, jid=jid, submission=submission, queue=queue)
+    queue = request.queue if request.token.queue_signed else None
+    return signing.sign(secret, request.token.name, at_s, jid=jid, submission=submission, queue=queue)
 
 
 @attrs.frozen
@@ -137,7 +143,7 @@ class QueuedBefore:
         return "looked for" if self.is_found else "believed"
 
 
-def push(client: Client, order: JobRequest, jid: str, now_s: float) -> QueuedBefore | None:
+def push(client: Client, request: JobRequest, jid: str, now_s: float) -> QueuedBefore | None:
     """Push or schedule the job, once; return None, or the job that holds its lock.
 
     If that job took the lock or was settled last more than a minute ago, it is looked for, for seven seconds at most
@@ -146,24 +152,22 @@ def push(client: Client, order: JobRequest, jid: str, now_s: float) -> QueuedBef
     While Redis does not answer, the same push is repeated for ten seconds, unless this user may only push. Raise
     `StoreNotNow` if it was not pushed; after other errors of the store it may be.
     """
-    raw, lock, over = payload(order, jid, now_s), order.lock, ""
-    if lock is not None and order.at_s is not None:
-        lock = attrs.evolve(lock, keep_s=lock.keep_s + max(0.0, order.at_s - now_s))
-    order = attrs.evolve(order, lock=lock)
-    while (held := _push(client, order, jid, raw, over=over)) is not None:
-        sight = _look_for(client, held, order.queue)
+    raw, over = payload(request, jid, now_s), ""
+    request = attrs.evolve(request, lock=request.lock_at(now_s))
+    while (held := _push(client, request, jid, raw, over=over)) is not None:
+        sight = _look_for(client, held, request.queue)
         if sight != "missing":
             return QueuedBefore(claims.lock_holder(held.value), is_found=sight == "found")
         over = held.value
     return None
 
 
-def _push(client: Client, order: JobRequest, jid: str, raw: bytes, over: str) -> HeldLock | None:
+def _push(client: Client, request: JobRequest, jid: str, raw: bytes, over: str) -> HeldLock | None:
     """Push or schedule the job as `push` does; return None, or the lock that another job holds."""
     began_s, is_doubtful = time.monotonic(), False
     while True:
         try:
-            return queues.push_once(client, order.queue, jid, raw, at_s=order.at_s, lock=order.lock, over=over)
+            return queues.push_once(client, request.queue, jid, raw, at_s=request.at_s, lock=request.lock, over=over)
         except StoreUnavailable as error:
             is_unsent = isinstance(error, ConnectionEnded | StoreNotNow)
             is_doubtful = is_doubtful or not is_unsent
@@ -174,9 +178,9 @@ def _push(client: Client, order: JobRequest, jid: str, raw: bytes, over: str) ->
         except StoreRefused as error:
             if is_doubtful:
                 raise _unknown_push_error(jid, error) from error
-            if order.lock is not None:
+            if request.lock is not None:
                 raise
-            _push_plainly(client, order, jid, raw)
+            _push_plainly(client, request, jid, raw)
             return None
         time.sleep(_PAUSE_S)
 
@@ -187,13 +191,13 @@ def _look_for(client: Client, held: HeldLock, queue: str) -> "Sight":
     return holders.search_twice(client, claims.lock_holder(held.value), queue) if held.is_stale else "unsearched"
 
 
-def _push_plainly(client: Client, order: JobRequest, jid: str, raw: bytes) -> None:
+def _push_plainly(client: Client, request: JobRequest, jid: str, raw: bytes) -> None:
     """Push or schedule the job as any producer does, where Redis refuses more; nothing is repeated. Raise as `push`."""
     try:
-        if order.at_s is None:
-            queues.push(client, order.queue, [raw])
+        if request.at_s is None:
+            queues.push(client, request.queue, [raw])
         else:
-            queues.schedule(client, raw, order.at_s)
+            queues.schedule(client, raw, request.at_s)
     except (ConnectionEnded, StoreNotNow) as error:
         raise StoreNotNow(f"{error.message} The job was not queued.", error.hint) from error
     except StoreUnavailable as error:
@@ -323,6 +327,18 @@ def pause_of(client: Client, queue: str, target: str) -> PauseNotice | None:
             if pause.reason == OPERATOR:
                 return PauseNotice("target", target, words.pause_sentence(f"The target {target}", pause))
     return None
+
+
+def waiting_notes(
+    found: ServingProcess | None, paused: PauseNotice | None, queue: str, jobs: str = "the job"
+) -> Iterator[str]:
+    """Yield why `jobs` that are pushed to this queue now will wait: its process, as far as it is known, and a pause."""
+    if found is None:
+        yield f"note: no running process serves the queue {queue}; {jobs} will wait for one."
+    elif found.quiet:
+        yield f"note: {found.hindrance} No other process serves the queue {queue}; {jobs} will wait."
+    if paused is not None:
+        yield f"note: {paused.text} {jobs.capitalize()} will wait: {paused.resume_command}"
 
 
 def why_waiting(client: Client, queue: str, target: str | None) -> str | None:

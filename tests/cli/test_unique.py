@@ -205,7 +205,7 @@ def test_a_job_that_a_person_deletes_or_kills_can_be_queued_again(shell: Shell, 
     for words in (
         ["queues", "clear", "rest", "--yes"],
         ["queues", "delete", "rest", "--all", "--yes"],
-        ["queues", "dead", "rest", "--all", "--yes"],
+        ["queues", "kill", "rest", "--all", "--yes"],
     ):
         assert shell(*UNIQUE).returncode == 0
         assert len(held(store)) == 1
