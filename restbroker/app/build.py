@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import attrs
 import trio
@@ -105,23 +106,7 @@ async def _main(
     )
 
     def replan(new: Config) -> BrokerPlan:
-        # Of its own: that of the generation before ends with it.
-        upkeep = Upkeep()
-        targets = _targets(
-            new,
-            report,
-            counters,
-            open_connection=plan.open_connection,
-            open_control=plan.open_control,
-            upkeep=upkeep,
-        )
-        return attrs.evolve(
-            plan,
-            targets=targets,
-            upkeep=upkeep,
-            shutdown_timeout_s=new.shutdown_timeout_s,
-            periodic=_periodic(new),
-        )
+        return attrs.evolve(plan, **_of_config(new, report, counters, plan.open_connection, plan.open_control))
 
     reload: Reload[BrokerPlan] = Reload(
         config,
@@ -171,21 +156,46 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
     def open_control() -> Connection:
         return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
 
-    upkeep = Upkeep()
     return BrokerPlan(
-        targets=_targets(
-            config, report, counters, open_connection=open_connection, open_control=open_control, upkeep=upkeep
-        ),
-        upkeep=upkeep,
+        **_of_config(config, report, counters, open_connection, open_control),
         services=watch,
         open_connection=open_connection,
         open_control=open_control,
         open_waiter=lambda: Waiter(lambda: open_client(settings, sentinels=sentinels)),
         report=report,
         snapshot=lambda pool: snapshot(pool, counters),
-        shutdown_timeout_s=config.shutdown_timeout_s,
-        periodic=_periodic(config),
     )
+
+
+def _of_config(
+    config: Config,
+    report: Report,
+    counters: Counters,
+    open_connection: Callable[[], Connection],
+    open_control: Callable[[], Connection],
+) -> dict[str, Any]:
+    """Return the fields of a plan that a reload makes again."""
+    # Of its own: that of the generation before ends with it.
+    upkeep = Upkeep()
+    tokens = Tokens(config.tokens, report)
+    fast_jobs = None if os.environ.get(FAST) == "0" else counters.fast_jobs
+
+    def ports(target: Target, transport: Transport) -> Ports:
+        rosters, sent = rosters_of(config, target, open_connection), sent_messages(config.events, open_control, report)
+        logins = logins_of(target, open_connection)
+        return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent_messages=sent, logins=logins)
+
+    targets = [
+        _target(config, target, tokens, ports, transport=open_transport(target, shared=upkeep))
+        for target in config.targets
+    ]
+    return {
+        # Where jobs are done in order, all of them take the general path.
+        "targets": [attrs.evolve(plan, fast_jobs=None if plan.target.order else fast_jobs) for plan in targets],
+        "upkeep": upkeep,
+        "shutdown_timeout_s": config.shutdown_timeout_s,
+        "periodic": _periodic(config),
+    }
 
 
 def _periodic(config: Config) -> list[PeriodicJob]:
@@ -206,30 +216,6 @@ def _periodic(config: Config) -> list[PeriodicJob]:
         )
         for one in periodic_requests(config)
     ]
-
-
-def _targets(
-    config: Config,
-    report: Report,
-    counters: Counters,
-    open_connection: Callable[[], Connection],
-    open_control: Callable[[], Connection],
-    upkeep: Upkeep,
-) -> list[TargetPlan]:
-    tokens = Tokens(config.tokens, report)
-    fast_jobs = None if os.environ.get(FAST) == "0" else counters.fast_jobs
-
-    def ports(target: Target, transport: Transport) -> Ports:
-        rosters, sent = rosters_of(config, target, open_connection), sent_messages(config.events, open_control, report)
-        logins = logins_of(target, open_connection)
-        return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent_messages=sent, logins=logins)
-
-    plans = [
-        _target(config, target, tokens, ports, transport=open_transport(target, shared=upkeep))
-        for target in config.targets
-    ]
-    # Where jobs are done in order, all of them take the general path.
-    return [attrs.evolve(plan, fast_jobs=None if plan.target.order else fast_jobs) for plan in plans]
 
 
 def _target(

@@ -52,14 +52,9 @@ class Exchange:
     async def answer(self, status: int, value: Json) -> None:
         """Send the answer, with `value` written as ejabberd writes JSON."""
         body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        await self.send(status, body, {"Content-Type": "application/json"})
-
-    async def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        """Send an answer as it is; its length is added."""
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines.append(f"Content-Length: {len(body)}")
-        await self._stream.send_all("\r\n".join([*lines, "", ""]).encode() + body)
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Content-Type: application/json"]
+        lines += [f"Content-Length: {len(body)}", "", ""]
+        await self._stream.send_all("\r\n".join(lines).encode() + body)
         self.is_answered = True
 
 

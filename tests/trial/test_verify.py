@@ -220,6 +220,7 @@ def test_sentinels_lead_brokers_and_witness_to_the_master(tmp_path: Path) -> Non
         "RedisSentinelPass": PASSWORD,
         "RestURL": "http://127.0.0.1:1/api",
         "RestQueue": "rest",
+        "Token": "a token",
     }
     (tmp_path / "env.json").write_text(json.dumps(document))
     try:
