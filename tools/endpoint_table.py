@@ -49,7 +49,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/SET/act /queue/act /steer": "other actions on jobs; on all else",
     "/find?q=…": "the search box, as [`restbroker find`](jobs.md#find-a-lost-job)",
     "/job?jid=…": "a timeline, as [`restbroker explain`](jobs.md#a-jobs-timeline)",
-    "/audit /audit/NAME": "the [audit log](jobs.md#audit-log); one action and "
+    "/audit /audit/NAME /audit/NAME/stop": "the [audit log](jobs.md#audit-log); one action, its Stop, and "
     "[its jobs](jobs.md#follow-what-happens-to-retried-jobs)",
     "/live?page=… /static/NAME": "the parts of an open page; style sheet, script",
     "/stats /metrics": "[figures as JSON](stats.md#stats); [for Prometheus](telemetry.md#metrics)",

@@ -57,6 +57,7 @@ def _fields(written: StoredEntry) -> dict[str, Json]:
         "run": written.run,
         "jids": list(note.jids),
         "changes": note.changes,
+        "left": note.left,
     }
 
 

@@ -5,6 +5,7 @@ crash; between two batches it can be stopped, and the same call again goes on, s
 what is done is written to the audit log, before the first batch and after each.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -19,7 +20,7 @@ from restbroker.operate.audit import State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.operate.inventory import Inventory, inventory
-from restbroker.operate.tally import EXAMPLES, Progress, ResumePoint, Tally
+from restbroker.operate.tally import EXAMPLES, Progress, Tally
 from restbroker.operate.where import Where, with_fixed_time
 from restbroker.store import paging, sets
 from restbroker.store.client import Client
@@ -29,7 +30,7 @@ from restbroker.store.paging import Cursor
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placement
 
-__all__ = ["VERBS", "Action", "Progress", "ResumePoint", "Selection", "Verb", "perform"]
+__all__ = ["VERBS", "Action", "Progress", "Selection", "SetMoment", "Verb", "perform"]
 
 BATCH: Final = 100
 """How many jobs are done between two moments at which it can be stopped."""
@@ -43,18 +44,40 @@ _NOT_IN_TIME: Final = (
 
 
 @attrs.frozen
+class SetMoment:
+    """When a person saw a set: `at_s` by Redis' clock (epoch seconds), and `newest`, its greatest score then.
+
+    A form can carry it. A job that came or changed since has a greater score in the dead set, and a later time in
+    itself in the others.
+    """
+
+    newest: float
+    at_s: float
+
+    def had(self, view: JobView) -> bool:
+        """Tell whether the set had this job as it is."""
+        return view.score <= self.newest and view.last_change_s <= self.at_s
+
+
+def moment_of(client: Client, zset: SortedSet) -> SetMoment:
+    """Return the present moment of a set. Raise `StoreUnavailable` or `StoreRefused`."""
+    last = paging.piece(client, zset, None, 1, newest_first=True).members
+    return SetMoment(last[0][1] if last else -math.inf, time_s(client))
+
+
+@attrs.frozen
 class Selection:
     """The jobs to act on: those with these job ids or keys (`Entry.key`), or else all that match the conditions.
 
-    `rest` limits them to those that a stopped action left (`Progress.rest`). `inventory` limits them to those that the
-    set held, unchanged, when a person saw it (`Progress.inventory` of a dry run); None: those that it holds when the
-    action begins. `limit`: at most so many are done.
+    `inventory` limits them to those that the set held, unchanged, when a person saw it (`Progress.inventory` of a dry
+    run); None: those that it holds when the action begins. `seen` limits them to those that were there at that moment.
+    `limit`: at most so many are done.
     """
 
     names: tuple[str, ...] = ()
     where: Where = ()
-    rest: ResumePoint | None = None
     inventory: Inventory | None = None
+    seen: SetMoment | None = None
     limit: int | None = None
 
 
@@ -71,10 +94,10 @@ def perform(
 ) -> Iterator[Progress]:
     """Act on the jobs, batch by batch; yield the progress after each batch, and once more at the end, with `ended`.
 
-    The action stops when the caller stops iterating; `rest` and `inventory` of the last progress continue it. Jobs that
-    enter the set meanwhile are left alone. With `rate_per_s` it acts on that many jobs per second at most, on average.
-    Raise `UsageError` if the set does not support the action. Raise `StoreUnavailable` or `StoreRefused`: the batches
-    before are done, and another call does the rest.
+    The action stops when the caller stops iterating. Jobs that enter the set meanwhile are left alone. With
+    `rate_per_s` it acts on that many jobs per second at most, on average. Raise `UsageError` if the set does not
+    support the action. Raise `StoreUnavailable` or `StoreRefused`: the batches before are done, and another call does
+    the rest.
     """
     require_sense(zset, action)
     tally = Tally(client, zset, action, context=known, where=_describe(action, chosen, known), dry_run=dry_run)
@@ -82,6 +105,9 @@ def perform(
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
     try:
+        if action.begins_at_once and not dry_run:
+            tally.begin()
+            yield tally.progress
         for _ in run.act_on_names(chosen.names, batch) if chosen.names else run.act_on_matching(chosen.where, batch):
             yield tally.progress
             tally.progress = attrs.evolve(tally.progress, jids=())
@@ -90,7 +116,7 @@ def perform(
         state = "ended"
     finally:
         tally.conclude(state)
-    yield attrs.evolve(tally.progress, ended=True, rest=None)
+    yield attrs.evolve(tally.progress, ended=True)
 
 
 def _describe(action: Action, chosen: Selection, known: ConfigContext) -> str:
@@ -114,13 +140,9 @@ class _Run:
     _planned: int = 0
 
     def __attrs_post_init__(self) -> None:
-        """Go on with what was counted before a stop."""
-        if (rest := self.selection.rest) is not None:
-            self._planned = rest.planned
-            self.tally.progress = Progress(rest.jobs, matched=rest.done, done=rest.done, run=rest.run)
-        else:
-            self.tally.progress = Progress(sets.size(self.tally.client, self.zset))
-        self.tally.progress = attrs.evolve(self.tally.progress, began_s=time_s(self.tally.client))
+        """Note how many jobs there are, and when it began."""
+        client = self.tally.client
+        self.tally.progress = Progress(sets.size(client, self.zset), began_s=time_s(client))
 
     def act_on_names(self, names: Sequence[str], batch: int) -> Iterator[None]:
         """Act on the jobs with these names; yield after each batch."""
@@ -155,11 +177,12 @@ class _Run:
         Any number of jobs may be read to find them.
         """
         client, dry_run = self.tally.client, self.tally.dry_run
-        place = Cursor.of(self.selection.rest.after) if self.selection.rest is not None else None
+        place: Cursor | None = None
+        seen = self.selection.seen
         # A dry run tells what it met.
         meant = Inventory(self.zset) if dry_run else self.selection.inventory
         if meant is None:
-            meant = inventory(client, self.zset, place)
+            meant = inventory(client, self.zset)
         self.tally.progress = attrs.evolve(self.tally.progress, inventory=meant)
         while (part := paging.piece(client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
             room = self._room(batch)
@@ -167,16 +190,13 @@ class _Run:
                 return
             views = [JobView(raw, score, self.tally.context) for raw, score in part.members]
             there = [n for n, one in enumerate(part.members) if dry_run or one in meant]
+            there = [n for n in there if seen is None or seen.had(views[n])]
             count, matched = self._matching(views, there, where, room)
             if dry_run:
                 meant.add(part.members[n] for n in there[:count])
             codes = self._act_on([views[n] for n in matched], count)
             moved = {n for n, code in zip(matched, codes, strict=True) if isinstance(code, Applied | Gone)}
             place = part.behind(matched[-1] + 1 if len(matched) == room else None, set() if dry_run else moved)
-            progress = self.tally.progress
-            still = max(0, progress.total - progress.looked_at)
-            rest = ResumePoint(str(place), still, self._planned, done=progress.done, run=progress.run)
-            self.tally.progress = attrs.evolve(progress, rest=rest)
             yield
 
     def _room(self, batch: int) -> int:

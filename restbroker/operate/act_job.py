@@ -39,7 +39,8 @@ class Action:
     behind those that wait there, or `first`.
     `reschedule` sets another time; a dead job then waits in the retry set. `why` goes into the audit log, and into jobs
     that are killed. `repeat_unsafe`: include jobs that may have run and are not safe to repeat. `foreign_queues`:
-    include jobs that the action sends to a queue that this configuration does not serve.
+    include jobs that the action sends to a queue that this configuration does not serve. `begins_at_once`: write the
+    action's first audit entry and report it before jobs are looked for, not only before the first is changed.
     """
 
     verb: Verb
@@ -51,6 +52,7 @@ class Action:
     foreign_queues: bool = False
     edit: Edit | None = None
     first: bool = False
+    begins_at_once: bool = False
 
     @property
     def name(self) -> str:

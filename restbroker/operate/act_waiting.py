@@ -69,7 +69,8 @@ class WaitingSelection:
 
     Those in lines come first, as they would be handed out, then those of the list, the oldest first.
 
-    `keys` limits them to the jobs with these keys (`JobView.key`), each as often as it is named.
+    `keys` limits them to the jobs with these keys (`JobView.key`), each as often as it is named. Without `keys`, jobs
+    that say they were pushed after `until_s` are not meant.
     """
 
     queue: str
@@ -77,6 +78,7 @@ class WaitingSelection:
     where: Where
     limit: int | None = None
     keys: Counter[str] | None = None
+    until_s: float = math.inf
 
 
 def select(
@@ -125,10 +127,13 @@ def perform(
     tally = Tally(client, place_of(meant.queue), action, context=known, where=described, dry_run=dry_run)
     tally.progress = Progress(meant.snapshot.total)
     run = _Run(meant, tally, config, Tokens(config.tokens))
-    if action.verb == "kill":
-        run.refusal = _lack_of_room(run, client, config, rest, count_s)
     state: State = "interrupted"
     try:
+        if action.begins_at_once and not dry_run:
+            tally.begin()
+            yield tally.progress
+        if action.verb == "kill":
+            run.refusal = _lack_of_room(run, client, config, rest, count_s)
         for busy_s in run.batches():
             yield tally.progress
             rest(min(busy_s, _LONGEST_REST_S))
@@ -294,7 +299,7 @@ class _Run:
 
     def _is_selected(self, view: JobView) -> bool:
         if self.selection.keys is None:
-            return view.matches(self.selection.where)
+            return view.score <= self.selection.until_s and view.matches(self.selection.where)
         key = view.key
         if not self._unmet[key]:
             return False

@@ -36,7 +36,8 @@ class AuditEntry:
     `run` is the name of the action's first entry, "" in that entry itself. `where`: the conditions, `all`, or how many
     jobs were named. `done`, `refused`, `gone`: numbers of jobs so far. `jids`: ids of the jobs that were done since the
     last entry; `elsewhere`: those of them that were sent to queues which no target of the writer's configuration
-    served. `changes`: what an edit changed in the first jobs, with secrets masked.
+    served. `changes`: what an edit changed in the first jobs, with secrets masked. `left`: how many jobs stayed, by
+    reason.
     """
 
     who: str
@@ -52,6 +53,7 @@ class AuditEntry:
     jids: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     changes: str = ""
+    left: str = ""
 
     @property
     def counts(self) -> bool:
@@ -91,6 +93,16 @@ def write(client: Client, note: AuditEntry) -> str:
     if note.elsewhere:
         words["elsewhere"] = _join(note.elsewhere)
     return store.append(client, {**words, **numbers, "jids": _join(note.jids)})
+
+
+def request_stop(client: Client, run: str, who: str) -> None:
+    """Have the action that began with this entry stop after its batch. Raise `StoreUnavailable` or `StoreRefused`."""
+    store.set_stop(client, run, who)
+
+
+def stopped_by(client: Client, run: str) -> str | None:
+    """Return who stopped this action; None if no one did. Raise `StoreUnavailable` or `StoreRefused`."""
+    return store.stop_of(client, run)
 
 
 @attrs.define(eq=False)
@@ -184,6 +196,7 @@ def _read_entry(entry: store.Entry) -> AuditEntry:
         jids=tuple(fields.get("jids", "").split()),
         elsewhere=tuple(fields.get("elsewhere", "").split()),
         changes=fields.get("changes", ""),
+        left=fields.get("left", ""),
     )
 
 

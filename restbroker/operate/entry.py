@@ -233,6 +233,12 @@ class JobView:
         moments = (seconds(one.get("at")) for one in self._tries if one.get("outcome") in (EDITED, MOVED))
         return max((moment for moment in moments if moment is not None), default=0.0)
 
+    @property
+    def last_change_s(self) -> float:
+        """When the job last came somewhere, failed or was edited, in epoch seconds, as far as it says; else 0."""
+        moments = (self.moment("enqueued_at"), self.moment("created_at"), self.last_failure_s, self.last_edit_s)
+        return max(moment for moment in moments if moment is not None)
+
     def entry(self) -> Entry:
         """Return all of the job that may be shown, with secrets masked."""
         return display.show_or_explain(self._entry, self._hidden_entry)

@@ -5,15 +5,14 @@ anything is changed, and how far it came after what was done; no secret is in an
 """
 
 import contextlib
-import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Self
+from typing import Final
 
 import attrs
 
-from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import hiding
 from restbroker.operate import audit
 from restbroker.operate.act_batch import Outcome, foreign_queues_of, reason_left
@@ -25,42 +24,12 @@ from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.inventory import Inventory
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
-from restbroker.store.paging import Cursor
 
 EXAMPLES: Final = 5
 _NAMED_JIDS: Final = 1000
 """So many jobs of one action are named in the audit log; of a million, the counts are enough."""
 _NOTE_EVERY_S: Final = 1.0
 """How often an entry is written from then on. With each batch, ten million jobs would push out what all others did."""
-_REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}) (\d{1,12}) (\d{1,15}-\d{1,15}|-) (\S{1,100})", re.ASCII)
-
-
-@attrs.frozen
-class ResumePoint:
-    """Where a stopped action continues: after the place `after`, with `jobs` of the set still to look at.
-
-    `planned` keeps the scores of one action different. `done`: how many jobs are done. `run`: the action's first audit
-    entry; "": nothing is done yet.
-    """
-
-    after: str
-    jobs: int
-    planned: int
-    done: int = 0
-    run: str = ""
-
-    def __str__(self) -> str:
-        """Return the point as text that a form may carry; it reveals nothing of any job."""
-        return f"{self.jobs} {self.planned} {self.done} {self.run or '-'} {self.after}"
-
-    @classmethod
-    def of(cls, written: str) -> Self:
-        """Return the point from the text that `str` made of it. Raise `UsageError` for any other text."""
-        found = _REST.fullmatch(written)
-        if found is None:
-            raise UsageError("The place where this action continues cannot be read.", "Start it again.")
-        run = "" if found[4] == "-" else found[4]
-        return cls(str(Cursor.of(found[5])), jobs=int(found[1]), planned=int(found[2]), done=int(found[3]), run=run)
 
 
 @attrs.frozen
@@ -72,11 +41,10 @@ class Progress:
     sent there, or stayed because they would be; or were deleted or killed that belong there}. `examples`: the first
     matching jobs. `missing`: names of jobs that were not found. `previews`: the first edited jobs, as (before, after).
 
-    `ended` is False until the last report; `rest` says where to continue, unless jobs were named. `inventory`: the
-    members read so far. `began_s`: by Redis' clock (epoch seconds). `run`: the action's first audit entry, "" if
-    nothing was done. `jids`: ids of the jobs done in the last batch; `elsewhere`: those of them that were sent to
-    foreign queues. `unseen`: jobs that disappeared before they could be tested: others took them, or took the newest
-    job by which places in the queue are counted.
+    `ended` is False until the last report. `inventory`: the members read so far. `began_s`: by Redis' clock (epoch
+    seconds). `run`: the action's first audit entry, "" if it has none. `jids`: ids of the jobs done in the last batch;
+    `elsewhere`: those of them that were sent to foreign queues. `unseen`: jobs that disappeared before they could be
+    tested: others took them, or took the newest job by which places in the queue are counted.
     """
 
     total: int
@@ -90,7 +58,6 @@ class Progress:
     missing: tuple[str, ...] = ()
     previews: tuple[tuple[Entry, Entry], ...] = ()
     ended: bool = False
-    rest: ResumePoint | None = None
     inventory: Inventory | None = attrs.field(default=None, repr=False)
     began_s: float = 0.0
     run: str = ""
@@ -191,8 +158,15 @@ class Tally:
             jids=tuple(jids),
             elsewhere=tuple(elsewhere),
             changes="; ".join(self._changes()),
+            left="; ".join(self._left()),
         )
         return audit.write(self.client, note)
+
+    def _left(self) -> Iterator[str]:
+        """Yield how many jobs stayed for each reason."""
+        if self.progress.missing:
+            yield f"{len(self.progress.missing)}: gone"
+        yield from (f"{count}: {hiding.mask_secrets(why, self.context.secrets)}" for why, count in self.refused.items())
 
     def _changes(self) -> Iterator[str]:
         """Yield what was changed of the first jobs, as it may be shown."""

@@ -13,6 +13,7 @@ from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply, as_fields, items, mapping, pair, text
 
 _KEPT: Final = 100_000
+_STOPS_S: Final = 86_400
 
 
 @attrs.frozen
@@ -35,6 +36,18 @@ def append(client: Client, fields: Mapping[str, Argument]) -> str:
     """
     entry = ("XADD", client.keys.audit, "MAXLEN", "~", _KEPT, "*", *as_fields(fields))
     return text(client.even_full([entry])[0])
+
+
+def set_stop(client: Client, name: str, who: str) -> None:
+    """Note who wants the action with this first entry to stop; kept for a day after the last one."""
+    keys = client.keys
+    client.even_full([("HSET", keys.audit_stops, name, who), ("EXPIRE", keys.audit_stops, _STOPS_S)])
+
+
+def stop_of(client: Client, name: str) -> str | None:
+    """Return who wants the action with this first entry to stop; None if no one does."""
+    found = client.command("HGET", client.keys.audit_stops, name)
+    return None if found is None else text(found)
 
 
 def newest(client: Client, count: int, before: str = "") -> list[Entry]:

@@ -29,7 +29,15 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
     shared += [keys.periodic, keys.periodic_pauses]
     shared += [keys.queues, keys.paused_queues, keys.processes]
     shared += [keys.sorted_set("retry"), keys.sorted_set("schedule"), keys.sorted_set("dead")]
-    shared += [keys.dead_copies, keys.audit, keys.history, keys.recent_events, keys.sources, keys.recoveries_version]
+    shared += [
+        keys.dead_copies,
+        keys.audit,
+        keys.audit_stops,
+        keys.history,
+        keys.recent_events,
+        keys.sources,
+        keys.recoveries_version,
+    ]
     shared += [keys.stat("processed"), keys.stat("failed")]
     of_target = (keys.pause, keys.rate, keys.in_flight, keys.order_hold, keys.order_by)
     of_targets = [key_of(name) for name in targets for key_of in of_target]

@@ -137,6 +137,11 @@ class Keys:
         return self._key("restbroker:audit")
 
     @property
+    def audit_stops(self) -> str:
+        """HASH: who stopped an action, by its first entry in the audit log; it expires."""
+        return self._key("restbroker:audit:stops")
+
+    @property
     def recent_events(self) -> str:
         """STREAM: the latest events of servers, without their texts."""
         return self._key("restbroker:events")

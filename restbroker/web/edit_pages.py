@@ -25,7 +25,7 @@ from restbroker.operate.find import Budget
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web import filters
-from restbroker.web.act_pages import ActPages, action_form_of
+from restbroker.web.actions import ActPages, action_form_of
 from restbroker.web.connection import AdminConnection
 from restbroker.web.pending import complete
 from restbroker.web.render import TITLES
@@ -72,26 +72,6 @@ class _Form:
     queues: tuple[str, ...] = ()
 
 
-@attrs.frozen
-class _EditSelection:
-    """The jobs that a form is about: all of the set `name` that match the conditions, or those with these keys."""
-
-    name: str
-    typed: list[str]
-    keys: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, name: str, given: MultiDict[str, str]) -> "_EditSelection":
-        """Return the selection that an address or a form describes; raise `UsageError` if a condition is unusable."""
-        return cls(name, conditions(given.getlist("where")), tuple(given.getlist("job")))
-
-    @property
-    def form(self) -> MultiDict[str, str]:
-        """The selection as fields of the form of an action."""
-        listed = [*(("where", one) for one in self.typed), *(("job", one) for one in self.keys)]
-        return MultiDict(listed)
-
-
 @attrs.frozen(eq=False)
 class EditPages:
     """The views for edits; `refuse` makes an answer without a page, `acts` changes all jobs that match."""
@@ -124,57 +104,56 @@ class EditPages:
 
     async def ask_all(self, name: str) -> Response:
         """Return the form for all jobs that match, with the first as an example; an empty field changes nothing."""
-        return await self._form_of_all(_EditSelection.of(name, request.args), request.args)
+        return await self._form_of_all(name, conditions(request.args.getlist("where")), request.args)
 
     async def act_all(self, name: str) -> Response:
         """Return the page that shows what the form would change in all jobs that match; `ActPages` confirms it."""
         form = await request.form
-        meant = _EditSelection.of(name, form)
+        typed = conditions(form.getlist("where"))
 
         def work(client: Client) -> Edit:
-            view = self._first(client, meant)
+            view = self._first(client, name, typed)
             if view is None:
                 raise UsageError("No job matches any longer.", "Reload the list.")
             return _typed_for_all(view, form, Edit(tokens=self.admin.tokens()))
 
         try:
             edit = await self.admin.ask(work)
-            asked = action_form_of(name, meant.form)
+            asked = action_form_of(name, MultiDict(("where", one) for one in typed))
             return await self.acts.ask(attrs.evolve(asked, edit=self.acts.edits.keep(edit, asked.about)))
         except UsageError as error:
-            return await self._form_of_all(meant, form, f"{error.message} {error.hint or ''}")
+            return await self._form_of_all(name, typed, form, f"{error.message} {error.hint or ''}")
 
     async def _form_of_all(
-        self, meant: "_EditSelection", typed: Mapping[str, str], wrong: str | None = None
+        self, name: str, typed: list[str], filled: Mapping[str, str], wrong: str | None = None
     ) -> Response:
         if self.shell.settings.is_read_only:
             return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
 
         def work(client: Client) -> _Form:
-            view = self._first(client, meant)
-            return _Form(None) if view is None else self._form_like(view, typed, is_for_all=True)
+            view = self._first(client, name, typed)
+            return _Form(None) if view is None else self._form_like(view, filled, is_for_all=True)
 
         shown = await self.admin.ask(work)
         if shown.entry is None:
             return self.refuse(404, "NoJob", "No job matches.", "Reload the list.")
-        name = meant.name
         html = await self.shell.page_of_jobs(
             "edit-all.html",
             name=name,
             title=f"Edit {TITLES[name].lower()} jobs",
             form=shown,
-            meant=meant,
+            typed=typed,
             wrong=wrong,
             path=f"/edit/{name}",
-            back=address(f"/{name}", meant.typed),
+            back=address(f"/{name}", typed),
         )
         return Response(html, 200 if wrong is None else 400)
 
-    def _first(self, client: Client, meant: "_EditSelection") -> JobView | None:
-        known, zset = self.admin.context(), SETS[meant.name]
-        wanted = where.read(meant.typed, time.time(), ahead=zset in ("retry", "schedule"), hidden=known.hidden)
+    def _first(self, client: Client, name: str, typed: list[str]) -> JobView | None:
+        known, zset = self.admin.context(), SETS[name]
+        wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
         found = find.page(client, zset, wanted, known, limit=1, budget=_BUDGET).entries
-        return self._find(client, meant.name, found[0].key) if found else None
+        return self._find(client, name, found[0].key) if found else None
 
     async def _form(self, name: str, key: str, typed: Mapping[str, str], wrong: str | None = None) -> Response:
         if self.shell.settings.is_read_only:
@@ -258,10 +237,9 @@ class EditPages:
         progress = await self.admin.ask(work)
         if progress.refused:
             return await self._form(name, key, {}, " ".join(progress.refused))
-        title = "Edit: done" if progress.done else "Edit: nothing was changed"
-        return Response(
-            self.shell.page("edit-result.html", name=name, title=title, done=progress.done, run=progress.run)
-        )
+        if not progress.done:
+            return self.refuse(409, "JobGone", "Someone else was faster: the job is gone or has changed.")
+        return self.acts.redirect(f"/audit/{progress.run}")
 
 
 def _fields(view: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:

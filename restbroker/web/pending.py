@@ -1,11 +1,11 @@
-"""Keeps the values that wait for a confirmation: typed edits, which may hold a secret, and the jobs of a question.
+"""Keeps typed edits, which may hold a secret, until they are confirmed.
 
-`web.act_pages` and `web.edit_pages` use it. Always holds: a value is only in this process, for a quarter of an hour
-after its last use, and there are at most a hundred of a kind; pages contain only its name, which cannot be guessed.
+`web.actions` and `web.edit_pages` use it. Always holds: an edit is only in this process, for a quarter of an hour
+after its last use, and there are at most a hundred; pages contain only its name, which cannot be guessed.
 """
 
 import secrets
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import attrs
 import trio
@@ -19,24 +19,21 @@ _MOST: Final = 100
 _LASTS_S: Final = 900.0
 
 
-T = TypeVar("T")
-
-
 @attrs.frozen
-class _Entry(Generic[T]):
-    value: T = attrs.field(repr=False)
+class _Entry:
+    value: Edit = attrs.field(repr=False)
     about: str
     until_s: float
 
 
 @attrs.frozen(eq=False)
-class PendingValues(Generic[T]):
-    """The values of one kind that wait in this process; each is found only under the `about` it was kept for."""
+class TypedEdits:
+    """The edits that wait in this process; each is found only under the `about` it was kept for."""
 
-    _kept: dict[str, _Entry[T]] = attrs.field(factory=dict, repr=False)
+    _kept: dict[str, _Entry] = attrs.field(factory=dict, repr=False)
 
-    def keep(self, value: T, about: str) -> str:
-        """Keep a value, and return a name for it that cannot be guessed."""
+    def keep(self, value: Edit, about: str) -> str:
+        """Keep an edit, and return a name for it that cannot be guessed."""
         now_s = trio.current_time()
         for name, one in [*self._kept.items()]:
             if one.until_s < now_s or len(self._kept) >= _MOST:
@@ -45,18 +42,17 @@ class PendingValues(Generic[T]):
         self._kept[name] = _Entry(value, about, now_s + _LASTS_S)
         return name
 
-    def find(self, name: str, about: str) -> T | None:
-        """Return the value with this name; None if it was forgotten, or kept for something else."""
+    def find(self, name: str, about: str) -> Edit | None:
+        """Return the edit with this name; None if it was forgotten, or kept for something else."""
         one, now_s = self._kept.get(name), trio.current_time()
         if one is None or one.about != about or one.until_s < now_s:
             return None
-        # An action of many slices may take hours.
         del self._kept[name]
         self._kept[name] = attrs.evolve(one, until_s=now_s + _LASTS_S)
         return one.value
 
     def forget(self, name: str) -> None:
-        """Remove the value with this name, which is done with."""
+        """Remove the edit with this name, which is done with."""
         self._kept.pop(name, None)
 
 

@@ -17,11 +17,10 @@ from restbroker.errors import RestbrokerError, UsageError
 from restbroker.serving.app import AppOptions, failure, new_app
 from restbroker.telemetry.events import Report
 from restbroker.web import assets
-from restbroker.web.act_pages import ActPages
+from restbroker.web.actions import Actions, ActPages
 from restbroker.web.connection import AdminConnection
 from restbroker.web.control_pages import ControlPages
 from restbroker.web.edit_pages import EditPages
-from restbroker.web.follow_page import FollowPages
 from restbroker.web.guard import Guard
 from restbroker.web.health import Health, add_health
 from restbroker.web.job_pages import JobPages
@@ -81,7 +80,11 @@ def site_app(
 def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     """Add the pages of jobs, and of the actions on them, to the app."""
     shell = Shell(site.renderer, site.settings, site.render_limiter)
-    pages, acts = SetPages(admin, shell, site.refuse, site.watch.state_for), ActPages(admin, shell)
+    actions = Actions(app, admin)
+    # Before its connections are closed.
+    app.after_serving(actions.aclose)
+    pages = SetPages(admin, shell, site.refuse, site.watch.state_for)
+    acts = ActPages(admin, shell, site.refuse, site.redirect, actions)
     edits = EditPages(admin, shell, site.refuse, acts)
     controls = ControlPages(admin, shell, site.refuse, redirect=site.redirect, refresh_now=site.watch.refresh_now)
     for name in SETS:
@@ -100,7 +103,8 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     app.add_url_rule("/find", view_func=job_pages.find, methods=["GET"])
     app.add_url_rule("/job", view_func=job_pages.timeline, methods=["GET"])
     app.add_url_rule("/audit", view_func=job_pages.audit_log, methods=["GET"])
-    app.add_url_rule("/audit/<name>", "action", FollowPages(admin, shell).action, methods=["GET"])
+    app.add_url_rule("/audit/<name>", "action", acts.action, methods=["GET"])
+    app.add_url_rule("/audit/<name>/stop", "action-stop", acts.stop, methods=["POST"])
     app.add_url_rule("/steer", "control", controls.ask, methods=["GET"])
     app.add_url_rule("/steer", "control-act", controls.act, methods=["POST"])
 

@@ -1,15 +1,16 @@
-"""Retrying, deleting, killing, rescheduling and moving jobs: one, several, all; stopped, resumed, tried out."""
+"""Retrying, deleting, killing, rescheduling and moving jobs: one, several, all; stopped, tried out."""
 
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Generator
+from typing import Any, cast
 
 import attrs
 import pytest
 
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.operate import audit, find
-from restbroker.operate.act import BATCH, VERBS, Action, Progress, ResumePoint, Selection, Verb, perform
+from restbroker.operate.act import BATCH, VERBS, Action, Progress, Selection, Verb, moment_of, perform
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import FoundJob
 from restbroker.operate.where import read
@@ -368,40 +369,35 @@ def test_a_job_whose_failure_is_still_to_come_is_meant_like_any_other(
     assert done(client, "retry", Action("delete", "ann"), ALL, configured).done == 1
 
 
-def test_what_was_stopped_goes_on_behind_what_was_looked_at(
-    client: Client, configured: ConfigContext, put: Put
+@pytest.mark.parametrize(("zset", "late_s"), [("dead", NOW_S + 9), ("retry", NOW_S + 2), ("schedule", NOW_S + 2)])
+def test_only_jobs_that_a_set_had_at_a_moment_are_meant(
+    client: Client, configured: ConfigContext, put: Put, zset: SortedSet, late_s: float
 ) -> None:
-    for n in range(3 * BATCH):
-        put("dead", NOW_S + n, f"j{n}")
-    delete, oldest = Action("delete", "ann"), where("jid = j0")
-    step = next(perform(client, "dead", delete, oldest, configured))
-    assert (step.done, step.looked_at, step.ended) == (0, BATCH, False)
-    put("dead", NOW_S - 1, "j0", note="came later")
-    oldest = attrs.evolve(oldest, rest=ResumePoint.of(str(step.rest)), inventory=step.inventory)
-    found = done(client, "dead", delete, oldest, configured)
-    assert (found.done, found.looked_at, found.rest) == (1, 2 * BATCH, None)
-    assert len(members(client, "dead")) == 3 * BATCH
+    put(zset, NOW_S, "first")
+    put(zset, NOW_S + 4, "last")
+    seen = moment_of(client, zset)
+    put(zset, late_s, "late", failed_at=seen.at_s + 1)
+    found = done(client, zset, Action("delete", "ann"), Selection(seen=seen), configured)
+    assert (found.done, [fields_of(raw)["jid"] for raw in members(client, zset)]) == (2, ["late"])
 
 
-def test_what_was_rescheduled_before_a_stop_keeps_its_time_and_no_two_have_the_same(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    for n in range(2 * BATCH):
-        put("schedule", NOW_S + n, f"j{n}")
-    action = Action("reschedule", "ann", at_s=NOW_S + BATCH + 0.5)
-    step = next(perform(client, "schedule", action, ALL, configured))
-    found = done(client, "schedule", action, Selection(rest=step.rest, inventory=step.inventory), configured)
-    assert (step.done, found.done) == (BATCH, 2 * BATCH)
-    scores = {score for _, score in sets.list_members(client, "schedule", 0, 3 * BATCH, newest_first=False)}
-    assert len(scores) == 2 * BATCH
-    assert max(scores) - min(scores) < 1
+def test_an_action_may_be_written_down_before_jobs_are_looked_for(client: Client, configured: ConfigContext) -> None:
+    steps = perform(client, "dead", Action("delete", "ann", begins_at_once=True), ALL, configured)
+    run = next(steps).run
+    assert [one.note.state for one in audit.of_run(client, run)] == ["begun"]
+    cast("Generator[Progress]", steps).close()
+    assert [one.note.state for one in audit.of_run(client, run)] == ["begun", "interrupted"]
+    audit.request_stop(client, run, "bob")
+    assert (audit.stopped_by(client, run), audit.stopped_by(client, "1-1")) == ("bob", None)
 
 
-def test_what_is_no_place_to_go_on_is_refused() -> None:
-    rows: list[str] = ["", "1 2 3", "1 2 3 x", "-1 2 3 1.0:0:", "1 nan 3 1.0:0:", "1 2 3 1.0:0: 4"]
-    for written in rows:
-        with pytest.raises(UsageError):
-            ResumePoint.of(written)
+def test_the_last_entry_says_why_jobs_stayed(client: Client, configured: ConfigContext, put: Put) -> None:
+    put("dead", NOW_S, "j1", restbroker_may_have_run=True, args=["send_message", {}, "t"])
+    put("dead", NOW_S + 1, "j2")
+    done(client, "dead", RETRY, ALL, configured)
+    (last,) = audit.entries(client, 1)
+    assert (last.note.state, last.note.done, last.note.refused) == ("ended", 1, 1)
+    assert last.note.left.startswith("1: It may have run")
 
 
 def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configured: ConfigContext, put: Put) -> None:

@@ -10,7 +10,7 @@ from restbroker.operate import audit
 from tests.broker.conftest import Harness
 from tests.support.html_page import parse
 from tests.web.conftest import Open, Site
-from tests.web.test_sets import form_of, send
+from tests.web.test_sets import done_by, form_of, send
 
 ALICE = {"user": "alice", "host": "example.org", "password": "sesame-4711"}
 MESSAGE = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "a text of its own"}
@@ -54,11 +54,12 @@ async def test_a_job_is_edited_from_its_page_in_two_steps(harness: Harness, site
         form = (await running.get(path)).text
         shown = await fill(running, path, **{"arg.user": "bob"})
         assert stored(harness)["args"][1] == ALICE
-        done = await send(running, path, {"edit": token(shown.text), "why": "a slip"})
+        done = await done_by(running, path, {"edit": token(shown.text), "why": "a slip"})
         again = await send(running, path, {"edit": token(shown.text)})
     assert [field in form for field in ('value="alice"', "integer", "secret", "sesame")] == [True, False, True, False]
     assert [row for row in parse("", shown.text).rows if row[0] == "user"] == [["user", "alice", "bob"]]
-    assert "The job was changed." in done.text
+    assert "1 job" in done.text
+    assert "user: alice → bob" in done.text
     assert again.status_code in (400, 404)
     assert stored(harness)["args"][1] == {**ALICE, "user": "bob"}
     (last, *_) = audit.entries(harness.client, 1)
@@ -175,17 +176,17 @@ async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(h
         shown = await edit_all(running, **{"arg.host": "example.org", "arg.password": "newer-0815", "retry": "yes"})
         assert len(harness.members("dead")) == 13, "nothing is done before it is confirmed"
         confirm = form_of(shown.text, "/dead/act").hidden
-        done = await send(running, "/dead/act", {**confirm, "why": "a slip"})
-        again = await send(running, "/dead/act", confirm)
+        done = await done_by(running, "/dead/act", {**confirm, "why": "a slip"})
+        again = await done_by(running, "/dead/act", confirm)
     assert "edit 12 jobs" in parse("", shown.text).text
     assert ["j11", "host", "exmaple.org", "example.org"] in parse("", shown.text).rows
-    assert "newer-0815" not in shown.text + done.text
-    assert "12 sent." in done.text
-    assert "0 sent." in again.text
+    assert "newer-0815" not in shown.text + done.html
+    assert "12 jobs" in done.text
+    assert "0 jobs" in again.text
     assert [one["jid"] for one in harness.members("dead")] == ["j1"]
     await harness.until(lambda: len(harness.target.calls) == 12, "each is sent")
     assert {call.command.arguments["host"] for call in harness.target.calls} == {"example.org"}
-    (last, *_) = audit.entries(harness.client, 1)
+    last = next(one for one in audit.entries(harness.client, 9) if one.note.why)
     assert (last.note.action, last.note.why, last.note.done) == ("edit and retry", "a slip", 12)
 
 

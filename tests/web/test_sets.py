@@ -9,13 +9,15 @@ from urllib.parse import urlencode
 import attrs
 import httpx
 import pytest
+import trio
 
 from restbroker.job.hiding import spellings_of
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
-from restbroker.web import act_pages, sets
+from restbroker.web import actions, sets
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
+from tests.support.wait import NEVER_S
 from tests.web.conftest import HTML, OWN, Open, Site
 
 
@@ -52,6 +54,16 @@ async def send(running: Site, path: str, form: dict[str, Any]) -> httpx.Response
     """Sends a form as a browser does that has one of our pages open."""
     address = f"{running.stats.addresses[0]}{path}"
     return await running.client.post(address, data=form, headers=HTML | OWN)
+
+
+async def done_by(running: Site, path: str, form: dict[str, Any]) -> Page:
+    """The page of the action that a confirmed form leads to, once the action is over."""
+    answer = await send(running, path, form)
+    assert answer.status_code == 303, answer.text
+    with trio.fail_after(NEVER_S):
+        while 'content="2"' in (shown := await page(running, answer.headers["location"])).html:  # noqa: ASYNC110 - as a browser
+            await trio.sleep(0.05)
+    return shown
 
 
 async def question_of(running: Site, name: str, **form: Any) -> dict[str, Any]:
@@ -108,8 +120,8 @@ async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(harness: Harne
             listed = await page(running, "/dead")
             key = listed.links_to("/dead/")[0].rpartition("/")[2]
             assert (await running.get(f"/dead/{key}")).status_code == 200
-            answer = await send(running, "/dead/act", {"verb": "delete", "job": key, "confirmed": "yes"})
-            assert "1 done" in answer.text
+            shown = await done_by(running, "/dead/act", {"verb": "delete", "job": key, "confirmed": "yes"})
+            assert "1 job; ended" in shown.text
             assert harness.size("dead") == 0
 
 
@@ -119,9 +131,9 @@ async def test_all_that_match_are_counted_before_and_meant_by_the_second_form(ha
     async with site() as running:
         form: dict[str, Any] = {"verb": "delete", "all": "yes", "where": ["command = safe", "at > yesterday"]}
         asked = await send(running, "/dead/act", {**form, "where": "command = safe"})
-        done = await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
+        done = await done_by(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
     assert "delete 300" in parse("", asked.text).text
-    assert "300 done" in done.text
+    assert "300 jobs" in done.text
     assert harness.size("dead") == 5
 
 
@@ -132,13 +144,14 @@ async def test_what_may_have_run_is_sent_again_only_where_that_was_asked_for_apa
     async with site() as running:
         asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"})
         form = form_of(asked.text, "/dead/act")
-        refused = await send(running, "/dead/act", form.hidden)
+        refused = await done_by(running, "/dead/act", form.hidden)
         assert harness.size("dead") == 2
-        done = await send(running, "/dead/act", {**form.hidden, "repeat_unsafe": "yes"})
+        done = await done_by(running, "/dead/act", {**form.hidden, "repeat_unsafe": "yes"})
     assert "Also 2 that may have run already" in asked.text
     assert ("repeat_unsafe", "yes") in form.boxes
-    assert "0 sent" in refused.text
-    assert "2 sent" in done.text
+    assert "0 jobs, 2 refused; ended" in refused.text
+    assert "2: It may have run" in refused.text
+    assert "2 jobs" in done.text
 
 
 async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_again(harness: Harness, site: Open) -> None:
@@ -146,100 +159,90 @@ async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_agai
     async with site() as running:
         form = await question_of(running, "scheduled", verb="reschedule")
         wrong = await send(running, "/scheduled/act", {**form, "time": "soon"})
-        done = await send(running, "/scheduled/act", {**form, "time": "2100-01-01T00:00"})
+        done = await done_by(running, "/scheduled/act", {**form, "time": "2100-01-01T00:00"})
         listed = await page(running, "/scheduled")
     assert wrong.status_code == 400
     assert "This is not a time." in wrong.text
-    assert "1 done" in done.text
+    assert "1 job" in done.text
     assert any("2100-01-01 00:00:00" in cell for cell in listed.rows[0])
 
 
-async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
-    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    park(harness, 250)
-    told = []
+async def test_an_action_is_stopped_on_its_page_and_others_go_on(harness: Harness, site: Open) -> None:
+    park(harness, 30)
     async with site() as running:
-        form = await question_of(running, "dead", verb="delete", where="user = j1*")
-        monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
+        form = {**await question_of(running, "dead", verb="delete"), "rate": "1", "why": "a try"}
         answer = await send(running, "/dead/act", form)
-        told.append(parse("", answer.text).text)
-        while "Continue with the rest" in told[-1]:
-            form = form_of(answer.text, "/dead/act").hidden
-            answer = await send(running, "/dead/act", form)
-            told.append(parse("", answer.text).text)
-    # j1, j10 to j19 and j100 to j199: half of these among the newest hundred, which are j249 to j150.
-    assert "50 done so far; 100 more looked at, 150 to go." in told[0]
-    assert "111 done." in told[-1]
-    assert len(told) < 6
-    assert harness.size("dead") == 250 - 111
+        path = answer.headers["location"]
+        shown = await page(running, path)
+        (stop,) = [form for form in shown.forms if form.action == f"{path}/stop"]
+        other = await done_by(
+            running, "/dead/act", {**await question_of(running, "dead", verb="delete", where="user = j0")}
+        )
+        assert (await send(running, stop.action, stop.hidden)).status_code == 303
+        entry = path.rpartition("/")[2]
+        await harness.until(lambda: audit.of_run(harness.client, entry)[-1].note.state == "interrupted", "it stops")
+        stopped = await page(running, path)
+        assert (await send(running, "/audit/1-1/stop", {})).status_code == 404
+        assert (await send(running, "/audit/x/stop", {})).status_code == 400
+    notes = [one.note for one in audit.of_run(harness.client, entry)]
+    assert (notes[0].state, notes[0].done, notes[0].why) == ("begun", 0, "a try")
+    assert 0 < notes[-1].done < 20
+    assert harness.size("dead") == 29 - notes[-1].done
+    assert "1 job; ended" in other.text
+    assert "interrupted, stopped by web@127.0.0.1 (web)" in stopped.text
+    assert "/stop" not in stopped.html
 
 
-@pytest.mark.parametrize(("name", "verb"), [("dead", "delete"), ("retries", "retry")])
-async def test_what_came_since_the_page_asked_is_not_meant_however_old_it_says_it_is(
-    name: str, verb: str, harness: Harness, site: Open
+async def test_an_action_that_a_stop_of_the_process_ends_is_interrupted(harness: Harness, site: Open) -> None:
+    park(harness, 30)
+    async with site() as running:
+        form = {**await question_of(running, "dead", verb="delete"), "rate": "1"}
+        path = (await send(running, "/dead/act", form)).headers["location"]
+    notes = [one.note for one in audit.of_run(harness.client, path.rpartition("/")[2])]
+    assert (notes[0].state, notes[-1].state) == ("begun", "interrupted")
+    assert harness.size("dead") == 30 - notes[-1].done > 0
+
+
+@pytest.mark.parametrize(("name", "verb", "late_s"), [("dead", "delete", 8.3e9), ("retries", "retry", 8.1e9)])
+async def test_jobs_that_came_since_the_question_are_not_meant(
+    name: str, verb: str, late_s: float, harness: Harness, site: Open
 ) -> None:
     zset = sets.SETS[name]
     for at_s in (8e9, 8.2e9):
         harness.client.command("ZADD", zset, at_s, job(f"j{at_s}"))
     async with site() as running:
         form = await question_of(running, name, verb=verb)
-        harness.client.command("ZADD", zset, 8.1e9, late := job("late", retried_at=5, enqueued_at=5))
-        done = await send(running, f"/{name}/act", {**form, "queue": "rest2", "foreign_queues": "yes", "time": "2h"})
-    assert parse("", done.text).text.count("2 sent." if verb == "retry" else "2 done.") == 1
+        harness.client.command("ZADD", zset, late_s, late := job("late", retried_at=time.time() + 1))
+        done = await done_by(running, f"/{name}/act", {**form, "foreign_queues": "yes"})
+    assert "2 jobs" in done.text
     assert harness.client.command("ZSCORE", zset, late) is not None
 
 
-async def test_what_is_confirmed_and_was_not_asked_about_is_asked_about(harness: Harness, site: Open) -> None:
+async def test_a_form_that_was_not_asked_about_is_asked_about(harness: Harness, site: Open) -> None:
     park(harness, 2)
     async with site() as running:
         form = await question_of(running, "dead", verb="delete")
-        answer = await send(running, "/dead/act", {**form, "line": "forgotten"})
-        assert (answer.status_code, harness.size("dead")) == (400, 2)
-        await send(running, "/dead/act", form_of(answer.text, "/dead/act").hidden)
-    assert "The selected jobs are no longer known." in answer.text
+        for wrong in ({"newest": "nan"}, {"newest": ""}, {"asked": "x"}, {"asked": "inf"}):
+            answer = await send(running, "/dead/act", {**form, **wrong})
+            assert (answer.status_code, harness.size("dead")) == (400, 2)
+        await done_by(running, "/dead/act", form_of(answer.text, "/dead/act").hidden)
+    assert "The form does not say which jobs it means." in answer.text
     assert harness.size("dead") == 0
 
 
-async def test_jobs_that_the_question_did_not_come_to_are_asked_about_behind_the_others(
+async def test_what_was_not_counted_in_time_is_meant_and_said(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(act_pages, "_SLICE_S", 0.0)
-    monkeypatch.setattr(act_pages, "_QUESTION_S", 0.0)
+    monkeypatch.setattr(actions, "_QUESTION_S", 0.0)
     park(harness, 250)
-    told: list[str] = []
-    asked_about: list[str] = []
     async with site() as running:
-        answer = await send(running, "/dead/act", {"verb": "delete", "all": "yes"})
-        for _ in range(20):
-            said = parse("", answer.text).text
-            (asked_about if "This would" in said else told).append(said)
-            form = next((one for one in parse("", answer.text).forms if one.action == "/dead/act"), None)
-            if form is None:
-                break
-            answer = await send(running, "/dead/act", form.hidden)
-    assert ["This would delete" in one for one in asked_about] == [True] * 3
-    assert "delete 100 jobs: 100 of 250 have been counted; the next question" in asked_about[0]
-    assert "150 more jobs of the set were not selected" in told[0] + told[1]
+        asked = await send(running, "/dead/act", {"verb": "delete", "all": "yes"})
+        done = await done_by(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
+    assert (
+        "delete 100 jobs: 100 of 250 have been counted so far; all that match are meant" in parse("", asked.text).text
+    )
+    assert "250 jobs" in done.text
     assert harness.size("dead") == 0
-
-
-async def test_a_request_that_would_wait_long_for_its_rate_is_answered_and_does_nothing(
-    harness: Harness, site: Open
-) -> None:
-    park(harness, 5)
-    async with site() as running:
-        form = {**await question_of(running, "dead", verb="delete"), "rate": "0.01"}
-        first = await send(running, "/dead/act", form)
-        rest = form_of(first.text, "/dead/act").hidden
-        early = await send(running, "/dead/act", rest)
-        due = form_of(early.text, "/dead/act").hidden
-        later = await send(running, "/dead/act", {**due, "due": "0"})
-    for answer, done in ((first, 1), (early, 1), (later, 2)):
-        assert f"{done} done so far" in parse("", answer.text).text
-        assert "At most 0.01 jobs per second: the next ones at" in parse("", answer.text).text
-    assert due == rest
-    assert harness.size("dead") == 3
 
 
 @pytest.mark.parametrize("rate", ["fast", "0", "nan"])
@@ -308,18 +311,16 @@ class TestMoving:
             form = form_of(asked.text, "/dead/act").hidden
             wrong = await send(running, "/dead/act", {**form, "queue": "elsewhere"})
             ticked = {**form, "queue": "ruby", "foreign_queues": "yes"}
-            foreign = await send(running, "/dead/act", ticked)
+            foreign = await done_by(running, "/dead/act", ticked)
             moved = {fields["queue"] for fields in harness.members("dead")}
-            as_they_were = await send(running, "/dead/act", {**form, "queue": "other"})
             again = await question_of(running, "dead", verb="move")
-            done = await send(running, "/dead/act", {**again, "queue": "other"})
+            done = await done_by(running, "/dead/act", {**again, "queue": "other"})
         assert "This would move 3 jobs." in parse("", asked.text).text
         assert wrong.status_code == 400
         assert "This configuration serves: other." in wrong.text
         assert ("foreign_queues", "yes") in form_of(wrong.text, "/dead/act").boxes
-        assert ("3 done" in foreign.text, moved) == (True, {"ruby"})
-        assert "0 done" in as_they_were.text
-        assert "3 done" in done.text
+        assert ("3 jobs" in foreign.text, moved) == (True, {"ruby"})
+        assert "3 jobs" in done.text
         assert {fields["queue"] for fields in harness.members("dead")} == {"other"}
 
 
@@ -331,14 +332,14 @@ async def test_jobs_of_queues_that_nobody_here_serves_need_a_tick_of_their_own(h
     async with site() as running:
         asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"})
         form = form_of(asked.text, "/dead/act")
-        left = await send(running, "/dead/act", form.hidden)
+        left = await done_by(running, "/dead/act", form.hidden)
         queued = harness.size("queue:default")
-        done = await send(running, "/dead/act", {**form.hidden, "foreign_queues": "yes"})
+        done = await done_by(running, "/dead/act", {**form.hidden, "foreign_queues": "yes"})
     told = "Also 3 that lead to queues which this configuration does not serve: 'default' (2), '<b>mail' (1)."
     assert told in parse("", asked.text).text
     assert ("foreign_queues", "yes") in form.boxes
-    assert ("1 sent" in left.text, "3 stay where they are" in left.text, queued) == (True, True, 0)
-    assert ("3 sent" in done.text, harness.size("queue:default"), harness.size("dead")) == (True, 2, 0)
+    assert ("1 job, 3 refused" in left.text, "3: No target" in left.text, queued) == (True, True, 0)
+    assert ("3 jobs" in done.text, harness.size("queue:default"), harness.size("dead")) == (True, 2, 0)
 
 
 async def test_a_form_that_does_not_say_what_or_which_does_nothing(harness: Harness, site: Open) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import httpx
 
 from restbroker.job.order import Order
 from restbroker.operate import audit
@@ -16,7 +15,7 @@ from tests.broker.conftest import Harness
 from tests.store.pools import FACTS
 from tests.support.html_page import Page
 from tests.web.conftest import Open, Site
-from tests.web.test_sets import form_of, page, send
+from tests.web.test_sets import done_by, form_of, page, send
 
 QUEUE = "/queue?name=rest"
 ACT = "/queue/act"
@@ -40,12 +39,12 @@ def jids(harness: Harness, queue: str = "rest") -> list[str]:
     return [json.loads(job)["jid"] for job in reversed(found)]
 
 
-async def ask(running: Site, shown: Page, verb: str, ticked: Sequence[str] | None, **more: str) -> httpx.Response:
+async def ask(running: Site, shown: Page, verb: str, ticked: Sequence[str] | None, **more: str) -> Page:
     """Presses a button of the page; None: all that match."""
     meant: dict[str, Any] = {"all": "yes"} if ticked is None else {"job": list(ticked)}
     asked = await send(running, ACT, {**form_of(shown.html, ACT).hidden, "verb": verb, **meant})
     assert asked.status_code == 200, asked.text
-    return await send(running, ACT, {**form_of(asked.text, ACT).hidden, **meant, **more})
+    return await done_by(running, ACT, {**form_of(asked.text, ACT).hidden, **meant, **more})
 
 
 def keys(shown: Page) -> list[str]:
@@ -60,7 +59,7 @@ async def test_ticked_jobs_are_deleted_and_of_equal_ones_as_many_as_are_ticked(h
         shown = await page(running, QUEUE)
         done = await ask(running, shown, "delete", keys(shown)[:3], why="twice")
     assert jids(harness) == ["same", "b"]
-    assert "3 done." in done.text
+    assert "3 jobs" in done.text
     assert [(one.note.done, one.note.why) for one in audit.entries(harness.client, 1)] == [(3, "twice")]
 
 
@@ -80,21 +79,19 @@ async def test_what_is_pushed_between_a_question_and_its_confirmation_is_not_mea
         shown = await page(running, QUEUE)
         asked = await send(running, ACT, {**form_of(shown.html, ACT).hidden, "verb": "delete", "all": "yes"})
         push(harness, waits("late"))
-        done = await send(running, ACT, form_of(asked.text, ACT).hidden)
-    assert "2 done." in done.text
+        done = await done_by(running, ACT, form_of(asked.text, ACT).hidden)
+    assert "2 jobs" in done.text
     assert jids(harness) == ["late"]
 
 
-async def test_an_action_whose_question_is_forgotten_is_asked_again(harness: Harness, site: Open) -> None:
+async def test_waiting_jobs_are_neither_moved_nor_edited_on_pages(harness: Harness, site: Open) -> None:
     push(harness, waits("a"))
     async with site() as running:
-        shown = await page(running, QUEUE)
-        asked = await send(running, ACT, {**form_of(shown.html, ACT).hidden, "verb": "delete", "all": "yes"})
-        confirm = form_of(asked.text, ACT).hidden
-        again = await send(running, ACT, {**confirm, "line": "forgotten"})
-        assert (again.status_code, jids(harness)) == (400, ["a"])
-        await send(running, ACT, form_of(again.text, ACT).hidden)
-    assert jids(harness) == []
+        for verb in ("move", "edit", "retry"):
+            form = {"of": "rest", "verb": verb, "all": "yes", "confirmed": "yes", "queue": "other"}
+            assert (await send(running, ACT, form)).status_code == 400
+        assert (await running.get("/edit/queue?of=rest")).status_code == 404
+    assert jids(harness) == ["a"]
 
 
 async def test_jobs_of_a_queue_that_nobody_here_serves_are_shown_and_not_offered(harness: Harness, site: Open) -> None:

@@ -1,5 +1,4 @@
-// Keeps a page fresh: requests its parts again and again while it is visible, and says whether that works. An action of
-// several steps that a user has confirmed goes on by itself for as long as its page is open.
+// Keeps a page fresh: requests its parts again and again while it is visible, and says whether that works.
 // The pages work without it. It asks only the server that the page came from.
 
 const live = document.getElementById("live");
@@ -78,12 +77,6 @@ async function look() {
 function lookIn(ms) {
   clearTimeout(timer);
   if (!document.hidden) timer = setTimeout(look, ms);
-}
-
-const rest = document.getElementById("rest");
-if (rest) {
-  document.getElementById("goes-on").hidden = false;
-  setTimeout(() => rest.requestSubmit(), Number(rest.dataset.afterMs));
 }
 
 if (live) {

@@ -125,8 +125,7 @@ def _take_pages(folder: Path, driver: WebDriver) -> None:
         visitor.press("Retry")
         visitor.sees("This would retry")
         visitor.press("Retry")
-        visitor.sees("1 sent")
-        visitor.follow("What happens to them")
+        visitor.sees("Where these jobs are now")
         _take(visitor, "action")
         play.over.set()
 

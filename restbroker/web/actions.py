@@ -1,0 +1,488 @@
+"""The actions of people on jobs of a set or a queue: a page says what would be done, then a task does it.
+
+`web.site` serves it. Always holds: nothing is done without a second form; a job that may have run is sent again, and
+one goes to a queue that no target here serves, only if that was chosen separately; only jobs that were there for the
+question are meant: a form names the ticked ones, or conditions and that moment; an action belongs to the app and not
+to the request; its audit entry is written before anything else, and its page has Stop, which is noted in Redis, since
+that page may come from another process; a stop of the process leaves "interrupted" in the entry.
+"""
+
+import math
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, cast, get_args
+from urllib.parse import unquote
+
+import attrs
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.datastructures import MultiDict
+
+from restbroker.config.values import BadValue, seconds
+from restbroker.errors import RestbrokerError, UsageError
+from restbroker.job.unserved_queues import counts_text
+from restbroker.operate import act, act_waiting, audit, find, keys, where
+from restbroker.operate.act import Action, Progress, Selection, SetMoment, Verb
+from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.edit import Edit, differences, same_for_all
+from restbroker.operate.follow import SENT, ActionResult, Run, follow, run
+from restbroker.operate.job_search import SearchLimits
+from restbroker.operate.throttle import Throttle
+from restbroker.serving.app import Refuse
+from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
+from restbroker.store.server import time_s
+from restbroker.web.connection import AdminConnection
+from restbroker.web.pending import TypedEdits, complete
+from restbroker.web.render import TITLES
+from restbroker.web.sets import PAGE, SETS, address, conditions
+from restbroker.web.shell import Shell
+
+_QUESTION_S: Final = 6.0
+"""How many seconds jobs are counted before a person is asked; less than `connection.TIMEOUT_S`."""
+_COUNT_S: Final = 2.0
+"""How many seconds what is to be killed is counted first."""
+_SHOWN_AFTER_S: Final = 1.0
+"""How long the page of an action waits for its end, so that it shows the whole of a small one."""
+_STOP_EVERY_S: Final = 1.0
+"""How often an action that rests, for its rate, looks whether it is to stop."""
+_SILENT_S: Final = 60.0
+"""An action that has not ended counts as stopped if nothing was recorded of it for this many seconds."""
+_BOUNDS: Final = SearchLimits(seconds=3.0, jobs=200_000, ends=200_000, gives_way=True)
+_RUN: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
+_VERBS: Final = frozenset(get_args(Verb))
+_MOST_DAYS: Final = 366
+_LATEST_S: Final = 1e11
+_WHY_LIMIT: Final = 200
+_MOST_NOTES: Final = 100
+_MOST_WAITING: Final = 1e12
+_LEAST_RATE, _MOST_RATE = 0.01, 1e6
+_NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
+_TOLD_APART: Final = (MAY_HAVE_RUN.why, MAY_HAVE_RUN_BEFORE.why, FOREIGN_QUEUE.why)
+_NO_QUEUE: Final = "\0"
+"""The queue of a trial move whose destination is not chosen yet; no job is in it."""
+
+
+@attrs.frozen
+class ActionForm:
+    """What a form asks to do, and with which jobs.
+
+    `names` has the keys of ticked jobs; empty: all that match the conditions and were there at `seen`: the greatest
+    score of the set, or the number of jobs of the queue that match, and the time by Redis' clock; None before the
+    question. `zset` is the set with the jobs; None: they wait in the queue `of`. `edit` is the name of the changes to
+    make (in `TypedEdits`).
+
+    `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that no target here serves. `rate` is
+    the greatest number of jobs per second, as typed.
+    """
+
+    name: str
+    zset: SortedSet | None
+    verb: Verb
+    names: tuple[str, ...]
+    conditions: list[str]
+    time: str
+    queue: str
+    why: str
+    repeat_unsafe: bool
+    confirmed: bool
+    foreign_queues: bool = False
+    rate: str = ""
+    of: str = ""
+    edit: str = ""
+    seen: SetMoment | None = None
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether times in conditions may lie in the future."""
+        return self.zset in ("retry", "schedule")
+
+    def with_fixed_dates(self) -> "ActionForm":
+        """Return the form with dates instead of spans in its conditions, so that they mean the same jobs until it ends.
+
+        Raise `UsageError` if a condition cannot be read.
+        """
+        # In whole seconds, for people; a moment sooner than now.
+        meant = where.read(self.conditions, math.floor(time.time()), ahead=self.is_ahead)
+        return self if self.names else attrs.evolve(self, conditions=[where.with_fixed_time(one) for one in meant])
+
+    def for_trial(self) -> "ActionForm":
+        """Return the form with a placeholder for the time and the queue, which is enough to see what it would do."""
+        foreign_queues = self.foreign_queues or self.verb == "move"
+        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, foreign_queues=foreign_queues, rate="")
+
+    def rate_per_s(self) -> float | None:
+        """Return the greatest number of jobs per second, None for no limit; raise `UsageError` if it is unusable."""
+        if self.names or not self.rate:
+            return None
+        rate = float(self.rate) if _NUMBER.fullmatch(self.rate) else 0.0
+        if not _LEAST_RATE <= rate <= _MOST_RATE:
+            raise UsageError("This is not a rate.", "Enter a number such as 50 or 0.5, or leave it empty.")
+        return rate
+
+    def require_whole(self) -> None:
+        """Raise `UsageError` if the form cannot be obeyed: it names no jobs, or an unusable rate."""
+        self.rate_per_s()
+        if not self.names and self.seen is None:
+            raise UsageError("The form does not say which jobs it means.", "Check what it would do now.")
+
+    @property
+    def about(self) -> str:
+        """The name under which an edit for this list is kept in `TypedEdits`."""
+        return self.name
+
+    def steps(
+        self,
+        client: Client,
+        admin: AdminConnection,
+        action: Action,
+        *,
+        dry_run: bool,
+        rest: Callable[[float], None] = lambda _: None,
+    ) -> "Generator[Progress]":
+        """Yield the progress while doing the action, or, with `dry_run`, while finding out what it would do.
+
+        Call it, and go on with it, in the connection's thread. `rest` is called with the seconds to rest. Raise
+        `UsageError` if the action is refused.
+        """
+        known, seen = admin.context(), self.seen
+        wanted = where.read(self.conditions, time.time(), ahead=self.is_ahead, hidden=known.hidden)
+        if self.zset is None:
+            limit = None if seen is None or self.names else int(min(seen.newest, _MOST_WAITING))
+            chosen = act_waiting.select(client, self.of, wanted, limit, keys=self.names or None)
+            chosen = chosen if seen is None else attrs.evolve(chosen, until_s=seen.at_s)
+            config = admin.config()
+            steps = act_waiting.perform(
+                client, action, chosen, config, known, dry_run=dry_run, rest=rest, count_s=_COUNT_S
+            )
+        else:
+            steps = act.perform(
+                client,
+                self.zset,
+                action,
+                chosen=Selection(self.names) if self.names else Selection((), wanted, seen=seen),
+                known=known,
+                dry_run=dry_run,
+                rate_per_s=self.rate_per_s(),
+                pause=rest,
+            )
+        return cast("Generator[Progress]", steps)
+
+    def action(self, who: str, known: ConfigContext) -> Action:
+        """Return the form as an `operate.act.Action` by `who`.
+
+        Raise `UsageError` if the time cannot be read, or no target here serves the queue.
+        """
+        at_s = moment_s(self.time, time.time()) if self.verb == "reschedule" else None
+        if self.verb == "move" and self.queue not in known.targets and not self.foreign_queues:
+            raise UsageError(
+                "No target of this configuration serves that queue.",
+                f"This configuration serves: {', '.join(sorted(known.targets))}."
+                " If you mean exactly this one, tick the box.",
+            )
+        queue = self.queue if self.verb == "move" else None
+        return Action(
+            self.verb,
+            who,
+            at_s,
+            queue=queue,
+            why=self.why,
+            repeat_unsafe=self.repeat_unsafe,
+            foreign_queues=self.foreign_queues,
+            begins_at_once=True,
+        )
+
+
+@attrs.define(eq=False)
+class _Task:
+    """An action that runs: its `steps`, how far it is, and whom it tells of its end."""
+
+    form: ActionForm
+    steps: "Generator[Progress]"
+    rests_s: list[float]
+    progress: Progress
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    over: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.define(eq=False)
+class Actions:
+    """The actions that run in this process, each as a task of the `app`'s nursery, over the visitors' connection.
+
+    `notes`: what is to be said of the newest that ended, by the names of their first audit entries.
+    """
+
+    app: QuartTrio
+    admin: AdminConnection
+    notes: OrderedDict[str, Sequence[str]] = attrs.field(factory=OrderedDict)
+    _running: set[_Task] = attrs.field(factory=set)
+
+    async def start(self, form: ActionForm, who: str, edit: Edit | None) -> str:
+        """Start the action, and return the name of its first audit entry once it is far enough to be shown.
+
+        Raise `UsageError` if it is refused; then nothing is done.
+        """
+
+        def begin(client: Client) -> _Task:
+            action = form.action(who, self.admin.context())
+            if edit is not None:
+                action = attrs.evolve(action, edit=complete(edit, client, self.admin))
+            rests_s: list[float] = []
+            steps = form.steps(client, self.admin, action, dry_run=False, rest=rests_s.append)
+            return _Task(form, steps, rests_s, next(steps))
+
+        task = await self.admin.ask(begin)
+        self._running.add(task)
+        self.app.add_background_task(self._go_on, task)
+        with trio.move_on_after(_SHOWN_AFTER_S):
+            await task.over.wait()
+        return task.progress.run
+
+    async def aclose(self) -> None:
+        """Stop all; return once the audit log says so of each. The app calls it before its connections end."""
+        for task in self._running:
+            task.scope.cancel()
+        for task in [*self._running]:
+            await task.over.wait()
+
+    async def _go_on(self, task: _Task) -> None:
+        deleted = set[str]()
+        form, call = task.form, self.admin.connection.call
+        try:
+            # An outage of Redis ends it; its entry then has no end, or says that it was interrupted.
+            with task.scope, suppress(RestbrokerError):
+                while not task.progress.ended and not await self._is_stopped(task):
+                    task.progress = await call(partial(_step, task))
+                    if form.zset == "dead" and form.verb == "delete":
+                        deleted.update(task.progress.jids)
+        finally:
+            with trio.CancelScope(shield=True):
+                await call(partial(_close, task))
+                with suppress(RestbrokerError):
+                    if deleted:
+                        notes = partial(keys.stopped_notes, jids=deleted, known=self.admin.context())
+                        self.notes[task.progress.run] = await call(notes)
+                        while len(self.notes) > _MOST_NOTES:
+                            self.notes.popitem(last=False)
+            self._running.discard(task)
+            task.over.set()
+
+    async def _is_stopped(self, task: _Task) -> bool:
+        """Rest as long as the action wants to, and tell whether a person has stopped it."""
+        rest_s = sum(task.rests_s)
+        task.rests_s.clear()
+        while True:
+            await trio.sleep(min(rest_s, _STOP_EVERY_S))
+            if await self.admin.connection.call(audit.stopped_by, task.progress.run) is not None:
+                return True
+            rest_s -= _STOP_EVERY_S
+            if rest_s <= 0:
+                return False
+
+
+def _step(task: _Task, _client: Client) -> Progress:
+    throttle = Throttle(rest=task.rests_s.append)
+    progress = next(task.steps)
+    throttle.step()
+    return progress
+
+
+def _close(task: _Task, _client: Client) -> None:
+    task.steps.close()
+
+
+@attrs.frozen(eq=False)
+class ActPages:
+    """The views for actions; `edits` keeps the changes that were typed until they are confirmed."""
+
+    admin: AdminConnection
+    shell: Shell
+    refuse: Refuse
+    redirect: Callable[[str], Response]
+    actions: Actions
+    edits: TypedEdits = attrs.field(factory=TypedEdits)
+
+    async def act(self, name: str) -> Response:
+        """Answer the form of a set's page, of a job's page, or of the page that asks for confirmation."""
+        return await self.ask(read(name, await request.form))
+
+    async def ask(self, form: ActionForm) -> Response:
+        """Return the page that says what the form would do, or, if it is confirmed, do it and lead to its page.
+
+        Raise `UsageError` if the form cannot be read.
+        """
+        form = form.with_fixed_dates()
+        wrong: UsageError | None = None
+        edit = self.edits.find(form.edit, form.about) if form.edit else None
+        if form.edit and edit is None:
+            raise UsageError("Your input is no longer known.", "Fill in the form again.")
+        if form.confirmed:
+            try:
+                form.require_whole()
+                return self.redirect(f"/audit/{await self.actions.start(form, self.shell.who(), edit)}")
+            except UsageError as error:
+                wrong = error
+        form = attrs.evolve(form, seen=None)
+        progress, seen = await self.admin.ask(partial(self._try, form=form, who=self.shell.who(), edit=edit))
+        return Response(self._question(attrs.evolve(form, seen=seen), progress, wrong, edit), 400 if wrong else 200)
+
+    def _try(self, client: Client, *, form: ActionForm, who: str, edit: Edit | None) -> tuple[Progress, SetMoment]:
+        """Find out what would be done, as far as that goes within `_QUESTION_S`; return it with the present moment."""
+        until_s = time.monotonic() + _QUESTION_S
+        zset, form = form.zset, form.for_trial()
+        seen = SetMoment(0, time_s(client)) if zset is None else act.moment_of(client, zset)
+        action = form.action(who, self.admin.context())
+        if edit is not None:
+            action = attrs.evolve(action, edit=complete(edit, client, self.admin))
+        progress, throttle = Progress(0), Throttle()
+        with closing(form.steps(client, self.admin, action, dry_run=True)) as steps:
+            for so_far in steps:
+                progress = so_far
+                throttle.step()
+                if time.monotonic() >= until_s:
+                    break
+        return progress, seen if zset is not None else attrs.evolve(seen, newest=progress.matched)
+
+    def _question(self, form: ActionForm, progress: Progress, wrong: UsageError | None, edit: Edit | None) -> str:
+        given = () if edit is None else edit.values
+        foreign = {queue: jobs for queue, jobs in progress.foreign_queues.items() if queue != _NO_QUEUE}
+        return self.shell.page(
+            "confirm.html",
+            name=form.name,
+            title=f"{form.verb.capitalize()} {TITLES[form.name].lower() if form.zset else 'waiting'} jobs?",
+            form=form,
+            wrong=wrong,
+            progress=progress,
+            changes=[(before, differences(before, after, given)) for before, after in progress.previews],
+            runs=edit is not None and edit.retry,
+            consequence="" if form.zset else act_waiting.consequence(form.of, form.verb, self.admin.context()),
+            same=same_for_all(progress.previews, given) if progress.done > 1 else [],
+            unsafe=sum(progress.refused.get(one.why, 0) for one in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
+            foreign=sum(foreign.values()),
+            foreign_queues=counts_text(foreign),
+            refused={why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
+            back=address(f"/{form.name}", form.conditions, **({} if form.zset else {"name": form.of})),
+            job_pages=form.name if form.zset else None,
+        )
+
+    async def action(self, name: str) -> Response:
+        """Return the page of the action that began with this entry of the audit log, and of what became of its jobs.
+
+        Raise `UsageError` if it cannot be the name of an entry.
+        """
+        _require_run(name)
+
+        def question(client: Client) -> tuple[Run | None, ActionResult | None, str | None]:
+            found, stopped_by = run(client, name), audit.stopped_by(client, name)
+            if found is None or found.note.action not in SENT or not found.jids:
+                return found, None, stopped_by
+            known, keeps_ends = self.admin.context(), self.admin.config().history_s is not None
+            elsewhere = found.elsewhere
+            became = follow(
+                client, found.jids, found.began_s, known, _BOUNDS, elsewhere=elsewhere, keeps_ends=keeps_ends
+            )
+            return found, became, stopped_by
+
+        found, became, stopped_by = await self.admin.ask(question)
+        is_over = found is None or found.note.state in ("ended", "done", "interrupted")
+        goes_on = found is not None and not is_over and time.time() - found.noted_s < _SILENT_S
+        is_ours = found is not None and found.note.who.endswith("(web)")
+        html = self.shell.page(
+            "action.html",
+            name="audit",
+            title="What happened to it",
+            run=found,
+            became=became,
+            notes=self.actions.notes.get(name, ()),
+            lists={zset: path for path, zset in SETS.items()},
+            stopped_by=stopped_by,
+            may_stop=goes_on and is_ours and stopped_by is None and not self.shell.settings.is_read_only,
+            is_over=not goes_on and (became is None or became.is_over),
+        )
+        return Response(html, 404 if found is None else 200)
+
+    async def stop(self, name: str) -> Response:
+        """Note that the action is to stop after its batch, and lead back to its page; refuse it with 404 if it is gone.
+
+        Raise `UsageError` if it cannot be the name of an entry.
+        """
+        _require_run(name)
+        who = self.shell.who()
+
+        def note(client: Client) -> bool:
+            found = run(client, name)
+            if found is not None and not found.note.is_over:
+                audit.request_stop(client, name, who)
+            return found is not None
+
+        if not await self.admin.ask(note):
+            return self.refuse(404, "NoAction", "This action is no longer kept, or never existed.")
+        return self.redirect(f"/audit/{name}")
+
+
+def _require_run(name: str) -> None:
+    if _RUN.fullmatch(name) is None:
+        raise UsageError("No action has that name.", "The audit log lists them.")
+
+
+def read(name: str, form: MultiDict[str, str]) -> ActionForm:
+    """Return the action that a form requests; raise `UsageError` if it is none of ours."""
+    verb = form.get("verb", "")
+    if verb not in (_VERBS if name in SETS else act_waiting.VERBS):
+        raise UsageError("No action was chosen.", "Go back, and press a button.")
+    names = tuple(form.getlist("job"))
+    # By key alone: to look for a job id may take seconds, for each. Without them, all that match would be meant.
+    if len(names) > PAGE or not all(map(find.is_key, names)):
+        raise UsageError("This form contains an invalid job id.", "Reload the list, and tick the jobs there.")
+    if not names and form.get("all") != "yes":
+        raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
+    return ActionForm(
+        name=name,
+        zset=SETS.get(name),
+        verb=cast("Verb", verb),
+        names=names,
+        conditions=conditions(form.getlist("where")),
+        time=form.get("time", "1h").strip(),
+        queue=form.get("queue", "").strip(),
+        why=form.get("why", "").strip()[:_WHY_LIMIT],
+        repeat_unsafe=form.get("repeat_unsafe") == "yes",
+        confirmed=form.get("confirmed") == "yes",
+        foreign_queues=form.get("foreign_queues") == "yes",
+        rate=form.get("rate", "").strip(),
+        of=unquote(form.get("of", "")),
+        edit=form.get("edit", ""),
+        seen=_moment(form.get("newest", ""), form.get("asked", "")),
+    )
+
+
+def _moment(newest: str, at_s: str) -> SetMoment | None:
+    """Return the moment of the question from a form; None if it has none that can be read."""
+    with suppress(ValueError):
+        found = SetMoment(float(newest), float(at_s))
+        return found if 0 < found.at_s < _LATEST_S and not math.isnan(found.newest) else None
+    return None
+
+
+def action_form_of(name: str, meant: MultiDict[str, str]) -> ActionForm:
+    """Return the form of an edit of the jobs that the form `meant` selects, still without changes and confirmation."""
+    return read(name, MultiDict([*meant.items(multi=True), ("verb", "edit"), ("all", "yes")]))
+
+
+def moment_s(typed: str, now_s: float) -> float:
+    """Return the epoch seconds of `10m` from now, or of `2026-11-21T14:00` in UTC; raise `UsageError` otherwise."""
+    with suppress(BadValue):
+        return now_s + seconds(typed, _MOST_DAYS)
+    at_s = -1.0
+    with suppress(ValueError, OverflowError):
+        moment = datetime.fromisoformat(typed)
+        at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= at_s < _LATEST_S:
+        raise UsageError("This is not a time.", "Enter 10m, 2h or 1d from now, or 2026-11-21T14:00 (UTC).")
+    return at_s
