@@ -117,7 +117,8 @@ def _context(name: str) -> typer.Context:
 
 def _usage(command: Command, parent: typer.Context, path: str) -> list[str]:
     pieces = command.collect_usage_pieces(typer.Context(command, parent=parent, info_name=path))
-    return [_bold(f"restbroker {path}"), _line(" ".join(pieces))]
+    # Some releases of Typer write {JID}.
+    return [_bold(f"restbroker {path}"), _line(" ".join(piece.strip("{}") for piece in pieces))]
 
 
 def _options(command: Command, parent: typer.Context) -> Iterator[tuple[str, str]]:

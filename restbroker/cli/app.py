@@ -13,7 +13,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
 from restbroker.cli import examples
-from restbroker.console import panels
 from restbroker.console.exits import MEANINGS
 from restbroker.console.lists import HELP, Group
 
@@ -106,7 +105,9 @@ class LazyGroup(Group):
 
     def format_commands(self, ctx: _Context, formatter: Any) -> None:  # noqa: ANN401, ARG002  as `_Context`; as above
         """Write each heading with its commands."""
-        panels.write(formatter, {heading: list(commands.items()) for heading, commands in PANELS.items()})
+        for heading, commands in PANELS.items():
+            with formatter.section(heading):
+                formatter.write_dl(list(commands.items()))
 
     def resolve_command(self, ctx: _Context, args: list[str]) -> tuple[str | None, _Command, list[str]]:
         """Return the real command in place of its stand-in.
@@ -159,9 +160,7 @@ def load(name: str) -> examples.Command:
     app: typer.Typer = module.set_app(name) if name in _SETS else module.app
     gc.freeze()  # what is imported stays: to look through it again and again costs a quick command a tenth of its CPU
     gc.enable()
-    app.rich_markup_mode = None
-    for one in app.registered_commands:
-        one.cls = panels.Command
+    app.rich_markup_mode = "rich"
     command: Any = typer.main.get_command(app)
     command.name = name
     examples.add(command, name)
@@ -194,7 +193,7 @@ def _exit_codes() -> str:
 
 def command_line() -> TyperGroup:
     """Return the whole command line, ready for `.main(args)`."""
-    # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
+    # Plain, as are then all errors of the command line; `load` lets Typer draw the help of commands.
     app = typer.Typer(
         cls=LazyGroup,
         context_settings={"help_option_names": [*HELP]},

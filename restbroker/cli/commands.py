@@ -58,7 +58,7 @@ def commands(
         typer.Option(
             "--server-version",
             metavar="VERSION",
-            help="For this version, e.g. 24.12. [default: the running, the configured, or the newest]",
+            help="For this version, e.g. 24.12. (default: the running, the configured, or the newest)",
         ),
     ] = None,
     kind: Annotated[

@@ -46,17 +46,18 @@ def init(
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option("--url", metavar="URL", help="The URL of its API. [default: that server's own default]"),
+        typer.Option("--url", metavar="URL", help="The URL of its API. (default: that server's own default)"),
     ] = None,
     redis: Annotated[
-        str | None, typer.Option("--redis", metavar="URL", help=f"Where Redis is. [default: {REDIS}]")
+        str | None, typer.Option("--redis", metavar="URL", help=f"Where Redis is. (default: {REDIS})")
     ] = None,
     login: Annotated[
-        str | None, typer.Option("--login", metavar="USER", help="The user to log in as. [default: no login]")
+        str | None, typer.Option("--login", metavar="USER", help="The user to log in as. (default: no login)")
     ] = None,
     password_file: Annotated[
         Path | None,
         typer.Option(
+            metavar="FILE",
             help="The file with its password, which stays there; - reads standard input.",
             autocompletion=completion.paths,
         ),
@@ -64,16 +65,17 @@ def init(
     token_file: Annotated[
         Path | None,
         typer.Option(
+            metavar="FILE",
             help="The file with a bearer token, used instead of a login.",
             autocompletion=completion.paths,
         ),
     ] = None,
     domain: Annotated[
         str | None,
-        typer.Option("--domain", metavar="HOST", help="The virtual host of the jobs. [default: the login's]"),
+        typer.Option("--domain", metavar="HOST", help="The virtual host of the jobs. (default: the login's)"),
     ] = None,
     queue: Annotated[
-        str | None, typer.Option("--queue", metavar="QUEUE", help="The queue that producers push to. [default: rest]")
+        str | None, typer.Option("--queue", metavar="QUEUE", help="The queue that producers push to. (default: rest)")
     ] = None,
     stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None,
     yes: YesOption = False,

@@ -51,6 +51,7 @@ ApiVersion = Annotated[str | None, typer.Option("--version", help="The version o
 SecretFile = Annotated[
     Path | None,
     typer.Option(
+        metavar="FILE",
         help="Read a password that is given as - from this file; - is standard input.",
         readable=False,
         autocompletion=completion.paths,

@@ -55,7 +55,9 @@ RetryOption = Annotated[
 ]
 ReplyIdOption = Annotated[
     str | None,
-    typer.Option(help="The id to send back with the answer on the response queue.", rich_help_panel=panels.ANSWER),
+    typer.Option(
+        metavar="TEXT", help="The id to send back with the answer on the response queue.", rich_help_panel=panels.ANSWER
+    ),
 ]
 AnswerOption = Annotated[
     bool, typer.Option("--wait", help="Wait, and print the server's answer.", rich_help_panel=panels.ANSWER)

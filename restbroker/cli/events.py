@@ -41,7 +41,7 @@ def events() -> None:
 @app.command()
 def tail(
     source: SourceOption = None,
-    last: Annotated[int, typer.Option(help="How many earlier events to show first.", min=0)] = 10,
+    last: Annotated[int, typer.Option(metavar="N", help="How many earlier events to show first.", min=0)] = 10,
     once: Annotated[bool, typer.Option("--once", help="Show these, and do not wait for more.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,

@@ -23,7 +23,7 @@ def add(command: Command, path: str) -> None:
     for name, one in walk(command, path):
         lines = found.get(name)
         if lines:
-            one.epilog = epilog("Examples:", lines)
+            one.epilog = "\n\n".join(("Examples:", *lines))  # Typer makes each paragraph a line
 
 
 def walk(command: Command, path: str) -> Iterator[tuple[str, Command]]:

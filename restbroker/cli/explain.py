@@ -10,8 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from restbroker.console import codes, output
-from restbroker.console.options import JobsOption, SecondsOption
-from restbroker.console.panels import ConfigOption, JsonOption
+from restbroker.console.panels import ConfigOption, JobsOption, JsonOption, SecondsOption
 from restbroker.errors import UsageError
 
 app = typer.Typer(add_completion=False)

@@ -15,7 +15,8 @@ from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JobsOption, JsonOption, LimitOption, SecondsOption
+from restbroker.console.options import JsonOption, LimitOption
+from restbroker.console.panels import JobsOption, SecondsOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store

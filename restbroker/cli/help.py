@@ -26,7 +26,7 @@ def help_(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COMMAND [VERB]]", help="The command. [default: list all commands]", autocompletion=_names
+            metavar="[COMMAND [VERB]]", help="The command. (default: list all commands)", autocompletion=_names
         ),
     ] = None,
 ) -> None:

@@ -29,7 +29,9 @@ _HEADER = ("SOURCE", "QUEUE", "GOES TO", "JOBS")
 def migrate(
     process_id: Annotated[
         list[str] | None,
-        typer.Option("--process-id", help="The original's ProcessID; may be repeated. [default: all that exist]"),
+        typer.Option(
+            "--process-id", metavar="TEXT", help="The original's ProcessID; may be repeated. (default: all that exist)"
+        ),
     ] = None,
     force: Annotated[
         bool,

@@ -32,7 +32,7 @@ def run(
         str | None,
         typer.Option(
             metavar="N",
-            help=f"Run this many processes, 1 to {MOST_PROCESSES}, under one supervisor. [default: Processes, or 1]",
+            help=f"Run this many processes, 1 to {MOST_PROCESSES}, under one supervisor. (default: Processes, or 1)",
         ),
     ] = None,
     log_level: Annotated[

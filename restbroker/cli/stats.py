@@ -41,7 +41,7 @@ EveryOption = Annotated[
     typer.Option(
         "--every",
         metavar="DURATION",
-        help="How often --watch refreshes: 500ms, 10s, 1m. [default: 2s]",
+        help="How often --watch refreshes: 500ms, 10s, 1m. (default: 2s)",
         rich_help_panel=panels.OUTPUT,
     ),
 ]

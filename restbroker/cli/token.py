@@ -17,7 +17,8 @@ from restbroker.config.tokens import Token
 from restbroker.console import completion, output
 from restbroker.console.lists import Verbs
 from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JobsOption, JsonOption
+from restbroker.console.options import JsonOption
+from restbroker.console.panels import JobsOption
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
 
@@ -38,7 +39,9 @@ def new(
     file: Annotated[
         Path | None,
         typer.Option(
-            help="Write the secret to this file (mode 0600), and do not print it.", autocompletion=completion.paths
+            metavar="FILE",
+            help="Write the secret to this file (mode 0600), and do not print it.",
+            autocompletion=completion.paths,
         ),
     ] = None,
 ) -> None:

@@ -28,10 +28,12 @@ def verify(
     redis: Annotated[
         str | None, typer.Option("--redis", metavar="URL", help="The URL of Redis, instead of a configuration.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Push this many jobs.", min=1, max=1_000_000)] = 2000,
-    kills: Annotated[int, typer.Option(help="Kill a broker this many times; with 0, nothing breaks.", min=0)] = 5,
-    processes: Annotated[int, typer.Option(help="Run this many brokers at once.", min=1, max=64)] = 2,
-    seed: Annotated[int | None, typer.Option(help="Repeat the faults of an earlier run.")] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Push this many jobs.", min=1, max=1_000_000)] = 2000,
+    kills: Annotated[
+        int, typer.Option(metavar="N", help="Kill a broker this many times; with 0, nothing breaks.", min=0)
+    ] = 5,
+    processes: Annotated[int, typer.Option(metavar="N", help="Run this many brokers at once.", min=1, max=64)] = 2,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Repeat the faults of an earlier run.")] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:

@@ -20,17 +20,17 @@ from restbroker.console.output import one_line
 if TYPE_CHECKING:
     from restbroker.console.load_config import Section
 
-_PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
+_PLAIN: Final = r"[\w.,:@/+%=-]+"
 """Words that a shell takes as they are; a queue's name with other characters could be executed by Enter."""
-_CONDITION: Final = re.compile(rf"(?:[\w.]+ ?!?= ?)?{_PLAIN.pattern}")
+_CONDITION: Final = rf"(?:[\w.]+ ?!?= ?)?{_PLAIN}"
 """A condition such as `error = BadToken`, in quotes that the person has opened already."""
-_BEGUN: Final = re.compile(r"([\w.]+)( ?)(!?=) ?")
+_BEGUN: Final = r"([\w.]+)( ?)(!?=) ?"
 Offer = tuple[str, str]
 """One candidate, a whole word, and its description, which shells show beside it if there is room."""
 Autocompletion = Callable[[typer.Context, str], list[Offer]]
 
 
-def offer(source: Callable[[typer.Context, str], Iterable[Offer]], form: re.Pattern[str] = _PLAIN) -> Autocompletion:
+def offer(source: Callable[[typer.Context, str], Iterable[Offer]], form: str = _PLAIN) -> Autocompletion:
     """Make a parameter's `autocompletion` of a function that yields candidates.
 
     `source` gets the command line so far and the beginning of the word; it may yield more than what begins like that,
@@ -44,7 +44,7 @@ def offer(source: Callable[[typer.Context, str], Iterable[Offer]], form: re.Patt
         except Exception:  # noqa: BLE001 - a person who presses Tab wants no traceback in the line
             return []
         # Typer reads a description as Rich's markup.
-        return [(text, one_line(about).replace("[", "(")) for text, about in found if form.fullmatch(text)]
+        return [(text, one_line(about).replace("[", "(")) for text, about in found if re.fullmatch(form, text)]
 
     return offered
 
@@ -102,7 +102,7 @@ def conditions(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
     """Offer `error=` and the like, which need no quotes; behind `error=`, or `error = ` in quotes, offer values."""
     from restbroker.operate import where
 
-    begun = _BEGUN.match(incomplete)
+    begun = re.match(_BEGUN, incomplete)
     if begun is None:
         yield from ((f"{name}=", "") for name in (*where.FIELDS, *(f"{name}!" for name in where.TEXTS)))
         return

@@ -30,28 +30,12 @@ FirstOption = Annotated[
     bool,
     typer.Option("--first", help="Put them before the jobs that wait in their queues.", rich_help_panel=panels.WHAT),
 ]
-JobsOption = Annotated[
-    int,
-    typer.Option(
-        "--jobs",
-        metavar="N",
-        help="Read at most this many jobs of each queue or set.",
-        min=1,
-        max=10_000_000,
-        rich_help_panel=panels.WHICH,
-    ),
-]
-SecondsOption = Annotated[
-    int,
-    typer.Option("--seconds", metavar="N", help="Search for this long.", min=1, max=3600, rich_help_panel=panels.WHICH),
-]
-
 TargetOption = Annotated[
     str | None,
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="The target. [default: the one that has this command]",
+        help="The target. (default: the one that has this command)",
         autocompletion=completion.targets,
         rich_help_panel=panels.WHAT,
     ),
@@ -113,7 +97,7 @@ ForOption = Annotated[
     typer.Option(
         "--for",
         metavar="DURATION",
-        help="How long, e.g. 30m, 2h, 1d. [default: until resumed]",
+        help="How long, e.g. 30m, 2h, 1d. (default: until resumed)",
         rich_help_panel=panels.WHAT,
     ),
 ]

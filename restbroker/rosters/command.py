@@ -66,8 +66,10 @@ app = typer.Typer(
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.")]
 Jid = Annotated[str, typer.Argument(metavar="JID", help="The contact's address: ann@example.org.")]
-NameOption = Annotated[str | None, typer.Option("--name", help="The contact's name for this user.")]
-GroupOption = Annotated[list[str] | None, typer.Option("--group", help="A group of the contact; may be repeated.")]
+NameOption = Annotated[str | None, typer.Option("--name", metavar="TEXT", help="The contact's name for this user.")]
+GroupOption = Annotated[
+    list[str] | None, typer.Option("--group", metavar="TEXT", help="A group of the contact; may be repeated.")
+]
 
 
 @app.callback()
@@ -186,8 +188,8 @@ def rename(
 def befriend(
     a: User,
     b: User,
-    name_of_a: Annotated[str | None, typer.Option(help="What B sees A as.")] = None,
-    name_of_b: Annotated[str | None, typer.Option(help="What A sees B as.")] = None,
+    name_of_a: Annotated[str | None, typer.Option(metavar="TEXT", help="What B sees A as.")] = None,
+    name_of_b: Annotated[str | None, typer.Option(metavar="TEXT", help="What A sees B as.")] = None,
     group: GroupOption = None,
     config: ConfigOption = None,
 ) -> None:

@@ -39,7 +39,7 @@ _TELL_EVERY_S: Final = 2.0
 _MOST_TOLD: Final = 50
 FormatOption = Annotated[
     str | None,
-    typer.Option("--format", metavar="FORMAT", help="json, ndjson or csv. [default: by the file's name, else json]"),
+    typer.Option("--format", metavar="FORMAT", help="json, ndjson or csv. (default: by the file's name, else json)"),
 ]
 UserOption = Annotated[
     list[str] | None,
@@ -76,7 +76,7 @@ def import_(
         bool, typer.Option("--one-sided", help="From a server, include contacts whose subscription is not both.")
     ] = False,
     add: Annotated[
-        bool, typer.Option("--add", help="Keep contacts that the input does not name. [default: replace]")
+        bool, typer.Option("--add", help="Keep contacts that the input does not name. (default: replace)")
     ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,

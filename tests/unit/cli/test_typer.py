@@ -83,8 +83,10 @@ def test_typer_answers_what_the_scripts_ask() -> None:
 
 def test_each_release_of_typer_names_values_alike() -> None:
     for words, text in (
-        ("dead show", "dead show [OPTIONS] JID\n"),
+        ("dead show", "dead show [OPTIONS] JID"),
         ("dead delete", "--rate N"),
-        ("ctl", "ctl [OPTIONS] [COMMAND [ARGUMENT]...]\n"),
+        ("ctl", "ctl [OPTIONS] [COMMAND [ARGUMENT]...]"),
     ):
-        assert text in run_here([*words.split(), "--help"]).stdout
+        shown = run_here([*words.split(), "--help"]).stdout
+        # Some releases write {JID}, and each draws its own boxes.
+        assert text in " ".join(shown.replace("{", "").replace("}", "").split())
