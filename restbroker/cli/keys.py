@@ -39,6 +39,7 @@ from restbroker.operate.act_job import Action
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.key_names import command as command_for
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
 from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, queues
@@ -217,7 +218,7 @@ def _not_retried(key: str, jid: str, refused: Sequence[str]) -> UsageError:
     gone = f"The job that died is not among the dead jobs any more: {jid}."
     if not jid:
         gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
-    hint = f"To go on without it: {keys.command('skip', key)}"
+    hint = f"To go on without it: {command_for('skip', key)}"
     if jid and not refused:
         hint += f"\nTo put it back first: restbroker dead restore {shlex.quote(jid)}"
     return UsageError(" ".join(refused) or gone, hint)

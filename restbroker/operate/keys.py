@@ -22,6 +22,7 @@ from restbroker.operate.act import Action, Selection
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
+from restbroker.operate.key_names import SHOWN_BETWEEN, command, display_name
 from restbroker.operate.names import exact, suggestion
 from restbroker.operate.queues import BATCH, ClearProgress, place_of
 from restbroker.operate.waiting_jobs import lines_of
@@ -33,7 +34,6 @@ from restbroker.store.line_jobs import Line
 from restbroker.store.order import HeldKey, KeyAction, State
 from restbroker.store.server import time_s
 
-_SHOWN_BETWEEN: Final = " | "
 _ORDER: Final[Sequence[State]] = ("stopped", "due", "in_progress", "ready")
 _PAGES: Final = 10
 _MOST: Final = 10_000
@@ -100,32 +100,13 @@ def _display(client: Client, target: Target, held: Sequence[HeldKey], known: Con
     ]
 
 
-def display_name(name: str, known: ConfigContext) -> str:
-    """Return the name of a key for people, with secrets masked."""
-    return hiding.mask_secrets(name.replace(BETWEEN, _SHOWN_BETWEEN), known.secrets)
-
-
-def command(verb: str, name: str, more: str = "") -> str:
-    """Return what to type to have `restbroker keys` do this with a key; `more`: what is needed besides the key.
-
-    What terminals do not show is in the form that bash reads.
-    """
-    if name.isprintable():
-        key = shlex.quote(name)
-    else:
-        plain = name.replace("\\", "\\\\").replace("'", "\\'")
-        key = "$'" + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in plain) + "'"
-    words = f"{more} -- {key}" if name.startswith("-") else f" {key}{more}"
-    return f"restbroker keys {verb}{words}"
-
-
 def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Target, HeldKey]:
     """Return a key that is held, and its target.
 
     Raise `UsageError` if none of this name is, or if several of these targets hold one.
     """
     try:
-        keys = [fold(one).encode() for one in (name, name.replace(_SHOWN_BETWEEN, BETWEEN))]
+        keys = [fold(one).encode() for one in (name, name.replace(SHOWN_BETWEEN, BETWEEN))]
     except UnicodeEncodeError:
         # Bytes of a command line arrive so; no job can hold them.
         raise UsageError("The key is not UTF-8.", "Give it as UTF-8.") from None
@@ -138,7 +119,7 @@ def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Targ
         raise UsageError(f"Several targets hold the key {name}.", f"Name it with --target: {', '.join(found)}.")
     for one in found.values():
         return one
-    near = {one.name.replace(BETWEEN, _SHOWN_BETWEEN) for target in targets for one in _first(client, target)}
+    near = {one.name.replace(BETWEEN, SHOWN_BETWEEN) for target in targets for one in _first(client, target)}
     why = suggestion(name, sorted(near)) if near else "No key is held: nothing waits for its predecessor."
     raise UsageError(f"The key {name} is free: its next job may start as soon as it comes.", why)
 

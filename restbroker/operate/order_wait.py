@@ -17,7 +17,7 @@ from restbroker.job.order import key_in
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry, JobView
-from restbroker.operate.keys import command, display_name
+from restbroker.operate.key_names import command, display_name
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.store import in_progress, line_jobs
 from restbroker.store import order as store
