@@ -29,7 +29,7 @@ def test_the_pages_are_served_without_a_broker_and_end_at_once(
             alone.signal(number)
             assert alone.wait() == 0
     assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(pages, 200)
-    assert "No broker is running." in pages["/"].text
+    assert "and no process takes them" in pages["/"].text
     assert "check_account" in pages["/queue?name=rest"].text
     assert (stats["enqueued"], stats["unready"], stats["processes"]) == ({"rest": "1"}, None, [])
     assert 'restbroker_queue_jobs{queue="rest"} 1.0' in metrics
