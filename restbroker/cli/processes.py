@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -12,10 +12,9 @@ from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
+from restbroker.console.groups import Consent, Output, command
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import DryRunOption, JsonOption, WhyOption, YesOption
 from restbroker.console.times import utc
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -41,81 +40,48 @@ def processes() -> None:
     """Show the processes and their jobs in progress; quiet or stop them. Without a command: list."""
 
 
-@app.command("list")
-def list_processes(json: JsonOption = False, config: ConfigOption = None) -> None:
+@command(app, "list")
+def list_processes(how: Output) -> None:
     """Show the processes on this Redis and their jobs in progress.
 
     This includes Ruby's Sidekiq. In a pipe each line is: name, version, running or quiet or silent, jobs in progress,
     concurrency, memory (KiB), start (UTC), seconds since the last heartbeat, targets, queues.
     """
-    settings = load_quietly(config)
+    settings = how.settings()
     with open_store(settings) as client:
         found = operate_processes.processes(client, tokens(settings))
-    columns.show(_COLUMNS, found, as_json=json, empty="No process runs on this Redis.")
+    columns.show(_COLUMNS, found, as_json=how.json, empty="No process runs on this Redis.")
     jobs = [(one.name, job) for one in found for job in one.jobs]
-    if jobs and sys.stdout.isatty() and not json:
+    if jobs and sys.stdout.isatty() and not how.json:
         output.data("")
         columns.table(_JOBS, jobs[:_SHOWN_JOBS])
         if len(jobs) > _SHOWN_JOBS:
             output.data(f"and {len(jobs) - _SHOWN_JOBS} more (--json has them)")
 
 
-@app.command()
-def quiet(
-    names: ProcessNames,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def quiet(*, names: ProcessNames, consent: Consent, how: Output) -> None:
     """Make processes take no more jobs until they are restarted. They finish their jobs in progress."""
-    settings = load_quietly(config)
-    with open_store(settings) as client:
-        chosen = _select(client, names)
-        agreed = _confirm(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run)
-        for one in chosen if agreed else ():
-            operate_processes.quiet(client, one.name, who(), why)
-            output.say(f"{one.name} takes no more jobs, within a few seconds and until it is restarted.")
-    if json:
-        output.as_json(_requests_as_json("quiet", chosen, dry_run=dry_run))
+    then = "takes no more jobs, within a few seconds and until it is restarted."
+    _ask("quiet", "quieted", operate_processes.quiet, then, names, consent, how)
 
 
-@app.command()
-def stop(
-    names: ProcessNames,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def stop(*, names: ProcessNames, consent: Consent, how: Output) -> None:
     """Make processes finish their jobs in progress and exit. A supervisor may restart them."""
-    settings = load_quietly(config)
-    with open_store(settings) as client:
-        chosen = _select(client, names)
-        agreed = _confirm(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run)
-        for one in chosen if agreed else ():
-            operate_processes.stop(client, one.name, who(), why)
-            output.say(f"{one.name} begins to stop within a few seconds.")
-    if json:
-        output.as_json(_requests_as_json("stop", chosen, dry_run=dry_run))
+    then = "begins to stop within a few seconds."
+    _ask("stop", "stopped", operate_processes.stop, then, names, consent, how)
 
 
-@app.command()
+@command(app)
 def cancel(
-    jid: Annotated[
-        str,
-        typer.Argument(metavar="JID", help="The id of a job in progress."),
-    ],
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    *,
+    jid: Annotated[str, typer.Argument(metavar="JID", help="The id of a job in progress.")],
+    consent: Consent,
+    how: Output,
 ) -> None:
     """Cancel a job in progress; it becomes dead. It may have run nevertheless."""
-    settings = load_quietly(config)
+    settings = how.settings()
     with open_store(settings) as client:
         secrets = tokens(settings)
         found = _find_work(client, jid, secrets)
@@ -124,16 +90,21 @@ def cancel(
                 f"No restbroker process has reported the job {jid} as in progress in the last seconds.",
                 "`restbroker processes` lists their jobs.",
             )
-        told = {"action": "cancel", "jid": jid, "processes": [process for process, _ in found], "dry_run": dry_run}
-        if dry_run:
+        told = {
+            "action": "cancel",
+            "jid": jid,
+            "processes": [process for process, _ in found],
+            "dry_run": consent.dry_run,
+        }
+        if consent.dry_run:
             output.say(f"{_job(found[0][1])} would be cancelled.")
         else:
-            confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
+            confirm(f"Cancel {_job(found[0][1])}?", yes=consent.yes)
             for process, one in found:
-                operate_processes.cancel(client, process, one.thread, who=who(), why=why)
-        if json:
+                operate_processes.cancel(client, process, one.thread, who=who(), why=consent.why)
+        if how.json:
             output.as_json(told)
-        if dry_run:
+        if consent.dry_run:
             return
         if not _wait_until_ended(client, jid, secrets):
             output.say(f"{jid} is still in progress: its process was asked to cancel it and has not done so yet.")
@@ -179,21 +150,30 @@ def _select(client: Client, names: Sequence[str]) -> list[Process]:
     return list(chosen.values())
 
 
-def _confirm(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_run: bool) -> bool:
-    """Tell whether to do it: not with `dry_run`; otherwise ask, and end the command without a yes."""
-    count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
-    what = f"{count} with {output.jobs(sum(one.in_progress for one in chosen))} in progress"
-    if dry_run:
-        output.say(f"{what} would be {done}.")
-        return False
-    confirm(f"{verb} {what}?", yes=yes)
-    return True
-
-
-def _requests_as_json(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, Json]:
-    """Return for programs which processes got the request, or would get it."""
-    requested: list[Json] = [{"process": one.name, "in_progress": one.in_progress} for one in chosen]
-    return {"action": verb, "requested": requested, "dry_run": dry_run}
+def _ask(
+    verb: str,
+    done: str,
+    act: Callable[[Client, str, str, str], None],
+    then: str,
+    names: Sequence[str],
+    consent: Consent,
+    how: Output,
+) -> None:
+    """Have `act` ask the processes of these names, and print that each does `then`; a dry run asks none."""
+    with open_store(how.settings()) as client:
+        chosen = _select(client, names)
+        count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
+        what = f"{count} with {output.jobs(sum(one.in_progress for one in chosen))} in progress"
+        if consent.dry_run:
+            output.say(f"{what} would be {done}.")
+        else:
+            confirm(f"{verb.capitalize()} {what}?", yes=consent.yes)
+            for one in chosen:
+                act(client, one.name, who(), consent.why)
+                output.say(f"{one.name} {then}")
+    if how.json:
+        requested: list[Json] = [{"process": one.name, "in_progress": one.in_progress} for one in chosen]
+        output.as_json({"action": verb, "requested": requested, "dry_run": consent.dry_run})
 
 
 def _job(one: Work) -> str:

@@ -11,10 +11,8 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import columns, completion
 from restbroker.console.columns import Column
-from restbroker.console.groups import command
+from restbroker.console.groups import Output, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption
 from restbroker.console.pausing import Pausable, Pausing, Resuming
 from restbroker.console.times import milliseconds
 from restbroker.operate import targets as operate_targets
@@ -36,20 +34,20 @@ def targets() -> None:
     """Show the targets; pause or resume one, in all processes. Without a command: list."""
 
 
-@app.command("list")
-def list_targets(json: JsonOption = False, config: ConfigOption = None) -> None:
+@command(app, "list")
+def list_targets(how: Output) -> None:
     """Show every target with its state, what it does, and why it gets no jobs or fewer; --json tells more.
 
     In a pipe each line is: name, state, reasons of pauses, requests in flight, concurrency limit, jobs in progress,
     jobs per second, p50, p95 and p99 (ms), delivered, failed, versions, queues, processes, why it is down.
     """
-    settings = load_quietly(config)
+    settings = how.settings()
     with open_store(settings) as client:
         found = operate_targets.targets(client, _names(settings))
-    if sys.stdout.isatty() and not json:
+    if sys.stdout.isatty() and not how.json:
         # What needs a person first.
         found.sort(key=is_well)
-    columns.show(COLUMNS, found, as_json=json)
+    columns.show(COLUMNS, found, as_json=how.json)
 
 
 @command(app)
