@@ -4,26 +4,24 @@ Always holds: nothing is changed when the command line has a mistake in it; wher
 each user whose roster changes gets a refresh job.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-import attrs
 import typer
 
 from restbroker.config.values import duration_text
-from restbroker.console import completion, output
-from restbroker.console.columns import cell
+from restbroker.console import columns, completion, output
+from restbroker.console.columns import Column, cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
+from restbroker.console.groups import Output, command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption
 from restbroker.console.options import (
     AllOption,
     DryRunOption,
-    JsonOption,
     LimitOption,
     TimeoutOption,
     WaitOption,
@@ -48,7 +46,6 @@ from restbroker.rosters.files import BadFile, loads
 from restbroker.rosters.rules import (
     BadRoster,
     Contact,
-    address,
     as_json,
     as_stored,
     read_contact,
@@ -61,7 +58,9 @@ from restbroker.rosters.store import UserState
 from restbroker.servers.roster_change import Change
 
 app = typer.Typer(
-    cls=ListsFirst, add_completion=False, help="Show, change, import or export the rosters served to Prosody."
+    cls=ListsFirst,
+    add_completion=False,
+    help="Show, change, import or export the rosters served to Prosody. Without a command: list.",
 )
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.")]
@@ -72,39 +71,30 @@ GroupOption = Annotated[
 ]
 
 
-@app.callback()
-def roster() -> None:
-    """Show, change, import or export the rosters served to Prosody. Without a command: list."""
-
-
-@app.command("list")
-def list_rosters(limit: LimitOption = 100, json: JsonOption = False, config: ConfigOption = None) -> None:
+@command(app, "list")
+def list_rosters(*, limit: LimitOption = 100, how: Output) -> None:
     """Show users with rosters and their number of contacts.
 
     The state says whether Prosody still has to learn of a change.
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
-    with open_rosters(config, only_looks=True) as connection:
+    with open_rosters(how.config, only_looks=True) as connection:
         found = list(islice(operate.list_users(connection.writer.client), limit))
         total, dirty = operate.counts(connection.writer.client)
-    if json:
-        output.as_json([attrs.asdict(one) for one in found])
-    else:
-        header = ("USER", "CONTACTS", "VERSION", "BYTES", "STATE", "WAITING")
-        output.table(header, map(_cells, found))
+    columns.show(_COLUMNS, found, as_json=how.json)
     more = f"{len(found)} of " if len(found) < total else ""
     output.say(f"{more}{count_text(total, 'roster')}; {count_text(dirty, 'user')} to be refreshed.")
 
 
-@app.command()
-def show(user: User, json: JsonOption = False, config: ConfigOption = None) -> None:
+@command(app)
+def show(user: User, how: Output) -> None:
     """Show one roster. With --json in the form that `set` takes.
 
     In a pipe each line is: JID, name, groups with commas between them.
     """
-    with open_rosters(config, only_looks=True) as connection, usage_errors():
+    with open_rosters(how.config, only_looks=True) as connection, usage_errors():
         found = operate.show(connection.writer.client, read_user(user, connection.domain), connection.domain)
-    if json:
+    if how.json:
         output.as_json(as_json(found.contacts))
     elif found.state.is_there:
         ordered = sorted(found.contacts.items())
@@ -169,41 +159,6 @@ def remove(
     with open_rosters(config) as connection, usage_errors():
         drop = tuple(dict.fromkeys(map(read_jid, jids)))
         _change(connection, "remove contact", Change(read_user(user, connection.domain), drop=drop))
-
-
-@app.command()
-def rename(
-    user: User, jid: Jid, name: NameOption = None, group: GroupOption = None, config: ConfigOption = None
-) -> None:
-    """Replace the name and groups of an existing contact.
-
-    Clients learn of it at their next login: a refresh only tells them of new and removed contacts.
-    """
-    with open_rosters(config) as connection, usage_errors():
-        user = read_user(user, connection.domain)
-        _change(connection, "rename contact", Change(user, _contact(jid, name, group), needs="present"))
-
-
-@app.command()
-def befriend(
-    a: User,
-    b: User,
-    name_of_a: Annotated[str | None, typer.Option(metavar="TEXT", help="What B sees A as.")] = None,
-    name_of_b: Annotated[str | None, typer.Option(metavar="TEXT", help="What A sees B as.")] = None,
-    group: GroupOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Make two users contacts of each other, in one step.
-
-    An existing contact keeps name and groups unless you give new ones.
-    """
-    with open_rosters(config) as connection, usage_errors():
-        changes = [
-            _befriend_change(connection, a, b, name=name_of_b, groups=group),
-            _befriend_change(connection, b, a, name=name_of_a, groups=group),
-        ]
-        _require_two(changes)
-        _change(connection, "befriend", *changes)
 
 
 @app.command()
@@ -316,29 +271,19 @@ def _contact(jid: str, name: str | None, groups: Sequence[str] | None) -> dict[s
     return {checked: as_stored(read_contact({"name": name, "groups": list(groups or ())}, checked))}
 
 
-def _befriend_change(
-    connection: RosterConnection, user: str, other: str, name: str | None, groups: Sequence[str] | None
-) -> Change:
-    contact = _contact(address(other, connection.domain), name, groups)
-    return Change(read_user(user, connection.domain), contact, needs="" if name or groups else "keep")
-
-
-def _require_two(changes: Sequence[Change]) -> None:
-    if changes[0].user == changes[1].user:
-        raise UsageError(f"{changes[0].user} is on both sides.", "Name two users.")
-
-
 def _as_stored(contacts: Mapping[str, Contact]) -> dict[str, bytes]:
     return {jid: as_stored(contact) for jid, contact in contacts.items()}
 
 
-def _cells(one: UserState) -> tuple[str, ...]:
-    numbers = str(one.contacts), str(one.version), str(one.size_bytes)
-    waiting = cell(one.dirty_s)
-    if sys.stdout.isatty() and one.dirty_s is not None:
-        waiting = duration_text(one.dirty_s)
-    return one.user, *numbers, _state(one), waiting
-
-
 def _state(one: UserState) -> str:
     return "refreshing" if one.flying_s is not None else "to be refreshed" if one.dirty_s is not None else "-"
+
+
+_COLUMNS: Final[Sequence[Column[UserState]]] = (
+    Column("USER", lambda one: one.user),
+    Column("CONTACTS", lambda one: one.contacts, numbers=True),
+    Column("VERSION", lambda one: one.version, numbers=True),
+    Column("BYTES", lambda one: one.size_bytes, numbers=True),
+    Column("STATE", _state),
+    Column("WAITING", lambda one: one.dirty_s, lambda one: "-" if one.dirty_s is None else duration_text(one.dirty_s)),
+)

@@ -97,8 +97,9 @@ def test_restbroker_loads_and_checks_it_and_two_users_become_contacts_without_a_
     checked = run(["check", "--config", str(place.env)])
     assert checked.returncode == 0, checked.stdout + checked.stderr
     john, aaron = clients.login("john"), clients.login("aaron")
-    done = run(["roster", "befriend", "--config", str(place.env), "john", "aaron"])
-    assert done.returncode == 0, done.stdout + done.stderr
+    for user, contact in (("john", "aaron@example.org"), ("aaron", "john@example.org")):
+        done = run(["roster", "add", "--config", str(place.env), user, contact])
+        assert done.returncode == 0, done.stdout + done.stderr
     for one, other in ((john, aaron), (aaron, john)):
         assert [contact.jid for contact in one.pushes.wait_for_number(1)] == [other.jid]
         assert is_seen(one, other)
