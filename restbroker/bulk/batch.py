@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from typing import Final, NoReturn
 
 import attrs
@@ -28,6 +27,7 @@ from restbroker.bulk.jobs import (
     ORDER_COLUMN,
     OWN_COLUMNS,
     UNIQUE_KEY,
+    BatchOptions,
     Makers,
     no_order,
     row_of,
@@ -53,7 +53,6 @@ from restbroker.console.times import local
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
-from restbroker.operate.enqueue import JobRequest
 from restbroker.store.client import Client
 
 _COUNT_EVERY_S: Final = 0.1
@@ -63,21 +62,6 @@ _HELD_S: Final = 3.0
 _HOLDERS: Final = 3
 _EACH_ITS_OWN: Final = "-"
 """It stands in the place of a command if each row names its own."""
-
-
-@attrs.frozen
-class BatchOptions:
-    """The options of the command line. `order`: the request that all jobs share, except arguments and token."""
-
-    command: str
-    file: Path
-    order: JobRequest
-    target: str | None
-    queue: str | None
-    any_command: bool
-    timeout_s: float
-    rejects: Path | None
-    rate: float | None
 
 
 class _SignalReceived(BaseException):
@@ -181,17 +165,8 @@ class _Batch:
 
     def _makers(self) -> Makers:
         """Return the makers of jobs, one for each command. Raise `UsageError` if no row can be valid."""
-        one = self.options
-        makers = Makers(
-            self.settings,
-            one.target,
-            one.queue,
-            typed_arguments=self.typed_arguments,
-            any_command=one.any_command,
-            order=one.order,
-            client=self.client,
-        )
-        _require_valid(makers, one, self.table)
+        makers = Makers(self.settings, self.options, self.typed_arguments, self.client)
+        _require_valid(makers, self.table)
         return makers
 
     def _reader(self, makers: Makers, rejects: Rejects, batch: str) -> push.Reader:
@@ -304,7 +279,7 @@ class _Batch:
                 break
             if not is_told and time.monotonic() - counted_s >= _HELD_S:
                 for target in self.settings.targets:
-                    if target.order is not None and target.name in reader.targets:
+                    if target.order is not None and target.name in reader.makers.targets:
                         self._print_held(target)
                 is_told = True
             time.sleep(pause_s)
@@ -326,11 +301,12 @@ class _Batch:
             output.say("All keys that are held: restbroker keys list")
 
 
-def _require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
+def _require_valid(makers: Makers, table: Table) -> None:
     """Raise `UsageError` if the command or the table's columns leave no valid row.
 
     End the command with 4 if no token allows it.
     """
+    options = makers.options
     columns = [name for name in table.columns if name not in (ERROR, *OWN_COLUMNS)]
     if UNIQUE_KEY in table.columns and options.order.lock is None:
         raise UsageError(f"The column {UNIQUE_KEY} needs --unique-for.", "For example: --unique-for 10m")
@@ -352,7 +328,7 @@ def _require_valid(makers: Makers, options: BatchOptions, table: Table) -> None:
         raise typer.Exit(Exit.REFUSED)
     wrong = wrong_header(maker, columns) if table.is_csv else None
     if wrong is not None:
-        version = makers.version(options.command)
+        version = makers.version(maker.target, options.command)
         hint = f"This is how {version} takes it. For another one set ServerVersion (in Targets: in its Options)."
         raise UsageError(f"No row can be valid: {wrong}", hint)
 

@@ -6,6 +6,7 @@ of.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -170,23 +171,42 @@ class Maker:
         return head, proof, tail
 
 
-@attrs.define(eq=False)
-class Makers:
-    """Returns the maker of jobs for the name of a command, the same each time. `order`: what all jobs share.
+@attrs.frozen
+class BatchOptions:
+    """The options of the command line. `order`: the request that all jobs share, except arguments and token."""
 
-    `target` and `queue`: those that the operator named.
-    """
-
-    settings: Config
+    command: str
+    file: Path
+    order: JobRequest
     target: str | None
     queue: str | None
-    typed_arguments: TypedArguments
     any_command: bool
-    order: JobRequest
+    timeout_s: float
+    rejects: Path | None
+    rate: float | None
+
+
+@attrs.define(eq=False)
+class Makers:
+    """Returns the maker of jobs for the name of a command, the same each time. `order`: what all jobs share."""
+
+    settings: Config
+    options: BatchOptions
+    typed_arguments: TypedArguments
     client: Client
+    order: JobRequest = attrs.field(init=False)
     _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
     _versions: dict[str, str | None] = attrs.field(factory=dict)
     _warned: set[str] = attrs.field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with the order of the command line."""
+        self.order = self.options.order
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The names of the targets that jobs were made for."""
+        return frozenset(one.target.name for one in self._made.values() if isinstance(one, Maker))
 
     def __call__(self, command: str) -> Maker:
         """Return the maker of this command's jobs. Raise `UsageError` for an unknown command."""
@@ -207,24 +227,25 @@ class Makers:
 
     def possible_targets(self) -> Sequence[Target]:
         """Return the targets that rows may go to which name their own commands."""
-        named = [one for one in self.settings.targets if one.name == self.target or self.queue in one.queues]
+        target, queue = self.options.target, self.options.queue
+        named = [one for one in self.settings.targets if one.name == target or queue in one.queues]
         return named or self.settings.targets
 
-    def version(self, command: str) -> str:
-        """Return the kind and version of server whose catalogue has the command: `ejabberd 24.12`."""
-        target = target_of(self.settings.targets, self.target, self.queue, command)
+    def version(self, target: Target, command: str) -> str:
+        """Return the kind and version of the target's server whose catalogue has the command: `ejabberd 24.12`."""
         return f"{target.kind} {registry.candidates_of(target, self._version(target), command)[-1].version}".strip()
 
     def _make(self, command: str) -> Maker:
-        target = target_of(self.settings.targets, self.target, self.queue, command)
-        spec = signatures_of(target, self._version(target), command, any_command=self.any_command).newest
-        if spec is None and not self.any_command:
+        any_command = self.options.any_command
+        target = target_of(self.settings.targets, self.options.target, self.options.queue, command)
+        spec = signatures_of(target, self._version(target), command, any_command=any_command).newest
+        if spec is None and not any_command:
             # One job may be a try; a thousand are to be right.
             raise UsageError(f"{command} is not in the catalogue.", "If you mean exactly this name, add --any.")
         const = self.typed_arguments.values if spec is None else coerce(spec, self.typed_arguments.values)
         if spec is not None:
             self._warn(spec)
-        order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0], lock=None)
+        order = attrs.evolve(self.order, command=command, queue=self.options.queue or target.queues[0], lock=None)
         tokens = Tokens(self.settings.tokens, access_of(target, order.queue, spec=spec, command=Command(command, {})))
         checker = Checker(spec, const, target.default_host)
         return Maker(checker, tokens, order, target, lock=self.order.lock)
@@ -240,7 +261,7 @@ class Makers:
                 )
 
     def _version(self, target: Target) -> str | None:
-        queue = self.queue or target.queues[0]
+        queue = self.options.queue or target.queues[0]
         if queue not in self._versions:
             self._versions[queue] = self._running(queue, target.name)
         return self._versions[queue]

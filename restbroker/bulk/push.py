@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from restbroker.bulk import store as bulk
-from restbroker.bulk.jobs import COMMAND_KEY, MOST_ROWS, OWN_COLUMNS, Maker, jid_of, row_of
+from restbroker.bulk.jobs import COMMAND_KEY, MOST_ROWS, OWN_COLUMNS, Maker, Makers, jid_of, row_of
 from restbroker.bulk.rows import Bad, Read, Row
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import rubyjson
@@ -31,9 +31,6 @@ _PAUSE_S: Final = 0.5
 _ANSWERS: Final = 500
 NEGATIVE: Final = "negative"
 """The code of a server's "no" to a question."""
-
-Makers = Callable[[str], Maker]
-"""A function that returns the maker of a command's jobs. It raises `UsageError` for an unknown command."""
 
 
 @attrs.define
@@ -81,14 +78,8 @@ class Reader:
     good: int = 0
     bad: int = 0
     last: int = 0
-    _made: dict[str, Maker] = attrs.field(factory=dict)
     _shifts: list[tuple[int, int]] = attrs.field(factory=lambda: [(0, 0)])
     """(row, how far its line number is ahead of it from there on), for rows of several lines and blank lines."""
-
-    @property
-    def targets(self) -> frozenset[str]:
-        """The names of the targets that the rows' jobs go to, of those that were read."""
-        return frozenset(maker.target.name for maker in self._made.values())
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows in chunks as they are read; bad ones go to `reject`. Raise `BadFile` if the file is bad."""
@@ -110,11 +101,10 @@ class Reader:
         return row + shift
 
     def _read(self, row: Read, chunk: Chunk, now_s: float) -> None:
+        chunk.rows += 1
         if isinstance(row, Bad):
-            chunk.rows += 1
             self._refuse(row)
         else:
-            chunk.rows += 1
             shift = row.line - row.number
             if self._shifts[-1][1] != shift:
                 self._shifts.append((row.number, shift))
@@ -142,20 +132,13 @@ class Reader:
 
     def _maker(self, values: dict[str, Json]) -> Maker:
         """Return the maker for a row with these values. Raise `BadRow` if it names no known command."""
-        command = self.command
-        if command is None:
-            named = values.pop(COMMAND_KEY, None)
-            if not isinstance(named, str) or not named:
-                raise BadRow(f'the field "{COMMAND_KEY}" names no command.')
-            command = named
-        found = self._made.get(command)
-        if found is None:
-            try:
-                found = self.makers(command)
-            except UsageError as error:
-                raise BadRow(error.message) from None
-            self._made[command] = found
-        return found
+        command: Json = values.pop(COMMAND_KEY, None) if self.command is None else self.command
+        if not isinstance(command, str) or not command:
+            raise BadRow(f'the field "{COMMAND_KEY}" names no command.')
+        try:
+            return self.makers(command)
+        except UsageError as error:
+            raise BadRow(error.message) from None
 
     def _refuse(self, bad: Bad) -> None:
         self.bad += 1

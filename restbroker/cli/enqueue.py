@@ -96,7 +96,8 @@ def enqueue(
         one = OneJob(settings, place, attrs.evolve(request, queue=queue or place.queues[0]), any_command=any_command)
         one.push(given, timeout_s=timeout_s, as_json=how.json)
         return
-    from restbroker.bulk.batch import BatchOptions, run
+    from restbroker.bulk.batch import run
+    from restbroker.bulk.jobs import BatchOptions
 
     options = BatchOptions(
         command=command,
