@@ -46,5 +46,5 @@ def test_each_command_that_restbroker_gives_is_one_that_the_page_names(redis_url
     assert set(re.findall(r"redis\.p?call\('(\w+)'", scripts)) <= named
     with closing(open_client(StoreSettings(redis_url))) as client:
         exist = {text(name).upper() for name in items(client.command("COMMAND", "LIST"))}
-    modules = "".join(file.read_text("utf-8") for file in package.rglob("*.py") if "demo" not in file.parts)
+    modules = "".join(file.read_text("utf-8") for file in package.rglob("*.py") if "trial" not in file.parts)
     assert (set(re.findall(r"[\"']([A-Z]{3,})[\"']", modules)) & exist) - named == NO_RIGHTS

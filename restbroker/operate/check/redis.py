@@ -41,7 +41,7 @@ from restbroker.store.survey import Process
 AREA: Final = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "blpop", "lpos"),
+        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "blpop", "lmove", "lpos"),
         *("xlen", "xrange", "xrevrange", "ltrim", "lset", "lrem"),
         *("client|list", "client|info"),
     }
