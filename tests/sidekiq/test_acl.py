@@ -15,7 +15,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items, text
 from tools.pages import ROOT
 
-NO_RIGHTS: Final = {"ROLE", "AUTH", "COMMAND", "LATENCY", "READONLY"}
+NO_RIGHTS: Final = {"ROLE", "AUTH", "COMMAND", "LATENCY", "MEMORY", "READONLY"}
 """Commands by their name alone: with Sentinel only, allowed to everyone, headings of tables, and an error's code."""
 
 
