@@ -61,7 +61,7 @@ def test_a_quick_command_loads_no_slow_library_and_no_other_server_s_catalogue(w
 
 @pytest.mark.usefixtures("waiting")
 def test_stats_that_no_terminal_shows_load_nothing_that_draws_them_or_reads_jobs(place: Path) -> None:
-    of_terminals = {"restbroker.cli.stats_terminal", "restbroker.operate.summary", "restbroker.operate.context"}
+    of_terminals = {"restbroker.operate.summary", "restbroker.operate.context"}
     assert not of_terminals & (loaded(["stats"], place) | loaded(["stats", "--json"], place))
 
 
