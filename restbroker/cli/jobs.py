@@ -281,14 +281,12 @@ def _add_edit(app: typer.Typer, zset: SortedSet) -> None:
         """
         jids, typed = _split_words(words or (), is_named=not where and not everything)
         settings = how.settings()
-        meant = attrs.evolve(edit_of(settings, typed, change, any_command=any_command), queue=queue, retry=retry)
-        require_change(
-            meant, "--unset NAME, --rename OLD=NEW, --command NAME or --queue NAME; to run jobs as they are, use retry"
-        )
+        meant = attrs.evolve(_edit_of(settings, typed, change, any_command=any_command), queue=queue, retry=retry)
+        _require_change(meant)
         if wait and not retry:
             raise UsageError("--wait needs --retry.", "Add --retry.")
         length_s = waiting_s(context, timeout, waits=wait)
-        note_secrets(typed)
+        _note_secrets(typed)
         chosen, wait_s = Chosen(jids, where, everything), length_s if wait else None
         _act(
             "edit", zset, chosen, paced, how, settings=settings, wait_s=wait_s, repeat_unsafe=repeat_unsafe, edit=meant
@@ -346,7 +344,7 @@ def conditions(typed: Sequence[str] | None, zset: SortedSet, known: ConfigContex
     return where.read(typed or (), time.time(), ahead=zset != "dead", hidden=known.hidden)
 
 
-def edit_of(settings: Config, typed: arguments.TypedArguments, change: Change, *, any_command: bool) -> "Edit":
+def _edit_of(settings: Config, typed: arguments.TypedArguments, change: Change, *, any_command: bool) -> "Edit":
     """Return the change that was typed; raise `UsageError` if a `rename` is not of the form OLD=NEW."""
     from restbroker.broker.tokens import Tokens
     from restbroker.operate.edit import Edit
@@ -381,13 +379,14 @@ def _split_words(words: Sequence[str], *, is_named: bool) -> tuple[list[str], ar
     return [words[0]], arguments.read(words[1:])
 
 
-def require_change(change: "Edit", others: str) -> None:
-    """Raise `UsageError` if there is nothing to change, or if two changes of one argument contradict each other.
-
-    `others` names what may be changed besides arguments.
-    """
+def _require_change(change: "Edit") -> None:
+    """Raise `UsageError` if there is nothing to change, or if two changes of one argument contradict each other."""
     if not (change.values or change.unset or change.renames or change.command or change.queue):
-        raise UsageError("There is nothing to change.", f"Give NAME=TEXT, {others}.")
+        raise UsageError(
+            "There is nothing to change.",
+            "Give NAME=TEXT, --unset NAME, --rename OLD=NEW, --command NAME or --queue NAME; to run jobs as they are,"
+            " use retry.",
+        )
     if both := next((name for name in change.unset if name in {*change.values, *change.renames}), None):
         raise UsageError(f"The argument {both} is both given or renamed and removed.", "Keep one of the two.")
     if both := next((new for new in change.renames.values() if new in change.values), None):
@@ -396,7 +395,7 @@ def require_change(change: "Edit", others: str) -> None:
         )
 
 
-def note_secrets(typed: arguments.TypedArguments) -> None:
+def _note_secrets(typed: arguments.TypedArguments) -> None:
     """Print a note on each secret that others could read in the command line."""
     from restbroker.job import redact
 

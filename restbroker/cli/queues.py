@@ -11,6 +11,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import attrs
 import typer
 
 from restbroker.cli import entries
@@ -205,64 +206,46 @@ def _clear(client: Client, name: str, why: str, context: ConfigContext) -> int:
     return so_far.done
 
 
+@attrs.frozen
+class Waiting:
+    """The jobs of a queue that are meant."""
+
+    where: WhereOption = None
+    everything: AllOption = False
+    limit: MostOption = None
+    foreign_queues: ForeignQueuesOption = False
+
+
 @command(app)
-def delete(
-    *,
-    name: QueueName,
-    where: WhereOption = None,
-    everything: AllOption = False,
-    limit: MostOption = None,
-    foreign_queues: ForeignQueuesOption = False,
-    consent: Consent,
-    how: Output,
-) -> None:
+def delete(name: QueueName, meant: Waiting, consent: Consent, how: Output) -> None:
     """Delete jobs that wait in a queue. There is no copy, and no answer is sent."""
-    _act("delete", name, where, consent, how, everything=everything, limit=limit, foreign_queues=foreign_queues)
+    _act("delete", name, meant, consent, how)
 
 
 @command(app)
-def kill(
-    *,
-    name: QueueName,
-    where: WhereOption = None,
-    everything: AllOption = False,
-    limit: MostOption = None,
-    foreign_queues: ForeignQueuesOption = False,
-    consent: Consent,
-    how: Output,
-) -> None:
+def kill(name: QueueName, meant: Waiting, consent: Consent, how: Output) -> None:
     """Move jobs that wait in a queue into the dead set, where all verbs exist; callers that wait get an answer.
 
     They are counted first. None is moved if the dead set has no room for all of them (DeadLimit).
     """
-    _act("kill", name, where, consent, how, everything=everything, limit=limit, foreign_queues=foreign_queues)
+    _act("kill", name, meant, consent, how)
 
 
-def _act(
-    verb: Verb,
-    name: str,
-    typed: list[str] | None,
-    consent: Consent,
-    how: Output,
-    *,
-    everything: bool,
-    limit: int | None,
-    foreign_queues: bool,
-) -> None:
+def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -> None:
     from restbroker.cli.actions import ActOptions, Operation, ask_for, carry_out
     from restbroker.operate import act_waiting
 
     settings = how.settings()
     knows = context_of(settings)
-    where = conditions(typed, "dead", knows)
-    if bool(where) == everything:
+    where = conditions(meant.where, "dead", knows)
+    if bool(where) == meant.everything:
         hint = "Give --where CONDITION, or --all; --limit may be added to both."
         raise UsageError("Say which jobs, in exactly one way.", hint)
-    action = Action(verb, who(), why=consent.why, foreign_queues=foreign_queues)
+    action = Action(verb, who(), why=consent.why, foreign_queues=meant.foreign_queues)
     with open_store(settings) as client:
         _require_queue(client, settings, name)
         act_waiting.require_sense(name, action, knows)
-        chosen = act_waiting.select(client, name, where, limit)
+        chosen = act_waiting.select(client, name, where, meant.limit)
 
         def run(dry_run: bool) -> "Iterator[Progress]":
             return act_waiting.perform(client, action, chosen, config=settings, known=knows, dry_run=dry_run)
