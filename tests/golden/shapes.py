@@ -61,6 +61,8 @@ def _members(objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             inside.setdefault(named(name), []).append(value)
             if _LATENCY.fullmatch(name):  # of the last minute: a slow machine has none
                 inside[name] += [None, 1.5]
+            elif name == "outcomes":  # of the last minute too
+                inside[name][-1] = {"OUTCOME": 1}
     for name in sorted(inside):
         yield f"{name}{'' if having[name] == len(objects) else '?'}: {of(*inside[name])}"
 
