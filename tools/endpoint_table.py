@@ -24,13 +24,12 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event
 from restbroker.web.connection import AdminConnection
-from restbroker.web.guard import FOR_PROGRAMS
+from restbroker.web.guard import FOR_PROGRAMS, Settings
 from restbroker.web.health import Health
+from restbroker.web.live import Watch
 from restbroker.web.metrics import add_metrics
-from restbroker.web.sets import SETS
-from restbroker.web.settings import Settings
+from restbroker.web.pages import SETS
 from restbroker.web.site import site_app
-from restbroker.web.watch import Watch
 
 PAGE: Final = "docs/web.md"
 HEADING: Final = "## Paths"

@@ -176,12 +176,12 @@ def _site(
     from restbroker.serving.runner import Server
     from restbroker.web import metrics_view
     from restbroker.web.connection import AdminConnection
+    from restbroker.web.guard import Settings
     from restbroker.web.health import Health
+    from restbroker.web.live import Watch
     from restbroker.web.metrics import add_metrics, read_redis
-    from restbroker.web.settings import Settings
+    from restbroker.web.metrics_view import Question
     from restbroker.web.site import site_app
-    from restbroker.web.stats import Question
-    from restbroker.web.watch import Watch
 
     def question() -> Question:
         now = current()

@@ -40,10 +40,9 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
 from restbroker.web.connection import AdminConnection
+from restbroker.web.pages import PAGE, SETS, address, conditions
 from restbroker.web.pending import TypedEdits, complete
-from restbroker.web.render import TITLES
-from restbroker.web.sets import PAGE, SETS, address, conditions
-from restbroker.web.shell import Shell
+from restbroker.web.render import TITLES, Shell
 
 _QUESTION_S: Final = 6.0
 """How many seconds jobs are counted before a person is asked; less than `connection.TIMEOUT_S`."""

@@ -1,9 +1,11 @@
-"""The connection to Redis for pages of jobs and for what people do; used by `web.sets` and `web.control_pages`.
+"""The connection to Redis for pages of jobs and for what people do; the causes of failed jobs, counted in one place.
 
 Always holds: a visitor waits a few seconds at most, and then gets an error; the connection is neither the one that live
-pages use nor one that delivers.
+pages use nor one that delivers; one caller at a time counts causes, and gives way to deliveries, and what was read is
+used only as long as the configuration does not change.
 """
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,9 +16,36 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.operate.context import ConfigContext
+from restbroker.operate.summary import Summaries, Summary
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.web.causes import Causes
+from restbroker.store.keys import SortedSet
+
+
+@attrs.define(eq=False)
+class Causes:
+    """The causes of failed jobs, one object for a process; `context` may read files."""
+
+    context: Callable[[], ConfigContext]
+    _kept: dict[SortedSet, Summaries] = attrs.field(factory=dict)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def now(self, client: Client, zset: SortedSet, seconds: float, *, wait: bool = True) -> Summary | None:
+        """Return the causes of a set after reading on for `seconds`; None if another caller reads and `wait` is false.
+
+        Raise `StoreUnavailable`, `StoreRefused`, or `ConfigError` if a secret's file cannot be read.
+        """
+        known = self.context()
+        if not self._lock.acquire(blocking=wait):
+            return None
+        try:
+            kept = self._kept.get(zset)
+            if kept is None or kept.context != known:
+                kept = self._kept[zset] = Summaries(zset, known, gives_way=True)
+            return kept.now(client, seconds)
+        finally:
+            self._lock.release()
+
 
 T = TypeVar("T")
 TIMEOUT_S = 8.0

@@ -21,11 +21,28 @@ import trio
 from quart import Response, request
 
 from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.serving.app import Refuse
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.web import health
-from restbroker.web.settings import Settings
+
+
+@attrs.frozen
+class Settings:
+    """How the pages are served: `bind` is the address or name to listen on, `names` are further names to answer to.
+
+    `prefix` is the path that a reverse proxy puts before ours, "" for none. `login`: None lets everyone in.
+    `metrics_token`: what else opens /metrics, as a bearer token; with it no one reads /metrics without a login.
+    """
+
+    bind: str
+    names: tuple[str, ...] = ()
+    prefix: str = ""
+    login: Basic | None = None
+    metrics_token: Secret | None = None
+    is_read_only: bool = False
+
 
 T = TypeVar("T")
 FOR_PROGRAMS: Final = frozenset({"/stats", "/metrics"})
@@ -177,7 +194,8 @@ class Guard:
 
     def _refused_form(self) -> Response | None:
         """Return the refusal of a form; None for one that a page of ours sent, and for what is no form."""
-        if request.method != "POST":
+        # Where nothing takes a form, the method is refused.
+        if request.method != "POST" or request.routing_exception is not None:
             return None
         if not _is_own_form():
             return self.refuse(

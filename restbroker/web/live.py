@@ -1,16 +1,188 @@
-"""The parts of a live page as one fragment of HTML, which an open page requests again and again; `web.site` serves it.
+"""Takes the snapshots of Redis that live pages show, one for all visitors, and keeps their parts as fragments of HTML.
 
-Always holds: a fragment is rendered once for all visitors of the same page, and only when Redis was read anew; who has
-it already (its ETag is the digest of its text) is sent nothing.
+`app` makes one `Watch` for the pages' own connection and runs it as a service. Always holds: with any number of
+visitors, one request at a time reads Redis, at most once a second and a tenth of the time; no content of Redis ends a
+broker; no visitor waits for a Redis that does not answer longer than its connection's time-out; what is kept is
+bounded; a fragment is rendered once for all, and only when Redis was read anew: its ETag is the digest of its text.
 """
 
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 
 import attrs
 import trio
 
-from restbroker.web.watch import State
+from restbroker.errors import ConfigError, ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.job.json_types import Json
+from restbroker.operate.history import History
+from restbroker.operate.summary import Summary
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.store.metrics import Minute
+from restbroker.telemetry.events import OperatorWarning, Report
+from restbroker.web.connection import Causes
+from restbroker.web.metrics_view import Question
+
+FRESH_S = 1.0
+"""A snapshot that is at most this many seconds old is shown without a new one."""
+IDLE_S = 10.0
+_REST = 10
+"""After a snapshot, Redis and the processor are left alone for this many times as long as it took."""
+_CAUSES_S = 0.1
+"""Seconds of a snapshot that may be spent on the causes of dead jobs; the next one continues."""
+_VISITED_S = 60.0
+"""After the request of a page, causes are read for this many seconds.
+
+Browsers without JavaScript load theirs every 30 s.
+"""
+_KEPT = 1080
+"""How many points of the backlog are kept, one in `IDLE_S`: three hours."""
+
+
+@attrs.frozen
+class Backlog:
+    """How many jobs there were at a moment (epoch seconds): waiting in queues, waiting for a retry, and in progress."""
+
+    at_s: float
+    waiting: int
+    retry: int
+    in_progress: int
+
+
+@attrs.frozen
+class Snapshot:
+    """The contents of Redis at one moment; for `metrics` see `web.metrics_view`, for `minutes` see `operate.history`.
+
+    `dead` has the causes of dead jobs; None if there are none, or no visitor needs them.
+    """
+
+    at_s: float
+    metrics: Mapping[str, Json]
+    minutes: Sequence[Minute]
+    dead: Summary | None = None
+
+
+@attrs.frozen
+class State:
+    """The last snapshot that succeeded, and why the one after it did not; `number` counts the attempts."""
+
+    number: int = 0
+    snapshot: Snapshot | None = None
+    error: RestbrokerError | None = None
+    backlog: Sequence[Backlog] = ()
+
+
+@attrs.define(eq=False)
+class Watch:
+    """Takes the snapshots; for each, `question()` returns the function that reads Redis. `now_s`: any clock in seconds.
+
+    `causes` reads the causes of dead jobs; None: they are not shown.
+    """
+
+    connection: Connection
+    question: Callable[[], Question]
+    report: Report
+    causes: Causes | None = None
+    now_s: Callable[[], float] = trio.current_time
+    state: State = attrs.field(factory=State)
+    _looked_at_s: float = float("-inf")
+    _visited_at_s: float = float("-inf")
+    _took_s: float = 0.0
+    _refresh_requests: int = 0
+    _backlog: deque[Backlog] = attrs.field(factory=lambda: deque(maxlen=_KEPT))
+    _history: History = attrs.field(factory=History)
+    _lock: trio.Lock = attrs.field(factory=trio.Lock)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Take a snapshot every ten seconds for the backlog, whether or not anyone looks, until cancelled."""
+        task_status.started()
+        while True:
+            await self._refresh()
+            await trio.sleep(max(IDLE_S, self._took_s * _REST))
+
+    def refresh_now(self) -> None:
+        """Have the next visitor wait for a new snapshot, even if one is in progress: something was just changed."""
+        self._refresh_requests += 1
+        self._looked_at_s = float("-inf")
+
+    async def state_for(self) -> State:
+        """Return the state for a visitor: at most `FRESH_S` seconds old, or older if snapshots take long."""
+        self._visited_at_s = self.now_s()
+        await self._refresh()
+        return self.state
+
+    async def _refresh(self) -> None:
+        async with self._lock:
+            if self.now_s() - self._looked_at_s >= max(FRESH_S, self._took_s * _REST):
+                await self._take_snapshot()
+
+    async def _take_snapshot(self) -> None:
+        question, at_s = self.question(), time.time()
+        is_visited = self.now_s() - self._visited_at_s < _VISITED_S
+
+        def seen(client: Client) -> Snapshot:
+            figures = question(client)
+            minutes: Sequence[Minute] = ()
+            # The rest is shown without what others may have put in the place of Sidekiq's metrics.
+            with suppress(StoreRefused):
+                minutes = self._history.read(client, at_s)
+            dead = self._dead(client) if is_visited and figures.get("dead") else None
+            return Snapshot(at_s, figures, minutes, dead)
+
+        number, began_s, hurries = self.state.number + 1, self.now_s(), self._refresh_requests
+        found = await self._ask(seen)
+        if isinstance(found, Snapshot):
+            self._took_s = self.now_s() - began_s
+            self._remember(found)
+            self.state = State(number, found, None, tuple(self._backlog))
+        else:
+            self._took_s = 0.0
+            self.state = State(number, self.state.snapshot, found, tuple(self._backlog))
+        self._looked_at_s = self.now_s() if hurries == self._refresh_requests else float("-inf")
+
+    def _dead(self, client: Client) -> Summary | None:
+        """Return the causes of dead jobs; the last ones if a visitor of their page is just reading them."""
+        found = None
+        # The page of the set says what is wrong.
+        with suppress(StoreRefused, ConfigError):
+            if self.causes is not None:
+                found = self.causes.now(client, "dead", _CAUSES_S, wait=False)
+        return found or (self.state.snapshot.dead if self.state.snapshot is not None else None)
+
+    async def _ask(self, ask: Callable[[Client], Snapshot]) -> Snapshot | RestbrokerError:
+        """Return the snapshot, or the error that prevented it."""
+        try:
+            try:
+                return await self.connection.call(ask)
+            except ConnectionEnded:  # since the last look; Redis itself may be well
+                return await self.connection.call(ask)
+        except RestbrokerError as error:
+            return error
+        # Others write to Redis too. Whatever a look stumbles over, a broker must not end for its pages.
+        except Exception as error:  # noqa: BLE001
+            what = f"Reading Redis for the pages failed with {type(error).__name__}."
+            self.report(OperatorWarning("RequestFailed", what, "Please report this."))
+            return RestbrokerError("The content of Redis cannot be shown: reading it failed.", "Please report this.")
+
+    def _remember(self, seen: Snapshot) -> None:
+        if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:
+            return
+        queues, targets = seen.metrics.get("queues"), seen.metrics.get("targets")
+        retry = seen.metrics.get("retries")
+        self._backlog.append(
+            Backlog(
+                seen.at_s, _sum(queues, "size"), retry if isinstance(retry, int) else 0, _sum(targets, "in_progress")
+            )
+        )
+
+
+def _sum(rows: Json, field: str) -> int:
+    numbers = [row.get(field) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return sum(number for number in numbers if isinstance(number, int))
+
 
 Render = Callable[[str, State], str]
 """Returns the fragment of a page, as HTML; called in a thread."""

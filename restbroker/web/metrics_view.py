@@ -1,18 +1,24 @@
-"""The contents of /stats: the fields that the original program had, and further metrics.
+"""/stats: the fields that the original program had, and further metrics.
 
-Called by `web.stats`, in the thread of its connection, so that neither Redis nor much JSON holds up deliveries. Always
-holds: jobs are shown without secret arguments, without a token in any field and, unless configured, without message
-texts; what is large is cut; `enqueued` has texts for numbers, since readers of the original expect them.
+Read in the thread of their connection, so that neither Redis nor much JSON holds up deliveries. Always holds: jobs are
+shown without secret arguments, without a token in any field and, unless configured, without message texts; what is
+large is cut; `enqueued` has texts for numbers, since readers of the original expect them; a page of another site can
+neither request it (no CORS header, host names are checked) nor learn a secret; an answer never waits for Redis longer
+than a few seconds. The original answered any page with the tokens of running jobs, and hung up when Redis was away.
 """
 
+import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias, cast
 
 import attrs
+import trio
+from quart import Response
 
 from restbroker.broker.status.view import RunningJob
+from restbroker.errors import ConnectionEnded, RestbrokerError
 from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import Spellings
@@ -20,8 +26,10 @@ from restbroker.job.json_types import Json
 from restbroker.operate import overview, targets
 from restbroker.operate import processes as operated
 from restbroker.operate.context import ConfigContext
+from restbroker.serving.app import failure, text_answer
 from restbroker.store import processes, stats
 from restbroker.store.client import Client
+from restbroker.store.connection import Connection
 from restbroker.store.stats import Overview
 
 VERSION = 1
@@ -184,3 +192,40 @@ def _processes(pools: Sequence[Mapping[str, Json]]) -> list[Json]:
         }
         for name, own in found.items()
     ]
+
+
+TIMEOUT_S = 2.0
+"""How many seconds a request waits while others use Redis."""
+
+
+Question: TypeAlias = Callable[[Client], Mapping[str, Json]]
+"""Reads the figures from Redis, in the thread of the connection."""
+
+
+def stats_view(connection: Connection, question: Callable[[], Question]) -> Callable[[], Awaitable[Response]]:
+    """Return the view for /stats.
+
+    For each request, `question()` returns the function that reads the metrics over `connection`, which has a short
+    time-out.
+
+    The view answers 503 if Redis is away or busy.
+    """
+
+    async def stats() -> Response:
+        figures = question()
+
+        def body(client: Client) -> str:
+            # As ASCII: integers of any size and half surrogate pairs, which jobs may hold, do no harm.
+            return json.dumps(figures(client), indent=2)
+
+        try:
+            with trio.move_on_after(TIMEOUT_S):
+                try:
+                    return text_answer(await connection.call(body))
+                except ConnectionEnded:  # since the last request; Redis itself may be well
+                    return text_answer(await connection.call(body))
+        except RestbrokerError as error:
+            return failure(503, type(error).__name__, error.message, error.hint)
+        return failure(503, "Busy", "Other requests for these numbers are waiting for Redis.", "Try again later.")
+
+    return stats

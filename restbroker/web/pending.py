@@ -1,6 +1,6 @@
 """Keeps typed edits, which may hold a secret, until they are confirmed.
 
-`web.actions` and `web.edit_pages` use it. Always holds: an edit is only in this process, for a quarter of an hour
+`web.actions` and `web.edit` use it. Always holds: an edit is only in this process, for a quarter of an hour
 after its last use, and there are at most a hundred; pages contain only its name, which cannot be guessed.
 """
 

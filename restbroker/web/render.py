@@ -1,25 +1,52 @@
-"""Make HTML: pages of parts, which are sent anew while the page is open; called by `web.site`.
+"""Make HTML: pages of parts, which are sent anew while the page is open, and the files beside them; used by all views.
 
 Always holds: everything is escaped (Jinja's autoescape), and an invisible character is shown as an escape; Redis is not
-used here.
+used here; no file but those in `static` is served, each requested with its digest, so that a browser may keep it
+forever and still gets the new one after an update.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import attrs
+import trio
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from quart import g, request
 
 from restbroker import __version__
 from restbroker.console import causes
 from restbroker.operate.throttle import Throttle, throttle_items
 from restbroker.operate.words import pause_details, pause_text, state_text, target_state
-from restbroker.web import assets, filters, views
+from restbroker.web import filters, views
 from restbroker.web.charts import HEIGHT, WIDTH
-from restbroker.web.live import Fragment
-from restbroker.web.settings import Settings
-from restbroker.web.watch import State
+from restbroker.web.guard import Settings
+from restbroker.web.live import Fragment, State
+
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_STATIC = Path(__file__).parent / "static"
+
+
+@attrs.frozen
+class Asset:
+    """A file's bytes, its content type, and the digest that is in its address."""
+
+    body: bytes
+    content_type: str
+    digest: str
+
+
+def read_all() -> dict[str, Asset]:
+    """Return every file by its name."""
+    return {path.name: _read(path) for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
+
+
+def _read(path: Path) -> Asset:
+    body = path.read_bytes()
+    return Asset(body, _TYPES[path.suffix], sha256(body).hexdigest()[:12])
+
 
 _FOLDER = Path(__file__).parent / "templates"
 _TABLES = (
@@ -76,7 +103,7 @@ class Renderer:
         navigation = [(name, page.title, "/" if name == "overview" else f"/{name}") for name, page in LIVE.items()]
         others = {**_BEFORE_SETS, **TITLES, **_BEHIND_SETS}
         navigation += [(name, title, f"/{name}") for name, title in others.items()]
-        digests = {name: one.digest for name, one in assets.read_all().items()}
+        digests = {name: one.digest for name, one in read_all().items()}
         for filter_ in (
             filters.number,
             filters.decimal,
@@ -138,3 +165,26 @@ class Renderer:
         """Return a whole live page around its rendered parts."""
         html = Markup(fragment.html)  # noqa: S704 - of our templates
         return self.page("live.html", name=name, title=LIVE[name].title, fragment=html, tag=fragment.tag)
+
+
+@attrs.frozen(eq=False)
+class Shell:
+    """Renders pages; by `render_limiter`, one page of jobs at a time."""
+
+    renderer: Renderer
+    settings: Settings
+    render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+
+    def page(self, template: str, **values: object) -> str:
+        """Return the page, made of this template and these values."""
+        return self.renderer.page(template, **values)
+
+    async def page_of_jobs(self, template: str, **values: object) -> str:
+        """Return the page after rendering it in a thread, since much text of producers has to be escaped and cut."""
+        work = partial(self.renderer.throttled_page, template, **values)
+        return await trio.to_thread.run_sync(work, limiter=self.render_limiter)
+
+    def who(self) -> str:
+        """Return who does something, for the audit log: "USER@ADDRESS (web)"."""
+        user = self.settings.login.user if self.settings.login is not None else "web"
+        return f"{user}@{request.remote_addr or 'unknown'} (web)" if g else user

@@ -16,21 +16,16 @@ from quart_trio import QuartTrio
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.serving.app import AppOptions, failure, new_app
 from restbroker.telemetry.events import Report
-from restbroker.web import assets
 from restbroker.web.actions import Actions, ActPages
 from restbroker.web.connection import AdminConnection
-from restbroker.web.control_pages import ControlPages
-from restbroker.web.edit_pages import EditPages
-from restbroker.web.guard import Guard
+from restbroker.web.controls import ControlPages
+from restbroker.web.edit import EditPages
+from restbroker.web.guard import Guard, Settings
 from restbroker.web.health import Health, add_health
-from restbroker.web.job_pages import JobPages
-from restbroker.web.live import Fragments
-from restbroker.web.render import LIVE, Renderer
-from restbroker.web.sets import SETS, SetPages
-from restbroker.web.settings import Settings
-from restbroker.web.shell import Shell
-from restbroker.web.stats import Question, stats_view
-from restbroker.web.watch import Watch
+from restbroker.web.live import Fragments, Watch
+from restbroker.web.metrics_view import Question, stats_view
+from restbroker.web.pages import SETS, JobPages, SetPages
+from restbroker.web.render import LIVE, Asset, Renderer, Shell, read_all
 
 FORM_LIMIT_BYTES = 64 * 1024
 _POLICY = (
@@ -133,7 +128,7 @@ class _Site:
     guard: Guard = attrs.field(init=False)
     render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _fragments: Fragments = attrs.field(init=False)
-    _files: dict[str, assets.Asset] = attrs.field(factory=assets.read_all)
+    _files: dict[str, Asset] = attrs.field(factory=read_all)
 
     def __attrs_post_init__(self) -> None:
         self.guard = Guard(self.settings, self.report, self.refuse)

@@ -17,7 +17,7 @@ from restbroker.operate.problems import Alarm, problems, queues_of, target_probl
 from restbroker.operate.summary import Summary
 from restbroker.operate.words import state_text, target_state
 from restbroker.web.charts import Chart, Series, chart
-from restbroker.web.watch import State
+from restbroker.web.live import State
 
 Row = Mapping[str, Json]
 MOST_ROWS = 300

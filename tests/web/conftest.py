@@ -28,13 +28,12 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import BrokerStarted, Event
 from restbroker.web.connection import AdminConnection
+from restbroker.web.guard import Settings
 from restbroker.web.health import Health, health_app
+from restbroker.web.live import Watch
 from restbroker.web.metrics import add_metrics, read_redis
-from restbroker.web.metrics_view import in_this_process, live_metrics, metrics
-from restbroker.web.settings import Settings
+from restbroker.web.metrics_view import Question, in_this_process, live_metrics, metrics
 from restbroker.web.site import site_app
-from restbroker.web.stats import Question
-from restbroker.web.watch import Watch
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.support.redis_server import RedisServer
 

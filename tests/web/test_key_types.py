@@ -14,12 +14,11 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.connection import AdminConnection
+from restbroker.web.guard import Settings
 from restbroker.web.health import Health
-from restbroker.web.metrics_view import in_this_process, live_metrics, metrics
-from restbroker.web.settings import Settings
+from restbroker.web.live import Watch
+from restbroker.web.metrics_view import Question, in_this_process, live_metrics, metrics
 from restbroker.web.site import site_app
-from restbroker.web.stats import Question
-from restbroker.web.watch import Watch
 from tests.support.html_page import parse
 from tests.support.odd_types import JID, KEYS, fill, spoil, told
 from tests.web.conftest import CONFIG

@@ -22,8 +22,8 @@ from restbroker.operate.context import ConfigContext
 from restbroker.serving import runner
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost
+from restbroker.web.live import State
 from restbroker.web.render import Renderer
-from restbroker.web.watch import State
 from tests.broker.conftest import Harness
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
@@ -88,7 +88,7 @@ async def test_a_look_of_many_visitors_is_rendered_once(
 async def test_parts_come_again_only_when_they_changed(
     monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
 ) -> None:
-    monkeypatch.setattr("restbroker.web.watch.FRESH_S", LONG_S)
+    monkeypatch.setattr("restbroker.web.live.FRESH_S", LONG_S)
     async with site() as running:
         page = (await running.get(f"/{PAGE}")).text
         first = await fragment(running)

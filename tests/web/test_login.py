@@ -12,8 +12,7 @@ from restbroker.config.target import Basic
 from restbroker.telemetry.events import OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.web import guard
-from restbroker.web.guard import LoginAttempts
-from restbroker.web.settings import Settings
+from restbroker.web.guard import LoginAttempts, Settings
 from tests.broker.conftest import Harness
 from tests.web.conftest import HTML, OWN, Open, Site
 

@@ -13,8 +13,8 @@ from restbroker.store import pauses, sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import JobFinished, OperatorWarning
+from restbroker.web.guard import Settings
 from restbroker.web.render import LIVE
-from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
 from tests.operate.pools import serve
 from tests.support.html_page import Page, parse

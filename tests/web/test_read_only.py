@@ -6,7 +6,7 @@ import pytest
 
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
-from restbroker.web.settings import Settings
+from restbroker.web.guard import Settings
 from tests.broker.conftest import Harness
 from tests.operate.pools import record
 from tests.support.html_page import parse

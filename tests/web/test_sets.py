@@ -14,7 +14,7 @@ import trio
 from restbroker.job.hiding import spellings_of
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
-from restbroker.web import actions, sets
+from restbroker.web import actions, pages
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
 from tests.support.wait import NEVER_S
@@ -207,7 +207,7 @@ async def test_an_action_that_a_stop_of_the_process_ends_is_interrupted(harness:
 async def test_jobs_that_came_since_the_question_are_not_meant(
     name: str, verb: str, late_s: float, harness: Harness, site: Open
 ) -> None:
-    zset = sets.SETS[name]
+    zset = pages.SETS[name]
     for at_s in (8e9, 8.2e9):
         harness.client.command("ZADD", zset, at_s, job(f"j{at_s}"))
     async with site() as running:

@@ -15,9 +15,9 @@ from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, OperatorWarning
-from restbroker.web.causes import Causes
-from restbroker.web.stats import Question
-from restbroker.web.watch import FRESH_S, Watch
+from restbroker.web.connection import Causes
+from restbroker.web.live import FRESH_S, Watch
+from restbroker.web.metrics_view import Question
 from tests.support.wait import until_async
 
 Asked = Callable[[Client], Mapping[str, Json]]

@@ -8,8 +8,7 @@ import pytest
 from quart import Response
 from quart_trio import QuartTrio
 
-from restbroker.web.guard import Guard, LoginAttempts, is_own
-from restbroker.web.settings import Settings
+from restbroker.web.guard import Guard, LoginAttempts, Settings, is_own
 
 OURS = (
     *("localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:8080", "10.1.2.3:80", "[::1]", "[::1]:8080"),
@@ -57,6 +56,7 @@ async def refused(headers: Mapping[str, str], settings: Settings) -> str:
         return Response(f"{message} {hint}", status)
 
     app = QuartTrio("test")
+    app.add_url_rule("/steer", "steer", lambda: "", methods=["POST"])
     guard = Guard(settings, lambda _event: None, refuse)
     headers = {"Host": BY_ADDRESS, **headers}
     async with app.test_request_context("/steer", method="POST", headers=headers):

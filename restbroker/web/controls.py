@@ -25,7 +25,7 @@ from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web.connection import AdminConnection
-from restbroker.web.shell import Shell
+from restbroker.web.render import Shell
 
 _WHY_LIMIT: Final = 200
 _NAME_LIMIT: Final = 400

@@ -27,10 +27,9 @@ from restbroker.store.client import Client
 from restbroker.web import filters
 from restbroker.web.actions import ActPages, action_form_of
 from restbroker.web.connection import AdminConnection
+from restbroker.web.pages import SETS, address, conditions
 from restbroker.web.pending import complete
-from restbroker.web.render import TITLES
-from restbroker.web.sets import SETS, address, conditions
-from restbroker.web.shell import Shell
+from restbroker.web.render import TITLES, Shell
 
 _LOOK_S: Final = 2.0
 _BUDGET: Final = Budget(entries=50_000, seconds=_LOOK_S, gives_way=True)
