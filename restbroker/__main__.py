@@ -15,7 +15,7 @@ from restbroker.errors import RestbrokerError, UsageError
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
     _replace_streams()
-    if sys.argv[1:] in (["--version"], ["version"]):
+    if sys.argv[1:] == ["--version"]:
         _tell_version()
         return
     gc.disable()  # nothing that is imported is garbage; `cli.app` turns it on again

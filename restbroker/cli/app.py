@@ -44,8 +44,7 @@ PANELS: Final = {
         "audit": "Show the audit log: who changed jobs, queues and targets.",
     },
     "Events and rosters": {
-        "events": "Show events from servers as they become jobs.",
-        "sources": "Show the state of the event sources that restbroker reads.",
+        "events": "Show events from servers as they become jobs, and the state of their sources.",
         "roster": "Show, change, import, export or serve Prosody's rosters.",
     },
     "Set up": {
@@ -56,8 +55,6 @@ PANELS: Final = {
         "migrate": "Take over the jobs of the Go original.",
         "demo": "Try everything out on a private Redis and a stand-in server.",
         "verify": "Crash-test restbroker on your Redis, in a private namespace.",
-        "help": "Show a command's help.",
-        "version": "Print the version.",
     },
 }
 """The headings of `restbroker --help`, each with its commands and their lines.
@@ -65,7 +62,13 @@ PANELS: Final = {
 A command is a module of this folder; those of Sidekiq's sets are in `jobs`.
 """
 _SETS: Final = ("dead", "retries", "scheduled")
-_SYNONYMS: Final = {"setup": "config init", "configure": "config init", "cron": "periodic"}
+_SYNONYMS: Final = {
+    "setup": "config init",
+    "configure": "config init",
+    "cron": "periodic",
+    "help": "--help",
+    "version": "--version",
+}
 """What people type for a command that is called differently."""
 COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in panel.items()}
 

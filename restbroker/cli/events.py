@@ -1,23 +1,33 @@
-"""`restbroker events`: watch events from servers. Always holds: it changes nothing, and shows no message text."""
+"""`restbroker events`: watch events from servers, and the state of the sources that processes read by themselves.
+
+Always holds: it changes nothing, and shows no message text; of a login's id, with which others could act as the user,
+only the end is shown.
+"""
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Final
 
+import attrs
 import typer
 
-from restbroker.console import completion, output
+from restbroker.console import columns, completion, output
+from restbroker.console.columns import Column
+from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption
+from restbroker.console.load_config import load_quietly
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, RecentEvent, Tail
 from restbroker.operate.names import require
+from restbroker.store.sources import SourceState, read_states
 
 app = typer.Typer(
-    cls=Verbs, add_completion=False, no_args_is_help=True, help="Show events from servers as they become jobs."
+    cls=Verbs,
+    add_completion=False,
+    no_args_is_help=True,
+    help="Show events from servers as they become jobs, and the state of their sources.",
 )
 
 _LOOK_EVERY_S: Final = 0.25
@@ -33,25 +43,20 @@ SourceOption = Annotated[
 ]
 
 
-@app.callback()
-def events() -> None:
-    """Show events from servers as they become jobs."""
-
-
-@app.command()
+@command(app)
 def tail(
+    *,
     source: SourceOption = None,
     last: Annotated[int, typer.Option(metavar="N", help="How many earlier events to show first.", min=0)] = 10,
     once: Annotated[bool, typer.Option("--once", help="Show these, and do not wait for more.")] = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    how: Output,
 ) -> None:
     """Show events as they come, until Ctrl-C. Their jobs stay where they are.
 
     A source is configured here, or has sent events. restbroker notes the latest 1,000 or so events as it pushes their
     jobs, without message texts. In a pipe each line is: when (UTC), source, type, from, to, room, queue, jid.
     """
-    settings = load_quietly(config, "Events")
+    settings = load_quietly(how.config, "Events")
     with open_store(settings) as client:
         stream = Tail(client, source)
         before = list(stream.read_new())
@@ -62,14 +67,33 @@ def tail(
             output.say(
                 "No events are recorded." if settings.events else f"No events are recorded. {NO_SOURCE} {ADD_SOURCE}"
             )
-        _show(deque(before, maxlen=last), as_json=json)
+        _show(deque(before, maxlen=last), as_json=how.json)
         try:
             while not once:
                 if output.wait(_LOOK_EVERY_S):
                     raise output.output_lost(BrokenPipeError())
-                _show(stream.read_new(), as_json=json)
+                _show(stream.read_new(), as_json=how.json)
         except KeyboardInterrupt:
             return
+
+
+@command(app)
+def sources(how: Output) -> None:
+    """Show the state of the event sources that restbroker reads itself, those that fail first.
+
+    For a user's stream it also shows the end of its login id, and when it was opened and last brought an event and a
+    heartbeat, at most half a minute old. In a pipe each line is: source, user, HOST:PID, the state (read, no login, no
+    question, or the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what is wrong.
+    Sources that servers post to are not listed.
+    """
+    with open_store(how.settings()) as client:
+        found = read_states(client)
+    if how.json:
+        output.as_json([{name: value or None for name, value in attrs.asdict(one).items()} for one in found])
+    else:
+        columns.show(_COLUMNS, found, as_json=False)
+    if not found:
+        output.say("No process on this Redis reads events. Sources that servers post to are not listed.")
 
 
 def _show(found: Iterable[RecentEvent], *, as_json: bool) -> None:
@@ -98,3 +122,29 @@ def _fields(seen: RecentEvent) -> Mapping[str, str | None]:
         "jid": seen.jid,
     }
     return {name: word or None for name, word in words.items()}
+
+
+def _moment(of: Callable[[SourceState], float]) -> Callable[[SourceState], str | None]:
+    return lambda one: utc(of(one)) if of(one) else None
+
+
+_COLUMNS: Final[Sequence[Column[SourceState]]] = (
+    Column("SOURCE", lambda one: one.source),
+    Column("USER", lambda one: one.user),
+    Column("PROCESS", lambda one: one.process),
+    Column(
+        "STATE",
+        lambda one: one.code or one.message or "read",
+        lambda one: f"not read ({one.code})" if one.code else one.message or "read",
+    ),
+    Column("SINCE", lambda one: utc(one.since_s), lambda one: local(one.since_s)),
+    Column("", lambda one: one.login),
+    Column("", _moment(lambda one: one.opened_s)),
+    Column("LAST EVENT", _moment(lambda one: one.event_s), lambda one: local(one.event_s) if one.event_s else "-"),
+    Column("", _moment(lambda one: one.heartbeat_s)),
+    Column(
+        "WHY",
+        lambda one: one.message if one.code else None,
+        lambda one: f"{one.message} {one.hint}" if one.code else "",
+    ),
+)

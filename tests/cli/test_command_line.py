@@ -71,7 +71,7 @@ def test_an_option_before_its_command_counts_as_one_behind_it() -> None:
 
 def test_what_reads_no_configuration_may_have_one_in_front() -> None:
     lines = (
-        *("version", "--version", "help", "help stats", "-h", "--help", "explain TimedOut", "completion bash"),
+        *("--version", "-h", "--help", "explain TimedOut", "completion bash"),
         *("config schema", "config -h", "demo -h", "token -h", "token new -h", "queues -h", "stats -h"),
     )
     for words in map(str.split, lines):
@@ -117,6 +117,9 @@ def test_an_unknown_command_may_be_another_or_a_verb_of_one() -> None:
         "inti": "Did you mean config init?",
         "setup": "Did you mean config init?",
         "cron": "Did you mean periodic?",
+        "help": "Did you mean --help?",
+        "version": "Did you mean --version?",
+        "sources": "Did you mean events sources?",
         "pause": "Did you mean queues pause, periodic pause or targets pause?",
         "nonsense": "`restbroker --help` lists them all.",
         "--config F nonsense": "`restbroker --help` lists them all.",
@@ -143,24 +146,16 @@ def test_no_option_has_a_value_for_one_verb_and_none_for_another() -> None:
                     assert kinds.setdefault(spelling, option.is_flag) == option.is_flag, (path, spelling)
 
 
-def test_help_is_asked_for_by_a_word_a_letter_or_a_command() -> None:
+def test_help_is_asked_for_by_a_word_or_a_letter() -> None:
     for name in ("", "queues", "queues peek", "dead", "dead retry", "enqueue", "ctl"):
         whole = run([*name.split(), "--help"]).stdout
         assert whole.lstrip().startswith(f"Usage: restbroker {name}".rstrip())
         assert run([*name.split(), "-h"]).stdout == whole
-        assert run(["help", *name.split()]).stdout == whole
-    # What follows `ctl`, or a command that is no group, is a word of its own.
-    assert run(["help", "ctl", "registered_users"]).stdout == run(["ctl", "--help"]).stdout
-    for words, said in ((["nonsense"], "has no command 'nonsense'"), (["dead", "sho"], "Did you mean show?")):
-        done = run(["help", *words])
-        assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr
 
 
-def test_the_version_is_printed_by_the_option_and_by_the_command() -> None:
-    for words in (["--version"], ["version"]):
-        done = run(words)
-        assert (done.returncode, done.stdout, done.stderr) == (0, f"restbroker {__version__}\n", "")
+def test_the_version_is_printed_by_an_option() -> None:
+    done = run(["--version"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"restbroker {__version__}\n", "")
 
 
 def test_a_verb_that_does_not_exist_is_answered_with_the_nearest_or_with_all() -> None:

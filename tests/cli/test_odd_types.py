@@ -9,7 +9,7 @@ from tests.cli.conftest import Shell
 from tests.support.odd_types import JID, KEYS, fill, spoil, told
 
 COMMANDS: Final = (
-    "stats", "sources", "queues", "queues peek rest", "queues pause rest", "queues resume rest",
+    "stats", "events sources", "queues", "queues peek rest", "queues pause rest", "queues resume rest",
     "queues clear rest --dry-run", "targets", "targets pause t", "targets resume t", "processes",
     "dead", f"dead show {JID}",
     f"dead retry {JID} --dry-run", "retries", "scheduled", f"explain {JID}", "explain nobody",

@@ -330,7 +330,7 @@ def _metrics(one: Hour) -> Iterator[str]:
 
 _COMMANDS: Final = (
     *("stats", "queues list", "queues peek rest", "targets list", "check --target ejabberd", "processes list", "dead", "retries"),
-    *("scheduled", f"dead show {'b' * 24}", f"explain {'b' * 24}", f"explain {'2' * 24}", "audit", "sources", "token list", "events tail --once"),
+    *("scheduled", f"dead show {'b' * 24}", f"explain {'b' * 24}", f"explain {'2' * 24}", "audit", "events sources", "token list", "events tail --once"),
     *("roster list", "roster show ann", "commands register", "config show", "check"),
     *(f"dead retry {'e' * 24} --dry-run", f"retries kill {'c' * 24} --dry-run", "queues pause rest --dry-run"),
     *("targets resume rosters", "queues resume events", "scheduled delete later --yes", "queues clear events --dry-run --yes"),

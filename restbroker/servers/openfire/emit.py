@@ -36,6 +36,6 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
         )
     return Emission(
         Command("post_message", {"from": parties.sender, "to": parties.receiver, "body": text}),
-        f"Is the stream of {user_name(parties.receiver)} open? `restbroker sources` says so for each user, and "
+        f"Is the stream of {user_name(parties.receiver)} open? `restbroker events sources` says so for each user, and "
         f"what is wrong. Does {target.name}, whose users this source reads, lead to the same Openfire?",
     )
