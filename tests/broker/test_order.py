@@ -564,7 +564,7 @@ async def test_a_process_says_that_it_waits_for_a_stopped_key_of_another_order_b
             lambda: (
                 (process := find_process(harness.client, "rest")) is not None
                 and process.hindrance is not None
-                and process.hindrance.startswith("OrderBy was changed")
+                and "held under the old OrderBy" in process.hindrance
             ),
             "it says why it takes nothing",
         )

@@ -440,7 +440,8 @@ def chaos(directory: Path, redis: RedisServer, *, is_blind: bool = False) -> Ite
 @pytest.mark.parametrize(
     ("jobs", "keys", "faults"),
     [
-        pytest.param(300, 15, (1, 1, 1), id="a few"),
+        # Real Ruby, and a broker that is frozen until others fence it.
+        pytest.param(300, 15, (1, 1, 1), id="a few", marks=pytest.mark.slow),
         pytest.param(JOBS, KEYS, (KILLS, FREEZES, DEATHS), id="many", marks=pytest.mark.nightly),
     ],
 )
