@@ -9,8 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-import attrs
-
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit
@@ -19,7 +17,6 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import why_waiting
 from restbroker.operate.follow import ActionResult, FailureCount, follow
 from restbroker.operate.job_search import SearchLimits
-from restbroker.operate.tally import Progress
 from restbroker.store.client import Client
 
 MOST: Final = 100_000
@@ -31,23 +28,18 @@ _REST: Final = 4
 _LISTS: Final = {"dead": "dead", "retry": "retries"}
 
 
-def wait(
-    client: Client, jids: Sequence[str], sent: Progress, known: ConfigContext, timeout_s: float, *, keeps_ends: bool
-) -> ActionResult:
-    """Wait until all jobs that were `sent` have ended, or `timeout_s` is over; return the last result.
+def wait(client: Client, jids: Sequence[str], known: ConfigContext, timeout_s: float) -> ActionResult:
+    """Wait until all these jobs have ended, or `timeout_s` is over; return the last result.
 
     It prints why jobs wait, and on a terminal how far they are. Raise `StoreUnavailable` if Redis is away.
     """
     deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_S, ""
     reasons: set[str] = set()
-    elsewhere = frozenset(sent.elsewhere)
     while True:
         began_s = time.monotonic()
         seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
-        bounds = SearchLimits(seconds=seconds, jobs=10 * MOST, ends=10 * MOST)
-        became = follow(
-            client, jids, sent.began_s, known=known, bounds=bounds, elsewhere=elsewhere, keeps_ends=keeps_ends
-        )
+        bounds = SearchLimits(seconds=seconds, jobs=10 * MOST)
+        became = follow(client, jids, known, bounds)
         remaining_s = deadline - time.monotonic()
         if became.is_over:
             return became
@@ -78,23 +70,6 @@ def print_result(became: ActionResult, timeout_s: float) -> None:
     for one in became.failed:
         name, group = _LISTS[one.zset], "" if one.group is None else f" --where 'failure_group = {one.group}'"
         output.say(f"{output.jobs(one.jobs)}: {_why(one)} (restbroker {name} list{group})")
-    if became.dropped:
-        output.say(f'{output.jobs(became.dropped)} failed and were dropped, as their own "dead": false demands.')
-    if became.gone:
-        output.say(
-            f"note: {became.gone} of them count as done because they are gone. With History in env.json, restbroker"
-            " records how jobs end."
-        )
-    if became.deleted:
-        output.say(
-            f"note: {output.jobs(became.deleted)} gone without a record: someone deleted them, or a process without"
-            " History finished them."
-        )
-    if became.taken:
-        output.say(
-            f"note: restbroker does not know what became of {became.taken} of them: another program serves their"
-            " queues, and they are gone."
-        )
     if became.is_over:
         return
     output.say(
@@ -108,40 +83,35 @@ def exit_code(became: ActionResult) -> Exit:
     """Return the exit code for the result of following the jobs."""
     if not became.is_over:
         return Exit.WAITING
-    if became.failed or became.dropped or became.deleted:
-        return Exit.PARTLY if became.done or became.gone or became.taken else Exit.FAILED
-    return Exit.PARTLY if became.taken else Exit.OK
+    if became.failed:
+        return Exit.PARTLY if became.done else Exit.FAILED
+    return Exit.OK
 
 
 def fields(became: ActionResult) -> dict[str, Json]:
     """Return the result of following the jobs, as fields for `--json`."""
-    told = {**attrs.asdict(became, recurse=False), "queues": list(became.queues)}
     failed: list[Json] = [
         {"place": _LISTS[one.zset], "group": one.group, "error": one.code, "message": one.message, "jobs": one.jobs}
         for one in became.failed
     ]
-    return {**told, "failed": failed, "unseen": list(became.unseen), "refused": list(became.refused)}
+    return {
+        "jobs": became.jobs,
+        "done": became.done,
+        "waiting": became.waiting,
+        "in_progress": became.in_progress,
+        "unknown": became.unknown,
+        "failed": failed,
+        "unseen": list(became.unseen),
+        "refused": list(became.refused),
+        "queues": list(became.queues),
+    }
 
 
 def _progress_text(became: ActionResult) -> str:
-    return ", ".join(_parts(became))
-
-
-def _parts(became: ActionResult) -> Iterator[str]:
-    yield f"{output.jobs(became.done + became.gone)} done"
-    if became.failed_jobs + became.dropped:
-        yield f"{became.failed_jobs + became.dropped} failed again"
-    if became.killed_jobs:
-        yield f"{became.killed_jobs} killed"
-    if became.deleted:
-        yield f"{became.deleted} deleted"
-    if became.taken:
-        yield f"{became.taken} taken by another program"
-    if became.waiting + became.in_progress:
-        yield f"{became.waiting + became.in_progress} on their way"
-    if became.unknown:
-        yield f"{became.unknown} not found yet"
+    on_their_way = became.waiting + became.in_progress
+    counts = {"failed again": became.failed_jobs, "on their way": on_their_way, "not found yet": became.unknown}
+    return ", ".join([f"{output.jobs(became.done)} done", *(f"{jobs} {what}" for what, jobs in counts.items() if jobs)])
 
 
 def _why(one: FailureCount) -> str:
-    return ": ".join(word for word in (one.code, one.message) if word)
+    return ": ".join(word for word in (one.code, one.message) if word) or "no reason recorded"

@@ -44,7 +44,7 @@ _DONE: Final[dict[Verb, str]] = {
     "edit": "edited",
 }
 _TELL_EVERY_S: Final = 2.0
-Follow: TypeAlias = Callable[[Progress, Sequence[str]], ActionResult]
+Follow: TypeAlias = Callable[[Sequence[str]], ActionResult]
 """Waits for the jobs with these ids and returns what became of them."""
 
 
@@ -84,11 +84,8 @@ def act(
 
             return Operation(action, f"the {zset} set", run)
 
-        def became(last: Progress, jids: Sequence[str]) -> ActionResult:
-            keeps_ends = settings.history_s is not None
-            return action_result.wait(
-                client, jids, last, known=known, timeout_s=how.wait_s or 0.0, keeps_ends=keeps_ends
-            )
+        def became(jids: Sequence[str]) -> ActionResult:
+            return action_result.wait(client, jids, known, how.wait_s or 0.0)
 
         follow = None if how.wait_s is None else became
         if how.dry_run:
@@ -128,20 +125,18 @@ def ask_for(operation: Operation) -> Progress:
 
 
 def _run(operation: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
-    """Return how far it came in the end, with all jobs that went elsewhere, and the ids of the first jobs done.
+    """Return how far it came in the end, and the ids of the first jobs done.
 
     On a terminal it prints the progress meanwhile, and, when it is stopped, how far it came.
     """
     action, step = operation.action, Progress(0)
     jids: list[str] = []
-    elsewhere: list[str] = []
     told_at = time.monotonic()
     running = operation.run(dry_run)
     with closing(running):  # type: ignore[type-var]  # a generator, which its type does not tell
         try:
             for step in running:
                 jids += step.jids[: action_result.MOST - len(jids)]
-                elsewhere += step.elsewhere[: action_result.MOST - len(elsewhere)]
                 if sys.stderr.isatty() and time.monotonic() - told_at >= _TELL_EVERY_S:
                     told_at = time.monotonic()
                     counted = "" if dry_run else f", {step.done} {_DONE[action.verb]}"
@@ -154,7 +149,7 @@ def _run(operation: Operation, *, dry_run: bool) -> tuple[Progress, Sequence[str
             if step.done and not dry_run:
                 output.say("Changes made so far stay. Run the same command again for the rest.")
             raise
-    return attrs.evolve(step, elsewhere=tuple(elsewhere)), jids
+    return step, jids
 
 
 def _confirm(
@@ -256,7 +251,7 @@ def _conclude(last: Progress, jids: Sequence[str], action: Action, how: ActOptio
     if follow is not None and jids:
         if last.done > len(jids):
             output.say(f"note: only the first {output.jobs(len(jids))} will be followed.")
-        became = follow(last, jids)
+        became = follow(jids)
         action_result.print_result(became, how.wait_s or 0.0)
     if how.as_json:
         followed = {} if became is None else {"became": action_result.fields(became)}

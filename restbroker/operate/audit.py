@@ -35,9 +35,8 @@ class AuditEntry:
 
     `run` is the name of the action's first entry, "" in that entry itself. `where`: the conditions, `all`, or how many
     jobs were named. `done`, `refused`, `gone`: numbers of jobs so far. `jids`: ids of the jobs that were done since the
-    last entry; `elsewhere`: those of them that were sent to queues which no target of the writer's configuration
-    served. `changes`: what an edit changed in the first jobs, with secrets masked. `left`: how many jobs stayed, by
-    reason.
+    last entry. `changes`: what an edit changed in the first jobs, with secrets masked. `left`: how many jobs stayed,
+    by reason.
     """
 
     who: str
@@ -51,7 +50,6 @@ class AuditEntry:
     refused: int = 0
     gone: int = 0
     jids: tuple[str, ...] = ()
-    elsewhere: tuple[str, ...] = ()
     changes: str = ""
     left: str = ""
 
@@ -90,8 +88,6 @@ def write(client: Client, note: AuditEntry) -> str:
     }
     numbers = {"done": note.done, "refused": note.refused, "gone": note.gone}
     words = {name: word for name, word in shown.items() if word}
-    if note.elsewhere:
-        words["elsewhere"] = _join(note.elsewhere)
     return store.append(client, {**words, **numbers, "jids": _join(note.jids)})
 
 
@@ -194,7 +190,6 @@ def _read_entry(entry: store.Entry) -> AuditEntry:
         refused=_number(fields.get("refused", "")),
         gone=_number(fields.get("gone", "")),
         jids=tuple(fields.get("jids", "").split()),
-        elsewhere=tuple(fields.get("elsewhere", "").split()),
         changes=fields.get("changes", ""),
         left=fields.get("left", ""),
     )

@@ -176,6 +176,15 @@ class JobSearch:
         for queue in self._in_time("queues", "the queue {}", rests):
             yield from self._between_ends(queue, rests[queue])
 
+    def places_behind(self) -> Iterator[Match]:
+        """Yield matches where a job may be that went back during `all_places`: the likely places, and all lines.
+
+        It goes back to an end of a list, or to the head of its line.
+        """
+        yield from self.likely_places()
+        self._rests = {queue: rest for queue, rest in self._rests.items() if rest.places}
+        yield from self.rest_of_queues()
+
     def in_unlisted_queues(self) -> Iterator[Match]:
         """Yield matches in queues that Redis does not list, made by LPUSH alone. This reads the names of all keys."""
         announced: frozenset[str] = self.ask(queues.names, frozenset())

@@ -16,7 +16,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import hiding
 from restbroker.operate import audit
 from restbroker.operate.act_batch import Outcome, foreign_queues_of, reason_left
-from restbroker.operate.act_job import Action, foreign_queue
+from restbroker.operate.act_job import Action
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import differences
@@ -42,8 +42,8 @@ class Progress:
     matching jobs. `missing`: names of jobs that were not found. `previews`: the first edited jobs, as (before, after).
 
     `ended` is False until the last report. `inventory`: the members read so far. `began_s`: by Redis' clock (epoch
-    seconds). `run`: the action's first audit entry, "" if it has none. `jids`: ids of the jobs done in the last batch;
-    `elsewhere`: those of them that were sent to foreign queues. `unseen`: jobs that disappeared before they could be
+    seconds). `run`: the action's first audit entry, "" if it has none. `jids`: ids of the jobs done in the last batch.
+    `unseen`: jobs that disappeared before they could be
     tested: others took them, or took the newest job by which places in the queue are counted.
     """
 
@@ -62,7 +62,6 @@ class Progress:
     began_s: float = 0.0
     run: str = ""
     jids: tuple[str, ...] = attrs.field(default=(), repr=False)
-    elsewhere: tuple[str, ...] = attrs.field(default=(), repr=False)
     unseen: int = 0
 
 
@@ -125,12 +124,11 @@ class Tally:
             foreign_queues=dict(self._foreign),
             examples=(*so_far.examples, *shown),
             jids=tuple(view.jid_then for view in done),
-            elsewhere=tuple(view.jid_then for view in done if foreign_queue(view, self.action) is not None),
         )
         jids = self.progress.jids if so_far.done < _NAMED_JIDS else []
         if done and not self.dry_run and (jids or time.monotonic() >= self._noted_s + _NOTE_EVERY_S):
             self._noted_s = time.monotonic()
-            self._note("going on", self._hidden(jids), self._hidden(self.progress.elsewhere if jids else ()))
+            self._note("going on", self._hidden(jids))
 
     def miss(self, *, gone: int = 0, unseen: int = 0) -> None:
         """Count jobs that could not be read: `gone` were selected, `unseen` could not be tested."""
@@ -142,7 +140,7 @@ class Tally:
     def _hidden(self, jids: Sequence[str]) -> tuple[str, ...]:
         return tuple(hiding.mask_secrets(jid, self.context.secrets) for jid in jids)
 
-    def _note(self, state: State, jids: Sequence[str] = (), elsewhere: Sequence[str] = ()) -> str:
+    def _note(self, state: State, jids: Sequence[str] = ()) -> str:
         so_far = self.progress
         note = AuditEntry(
             who=self.action.who,
@@ -156,7 +154,6 @@ class Tally:
             refused=sum(so_far.refused.values()),
             gone=so_far.gone,
             jids=tuple(jids),
-            elsewhere=tuple(elsewhere),
             changes="; ".join(self._changes()),
             left="; ".join(self._left()),
         )

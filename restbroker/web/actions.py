@@ -54,7 +54,7 @@ _STOP_EVERY_S: Final = 1.0
 """How often an action that rests, for its rate, looks whether it is to stop."""
 _SILENT_S: Final = 60.0
 """An action that has not ended counts as stopped if nothing was recorded of it for this many seconds."""
-_BOUNDS: Final = SearchLimits(seconds=3.0, jobs=200_000, ends=200_000, gives_way=True)
+_BOUNDS: Final = SearchLimits(seconds=3.0, jobs=200_000, gives_way=True)
 _RUN: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
 _VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
@@ -382,12 +382,7 @@ class ActPages:
             found, stopped_by = run(client, name), audit.stopped_by(client, name)
             if found is None or found.note.action not in SENT or not found.jids:
                 return found, None, stopped_by
-            known, keeps_ends = self.admin.context(), self.admin.config().history_s is not None
-            elsewhere = found.elsewhere
-            became = follow(
-                client, found.jids, found.began_s, known, _BOUNDS, elsewhere=elsewhere, keeps_ends=keeps_ends
-            )
-            return found, became, stopped_by
+            return found, follow(client, found.jids, self.admin.context(), _BOUNDS), stopped_by
 
         found, became, stopped_by = await self.admin.ask(question)
         is_over = found is None or found.note.state in ("ended", "done", "interrupted")

@@ -11,27 +11,18 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
 from restbroker.operate.follow import SENT, ActionResult, follow
 from restbroker.operate.job_search import JobSearch, Match, SearchLimits
-from restbroker.store import history, queues
+from restbroker.store import queues
 from restbroker.store.client import Client
-from restbroker.store.history import JobEnd
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, fetch, register
-from restbroker.store.server import time_s
 from tests.operate.conftest import NOW_S, Put, job
 
 IDENTITY = "web1:7:abc:ejabberd"
 FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
 
 
-def became(
-    client: Client, known: ConfigContext, *jids: str, since_s: float = 0.0, bounds: SearchLimits | None = None
-) -> ActionResult:
-    return follow(client, jids, since_s, known, bounds or SearchLimits())
-
-
-def end(client: Client, jid: str, code: str | None = None) -> None:
-    record = history.to_record(JobEnd(jid, "ejabberd", "register", "delivered", 200, 12.5, code))
-    client.command("XADD", "ns:restbroker:history", "*", "end", record)
+def became(client: Client, known: ConfigContext, *jids: str, bounds: SearchLimits | None = None) -> ActionResult:
+    return follow(client, jids, known, bounds or SearchLimits())
 
 
 def test_each_job_counts_where_it_is_and_those_that_failed_again_by_their_cause(
@@ -46,42 +37,30 @@ def test_each_job_counts_where_it_is_and_those_that_failed_again_by_their_cause(
         put("dead", NOW_S + n, f"dead{n}", error_class="BadArgument", error_message=f"'user{n}' is wrong.")
     put("retry", NOW_S, "again")
     put("retry", NOW_S, "another's")
-    end(client, "done")
-    end(client, "dropped", "CommandNotAllowed")
-    jids = ("held", "waits", "put-off", "dead0", "dead1", "dead2", "again", "done", "dropped", "nowhere")
+    jids = ("held", "waits", "put-off", "dead0", "dead1", "dead2", "again", "nowhere")
     found = became(client, configured, *jids)
-    assert (found.jobs, found.waiting, found.in_progress, found.done) == (10, 2, 1, 1)
-    assert (found.dropped, found.gone, found.unknown, found.failed_jobs) == (1, 1, 0, 4)
+    assert (found.jobs, found.waiting, found.in_progress, found.done) == (8, 2, 1, 1)
+    assert (found.unknown, found.failed_jobs) == (0, 4)
     assert [(one.zset, one.code, one.jobs) for one in found.failed] == [
         ("dead", "BadArgument", 3),
         ("retry", "ServerError", 1),
     ]
     assert not found.is_over
-    assert became(client, configured, "dead0", "done", "nowhere").is_over
+    assert became(client, configured, "dead0", "nowhere").is_over
 
 
-def test_a_job_that_ended_before_it_was_sent_again_is_not_done_by_that(
-    client: Client, configured: ConfigContext
-) -> None:
-    end(client, "j1")
-    found = became(client, configured, "j1", since_s=time_s(client) + 60)
-    assert (found.done, found.gone) == (0, 1)
-
-
-def test_what_is_behind_what_was_looked_at_is_not_called_gone(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_a_job_beyond_the_search_limits_is_not_called_done(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(20):
         put("dead", NOW_S + n, f"j{n}")
     found = became(client, configured, "j0", bounds=SearchLimits(jobs=10))
-    assert (found.unknown, found.gone, found.is_over) == (1, 0, False)
+    assert (found.unknown, found.done, found.is_over) == (1, 0, False)
     assert "the dead set" in found.unseen[0]
 
 
 def test_a_place_that_redis_refuses_to_show_leaves_jobs_unknown(client: Client, configured: ConfigContext) -> None:
     client.command("SET", "ns:dead", "no set")
     found = became(client, configured, "j0")
-    assert (found.unknown, found.gone) == (1, 0)
+    assert (found.unknown, found.done) == (1, 0)
     assert found.refused
 
 
@@ -99,7 +78,7 @@ def test_a_job_that_goes_back_to_its_queue_behind_the_look_is_met_there(
 
     monkeypatch.setattr(JobSearch, "sorted_sets", passed)
     found = became(client, configured, "j0")
-    assert (found.waiting, found.gone) == (1, 0)
+    assert (found.waiting, found.done) == (1, 0)
 
 
 def test_the_job_id_may_be_written_in_any_way_that_json_has(client: Client, configured: ConfigContext) -> None:
@@ -123,71 +102,13 @@ def test_an_action_is_followed_by_what_the_audit_says_of_it(
     assert run is not None
     assert (run.note.state, run.note.done, len(run.jids)) == ("ended", 249, 249)
     assert (run.note.action in SENT, run.note.why) == (True, "the server is back")
-    assert became(client, configured, *run.jids, since_s=run.began_s).waiting == 249
+    assert became(client, configured, *run.jids).waiting == 249
     assert following.run(client, "1-1") is None
-
-
-def test_what_another_program_took_is_never_called_done(client: Client, configured: ConfigContext, put: Put) -> None:
-    put("dead", NOW_S, "ours")
-    for jid in ("taken", "waits", "failed"):
-        put("dead", NOW_S, jid, queue="mailers")
-    *_, last = perform(client, "dead", Action("retry", "ann", foreign_queues=True), Selection(), configured)
-    client.command("DEL", "ns:queue:rest", "ns:queue:mailers")
-    queues.push(client, "mailers", [job("waits", queue="mailers")])
-    put("retry", NOW_S, "failed", queue="mailers", failed_at=time_s(client))
-    run = following.run(client, last.run)
-    assert run is not None
-    found = follow(client, run.jids, run.began_s, configured, SearchLimits(), elsewhere=run.elsewhere)
-    assert (found.taken, found.gone, found.waiting, found.failed_jobs) == (1, 1, 1, 1)
 
 
 def test_what_is_edited_and_stays_is_no_job_on_its_way() -> None:
     edits = [Edit(tokens=Tokens(()), unset=("x",), retry=retry) for retry in (True, False)]
     assert [Action("edit", "ann", edit=edit).name in SENT for edit in edits] == [True, False]
-
-
-def test_a_job_of_which_no_end_was_kept_where_ends_are_kept_is_not_called_done(
-    client: Client, configured: ConfigContext
-) -> None:
-    end(client, "done")
-    found = follow(client, ["done", "removed"], 0.0, configured, SearchLimits(), keeps_ends=True)
-    assert (found.done, found.gone, found.deleted, found.is_over) == (1, 0, 1, True)
-    assert follow(client, ["done", "removed"], 0.0, configured, SearchLimits()).gone == 1
-
-
-def test_a_job_that_failed_long_before_is_not_taken_for_one_of_its_id_that_was_sent(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    put("dead", NOW_S, "twin")
-    since_s = time_s(client)
-    end(client, "twin")
-    found = became(client, configured, "twin", since_s=since_s - 1)
-    assert (found.done, found.failed) == (1, ())
-
-
-def test_a_job_that_somebody_took_from_its_queue_and_gave_another_time_is_on_its_way(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    since_s = time_s(client)
-    put("retry", since_s + 9 * 3600, "j1", enqueued_at=since_s + 1)
-    found = became(client, configured, "j1", since_s=since_s)
-    assert (found.waiting, found.gone, found.failed, found.is_over) == (1, 0, (), False)
-
-
-def test_a_job_that_somebody_killed_is_told_as_killed_not_as_failed_of_what_it_failed_of_before(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    for failed_s in (NOW_S, time_s(client)):
-        client.command("FLUSHALL")
-        put("dead", NOW_S, "j1", failed_at=failed_s)
-        *_, sent = perform(client, "dead", Action("retry", "ann"), Selection(("j1",)), configured)
-        raw = client.command("LPOP", "ns:queue:rest")
-        assert isinstance(raw, bytes)
-        client.command("ZADD", "ns:schedule", 1, raw)
-        list(perform(client, "schedule", Action("kill", "bob"), Selection(("j1",)), configured))
-        found = became(client, configured, "j1", since_s=sent.began_s)
-        assert (found.killed_jobs, found.failed_jobs, found.is_over) == (1, 0, True)
-        assert [(one.code, one.message) for one in found.failed] == [("Killed", "Someone killed it meanwhile.")]
 
 
 def test_jobs_behind_a_backlog_are_found_at_its_end(client: Client, configured: ConfigContext, put: Put) -> None:
@@ -206,12 +127,3 @@ def test_jobs_behind_a_backlog_are_found_at_its_end(client: Client, configured: 
     lost = became(client, configured, "j1", "gone", bounds=SearchLimits(seconds=60, jobs=6000))
     assert (lost.waiting, lost.unknown, lost.unseen) == (1, 1, ("the queue rest, after 6,000 jobs",))
     assert became(client, configured, "w6000", "gone", bounds=SearchLimits(seconds=60, jobs=20_000)).waiting == 1
-
-
-def test_an_end_in_the_history_is_found_though_a_queue_is_not_searched(
-    client: Client, configured: ConfigContext
-) -> None:
-    queues.push(client, "rest", [job(f"w{n}") for n in range(300)])
-    end(client, "j0")
-    found = became(client, configured, "j0", bounds=SearchLimits(jobs=100))
-    assert (found.done, found.unknown, found.unseen) == (1, 0, ())
