@@ -179,7 +179,7 @@ class JobSearch:
     def places_behind(self) -> Iterator[Match]:
         """Yield matches where a job may be that went back during `all_places`: the likely places, and all lines.
 
-        It goes back to an end of a list, or to the head of its line.
+        It goes back to an end of a list, from where a process may put it into any line.
         """
         yield from self.likely_places()
         self._rests = {queue: rest for queue, rest in self._rests.items() if rest.places}

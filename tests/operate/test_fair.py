@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from restbroker.config.secret import Secret
 from restbroker.errors import UsageError
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
-from restbroker.operate import act_waiting, audit, explain, find, keys, tokens
+from restbroker.operate import act_waiting, audit, explain, find, job_search, keys, tokens
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.follow import follow
+from restbroker.operate.job_search import JobSearch, Match, SearchLimits
 from restbroker.operate.keys import NO_KEY, FairKey
 from restbroker.operate.tally import Progress
 from restbroker.operate.waiting_jobs import LinePlace
@@ -134,6 +137,25 @@ def test_waiting_jobs_are_listed_in_their_turns_and_those_of_the_list_behind(
     assert [entry.jid for entry in keys.jobs_of_line(mixed, "rest", "BIG.org", known, 3)] == ["b0", "b1", "b2"]
     with pytest.raises(UsageError, match=r"No job of the key none\.org waits"):
         list(keys.jobs_of_line(mixed, "rest", "none.org", known, 3))
+
+
+def test_a_job_that_goes_back_into_a_line_is_not_called_done(
+    mixed: Client, known: ConfigContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = job("back", "vip.org")
+    mixed.command("SET", "a process", raw)
+    rest_of_queues = JobSearch.rest_of_queues
+
+    def passed(walk: JobSearch) -> Iterator[Match]:
+        yield from rest_of_queues(walk)
+        if mixed.command("GETDEL", "a process"):
+            queues.push(mixed, "rest", [raw, *(job(f"c{n}", "vip.org") for n in range(5))])
+            classify(mixed)
+
+    monkeypatch.setattr(job_search, "_AT_END", 2)
+    monkeypatch.setattr(JobSearch, "rest_of_queues", passed)
+    found = follow(mixed, ["back"], known, SearchLimits())
+    assert (found.waiting, found.done) == (1, 0)
 
 
 def test_the_order_that_is_shown_is_the_order_of_service(client: Client, known: ConfigContext) -> None:
