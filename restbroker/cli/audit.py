@@ -8,8 +8,8 @@ import typer
 
 from restbroker.console import columns, output
 from restbroker.console.columns import Column
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption, LimitOption
+from restbroker.console.groups import Output, command
+from restbroker.console.options import LimitOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.audit import StoredEntry, entries
@@ -20,21 +20,17 @@ app = typer.Typer(add_completion=False)
 _MOST = 100_000
 
 
-@app.command()
-def audit(
-    limit: LimitOption = 20,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def audit(*, limit: LimitOption = 20, how: Output) -> None:
     """Show the audit log: actions on the command line and the web pages, newest first.
 
     Each action is shown once, by its last entry; "begun" or "going on" means that it still runs or was cut short.
     --json prints every entry. In a pipe each line is: when (UTC), who, action, place, which jobs, state, done, refused,
     gone, why.
     """
-    with open_store(load_quietly(config)) as client:
-        found = list(entries(client, limit) if json else islice(_latest(entries(client, _MOST)), limit))
-    if json:
+    with open_store(how.settings()) as client:
+        found = list(entries(client, limit) if how.json else islice(_latest(entries(client, _MOST)), limit))
+    if how.json:
         output.as_json([_fields(written) for written in found])
     else:
         columns.write(_COLUMNS, found)

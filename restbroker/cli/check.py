@@ -12,8 +12,9 @@ import typer
 from restbroker.config.core import LoadedConfig
 from restbroker.console import completion, output
 from restbroker.console.exits import Exit
+from restbroker.console.groups import Output, command
 from restbroker.console.load_config import ConfigOption, load_with_notices
-from restbroker.console.options import JsonOption, RecipientOption, TestedTargetsOption
+from restbroker.console.options import RecipientOption, TestedTargetsOption
 from restbroker.console.times import duration_s
 from restbroker.errors import ConfigError, UsageError
 from restbroker.servers.findings import Cause, Finding, worst_cause
@@ -32,8 +33,9 @@ _SCREEN = 20
 _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
 
 
-@app.command()
+@command(app)
 def check(
+    *,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Print what the servers' own configuration files need, and test nothing.")
     ] = False,
@@ -52,8 +54,7 @@ def check(
     within: Annotated[
         str, typer.Option(metavar="DURATION", help="With --events: how long to wait for each event.")
     ] = "10s",
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    how: Output,
 ) -> None:
     """Test the configuration, Redis and the targets, and say what to fix. Changes nothing.
 
@@ -71,15 +72,17 @@ def check(
     5: target unreachable, 1: other problems.
     """
     if suggest:
-        _suggest(config, target or (), as_json=json)
+        _suggest(how.config, target or (), as_json=how.json)
         return
+    test: Callable[[LoadedConfig], Sequence[Finding]] | None = None
     if events:
         test = partial(_event_findings, between=(sender, receiver), within=within, targets=target or (), source=source)
-        raise typer.Exit(report(config, as_json=json, test=test))
-    if source or sender or receiver:
+    elif source or sender or receiver:
         wrong = "--source, --from and --to need --events."
         raise UsageError(wrong, "Leave it out: without these, `check` tests everything.")
-    raise typer.Exit(report(config, as_json=json, test=partial(_target_findings, names=target) if target else None))
+    elif target:
+        test = partial(_target_findings, names=target)
+    raise typer.Exit(report(how.config, as_json=how.json, test=test))
 
 
 def report(

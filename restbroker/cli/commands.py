@@ -13,8 +13,9 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption, OneTargetOption
+from restbroker.console.groups import Output, command
+from restbroker.console.load_config import load_quietly
+from restbroker.console.options import OneTargetOption
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.endpoint import either
@@ -39,8 +40,9 @@ _RESULTS: Mapping[str, str] = {"rescode": "whether it was done", "restuple": "wh
 """What ejabberd's own names of results mean; the others speak for themselves, as `integer` does."""
 
 
-@app.command()
+@command(app)
 def commands(
+    *,
     name: Annotated[
         str | None,
         typer.Argument(
@@ -74,18 +76,17 @@ def commands(
     kinds: Annotated[
         bool, typer.Option("--kinds", help="List the kinds of servers instead, with the packages that provide them.")
     ] = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    how: Output,
 ) -> None:
     """List a server's commands, or show one with its arguments and whether it is safe to repeat."""
     if kinds:
-        _list_kinds(as_json=json)
+        _list_kinds(as_json=how.json)
         return
     if server_version is not None:
         kind = kind or registry.KINDS[0]
         catalogues: Sequence[Catalogue] = [registry.catalogue(kind, server_version)]
     else:
-        kind, catalogues = _of_server(kind, target, config, name)
+        kind, catalogues = _of_server(kind, target, how.config, name)
     catalogue = catalogues[-1]
     if not catalogue.commands:
         raise UsageError(
@@ -96,13 +97,13 @@ def commands(
         another = "--target" if catalogue.is_whole else "--server-version (or --target)"
         output.say(f"Commands of {f'{kind} {catalogue.version}'.strip()}; {another} chooses others.")
     if name is not None:
-        _show(_find(catalogues, name, kind, target), as_json=json)
+        _show(_find(catalogues, name, kind, target), as_json=how.json)
         return
     tags = sorted({tag for spec in catalogue.commands.values() for tag in spec.tags})
     if tag is not None and tag not in tags:
         raise UsageError(f"No command has the tag {tag!r}.", f"There are: {', '.join(tags)}.")
     chosen = [spec for spec in catalogue.commands.values() if tag is None or tag in spec.tags]
-    if json:
+    if how.json:
         output.as_json([_as_json(spec) for spec in chosen])
         return
     rows = [(spec.name, " ".join(_names(spec)), " ".join(sorted(spec.tags))) for spec in chosen]

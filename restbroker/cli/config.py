@@ -1,6 +1,6 @@
 """`restbroker config`: create a configuration file, show the values in effect, print the schema."""
 
-import json as json_text  # `json` is an option of the commands
+import json
 import os
 import secrets
 import sys
@@ -15,11 +15,11 @@ from restbroker.config.core import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import mask
 from restbroker.config.schema import schema as make_schema
-from restbroker.config.setup import REDIS
 from restbroker.console import completion, output
+from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
-from restbroker.console.load_config import ConfigOption, load_with_notices, print_notices
-from restbroker.console.options import JsonOption, YesOption
+from restbroker.console.load_config import load_with_notices, print_notices
+from restbroker.console.options import YesOption
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
@@ -30,54 +30,13 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@command(app)
 def init(
+    *,
     path: Annotated[
         Path, typer.Argument(metavar="[FILE]", help="The file to create.", autocompletion=completion.paths)
     ] = Path("env.json"),
-    server: Annotated[
-        str | None,
-        typer.Option(
-            "--server",
-            metavar="SERVER",
-            help="The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or "
-            "prosody), prosody-roster, or the kind of another package.",
-        ),
-    ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option("--url", metavar="URL", help="The URL of its API. (default: that server's own default)"),
-    ] = None,
-    redis: Annotated[
-        str | None, typer.Option("--redis", metavar="URL", help=f"Where Redis is. (default: {REDIS})")
-    ] = None,
-    login: Annotated[
-        str | None, typer.Option("--login", metavar="USER", help="The user to log in as. (default: no login)")
-    ] = None,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The file with its password, which stays there; - reads standard input.",
-            autocompletion=completion.paths,
-        ),
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The file with a bearer token, used instead of a login.",
-            autocompletion=completion.paths,
-        ),
-    ] = None,
-    domain: Annotated[
-        str | None,
-        typer.Option("--domain", metavar="HOST", help="The virtual host of the jobs. (default: the login's)"),
-    ] = None,
-    queue: Annotated[
-        str | None, typer.Option("--queue", metavar="QUEUE", help="The queue that producers push to. (default: rest)")
-    ] = None,
-    stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None,
+    given: InitOptions,
     yes: YesOption = False,
 ) -> None:
     """Create a configuration from a few questions, or from options. Never overwrites a file.
@@ -87,17 +46,6 @@ def init(
     asks nothing and uses defaults for what no option sets. Without options and without a terminal it writes a sample to
     edit, with a new token in it.
     """
-    given = InitOptions(
-        server=server,
-        url=url,
-        redis=redis,
-        login=login,
-        password_file=password_file,
-        token_file=token_file,
-        domain=domain,
-        queue=queue,
-        stats=stats,
-    )
     ask = sys.stdin.isatty() and not yes
     if ask or not given.is_empty:
         make(path, given, ask=ask)
@@ -108,11 +56,11 @@ def init(
     )
 
 
-@app.command()
-def show(json: JsonOption = False, config: ConfigOption = None) -> None:
+@command(app)
+def show(how: Output) -> None:
     """Show every key's value and its origin. Secrets stay hidden."""
-    print_notices(load_with_notices(config))
-    collected = collect(config, os.environ, {})
+    print_notices(load_with_notices(how.config))
+    collected = collect(how.config, os.environ, {})
     kinds, of_sources = registry.kinds(), sources.kinds()
     rows: list[tuple[str, Json, str]] = []
     for key in all_keys().values():
@@ -121,7 +69,7 @@ def show(json: JsonOption = False, config: ConfigOption = None) -> None:
         is_given = key.name in collected.values
         value = mask(key, collected.values[key.name], kinds, of_sources) if is_given else key.default
         rows.append((key.name, value, collected.origin(key.name)))
-    if json:
+    if how.json:
         output.as_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
         return
     output.table(("KEY", "VALUE", "FROM"), [(name, _as_written(value), origin) for name, value, origin in rows])
@@ -131,7 +79,7 @@ def _as_written(value: Json) -> str:
     """Return a value as it stands in the file, but a text without its quotes."""
     if value is None or isinstance(value, str):
         return value or ""
-    return json_text.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
 
 
 @app.command()

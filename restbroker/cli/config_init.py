@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import attrs
 import typer
@@ -24,7 +24,7 @@ from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
 from restbroker.config.urls import BadUrl, redis_address
-from restbroker.console import output
+from restbroker.console import completion, output
 from restbroker.console.exits import Exit
 from restbroker.console.private_file import require_folder, write_new
 from restbroker.errors import ConfigError, UsageError
@@ -41,15 +41,42 @@ _QUEUE: Final = "rest"
 class InitOptions:
     """The options of the command line; None: the option was not used."""
 
-    server: str | None = None
-    url: str | None = None
-    redis: str | None = None
-    login: str | None = None
-    password_file: Path | None = None
-    token_file: Path | None = None
-    domain: str | None = None
-    queue: str | None = None
-    stats: bool | None = None
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SERVER",
+            help="The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or "
+            "prosody), prosody-roster, or the kind of another package.",
+        ),
+    ] = None
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The URL of its API. (default: that server's own default)")
+    ] = None
+    redis: Annotated[str | None, typer.Option(metavar="URL", help=f"Where Redis is. (default: {REDIS})")] = None
+    login: Annotated[str | None, typer.Option(metavar="USER", help="The user to log in as. (default: no login)")] = None
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The file with its password, which stays there; - reads standard input.",
+            autocompletion=completion.paths,
+        ),
+    ] = None
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The file with a bearer token, used instead of a login.",
+            autocompletion=completion.paths,
+        ),
+    ] = None
+    domain: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The virtual host of the jobs. (default: the login's)")
+    ] = None
+    queue: Annotated[
+        str | None, typer.Option(metavar="QUEUE", help="The queue that producers push to. (default: rest)")
+    ] = None
+    stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None
 
     @property
     def is_empty(self) -> bool:

@@ -16,7 +16,6 @@ from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
-from restbroker.console.load_config import load_quietly
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, RecentEvent, Tail
@@ -56,7 +55,7 @@ def tail(
     A source is configured here, or has sent events. restbroker notes the latest 1,000 or so events as it pushes their
     jobs, without message texts. In a pipe each line is: when (UTC), source, type, from, to, room, queue, jid.
     """
-    settings = load_quietly(how.config, "Events")
+    settings = how.settings("Events")
     with open_store(settings) as client:
         stream = Tail(client, source)
         before = list(stream.read_new())

@@ -14,8 +14,8 @@ from restbroker.cli import entries
 from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption, LimitOption
+from restbroker.console.groups import Output, command
+from restbroker.console.options import LimitOption
 from restbroker.console.panels import JobsOption, SecondsOption
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
@@ -31,8 +31,9 @@ _MOST_LINES: Final = 10
 _Row: TypeAlias = tuple[str, str | None, float, str | None, str | None, str | None, str | None, str]
 
 
-@app.command()
+@command(app)
 def find(
+    *,
     words: Annotated[
         list[str],
         typer.Argument(
@@ -42,8 +43,7 @@ def find(
     limit: LimitOption = 20,
     jobs: JobsOption = 10_000,
     seconds: SecondsOption = 10,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    how: Output,
 ) -> None:
     """Find jobs by text or argument: in sets, in queues, in progress, and among finished jobs.
 
@@ -53,13 +53,13 @@ def find(
     each line is: kind of place, its name, when (UTC; died, due, pushed or ended), job id, queue, target, command,
     arguments or how it ended.
     """
-    settings = load_quietly(config)
+    settings = how.settings()
     knows = context_of(settings)
     wanted = parse_search(words, time.time(), hidden=knows.hidden)
     bounds = SearchLimits(seconds=seconds, jobs=jobs, copies=jobs, ends=max(jobs, 1_000_000), hits=limit)
     with open_store(settings) as client:
         found = search(client, wanted, knows, bounds)
-    if json:
+    if how.json:
         output.as_json(_as_json(found))
     else:
         columns.write(_COLUMNS, [*_rows(found)], whole=False)

@@ -21,16 +21,9 @@ from restbroker.config.values import duration_text
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
-from restbroker.console.groups import Consent, Output, command
+from restbroker.console.groups import Consent, Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import (
-    AllOption,
-    DryRunOption,
-    LimitOption,
-    OneTargetOption,
-    RepeatUnsafeOption,
-    WhyOption,
-)
+from restbroker.console.options import AllOption, LimitOption, OneTargetOption, RepeatUnsafeOption
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job import hiding
@@ -188,8 +181,7 @@ def retry(
     key: KeyName,
     target: OneTargetOption = None,
     repeat_unsafe: RepeatUnsafeOption = False,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
+    reason: Reason,
     how: Output,
 ) -> None:
     """Retry the job that holds a key: the dead one that stopped it, or now the one whose last try failed.
@@ -201,17 +193,23 @@ def retry(
     with open_store(settings) as client:
         place, held = keys.find_key(client, Place(target).targets(settings), key)
         if held.state == "stopped":
-            action = Action("retry", who(), why=why or "keys retry", repeat_unsafe=repeat_unsafe)
-            done, refused = keys.resume(client, place, held, known=known, action=action, dry_run=dry_run)
+            action = Action("retry", who(), why=reason.why or "keys retry", repeat_unsafe=repeat_unsafe)
+            done, refused = keys.resume(client, place, held, known=known, action=action, dry_run=reason.dry_run)
             jid = _jid(held, known)
             if not done:
                 raise _not_retried(key, jid, refused)
-            _report(f"The job {jid} {'would be' if dry_run else 'is'} retried.", key, done, how, dry_run=dry_run)
+            _report(
+                f"The job {jid} {'would be' if reason.dry_run else 'is'} retried.",
+                key,
+                done,
+                how,
+                dry_run=reason.dry_run,
+            )
             return
         _require_state(held, "due")
-        if not dry_run:
-            _require_done(keys.steer(client, place, "retry", [held], known=known, who=who(), why=why))
-    _report(f"Its next job {'would be' if dry_run else 'is'} tried now.", key, 1, how, dry_run=dry_run)
+        if not reason.dry_run:
+            _require_done(keys.steer(client, place, "retry", [held], known=known, who=who(), why=reason.why))
+    _report(f"Its next job {'would be' if reason.dry_run else 'is'} tried now.", key, 1, how, dry_run=reason.dry_run)
 
 
 def _not_retried(key: str, jid: str, refused: Sequence[str]) -> UsageError:

@@ -7,8 +7,8 @@ import typer
 
 from restbroker.console import confirmation, output, panels
 from restbroker.console.exits import Exit
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import DryRunOption, JsonOption, YesOption
+from restbroker.console.groups import Output, command
+from restbroker.console.options import DryRunOption, YesOption
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
@@ -25,8 +25,9 @@ WATCH_S = 1.5
 _HEADER = ("SOURCE", "QUEUE", "GOES TO", "JOBS")
 
 
-@app.command()
+@command(app)
 def migrate(
+    *,
     process_id: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,15 +40,14 @@ def migrate(
     ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    how: Output,
 ) -> None:
     """Take over the jobs that the Go original (ejabberd-restbroker) left in Redis. Stop it first.
 
     Its jobs in progress return to the queue, its retries go to Sidekiq's retry set, and what is not a job becomes dead.
     In a pipe each line is: source, queue, destination, jobs.
     """
-    settings = load_quietly(config)
+    settings = how.settings()
     with open_store(settings) as client:
         require_supported(client)
         where = operate_migrate.sources(client, settings.queues, process_id or [])
@@ -55,11 +55,11 @@ def migrate(
         found = operate_migrate.preview(client, where)
         would_move = dry_run or not found.jobs_to_move
         if not would_move:
-            if not yes and sys.stdout.isatty() and not json:
+            if not yes and sys.stdout.isatty() and not how.json:
                 _show(found, dry_run=True, as_json=False)
             confirmation.confirm(f"Move {output.jobs(found.jobs_to_move)}?", yes=yes)
             found = _move(client, where)
-    _show(found, dry_run=dry_run, as_json=json)
+    _show(found, dry_run=dry_run, as_json=how.json)
     if not found.jobs_to_move and not found.refused:
         output.say("There is nothing to move.")
     else:

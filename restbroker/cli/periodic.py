@@ -10,24 +10,25 @@ from restbroker.config.core import Config
 from restbroker.console import columns, completion, output, times
 from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
-from restbroker.console.groups import command
+from restbroker.console.groups import Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import DryRunOption, JsonOption, WhyOption
-from restbroker.console.pausing import Pausable, Pausing, Resuming
+from restbroker.console.options import ForOption
+from restbroker.console.pausing import Pausable
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
 from restbroker.operate import periodic as operate_periodic
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.periodic import Periodic
-from restbroker.operate.request import PeriodicRequest, periodic_requests
+from restbroker.operate.request import periodic_requests
 from restbroker.operate.words import pause_details
 from restbroker.store.client import Client
 from restbroker.store.periodic import read
 
 app = typer.Typer(
-    cls=ListsFirst, add_completion=False, help="Show the periodic commands; run one now, pause or resume it."
+    cls=ListsFirst,
+    add_completion=False,
+    help="Show the periodic commands; run one now, pause or resume it. Without a command: list.",
 )
 
 CommandName = Annotated[
@@ -36,70 +37,51 @@ CommandName = Annotated[
 ]
 
 
-@app.callback()
-def periodic() -> None:
-    """Show the periodic commands; run one now, pause or resume it. Without a command: list."""
-
-
-@app.command("list")
-def list_commands(json: JsonOption = False, config: ConfigOption = None) -> None:
+@command(app, "list")
+def list_commands(how: Output) -> None:
     """Show when each periodic command is due next, and what became of the last time.
 
     In a pipe each line is: name, next time (UTC), time zone, last push (UTC), its job's id, what became of the last
     time, times missed, times skipped, who paused it.
     """
-    settings = _settings(config)
+    settings = how.settings("Periodic")
     with open_store(settings) as client:
         found = operate_periodic.list_periodic(client, [*periodic_requests(settings)], context_of(settings))
-    columns.show(_COLUMNS, found, as_json=json)
+    columns.show(_COLUMNS, found, as_json=how.json)
 
 
-@app.command()
-def run(
-    name: CommandName,
-    why: WhyOption = "",
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app)
+def run(*, name: CommandName, reason: Reason, how: Output) -> None:
     """Push the command's job now, and print its id. Its times stay as they are, and a pause does not matter.
 
     Exits with 1 if nothing was pushed since its last job is not done (Overlap "skip").
     """
-    settings, one = _command(config, name)
+    settings = how.settings("Periodic")
+    one = operate_periodic.find(periodic_requests(settings), name)
     with open_store(settings) as client:
-        jid, holder = ("-", None) if dry_run else operate_periodic.run(client, one, who(), why)
+        jid, holder = ("-", None) if reason.dry_run else operate_periodic.run(client, one, who(), reason.why)
     other = None if holder is None else holder.jid
-    fields: dict[str, Json] = {"periodic": name, "jid": None if dry_run or holder else jid, "not_done": other}
-    if json:
-        output.as_json({**fields, "dry_run": dry_run})
-    elif not (dry_run or holder):
+    fields: dict[str, Json] = {"periodic": name, "jid": None if reason.dry_run or holder else jid, "not_done": other}
+    if how.json:
+        output.as_json({**fields, "dry_run": reason.dry_run})
+    elif not (reason.dry_run or holder):
         output.data(jid)
     if holder is not None:
         output.say(f"{other} ({holder.certainty}) is not done; nothing was queued.")
         raise typer.Exit(Exit.FAILED)
-    output.say(f"{name} {'would be' if dry_run else 'is'} queued in {one.order.queue}.")
+    output.say(f"{name} {'would be' if reason.dry_run else 'is'} queued in {one.order.queue}.")
 
 
 @command(app)
-def pause(*, name: CommandName, how: Pausing) -> None:
+def pause(*, name: CommandName, for_: ForOption = None, reason: Reason, how: Output) -> None:
     """Pause a periodic command: what is due meanwhile is skipped. A new pause replaces the previous one."""
-    _PERIODIC.pause(name, how)
+    _PERIODIC.pause(name, for_, reason, how)
 
 
 @command(app)
-def resume(*, name: CommandName, how: Resuming) -> None:
+def resume(*, name: CommandName, reason: Reason, how: Output) -> None:
     """End a pause. What was due meanwhile stays skipped."""
-    _PERIODIC.resume(name, how)
-
-
-def _settings(config: ConfigOption) -> Config:
-    return load_quietly(config, "Periodic")
-
-
-def _command(config: ConfigOption, name: str) -> tuple[Config, PeriodicRequest]:
-    settings = _settings(config)
-    return settings, operate_periodic.find(periodic_requests(settings), name)
+    _PERIODIC.resume(name, reason, how)
 
 
 def _is_paused(client: Client, settings: Config, name: str) -> bool:

@@ -26,18 +26,15 @@ from restbroker.operate.processes import Process, Work
 from restbroker.store.client import Client
 
 app = typer.Typer(
-    cls=ListsFirst, add_completion=False, help="Show the processes and their jobs in progress; quiet or stop them."
+    cls=ListsFirst,
+    add_completion=False,
+    help="Show the processes and their jobs in progress; quiet or stop them. Without a command: list.",
 )
 
 ProcessNames = Annotated[list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.")]
 _SHOWN_JOBS = 20
 _CANCEL_TIMEOUT_S = 12.0
 _LOOK_S = 0.5
-
-
-@app.callback()
-def processes() -> None:
-    """Show the processes and their jobs in progress; quiet or stop them. Without a command: list."""
 
 
 @command(app, "list")

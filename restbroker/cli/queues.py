@@ -21,17 +21,18 @@ from restbroker.config.values import duration_text
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
-from restbroker.console.groups import Consent, Output, command
+from restbroker.console.groups import Consent, Output, Reason, command
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
 from restbroker.console.options import (
     AllOption,
     ForeignQueuesOption,
+    ForOption,
     LimitOption,
     MostOption,
     WhereOption,
 )
-from restbroker.console.pausing import Pausable, Pausing, Resuming
+from restbroker.console.pausing import Pausable
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.operate import find
@@ -158,15 +159,15 @@ def peek(
 
 
 @command(app)
-def pause(*, name: QueueName, how: Pausing) -> None:
+def pause(*, name: QueueName, for_: ForOption = None, reason: Reason, how: Output) -> None:
     """Pause a queue: no process takes jobs from it. Jobs in progress finish. A new pause replaces the previous one."""
-    _QUEUE.pause(name, how)
+    _QUEUE.pause(name, for_, reason, how)
 
 
 @command(app)
-def resume(*, name: QueueName, how: Resuming) -> None:
+def resume(*, name: QueueName, reason: Reason, how: Output) -> None:
     """Resume a queue, no matter who paused it."""
-    _QUEUE.resume(name, how)
+    _QUEUE.resume(name, reason, how)
 
 
 @command(app)

@@ -18,8 +18,7 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import causes, columns, output, panels
 from restbroker.console.columns import Column, cell
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption
+from restbroker.console.groups import Output, command
 from restbroker.console.times import duration_s, local, milliseconds, utc
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.job.json_types import Json
@@ -47,14 +46,14 @@ EveryOption = Annotated[
 ]
 
 
-@app.command()
+@command(app)
 def stats(
+    *,
     watch: Annotated[
         bool, typer.Option("--watch", help="Refresh until Ctrl-C.", rich_help_panel=panels.OUTPUT)
     ] = False,
     every: EveryOption = None,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    how: Output,
 ) -> None:
     """Show totals, queues, processes with their targets, and event sources.
 
@@ -63,21 +62,20 @@ def stats(
     Enter explain a dead job; a pipe gets such lines repeatedly, with --json one line of JSON each time.
     """
     every_s = _every_s(every, watching=watch)
-    settings = load_quietly(config)
+    settings = how.settings()
     if watch:
         from restbroker.cli import explain, live
 
         with open_store(settings, live.TIMEOUT_S) as client:
-            live.watch(
-                live.Sample(client, settings), every_s, _lines, partial(explain.explain, config=config), as_json=json
-            )
+            show = partial(explain.explain, config=how.config)
+            live.watch(live.Sample(client, settings), every_s, _lines, show, as_json=how.json)
         return
     with open_store(settings) as client:
         seen = system_stats(client, settings.queues)
-        if sys.stdout.isatty() and not json:
+        if sys.stdout.isatty() and not how.json:
             _draw(seen, client, settings)
             return
-    if json:
+    if how.json:
         output.as_json(seen)
     else:
         for line in _lines(seen):

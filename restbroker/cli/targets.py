@@ -11,9 +11,10 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import columns, completion
 from restbroker.console.columns import Column
-from restbroker.console.groups import Output, command
+from restbroker.console.groups import Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.pausing import Pausable, Pausing, Resuming
+from restbroker.console.options import ForOption
+from restbroker.console.pausing import Pausable
 from restbroker.console.times import milliseconds
 from restbroker.operate import targets as operate_targets
 from restbroker.operate.connect import open_store
@@ -22,16 +23,15 @@ from restbroker.operate.targets import Target
 from restbroker.operate.words import limit_text, pause_text, state_text, target_state
 from restbroker.store.client import Client
 
-app = typer.Typer(cls=ListsFirst, add_completion=False, help="Show the targets; pause or resume one, in all processes.")
+app = typer.Typer(
+    cls=ListsFirst,
+    add_completion=False,
+    help="Show the targets; pause or resume one, in all processes. Without a command: list.",
+)
 
 TargetName = Annotated[
     str, typer.Argument(metavar="TARGET", help="The target's name.", autocompletion=completion.targets)
 ]
-
-
-@app.callback()
-def targets() -> None:
-    """Show the targets; pause or resume one, in all processes. Without a command: list."""
 
 
 @command(app, "list")
@@ -51,15 +51,15 @@ def list_targets(how: Output) -> None:
 
 
 @command(app)
-def pause(*, name: TargetName, how: Pausing) -> None:
+def pause(*, name: TargetName, for_: ForOption = None, reason: Reason, how: Output) -> None:
     """Pause a target: no process takes jobs for it. Jobs in progress finish. A new pause replaces the previous one."""
-    _TARGET.pause(name, how)
+    _TARGET.pause(name, for_, reason, how)
 
 
 @command(app)
-def resume(*, name: TargetName, how: Resuming) -> None:
+def resume(*, name: TargetName, reason: Reason, how: Output) -> None:
     """End every pause of a target. restbroker pauses it again (denied, retry_after) if its server asks for that."""
-    _TARGET.resume(name, how)
+    _TARGET.resume(name, reason, how)
 
 
 def _names(settings: Config) -> list[str]:

@@ -15,9 +15,8 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.tokens import Token
 from restbroker.console import completion, output
+from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption
 from restbroker.console.panels import JobsOption
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
@@ -60,20 +59,16 @@ def new(
     output.say(f"In env.json, with the commands that its jobs may run:\n{json_text.dumps(entry, indent=2)}")
 
 
-@app.command("list")
-def list_tokens(
-    jobs: JobsOption = 10_000,
-    json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
+@command(app, "list")
+def list_tokens(*, jobs: JobsOption = 10_000, how: Output) -> None:
     """Show each token: what it allows, its last use, and its waiting jobs. Never a secret.
 
     Counts the jobs in the configured queues, and those in `retry` and `schedule` that will go there. A job with an
     unknown token would die. In a pipe each line is: name, allow, hosts, targets, queues, signed, secrets, last use
     (UTC), waiting jobs, those with the previous secret.
     """
-    rows, skipped = _rows(load_quietly(config), jobs)
-    if json:
+    rows, skipped = _rows(how.settings(), jobs)
+    if how.json:
         output.as_json(list(rows))
     else:
         output.table(_HEADER, [_cells(row) for row in rows])

@@ -13,8 +13,8 @@ from restbroker.config.urls import BadUrl, redis_address
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import JsonOption
+from restbroker.console.groups import Output, command
+from restbroker.console.load_config import load_quietly
 from restbroker.errors import UsageError
 from restbroker.operate.connect import store_settings
 from restbroker.store.client import StoreSettings
@@ -23,8 +23,9 @@ from restbroker.trial.result import Result
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@command(app)
 def verify(
+    *,
     redis: Annotated[
         str | None, typer.Option("--redis", metavar="URL", help="The URL of Redis, instead of a configuration.")
     ] = None,
@@ -34,8 +35,7 @@ def verify(
     ] = 5,
     processes: Annotated[int, typer.Option(metavar="N", help="Run this many brokers at once.", min=1, max=64)] = 2,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Repeat the faults of an earlier run.")] = None,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    how: Output,
 ) -> None:
     """Run brokers on your Redis, kill and freeze them, cut connections, and account for every job.
 
@@ -43,7 +43,7 @@ def verify(
     does not touch your queues, your XMPP server or other keys. Exits with 0 if every promise was kept, with 1 if a job
     was lost, unexpected or unfinished, if too many ran twice, or if no fault hit a job.
     """
-    settings = _settings(config, redis)
+    settings = _settings(how.config, redis)
     from restbroker.trial.verify import RunPlan, run  # Trio takes its time: not for `--help`
 
     def tell(progress: str) -> None:
@@ -60,7 +60,7 @@ def verify(
     if result is None:
         output.say("Interrupted; its processes and keys are removed.")
         raise typer.Exit(128 + signal.SIGINT)
-    if json:
+    if how.json:
         output.as_json(result.as_json())
     else:
         _show(result)

@@ -13,7 +13,7 @@ import attrs
 import typer
 
 from restbroker.config.core import Config
-from restbroker.console.load_config import ConfigOption, load_quietly
+from restbroker.console.load_config import ConfigOption, Section, load_quietly
 from restbroker.console.options import (
     AllOption,
     DryRunOption,
@@ -57,6 +57,14 @@ class Consent:
 
 
 @attrs.frozen
+class Reason:
+    """Why, and whether only to show it, of what no one is asked about."""
+
+    why: WhyOption = ""
+    dry_run: DryRunOption = False
+
+
+@attrs.frozen
 class Paced:
     """Whether to do it with many jobs, why, and how fast it may go."""
 
@@ -73,9 +81,9 @@ class Output:
     json: JsonOption = False
     config: ConfigOption = None
 
-    def settings(self) -> Config:
-        """Return the configuration. Raise `ConfigError` if it is unusable."""
-        return load_quietly(self.config)
+    def settings(self, *sections: Section) -> Config:
+        """Return the configuration, as `load_quietly` does. Raise `ConfigError` if it is unusable."""
+        return load_quietly(self.config, *sections)
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Verb], Verb]:

@@ -11,34 +11,13 @@ import attrs
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output, times
-from restbroker.console.load_config import ConfigOption, Section, load_quietly
-from restbroker.console.options import DryRunOption, ForOption, JsonOption, WhyOption
+from restbroker.console.groups import Output, Reason
+from restbroker.console.load_config import Section
 from restbroker.console.who import who
 from restbroker.operate.connect import open_store
 from restbroker.store.client import Client
 
 _MOST_DAYS: Final = 366
-
-
-@attrs.frozen
-class Resuming:
-    """The options of `resume`."""
-
-    why: WhyOption = ""
-    dry_run: DryRunOption = False
-    json: JsonOption = False
-    config: ConfigOption = None
-
-
-@attrs.frozen
-class Pausing:
-    """The options of `pause`."""
-
-    for_: ForOption = None
-    why: WhyOption = ""
-    dry_run: DryRunOption = False
-    json: JsonOption = False
-    config: ConfigOption = None
 
 
 @attrs.frozen
@@ -56,30 +35,30 @@ class Pausable:
     meanwhile: str = "; jobs in progress finish"
     sections: tuple[Section, ...] = ()
 
-    def pause(self, name: str, how: Pausing) -> None:
-        """Pause it, and say so."""
-        settings = load_quietly(how.config, *self.sections)
-        for_s = None if how.for_ is None else times.duration_s("--for", how.for_, _MOST_DAYS)
+    def pause(self, name: str, duration: str | None, reason: Reason, how: Output) -> None:
+        """Pause it, for this duration (None: until resumed), and say so."""
+        settings = how.settings(*self.sections)
+        for_s = None if duration is None else times.duration_s("--for", duration, _MOST_DAYS)
         with open_store(settings) as client:
             was = self.is_paused(client, settings, name)
-            if not how.dry_run:
-                self.start(client, name, who(), how.why, for_s)
+            if not reason.dry_run:
+                self.start(client, name, who(), reason.why, for_s)
         how_long = "until resumed" if for_s is None else f"for {duration_text(for_s)}"
         fields = {self.noun: name, "was_paused": was, "paused": True, "for_s": for_s}
-        words = f"{name} {_done(how)} paused {how_long}{self.meanwhile}."
-        output.report(words, fields, as_json=how.json, dry_run=how.dry_run)
+        words = f"{name} {_done(reason)} paused {how_long}{self.meanwhile}."
+        output.report(words, fields, as_json=how.json, dry_run=reason.dry_run)
 
-    def resume(self, name: str, how: Resuming) -> None:
+    def resume(self, name: str, reason: Reason, how: Output) -> None:
         """End its pause, and say so."""
-        settings = load_quietly(how.config, *self.sections)
+        settings = how.settings(*self.sections)
         with open_store(settings) as client:
             was = self.is_paused(client, settings, name)
-            if not how.dry_run:
-                was = self.end(client, name, who(), how.why)
-        words = f"{name} {_done(how)} resumed." if was else f"{name} was not paused."
+            if not reason.dry_run:
+                was = self.end(client, name, who(), reason.why)
+        words = f"{name} {_done(reason)} resumed." if was else f"{name} was not paused."
         fields = {self.noun: name, "was_paused": was, "paused": False}
-        output.report(words, fields, as_json=how.json, dry_run=how.dry_run)
+        output.report(words, fields, as_json=how.json, dry_run=reason.dry_run)
 
 
-def _done(how: Pausing | Resuming) -> str:
-    return "would be" if how.dry_run else "is"
+def _done(reason: Reason) -> str:
+    return "would be" if reason.dry_run else "is"

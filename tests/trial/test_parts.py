@@ -9,6 +9,7 @@ import trio
 import typer
 
 from restbroker.cli.verify import verify
+from restbroker.console.groups import Output
 from restbroker.trial.ejabberd import Ejabberd
 from restbroker.trial.faults import plan
 from restbroker.trial.result import Result, Verdict, verdict_of
@@ -109,7 +110,7 @@ def test_a_run_whose_faults_met_no_job_says_that_nothing_was_tested_and_fails(
     found = attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, duplicated=0, bound=bound), faults=faults)
     monkeypatch.setattr("restbroker.trial.verify.run", lambda *_: found)
     with pytest.raises(typer.Exit) as ended:
-        verify(redis="redis://127.0.0.1:1/0", kills=2)
+        verify(redis="redis://127.0.0.1:1/0", kills=2, how=Output())
     assert ended.value.exit_code == (0 if tested else 1)
     said = capsys.readouterr().err
     assert ("Every promise was kept." in said, "NOTHING WAS TESTED" in said) == (tested, not tested)
