@@ -387,7 +387,6 @@ class ActPages:
         found, became, stopped_by = await self.admin.ask(question)
         is_over = found is None or found.note.state in ("ended", "done", "interrupted")
         goes_on = found is not None and not is_over and time.time() - found.noted_s < _SILENT_S
-        is_ours = found is not None and found.note.who.endswith("(web)")
         html = self.shell.page(
             "action.html",
             name="audit",
@@ -397,13 +396,17 @@ class ActPages:
             notes=self.actions.notes.get(name, ()),
             lists={zset: path for path, zset in SETS.items()},
             stopped_by=stopped_by,
-            may_stop=goes_on and is_ours and stopped_by is None and not self.shell.settings.is_read_only,
+            # At a low rate an entry is silent for longer than one whose process is gone.
+            may_stop=found is not None
+            and _may_be_stopped(found)
+            and stopped_by is None
+            and not self.shell.settings.is_read_only,
             is_over=not goes_on and (became is None or became.is_over),
         )
         return Response(html, 404 if found is None else 200)
 
     async def stop(self, name: str) -> Response:
-        """Note that the action is to stop after its batch, and lead back to its page; refuse it with 404 if it is gone.
+        """Note that the action is to stop after its batch, and lead back to its page; refuse it with 404 if it cannot.
 
         Raise `UsageError` if it cannot be the name of an entry.
         """
@@ -412,13 +415,17 @@ class ActPages:
 
         def note(client: Client) -> bool:
             found = run(client, name)
-            if found is not None and not found.note.is_over:
+            if may_be_stopped := found is not None and _may_be_stopped(found):
                 audit.request_stop(client, name, who)
-            return found is not None
+            return may_be_stopped
 
         if not await self.admin.ask(note):
-            return self.refuse(404, "NoAction", "This action is no longer kept, or never existed.")
+            return self.refuse(404, "NoAction", "This action is over, was not begun on a page, or is no longer kept.")
         return self.redirect(f"/audit/{name}")
+
+
+def _may_be_stopped(one: Run) -> bool:
+    return one.note.who.endswith("(web)") and one.note.state not in ("ended", "done", "interrupted")
 
 
 def _require_run(name: str) -> None:
