@@ -92,9 +92,11 @@ def draw(
     overflow: Literal["fold", "ellipsis"] = "fold" if whole else "ellipsis"
     shown = [column for column in columns if column.title]
     for column in shown:
-        # Of a number no digit may be cut off.
+        # Of a number no digit may be cut off, and an id is there to be copied.
         justify: Literal["left", "right"] = "right" if column.numbers else "left"
-        drawn.add_column(column.title, overflow=overflow, justify=justify, no_wrap=column.numbers)
+        drawn.add_column(
+            column.title, overflow=overflow, justify=justify, no_wrap=column.numbers or column.title == "JOB"
+        )
     for place, row in enumerate(found):
         texts = (output.one_line(_text(column, row)) for column in shown)
         line = (Text(text, no_wrap=not whole, overflow=overflow) for text in texts)

@@ -37,6 +37,8 @@ FIELDS: Final = (*TEXTS, *NUMBERS, *TIMES)
 ARGUMENT: Final = "arg."
 """The prefix for the name of an argument that is called as one of the fields, or nearly."""
 
+_HEADINGS: Final = {"code": "error", "group": "failure_group", "job": "jid"}
+"""What tables call fields: as names of arguments they would be in no job, and `!=` would mean every one."""
 _AGES: Final[dict[str, Op]] = {"older": "<", "newer": ">"}
 _FORM: Final = re.compile(r"\s*([^\s=!~<>]*)\s*(!=|=|~|<|>|(?<=\s)(?:older|newer)(?=\s))\s*(.*?)\s*", re.DOTALL)
 _NAME: Final = re.compile(r"[\w.-]{1,100}")
@@ -234,7 +236,8 @@ def _field(name: str, hidden: Sequence[str]) -> str:
             f"{_printable(plain)} is a message text, and those are hidden.",
             "With ShowBodies in the configuration they are shown, and can be searched.",
         )
-    near = get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.75)
+    heading = _HEADINGS.get(name.lower())
+    near = [heading] if heading else get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.75)
     if near and not name.startswith(ARGUMENT):
         raise UsageError(
             f"There is no field {_printable(name)}; did you mean {near[0]}?",

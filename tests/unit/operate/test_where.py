@@ -162,6 +162,8 @@ def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
     ("command", "is not a condition"),
     ("= x", "is not a condition"),
     ("comand = x", "did you mean command"),
+    ("code != x", "did you mean error"),
+    ("group = x", "did you mean failure_group"),
     ("attempts >= 5", "no operator >="),
     ("command < x", "has no order"),
     ("at ~ 5", "contains no text"),
