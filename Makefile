@@ -185,10 +185,9 @@ bench-startup: $(VENV)/.dev ## Measure how long each command takes to show its h
 bench-bulk: $(VENV)/.dev servers ## Measure how fast `enqueue --bulk` pushes beside a pipelined LPUSH (ARGS="--rows 100000")
 	@$(BIN)/python -m benchmarks.bulk $(ARGS)
 
-screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images again
+screenshots: $(VENV)/.dev servers ## Make the pictures of Sidekiq Web in docs/images again
 	@.ci/servers pngquant
 	@PYTHONPATH=. $(BIN)/python -m tests.sidekiq.screenshots
-	@PYTHONPATH=. $(BIN)/python -m tests.web.browser.screenshots
 
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
 	@echo "make fuzz: $${FUZZ_EXAMPLES:-2000} examples of each rule, $${MODEL_HISTORIES:-4000} histories of the store: 15 minutes of CPU"

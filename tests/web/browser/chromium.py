@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, driven by its own driver. Used by the fixtures beside it and by the pictures.
+"""Debian's Chromium without a window, driven by its own driver. Used by the fixtures beside it and by tests/house.
 
 Always holds: nothing is downloaded; no name is looked up, so that nothing leaves the machine whatever a page asks for;
 each start and each command ends within a bounded time; no process outlives the block, in whatever state it is.

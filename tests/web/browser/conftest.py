@@ -12,8 +12,6 @@ from tests.web.browser.chromium import chromium
 from tests.web.browser.stage import Stage, staged
 from tests.web.browser.visitor import Visitor, visiting
 
-with_and_without_scripts = pytest.mark.parametrize("has_scripts", [True, False], ids=["with scripts", "without"])
-"""Marks what holds for both."""
 REFUSED = "the server responded with a status of"
 """So the browser's console tells of a page that says why it is none."""
 
@@ -38,7 +36,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, keys: dict[str, object]) -> 
 
 @pytest.fixture
 def has_scripts() -> bool:
-    """Whether the browser runs the pages' script; `with_and_without_scripts` overrides it."""
+    """Whether the browser runs the pages' script; tests override it."""
     return True
 
 

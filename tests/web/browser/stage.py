@@ -1,6 +1,6 @@
 """A broker with its pages, as a process, with a Redis and a server of its own, and jobs wherever a page shows some.
 
-Used by the fixtures of this folder and by the pictures. Always holds: jobs come to where they are by being delivered,
+Used by the fixtures of this folder. Always holds: jobs come to where they are by being delivered,
 or by being pushed as producers push them; a job's `user` says what becomes of it (`Act`).
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from restbroker.store import history, queues
+from restbroker.store import queues
 from tests.support.answering import Arrival
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer, redis_binary
@@ -82,18 +82,9 @@ class Stage:
         """The ids of a set's jobs."""
         return {str(member["jid"]) for member in self.citizen.members(zset)}
 
-    def ended(self) -> set[str]:
-        """The ids of the last jobs that ended and are nowhere any more."""
-        found = (history.read(entry.record) for entry in history.newest(self.citizen.client, 1000))
-        return {ending.jid for ending in found if ending is not None}
-
     def wait_until_in(self, zset: str, jid: str) -> None:
         """Returns when a set has this job."""
         until(lambda: jid in self.jids(zset), f"{jid} is in {zset}")
-
-    def wait_until_sent(self, user: str, times: int = 1) -> None:
-        """Returns when the server has got this user's job so often."""
-        until(lambda: self.citizen.times_sent()[user] == times, f"{user} comes to the server {times} times")
 
 
 @contextmanager

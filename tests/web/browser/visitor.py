@@ -1,6 +1,6 @@
 """A person at a browser: opens pages, reads them, fills in their forms and presses their buttons.
 
-Used by the tests of this folder and by the pictures. Always holds: what is used is found as a person finds it, by the
+Used by the tests of this folder. Always holds: what is used is found as a person finds it, by the
 words on it or by its label, so that a page without these fails; nothing is waited for longer than it takes a busy
 machine; a window is its test's own, with neither cookies nor settings of the one before.
 """
@@ -128,14 +128,10 @@ class Visitor:
         """What a function of `looks.js` says of the page."""
         return self.until(lambda: [self.driver.execute_script(f"{_LOOKS}\nreturn {call};")], f"{call} is told")[0]
 
-    def rows(self) -> list[list[str]]:
-        """The rows of the page's tables, cell by cell."""
-        found: list[list[str]] = self.ask("rows()")
-        return found
-
     def row(self, word: str) -> str:
         """The cells of the first row with this word; "" where there is none."""
-        return next((" | ".join(row) for row in self.rows() if any(word in cell for cell in row)), "")
+        rows: list[list[str]] = self.ask("rows()")
+        return next((" | ".join(row) for row in rows if any(word in cell for cell in row)), "")
 
     def total(self, name: str) -> int:
         """One of the large numbers on top of the overview."""
@@ -158,15 +154,11 @@ class Visitor:
         """What Tab leads to from the top of the page: its name, and whether one sees that it has the focus."""
         self.ask("noteVisits()")
         times = len(self.ask("stops()")) + 2
-        self.strike(*[Keys.TAB] * times)
+        ActionChains(self.driver).send_keys(*[Keys.TAB] * times).perform()
         visited: list[tuple[str, bool]] = [
             (name, is_plain) for name, is_plain in self.driver.execute_script("return window.visited")
         ]
         return visited
-
-    def strike(self, *keys: str) -> None:
-        """Presses keys, whatever has the focus."""
-        ActionChains(self.driver).send_keys(*keys).perform()
 
     def resize(self, width: int, height: int = 900) -> None:
         """Makes the window so large."""
@@ -182,16 +174,12 @@ class Visitor:
         entries = self.driver.execute("getLog", {"type": "browser"})["value"]
         return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
 
-    def asked(self) -> set[str]:
-        """What pages have asked for since the last call: addresses."""
+    def hosts(self) -> set[str]:
+        """The hosts that pages have asked for something since the last call: `host:port`."""
         entries = self.driver.execute("getLog", {"type": "performance"})["value"]
         events = [json.loads(entry["message"])["message"] for entry in entries]
         requests = [one["params"]["request"] for one in events if one["method"] == "Network.requestWillBeSent"]
-        return {request["url"] for request in requests if request["url"].startswith(("http", "ws"))}
-
-    def hosts(self) -> set[str]:
-        """The hosts among them: `host:port`."""
-        return {urlsplit(address).netloc for address in self.asked()}
+        return {urlsplit(one["url"]).netloc for one in requests if one["url"].startswith(("http", "ws"))}
 
     def cdp(self, method: str, **parameters: object) -> Any:
         """Asks Chromium itself, by the protocol of its tools."""

@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.process import run
 from tests.support.wait import until
-from tests.web.browser.conftest import with_and_without_scripts
 from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 
@@ -66,8 +65,8 @@ class Clicks:
         self.visitor.sees(f"{jobs} jobs; ended")
 
 
-@with_and_without_scripts
-def test_the_jobs_of_a_night_are_understood_mended_and_done_in_eleven_clicks(night: str, visitor: Visitor) -> None:
+@pytest.mark.parametrize("has_scripts", [True, False], ids=["with scripts", "without"])
+def test_a_night_is_mended_in_eleven_clicks(night: str, visitor: Visitor) -> None:
     clicks = Clicks(visitor)
     visitor.open("/")
     clicks.follow("Dead")
@@ -95,7 +94,7 @@ def test_the_jobs_of_a_night_are_understood_mended_and_done_in_eleven_clicks(nig
     assert clicks.count <= MOST_CLICKS
 
 
-def test_the_jobs_of_a_night_are_understood_mended_and_done_in_six_commands(night: str, stage: Stage) -> None:
+def test_a_night_is_mended_in_six_commands(night: str, stage: Stage) -> None:
     count = 0
 
     def shell(*words: str) -> Sequence[list[str]]:

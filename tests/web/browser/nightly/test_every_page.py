@@ -2,20 +2,23 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
 import pytest
+from selenium.webdriver.chrome.webdriver import WebDriver
 
 from restbroker.operate import audit, queues
 from restbroker.operate.audit import AuditEntry
 from restbroker.store import sources
 from restbroker.store.sources import SourceState
+from tests.support.ports import free_port
 from tests.support.scripted import jid_of, job
 from tests.web.browser import looks
-from tests.web.browser.stage import LATER, Stage, populate
-from tests.web.browser.visitor import Visitor
+from tests.web.browser.stage import LATER, Stage, populate, staged
+from tests.web.browser.visitor import Visitor, visiting
 
 NAMED: Final = "chat_newsletters_high"
 LIVE: Final = {
@@ -119,9 +122,7 @@ def walk(visitor: Visitor, stage: Stage, look: Callable[[str], None]) -> dict[st
     return wrong
 
 
-def test_a_page_speaks_stands_out_fits_a_phone_goes_by_keyboard_and_asks_no_other_host(
-    visitor: Visitor, stage: Stage
-) -> None:
+def test_each_page_can_be_used_by_everybody(visitor: Visitor, stage: Stage) -> None:
     def look(_page: str) -> None:
         for has_it in LOOKS:
             has_it(visitor)
@@ -132,9 +133,7 @@ def test_a_page_speaks_stands_out_fits_a_phone_goes_by_keyboard_and_asks_no_othe
 
 
 @pytest.mark.parametrize("has_scripts", [False])
-def test_a_page_is_whole_without_javascript_and_loads_anew_by_itself_where_it_would_be_live(
-    visitor: Visitor, stage: Stage
-) -> None:
+def test_each_page_is_whole_without_javascript(visitor: Visitor, stage: Stage) -> None:
     def look(page: str) -> None:
         looks.speaks_to_screen_readers(visitor)
         # Only where no script runs is this an element of the page.
@@ -142,3 +141,23 @@ def test_a_page_is_whole_without_javascript_and_loads_anew_by_itself_where_it_wo
 
     wrong = walk(visitor, stage, look)
     assert not wrong
+
+
+def test_a_live_page_leaves_what_is_used_and_outlasts_its_broker(tmp_path: Path, driver: WebDriver) -> None:
+    with staged(tmp_path, StatsPort=free_port()) as own, visiting(driver, own.site) as visitor:
+
+        def state(words: str) -> None:
+            visitor.until(lambda: words in visitor.text("#live-state"), f"the page is {words}")
+
+        visitor.open("/")
+        state("live")
+        visitor.driver.execute_script("document.querySelector('[aria-label=\"Pause queue rest\"]').focus()")
+        own.citizen.push(b"{}", queue="novelty")
+        visitor.until(lambda: visitor.total("Waiting") == 1, "the rest of the page goes on")
+        assert visitor.row("novelty") == ""
+        visitor.driver.execute_script("document.activeElement.blur()")
+        visitor.until(lambda: visitor.row("novelty"), "the new queue is shown once nobody uses the table")
+        assert own.broker.stop() == 0
+        state("not connected")
+        own.citizen.start()
+        state("live")

@@ -1,21 +1,27 @@
 """What strangers write into Redis, in a real browser: it is shown as text, runs nothing and asks for nothing."""
 
 import json
+import re
 import time
 from functools import partial
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 from selenium.webdriver.common.by import By
 
 from restbroker.operate import audit
 from tests.support.shared import TOKEN
+from tests.support.wait import until
 from tests.web.browser import looks
 from tests.web.browser.stage import Stage
-from tests.web.browser.test_page import HTML, SEEN, is_harmless
 from tests.web.browser.visitor import Visitor
 
+SEEN: Final = "<script>window.ran = 1</script>"
+HTML: Final = (
+    f"{SEEN}<img src=//evil.example/x onerror='window.ran = 2'>\"'><svg onload='window.ran = 3'><a href=javascript:x>"
+)
+CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\u200b\u2028\u202e]")
 UNSEEN: Final = "\x00\x07\x1b[31m\u202egnp.exe\u2028\u200b"
 LONG: Final = "w" * 180
 LARGE: Final = 1024 * 1024
@@ -85,6 +91,31 @@ def stage(stage: Stage) -> Stage:
     return stage
 
 
+def is_harmless(visitor: Visitor, stage: Stage) -> None:
+    """Nothing of what strangers wrote has become a part of the page."""
+    assert visitor.driver.execute_script("return window.ran === undefined")
+    assert not visitor.has("main img, main script, main iframe, main svg:not([role=img]), [href^=javascript]")
+    assert CONTROL.search(visitor.driver.execute_script("return document.body.innerText")) is None
+    assert visitor.hosts() == {urlsplit(stage.site).netloc}
+
+
+@pytest.mark.slow
+def test_a_live_page_shows_hostile_names_as_text_and_obeys(stage: Stage, visitor: Visitor) -> None:
+    """All that only a browser can say of the pages, once: script, stream, policy, form; the rest is for the night."""
+    visitor.open("/queues")
+    visitor.until(lambda: visitor.text("#live-state") == "live", "the page is live")
+    visitor.mark()
+    stage.citizen.push(b"{}", queue=f"novelty{HTML}")
+    visitor.until(lambda: SEEN in visitor.row("novelty"), "the new queue comes by the stream")
+    assert visitor.is_marked()
+    is_harmless(visitor, stage)
+    visitor.follow("Pause queue rest")
+    visitor.press("Pause the queue")
+    visitor.until(lambda: "paused" in visitor.row("rest"), "the page says that the queue is paused")
+    until(lambda: stage.citizen.client.command("SMEMBERS", "paused") == [b"rest"], "the queue is paused")
+
+
+@pytest.mark.nightly
 def test_what_strangers_wrote_is_text_on_each_page(stage: Stage, visitor: Visitor) -> None:
     def is_there(page: str) -> bool:
         visitor.open(PAGES[page])
@@ -96,6 +127,7 @@ def test_what_strangers_wrote_is_text_on_each_page(stage: Stage, visitor: Visito
         is_harmless(visitor, stage)
 
 
+@pytest.mark.nightly
 def test_what_strangers_wrote_is_text_on_the_page_of_its_job(stage: Stage, visitor: Visitor) -> None:
     visitor.open("/dead")
     links = [str(one.get_attribute("href")) for one in visitor.driver.find_elements(By.CSS_SELECTOR, "main form td a")]
@@ -107,6 +139,7 @@ def test_what_strangers_wrote_is_text_on_the_page_of_its_job(stage: Stage, visit
         assert len(visitor.driver.page_source) < 50_000
 
 
+@pytest.mark.nightly
 def test_words_without_an_end_make_no_page_wider_than_a_phone(visitor: Visitor) -> None:
     for path in (
         "/queues",

@@ -1,4 +1,4 @@
-"""Pages of other origins in a real browser that keeps the login of ours: none of them can act, read or frame.
+"""The login in a real browser, which keeps it: pages of other origins can neither act, read nor frame.
 
 Each also where the pages are on http by address, for which browsers leave `Sec-Fetch-Site` out.
 """
