@@ -1,12 +1,11 @@
 """`restbroker migrate`: take over what the Go original, ejabberd-restbroker, left in Redis."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from restbroker.console import confirmation, output, panels
-from restbroker.console.exits import Exit
 from restbroker.console.groups import Output, command
 from restbroker.console.options import DryRunOption, YesOption
 from restbroker.console.who import who
@@ -14,7 +13,7 @@ from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.operate import migrate as operate_migrate
 from restbroker.operate.connect import open_store
-from restbroker.operate.migrate import Sources, Takeover
+from restbroker.operate.migrate import Destination, Parts, Sources, jobs_to_move
 from restbroker.store.client import Client
 from restbroker.store.server import require_supported
 
@@ -22,7 +21,6 @@ app = typer.Typer(add_completion=False)
 
 WATCH_S = 1.5
 """Seconds to watch for the original; longer than go-workers waits for a job (1 s), so that it is seen between waits."""
-_HEADER = ("SOURCE", "QUEUE", "GOES TO", "JOBS")
 
 
 @command(app)
@@ -53,34 +51,23 @@ def migrate(
         where = operate_migrate.sources(client, settings.queues, process_id or [])
         _require_stopped(client, where, only_warn=dry_run or force)
         found = operate_migrate.preview(client, where)
-        would_move = dry_run or not found.jobs_to_move
-        if not would_move:
+        jobs = jobs_to_move(found)
+        if jobs and not dry_run:
             if not yes and sys.stdout.isatty() and not how.json:
                 _show(found, dry_run=True, as_json=False)
-            confirmation.confirm(f"Move {output.jobs(found.jobs_to_move)}?", yes=yes)
+            confirmation.confirm(f"Move {output.jobs(jobs)}?", yes=yes)
             found = _move(client, where)
+            jobs = jobs_to_move(found)
     _show(found, dry_run=dry_run, as_json=how.json)
-    if not found.jobs_to_move and not found.refused:
-        output.say("There is nothing to move.")
-    else:
-        output.say(f"{output.jobs(found.jobs_to_move)} {'would be ' if would_move else ''}moved.")
-    staying = sorted({str(queue) for _, queue, goes_to in found.parts if goes_to == "stays"})
-    if staying:
-        listed = ", ".join(staying)
-        output.say(f"note: jobs of queues that this configuration does not serve stay where they are: {listed}.")
-    for why, number in found.refused.items():
-        output.say(f"{output.jobs(number)} stay where they are, since Redis refused: {why}")
-    if found.refused:
-        output.say("Fix that, then run the command again: it moves the rest.")
-        raise typer.Exit(Exit.PARTLY if found.jobs_to_move else Exit.FAILED)
+    output.say(f"{output.jobs(jobs)} {'would be ' if dry_run else ''}moved." if jobs else "There is nothing to move.")
+    if staying := ", ".join(sorted({str(queue) for _, queue, goes_to in found if goes_to == "stays"})):
+        output.say(f"note: jobs of queues that this configuration does not serve stay where they are: {staying}.")
 
 
 def _require_stopped(client: Client, where: Sources, *, only_warn: bool) -> None:
     """Raise `RestbrokerError` if the original may still run, or print a warning with `only_warn`."""
-    for key in where.ambiguous:
-        output.say(f"note: {key} is left alone: it may belong to another queue. If it does not, give its --process-id.")
-    if not where.complete:
-        output.say("note: Redis has too many keys to check all of them; give each --process-id of the original.")
+    for note in where.notes:
+        output.say(f"note: {note}")
     signs = operate_migrate.signs_of_original(client, where, WATCH_S)
     if signs is None:
         output.say("note: CLIENT LIST is not allowed here. Make sure yourself that the original is stopped.")
@@ -95,7 +82,7 @@ def _require_stopped(client: Client, where: Sources, *, only_warn: bool) -> None
     output.say(f"warning: {message} Its jobs in progress run twice if they are moved meanwhile.")
 
 
-def _move(client: Client, where: Sources) -> Takeover:
+def _move(client: Client, where: Sources) -> Parts:
     try:
         return operate_migrate.move(client, where, who())
     except RestbrokerError:
@@ -103,11 +90,15 @@ def _move(client: Client, where: Sources) -> Takeover:
         raise
 
 
-def _show(takeover: Takeover, *, dry_run: bool, as_json: bool) -> None:
+def _show(found: Parts, *, dry_run: bool, as_json: bool) -> None:
+    order = get_args(Destination)
+    rows = [(*part, jobs) for part, jobs in found.items()]
+    rows.sort(key=lambda row: (order.index(row[2]), row[0], row[1] or ""))
+    names = ("source", "queue", "goes_to", "jobs")
     if as_json:
-        names = ("source", "queue", "goes_to", "jobs")
-        parts: list[Json] = [dict(zip(names, row, strict=True)) for row in takeover.rows()]
-        refused: list[Json] = [{"reason": why, "jobs": number} for why, number in takeover.refused.items()]
-        output.as_json({"dry_run": dry_run, "jobs": takeover.jobs_to_move, "parts": parts, "refused": refused})
-    elif takeover.parts:
-        output.table(_HEADER, [["-" if cell is None else cell for cell in row] for row in takeover.rows()])
+        parts: list[Json] = [dict(zip(names, row, strict=True)) for row in rows]
+        output.as_json({"dry_run": dry_run, "jobs": jobs_to_move(found), "parts": parts})
+    elif rows:
+        output.table(
+            ("SOURCE", "QUEUE", "GOES TO", "JOBS"), [["-" if one is None else one for one in row] for row in rows]
+        )

@@ -45,24 +45,26 @@ def states(client: Client, lists: Sequence[str]) -> list[tuple[int, bytes | None
     return [(integer(size), None if newest is None else raw(newest)) for size, newest in pairs]
 
 
-def give_back(client: Client, source: str, queue: str, count: int) -> None:
-    """Move the newest `count` jobs in progress back to their queue, where the oldest is then the next to be taken.
+def give_back(client: Client, source: str, queue: str) -> int:
+    """Move all jobs in progress back to their queue, where the oldest is then the next to be taken; return how many.
 
     They are recorded first as having perhaps run, and by a program that wrote no marks ("!"). Raise `StoreUnavailable`
     or `StoreRefused`, perhaps half way: what was moved is moved.
     """
-    keys = client.keys
-    day = keys.recoveries(time_s(client))
-    jobs = map(raw, items(client.command("LRANGE", source, 0, count - 1)))
-    noted = [("HSETNX", day, f"{mark}{digest(job)}", f"1/0/0:{source}") for job in jobs for mark in ("", "!")]
-    # Wrong types surface here, before the first job moves.
-    beside: list[Sequence[Argument]] = [
-        ("SADD", keys.queues, queue),
-        ("EXPIRE", day, _KEEP_S),
-        ("INCR", keys.recoveries_version),
-    ]
-    client.commands([("LLEN", keys.queue(queue)), *noted, *beside])
-    client.commands([("LMOVE", source, keys.queue(queue), "LEFT", "RIGHT")] * count)
+    keys, moved = client.keys, 0
+    while jobs := [raw(job) for job in items(client.command("LRANGE", source, 0, MOVE_BATCH - 1))]:
+        day = keys.recoveries(time_s(client))
+        noted = [("HSETNX", day, f"{mark}{digest(job)}", f"1/0/0:{source}") for job in jobs for mark in ("", "!")]
+        # Wrong types surface here, before the first job moves.
+        beside: list[Sequence[Argument]] = [
+            ("SADD", keys.queues, queue),
+            ("EXPIRE", day, _KEEP_S),
+            ("INCR", keys.recoveries_version),
+        ]
+        client.commands([("LLEN", keys.queue(queue)), *noted, *beside])
+        client.commands([("LMOVE", source, keys.queue(queue), "LEFT", "RIGHT")] * len(jobs))
+        moved += len(jobs)
+    return moved
 
 
 def retries(client: Client, skip: int) -> list[bytes]:

@@ -34,8 +34,7 @@ def taken_first(server: Server) -> list[bytes]:
 def test_jobs_in_hand_are_next_in_line_again_oldest_first_before_what_waits(client: Client, server: Server) -> None:
     jobs = in_hand(server, 450)
     server.raw.lpush("ns:queue:a", "waiting")
-    for count in (200, 200, 50):
-        migration.give_back(client, IN_HAND, "a", count)
+    assert migration.give_back(client, IN_HAND, "a") == 450
     assert taken_first(server) == [*jobs, b"waiting"]
     assert server.raw.exists(IN_HAND) == 0
     assert server.raw.smembers("ns:queues") == {b"a"}
@@ -43,7 +42,7 @@ def test_jobs_in_hand_are_next_in_line_again_oldest_first_before_what_waits(clie
 
 def test_jobs_in_hand_move_byte_for_byte_and_count_as_perhaps_run(client: Client, server: Server) -> None:
     server.raw.rpush(IN_HAND, ODD, b"\xff no job", b"", ODD)
-    migration.give_back(client, IN_HAND, "a", 4)
+    migration.give_back(client, IN_HAND, "a")
     assert server.raw.lrange("ns:queue:a", 0, -1) == [ODD, b"\xff no job", b"", ODD]
     assert heartbeats.maybe_run(client) == {
         mark + digest(raw): 1 for raw in (ODD, b"\xff no job", b"") for mark in ("", "!")
@@ -61,7 +60,7 @@ def test_jobs_that_cannot_go_back_stay_in_hand(client: Client, server: Server) -
         for key in keys:
             server.raw.set(key, "of another type")
         with pytest.raises(StoreRefused, match="WRONGTYPE"):
-            migration.give_back(client, IN_HAND, "a", 3)
+            migration.give_back(client, IN_HAND, "a")
         assert server.raw.lrange(IN_HAND, 0, -1) == jobs[::-1]
         server.raw.delete(*keys)
 

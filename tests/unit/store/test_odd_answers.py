@@ -60,7 +60,7 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: logins.read_states(client, _BASE, ["ann"]),
     lambda client: metrics.read(client, [60, 120]),
     lambda client: migration.states(client, ["queue:q:1:inprogress"]),
-    lambda client: migration.give_back(client, "queue:q:1:inprogress", "q", 5),
+    lambda client: migration.give_back(client, "queue:q:1:inprogress", "q"),
     lambda client: paging.piece(client, "dead", None, 5, newest_first=True),
     lambda client: paging.piece(client, "dead", paging.Cursor(1.0, 1), 5, newest_first=False),
     lambda client: paging.counts(client, "dead", [(0.0, 1.0)]),
