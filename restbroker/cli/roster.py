@@ -1,17 +1,445 @@
-"""`restbroker roster serve`: serve only rosters, where no broker serves them. All of it is in `app` and below."""
+"""`restbroker roster`: show, change, import, export and serve the rosters in Redis that Prosody is served.
+
+Always holds: nothing is changed when the command line has a mistake in it; where a target tells Prosody of rosters,
+each user whose roster changes gets a refresh job; an import writes a user's roster as a whole or not at all, and
+reports each that it refused.
+"""
 
 import signal
 import sys
-from typing import Annotated
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Final
 
+import attrs
 import typer
 
-from restbroker.config.core import LoadedConfig
+from restbroker.config.core import Config, LoadedConfig
+from restbroker.config.roster import KIND
+from restbroker.config.values import duration_text
+from restbroker.console import columns, completion, output
+from restbroker.console.columns import Column, cell
+from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
-from restbroker.console.load_config import ConfigOption, load_with_notices, print_notices
-from restbroker.console.options import JsonLogsOption
-from restbroker.errors import ConfigError
-from restbroker.rosters.command import app
+from restbroker.console.groups import Output, command
+from restbroker.console.lists import ListsFirst
+from restbroker.console.load_config import ConfigOption, load_quietly, load_with_notices, print_notices
+from restbroker.console.options import (
+    AllOption,
+    DryRunOption,
+    JsonLogsOption,
+    LimitOption,
+    TimeoutOption,
+    WaitOption,
+    YesOption,
+)
+from restbroker.console.private_file import write_pieces
+from restbroker.console.waiting import waiting_s
+from restbroker.console.who import who
+from restbroker.errors import ConfigError, RestbrokerError, UsageError
+from restbroker.job import rubyjson
+from restbroker.operate.connect import open_store
+from restbroker.operate.enqueue import why_waiting
+from restbroker.rosters import files, operate
+from restbroker.rosters.files import FileContents
+from restbroker.rosters.operate import ImportProgress, RefreshResult, Writer
+from restbroker.rosters.refresh_target import RefreshTarget
+from restbroker.rosters.rules import (
+    BadRoster,
+    Contact,
+    as_json,
+    as_stored,
+    read_contact,
+    read_jid,
+    read_roster,
+    read_user,
+    require_writable,
+)
+from restbroker.rosters.store import UserState
+from restbroker.servers.roster_change import Change
+from restbroker.store.client import Client
+
+app = typer.Typer(
+    cls=ListsFirst,
+    add_completion=False,
+    help="Show, change, import or export the rosters served to Prosody. Without a command: list.",
+)
+
+User = Annotated[str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.")]
+Jid = Annotated[str, typer.Argument(metavar="JID", help="The contact's address: ann@example.org.")]
+_TELL_EVERY_S: Final = 2.0
+_MOST_TOLD: Final = 50
+
+
+@attrs.frozen
+class Rosters:
+    """The rosters of a configuration. `domain` is that of the users; None: any."""
+
+    writer: Writer
+    domain: str | None
+
+    @property
+    def client(self) -> Client:
+        """The Redis that has them."""
+        return self.writer.client
+
+    def user(self, name: str) -> str:
+        """Return whose roster this names; raise `BadRoster` if it is no user of the domain."""
+        return read_user(name, self.domain)
+
+    def change(self, verb: str, change: Change) -> None:
+        """Make a change and say what became of it; raise `BadRoster` or `UsageError` if it cannot be made."""
+        require_writable(change.put, change.user, self.domain)
+        for user, version in self.writer.change(verb, [change]).items():
+            output.say(f"{user}: version {version}." if version else f"{user} has no roster any more.")
+        self.note_change()
+
+    def note_change(self) -> None:
+        """Say so if no target tells Prosody of a change."""
+        if self.writer.refresh_target is None:
+            output.say(f"note: no target tells Prosody of it: clients see it at their next login. {self.writer.remedy}")
+
+    def note_waiting(self, said: str | None = None) -> str | None:
+        """Say why refreshes wait, and return it, unless that was `said` already."""
+        to = self.writer.refresh_target
+        why = None if to is None else why_waiting(self.client, to.queue, to.target.name)
+        if why is not None and why != said:
+            output.say(f"note: {why}")
+        return why or said
+
+
+@contextmanager
+def open_rosters(path: Path | None, *, only_looks: bool = False) -> Iterator[Rosters]:
+    """Connect to the rosters of a configuration for the block; `only_looks`: changes push no refresh jobs.
+
+    `path`: the configuration file; None: the default one. Raise `ConfigError` if it cannot be used, and `UsageError`
+    where the block raises `BadRoster`.
+    """
+    settings = load_quietly(path, "Roster")
+    refreshing = None if only_looks else RefreshTarget.from_config(settings)
+    domain = None if settings.roster is None else settings.roster.domain
+    if domain is None:
+        domain = next((target.default_host for target in settings.targets if target.kind == KIND), None)
+    with open_store(settings) as client:
+        try:
+            yield Rosters(Writer(client, who(), refreshing, _remedy(settings)), domain)
+        except BadRoster as error:
+            raise UsageError(f"{error.entry} {error.why}.", error.hint or None) from None
+
+
+def _remedy(settings: Config) -> str:
+    able = [target.name for target in settings.targets if target.kind == KIND and not target.is_local]
+    return f'Add "Target": "{able[0]}" to Roster.' if able else f'Configure a target of "Kind": "{KIND}".'
+
+
+def _state(one: UserState) -> str:
+    return "refreshing" if one.flying_s is not None else "to be refreshed" if one.dirty_s is not None else "-"
+
+
+_COLUMNS: Final[Sequence[Column[UserState]]] = (
+    Column("USER", lambda one: one.user),
+    Column("CONTACTS", lambda one: one.contacts, numbers=True),
+    Column("VERSION", lambda one: one.version, numbers=True),
+    Column("BYTES", lambda one: one.size_bytes, numbers=True),
+    Column("STATE", _state),
+    Column("WAITING", lambda one: one.dirty_s, lambda one: "-" if one.dirty_s is None else duration_text(one.dirty_s)),
+)
+
+
+@command(app, "list")
+def list_rosters(*, limit: LimitOption = 100, how: Output) -> None:
+    """Show users with rosters and their number of contacts.
+
+    The state says whether Prosody still has to learn of a change.
+    In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
+    """
+    with open_rosters(how.config, only_looks=True) as rosters:
+        found = list(islice(operate.list_users(rosters.client), limit))
+        total, dirty = operate.counts(rosters.client)
+    columns.show(_COLUMNS, found, as_json=how.json)
+    more = f"{len(found)} of " if len(found) < total else ""
+    output.say(f"{more}{_count(total, 'roster')}; {_count(dirty, 'user')} to be refreshed.")
+
+
+@command(app)
+def show(user: User, how: Output) -> None:
+    """Show one roster. With --json in the form that `set` takes.
+
+    In a pipe each line is: JID, name, groups with commas between them.
+    """
+    with open_rosters(how.config, only_looks=True) as rosters:
+        found = operate.show(rosters.client, rosters.user(user), rosters.domain)
+    if how.json:
+        output.as_json(as_json(found.contacts))
+    elif found.state.is_there:
+        ordered = sorted(found.contacts.items())
+        output.table(("JID", "NAME", "GROUPS"), ((jid, one.name or "-", cell(one.groups)) for jid, one in ordered))
+    for bad in found.bad:
+        output.say(f"Not served: {bad}")
+    waits = "" if _state(found.state) == "-" else f", {_state(found.state)}"
+    if found.state.is_there:
+        output.say(f"{_count(len(found.contacts), 'contact')}, version {found.state.version}{waits}.")
+    else:
+        output.say(f"{found.state.user} has no roster{waits}.")
+    if not found.state.version:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command("set")
+def set_roster(
+    user: User,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help='JSON: {"JID": {"name": …, "groups": […]}}; - is stdin.',
+            autocompletion=completion.paths,
+        ),
+    ],
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Replace a user's whole roster."""
+    with open_rosters(config) as rosters:
+        try:
+            contacts = read_roster(files.loads(_read_file(file)))
+        except rubyjson.Unreadable as error:
+            hint = "`restbroker roster show USER --json` shows one; `import` takes rosters of many users."
+            raise UsageError(f"{file} is not JSON: {error}.", hint) from None
+        name = rosters.user(user)
+        require_writable(contacts, name, rosters.domain)
+        if dry_run:
+            before = set(operate.show(rosters.client, name, rosters.domain).contacts)
+            gone, new = len(before - set(contacts)), len(set(contacts) - before)
+            output.say(f"{name} would have {_count(len(contacts), 'contact')}: {new} new, {gone} gone.")
+            return
+        stored = {jid: as_stored(contact) for jid, contact in contacts.items()}
+        rosters.change("set roster", Change(name, stored, whole=True))
+
+
+@app.command()
+def add(
+    user: User,
+    jid: Jid,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="The contact's name for this user.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", metavar="TEXT", help="A group of the contact; may be repeated.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Add or replace a contact."""
+    with open_rosters(config) as rosters:
+        contact = read_contact({"name": name, "groups": list(group or ())}, read_jid(jid))
+        rosters.change("add contact", Change(rosters.user(user), {jid: as_stored(contact)}))
+
+
+@app.command()
+def remove(
+    user: User,
+    jids: Annotated[list[str], typer.Argument(metavar="JID...", help="The contacts' addresses.")],
+    config: ConfigOption = None,
+) -> None:
+    """Remove contacts; missing ones count as removed."""
+    with open_rosters(config) as rosters:
+        drop = tuple(dict.fromkeys(map(read_jid, jids)))
+        rosters.change("remove contact", Change(rosters.user(user), drop=drop))
+
+
+@app.command()
+def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, config: ConfigOption = None) -> None:
+    """Delete a user's roster completely, so that they count as having none."""
+    with open_rosters(config) as rosters:
+        found = operate.show(rosters.client, rosters.user(user), rosters.domain).state
+        of = f"roster of {found.user} with {_count(found.contacts, 'contact')}"
+        if not found.is_there:
+            output.say(f"{found.user} has no roster.")
+        elif dry_run:
+            output.say(f"The {of} would be deleted.")
+        else:
+            confirm(f"Delete the {of}?", yes=yes)
+            rosters.change("delete roster", Change(found.user, forget=True))
+
+
+@app.command()
+def refresh(
+    context: typer.Context,
+    users: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.")] = None,
+    every: AllOption = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = "60s",
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Make Prosody reload rosters, whether they changed or not.
+
+    With --wait it ends with 0: all are refreshed; 1: none; 6: timeout, they stay queued; 7: not all.
+    """
+    if bool(users) == every:
+        wrong = "Users are named, and --all is given." if every else "No user is given."
+        raise UsageError(wrong, "Name users, or use --all alone: restbroker roster refresh john aaron")
+    timeout_s = waiting_s(context, timeout, waits=wait)
+    with open_rosters(config) as rosters:
+        named = list(dict.fromkeys(map(rosters.user, users or ()))) or sorted(operate.users(rosters.client))
+        if dry_run:
+            output.say(f"{_count(len(named), 'user')} would be refreshed.")
+            return
+        said = rosters.note_waiting()
+        jids = rosters.writer.refresh(named, wanted=wait)
+        if not wait:
+            output.say(f"{_count(len(named), 'user')} will be refreshed.")
+            return
+        without = [] if every else operate.without_roster(rosters.client, named)
+
+        def late() -> None:
+            nonlocal said
+            said = rosters.note_waiting(said)
+
+        found = operate.wait_for_refreshes(rosters.client, jids, timeout_s, late)
+    _conclude_refresh(found, without, timeout_s)
+
+
+def _conclude_refresh(found: RefreshResult, without: Sequence[str], timeout_s: float) -> None:
+    """Print what became of refreshes, and exit with its code unless all succeeded. `without`: who has no roster."""
+    failed = f", {found.failed} failed" if found.failed else ""
+    # Its answer counts users who are offline or unknown, too.
+    unknown = " Prosody does not say which of them are online, or exist." if found.done else ""
+    output.say(f"{_count(found.done, 'user')} refreshed{failed}.{unknown}")
+    if without:
+        output.say(f"Without a roster: {', '.join(without)}.")
+    for why in dict.fromkeys(found.errors):
+        output.say(why)
+    if found.failed and not found.errors:
+        output.say("restbroker retries the users who failed, one by one: `restbroker retries list` shows them and why.")
+    if found.waiting:
+        after = duration_text(timeout_s)
+        output.say(f"After {after}, {_count(found.waiting, 'job')} had not ended; they stay queued.")
+        raise typer.Exit(Exit.WAITING)
+    if found.failed:
+        raise typer.Exit(Exit.PARTLY if found.done else Exit.FAILED)
+
+
+@command(app, "import")
+def import_(
+    *,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="NDJSON as `export` writes it; - is stdin.", autocompletion=completion.paths
+        ),
+    ],
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep contacts that the file does not name. (default: replace)")
+    ] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    how: Output,
+) -> None:
+    """Write rosters of many users from a file, a user a line: {"user": "john", "contacts": {"JID": {}}}.
+
+    If any part of a user's roster is wrong, none of it is written, and the command exits with 7. The same import again
+    does no harm.
+    """
+    with open_rosters(how.config) as rosters:
+        found = files.read(_read_file(file), rosters.domain)
+        for one in found.refused[:_MOST_TOLD]:
+            user = "" if one.what.startswith(one.user) else f"{one.user}: "
+            output.say(f"line {one.line}: {user}{one.what}")
+        if len(found.refused) > _MOST_TOLD:
+            output.say(f"… and {len(found.refused) - _MOST_TOLD} more.")
+        if dry_run:
+            changed = operate.count_changed(rosters.client, found.rosters, add=add)
+            done = ImportProgress(len(found.rosters), len(found.rosters), changed)
+        else:
+            done = _import(rosters, found.rosters, str(file), add=add, yes=yes)
+            if done.changed:
+                rosters.note_change()
+    _conclude_import(found, done, dry_run=dry_run, as_json=how.json)
+
+
+def _import(
+    rosters: Rosters, found: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool
+) -> ImportProgress:
+    """Ask and write; at Ctrl-C or an error of Redis, print how far it came and raise that."""
+    so_far, told_s = ImportProgress(len(found)), time.monotonic()
+    if not found:
+        return so_far
+    replaced = 0 if add else operate.count_replaced(rosters.client, list(found))
+    if replaced:
+        confirm(f"Replace the rosters of {_count(replaced, 'user')}?", yes=yes)
+    with closing(operate.import_rosters(rosters.writer, found, add=add, source=source)) as steps:
+        try:
+            for so_far in steps:
+                if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
+                    told_s = time.monotonic()
+                    output.say(f"… {so_far.done} of {_count(so_far.total, 'user')} written")
+        except (KeyboardInterrupt, RestbrokerError):
+            output.say(f"{_count(so_far.done, 'roster')} written. Run the same command again for the rest.")
+            raise
+    return so_far
+
+
+def _conclude_import(found: FileContents, done: ImportProgress, *, dry_run: bool, as_json: bool) -> None:
+    """Print what became of an import, and exit with its code unless every roster was good."""
+    for user, why in done.refused:
+        output.say(f"{user}: {why}")
+    contacts = sum(map(len, found.rosters.values()))
+    refused = [*found.refused, *(files.RefusedRoster(user, why) for user, why in done.refused)]
+    if as_json:
+        written = 0 if dry_run else done.done
+        output.as_json({"dry_run": dry_run, "users": len(found.rosters), "contacts": contacts, "written": written,
+                        "changed": done.changed, "refused": [attrs.asdict(one) for one in refused]})  # fmt: skip
+    changed = f", {done.changed} of them {'would change' if dry_run else 'changed'}"
+    verb = "would be written" if dry_run else "written"
+    # A line that names no one counts by itself.
+    users = len({one.user or one.line for one in refused})
+    refused_too = f"; {_count(users, 'user')} refused" if users else ""
+    output.say(f"{_count(done.done, 'roster')} with {_count(contacts, 'contact')} {verb}{changed}{refused_too}.")
+    if refused:
+        raise typer.Exit(Exit.PARTLY if found.rosters else Exit.FAILED)
+
+
+@app.command()
+def export(
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="A new file; - is stdout.", autocompletion=completion.paths)
+    ] = Path("-"),
+    user: Annotated[
+        list[str] | None, typer.Option("--user", metavar="USER", help="Only this user; may be repeated.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write all rosters as NDJSON to a file or to stdout.
+
+    Only you may read the file. Exits with 7 if a named user has no roster, with 1 if none has one.
+    """
+    written = Counter[str]()
+
+    def lines(rosters: Rosters, only: Sequence[str]) -> Iterator[str]:
+        for name, roster in operate.export_rosters(rosters.client, rosters.domain, only, _print_omitted):
+            written.update(rosters=1, contacts=len(roster))
+            yield files.write(name, roster)
+
+    with open_rosters(config, only_looks=True) as rosters:
+        named = list(dict.fromkeys(map(rosters.user, user or ())))
+        without = operate.without_roster(rosters.client, named)
+        for name in without:
+            output.say(f"{name} has no roster.")
+        only = [name for name in named if name not in without]
+        if without and not only:
+            raise typer.Exit(Exit.FAILED)
+        if str(file) == "-":
+            output.pieces(lines(rosters, only))
+        else:
+            write_pieces(file, lines(rosters, only))
+    output.say(f"{_count(written['rosters'], 'roster')} with {_count(written['contacts'], 'contact')} written.")
+    if without:
+        raise typer.Exit(Exit.PARTLY)
 
 
 @app.command()
@@ -41,3 +469,20 @@ def serve(
     from restbroker.app.single import run
 
     run(found.config, load, Parts(rosters=True, pages=stats), json_logs=json_logs)
+
+
+def _read_file(file: Path) -> bytes:
+    """Return what is in a file, or on stdin for `-`; raise `UsageError` if it cannot be read."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
+
+
+def _print_omitted(user: str, bad: BadRoster) -> None:
+    output.say(f"Left out of the roster of {user}: {bad}")
+
+
+def _count(count: int, what: str) -> str:
+    """Return the number with its noun: `1 user`, `5 users`."""
+    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -6,15 +6,14 @@ target refreshes rosters, each user whose roster changes gets a refresh job in t
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 import attrs
 
-from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, enqueue
-from restbroker.operate.audit import AuditEntry, State
+from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.rosters import store
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
@@ -66,11 +65,15 @@ class RefreshResult:
 
 @attrs.frozen
 class Writer:
-    """Changes rosters on behalf of `who`. `refresh_target`: the target that tells Prosody of changes, or None."""
+    """Changes rosters on behalf of `who`. `refresh_target`: the target that tells Prosody of changes, or None.
+
+    `remedy`: what to do if there is none.
+    """
 
     client: Client
     who: str
     refresh_target: RefreshTarget | None
+    remedy: str = ""
 
     def change(self, verb: str, changes: Sequence[Change]) -> Mapping[str, int]:
         """Make all of these changes or none, with an entry in the audit log, and return user → new version.
@@ -79,10 +82,11 @@ class Writer:
         `StoreUnavailable` if Redis does not answer; then they may have been made.
         """
         for one in changes:
-            audit.write(self.client, AuditEntry(who=self.who, action=verb, place=_location(one.user)))
+            audit.write(self.client, AuditEntry(who=self.who, action=verb, place=f"roster:{one.user}"))
         done = self.write(changes)
         if isinstance(done, RosterUnchanged):
-            raise UsageError(f"{_reason_text(done)} Nothing was changed.", _hint(done))
+            hint = f"`restbroker roster show {done.user}` shows it."
+            raise UsageError(f"{_reason_text(done)} Nothing was changed.", hint)
         return done.versions
 
     def refresh(self, users: Sequence[str], *, wanted: bool = False) -> list[str]:
@@ -91,7 +95,7 @@ class Writer:
         `wanted`: `wait_for_refreshes` will wait for them. Raise `UsageError` if no target tells Prosody of rosters.
         """
         if self.refresh_target is None:
-            raise UsageError("No target tells Prosody of rosters.", 'Configure one of "Kind": "prosody-roster".')
+            raise UsageError("No target tells Prosody of rosters.", self.remedy or None)
         where = f"{len(users)} named"
         audit.write(self.client, AuditEntry(who=self.who, action="refresh", place="rosters", where=where))
         return self.refresh_target.push(self.client, users, now=True, wanted=wanted)
@@ -150,7 +154,7 @@ def users(client: Client) -> Iterator[str]:
 
 def without_roster(client: Client, names: Sequence[str]) -> list[str]:
     """Return those of these users who have no roster."""
-    return [one.user for one in store.user_states(client, names) if not one.version]
+    return [one.user for one in store.user_states(client, names) if not one.is_there]
 
 
 def list_users(client: Client) -> Iterator[UserState]:
@@ -187,11 +191,6 @@ def export_rosters(
             yield user, contacts
 
 
-def users_without_roster(client: Client, names: Sequence[str]) -> list[str]:
-    """Return those of these users who have no roster."""
-    return [one.user for one in store.user_states(client, names) if not one.is_there]
-
-
 def count_replaced(client: Client, names: Sequence[str]) -> int:
     """Return how many of these users have contacts now."""
     return sum(one.contacts > 0 for one in store.user_states(client, names))
@@ -216,23 +215,18 @@ def import_rosters(
     `add`: contacts that are not named stay. A caller who stops iterating stops the import; the same import again goes
     on. `source` is for the entry in the audit log.
     """
-    so_far = ImportProgress(len(rosters))
-    note = AuditEntry(who=writer.who, action="import", place="rosters", state="begun", where=source)
-    note = attrs.evolve(note, run=audit.write(writer.client, note))
-    state: State = "interrupted"
-    noted_s = time.monotonic()
-    try:
+    so_far, noted_s = ImportProgress(len(rosters)), time.monotonic()
+    with AuditedAction(
+        writer.client, AuditEntry(who=writer.who, action="import", place="rosters", where=source)
+    ) as note:
         for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
             so_far = _import(writer, {user: rosters[user] for user in some}, so_far, add=add)
+            note.done, note.entry = so_far.done, attrs.evolve(note.entry, refused=len(so_far.refused))
             if time.monotonic() >= noted_s + _NOTE_EVERY_S:
                 noted_s = time.monotonic()
-                audit.write(writer.client, attrs.evolve(note, state="going on", done=so_far.done))
+                note.note_progress()
             yield so_far
-        state = "ended"
-    finally:
-        with suppress(StoreUnavailable, StoreRefused):
-            end = attrs.evolve(note, state=state, done=so_far.done, refused=len(so_far.refused))
-            audit.write(writer.client, end)
+        note.state = "ended"
 
 
 def _import(
@@ -284,11 +278,3 @@ def _reason_text(refused: RosterUnchanged) -> str:
             return f"The roster of {refused.user} would have more than {MOST_CONTACTS} contacts."
         case "LARGE":
             return f"The roster of {refused.user} would have more than {MOST_BYTES} bytes."
-
-
-def _hint(refused: RosterUnchanged) -> str:
-    return f"`restbroker roster show {refused.user}` shows it."
-
-
-def _location(user: str) -> str:
-    return f"roster:{user}"

@@ -141,7 +141,7 @@ def test_all_rosters_are_exported_to_a_file_of_ones_own_and_imported_again(do: D
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "3 rosters with 3 contacts written.\n")
     assert (place / "all.ndjson").stat().st_mode & 0o777 == 0o600
     assert do("export all.ndjson").returncode == 2, "a file that is there is left alone"
-    assert do("export - --format ndjson").stdout == (place / "all.ndjson").read_text("utf-8")
+    assert do("export -").stdout == (place / "all.ndjson").read_text("utf-8")
     before = [rosters.user_states(store, ["ann", "john", "zoe"]), rosters.read(store, ["ann", "john", "zoe"])]
     store.command("FLUSHALL")
     done = do("import all.ndjson")

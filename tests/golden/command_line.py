@@ -31,7 +31,7 @@ _GIVEN: Final[Mapping[str, str]] = {
     "dead restore": "a", "keys drop": "h --yes", "keys retry": "h", "keys return": "rest --yes", "keys show": "h", "keys skip": "h --yes",
     "queues clear": "rest --yes", "queues pause": "rest", "queues peek": "rest", "queues resume": "rest",
     "roster add": "ann bob@example.org", "roster delete": "ann --yes",
-    "roster import": "roster.json --yes", "roster refresh": "ann", "roster remove": "ann bob@example.org",
+    "roster import": "roster.ndjson --yes", "roster refresh": "ann", "roster remove": "ann bob@example.org",
     "roster set": "ann roster.json", "roster show": "ann",
     "periodic pause": "a", "periodic resume": "a", "periodic run": "a",
     "targets pause": "ejabberd", "targets resume": "ejabberd",
@@ -109,6 +109,7 @@ def _ends() -> Iterator[str]:
         Path("good.json").write_text(json.dumps(_FLAT))
         Path("bad.json").write_text("{}")
         Path("roster.json").write_text("{}")
+        Path("roster.ndjson").write_text("")
         for words in ([], ["--help"], ["--version"], ["nonsense"]):
             yield f"  restbroker {' '.join(words)}".rstrip() + f": {_end(words)}"
         for path, command in commands():
