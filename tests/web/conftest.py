@@ -33,6 +33,7 @@ from restbroker.web.health import Health, health_app
 from restbroker.web.live import Watch
 from restbroker.web.metrics import add_metrics, read_redis
 from restbroker.web.metrics_view import Question, in_this_process, live_metrics, metrics
+from restbroker.web.render import LIVE
 from restbroker.web.site import site_app
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.support.redis_server import RedisServer
@@ -67,6 +68,11 @@ class Site:
 
 Open = Callable[..., AbstractAsyncContextManager[Site]]
 HTML = {"Accept": "text/html"}
+LIVE_PAGES = tuple("/" if name == "overview" else f"/{name}" for name in LIVE)
+JOB_PAGES = (
+    *("/retries", "/scheduled", "/dead", "/in-progress", "/periodic", "/audit"),
+    *("/queue?name=rest", "/job?jid=j0", "/find?q=j0"),
+)
 OWN = {"Sec-Fetch-Site": "same-origin"}
 """So a browser marks what a page sends to its own site."""
 _PERIODIC = {

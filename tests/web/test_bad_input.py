@@ -17,8 +17,8 @@ from restbroker.telemetry.events import OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
-from tests.web.conftest import Open, Site
-from tests.web.test_sets import done_by, question_of, send
+from tests.web.conftest import LIVE_PAGES, Open, Site
+from tests.web.test_actions import done_by, question_of, send
 
 HOSTILE: Final = "<script>alert(1)</script>\"'>{{7*7}}&amp;\x00\x1b[31m\u202eevil\u2028\r\n"
 TOKEN: Final = "a-token-of-4711"
@@ -27,7 +27,6 @@ LONG_BYTES: Final = 900_000
 """A job of a megabyte is what a broker takes at most."""
 MOST_BYTES: Final = 400_000
 """So long a page may be."""
-LIVE: Final = ("/", "/targets", "/queues", "/processes", "/sources")
 SETS: Final = {"dead": "/dead", "retry": "/retries", "schedule": "/scheduled"}
 CONDITIONS: Final = (
     "jid+%3D+j1", "message+~+failed", "user+%3D+john", "attempts+%3E+1", "failed_at+%3C+2030-01-01",
@@ -143,7 +142,7 @@ async def test_every_field_of_a_job_may_hold_anything(harness: Harness, site: Op
             harness.client.command("ZADD", zset, 9e9 + number, raw)
     async with site() as running:
         waiting = await every_page(running, "/queue?name=other")
-        for path in LIVE:
+        for path in LIVE_PAGES:
             assert_harmless(await running.get(path))
         assert assert_json(await running.get_stats())["queues"]
         for zset, path in SETS.items():
@@ -254,7 +253,7 @@ async def tells(value: Any, harness: Harness, running: Site) -> None:
     harness.client.command("HSET", "restbroker:pauses:queues", "rest", b"1 2 {\xff")
     harness.client.command("SADD", "paused", "rest", HOSTILE)
     running.watch.refresh_now()
-    for path in LIVE:
+    for path in LIVE_PAGES:
         answer = await running.get(path)
         assert answer.status_code == 200, answer.text[:2000]
         assert "<script>alert" not in answer.text

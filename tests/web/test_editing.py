@@ -1,27 +1,28 @@
 """The form that edits a job, over real HTTP: made from the catalogue, confirmed by its difference, without secrets."""
 
-import json
 from typing import Any
 
 import httpx
-import pytest
 
 from restbroker.operate import audit
 from tests.broker.conftest import Harness
 from tests.support.html_page import parse
 from tests.web.conftest import Open, Site
-from tests.web.test_sets import done_by, form_of, send
+from tests.web.test_actions import done_by, form_of, job, send
 
 ALICE = {"user": "alice", "host": "example.org", "password": "sesame-4711"}
 MESSAGE = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "a text of its own"}
 
 
-def lay(harness: Harness, command: str = "register", arguments: dict[str, Any] | None = None, **more: Any) -> None:
-    fields = {
-        "class": "Add", "jid": "j1", "queue": "rest", "args": [command, ALICE if arguments is None else arguments, "t"],
-        "error_class": "Refused", "error_message": "No.", "retry_count": 3, "failed_at": 1_700_000_000.5, **more,
-    }  # fmt: skip
-    harness.client.command("ZADD", "dead", 1_700_000_000, json.dumps(fields).encode())
+def lay(harness: Harness, command: str = "register", arguments: dict[str, Any] = ALICE, **more: Any) -> None:
+    fields = {"args": [command, arguments, "t"], "error_class": "Refused", "error_message": "No.", **more}
+    harness.client.command("ZADD", "dead", 1_700_000_000, job("j1", **fields))
+
+
+def lay_many(harness: Harness, count: int) -> None:
+    for number in range(count):
+        one = ALICE | {"user": f"u{number}", "host": "exmaple.org"}
+        harness.client.command("ZADD", "dead", 1_700_000_000 + number, job(f"j{number}", args=["register", one, "t"]))
 
 
 async def link(running: Site) -> str:
@@ -66,9 +67,7 @@ async def test_a_job_is_edited_from_its_page_in_two_steps(harness: Harness, site
     assert (last.note.action, last.note.why) == ("edit", "a slip")
 
 
-async def test_no_secret_is_on_a_page_and_a_hidden_one_stays_unless_it_is_replaced_or_taken_out(
-    harness: Harness, site: Open
-) -> None:
+async def test_no_secret_is_shown_and_a_hidden_one_stays_or_is_replaced(harness: Harness, site: Open) -> None:
     texts = []
     lay(harness)
     async with site() as running:
@@ -87,31 +86,21 @@ async def test_no_secret_is_on_a_page_and_a_hidden_one_stays_unless_it_is_replac
     assert not [text for text in texts if "sesame" in text or "newer-0815" in text]
 
 
-async def test_what_the_catalogue_or_the_token_refuses_is_named_and_nothing_is_changed(
-    harness: Harness, site: Open
-) -> None:
+async def test_a_refused_edit_is_filled_in_again_but_for_what_is_hidden(harness: Harness, site: Open) -> None:
     lay(harness)
-    rows: tuple[tuple[dict[str, str], str], ...] = (
-        ({"arg.user": ""}, "also needs user"),
-        ({"command": "regster"}, "did you mean"),
-        ({"queue": "elsewhere"}, "elsewhere"),
-        ({}, "nothing would change"),
-        ({"arg.extra": "x"}, "no argument 'extra'"),
-    )
+    typed = {"arg.user": "bo", "arg.extra": "x", "arg.password": "newer-0815"}
     async with site() as running:
         path = await link(running)
-        for typed, told in rows:
-            answer = await fill(running, path, **typed)
-            assert (answer.status_code, told in parse("", answer.text).text) == (400, True), typed
-        # What was typed is not lost, but for what is hidden.
-        answer = await fill(running, path, **{"arg.user": "bo", "arg.extra": "x", "arg.password": "newer-0815"})
-    assert ('value="bo"' in answer.text, "newer-0815" in answer.text) == (True, False)
+        unchanged, refused = await fill(running, path), await fill(running, path, **typed)
+        missing = [await running.get(f"/dead/{key}/edit") for key in ("j1", "nonsense", "1.0-" + "0" * 40)]
+    assert "nothing would change" in unchanged.text
+    assert "no argument 'extra'" in parse("", refused.text).text
+    assert [answer.status_code for answer in (unchanged, refused, *missing)] == [400, 400, 404, 404, 404]
+    assert ('value="bo"' in refused.text, "newer-0815" in refused.text) == (True, False)
     assert stored(harness)["args"][1] == ALICE
 
 
-async def test_a_job_that_may_have_run_and_one_that_is_sent_at_once_are_asked_about(
-    harness: Harness, site: Open
-) -> None:
+async def test_an_edit_of_what_may_have_run_needs_a_tick(harness: Harness, site: Open) -> None:
     lay(harness, "send_message", MESSAGE, restbroker_may_have_run=True)
     form = {f"arg.{name}": "" if name in ("body", "subject") else text for name, text in MESSAGE.items()}
     form |= {"arg.to": "e@f", "command": "send_message", "queue": "rest", "retry": "yes"}
@@ -130,35 +119,6 @@ async def test_a_job_that_may_have_run_and_one_that_is_sent_at_once_are_asked_ab
     assert not call.maybe_run
 
 
-async def test_who_was_faster_than_the_visitor_wins(harness: Harness, site: Open) -> None:
-    lay(harness)
-    async with site() as running:
-        path = await link(running)
-        shown = await fill(running, path, **{"arg.user": "bob"})
-        harness.client.command("DEL", "dead")
-        late = await send(running, path, {"edit": token(shown.text)})
-        gone = await running.get(path)
-    assert "Someone else was faster" in late.text
-    assert gone.status_code == 404
-
-
-@pytest.mark.parametrize("key", ["j1", "nonsense", "1.0-" + "0" * 40])
-async def test_an_address_that_names_no_job_leads_to_no_form(harness: Harness, site: Open, key: str) -> None:
-    lay(harness)
-    async with site() as running:
-        assert (await running.get(f"/dead/{key}/edit")).status_code == 404
-
-
-def lay_many(harness: Harness, count: int, **more: Any) -> None:
-    for number in range(count):
-        one = ALICE | {"user": f"u{number}", "host": "exmaple.org"}
-        fields = {
-            "class": "Add", "jid": f"j{number}", "queue": "rest", "args": ["register", one, "t"],
-            "error_class": "Refused", "error_message": "No.", "failed_at": 1_700_000_000.5, **more,
-        }  # fmt: skip
-        harness.client.command("ZADD", "dead", 1_700_000_000 + number, json.dumps(fields).encode())
-
-
 MATCHING = "/dead?where=host+%3D+exmaple.org"
 
 
@@ -169,7 +129,7 @@ async def edit_all(running: Site, **typed: str) -> httpx.Response:
     return await send(running, "/edit/dead", {**form.hidden, "queue": "", **typed})
 
 
-async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(harness: Harness, site: Open) -> None:
+async def test_all_that_match_are_edited_and_sent(harness: Harness, site: Open) -> None:
     lay_many(harness, 12)
     lay(harness)
     async with site() as running:
@@ -190,7 +150,7 @@ async def test_all_that_match_are_edited_and_sent_and_what_is_left_empty_stays(h
     assert (last.note.action, last.note.why, last.note.done) == ("edit and retry", "a slip", 12)
 
 
-async def test_a_hidden_value_gets_no_name_under_which_it_would_be_shown(harness: Harness, site: Open) -> None:
+async def test_a_hidden_value_gets_no_name_that_would_show_it(harness: Harness, site: Open) -> None:
     lay_many(harness, 2)
     before = harness.members("dead")
     async with site() as running:

@@ -21,14 +21,13 @@ from restbroker.web.metrics_view import Question, in_this_process, live_metrics,
 from restbroker.web.site import site_app
 from tests.support.html_page import parse
 from tests.support.odd_types import JID, KEYS, fill, spoil, told
-from tests.web.conftest import CONFIG
+from tests.web.conftest import CONFIG, JOB_PAGES, LIVE_PAGES
 
 PAGES: Final = (
-    "/", "/targets", "/queues", "/processes", "/sources", "/in-progress", "/queue?name=rest", "/retries", "/scheduled",
-    "/dead", "/dead?where=user+%3D+u", f"/dead/{JID}", f"/job?jid={JID}", "/job?jid=nobody", "/audit",
-    "/periodic", "/steer?do=run-periodic&name=nightly",
-    "/stats", "/steer?do=pause-queue&name=rest", "/steer?do=clear-queue&name=rest", "/steer?do=pause-target&name=t",
-    "/steer?do=stop-process&name=node:7:xyz", "/steer?do=cancel-job&name=node:7:xyz&thread=t1",
+    *LIVE_PAGES, *JOB_PAGES, "/dead?where=user+%3D+u", f"/dead/{JID}", f"/job?jid={JID}", "/job?jid=nobody", "/stats",
+    *("/steer?do=run-periodic&name=nightly", "/steer?do=pause-queue&name=rest", "/steer?do=clear-queue&name=rest"),
+    *("/steer?do=pause-target&name=t", "/steer?do=stop-process&name=node:7:xyz"),
+    "/steer?do=cancel-job&name=node:7:xyz&thread=t1",
 )  # fmt: skip
 
 

@@ -49,18 +49,44 @@ async def test_what_was_delivered_is_counted_with_its_durations(harness: Harness
     assert read["process_resident_memory_bytes"][()] > 1e6
 
 
+HELD = {
+    "redis_up": {(): 1},
+    "set_jobs": {("retry",): 1, ("schedule",): 0, ("dead",): 2},
+    "queue_jobs": {("rest",): 5},
+    "queue_paused": {("rest",): 1},
+    "target_paused": {("t", "operator"): 1, ("t", "other"): 1},
+    "fair_waiting_jobs": {("rest",): 4},
+    "fair_unclassified_jobs": {("rest",): 1},
+    "fair_keys": {("rest",): 2},
+    "order_keys": {("t", "stopped"): 2, ("t", "due"): 1},
+    "order_waiting_jobs": {("t",): 4},
+    "periodic_missed_total": {("nightly",): 3, ("strict",): 0},
+    "periodic_skipped_total": {("nightly",): 2, ("strict",): 0},
+}
+
+
 async def test_what_redis_holds_is_told(harness: Harness, site: Open) -> None:
-    harness.client.commands([("ZADD", "retry", 9e9, "a"), ("ZADD", "dead", 1, "b", 2, "c"), ("SADD", "paused", "rest")])
-    harness.client.command("HSET", "restbroker:pause:t", "operator", 0, "<script>", 0)
-    harness.client.command("LPUSH", "queue:rest", f'{{"enqueued_at":{time.time() - 100}}}')
+    client, now_s, rest = harness.client, int(time.time()), "queue:rest"
+    for number in range(4):
+        fields = {"enqueued_at": now_s - 500, "args": ["safe", {"host": f"h{number % 2}"}, "t"]}
+        client.command("LPUSH", rest, json.dumps(fields))
+    lines.classify(client, "t", "rest", Fairness(("host",)).text, 0)
+    client.command("LPUSH", rest, f'{{"enqueued_at":{now_s - 100}}}')
+    client.commands([("ZADD", "retry", 9e9, "a"), ("ZADD", "dead", 1, "b", 2, "c"), ("SADD", "paused", "rest")])
+    client.command("HSET", "restbroker:pause:t", "operator", 0, "<script>", 0)
+    held = ("a", "s 5 0 1 j1 ", "b", "s 5 0 1 j2 ", "c", "d 7 0 0 - ", "d", "odd")
+    client.command("HSET", "restbroker:order:hold:t", *held)
+    ran = ("nightly", f"ab {now_s - 200_000}", "nightly push", f"{now_s - 200_000} j")
+    client.command("HSET", "restbroker:periodic", *ran, "nightly missed", 3, "nightly skipped", 2)
     async with site() as running:
         read = values((await running.get_metrics()).text)
-    assert read["restbroker_redis_up"] == {(): 1}
-    assert read["restbroker_set_jobs"] == {("retry",): 1, ("schedule",): 0, ("dead",): 2}
-    assert read["restbroker_queue_jobs"] == {("rest",): 1}
-    assert read["restbroker_queue_paused"] == {("rest",): 1}
-    assert 99 < read["restbroker_queue_latency_seconds"]["rest",] < 200
-    assert read["restbroker_target_paused"] == {("t", "operator"): 1, ("t", "other"): 1}
+    assert {name: read[f"restbroker_{name}"] for name in HELD} == HELD
+    assert 499 < read["restbroker_queue_latency_seconds"]["rest",] < 600
+    assert 499 < read["restbroker_order_oldest_wait_seconds"]["t",] < 600
+    assert read["restbroker_periodic_last_timestamp_seconds"] == {("nightly",): now_s - 200_000}
+    following = read["restbroker_periodic_next_timestamp_seconds"]
+    assert following["nightly",] < now_s - 100_000, "no process dealt with it"
+    assert following.keys() == {("nightly",), ("strict",)}
 
 
 async def test_it_speaks_openmetrics_to_who_asks_for_it(harness: Harness, site: Open) -> None:
@@ -91,30 +117,3 @@ async def test_a_key_of_another_type_costs_only_what_it_is_about(harness: Harnes
         harness.client.command("DEL", "restbroker:parked", "queue:rest")
     assert (read["restbroker_redis_up"], "restbroker_parked_copies" in read) == ({(): 1}, False)
     assert ("restbroker_set_jobs" in read, "restbroker_queue_jobs" in read) == (True, False)
-
-
-async def test_lines_are_told_beside_the_queue(harness: Harness, site: Open) -> None:
-    old = time.time() - 500
-    for number in range(4):
-        fields = {"enqueued_at": old, "args": ["safe", {"host": f"h{number % 2}"}, "t"]}
-        harness.client.command("LPUSH", "queue:rest", json.dumps(fields))
-    lines.classify(harness.client, "t", "rest", Fairness(("host",)).text, 0)
-    harness.client.command("LPUSH", "queue:rest", f'{{"enqueued_at":{time.time() - 100}}}')
-    harness.client.command("SADD", "paused", "rest")
-    async with site() as running:
-        read = values((await running.get_metrics()).text)
-    assert read["restbroker_queue_jobs"] == {("rest",): 5}
-    assert read["restbroker_fair_waiting_jobs"] == {("rest",): 4}
-    assert read["restbroker_fair_unclassified_jobs"] == {("rest",): 1}
-    assert read["restbroker_fair_keys"] == {("rest",): 2}
-    assert 499 < read["restbroker_queue_latency_seconds"]["rest",] < 600
-
-
-async def test_keys_that_are_held_are_told_by_target_and_state(harness: Harness, site: Open) -> None:
-    hold = "restbroker:order:hold:t"
-    harness.client.command("HSET", hold, "a", "s 5 0 1 j1 ", "b", "s 5 0 1 j2 ", "c", "d 7 0 0 - ", "d", "odd")
-    async with site() as running:
-        read = values((await running.get_metrics()).text)
-    assert read["restbroker_order_keys"] == {("t", "stopped"): 2, ("t", "due"): 1}
-    assert read["restbroker_order_waiting_jobs"] == {("t",): 0}
-    assert read["restbroker_order_oldest_wait_seconds"] == {("t",): 0}

@@ -14,14 +14,11 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import JobFinished, OperatorWarning
 from restbroker.web.guard import Settings
-from restbroker.web.render import LIVE
 from tests.broker.conftest import Harness
 from tests.operate.pools import serve
 from tests.support.html_page import Page, parse
 from tests.support.redis_server import RedisServer
-from tests.web.conftest import Open, Site
-
-ADDRESSES = ["/" if name == "overview" else f"/{name}" for name in LIVE]
+from tests.web.conftest import LIVE_PAGES, Open, Site
 
 
 async def page(running: Site, path: str, **headers: str) -> Page:
@@ -49,7 +46,7 @@ async def test_the_overview_shows_totals_targets_and_queues(harness: Harness, si
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to put a script into a page")
 async def test_a_page_loads_nothing_from_elsewhere_and_runs_no_script_but_ours(site: Open) -> None:
     async with site() as running:
-        answers = [await running.get(path) for path in ADDRESSES]
+        answers = [await running.get(path) for path in LIVE_PAGES]
     for answer in answers:
         policy = answer.headers["content-security-policy"]
         loaded = re.findall(r'(?:src|href|action)="([^"]+)"', answer.text)
