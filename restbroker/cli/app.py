@@ -107,10 +107,12 @@ class LazyGroup(Group):
         return load(name)
 
     def format_commands(self, ctx: _Context, formatter: Any) -> None:  # noqa: ANN401, ARG002  as `_Context`; as above
-        """Write each heading with its commands."""
+        """Write each heading with its commands, and what exit codes mean."""
         for heading, commands in PANELS.items():
             with formatter.section(heading):
                 formatter.write_dl(list(commands.items()))
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
 
     def resolve_command(self, ctx: _Context, args: list[str]) -> tuple[str | None, _Command, list[str]]:
         """Return the real command in place of its stand-in.
@@ -163,7 +165,7 @@ def load(name: str) -> examples.Command:
     app: typer.Typer = module.set_app(name) if name in _SETS else module.app
     gc.freeze()  # what is imported stays: to look through it again and again costs a quick command a tenth of its CPU
     gc.enable()
-    app.rich_markup_mode = "rich"
+    app.rich_markup_mode = None  # plain, so that lines stay whole in a pipe
     command: Any = typer.main.get_command(app)
     command.name = name
     examples.add(command, name)
@@ -186,17 +188,9 @@ def _root(
     """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers or others."""  # noqa: D401
 
 
-def _examples() -> str:
-    return examples.epilog("Examples:", examples.examples()["restbroker"])
-
-
-def _exit_codes() -> str:
-    return examples.epilog("Exit codes:", tuple(f"{code:<4d} {meaning}" for code, meaning in MEANINGS.items()))
-
-
 def command_line() -> TyperGroup:
     """Return the whole command line, ready for `.main(args)`."""
-    # Plain, as are then all errors of the command line; `load` lets Typer draw the help of commands.
+    # Plain, as are then all errors of the command line.
     app = typer.Typer(
         cls=LazyGroup,
         context_settings={"help_option_names": [*HELP]},
@@ -208,6 +202,6 @@ def command_line() -> TyperGroup:
     root: Any = typer.main.get_command(app)
     # Typer answers the shell's questions where it has these options; their scripts are not for us (see completion.py).
     root.params = [one for one in root.params if one.name not in ("install_completion", "show_completion")]
-    root.epilog = f"{_examples()}\n\n{_exit_codes()}"
+    root.epilog = examples.epilog(examples.examples()["restbroker"])
     found: TyperGroup = root
     return found

@@ -12,7 +12,7 @@ import attrs
 import typer
 
 from restbroker.config.target import Target
-from restbroker.console import completion, output, panels
+from restbroker.console import completion, output
 from restbroker.console.options import AtOption, InOption
 from restbroker.console.times import at_s, duration_s, local
 from restbroker.errors import UsageError
@@ -31,37 +31,20 @@ ArgumentWords = Annotated[
         autocompletion=completion.plain_words,
     ),
 ]
-OkIfExists = Annotated[
-    bool, typer.Option("--ok-if-exists", help="Count it as done if it was done before.", rich_help_panel=panels.WHAT)
-]
+OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="Count it as done if it was done before.")]
 QueueOption = Annotated[
     str | None,
     typer.Option(
-        "--queue",
-        metavar="QUEUE",
-        help="Another queue than the target's first one.",
-        autocompletion=completion.queues,
-        rich_help_panel=panels.WHAT,
+        "--queue", metavar="QUEUE", help="Another queue than the target's first one.", autocompletion=completion.queues
     ),
 ]
 RetryOption = Annotated[
-    str,
-    typer.Option(
-        "--retry",
-        metavar="N",
-        help="How often to try again: a number, true (25) or false.",
-        rich_help_panel=panels.WHAT,
-    ),
+    str, typer.Option("--retry", metavar="N", help="How often to try again: a number, true (25) or false.")
 ]
 ReplyIdOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT", help="The id to send back with the answer on the response queue.", rich_help_panel=panels.ANSWER
-    ),
+    str | None, typer.Option(metavar="TEXT", help="The id to send back with the answer on the response queue.")
 ]
-AnswerOption = Annotated[
-    bool, typer.Option("--wait", help="Wait, and print the server's answer.", rich_help_panel=panels.ANSWER)
-]
+AnswerOption = Annotated[bool, typer.Option("--wait", help="Wait, and print the server's answer.")]
 _OF_EACH_ROW: Final = "-"
 """Stands for the keys of a file's rows."""
 
@@ -87,7 +70,6 @@ class When:
             "--expire",
             metavar="DURATION",
             help="Drop it unless it is sent within this time, e.g. 5m, 2h, after the push, or after --in or --at.",
-            rich_help_panel=panels.WHAT,
         ),
     ] = None
 
@@ -117,7 +99,6 @@ class Keys:
             "--unique",
             metavar="KEY",
             help="Queue nothing if a job with this key is queued already; needs --unique-for.",
-            rich_help_panel=panels.WHAT,
         ),
     ] = None
     unique_for: Annotated[
@@ -127,7 +108,6 @@ class Keys:
             metavar="DURATION",
             help="How long the key counts at most, e.g. 10m, after the push, or after --in or --at. With --bulk, keys "
             "are in the column _unique.",
-            rich_help_panel=panels.WHAT,
         ),
     ] = None
     fair_key: Annotated[
@@ -137,7 +117,6 @@ class Keys:
             metavar="KEY",
             help='The key by which it takes turns in its queue, with FairBy "fair_key". With --bulk: of rows without '
             "one in the column _fair_key.",
-            rich_help_panel=panels.WHAT,
         ),
     ] = None
     order_key: Annotated[
@@ -147,7 +126,6 @@ class Keys:
             metavar="KEY",
             help='Jobs with one such key are done one after the other, with OrderBy "order_key". With --bulk: of rows '
             "without one in the column _order_key.",
-            rich_help_panel=panels.WHAT,
         ),
     ] = None
 
@@ -200,14 +178,10 @@ class Many:
             metavar="FILE",
             autocompletion=completion.paths,
             help="Push one job for each row: CSV or NDJSON; - is standard input.",
-            rich_help_panel=panels.BULK,
         ),
     ] = None
     const: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--const", metavar="NAME=TEXT", help="With --bulk: an argument for all rows.", rich_help_panel=panels.BULK
-        ),
+        list[str] | None, typer.Option("--const", metavar="NAME=TEXT", help="With --bulk: an argument for all rows.")
     ] = None
     rejects: Annotated[
         Path | None,
@@ -216,23 +190,13 @@ class Many:
             metavar="FILE",
             autocompletion=completion.paths,
             help="With --bulk: write rows that cannot be used to this file.",
-            rich_help_panel=panels.BULK,
         ),
     ] = None
     rate: Annotated[
         float | None,
-        typer.Option(
-            "--rate",
-            metavar="N",
-            min=0.01,
-            help="With --bulk: push at most this many rows per second.",
-            rich_help_panel=panels.BULK,
-        ),
+        typer.Option("--rate", metavar="N", min=0.01, help="With --bulk: push at most this many rows per second."),
     ] = None
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="With a file: check all rows, push none.", rich_help_panel=panels.BULK),
-    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With a file: check all rows, push none.")] = False
 
     def require_one_job(self) -> None:
         """Raise `UsageError` if an option was given that only --bulk has."""

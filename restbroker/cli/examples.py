@@ -23,7 +23,7 @@ def add(command: Command, path: str) -> None:
     for name, one in walk(command, path):
         lines = found.get(name)
         if lines:
-            one.epilog = "\n\n".join(("Examples:", *lines))  # Typer makes each paragraph a line
+            one.epilog = epilog(lines)
 
 
 def walk(command: Command, path: str) -> Iterator[tuple[str, Command]]:
@@ -52,6 +52,6 @@ def examples() -> dict[str, tuple[str, ...]]:
     return {path: tuple(lines) for path, lines in found.items()}
 
 
-def epilog(heading: str, lines: tuple[str, ...]) -> str:
+def epilog(lines: tuple[str, ...]) -> str:
     """Return the lines below a heading, in a form that click leaves as it is."""
-    return _AS_IT_IS + "\n".join([heading, *(f"  {line}" for line in lines)])
+    return _AS_IT_IS + "\n".join(["Examples:", *(f"  {line}" for line in lines)])

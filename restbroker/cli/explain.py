@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from restbroker.console import codes, output
-from restbroker.console.panels import ConfigOption, JobsOption, JsonOption, SecondsOption
+from restbroker.console.options import ConfigOption, JobsOption, JsonOption, SecondsOption
 from restbroker.errors import UsageError
 
 app = typer.Typer(add_completion=False)

@@ -16,7 +16,7 @@ import typer
 
 from restbroker.cli import entries, failure_summary
 from restbroker.config.core import Config
-from restbroker.console import arguments, completion, output, panels
+from restbroker.console import arguments, completion, output
 from restbroker.console.groups import Chosen, Output, Paced, Risk, command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
@@ -52,12 +52,7 @@ if TYPE_CHECKING:
 
 AfterOption = Annotated[
     str | None,
-    typer.Option(
-        "--after",
-        metavar="PLACE",
-        help="Continue after this place, as the previous list printed it.",
-        rich_help_panel=panels.OUTPUT,
-    ),
+    typer.Option("--after", metavar="PLACE", help="Continue after this place, as the previous list printed it."),
 ]
 JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.")]
 ArgumentWords = Annotated[
@@ -67,12 +62,9 @@ ArgumentWords = Annotated[
         help="The job's id, then its new arguments: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
     ),
 ]
-RetryOption = Annotated[bool, typer.Option("--retry", help="Also return it to its queue.", rich_help_panel=panels.WHAT)]
+RetryOption = Annotated[bool, typer.Option("--retry", help="Also return it to its queue.")]
 QueueOption = Annotated[
-    str | None,
-    typer.Option(
-        "--queue", metavar="QUEUE", help="Another queue.", autocompletion=completion.queues, rich_help_panel=panels.WHAT
-    ),
+    str | None, typer.Option("--queue", metavar="QUEUE", help="Another queue.", autocompletion=completion.queues)
 ]
 SETS: Final[dict[str, SortedSet]] = {"dead": "dead", "retries": "retry", "scheduled": "schedule"}
 """The commands, each with its set."""
@@ -89,28 +81,14 @@ _COMMANDS: Final = {zset: name for name, zset in SETS.items()}
 class Change:
     """What an edit changes in a job besides the values that are given."""
 
-    unset: Annotated[
-        list[str] | None,
-        typer.Option("--unset", metavar="NAME", help="Remove an argument.", rich_help_panel=panels.WHAT),
-    ] = None
+    unset: Annotated[list[str] | None, typer.Option("--unset", metavar="NAME", help="Remove an argument.")] = None
     rename: Annotated[
         list[str] | None,
-        typer.Option(
-            "--rename",
-            metavar="OLD=NEW",
-            help="Rename an argument; each job keeps its own value.",
-            rich_help_panel=panels.WHAT,
-        ),
+        typer.Option("--rename", metavar="OLD=NEW", help="Rename an argument; each job keeps its own value."),
     ] = None
     command: Annotated[
         str | None,
-        typer.Option(
-            "--command",
-            metavar="COMMAND",
-            help="Another command.",
-            autocompletion=completion.commands,
-            rich_help_panel=panels.WHAT,
-        ),
+        typer.Option("--command", metavar="COMMAND", help="Another command.", autocompletion=completion.commands),
     ] = None
 
 
@@ -373,8 +351,7 @@ def _split_words(words: Sequence[str], *, is_named: bool) -> tuple[list[str], ar
         return [], arguments.read(words)
     if not words or arguments.is_assignment(words[0]):
         raise UsageError(
-            "Say which jobs, in exactly one way.",
-            "Give a job id before the arguments, or --where CONDITION, or --all.",
+            "Say which jobs, in exactly one way.", "Give a job id before the arguments, or --where CONDITION, or --all."
         )
     return [words[0]], arguments.read(words[1:])
 

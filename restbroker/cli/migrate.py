@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from restbroker.console import confirmation, output, panels
+from restbroker.console import confirmation, output
 from restbroker.console.groups import Output, command
 from restbroker.console.options import DryRunOption, YesOption
 from restbroker.console.who import who
@@ -34,7 +34,7 @@ def migrate(
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Move even if the original may still be running.", rich_help_panel=panels.SAFETY),
+        typer.Option("--force", help="Move even if the original may still be running."),
     ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,

@@ -16,7 +16,7 @@ import typer
 
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.console import causes, columns, output, panels
+from restbroker.console import causes, columns, output
 from restbroker.console.columns import Column, cell
 from restbroker.console.groups import Output, command
 from restbroker.console.times import duration_s, local, milliseconds, utc
@@ -37,21 +37,14 @@ _CAUSES_S: Final = 0.3
 _STEPS: Final = 3
 EveryOption = Annotated[
     str | None,
-    typer.Option(
-        "--every",
-        metavar="DURATION",
-        help="How often --watch refreshes: 500ms, 10s, 1m. (default: 2s)",
-        rich_help_panel=panels.OUTPUT,
-    ),
+    typer.Option("--every", metavar="DURATION", help="How often --watch refreshes: 500ms, 10s, 1m. (default: 2s)"),
 ]
 
 
 @command(app)
 def stats(
     *,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Refresh until Ctrl-C.", rich_help_panel=panels.OUTPUT)
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     every: EveryOption = None,
     how: Output,
 ) -> None:

@@ -17,7 +17,7 @@ from restbroker.config.tokens import Token
 from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
-from restbroker.console.panels import JobsOption
+from restbroker.console.options import JobsOption
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
 

@@ -1,16 +1,18 @@
 """Groups of options: an attrs class in a command's signature stands for the several options that are its fields.
 
 `command` is used in place of Typer's decorator. Always holds: Typer sees each field as a parameter of its own, with the
-field's annotation and default, where the group stands; the command gets the group.
+field's annotation and default, where the group stands; the command gets the group. An option stands in `--help` below
+the same heading everywhere.
 """
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import typer
+from typer.core import TyperCommand
 
 from restbroker.config.core import Config
 from restbroker.console.load_config import ConfigOption, Section, load_quietly
@@ -28,6 +30,17 @@ from restbroker.console.options import (
 )
 
 Verb: TypeAlias = Callable[..., None]
+_HEADINGS: Final = {
+    "Which jobs": "--where --all --limit --after --jobs --seconds",
+    "What to do": "--any --at --command --expire --fair-key --first --for --in --ok-if-exists --order-key --rate"
+    " --rename --retry --unique --unique-for --unset",
+    "Many jobs": "--bulk --const --rejects",
+    "The answer": "--reply-id --timeout --wait",
+    "Safety": "--dry-run --force --foreign-queues --repeat-unsafe --why --yes",
+    "Output": "--every --json --watch",
+}
+"""The headings of `--help`, with their options; the others stand below "Options"."""
+_HEADING_OF: Final = {option: heading for heading, options in _HEADINGS.items() for option in options.split()}
 
 
 @attrs.frozen
@@ -86,6 +99,23 @@ class Output:
         return load_quietly(self.config, *sections)
 
 
+class _Command(TyperCommand):
+    """A command whose `--help` shows its options below headings."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - see cli.app
+        """Write the arguments, then the options heading by heading, each in the order of the signature."""
+        found: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{heading: [] for heading in _HEADINGS}}
+        for one in self.get_params(ctx):
+            is_argument = one.param_type_name == "argument"
+            heading = "Arguments" if is_argument else _HEADING_OF.get(one.opts[0], "Options")
+            if record := one.get_help_record(ctx):
+                found.setdefault(heading, []).append(record)
+        for heading, rows in found.items():
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Verb], Verb]:
     """Return a decorator that adds a function to `app`, called `name` or as the function is."""
 
@@ -102,7 +132,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Verb], Verb]
             function(**given, **made)
 
         run.__signature__ = inspect.Signature([*_parameters(typed)])  # type: ignore[attr-defined]  # read by Typer
-        app.command(name)(run)
+        app.command(name, cls=_Command)(run)
         return function
 
     return add

@@ -12,6 +12,7 @@ from typing import Any, Final
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 HELP: Final = ("--help", "-h")
+_SENTENCE: Final = 300
 
 
 class Group(TyperGroup):
@@ -36,6 +37,11 @@ class Group(TyperGroup):
     def real_command(self, ctx: Any, name: str) -> Any:  # noqa: ANN401 - see cli.app
         """Return the command of this name, which must be one of `list_commands`."""
         return self.get_command(ctx, name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - see cli.app; its signature
+        """Write the names of the commands, each with the first sentence of its help, however long it is."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.get_short_help_str(_SENTENCE)) for name, verb in self.commands.items()])
 
     def _own_options(self, ctx: Any) -> set[str]:  # noqa: ANN401 - see cli.app
         """Return the options that work without a command: `--help`, `--version`."""

@@ -11,8 +11,8 @@ from typing import Final, Literal
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.problems import Problems
+from restbroker.console.options import ConfigOption
 from restbroker.console.output import say
-from restbroker.console.panels import ConfigOption
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
 from restbroker.operate.unknown_names import unknown_names

@@ -1,14 +1,16 @@
 """The options that many commands share: each is declared once, with one text, so that it means the same everywhere.
 
 Used by the commands, as annotations of their parameters. Always holds: an option that means something else in one
-command has another name there, or stands in that command's module; its heading is one of `console.panels`.
+command has another name there, or stands in that command's module. Nothing is imported that a command which works
+without a configuration does not need.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from restbroker.console import completion, panels
+from restbroker.console import completion
 
 Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.")]
 
@@ -19,17 +21,11 @@ WhereOption = Annotated[
         metavar="CONDITION",
         help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at older 2h'; repeated: all must hold.",
         autocompletion=completion.conditions,
-        rich_help_panel=panels.WHICH,
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="All of them.", rich_help_panel=panels.WHICH)]
-MostOption = Annotated[
-    int | None, typer.Option("--limit", metavar="N", help="At most this many.", min=1, rich_help_panel=panels.WHICH)
-]
-FirstOption = Annotated[
-    bool,
-    typer.Option("--first", help="Put them before the jobs that wait in their queues.", rich_help_panel=panels.WHAT),
-]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
+MostOption = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most this many.", min=1)]
+FirstOption = Annotated[bool, typer.Option("--first", help="Put them before the jobs that wait in their queues.")]
 TargetOption = Annotated[
     str | None,
     typer.Option(
@@ -37,7 +33,6 @@ TargetOption = Annotated[
         metavar="TARGET",
         help="The target. (default: the one that has this command)",
         autocompletion=completion.targets,
-        rich_help_panel=panels.WHAT,
     ),
 ]
 OneTargetOption = Annotated[
@@ -59,84 +54,59 @@ TestedTargetsOption = Annotated[
         autocompletion=completion.targets,
     ),
 ]
-AnyOption = Annotated[
-    bool,
-    typer.Option("--any", help="Accept unknown commands and arguments as they are.", rich_help_panel=panels.WHAT),
-]
-InOption = Annotated[
-    str | None,
-    typer.Option("--in", metavar="DURATION", help="Run after this long, e.g. 5m, 2h, 7d.", rich_help_panel=panels.WHAT),
-]
+AnyOption = Annotated[bool, typer.Option("--any", help="Accept unknown commands and arguments as they are.")]
+InOption = Annotated[str | None, typer.Option("--in", metavar="DURATION", help="Run after this long, e.g. 5m, 2h, 7d.")]
 AtOption = Annotated[
-    str | None,
-    typer.Option(
-        "--at", metavar="TIME", help="Run at this time, e.g. 2030-01-31T08:00+01:00.", rich_help_panel=panels.WHAT
-    ),
+    str | None, typer.Option("--at", metavar="TIME", help="Run at this time, e.g. 2030-01-31T08:00+01:00.")
 ]
 ToQueueOption = Annotated[
-    str,
-    typer.Option(
-        "--to",
-        metavar="QUEUE",
-        help="The queue to move them to.",
-        autocompletion=completion.queues,
-        rich_help_panel=panels.WHAT,
-    ),
+    str, typer.Option("--to", metavar="QUEUE", help="The queue to move them to.", autocompletion=completion.queues)
 ]
 RecipientOption = Annotated[
     str, typer.Option("--to", metavar="JID", help="With --events: the recipient, whose event comes to the source.")
 ]
 RateOption = Annotated[
-    float | None,
-    typer.Option(
-        "--rate", metavar="N", min=0.01, help="At most this many jobs per second.", rich_help_panel=panels.WHAT
-    ),
+    float | None, typer.Option("--rate", metavar="N", min=0.01, help="At most this many jobs per second.")
 ]
 ForOption = Annotated[
-    str | None,
-    typer.Option(
-        "--for",
-        metavar="DURATION",
-        help="How long, e.g. 30m, 2h, 1d. (default: until resumed)",
-        rich_help_panel=panels.WHAT,
-    ),
+    str | None, typer.Option("--for", metavar="DURATION", help="How long, e.g. 30m, 2h, 1d. (default: until resumed)")
 ]
 
-WaitOption = Annotated[
-    bool, typer.Option("--wait", help="Wait until it is done or has failed.", rich_help_panel=panels.ANSWER)
-]
-TimeoutOption = Annotated[
-    str, typer.Option("--timeout", metavar="DURATION", help="How long --wait waits.", rich_help_panel=panels.ANSWER)
-]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until it is done or has failed.")]
+TimeoutOption = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="How long --wait waits.")]
 AnswerTimeoutOption = Annotated[
     str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the answer.")
 ]
 
 RepeatUnsafeOption = Annotated[
     bool,
-    typer.Option(
-        "--repeat-unsafe",
-        help="Also jobs that may have run and are not safe to repeat: they may run twice.",
-        rich_help_panel=panels.SAFETY,
-    ),
+    typer.Option("--repeat-unsafe", help="Also jobs that may have run and are not safe to repeat: they may run twice."),
 ]
 ForeignQueuesOption = Annotated[
-    bool,
+    bool, typer.Option("--foreign-queues", help="Also queues that this configuration does not serve.")
+]
+WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the audit log.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", help="At most this many.", min=1, max=100_000)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ConfigOption = Annotated[
+    Path | None,
     typer.Option(
-        "--foreign-queues", help="Also queues that this configuration does not serve.", rich_help_panel=panels.SAFETY
+        "--config",
+        metavar="FILE",
+        help="The configuration file. (default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker/env.json)",
+        autocompletion=completion.paths,
+        # Not tested by Typer, which would say less than our own message does.
+        readable=False,
     ),
 ]
-WhyOption = Annotated[
-    str, typer.Option("--why", metavar="TEXT", help="The reason, for the audit log.", rich_help_panel=panels.SAFETY)
-]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Only show what would be done.", rich_help_panel=panels.SAFETY)
-]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=panels.SAFETY)]
-
-LimitOption = Annotated[
+JobsOption = Annotated[
     int,
-    typer.Option("--limit", metavar="N", help="At most this many.", min=1, max=100_000, rich_help_panel=panels.OUTPUT),
+    typer.Option(
+        "--jobs", metavar="N", help="Read at most this many jobs of each queue or set.", min=1, max=10_000_000
+    ),
 ]
-JsonOption = panels.JsonOption
+SecondsOption = Annotated[int, typer.Option("--seconds", metavar="N", help="Search for this long.", min=1, max=3600)]
 JsonLogsOption = Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")]

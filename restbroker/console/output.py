@@ -123,6 +123,10 @@ def require_written() -> Iterator[None]:
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         raise output_lost(error) from None
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # for which Typer ends with 1
+            raise output_lost(ended.__context__) from None
+        raise
 
 
 def report(words: str, fields: Mapping[str, object], *, as_json: bool, dry_run: bool) -> None:

@@ -171,11 +171,12 @@ def test_a_verb_that_does_not_exist_is_answered_with_the_nearest_or_with_all() -
 
 
 def test_output_to_a_reader_that_went_away_ends_without_a_traceback() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = run_into(write, ["commands"], REPOSITORY)
-    os.close(write)
-    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+    for words in ("commands", "--help", "stats --help"):
+        read, write = os.pipe()
+        os.close(read)
+        done = run_into(write, words.split(), REPOSITORY)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> None:
@@ -190,7 +191,7 @@ def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8() -> N
 def test_a_disk_that_takes_a_part_only_ends_with_8(tmp_path: Path, unbuffered: str) -> None:
     """A raw file, as with PYTHONUNBUFFERED, writes what fits and raises nothing."""
     script = f"ulimit -f 8; exec {sys.executable} -m restbroker commands --json >whole.json"
-    env = clean_environment() | {"PYTHONUNBUFFERED": unbuffered}
+    env = clean_environment() | {"PYTHONUNBUFFERED": unbuffered, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, (tmp_path / "whole.json").stat().st_size) == (8, 8192)
 

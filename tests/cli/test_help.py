@@ -13,6 +13,7 @@ from restbroker.cli.examples import examples, walk
 from restbroker.operate import where
 from restbroker.operate.where import FIELDS
 from restbroker.servers import registry
+from tests.support.process import run_here
 
 ADVICE = (
     "Give `restbroker {path}` two to four examples in restbroker/cli/examples.txt, below a line [{path}]: real command "
@@ -31,6 +32,13 @@ def test_every_command_has_examples_and_every_example_a_command() -> None:
         for line in lines:
             assert line.startswith(f"restbroker {path}"), line
     assert set(shown) - set(PATHS) == {"restbroker"}
+
+
+def test_an_example_is_never_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pasted half could lack its `--dry-run`."""
+    monkeypatch.setenv("COLUMNS", "50")
+    shown = run_here(["dead", "retry", "--help"]).stdout
+    assert all(f"    {line}\n" in shown for line in examples()["dead retry"])
 
 
 def test_each_example_is_a_line_that_its_command_reads(monkeypatch: pytest.MonkeyPatch) -> None:
