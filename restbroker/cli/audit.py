@@ -66,22 +66,28 @@ def _latest(entries: Iterable[StoredEntry]) -> Iterator[StoredEntry]:
             yield written
 
 
-def _where(written: StoredEntry) -> str:
-    """Return for people which jobs were meant, and what was changed in them."""
-    return "; ".join(word for word in (written.note.where, written.note.changes) if word)
+def _which(written: StoredEntry) -> str:
+    """Return for people which jobs were meant, what was changed in them, and why."""
+    note = written.note
+    return "; ".join(word for word in (note.where, note.changes, note.why and f'"{note.why}"') if word)
+
+
+def _state(written: StoredEntry) -> str:
+    """Return the state for people, with the counts of jobs."""
+    note = written.note
+    counts = {"done": note.done if note.counts else 0, "refused": note.refused, "gone": note.gone}
+    return ", ".join([note.state, *(f"{jobs:,} {what}" for what, jobs in counts.items() if jobs)])
 
 
 _COLUMNS: Final[Sequence[Column[StoredEntry]]] = (
     Column("WHEN", lambda one: utc(one.at_s), lambda one: local(one.at_s)),
     Column("WHO", lambda one: one.note.who),
-    Column("ACTION", lambda one: one.note.action),
-    Column("PLACE", lambda one: one.note.place),
-    Column("WHICH", lambda one: one.note.where, _where),
-    Column("STATE", lambda one: one.note.state),
-    Column(
-        "DONE", lambda one: one.note.done, lambda one: f"{one.note.done:,}" if one.note.counts else "", numbers=True
-    ),
-    Column("REFUSED", lambda one: one.note.refused, lambda one: f"{one.note.refused or ''}", numbers=True),
-    Column("GONE", lambda one: one.note.gone, lambda one: f"{one.note.gone or ''}", numbers=True),
-    Column("WHY", lambda one: one.note.why, lambda one: one.note.why),
+    Column("ACTION", lambda one: one.note.action, lambda one: f"{one.note.action} {one.note.place}"),
+    Column("", lambda one: one.note.place),
+    Column("WHICH, WHY", lambda one: one.note.where, _which, least=24),
+    Column("STATE", lambda one: one.note.state, _state),
+    Column("", lambda one: one.note.done),
+    Column("", lambda one: one.note.refused),
+    Column("", lambda one: one.note.gone),
+    Column("", lambda one: one.note.why),
 )

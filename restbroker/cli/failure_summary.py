@@ -63,7 +63,7 @@ def _columns(found: "Summary") -> "Sequence[Column[Cause]]":
         Column("SHARE", lambda one: f"{share(one, found)}%", lambda one: f"{share(one, found):g} %", numbers=True),
         Column("TARGET", lambda one: one.target),
         Column("COMMAND", lambda one: one.command),
-        Column("CODE", lambda one: one.code),
+        Column("CODE", lambda one: one.code, least=24),
         Column("", lambda one: utc(one.first_s)),
         Column("", lambda one: utc(one.last_s)),
         Column("", lambda one: one.jid or one.key),

@@ -124,8 +124,8 @@ _COLUMNS: Final[Sequence[Column[_Row]]] = (
     Column("", lambda row: row[1]),
     Column("WHEN", lambda row: utc(row[2]), lambda row: local(row[2])),
     Column("JOB", lambda row: row[3]),
-    Column("QUEUE", lambda row: row[4]),
-    Column("TARGET", lambda row: row[5]),
+    Column("", lambda row: row[4]),
+    Column("", lambda row: row[5]),
     Column("COMMAND", lambda row: row[6]),
     Column("ARGUMENTS", lambda row: row[7]),
 )

@@ -52,9 +52,9 @@ _KEY: Final = re.compile(rb"\x1b[\[O][AB]|\n")
 """What the arrow keys up (A) and down (B), and Enter, send."""
 _DEAD_COLUMNS: Final[Sequence[Column[StoredJob]]] = (
     Column("DIED", text=lambda one: local(one.at_s)),
+    Column("JOB", lambda one: one.jid),
     Column("COMMAND", lambda one: one.command),
     Column("CODE", lambda one: one.error_class),
-    Column("JOB", lambda one: one.jid),
     Column("MESSAGE", lambda one: one.message),
 )
 

@@ -102,7 +102,7 @@ _COLUMNS: Final[Sequence[Column[Periodic]]] = (
     ),
     Column("", lambda one: one.zone),
     Column("", lambda one: None if one.pushed_at_s is None else times.utc(one.pushed_at_s)),
-    Column("JOB", lambda one: one.jid),
+    Column("", lambda one: one.jid),
     Column("LAST", lambda one: one.last_text),
     Column("MISSED", lambda one: one.missed, numbers=True),
     Column("", lambda one: one.skipped),
@@ -111,6 +111,6 @@ _COLUMNS: Final[Sequence[Column[Periodic]]] = (
         lambda one: None if one.pause is None else pause_details(one.pause),
         lambda one: "" if one.pause is None else pause_details(one.pause),
     ),
-    Column("WHEN", text=lambda one: one.meaning),
+    Column("TIMES", text=lambda one: one.meaning),
     Column("COMMAND", text=lambda one: f"{one.command} of {one.target}, in {one.queue}"),
 )

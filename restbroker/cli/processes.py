@@ -9,7 +9,7 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import columns, output
-from restbroker.console.columns import Column
+from restbroker.console.columns import Column, cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.groups import Consent, Output, command
@@ -187,20 +187,19 @@ _COLUMNS: Final[Sequence[Column[Process]]] = (
     Column("PROGRAM", lambda one: one.version, lambda one: " ".join(filter(None, (one.version, one.tag))) or "-"),
     Column("STATE", lambda one: one.state),
     # More than it delivers at once: the rest was fetched ahead.
-    Column("JOBS", lambda one: one.in_progress, numbers=True),
-    Column("CONCURRENCY", lambda one: one.concurrency, numbers=True),
+    Column("JOBS", lambda one: one.in_progress, lambda one: f"{one.in_progress}/{cell(one.concurrency)}"),
+    Column("", lambda one: one.concurrency),
     Column("MEMORY", lambda one: one.rss_kib, lambda one: _memory(one.rss_kib), numbers=True),
     Column("", lambda one: _time(one.started_at_s)),
-    Column("HEARTBEAT", lambda one: one.heartbeat_age_s, lambda one: _age(one.heartbeat_age_s), numbers=True),
+    Column("", lambda one: one.heartbeat_age_s),
     Column("TARGETS", lambda one: one.targets),
     Column("QUEUES", lambda one: one.queues),
 )
 _JOBS: Final[Sequence[Column[tuple[str, Work]]]] = (
-    Column("PROCESS", lambda one: one[0]),
-    Column("SINCE", lambda one: _time(one[1].job.at_s)),
-    Column("QUEUE", lambda one: one[1].queue),
-    Column("COMMAND", lambda one: one[1].name),
-    Column("JOB", lambda one: one[1].job.jid),
+    Column("JOB", text=lambda one: cell(one[1].job.jid)),
+    Column("COMMAND", text=lambda one: cell(one[1].name)),
+    Column("FOR", text=lambda one: _age(one[1].job.at_s)),
+    Column("PROCESS", text=lambda one: one[0]),
 )
 
 
@@ -208,5 +207,5 @@ def _memory(rss_kib: int | None) -> str:
     return "-" if rss_kib is None else f"{rss_kib / 1024:.1f} MiB"
 
 
-def _age(age_s: float | None) -> str:
-    return "-" if age_s is None else duration_text(age_s)
+def _age(since_s: float | None) -> str:
+    return "-" if since_s is None else duration_text(max(0.0, time.time() - since_s))

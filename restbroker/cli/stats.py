@@ -163,12 +163,7 @@ PROCESSES: Final[Sequence[Column[Row]]] = (
     Column("DELIVERED", lambda row: cell(row["delivered"]), lambda row: _count(row["delivered"]), numbers=True),
     Column("FAILED", lambda row: cell(row["failed"]), lambda row: _count(row["failed"]), numbers=True),
     Column("", lambda row: cell(row["server_version"])),
-    Column(
-        "HEARTBEAT",
-        lambda row: cell(row["heartbeat_age_s"], "s ago"),
-        lambda row: _duration(row["heartbeat_age_s"]),
-        numbers=True,
-    ),
+    Column("", lambda row: cell(row["heartbeat_age_s"], "s ago")),
 )
 
 

@@ -1,12 +1,13 @@
 """One table of columns for each list: what a terminal, a pipe and a program that reads JSON get of a row.
 
 Used by the commands that show lists. Always holds: a pipe gets the columns that have a `value`, in their order, and new
-ones come last; an unknown value is a dash; JSON has the row's own fields, under their names.
+ones come last; an unknown value is a dash; JSON has the row's own fields, under their names. On a terminal ids, times
+and numbers are never cut or broken: a row that has no room for them is longer than the terminal is wide.
 """
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 import attrs
 
@@ -17,19 +18,23 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 Listed = TypeVar("Listed", bound=attrs.AttrsInstance)
+_WHOLE: Final = frozenset({"JOB", "GROUP", "PROCESS", "WHEN", "SINCE", "DIED", "NEXT", "LAST EVENT"})
+"""The titles of columns with ids and times: they are there to be copied."""
 
 
 @attrs.frozen
 class Column(Generic[Row]):
     """A column. A pipe gets `value`, people get `text`, or the value if that is None.
 
-    Without a `title` only programs get it, without a `value` only people. `numbers` are aligned right.
+    Without a `title` only programs get it, without a `value` only people. `numbers` are aligned right. `least`: the
+    letters in a line that stay of it on a narrow terminal.
     """
 
     title: str
     value: Callable[[Row], object] | None = None
     text: Callable[[Row], str] | None = None
     numbers: bool = False
+    least: int = 8
 
 
 def cell(value: object, unit: str = "") -> str:
@@ -75,7 +80,17 @@ def table(columns: Sequence[Column[Row]], found: Sequence[Row], *, whole: bool =
     """Print the rows as a table on a terminal; `whole` is as in `draw`."""
     from rich.console import Console  # slow to import, and of no use in a pipe
 
-    Console().print(draw(columns, found, whole=whole))
+    console, drawn = Console(), draw(columns, found, whole=whole)
+    room = console.width - 2 * (len(drawn.columns) - 1)
+    least = [column.min_width or 0 for column in drawn.columns]
+    widths = [max(few, min(column.max_width or 0, room)) for column, few in zip(drawn.columns, least, strict=True)]
+    while sum(widths) > room and widths != least:
+        widest = max(range(len(widths)), key=lambda place: widths[place] - least[place])
+        widths[widest] -= 1
+    for column, width in zip(drawn.columns, widths, strict=True):
+        column.width = width
+    console.width += max(0, sum(widths) - room)
+    console.print(drawn, crop=False)
 
 
 def draw(
@@ -85,22 +100,28 @@ def draw(
 
     A row that is not to be `whole` has one line, however long its texts are.
     """
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(header_style="bold", box=None, pad_edge=False)
     overflow: Literal["fold", "ellipsis"] = "fold" if whole else "ellipsis"
     shown = [column for column in columns if column.title]
-    for column in shown:
-        # Of a number no digit may be cut off, and an id is there to be copied.
-        justify: Literal["left", "right"] = "right" if column.numbers else "left"
+    texts = [[output.one_line(_text(column, row)) for row in found] for column in shown]
+    for column, cells_ in zip(shown, texts, strict=True):
+        longest = max(map(cell_len, (column.title, *cells_)))
+        firm = column.numbers or column.title in _WHOLE or longest <= column.least
         drawn.add_column(
-            column.title, overflow=overflow, justify=justify, no_wrap=column.numbers or column.title == "JOB"
+            column.title,
+            overflow=overflow,
+            justify="right" if column.numbers else "left",
+            no_wrap=firm,
+            min_width=longest if firm else column.least,
+            max_width=longest,
         )
-    for place, row in enumerate(found):
-        texts = (output.one_line(_text(column, row)) for column in shown)
-        line = (Text(text, no_wrap=not whole, overflow=overflow) for text in texts)
-        drawn.add_row(*line, style=styles[place] if styles else "")
+    for place, line in enumerate(zip(*texts, strict=True)):
+        row = (Text(text, no_wrap=not whole, overflow=overflow) for text in line)
+        drawn.add_row(*row, style=styles[place] if styles else "")
     return drawn
 
 

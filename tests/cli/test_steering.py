@@ -183,7 +183,7 @@ def test_an_action_is_listed_once_with_its_last_state(shell: Shell, store: Clien
     assert lines == [["dead", "-", "ended", "2"], ["retry", "-", "begun", "0"]]
     drawn = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["audit"], place, columns=200))
     rows = [line.split()[2:] for line in drawn.splitlines()[1:]]
-    assert rows == [["ann", "retry", "dead", "ended", "2"], ["ann", "retry", "retry", "begun", "0"]]
+    assert rows == [["ann", "retry", "dead", "ended,", "2", "done"], ["ann", "retry", "retry", "begun"]]
     assert len(json.loads(shell("audit", "--json").stdout)) == 4
 
 
