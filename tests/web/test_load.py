@@ -17,8 +17,6 @@ import httpx
 import pytest
 import trio
 
-from restbroker.operate import find
-from restbroker.operate.context import ConfigContext
 from restbroker.serving import runner
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost
@@ -32,6 +30,7 @@ from tests.web.conftest import Open, Site
 LONG_S = 60
 """For what never happens; a busy machine may take many times as long as an idle one."""
 PAGE = "queues"
+ASKED = b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def connect(running: Site, buffer_bytes: int | None = None) -> trio.SocketStream:
@@ -47,7 +46,7 @@ async def stalled(running: Site, stack: AsyncExitStack) -> trio.SocketStream:
     """A reader that asks for more than the kernel keeps for him, and reads nothing."""
     stream = await stack.enter_async_context(await connect(running, 2048))
     with trio.fail_after(LONG_S):
-        await stream.send_all(b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400)
+        await stream.send_all(ASKED * 400)
     await until_async(lambda: running.stats._connections._waiting, "the server waits for him", LONG_S)
     return stream
 
@@ -97,11 +96,13 @@ async def test_parts_come_again_only_when_they_changed(
         harness.client.transaction([("SADD", "queues", "other"), ("LPUSH", "queue:other", *["{}"] * 17)])
         running.watch.refresh_now()
         changed = await fragment(running, tag=tag)
+        none = [await running.get(f"/live{query}") for query in ("", "?page=", "?page=login", "?page=../stats")]
     assert first.text in page
     assert f'data-tag="{tag.strip(chr(34))}"' in page
     assert re.findall('id="part-([a-z]+)"', first.text) == ["banner", "alarms", "queues"]
     assert (same.status_code, same.text, same.headers["etag"]) == (304, "", tag)
     assert (changed.status_code, ">17<" in changed.text, changed.headers["etag"] != tag) == (200, True, True)
+    assert [answer.status_code for answer in none] == [404] * 4
 
 
 async def test_who_does_not_read_is_dropped_and_deliveries_go_on(
@@ -115,6 +116,18 @@ async def test_who_does_not_read_is_dropped_and_deliveries_go_on(
         await harness.until(lambda: connections.drop_count == 1, "who does not read is dropped", LONG_S)
         harness.push()
         await harness.until(lambda: harness.of(JobFinished), "jobs are delivered")
+
+
+async def test_who_reads_slowly_gets_everything(site: Open) -> None:
+    received = bytearray()
+    last = ASKED.replace(b"localhost\r\n", b"localhost\r\nConnection: close\r\n")
+    async with site() as running, await connect(running, 2048) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, ASKED * 99 + last)
+        with trio.fail_after(LONG_S):
+            while part := await stream.receive_some(4096):
+                received += part
+        assert running.stats._connections.drop_count == 0
+    assert received.count(b"HTTP/1.1 200") == 100
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
@@ -136,7 +149,7 @@ async def test_a_stop_waits_for_nobody_who_does_not_read(monkeypatch: pytest.Mon
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-async def test_a_hundred_heads_that_come_byte_by_byte_are_closed_and_hold_no_other_request_up(site: Open) -> None:
+async def test_a_hundred_heads_byte_by_byte_hold_no_other_request_up(site: Open) -> None:
     closed: list[trio.SocketStream] = []
     answers: list[int] = []
 
@@ -169,6 +182,7 @@ async def test_while_redis_is_away_an_open_page_says_so(
         harness.redis.kill()
         await shows(running, lambda html: "cannot be reached" in html)
         assert (await running.get("/")).status_code == 503
+        figures = await running.get_stats()
         await harness.until(lambda: harness.of(StoreLost), "the broker knows", LONG_S)
         alive, ready = await running.client.get(f"{health}/healthz"), await running.get_ready()
         metrics = await running.get_metrics()
@@ -178,6 +192,7 @@ async def test_while_redis_is_away_an_open_page_says_so(
             while (await running.get_ready()).status_code != 200:  # noqa: ASYNC110 - nothing tells of it
                 await trio.sleep(0.05)
         assert (await running.get("/")).status_code == 200
+    assert (figures.status_code, figures.json()["error"]["code"]) == (503, "StoreUnavailable")
     assert (alive.status_code, ready.status_code, metrics.status_code) == (200, 503, 200)
     assert "restbroker_redis_up 0.0" in metrics.text
 
@@ -187,29 +202,3 @@ async def shows(running: Site, wanted: Callable[[str], bool]) -> None:
     with trio.fail_after(LONG_S):
         while not wanted((await fragment(running)).text):  # noqa: ASYNC110 - nothing tells of it
             await trio.sleep(0.1)
-
-
-async def test_a_search_beside_a_broker_may_rest_behind_every_job(
-    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
-) -> None:
-    steps: Counter[str] = Counter()
-
-    class Counting:
-        def step(self) -> None:
-            steps["searched"] += 1
-
-    monkeypatch.setattr(find, "Throttle", Counting)
-    for number in range(500):
-        harness.client.command("ZADD", "dead", number, f'{{"class":"Add","jid":"j{number}","args":["safe",{{}},"t"]}}')
-    async with site() as running:
-        answer = await running.get("/dead?where=jid+%3D+nobody")
-    assert answer.status_code == 200
-    assert steps["searched"] == 500
-    find.page(harness.client, "dead", (), ConfigContext({}))
-    assert steps["searched"] == 500, "the shell's commands are alone in their process"
-
-
-async def test_only_pages_that_change_can_be_followed(site: Open) -> None:
-    async with site() as running:
-        for address in ("/live", "/live?page=", "/live?page=login", "/live?page=../stats"):
-            assert (await running.get(address)).status_code == 404

@@ -1,5 +1,7 @@
-"""The web apps of a real process: switched on by the configuration, and not even imported otherwise."""
+"""The web apps of a real process: of a broker, where the configuration switches them on, and of `restbroker web`."""
 
+import json
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from restbroker.store.client import StoreSettings, open_client
 from tests.support.answering import AnsweringServer
 from tests.support.ports import free_port
 from tests.support.process import clean_environment, started
@@ -17,26 +20,11 @@ from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
 
-
-def test_stats_and_health_are_served_and_end_with_the_process(configured: Callable[..., Path], tmp_path: Path) -> None:
-    port = free_port()
-    config = configured(Stats=True, StatsPort=0, HealthBind=f"127.0.0.1:{port}")
-    with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
-        url = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
-        broker.wait_for("broker.started")
-        with httpx.Client(trust_env=False) as client:
-            stats = client.get(f"{url}/stats")
-            ready = client.get(f"http://127.0.0.1:{port}/readyz")
-            assert client.get(f"http://127.0.0.1:{port}/stats").status_code == 404
-            assert broker.stop() == 0
-    assert stats.json()["enqueued"] == {"rest": "0"}
-    assert ready.status_code in {200, 503}
-    assert "Traceback" not in broker.output()
-    assert "Running on" not in broker.output()
+LISTENING = r"listening what=/stats addresses=(\S+)"
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-def test_more_connections_than_there_are_descriptors_cost_waiting_only_and_are_told_once(
+def test_more_connections_than_descriptors_cost_waiting_only(
     configured: Callable[..., Path], tmp_path: Path, redis_server: RedisServer
 ) -> None:
     port = free_port()
@@ -60,7 +48,7 @@ def test_more_connections_than_there_are_descriptors_cost_waiting_only_and_are_t
 
 
 @pytest.mark.parametrize(("stats", "loaded"), [(False, False), (True, True)])
-def test_web_libraries_are_only_loaded_where_something_is_served(
+def test_web_libraries_are_only_loaded_where_they_serve(
     configured: Callable[..., Path], *, stats: bool, loaded: bool
 ) -> None:
     script = (
@@ -85,3 +73,71 @@ def test_web_libraries_are_only_loaded_where_something_is_served(
     )
     assert done.returncode == 0, done.stderr
     assert [name in done.stdout for name in ("hypercorn", "quart", "prometheus_client")] == [loaded] * 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
+def test_web_serves_without_a_broker_and_ends_at_once(
+    number: signal.Signals, configured: Callable[..., Path], tmp_path: Path, redis_url: str
+) -> None:
+    client = open_client(StoreSettings(redis_url))
+    client.command("LPUSH", "queue:rest", '{"class":"Add","jid":"j1","args":["check_account",{},"t0ken-4711"]}')
+    with started(["web", "--config", str(configured(StatsPort=0))], directory=tmp_path / "run") as alone:
+        url = alone.wait_for(LISTENING)[1]
+        with httpx.Client(trust_env=False, headers={"Accept": "text/html"}) as visitor:
+            pages = {path: visitor.get(f"{url}{path}") for path in ("/", "/dead", "/queue?name=rest")}
+            stats, metrics = visitor.get(f"{url}/stats").json(), visitor.get(f"{url}/metrics").text
+            # Their connections are still open here; nothing waits for them to end.
+            alone.signal(number)
+            assert alone.wait() == 0
+    assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(pages, 200)
+    assert "and no process takes them" in pages["/"].text
+    assert "check_account" in pages["/queue?name=rest"].text
+    assert (stats["enqueued"], stats["unready"], stats["processes"]) == ({"rest": "1"}, None, [])
+    assert 'restbroker_queue_jobs{queue="rest"} 1.0' in metrics
+    assert "restbroker_jobs_total" not in metrics
+    assert client.command("LLEN", "queue:rest") == 1
+    assert client.command("EXISTS", "processes", "restbroker:beats") == 0
+    assert "Traceback" not in alone.output()
+
+
+def test_web_shows_the_jobs_of_every_process_masked(
+    configured: Callable[..., Path], tmp_path: Path, redis_url: str
+) -> None:
+    client = open_client(StoreSettings(redis_url))
+    job = {
+        "class": "Add",
+        "jid": "j1",
+        "args": ["check_account", {"user": "bob", "password": "sesame-1"}, "t0ken-4711"],
+    }
+    work = {"queue": "rest", "payload": json.dumps({**job, "note": "by t0ken-4711"}), "run_at": 1_700_000_000}
+    client.command("SADD", "processes", "host:1:abc")
+    client.command("HSET", "host:1:abc", "info", json.dumps({"hostname": "host", "pid": 1}), "busy", 1)
+    client.command("HSET", "host:1:abc:work", "tid", json.dumps(work))
+    with started(["web", "--config", str(configured(StatsPort=0))], directory=tmp_path / "run") as alone:
+        url = alone.wait_for(LISTENING)[1]
+        answer = httpx.get(f"{url}/stats", trust_env=False)
+        assert alone.stop() == 0
+    (one,) = answer.json()["jobs"]["rest"]
+    assert one["message"]["args"] == ["check_account", {"user": "bob", "password": "***"}, "***"]
+    assert "4711" not in answer.text
+    assert "sesame" not in answer.text
+
+
+def test_a_hangup_reloads_the_configuration_and_ends_nothing(configured: Callable[..., Path], tmp_path: Path) -> None:
+    config = configured(StatsPort=0)
+    with started(["web", "--config", str(config)], directory=tmp_path / "run") as alone:
+        url = alone.wait_for(LISTENING)[1]
+        alone.signal(signal.SIGHUP)
+        alone.wait_for("config.unchanged")
+        configured(StatsPort=0, RestQueue="other")
+        alone.signal(signal.SIGHUP)
+        alone.wait_for("config.reloaded")
+        stats = httpx.get(f"{url}/stats", trust_env=False).json()
+        config.write_text("{")
+        alone.signal(signal.SIGHUP)
+        alone.wait_for("config.refused")
+        configured(StatsPort=0, RedisURL="redis://127.0.0.1:1/0")
+        alone.signal(signal.SIGHUP)
+        alone.wait_for("names another Redis")
+        assert alone.stop() == 0
+    assert stats["enqueued"] == {"other": "0"}
