@@ -1,7 +1,7 @@
 """`restbroker demo`: the main job end to end, on a Redis and a server of its own.
 
 Called by `cli.demo`. Always holds: it ends with an error if anything was not as promised, and leaves nothing running
-and nothing on disk.
+and nothing on disk; the broker is ended before the Redis that holds its jobs.
 """
 
 import json
@@ -11,24 +11,23 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from restbroker.config.values import duration_text
-from restbroker.trial.environment import (
-    PASSWORD,
-    PROGRAM,
-    TOKEN,
-    Environment,
-    Printer,
-    describe,
-    open_environment,
-    open_printer,
-)
+from restbroker.store.settings import StoreSettings
+from restbroker.trial import redis_server
+from restbroker.trial.brokers import Fleet, cancel_at_signal, end
+from restbroker.trial.environment import PASSWORD, PROGRAM, TOKEN, Environment, Printer, describe, open_printer
+from restbroker.trial.stand_in import StandIn
 from restbroker.trial.steps import STEPS, stop
-from restbroker.trial.workload import QUEUE
+from restbroker.trial.witness import Witness, open_redis
+from restbroker.trial.workload import DOMAIN, QUEUE, USER
+
+_STOP_TIMEOUT_S = 30.0
 
 
 def run(environ: Mapping[str, str], *, stay: bool) -> int:
@@ -41,22 +40,43 @@ def run(environ: Mapping[str, str], *, stay: bool) -> int:
 
 async def _main(printer: Printer, environ: Mapping[str, str], *, stay: bool) -> int:
     finished = False
+    # Only what is in the scope ends at a signal: the broker is then ended before its Redis.
     with (
         tempfile.TemporaryDirectory(prefix="restbroker-demo-") as folder,
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        trio.CancelScope() as scope,
     ):
-        async with trio.open_nursery() as nursery:
-            scope = trio.CancelScope()
-            nursery.start_soon(_cancel_at_signals, signals, (scope, nursery.cancel_scope), printer)
-            async with open_environment(printer, environ, Path(folder)) as environment:
-                # Only what is in here ends at the first signal: the environment then ends the broker before its Redis.
-                with scope:
-                    await _run_steps(environment, stay=stay)
-                    finished = True
-                    if stay:
-                        await _keep_running(environment)
-            nursery.cancel_scope.cancel()
+        async with _open(printer, environ, Path(folder)) as environment:
+            environment.fleet.nursery.start_soon(cancel_at_signal, signals, scope, lambda: printer.write("\nStopping."))
+            await _run_steps(environment, stay=stay)
+            finished = True
+            if stay:
+                await _keep_running(environment)
     return 0 if finished else 128 + signal.SIGINT
+
+
+@asynccontextmanager
+async def _open(printer: Printer, environ: Mapping[str, str], folder: Path) -> AsyncIterator[Environment]:
+    """Start every part in `folder` for the block, and end it again; raise `RestbrokerError` if one does not start."""
+    binary = redis_server.find_server(environ)
+    async with trio.open_nursery() as nursery:
+        port: int = await nursery.start(redis_server.serve, binary, folder)
+        stand_in = StandIn(nursery, USER, TOKEN, frozenset({DOMAIN}))
+        await stand_in.come_up()
+        printer.write(f"Redis     {binary} on port {port}")
+        printer.write(f"ejabberd  a stand-in on port {stand_in.port}")
+        settings = StoreSettings(f"redis://127.0.0.1:{port}/0")
+        with open_redis(settings) as redis:
+            url = f"http://127.0.0.1:{stand_in.port}/api"
+            fleet = Fleet(settings, folder, Witness(redis), url, TOKEN, nursery=nursery, environ=environ)
+            try:
+                broker = await fleet.start()
+                printer.write(f"broker    {PROGRAM} run --config {broker.config}")
+                yield Environment(printer, fleet, stand_in, port)
+            finally:
+                for broker in fleet.brokers:
+                    await end(broker.process, _STOP_TIMEOUT_S)
+        nursery.cancel_scope.cancel()
 
 
 async def _run_steps(environment: Environment, *, stay: bool) -> None:
@@ -94,21 +114,10 @@ async def _keep_running(environment: Environment) -> None:
     environment.printer.write(
         f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n\nWhat the server gets:"
     )
-    seen = len(environment.ejabberd.requests)
+    seen = len(environment.stand_in.requests)
     while True:
-        for request in environment.ejabberd.requests[seen:]:
+        for request in environment.stand_in.requests[seen:]:
             environment.printer.show(describe(request))
             seen += 1
         environment.broker.require_alive()
         await trio.sleep(0.1)
-
-
-async def _cancel_at_signals(
-    signals: AsyncIterator[int], scopes: tuple[trio.CancelScope, ...], printer: Printer
-) -> None:
-    """Cancel one more scope at each signal."""
-    remaining = list(scopes)
-    async for _ in signals:
-        printer.write("\nStopping.")
-        if remaining:
-            remaining.pop(0).cancel()

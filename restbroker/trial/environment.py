@@ -1,7 +1,7 @@
-"""All parts that the demo runs: Redis, the stand-in server, a real broker, and methods to use and observe them.
+"""What the demo has at hand: a printer, and Redis, the stand-in server and a real broker, with methods to use them.
 
-`demo` sets it up, `steps` use it. Always holds: the broker is ended before the Redis that holds its jobs;
-with NO_COLOR set, TERM=dumb or stdout not a terminal, no escape sequence is written.
+`demo` sets it up, `steps` use it. Always holds: with NO_COLOR set, TERM=dumb or stdout not a terminal, no escape
+sequence is written.
 """
 
 import contextlib
@@ -11,8 +11,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,18 +21,12 @@ import trio
 from restbroker.config.values import duration_text
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
-from restbroker.store.settings import StoreSettings
-from restbroker.trial import redis_server
-from restbroker.trial.broker import COMMAND, Broker, end, start, without_settings
-from restbroker.trial.ejabberd import Ejabberd
-from restbroker.trial.server import ReceivedCommand, Server
-from restbroker.trial.witness import Witness, open_redis
-from restbroker.trial.workload import DOMAIN, QUEUE, USER
+from restbroker.trial.brokers import COMMAND, Broker, Fleet, without_settings
+from restbroker.trial.stand_in import Request, StandIn
+from restbroker.trial.workload import QUEUE
 
-REPLIES: Final = "rest_replies"
 TOKEN: Final = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length of the demo
 PASSWORD: Final = "s3cret"  # noqa: S105 - of accounts that live for the length of the demo
-_STOP_TIMEOUT_S: Final = 30.0
 _BOLD, _DIM, _GREEN, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 
@@ -90,39 +83,33 @@ def open_printer(environ: Mapping[str, str]) -> Printer:
 
 @attrs.frozen
 class Environment:
-    """The parts of a running demo. `environ` has commands of restbroker use its configuration."""
+    """The parts of a running demo."""
 
     printer: Printer
-    environ: Mapping[str, str]
+    fleet: Fleet
+    stand_in: StandIn
     redis_port: int
-    witness: Witness
-    ejabberd: Ejabberd
-    server: Server
-    broker: Broker
 
-    async def push(self, arguments: list[Json], **more: Json) -> dict[str, Json]:
-        """Push a job with these `args`, as any Sidekiq client does, and return its payload; `more`: further fields."""
-        now_s = time.time()
-        job: dict[str, Json] = {
-            "class": "Restbroker",
-            "args": arguments,
-            "jid": secrets.token_hex(12),
-            "queue": QUEUE,
-            "retry": True,
-            "created_at": now_s,
-            "enqueued_at": now_s,
-            **more,
-        }
-        await self.witness.ask(self.witness.push, QUEUE, [json.dumps(job).encode()])
+    @property
+    def broker(self) -> Broker:
+        """The broker, which is the only one."""
+        return self.fleet.brokers[0]
+
+    async def push(self, *arguments: Json) -> dict[str, Json]:
+        """Push a job with these `args`, as any Sidekiq client does, and return its payload."""
+        now_s, jid = time.time(), secrets.token_hex(12)
+        job: dict[str, Json] = {"class": "Restbroker", "args": arguments, "jid": jid, "queue": QUEUE, "retry": True}
+        job |= {"created_at": now_s, "enqueued_at": now_s}
+        await self.fleet.witness.ask(self.fleet.witness.push, QUEUE, [json.dumps(job).encode()])
         return job
 
     async def register(self, user: str, password: str = PASSWORD, token: str = TOKEN) -> dict[str, Json]:
         """Push a job that makes this account, and return its payload."""
-        return await self.push(["register", {"user": user, "password": password}, token])
+        return await self.push("register", {"user": user, "password": password}, token)
 
     async def ask(self, *words: str) -> Any:  # noqa: ANN401 - as Redis answers it
         """Send one command to Redis and return its answer; raise `StoreUnavailable`."""
-        return await self.witness.ask(self.witness.redis.execute_command, *words)
+        return await self.fleet.witness.ask(self.fleet.witness.redis.execute_command, *words)
 
     async def restbroker(self, *arguments: str, until: Callable[[str], bool] = lambda _: True) -> tuple[int, str]:
         """Run a command of restbroker, show it and all that it printed, and return its exit code and its stdout.
@@ -130,10 +117,11 @@ class Environment:
         It is run again and again for at most 8 s until `until`, called with its stdout, returns True; only the last
         time is shown. Cancelling kills it.
         """
+        environ = {**without_settings(self.fleet.environ), "RESTBROKER_CONFIG": str(self.broker.config)}
         deadline_s = trio.current_time() + 8
         while True:
             done = await trio.run_process(
-                [*COMMAND, *arguments], env=dict(self.environ), capture_stdout=True, capture_stderr=True, check=False
+                [*COMMAND, *arguments], env=environ, capture_stdout=True, capture_stderr=True, check=False
             )
             stdout = done.stdout.decode()
             if until(stdout) or trio.current_time() > deadline_s:
@@ -150,21 +138,22 @@ class Environment:
         """
         with trio.move_on_after(timeout_s):
             while not question():
-                self.broker.require_alive()
+                self.fleet.require_alive()
                 await trio.sleep(0.02)
             return
         why = f"Nothing arrived within {duration_text(timeout_s)}"
         raise RestbrokerError(f"{why}, so this could not be confirmed: {promise}. {self.broker.last_words}")
 
-    async def next_request(self, command: str, since: int) -> ReceivedCommand:
+    def requests(self, command: str, since: int) -> list[Request]:
+        """Return the requests for this command after the first `since` requests."""
+        return [request for request in self.stand_in.requests[since:] if request.command == command]
+
+    async def next_request(self, command: str, since: int) -> Request:
         """Wait for a request for this command after the first `since` requests, show it and return it."""
-
-        def found() -> list[ReceivedCommand]:
-            return [request for request in self.ejabberd.requests[since:] if request.command == command]
-
-        await self.until(lambda: bool(found()), f"the server is asked to {command}")
-        self.printer.show(f"→ the server got  {describe(found()[0])}")
-        return found()[0]
+        await self.until(lambda: bool(self.requests(command, since)), f"the server is asked to {command}")
+        found = self.requests(command, since)[0]
+        self.printer.show(f"→ the server got  {describe(found)}")
+        return found
 
     def check(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
         """Print that a promise was kept; raise `RestbrokerError` if it was not."""
@@ -173,45 +162,7 @@ class Environment:
         self.printer.confirm(text)
 
 
-def describe(request: ReceivedCommand) -> str:
+def describe(request: Request) -> str:
     """Return one request in a line, its password masked."""
     shown = {name: "…" if name == "password" else value for name, value in request.arguments.items()}
-    return f"{request.request} {json.dumps(shown, ensure_ascii=False)}  and answered {request.status}"
-
-
-@asynccontextmanager
-async def open_environment(printer: Printer, environ: Mapping[str, str], folder: Path) -> AsyncIterator[Environment]:
-    """Start every part in `folder` for the block, and end it again; raise `RestbrokerError` if one does not start."""
-    password = secrets.token_hex(8)
-    ejabberd = Ejabberd(USER, password, frozenset({DOMAIN}))
-    server = Server(ejabberd.handle)
-    binary = redis_server.find_server(environ)
-    async with trio.open_nursery() as nursery:
-        redis_port: int = await nursery.start(redis_server.serve, binary, folder)
-        await nursery.start(server.run)
-        redis_url = f"redis://127.0.0.1:{redis_port}/0"
-        broker = await start(folder, "env", _config(redis_url, server.port, password), environ)
-        try:
-            with open_redis(StoreSettings(redis_url)) as redis:
-                printer.write(f"Redis     {binary} on port {redis_port}")
-                printer.write(f"ejabberd  a stand-in on port {server.port}")
-                printer.write(f"broker    {PROGRAM} run --config {broker.config}")
-                own = {**without_settings(environ), "RESTBROKER_CONFIG": str(broker.config)}
-                yield Environment(printer, own, redis_port, Witness(redis), ejabberd, server=server, broker=broker)
-        finally:
-            await end(broker.process, _STOP_TIMEOUT_S)
-        nursery.cancel_scope.cancel()
-
-
-def _config(redis_url: str, port: int, password: str) -> dict[str, Json]:
-    return {
-        "RedisURL": redis_url,
-        "RestURL": f"http://127.0.0.1:{port}/api",
-        "RestUser": USER,
-        "RestPass": password,
-        "JabberDomain": DOMAIN,
-        "RestQueue": QUEUE,
-        "ResponseQueue": REPLIES,
-        "Token": TOKEN,
-        "Stats": False,
-    }
+    return f"POST /api/{request.command} {json.dumps(shown, ensure_ascii=False)}  and answered {request.status}"

@@ -14,8 +14,7 @@ from typing import Literal, TypeAlias, assert_never
 import attrs
 import trio
 
-from restbroker.trial.broker import Broker
-from restbroker.trial.fleet import Fleet
+from restbroker.trial.brokers import Broker, Fleet
 from restbroker.trial.stand_in import StandIn
 
 Fault: TypeAlias = Literal["kill", "freeze", "cut", "reset", "restart"]
@@ -46,7 +45,7 @@ def plan(kills: int, rng: random.Random) -> list[Fault]:
 class Breaker:
     """Makes the faults happen, one after the other.
 
-    `bound`: how many jobs may have run twice because of faults; requests that were reset are not counted.
+    `bound`: how many jobs may have run twice because of faults; requests that the stand-in cut are not counted.
     `requeued_s`: for each killed or frozen process that held jobs, the seconds until they were back.
     """
 
@@ -76,9 +75,9 @@ class Breaker:
             case "reset":
                 self.stand_in.resets += _RESETS  # the stand-in counts those that came to it
             case "restart":
-                self.bound += await self.stand_in.go_down()
+                await self.stand_in.go_down()
                 await trio.sleep(self.rng.uniform(0.2, 1.0))
-                await self.stand_in.server.come_up()
+                await self.stand_in.come_up()
             case _:
                 assert_never(fault)
         self.happened[fault] += 1

@@ -1,6 +1,6 @@
 """A Redis of the demo's own: finds a server, and runs it in a folder.
 
-Called by `environment`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
+Called by `demo`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
 writes only into the folder, and ends with the task that runs it.
 """
 
@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import socket
-import subprocess
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,7 @@ from redis import RedisError
 
 from restbroker.errors import RestbrokerError
 from restbroker.store.settings import StoreSettings
-from restbroker.trial.broker import end, last_words
+from restbroker.trial.brokers import end, last_words, start
 from restbroker.trial.witness import open_redis
 
 VARIABLE = "RESTBROKER_REDIS_SERVER"
@@ -75,11 +74,8 @@ async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int]
     port = _free_port()
     log = folder / "redis.log"
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "yes"]
-    with log.open("wb") as output:
-        # A process group of its own, or Ctrl-C would end Redis before the broker has given its jobs back.
-        process = await trio.lowlevel.open_process(
-            [str(binary), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
-        )
+    # A process group of its own, or Ctrl-C would end Redis before the broker has given its jobs back.
+    process = await start([str(binary), *arguments], log)
     try:
         if await _answers(process, port):
             task_status.started(port)

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from restbroker.trial.environment import REPLIES, TOKEN, Environment
-from restbroker.trial.server import ReceivedCommand
-from restbroker.trial.workload import DOMAIN, QUEUE, USER
+from restbroker.trial.environment import TOKEN, Environment
+from restbroker.trial.workload import DOMAIN, QUEUE, REPLIES, USER
 
 _REPLY_ID = "message-7"
 _WAITING = 5
@@ -34,7 +33,7 @@ async def from_ruby(environment: Environment) -> None:
     shown = ", ".join(f"'{name}' => '{value}'" for name, value in message.items())
     environment.printer.show(f"Sidekiq::Client.push('class' => 'Restbroker', 'queue' => '{QUEUE}',")
     environment.printer.show(f"  'args' => ['send_message', {{ {shown} }}, TOKEN, '{_REPLY_ID}'])")
-    await environment.push(["send_message", {**message}, TOKEN, _REPLY_ID])
+    await environment.push("send_message", {**message}, TOKEN, _REPLY_ID)
     await environment.next_request("send_message", 0)
     found = await environment.ask("BRPOP", f"queue:{REPLIES}", "5")
     payload = found[1] if found else b"{}"
@@ -47,7 +46,7 @@ async def from_ruby(environment: Environment) -> None:
 async def from_shell(environment: Environment) -> None:
     """Push jobs with `restbroker enqueue`, without and with `--wait`, and check what arrives and what is printed."""
     environment.printer.step("The same from a shell; with --wait the server's answer is printed")
-    before, online = len(environment.ejabberd.requests), environment.ejabberd.online
+    before, online = len(environment.stand_in.requests), environment.stand_in.online
     code, _ = await environment.restbroker("enqueue", "check_account", "user=john")
     environment.check(code == 0, "the job is queued")
     request = await environment.next_request("check_account", before)
@@ -60,8 +59,8 @@ async def from_shell(environment: Environment) -> None:
 async def server_down(environment: Environment) -> None:
     """Take the server down while jobs come, and bring it back; check that all wait and are then executed once."""
     environment.printer.step("The server goes down, and jobs keep coming")
-    await environment.server.go_down()
-    before, processed = len(environment.ejabberd.requests), await _number(environment, "GET", "stat:processed")
+    await environment.stand_in.go_down()
+    before, processed = len(environment.stand_in.requests), await _number(environment, "GET", "stat:processed")
     users = [f"user{number}" for number in range(1, _WAITING + 1)]
     for user in users:
         await environment.register(user)
@@ -70,27 +69,27 @@ async def server_down(environment: Environment) -> None:
     unfinished = await _number(environment, "GET", "stat:processed") == processed
     failed = await _number(environment, "ZCARD", "dead") + await _number(environment, "ZCARD", "retry")
     environment.check(unfinished and not failed, f"all {_WAITING} jobs wait; none is lost, failed or has used up a try")
-    await environment.server.come_up()
+    await environment.stand_in.come_up()
     environment.printer.show("The server is back.")
     await environment.until(
-        lambda: len(environment.ejabberd.requests) >= before + _WAITING, "the waiting jobs are executed"
+        lambda: len(environment.stand_in.requests) >= before + _WAITING, "the waiting jobs are executed"
     )
     await _wait_for(environment, processed + _WAITING, "GET", "stat:processed")
-    registered = sorted(str(request.arguments["user"]) for request in _account_requests(environment, before))
+    registered = sorted(str(request.arguments["user"]) for request in environment.requests("register", before))
     environment.check(registered == users, f"all {_WAITING} were then executed, each once: {', '.join(registered)}")
 
 
 async def wrong_token(environment: Environment) -> None:
     """Push a job with a wrong token, and check that it is dead and not executed."""
     environment.printer.step("Someone pushes a job with a wrong token")
-    before = len(environment.ejabberd.requests)
+    before = len(environment.stand_in.requests)
     job = await environment.register("mallory", "x", "guessed")
     await _wait_for(environment, 1, "ZCARD", "dead")
     dead = [json.loads(member) for member in await environment.ask("ZRANGE", "dead", "0", "-1")]
     environment.check([entry["jid"] for entry in dead] == [job["jid"]], "the job is in Sidekiq's dead set")
     environment.printer.show(f"{dead[0]['error_class']}: {dead[0]['error_message']}")
     environment.check("guessed" not in dead[0]["error_message"], "the reason is there, without the token")
-    environment.check(not _account_requests(environment, before), "the server never heard of it")
+    environment.check(not environment.requests("register", before), "the server never heard of it")
 
 
 async def show_stats(environment: Environment) -> None:
@@ -118,10 +117,6 @@ async def stop(environment: Environment) -> None:
 
 Step = Callable[[Environment], Awaitable[None]]
 STEPS: tuple[Step, ...] = (from_php, from_ruby, from_shell, server_down, wrong_token, show_stats)
-
-
-def _account_requests(environment: Environment, since: int) -> list[ReceivedCommand]:
-    return [request for request in environment.ejabberd.requests[since:] if request.command == "register"]
 
 
 async def _wait_for(environment: Environment, wanted: int, *words: str) -> None:

@@ -3,13 +3,14 @@
 Always holds: however it ends (an error, Ctrl-C, SIGTERM), its processes are gone first and then its keys.
 """
 
+import os
 import random
 import secrets
 import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -18,9 +19,8 @@ import trio
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
-from restbroker.trial.ejabberd import Ejabberd
+from restbroker.trial.brokers import Fleet, cancel_at_signal
 from restbroker.trial.faults import Breaker, plan
-from restbroker.trial.fleet import Fleet
 from restbroker.trial.result import Result, verdict_of
 from restbroker.trial.stand_in import StandIn
 from restbroker.trial.witness import Witness, new_namespace, open_redis
@@ -90,7 +90,7 @@ async def _main(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
+                nursery.start_soon(cancel_at_signal, signals, nursery.cancel_scope)
                 result = await _Run(settings, wanted, tell, witness=witness, nursery=nursery).execute()
                 nursery.cancel_scope.cancel()
         finally:
@@ -114,11 +114,11 @@ class _Run:
         began_s = time.monotonic()
         rng = random.Random(self.plan.seed)  # noqa: S311 - it chooses what to break
         token = _new_token()
-        stand_in = StandIn(Ejabberd(USER, token, frozenset({DOMAIN})), rng)
-        port: int = await self.nursery.start(stand_in.server.run)
+        stand_in = StandIn(self.nursery, USER, token, frozenset({DOMAIN}), rng)
+        await stand_in.come_up()
         with tempfile.TemporaryDirectory(prefix="restbroker-verify-") as folder:
-            url = f"http://127.0.0.1:{port}/api"
-            fleet = Fleet(self.settings, Path(folder), self.witness, rest_url=url, token=token, nursery=self.nursery)
+            url, beside = f"http://127.0.0.1:{stand_in.port}/api", (self.nursery, os.environ)
+            fleet = Fleet(self.settings, Path(folder), self.witness, url, token, *beside, cuts=True)
             breaker = Breaker(fleet, stand_in, self.nursery, rng=rng, processes=self.plan.processes)
             try:
                 # A machine that starts processes slowly would have done all jobs before the first fault.
@@ -177,7 +177,7 @@ class _Run:
             quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
             if quiet == 2:
                 return
-            if (now := left + sum(map(len, stand_in.statuses.values()))) != seen:
+            if (now := left + sum(map(len, stand_in.jobs.values()))) != seen:
                 seen, moved_s = now, time.monotonic()
             if time.monotonic() - moved_s > _STALLED_AFTER_S:
                 return
@@ -187,20 +187,16 @@ class _Run:
         places = await self.witness.ask(self.witness.count_locations, QUEUE)
         dead = await self.witness.ask(self.witness.dead_jobs)
         attempted = [job_id(number) for number in range(self.plan.jobs)]
-        bound = breaker.bound + breaker.stand_in.were_reset
+        statuses = {job: [one.status for one in sent] for job, sent in breaker.stand_in.jobs.items()}
+        bound = breaker.bound + breaker.stand_in.cut
         return Result(
-            verdict_of(attempted, self.acknowledged, breaker.stand_in.statuses, places=places, dead=dead, bound=bound),
+            verdict_of(attempted, self.acknowledged, statuses, places=places, dead=dead, bound=bound),
             dead_by_code=Counter(dead.values()),
             faults={str(name): count for name, count in breaker.happened.items()},
             requeued_s={str(name): times_s for name, times_s in breaker.requeued_s.items()},
             took_s=time.monotonic() - began_s,
             seed=self.plan.seed,
         )
-
-
-async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    async for _ in signals:
-        scope.cancel()
 
 
 def _new_token() -> str:

@@ -1,7 +1,7 @@
 """The jobs of a run: a create, a command that must not run twice, and a harmless question, in turn.
 
-Used by `verify` and `fleet`. Always holds: a job's jid is also its `traceparent`, which brokers pass on as a header, so
-that Redis and the stand-in speak of the same job.
+Used by `verify`; its names by all. Always holds: a job's jid is also its `traceparent`, which brokers pass on as a
+header, so that Redis and the stand-in speak of the same job.
 """
 
 import json
@@ -9,6 +9,7 @@ import time
 from typing import Final
 
 QUEUE: Final = "rest"
+REPLIES: Final = "rest_replies"
 DOMAIN: Final = "example.org"
 USER: Final = f"admin@{DOMAIN}"
 

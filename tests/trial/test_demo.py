@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.errors import RestbrokerError
-from restbroker.trial import broker, demo
+from restbroker.trial import brokers, demo
 from tests.support import process
 from tests.support.ports import accepts
 from tests.support.redis_server import redis_binary
@@ -75,7 +75,7 @@ def test_without_a_redis_server_the_demo_says_how_to_get_one() -> None:
 
 
 def test_a_broker_that_does_not_do_its_work_fails_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "COMMAND", ("sh", "-c", "echo 'I would rather not'; exit 3"))
+    monkeypatch.setattr(brokers, "COMMAND", ("sh", "-c", "echo 'I would rather not'; exit 3"))
     expected = pytest.RaisesExc(RestbrokerError, match=r"with 3.*(?s:.*)I would rather not")
     with pytest.RaisesGroup(expected, flatten_subgroups=True):
         demo.run({**process.clean_environment(), **environment(tmp_path)}, stay=False)

@@ -6,8 +6,7 @@ import httpx
 import pytest
 import trio
 
-from restbroker.trial.ejabberd import Ejabberd as StandIn
-from restbroker.trial.server import Server
+from restbroker.trial.stand_in import StandIn
 from tests.support.ejabberd import PASSWORD, Ejabberd
 
 JOHN = b'{"user":"john","host":"example.org"}'
@@ -41,9 +40,9 @@ EXCHANGES = [
 
 
 @pytest.fixture
-async def stand_in(nursery: trio.Nursery, own_ejabberd: Ejabberd) -> AsyncIterator[Server]:
-    server = Server(StandIn(own_ejabberd.admin, PASSWORD, frozenset(own_ejabberd.hosts), online=0).handle)
-    await nursery.start(server.run)
+async def stand_in(nursery: trio.Nursery, own_ejabberd: Ejabberd) -> AsyncIterator[StandIn]:
+    server = StandIn(nursery, own_ejabberd.admin, PASSWORD, frozenset(own_ejabberd.hosts), online=0)
+    await server.come_up()
     yield server
     nursery.cancel_scope.cancel()
 
@@ -59,7 +58,7 @@ async def answers(url: str, user: str) -> list[tuple[str, bytes, int, str, str]]
 
 
 @pytest.mark.slow
-async def test_the_stand_in_answers_as_ejabberd_does(own_ejabberd: Ejabberd, stand_in: Server) -> None:
+async def test_the_stand_in_answers_as_ejabberd_does(own_ejabberd: Ejabberd, stand_in: StandIn) -> None:
     real = await answers(own_ejabberd.url, own_ejabberd.admin)
     ours = await answers(f"http://127.0.0.1:{stand_in.port}/api", own_ejabberd.admin)
     assert ours == real
