@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from restbroker.operate import audit
 from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.identities import ProcessInfo
+from restbroker.store.replies import items
 from tests.support.process import run_here
 
 Shell = Callable[..., CompletedProcess[str]]
+NOW_S = 1_700_000_000
 
 
 @pytest.fixture
@@ -55,3 +58,30 @@ def serve(store: Client, snapshot: bytes, queue: str = "rest") -> None:
     facts = ProcessInfo(77, "node", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "node:77:abc", facts, [queue])
     assert heartbeats.write_heartbeats(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
+
+
+def put(store: Client, zset: str, at_s: float, jid: str, command: str = "register", **more: Any) -> None:
+    """Put a failed job into a set."""
+    args = [command, {"user": jid, "host": "h", "password": "hush-hush"}, "right-token"]
+    fields = {"class": "Add", "args": args, "jid": jid, "queue": "rest", "retry_count": 1, "failed_at": NOW_S + 0.5}
+    fields |= {"error_class": "ServerError", "error_message": "It failed.", **more}
+    store.command("ZADD", f"ns:{zset}", at_s, json.dumps(fields))
+
+
+def jobs_in(store: Client, key: str) -> list[dict[str, Any]]:
+    """Return the jobs of a queue, the next one first, or of a set."""
+    words = ("LRANGE" if key.startswith("queue:") else "ZRANGE", f"ns:{key}", 0, -1)
+    found = [json.loads(one) for one in items(store.command(*words)) if isinstance(one, bytes)]
+    return found[::-1] if key.startswith("queue:") else found
+
+
+def configure(place: Path, **more: object) -> None:
+    """Change the configuration of the folder."""
+    path = place / "env.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+
+
+def noted(store: Client) -> list[tuple[str, str, str]]:
+    """Return action, place and state of each entry of the audit log, oldest first."""
+    notes = [one.note for one in audit.entries(store, 50)]
+    return [(note.action, note.place, note.state) for note in reversed(notes)]

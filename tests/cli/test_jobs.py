@@ -1,63 +1,184 @@
-"""`restbroker dead` and `restbroker retries` as processes against a real Redis."""
+"""`restbroker dead`, `retries`, `scheduled`, `queues`, `keys`: questions, stops and kills, where people and Redis are.
+
+What each verb prints and refuses is in tests/golden/data/verbs.txt; what it does to jobs is proved in tests/operate.
+"""
 
 import json
-from collections.abc import Mapping
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from restbroker.job.json_types import Json
 from restbroker.store.client import Client
-from tests.cli.conftest import Shell
-
-NOW_S = 1_700_000_000
-
-
-def put(store: Client, zset: str, at_s: float, raw: bytes) -> None:
-    store.command("ZADD", f"ns:{zset}", at_s, raw)
+from tests.cli.conftest import NOW_S, Shell, jobs_in, noted, put
+from tests.operate.pools import record
+from tests.support.process import started
+from tests.support.terminal import dialogue, on_a_terminal
+from tests.support.wait import until
 
 
-def failed(jid: str, args: Json, **more: Json) -> bytes:
-    fields: Mapping[str, Json] = {"class": "R", "jid": jid, "args": args, "error_class": "BadToken", **more}
-    return json.dumps({"error_message": f"The {jid} failed.", **fields}).encode()
-
-
-def park(store: Client, at_s: float, raw: bytes) -> None:
-    """As restbroker does: the job, and its copy."""
-    put(store, "dead", at_s, raw)
+def park(store: Client, jid: str, command: str = "status") -> None:
+    """Put a job into the dead set as restbroker does: with its copy."""
+    put(store, "dead", NOW_S, jid, command)
+    raw = json.dumps(next(job for job in jobs_in(store, "dead") if job["jid"] == jid))
     store.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", raw)
 
 
 @pytest.mark.promise("A good citizen", "of what others trim a copy is left")
-def test_parked_jobs_that_others_trimmed_are_shown_and_put_back_to_be_seen(shell: Shell, store: Client) -> None:
-    for number in range(30):
-        park(store, NOW_S + number, failed(f"j{number}", ["status", {"password": "hush-hush"}, "t0ken"]))
-    store.command("ZREMRANGEBYRANK", "ns:dead", 0, 2)
-    found = shell("find", "jid=j1")
-    (copy,) = found.stdout.splitlines()
-    assert copy.split("\t")[:4:3] == ["copy", "j1"]
-    assert "hush-hush" not in copy
-    assert shell("dead", "restore", "j1").returncode == 0
-    assert shell("dead", "--limit", "1").stdout.split("\t")[1] == "j1", (
-        "the newest: it would be trimmed again otherwise"
-    )
-    (noted,) = shell("audit").stdout.splitlines()
-    assert noted.split("\t")[2:6] == ["restore", "dead", "j1", "done"]
-
-
-def test_a_job_that_was_put_back_may_have_run_since_so_a_retry_asks(shell: Shell, store: Client) -> None:
-    park(store, NOW_S, failed("j1", ["send_message", {"body": "hi"}, "t0ken"]))
+def test_dead_jobs_that_others_trimmed_are_found_and_restored(shell: Shell, store: Client) -> None:
+    park(store, "j1")
     store.command("DEL", "ns:dead")
+    put(store, "dead", NOW_S + 9, "newer")
+    (copy,) = shell("find", "jid=j1").stdout.splitlines()
+    assert (copy.split("\t")[:4:3], "hush-hush" in copy) == (["copy", "j1"], False)
     restored = shell("dead", "restore", "j1")
     assert (restored.returncode, "It may have run since it died" in restored.stderr) == (0, True)
-    refused = shell("dead", "retry", "j1", "--foreign-queues", "--yes")
-    assert (refused.returncode, "--repeat-unsafe" in refused.stderr) == (1, True)
-    assert store.command("ZCARD", "ns:dead") == 1
+    assert shell("dead", "--limit", "1").stdout.split("\t")[1] == "j1", "it would be trimmed again otherwise"
+    assert noted(store) == [("restore", "dead", "done")]
 
 
-def test_a_job_that_waits_for_its_next_try_is_not_put_back_beside_that(shell: Shell, store: Client) -> None:
-    park(store, NOW_S, failed("j1", ["status", {}, "t0ken"]))
+def test_a_restored_job_may_have_run_so_a_retry_asks(shell: Shell, store: Client) -> None:
+    park(store, "j1", "send_message")
     store.command("DEL", "ns:dead")
-    put(store, "retry", NOW_S, failed("j1", ["status", {}, "t0ken"], retry_count=1))
+    assert shell("dead", "restore", "j1").returncode == 0
+    refused = shell("dead", "retry", "j1", "--yes")
+    assert (refused.returncode, "--repeat-unsafe" in refused.stderr) == (1, True)
+    assert [job["jid"] for job in jobs_in(store, "dead")] == ["j1"]
+
+
+def test_a_job_that_waits_for_its_next_try_is_not_restored(shell: Shell, store: Client) -> None:
+    park(store, "j1")
+    store.command("DEL", "ns:dead")
+    put(store, "retry", NOW_S, "j1", "status")
     done = shell("dead", "restore", "j1")
     assert (done.returncode, "waits for its next try" in done.stderr) == (2, True)
-    assert store.command("ZCARD", "ns:dead") == 0
+    assert jobs_in(store, "dead") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "zset", "said"),
+    [
+        ("dead delete --all", "dead", "1 job deleted"),
+        ("scheduled edit host=b.c --where arg.user=*", "schedule", "1 job edited"),
+        ("dead delete first", "dead", "It has changed since it was shown"),
+    ],
+)
+def test_jobs_that_changed_during_the_prompt_are_not_touched(
+    store: Client, place: Path, line: str, zset: str, said: str
+) -> None:
+    """Neither one that came, however old it says it is, nor a named one that was retried and failed again."""
+    at_s = NOW_S if zset == "dead" else time.time() + 3600
+    put(store, zset, at_s, "first")
+    with dialogue(line.split(), place) as terminal:
+        terminal.until("set?")
+        if line.endswith("first"):
+            store.command("DEL", "ns:dead")
+            put(store, "dead", at_s + 9, "first", error_class="NotFound")
+        put(store, zset, at_s - 0.5, "second")
+        later = [job for job in jobs_in(store, zset) if job["jid"] == "second" or job["error_class"] == "NotFound"]
+        terminal.type("y\n")
+        terminal.until(said)
+        terminal.end()
+    assert [job for job in jobs_in(store, zset) if job in later] == later
+
+
+@pytest.mark.parametrize(("answer", "user", "code"), [("n", "first", 1), ("y", "bob", 0)])
+def test_an_edit_is_shown_and_asked_about(store: Client, place: Path, answer: str, user: str, code: int) -> None:
+    put(store, "dead", NOW_S, "first")
+    with dialogue(["dead", "edit", "first", "user=bob"], place) as terminal:
+        terminal.until("user: first → bob")
+        terminal.answer("Edit 1 job of the dead set?", answer)
+        assert terminal.end() == code
+    assert jobs_in(store, "dead")[0]["args"][1]["user"] == user
+
+
+def test_a_stopped_retry_says_how_far_it_came_and_can_go_on(place: Path, shell: Shell, store: Client) -> None:
+    for number in range(40):
+        put(store, "dead", NOW_S + number, f"j{number}")
+    with started(["dead", "retry", "--all", "--yes", "--rate", "1"], directory=place) as slowly:
+        until(lambda: len(jobs_in(store, "dead")) < 40, "the first job is retried")
+        slowly.signal(signal.SIGINT)
+        assert slowly.wait() != 0
+        assert "Run the same command again for the rest." in slowly.output()
+    left = len(jobs_in(store, "dead"))
+    assert 0 < left < 40
+    assert noted(store)[-1] == ("retry", "dead", "interrupted")
+    assert shell("dead", "retry", "--all", "--yes").stderr == f"{left} jobs retried.\n"
+    assert sorted(job["jid"] for job in jobs_in(store, "queue:rest")) == sorted(f"j{n}" for n in range(40))
+
+
+def test_a_killed_edit_leaves_each_job_in_one_place(shell: Shell, store: Client, place: Path) -> None:
+    names = [f"j{number}" for number in range(400)]
+    for name in names:
+        put(store, "dead", 1, name)
+
+    def revised() -> int:
+        found = jobs_in(store, "dead")
+        assert sorted(job["jid"] for job in found) == sorted(names)
+        return sum(job.get("restbroker_revision") == 1 for job in found)
+
+    words = ["dead", "edit", "--all", "host=example.com", "--yes"]
+    with started([*words, "--rate", "100"], directory=place) as slowly:
+        until(lambda: revised() >= 100, "some were edited")
+        slowly.signal(signal.SIGKILL)
+        slowly.wait()
+    assert 100 <= revised() < 400
+    assert "nothing would change" in shell(*words).stderr
+    assert revised() == 400
+
+
+def test_a_refusal_before_any_change_says_nothing_of_changes(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1")
+    store.command("SET", "ns:restbroker:audit", "no stream")
+    done = shell("dead", "delete", "j1", "--yes")
+    assert (done.returncode, "Changes made so far" in done.stderr) == (1, False)
+    assert len(jobs_in(store, "dead")) == 1
+
+
+def test_options_before_a_verb_are_the_verbs(shell: Shell, store: Client) -> None:
+    for number, code in enumerate(("ServerError", "BadToken"), 1):
+        put(store, "dead", NOW_S + number, f"j{number}", error_class=code)
+    done = shell("dead", "--where", "error = BadToken", "--config", "env.json", "delete", "--yes")
+    assert (done.returncode, done.stderr) == (0, "1 job deleted.\n")
+    assert [job["jid"] for job in json.loads(shell("dead", "--json", "list").stdout)] == ["j1"]
+
+
+@contextmanager
+def full(store: Client) -> Iterator[None]:
+    """Have Redis refuse most writes."""
+    store.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        yield
+    finally:
+        store.command("CONFIG", "SET", "maxmemory", "0")
+
+
+@pytest.mark.parametrize("line", ["dead delete --all", "queues delete rest --all", "queues clear rest"])
+def test_jobs_can_be_deleted_where_redis_is_full(shell: Shell, store: Client, line: str) -> None:
+    key = "dead" if line.startswith("dead") else "queue:rest"
+    for number in range(3):
+        put(store, "dead", NOW_S + number, f"j{number}")
+        store.command("LPUSH", "ns:queue:rest", json.dumps({"class": "A", "jid": f"w{number}", "args": ["status"]}))
+    with full(store):
+        done = shell(*line.split(), "--yes")
+        assert (done.returncode, store.command("EXISTS", f"ns:{key}")) == (0, 0), done.stderr
+    assert [noted(store)[place][2] for place in (0, -1)] == ["begun", "ended"]
+
+
+def test_people_see_pauses_processes_and_actions_in_tables(shell: Shell, store: Client, place: Path) -> None:
+    record(store, "web:9:ab", queues=["q"], version="7.3.2")
+    assert shell("queues", "pause", "rest", "--for", "90m", "--why", "the server moves").returncode == 0
+
+    def drawn(*words: str) -> str:
+        text = re.sub(r"\x1b\[\d*m", "", on_a_terminal(words, place, columns=200))
+        return "\n".join(" ".join(line.split()) for line in text.splitlines())
+
+    assert re.search(
+        r'rest 0 0 s paused by \S+ for 1 h (30|29) min.* more: "the server moves"', drawn("queues", "list")
+    )
+    assert re.search(r"PROCESS PROGRAM STATE JOBS.*\nweb:9:ab 7\.3\.2 running 0", drawn("processes"))
+    assert re.search(r"WHEN WHO ACTION .*\n\S+ \S+ \S+@\S+ pause queue:rest .*the server moves", drawn("audit"))

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.golden import command_line, commands, configuration, hour, probes, recorded
+from tests.golden import command_line, commands, configuration, hour, probes, recorded, verbs
 
 DATA: Final = Path(__file__).parent / "data"
 
@@ -14,6 +14,7 @@ QUICK: Final[Mapping[str, Callable[[], str]]] = {
     "configuration/files.txt": configuration.files_text,
     "command_line.txt": command_line.text,
     "probes.txt": probes.text,
+    "verbs.txt": verbs.text,
     **{f"commands/{name}.txt": partial(commands.text, kind) for name, kind in commands.usual().items()},
 }
 """Each, and what makes it."""
