@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Final, NoReturn
 
 import attrs
@@ -33,43 +34,25 @@ from restbroker.bulk.jobs import (
     row_of,
     wrong_header,
 )
-from restbroker.bulk.rows import ERROR, BadFile, Input, Table, open_input, open_table
-from restbroker.bulk.show import (
-    MOST_TOLD,
-    Rejects,
-    ShowProgress,
-    Summary,
-    existing_file_error,
-    progress_display,
-    rows_text,
-)
+from restbroker.bulk.rows import BadFile, Input, Table, open_input, open_table
+from restbroker.bulk.show import MOST_TOLD, Rejects, Summary, existing_file_error, rows_text
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, output
-from restbroker.console.arguments import TypedArguments
 from restbroker.console.exits import Exit
 from restbroker.console.times import local
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
+from restbroker.operate.answer import Note, wait_for
 from restbroker.operate.connect import open_store
 from restbroker.store.client import Client
 
-_COUNT_EVERY_S: Final = 0.1
-_LONGEST_PAUSE_S: Final = 0.5
-_HELD_S: Final = 3.0
-"""After so many seconds without an answer rows may be held up."""
+_SAY_EVERY_S: Final = 5.0
+_PAUSE_S: Final = 0.1
 _HOLDERS: Final = 3
 _EACH_ITS_OWN: Final = "-"
 """It stands in the place of a command if each row names its own."""
-
-
-class _SignalReceived(BaseException):
-    """A signal that ends the command came; `number` is the signal's."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 def run(
@@ -91,10 +74,12 @@ def run(
             raise UsageError(f"{found.name} {error.why}.", error.hint) from None
         # A dry run needs no Redis: it only takes the server's version from it, if that comes within a second.
         with open_store(settings, 1.0) if dry_run else open_store(settings) as client:
-            batch = _Batch(settings, options, typed, client=client, batch_input=found, table=table)
+            makers = Makers(settings, options, typed, client)
+            _require_valid(makers, table)
+            batch = _Batch(makers, found, table)
             try:
                 summary = batch.check() if dry_run else batch.run()
-            except (_SignalReceived, StoreUnavailable, StoreRefused) as error:
+            except (KeyboardInterrupt, StoreUnavailable, StoreRefused) as error:
                 _print_resume_hint(batch, error)
     summary.show(as_json=as_json)
     raise typer.Exit(summary.code())
@@ -104,16 +89,23 @@ def run(
 class _Batch:
     """One batch of the rows of `table`. `batch`: its id; "" until it is known. `record`: what Redis knows of it."""
 
-    settings: Config
-    options: BatchOptions
-    typed_arguments: TypedArguments
-    client: Client
+    makers: Makers
     batch_input: Input
     table: Table
     batch: str = ""
     record: bulk.BatchRecord = attrs.field(factory=bulk.BatchRecord)
     _failed: int = 0
-    _counted_s: float = 0.0
+    _said_s: float = attrs.field(factory=time.monotonic)
+
+    @property
+    def client(self) -> Client:
+        """The connection to Redis."""
+        return self.makers.client
+
+    @property
+    def options(self) -> BatchOptions:
+        """The options of the command line."""
+        return self.makers.options
 
     @property
     def waits(self) -> bool:
@@ -121,10 +113,8 @@ class _Batch:
         return self.options.order.wants_reply
 
     def check(self) -> Summary:
-        """Check all rows, push none and write no file. Raise `UsageError` as `run` does."""
-        makers = self._makers()
-        rejects = Rejects(self.table, None)
-        reader = self._reader(makers, rejects, "0" * BATCH_DIGITS)
+        """Check all rows, push none and write no file."""
+        reader = self._reader(Rejects(self.table, None), "0" * BATCH_DIGITS)
         for _ in reader.chunks():
             pass
         return Summary("", reader.good + reader.bad, reader.good, rejected=reader.bad, rejects=None, dry_run=True)
@@ -132,23 +122,23 @@ class _Batch:
     def run(self) -> Summary:
         """Push the remaining rows of the batch, wait for the answers if the options say so, and return the summary.
 
-        Raise `UsageError` if the file, the rejects file or the command cannot be used, `StoreUnavailable` or
-        `StoreRefused` if Redis does not take the rows: the batch may be continued then.
+        Raise `UsageError` if the file or the rejects file cannot be used, `StoreUnavailable` or `StoreRefused` if Redis
+        does not take the rows: the batch may be continued then.
         """
-        makers = self._makers()
         rejects = self._begin()
         before = self.record
         if before.row or before.notes.get("complete") == "1":
             self._print_start()
-        wanted = before.notes["wait"] == "1"
-        makers.reorder(attrs.evolve(makers.order, wants_reply=wanted, reply_to=bulk.reply_to(self.batch)))
-        reader = self._reader(makers, rejects, self.batch)
+        reply_to, wanted = bulk.reply_to(self.batch), before.notes["wait"] == "1"
+        self.makers.reorder(attrs.evolve(self.makers.order, wants_reply=wanted, reply_to=reply_to))
+        reader = self._reader(rejects, self.batch)
         reader.skipped = before.row
-        with closing(rejects), progress_display() as shown:
-            self._push(reader, shown)
+        with closing(rejects):
+            self._push(reader)
             bulk.write_notes(self.client, self.batch, {"complete": "1"})
             self.record = bulk.read_batch(self.client, self.batch) or self.record
-            self._wait(shown, reader)
+            if self.waits:
+                self._wait()
         known = self.record
         return Summary(
             self.batch,
@@ -163,16 +153,10 @@ class _Batch:
             pushed_before=before.pushed,
         )
 
-    def _makers(self) -> Makers:
-        """Return the makers of jobs, one for each command. Raise `UsageError` if no row can be valid."""
-        makers = Makers(self.settings, self.options, self.typed_arguments, self.client)
-        _require_valid(makers, self.table)
-        return makers
-
-    def _reader(self, makers: Makers, rejects: Rejects, batch: str) -> push.Reader:
+    def _reader(self, rejects: Rejects, batch: str) -> push.Reader:
         command = None if self.options.command == _EACH_ITS_OWN else self.options.command
         table, rate = self.table, self.options.rate
-        return push.Reader(batch, table.rows, makers, command, are_cells=table.is_csv, reject=rejects, rate=rate)
+        return push.Reader(batch, table.rows, self.makers, command, are_cells=table.is_csv, reject=rejects, rate=rate)
 
     def _begin(self) -> Rejects:
         """Find the batch in Redis, or begin it; return where bad rows go."""
@@ -184,11 +168,11 @@ class _Batch:
             if path.exists() and not is_own:
                 raise existing_file_error(path)
             notes["rejects"] = str(path.resolve())
-        if self.waits and notes.setdefault("wait", "1") != "1":
+        if self.waits and notes.get("wait") == "0":
             raise UsageError(
                 "This batch was started without --wait, so there are no results of its rows.", "Leave --wait out."
             )
-        notes.setdefault("wait", "0")
+        notes.setdefault("wait", "1" if self.waits else "0")
         if known is None or notes != known.notes:
             bulk.write_notes(self.client, self.batch, notes)
         self.record = attrs.evolve(known or bulk.BatchRecord(), notes=notes)
@@ -201,10 +185,10 @@ class _Batch:
         if self.batch_input.digest is None:
             return secrets.token_hex(BATCH_DIGITS // 2), None
         one = self.options
-        const: Json = dict(self.typed_arguments.values)
+        const: Json = dict(self.makers.typed_arguments.values)
         what = json.dumps([one.command, const, one.target, one.queue], sort_keys=True)
         source = hashlib.sha256(f"{self.batch_input.digest}\n{what}".encode()).hexdigest()
-        keys = [secret.reveal().encode() for token in self.settings.tokens for secret in token.secrets]
+        keys = [secret.reveal().encode() for token in self.makers.settings.tokens for secret in token.secrets]
         names = [hmac.new(key, b"restbroker bulk " + source.encode(), "sha256").hexdigest() for key in keys]
         for name in names:
             if (known := bulk.read_batch(self.client, name[:BATCH_DIGITS])) is not None:
@@ -220,7 +204,7 @@ class _Batch:
         else:
             output.say(f"{before}; continuing after row {known.row}.")
 
-    def _push(self, reader: push.Reader, shown: ShowProgress) -> None:
+    def _push(self, reader: push.Reader) -> None:
         before, began_s, sent = self.record.row, time.monotonic(), 0
         for chunk in reader.chunks():
             if chunk.last > before:
@@ -228,77 +212,65 @@ class _Batch:
                     time.sleep(max(0.0, began_s + sent / self.options.rate - time.monotonic()))
                 push.push(self.client, self.batch, chunk, before=before, at_s=self.options.order.at_s)
                 before, sent = chunk.last, sent + chunk.rows
-            self._count_replies(reader, shown)
+            if self.waits:
+                self._count_replies()
+            self._say_progress(f"{reader.good + reader.bad} rows")
 
-    def _count_replies(self, reader: push.Reader, shown: ShowProgress, *, is_read: bool = False) -> int:
-        """Count answers that have come, and show how far it is; return how many came."""
-        replies = 0
-        now_s = time.monotonic()
-        # The line of a row that was pushed before is unknown until that row is read.
-        is_due = reader.last >= self.record.row and now_s - self._counted_s >= _COUNT_EVERY_S
-        if self.waits and (is_read or is_due):
-            self._counted_s = now_s
-            while True:
-                count, ended = push.read_replies(self.client, self.batch)
-                self._print_failed(ended, reader)
-                replies += count
-                if not count:
-                    break
-            self.record = bulk.read_batch(self.client, self.batch) or self.record
-        text, share = f"{reader.good + reader.bad} rows", self.batch_input.share_read()
-        if self.waits:
-            text += f", {self.record.ended_rows} of {self.record.pushed} answered"
-            share = self.record.ended_rows / max(self.record.pushed, 1) if is_read else share
-        shown(text, share)
+    def _count_replies(self) -> int:
+        """Count the answers that have come, and show the first rows that were not done; return how many came."""
+        replies, ended = push.read_replies(self.client, self.batch)
+        for text in ended[: max(0, MOST_TOLD - self._failed)]:
+            output.say(text)
+        if self._failed <= MOST_TOLD < self._failed + len(ended):
+            output.say("… and more.")
+        self._failed += len(ended)
         return replies
 
-    def _print_failed(self, ended: Sequence[push.FailedRow], reader: push.Reader) -> None:
-        """Show the first rows whose jobs were not done, then once that there are more."""
-        for one in ended:
-            self._failed += 1
-            if self._failed <= MOST_TOLD:
-                may = "; it may have run" if one.may_have_run else ""
-                output.say(f"line {reader.line_of(one.row)}: {one.code}: {one.message} (job {one.jid}{may})")
-            elif self._failed == MOST_TOLD + 1:
-                output.say("… and more.")
+    def _say_progress(self, text: str) -> None:
+        if time.monotonic() - self._said_s >= _SAY_EVERY_S:
+            self._said_s = time.monotonic()
+            output.say(f"… {text}")
 
-    def _wait(self, shown: ShowProgress, reader: push.Reader) -> None:
+    def _wait(self) -> None:
         """Wait until all rows have ended, or none has for as long as the time-out says."""
-        counted_s, pause_s, is_told = time.monotonic(), 0.02, False
-        while self.waits:
-            if self._count_replies(reader, shown, is_read=True):
-                counted_s, pause_s = time.monotonic(), 0.02
-            if self.record.ended_rows >= self.record.pushed:
-                break
-            if time.monotonic() - counted_s >= self.options.timeout_s:
+        notes = [
+            partial(self._held_text, target)
+            for target in self.makers.settings.targets
+            if target.order is not None and target.name in self.makers.targets
+        ]
+        waits: list[Note] = [*notes]
+        while self.record.ended_rows < self.record.pushed:
+            if wait_for(self._take, self.options.timeout_s, notes=waits, say=output.say) is None:
                 left = self.record.pushed - self.record.ended_rows
                 onward = "" if self.batch_input.digest is None else " The same command continues to wait."
                 output.say(
                     f"No answer for {duration_text(self.options.timeout_s)}; {rows_text(left)} not done yet.{onward}"
                 )
                 break
-            if not is_told and time.monotonic() - counted_s >= _HELD_S:
-                for target in self.settings.targets:
-                    if target.order is not None and target.name in reader.makers.targets:
-                        self._print_held(target)
-                is_told = True
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+            self.record = bulk.read_batch(self.client, self.batch) or self.record
+            self._say_progress(f"{self.record.ended_rows} of {self.record.pushed} answered")
 
-    def _print_held(self, target: Target) -> None:
-        """Say which jobs hold rows of this batch up, where those of one key are done one after the other."""
+    def _take(self, seconds: float) -> int | None:
+        """Count the answers that come within so many seconds; None: none came."""
+        ends_s = time.monotonic() + seconds
+        while not (replies := self._count_replies()):
+            if (left_s := ends_s - time.monotonic()) <= 0:
+                return None
+            time.sleep(min(_PAUSE_S, left_s))
+        return replies
+
+    def _held_text(self, target: Target) -> str | None:
+        """Return which jobs hold rows of this batch up, where those of one key are done one after the other."""
         # Most batches need none of it.
         from restbroker.operate import order_wait
         from restbroker.operate.context import context_of
 
-        def is_own(jid: str) -> bool:
-            return row_of(self.batch, jid) is not None
-
-        held = order_wait.holders(self.client, context_of(self.settings), target, is_own, most=_HOLDERS)
-        for one in held:
-            output.say("\n".join((f"Jobs are held {one.behind(local)}.", *one.next_steps)))
-        if held:
-            output.say("All keys that are held: restbroker keys list")
+        known = context_of(self.makers.settings)
+        held = order_wait.holders(
+            self.client, known, target, lambda jid: row_of(self.batch, jid) is not None, most=_HOLDERS
+        )
+        lines = [line for one in held for line in (f"Jobs are held {one.behind(local)}.", *one.next_steps)]
+        return "\n".join([*lines, "All keys that are held: restbroker keys list"]) if held else None
 
 
 def _require_valid(makers: Makers, table: Table) -> None:
@@ -307,7 +279,7 @@ def _require_valid(makers: Makers, table: Table) -> None:
     End the command with 4 if no token allows it.
     """
     options = makers.options
-    columns = [name for name in table.columns if name not in (ERROR, *OWN_COLUMNS)]
+    columns = [name for name in table.columns[table.is_rejects :] if name not in OWN_COLUMNS]
     if UNIQUE_KEY in table.columns and options.order.lock is None:
         raise UsageError(f"The column {UNIQUE_KEY} needs --unique-for.", "For example: --unique-for 10m")
     has_order_key = options.order.order_key is not None or ORDER_COLUMN in table.columns
@@ -341,7 +313,7 @@ def _require_order(targets: Sequence[Target]) -> None:
         raise UsageError(f"Nothing was queued: {why}", hint)
 
 
-def _print_resume_hint(batch: _Batch, error: _SignalReceived | RestbrokerError) -> NoReturn:
+def _print_resume_hint(batch: _Batch, error: KeyboardInterrupt | RestbrokerError) -> NoReturn:
     if isinstance(error, RestbrokerError):
         output.say(f"restbroker: {error}")
     known = None
@@ -355,26 +327,23 @@ def _print_resume_hint(batch: _Batch, error: _SignalReceived | RestbrokerError) 
         output.say(f"{pushed}, the last is row {last}. A pipe cannot be resumed: feed only the rows after that one.")
     else:
         output.say(f"{pushed}. The same command continues, and pushes none of them again.")
-    if isinstance(error, _SignalReceived):
-        raise typer.Exit(128 + error.number) from None
+    if isinstance(error, KeyboardInterrupt):
+        raise error
     raise typer.Exit(Exit.STORE if isinstance(error, StoreUnavailable) else Exit.FAILED) from None
 
 
 @contextmanager
 def _raise_on_signals() -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM raise `_SignalReceived` in the block, once."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """Make Ctrl-C and SIGTERM raise `KeyboardInterrupt` in the block, and end the command with the signal's code."""
 
     def stop(number: int, _frame: object) -> None:
-        for one in numbers:
-            signal.signal(one, signal.SIG_IGN if one == number else signal.SIG_DFL)
-        raise _SignalReceived(number)
+        raise KeyboardInterrupt(number)
 
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except _SignalReceived as stopped:
-        raise typer.Exit(128 + stopped.number) from None
+    except KeyboardInterrupt as stopped:
+        raise typer.Exit(128 + stopped.args[0]) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -5,9 +5,7 @@ between two chunks, and a later call continues behind the last row that Redis ha
 """
 
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from operator import itemgetter
 from typing import Final
 
 import attrs
@@ -52,17 +50,6 @@ class Chunk:
         self.size += len(raw)
 
 
-@attrs.frozen
-class FailedRow:
-    """A row whose job was not done, as its answer says."""
-
-    row: int
-    jid: str
-    code: str
-    message: str
-    may_have_run: bool = False
-
-
 @attrs.define(eq=False)
 class Reader:
     """Makes jobs of rows. `command` None: each row names its own. `skipped`: rows up to this one are pushed already."""
@@ -77,9 +64,6 @@ class Reader:
     rate: float | None = None
     good: int = 0
     bad: int = 0
-    last: int = 0
-    _shifts: list[tuple[int, int]] = attrs.field(factory=lambda: [(0, 0)])
-    """(row, how far its line number is ahead of it from there on), for rows of several lines and blank lines."""
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the rows in chunks as they are read; bad ones go to `reject`. Raise `BadFile` if the file is bad."""
@@ -95,24 +79,16 @@ class Reader:
         if chunk.rows:
             yield chunk
 
-    def line_of(self, row: int) -> int:
-        """Return the line that a row begins in; the row has been read."""
-        _, shift = self._shifts[bisect_right(self._shifts, row, key=itemgetter(0)) - 1]
-        return row + shift
-
     def _read(self, row: Read, chunk: Chunk, now_s: float) -> None:
         chunk.rows += 1
         if isinstance(row, Bad):
             self._refuse(row)
         else:
-            shift = row.line - row.number
-            if self._shifts[-1][1] != shift:
-                self._shifts.append((row.number, shift))
             try:
                 self._make(row, chunk, now_s)
             except BadRow as error:
                 self._refuse(Bad(row.number, row.line, str(error), row.text))
-        chunk.last = self.last = row.number
+        chunk.last = row.number
 
     def _make(self, row: Row, chunk: Chunk, now_s: float) -> None:
         number, values = row.number, row.values
@@ -170,37 +146,35 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
         raise StoreRefused(message, "Run only one of the two.")
 
 
-def read_replies(client: Client, batch: str) -> tuple[int, list[FailedRow]]:
-    """Count the answers that have come into the batch's record; return how many, and the rows that were not done.
+def read_replies(client: Client, batch: str) -> tuple[int, list[str]]:
+    """Count the answers that have come into the batch's record; return how many, and what to say of rows not done.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     replies = bulk.answers(client, batch, _ANSWERS)
-    ended: list[FailedRow] = []
+    ended: list[str] = []
     codes: list[tuple[int, str]] = []
     for raw in replies:
         details = rubyjson.object_of(raw) or {}
         row = row_of(batch, details.get("jid"))
         if row is None:
             continue
-        failed = _failed(row, details)
-        if failed is None:
-            codes.append((row, ""))
-        else:
-            codes.append((row, f"{bulk.MAY_HAVE_RUN if failed.may_have_run else ''}{failed.code}"))
-            ended.append(failed)
+        code, why = _end(details)
+        codes.append((row, code))
+        if code:
+            ended.append(f"row {row}: {why}")
     return (len(replies), ended) if bulk.count(client, batch, replies, codes) else (0, [])
 
 
-def _failed(row: int, details: Mapping[str, Json]) -> FailedRow | None:
-    """Return the end of a row's job as its answer says it; None if the job was done."""
-    outcome, jid = details.get("outcome"), str(details.get("jid"))
+def _end(details: Mapping[str, Json]) -> tuple[str, str]:
+    """Return the code that counts for an answer, as `store.count` takes it, and how the job ended, for people."""
+    outcome, jid, error = details.get("outcome"), details.get("jid"), details.get("error")
     if outcome == "delivered":
-        return None
+        return "", ""
     if outcome == "negative":
-        return FailedRow(row, jid, NEGATIVE, 'The server answered "no".')
-    error = details.get("error")
+        return NEGATIVE, f'{NEGATIVE}: The server answered "no". (job {jid})'
     found = error if isinstance(error, Mapping) else {}
     code, message = str(found.get("code") or outcome), str(found.get("message") or "")
-    may_have_run = outcome == "uncertain" or details.get("may_have_run") is True
-    return FailedRow(row, jid, code, message, may_have_run=may_have_run)
+    if outcome == "uncertain" or details.get("may_have_run") is True:
+        return f"{bulk.MAY_HAVE_RUN}{code}", f"{code}: {message} (job {jid}; it may have run)"
+    return code, f"{code}: {message} (job {jid})"

@@ -2,8 +2,8 @@
 
 Always holds: however long the file or a line of it is, little of it is in memory; each row has its number, even after
 bad rows; nothing is guessed: what is not proper CSV (RFC 4180), is not UTF-8, or names a member of an object twice, is
-a bad row, and behind a quotation mark that is not closed nothing is taken for a row; the text of a bad row can be
-written to a rejects file in a form that can be corrected and read again.
+a bad row, and behind a quotation mark that is not closed nothing is read; the text of a bad row can be written to a
+rejects file in a form that can be corrected and read again, unless the row is longer than any job may be.
 """
 
 import csv
@@ -34,8 +34,9 @@ ERROR: Final = "_error"
 """The column of a rejects file, or the member of its objects, that says why. It is left out when the file is read."""
 LONGEST: Final = 1024 * 1024
 """No job may have more bytes, so no row has more characters."""
-UNCLOSED: Final = "an unclosed quotation mark."
+UNCLOSED: Final = "an unclosed quotation mark. Nothing after this line is read."
 ODD_MARK: Final = "a quotation mark inside a cell: quote the whole cell, and double the mark in it."
+_TOO_LONG: Final = "more than 1 MiB."
 _NOT_UTF8: Final = "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."
 _BOM: Final = "\ufeff"
 _ENDS: Final = ("\n", "\r")
@@ -65,18 +66,15 @@ class Row:
 
 @light
 class Bad:
-    """One row that cannot be used. `text`: its characters as they stand in the file, without an old reason.
+    """One row that cannot be used.
 
-    `rest`: further pieces of a row that is longer than may be held. `is_open`: it has a quotation mark that is not
-    closed, so other rows may be among its lines.
+    `text`: its characters as they stand in the file, without an old reason; "" if it is longer than may be held.
     """
 
     number: int
     line: int
     why: str
     text: str
-    rest: Iterator[str] = iter(())
-    is_open: bool = False
 
 
 Read: TypeAlias = Row | Bad
@@ -104,17 +102,11 @@ class Table:
 
 @attrs.frozen(eq=False)
 class Input:
-    """An open input. `digest`: of its bytes; `size`: how many these are. Both are None if it can be read once only."""
+    """An open input. `digest`: of its bytes; None if it can be read once only."""
 
     name: str
     source: io.TextIOWrapper
-    raw: io.BufferedReader
     digest: str | None
-    size: int | None
-
-    def share_read(self) -> float | None:
-        """Return which share of the file has been read, 0 to 1; None if its size is unknown."""
-        return self.raw.tell() / self.size if self.size else None
 
 
 @contextmanager
@@ -124,15 +116,14 @@ def open_input(file: Path) -> Iterator[Input]:
     name = "standard input" if is_stdin else str(file)
     try:
         with open(0 if is_stdin else file, "rb", closefd=not is_stdin) as raw:
-            found = os.fstat(raw.fileno())
-            digest, size = None, None
-            if stat.S_ISREG(found.st_mode):
-                began, size = raw.tell(), found.st_size
+            digest = None
+            if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+                began = raw.tell()
                 digest = hashlib.file_digest(raw, "sha256").hexdigest()
                 raw.seek(began)
             # Bytes that are not UTF-8 cost their row only.
             source = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
-            yield Input(name, source, raw, digest=digest, size=size)
+            yield Input(name, source, digest)
             source.detach()
     except OSError as error:
         if error.filename is None and is_stdin and error.errno != errno.EBADF:
@@ -158,125 +149,76 @@ def open_table(source: io.TextIOWrapper) -> Table:
         raise BadFile("is empty", "Give CSV, whose first line names the columns, or one JSON object in each line.")
     match first.lstrip()[0]:
         case "{":
-            lines.row_lines[:] = [first]
-            return Table(_ndjson_rows(lines), opening=mark)
+            return Table(_ndjson_rows(first, lines), opening=mark)
         case "[":
             raise BadFile("is a JSON list", "Write one object in each line: jq -c '.[]' FILE")
         case _:
             return _csv_table(first, lines, mark)
 
 
-def reject_pieces(table: Table, bad: Bad) -> Iterator[str]:
-    """Yield the text of a bad row for the rejects file, piece by piece."""
+def reject_text(table: Table, bad: Bad) -> str:
+    """Return a bad row for the rejects file: the reason, in NDJSON in a line of its own, and the row's text."""
     why = f"line {bad.line}: {bad.why}"
-    text = bad.text if bad.text.endswith(_ENDS) or len(bad.text) >= LONGEST else f"{bad.text}\n"
+    text = bad.text if bad.text.endswith(_ENDS) else f"{bad.text}\n"
     if not table.is_csv:
-        document = rubyjson.object_of(text.encode("utf-8", "surrogateescape"))
-        if document and not _has_duplicate_name(text):
-            document.pop(ERROR, None)
-            yield rubyjson.dumps({**document, ERROR: why}).decode() + "\n"
-            return
-        # What cannot be read, or would lose something.
-        yield f"{json.dumps({ERROR: why}, ensure_ascii=False)}\n{text}"
-        yield from bad.rest
-        return
+        return f"{json.dumps({ERROR: why}, ensure_ascii=False)}\n{text}"
     mark = table.separator
-    # Once the mark is closed, the lines behind it are rows with an empty cell for the reason.
-    following = mark if bad.is_open and not table.is_rejects else ""
-    if following:
-        text = re.sub("(?<=\n)(?=.)", mark, text)
-    elif not table.is_rejects:
-        text = _guarded(text, mark)
+    if not table.is_rejects:  # The text of such a file is as it should be.
+        # Once the mark is closed, the lines behind it are rows with an empty cell for the reason.
+        text = re.sub("(?<=\n)(?=.)", mark, text) if bad.why == UNCLOSED else _guarded(text, mark)
     cell = why.replace('"', '""')
-    yield f'"{cell}"{mark}{text}'
-    yield from (f"{following}{piece}" for piece in bad.rest)
+    return f'"{cell}"{mark}{text}'
 
 
 class _TooLong(Exception):
-    """A row has more characters than may be held."""
+    """A line has more characters than may be held."""
 
 
 @attrs.define(eq=False)
 class _Lines:
-    """The lines of the source; those of the present row are kept until `begin`."""
+    """The lines of the source. Those of the present row are in `row_lines`: who begins another row clears them."""
 
     source: io.TextIOWrapper
     row_lines: list[str] = attrs.field(factory=list)
     number: int = 0
-    size: int = 0
 
     def __iter__(self) -> Iterator[str]:
         """Return the iterator over all lines that are left."""
         return self
 
     def __next__(self) -> str:
-        """Return one more line of the present row. Raise `_TooLong` if the row is longer than `LONGEST`."""
+        """Return one more line of the present row. Raise `_TooLong` behind a line that is longer than `LONGEST`."""
         line = self.source.readline(LONGEST)
         if not line:
             raise StopIteration
         self.row_lines.append(line)
         self.number += 1
-        self.size += len(line)
-        if self.size >= LONGEST:
-            raise _TooLong
-        return line
-
-    def begin(self) -> None:
-        """Forget the lines of the present row: the next line begins a new one."""
-        self.row_lines.clear()
-        self.size = 0
-
-    def text(self) -> str:
-        """Return the text of the present row."""
-        taken = self.row_lines
-        return taken[0] if len(taken) == 1 else "".join(taken)
-
-    def first(self) -> int:
-        """Return the number of the line in which the present row begins."""
-        return self.number - len(self.row_lines) + 1
-
-    def too_long(self, number: int) -> Iterator[Bad]:
-        """Yield the present row, which is too long, as a bad one; the next begins behind it, or nowhere."""
-        is_open = any(piece.endswith(_ENDS) for piece in self.row_lines[:-1])
-        why = f"{UNCLOSED} Nothing after this line is read." if is_open else "more than 1 MiB."
-        line, text = self.first(), self.text()
-        rest = self._rest(of_file=is_open)
-        self.number = line  # Pieces of it were counted.
-        yield Bad(number, line, why, text, rest, is_open=is_open)
-        for _ in rest:  # What was not taken.
-            pass
-
-    def _rest(self, *, of_file: bool) -> Iterator[str]:
-        """Read the rest of the line, or with `of_file` of the file, and yield it in pieces, which are not kept."""
-        piece = self.row_lines[-1]
-        while of_file or not piece.endswith(_ENDS):
-            piece = self.source.readline(LONGEST)
-            if not piece:
-                return
-            yield piece
+        if len(line) < LONGEST:
+            return line
+        while line and not line.endswith(_ENDS):
+            line = self.source.readline(LONGEST)
+        raise _TooLong
 
 
-def _ndjson_rows(lines: _Lines) -> Iterator[Read]:
-    """Yield all rows as they are read, good and bad; `lines` has the first line already."""
+def _ndjson_rows(text: str, lines: _Lines) -> Iterator[Read]:
+    """Yield all rows as they are read, good and bad; `text` is the first, `lines` has the others."""
     number = 0
     while True:
-        text = lines.text()
-        if text.strip():
-            found = _members_of(text)
-            if found != {}:
-                number += 1
-                if isinstance(found, str):
-                    yield Bad(number, lines.number, found, text)
-                else:
-                    yield Row(number, lines.number, found, text)
-        lines.begin()
-        try:
-            if next(lines, None) is None:
-                return
-        except _TooLong:
+        found = _members_of(text) if text.strip() else {}
+        if found != {}:
             number += 1
-            yield from lines.too_long(number)
-            lines.row_lines[:] = [""]
+            if isinstance(found, str):
+                yield Bad(number, lines.number, found, text)
+            else:
+                yield Row(number, lines.number, found, text)
+        lines.row_lines.clear()
+        try:
+            text = next(lines)
+        except StopIteration:
+            return
+        except _TooLong:
+            number, text = number + 1, ""
+            yield Bad(number, lines.number, _TOO_LONG, text)
 
 
 def _members_of(text: str) -> dict[str, Json] | str:
@@ -293,9 +235,8 @@ def _members_of(text: str) -> dict[str, Json] | str:
     # Each name has a colon behind it, so only where there are more of these can one stand twice.
     if text.count('":') + text.count('" :') > len(value) and _has_duplicate_name(text):
         return "an object has a name twice."
-    if ERROR in value:
-        del value[ERROR]
-        return value
+    if len(value) == 1 and ERROR in value:
+        return {}
     return value or "an empty object."
 
 
@@ -320,7 +261,6 @@ def _csv_table(first: str, lines: _Lines, mark: str) -> Table:
     """
     told = re.fullmatch(r"sep=(.)\s*", first)  # Excel's own way to say it.
     if told is not None:
-        lines.begin()
         first = next(lines, "")
     # Names of arguments have none of these letters, so the one that is there stands between them.
     separator = told[1] if told is not None else next((one for one in _SEPARATORS if one in first), ",")
@@ -340,65 +280,54 @@ def _csv_table(first: str, lines: _Lines, mark: str) -> Table:
 
 
 def _header_problem(header: Sequence[str]) -> str | None:
-    if any("\ud800" <= c <= "\udfff" for name in header for c in name):
-        return "is not UTF-8 in its first line"
     if "" in header:
         return "has a column without a name"
     if twice := next((name for name in header if header.count(name) > 1), None):
         return f"names the column {quote_name(twice)} twice"
-    if padded := next((name for name in header if name != name.strip()), None):
-        return f"has blanks around the name of its column {quote_name(padded.strip())}"
-    if ERROR in header[1:]:
-        return f"has the column {ERROR} of a rejects file behind another one: put it first, or remove it"
     return None
 
 
 def _csv_rows(header: Sequence[str], separator: str, lines: _Lines, *, is_rejects: bool) -> Iterator[Read]:
-    csv.field_size_limit(2 * LONGEST)
+    csv.field_size_limit(LONGEST)
     rows = csv.reader(lines, delimiter=separator, strict=True)
-    mark = re.escape(separator)
-    cell, proper = _CELL.format(mark), _row_pattern(separator)
-    reason = re.compile(f"\\A{cell}{mark}" if is_rejects else "(?!)")
+    proper = _row_pattern(separator)
+    reason = re.compile(f"\\A{_CELL.format(mark := re.escape(separator))}{mark}" if is_rejects else "(?!)")
     number, width, taken = 0, len(header), lines.row_lines
     while True:
-        lines.begin()
+        taken.clear()
         why: str | None = None
+        cells: Sequence[str] | None = []
         try:
             cells = next(rows, None)
         except _TooLong:
-            number += 1
-            for bad in lines.too_long(number):
-                yield attrs.evolve(bad, text=reason.sub("", bad.text))
-            continue
+            why = _TOO_LONG if len(taken) == 1 else UNCLOSED
         except csv.Error as error:
-            why, cells = UNCLOSED if "unexpected end" in str(error) else ODD_MARK, []
+            # Only behind an open mark a cell is longer than a line may be.
+            why = ODD_MARK if "expected after" in str(error) else UNCLOSED
         if cells is None:
             return
         if why is None and not any(cells):
             continue
         number += 1
-        text = taken[0] if len(taken) == 1 else "".join(taken)
+        line, text = lines.number - len(taken) + 1, "" if why == _TOO_LONG else "".join(taken)
         # Most rows are plain, and each look at one counts.
         if why is None and (len(cells) != width or '"' in text or "\0" in text or not text.isascii()):
             why = _wrong_row(cells, width, text, proper, is_rejects=is_rejects)
         text = reason.sub("", text) if is_rejects else text
         if why is not None:
-            yield Bad(number, lines.first(), why, text, is_open=why == UNCLOSED)
+            yield Bad(number, line, why, text)
+        elif is_rejects:
+            yield Row(number, line, dict(zip(header[1:], map(unguard, cells[1:]), strict=True)), text)
         else:
-            yield Row(number, lines.number - len(taken) + 1, _values(header, cells, is_rejects=is_rejects), text)
-
-
-def _values(header: Sequence[str], cells: Sequence[str], *, is_rejects: bool) -> dict[str, Json]:
-    if is_rejects:
-        return {name: unguard(cell) for name, cell in zip(header[1:], cells[1:], strict=True)}
-    return dict(zip(header, cells, strict=True))
+            yield Row(number, line, dict(zip(header, cells, strict=True)), text)
+        if why == UNCLOSED:
+            return
 
 
 def _wrong_row(cells: Sequence[str], width: int, text: str, proper: re.Pattern[str], *, is_rejects: bool) -> str | None:
-    if len(cells) != width:
-        return (
-            f"{_count_text(max(len(cells) - is_rejects, 0), 'cell')} for {_count_text(width - is_rejects, 'column')}."
-        )
+    if (count := len(cells)) != width:
+        count, width = max(count - is_rejects, 0), width - is_rejects
+        return f"{count} cell{'s' * (count != 1)} for {width} column{'s' * (width != 1)}."
     if '"' in text and any('"' in cell for cell in cells) and proper.fullmatch(text) is None:
         return ODD_MARK
     if not text.isascii():
@@ -426,7 +355,3 @@ def _guarded(text: str, separator: str) -> str:
 
 def _guard(cell: str) -> str:
     return f'"{guard(cell[1:])}' if cell.startswith('"') else guard(cell)
-
-
-def _count_text(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

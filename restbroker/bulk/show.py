@@ -1,58 +1,23 @@
-"""Shows the progress, the rejected rows and the summary of `enqueue --bulk`. Called by `bulk.batch`.
+"""Shows the rejected rows and the summary of `enqueue --bulk`. Called by `bulk.batch`.
 
 Always holds: the rejects file has whole rows, maybe with secrets, so only its owner may read it; a file that this batch
 did not write is left alone; on stdout is the summary alone.
 """
 
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
 import attrs
 
 from restbroker.bulk.push import NEGATIVE
-from restbroker.bulk.rows import Bad, Table, reject_pieces
+from restbroker.bulk.rows import Bad, Table, reject_text
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
 
-_TELL_EVERY_S: Final = 5.0
 MOST_TOLD: Final = 20
-
-ShowProgress = Callable[[str, float | None], None]
-"""Shows the progress of a batch: in words, and which share of it is done, 0 to 1; None: unknown."""
-
-
-@contextmanager
-def progress_display() -> Iterator[ShowProgress]:
-    """Yield what shows the progress on stderr: a bar on a terminal, and a line every five seconds elsewhere."""
-    if not sys.stderr.isatty():
-        due_s = time.monotonic() + _TELL_EVERY_S
-
-        def say(text: str, share: float | None) -> None:
-            nonlocal due_s
-            if time.monotonic() >= due_s:
-                due_s = time.monotonic() + _TELL_EVERY_S
-                output.say(f"… {text}" if share is None else f"… {text} ({share:.0%})")
-
-        yield say
-        return
-    from rich.console import Console  # slow to import, and of no use in a pipe
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
-
-        def update(text: str, share: float | None) -> None:
-            total = None if share is None else 1.0
-            progress.update(task, description=text, completed=share or 0.0, total=total)
-
-        yield update
 
 
 @attrs.define(eq=False)
@@ -82,7 +47,7 @@ class Rejects:
             return
         try:
             file = self._file or self._open(self.path)
-            file.writelines(reject_pieces(self.table, bad))
+            file.write(reject_text(self.table, bad))
         except FileExistsError:
             raise existing_file_error(self.path) from None
         except OSError as error:

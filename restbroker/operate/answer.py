@@ -1,14 +1,15 @@
-"""The wait for the answer to one pushed job, and what is true of a job whose answer does not come.
+"""The wait for the answer to a pushed job, or for those to many, and what is true of a job whose answer does not come.
 
-Called by `restbroker enqueue --wait` and `restbroker ctl`. Always holds: nothing is changed; while the job waits, it is
-said once why; what is said of a job in the end takes a few seconds at most, and claims nothing of one that was not
-found.
+Called by `restbroker enqueue --wait`, of one job and of a file, and `restbroker ctl`. Always holds: nothing is changed;
+while jobs wait, it is said once why; what is said of a job in the end takes a few seconds at most, and claims nothing
+of one that was not found.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableSequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -28,6 +29,45 @@ _ROUND_S: Final = 30.0
 """How many seconds one wait lasts if there is no time-out; it is repeated."""
 _UNKNOWN: Final = "it is queued, in progress, or waits for its next try"
 _EXPIRED: Final = "it expired and will not be sent any more. If it is still wanted, push it again with a later --expire"
+
+
+_Found = TypeVar("_Found")
+Note = Callable[[], str | None]
+"""Returns what is to be said, once, of jobs that wait; None: nothing so far."""
+
+
+def wait_for(
+    take: Callable[[float], _Found | None],
+    timeout_s: float | None,
+    *,
+    notes: MutableSequence[Note],
+    say: Callable[[str], None],
+) -> _Found | None:
+    """Return what `take` takes within the seconds that it is called with; None if it is None for `timeout_s` seconds.
+
+    `timeout_s` None: no limit. Each of the `notes` is said as soon as there is one, and is then removed. Raise what
+    `take` and the notes raise.
+    """
+    ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        remaining_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
+        found = take(min(remaining_s, _PATIENCE_S) if notes else remaining_s)
+        if found is not None:
+            return found
+        for note in [*notes]:
+            if (text := note()) is not None:
+                say(text)
+                notes.remove(note)
+        if ends_s is not None and time.monotonic() >= ends_s:
+            return None
+
+
+def hindrance_note(client: Client, queue: str) -> str | None:
+    """Return why the server of a queue gets no jobs, if a process says so. Raise `StoreUnavailable`."""
+    found = find_process_if_known(client, queue)
+    if found is None or found.hindrance is None:
+        return None
+    return f"The server gets no jobs now; this one waits for it: {found.hindrance}"
 
 
 @attrs.frozen(kw_only=True)
@@ -53,23 +93,10 @@ class AnswerWait:
 
         `is_explained`: it was said that the server gets no jobs. Raise `StoreUnavailable` or `StoreRefused`.
         """
-        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
-        is_held_told = not self.key
-        while True:
-            remaining_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
-            is_told = is_explained and is_held_told
-            details = wait(self.client, self.jid, remaining_s if is_told else min(remaining_s, _PATIENCE_S))
-            if details is not None:
-                return details
-            found = None if is_explained else find_process_if_known(self.client, self.queue)
-            if found is not None and found.hindrance is not None:
-                self.say(f"The server gets no jobs now; this one waits for it: {found.hindrance}")
-                is_explained = True
-            if not is_held_told and (held := self._held_text()) is not None:
-                self.say(held)
-                is_held_told = True
-            if ends_s is not None and time.monotonic() >= ends_s:
-                return None
+        notes: list[Note] = [] if is_explained else [lambda: hindrance_note(self.client, self.queue)]
+        if self.key:
+            notes.append(self._held_text)
+        return wait_for(partial(wait, self.client, self.jid), timeout_s, notes=notes, say=self.say)
 
     def _held_text(self) -> str | None:
         """Return behind which job of its key the job is held, with what to do; None if it is not."""
