@@ -255,8 +255,7 @@ def act(stage: Stage) -> None:
     for n in range(4):
         where = ["--where", f"arg.user = user{100 + 10 * n}"]
         both(stage, "queues", "delete", HELD, *where)
-        both(stage, "queues", "dead", HELD, "--where", f"arg.user = user{101 + 10 * n}")
-        both(stage, "queues", "move", HELD, "--where", f"arg.user = user{102 + 10 * n}", "--to", "rest")
+        both(stage, "queues", "kill", HELD, "--where", f"arg.user = user{101 + 10 * n}")
     both(stage, "dead", "delete", "--all")
 
 

@@ -67,6 +67,7 @@ async def test_a_page_loads_nothing_from_elsewhere_and_runs_no_script_but_ours(s
         loaded = re.findall(r'(?:src|href|action)="([^"]+)"', answer.text)
         assert "unsafe" not in policy
         assert policy.startswith("default-src 'none'; ")
+        assert "script-src 'self'; " in policy
         assert {address[0] for address in loaded} <= {"/", "#"}
         assert not any(address.startswith("//") for address in loaded)
         assert not re.search(r"<script(?![^>]*\ssrc=)|\sstyle=|\son\w+=|<style", answer.text)

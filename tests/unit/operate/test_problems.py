@@ -1,8 +1,15 @@
-"""What is wrong now: the same words for the stats, the live screen and the pages."""
+"""What is wrong now, and what a state is called: the same words for the stats, the live screen and the pages."""
+
+from typing import Any
+
+import pytest
 
 from restbroker.job.json_types import Json
+from restbroker.operate import enqueue
+from restbroker.operate.enqueue import PauseNotice, why_waiting
 from restbroker.operate.overview import SystemStats
 from restbroker.operate.problems import problems
+from restbroker.operate.words import state_text, target_state
 
 NOW_S = 1_000.0
 
@@ -47,3 +54,33 @@ def test_a_queue_of_others_is_no_grave_problem() -> None:
 
 def test_what_another_version_wrote_does_no_harm() -> None:
     assert lines(pool(limited=["new"], down_for_s=1e300, state="new")) == ["!! ejabberd is new."]
+
+
+@pytest.mark.parametrize(
+    ("state", "reasons", "name"),
+    [
+        ("up", (), "up"),
+        (None, (), "-"),
+        ("down", (), "down"),
+        ("denied", (), "login refused"),
+        ("up", ("operator",), "paused"),
+        (None, ("operator",), "paused"),
+        ("up", ("denied",), "login refused"),
+        ("up", ("retry_after",), "asked to wait"),
+        ("up", ("retry_after", "operator"), "paused"),
+        ("down", ("operator", "retry_after"), "down"),
+        ("down", ("denied",), "login refused"),
+        ("up", ("of another version",), "paused"),
+    ],
+)
+def test_a_targets_state_has_one_name(state: str | None, reasons: tuple[str, ...], name: str) -> None:
+    pauses: list[Json] = [{"reason": reason} for reason in reasons]
+    assert state_text(target_state({"state": state, "pauses": pauses}) or "-") == name
+
+
+def test_what_ends_a_pause_is_told_as_it_is_to_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    notice = PauseNotice("target", "rosters", "The target rosters is paused.")
+    monkeypatch.setattr(enqueue, "pause_of", lambda *_: notice)
+    nothing_asked: Any = None
+    told = why_waiting(nothing_asked, "q", "rosters")
+    assert told == "The target rosters is paused. Resume it: `restbroker targets resume rosters`."

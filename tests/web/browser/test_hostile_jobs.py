@@ -26,25 +26,18 @@ UNSEEN: Final = "\x00\x07\x1b[31m\u202egnp.exe\u2028\u200b"
 LONG: Final = "w" * 180
 LARGE: Final = 1024 * 1024
 FAR_S: Final = 1_000_000
-PAGES: Final = {
-    "overview": "/",
-    "targets": "/targets",
-    "queues": "/queues",
-    "processes": "/processes",
-    "retries": "/retries",
-    "scheduled": "/scheduled",
-    "dead": "/dead",
-    "what waits": f"/queue?{urlencode({'name': HTML})}",
-    "a search": f"/dead?{urlencode({'where': f'user = {HTML}'})}",
-    "a wrong search": f"/dead?{urlencode({'where': f'{HTML} ~~ {UNSEEN}'})}",
-    "a question": f"/steer?{urlencode({'do': 'pause-queue', 'name': HTML})}",
-    "in progress": "/in-progress",
-    "a story": f"/job?{urlencode({'jid': HTML})}",
-    "jobs found anywhere": f"/find?{urlencode({'q': HTML})}",
-    "who did what": "/audit",
-    "no page": f"/{quote(HTML, safe='')}",
-}
-SHOWN_ON: Final = PAGES.keys() - {"overview", "targets", "a search", "a wrong search", "no page"}
+SHOWN_ON: Final = (
+    *("/queues", "/processes", "/retries", "/scheduled", "/dead", "/in-progress", "/audit"),
+    f"/queue?{urlencode({'name': HTML})}",
+    f"/steer?{urlencode({'do': 'pause-queue', 'name': HTML})}",
+    f"/job?{urlencode({'jid': HTML})}",
+    f"/find?{urlencode({'q': HTML})}",
+)
+PAGES: Final = (
+    *("/", "/targets", f"/{quote(HTML, safe='')}", *SHOWN_ON),
+    f"/dead?{urlencode({'where': f'user = {HTML}'})}",
+    f"/dead?{urlencode({'where': f'{HTML} ~~ {UNSEEN}'})}",
+)
 
 
 def payloads() -> list[bytes]:
@@ -118,7 +111,7 @@ def test_a_live_page_shows_hostile_names_as_text_and_obeys(stage: Stage, visitor
 @pytest.mark.nightly
 def test_what_strangers_wrote_is_text_on_each_page(stage: Stage, visitor: Visitor) -> None:
     def is_there(page: str) -> bool:
-        visitor.open(PAGES[page])
+        visitor.open(page)
         return SEEN in visitor.sees("restbroker") or page not in SHOWN_ON
 
     for page in PAGES:

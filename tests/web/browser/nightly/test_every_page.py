@@ -19,33 +19,14 @@ from tests.support.scripted import jid_of, job
 from tests.web.browser import looks
 from tests.web.browser.stage import LATER, Stage, populate, staged
 from tests.web.browser.visitor import Visitor, visiting
+from tests.web.conftest import JOB_PAGES, LIVE_PAGES
 
 NAMED: Final = "chat_newsletters_high"
-LIVE: Final = {
-    "overview": "/",
-    "targets": "/targets",
-    "queues": "/queues",
-    "processes": "/processes",
-    "sources": "/sources",
-}
-PAGES: Final = {
-    **LIVE,
-    "retries": "/retries",
-    "scheduled": "/scheduled",
-    "dead": "/dead",
-    "a search": "/dead?where=user+~+refused",
-    "nothing found": "/dead?where=user+%3D+nobody",
-    "what waits": f"/queue?name={LATER}",
-    "jobs in progress": "/in-progress",
-    "periodic commands": "/periodic",
-    "no story yet": "/job",
-    "jobs found anywhere": "/find?q=mina",
-    "nothing found anywhere": "/find?q=nobody",
-    "a story": f"/job?jid={jid_of('refused-mina')}",
-    "who did what": "/audit",
-    "a pause": "/steer?do=pause-queue&name=rest",
-    "a paused queue": f"/queue?name={NAMED}",
-}
+FOUND: Final = (
+    *("/dead?where=user+~+refused", "/dead?where=user+%3D+nobody", f"/queue?name={LATER}", f"/queue?name={NAMED}"),
+    *("/job", "/find?q=mina", "/find?q=nobody", f"/job?jid={jid_of('refused-mina')}"),
+    "/steer?do=pause-queue&name=rest",
+)
 BEHIND_OTHERS: Final = {"an action": "/audit", "a job": "/dead", "a question": "/dead", "a stop": "/processes"}
 
 
@@ -78,7 +59,7 @@ def stage(stage: Stage) -> Stage:
 
 def reach(visitor: Visitor, page: str, stage: Stage) -> None:
     """Opens a page, by way of others where it has no address that is known before."""
-    visitor.open((PAGES | BEHIND_OTHERS)[page])
+    visitor.open(BEHIND_OTHERS.get(page, page))
     omar = jid_of("refused-omar")
     match page:
         case "a job":
@@ -94,7 +75,7 @@ def reach(visitor: Visitor, page: str, stage: Stage) -> None:
         case "a stop":
             visitor.follow(f"Stop {stage.citizen.identity(stage.broker)}")
             visitor.sees("and exits.")
-        case _ if page in LIVE and visitor.has_scripts:
+        case _ if page in LIVE_PAGES and visitor.has_scripts:
             visitor.until(lambda: visitor.text("#live-state") == "live", "it is live")
         case _:
             pass
@@ -112,7 +93,7 @@ LOOKS: Final = (
 def walk(visitor: Visitor, stage: Stage, look: Callable[[str], None]) -> dict[str, str]:
     """Opens every page and looks at it; what was wrong, by page."""
     wrong = {}
-    for page in (*PAGES, *BEHIND_OTHERS):
+    for page in (*LIVE_PAGES, *JOB_PAGES, *FOUND, *BEHIND_OTHERS):
         try:
             reach(visitor, page, stage)
             look(page)
@@ -137,7 +118,7 @@ def test_each_page_is_whole_without_javascript(visitor: Visitor, stage: Stage) -
     def look(page: str) -> None:
         looks.speaks_to_screen_readers(visitor)
         # Only where no script runs is this an element of the page.
-        assert visitor.has("noscript meta[http-equiv=refresh]") == (page in LIVE)
+        assert visitor.has("noscript meta[http-equiv=refresh]") == (page in LIVE_PAGES)
 
     wrong = walk(visitor, stage, look)
     assert not wrong

@@ -1,13 +1,20 @@
-"""What a target's keys name and its server does not know is told before it has no effect."""
+"""What `check` says of tokens, and of what a target's keys name and its server does not know."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from restbroker.config.core import Config
+from restbroker.config.load import load
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.console.load_config import load_with_notices
-from restbroker.operate.check.config import check_config
+from restbroker.operate.check.config import check_config, check_tokens
+from restbroker.operate.unknown_names import unknown_names
+from restbroker.servers import registry
 from restbroker.servers.findings import Finding
 
 CODES = {"FairByUnknown", "OrderByUnknown", "CommandUnknown"}
@@ -48,7 +55,7 @@ def test_an_argument_that_gives_no_job_a_key_is_told(tmp_path: Path) -> None:
     assert findings(tmp_path, OrderBy=["user", "host"]) == findings(tmp_path, OrderBy="order_key") == []
 
 
-def test_a_command_that_no_server_of_the_kind_has_is_told_and_may_be_a_module_s(tmp_path: Path) -> None:
+def test_a_command_that_no_server_of_the_kind_has_is_told(tmp_path: Path) -> None:
     named = {"AtMostOnce": ["announce_*", "send_mesage"], "Slots": {"registr": 2}, "Expire": {"xyzzy_*": "5m"}}
     found = findings(tmp_path, **named)
     assert [(one.code, one.level, one.message.split()[0]) for one in found] == [
@@ -70,3 +77,37 @@ def test_a_command_that_no_server_of_the_kind_has_is_told_and_may_be_a_module_s(
 )
 def test_what_a_kind_has_by_default_is_known(tmp_path: Path, kind: str) -> None:
     assert findings(tmp_path, Kind=kind) == []
+
+
+def config(secret: str = "t0ken-0123456789") -> Config:
+    environ = {"RESTBROKER_RESTQUEUE": "q", "RESTBROKER_TOKEN": secret, "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
+    return load(None, environ, {}, registry.kinds()).config
+
+
+def test_a_token_that_may_do_dangerous_things_is_named_with_what() -> None:
+    assert list(check_tokens(config())) == []
+    admin = Token("admin", (Secret("hush-0123456789ab"),), allow=("*", "dangerous:backup"))
+    (found,) = check_tokens(attrs.evolve(config(), tokens=(*config().tokens, admin)))
+    assert (found.level, found.code) == ("note", "DangerousAllowed")
+    assert '"admin"' in found.message
+    assert "dangerous:backup" in found.message
+    assert "hush" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("secret", "told"),
+    [("a-long-random-text", "README's example"), ("fifteen-letters", "16 characters"), ("sixteen-letters-", None)],
+)
+def test_a_token_that_everyone_knows_or_can_guess_is_warned_of(secret: str, told: str | None) -> None:
+    found = list(check_tokens(config(secret)))
+    assert [(one.level, one.code) for one in found] == ([] if told is None else [("warning", "WeakToken")])
+    assert told is None or told in found[0].message
+    assert secret not in str(found)
+
+
+def test_a_token_that_no_queue_can_be_used_with_is_named() -> None:
+    token = Token("app", (Secret("hush-0123456789ab"),), targets=("ejabberd",), queues=("q*",))
+    assert list(unknown_names(attrs.evolve(config(), tokens=(token,)))) == []
+    (found,) = unknown_names(attrs.evolve(config(), tokens=(attrs.evolve(token, queues=("r",)),)))
+    assert found.code == "TokenFitsNowhere"
+    assert '"app"' in found.message
