@@ -16,10 +16,10 @@ import trio
 
 from restbroker.app.events import sent_messages
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
-from restbroker.app.reload import Reload, TargetReload
+from restbroker.app.reload import Reload
 from restbroker.app.rosters import rosters_of
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import Parts, ProcessView, is_served_with_brokers, services
+from restbroker.app.services import Parts, ProcessView, services
 from restbroker.app.snapshot import snapshot
 from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
@@ -52,7 +52,6 @@ from restbroker.telemetry.executions import ExecutionCounts
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 from restbroker.transport.client import open_transport
-from restbroker.transport.message import Transport
 from restbroker.transport.upkeep import Upkeep
 
 _CONTROL_TIMEOUT_S = 1.0
@@ -108,19 +107,9 @@ async def _main(
     def replan(new: Config) -> BrokerPlan:
         return attrs.evolve(plan, **_of_config(new, report, counters, plan.open_connection, plan.open_control))
 
-    reload: Reload[BrokerPlan] = Reload(
-        config,
-        load,
-        log,
-        report,
-        apply=TargetReload(config, replan, plan.targets).apply,
-        observers=supervisors,
-        warns=line is None,
-    )
+    reload = Reload(config, load, log, report, replan, plan.targets, observers=supervisors, warns=line is None)
     # What a group has one of, its supervisor serves, and tells of.
-    parts = Parts()
-    if line is None:
-        parts = Parts(rosters=is_served_with_brokers(config), pages=config.stats, health=True, events=True)
+    parts = Parts.of_brokers(config) if line is None else Parts()
     view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
     served = services(lambda: reload.config, parts, view, report, plan.open_control)
     record = SidekiqRecord(
@@ -180,18 +169,27 @@ def _of_config(
     tokens = Tokens(config.tokens, report)
     fast_jobs = None if os.environ.get(FAST) == "0" else counters.fast_jobs
 
-    def ports(target: Target, transport: Transport) -> Ports:
+    def plan(target: Target) -> TargetPlan:
+        http = open_transport(target, shared=upkeep)
         rosters, sent = rosters_of(config, target, open_connection), sent_messages(config.events, open_control, report)
         logins = logins_of(target, open_connection)
-        return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent_messages=sent, logins=logins)
+        ports = Ports(report=report, now_s=time.time, http=http, rosters=rosters, sent_messages=sent, logins=logins)
+        return TargetPlan(
+            target,
+            registry.open_connector(target, ports),
+            http,
+            tokens=tokens,
+            policy=_policy(config, target),
+            limits=_limits(config, target),
+            history_s=config.history_s,
+            shows_bodies=config.show_bodies,
+            bug=partial(registry.bug, target.kind),
+            # Where jobs are done in order, all of them take the general path.
+            fast_jobs=None if target.order else fast_jobs,
+        )
 
-    targets = [
-        _target(config, target, tokens, ports, transport=open_transport(target, shared=upkeep))
-        for target in config.targets
-    ]
     return {
-        # Where jobs are done in order, all of them take the general path.
-        "targets": [attrs.evolve(plan, fast_jobs=None if plan.target.order else fast_jobs) for plan in targets],
+        "targets": [plan(target) for target in config.targets],
         "upkeep": upkeep,
         "shutdown_timeout_s": config.shutdown_timeout_s,
         "periodic": _periodic(config),
@@ -218,34 +216,14 @@ def _periodic(config: Config) -> list[PeriodicJob]:
     ]
 
 
-def _target(
-    config: Config,
-    target: Target,
-    tokens: Tokens,
-    ports_of: Callable[[Target, Transport], Ports],
-    transport: Transport,
-) -> TargetPlan:
-    ports = ports_of(target, transport)
-    connector = registry.open_connector(target, ports)
-    policy = Policy(
+def _policy(config: Config, target: Target) -> Policy:
+    return Policy(
         backoff=config.backoff,
         reply_queue=config.response_queue,
         reply_details=config.response_details,
         reply_class=config.response_class,
         uncertain_retries=config.uncertain_retries,
         keeps_expired=target.on_expiry == "dead",
-    )
-    bug = partial(registry.bug, target.kind)
-    return TargetPlan(
-        target,
-        connector,
-        transport,
-        tokens=tokens,
-        policy=policy,
-        limits=_limits(config, target),
-        history_s=config.history_s,
-        shows_bodies=config.show_bodies,
-        bug=bug,
     )
 
 

@@ -6,7 +6,7 @@ targets stay the same, they read their secret files again.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 import trio
@@ -40,7 +40,6 @@ AT_START: Final[Mapping[str, str]] = {
 _BESIDE: Final = ("log_level", *AT_START)
 """The fields that do not concern the targets."""
 _LOAD_S = 10.0
-T = TypeVar("T")
 
 
 class ReloadObserver(Protocol):
@@ -54,27 +53,28 @@ class ReloadObserver(Protocol):
 
 
 @attrs.define(eq=False)
-class Reload(Generic[T]):
+class Reload:
     """The reload of one process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
-    `apply` makes a configuration count and returns what takes over, None for nothing; it raises `ConfigError` before it
-    changes anything, and is called with an equal one too. `reload_workers` has a group's workers do the same: these
-    report what changed, and the supervisor (`warns`) what matters in it.
+    `plan` makes a broker of a configuration, and raises `ConfigError`; `targets` are those that count now. None: the
+    process delivers nothing. `reload_workers` has a group's workers do the same: these report what changed, and the
+    supervisor (`warns`) what matters in it.
     """
 
     config: Config
     load: Callable[[], LoadedConfig]
     log: LogSink
     report: Report
-    apply: Callable[[Config], T | None] = lambda _: None
+    plan: "Callable[[Config], BrokerPlan] | None" = None
+    targets: "Sequence[TargetPlan]" = ()
     observers: Sequence[ReloadObserver] = ()
     warns: bool = True
     reload_workers: Callable[[], Awaitable[None]] | None = None
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _hindrance: OperatorWarning | None = None
 
-    async def reload(self) -> T | None:
-        """Load the configuration; return what takes over, or None if that stays as it is."""
+    async def reload(self) -> "BrokerPlan | None":
+        """Load the configuration; return the plan that takes over, or None if the targets stay as they are."""
         for one in self.observers:
             one.reload_began()
         try:
@@ -116,7 +116,7 @@ class Reload(Generic[T]):
             "Check the file system of these files (a mount that hangs?), then send SIGHUP again.",
         )
 
-    def _take(self, loaded: LoadedConfig) -> T | None:
+    def _take(self, loaded: LoadedConfig) -> "BrokerPlan | None":
         old, new = self.config, loaded.config
         if store_settings(new) != store_settings(old):
             raise ConfigError(
@@ -124,7 +124,7 @@ class Reload(Generic[T]):
                 "process cannot change while it runs. The new configuration is not used.",
                 "Restart restbroker. Jobs stay in the Redis that it used before.",
             )
-        result = self.apply(new)
+        result = self._replan(new)
         self.config = new
         self.log.settings = attrs.evolve(self.log.settings, level=new.log_level)
         if self.reload_workers is None:
@@ -135,27 +135,16 @@ class Reload(Generic[T]):
                 self.report(warned)
         return result
 
-
-@attrs.define(eq=False)
-class TargetReload:
-    """What a broker does with a new configuration. `targets`: those that count now, made of `config`.
-
-    `plan` makes the targets of a configuration, and raises `ConfigError`.
-    """
-
-    config: Config
-    plan: "Callable[[Config], BrokerPlan]"
-    targets: "Sequence[TargetPlan]"
-
-    def apply(self, new: Config) -> "BrokerPlan | None":
+    def _replan(self, new: Config) -> "BrokerPlan | None":
         """Return the plan that takes over, or None if the targets stay as they are and read their files again."""
+        if self.plan is None:
+            return None
         if attrs.evolve(new, **{name: getattr(self.config, name) for name in _BESIDE}) == self.config:
             for one in self.targets:
                 one.tokens.reread()
-            self.config = new
             return None
         plan = self.plan(new)
-        self.config, self.targets = new, plan.targets
+        self.targets = plan.targets
         return plan
 
 

@@ -80,8 +80,7 @@ class RostersInRedis:
         The result says how long each of the others has to wait.
         """
         holder = secrets.token_hex(8)
-        names = self._user_keys(users)
-        lease_ms = round(LEASE_S * 1000)
+        names, lease_ms = self._user_keys(users), round(LEASE_S * 1000)
         reply = await self._run(lambda keys: rosters.claim_call(keys, names, holder, lease_ms=lease_ms, delay=delay))
         claims = rosters.read_claims(names, reply)
         busy_ms = {user: min(remaining_ms, _BUSY_MS) for user, remaining_ms in claims.busy_ms.items()}
@@ -132,9 +131,7 @@ def rosters_of(config: Config, target: Target, open_connection: Callable[[], Con
     if target.kind != KIND:
         return None
     home = RefreshTarget.from_config(config)
-    if home is not None and target.name == home.target.name:
-        return RostersInRedis(open_connection, home, home)
-    if target.is_local:
+    if target.is_local or (home is not None and target.name == home.target.name):
         return RostersInRedis(open_connection, home, home)
     own = RefreshTarget.with_token(target, config.tokens)
     return RostersInRedis(open_connection, home, own, f"{target.name}/")

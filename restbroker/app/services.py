@@ -1,13 +1,13 @@
 """Makes what a process serves beside the delivery of jobs: pages, rosters, the intake of events, health.
 
-Called by `build`, `group` and `single`. Always holds: Quart, Hypercorn and what serves are imported only where
+Called by `build` and `no_delivery`. Always holds: Quart, Hypercorn and what serves are imported only where
 something is served; they cost start-up time and memory.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
@@ -38,6 +38,12 @@ class Parts:
     pages: bool = False
     health: bool = False
     events: bool = False
+
+    @classmethod
+    def of_brokers(cls, config: Config) -> Self:
+        """Return what a broker serves, or the supervisor of several for all of them."""
+        served = config.roster is not None and config.roster.served
+        return cls(rosters=served, pages=config.stats, health=True, events=True)
 
 
 @attrs.frozen
@@ -95,9 +101,11 @@ def local_services(current: Callable[[], Config], parts: Parts, view: ProcessVie
     """
     settings = store_settings(current())
     sentinels = open_sentinels(settings)
-    found = services(
-        current, parts, view, report, lambda: Connection(open_client(settings, _TIMEOUT_S, sentinels=sentinels))
-    )
+
+    def open_connection() -> Connection:
+        return Connection(open_client(settings, _TIMEOUT_S, sentinels=sentinels))
+
+    found = services(current, parts, view, report, open_connection)
     return found if sentinels is None or not found else [MasterWatch(sentinels), *found]
 
 
@@ -146,11 +154,6 @@ def roster_service(
     )
     keeper = () if config.copies_file is None else (CopiesFile(Path(config.copies_file), copies, report),)
     return RosterService((*keeper, reader, server), made.samples)
-
-
-def is_served_with_brokers(config: Config) -> bool:
-    """Tell whether `restbroker run` serves rosters too."""
-    return config.roster is not None and config.roster.served
 
 
 def _refresh_target_of(config: Config) -> "RefreshTarget | None":

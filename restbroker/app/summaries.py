@@ -1,4 +1,4 @@
-"""Has the log write its summaries every ten seconds. `build` runs it, and `group` in a supervisor."""
+"""Has the log write its summaries every ten seconds. `build` and `no_delivery` run it."""
 
 import attrs
 import trio

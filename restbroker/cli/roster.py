@@ -465,8 +465,8 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     print_notices(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
+    from restbroker.app.no_delivery import serve as run
     from restbroker.app.services import Parts
-    from restbroker.app.single import run
 
     run(found.config, load, Parts(rosters=True, pages=stats), json_logs=json_logs)
 

@@ -85,7 +85,7 @@ def _as_broker(
 
 
 def _as_supervisor(config: Config, load: Callable[[], LoadedConfig], *, json_logs: bool) -> int:
-    from restbroker.app.group import run as supervise
+    from restbroker.app.no_delivery import supervise
 
     # The very same interpreter, options of Python's own and arguments.
     command = [sys.executable, *sys.orig_argv[1:], _WORKER, _NUMBER]

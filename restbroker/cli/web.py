@@ -34,7 +34,7 @@ def web(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     print_notices(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
+    from restbroker.app.no_delivery import serve
     from restbroker.app.services import Parts
-    from restbroker.app.single import run as serve
 
     serve(found.config, load, Parts(pages=True), json_logs=json_logs)

@@ -27,7 +27,7 @@ class Desk:
     reloads: int = 0
     written: io.StringIO = attrs.field(factory=io.StringIO)
 
-    def reloader(self, config: Config) -> Reload[None]:
+    def reloader(self, config: Config) -> Reload:
         log = LogSink(stream=self.written)
         return Reload(config, self._load, log, log, reload_workers=self._reload_workers)
 

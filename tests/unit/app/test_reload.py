@@ -11,7 +11,7 @@ import trio
 
 from restbroker.app import reload as reload_module
 from restbroker.app.build import plan_of
-from restbroker.app.reload import Reload, TargetReload
+from restbroker.app.reload import Reload
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
@@ -40,9 +40,9 @@ class Desk:
 
     def reloader(
         self, config: Config, plan: Callable[[Config], BrokerPlan] | None = None, targets: Sequence[TargetPlan] = ()
-    ) -> Reload[BrokerPlan]:
-        apply = TargetReload(config, plan or self._plan, targets).apply
-        return Reload(config, self._load, LogSink(LogSettings(config.log_level)), self.events.append, apply)
+    ) -> Reload:
+        log = LogSink(LogSettings(config.log_level))
+        return Reload(config, self._load, log, self.events.append, plan or self._plan, targets)
 
     def _load(self) -> LoadedConfig:
         if isinstance(self.next, ConfigError):
