@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from restbroker import __version__
 from restbroker.cli import examples
 from restbroker.console.exits import MEANINGS
-from restbroker.console.lists import HELP, Group
+from restbroker.console.lists import HELP, INSTEAD, Group
 
 # Older releases of Typer take them from click, newer ones bring their own: no name is public in all of them.
 _Context = Any
@@ -62,14 +62,6 @@ PANELS: Final = {
 A command is a module of this folder; those of Sidekiq's sets are in `jobs`.
 """
 _SETS: Final = ("dead", "retries", "scheduled")
-_SYNONYMS: Final = {
-    "setup": "config init",
-    "configure": "config init",
-    "cron": "periodic",
-    "help": "--help",
-    "version": "--version",
-}
-"""What people type for a command that is called differently."""
 COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in panel.items()}
 
 
@@ -137,8 +129,8 @@ def _suggestion(word: str) -> str:
     for path in examples.examples():
         if " " in path:
             verbs.setdefault(path.partition(" ")[2], []).append(path)
-    if word in _SYNONYMS:
-        return f"Did you mean {_SYNONYMS[word]}?"
+    if word in INSTEAD:
+        return f"Did you mean {INSTEAD[word]}?"
     near = verbs.get(word) or get_close_matches(word, COMMANDS) or get_close_matches(word, verbs, n=1)
     meant = [path for one in near for path in verbs.get(one, [one])]
     return f"Did you mean {either(meant)}?" if meant else "`restbroker --help` lists them all."

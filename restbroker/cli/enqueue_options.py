@@ -13,7 +13,7 @@ import typer
 
 from restbroker.config.target import Target
 from restbroker.console import completion, output
-from restbroker.console.options import AtOption, InOption
+from restbroker.console.options import AtOption, InOption, finite
 from restbroker.console.times import at_s, duration_s, local
 from restbroker.errors import UsageError
 from restbroker.job import claims
@@ -194,7 +194,13 @@ class Many:
     ] = None
     rate: Annotated[
         float | None,
-        typer.Option("--rate", metavar="N", min=0.01, help="With --bulk: push at most this many rows per second."),
+        typer.Option(
+            "--rate",
+            metavar="N",
+            min=0.01,
+            callback=finite,
+            help="With --bulk: push at most this many rows per second.",
+        ),
     ] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With a file: check all rows, push none.")] = False
 

@@ -13,6 +13,26 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 HELP: Final = ("--help", "-h")
 _SENTENCE: Final = 300
+INSTEAD: Final = {
+    "setup": "config init",
+    "configure": "config init",
+    "cron": "periodic",
+    "help": "--help",
+    "version": "--version",
+    "explain-error": "explain CODE",
+    "order": "keys",
+    "fair": "keys list --queue QUEUE",
+    "probe": "check --target TARGET",
+    "--restore": "dead restore JID",
+    "--trimmed": "find, which searches copies of dead jobs too",
+    "--since": "--where 'at > yesterday'",
+    "--until": "--where 'at < today'",
+    "--older-than": "--where 'failed_at older 30d'",
+    "--newer-than": "--where 'failed_at newer 2h'",
+    "--chain": "--bulk FILE --order-key KEY",
+    "--state": "--bulk FILE alone: Redis knows how far a file is",
+}
+"""What people type, or scripts of earlier versions, for a command or option that is called differently."""
 
 
 class Group(TyperGroup):
@@ -64,7 +84,7 @@ class Verbs(Group):
         """Return what may be meant by a word that is none of these verbs."""
         from restbroker.operate.names import suggestion
 
-        return suggestion(word, verbs)
+        return f"Did you mean {INSTEAD[word]}?" if word in INSTEAD else suggestion(word, verbs)
 
 
 class ListsFirst(Verbs):

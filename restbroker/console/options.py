@@ -5,12 +5,21 @@ command has another name there, or stands in that command's module. Nothing is i
 without a configuration does not need.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from restbroker.console import completion
+
+
+def finite(value: float | None) -> float | None:
+    """Return the number of an option; raise typer's BadParameter for `nan` and `inf`."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
+
 
 Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.")]
 
@@ -66,7 +75,8 @@ RecipientOption = Annotated[
     str, typer.Option("--to", metavar="JID", help="With --events: the recipient, whose event comes to the source.")
 ]
 RateOption = Annotated[
-    float | None, typer.Option("--rate", metavar="N", min=0.01, help="At most this many jobs per second.")
+    float | None,
+    typer.Option("--rate", metavar="N", min=0.01, callback=finite, help="At most this many jobs per second."),
 ]
 ForOption = Annotated[
     str | None, typer.Option("--for", metavar="DURATION", help="How long, e.g. 30m, 2h, 1d. (default: until resumed)")
@@ -85,7 +95,9 @@ RepeatUnsafeOption = Annotated[
 ForeignQueuesOption = Annotated[
     bool, typer.Option("--foreign-queues", help="Also queues that this configuration does not serve.")
 ]
-WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the audit log.")]
+WhyOption = Annotated[
+    str, typer.Option("--why", metavar="TEXT", help="The reason, for the audit log, which keeps it as typed.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 

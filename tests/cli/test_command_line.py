@@ -120,6 +120,7 @@ def test_an_unknown_command_may_be_another_or_a_verb_of_one() -> None:
         "help": "Did you mean --help?",
         "version": "Did you mean --version?",
         "sources": "Did you mean events sources?",
+        "order": "Did you mean keys?",
         "pause": "Did you mean queues pause, periodic pause or targets pause?",
         "nonsense": "`restbroker --help` lists them all.",
         "--config F nonsense": "`restbroker --help` lists them all.",
@@ -162,6 +163,11 @@ def test_a_verb_that_does_not_exist_is_answered_with_the_nearest_or_with_all() -
     rows: list[tuple[str, str]] = [
         ("queues show", "Known are clear, delete, kill, list, pause, peek, resume."),
         ("dead sho", "Did you mean show?"),
+        ("targets probe", "Did you mean check --target TARGET?"),
+        ("dead --restore j", "Did you mean dead restore JID?"),
+        ("dead delete --older-than 30d", "Did you mean --where 'failed_at older 30d'?"),
+        ("dead delete --all --rate nan", "nan is not a finite number."),
+        ("enqueue register --bulk - --rate inf", "inf is not a finite number."),
         ("config foo", "Known are init, schema, show."),
     ]
     for line, hint in rows:

@@ -54,8 +54,11 @@ def test_the_selected_dead_job_is_explained(pane: Pane, store: Client) -> None:
     assert "restbroker dead retry job1" in pane.shows("It died at", "Any key goes back.")
     pane.press("x")
     pane.shows("processed 0", "job2")
+    pane.press("Enter")
+    pane.shows("Any key goes back.")
     pane.press("C-c")
-    pane.shows("ready>")
+    pane.type("echo $? ended")
+    pane.shows("0 ended")
 
 
 def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
