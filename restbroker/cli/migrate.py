@@ -34,7 +34,7 @@ def migrate(
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Move even if the original may still be running."),
+        typer.Option("--force", help="Do not look whether the original still runs."),
     ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -49,45 +49,31 @@ def migrate(
     with open_store(settings) as client:
         require_supported(client)
         where = operate_migrate.sources(client, settings.queues, process_id or [])
-        _require_stopped(client, where, only_warn=dry_run or force)
+        if not where.complete:
+            output.say("note: Redis has too many keys to check all of them; give each --process-id of the original.")
+        if not dry_run and not force:
+            _require_stopped(client, where)
         found = operate_migrate.preview(client, where)
         jobs = jobs_to_move(found)
         if jobs and not dry_run:
             if not yes and sys.stdout.isatty() and not how.json:
                 _show(found, dry_run=True, as_json=False)
             confirmation.confirm(f"Move {output.jobs(jobs)}?", yes=yes)
-            found = _move(client, where)
+            found = operate_migrate.move(client, where, who())
             jobs = jobs_to_move(found)
     _show(found, dry_run=dry_run, as_json=how.json)
     output.say(f"{output.jobs(jobs)} {'would be ' if dry_run else ''}moved." if jobs else "There is nothing to move.")
-    if staying := ", ".join(sorted({str(queue) for _, queue, goes_to in found if goes_to == "stays"})):
+    if staying := ", ".join(sorted({queue or key for key, queue, goes_to in found if goes_to == "stays"})):
         output.say(f"note: jobs of queues that this configuration does not serve stay where they are: {staying}.")
 
 
-def _require_stopped(client: Client, where: Sources, *, only_warn: bool) -> None:
-    """Raise `RestbrokerError` if the original may still run, or print a warning with `only_warn`."""
-    for note in where.notes:
-        output.say(f"note: {note}")
-    signs = operate_migrate.signs_of_original(client, where, WATCH_S)
-    if signs is None:
-        output.say("note: CLIENT LIST is not allowed here. Make sure yourself that the original is stopped.")
-    if not signs:
-        return
-    message = f"ejabberd-restbroker seems to be running: {'; '.join(signs)}."
-    if not only_warn:
+def _require_stopped(client: Client, where: Sources) -> None:
+    if signs := operate_migrate.signs_of_original(client, where, WATCH_S):
         raise RestbrokerError(
-            f"{message} Its jobs in progress would run twice. Nothing was moved.",
+            f"ejabberd-restbroker seems to be running: {'; '.join(signs)}. Its jobs in progress would run twice."
+            " Nothing was moved.",
             "Stop ejabberd-restbroker, then try again. If it is another program, add --force.",
         )
-    output.say(f"warning: {message} Its jobs in progress run twice if they are moved meanwhile.")
-
-
-def _move(client: Client, where: Sources) -> Parts:
-    try:
-        return operate_migrate.move(client, where, who())
-    except RestbrokerError:
-        output.say("Jobs moved so far stay where they are now. Run the command again for the rest; none moves twice.")
-        raise
 
 
 def _show(found: Parts, *, dry_run: bool, as_json: bool) -> None:

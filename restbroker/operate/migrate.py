@@ -28,8 +28,6 @@ from restbroker.store.codes import APPLIED, Applied, Clash, Refused
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placement, place
 
-DEFAULT_PROCESS_ID = "1"
-"""The original's own default; most installations never changed it (its README wants a text, and shows none)."""
 _WATCH_EVERY_S = 0.1
 
 Destination: TypeAlias = Literal["queue", "retry", "dead", "stays"]
@@ -41,59 +39,48 @@ Parts: TypeAlias = Counter[tuple[str, str | None, Destination]]
 class Sources:
     """Where to look: the configured queues, and the lists of jobs in progress, each with its queue.
 
-    `notes` say to people what is not looked at.
+    The queue is None if the process id has a colon, so that the list may belong to another queue: its jobs stay.
+    `complete`: there were few enough keys to read them all.
     """
 
     queues: tuple[str, ...]
-    lists: Mapping[str, str]
-    notes: tuple[str, ...] = ()
+    lists: Mapping[str, str | None]
+    complete: bool = True
 
 
-def sources(client: Client, queues: Sequence[str], process_ids: Collection[str]) -> Sources:
+def sources(client: Client, queues: Sequence[str], process_ids: Collection[str] = ()) -> Sources:
     """Return the lists of jobs in progress of `process_ids`; if it is empty, of all processes found in Redis.
 
-    `queues`: the queues to take over. A list that may belong to another queue, as the process id has a colon, is left
-    alone. Raise `StoreUnavailable` or `StoreRefused`.
+    `queues`: the queues to take over. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    lists: dict[str, str] = {}
-    unclear: list[str] = []
-    notes: list[str] = []
+    lists: dict[str, str | None] = {}
+    complete = True
     for queue in queues:
-        found, complete = (process_ids, True) if process_ids else migration.process_ids(client, queue)
-        for process_id in sorted(found if process_ids else {*found, DEFAULT_PROCESS_ID}):
+        found, is_all = (process_ids, True) if process_ids else migration.process_ids(client, queue)
+        complete = complete and is_all
+        for process_id in found:
             key = client.keys.go_in_progress(queue, process_id)
-            if process_ids or ":" not in process_id:
-                lists[key] = queue
-            else:
-                unclear.append(key)
-        if not complete:
-            notes = ["Redis has too many keys to check all of them; give each --process-id of the original."]
-    notes += (
-        f"{key} is left alone: it may belong to another queue. If it does not, give its --process-id."
-        for key in unclear
-        if key not in lists
-    )
-    return Sources(tuple(queues), lists, tuple(notes))
+            lists[key] = queue if process_ids or ":" not in process_id else lists.get(key)
+    return Sources(tuple(queues), lists, complete)
 
 
 def signs_of_original(
     client: Client, where: Sources, watch_s: float, pause: Callable[[float], None] = time.sleep
-) -> list[str] | None:
-    """Return the signs that the original still runs, after at most `watch_s` seconds; None if Redis shows no clients.
+) -> list[str]:
+    """Return the signs that the original still runs, after at most `watch_s` seconds.
 
     It writes no heartbeat to Redis. Its only signs are jobs that it takes and lists that change. `pause` sleeps. Raise
-    `StoreUnavailable` or `StoreRefused`.
+    `StoreUnavailable`, or `StoreRefused` if CLIENT LIST is not allowed, too.
     """
     lists = list(where.lists)
     before = migration.states(client, lists)
     deadline_s = time.monotonic() + watch_s
     while True:
-        found = migration.fetchers(client)
-        signs = [f"a client at {one} takes jobs with BRPOPLPUSH" for one in found or ()]
+        signs = [f"a client at {one} takes jobs with BRPOPLPUSH" for one in migration.fetchers(client)]
         after = migration.states(client, lists)
         signs += [f"{key} changes" for key, old, new in zip(lists, before, after, strict=True) if old != new]
         if signs or time.monotonic() >= deadline_s:
-            return signs if signs or found is not None else None
+            return signs
         pause(_WATCH_EVERY_S)
 
 
@@ -128,8 +115,10 @@ def jobs_to_move(parts: Parts) -> int:
 
 def _take_over(client: Client, where: Sources, moved: Parts, *, dry_run: bool) -> None:
     for (key, queue), (size, _) in zip(where.lists.items(), migration.states(client, list(where.lists)), strict=True):
-        if size:
-            moved[key, queue, "queue"] += size if dry_run else migration.give_back(client, key, queue)
+        if size and queue is None:
+            moved[key, None, "stays"] = size
+        elif size and queue is not None:
+            moved[key, queue, "queue"] = size if dry_run else migration.give_back(client, key, queue)
     now_s, skip = time_s(client), 0
     while page := migration.retries(client, skip):
         # A time of its own for each: Sidekiq Web takes out all entries of one score to act on one of them.
@@ -142,7 +131,9 @@ def _take_over(client: Client, where: Sources, moved: Parts, *, dry_run: bool) -
         for code in codes:
             if isinstance(code, Refused | Clash):
                 why = code.text if isinstance(code, Refused) else "an identical job is there already"
-                raise StoreRefused(f"Redis refused to move a job: {why}", "Fix that, then run the command again.")
+                raise StoreRefused(
+                    f"Redis refused to move a job: {why}", "Fix that, then run the command again: it moves the rest."
+                )
         skip += len(page) if dry_run else len(staying)
 
 

@@ -8,7 +8,6 @@ revision (2017-12) with Redis 7.0.
 from collections.abc import Sequence
 
 from restbroker.config.values import duration_text
-from restbroker.errors import StoreRefused
 from restbroker.job.job import digest
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, integer, items, raw, text
@@ -80,23 +79,20 @@ def retry_count(client: Client) -> int:
     return integer(client.command("ZCARD", client.keys.go_retry))
 
 
-def fetchers(client: Client) -> tuple[str, ...] | None:
+def fetchers(client: Client) -> list[str]:
     """Return the connections that take jobs from lists of this database as go-workers does, with BRPOPLPUSH.
 
-    None: Redis does not allow the question. Each is described for people. Programs that use BRPOPLPUSH for something
-    else are among them. A connection keeps its last command, so a broker that is busy with all its jobs is seen too;
-    one whose machine is gone is listed until Redis notices (tcp-keepalive, 300 s). Raise `StoreUnavailable`.
+    Each is described for people. Programs that use BRPOPLPUSH for something else are among them. A connection keeps its
+    last command, so a broker that is busy with all its jobs is seen too; one whose machine is gone is listed until
+    Redis notices (tcp-keepalive, 300 s). Raise `StoreUnavailable`, or `StoreRefused` if CLIENT LIST is not allowed.
     """
-    try:
-        own = _connection(text(client.command("CLIENT", "INFO")))
-        others = [_connection(line) for line in text(client.command("CLIENT", "LIST")).splitlines()]
-    except StoreRefused:
-        return None
-    return tuple(
+    database = _connection(text(client.command("CLIENT", "INFO"))).get("db")
+    others = [_connection(line) for line in text(client.command("CLIENT", "LIST")).splitlines()]
+    return [
         f"{one.get('addr')} (idle for {duration_text(int(one.get('idle') or 0))})"
         for one in others
-        if one.get("db") == own.get("db") and one.get("cmd", "").lower() == _FETCHING
-    )
+        if one.get("db") == database and one.get("cmd", "").lower() == _FETCHING
+    ]
 
 
 def _connection(line: str) -> dict[str, str]:

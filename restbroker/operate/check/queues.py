@@ -253,9 +253,8 @@ def _orphan(client: Client, orphan: Orphan) -> Finding:
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:
     """Yield the Go program's jobs that are in progress or wait for a retry."""
-    where = migrate.sources(client, config.queues, ())
-    states = migration.states(client, list(where.lists))
-    sizes = {key: size for key, (size, _) in zip(where.lists, states, strict=True)}
+    lists = [key for key, queue in migrate.sources(client, config.queues).lists.items() if queue is not None]
+    sizes = {key: size for key, (size, _) in zip(lists, migration.states(client, lists), strict=True)}
     sizes[client.keys.go_retry] = migration.retry_count(client)
     left = [f"{jobs} in {key}" for key, jobs in sizes.items() if jobs]
     if left:
