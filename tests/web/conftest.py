@@ -13,6 +13,7 @@ import attrs
 import httpx
 import pytest
 import trio
+from quart_trio import QuartTrio
 
 from restbroker.app.metrics import LoopLag, process_samples
 from restbroker.broker import broker
@@ -131,6 +132,22 @@ def known() -> ConfigContext:
     return ConfigContext({"rest": CONFIG.targets[0]}, spellings_of(["t", "a-token-of-4711"]))
 
 
+def pages_app(
+    url: str,
+    settings: Settings,
+    known: ConfigContext,
+    question: Callable[[], Question],
+    seen: Callable[[], Question],
+    report: Callable[[Event], None] = lambda _: None,
+    status: Status = Status(),  # noqa: B008 - of a process that never starts
+) -> tuple[QuartTrio, Watch]:
+    """The pages, and the look that they share; the app closes what both have open."""
+    own, visitors = (Connection(open_client(StoreSettings(url), 1.0)) for _ in range(2))
+    desk = AdminConnection(visitors, lambda: known, lambda: CONFIG)
+    watch = Watch(own, seen, report, desk.causes)
+    return site_app(settings, watch, desk, question, report, health=Health(status.view)), watch
+
+
 @pytest.fixture
 def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
     """Opens a site on `harness`, and stops it at the end of the block."""
@@ -140,7 +157,6 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
         report = harness.events.append
         status = Status()
         counters = counted(harness)
-        connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
 
         def question() -> Question:
             jobs = in_this_process(status.running_jobs(), show_bodies=False)
@@ -150,14 +166,10 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
             ordered = {target.name: queue for queue, target in known.targets.items() if target.order is not None}
             return partial(live_metrics, served=("rest",), unready=status.view().unready, ordered=ordered)
 
-        desk = AdminConnection(
-            Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known, lambda: CONFIG
-        )
-        watch = Watch(connection, seen, report, desk.causes)
-        app = site_app(settings, watch, desk, question, report, health=Health(status.view))
+        app, watch = pages_app(harness.redis.url, settings, known, question, seen, report, status)
         schedules = {one.name: one.schedule for one in CONFIG.periodic}
         asked = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
-        add_metrics(app, connection, partial(process_samples, counters, status), lambda: asked)
+        add_metrics(app, watch.connection, partial(process_samples, counters, status), lambda: asked)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(Health(status.view), report), report)
         harness.control = Control()

@@ -61,7 +61,7 @@ def there(harness: Harness, name: str) -> list[str]:
 
 async def page(running: Site, path: str) -> Page:
     answer = await running.get(path)
-    assert answer.status_code == 200, answer.text
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8"), answer.text
     return parse(path, answer.text)
 
 

@@ -15,15 +15,10 @@ from restbroker.telemetry.events import JobFinished, OperatorWarning
 from restbroker.web.guard import Settings
 from tests.broker.conftest import Harness
 from tests.operate.pools import serve
-from tests.support.html_page import Page, parse
+from tests.support.html_page import parse
 from tests.support.redis_server import RedisServer
-from tests.web.conftest import LIVE_PAGES, OWN, Open, Site
-
-
-async def page(running: Site, path: str, **headers: str) -> Page:
-    answer = await running.get(path, **headers)
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    return parse(path, answer.text)
+from tests.web.conftest import LIVE_PAGES, OWN, Open
+from tests.web.test_actions import page
 
 
 async def test_the_overview_shows_totals_queues_and_what_is_wrong(harness: Harness, site: Open) -> None:

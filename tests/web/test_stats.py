@@ -2,21 +2,13 @@
 
 import json
 import time
-from contextlib import closing
-from typing import Any
 
 import pytest
 import trio
 
-from restbroker.broker.status.view import RunningJob
 from restbroker.job.command import ArgumentSpec, CommandSpec
-from restbroker.job.job import Job, read
-from restbroker.store.client import StoreSettings, open_client
 from restbroker.transport.message import Request, Response
-from restbroker.web.metrics_view import in_this_process
 from tests.broker.conftest import SPECS, Harness
-from tests.support.redis_server import RedisServer
-from tests.support.stack import little_room
 from tests.web.conftest import Open
 
 
@@ -147,15 +139,3 @@ async def test_a_frozen_redis_holds_no_request_up_for_ever(harness: Harness, sit
         finally:
             harness.redis.resume()
     assert answers == dict.fromkeys(range(8), 503)
-
-
-def test_a_job_in_progress_that_cannot_be_shown_is_a_line(redis_server: RedisServer) -> None:
-    deep = '{"a":' * 90 + '"hunter2-hunter2"' + "}" * 90
-    jobs = [read(f'{{"args":["x",{args},"t"]}}'.encode(), "rest", "j") for args in (deep, '{"a":1}')]
-    running = [RunningJob(one, "rest", 5.0, "x", "t", ()) for one in jobs if isinstance(one, Job)]
-    with closing(open_client(StoreSettings(redis_server.url))) as client, little_room(130):
-        found: Any = in_this_process(running, show_bodies=True)(client, ["rest"])["rest"]
-    assert [one["message"] for one in found] == [
-        "(not shown: it is nested too deeply)",
-        {"args": ["x", {"a": 1}, "***"]},
-    ]
