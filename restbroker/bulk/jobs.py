@@ -15,20 +15,20 @@ import orjson
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.console import output
+from restbroker.console import arguments, output
 from restbroker.console.arguments import TypedArguments
 from restbroker.errors import RestbrokerError, UsageError
-from restbroker.job import claims, fairness, rubyjson
+from restbroker.job import claims, rubyjson
 from restbroker.job.argument_check import BadRow, Checker
-from restbroker.job.auth import AccessRequest, command_refusal, place_refusal, refusal
+from restbroker.job.auth import AccessRequest, command_refusal, place_refusal
 from restbroker.job.claims import Lock
 from restbroker.job.coerce import coerce
-from restbroker.job.command import Command, CommandSpec
+from restbroker.job.command import Command
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.operate.enqueue import JobRequest, find_process, pause_of, payload, waiting_notes
-from restbroker.operate.request import access_of, signatures_of, target_of
+from restbroker.operate.request import access_of, allowing_token, signatures_of, target_of
 from restbroker.servers import registry
 from restbroker.store.client import Client
 
@@ -87,13 +87,10 @@ class Tokens:
     def of(self, arguments: Mapping[str, Json]) -> Token:
         """Return the token for a job with these arguments. Raise `BadRow` if none allows it."""
         access = attrs.evolve(self.access, command=Command(self.access.command.endpoint, arguments))
-        why = "There is no token."
-        for token in self.tokens:
-            reason = refusal(token, access)
-            if reason is None:
-                return token
-            why = f"{reason.code}: {reason.message}"
-        raise BadRow(why)
+        found = allowing_token(self.tokens, access)
+        if isinstance(found, Token):
+            return found
+        raise BadRow(f"{found[-1].code}: {found[-1].message}")
 
     def _refusal(self, token: Token) -> Reason | None:
         one = self.access
@@ -119,13 +116,13 @@ class Maker:
     def order_of(self, own: Mapping[str, Json], arguments: dict[str, Json]) -> JobRequest:
         """Return the order of a row: that of all if `own`, the values of the row's own columns, has none.
 
-        Raise `BadRow` if a value cannot be a key, or cannot have its effect.
+        Raise `BadRow` or `UsageError` if a value cannot be a key, or cannot have its effect.
         """
         order = self.order
         if (fair_key := own.get(FAIR_COLUMN)) not in (None, ""):
-            order = attrs.evolve(order, fair_key=_group_key(FAIR_COLUMN, fair_key))
+            order = attrs.evolve(order, fair_key=_text(fair_key))
         if (order_key := own.get(ORDER_COLUMN)) not in (None, ""):
-            order = attrs.evolve(order, order_key=_group_key(ORDER_COLUMN, order_key))
+            order = attrs.evolve(order, order_key=_text(order_key))
         if order.order_key is not None and not self.target.takes_order_key:
             raise BadRow(no_order(self.target.name))
         key = own.get(UNIQUE_KEY)
@@ -140,7 +137,10 @@ class Maker:
         return attrs.evolve(self.lock, key=key, name=claims.lock_name(self.target.name, token.name, key))
 
     def payload(self, order: JobRequest, arguments: dict[str, Json], jid: str, now_s: float) -> bytes:
-        """Return the job of a row as JSON, pushed at `now_s` (epoch seconds). Raise `BadRow` if no token allows it."""
+        """Return the job of a row as JSON, pushed at `now_s` (epoch seconds).
+
+        Raise `BadRow` if no token allows it, or `UsageError` if it can be no job.
+        """
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
         try:
@@ -149,8 +149,6 @@ class Maker:
                 return payload(attrs.evolve(order, arguments=arguments, token=token), jid, now_s)
             head, proof, tail = self._parts
             raw = b'%b%b,%b],"jid":"%b%b' % (head, _dumps(arguments), proof, jid.encode(), tail)
-        except UsageError as error:
-            raise BadRow(error.message) from None
         except ValueError as error:
             raise BadRow(f"it cannot be written as JSON: {error}.") from None
         if len(raw) > PAYLOAD_LIMIT_BYTES:
@@ -197,7 +195,6 @@ class Makers:
     order: JobRequest = attrs.field(init=False)
     _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
     _versions: dict[str, str | None] = attrs.field(factory=dict)
-    _warned: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         """Begin with the order of the command line."""
@@ -244,21 +241,11 @@ class Makers:
             raise UsageError(f"{command} is not in the catalogue.", "If you mean exactly this name, add --any.")
         const = self.typed_arguments.values if spec is None else coerce(spec, self.typed_arguments.values)
         if spec is not None:
-            self._warn(spec)
+            arguments.note_secrets(spec, self.typed_arguments)
         order = attrs.evolve(self.order, command=command, queue=self.options.queue or target.queues[0], lock=None)
         tokens = Tokens(self.settings.tokens, access_of(target, order.queue, spec=spec, command=Command(command, {})))
         checker = Checker(spec, const, target.default_host)
         return Maker(checker, tokens, order, target, lock=self.order.lock)
-
-    def _warn(self, spec: CommandSpec) -> None:
-        for name in sorted(self.typed_arguments.in_the_open - self._warned):
-            argument = spec.argument(name)
-            if argument is not None and argument.secret:
-                self._warned.add(name)
-                instead = f"use --const {name}=@FILE, or a column."
-                output.say(
-                    f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}"
-                )
 
     def _version(self, target: Target) -> str | None:
         queue = self.options.queue or target.queues[0]
@@ -297,11 +284,8 @@ def no_order(target: str) -> str:
     return f'the target {target} keeps no order of these keys: it has no "OrderBy": "order_key".'
 
 
-def _group_key(column: str, key: Json) -> str:
-    if not isinstance(key, str) or not fairness.is_key(key):
-        most = fairness.LONGEST_KEY_BYTES
-        raise BadRow(f'"{column}" takes a string of 1 to {most} bytes without control characters.')
-    return key
+def _text(key: Json) -> str:
+    return key if isinstance(key, str) else ""
 
 
 def _dumps(arguments: dict[str, Json]) -> bytes:

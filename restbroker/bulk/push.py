@@ -86,8 +86,9 @@ class Reader:
         else:
             try:
                 self._make(row, chunk, now_s)
-            except BadRow as error:
-                self._refuse(Bad(row.number, row.line, str(error), row.text))
+            except (BadRow, UsageError) as error:
+                why = error.message if isinstance(error, UsageError) else str(error)
+                self._refuse(Bad(row.number, row.line, why, row.text))
         chunk.last = row.number
 
     def _make(self, row: Row, chunk: Chunk, now_s: float) -> None:
@@ -107,14 +108,11 @@ class Reader:
             chunk.add(order, raw, jid, now_s)
 
     def _maker(self, values: dict[str, Json]) -> Maker:
-        """Return the maker for a row with these values. Raise `BadRow` if it names no known command."""
+        """Return the maker for a row with these values. Raise `BadRow` or `UsageError` if it names no known command."""
         command: Json = values.pop(COMMAND_KEY, None) if self.command is None else self.command
         if not isinstance(command, str) or not command:
             raise BadRow(f'the field "{COMMAND_KEY}" names no command.')
-        try:
-            return self.makers(command)
-        except UsageError as error:
-            raise BadRow(error.message) from None
+        return self.makers(command)
 
     def _refuse(self, bad: Bad) -> None:
         self.bad += 1

@@ -14,7 +14,7 @@ from typing import Annotated, Final, NoReturn
 import attrs
 import typer
 
-from restbroker.cli.answers import answer_or_end, token_of
+from restbroker.cli.enqueue_one import answer_or_end, token_of
 from restbroker.config.core import Config
 from restbroker.config.files import text_of
 from restbroker.config.target import Target
@@ -165,16 +165,8 @@ class _Exchange:
 
     def _push(self, command: CtlCommand) -> AnswerWait:
         order, jid = self.order(command), secrets.token_hex(12)
-        push(self.client, order, jid, time.time())
-        return AnswerWait(
-            client=self.client,
-            settings=self.settings,
-            queue=order.queue,
-            target=self.place.name,
-            jid=jid,
-            say=output.say,
-            local=local,
-        )
+        push(self.client, order, jid, now_s := time.time())
+        return AnswerWait(self.client, self.settings, self.place, order, jid, now_s, output.say, local)
 
     def order(self, command: CtlCommand) -> JobRequest:
         """Return the job to push; end with 4 if no token allows it."""

@@ -4,37 +4,195 @@ Always holds: neither Trio nor an HTTP client is imported, so that it may stand 
 the command line has a mistake in it.
 """
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import attrs
 import typer
 
-from restbroker.cli.enqueue_one import OneJob
-from restbroker.cli.enqueue_options import (
-    AnswerOption,
-    ArgumentWords,
-    CommandWord,
-    Keys,
-    Many,
-    OkIfExists,
-    QueueOption,
-    ReplyIdOption,
-    RetryOption,
-    When,
-    retry,
-)
-from restbroker.cli.enqueue_words import join_command_words
+from restbroker.cli.enqueue_one import OneJob, join_command_words
+from restbroker.config.target import Target
+from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
-from restbroker.console.options import AnyOption, TargetOption, TimeoutOption
+from restbroker.console.options import AnyOption, AtOption, InOption, RateOption, TargetOption, TimeoutOption
+from restbroker.console.times import at_s, duration_s, local
 from restbroker.console.waiting import waiting_s
+from restbroker.errors import UsageError
+from restbroker.job import claims
+from restbroker.job.claims import Lock
 from restbroker.operate.enqueue import JobRequest
 from restbroker.operate.request import target_of
+
+CommandWord = Annotated[
+    str,
+    typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=completion.commands),
+]
+ArgumentWords = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ARGUMENT]...",
+        help="NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
+        autocompletion=completion.plain_words,
+    ),
+]
+OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="Count it as done if it was done before.")]
+QueueOption = Annotated[
+    str | None,
+    typer.Option(
+        "--queue", metavar="QUEUE", help="Another queue than the target's first one.", autocompletion=completion.queues
+    ),
+]
+RetryOption = Annotated[
+    str, typer.Option("--retry", metavar="N", help="How often to try again: a number, true (25) or false.")
+]
+ReplyIdOption = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="The id to send back with the answer on the response queue.")
+]
+AnswerOption = Annotated[bool, typer.Option("--wait", help="Wait, and print the server's answer.")]
 
 app = typer.Typer(add_completion=False)
 
 _EACH_ITS_OWN: Final = "-"
-"""In the place of a command: each row of a file names its own."""
+"""In the place of a command or key: each row of a file names its own."""
+
+
+def retry(text: str) -> bool | int:
+    """Return what --retry says, as a job has it. Raise `UsageError` if it is neither a number nor true nor false."""
+    if text in ("true", "false"):
+        return text == "true"
+    if text.isascii() and text.isdigit() and len(text) <= 6:
+        return int(text)
+    raise UsageError("--retry takes a number, true or false.", "For example: --retry 3")
+
+
+@attrs.frozen
+class When:
+    """When the job is due, and until when it is worth doing."""
+
+    delay: InOption = None
+    at: AtOption = None
+    expire: Annotated[
+        str | None,
+        typer.Option(
+            "--expire",
+            metavar="DURATION",
+            help="Drop it unless it is sent within this time, e.g. 5m, 2h, after the push, or after --in or --at.",
+        ),
+    ] = None
+
+    def times(self) -> tuple[float | None, float | None]:
+        """Return when the job is due (epoch seconds; None: now), and how many seconds later it expires (None: never).
+
+        Raise `UsageError` for what is no time, and if the job would have expired when it is pushed.
+        """
+        due_s = at_s(self.delay, self.at)
+        expire_s = None if self.expire is None else duration_s("--expire", self.expire, 366)
+        if due_s is not None and expire_s is not None and due_s + expire_s <= time.time():
+            when = local(due_s + expire_s)
+            raise UsageError(
+                f"--expire {self.expire} after --at {self.at} is {when}, which is past: the job would never be sent.",
+                "Name a later --at, or leave it out: then --expire counts from now.",
+            )
+        return due_s, expire_s
+
+
+@attrs.frozen
+class Keys:
+    """The keys by which jobs are told from others, take turns, and are kept in order."""
+
+    unique: Annotated[
+        str | None,
+        typer.Option(
+            "--unique",
+            metavar="KEY",
+            help="Queue nothing if a job with this key is queued already; needs --unique-for.",
+        ),
+    ] = None
+    unique_for: Annotated[
+        str | None,
+        typer.Option(
+            "--unique-for",
+            metavar="DURATION",
+            help="How long the key counts at most, e.g. 10m, after the push, or after --in or --at. With --bulk, keys "
+            "are in the column _unique.",
+        ),
+    ] = None
+    fair_key: Annotated[
+        str | None,
+        typer.Option(
+            "--fair-key",
+            metavar="KEY",
+            help='The key by which it takes turns in its queue, with FairBy "fair_key". With --bulk: of rows without '
+            "one in the column _fair_key.",
+        ),
+    ] = None
+    order_key: Annotated[
+        str | None,
+        typer.Option(
+            "--order-key",
+            metavar="KEY",
+            help='Jobs with one such key are done one after the other, with OrderBy "order_key". With --bulk: of rows '
+            "without one in the column _order_key.",
+        ),
+    ] = None
+
+    def lock(self, *, is_bulk: bool) -> Lock | None:
+        """Return the lock that is wanted, without its name; None for none. Raise `UsageError`."""
+        example = "For example: restbroker enqueue --unique nightly --unique-for 10m"
+        key, lasts = self.unique, self.unique_for
+        if is_bulk and key is not None:
+            raise UsageError("--unique is for one job; --bulk pushes many.", "Put the keys into a column _unique.")
+        if is_bulk and lasts is not None:
+            key = _EACH_ITS_OWN
+        if key is None and lasts is None:
+            return None
+        if key is None or lasts is None:
+            raise UsageError("--unique needs --unique-for: how long the key counts at most.", example)
+        if not claims.is_key(key):
+            raise UsageError(f"--unique takes a string of 1 to {claims.MOST_BYTES} bytes.", example)
+        return Lock("", key, duration_s("--unique-for", lasts, 366))
+
+    def note_vain_keys(self, places: Sequence[Target], *, is_bulk: bool) -> None:
+        """Say so if no target of these reads a key; with --bulk a vain --order-key is refused later."""
+        names = ", ".join(place.name for place in places)
+        if self.fair_key is not None and not any(place.takes_fair_key for place in places):
+            output.say(f'note: --fair-key has no effect: no "FairBy": "fair_key" in this configuration of {names}.')
+        if self.order_key is not None and not is_bulk and not any(place.takes_order_key for place in places):
+            output.say(f'note: --order-key has no effect: no "OrderBy": "order_key" in this configuration of {names}.')
+
+
+@attrs.frozen
+class Many:
+    """Many jobs from a file."""
+
+    bulk: Annotated[
+        Path | None,
+        typer.Option(
+            "--bulk",
+            metavar="FILE",
+            autocompletion=completion.paths,
+            help="Push one job for each row: CSV or NDJSON; - is standard input.",
+        ),
+    ] = None
+    rejects: Annotated[
+        Path | None,
+        typer.Option(
+            "--rejects",
+            metavar="FILE",
+            autocompletion=completion.paths,
+            help="With --bulk: write rows that cannot be used to this file.",
+        ),
+    ] = None
+    rate: RateOption = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With a file: check all rows, push none.")] = False
+
+    def require_one_job(self) -> None:
+        """Raise `UsageError` if an option was given that only --bulk has."""
+        options = {"dry-run": self.dry_run, "rejects": self.rejects, "rate": self.rate}
+        if named := next((option for option, value in options.items() if value), None):
+            raise UsageError(f"--{named} is for --bulk.", "For example: restbroker enqueue register --bulk users.csv")
 
 
 @command(app)
@@ -70,7 +228,6 @@ def enqueue(
     timeout_s = waiting_s(context, timeout, waits=wait_for_answer)
     settings = how.settings()
     command, given = join_command_words(settings.targets, command, words or [])
-    keys.require_keys()
     at_s, expire_s = when.times()
     request = JobRequest(
         command,
@@ -110,4 +267,4 @@ def enqueue(
         rejects=many.rejects,
         rate=many.rate,
     )
-    run(settings, options, [*given, *(many.const or [])], dry_run=many.dry_run, as_json=how.json)
+    run(settings, options, given, dry_run=many.dry_run, as_json=how.json)

@@ -1,32 +1,33 @@
-"""`restbroker enqueue` of one command: pushes the job, and with --wait prints the answer, with its exit code.
+"""One job of `restbroker enqueue` or `ctl`: its words, its token, the push, and the wait for its answer.
 
-Called by `cli.enqueue`. Always holds: nothing is pushed if the command line has a mistake in it; if the answer does not
-come, the job's id is printed, and that it is queued; neither Trio nor an HTTP client is imported.
+Always holds: nothing is pushed if the command line has a mistake in it, and no value of an argument is shown; if no
+answer comes, the job's id is printed, and that it is queued; neither Trio nor an HTTP client is imported.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from typing import Final, NoReturn
 
 import attrs
 import typer
 
-from restbroker.cli.answers import answer_or_end, token_of
-from restbroker.cli.enqueue_words import fit_arguments
 from restbroker.config.core import Config
 from restbroker.config.target import Target
+from restbroker.config.tokens import Token
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit, no
 from restbroker.console.times import local
-from restbroker.errors import OutputLost, StoreUnavailable
-from restbroker.job import claims
-from restbroker.job.command import Command
+from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
+from restbroker.job import claims, endpoint
+from restbroker.job.coerce import coerce
+from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.job.order import ORDER_KEY
 from restbroker.operate.answer import AnswerWait
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import (
@@ -38,7 +39,8 @@ from restbroker.operate.enqueue import (
     push,
     waiting_notes,
 )
-from restbroker.operate.request import signatures_of
+from restbroker.operate.request import Signatures, access_of, allowing_token, best_fit, has_command, signatures_of
+from restbroker.servers import registry
 
 _ANSWER_S = 2.0
 """How many seconds behind its expiry a job's answer may come, or say that it expired."""
@@ -81,23 +83,12 @@ class OneJob:
                     output.as_json({"jid": jid}) if as_json else output.data(jid)
                     return
                 told = found is not None and found.quiet
-                due_s = pushed_at_s if order.at_s is None else order.at_s
-                expires_at_s = None if order.expire_s is None else due_s + order.expire_s
-                if due_s - pushed_at_s >= timeout_s:
-                    output.say(f"note: it runs at {local(due_s)}; --wait gives up after {duration_text(timeout_s)}.")
-                waiting = AnswerWait(
-                    client=client,
-                    settings=settings,
-                    queue=queue,
-                    target=target,
-                    jid=jid,
-                    say=output.say,
-                    local=local,
-                    key=_key(self.target, order),
-                    expires_at_s=expires_at_s,
-                )
-                if expires_at_s is not None:
-                    timeout_s = min(timeout_s, max(0.0, expires_at_s - time.time()) + _ANSWER_S)
+                if order.at_s is not None and order.at_s - pushed_at_s >= timeout_s:
+                    due = local(order.at_s)
+                    output.say(f"note: it runs at {due}; --wait gives up after {duration_text(timeout_s)}.")
+                waiting = AnswerWait(client, settings, self.target, order, jid, pushed_at_s, output.say, local)
+                if waiting.expires_at_s is not None:
+                    timeout_s = min(timeout_s, max(0.0, waiting.expires_at_s - time.time()) + _ANSWER_S)
                 details = answer_or_end(waiting, timeout_s, is_explained=told, as_json=as_json)
                 _print_answer(jid, details, as_json=as_json)
 
@@ -117,6 +108,126 @@ class OneJob:
         return attrs.evolve(self.request, arguments=values, token=token, lock=lock)
 
 
+def join_command_words(targets: Sequence[Target], command: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the command and its arguments after joining a name that was written as two words, as for `mongooseimctl`.
+
+    Raise `UsageError` if two words are similar to such a name.
+    """
+    first = words[0] if words else ""
+    if " " not in command and (not first or arguments.is_assignment(first)):
+        return command, words  # most often; and no catalogue is loaded to find that out
+    written, left = (command.replace(" ", "."), words) if " " in command else (f"{command}.{first}", words[1:])
+    dotted = [target for target in targets if registry.catalogue_of(target, None).is_dotted]
+    if any(has_command(target, written) for target in dotted):
+        return written, left
+    known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
+    if near := get_close_matches(written, sorted(known), n=3, cutoff=0.8):
+        raise UsageError(f"There is no command {written!r}; did you mean {endpoint.either(near)}?", arguments.HOW)
+    return command, words
+
+
+def fit_arguments(
+    signatures: Signatures, typed: arguments.TypedArguments, default_host: str | None, *, any_command: bool = False
+) -> tuple[CommandSpec | None, Mapping[str, Json]]:
+    """Return the command of the newest version that takes these arguments, and the arguments in the form it takes.
+
+    If no version takes them, raise `UsageError`, or print a note with `any_command`; if only some do, print a note on
+    what each takes. The command is None if no version has it.
+    """
+    fit = best_fit(signatures, typed.values, default_host)
+    if fit is None:
+        if not any_command:
+            of = f"{signatures.kind} {' and '.join(signatures.by_version)}"
+            output.say(
+                f"note: restbroker knows no command {signatures.command} of {of}: it is passed on as it is, and the "
+                "job dies if the server has none either."
+            )
+        return None, typed.values
+    spec, reason = fit.spec, fit.reason
+    values = _coerced_where_it_can_be(spec, typed.values) if any_command else coerce(spec, typed.values)
+    if reason is not None and not any_command:
+        lists = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
+        name = f"{signatures.kind} {fit.version}".strip()
+        each = signatures.differences()
+        raise UsageError(reason, f"This is how {name} takes it{f' ({each})' if each else ''}. {lists}")
+    # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
+    arguments.note_secrets(spec, typed)
+    _note_addresses(spec, values, default_host)
+    if reason is not None:
+        output.say(f"note: {reason}")
+    elif None in signatures.by_version.values() or any(fit.reasons.values()):
+        output.say(
+            f"note: the version of {signatures.kind} is unknown, and versions differ in {spec.name}:"
+            f" {signatures.differences()}. To name it, set ServerVersion (in Targets: in its Options)."
+        )
+    return spec, values
+
+
+def _coerced_where_it_can_be(spec: CommandSpec, given: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the arguments as the command takes them; those that it does not take are unchanged."""
+    values = dict(given)
+    for name, value in given.items():
+        with suppress(UsageError):
+            values |= coerce(spec, {name: value})
+    return values
+
+
+def _note_addresses(spec: CommandSpec, values: Mapping[str, Json], default_host: str | None) -> None:
+    """Note an address that is a bare name: servers take it for a domain, and some say that all went well."""
+    for name, value in values.items():
+        argument = spec.argument(name)
+        if argument is None or argument.host_source != "jid" or not isinstance(value, str):
+            continue
+        if value and not {"@", "."} & {*value} and value not in ("localhost", default_host):
+            account = f"NAME@{default_host or 'HOST'}"
+            output.say(
+                f"note: {name} has no @ and no dot: servers take it for a domain. An account's address is {account}."
+            )
+
+
+def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandSpec | None, command: Command) -> Token:
+    """Return the first token that allows the command there; if none does, print what to configure and exit with 4."""
+    found = allowing_token(tokens, access_of(target, queue, spec=spec, command=command))
+    if isinstance(found, Token):
+        return found
+    if len(found) > 1:
+        output.say(f"None of the {len(found)} tokens allows this; nothing was queued.")
+    for reason in found:
+        output.say(f"{reason.code}: {reason.message}\n{reason.hint}")
+    raise typer.Exit(Exit.REFUSED)
+
+
+def answer_or_end(
+    waiting: AnswerWait, timeout_s: float | None, *, is_explained: bool, as_json: bool = False
+) -> Mapping[str, Json]:
+    """Return the answer to the job; without one, print what became of the job and end with an exit code of its own.
+
+    `timeout_s` None: no limit. `is_explained`: it was said that the server gets no jobs.
+    """
+    jid = waiting.jid
+    try:
+        details = waiting.answer(timeout_s, is_explained=is_explained)
+        if details is not None:
+            return details
+        then = waiting.state()
+    except KeyboardInterrupt:
+        output.say(f"The job {jid} was queued and goes on. `restbroker explain {jid}` says where it is.")
+        raise typer.Exit(128 + signal.SIGINT) from None
+    except (StoreUnavailable, StoreRefused) as error:
+        # Otherwise a user who sees only this error would push it again.
+        output.say(f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}")
+        told: Json = {"code": "NoAnswer", "message": error.message, "cure": error.hint}
+        if as_json:
+            output.as_json({"jid": jid, "outcome": "queued", "error": told})
+        raise typer.Exit(Exit.WAITING) from None
+    after = "" if timeout_s is None else f" after {duration_text(timeout_s)}"
+    again = " Do not push it again." if waiting.expires_at_s is None else ""
+    output.say(f"The job {jid} is not done{after}: {then}.{again}\n`restbroker explain {jid}` says more.")
+    if as_json:
+        output.as_json({"jid": jid, "outcome": "queued"})
+    raise typer.Exit(Exit.WAITING)
+
+
 def _print_queued(order: JobRequest, other: QueuedBefore, *, as_json: bool) -> NoReturn:
     """Say that nothing was queued, since the job `other` has the key, and end the command."""
     jid, holder = other.jid, other.certainty
@@ -124,13 +235,6 @@ def _print_queued(order: JobRequest, other: QueuedBefore, *, as_json: bool) -> N
     output.say(f"already queued as {jid} ({holder}){answer}; nothing was queued.")
     output.as_json({"jid": jid, "outcome": "queued before", "holder": holder}) if as_json else output.data(jid)
     raise typer.Exit(Exit.WAITING if order.wants_reply else Exit.OK)
-
-
-def _key(target: Target, order: JobRequest) -> str:
-    """Return the key by which the job is kept in order; "" if it has none."""
-    if target.order is None:
-        return ""
-    return target.order.key_of({ORDER_KEY: order.order_key}, order.arguments) or ""
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from pathlib import Path
 import attrs
 
 from restbroker.config.files import text_of
+from restbroker.console import output
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
+from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 
 _PAIR = re.compile(r"([^:=]+)(:=|=)(.*)", re.DOTALL)
@@ -52,6 +54,17 @@ def read(words: Sequence[str]) -> TypedArguments:
                 values[name] = _json(name, text) if sign == ":=" else _check(name, text)
                 in_the_open.add(name)
     return TypedArguments(values, frozenset(in_the_open))
+
+
+def note_secrets(spec: CommandSpec, typed: TypedArguments) -> None:
+    """Note which secret arguments of the command were typed where others can see them."""
+    for name in sorted(typed.in_the_open):
+        argument = spec.argument(name)
+        if argument is not None and argument.secret:
+            output.say(
+                f"note: {name} is visible in the command line, to `ps` and in the shell's history;"
+                f" use {name}=- or {name}=@FILE."
+            )
 
 
 def is_assignment(word: str) -> bool:

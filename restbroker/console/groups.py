@@ -36,7 +36,7 @@ _HEADINGS: Final = {
     "Which jobs": "--where --all --limit --after --jobs --seconds",
     "What to do": "--any --at --command --expire --fair-key --first --for --in --ok-if-exists --order-key --rate"
     " --rename --retry --unique --unique-for --unset",
-    "Many jobs": "--bulk --const --rejects",
+    "Many jobs": "--bulk --rejects",
     "The answer": "--reply-id --timeout --wait",
     "Safety": "--dry-run --force --foreign-queues --repeat-unsafe --why --yes",
     "Output": "--every --json --watch",

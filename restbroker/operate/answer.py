@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import attrs
 
 from restbroker.config.core import Config
+from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
-from restbroker.operate.enqueue import find_process_if_known, pause_of, wait
+from restbroker.job.order import ORDER_KEY
+from restbroker.operate.enqueue import JobRequest, find_process_if_known, pause_of, wait
 from restbroker.store.client import Client
 
 if TYPE_CHECKING:  # slow to load, and of no use to a job whose answer comes
@@ -70,23 +72,38 @@ def hindrance_note(client: Client, queue: str) -> str | None:
     return f"The server gets no jobs now; this one waits for it: {found.hindrance}"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class AnswerWait:
-    """The wait for one pushed job. `target`: the name of the queue's. `key`: by which it is kept in order, if it is.
+    """The wait for one job, pushed at `pushed_at_s` (epoch seconds). `target`: that of its queue.
 
-    `expires_at_s`: when it expires (epoch seconds); None: no time of its own was given. `say` prints a note for people,
-    `local` returns a moment as they read it.
+    `say` prints a note for people, `local` returns a moment as they read it.
     """
 
     client: Client
     settings: Config
-    queue: str
-    target: str
+    target: Target
+    request: JobRequest
     jid: str
+    pushed_at_s: float
     say: Callable[[str], None]
     local: Callable[[float], str]
-    key: str = ""
-    expires_at_s: float | None = None
+
+    @property
+    def queue(self) -> str:
+        """The queue that it was pushed to."""
+        return self.request.queue
+
+    @property
+    def expires_at_s(self) -> float | None:
+        """When it expires (epoch seconds); None: no time of its own was given."""
+        one = self.request
+        return None if one.expire_s is None else (self.pushed_at_s if one.at_s is None else one.at_s) + one.expire_s
+
+    @property
+    def _key(self) -> str | None:
+        """The key by which it is kept in order, if it is."""
+        order, one = self.target.order, self.request
+        return None if order is None else order.key_of({ORDER_KEY: one.order_key}, one.arguments)
 
     def answer(self, timeout_s: float | None, *, is_explained: bool) -> Mapping[str, Json] | None:
         """Return the answer, or None if it does not come in time (None: no limit); say once what the job waits for.
@@ -94,7 +111,7 @@ class AnswerWait:
         `is_explained`: it was said that the server gets no jobs. Raise `StoreUnavailable` or `StoreRefused`.
         """
         notes: list[Note] = [] if is_explained else [lambda: hindrance_note(self.client, self.queue)]
-        if self.key:
+        if self._key:
             notes.append(self._held_text)
         return wait_for(partial(wait, self.client, self.jid), timeout_s, notes=notes, say=self.say)
 
@@ -103,9 +120,9 @@ class AnswerWait:
         from restbroker.operate import order_wait
         from restbroker.operate.context import context_of
 
-        place = next((one for one in self.settings.targets if one.name == self.target), None)
         with suppress(StoreRefused):
-            held = place and order_wait.of_key(self.client, context_of(self.settings), place, self.key, jid=self.jid)
+            known, key = context_of(self.settings), self._key or ""
+            held = order_wait.of_key(self.client, known, self.target, key, jid=self.jid)
             return None if not held or held.is_own else "\n".join((held.text(self.local), *held.next_steps))
         return None
 
@@ -119,7 +136,7 @@ class AnswerWait:
 
     def _once(self) -> str:
         """Return what a waiting job waits for: " once …"; "" if nothing holds it up."""
-        paused = pause_of(self.client, self.queue, self.target)
+        paused = pause_of(self.client, self.queue, self.target.name)
         if paused is not None:
             return f" once the {paused.what} {paused.name} is resumed"
         found = find_process_if_known(self.client, self.queue)

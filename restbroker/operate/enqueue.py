@@ -14,10 +14,9 @@ import attrs
 
 from restbroker.config.tokens import Token
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
-from restbroker.job import claims, expiry, rubyjson
+from restbroker.job import claims, expiry, fairness, rubyjson
 from restbroker.job.claims import Lock
 from restbroker.job.command import Command
-from restbroker.job.fairness import FAIR_KEY
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
 from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
@@ -35,8 +34,15 @@ if TYPE_CHECKING:  # of use to few
 _REPEAT_S: Final = 10.0
 """For so long a push is repeated whose answer was lost: Redis remembers it for longer (`store.queues`)."""
 _PAUSE_S: Final = 0.25
+_EXAMPLE: Final = "For example: customer-7"
 JOB_CLASS = "Restbroker"
 """No program looks up this class; Sidekiq Web shows `display_class` in its place."""
+
+
+def _require_key(_request: object, field: "attrs.Attribute[str | None]", key: str | None) -> None:
+    if key is not None and not fairness.is_key(key):
+        most = fairness.LONGEST_KEY_BYTES
+        raise UsageError(f"{field.name} takes a string of 1 to {most} bytes without control characters.", _EXAMPLE)
 
 
 @attrs.frozen
@@ -46,7 +52,8 @@ class JobRequest:
     `expire_s`: how many seconds after `at_s`, or after the push, the job expires; None: the target's `Expire` decides.
     `lock`: taken at the push; no other job with its key is pushed until its `keep_s` seconds after the job is due.
     `reply_to`: the key for the answer; None: a key of the job's own. `fair_key`: by which it takes turns where `FairBy`
-    is "fair_key". `order_key`: jobs of one such key are done in order where `OrderBy` is "order_key".
+    is "fair_key". `order_key`: jobs of one such key are done in order where `OrderBy` is "order_key". Both raise
+    `UsageError` if they are no keys.
     """
 
     command: str
@@ -61,8 +68,8 @@ class JobRequest:
     expire_s: float | None = None
     lock: Lock | None = None
     reply_to: str | None = None
-    fair_key: str | None = None
-    order_key: str | None = None
+    fair_key: str | None = attrs.field(default=None, validator=_require_key)
+    order_key: str | None = attrs.field(default=None, validator=_require_key)
 
     def lock_at(self, now_s: float) -> Lock | None:
         """Return the lock as it is taken by a push at `now_s` (epoch seconds): it lasts from when the job is due."""
@@ -96,7 +103,7 @@ def payload(request: JobRequest, jid: str, now_s: float) -> bytes:
         fields["enqueued_at"] = moment_s
     if request.expire_s is not None:
         fields[expiry.FIELD] = fractional((now_s if request.at_s is None else request.at_s) + request.expire_s)
-    keys = {FAIR_KEY: request.fair_key, ORDER_KEY: request.order_key}
+    keys = {fairness.FAIR_KEY: request.fair_key, ORDER_KEY: request.order_key}
     fields |= {name: key for name, key in keys.items() if key is not None}
     if request.lock is not None:
         fields[claims.LOCK_FIELD] = claims.lock_fields(request.lock)

@@ -337,7 +337,7 @@ def test_where_no_row_can_be_right_nothing_is_pushed(shell: Shell, store: Any) -
         (["register"], "bob,example.org,s3cret\n", 2, "its first line names no argument of register"),
         (["register"], "user,host\n", 2, "register also needs password."),
         (["register"], "user,host,password,_error\n", 2, "register has no argument '_error'"),
-        (["register", "--const", "host=h"], "user,host,password\n", 2, "host is already given for all rows."),
+        (["register", "host=h"], "user,host,password\n", 2, "host is already given for all rows."),
         (["registr"], "user\n", 2, "did you mean register"),
         (["no_such_thing"], "user\n", 2, "add --any"),
         (["-"], "user\n", 2, "has no column command"),

@@ -81,7 +81,7 @@ def test_an_old_lock_is_looked_for_and_taken_over_from_a_job_that_is_nowhere(
     ("words", "told"),
     [
         (["--unique", "k"], "--unique needs --unique-for"),
-        (["--unique-for", "10m"], "--unique-for is for --unique"),
+        (["--unique-for", "10m"], "--unique needs --unique-for"),
         (["--unique", "", "--unique-for", "10m"], "1 to 256 bytes"),
         (["--unique", "k" * 257, "--unique-for", "10m"], "1 to 256 bytes"),
         (["--unique", "k", "--unique-for", "soon"], "--unique-for takes"),

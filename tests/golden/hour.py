@@ -195,7 +195,7 @@ def _worked(one: Hour) -> list[tuple[str, str]]:
     one.broker.wait_for(f'"jid": ?"{"6" * 24}"')
     _talked(one)
     one.typed("queues", "pause", "rosters", "--for", "1s")
-    one.typed("enqueue", "check_account", "--bulk", "users.csv", "--const", "host=example.org", "--wait")
+    one.typed("enqueue", "check_account", "--bulk", "users.csv", "host=example.org", "--wait")
     due = {"class": "Add", "queue": "rest", "jid": "7" * 24, "args": _args("check_account", "due")}
     one.client.command("ZADD", "schedule", 1, json.dumps(due))
     one.wait("dead", 6)
@@ -334,9 +334,9 @@ _COMMANDS: Final = (
     *("roster list", "roster show ann", "commands register", "config show", "check"),
     *(f"dead retry {'e' * 24} --dry-run", f"retries kill {'c' * 24} --dry-run", "queues pause rest --dry-run"),
     *("targets resume rosters", "queues resume events", "scheduled delete later --yes", "queues clear events --dry-run --yes"),
-    "enqueue check_account --bulk users.csv --const host=example.org --dry-run",
-    "enqueue check_account --bulk users.csv --const host=example.org --queue rest --wait",
-    "enqueue check_account --bulk some.ndjson --const host=example.org --rejects rejects.ndjson",
+    "enqueue check_account --bulk users.csv host=example.org --dry-run",
+    "enqueue check_account --bulk users.csv host=example.org --queue rest --wait",
+    "enqueue check_account --bulk some.ndjson host=example.org --rejects rejects.ndjson",
     "enqueue check_account user=done host=example.org --wait --timeout 60s",
     "enqueue check_account user=refused host=example.org --wait --timeout 60s",
 )  # fmt: skip

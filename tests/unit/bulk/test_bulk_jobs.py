@@ -9,6 +9,7 @@ from restbroker.bulk.jobs import Maker, Tokens, jid_of, row_of
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
+from restbroker.errors import UsageError
 from restbroker.job import signing
 from restbroker.job.argument_check import BadRow, Checker
 from restbroker.job.arguments import Submission
@@ -77,7 +78,7 @@ def test_what_no_job_can_hold_is_refused() -> None:
     for token in (PLAIN, SIGNED):
         made = maker(token)
         for value in ("\ud800", float("nan"), "x" * 2**20):
-            with pytest.raises(BadRow):
+            with pytest.raises((BadRow, UsageError)):
                 made.payload(made.order, {"user": value}, jid_of(BATCH, 1), 1.5)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.cli.enqueue_words import join_command_words
+from restbroker.cli.enqueue_one import join_command_words
 from restbroker.config.target import Target, Url
 from restbroker.errors import UsageError
 from restbroker.operate.request import signatures_of, target_of

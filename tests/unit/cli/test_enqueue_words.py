@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from restbroker.cli.enqueue_words import fit_arguments
+from restbroker.cli.enqueue_one import fit_arguments
 from restbroker.config.target import Target, Url
 from restbroker.console.arguments import TypedArguments
 from restbroker.errors import UsageError
