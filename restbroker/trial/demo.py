@@ -21,9 +21,18 @@ from restbroker.config.values import duration_text
 from restbroker.store.settings import StoreSettings
 from restbroker.trial import redis_server
 from restbroker.trial.brokers import Fleet, cancel_at_signal, end
-from restbroker.trial.environment import PASSWORD, PROGRAM, TOKEN, Environment, Printer, describe, open_printer
 from restbroker.trial.stand_in import StandIn
-from restbroker.trial.steps import STEPS, stop
+from restbroker.trial.steps import (
+    PASSWORD,
+    PROGRAM,
+    STEPS,
+    TOKEN,
+    Environment,
+    Printer,
+    describe,
+    open_printer,
+    stop,
+)
 from restbroker.trial.witness import Witness, open_redis
 from restbroker.trial.workload import DOMAIN, QUEUE, USER
 
@@ -40,18 +49,19 @@ def run(environ: Mapping[str, str], *, stay: bool) -> int:
 
 async def _main(printer: Printer, environ: Mapping[str, str], *, stay: bool) -> int:
     finished = False
-    # Only what is in the scope ends at a signal: the broker is then ended before its Redis.
     with (
         tempfile.TemporaryDirectory(prefix="restbroker-demo-") as folder,
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
-        trio.CancelScope() as scope,
     ):
         async with _open(printer, environ, Path(folder)) as environment:
-            environment.fleet.nursery.start_soon(cancel_at_signal, signals, scope, lambda: printer.write("\nStopping."))
-            await _run_steps(environment, stay=stay)
-            finished = True
-            if stay:
-                await _keep_running(environment)
+            # Only what is in here ends at a signal: the broker is then ended before its Redis.
+            with trio.CancelScope() as scope:
+                stopping = partial(printer.write, "\nStopping.")
+                environment.fleet.nursery.start_soon(cancel_at_signal, signals, scope, stopping)
+                await _run_steps(environment, stay=stay)
+                finished = True
+                if stay:
+                    await _keep_running(environment)
     return 0 if finished else 128 + signal.SIGINT
 
 

@@ -7,7 +7,6 @@ those of docs/keys.md.
 
 import json
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -18,7 +17,6 @@ from redis import Redis, RedisError, Sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from restbroker.config.values import duration_text
 from restbroker.errors import StoreUnavailable
 from restbroker.store.settings import StoreSettings, Tls, endpoint_of
 
@@ -27,7 +25,6 @@ _NO_TICKETS: Final = frozenset({b"last", b"hwm"})
 """Fields of a hash of jobs in progress that are none."""
 _TIMEOUT_S: Final = 10.0
 _SCAN_COUNT: Final = 1000
-_SWEEP_TIMEOUT_S: Final = 120.0
 T = TypeVar("T")
 
 
@@ -141,27 +138,17 @@ class Witness:
         """Remove every key of the namespace, until a last search finds none.
 
         What a killed broker had sent may reach Redis after the first search. Every key's name is read (SCAN), as
-        nothing else can prove that none remains. Raise `StoreUnavailable` for too many keys, and ValueError for a
-        namespace that is not a run's.
+        nothing else can prove that none remains. Raise `StoreUnavailable`, and ValueError for a namespace that
+        is not a run's.
         """
         if not self.namespace.startswith(PREFIX):
             raise ValueError(f"{self.namespace!r} is not the namespace of a run")
-        deadline_s = time.monotonic() + _SWEEP_TIMEOUT_S
         try:
-            while self._sweep_once(deadline_s):
+            while sum(self.redis.unlink(key) for key in self.redis.scan_iter(self.key("*"), count=_SCAN_COUNT)):
                 pass
         except RedisError as error:
             hint = f"Remove them:  redis-cli --scan --pattern '{self.namespace}:*' | xargs -r redis-cli unlink"
             raise StoreUnavailable(f"The keys of the run remain: {error}", hint) from error
-
-    def _sweep_once(self, deadline_s: float) -> bool:
-        """Search all keys once and remove those of the namespace; tell whether there were any."""
-        removed = False
-        for key in self.redis.scan_iter(self.key("*"), count=_SCAN_COUNT):
-            if time.monotonic() > deadline_s:
-                raise RedisError(f"Looking for them took longer than {duration_text(_SWEEP_TIMEOUT_S)}.")
-            removed = bool(self.redis.unlink(key)) or removed
-        return removed
 
     def _identities(self) -> set[str]:
         """Return all identities that may have jobs in progress: those that live, and the fenced ones."""
