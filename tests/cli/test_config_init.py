@@ -78,7 +78,7 @@ def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_
 
 
 def test_an_option_that_cannot_be_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    for words in (["--queue", "queue:jobs"], ["--redis", "http://x"], ["--url", "ftp://x"], ["--domain", "a b"]):
+    for words in (["--queue", "queue:jobs"], ["--domain", "a b"], ["etc/env.json"]):
         with dialogue(["config", "init", *words], tmp_path) as talk:
             assert talk.end() == 2
         assert "1." not in talk.shown
@@ -162,37 +162,6 @@ def test_nothing_is_overwritten_and_nothing_is_half_done(tmp_path: Path) -> None
         assert [path.name for path in tmp_path.iterdir()] == [name]
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
-
-
-def test_a_folder_that_is_not_there_is_named_before_anything_is_asked(tmp_path: Path) -> None:
-    for words in ([], ["--yes"], ["--queue", "q"]):
-        done = run(["config", "init", "etc/a b/env.json", *words], directory=tmp_path)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "etc/a b/env.json cannot be written: its folder does not exist." in done.stderr
-        assert "mkdir -p 'etc/a b'" in done.stderr
-    with dialogue(["config", "init", "etc/env.json"], tmp_path) as talk:
-        talk.until("its folder does not exist")
-        assert talk.end() == 2
-    assert "1. Which server" not in talk.shown
-
-
-def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    refused = {
-        ("--server", "sendmail"): "There is no server 'sendmail'.",
-        ("--url", "ftp://x"): "The URL begins with http://",
-        ("--redis", "http://x"): "RedisURL begins with redis://",
-        ("--login", "a@b"): "The password of a@b is not given.",
-        ("--login", "admin"): "The server takes a whole JID, not admin alone.",
-        ("--domain", "a b"): "The virtual host a b has an invalid domain.",
-        ("--queue", "queue:q"): "Write q.",
-        ("--password-file", "x"): "There is a password but no login.",
-        ("--login", "a@b", "--password-file", "-"): "Standard input had no password.",
-        ("--login", "a@b", "--password-file", "missing"): "missing",
-    }
-    for words, said in refused.items():
-        done = run(["config", "init", *words], directory=tmp_path)
-        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
-        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_token_in_a_file_is_logged_in_with_in_the_place_of_a_login(tmp_path: Path) -> None:

@@ -99,39 +99,6 @@ def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_w
     ]
 
 
-def test_what_has_no_meaning_here_ends_with_2_and_what_to_do_and_nothing_is_queued(shell: Shell, store: Client) -> None:
-    rows: list[tuple[str, ...]] = [
-        ("--auth", "admin", "example.org", "password", "status"),
-        ("-s", "/var/lib/ejabberd", "status"),
-        ("--ctl-config", "x", "status"),
-        ("start",),
-        ("restart",),
-        ("help", "register"),
-        ("--node", "elsewhere@host", "status"),
-        ("--target", "elsewhere", "status"),
-        (),
-        ("--secret-file", "/nowhere", "register", "alice", "example.org", "-"),
-        ("--secret-file", "/dev/null", *REGISTER),
-    ]
-    for words in rows:
-        done = shell("ctl", *words)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert len(done.stderr.splitlines()) >= 2
-        assert queued(store) == []
-
-
-def test_what_ejabberdctl_refuses_ends_with_its_words_and_1_and_nothing_is_queued(shell: Shell, store: Client) -> None:
-    rows: list[tuple[tuple[str, ...], str]] = [
-        (("register", "alice"), "Error: the command 'register' requires 2 more argument.\n"),
-        (("regster", "alice"), "Error: unknown command 'regster'. Did you mean 'register'?\n"),
-        (("--version", "x", "status"), 'Invalid API version number: "x"\n'),
-    ]
-    for words, text in rows:
-        done = shell("ctl", *words)
-        assert (done.returncode, done.stdout) == (1, text)
-        assert queued(store) == []
-
-
 def test_a_secret_comes_from_a_file_or_from_standard_input(shell: Shell, store: Client, place: Path) -> None:
     rows: list[str] = ["file", "-"]
     for source in rows:

@@ -1,31 +1,32 @@
-"""`restbroker run`: what its environment may say, and what its first line tells of it."""
+"""`restbroker run`: what its environment may say, what its first line says, and `restbroker health` beside it."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Shell, configure
+from tests.support.ports import free_port
 from tests.support.process import clean_environment, started
+from tests.support.wait import until
 
 
-@pytest.mark.parametrize(("fast", "told"), [("0", "off"), ("1", None)])
-def test_the_line_of_the_start_says_when_the_fast_path_is_off(
-    redis_url: str, tmp_path: Path, fast: str, told: str | None
-) -> None:
-    document = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t"}
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    environ = clean_environment({"RESTBROKER_FAST": fast})
-    with started(["run", "--json-logs"], directory=tmp_path, environ=environ) as broker:
-        broker.wait_for(r"broker\.started")
-        found = re.search(r'"fast_path": ?"(\w+)"', broker.output())
-        assert (None if found is None else found[1]) == told
-        assert broker.stop() == 0, broker.output()
+@pytest.mark.parametrize(("fast", "is_off"), [("0", True), ("1", False)])
+def test_a_running_broker_says_how_it_is(place: Path, shell: Shell, fast: str, is_off: bool) -> None:
+    configure(place, HealthBind=f"[::]:{free_port()}")
+    with started(["run", "--json-logs"], directory=place, environ={"RESTBROKER_FAST": fast}) as broker:
+        until(lambda: shell("health", "--ready").returncode == 0, "it is ready")
+        assert ('"fast_path":"off"' in broker.output().replace(" ", "")) == is_off
+        lives, ready = shell("health"), shell("health", "--ready")
+        assert (lives.returncode, json.loads(lives.stdout)) == (0, {"alive": True})
+        # A target that is down does not make it unready.
+        assert (ready.returncode, json.loads(ready.stdout)["ready"]) == (0, True)
+        assert broker.stop() == 0
+    gone = shell("health")
+    assert (gone.returncode, gone.stdout[:15]) == (1, "No answer from ")
 
 
-def test_another_value_of_the_switch_is_refused_by_its_name(tmp_path: Path) -> None:
-    document = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t"}
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    with started(["run"], directory=tmp_path, environ=clean_environment({"RESTBROKER_FAST": "off"})) as broker:
+def test_another_value_of_the_switch_is_refused_by_its_name(place: Path) -> None:
+    with started(["run"], directory=place, environ=clean_environment({"RESTBROKER_FAST": "off"})) as broker:
         assert broker.wait() == 2
         assert "RESTBROKER_FAST: expected 0 or 1, found 'off'." in broker.output()

@@ -156,13 +156,3 @@ def test_a_token_that_signs_pushes_a_signature_for_the_time_at_which_the_job_may
         runs_at_s = float(scheduled[1]) if scheduled else job["created_at"]
         assert abs(found.signature.at_s - runs_at_s) <= 1
         assert SIGNING not in json.dumps(job)
-
-
-def test_a_command_that_no_token_allows_ends_with_4_says_what_to_configure_and_pushes_nothing(
-    shell: Shell, store: Client
-) -> None:
-    done = shell("enqueue", "restore", "file=/tmp/x")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "None of the 3 tokens allows this" in done.stderr
-    assert 'with "dangerous:restore" in its Allow' in done.stderr
-    assert store.command("KEYS", "ns:*") == []

@@ -83,15 +83,3 @@ def test_while_redis_is_away_each_line_says_so_and_the_next_looks_find_it_again(
         server.start()
         assert next(True for _ in range(50) if ["total", "processed", "0"] in block(blocks))
         assert next(True for _ in range(50) if line(lines)["totals"])
-
-
-def test_a_beat_that_cannot_be_kept_is_refused(shell: Shell) -> None:
-    rows: list[tuple[list[str], str]] = [
-        (["--every", "2s"], "--every needs --watch."),
-        (["--watch", "--every", "often"], "--every takes a duration up to 24 hours"),
-        (["--watch", "--every", "0.1s"], "--every takes at least 200ms."),
-    ]
-    for words, told in rows:
-        done = shell("stats", *words)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert told in done.stderr
