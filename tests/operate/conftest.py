@@ -26,23 +26,23 @@ def client(redis_url: str) -> Iterator[Client]:
     opened.close()
 
 
+def written(directory: Path, targets: dict[str, Any], **keys: Any) -> Config:
+    """A configuration of these targets, which are ejabberd's if they do not say otherwise."""
+    usual = {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api"}
+    document = {"Token": "right-token", **keys, "Targets": {name: usual | one for name, one in targets.items()}}
+    (directory / "env.json").write_text(json.dumps(document))
+    return load(directory / "env.json", {}, {}, registry.kinds()).config
+
+
 @pytest.fixture
 def configured(tmp_path: Path) -> ConfigContext:
-    document: dict[str, Any] = {
-        "RestQueue": "rest",
-        "Token": "right-token",
-        "Targets": {
-            "other": {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["other"]},
-            "openfire": {
-                "Kind": "openfire-rest",
-                "URL": "http://127.0.0.1:1/plugins/restapi/v1",
-                "Queues": ["openfire"],
-                "Options": {"Secret": "its-secret"},
-            },
-        },
+    openfire = {
+        "Kind": "openfire-rest",
+        "URL": "http://127.0.0.1:1/plugins/restapi/v1",
+        "Queues": ["openfire"],
+        "Options": {"Secret": "its-secret"},
     }
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return context_of(load(tmp_path / "env.json", {}, {}, registry.kinds()).config)
+    return context_of(written(tmp_path, {"other": {"Queues": ["other"]}, "openfire": openfire}, RestQueue="rest"))
 
 
 @pytest.fixture

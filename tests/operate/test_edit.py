@@ -39,21 +39,47 @@ ALICE = {"user": "alice", "host": "example.org", "password": "hush-hush"}
 ONE = Selection(("j1",))
 
 
-def done(
-    client: Client, known: ConfigContext, edit: Edit, zset: Any = "dead", chosen: Selection = ONE, **how: Any
-) -> Progress:
-    dry_run = how.pop("dry_run", False)
-    *_, last = perform(client, zset, Action("edit", "ann@web1", edit=edit, **how), chosen, known, dry_run=dry_run)
-    return last
+@attrs.frozen
+class Desk:
+    """Where somebody edits: the jobs in Redis, and what is known of them."""
+
+    client: Client
+    known: ConfigContext
+
+    def lay(self, fields: dict[str, Any], zset: str = "dead") -> bytes:
+        """The one job that there is."""
+        self.client.command("FLUSHALL")
+        raw = rubyjson.dumps(fields)
+        self.client.command("ZADD", f"ns:{zset}", NOW_S, raw)
+        return raw
+
+    def done(self, edit: Edit, zset: Any = "dead", chosen: Selection = ONE, **how: Any) -> Progress:
+        dry_run = how.pop("dry_run", False)
+        action = Action("edit", "ann@web1", edit=edit, **how)
+        *_, last = perform(self.client, zset, action, chosen, self.known, dry_run=dry_run)
+        return last
+
+    def only(self) -> dict[str, Any]:
+        (raw,) = members(self.client, "dead")
+        return fields_of(raw)
+
+    def refused(self, edit: Edit, **how: Any) -> str:
+        """Why the one job there is not edited; it is as it was."""
+        before = members(self.client, "dead")
+        last = self.done(edit, **how)
+        assert (last.done, members(self.client, "dead")) == (0, before)
+        ((why, count),) = last.refused.items()
+        assert count == 1
+        return why
+
+
+@pytest.fixture
+def desk(client: Client, configured: ConfigContext) -> Desk:
+    return Desk(client, configured)
 
 
 def change(*tokens: Token, **values: Any) -> Edit:
     return Edit(tokens=Tokens(tokens or (FLAT,)), values=values)
-
-
-def only(client: Client, zset: str = "dead") -> dict[str, Any]:
-    (raw,) = members(client, zset)
-    return fields_of(raw)
 
 
 def sealed(token: Token = APP, **more: Any) -> dict[str, Any]:
@@ -64,52 +90,31 @@ def sealed(token: Token = APP, **more: Any) -> dict[str, Any]:
     return dict(sealing.seal(plain, secret, token.name, 5, NOW_S).fields)
 
 
-def lay(client: Client, fields: dict[str, Any], zset: str = "dead") -> bytes:
-    raw = rubyjson.dumps(fields)
-    client.command("ZADD", f"ns:{zset}", NOW_S, raw)
-    return raw
-
-
-def refused(client: Client, known: ConfigContext, edit: Edit, **how: Any) -> str:
-    """Why the one job there is not edited; it is as it was."""
-    before = members(client, "dead")
-    last = done(client, known, edit, **how)
-    assert (last.done, members(client, "dead")) == (0, before)
-    ((why, count),) = last.refused.items()
-    assert count == 1
-    return why
-
-
-def test_an_edited_job_keeps_its_place_and_its_jid_and_says_who_changed_what(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    before = fields_of(lay(client, fields_of(job("j1", arguments=ALICE, retry_count=3))))
+def test_an_edited_job_keeps_its_place_and_says_who_changed_what(desk: Desk, put: Put) -> None:
+    before = fields_of(desk.lay(fields_of(job("j1", arguments=ALICE, retry_count=3))))
     edit = attrs.evolve(change(user="bob"), unset=("password",), command="unregister")
-    assert done(client, configured, edit).done == 1
-    after = only(client)
+    assert desk.done(edit).done == 1
+    after = desk.only()
     (note,) = after.pop("restbroker_attempts")
     assert (note["outcome"], note["excerpt"]) == ("edited", "ann@web1 changed user, password, command.")
     assert after.pop("args") == ["unregister", {"user": "bob", "host": "example.org"}, "right-token"]
     assert (after.pop("display_class"), after.pop("restbroker_revision")) == ("unregister", 1)
     assert after == {name: value for name, value in before.items() if name != "args"}
-    assert client.command("ZSCORE", "ns:dead", members(client, "dead")[0]) in (NOW_S, repr(NOW_S).encode())
+    assert desk.client.command("ZSCORE", "ns:dead", members(desk.client, "dead")[0]) in (NOW_S, repr(NOW_S).encode())
 
 
-def test_a_job_is_edited_and_sent_in_one_step(client: Client, configured: ConfigContext) -> None:
+def test_a_job_is_edited_and_sent_in_one_step(desk: Desk) -> None:
     for zset, count in (("dead", 3), ("retry", 3), ("schedule", 4)):
-        client.command("FLUSHALL")
-        lay(client, fields_of(job("j1", arguments=ALICE, retry_count=4)), zset)
+        desk.lay(fields_of(job("j1", arguments=ALICE, retry_count=4)), zset)
         edit = attrs.evolve(change(user="bob"), retry=True, queue="other")
-        assert done(client, configured, edit, zset).done == 1
-        assert members(client, zset) == []
-        (pushed,) = queued(client, "other")
+        assert desk.done(edit, zset).done == 1
+        assert members(desk.client, zset) == []
+        (pushed,) = queued(desk.client, "other")
         assert (pushed["queue"], pushed["args"][1]["user"], pushed["retry_count"]) == ("other", "bob", count)
 
 
-def test_what_the_catalogue_does_not_take_changes_nothing_and_is_named(
-    client: Client, configured: ConfigContext
-) -> None:
-    lay(client, fields_of(job("j1", arguments=ALICE)))
+def test_what_the_catalogue_does_not_take_changes_nothing(desk: Desk) -> None:
+    desk.lay(fields_of(job("j1", arguments=ALICE)))
     rows: tuple[tuple[Edit, str], ...] = (
         (change(usr="bob"), "no argument 'usr'; did you mean user?"),
         (change(user=[1]), "user must be a string"),
@@ -121,34 +126,32 @@ def test_what_the_catalogue_does_not_take_changes_nothing_and_is_named(
         (attrs.evolve(change(), unset=("none",)), "nothing would change"),
     )
     for edit, told in rows:
-        assert told in refused(client, configured, edit)
-    assert list(audit.entries(client, 10)) == []
+        assert told in desk.refused(edit)
+    assert list(audit.entries(desk.client, 10)) == []
 
 
-def test_texts_become_what_the_command_takes(client: Client, configured: ConfigContext) -> None:
-    lay(client, fields_of(job("j1", "delete_old_users", arguments={"days": 5})))
+def test_texts_become_what_the_command_takes(desk: Desk) -> None:
+    desk.lay(fields_of(job("j1", "delete_old_users", arguments={"days": 5})))
     token = attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*", "dangerous:*"))
-    assert done(client, configured, change(token, days="30")).done == 1
-    assert only(client)["args"][1] == {"days": 30}
+    assert desk.done(change(token, days="30")).done == 1
+    assert desk.only()["args"][1] == {"days": 30}
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
-def test_a_job_that_was_not_let_in_gains_no_right(client: Client, configured: ConfigContext) -> None:
+def test_a_job_that_was_not_let_in_gains_no_right(desk: Desk) -> None:
     for code in ("BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"):
-        client.command("FLUSHALL")
-        lay(client, fields_of(job("j1", arguments=ALICE, error_class=code)))
-        assert f"failed as {code}" in refused(client, configured, change(user="bob"))
+        desk.lay(fields_of(job("j1", arguments=ALICE, error_class=code)))
+        assert f"failed as {code}" in desk.refused(change(user="bob"))
     for token in (
         attrs.evolve(FLAT, secrets=(Secret("another"),)),
         attrs.evolve(APP, secrets=FLAT.secrets, signed=True),
     ):
-        client.command("FLUSHALL")
-        lay(client, fields_of(job("j1", arguments=ALICE)))
-        assert "enqueue" in refused(client, configured, change(token, user="bob"))
+        desk.lay(fields_of(job("j1", arguments=ALICE)))
+        assert "enqueue" in desk.refused(change(token, user="bob"))
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
-def test_the_token_must_allow_what_the_job_becomes(client: Client, configured: ConfigContext) -> None:
+def test_the_token_must_allow_what_the_job_becomes(desk: Desk) -> None:
     rows = (
         (attrs.evolve(APP, allow=("register",)), attrs.evolve(change(), command="unregister"), "unregister"),
         (attrs.evolve(APP, hosts=("example.org",)), change(host="example.com"), "example.com"),
@@ -158,17 +161,16 @@ def test_the_token_must_allow_what_the_job_becomes(client: Client, configured: C
     )
     for token, edit, told in rows:
         for fields in (sealed(), fields_of(job("j1", arguments=ALICE))):
-            client.command("FLUSHALL")
-            lay(client, fields)
+            desk.lay(fields)
             held = token if "restbroker_accepted" in fields else attrs.evolve(token, secrets=FLAT.secrets)
             unset = ("password",) if edit.command else ()
-            assert told in refused(client, configured, attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
+            assert told in desk.refused(attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
 
 
-def test_a_sealed_job_is_sealed_again_and_let_in_as_what_it_became(client: Client, configured: ConfigContext) -> None:
-    lay(client, sealed())
-    assert done(client, configured, change(APP, user="bob")).done == 1
-    after = only(client)
+def test_a_sealed_job_is_sealed_again_as_what_it_became(desk: Desk) -> None:
+    desk.lay(sealed())
+    assert desk.done(change(APP, user="bob")).done == 1
+    after = desk.only()
     signature = signing.read(after["args"][2])
     assert signature is not None
     submission = Submission(Command("register", {**ALICE, "user": "bob"}), None, None)
@@ -176,11 +178,11 @@ def test_a_sealed_job_is_sealed_again_and_let_in_as_what_it_became(client: Clien
     assert proof is not None
     assert signing.accepted_at_s(after, proof.secret, signature) is not None
     assert "app-secret" not in json.dumps(after)
-    assert done(client, configured, change(APP, user="carol")).done == 1
+    assert desk.done(change(APP, user="carol")).done == 1
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
-def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(client: Client, configured: ConfigContext) -> None:
+def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(desk: Desk) -> None:
     def other_arguments(fields: dict[str, Any]) -> None:
         fields["args"] = ["unregister", *fields["args"][1:]]
 
@@ -195,70 +197,63 @@ def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(client: Client, c
 
     rows: tuple[Callable[[dict[str, Any]], None], ...] = (other_arguments, forged_mark, no_mark, other_jid)
     for spoil in rows:
-        client.command("FLUSHALL")
         fields = sealed()
         spoil(fields)
-        lay(client, fields)
-        assert "enqueue" in refused(client, configured, change(APP, user="bob"), chosen=Selection((fields["jid"],)))
-    client.command("FLUSHALL")
-    lay(client, sealed())
+        desk.lay(fields)
+        assert "enqueue" in desk.refused(change(APP, user="bob"), chosen=Selection((fields["jid"],)))
+    desk.lay(sealed())
     replaced = attrs.evolve(APP, secrets=(Secret("newer-secret-of-20-chars"),))
-    assert "enqueue" in refused(client, configured, change(replaced, user="bob"))
+    assert "enqueue" in desk.refused(change(replaced, user="bob"))
 
 
-def test_what_its_producer_signed_is_not_edited(client: Client, configured: ConfigContext) -> None:
+def test_what_its_producer_signed_is_not_edited(desk: Desk) -> None:
     submission = Submission(Command("register", ALICE), None, None)
     secret = APP.secrets[0].reveal()
     for queue in (None, "rest"):
-        client.command("FLUSHALL")
         text = signing.sign(secret, "app", int(NOW_S), "j1", submission, queue)
         signature = signing.read(text)
         assert signature is not None
         fields = fields_of(job("j1", arguments=ALICE))
         mark = signing.acceptance(secret, signature, "rest", NOW_S)
-        lay(client, {**fields, "args": ["register", ALICE, text], "restbroker_accepted": mark})
+        desk.lay({**fields, "args": ["register", ALICE, text], "restbroker_accepted": mark})
         token = attrs.evolve(APP, signed=True, queue_signed=queue is not None)
-        assert "Its producer signed it" in refused(client, configured, change(token, user="bob"))
+        assert "Its producer signed it" in desk.refused(change(token, user="bob"))
 
 
-def test_what_no_target_here_serves_is_not_edited(client: Client, configured: ConfigContext) -> None:
-    lay(client, fields_of(job("j1", arguments=ALICE, queue="foreign")))
+def test_what_no_target_here_serves_is_not_edited(desk: Desk) -> None:
+    desk.lay(fields_of(job("j1", arguments=ALICE, queue="foreign")))
     for queue in (None, "rest"):
-        assert "No target" in refused(client, configured, attrs.evolve(change(user="bob"), queue=queue))
+        assert "No target" in desk.refused(attrs.evolve(change(user="bob"), queue=queue))
 
 
-def test_what_may_have_run_is_edited_only_where_that_was_asked_for_and_is_then_another_command(
-    client: Client, configured: ConfigContext
-) -> None:
+def test_what_may_have_run_becomes_another_command_if_asked_for(desk: Desk) -> None:
     tried = [{"at": 1.0, "outcome": "uncertain", "code": "Uncertain"}]
     message = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "hi"}
     ran = {"restbroker_uncertain": 2, "restbroker_may_have_run": True, "restbroker_effected": True,
            "restbroker_deferred": 3, "restbroker_crowded": 1, "restbroker_attempts": tried}  # fmt: skip
-    lay(client, fields_of(job("j1", "send_message", arguments=message, **ran)))
+    desk.lay(fields_of(job("j1", "send_message", arguments=message, **ran)))
     edit = change(to="e@f")
-    assert "--repeat-unsafe" in refused(client, configured, edit)
-    assert done(client, configured, edit, repeat_unsafe=True).done == 1
-    after = only(client)
+    assert "--repeat-unsafe" in desk.refused(edit)
+    assert desk.done(edit, repeat_unsafe=True).done == 1
+    after = desk.only()
     assert set(after) & set(ran) == {"restbroker_attempts"}
     # Nothing that the first form did is said of the second: a retry asks no more.
     assert [one["outcome"] for one in after["restbroker_attempts"]] == ["uncertain", "edited"]
-    *_, last = perform(client, "dead", Action("retry", "ann"), ONE, configured)
+    *_, last = perform(desk.client, "dead", Action("retry", "ann"), ONE, desk.known)
     assert last.done == 1
 
 
-def test_another_queue_of_the_same_target_makes_no_other_command(client: Client, configured: ConfigContext) -> None:
-    second = ConfigContext({**configured.targets, "rest2": configured.targets["rest"]}, configured.secrets)
-    lay(client, {**sealed(), "restbroker_may_have_run": True})
-    before = only(client)
-    assert done(client, second, attrs.evolve(change(APP), queue="rest2")).done == 1
-    after = only(client)
+def test_another_queue_of_the_same_target_makes_no_other_command(desk: Desk) -> None:
+    second = ConfigContext({**desk.known.targets, "rest2": desk.known.targets["rest"]}, desk.known.secrets)
+    desk.lay({**sealed(), "restbroker_may_have_run": True})
+    before = desk.only()
+    assert Desk(desk.client, second).done(attrs.evolve(change(APP), queue="rest2")).done == 1
+    after = desk.only()
     assert after.pop("restbroker_attempts")[-1]["outcome"] == "moved"
     assert after == {**before, "queue": "rest2"}
 
 
-def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(
-    client: Client, configured: ConfigContext
-) -> None:
+def test_a_user_that_an_edited_job_finds_was_not_made_by_it(desk: Desk) -> None:
     first = read(job("j1", arguments=ALICE, error_class=None, failed_at=None, retry_count=None), "rest", "")
     assert isinstance(first, Job)
     spec = catalogue.for_version("24.12").commands["register"]
@@ -274,9 +269,9 @@ def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(
         return classify(call, spec, Response(409, {}, body, 0.1))
 
     assert isinstance(answered(lost.payload), Delivered)
-    client.command("ZADD", "ns:retry", NOW_S, lost.payload)
-    assert done(client, configured, attrs.evolve(change(user="bob"), retry=True), "retry", repeat_unsafe=True).done == 1
-    pushed = client.command("RPOP", "ns:queue:rest")
+    desk.client.command("ZADD", "ns:retry", NOW_S, lost.payload)
+    assert desk.done(attrs.evolve(change(user="bob"), retry=True), "retry", repeat_unsafe=True).done == 1
+    pushed = desk.client.command("RPOP", "ns:queue:rest")
     assert isinstance(pushed, bytes)
     outcome = answered(pushed)
     assert isinstance(outcome, Rejected)
@@ -285,16 +280,15 @@ def test_a_user_that_the_second_form_finds_there_was_not_made_by_the_first(
     assert identity == ["j1", "j1-r1"]
 
 
-def test_whoever_was_faster_wins(client: Client, configured: ConfigContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_was_faster_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     place = sets.place
     rows: tuple[Callable[[Client], object], ...] = (
         lambda other: other.command("DEL", "ns:dead"),
-        lambda other: [*perform(other, "dead", Action("retry", "bea"), ONE, configured)],
-        lambda other: [*perform(other, "dead", Action("edit", "bea", edit=change(user="bea")), ONE, configured)],
+        lambda other: [*perform(other, "dead", Action("retry", "bea"), ONE, desk.known)],
+        lambda other: [*perform(other, "dead", Action("edit", "bea", edit=change(user="bea")), ONE, desk.known)],
     )
     for meanwhile in rows:
-        client.command("FLUSHALL")
-        lay(client, fields_of(job("j1", arguments=ALICE)))
+        desk.lay(fields_of(job("j1", arguments=ALICE)))
 
         def late(one: Client, *rest: Any, meanwhile: Callable[[Client], object] = meanwhile) -> Any:
             monkeypatch.setattr(sets, "place", place)
@@ -302,17 +296,15 @@ def test_whoever_was_faster_wins(client: Client, configured: ConfigContext, monk
             return place(one, *rest)
 
         monkeypatch.setattr(sets, "place", late)
-        last = done(client, configured, change(user="ann"))
+        last = desk.done(change(user="ann"))
         assert (last.done, last.gone) == (0, 1)
-        left = [fields_of(raw)["args"][1]["user"] for raw in members(client, "dead")]
+        left = [fields_of(raw)["args"][1]["user"] for raw in members(desk.client, "dead")]
         assert left in ([], ["bea"])
 
 
-def test_edits_promotions_and_deletions_leave_each_job_in_one_place(
-    client: Client, configured: ConfigContext, redis_url: str
-) -> None:
+def test_edits_promotions_and_deletions_lose_and_double_no_job(desk: Desk, redis_url: str) -> None:
     for n in range(300):
-        client.command("ZADD", "ns:retry", n, job(f"j{n}", arguments={**ALICE, "user": f"u{n}"}))
+        desk.client.command("ZADD", "ns:retry", n, job(f"j{n}", arguments={**ALICE, "user": f"u{n}"}))
 
     def on_its_own(work: Callable[[Client], object]) -> Thread:
         def run() -> None:
@@ -332,99 +324,93 @@ def test_edits_promotions_and_deletions_leave_each_job_in_one_place(
 
     def delete(other: Client) -> None:
         chosen = Selection(where=conditions(["jid = *7"], NOW_S))
-        *_, last = perform(other, "retry", Action("delete", "bea"), chosen, configured)
+        *_, last = perform(other, "retry", Action("delete", "bea"), chosen, desk.known)
         deleted.append(last.done)
 
     def edit(other: Client) -> None:
-        done(other, configured, change(host="example.com"), "retry", Selection())
+        Desk(other, desk.known).done(change(host="example.com"), "retry", Selection())
 
     threads = [on_its_own(work) for work in (promote, delete, edit, edit)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    waiting = [fields_of(raw)["jid"] for raw in members(client, "retry")]
-    pushed = [one["jid"] for one in queued(client)]
+    waiting = [fields_of(raw)["jid"] for raw in members(desk.client, "retry")]
+    pushed = [one["jid"] for one in queued(desk.client)]
     assert len(set(waiting + pushed)) == len(waiting) + len(pushed) == 300 - deleted[0]
 
 
-def test_all_that_match_are_edited_once_each(client: Client, configured: ConfigContext) -> None:
+def test_all_that_match_are_edited_once_each(desk: Desk) -> None:
     for n in range(250):
         user = {**ALICE, "user": "alice" if n % 2 else "zoe"}
-        client.command("ZADD", "ns:dead", NOW_S + n // 100, job(f"j{n}", arguments=user))
+        desk.client.command("ZADD", "ns:dead", NOW_S + n // 100, job(f"j{n}", arguments=user))
     chosen = Selection(where=conditions(["arg.user = alice"], NOW_S))
-    seen = done(client, configured, change(password="new-secret"), chosen=chosen, dry_run=True)
+    seen = desk.done(change(password="new-secret"), chosen=chosen, dry_run=True)
     assert (seen.done, len(seen.previews)) == (125, 5)
-    last = done(client, configured, change(password="new-secret"), chosen=chosen)
+    last = desk.done(change(password="new-secret"), chosen=chosen)
     assert (last.done, last.refused) == (125, {})
-    revisions = [fields_of(raw).get("restbroker_revision") for raw in members(client, "dead")]
+    revisions = [fields_of(raw).get("restbroker_revision") for raw in members(desk.client, "dead")]
     assert (revisions.count(1), revisions.count(None)) == (125, 125)
 
 
-def test_what_came_since_somebody_was_asked_is_left_alone(client: Client, configured: ConfigContext) -> None:
-    lay(client, fields_of(job("j1", arguments=ALICE)))
-    asked = done(client, configured, change(user="bob"), chosen=Selection(), dry_run=True)
+def test_what_came_since_somebody_was_asked_is_left_alone(desk: Desk) -> None:
+    desk.lay(fields_of(job("j1", arguments=ALICE)))
+    asked = desk.done(change(user="bob"), chosen=Selection(), dry_run=True)
     late = job("j2", arguments=ALICE)
-    client.command("ZADD", "ns:dead", NOW_S + 9, late)
-    last = done(client, configured, change(user="bob"), chosen=Selection(inventory=asked.inventory))
-    assert (last.done, late in members(client, "dead")) == (1, True)
+    desk.client.command("ZADD", "ns:dead", NOW_S + 9, late)
+    last = desk.done(change(user="bob"), chosen=Selection(inventory=asked.inventory))
+    assert (last.done, late in members(desk.client, "dead")) == (1, True)
 
 
-def test_a_guess_at_what_is_hidden_is_not_answered(client: Client, configured: ConfigContext) -> None:
-    lay(client, fields_of(job("j1", arguments=ALICE)))
+def test_a_guess_at_what_is_hidden_is_not_answered(desk: Desk) -> None:
+    desk.lay(fields_of(job("j1", arguments=ALICE)))
     for guess in ("hush-hush", "another"):
-        assert done(client, configured, change(password=guess), dry_run=True).done == 1
+        assert desk.done(change(password=guess), dry_run=True).done == 1
 
 
-def test_the_audit_has_the_difference_without_secrets_and_the_history_has_no_value(
-    client: Client, configured: ConfigContext
-) -> None:
-    lay(client, fields_of(job("j1", arguments=ALICE)))
-    done(client, configured, change(user="bob", password="new-secret"))
-    newest = next(audit.entries(client, 1)).note
+def test_the_audit_has_the_difference_without_secrets(desk: Desk) -> None:
+    desk.lay(fields_of(job("j1", arguments=ALICE)))
+    desk.done(change(user="bob", password="new-secret"))
+    newest = next(audit.entries(desk.client, 1)).note
     assert newest.changes == "j1: user: alice → bob, password: *** → *** (what was given)"
-    notes = [str(one.note) for one in audit.entries(client, 10)]
+    notes = [str(one.note) for one in audit.entries(desk.client, 10)]
     assert any("set user, set password" in note for note in notes)
     assert not any(word in note for note in notes for word in ("hush", "new-secret", "right-token"))
-    assert "new-secret" not in json.dumps(only(client)["restbroker_attempts"])
+    assert "new-secret" not in json.dumps(desk.only()["restbroker_attempts"])
 
 
-def test_a_secret_that_was_replaced_is_in_no_word_of_what_failed_before(
-    client: Client, configured: ConfigContext
-) -> None:
+def test_a_replaced_secret_is_in_no_word_of_what_failed_before(desk: Desk) -> None:
     tries = [{"at": NOW_S, "outcome": "rejected", "excerpt": "hush-hush is too short"}]
     message = "Of alice hush-hush is too short."
-    lay(client, fields_of(job("j1", arguments=ALICE, error_message=message, restbroker_attempts=tries)))
-    done(client, configured, change(password="new-secret"))
-    assert "hush" not in json.dumps(only(client))
-    assert only(client)["error_message"] == "Of alice *** is too short."
+    desk.lay(fields_of(job("j1", arguments=ALICE, error_message=message, restbroker_attempts=tries)))
+    desk.done(change(password="new-secret"))
+    assert "hush" not in json.dumps(desk.only())
+    assert desk.only()["error_message"] == "Of alice *** is too short."
 
 
-def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(
-    client: Client, configured: ConfigContext
-) -> None:
-    lay(client, fields_of(job("j1", arguments=ALICE)))
-    done(client, configured, change(user="bob"))
-    (copy,) = dead_copies.newest(client, 10)
-    assert [copy.payload] == members(client, "dead")
+def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(desk: Desk) -> None:
+    desk.lay(fields_of(job("j1", arguments=ALICE)))
+    desk.done(change(user="bob"))
+    (copy,) = dead_copies.newest(desk.client, 10)
+    assert [copy.payload] == members(desk.client, "dead")
 
 
-def test_an_argument_gets_another_name_and_keeps_its_value(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_an_argument_gets_another_name_and_keeps_its_value(desk: Desk, put: Put) -> None:
     for old, new in (("usr", "user"), ("pasword", "password")):
-        client.command("FLUSHALL")
+        desk.client.command("FLUSHALL")
         arguments = {old if name == new else name: value for name, value in ALICE.items()}
         put("dead", NOW_S, "j1", arguments=arguments)
-        last = done(client, configured, attrs.evolve(change(), renames={old: new, "none": "nothing"}))
+        last = desk.done(attrs.evolve(change(), renames={old: new, "none": "nothing"}))
         ((before, after),) = last.previews
-        assert only(client)["args"][1] == ALICE
+        assert desk.only()["args"][1] == ALICE
         assert before.arguments == {**arguments, "pasword" if old == "pasword" else "password": "***"}
         assert after.arguments == {**ALICE, "password": "***"}
-        assert f"rename {old} to {new}" in next(audit.entries(client, 1)).note.where
-    both = done(client, configured, attrs.evolve(change(), renames={"host": "user"}))
+        assert f"rename {old} to {new}" in next(audit.entries(desk.client, 1)).note.where
+    both = desk.done(attrs.evolve(change(), renames={"host": "user"}))
     assert [why.partition(":")[0] for why in both.refused] == ["It has the argument user as well as host"]
 
 
-def test_a_value_that_is_hidden_is_kept_only_where_it_stays_hidden(client: Client, configured: ConfigContext) -> None:
+def test_a_hidden_value_is_kept_only_where_it_stays_hidden(desk: Desk) -> None:
     token = attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*", "dangerous:*"))
     plain = change(token)
     whatever = attrs.evolve(plain, any_command=True)
@@ -444,15 +430,12 @@ def test_a_value_that_is_hidden_is_kept_only_where_it_stays_hidden(client: Clien
         ("send_message", {"body": "hush-hush"}, {}, attrs.evolve(whatever, renames={"body": "words"}), "body"),
     )  # fmt: skip
     for command, arguments, more, edit, name in rows:
-        client.command("FLUSHALL")
-        lay(client, fields_of(job("j1", command, arguments=arguments, **more)))
-        assert refused(client, configured, edit).startswith(f"The argument '{name}' is hidden, and its value would be")
-        assert list(audit.entries(client, 10)) == []
+        desk.lay(fields_of(job("j1", command, arguments=arguments, **more)))
+        assert desk.refused(edit).startswith(f"The argument '{name}' is hidden, and its value would be")
+        assert list(audit.entries(desk.client, 10)) == []
 
 
-def test_a_value_that_is_hidden_may_be_taken_out_given_anew_or_kept_under_a_name_that_is_hidden(
-    client: Client, configured: ConfigContext
-) -> None:
+def test_a_hidden_value_may_be_removed_replaced_or_renamed(desk: Desk) -> None:
     ban = attrs.evolve(change(), command="ban_account")
     ban = attrs.evolve(ban, tokens=Tokens((attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*",)),)))
     whatever = attrs.evolve(change(), any_command=True)
@@ -464,8 +447,7 @@ def test_a_value_that_is_hidden_may_be_taken_out_given_anew_or_kept_under_a_name
         (attrs.evolve(whatever, renames={"form": "fields"}, command="unknown"), "fields", [1, {"passwd": "***"}]),
     )
     for edit, name, shown in rows:
-        client.command("FLUSHALL")
-        lay(client, fields_of(job("j1", arguments={**ALICE, "form": [1, {"passwd": "hush-hush"}]})))
-        ((_, after),) = done(client, configured, edit).previews
+        desk.lay(fields_of(job("j1", arguments={**ALICE, "form": [1, {"passwd": "hush-hush"}]})))
+        ((_, after),) = desk.done(edit).previews
         assert isinstance(after.arguments, dict)
         assert after.arguments[name] == shown

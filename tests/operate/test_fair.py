@@ -12,7 +12,6 @@ import pytest
 from restbroker.broker.token_watch import digests
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
-from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.errors import UsageError
 from restbroker.job.fairness import Fairness
@@ -28,7 +27,6 @@ from restbroker.operate.keys import NO_KEY, FairKey
 from restbroker.operate.tally import Progress
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.operate.where import read
-from restbroker.servers import registry
 from restbroker.store import identities, line_jobs, lines, pauses, processes, queues, survey, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
@@ -38,7 +36,7 @@ from restbroker.store.processes import Record
 from restbroker.store.server import server
 from restbroker.store.sets import Placement
 from restbroker.store.waiting import TakeRequest
-from tests.operate.conftest import NOW_S
+from tests.operate.conftest import NOW_S, written
 from tests.operate.pools import serve
 
 TEXT = Fairness(("host",), None, {"vip.org": 4}).text
@@ -48,21 +46,8 @@ PATIENT = find.Budget(seconds=600.0)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Config:
-    document: dict[str, Any] = {
-        "Token": "right-token",
-        "ResponseQueue": "answers",
-        "Targets": {
-            "e": {
-                "Kind": "ejabberd",
-                "URL": "http://127.0.0.1:1/api",
-                "Queues": ["rest", "slow"],
-                "FairBy": ["host"],
-                "FairWeights": {"Vip.org": 4},
-            },
-        },
-    }
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return load(tmp_path / "env.json", {}, {}, registry.kinds()).config
+    target = {"Queues": ["rest", "slow"], "FairBy": ["host"], "FairWeights": {"Vip.org": 4}}
+    return written(tmp_path, {"e": target}, ResponseQueue="answers")
 
 
 def job(jid: str, host: str | None = None, **more: Any) -> bytes:

@@ -5,13 +5,11 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
 
 from restbroker.config.core import Config
-from restbroker.config.load import load
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
@@ -25,14 +23,13 @@ from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.explain import explain
 from restbroker.operate.tally import Progress
 from restbroker.operate.where import read
-from restbroker.servers import registry
 from restbroker.store import order as store
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish, register
 from restbroker.store.order import KeyAction
 from restbroker.store.server import server
-from tests.operate.conftest import NOW_S
+from tests.operate.conftest import NOW_S, written
 from tests.operate.pools import serve
 from tests.store.pools import FACTS
 
@@ -42,20 +39,7 @@ UTF_8 = {**os.environ, "LC_ALL": "C.UTF-8"}
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Config:
-    document: dict[str, Any] = {
-        "Token": "right-token",
-        "Targets": {
-            "e": {
-                "Kind": "ejabberd",
-                "URL": "http://127.0.0.1:1/api",
-                "Queues": list(QUEUES),
-                "OrderBy": ["user"],
-                "OnDead": "stop",
-            },
-        },
-    }
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    return load(tmp_path / "env.json", {}, {}, registry.kinds()).config
+    return written(tmp_path, {"e": {"Queues": list(QUEUES), "OrderBy": ["user"], "OnDead": "stop"}})
 
 
 def job(user: str, number: int) -> bytes:
