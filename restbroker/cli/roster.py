@@ -18,8 +18,7 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.config.core import Config, LoadedConfig
-from restbroker.config.roster import KIND
+from restbroker.config.core import LoadedConfig
 from restbroker.config.values import duration_text
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column, cell
@@ -46,8 +45,7 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import why_waiting
 from restbroker.rosters import files, operate
 from restbroker.rosters.files import FileContents
-from restbroker.rosters.operate import ImportProgress, RefreshResult, Writer
-from restbroker.rosters.refresh_target import RefreshTarget
+from restbroker.rosters.operate import ImportProgress, RefreshResult, Rosters
 from restbroker.rosters.rules import (
     BadRoster,
     Contact,
@@ -56,12 +54,10 @@ from restbroker.rosters.rules import (
     read_contact,
     read_jid,
     read_roster,
-    read_user,
     require_writable,
 )
 from restbroker.rosters.store import UserState
 from restbroker.servers.roster_change import Change
-from restbroker.store.client import Client
 
 app = typer.Typer(
     cls=ListsFirst,
@@ -75,65 +71,40 @@ _TELL_EVERY_S: Final = 2.0
 _MOST_TOLD: Final = 50
 
 
-@attrs.frozen
-class Rosters:
-    """The rosters of a configuration. `domain` is that of the users; None: any."""
-
-    writer: Writer
-    domain: str | None
-
-    @property
-    def client(self) -> Client:
-        """The Redis that has them."""
-        return self.writer.client
-
-    def user(self, name: str) -> str:
-        """Return whose roster this names; raise `BadRoster` if it is no user of the domain."""
-        return read_user(name, self.domain)
-
-    def change(self, verb: str, change: Change) -> None:
-        """Make a change and say what became of it; raise `BadRoster` or `UsageError` if it cannot be made."""
-        require_writable(change.put, change.user, self.domain)
-        for user, version in self.writer.change(verb, [change]).items():
-            output.say(f"{user}: version {version}." if version else f"{user} has no roster any more.")
-        self.note_change()
-
-    def note_change(self) -> None:
-        """Say so if no target tells Prosody of a change."""
-        if self.writer.refresh_target is None:
-            output.say(f"note: no target tells Prosody of it: clients see it at their next login. {self.writer.remedy}")
-
-    def note_waiting(self, said: str | None = None) -> str | None:
-        """Say why refreshes wait, and return it, unless that was `said` already."""
-        to = self.writer.refresh_target
-        why = None if to is None else why_waiting(self.client, to.queue, to.target.name)
-        if why is not None and why != said:
-            output.say(f"note: {why}")
-        return why or said
-
-
 @contextmanager
-def open_rosters(path: Path | None, *, only_looks: bool = False) -> Iterator[Rosters]:
-    """Connect to the rosters of a configuration for the block; `only_looks`: changes push no refresh jobs.
+def _open(path: Path | None, *, only_looks: bool = False) -> Iterator[Rosters]:
+    """Open the rosters of a configuration for the block; `only_looks`: changes push no refresh jobs.
 
     `path`: the configuration file; None: the default one. Raise `ConfigError` if it cannot be used, and `UsageError`
     where the block raises `BadRoster`.
     """
     settings = load_quietly(path, "Roster")
-    refreshing = None if only_looks else RefreshTarget.from_config(settings)
-    domain = None if settings.roster is None else settings.roster.domain
-    if domain is None:
-        domain = next((target.default_host for target in settings.targets if target.kind == KIND), None)
     with open_store(settings) as client:
         try:
-            yield Rosters(Writer(client, who(), refreshing, _remedy(settings)), domain)
+            yield Rosters.of(settings, client, who(), only_looks=only_looks)
         except BadRoster as error:
             raise UsageError(f"{error.entry} {error.why}.", error.hint or None) from None
 
 
-def _remedy(settings: Config) -> str:
-    able = [target.name for target in settings.targets if target.kind == KIND and not target.is_local]
-    return f'Add "Target": "{able[0]}" to Roster.' if able else f'Configure a target of "Kind": "{KIND}".'
+def _change(rosters: Rosters, verb: str, change: Change) -> None:
+    version = rosters.change(verb, change)
+    output.say(f"{change.user}: version {version}." if version else f"{change.user} has no roster any more.")
+    _note_change(rosters)
+
+
+def _note_change(rosters: Rosters) -> None:
+    """Say so if no target tells Prosody of a change."""
+    if rosters.refresh_target is None:
+        output.say(f"note: no target tells Prosody of it: clients see it at their next login. {rosters.remedy}")
+
+
+def _note_waiting(rosters: Rosters, said: str | None = None) -> str | None:
+    """Say why refreshes wait, and return it, unless that was `said` already."""
+    to = rosters.refresh_target
+    why = None if to is None else why_waiting(rosters.client, to.queue, to.target.name)
+    if why is not None and why != said:
+        output.say(f"note: {why}")
+    return why or said
 
 
 def _state(one: UserState) -> str:
@@ -157,7 +128,7 @@ def list_rosters(*, limit: LimitOption = 100, how: Output) -> None:
     The state says whether Prosody still has to learn of a change.
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
-    with open_rosters(how.config, only_looks=True) as rosters:
+    with _open(how.config, only_looks=True) as rosters:
         found = list(islice(operate.list_users(rosters.client), limit))
         total, dirty = operate.counts(rosters.client)
     columns.show(_COLUMNS, found, as_json=how.json)
@@ -171,7 +142,7 @@ def show(user: User, how: Output) -> None:
 
     In a pipe each line is: JID, name, groups with commas between them.
     """
-    with open_rosters(how.config, only_looks=True) as rosters:
+    with _open(how.config, only_looks=True) as rosters:
         found = operate.show(rosters.client, rosters.user(user), rosters.domain)
     if how.json:
         output.as_json(as_json(found.contacts))
@@ -189,7 +160,7 @@ def show(user: User, how: Output) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-@app.command("set")
+@command(app, "set")
 def set_roster(
     user: User,
     file: Annotated[
@@ -204,7 +175,7 @@ def set_roster(
     config: ConfigOption = None,
 ) -> None:
     """Replace a user's whole roster."""
-    with open_rosters(config) as rosters:
+    with _open(config) as rosters:
         try:
             contacts = read_roster(files.loads(_read_file(file)))
         except rubyjson.Unreadable as error:
@@ -218,10 +189,10 @@ def set_roster(
             output.say(f"{name} would have {_count(len(contacts), 'contact')}: {new} new, {gone} gone.")
             return
         stored = {jid: as_stored(contact) for jid, contact in contacts.items()}
-        rosters.change("set roster", Change(name, stored, whole=True))
+        _change(rosters, "set roster", Change(name, stored, whole=True))
 
 
-@app.command()
+@command(app)
 def add(
     user: User,
     jid: Jid,
@@ -234,27 +205,27 @@ def add(
     config: ConfigOption = None,
 ) -> None:
     """Add or replace a contact."""
-    with open_rosters(config) as rosters:
+    with _open(config) as rosters:
         contact = read_contact({"name": name, "groups": list(group or ())}, read_jid(jid))
-        rosters.change("add contact", Change(rosters.user(user), {jid: as_stored(contact)}))
+        _change(rosters, "add contact", Change(rosters.user(user), {jid: as_stored(contact)}))
 
 
-@app.command()
+@command(app)
 def remove(
     user: User,
     jids: Annotated[list[str], typer.Argument(metavar="JID...", help="The contacts' addresses.")],
     config: ConfigOption = None,
 ) -> None:
     """Remove contacts; missing ones count as removed."""
-    with open_rosters(config) as rosters:
+    with _open(config) as rosters:
         drop = tuple(dict.fromkeys(map(read_jid, jids)))
-        rosters.change("remove contact", Change(rosters.user(user), drop=drop))
+        _change(rosters, "remove contact", Change(rosters.user(user), drop=drop))
 
 
-@app.command()
+@command(app)
 def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, config: ConfigOption = None) -> None:
     """Delete a user's roster completely, so that they count as having none."""
-    with open_rosters(config) as rosters:
+    with _open(config) as rosters:
         found = operate.show(rosters.client, rosters.user(user), rosters.domain).state
         of = f"roster of {found.user} with {_count(found.contacts, 'contact')}"
         if not found.is_there:
@@ -263,10 +234,10 @@ def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, co
             output.say(f"The {of} would be deleted.")
         else:
             confirm(f"Delete the {of}?", yes=yes)
-            rosters.change("delete roster", Change(found.user, forget=True))
+            _change(rosters, "delete roster", Change(found.user, forget=True))
 
 
-@app.command()
+@command(app)
 def refresh(
     context: typer.Context,
     users: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.")] = None,
@@ -284,13 +255,13 @@ def refresh(
         wrong = "Users are named, and --all is given." if every else "No user is given."
         raise UsageError(wrong, "Name users, or use --all alone: restbroker roster refresh john aaron")
     timeout_s = waiting_s(context, timeout, waits=wait)
-    with open_rosters(config) as rosters:
+    with _open(config) as rosters:
         named = list(dict.fromkeys(map(rosters.user, users or ()))) or sorted(operate.users(rosters.client))
         if dry_run:
             output.say(f"{_count(len(named), 'user')} would be refreshed.")
             return
-        said = rosters.note_waiting()
-        jids = rosters.writer.refresh(named, wanted=wait)
+        said = _note_waiting(rosters)
+        jids = rosters.refresh(named, wanted=wait)
         if not wait:
             output.say(f"{_count(len(named), 'user')} will be refreshed.")
             return
@@ -298,7 +269,7 @@ def refresh(
 
         def late() -> None:
             nonlocal said
-            said = rosters.note_waiting(said)
+            said = _note_waiting(rosters, said)
 
         found = operate.wait_for_refreshes(rosters.client, jids, timeout_s, late)
     _conclude_refresh(found, without, timeout_s)
@@ -345,7 +316,7 @@ def import_(
     If any part of a user's roster is wrong, none of it is written, and the command exits with 7. The same import again
     does no harm.
     """
-    with open_rosters(how.config) as rosters:
+    with _open(how.config) as rosters:
         found = files.read(_read_file(file), rosters.domain)
         for one in found.refused[:_MOST_TOLD]:
             user = "" if one.what.startswith(one.user) else f"{one.user}: "
@@ -358,7 +329,7 @@ def import_(
         else:
             done = _import(rosters, found.rosters, str(file), add=add, yes=yes)
             if done.changed:
-                rosters.note_change()
+                _note_change(rosters)
     _conclude_import(found, done, dry_run=dry_run, as_json=how.json)
 
 
@@ -372,7 +343,7 @@ def _import(
     replaced = 0 if add else operate.count_replaced(rosters.client, list(found))
     if replaced:
         confirm(f"Replace the rosters of {_count(replaced, 'user')}?", yes=yes)
-    with closing(operate.import_rosters(rosters.writer, found, add=add, source=source)) as steps:
+    with closing(operate.import_rosters(rosters, found, add=add, source=source)) as steps:
         try:
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
@@ -404,7 +375,7 @@ def _conclude_import(found: FileContents, done: ImportProgress, *, dry_run: bool
         raise typer.Exit(Exit.PARTLY if found.rosters else Exit.FAILED)
 
 
-@app.command()
+@command(app)
 def export(
     file: Annotated[
         Path, typer.Argument(metavar="[FILE]", help="A new file; - is stdout.", autocompletion=completion.paths)
@@ -425,7 +396,7 @@ def export(
             written.update(rosters=1, contacts=len(roster))
             yield files.write(name, roster)
 
-    with open_rosters(config, only_looks=True) as rosters:
+    with _open(config, only_looks=True) as rosters:
         named = list(dict.fromkeys(map(rosters.user, user or ())))
         without = operate.without_roster(rosters.client, named)
         for name in without:
@@ -442,7 +413,7 @@ def export(
         raise typer.Exit(Exit.PARTLY)
 
 
-@app.command()
+@command(app)
 def serve(
     stats: Annotated[bool, typer.Option("--stats", help="Serve the web pages and /metrics too.")] = False,
     json_logs: JsonLogsOption = False,

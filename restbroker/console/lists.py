@@ -31,6 +31,8 @@ INSTEAD: Final = {
     "--newer-than": "--where 'failed_at newer 2h'",
     "--chain": "--bulk FILE --order-key KEY",
     "--state": "--bulk FILE alone: Redis knows how far a file is",
+    "--from-prosody": "contrib/rosters/prosody.lua, which writes a FILE",
+    "--from-target": "contrib/rosters/ejabberd.py, which writes a FILE",
     "--const": "NAME=TEXT without an option: it counts for all rows",
 }
 """What people type, or scripts of earlier versions, for a command or option that is called differently."""

@@ -6,17 +6,28 @@ target refreshes rosters, each user whose roster changes gets a refresh job in t
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Self
 
 import attrs
 
+from restbroker.config.core import Config
+from restbroker.config.roster import KIND
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, enqueue
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.rosters import store
 from restbroker.rosters.refresh_target import RefreshTarget
-from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
+from restbroker.rosters.rules import (
+    MOST_BYTES,
+    MOST_CONTACTS,
+    BadRoster,
+    Contact,
+    as_stored,
+    read_user,
+    require_writable,
+    roster_of,
+)
 from restbroker.rosters.store import RefreshJobs, UserState
 from restbroker.servers.roster_change import Change, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
@@ -64,30 +75,52 @@ class RefreshResult:
 
 
 @attrs.frozen
-class Writer:
-    """Changes rosters on behalf of `who`. `refresh_target`: the target that tells Prosody of changes, or None.
+class Rosters:
+    """The rosters of a configuration, which `who` looks at or changes. `domain` is that of the users; None: any.
 
-    `remedy`: what to do if there is none.
+    `refresh_target`: the target that tells Prosody of changes; None: there is none, and `remedy` is what to do then.
     """
 
     client: Client
     who: str
+    domain: str | None
     refresh_target: RefreshTarget | None
-    remedy: str = ""
+    remedy: str
 
-    def change(self, verb: str, changes: Sequence[Change]) -> Mapping[str, int]:
-        """Make all of these changes or none, with an entry in the audit log, and return user → new version.
+    @classmethod
+    def of(cls, config: Config, client: Client, who: str, *, only_looks: bool) -> Self:
+        """Return the rosters of a configuration; `only_looks`: changes push no refresh jobs.
 
-        The version is 0 for a user who has no roster any more. Raise `UsageError` if one cannot be made, and
-        `StoreUnavailable` if Redis does not answer; then they may have been made.
+        Raise `ConfigError` if no token allows a refresh.
         """
-        for one in changes:
-            audit.write(self.client, AuditEntry(who=self.who, action=verb, place=f"roster:{one.user}"))
-        done = self.write(changes)
+        able = [target for target in config.targets if target.kind == KIND]
+        domain = config.roster.domain if config.roster is not None else None
+        names = [target.name for target in able if not target.is_local]
+        return cls(
+            client,
+            who,
+            domain or next((target.default_host for target in able), None),
+            None if only_looks else RefreshTarget.from_config(config),
+            f'Add "Target": "{names[0]}" to Roster.' if names else f'Configure a target of "Kind": "{KIND}".',
+        )
+
+    def user(self, name: str) -> str:
+        """Return whose roster this names; raise `BadRoster` if it is no user of the domain."""
+        return read_user(name, self.domain)
+
+    def change(self, verb: str, change: Change) -> int:
+        """Make a change, with an entry in the audit log, and return the roster's new version.
+
+        It is 0 for a user who has no roster any more. Raise `BadRoster` or `UsageError` if it cannot be made,
+        and `StoreUnavailable` if Redis does not answer; then it may have been made.
+        """
+        require_writable(change.put, change.user, self.domain)
+        audit.write(self.client, AuditEntry(who=self.who, action=verb, place=f"roster:{change.user}"))
+        done = self.write([change])
         if isinstance(done, RosterUnchanged):
             hint = f"`restbroker roster show {done.user}` shows it."
             raise UsageError(f"{_reason_text(done)} Nothing was changed.", hint)
-        return done.versions
+        return done.versions[change.user]
 
     def refresh(self, users: Sequence[str], *, wanted: bool = False) -> list[str]:
         """Push few jobs by which Prosody refreshes these users without a debounce, and return the jobs' ids.
@@ -95,7 +128,7 @@ class Writer:
         `wanted`: `wait_for_refreshes` will wait for them. Raise `UsageError` if no target tells Prosody of rosters.
         """
         if self.refresh_target is None:
-            raise UsageError("No target tells Prosody of rosters.", self.remedy or None)
+            raise UsageError("No target tells Prosody of rosters.", self.remedy)
         where = f"{len(users)} named"
         audit.write(self.client, AuditEntry(who=self.who, action="refresh", place="rosters", where=where))
         return self.refresh_target.push(self.client, users, now=True, wanted=wanted)
@@ -114,7 +147,7 @@ class Writer:
 def wait_for_refreshes(
     client: Client, jids: Sequence[str], timeout_s: float, late: Callable[[], None]
 ) -> RefreshResult:
-    """Wait up to `timeout_s` seconds in all for the jobs that `Writer.refresh` pushed, and return their result.
+    """Wait up to `timeout_s` seconds in all for the jobs that `Rosters.refresh` pushed, and return their result.
 
     Call `late` if one takes long. Raise `StoreUnavailable` if Redis does not answer.
     """
@@ -208,19 +241,19 @@ def count_changed(client: Client, rosters: Mapping[str, Mapping[str, Contact]], 
 
 
 def import_rosters(
-    writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool, source: str
+    rosters: Rosters, found: Mapping[str, Mapping[str, Contact]], *, add: bool, source: str
 ) -> Generator[ImportProgress, None, None]:
     """Write rosters, each user's as a whole or not at all; yield after each batch how far it came.
 
     `add`: contacts that are not named stay. A caller who stops iterating stops the import; the same import again goes
     on. `source` is for the entry in the audit log.
     """
-    so_far, noted_s = ImportProgress(len(rosters)), time.monotonic()
+    so_far, noted_s = ImportProgress(len(found)), time.monotonic()
     with AuditedAction(
-        writer.client, AuditEntry(who=writer.who, action="import", place="rosters", where=source)
+        rosters.client, AuditEntry(who=rosters.who, action="import", place="rosters", where=source)
     ) as note:
-        for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
-            so_far = _import(writer, {user: rosters[user] for user in some}, so_far, add=add)
+        for some in _in_batches(list(found), lambda user: len(found[user])):
+            so_far = _import(rosters, {user: found[user] for user in some}, so_far, add=add)
             note.done, note.entry = so_far.done, attrs.evolve(note.entry, refused=len(so_far.refused))
             if time.monotonic() >= noted_s + _NOTE_EVERY_S:
                 noted_s = time.monotonic()
@@ -230,19 +263,19 @@ def import_rosters(
 
 
 def _import(
-    writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], so_far: ImportProgress, *, add: bool
+    rosters: Rosters, found: Mapping[str, Mapping[str, Contact]], so_far: ImportProgress, *, add: bool
 ) -> ImportProgress:
-    before = {one.user: one.version for one in store.user_states(writer.client, list(rosters))}
+    before = {one.user: one.version for one in store.user_states(rosters.client, list(found))}
     changes = [
         Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=not add)
-        for user, roster in rosters.items()
+        for user, roster in found.items()
     ]
-    done = writer.write(changes)
+    done = rosters.write(changes)
     if isinstance(done, RosterVersions):
         results: list[RosterVersions | RosterUnchanged] = [done]
     else:
         # One of them would be too large; the others are written.
-        results = [writer.write([one]) for one in changes]
+        results = [rosters.write([one]) for one in changes]
     versions = {
         user: version for one in results if isinstance(one, RosterVersions) for user, version in one.versions.items()
     }
@@ -269,12 +302,6 @@ def _in_batches(names: Sequence[str], contacts: Callable[[str], int]) -> Iterato
 
 
 def _reason_text(refused: RosterUnchanged) -> str:
-    match refused.why:
-        case "ABSENT":
-            return f"{refused.user} has no contact {refused.jid}."
-        case "PRESENT":
-            return f"{refused.user} has the contact {refused.jid} already."
-        case "MANY":
-            return f"The roster of {refused.user} would have more than {MOST_CONTACTS} contacts."
-        case "LARGE":
-            return f"The roster of {refused.user} would have more than {MOST_BYTES} bytes."
+    """Return why a roster was not changed: what people change needs no contact to be there, or not to be there."""
+    limit = f"{MOST_CONTACTS} contacts" if refused.why == "MANY" else f"{MOST_BYTES} bytes"
+    return f"The roster of {refused.user} would have more than {limit}."
