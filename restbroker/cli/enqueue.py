@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.cli.enqueue_one import OneJob, join_command_words
+from restbroker.cli.enqueue_one import OneJob
 from restbroker.config.target import Target
 from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
@@ -227,7 +227,7 @@ def enqueue(
     bulk = Path("-") if command == _EACH_ITS_OWN and many.bulk is None else many.bulk
     timeout_s = waiting_s(context, timeout, waits=wait_for_answer)
     settings = how.settings()
-    command, given = join_command_words(settings.targets, command, words or [])
+    given = words or []
     at_s, expire_s = when.times()
     request = JobRequest(
         command,

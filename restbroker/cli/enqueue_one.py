@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from typing import Final, NoReturn
 
 import attrs
@@ -24,7 +23,7 @@ from restbroker.console import arguments, output
 from restbroker.console.exits import Exit, no
 from restbroker.console.times import local
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
-from restbroker.job import claims, endpoint
+from restbroker.job import claims
 from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
@@ -39,8 +38,7 @@ from restbroker.operate.enqueue import (
     push,
     waiting_notes,
 )
-from restbroker.operate.request import Signatures, access_of, allowing_token, best_fit, has_command, signatures_of
-from restbroker.servers import registry
+from restbroker.operate.request import Signatures, access_of, allowing_token, best_fit, signatures_of
 
 _ANSWER_S = 2.0
 """How many seconds behind its expiry a job's answer may come, or say that it expired."""
@@ -108,31 +106,13 @@ class OneJob:
         return attrs.evolve(self.request, arguments=values, token=token, lock=lock)
 
 
-def join_command_words(targets: Sequence[Target], command: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Return the command and its arguments after joining a name that was written as two words, as for `mongooseimctl`.
-
-    Raise `UsageError` if two words are similar to such a name.
-    """
-    first = words[0] if words else ""
-    if " " not in command and (not first or arguments.is_assignment(first)):
-        return command, words  # most often; and no catalogue is loaded to find that out
-    written, left = (command.replace(" ", "."), words) if " " in command else (f"{command}.{first}", words[1:])
-    dotted = [target for target in targets if registry.catalogue_of(target, None).is_dotted]
-    if any(has_command(target, written) for target in dotted):
-        return written, left
-    known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
-    if near := get_close_matches(written, sorted(known), n=3, cutoff=0.8):
-        raise UsageError(f"There is no command {written!r}; did you mean {endpoint.either(near)}?", arguments.HOW)
-    return command, words
-
-
 def fit_arguments(
     signatures: Signatures, typed: arguments.TypedArguments, default_host: str | None, *, any_command: bool = False
 ) -> tuple[CommandSpec | None, Mapping[str, Json]]:
     """Return the command of the newest version that takes these arguments, and the arguments in the form it takes.
 
-    If no version takes them, raise `UsageError`, or print a note with `any_command`; if only some do, print a note on
-    what each takes. The command is None if no version has it.
+    If no version takes them, raise `UsageError`, or print a note with `any_command`. The command is None if no version
+    has it.
     """
     fit = best_fit(signatures, typed.values, default_host)
     if fit is None:
@@ -146,20 +126,13 @@ def fit_arguments(
     spec, reason = fit.spec, fit.reason
     values = _coerced_where_it_can_be(spec, typed.values) if any_command else coerce(spec, typed.values)
     if reason is not None and not any_command:
-        lists = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
-        name = f"{signatures.kind} {fit.version}".strip()
-        each = signatures.differences()
-        raise UsageError(reason, f"This is how {name} takes it{f' ({each})' if each else ''}. {lists}")
+        lists = f"`restbroker commands {spec.name}` lists what each version takes; --any queues it as it is."
+        raise UsageError(reason, f"This is how {f'{signatures.kind} {fit.version}'.strip()} takes it. {lists}")
     # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
     arguments.note_secrets(spec, typed)
     _note_addresses(spec, values, default_host)
     if reason is not None:
         output.say(f"note: {reason}")
-    elif None in signatures.by_version.values() or any(fit.reasons.values()):
-        output.say(
-            f"note: the version of {signatures.kind} is unknown, and versions differ in {spec.name}:"
-            f" {signatures.differences()}. To name it, set ServerVersion (in Targets: in its Options)."
-        )
     return spec, values
 
 
@@ -209,7 +182,7 @@ def answer_or_end(
         details = waiting.answer(timeout_s, is_explained=is_explained)
         if details is not None:
             return details
-        then = waiting.state()
+        then = [*_situation(waiting)]
     except KeyboardInterrupt:
         output.say(f"The job {jid} was queued and goes on. `restbroker explain {jid}` says where it is.")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -222,7 +195,9 @@ def answer_or_end(
         raise typer.Exit(Exit.WAITING) from None
     after = "" if timeout_s is None else f" after {duration_text(timeout_s)}"
     again = " Do not push it again." if waiting.expires_at_s is None else ""
-    output.say(f"The job {jid} is not done{after}: {then}.{again}\n`restbroker explain {jid}` says more.")
+    output.say(f"The job {jid} is not done{after}.{again} `restbroker explain {jid}` says more.")
+    for line in then:
+        output.say(line)
     if as_json:
         output.as_json({"jid": jid, "outcome": "queued"})
     raise typer.Exit(Exit.WAITING)
@@ -285,3 +260,10 @@ def _plain(details: Mapping[str, Json]) -> str:
     if isinstance(answer, str | int | float) and not isinstance(answer, bool):
         return str(answer)
     return str(details.get("text"))
+
+
+def _situation(waiting: AnswerWait) -> Iterator[str]:
+    from restbroker.cli.explain_job import situation  # slow to load, and of no use to a job whose answer comes
+
+    with suppress(StoreRefused):
+        yield from situation(waiting.client, waiting.jid, waiting.settings)

@@ -14,6 +14,7 @@ import typer
 
 from restbroker.cli import entries
 from restbroker.cli.not_found import print_not_found
+from restbroker.config.core import Config
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import load_quietly
@@ -29,6 +30,7 @@ from restbroker.operate.job_search import End, Kind, SearchLimits
 from restbroker.operate.names import nearest
 from restbroker.operate.not_found import not_found
 from restbroker.operate.order_wait import NO_RETRY, OrderWait
+from restbroker.store.client import Client
 
 _HINTS: Final[dict[Kind, str]] = {
     "dead": "When the cause is fixed: restbroker dead retry {jid}",
@@ -65,6 +67,18 @@ def explain_job(jid: str, config: Path | None, *, jobs: int, seconds: int, as_js
         if not as_json:
             print_not_found(timeline, found)
         raise typer.Exit(Exit.FAILED)
+
+
+def situation(client: Client, jid: str, settings: Config) -> Iterator[str]:
+    """Yield where a job is, or how it ended, and what can be done, if it is found within two seconds."""
+    limits = SearchLimits(seconds=2.0, jobs=2000, ends=2000, copies=1, notes=1)
+    timeline = find_timeline(client, jid, context_of(settings), limits)
+    for place in timeline.locations[:1]:
+        failed = ": ".join(text for text in (place.entry.error_class, place.entry.message) if text)
+        yield _where(place, timeline) + (f" It failed: {failed}" if failed else "")
+        yield from _hints(place, timeline, settings.queues)
+    if not timeline.locations:
+        yield from (f"It ended: {_end_text(end)}" for end in timeline.ends[:1])
 
 
 _NOT_SEEN: Final = "The job {jid} was not found in any place that could be read."

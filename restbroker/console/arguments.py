@@ -41,7 +41,8 @@ def read(words: Sequence[str]) -> TypedArguments:
     for word in words:
         parts = _PAIR.fullmatch(word)
         if parts is None:
-            raise UsageError(f"The argument {_printable(word)} has no name.", HOW)
+            hint = f"{HOW} A command's name is one word: account.registerUser."
+            raise UsageError(f"The argument {_printable(word)} has no name.", hint)
         name, sign, text = parts.groups()
         if name in values:
             raise UsageError(f"The argument {name} is given twice.", "Keep one of the two.")

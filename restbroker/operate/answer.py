@@ -1,36 +1,29 @@
-"""The wait for the answer to a pushed job, or for those to many, and what is true of a job whose answer does not come.
+"""The wait for the answer to a pushed job, or for those to many.
 
 Called by `restbroker enqueue --wait`, of one job and of a file, and `restbroker ctl`. Always holds: nothing is changed;
-while jobs wait, it is said once why; what is said of a job in the end takes a few seconds at most, and claims nothing
-of one that was not found.
+while jobs wait, it is said once why.
 """
 
 import time
 from collections.abc import Callable, Mapping, MutableSequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
-from restbroker.operate.enqueue import JobRequest, find_process_if_known, pause_of, wait
+from restbroker.operate.enqueue import JobRequest, find_process_if_known, wait
 from restbroker.store.client import Client
-
-if TYPE_CHECKING:  # slow to load, and of no use to a job whose answer comes
-    from restbroker.operate.entry import Entry
-    from restbroker.operate.explain import Timeline
 
 _PATIENCE_S: Final = 2.0
 """How many seconds to say nothing while waiting: a process reports that a target is down at most 2.5 s later."""
 _ROUND_S: Final = 30.0
 """How many seconds one wait lasts if there is no time-out; it is repeated."""
-_UNKNOWN: Final = "it is queued, in progress, or waits for its next try"
-_EXPIRED: Final = "it expired and will not be sent any more. If it is still wanted, push it again with a later --expire"
 
 
 _Found = TypeVar("_Found")
@@ -125,74 +118,3 @@ class AnswerWait:
             held = order_wait.of_key(self.client, known, self.target, key, jid=self.jid)
             return None if not held or held.is_own else "\n".join((held.text(self.local), *held.next_steps))
         return None
-
-    def state(self) -> str:
-        """Return what is true of the job, as the second half of a sentence. Raise `StoreUnavailable`."""
-        is_expired = self.expires_at_s is not None and time.time() >= self.expires_at_s
-        then = self._look_up("" if is_expired else self._once(), is_expired=is_expired)
-        if self.expires_at_s is None or is_expired:
-            return then
-        return f"{then}, unless it expires before, at {self.local(self.expires_at_s)}"
-
-    def _once(self) -> str:
-        """Return what a waiting job waits for: " once …"; "" if nothing holds it up."""
-        paused = pause_of(self.client, self.queue, self.target.name)
-        if paused is not None:
-            return f" once the {paused.what} {paused.name} is resumed"
-        found = find_process_if_known(self.client, self.queue)
-        if found is None or found.quiet:
-            return f" once a process takes jobs from the queue {self.queue}"
-        return "" if found.hindrance is None else " once its target gets jobs again"
-
-    def _look_up(self, once: str, *, is_expired: bool) -> str:
-        from restbroker.operate.context import context_of
-        from restbroker.operate.explain import explain
-        from restbroker.operate.job_search import SearchLimits
-
-        limits = SearchLimits(seconds=2.0, jobs=2000, ends=2000, copies=1, notes=1)
-        try:
-            timeline = explain(self.client, self.jid, context_of(self.settings), limits)
-        except (StoreUnavailable, StoreRefused):
-            return _UNKNOWN
-        return state_text(timeline, self.local, once, is_expired=is_expired)
-
-
-def state_text(timeline: "Timeline", local: Callable[[float], str], once: str = "", *, is_expired: bool = False) -> str:
-    """Return what is true of the job. `once`: what a waiting job waits for, e.g. " once the queue rest is resumed".
-
-    `is_expired`: its time is over, so that it is not sent any more.
-    """
-    unsent = not timeline.locations or timeline.locations[0].kind in ("queue", "retry", "schedule")
-    if is_expired and unsent and not (timeline.ends or timeline.unseen or timeline.refused):
-        return _EXPIRED
-    if not timeline.locations:
-        if timeline.ends:
-            return f"it has ended meanwhile ({timeline.ends[0].ending.outcome})"
-        # With its queue out of sight it is most likely still there.
-        return _UNKNOWN if timeline.unseen or timeline.refused else "it is in no queue and no set any more"
-    place = timeline.locations[0]
-    entry, failed = place.entry, _failures(place.entry)
-    match place.kind:
-        case "queue" if place.order is not None:
-            return f"it {place.order.text(local).removeprefix('It ').removesuffix('.')}"
-        case "queue":
-            return f"it is still queued and will be tried{once}"
-        case "in progress" if place.hindrance is not None:
-            return f"it {'' if failed is None else f'{failed} and '}waits for its target, which gets no jobs now"
-        case "in progress":
-            return f"it is in progress{'' if failed is None else f' again; it {failed}'}"
-        case "retry" | "schedule" if failed is not None:
-            return f"it {failed} and will be tried again at {local(entry.at_s)}"
-        case "retry" | "schedule":
-            return f"it is scheduled for {local(entry.at_s)}"
-        case _:
-            return f"it is dead{'' if failed is None else f': it {failed}'}"
-
-
-def _failures(entry: "Entry") -> str | None:
-    """Return how often the job failed, and how it did last; None if it did not."""
-    said = ": ".join(text for text in (entry.error_class, entry.message) if text)
-    if not said:
-        return None
-    times = {0: "failed", 1: "failed once", 2: "failed twice"}.get(entry.attempts, f"failed {entry.attempts} times")
-    return f"{times} ({said.rstrip('.')})"

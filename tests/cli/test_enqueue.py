@@ -21,8 +21,6 @@ from tests.support.process import run_into, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
-CONTACT = ("localuser=a", "localhost=h", "user=b", "host=h", "nick=n", "subs=both")
-
 
 def queued(store: Client, queue: str = "rest") -> list[bytes]:
     return cast("list[bytes]", store.command("LRANGE", f"ns:queue:{queue}", 0, -1))
@@ -135,10 +133,7 @@ def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: She
         (("register", "user=bob", "host=h"), "register also needs password."),
         (("register", "user=bob", "host=h", "passwd=x"), "register has no argument 'passwd'; did you mean password?"),
         (("kick_user", "user=bob"), "kick_user also needs host."),
-        (
-            ("add_rosteritem", *CONTACT, "groop=a"),
-            "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12 and",
-        ),
+        (("account", "registerUser"), "A command's name is one word: account.registerUser."),
         (("status", "--retry", "often"), "--retry takes"),
         (("status", "--in", "soon"), "--in takes"),
         (("status", "--in", "5m", "--at", "2030-01-01"), "keep one"),
@@ -241,7 +236,7 @@ def test_the_exit_code_tells_how_the_command_went(place: Path, store: Client) ->
 def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, store: Client) -> None:
     done = shell("enqueue", "status", "--wait", "--timeout", "100ms")
     assert (done.returncode, done.stdout) == (6, "")
-    assert "still queued" in done.stderr
+    assert "It waits in the queue rest: the next to be taken." in done.stderr
     assert len(queued(store)) == 1
 
 
@@ -261,7 +256,8 @@ def test_that_the_queue_is_paused_is_said_at_once_and_once_more_where_nothing_ca
     done = shell("enqueue", "status", "--wait", "--timeout", "100ms")
     assert done.returncode == 6
     assert len(re.findall(told, done.stderr)) == 1
-    assert "it is still queued and will be tried once the queue rest is resumed. Do not push it again.\n" in done.stderr
+    assert "It waits in the queue rest: 1 before it." in done.stderr
+    assert "Do not push it again." in done.stderr
     assert pauses.resume_queue(store, "rest")
     assert "paused" not in shell("enqueue", "status").stderr
 

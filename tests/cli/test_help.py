@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from restbroker.cli import enqueue_one
 from restbroker.cli.app import COMMANDS, load
 from restbroker.cli.examples import examples, walk
 from restbroker.operate import where
@@ -58,7 +57,7 @@ def test_each_example_is_a_line_that_its_command_reads(monkeypatch: pytest.Monke
             assert found.argument is not None or found.field in FIELDS
         # With "-" each row of the file names its command.
         if name == "enqueue" and parameters.get("command") not in (None, "-"):
-            named, given = enqueue_one.join_command_words((), parameters["command"], parameters["words"] or [])
-            spec = registry.catalogue(registry.KINDS[0]).commands[named]
+            given = parameters["words"] or []
+            spec = registry.catalogue(registry.KINDS[0]).commands[parameters["command"]]
             taken = {argument.name for argument in spec.arguments}
             assert {re.split("[:=]", word)[0] for word in given} <= taken, taken
