@@ -194,7 +194,7 @@ async def test_what_is_in_doubt_needs_a_tick_of_its_own(
     assert "2 jobs" in done.text
 
 
-async def test_ticked_jobs_are_meant_and_of_equal_ones_as_many_as_ticked(harness: Harness, site: Open) -> None:
+async def test_of_equal_jobs_as_many_are_meant_as_are_ticked(harness: Harness, site: Open) -> None:
     push(harness, "a", "same", "same", "same", "b")
     async with site() as running:
         (form,) = [one for one in (await page(running, "/queue?name=rest")).forms if one.action == "/queue/act"]
@@ -245,7 +245,7 @@ async def test_an_action_is_stopped_on_its_page_and_others_go_on(harness: Harnes
     assert "/stop" not in stopped.html
 
 
-async def test_an_action_that_a_stop_of_the_process_ends_is_interrupted(harness: Harness, site: Open) -> None:
+async def test_a_stop_of_the_process_leaves_an_action_interrupted(harness: Harness, site: Open) -> None:
     park(harness, 30)
     async with site() as running:
         form = {**await question_of(running, "dead", verb="delete"), "rate": "1"}

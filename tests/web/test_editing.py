@@ -67,7 +67,7 @@ async def test_a_job_is_edited_from_its_page_in_two_steps(harness: Harness, site
     assert (last.note.action, last.note.why) == ("edit", "a slip")
 
 
-async def test_no_secret_is_shown_and_a_hidden_one_stays_or_is_replaced(harness: Harness, site: Open) -> None:
+async def test_no_secret_is_shown_and_one_stays_or_is_replaced(harness: Harness, site: Open) -> None:
     texts = []
     lay(harness)
     async with site() as running:
@@ -86,7 +86,7 @@ async def test_no_secret_is_shown_and_a_hidden_one_stays_or_is_replaced(harness:
     assert not [text for text in texts if "sesame" in text or "newer-0815" in text]
 
 
-async def test_a_refused_edit_is_filled_in_again_but_for_what_is_hidden(harness: Harness, site: Open) -> None:
+async def test_a_refused_edit_is_filled_in_again_without_secrets(harness: Harness, site: Open) -> None:
     lay(harness)
     typed = {"arg.user": "bo", "arg.extra": "x", "arg.password": "newer-0815"}
     async with site() as running:

@@ -113,7 +113,7 @@ async def test_after_five_wrong_tries_the_right_password_is_not_tried(harness: H
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to get in without the login")
-async def test_a_changed_password_counts_and_a_missing_one_opens_nothing(
+async def test_a_changed_password_counts_and_a_lost_one_opens_nothing(
     password: Path, harness: Harness, site: Open
 ) -> None:
     async with site() as running:
@@ -127,7 +127,7 @@ async def test_a_changed_password_counts_and_a_missing_one_opens_nothing(
 
 
 @pytest.mark.usefixtures("_no_try_comes_back")
-async def test_the_token_of_metrics_opens_nothing_else_and_is_never_blocked(site: Open) -> None:
+async def test_the_token_of_metrics_opens_nothing_else_unblocked(site: Open) -> None:
     token, login = "of=metrics=alone==", Basic("ops", Secret(PASSWORD))
     async with site(settings=Settings("127.0.0.1", login=login, metrics_token=Secret(token))) as running:
         elsewhere = await running.get_stats(Authorization=f"Bearer {token}")

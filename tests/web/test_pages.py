@@ -54,7 +54,7 @@ async def test_the_overview_shows_totals_queues_and_what_is_wrong(harness: Harne
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to put a script into a page")
-async def test_a_page_loads_nothing_from_elsewhere_and_runs_no_script_but_ours(site: Open) -> None:
+async def test_a_page_loads_nothing_from_elsewhere_and_runs_our_script(site: Open) -> None:
     async with site() as running:
         answers = [await running.get(path) for path in LIVE_PAGES]
     for answer in answers:
@@ -85,7 +85,7 @@ async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Op
     assert '<script>alert(1)</script>"\\u001b[31m\\u202eevil\\u2028' in found.text
 
 
-async def test_a_full_redis_is_on_the_overview_in_metrics_and_in_the_log(
+async def test_a_full_redis_is_on_overview_in_metrics_and_in_the_log(
     make_redis: Callable[..., RedisServer], site: Open, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reaper, "SCAN_S", 0.1)
@@ -118,7 +118,7 @@ async def test_files_are_kept_by_browsers_until_they_change(site: Open) -> None:
     assert [answer.status_code for answer in missing] == [404, 404, 404]
 
 
-async def test_a_wrong_address_is_told_to_people_as_a_page_and_to_programs_as_json(site: Open) -> None:
+async def test_a_wrong_address_is_told_as_a_page_or_as_json(site: Open) -> None:
     async with site() as running:
         for_people = await running.get("/nothing")
         for_programs = await running.get("/nothing", Accept="*/*")

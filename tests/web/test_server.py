@@ -205,7 +205,7 @@ ANSWERS = b"\x01\x04\0\0\0\x01"
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-async def test_a_reader_of_http2_that_lets_nobody_send_holds_up_no_stop() -> None:
+async def test_a_reader_of_http2_who_lets_nobody_send_holds_no_stop_up() -> None:
     async with Stand().server() as (url, _), await connect(url) as one:
         await one.send_all(NO_WINDOW)
         await until_received(one, ANSWERS)
@@ -221,7 +221,7 @@ HTTP2_QUICK = (
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
-async def test_http2_behind_http1_is_not_answered_and_ends_its_connection() -> None:
+async def test_http2_behind_http1_ends_its_connection_unanswered() -> None:
     stand = Stand()
     async with stand.server() as (url, _):
         for first in (b"GET /quick", b"GET /nothing", b"HEAD /quick"):

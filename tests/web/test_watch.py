@@ -62,7 +62,7 @@ async def test_many_who_ask_at_once_share_one_look(watch: Watch, stand: Stand) -
     assert stand.looks == 2
 
 
-async def test_a_look_that_takes_long_is_followed_by_ten_times_as_much_rest(watch: Watch, stand: Stand) -> None:
+async def test_a_long_look_is_followed_by_ten_times_as_much_rest(watch: Watch, stand: Stand) -> None:
     def slowly(_client: Client) -> Mapping[str, Json]:
         stand.clock_s += 0.5
         return {}
@@ -77,7 +77,7 @@ async def test_a_look_that_takes_long_is_followed_by_ten_times_as_much_rest(watc
     assert stand.looks == 2
 
 
-async def test_causes_are_read_for_visitors_with_the_present_configuration(watch: Watch, stand: Stand) -> None:
+async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stand: Stand) -> None:
     kinds = {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}
     knows = [ConfigContext({}), context_of(load(None, kinds, {}, registry.kinds()).config)]
     watch.causes = Causes(lambda: knows[0])

@@ -46,11 +46,12 @@ _LEFT: Final = (
 
 @attrs.frozen(eq=False)
 class Visitor:
-    """`site` is the address of the pages. `has_scripts`: whether the browser runs those of pages."""
+    """`site` is the address of the pages. `has_scripts`: whether the browser runs those of pages. `clicks`: on what."""
 
     driver: WebDriver
     site: str
     has_scripts: bool = True
+    clicks: list[str] = attrs.field(factory=list)
 
     @property
     def path(self) -> str:
@@ -197,6 +198,7 @@ class Visitor:
             return True
 
         self.until(clicked, f"{what} is pressed")
+        self.clicks.append(what)
 
     def _only(self, path: str, what: str) -> WebElement:
         def found() -> Sequence[WebElement]:

@@ -42,56 +42,32 @@ def sent(stage: Stage, name: str) -> dict[str, int]:
     return {user: times for user, times in stage.citizen.times_sent().items() if user.startswith(name)}
 
 
-class Clicks:
-    """Counts what a visitor presses."""
-
-    def __init__(self, visitor: Visitor) -> None:
-        self.visitor, self.count = visitor, 0
-
-    def follow(self, words: str) -> None:
-        self.count += 1
-        self.visitor.follow(words)
-
-    def press(self, words: str) -> None:
-        self.count += 1
-        self.visitor.press(words)
-
-    def tick(self, label: str) -> None:
-        self.count += 1
-        self.visitor.tick(label)
-
-    def wait_until_done(self, jobs: int) -> None:
-        """The page of the action reloads by itself."""
-        self.visitor.sees(f"{jobs} jobs; ended")
-
-
 @pytest.mark.parametrize("has_scripts", [True, False], ids=["with scripts", "without"])
 def test_a_night_is_mended_in_eleven_clicks(night: str, visitor: Visitor) -> None:
-    clicks = Clicks(visitor)
     visitor.open("/")
-    clicks.follow("Dead")
+    visitor.follow("Dead")
     visitor.sees("2 causes account for 95 % of 60 jobs")
     assert "Correct the arguments" in visitor.row("BadArgument")
-    clicks.follow("Edit the 40 jobs of this cause")
+    visitor.follow("Edit the 40 jobs of this cause")
     visitor.fill("host", "example.org")
-    clicks.tick("Also run them now")
-    clicks.press("Show the difference")
+    visitor.tick("Also run them now")
+    visitor.press("Show the difference")
     visitor.sees("This would edit")
     assert "exmaple.org | example.org" in visitor.row("exmaple.org")
-    clicks.press("Edit")
-    clicks.wait_until_done(40)
+    visitor.press("Edit")
+    visitor.sees("40 jobs; ended")
     visitor.learns(lambda: visitor.total("Done") == MISSPELT, "the page of the action says that all are done")
-    clicks.follow("Dead")
-    clicks.press("Retry 17")
+    visitor.follow("Dead")
+    visitor.press("Retry 17")
     visitor.sees("This would retry")
-    clicks.press("Retry")
-    clicks.wait_until_done(17)
-    clicks.follow("Dead")
-    clicks.press("Delete 3")
+    visitor.press("Retry")
+    visitor.sees("17 jobs; ended")
+    visitor.follow("Dead")
+    visitor.press("Delete 3")
     visitor.sees("This would delete")
-    clicks.press("Delete")
-    clicks.wait_until_done(3)
-    assert clicks.count <= MOST_CLICKS
+    visitor.press("Delete")
+    visitor.sees("3 jobs; ended")
+    assert len(visitor.clicks) <= MOST_CLICKS
 
 
 def test_a_night_is_mended_in_six_commands(night: str, stage: Stage) -> None:
