@@ -55,6 +55,10 @@ async def test_a_job_is_edited_from_its_page_in_two_steps(harness: Harness, site
         form = (await running.get(path)).text
         shown = await fill(running, path, **{"arg.user": "bob"})
         assert stored(harness)["args"][1] == ALICE
+        harness.client.command("ZADD", "retry", 9e9, other := job("j2", args=["register", ALICE, "t"]))
+        elsewhere = parse("", (await running.get("/retries")).text).links_to("/retries/")[0]
+        assert (await send(running, f"{elsewhere}/edit", {"edit": token(shown.text)})).status_code == 400
+        shown = await fill(running, path, **{"arg.user": "bob"})
         done = await done_by(running, path, {"edit": token(shown.text), "why": "a slip"})
         again = await send(running, path, {"edit": token(shown.text)})
     assert [field in form for field in ('value="alice"', "integer", "secret", "sesame")] == [True, False, True, False]
@@ -63,6 +67,7 @@ async def test_a_job_is_edited_from_its_page_in_two_steps(harness: Harness, site
     assert "user: alice → bob" in done.text
     assert again.status_code in (400, 404)
     assert stored(harness)["args"][1] == {**ALICE, "user": "bob"}
+    assert harness.client.command("ZSCORE", "retry", other) is not None, "an edit is of the job that it was shown for"
     (last, *_) = audit.entries(harness.client, 1)
     assert (last.note.action, last.note.why) == ("edit", "a slip")
 
