@@ -388,7 +388,7 @@ def test_a_replaced_secret_is_in_no_word_of_what_failed_before(desk: Desk) -> No
     assert desk.only()["error_message"] == "Of alice *** is too short."
 
 
-def test_a_job_that_was_edited_in_the_dead_set_is_copied_as_it_is_now(desk: Desk) -> None:
+def test_a_job_edited_in_the_dead_set_is_copied_as_it_is_now(desk: Desk) -> None:
     desk.lay(fields_of(job("j1", arguments=ALICE)))
     desk.done(change(user="bob"))
     (copy,) = dead_copies.newest(desk.client, 10)

@@ -85,7 +85,7 @@ def in_turn(client: Client, known: ConfigContext) -> list[str | None]:
 ORDER = ["v0", "v1", "n0", "b0", *(f"b{n}" for n in range(1, 10)), "l0", "l1"]
 
 
-def test_the_keys_of_a_queue_are_shown_with_their_weights_and_shares(mixed: Client, known: ConfigContext) -> None:
+def test_keys_of_a_queue_are_shown_with_weights_and_shares(mixed: Client, known: ConfigContext) -> None:
     found = keys.fair_queue(mixed, "rest", known)
     assert (found.in_list, found.in_lines, found.count) == (2, 13, 3)
     waited = [one.latency_s for one in found.keys]
@@ -101,9 +101,7 @@ def test_the_keys_of_a_queue_are_shown_with_their_weights_and_shares(mixed: Clie
     assert (rest.size, rest.in_lines) == (15, 13)
 
 
-def test_waiting_jobs_are_listed_in_their_turns_and_those_of_the_list_behind(
-    mixed: Client, known: ConfigContext
-) -> None:
+def test_waiting_jobs_are_listed_in_their_turns(mixed: Client, known: ConfigContext) -> None:
     assert in_turn(mixed, known) == ORDER
     found = operate_queues.peek(mixed, "rest", 20, (), cost=known.cost("rest"))
     assert [(one.place, one.job.jid) for one in found] == list(enumerate(ORDER))
@@ -270,7 +268,7 @@ def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: Config
     assert next(iter(audit.entries(mixed, 1))).note.state == "ended"
 
 
-def test_a_clear_holds_what_would_move_the_newest_job_into_a_line(client: Client) -> None:
+def test_a_clear_keeps_the_newest_job_out_of_lines(client: Client) -> None:
     queues.push(client, "rest", [job(f"a{n}", "a") for n in range(300)])
     lines.classify(client, "e", "rest", TEXT, 0)
     last = queues.newest(client, "rest")

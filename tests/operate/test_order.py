@@ -106,7 +106,7 @@ def test_a_key_can_be_named_as_hints_do(
     assert keys.find_key(client, [target], key)[1].name == key
 
 
-def test_a_key_that_two_targets_hold_is_not_steered_in_one_of_them_by_chance(client: Client, target: Target) -> None:
+def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Target) -> None:
     other = attrs.evolve(target, name="other")
     for one in (target, other):
         client.command("HSET", client.keys.order_hold(one.name), "ann\x1fh.org", "s 5 0 5 j -")
@@ -114,9 +114,6 @@ def test_a_key_that_two_targets_hold_is_not_steered_in_one_of_them_by_chance(cli
         keys.find_key(client, [target, other], "ann | h.org")
     assert raised.value.hint == "Name it with --target: e, other."
     assert keys.find_key(client, [other], "ann | h.org")[0] is other
-
-
-def test_a_key_that_is_no_text_cannot_be_named(client: Client, target: Target) -> None:
     with pytest.raises(UsageError, match="not UTF-8"):
         keys.find_key(client, [target], "a\udcff")
 
@@ -138,7 +135,7 @@ def test_people_skip_retry_and_drop(client: Client, broker: Broker, known: Confi
     assert sum(note.state == "begun" for note in notes) == len(notes) / 2
 
 
-def test_a_drop_reaches_a_key_that_has_moved_on_since_it_was_shown(
+def test_a_drop_reaches_a_key_that_went_on_since_it_was_shown(
     client: Client, broker: Broker, known: ConfigContext, target: Target
 ) -> None:
     shown = store.read_key(client, target.name, b"c")
@@ -184,7 +181,7 @@ def test_a_person_resumes_a_stopped_key(client: Client, broker: Broker, known: C
     assert keys.resume(client, target, held, known, RESUME) == (0, ())
 
 
-def test_a_key_is_not_resumed_whose_job_may_have_run_and_is_not_safe_to_repeat(
+def test_a_key_is_not_resumed_whose_job_may_have_run_unasked(
     client: Client, broker: Broker, known: ConfigContext, target: Target
 ) -> None:
     command = ["send_message", {"user": "d", "host": "h.org"}, "right-token"]
@@ -229,7 +226,7 @@ def test_deleted_jobs_hold_no_key(client: Client, broker: Broker, settings: Conf
     assert (broker.take() | broker.take()).keys() == {"b9"}
 
 
-def test_what_was_taken_out_of_the_middle_of_a_line_is_not_counted(
+def test_what_was_taken_out_of_a_line_is_not_counted(
     client: Client, broker: Broker, settings: Config, known: ConfigContext, target: Target
 ) -> None:
     queues.push(client, "rest", [job("a", number) for number in range(3, 10)])
@@ -278,9 +275,7 @@ def stop(client: Client, target: Target, *users: str) -> None:
         broker.settle(ticket, Dead(NOW_S, job(jid[:-1], 0), effect="stop"))
 
 
-def test_stopped_keys_are_warned_of_with_their_names_and_what_to_do(
-    client: Client, settings: Config, target: Target
-) -> None:
+def test_check_warns_of_stopped_keys_by_name(client: Client, settings: Config, target: Target) -> None:
     assert list(check_order(client, settings)) == []
     stop(client, target, "ann")
     (one,) = check_order(client, settings)
@@ -291,9 +286,7 @@ def test_stopped_keys_are_warned_of_with_their_names_and_what_to_do(
     assert "keys retry KEY" in str(one.hint)
 
 
-def test_of_many_the_first_few_are_named_shortened_and_without_secrets(
-    client: Client, settings: Config, target: Target
-) -> None:
+def test_check_names_the_first_of_many_keys_without_secrets(client: Client, settings: Config, target: Target) -> None:
     stop(client, target, "x" * 200, "right-token", "carl", "dora", "ed")
     (one,) = check_order(client, settings)
     assert one.message.startswith("5 keys of the target e are stopped, the first for ")

@@ -13,7 +13,7 @@ from restbroker.store.jobs import FetchRequest, fetch
 from tests.operate.pools import record, serve
 
 
-def test_a_process_of_restbroker_is_shown_with_its_targets_and_its_jobs(client: Client) -> None:
+def test_a_process_is_shown_with_its_targets_and_its_jobs(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
     queues.push(client, "rest", [b"1", b"2", b"3"])
     fetch(client, FetchRequest("node:7:abc:t", "t", ("rest",), 0, 3, 0))
@@ -35,7 +35,7 @@ def test_a_process_of_restbroker_is_shown_with_its_targets_and_its_jobs(client: 
     assert processes.processes(client, (), with_jobs=False)[0].jobs == ()
 
 
-def test_rubys_processes_are_shown_too_and_nothing_of_their_arguments(client: Client) -> None:
+def test_rubys_processes_are_shown_without_their_arguments(client: Client) -> None:
     old: Json = {"class": "Mailer", "jid": "j1", "args": ["a-private-word", "t0ken"]}
     new = {"class": "Wrapper", "wrapped": "MailJob", "jid": "t0ken", "args": ["a-private-word"]}
     work: dict[str, Json] = {"a": {"queue": "q", "payload": old, "run_at": 1_700_000_000}}
@@ -69,7 +69,7 @@ def test_requests_go_the_way_of_sidekiqs_own_api(client: Client) -> None:
     assert client.command("TTL", "ns:web:9:ab-signals") == 60
 
 
-def test_a_job_in_hand_is_cancelled_by_its_thread_and_written_down(client: Client) -> None:
+def test_a_job_in_progress_is_cancelled_by_its_thread(client: Client) -> None:
     payload = json.dumps({"class": "Add", "jid": "j1", "args": ["register", {}, "***"]})
     job: Json = {"queue": "rest", "payload": payload, "run_at": 1_700_000_000}
     record(client, "node:7:ab", {"0a1b": job, "other": job}, version="restbroker 1.0")

@@ -26,7 +26,7 @@ def findings(tmp_path: Path, **target: Any) -> list[Finding]:
     return [one for one in check_config(load_with_notices(tmp_path / "env.json")) if one.code in CODES]
 
 
-def test_an_argument_that_no_command_has_is_told_with_the_near_one(tmp_path: Path) -> None:
+def test_an_argument_that_no_command_has_is_told(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, FairBy=["hots"])
     assert (found.level, found.hint) == ("warning", "Did you mean host?")
     assert found.message == (

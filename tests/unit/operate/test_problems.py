@@ -35,7 +35,7 @@ def test_a_process_is_silent_after_fifteen_seconds() -> None:
     assert lines(pool(heartbeat_age_s=16.0)) == ["!! node:7 has sent no heartbeat for 16 s."]
 
 
-def test_grave_problems_come_first_and_processes_that_agree_share_one() -> None:
+def test_grave_problems_come_first_and_are_told_once() -> None:
     pause: Json = {"reason": "operator", "remaining_s": None, "who": "ann", "why": "it moves", "since_s": None}
     down: dict[str, Json] = {"state": "down", "reason": "Nobody listens.", "hint": "Start it.", "down_for_s": 40.0}
     pools = (pool("a", pauses=[pause]), pool("b", **down), pool("b", **down), pool("b"))

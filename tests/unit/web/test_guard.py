@@ -104,7 +104,7 @@ def checked(tries: LoginAttempts, address: str, number: int) -> int:
     return found
 
 
-def test_an_address_has_five_tries_a_minute_and_a_known_one_ten_a_second() -> None:
+def test_an_address_has_five_tries_a_minute_a_known_one_more() -> None:
     clock = Clock()
     tries = LoginAttempts(clock)
     assert [checked(tries, "10.0.0.1", 100), checked(tries, "10.0.0.2", 100)] == [5, 5]
