@@ -20,18 +20,17 @@ from typing import Final, NoReturn
 import attrs
 import typer
 
-from restbroker.bulk import push
 from restbroker.bulk import store as bulk
 from restbroker.bulk.jobs import (
-    BATCH_DIGITS,
     COMMAND_KEY,
+    EACH_ITS_OWN,
     ORDER_COLUMN,
     OWN_COLUMNS,
     UNIQUE_KEY,
     BatchOptions,
     Makers,
+    Reader,
     no_order,
-    row_of,
     wrong_header,
 )
 from restbroker.bulk.rows import BadFile, Input, Table, open_input, open_table
@@ -51,8 +50,6 @@ from restbroker.store.client import Client
 _SAY_EVERY_S: Final = 5.0
 _PAUSE_S: Final = 0.1
 _HOLDERS: Final = 3
-_EACH_ITS_OWN: Final = "-"
-"""It stands in the place of a command if each row names its own."""
 
 
 def run(
@@ -76,7 +73,7 @@ def run(
         with open_store(settings, 1.0) if dry_run else open_store(settings) as client:
             makers = Makers(settings, options, typed, client)
             _require_valid(makers, table)
-            batch = _Batch(makers, found, table)
+            batch = _Batch(makers, options, client, found, table)
             try:
                 summary = batch.check() if dry_run else batch.run()
             except (KeyboardInterrupt, StoreUnavailable, StoreRefused) as error:
@@ -90,6 +87,8 @@ class _Batch:
     """One batch of the rows of `table`. `batch`: its id; "" until it is known. `record`: what Redis knows of it."""
 
     makers: Makers
+    options: BatchOptions
+    client: Client
     batch_input: Input
     table: Table
     batch: str = ""
@@ -98,23 +97,13 @@ class _Batch:
     _said_s: float = attrs.field(factory=time.monotonic)
 
     @property
-    def client(self) -> Client:
-        """The connection to Redis."""
-        return self.makers.client
-
-    @property
-    def options(self) -> BatchOptions:
-        """The options of the command line."""
-        return self.makers.options
-
-    @property
     def waits(self) -> bool:
         """Whether the batch waits for its answers and counts them."""
         return self.options.order.wants_reply
 
     def check(self) -> Summary:
         """Check all rows, push none and write no file."""
-        reader = self._reader(Rejects(self.table, None), "0" * BATCH_DIGITS)
+        reader = self._reader(Rejects(self.table, None), "0" * bulk.BATCH_DIGITS)
         for _ in reader.chunks():
             pass
         return Summary("", reader.good + reader.bad, reader.good, rejected=reader.bad, rejects=None, dry_run=True)
@@ -153,10 +142,10 @@ class _Batch:
             pushed_before=before.pushed,
         )
 
-    def _reader(self, rejects: Rejects, batch: str) -> push.Reader:
-        command = None if self.options.command == _EACH_ITS_OWN else self.options.command
+    def _reader(self, rejects: Rejects, batch: str) -> Reader:
+        command = None if self.options.order.command == EACH_ITS_OWN else self.options.order.command
         table, rate = self.table, self.options.rate
-        return push.Reader(batch, table.rows, self.makers, command, are_cells=table.is_csv, reject=rejects, rate=rate)
+        return Reader(batch, table.rows, self.makers, command, are_cells=table.is_csv, reject=rejects, rate=rate)
 
     def _begin(self) -> Rejects:
         """Find the batch in Redis, or begin it; return where bad rows go."""
@@ -183,17 +172,17 @@ class _Batch:
     def _find(self) -> tuple[str, bulk.BatchRecord | None]:
         """Return the id of the batch, and its record if it was begun before, also under a token's previous secret."""
         if self.batch_input.digest is None:
-            return secrets.token_hex(BATCH_DIGITS // 2), None
+            return secrets.token_hex(bulk.BATCH_DIGITS // 2), None
         one = self.options
         const: Json = dict(self.makers.typed_arguments.values)
-        what = json.dumps([one.command, const, one.target, one.queue], sort_keys=True)
+        what = json.dumps([one.order.command, const, one.target, one.queue], sort_keys=True)
         source = hashlib.sha256(f"{self.batch_input.digest}\n{what}".encode()).hexdigest()
         keys = [secret.reveal().encode() for token in self.makers.settings.tokens for secret in token.secrets]
         names = [hmac.new(key, b"restbroker bulk " + source.encode(), "sha256").hexdigest() for key in keys]
         for name in names:
-            if (known := bulk.read_batch(self.client, name[:BATCH_DIGITS])) is not None:
-                return name[:BATCH_DIGITS], known
-        return names[0][:BATCH_DIGITS], None
+            if (known := bulk.read_batch(self.client, name[: bulk.BATCH_DIGITS])) is not None:
+                return name[: bulk.BATCH_DIGITS], known
+        return names[0][: bulk.BATCH_DIGITS], None
 
     def _print_start(self) -> None:
         known = self.record
@@ -204,13 +193,13 @@ class _Batch:
         else:
             output.say(f"{before}; continuing after row {known.row}.")
 
-    def _push(self, reader: push.Reader) -> None:
+    def _push(self, reader: Reader) -> None:
         before, began_s, sent = self.record.row, time.monotonic(), 0
         for chunk in reader.chunks():
             if chunk.last > before:
                 if self.options.rate is not None:
                     time.sleep(max(0.0, began_s + sent / self.options.rate - time.monotonic()))
-                push.push(self.client, self.batch, chunk, before=before, at_s=self.options.order.at_s)
+                bulk.push_chunk(self.client, self.batch, chunk, before=before, at_s=self.options.order.at_s)
                 before, sent = chunk.last, sent + chunk.rows
             if self.waits:
                 self._count_replies()
@@ -218,7 +207,7 @@ class _Batch:
 
     def _count_replies(self) -> int:
         """Count the answers that have come, and show the first rows that were not done; return how many came."""
-        replies, ended = push.read_replies(self.client, self.batch)
+        replies, ended = bulk.read_replies(self.client, self.batch)
         for text in ended[: max(0, MOST_TOLD - self._failed)]:
             output.say(text)
         if self._failed <= MOST_TOLD < self._failed + len(ended):
@@ -233,14 +222,10 @@ class _Batch:
 
     def _wait(self) -> None:
         """Wait until all rows have ended, or none has for as long as the time-out says."""
-        notes = [
-            partial(self._held_text, target)
-            for target in self.makers.settings.targets
-            if target.order is not None and target.name in self.makers.targets
-        ]
-        waits: list[Note] = [*notes]
+        ordered = [target for target in self.makers.settings.targets if target.order is not None]
+        notes: list[Note] = [partial(self._held_text, target) for target in ordered]
         while self.record.ended_rows < self.record.pushed:
-            if wait_for(self._take, self.options.timeout_s, notes=waits, say=output.say) is None:
+            if wait_for(self._take, self.options.timeout_s, notes=notes, say=output.say) is None:
                 left = self.record.pushed - self.record.ended_rows
                 onward = "" if self.batch_input.digest is None else " The same command continues to wait."
                 output.say(
@@ -267,7 +252,7 @@ class _Batch:
 
         known = context_of(self.makers.settings)
         held = order_wait.holders(
-            self.client, known, target, lambda jid: row_of(self.batch, jid) is not None, most=_HOLDERS
+            self.client, known, target, lambda jid: bulk.row_of(self.batch, jid) is not None, most=_HOLDERS
         )
         lines = [line for one in held for line in (f"Jobs are held {one.behind(local)}.", *one.next_steps)]
         return "\n".join([*lines, "All keys that are held: restbroker keys list"]) if held else None
@@ -283,13 +268,13 @@ def _require_valid(makers: Makers, table: Table) -> None:
     if UNIQUE_KEY in table.columns and options.order.lock is None:
         raise UsageError(f"The column {UNIQUE_KEY} needs --unique-for.", "For example: --unique-for 10m")
     has_order_key = options.order.order_key is not None or ORDER_COLUMN in table.columns
-    if options.command == _EACH_ITS_OWN:
+    if options.order.command == EACH_ITS_OWN:
         if has_order_key:
-            _require_order(makers.possible_targets())
+            _require_order(makers.settings.targets)
         if table.is_csv and COMMAND_KEY not in columns:
             raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command instead of -.")
         return
-    maker = makers(options.command)
+    maker = makers(options.order.command)
     if has_order_key:
         _require_order([maker.target])
     reasons = maker.tokens.reasons_against()
@@ -300,7 +285,7 @@ def _require_valid(makers: Makers, table: Table) -> None:
         raise typer.Exit(Exit.REFUSED)
     wrong = wrong_header(maker, columns) if table.is_csv else None
     if wrong is not None:
-        version = makers.version(maker.target, options.command)
+        version = makers.version(maker.target, options.order.command)
         hint = f"This is how {version} takes it. For another one set ServerVersion (in Targets: in its Options)."
         raise UsageError(f"No row can be valid: {wrong}", hint)
 

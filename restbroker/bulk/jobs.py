@@ -1,17 +1,20 @@
 """Makes jobs of rows: for each command its target, queue and arguments, the token that allows it, and the payload.
 
 Called by `bulk.batch`. Always holds: a command is looked up once, however many rows name it; a row's payload is, byte
-for byte, what `operate.enqueue.payload` would make of the same order; and its jid says which batch and which row it is
-of.
+for byte, what `operate.enqueue.payload` would make of the same order; at most one chunk of rows is in memory; a bad row
+affects no other.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 import orjson
 
+from restbroker.bulk.rows import Bad, Read, Row
+from restbroker.bulk.store import MOST_ROWS, Chunk, jid_of
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
@@ -32,10 +35,12 @@ from restbroker.operate.request import access_of, allowing_token, signatures_of,
 from restbroker.servers import registry
 from restbroker.store.client import Client
 
-BATCH_DIGITS: Final = 16
-_ROW_DIGITS: Final = 8
+_CHUNK_ROWS: Final = 500
+_CHUNK_BYTES: Final = 512 * 1024
+_CHUNKS_A_SECOND: Final = 10
 _TEXTS: Final = {str}
-MOST_ROWS: Final = 16**_ROW_DIGITS - 1
+EACH_ITS_OWN: Final = "-"
+"""It stands in the place of a command if each row names its own."""
 COMMAND_KEY: Final = "command"
 """The column or member that names the command, where each row names its own."""
 UNIQUE_KEY: Final = "_unique"
@@ -47,21 +52,6 @@ ORDER_COLUMN: Final = "_order_key"
 """The column or member with the key whose order a row's job keeps; an empty cell is that of `--order-key`."""
 OWN_COLUMNS: Final = (UNIQUE_KEY, FAIR_COLUMN, ORDER_COLUMN)
 """Columns that are no arguments."""
-
-
-def jid_of(batch: str, row: int) -> str:
-    """Return the id of a row's job: 24 hex digits, as Sidekiq's are."""
-    return f"{batch}{row:08x}"
-
-
-def row_of(batch: str, jid: Json) -> int | None:
-    """Return the row whose job has this id; None if the id is not of this batch."""
-    if not isinstance(jid, str) or len(jid) != BATCH_DIGITS + _ROW_DIGITS or not jid.startswith(batch):
-        return None
-    try:
-        return int(jid[BATCH_DIGITS:], 16)
-    except ValueError:
-        return None
 
 
 @attrs.frozen(eq=False)
@@ -173,7 +163,6 @@ class Maker:
 class BatchOptions:
     """The options of the command line. `order`: the request that all jobs share, except arguments and token."""
 
-    command: str
     file: Path
     order: JobRequest
     target: str | None
@@ -200,11 +189,6 @@ class Makers:
         """Begin with the order of the command line."""
         self.order = self.options.order
 
-    @property
-    def targets(self) -> frozenset[str]:
-        """The names of the targets that jobs were made for."""
-        return frozenset(one.target.name for one in self._made.values() if isinstance(one, Maker))
-
     def __call__(self, command: str) -> Maker:
         """Return the maker of this command's jobs. Raise `UsageError` for an unknown command."""
         if command not in self._made:
@@ -221,12 +205,6 @@ class Makers:
         """Use this order for all jobs from now on; makers that were returned before keep theirs."""
         self.order = order
         self._made.clear()
-
-    def possible_targets(self) -> Sequence[Target]:
-        """Return the targets that rows may go to which name their own commands."""
-        target, queue = self.options.target, self.options.queue
-        named = [one for one in self.settings.targets if one.name == target or queue in one.queues]
-        return named or self.settings.targets
 
     def version(self, target: Target, command: str) -> str:
         """Return the kind and version of the target's server whose catalogue has the command: `ejabberd 24.12`."""
@@ -262,6 +240,75 @@ class Makers:
         for note in waiting_notes(found, paused, queue, "the jobs"):
             output.say(note)
         return None if found is None else found.server_version
+
+
+@attrs.define(eq=False)
+class Reader:
+    """Makes jobs of rows. `command` None: each row names its own. `skipped`: rows up to this one are pushed already."""
+
+    batch: str
+    rows: Iterator[Read]
+    makers: Makers
+    command: str | None
+    are_cells: bool
+    reject: Callable[[Bad], None]
+    skipped: int = 0
+    rate: float | None = None
+    good: int = 0
+    bad: int = 0
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the rows in chunks as they are read; bad ones go to `reject`. Raise `BadFile` if the file is bad."""
+        most_rows = _CHUNK_ROWS
+        if self.rate is not None:
+            most_rows = max(1, int(min(most_rows, self.rate / _CHUNKS_A_SECOND)))
+        chunk, now_s = Chunk(), time.time()
+        for row in self.rows:
+            self._read(row, chunk, now_s)
+            if chunk.rows >= most_rows or chunk.size >= _CHUNK_BYTES:
+                yield chunk
+                chunk, now_s = Chunk(chunk.last), time.time()
+        if chunk.rows:
+            yield chunk
+
+    def _read(self, row: Read, chunk: Chunk, now_s: float) -> None:
+        chunk.rows += 1
+        if isinstance(row, Bad):
+            self._refuse(row)
+        else:
+            try:
+                self._make(row, chunk, now_s)
+            except (BadRow, UsageError) as error:
+                why = error.message if isinstance(error, UsageError) else str(error)
+                self._refuse(Bad(row.number, row.line, why, row.text))
+        chunk.last = row.number
+
+    def _make(self, row: Row, chunk: Chunk, now_s: float) -> None:
+        number, values = row.number, row.values
+        maker = self._maker(values)
+        if number > MOST_ROWS:
+            raise BadRow("too many rows in one batch.")
+        own: dict[str, Json] = {name: values.pop(name) for name in OWN_COLUMNS if name in values}
+        if self.command is not None and COMMAND_KEY in values and maker.checker.takes_no(COMMAND_KEY):
+            raise BadRow(f'the row names its command in "{COMMAND_KEY}": leave {self.command} out of the command line.')
+        arguments = maker.checker.arguments(values, are_cells=self.are_cells)
+        order = maker.order_of(own, arguments)
+        # Also of one that is pushed already: it counts as it did then.
+        raw = maker.payload(order, arguments, jid := jid_of(self.batch, number), now_s)
+        self.good += 1
+        if number > self.skipped:
+            chunk.add(order, raw, jid, now_s)
+
+    def _maker(self, values: dict[str, Json]) -> Maker:
+        """Return the maker for a row with these values. Raise `BadRow` or `UsageError` if it names no known command."""
+        command: Json = values.pop(COMMAND_KEY, None) if self.command is None else self.command
+        if not isinstance(command, str) or not command:
+            raise BadRow(f'the field "{COMMAND_KEY}" names no command.')
+        return self.makers(command)
+
+    def _refuse(self, bad: Bad) -> None:
+        self.bad += 1
+        self.reject(bad)
 
 
 def wrong_header(maker: Maker, columns: Sequence[str]) -> str | None:

@@ -11,8 +11,8 @@ from typing import IO, Final
 
 import attrs
 
-from restbroker.bulk.push import NEGATIVE
 from restbroker.bulk.rows import Bad, Table, reject_text
+from restbroker.bulk.store import NEGATIVE
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError

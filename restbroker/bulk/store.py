@@ -1,25 +1,53 @@
-"""Batches of `enqueue --bulk` in Redis: pushes rows, and keeps their progress and results. Used by `bulk.push`.
+"""Batches of `enqueue --bulk` in Redis: pushes rows, and keeps their progress and results. Used by `bulk.batch`.
 
 Always holds: a row and the record that it is pushed are written in one step, so that it is pushed once however often
 the batch is restarted; an answer is counted and removed in one step; a batch is removed after 30 days without a change.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
 
-from restbroker.errors import StoreRefused
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.job import rubyjson
 from restbroker.job.claims import Lock
+from restbroker.job.json_types import Json
 from restbroker.job.reply import BATCH_PREFIX
+from restbroker.operate.enqueue import JobRequest
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, as_score, integer, items, mapping, raw, text
 
+BATCH_DIGITS: Final = 16
+_ROW_DIGITS: Final = 8
+MOST_ROWS: Final = 16**_ROW_DIGITS - 1
 REMEMBERED_S: Final = 30 * 86_400
 _FAILED: Final = "x:"
 _FIXED_KEYS: Final = 3
 MAY_HAVE_RUN: Final = "?"
 """The prefix of the code of a row that was not done as far as is known, and may have run."""
+NEGATIVE: Final = "negative"
+"""The code of a server's "no" to a question."""
+_PATIENCE_S: Final = 10.0
+"""How many seconds Redis may be away in the middle of a batch, as in a restart or a failover."""
+_PAUSE_S: Final = 0.5
+_ANSWERS: Final = 500
+
+
+def jid_of(batch: str, row: int) -> str:
+    """Return the id of a row's job: 24 hex digits, as Sidekiq's are."""
+    return f"{batch}{row:08x}"
+
+
+def row_of(batch: str, jid: Json) -> int | None:
+    """Return the row whose job has this id; None if the id is not of this batch."""
+    if not isinstance(jid, str) or len(jid) != BATCH_DIGITS + _ROW_DIGITS or not jid.startswith(batch):
+        return None
+    try:
+        return int(jid[BATCH_DIGITS:], 16)
+    except ValueError:
+        return None
 
 
 @attrs.frozen
@@ -76,6 +104,25 @@ class JobLock:
     lock: Lock
 
 
+@attrs.define
+class Chunk:
+    """Rows to be pushed with one call, by their queues."""
+
+    last: int = 0
+    jobs: dict[str, list[bytes]] = attrs.field(factory=dict)
+    locks: list[JobLock] = attrs.field(factory=list)
+    rows: int = 0
+    size: int = 0
+
+    def add(self, order: JobRequest, raw: bytes, jid: str, now_s: float) -> None:
+        """Add one more job, with the lock that it takes: that lasts from when the job is due."""
+        jobs = self.jobs.setdefault(order.queue, [])
+        jobs.append(raw)
+        if (lock := order.lock_at(now_s)) is not None:
+            self.locks.append(JobLock(order.queue, len(jobs), jid, lock))
+        self.size += len(raw)
+
+
 def push(
     client: Client,
     batch: str,
@@ -112,6 +159,31 @@ def push(
     return integer(reply)
 
 
+def push_chunk(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | None) -> None:
+    """Push the rows of a chunk that lie behind `before`, the last row pushed so far (0: none).
+
+    `at_s`: when their jobs are due (epoch seconds); None: now. Wait up to ten seconds while Redis is away. Raise
+    `StoreUnavailable`: all or none of them are pushed, as `read_batch` will say. Raise `StoreRefused` if
+    Redis refuses a queue's key or has lost rows, or if another process pushes the same batch.
+    """
+    began_s = time.monotonic()
+    while True:
+        try:
+            found = push(client, batch, before, last=chunk.last, jobs=chunk.jobs, at_s=at_s, locks=chunk.locks)
+        except StoreUnavailable:
+            if time.monotonic() - began_s > _PATIENCE_S:
+                raise
+            time.sleep(_PAUSE_S)
+            continue
+        if found == chunk.last:
+            return
+        if found < before:
+            message = f"Redis has lost rows of this batch: only {found} of {before} are left."
+            raise StoreRefused(message, "The same command pushes them again, under the same job ids.")
+        message = "Another process is pushing the rows of this batch."
+        raise StoreRefused(message, "Run only one of the two.")
+
+
 def answers(client: Client, batch: str, most: int) -> list[bytes]:
     """Return at most `most` answers, the oldest first; each stays in Redis until `count` takes it away.
 
@@ -139,3 +211,37 @@ def count(client: Client, batch: str, replies: Sequence[bytes], codes: Sequence[
 def reply_to(batch: str) -> str:
     """Return the key that the answers to all rows of the batch go to."""
     return f"{BATCH_PREFIX}{batch}"
+
+
+def read_replies(client: Client, batch: str) -> tuple[int, list[str]]:
+    """Count the answers that have come into the batch's record; return how many, and what to say of rows not done.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    replies = answers(client, batch, _ANSWERS)
+    ended: list[str] = []
+    codes: list[tuple[int, str]] = []
+    for answer in replies:
+        details = rubyjson.object_of(answer) or {}
+        row = row_of(batch, details.get("jid"))
+        if row is None:
+            continue
+        code, why = _end(details)
+        codes.append((row, code))
+        if code:
+            ended.append(f"row {row}: {why}")
+    return (len(replies), ended) if count(client, batch, replies, codes) else (0, [])
+
+
+def _end(details: Mapping[str, Json]) -> tuple[str, str]:
+    """Return the code that counts for an answer, as `count` takes it, and how the job ended, for people."""
+    outcome, jid, error = details.get("outcome"), details.get("jid"), details.get("error")
+    if outcome == "delivered":
+        return "", ""
+    if outcome == "negative":
+        return NEGATIVE, f'{NEGATIVE}: The server answered "no". (job {jid})'
+    found = error if isinstance(error, Mapping) else {}
+    code, message = str(found.get("code") or outcome), str(found.get("message") or "")
+    if outcome == "uncertain" or details.get("may_have_run") is True:
+        return f"{MAY_HAVE_RUN}{code}", f"{code}: {message} (job {jid}; it may have run)"
+    return code, f"{code}: {message} (job {jid})"

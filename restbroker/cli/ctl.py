@@ -16,10 +16,9 @@ import typer
 
 from restbroker.cli.enqueue_one import answer_or_end, token_of
 from restbroker.config.core import Config
-from restbroker.config.files import text_of
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.console import completion, output
+from restbroker.console import arguments, completion, output
 from restbroker.console.exits import no
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import AnswerTimeoutOption, TargetOption
@@ -211,17 +210,14 @@ def _choose_target(targets: Sequence[Target], name: str | None, words: Sequence[
     names = ", ".join(target.name for target, _ in able)
     if not able:
         raise UsageError("No target is a server with a ctl program of its own.", "Use `restbroker enqueue`.")
-    if name is not None:
-        named = [pair for pair in able if pair[0].name == name]
-        if not named:
-            raise UsageError(f"There is no target {name!r} with a ctl program.", f"These are configured: {names}.")
-        return named[0]
-    knows = [pair for pair in able if words and _has_command(pair[0], words[0])]
-    flat = [pair for pair in able if pair[0].name == registry.KINDS[0]]
-    chosen = knows if len(knows) == 1 else flat or (able if len(able) == 1 else [])
-    if not chosen:
-        raise UsageError("Several targets have this command.", f"Name it with --target: {names}.")
-    return chosen[0]
+    named = [pair for pair in able if name in (None, pair[0].name)]
+    if not named:
+        raise UsageError(f"There is no target {name!r} with a ctl program.", f"These are configured: {names}.")
+    knows = [pair for pair in named if words and _has_command(pair[0], words[0])]
+    flat = [pair for pair in named if pair[0].name == registry.KINDS[0]]
+    if chosen := next((pairs for pairs in (named, knows, flat) if len(pairs) == 1), None):
+        return chosen[0]
+    raise UsageError("Several targets have this command.", f"Name it with --target: {names}.")
 
 
 def _has_command(target: Target, word: str) -> bool:
@@ -240,7 +236,7 @@ def _catalogue(place: Target, found: ServingProcess | None, version: str | None)
 def _with_secret(command: CtlCommand, spec: CommandSpec | None, path: Path | None) -> CtlCommand:
     """Return the command with the content of `--secret-file` in place of each secret that was written as `-`.
 
-    Raise `UsageError` if there is such a file and no such secret.
+    Raise `UsageError` if there is such a file and no such secret, or if it cannot be read.
     """
     secret = {argument.name for argument in spec.arguments if argument.secret} if spec is not None else set()
     given = sorted(secret & command.arguments.keys())
@@ -254,7 +250,7 @@ def _with_secret(command: CtlCommand, spec: CommandSpec | None, path: Path | Non
     dashes = [name for name in given if command.arguments[name] == "-"]
     if not dashes:
         raise UsageError("--secret-file is given, but no secret is given as -.", "Write - in place of the secret.")
-    text: Json = _secret_of(path)
+    text: Json = arguments.text_of("--secret-file", path)
     return attrs.evolve(command, arguments={**command.arguments, **dict.fromkeys(dashes, text)})
 
 
@@ -266,17 +262,3 @@ def _remove_refused(client: Client, jid: str, reply: JobReply) -> None:
         remove_refused(client, jid, who())
     except (StoreUnavailable, StoreRefused) as error:
         output.say(f"note: the job {jid} stays in the dead set: {error.message}")
-
-
-def _secret_of(path: Path) -> str:
-    """Return the content of a file, or of standard input for `-`, without its last line break.
-
-    Raise `UsageError` if it cannot be read.
-    """
-    try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        return text_of(raw).removesuffix("\n").removesuffix("\r")
-    except OSError as error:
-        raise UsageError(f"--secret-file cannot be read: {error.strerror} ({path}).", "Check its path.") from error
-    except ValueError as error:
-        raise UsageError(f"The content of --secret-file cannot be read: {error}.", "Convert it first.") from None

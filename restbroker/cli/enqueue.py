@@ -257,7 +257,6 @@ def enqueue(
     from restbroker.bulk.jobs import BatchOptions
 
     options = BatchOptions(
-        command=command,
         file=bulk,
         order=request,
         target=target,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.config.files import text_of
+from restbroker.config import files
 from restbroker.console import output
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
@@ -48,9 +48,12 @@ def read(words: Sequence[str]) -> TypedArguments:
             raise UsageError(f"The argument {name} is given twice.", "Keep one of the two.")
         match sign, text:
             case "=", "-":
-                values[name] = _from_stdin(name, words)
+                if sum(word.partition("=")[1:] == ("=", "-") for word in words) > 1:
+                    message = "Standard input can be read for one argument only."
+                    raise UsageError(message, "Use name=@FILE for the others.")
+                values[name] = text_of(name, Path("-"))
             case "=", _ if text.startswith("@"):
-                values[name] = _from_file(name, Path(text[1:]))
+                values[name] = text_of(name, Path(text[1:]))
             case _:
                 values[name] = _json(name, text) if sign == ":=" else _check(name, text)
                 in_the_open.add(name)
@@ -81,32 +84,23 @@ def _json(name: str, text: str) -> Json:
         raise UsageError(f"The argument {name} is not JSON after := ({error}).", hint) from error
 
 
-def _from_stdin(name: str, words: Sequence[str]) -> str:
-    if sum(word.partition("=")[1:] == ("=", "-") for word in words) > 1:
-        raise UsageError("Standard input can be read for one argument only.", "Use name=@FILE for the others.")
-    if sys.stdin.isatty():
+def text_of(name: str, path: Path) -> str:
+    """Return the content of a file, or of standard input for `-`, without its last line break; a terminal is asked.
+
+    Raise `UsageError`, which calls it the value of `name`, if it cannot be read.
+    """
+    if str(path) == "-" and sys.stdin.isatty():
         import getpass
 
         return getpass.getpass(f"{name}: ")
-    return _decode(name, sys.stdin.buffer.read())
-
-
-def _from_file(name: str, path: Path) -> str:
     try:
-        return _decode(name, path.read_bytes())
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return files.text_of(raw).removesuffix("\n").removesuffix("\r")
     except OSError as error:
         hint = f"For a string that begins with @ write {name}:='\"@…\"'."
         raise UsageError(f"The file for {name} cannot be read: {error.strerror} ({path}).", hint) from error
-    except ValueError as error:  # a NUL in the path
-        raise UsageError(f"The file for {name} has an impossible name.", HOW) from error
-
-
-def _decode(name: str, raw: bytes) -> str:
-    try:
-        text = text_of(raw)
-    except ValueError as error:
+    except ValueError as error:  # no text, or a NUL in the path
         raise UsageError(f"The value of {name} cannot be read: {error}.", "Convert it first.") from None
-    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _check(name: str, text: str) -> str:

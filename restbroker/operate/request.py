@@ -6,6 +6,7 @@ command is checked as `enqueue` checks one, before anything starts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Final
 
@@ -232,6 +233,15 @@ class _WrongMember(Exception):
         self.text = f"{why} {hint}".rstrip()
 
 
+@contextmanager
+def _blame(member: str, hint: str = "") -> Iterator[None]:
+    """Raise a `UsageError` of the block as the fault of this member, with this hint."""
+    try:
+        yield
+    except UsageError as error:
+        raise _WrongMember(member, error.message, hint) from None
+
+
 def check_periodic(config: Config, problems: Problems) -> None:
     """Add a problem for each periodic command that can be no job: its command, arguments, target, queue or token."""
     for command in config.periodic:
@@ -242,17 +252,15 @@ def check_periodic(config: Config, problems: Problems) -> None:
 
 
 def periodic_requests(config: Config) -> Iterator[PeriodicRequest]:
-    """Yield each periodic command of a checked configuration with the job that it becomes."""
-    for command in config.periodic:
-        try:
-            yield PeriodicRequest(command, *_request(config, command))
-        except _WrongMember as wrong:
-            raise UsageError(f"Periodic.{command.name}.{wrong.member}: {wrong.text}") from None
+    """Return each periodic command of a configuration that was checked, with the job that it becomes."""
+    return (PeriodicRequest(command, *_request(config, command)) for command in config.periodic)
 
 
 def _request(config: Config, one: PeriodicCommand) -> tuple[str, JobRequest]:
     """Return the name of the target, and the job; raise `_WrongMember`."""
-    target = _target(config, one)
+    known = ", ".join(target.name for target in config.targets)
+    with _blame("Command" if one.target is None else "Target", f"Name one of these in Target: {known}."):
+        target = target_of(config.targets, one.target, one.queue, one.command)
     queue = one.queue or target.queues[0]
     if queue not in target.queues:
         serves = ", ".join(target.queues)
@@ -264,29 +272,15 @@ def _request(config: Config, one: PeriodicCommand) -> tuple[str, JobRequest]:
         key = f"periodic {one.name}"
         lock = Lock(claims.lock_name(target.name, token.name, key), key, _KEEP_S)
     order = JobRequest(one.command, values, queue, token, retry=one.retry, expire_s=one.expire_s, lock=lock)
-    try:
+    with _blame("Arguments"):
         payload(order, _SOME_JID, 0.0)
-    except UsageError as error:
-        raise _WrongMember("Arguments", error.message) from None
     return target.name, order
-
-
-def _target(config: Config, one: PeriodicCommand) -> Target:
-    try:
-        return target_of(config.targets, one.target, one.queue, one.command)
-    except UsageError as error:
-        known = ", ".join(target.name for target in config.targets)
-        member = "Command" if one.target is None else "Target"
-        raise _WrongMember(member, error.message, f"Name one of these in Target: {known}.") from None
 
 
 def _fitting(target: Target, one: PeriodicCommand) -> tuple[CommandSpec | None, dict[str, Json]]:
     """Return the command of the newest version that takes the arguments, and these in the form it takes."""
-    try:
+    with _blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
         signatures = signatures_of(target, None, one.command, any_command=False)
-    except UsageError as error:
-        hint = f"`restbroker commands --target {target.name}` lists those that are known."
-        raise _WrongMember("Command", error.message, hint) from None
     fit = best_fit(signatures, one.arguments, target.default_host)
     if fit is None:
         return None, dict(one.arguments)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.bulk.jobs import Maker, Tokens, jid_of, row_of
+from restbroker.bulk.jobs import Maker, Tokens
+from restbroker.bulk.store import jid_of, row_of
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
