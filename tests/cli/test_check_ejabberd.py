@@ -59,33 +59,36 @@ async def looked(target: Target, *ports: tuple[str, int]) -> Found:
     return {finding.code: finding for finding in found}
 
 
-def reconfigure(server: Ejabberd, change: Callable[[str], str]) -> None:
-    """Has the running server take a changed ejabberd.yml."""
+async def changed(server: Ejabberd, change: Callable[[str], str]) -> None:
+    """Have the running server take a changed ejabberd.yml."""
     path = server.directory / "ejabberd.yml"
     path.write_text(change(path.read_text()))
-    assert server.call("reload_config")[0] == 200
+    assert (await trio.to_thread.run_sync(server.call, "reload_config"))[0] == 200
+
+
+async def permitted(server: Ejabberd, found: Finding) -> None:
+    """Have the running server take the lines of a hint."""
+    section, lines = "api_permissions:\n", (found.hint or "").partition("\n")[2]
+    await changed(server, lambda text: text.replace(section, f"{section}{lines}\n"))
 
 
 @pytest.mark.nightly
-async def test_an_ejabberd_that_is_as_it_should_be_has_nothing_but_ok(ejabberd: Ejabberd) -> None:
-    found = await looked(target_of(ejabberd))
-    assert {finding.level for finding in found.values()} == {"ok"}
-    assert set(found) == {"Reachable", "Version", "Rights", "Host", "Speed"}
-
-
-@pytest.mark.nightly
-async def test_the_check_changes_nothing_on_the_server(ejabberd: Ejabberd) -> None:
+async def test_of_a_right_ejabberd_all_is_ok_and_nothing_is_changed(ejabberd: Ejabberd) -> None:
     # Somebody may well have each name that a check could think of, with whichever password.
     person = {"user": "restbroker-check", "host": "localhost", "password": "theirs"}
     assert await trio.to_thread.run_sync(partial(ejabberd.call, "register", **person))
 
-    def state() -> list[tuple[int, str]]:
+    def state() -> list[object]:
         accounts = [ejabberd.call("registered_users", host=host) for host in ejabberd.hosts]
         sessions = [ejabberd.call(name) for name in ("connected_users", "connected_users_number")]
-        return [*accounts, *sessions, ejabberd.call("check_password", **person)]
+        return [*accounts, *sessions, ejabberd.call("check_password", **person), tokens(ejabberd)]
 
     before = await trio.to_thread.run_sync(state)
-    await looked(target_of(ejabberd))
+    for login in (Basic(ejabberd.admin, Secret(ejabberd.password)), issued(ejabberd, False), issued(ejabberd, True)):
+        found = await looked(target_of(ejabberd, credentials=login))
+        assert {finding.level for finding in found.values()} == {"ok"}
+        assert set(found) == {"Reachable", "Version", "Rights", "Host", "Speed"}
+        assert found["Speed"].message.startswith("ejabberd issues tokens: ") == isinstance(login, IssuedLogin)
     assert await trio.to_thread.run_sync(state) == before
 
 
@@ -94,10 +97,7 @@ async def test_a_login_that_may_too_little_may_enough_after_the_cure(own_ejabber
     target = target_of(own_ejabberd, own_ejabberd.limited)
     found = (await looked(target))["Forbidden"]
     assert (found.level, found.cause) == ("problem", "refused")
-    assert found.hint is not None
-    lines = found.hint.partition("\n")[2]
-    section = "api_permissions:\n"
-    await trio.to_thread.run_sync(reconfigure, own_ejabberd, lambda text: text.replace(section, f"{section}{lines}\n"))
+    await permitted(own_ejabberd, found)
     healed = await looked(target)
     assert "Rights" in healed
     # What was not asked for stays forbidden, and is named with its own lines.
@@ -121,26 +121,26 @@ async def test_a_missing_module_is_named_with_the_lines_that_load_it(
 
 
 @pytest.mark.nightly
-async def test_what_the_server_has_otherwise_than_configured_is_told_with_the_nearest(ejabberd: Ejabberd) -> None:
+async def test_what_is_configured_otherwise_is_told_with_what_fits(ejabberd: Ejabberd) -> None:
     rows: list[tuple[dict[str, object], str, str]] = [
         ({"default_host": "exmaple.org"}, "UnknownHost", '"JabberDomain": "example.org"'),
         ({"default_host": None}, "NoDomain", '"JabberDomain": "localhost"'),
         ({"options": Options(server_version="19.05")}, "OtherVersion", '"ServerVersion": "auto"'),
     ]
+    for path in ("", "/rest", "/api/v1/more"):
+        wrong = Url("http", "127.0.0.1", ejabberd.port, path)
+        rows.append(({"url": wrong}, "FoundElsewhere", f'"RestURL": "{ejabberd.url}"'))
     for changes, code, hint in rows:
-        assert (await looked(target_of(ejabberd, **changes)))[code].hint == hint  # type: ignore[arg-type]
-
-
-@pytest.mark.nightly
-async def test_a_version_of_the_interface_that_the_server_is_too_old_for_is_a_problem(ejabberd: Ejabberd) -> None:
+        found = await looked(target_of(ejabberd, **changes))  # type: ignore[arg-type]
+        assert found[code].hint == hint
+        assert code != "FoundElsewhere" or worst_cause(found.values()) == "target"
     found = await looked(target_of(ejabberd, options=Options(api_version=1)))
     version = re.search(r"ejabberd (\d+)\.(\d+)", found["Version"].message)
     assert version is not None
-    if (int(version[1]), int(version[2])) >= (24, 2):
-        assert "NoApiVersions" not in found
-    else:
-        assert (found["NoApiVersions"].level, found["NoApiVersions"].cause) == ("problem", "config")
-        assert "Remove ApiVersion" in (found["NoApiVersions"].hint or "")
+    old = found.get("NoApiVersions")
+    assert (old is None) == ((int(version[1]), int(version[2])) >= (24, 2))
+    if old is not None:
+        assert (old.level, old.cause, "Remove ApiVersion" in (old.hint or "")) == ("problem", "config", True)
 
 
 def tokens(server: Ejabberd) -> set[str]:
@@ -148,7 +148,7 @@ def tokens(server: Ejabberd) -> set[str]:
     return {one["token"] for one in json.loads(server.call("oauth_list_tokens")[1])}
 
 
-def issued(server: Ejabberd, *, fallback: bool) -> IssuedLogin:
+def issued(server: Ejabberd, fallback: bool) -> IssuedLogin:
     return IssuedLogin(Basic(server.admin, Secret(server.password)), fallback)
 
 
@@ -163,30 +163,14 @@ async def test_a_slow_login_to_a_server_that_issues_no_tokens_is_told_with_the_l
         first, _, rest = hint.partition("oauth_access: restbroker\naccess_rules:\n")
         assert "oauth_access" in first
         rule = "".join(f"{line}\n" for line in rest.splitlines()[:3])
-        await trio.to_thread.run_sync(
-            reconfigure,
-            server,
-            lambda text: text.replace("oauth_access: none", "oauth_access: restbroker").replace(
-                "access_rules:\n", f"access_rules:\n{rule}"
-            ),
-        )
+        text = partial(re.sub, "access_rules:\n", f"access_rules:\n{rule}")
+        await changed(server, lambda old: text(old.replace("oauth_access: none", "oauth_access: restbroker")))
         assert "ejabberd can issue tokens" in ((await looked(target_of(server)))["SlowLogin"].hint or "")
         assert await trio.to_thread.run_sync(tokens, server) == set()
-        found = await looked(target_of(server, credentials=issued(server, fallback=True)))
+        found = await looked(target_of(server, credentials=issued(server, True)))
         assert {finding.level for finding in found.values()} == {"ok"}
     finally:
         await trio.to_thread.run_sync(server.kill)
-
-
-@pytest.mark.nightly
-async def test_where_tokens_are_asked_for_one_is_tried_and_taken_back(ejabberd: Ejabberd) -> None:
-    before = await trio.to_thread.run_sync(tokens, ejabberd)
-    rows: list[bool] = [False, True]
-    for fallback in rows:
-        found = await looked(target_of(ejabberd, credentials=issued(ejabberd, fallback=fallback)))
-        assert set(found) == {"Reachable", "Version", "Rights", "Host", "Speed"}
-        assert found["Speed"].message.startswith("ejabberd issues tokens: ")
-        assert await trio.to_thread.run_sync(tokens, ejabberd) == before
 
 
 @pytest.mark.parametrize(("fallback", "level"), [(False, "problem"), (True, "warning")])
@@ -196,10 +180,8 @@ async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
     fallback: bool,
     level: str,
 ) -> None:
-    target = target_of(own_ejabberd, credentials=issued(own_ejabberd, fallback=fallback))
-    await trio.to_thread.run_sync(
-        reconfigure, own_ejabberd, lambda text: text.replace("oauth_access: all", "oauth_access: none")
-    )
+    target = target_of(own_ejabberd, credentials=issued(own_ejabberd, fallback))
+    await changed(own_ejabberd, lambda text: text.replace("oauth_access: all", "oauth_access: none"))
     found = (await looked(target))["NoToken"]
     assert (found.level, "oauth_access: restbroker" in (found.hint or "")) == (level, True)
 
@@ -207,22 +189,11 @@ async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
         text = text.replace("oauth_access: none", "oauth_access: all")
         return re.sub(r'  "admin.s tokens":.*?(?=  "by address")', "", text, flags=re.DOTALL)
 
-    await trio.to_thread.run_sync(reconfigure, own_ejabberd, forbid)
+    await changed(own_ejabberd, forbid)
     weak = (await looked(target))["TokenForbidden"]
     assert weak.level == level
-    lines = (weak.hint or "").partition("\n")[2]
-    section = "api_permissions:\n"
-    await trio.to_thread.run_sync(reconfigure, own_ejabberd, lambda text: text.replace(section, f"{section}{lines}\n"))
+    await permitted(own_ejabberd, weak)
     assert (await looked(target))["Speed"].level == "ok"
-
-
-@pytest.mark.nightly
-async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd) -> None:
-    rows: list[str] = ["", "/rest", "/api/v1/more"]
-    for path in rows:
-        found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", ejabberd.port, path)))
-        assert found["FoundElsewhere"].hint == f'"RestURL": "{ejabberd.url}"'
-        assert worst_cause(found.values()) == "target"
 
 
 @pytest.mark.nightly

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from restbroker.config.load import load
-from restbroker.console.exits import Exit
 from restbroker.job.settlement import Dead
 from restbroker.operate.check.redis import check_store
 from restbroker.servers import registry
@@ -17,7 +16,6 @@ from restbroker.store import heartbeats, jobs, pauses
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.keys import Keys
-from tests.support.process import run_here as run
 from tests.support.redis_server import RedisServer
 
 MakeRedis = Callable[..., RedisServer]
@@ -54,19 +52,60 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
     assert all(one.code == "WrongType" and "RENAME" in str(one.hint) for one in found)
 
 
-def _sidekiq_process(client: Client) -> None:
-    client.command("SADD", "processes", "ruby:1:abc")
-    client.command("HSET", "ruby:1:abc", "info", json.dumps({"queues": ["default"], "tag": "app", "version": "7.0"}))
+RUBY = ["SADD processes ruby:1:abc", 'HSET ruby:1:abc info {"queues":["default"],"tag":"app","version":"7.0"}']
+ONE = ["SADD queues rest", "LPUSH queue:rest {}"]
+QUIET = '{"quiet":true}'
+OURS = "node:77:abc:ejabberd"
 
 
-def test_a_dead_limit_beyond_what_ruby_keeps_is_told_where_ruby_works(client: Client, redis_url: str) -> None:
-    assert "DeadTrimmed" not in looked(redis_url)
-    _sidekiq_process(client)
-    found = looked(redis_url)["DeadTrimmed"]
-    assert found.level == "warning"
-    assert "restbroker:parked" in str(found.why)
-    assert "DeadTrimmed" in looked(redis_url, DEADLIMIT="0")
-    assert "DeadTrimmed" not in looked(redis_url, DEADLIMIT="9000")
+@pytest.mark.parametrize(
+    ("commands", "beat", "keys", "code", "level", "words"),
+    [
+        ([], None, {}, "DeadTrimmed", "", ""),
+        (RUBY, None, {}, "DeadTrimmed", "warning", "restbroker:parked"),
+        (RUBY, None, {"DEADLIMIT": "0"}, "DeadTrimmed", "warning", ""),
+        (RUBY, None, {"DEADLIMIT": "9000"}, "DeadTrimmed", "", ""),
+        (["SADD queues Rest mailers"], None, {}, "QueueMisspelt", "", 'Did you mean "RestQueue": "Rest"?'),
+        (["SADD queues rest_ mailers"], None, {}, "QueueMisspelt", "", 'Did you mean "RestQueue": "rest_"?'),
+        (["SADD queues rests mailers"], None, {}, "QueueMisspelt", "", 'Did you mean "RestQueue": "rests"?'),
+        ([], QUIET, {}, "QuietProcess", "warning", "is quiet: it takes no more jobs from the queue rest"),
+        (ONE * 2, QUIET, {}, "QuietProcess", "warning", "No other process takes its jobs; 2 wait."),
+        (ONE, QUIET, {}, "NotServed", "", ""),
+        (ONE, QUIET, {}, "Queue", "", ""),
+        (ONE, None, {}, "NotServed", "", "1 job waits"),
+        (ONE, "{}", {}, "Queue", "", "1 job waits"),
+        ([*ONE, "SADD paused rest"], "{}", {}, "QueuePaused", "warning", ""),
+        ([f"HSET {Keys().in_progress(OURS)} 1:1 {{}}"], "", {}, "LeftBehind", "warning", "1 job is"),
+        ([], None, {}, "OriginalLeft", "", ""),
+        (
+            ['ZADD goretry 1 {"class":"X"}', "LPUSH queue:rest:h:inprogress {} {}", "LPUSH queue:mail:1:inprogress x"],
+            *(None, {}, "OriginalLeft", "warning"),
+            "has jobs here: 2 in queue:rest:h:inprogress, 1 in goretry.",
+        ),
+    ],
+)
+def test_what_is_in_redis_is_found(
+    redis_url: str,
+    client: Client,
+    commands: list[str],
+    beat: str | None,
+    keys: dict[str, str],
+    code: str,
+    level: str,
+    words: str,
+) -> None:
+    """`beat`: what a process of ours says, if anything; without `level` and `words` nothing is found."""
+    for command in commands:
+        client.command(*command.split())
+    if beat is not None:
+        assert jobs.register(client, OURS, FACTS, ["rest"])
+    if beat:
+        assert heartbeats.write_heartbeats(client, [(OURS, 1)], {OURS: beat.encode()}) == [True]
+    found = looked(redis_url, **keys).get(code)
+    assert (found is not None) == bool(level or words)
+    if found is not None:
+        assert level in ("", found.level)
+        assert words in " ".join(filter(None, (found.message, found.why, found.hint)))
 
 
 def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Client, redis_url: str) -> None:
@@ -160,53 +199,6 @@ def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeR
         assert "docs/sidekiq.md" in (note.hint or "")
 
 
-def test_a_queue_that_is_spelt_alike_is_suggested(redis_url: str, client: Client) -> None:
-    rows: list[str] = ["Rest", "rest_", "rests"]
-    for pushed in rows:
-        client.command("FLUSHALL")
-        client.command("SADD", "queues", pushed, "mailers")
-        assert looked(redis_url)["QueueMisspelt"].hint == f'Did you mean "RestQueue": "{pushed}"?'
-
-
-QUIET = b'{"quiet":true}'
-
-
-def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, client: Client) -> None:
-    rows: list[int] = [0, 2]
-    for waiting in rows:
-        client.command("FLUSHALL")
-        for _ in range(waiting):
-            client.command("LPUSH", "queue:rest", "{}")
-        assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
-        assert heartbeats.write_heartbeats(client, [("node:77:abc:ejabberd", 1)], {"node:77:abc:ejabberd": QUIET}) == [
-            True
-        ]
-        found = looked(redis_url)
-        quiet = found["QuietProcess"]
-        assert quiet.level == "warning"
-        assert quiet.message.startswith("The process node:77 is quiet: it takes no more jobs from the queue rest")
-        assert quiet.why == f"No other process takes its jobs; {waiting} wait."
-        assert not {"Queue", "NotServed", "NewQueue"} & set(found)
-
-
-def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, client: Client) -> None:
-    client.command("SADD", "queues", "rest")
-    client.command("LPUSH", "queue:rest", "{}")
-    assert "1 job waits" in looked(redis_url)["NotServed"].message
-    assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
-    assert heartbeats.write_heartbeats(client, [("node:77:abc:ejabberd", 1)], {}) == [True]
-    assert "1 job waits" in looked(redis_url)["Queue"].message
-    client.command("SADD", "paused", "rest")
-    assert looked(redis_url)["QueuePaused"].level == "warning"
-
-
-def test_jobs_of_a_process_that_is_gone_are_told(redis_url: str, client: Client) -> None:
-    assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
-    client.command("HSET", client.keys.in_progress("node:77:abc:ejabberd"), "1:1", "{}")
-    found = looked(redis_url)["LeftBehind"]
-    assert (found.level, found.message[:8]) == ("warning", "1 job is")
-
-
 def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, client: Client) -> None:
     identity = "node:77:abc:ejabberd"
     assert jobs.register(client, identity, FACTS, ["rest"])
@@ -219,20 +211,6 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
     assert heartbeats.recover(client, identity, lambda fallen: Dead(0.0, fallen.raw)).jobs == 1
     assert client.command("LRANGE", "queue:rest", 0, -1) == [b"{}"]
     assert "Orphans" not in looked(redis_url)
-
-
-def test_what_the_go_original_left_is_told_until_it_was_moved(redis_url: str, client: Client, tmp_path: Path) -> None:
-    assert "OriginalLeft" not in looked(redis_url)
-    client.command("ZADD", "goretry", 1, '{"class":"X","args":["status",{},"t"],"jid":"a","queue":"rest"}')
-    client.command("LPUSH", "queue:rest:some host:inprogress", "{}", "{}")
-    client.command("LPUSH", "queue:mail:1:inprogress", "of another queue")
-    found = looked(redis_url)["OriginalLeft"]
-    assert (found.level, "restbroker migrate" in str(found.hint)) == ("warning", True)
-    assert found.message.endswith(" has jobs here: 2 in queue:rest:some host:inprogress, 1 in goretry.")
-    (tmp_path / "env.json").write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
-    done = run(["migrate", "--yes"], directory=tmp_path)
-    assert done.returncode == Exit.OK, done.stderr
-    assert "OriginalLeft" not in looked(redis_url)
 
 
 def test_due_jobs_whose_queue_nobody_here_serves_are_named_with_their_number(redis_url: str, client: Client) -> None:
