@@ -18,23 +18,25 @@ from typing import Annotated, Any, Final, TypeAlias
 import attrs
 import typer
 
-from restbroker.cli import config_answers
 from restbroker.config.key import Members
 from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
-from restbroker.config.urls import BadUrl, redis_address
+from restbroker.config.urls import BadUrl, redis_address, rest_address, without_login
+from restbroker.config.values import is_plain
 from restbroker.console import completion, output
 from restbroker.console.exits import Exit
 from restbroker.console.private_file import require_folder, write_new
 from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
+from restbroker.job.jid import BadAddress, printable, read_bare, read_domain
 from restbroker.servers import registry
 
 _Read: TypeAlias = Callable[[str], str]
 """Returns the meaning of an answer; raises `UsageError` for an unusable one."""
 _TOKEN_BYTES: Final = 24
 _QUEUE: Final = "rest"
+_OTHERS: Final = "For any other server, write a target of kind http by hand (docs/http.md)."
 
 
 @attrs.frozen(kw_only=True)
@@ -94,7 +96,7 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     _refuse_existing([path, *map(path.with_name, secret_names(path.stem))])
     kinds = registry.kinds()
     _require_valid(given)
-    answers = _ask(given, kinds) if ask else _default_answers(given, kinds)
+    answers = _answers(given, kinds, ask=ask)
     try:
         planned = setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES))
     except BadUrl as bad:
@@ -109,99 +111,85 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
 def _require_valid(given: InitOptions) -> None:
     """Raise `UsageError` for an option that is wrong by itself, before the first question."""
     for value, read in (
-        (given.url, config_answers.url),
-        (given.domain, config_answers.domain),
-        (given.queue, config_answers.queue),
+        (given.url, _read_url),
+        (given.domain, _read_domain),
+        (given.queue, _read_queue),
     ):
         if value:
             read(value)
     if given.token_file is not None and (given.login is not None or given.password_file is not None):
         raise UsageError("There is a login and a token.", "Give either --login or --token-file.")
-    if given.redis and redis_address(config_answers.redis(given.redis)).password is not None:
+    if given.redis and redis_address(_read_redis(given.redis)).password is not None:
         output.say(
             "note: Others on this machine can see a password on the command line, and it stays in the shell's history."
         )
 
 
-def _default_answers(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
-    kind = config_answers.kind(given.server or FLAT, kinds)
-    login = config_answers.login(given.login, kinds[kind]) if given.login else None
-    password = _piped_password() if str(given.password_file) == "-" else None
-    file = None if password is not None or given.password_file is None else given.password_file.absolute()
-    if login is not None and password is None and file is None:
-        raise UsageError(
-            f"The password of {login} is not given.",
-            "Add --password-file FILE, or --password-file - to read it from standard input.",
-        )
-    if login is None and given.password_file is not None:
-        raise UsageError("There is a password but no login.", "Add --login USER.")
-    return Answers(
-        kind,
-        given.url or defaults_of(kinds[kind]).url,
-        given.redis or REDIS,
-        user=_name_of(login, kinds[kind]),
-        domain=given.domain or _domain_of(login),
-        queue=given.queue or _QUEUE,
-        stats=bool(given.stats),
-        password=password,
-        password_file=file,
-        token_file=_token_file(given),
-    )
-
-
-def _piped_password() -> str:
-    password = sys.stdin.readline().rstrip("\r\n")
-    if not password:
-        raise UsageError("Standard input had no password.", "Write it on the first line.")
-    return config_answers.password(password)
-
-
-def _ask(given: InitOptions, kinds: Mapping[str, Members]) -> Answers:
-    output.say("A few questions; Enter takes the value in brackets. Nothing is written before the last answer.")
-    ask = _Questions()
+def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> Answers:
+    """Return the answers; a question that is not asked has its default."""
+    if ask:
+        output.say("A few questions; Enter takes the value in brackets. Nothing is written before the last answer.")
+    question = _Questions(ask)
     names = ", ".join(kind for kind, members in kinds.items() if defaults_of(members).url)
-    kind = ask(given.server, f"Which server ({names})", FLAT, lambda text: config_answers.kind(text, kinds))
+    kind = question(given.server, f"Which server ({names})", FLAT, lambda text: _read_kind(text, kinds))
     members = kinds[kind]
-    url = ask(given.url, "Its URL", defaults_of(members).url, config_answers.url)
-    redis = ask(given.redis, "Redis", REDIS, config_answers.redis)
+    url = question(given.url, "Its URL", defaults_of(members).url, _read_url)
+    redis = question(given.redis, "Redis", REDIS, _read_redis)
     form = f"The login{_form(members)}; empty: none"
-    login = given.login if given.token_file is None else ""
-    login = ask(login, form, "", _optional(lambda text: config_answers.login(text, members)))
-    password = None if not login or _file_of(given, None) is not None else _password(login)
-    token_file = _token_file(given)
-    if not login and token_file is None and defaults_of(members).takes_token:
+    login = question(
+        given.login if given.token_file is None else "",
+        form,
+        "",
+        _optional(lambda text: _read_login(text, members)),
+    )
+    file = None if given.password_file in (None, Path("-")) else given.password_file
+    if not login and given.password_file is not None:
+        raise UsageError("There is a password but no login.", "Add --login USER.")
+    password = None if not login or file is not None else _password(login) if ask else _piped_password(login, given)
+    token_file = given.token_file
+    if ask and not login and token_file is None and defaults_of(members).takes_token:
         token_file = _ask_token_file()
     domain = given.domain or _domain_of(login)
     if domain is None:
         form = "The virtual host of the jobs (empty: each job names it)"
-        domain = ask(None, form, "", _optional(config_answers.domain))
-    queue = ask(given.queue, "The queue that producers push to", _QUEUE, config_answers.queue)
-    user, file = _name_of(login or None, members), _file_of(given, password)
-    stats = bool(given.stats)
+        domain = question(None, form, "", _optional(_read_domain))
     return Answers(
         kind,
         url,
         redis,
-        user=user,
+        queue=question(given.queue, "The queue that producers push to", _QUEUE, _read_queue),
+        user=_name_of(login or None, members),
         domain=domain or None,
-        queue=queue,
-        stats=stats,
+        stats=bool(given.stats),
         password=password,
-        password_file=file,
-        token_file=token_file,
+        password_file=file and file.absolute(),
+        token_file=token_file and token_file.absolute(),
     )
+
+
+def _piped_password(login: str, given: InitOptions) -> str:
+    if given.password_file is None:
+        raise UsageError(
+            f"The password of {login} is not given.",
+            "Add --password-file FILE, or --password-file - to read it from standard input.",
+        )
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise UsageError("Standard input had no password.", "Write it on the first line.")
+    return _read_password(password)
 
 
 @attrs.frozen
 class _Questions:
-    """Asks questions one after the other, each with its number."""
+    """Asks questions one after the other, each with its number; or none at all."""
 
+    asks: bool
     numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
 
     def __call__(self, given: str | None, question: str, default: str, read: _Read) -> str:
         """Return the value of the option, otherwise the answer; the question is repeated until its answer is usable."""
-        if given is not None:
-            return read(given)
+        if given is not None or not self.asks:
+            return read(default if given is None else given)
         numbered = f"{next(self.numbers)}. {question}"
         return _answer(numbered, lambda text: read(text.strip()), default=default, show_default=bool(default))
 
@@ -220,11 +208,11 @@ def _form(kind: Members) -> str:
 
 
 def _password(login: str) -> str:
-    return _answer(f"   The password of {login} (not shown)", config_answers.password, hide_input=True)
+    return _answer(f"   The password of {login} (not shown)", _read_password, hide_input=True)
 
 
 def _ask_token_file() -> Path | None:
-    read = _optional(config_answers.token_file)
+    read = _optional(_read_token_file)
     found = _answer(
         "   The file with a bearer token in its place; empty: none",
         lambda text: read(text.strip()),
@@ -247,15 +235,6 @@ def _name_of(login: str | None, kind: Members) -> str | None:
     name = login.rpartition("@")[0]
     output.say(f"note: The server takes the name alone, without its domain: the login is {name}.")
     return name
-
-
-def _file_of(given: InitOptions, password: str | None) -> Path | None:
-    named = given.password_file
-    return None if password is not None or named is None or str(named) == "-" else named.absolute()
-
-
-def _token_file(given: InitOptions) -> Path | None:
-    return None if given.token_file is None else given.token_file.absolute()
 
 
 def _domain_of(user: str | None) -> str | None:
@@ -313,3 +292,96 @@ def _print_next_steps(path: Path, answers: Answers, *, tested: Exit | None) -> N
         f"  restbroker enqueue --wait {first}{where}"
         + ("" if answers.stats else f"\n  restbroker web{where}              serve the web pages (docs/web.md)")
     )
+
+
+def _read_kind(name: str, kinds: Mapping[str, Members]) -> str:
+    """Return the kind that a name means (`prosody` stands for `prosody-rest`); raise `UsageError` if there is none.
+
+    A kind that another package provides is not listed in that error, but can be named.
+    """
+    known = [one for one, members in kinds.items() if defaults_of(members).url]
+    for one in (name, f"{name}-rest"):
+        if one in known:
+            return one
+    brought = kinds.get(name)
+    if brought is not None and defaults_of(brought).url:
+        return name
+    raise UsageError(f"There is no server {name!r}.", f"There are {', '.join(known)}. {_OTHERS}")
+
+
+def _read_url(text: str) -> str:
+    """Return the server's address; raise `UsageError` if it is unusable or has a login in it."""
+    try:
+        found = rest_address(text)
+    except BadUrl as bad:
+        raise UsageError(str(bad)) from bad
+    if found.credentials is not None:
+        raise UsageError(
+            f"Leave the login out of {without_login(text)}: there is a separate question for it (--login)."
+        )
+    return text
+
+
+def _read_redis(text: str) -> str:
+    """Return the address of Redis; raise `UsageError` if it is unusable."""
+    try:
+        redis_address(text)
+    except BadUrl as bad:
+        raise UsageError(str(bad)) from bad
+    return text
+
+
+def _read_login(text: str, members: Members) -> str:
+    """Return the user to log in as at a server of this kind; raise `UsageError` if that is no possible name there."""
+    usual = defaults_of(members).login or ""
+    if ":" in text or not is_plain(text):
+        raise UsageError(
+            f"The login {printable(text)} contains a colon or a control character, which HTTP does not allow."
+        )
+    if "@" in usual and "@" not in text:
+        raise UsageError(f"The server takes a whole JID, not {printable(text)} alone.", f"For example {usual}")
+    if "@" in text:
+        try:
+            read_bare(text)
+        except BadAddress as bad:
+            raise UsageError(f"The login {printable(text)} {bad.why}.", bad.hint) from bad
+    return text
+
+
+def _read_password(text: str) -> str:
+    """Return the password; raise `UsageError` if a file cannot hold it on one line."""
+    if not text.strip() or not is_plain(text):
+        raise UsageError("A password is one line, not blank, without control characters.")
+    return text
+
+
+def _read_token_file(text: str) -> str:
+    """Return where the file with a token is; raise `UsageError` if no token can be read there."""
+    path = Path(text).expanduser().absolute()
+    try:
+        token = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"{printable(text)} cannot be read.", "Name a file that holds the token alone.") from None
+    if not token or not is_plain(token) or " " in token:
+        raise UsageError(f"{printable(text)} holds no token.", "A token is one line, without blanks.")
+    return str(path)
+
+
+def _read_domain(text: str) -> str:
+    """Return the virtual host; raise `UsageError` if it is no domain."""
+    try:
+        return read_domain(text)
+    except BadAddress as bad:
+        raise UsageError(f"The virtual host {printable(text)} {bad.why}.", bad.hint) from bad
+
+
+def _read_queue(text: str) -> str:
+    """Return a queue's name as producers use it; raise `UsageError` if it is none."""
+    plain = text.strip().removeprefix("queue:")
+    if not plain or plain != text or "://" in text or not is_plain(text):
+        hint = f"Write {printable(plain)}." if plain and "://" not in text and is_plain(plain) else "For example rest"
+        raise UsageError(
+            f'The queue {printable(text)!r} is not a queue name. Write it as producers do, without "queue:" in front.',
+            hint,
+        )
+    return text
