@@ -208,11 +208,6 @@ def resume(
     return last.done, tuple(last.refused)
 
 
-def stopped_since(client: Client, one: OrderKey) -> float:
-    """Return for how many seconds a key has been stopped."""
-    return max(0.0, time_s(client) - (one.at_s or 0.0))
-
-
 def stopped_by(
     client: Client, targets: Iterable[Target], jids: Container[str], known: ConfigContext
 ) -> list[tuple[str, str]]:

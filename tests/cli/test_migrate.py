@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +12,9 @@ import redis
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.operate import audit, migrate
+from restbroker.store import migration
 from restbroker.store.client import Client
 from tests.support.process import run_here as run
-from tests.support.wait import until
 
 Migrate = Callable[..., subprocess.CompletedProcess[str]]
 IN_HAND = "ns:queue:rest:1:inprogress"
@@ -30,7 +29,8 @@ def raw(redis_url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def run_migrate(tmp_path: Path, redis_url: str) -> Migrate:
+def run_migrate(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Migrate:
+    monkeypatch.setattr("restbroker.cli.migrate.WATCH_S", 0.0)
     document = {"RedisURL": redis_url, "RedisNamespace": "ns", "RestQueue": "rest", "Token": "t0ken", "ProcessID": "1"}
     (tmp_path / "env.json").write_text(json.dumps(document))
 
@@ -72,25 +72,20 @@ def rows(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.splitlines()]
 
 
-def test_a_dry_run_shows_each_source_and_moves_nothing(run_migrate: Migrate, leftovers: Any) -> None:
+def test_all_jobs_of_our_queue_move_once_as_promised(run_migrate: Migrate, leftovers: Any) -> None:
     before = everything(leftovers)
-    done = run_migrate("--dry-run")
-    assert done.returncode == 0
-    assert rows(done.stdout) == [
+    promised, unsure = run_migrate("--dry-run"), run_migrate()
+    assert (promised.returncode, unsure.returncode, unsure.stdout) == (0, 2, "")
+    assert rows(promised.stdout) == [
         [IN_HAND, "rest", "queue", "3"],
         ["ns:goretry", "rest", "retry", "2"],
         ["ns:goretry", "-", "dead", "1"],
         ["ns:goretry", "other", "stays", "1"],
     ]
-    assert "6 jobs would be moved." in done.stderr
-    assert "do not serve" not in done.stdout
+    assert ("6 jobs would be moved." in promised.stderr, "--yes" in unsure.stderr) == (True, True)
     assert everything(leftovers) == before
-
-
-def test_all_jobs_of_our_queue_move_once_as_promised(run_migrate: Migrate, leftovers: Any) -> None:
-    promised = run_migrate("--dry-run").stdout
     done = run_migrate("--yes")
-    assert (done.returncode, done.stdout) == (0, promised)
+    assert (done.returncode, done.stdout) == (0, promised.stdout)
     assert done.stderr.startswith("6 jobs moved.\n")
     found = everything(leftovers)
     assert found["ns:queue:rest"] == [job("w0"), b"", job("h1"), job("h0")]
@@ -103,14 +98,6 @@ def test_all_jobs_of_our_queue_move_once_as_promised(run_migrate: Migrate, lefto
     assert "There is nothing to move." in again.stderr
     assert "does not serve stay where they are: other." in again.stderr
     assert everything(leftovers) == found
-
-
-def test_without_yes_nothing_is_moved_in_a_pipe(run_migrate: Migrate, leftovers: Any) -> None:
-    before = everything(leftovers)
-    done = run_migrate()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--yes" in done.stderr
-    assert everything(leftovers) == before
 
 
 def test_a_key_that_may_be_of_another_queue_is_left_and_named(run_migrate: Migrate, raw: Any) -> None:
@@ -127,26 +114,17 @@ def test_a_key_that_may_be_of_another_queue_is_left_and_named(run_migrate: Migra
     assert raw.llen("ns:queue:rest:x:1:inprogress") == 0
 
 
-@pytest.fixture
-def original(leftovers: Any, redis_url: str) -> Iterator[None]:
-    """A store that waits for jobs as go-workers does."""
-    with redis.Redis.from_url(redis_url, socket_timeout=60) as waiting:
-        thread = threading.Thread(target=waiting.brpoplpush, args=("ns:queue:idle", "ns:x"), kwargs={"timeout": 50})
-        thread.start()
-        until(lambda: leftovers.info("clients")["blocked_clients"] == 1, "it waits")
-        yield
-        leftovers.lpush("ns:queue:idle", "end")
-        thread.join()
-
-
-@pytest.mark.usefixtures("original")
-def test_nothing_moves_while_the_original_waits_for_jobs(run_migrate: Migrate, leftovers: Any) -> None:
+def test_nothing_moves_while_the_original_takes_jobs(
+    run_migrate: Migrate, leftovers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = everything(leftovers)
+    monkeypatch.setattr(migration, "fetchers", lambda _: ["10.0.0.7:40562"])
     done = run_migrate("--yes")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "BRPOPLPUSH" in done.stderr
+    assert "a client at 10.0.0.7:40562 takes jobs with BRPOPLPUSH" in done.stderr
     assert "Nothing was moved." in done.stderr
     assert everything(leftovers) == before
+    assert run_migrate("--yes", "--force").returncode == 0
 
 
 def test_a_changing_list_is_a_sign_of_the_original(store: Client, leftovers: Any) -> None:
