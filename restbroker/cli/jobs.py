@@ -160,7 +160,7 @@ def _list(how: Output, zset: SortedSet, typed: list[str] | None, *, limit: int, 
     if total > len(found) and zset != "schedule":
         output.say(f"Why they failed: restbroker {name} summary")
     if after is not None:
-        output.say(f"Continue with: restbroker {name} list --after {after}")
+        output.say(f"For the next ones run the same command again with --after {after}")
 
 
 def _add_movers(app: typer.Typer, zset: SortedSet) -> None:
@@ -303,18 +303,17 @@ def _act(
 ) -> None:
     """Do this with the chosen jobs. Raise `UsageError` unless they are named in exactly one way."""
     from restbroker.cli.actions import Action, ActOptions, act
-    from restbroker.operate.act import Selection
+    from restbroker.operate.act_set import SetJobs
 
     settings = settings or how.settings()
-    knows = context_of(settings)
-    meant = conditions(chosen.where, zset, knows)
+    known = context_of(settings)
+    meant = conditions(chosen.where, zset, known)
     if [bool(chosen.jids), bool(meant), chosen.everything].count(True) != 1:
         raise UsageError("Say which jobs, in exactly one way.", "Give job ids, or --where CONDITION, or --all.")
-    options = ActOptions(dry_run=paced.dry_run, yes=paced.yes, rate_per_s=paced.rate, as_json=how.json, wait_s=wait_s)
-    action = Action(verb, who(), why=paced.why, **more)
-    act(
-        settings, zset, action, chosen=Selection(tuple(chosen.jids or ()), meant, limit=limit), known=knows, how=options
-    )
+    jobs = SetJobs(zset, tuple(chosen.jids or ()), meant, limit=limit, rate_per_s=paced.rate)
+    options = ActOptions(dry_run=paced.dry_run, yes=paced.yes, as_json=how.json, wait_s=wait_s)
+    with open_store(settings) as client:
+        act(client, jobs, Action(verb, who(), why=paced.why, **more), known, options)
 
 
 def conditions(typed: Sequence[str] | None, zset: SortedSet, known: ConfigContext) -> where.Where:

@@ -306,9 +306,8 @@ def _run(steps: Generator[ClearProgress, None, None], done: str) -> int:
         try:
             for step in steps:
                 so_far = step
-        except (KeyboardInterrupt, RestbrokerError):
-            if so_far.done:
-                output.say(f"{output.jobs(so_far.done)} {done}. Run the same command again for the rest.")
+        except (KeyboardInterrupt, RestbrokerError) as error:
+            output.say_how_far(so_far.done, done, error)
             raise
     return so_far.done
 

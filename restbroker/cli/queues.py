@@ -6,10 +6,10 @@ Always holds: only jobs that wait when a command begins are meant; a missing opt
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import attrs
 import typer
@@ -45,9 +45,6 @@ from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, Queue, WaitingJob
 from restbroker.operate.words import pause_text, state_text
 from restbroker.store.client import Client
-
-if TYPE_CHECKING:
-    from restbroker.operate.tally import Progress
 
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.", autocompletion=completion.queues)]
 _TELL_EVERY_S: Final = 2.0
@@ -150,7 +147,7 @@ def peek(
                 f"{len(page.entries)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}."
             )
             if page.after is not None:
-                output.say(f"Continue with: --after {page.after}")
+                output.say(f"For the next ones run the same command again with --after {page.after}")
             return
         found = list(operate_queues.peek(client, name, limit, tokens(settings), cost=knows.cost(name)))
     columns.show(_WAITING, found, as_json=False)
@@ -201,8 +198,8 @@ def _clear(client: Client, name: str, why: str, context: ConfigContext) -> int:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
                     told_s = time.monotonic()
                     output.say(f"… {so_far.done} of {output.jobs(so_far.total)} deleted")
-        except (KeyboardInterrupt, RestbrokerError):
-            output.say(f"{output.jobs(so_far.done)} deleted. Run the same command again for the rest.")
+        except (KeyboardInterrupt, RestbrokerError) as error:
+            output.say_how_far(so_far.done, "deleted", error)
             raise
     return so_far.done
 
@@ -233,28 +230,23 @@ def kill(name: QueueName, meant: Waiting, consent: Consent, how: Output) -> None
 
 
 def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -> None:
-    from restbroker.cli.actions import ActOptions, Operation, ask_for, carry_out
+    from restbroker.cli.actions import ActOptions, act
     from restbroker.operate import act_waiting
 
     settings = how.settings()
-    knows = context_of(settings)
-    where = conditions(meant.where, "dead", knows)
+    known = context_of(settings)
+    where = conditions(meant.where, "dead", known)
     if bool(where) == meant.everything:
         hint = "Give --where CONDITION, or --all; --limit may be added to both."
         raise UsageError("Say which jobs, in exactly one way.", hint)
     action = Action(verb, who(), why=consent.why, foreign_queues=meant.foreign_queues)
     with open_store(settings) as client:
         _require_queue(client, settings, name)
-        act_waiting.require_sense(name, action, knows)
-        chosen = act_waiting.select(client, name, where, meant.limit)
-
-        def run(dry_run: bool) -> "Iterator[Progress]":
-            return act_waiting.perform(client, action, chosen, config=settings, known=knows, dry_run=dry_run)
-
-        output.say(f"note: {act_waiting.consequence(name, verb, knows)}")
-        doing = Operation(action, f"the queue {name}", run)
+        jobs = act_waiting.select(client, name, where, settings, meant.limit)
+        jobs.require_sense(action, known)
+        output.say(f"note: {act_waiting.consequence(name, verb, known)}")
         options = ActOptions(dry_run=consent.dry_run, yes=consent.yes, as_json=how.json)
-        carry_out(doing, options, lambda: ask_for(doing))
+        act(client, jobs, action, known, options)
 
 
 def _require_queue(client: Client, settings: Config, name: str) -> Queue:

@@ -55,6 +55,14 @@ def pieces(texts: Iterable[str]) -> None:
             raise output_lost(error) from None
 
 
+def say_how_far(done: int, past: str, error: BaseException) -> None:
+    """Print how far an action came that `error` ended. Where nothing is done yet, an error says so itself."""
+    if done:
+        say(f"{jobs(done)} {past}. Run the same command again for the rest.")
+    elif isinstance(error, KeyboardInterrupt):
+        say("Stopped before the end of the first batch. Run the same command again for the rest.")
+
+
 def say(text: str) -> None:
     """Print a message for people on stderr, never a part of the data; if that fails, only the exit code is left.
 

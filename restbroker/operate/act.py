@@ -1,243 +1,336 @@
-"""Retries, deletes, kills, reschedules, moves and edits jobs of a set: one, several, or all that match conditions.
+"""Carries out a person's action on many jobs: one loop of batches for the jobs of a set and for those of a queue.
 
-Called by the command line and the pages. Always holds: every job is at its old place or at its new one, even after a
-crash; between two batches it can be stopped, and the same call again goes on, since finished jobs are no longer there;
-what is done is written to the audit log, before the first batch and after each.
+The command line and the pages call `perform`; `act_set` and `act_waiting` find the jobs of their places, a batch at a
+time. Always holds: every job is at its old place or at its new one, even after a crash; the audit entry that it began
+is written before anything is changed, and how far it came after what was done; between two batches it can be stopped,
+also by others (`audit.request_stop`), and the same call again goes on, since finished jobs are no longer there; a job
+that cannot go where it should stays where it is, and the reason is counted; no secret is in an entry.
 """
 
-import math
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol, Self, TypeAlias, TypeVar, assert_never
 
 import attrs
 
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import hiding
-from restbroker.operate import claims, find
-from restbroker.operate.act_batch import Outcome, carry_out
-from restbroker.operate.act_job import VERBS, Action, Refusal, Verb, is_moved_already, plan, require_sense
-from restbroker.operate.audit import State
+from restbroker.operate import audit, claims
+from restbroker.operate.act_job import FOREIGN_QUEUE, VERBS, Action, Refusal, Verb, foreign_queue, home_queue
+from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import JobView
-from restbroker.operate.inventory import Inventory, inventory
-from restbroker.operate.tally import EXAMPLES, Progress, Tally
-from restbroker.operate.where import Where, with_fixed_time
-from restbroker.store import paging, sets
+from restbroker.operate.edit import differences
+from restbroker.operate.entry import Entry, JobView
+from restbroker.operate.inventory import Inventory
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Gone
-from restbroker.store.keys import SortedSet
-from restbroker.store.paging import Cursor
+from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placement
 
-__all__ = ["VERBS", "Action", "Progress", "Selection", "SetMoment", "Verb", "perform"]
+__all__ = ["VERBS", "Action", "Jobs", "Progress", "Run", "Verb", "perform"]
 
-BATCH: Final = 100
-"""How many jobs are done between two moments at which it can be stopped."""
-_NOT_AS_SHOWN: Final = (
-    "It has changed since it was shown: someone else was faster, or it failed again. Check it, and run the "
-    "command again if it is still needed."
-)
-_NOT_IN_TIME: Final = (
-    "It was not found within ten seconds, because the set is large: give its key (`list --json`) to find it at once."
-)
-
-
-@attrs.frozen
-class SetMoment:
-    """When a person saw a set: `at_s` by Redis' clock (epoch seconds), and `newest`, its greatest score then.
-
-    A form can carry it. A job that came or changed since has a greater score in the dead set, and a later time in
-    itself in the others.
-    """
-
-    newest: float
-    at_s: float
-
-    def had(self, view: JobView) -> bool:
-        """Tell whether the set had this job as it is."""
-        return view.score <= self.newest and view.last_change_s <= self.at_s
-
-
-def moment_of(client: Client, zset: SortedSet) -> SetMoment:
-    """Return the present moment of a set. Raise `StoreUnavailable` or `StoreRefused`."""
-    last = paging.piece(client, zset, None, 1, newest_first=True).members
-    return SetMoment(last[0][1] if last else -math.inf, time_s(client))
+Outcome: TypeAlias = Code | Refusal
+Step = TypeVar("Step")
+EXAMPLES: Final = 5
+_TWIN: Final = "An identical job is there already."
+_MOST_CLASHES: Final = 5
+_NAMED_JIDS: Final = 1000
+"""So many jobs of one action are named in the audit log; of a million, the counts are enough."""
+_NOTE_EVERY_S: Final = 1.0
+"""How often an entry is written from then on. With each batch, ten million jobs would push out what all others did."""
+_LONGEST_REST_S: Final = 1.0
+"""An action that rests for longer looks meanwhile whether it is to stop."""
 
 
 @attrs.frozen
-class Selection:
-    """The jobs to act on: those with these job ids or keys (`Entry.key`), or else all that match the conditions.
+class Progress:
+    """Progress of an action. `matched` is `done` + `gone` + all of `refused`, except for jobs that changed meanwhile.
 
-    `inventory` limits them to those that the set held, unchanged, when a person saw it (`Progress.inventory` of a dry
-    run); None: those that it holds when the action begins. `seen` limits them to those that were there at that moment.
-    `limit`: at most so many are done.
+    `done`: how many jobs were done, or would be in a dry run. `gone`: jobs that something else took first. `refused`:
+    {reason: how many jobs stayed}. `foreign_queues`: {queue that this configuration does not serve: how many jobs were
+    sent there, or stayed because they would be; or were deleted or killed that belong there}. `examples`: the first
+    matching jobs. `missing`: names of jobs that were not found. `previews`: the first edited jobs, as (before, after).
+
+    `ended` is False until the last report. `met`: the members of the set that were met, for a person who is shown them.
+    `began_s`: by Redis' clock (epoch seconds). `run`: the action's first audit entry, "" if it has none. `jids`: ids of
+    the jobs done since the last report. `unseen`: jobs that disappeared before they could be tested: others took them,
+    or took the newest job by which places in the queue are counted. `rest_s`: for how many seconds the caller is to
+    leave Redis alone before it goes on.
     """
 
-    names: tuple[str, ...] = ()
-    where: Where = ()
-    inventory: Inventory | None = None
-    seen: SetMoment | None = None
-    limit: int | None = None
+    total: int
+    looked_at: int = 0
+    matched: int = 0
+    done: int = 0
+    gone: int = 0
+    refused: Mapping[str, int] = attrs.field(factory=dict)
+    foreign_queues: Mapping[str, int] = attrs.field(factory=dict)
+    examples: tuple[Entry, ...] = ()
+    missing: tuple[str, ...] = ()
+    previews: tuple[tuple[Entry, Entry], ...] = ()
+    ended: bool = False
+    met: Inventory | None = attrs.field(default=None, repr=False)
+    began_s: float = 0.0
+    run: str = ""
+    jids: tuple[str, ...] = attrs.field(default=(), repr=False)
+    unseen: int = 0
+    rest_s: float = 0.0
+
+
+class Jobs(Protocol):
+    """The jobs of one place that a person means: `act_set.SetJobs` or `act_waiting.WaitingJobs`."""
+
+    @property
+    def place(self) -> str:
+        """The place in audit entries."""
+
+    @property
+    def location(self) -> str:
+        """The place in words."""
+
+    def require_sense(self, action: Action, known: ConfigContext) -> None:
+        """Raise `UsageError` if the action makes no sense here."""
+
+    def which(self, known: ConfigContext) -> str:
+        """Return which jobs are meant, in words for the audit log, with secrets masked."""
+
+    def size(self, client: Client) -> int:
+        """Return how many jobs the place has, or had when a person saw it."""
+
+    def batches(self, run: "Run") -> Iterator[float]:
+        """Act on the jobs by `run.act_on`; yield after each batch for how many seconds Redis is to be left alone."""
+
+    def as_seen(self, seen: Progress) -> Self:
+        """Return only those of the jobs that a person was shown, by a dry run that came so far."""
 
 
 def perform(
-    client: Client,
-    zset: SortedSet,
-    action: Action,
-    chosen: Selection,
-    known: ConfigContext,
-    *,
-    dry_run: bool = False,
-    rate_per_s: float | None = None,
-    pause: Callable[[float], None] = time.sleep,
+    client: Client, jobs: Jobs, action: Action, known: ConfigContext, *, dry_run: bool = False
 ) -> Iterator[Progress]:
     """Act on the jobs, batch by batch; yield the progress after each batch, and once more at the end, with `ended`.
 
-    The action stops when the caller stops iterating. Jobs that enter the set meanwhile are left alone. With
-    `rate_per_s` it acts on that many jobs per second at most, on average. Raise `UsageError` if the set does not
-    support the action. Raise `StoreUnavailable` or `StoreRefused`: the batches before are done, and another call does
-    the rest.
+    `known`: the configuration's view of jobs. The caller rests as each report says. The action stops when the caller
+    stops iterating; it stops by itself, without a last report, where `audit.request_stop` asks for it. Jobs that come
+    meanwhile are left alone. Raise `UsageError` if the place does not support the action. Raise `StoreUnavailable` or
+    `StoreRefused`: the batches before are done, and another call does the rest.
     """
-    require_sense(zset, action)
-    tally = Tally(client, zset, action, context=known, where=_describe(action, chosen, known), dry_run=dry_run)
-    run = _Run(zset, tally, chosen)
-    batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
+    jobs.require_sense(action, known)
+    which = jobs.which(known) + hiding.mask_secrets(action.details, known.secrets)
+    progress = Progress(jobs.size(client), began_s=time_s(client))
+    run = Run(client, action, known, jobs.place, which, dry_run=dry_run, progress=progress)
     state: State = "interrupted"
     try:
         if action.begins_at_once and not dry_run:
-            tally.begin()
-            yield tally.progress
-        for _ in run.act_on_names(chosen.names, batch) if chosen.names else run.act_on_matching(chosen.where, batch):
-            yield tally.progress
-            tally.progress = attrs.evolve(tally.progress, jids=())
-            if rate_per_s is not None and tally.just_done and not dry_run:
-                pause(tally.just_done / rate_per_s)
+            run.begin()
+            yield run.progress
+        for rest_s in jobs.batches(run):
+            for piece_s in _pieces(rest_s):
+                yield attrs.evolve(run.progress, rest_s=piece_s)
+                run.progress = attrs.evolve(run.progress, jids=())
+                if run.is_to_stop():
+                    return
         state = "ended"
     finally:
-        tally.conclude(state)
-    yield attrs.evolve(tally.progress, ended=True)
+        run.conclude(state)
+    yield attrs.evolve(run.progress, ended=True)
 
 
-def _describe(action: Action, chosen: Selection, known: ConfigContext) -> str:
-    if not chosen.names:
-        which = "; ".join(map(with_fixed_time, chosen.where)) or "all"
-    else:
-        which = " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
-    details = hiding.mask_secrets(action.details, known.secrets)
-    details += "" if chosen.limit is None else f" (at most {chosen.limit})"
-    # Names may be keys, which are looked for in this text.
-    return (which if chosen.names else hiding.mask_secrets(which, known.secrets)) + details
+def _pieces(rest_s: float) -> Iterator[float]:
+    while rest_s > _LONGEST_REST_S:
+        yield _LONGEST_REST_S
+        rest_s -= _LONGEST_REST_S
+    yield rest_s
 
 
 @attrs.define(eq=False)
-class _Run:
-    """One action in the course of being carried out."""
+class Run:
+    """One action in the course of being carried out. `place` and `which` are those of its audit entries."""
 
-    zset: SortedSet
-    tally: Tally
-    selection: Selection
+    client: Client
+    action: Action
+    known: ConfigContext
+    place: str
+    which: str
+    dry_run: bool
+    progress: Progress
     _planned: int = 0
+    _noted_s: float = -_NOTE_EVERY_S
 
-    def __attrs_post_init__(self) -> None:
-        """Note how many jobs there are, and when it began."""
-        client = self.tally.client
-        self.tally.progress = Progress(sets.size(client, self.zset), began_s=time_s(client))
+    def begin(self) -> None:
+        """Write the action's first audit entry, unless it is written. Raise `StoreUnavailable` or `StoreRefused`."""
+        if not self.progress.run:
+            self.progress = attrs.evolve(self.progress, run=audit.begin(self.client, self._entry("begun")))
 
-    def act_on_names(self, names: Sequence[str], batch: int) -> Iterator[None]:
-        """Act on the jobs with these names; yield after each batch."""
-        each = list(dict.fromkeys(names))[: self.selection.limit]
-        shown, found_now = self.selection.inventory, Inventory(self.zset)
-        for start in range(0, len(each), batch):
-            views, missing = [], []
-            for name in each[start : start + batch]:
-                found = find.locate(self.tally.client, self.zset, name)
-                if found.member is None:
-                    if found.complete:
-                        missing.append(name)
-                    else:
-                        self.tally.refused[_NOT_IN_TIME] += 1
-                elif shown is not None and found.member not in shown:
-                    self.tally.refused[_NOT_AS_SHOWN] += 1
-                else:
-                    found_now.add([found.member])
-                    views.append(view := JobView(*found.member, self.tally.context))
-                    # A key tells people nothing, and is none any more afterwards.
-                    called = hiding.mask_secrets(view.jid or view.key, self.tally.context.secrets)
-                    self.tally.where = self.tally.where.replace(view.key, called)
-            self._act_on(views, len(views))
-            progress = self.tally.progress
-            missing = [*progress.missing, *missing]
-            self.tally.progress = attrs.evolve(progress, missing=tuple(missing), inventory=found_now)
-            yield
+    def conclude(self, state: State) -> None:
+        """Write the action's last audit entry, if it has a first one.
 
-    def act_on_matching(self, where: Where, batch: int) -> Iterator[None]:
-        """Act on the jobs that match all conditions, at most `batch` between two yields.
-
-        Any number of jobs may be read to find them.
+        If Redis does not answer, do nothing: the error that ended the action says so.
         """
-        client, dry_run = self.tally.client, self.tally.dry_run
-        place: Cursor | None = None
-        seen = self.selection.seen
-        # A dry run tells what it met.
-        meant = Inventory(self.zset) if dry_run else self.selection.inventory
-        if meant is None:
-            meant = inventory(client, self.zset)
-        self.tally.progress = attrs.evolve(self.tally.progress, inventory=meant)
-        while (part := paging.piece(client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
-            room = self._room(batch)
-            if not room or (not dry_run and meant.is_behind(part.members[0][1])):
-                return
-            views = [JobView(raw, score, self.tally.context) for raw, score in part.members]
-            there = [n for n, one in enumerate(part.members) if dry_run or one in meant]
-            there = [n for n in there if seen is None or seen.had(views[n])]
-            count, matched = self._matching(views, there, where, room)
-            if dry_run:
-                meant.add(part.members[n] for n in there[:count])
-            codes = self._act_on([views[n] for n in matched], count)
-            moved = {n for n, code in zip(matched, codes, strict=True) if isinstance(code, Applied | Gone)}
-            place = part.behind(matched[-1] + 1 if len(matched) == room else None, set() if dry_run else moved)
-            yield
+        if self.progress.run:
+            with contextlib.suppress(StoreUnavailable, StoreRefused):
+                audit.write(self.client, self._entry(state))
 
-    def _room(self, batch: int) -> int:
-        """Return how many jobs the next batch may have."""
-        limit = self.selection.limit
-        return batch if limit is None else min(batch, limit - self.tally.progress.done)
+    def is_to_stop(self) -> bool:
+        """Tell whether a person has stopped the action. Raise `StoreUnavailable` or `StoreRefused`."""
+        return self.progress.run != "" and audit.stopped_by(self.client, self.progress.run) is not None
 
-    def _matching(
-        self, views: Sequence[JobView], there: Sequence[int], where: Where, batch: int
-    ) -> tuple[int, list[int]]:
-        """Return how many of those that are `there` were checked, and which of them are to be done: at most `batch`."""
-        matched: list[int] = []
-        for count, n in enumerate(there, start=1):
-            if not is_moved_already(views[n], self.tally.action) and views[n].matches(where):
-                matched.append(n)
-            if len(matched) == batch:
-                return count, matched
-        return len(there), matched
+    def act_on(
+        self,
+        views: Sequence[JobView],
+        plan: Callable[[int, float, int], Step | Refusal],
+        carry_out: Callable[[list[Step]], Sequence[Outcome]],
+    ) -> list[Outcome]:
+        """Act on these jobs in one step, and count them; return what became of each.
 
-    def _act_on(self, views: Sequence[JobView], looked_at: int) -> list[Outcome]:
-        """Act on these jobs; return what became of each."""
-        edited: dict[str, JobView] = {}
-        now_s = self.tally.progress.began_s if self.tally.dry_run or not views else time_s(self.tally.client)
+        `plan(n, now_s, unique)` returns where the job `views[n]` goes, or why it stays; it is called again, for
+        different bytes, if the set that the job goes to already holds an equal one. `carry_out` returns what became
+        of each of these steps. Raise `StoreUnavailable`: any of the jobs may have been changed.
+        """
+        if not views:
+            return []
+        now_s = self.progress.began_s if self.dry_run else time_s(self.client)
+        outcomes: dict[int, Outcome] = {}
+        steps: dict[int, Step] = {}
+        pending: Sequence[int] = range(len(views))
+        for _ in range(_MOST_CLASHES):
+            going: dict[int, Step] = {}
+            for n in pending:
+                self._planned += 1
+                planned = plan(n, now_s, self._planned)
+                if isinstance(planned, Refusal):
+                    outcomes[n] = planned
+                else:
+                    going[n] = planned
+            if going and not self.dry_run:
+                self.begin()
+                outcomes |= zip(going, carry_out([*going.values()]), strict=True)
+            elif going:
+                outcomes |= dict.fromkeys(going, Applied())
+            steps |= going
+            pending = [n for n in going if isinstance(outcomes[n], Clash)]
+            if not pending:
+                break
+        self._preview(views, [n for n in steps if isinstance(outcomes[n], Applied)], steps)
+        found = [outcomes[n] for n in range(len(views))]
+        self._count(views, found)
+        if self.action.verb in ("delete", "kill") and not self.dry_run:
+            claims.release(self.client, [view for view, one in zip(views, found, strict=True) if _is_done(one)])
+        return found
 
-        def planner(view: JobView) -> Placement | Refusal:
-            planned = self._plan(view, now_s)
-            if self.tally.action.verb == "edit" and isinstance(planned, Placement) and planned.new is not None:
-                edited[view.key] = JobView(planned.new, view.score, self.tally.context)
-            return planned
+    def add(self, *, looked_at: int = 0, gone: int = 0, unseen: int = 0) -> None:
+        """Count jobs that were read to find the others, or could not be read.
 
-        if self.tally.dry_run:
-            outcomes: list[Outcome] = [one if isinstance(one, Refusal) else Applied() for one in map(planner, views)]
-        else:
-            outcomes = carry_out(self.tally.client, self.zset, views, plan=planner, before=self.tally.begin)
-            claims.release(self.tally.client, self.tally.action.verb, views, outcomes)
-        for job, outcome in zip(views, outcomes, strict=True) if edited else ():
-            if isinstance(outcome, Applied):
-                self.tally.preview(job, edited[job.key])
-        self.tally.count(views, outcomes, looked_at)
-        return outcomes
+        `gone` were selected, `unseen` could not be tested.
+        """
+        so_far = self.progress
+        self.progress = attrs.evolve(
+            so_far,
+            looked_at=so_far.looked_at + looked_at,
+            matched=so_far.matched + gone,
+            gone=so_far.gone + gone,
+            unseen=so_far.unseen + unseen,
+        )
 
-    def _plan(self, view: JobView, now_s: float) -> Placement | Refusal:
-        self._planned += 1
-        return plan(view, self.zset, self.tally.action, now_s=now_s, unique=self._planned)
+    def refuse(self, why: str, jobs: int) -> None:
+        """Count jobs that stay where they are for this reason."""
+        refused = Counter(self.progress.refused) + Counter({why: jobs})
+        self.progress = attrs.evolve(self.progress, refused=dict(refused))
+
+    def refuse_done(self, why: str) -> None:
+        """Count the jobs that a dry run would have done as those that stay."""
+        self.refuse(why, self.progress.done)
+        self.progress = attrs.evolve(self.progress, done=0, jids=())
+
+    def _preview(self, views: Sequence[JobView], done: Sequence[int], steps: Mapping[int, object]) -> None:
+        """Keep the first edited jobs, before and after."""
+        kept = list(self.progress.previews)
+        for n in done if self.action.edit is not None else ():
+            step = steps[n]
+            if len(kept) < EXAMPLES and isinstance(step, Placement) and step.new is not None:
+                kept.append((views[n].entry(), JobView(step.new, views[n].score, self.known).entry()))
+        self.progress = attrs.evolve(self.progress, previews=tuple(kept))
+
+    def _count(self, views: Sequence[JobView], outcomes: Sequence[Outcome]) -> None:
+        """Count these jobs' outcomes and write the progress."""
+        so_far = self.progress
+        jids = tuple(view.jid_then for view, outcome in zip(views, outcomes, strict=True) if _is_done(outcome))
+        reasons = [why for outcome in outcomes if (why := _reason_left(outcome)) is not None]
+        foreign = Counter(_foreign_queues_of(views, outcomes, self.action))
+        self.progress = attrs.evolve(
+            so_far,
+            matched=so_far.matched + len(views) - reasons.count(""),
+            done=so_far.done + len(jids),
+            gone=so_far.gone + sum(isinstance(outcome, Gone) for outcome in outcomes),
+            refused=dict(Counter(so_far.refused) + Counter(why for why in reasons if why)),
+            foreign_queues=dict(Counter(so_far.foreign_queues) + foreign),
+            examples=(*so_far.examples, *(view.entry() for view in views[: EXAMPLES - len(so_far.examples)])),
+            jids=so_far.jids + jids,
+        )
+        named = jids if so_far.done < _NAMED_JIDS else ()
+        if jids and not self.dry_run and (named or time.monotonic() >= self._noted_s + _NOTE_EVERY_S):
+            self._noted_s = time.monotonic()
+            audit.write(self.client, self._entry("going on", named))
+
+    def _entry(self, state: State, jids: Sequence[str] = ()) -> AuditEntry:
+        so_far = self.progress
+        return AuditEntry(
+            who=self.action.who,
+            action=self.action.name,
+            place=self.place,
+            state=state,
+            run=so_far.run,
+            where=self.which,
+            why=self.action.why,
+            done=so_far.done,
+            refused=sum(so_far.refused.values()),
+            gone=so_far.gone,
+            jids=tuple(hiding.mask_secrets(jid, self.known.secrets) for jid in jids),
+            changes="; ".join(self._changes()),
+            left="; ".join(self._left()),
+        )
+
+    def _left(self) -> Iterator[str]:
+        """Yield how many jobs stayed for each reason."""
+        if self.progress.missing:
+            yield f"{len(self.progress.missing)}: gone"
+        for why, count in self.progress.refused.items():
+            yield f"{count}: {hiding.mask_secrets(why, self.known.secrets)}"
+
+    def _changes(self) -> Iterator[str]:
+        """Yield what was changed of the first jobs, as it may be shown."""
+        given = () if self.action.edit is None else self.action.edit.values
+        for before, after in self.progress.previews:
+            told = (f"{name}: {was} → {now}" for name, was, now in differences(before, after, given))
+            yield f"{after.jid or before.key}: {', '.join(told)}"
+
+
+def _is_done(outcome: Outcome) -> bool:
+    return isinstance(outcome, Applied)
+
+
+def _foreign_queues_of(views: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
+    """Yield the foreign queue of each job that was sent to one or taken from one, or that stayed because of it.
+
+    A queue is foreign if no target of this configuration serves it. Tokens in queue names are masked.
+    """
+    for view, outcome in zip(views, outcomes, strict=True):
+        queue = foreign_queue(view, action) or home_queue(view, action)
+        if queue is not None and (_is_done(outcome) or outcome == FOREIGN_QUEUE):
+            yield hiding.mask_secrets(queue, view.context.secrets)
+
+
+def _reason_left(outcome: Outcome) -> str | None:
+    """Return why a job stayed in its place, "" if it already was where it should be; None if it did not stay."""
+    match outcome:
+        case Refusal(why):
+            return why
+        case Clash():
+            return _TWIN
+        case Refused(text):
+            return f"Redis refused: {text}"
+        case Applied() | Gone():
+            return None
+        case _:
+            assert_never(outcome)

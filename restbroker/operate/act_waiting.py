@@ -1,16 +1,15 @@
-"""Deletes or kills jobs that wait in a queue and match conditions; all other jobs keep their places.
+"""The jobs that wait in a queue and that a person deletes or kills, by conditions or by name; for `act.perform`.
 
-Called by `restbroker queues` and the pages. Always holds: only jobs that waited when the command began are meant, so
-that what a dry run showed is the most that is done; a job that a process took meanwhile is not touched; either the dead
-set has room for all that are killed when it begins, or none is; every job is in its queue or at its new place, even
-after a crash, and the same command again goes on with the rest; what is done is in the audit log.
+Always holds: only jobs that waited when they were selected are meant, so that what a dry run showed is the most that is
+done; all other jobs keep their places; a job that a process took meanwhile is not touched; either the dead set has room
+for all that are killed when it begins, or none is.
 """
 
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Self, TypeAlias
 
 import attrs
 
@@ -23,32 +22,27 @@ from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
 from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
-from restbroker.operate import claims, find
-from restbroker.operate.act_batch import Outcome
+from restbroker.operate import find
+from restbroker.operate.act import Outcome, Progress, Run
 from restbroker.operate.act_job import Action, Refusal, Verb, kill_text, plan_waiting
-from restbroker.operate.audit import State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.operate.names import exact
 from restbroker.operate.queues import place_of, size_of
-from restbroker.operate.tally import Progress, Tally
 from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, require_waiting, with_fixed_time
 from restbroker.store import line_jobs, sets, unadmitted, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.paging import digest_of
-from restbroker.store.server import time_s
 from restbroker.store.waiting import MOST_TAKEN, QueueSnapshot, TakeRequest
 
 VERBS: Final[tuple[Verb, ...]] = ("delete", "kill")
 _PIECE: Final = 250
 _PIECES: Final = 80
+"""After so many pieces the jobs found in them are taken out, however few, before more are read."""
 _MOST_REMEMBERED: Final = 10_000
-"""The newest so many of the jobs that were taken are remembered.
-
-After `_PIECES` pieces the jobs found in them are taken out, however few, before more are read.
-"""
+"""The newest so many of the jobs that were taken are remembered."""
 _LONGEST_REST_S: Final = 0.2
 Rank: TypeAlias = int | bytes
 """A job's rank in the list, or the name under which it is stored in lines."""
@@ -57,15 +51,11 @@ _DEAD_SET_IS_FULL: Final = Refusal(
     "The dead set has no room for all of them (DeadLimit): retry or delete dead jobs, raise DeadLimit, kill fewer, or"
     " delete these jobs here."
 )
-_NOT_COUNTED: Final = Refusal(
-    "There was no time to count whether the dead set has room for all of them (DeadLimit): use"
-    " `restbroker queues kill`."
-)
 
 
 @attrs.frozen
-class WaitingSelection:
-    """Jobs of a queue to act on: those of the `snapshot` that match `where`, at most `limit`.
+class WaitingJobs:
+    """Jobs of a queue: those of the `snapshot` that match `where`, at most `limit`.
 
     Those in lines come first, as they would be handed out, then those of the list, the oldest first.
 
@@ -75,15 +65,82 @@ class WaitingSelection:
 
     queue: str
     snapshot: QueueSnapshot
-    where: Where
+    config: Config
+    tokens: Tokens
+    where: Where = ()
     limit: int | None = None
     keys: Counter[str] | None = None
     until_s: float = math.inf
 
+    @property
+    def place(self) -> str:
+        """The queue, in audit entries."""
+        return place_of(self.queue)
+
+    @property
+    def location(self) -> str:
+        """The queue in words."""
+        return f"the queue {self.queue}"
+
+    def require_sense(self, action: Action, known: ConfigContext) -> None:
+        """Raise `UsageError` if it is impossible in a queue, or the queue is foreign without `foreign_queues`."""
+        if action.verb not in VERBS:
+            raise UsageError(f"Waiting jobs do not support {action.verb}.", f"Try: {', '.join(VERBS)}.")
+        if known.target(self.queue) is None and not action.foreign_queues:
+            raise UsageError(
+                f"No target of this configuration serves the queue {self.queue!r}: its jobs may belong to another"
+                " application.",
+                f"This configuration serves: {', '.join(sorted(known.targets))}."
+                " If you mean exactly this one, add --foreign-queues.",
+            )
+
+    def which(self, known: ConfigContext) -> str:
+        """Return which jobs are meant, in words, with secrets masked."""
+        if self.keys is not None:
+            return f"{self.keys.total()} named"
+        found = hiding.mask_secrets("; ".join(map(with_fixed_time, self.where)) or "all", known.secrets)
+        return found if self.limit is None else f"{found} (at most {self.limit})"
+
+    def size(self, _client: Client) -> int:
+        """Return how many jobs waited when these were selected."""
+        return self.snapshot.total
+
+    def as_seen(self, _seen: Progress) -> Self:
+        """Return the same: what came since they were selected is not meant anyway."""
+        return self
+
+    def batches(self, run: Run) -> Iterator[float]:
+        """Act on the jobs; yield after each batch for how long to rest: as long as Redis was kept busy.
+
+        What is to be killed is counted first: either the dead set has room for all, or none is killed.
+        """
+        room = self._room(run.client) if run.action.verb == "kill" else math.inf
+        trial = run if run.dry_run else attrs.evolve(run, dry_run=True)
+        if room < math.inf:
+            yield from _Walk(self, trial, room).batches()
+        if _DEAD_SET_IS_FULL.why in trial.progress.refused:
+            run.progress = trial.progress
+        elif room == math.inf or not run.dry_run:
+            yield from _Walk(self, run).batches()
+
+    def _room(self, client: Client) -> float:
+        """Return how many jobs the dead set has room for; infinite if these are not more in any case."""
+        room = self.config.dead_limit - sets.size(client, "dead") + unadmitted.total(client)
+        total = self.snapshot.total
+        fits = not self.config.dead_limit or min(total, self.limit or total) <= room
+        return math.inf if fits else room
+
 
 def select(
-    client: Client, queue: str, where: Where, limit: int | None = None, *, keys: Iterable[str] | None = None
-) -> WaitingSelection:
+    client: Client,
+    queue: str,
+    where: Where,
+    config: Config,
+    limit: int | None = None,
+    *,
+    keys: Iterable[str] | None = None,
+    until_s: float = math.inf,
+) -> WaitingJobs:
     """Return the jobs that wait in a queue now; with `keys`, only those with these keys.
 
     Raise `UsageError` if the queue's key is not a list, or if a condition is on failures.
@@ -91,91 +148,10 @@ def select(
     require_waiting(where)
     own = exact(client, queue)
     size_of(client, own)
-    snapshot = waiting.take_snapshot(client, own)
-    if keys is None:
-        return WaitingSelection(queue, snapshot, where, limit=limit)
-    named = Counter(keys)
-    return WaitingSelection(queue, snapshot, where, limit=named.total(), keys=named)
-
-
-def perform(
-    client: Client,
-    action: Action,
-    meant: WaitingSelection,
-    config: Config,
-    known: ConfigContext,
-    *,
-    dry_run: bool = False,
-    rest: Callable[[float], None] = time.sleep,
-    count_s: float = math.inf,
-) -> Iterator[Progress]:
-    """Act on the jobs, batch by batch; yield the progress after each batch, and once more at the end, with `ended`.
-
-    `known`: the configuration's view of jobs. `rest` is called with the seconds to rest, at most `_LONGEST_REST_S`.
-    What is to be killed is counted first, for at most `count_s` seconds.
-
-    The action stops when the caller stops iterating. After each batch it rests for as long as the batch took, so that
-    Redis has time for others. Raise `UsageError` if the action is impossible in a queue. Raise `StoreUnavailable` or
-    `StoreRefused`: the batches before are done, and another call does the rest.
-    """
-    require_sense(meant.queue, action, known)
-    described = hiding.mask_secrets("; ".join(map(with_fixed_time, meant.where)) or "all", known.secrets)
-    if meant.keys is not None:
-        described = f"{meant.keys.total()} named"
-    elif meant.limit is not None:
-        described += f", at most {meant.limit}"
-    tally = Tally(client, place_of(meant.queue), action, context=known, where=described, dry_run=dry_run)
-    tally.progress = Progress(meant.snapshot.total)
-    run = _Run(meant, tally, config, Tokens(config.tokens))
-    state: State = "interrupted"
-    try:
-        if action.begins_at_once and not dry_run:
-            tally.begin()
-            yield tally.progress
-        if action.verb == "kill":
-            run.refusal = _lack_of_room(run, client, config, rest, count_s)
-        for busy_s in run.batches():
-            yield tally.progress
-            rest(min(busy_s, _LONGEST_REST_S))
-        state = "ended"
-    finally:
-        tally.conclude(state)
-    yield attrs.evolve(tally.progress, missing=run.missing, ended=True)
-
-
-def _lack_of_room(
-    run: "_Run", client: Client, config: Config, rest: Callable[[float], None], count_s: float
-) -> Refusal | None:
-    """Return why the dead set may not take all these jobs; None if it may.
-
-    They are counted only if all that wait were too many.
-    """
-    meant, limit = run.selection, config.dead_limit
-    room = limit - sets.size(client, "dead") + unadmitted.total(client)
-    total = meant.snapshot.total
-    if not limit or min(total, meant.limit or total) <= room:
-        return None
-    tally = Tally(client, "", run.tally.action, context=run.tally.context, where="", dry_run=True)
-    tally.progress, until_s = Progress(total), time.monotonic() + count_s
-    for busy_s in _Run(meant, tally, config, run.tokens).batches():
-        if tally.progress.done > room:
-            return _DEAD_SET_IS_FULL
-        if time.monotonic() >= until_s:
-            return _NOT_COUNTED
-        rest(min(busy_s, _LONGEST_REST_S))
-    return _DEAD_SET_IS_FULL if tally.progress.done > room else None
-
-
-def require_sense(queue: str, action: Action, known: ConfigContext) -> None:
-    """Raise `UsageError` if the action is impossible in a queue, or the queue is foreign without `foreign_queues`."""
-    if action.verb not in VERBS:
-        raise UsageError(f"Waiting jobs do not support {action.verb}.", f"Try: {', '.join(VERBS)}.")
-    if known.target(queue) is None and not action.foreign_queues:
-        raise UsageError(
-            f"No target of this configuration serves the queue {queue!r}: its jobs may belong to another application.",
-            f"This configuration serves: {', '.join(sorted(known.targets))}."
-            " If you mean exactly this one, add --foreign-queues.",
-        )
+    snapshot, named = waiting.take_snapshot(client, own), None if keys is None else Counter(keys)
+    limit = limit if named is None else named.total()
+    tokens = Tokens(config.tokens)
+    return WaitingJobs(queue, snapshot, config, tokens, where, limit=limit, keys=named, until_s=until_s)
 
 
 def consequence(queue: str, verb: Verb, known: ConfigContext) -> str:
@@ -187,16 +163,15 @@ def consequence(queue: str, verb: Verb, known: ConfigContext) -> str:
 
 
 @attrs.define(eq=False)
-class _Run:
-    """One action in the course of being carried out."""
+class _Walk:
+    """One walk through these jobs, of an action or of a dry run. `room`: if more would be done, none is."""
 
-    selection: WaitingSelection
-    tally: Tally
-    config: Config
-    tokens: Tokens
-    refusal: Refusal | None = None
-    """Why none of the jobs is taken."""
-    _planned: int = 0
+    jobs: WaitingJobs
+    run: Run
+    room: float = math.inf
+    _is_full: bool = False
+    _found: list[tuple[Rank, JobView]] = attrs.field(factory=list)
+    """Those that are to be taken out next."""
     _taken: dict[bytes, None] = attrs.field(factory=dict)
     """The newest jobs that were taken: if others take many newer ones out meanwhile, some are read twice."""
     _unmet: Counter[str] = attrs.field(init=False)
@@ -204,160 +179,126 @@ class _Run:
 
     @_unmet.default
     def _keys_named(self) -> Counter[str]:
-        return Counter(self.selection.keys)
+        return Counter(self.jobs.keys)
 
     def batches(self) -> Iterator[float]:
-        """Act on the jobs; yield again and again for how many seconds Redis was kept busy since the last time."""
-        if self.selection.snapshot.lines:
-            yield from self._batches_of_lines()
-        yield from self._batches_of_list()
+        """Act on the jobs; yield again and again for how many seconds Redis is to be left alone."""
+        if self.jobs.snapshot.lines:
+            yield from self._act_on_all(self._pieces_of_lines())
+        yield from self._act_on_all(self._pieces_of_list())
+        self.run.progress = attrs.evolve(self.run.progress, missing=tuple(self._unmet.elements()))
 
-    def _batches_of_lines(self) -> Iterator[float]:
-        """Act on the jobs in lines; yield as `batches` does."""
-        client, snapshot = self.tally.client, self.selection.snapshot
-        known, seen = snapshot.of_lines, 0
-        found: list[tuple[Rank, JobView]] = []
-        began_s = time.monotonic()
-        places = line_jobs.by_finish_time(snapshot.lines, self.tally.context.cost(self.selection.queue))
+    def _pieces_of_lines(self) -> Iterator[Sequence[tuple[Rank, bytes]]]:
+        client, snapshot, seen = self.run.client, self.jobs.snapshot, 0
+        places = line_jobs.by_finish_time(snapshot.lines, self.run.known.cost(self.jobs.queue))
         for piece in line_jobs.pieces(client, snapshot.queue, places):
-            looked_at = 0
-            for line, number, raw in piece:
-                if self._is_enough(found):
-                    break
-                looked_at += 1
-                view = find.view_of_waiting(raw, self.selection.queue, self.tally.context)
-                if self._is_selected(view):
-                    found.append((line.field(number), view))
-                if len(found) == MOST_TAKEN:
-                    self.tally.count([], [], looked_at)
-                    seen, looked_at = seen + looked_at, 0
-                    self._act_on(found)
-                    found = []
-            seen += looked_at
-            self.tally.count([], [], looked_at)
             # What moves into lines meanwhile is met in neither.
             line_jobs.hold(client, snapshot.queue)
-            yield time.monotonic() - began_s
-            began_s = time.monotonic()
-            if self._is_enough(found):
-                break
-        else:
-            self._count_missed(max(0, known - seen), len(found))
-        if found:
-            self._act_on(found)
-            yield time.monotonic() - began_s
+            seen += len(piece)
+            yield [(line.field(number), raw) for line, number, raw in piece]
+        self._count_missed(max(0, snapshot.of_lines - seen))
 
-    def _batches_of_list(self) -> Iterator[float]:
-        rank, pieces = self.selection.snapshot.size - 1, 0
-        found: list[tuple[Rank, JobView]] = []
-        while rank >= 0 and not self._is_enough(found):
-            began_s = time.monotonic()
-            if self.selection.snapshot.lines:
-                line_jobs.hold(self.tally.client, self.selection.snapshot.queue)
-            piece = waiting.piece(self.tally.client, self.selection.snapshot, rank, _PIECE)
-            busy_s = time.monotonic() - began_s
+    def _pieces_of_list(self) -> Iterator[Sequence[tuple[Rank, bytes]]]:
+        client, snapshot = self.run.client, self.jobs.snapshot
+        rank = snapshot.size - 1
+        while rank >= 0:
+            if snapshot.lines:
+                line_jobs.hold(client, snapshot.queue)
+            piece = waiting.piece(client, snapshot, rank, _PIECE)
             if piece is None:
-                self.tally.miss(unseen=rank + 1)
-                break
-            self._count_missed(rank - piece.rank, len(found))
-            if self._is_enough(found):
-                break
-            pieces, looked_at = pieces + 1, 0
-            for rank, raw in piece.with_ranks:
-                looked_at += 1
-                view = find.view_of_waiting(raw, self.selection.queue, self.tally.context)
-                if self._is_selected(view):
-                    found.append((rank, view))
-                if len(found) == MOST_TAKEN or self._is_enough(found):
+                self.run.add(unseen=rank + 1)
+                return
+            self._count_missed(rank - piece.rank)
+            yield [*piece.with_ranks]
+            rank = piece.rank - len(piece.jobs)
+
+    def _act_on_all(self, pieces: Iterator[Sequence[tuple[Rank, bytes]]]) -> Iterator[float]:
+        """Act on those jobs of these pieces that are meant; yield after each piece how long to rest."""
+        kept, began_s = 0, time.monotonic()
+        while not self._is_enough() and (piece := next(pieces, None)) is not None:
+            looked_at = 0
+            for rank, raw in piece:
+                if self._is_enough():
                     break
-            rank -= 1
-            self.tally.count([], [], looked_at)
-            # To take many out at once costs hardly more than to take one; but it is not to wait for ever.
-            if found and (len(found) == MOST_TAKEN or pieces >= _PIECES):
-                busy_s += self._act_on(found)
-                found, pieces = [], 0
-            yield busy_s
-        if found:
-            yield self._act_on(found)
+                looked_at += 1
+                view = find.view_of_waiting(raw, self.jobs.queue, self.run.known)
+                if self._is_selected(view):
+                    self._found.append((rank, view))
+                # To take many out at once costs hardly more than to take one; but it is not to wait for ever.
+                if len(self._found) == MOST_TAKEN:
+                    self._act_on_found()
+            self.run.add(looked_at=looked_at)
+            kept = kept + 1 if self._found else 0
+            if kept >= _PIECES:
+                self._act_on_found()
+            yield min(time.monotonic() - began_s, _LONGEST_REST_S)
+            began_s = time.monotonic()
+        if self._found:
+            self._act_on_found()
+            yield min(time.monotonic() - began_s, _LONGEST_REST_S)
 
-    def _count_missed(self, jobs: int, pending: int) -> None:
+    def _count_missed(self, jobs: int) -> None:
         """Count jobs that others took before they were read: without conditions they were meant, up to the limit."""
-        if self.selection.where or self.selection.keys is not None:
-            self.tally.miss(unseen=jobs)
-        elif self.selection.limit is None:
-            self.tally.miss(gone=jobs)
+        if self.jobs.where or self.jobs.keys is not None:
+            self.run.add(unseen=jobs)
+        elif self.jobs.limit is None:
+            self.run.add(gone=jobs)
         else:
-            self.tally.miss(gone=min(jobs, self.selection.limit - self.tally.progress.matched - pending))
+            self.run.add(gone=min(jobs, self.jobs.limit - self.run.progress.matched - len(self._found)))
 
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The keys of those that were named and not found."""
-        return tuple(self._unmet.elements())
-
-    def _is_enough(self, found: Sequence[tuple[Rank, JobView]]) -> bool:
-        return self.selection.limit is not None and self.tally.progress.matched + len(found) >= self.selection.limit
+    def _is_enough(self) -> bool:
+        return self.jobs.limit is not None and self.run.progress.matched + len(self._found) >= self.jobs.limit
 
     def _is_selected(self, view: JobView) -> bool:
-        if self.selection.keys is None:
-            return view.score <= self.selection.until_s and view.matches(self.selection.where)
+        if self.jobs.keys is None:
+            return view.score <= self.jobs.until_s and view.matches(self.jobs.where)
         key = view.key
         if not self._unmet[key]:
             return False
         self._unmet[key] -= 1
         return True
 
-    def _act_on(self, found: Sequence[tuple[Rank, JobView]]) -> float:
-        """Act on these jobs; return how long it took, in seconds."""
-        client = self.tally.client
-        views = [view for _, view in found]
-        began_s = time.monotonic()
-        now_s = time_s(client)
-        planned = [self._plan(view, rank, now_s) for rank, view in found]
-        takings = [one for one in planned if isinstance(one, TakeRequest)]
-        if self.tally.dry_run:
-            codes: Iterator[Outcome] = iter([Applied()] * len(takings))
-        else:
-            if takings:
-                self.tally.begin()
-            codes = iter(waiting.take(client, self.selection.snapshot, takings) if takings else [])
-        outcomes = [one if isinstance(one, Refusal) else next(codes) for one in planned]
-        if not self.tally.dry_run:
-            claims.release(client, self.tally.action.verb, views, outcomes)
-        self._remember(
-            [view.raw for view, outcome in zip(views, outcomes, strict=True) if isinstance(outcome, Applied)]
-        )
-        outcomes = [self._outcome_of(view, outcome) for view, outcome in zip(views, outcomes, strict=True)]
-        self.tally.count(views, outcomes, 0)
-        return time.monotonic() - began_s
+    def _act_on_found(self) -> None:
+        found, self._found = self._found, []
 
-    def _outcome_of(self, view: JobView, outcome: Outcome) -> Outcome:
-        """Return what became of a job; nothing is said of one that was read twice and taken once."""
-        return Refusal("") if isinstance(outcome, Gone) and view.raw in self._taken else outcome
+        def plan(n: int, now_s: float, unique: int) -> TakeRequest | Refusal:
+            return self._plan(*found[n], now_s, unique)
 
-    def _remember(self, raws: Sequence[bytes]) -> None:
-        self._taken |= dict.fromkeys(raws)
-        for raw in list(self._taken)[: max(0, len(self._taken) - _MOST_REMEMBERED)]:
+        self.run.act_on([view for _, view in found], plan, self._take)
+        if self.run.progress.done > self.room:
+            self._is_full = True
+            self.run.refuse_done(_DEAD_SET_IS_FULL.why)
+
+    def _take(self, steps: Sequence[TakeRequest]) -> list[Outcome]:
+        """Take these jobs; return what became of each. Nothing is said of one that was read twice and taken once."""
+        codes = waiting.take(self.run.client, self.jobs.snapshot, steps)
+        raws = [one.placement.old for one in steps]
+        self._taken |= dict.fromkeys(raw for raw, code in zip(raws, codes, strict=True) if isinstance(code, Applied))
+        for raw in [*self._taken][: max(0, len(self._taken) - _MOST_REMEMBERED)]:
             del self._taken[raw]
+        again = Refusal("")
+        return [
+            again if isinstance(code, Gone) and raw in self._taken else code
+            for raw, code in zip(raws, codes, strict=True)
+        ]
 
-    def _plan(self, view: JobView, rank: Rank, now_s: float) -> TakeRequest | Refusal:
-        action = self.tally.action
-        if self.refusal is not None:
-            return self.refusal
+    def _plan(self, rank: Rank, view: JobView, now_s: float, unique: int) -> TakeRequest | Refusal:
+        if self._is_full:
+            return _DEAD_SET_IS_FULL
         if not view.raw:
             return _TOO_LARGE
-        self._planned += 1
-        placing = plan_waiting(view, action, now_s, self._planned)
+        placing = plan_waiting(view, self.run.action, now_s, unique)
         if isinstance(placing, Refusal):
             return placing
-        return TakeRequest(rank, placing, self._answers(view, rank, now_s) if action.verb == "kill" else ())
+        return TakeRequest(rank, placing, self._answers(view, rank, now_s) if self.run.action.verb == "kill" else ())
 
     def _answers(self, view: JobView, rank: Rank, now_s: float) -> tuple[Reply, ...]:
+        queue, config = self.jobs.queue, self.jobs.config
         fields: dict[str, Json] = dict(view.fields or {})
-        trusted = proof_of(self.tokens, fields, self.selection.queue) is not None
-        config = self.config
+        trusted = proof_of(self.jobs.tokens, fields, queue) is not None
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
         place = rank if isinstance(rank, int) else digest_of(rank)
-        killed = OrphanedJob("killed", f"{view.key}-{place}", self.selection.queue, raw=view.raw, responses=responses)
-        reason = Reason("Killed", kill_text(self.tally.action), "An operator decided this; ask them.")
+        killed = OrphanedJob("killed", f"{view.key}-{place}", queue, raw=view.raw, responses=responses)
+        reason = Reason("Killed", kill_text(self.run.action), "An operator decided this; ask them.")
         return make_kill_replies(killed, now_s, reason)

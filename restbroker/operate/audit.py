@@ -91,6 +91,17 @@ def write(client: Client, note: AuditEntry) -> str:
     return store.append(client, {**words, **numbers, "jids": _join(note.jids)})
 
 
+def begin(client: Client, note: AuditEntry) -> str:
+    """Write an action's first entry, before anything is changed; return its name.
+
+    Raise `StoreUnavailable` or `StoreRefused`, which says that nothing was changed.
+    """
+    try:
+        return write(client, note)
+    except (StoreUnavailable, StoreRefused) as error:
+        raise type(error)(f"{error.message} Nothing was changed.", error.hint) from error
+
+
 def request_stop(client: Client, run: str, who: str) -> None:
     """Have the action that began with this entry stop after its batch. Raise `StoreUnavailable` or `StoreRefused`."""
     store.set_stop(client, run, who)
@@ -115,7 +126,7 @@ class AuditedAction:
 
     def __enter__(self) -> Self:
         begun = attrs.evolve(self.entry, state="begun")
-        self.entry = attrs.evolve(begun, run=write(self.client, begun))
+        self.entry = attrs.evolve(begun, run=begin(self.client, begun))
         return self
 
     def note_progress(self) -> None:

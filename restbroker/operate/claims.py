@@ -1,40 +1,26 @@
 """Gives up the locks and claims of jobs that a person deleted or killed, and tells which other job has a job's claim.
 
-Called by `operate.act`, `operate.act_waiting` and those who clear a queue, after the jobs have left, and by
-`operate.explain`. Always holds: what another job holds by now stays; what is left by a crash in between ends by its
-time.
+Called by `operate.act` and those who clear a queue, after the jobs have left, and by `operate.explain`. Always holds:
+what another job holds by now stays; what is left by a crash in between ends by its time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import attrs
 
 from restbroker.job import claims, hiding, rubyjson
-from restbroker.operate.act_batch import Outcome
-from restbroker.operate.act_job import Verb
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
 from restbroker.store import claims as claim_store
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied
-
-_RELEASING: frozenset[Verb] = frozenset({"delete", "kill"})
 
 
-def release(client: Client, verb: Verb, views: Sequence[JobView], outcomes: Sequence[Outcome]) -> None:
-    """Release the locks and claims of those jobs that were deleted or killed; other verbs leave them.
-
-    `outcomes`: of the `views`, in their order; `Applied` means that the verb was done. Raise `StoreUnavailable` or
-    `StoreRefused`: some may be released.
-    """
-    if verb not in _RELEASING:
-        return
-    gone = [view for view, outcome in zip(views, outcomes, strict=True) if isinstance(outcome, Applied)]
-    held = ((view.context.claims(view.queue, view.fields or {})) for view in gone)
-    _release(client, held)
+def release(client: Client, views: Iterable[JobView]) -> None:
+    """Release the locks and claims of these jobs. Raise `StoreUnavailable` or `StoreRefused`: some may be released."""
+    _release(client, (view.context.claims(view.queue, view.fields or {}) for view in views))
 
 
-def release_cleared(client: Client, queue: str, raws: Sequence[bytes], context: ConfigContext) -> None:
+def release_cleared(client: Client, queue: str, raws: Iterable[bytes], context: ConfigContext) -> None:
     """Release the locks and claims of jobs that were deleted from this queue; `raws` are their bytes.
 
     Raise `StoreUnavailable` or `StoreRefused`: some may be released.

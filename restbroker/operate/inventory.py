@@ -1,8 +1,8 @@
 """Which members a sorted set has at a moment: when a person was shown them, or when an action began.
 
-The action means nothing else. Made by `operate.act`, and kept by its caller until the person answers. Always holds: it
-needs no clock and no field of a job to know when that came into the set; a member with other bytes or another score is
-another member.
+The action means nothing else. Made by `operate.act_set`, and kept by its caller until the person answers. Always
+holds: it needs no clock and no field of a job to know when that came into the set; a member with other bytes or another
+score is another member.
 """
 
 import math

@@ -18,7 +18,8 @@ from restbroker.errors import StoreRefused, UsageError
 from restbroker.job import hiding
 from restbroker.job.fairness import BETWEEN, fold
 from restbroker.operate import act, find
-from restbroker.operate.act import Action, Selection
+from restbroker.operate.act import Action
+from restbroker.operate.act_set import SetJobs
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry
@@ -204,7 +205,7 @@ def resume(
             f"OrderBy of {target.name} was changed since the key was stopped: a retry would wait for the key itself.",
             "Go on without the job that died (keys skip), have all die that wait (keys drop), or undo the change.",
         )
-    *_, last = act.perform(client, "dead", action, Selection((held.jid,)), known=known, dry_run=dry_run)
+    *_, last = act.perform(client, SetJobs("dead", (held.jid,)), action, known, dry_run=dry_run)
     return last.done, tuple(last.refused)
 
 

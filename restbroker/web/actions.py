@@ -10,7 +10,6 @@ that page may come from another process; a stop of the process leaves "interrupt
 import math
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -27,9 +26,10 @@ from werkzeug.datastructures import MultiDict
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.unserved_queues import counts_text
-from restbroker.operate import act, act_waiting, audit, find, keys, where
-from restbroker.operate.act import Action, Progress, Selection, SetMoment, Verb
+from restbroker.operate import act_waiting, audit, find, keys, where
+from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
+from restbroker.operate.act_set import SetJobs, SetMoment, moment_of
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.follow import SENT, ActionResult, Run, follow, run
@@ -46,12 +46,8 @@ from restbroker.web.render import TITLES, Shell
 
 _QUESTION_S: Final = 6.0
 """How many seconds jobs are counted before a person is asked; less than `connection.TIMEOUT_S`."""
-_COUNT_S: Final = 2.0
-"""How many seconds what is to be killed is counted first."""
 _SHOWN_AFTER_S: Final = 1.0
 """How long the page of an action waits for its end, so that it shows the whole of a small one."""
-_STOP_EVERY_S: Final = 1.0
-"""How often an action that rests, for its rate, looks whether it is to stop."""
 _SILENT_S: Final = 60.0
 """An action that has not ended counts as stopped if nothing was recorded of it for this many seconds."""
 _BOUNDS: Final = SearchLimits(seconds=3.0, jobs=200_000, gives_way=True)
@@ -60,7 +56,6 @@ _VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
 _LATEST_S: Final = 1e11
 _WHY_LIMIT: Final = 200
-_MOST_NOTES: Final = 100
 _MOST_WAITING: Final = 1e12
 _LEAST_RATE, _MOST_RATE = 0.01, 1e6
 _NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
@@ -137,44 +132,37 @@ class ActionForm:
         """The name under which an edit for this list is kept in `TypedEdits`."""
         return self.name
 
-    def steps(
-        self,
-        client: Client,
-        admin: AdminConnection,
-        action: Action,
-        *,
-        dry_run: bool,
-        rest: Callable[[float], None] = lambda _: None,
-    ) -> "Generator[Progress]":
-        """Yield the progress while doing the action, or, with `dry_run`, while finding out what it would do.
+    def jobs(self, client: Client, admin: AdminConnection) -> Jobs:
+        """Return the jobs that the form means; call it in the connection's thread.
 
-        Call it, and go on with it, in the connection's thread. `rest` is called with the seconds to rest. Raise
-        `UsageError` if the action is refused.
+        Raise `UsageError` if there cannot be any.
         """
         known, seen = admin.context(), self.seen
         wanted = where.read(self.conditions, time.time(), ahead=self.is_ahead, hidden=known.hidden)
-        if self.zset is None:
-            limit = None if seen is None or self.names else int(min(seen.newest, _MOST_WAITING))
-            chosen = act_waiting.select(client, self.of, wanted, limit, keys=self.names or None)
-            chosen = chosen if seen is None else attrs.evolve(chosen, until_s=seen.at_s)
-            config = admin.config()
-            steps = act_waiting.perform(
-                client, action, chosen, config, known, dry_run=dry_run, rest=rest, count_s=_COUNT_S
-            )
-        else:
-            steps = act.perform(
-                client,
-                self.zset,
-                action,
-                chosen=Selection(self.names) if self.names else Selection((), wanted, seen=seen),
-                known=known,
-                dry_run=dry_run,
-                rate_per_s=self.rate_per_s(),
-                pause=rest,
-            )
-        return cast("Generator[Progress]", steps)
+        if self.zset is not None:
+            if self.names:
+                return SetJobs(self.zset, self.names)
+            return SetJobs(self.zset, where=wanted, seen=seen, rate_per_s=self.rate_per_s())
+        limit = None if seen is None else int(min(seen.newest, _MOST_WAITING))
+        until_s = math.inf if seen is None else seen.at_s
+        return act_waiting.select(
+            client, self.of, wanted, admin.config(), limit, keys=self.names or None, until_s=until_s
+        )
 
-    def action(self, who: str, known: ConfigContext) -> Action:
+    def steps(
+        self, client: Client, admin: AdminConnection, who: str, edit: Edit | None, *, dry_run: bool
+    ) -> Generator[Progress]:
+        """Return the steps of the action, or, with `dry_run`, those of finding out what it would do.
+
+        Go on with them in the connection's thread. Raise `UsageError` if the action is refused.
+        """
+        known = admin.context()
+        action = self._action(who, known)
+        if edit is not None:
+            action = attrs.evolve(action, edit=complete(edit, client, admin))
+        return cast("Generator[Progress]", perform(client, self.jobs(client, admin), action, known, dry_run=dry_run))
+
+    def _action(self, who: str, known: ConfigContext) -> Action:
         """Return the form as an `operate.act.Action` by `who`.
 
         Raise `UsageError` if the time cannot be read, or no target here serves the queue.
@@ -201,26 +189,30 @@ class ActionForm:
 
 @attrs.define(eq=False)
 class _Task:
-    """An action that runs: its `steps`, how far it is, and whom it tells of its end."""
+    """An action that runs: its `steps`, in the connection's thread."""
 
-    form: ActionForm
-    steps: "Generator[Progress]"
-    rests_s: list[float]
-    progress: Progress
+    steps: Generator[Progress]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
 
+    def step(self, _client: Client) -> Progress | None:
+        """Return how far it is after the next batch; None if it is over."""
+        throttle = Throttle()
+        progress = next(self.steps, None)
+        throttle.step()
+        return progress
 
-@attrs.define(eq=False)
+    def close(self, _client: Client) -> None:
+        """Have it end, and the audit log say so."""
+        self.steps.close()
+
+
+@attrs.frozen(eq=False)
 class Actions:
-    """The actions that run in this process, each as a task of the `app`'s nursery, over the visitors' connection.
-
-    `notes`: what is to be said of the newest that ended, by the names of their first audit entries.
-    """
+    """The actions that run in this process, each as a task of the `app`'s nursery, over the visitors' connection."""
 
     app: QuartTrio
     admin: AdminConnection
-    notes: OrderedDict[str, Sequence[str]] = attrs.field(factory=OrderedDict)
     _running: set[_Task] = attrs.field(factory=set)
 
     async def start(self, form: ActionForm, who: str, edit: Edit | None) -> str:
@@ -229,20 +221,16 @@ class Actions:
         Raise `UsageError` if it is refused; then nothing is done.
         """
 
-        def begin(client: Client) -> _Task:
-            action = form.action(who, self.admin.context())
-            if edit is not None:
-                action = attrs.evolve(action, edit=complete(edit, client, self.admin))
-            rests_s: list[float] = []
-            steps = form.steps(client, self.admin, action, dry_run=False, rest=rests_s.append)
-            return _Task(form, steps, rests_s, next(steps))
+        def begin(client: Client) -> tuple[_Task, Progress]:
+            steps = form.steps(client, self.admin, who, edit, dry_run=False)
+            return _Task(steps), next(steps)
 
-        task = await self.admin.ask(begin)
+        task, progress = await self.admin.ask(begin)
         self._running.add(task)
         self.app.add_background_task(self._go_on, task)
         with trio.move_on_after(_SHOWN_AFTER_S):
             await task.over.wait()
-        return task.progress.run
+        return progress.run
 
     async def aclose(self) -> None:
         """Stop all; return once the audit log says so of each. The app calls it before its connections end."""
@@ -252,49 +240,17 @@ class Actions:
             await task.over.wait()
 
     async def _go_on(self, task: _Task) -> None:
-        deleted = set[str]()
-        form, call = task.form, self.admin.connection.call
+        call = self.admin.connection.call
         try:
             # An outage of Redis ends it; its entry then has no end, or says that it was interrupted.
             with task.scope, suppress(RestbrokerError):
-                while not task.progress.ended and not await self._is_stopped(task):
-                    task.progress = await call(partial(_step, task))
-                    if form.zset == "dead" and form.verb == "delete":
-                        deleted.update(task.progress.jids)
+                while (progress := await call(task.step)) is not None:  # noqa: ASYNC110 - it rests
+                    await trio.sleep(progress.rest_s)
         finally:
             with trio.CancelScope(shield=True):
-                await call(partial(_close, task))
-                with suppress(RestbrokerError):
-                    if deleted:
-                        notes = partial(keys.stopped_notes, jids=deleted, known=self.admin.context())
-                        self.notes[task.progress.run] = await call(notes)
-                        while len(self.notes) > _MOST_NOTES:
-                            self.notes.popitem(last=False)
+                await call(task.close)
             self._running.discard(task)
             task.over.set()
-
-    async def _is_stopped(self, task: _Task) -> bool:
-        """Rest as long as the action wants to, and tell whether a person has stopped it."""
-        rest_s = sum(task.rests_s)
-        task.rests_s.clear()
-        while True:
-            await trio.sleep(min(rest_s, _STOP_EVERY_S))
-            if await self.admin.connection.call(audit.stopped_by, task.progress.run) is not None:
-                return True
-            rest_s -= _STOP_EVERY_S
-            if rest_s <= 0:
-                return False
-
-
-def _step(task: _Task, _client: Client) -> Progress:
-    throttle = Throttle(rest=task.rests_s.append)
-    progress = next(task.steps)
-    throttle.step()
-    return progress
-
-
-def _close(task: _Task, _client: Client) -> None:
-    task.steps.close()
 
 
 @attrs.frozen(eq=False)
@@ -336,12 +292,9 @@ class ActPages:
         """Find out what would be done, as far as that goes within `_QUESTION_S`; return it with the present moment."""
         until_s = time.monotonic() + _QUESTION_S
         zset, form = form.zset, form.for_trial()
-        seen = SetMoment(0, time_s(client)) if zset is None else act.moment_of(client, zset)
-        action = form.action(who, self.admin.context())
-        if edit is not None:
-            action = attrs.evolve(action, edit=complete(edit, client, self.admin))
+        seen = SetMoment(0, time_s(client)) if zset is None else moment_of(client, zset)
         progress, throttle = Progress(0), Throttle()
-        with closing(form.steps(client, self.admin, action, dry_run=True)) as steps:
+        with closing(form.steps(client, self.admin, who, edit, dry_run=True)) as steps:
             for so_far in steps:
                 progress = so_far
                 throttle.step()
@@ -378,13 +331,17 @@ class ActPages:
         """
         _require_run(name)
 
-        def question(client: Client) -> tuple[Run | None, ActionResult | None, str | None]:
-            found, stopped_by = run(client, name), audit.stopped_by(client, name)
-            if found is None or found.note.action not in SENT or not found.jids:
-                return found, None, stopped_by
-            return found, follow(client, found.jids, self.admin.context(), _BOUNDS), stopped_by
+        def question(client: Client) -> tuple[Run | None, ActionResult | None, str | None, Sequence[str]]:
+            found, stopped_by, known = run(client, name), audit.stopped_by(client, name), self.admin.context()
+            became, notes = None, list[str]()
+            if found is not None and found.jids:
+                if found.note.action in SENT:
+                    became = follow(client, found.jids, known, _BOUNDS)
+                if (found.note.place, found.note.action) == ("dead", "delete"):
+                    notes = keys.stopped_notes(client, frozenset(found.jids), known)
+            return found, became, stopped_by, notes
 
-        found, became, stopped_by = await self.admin.ask(question)
+        found, became, stopped_by, notes = await self.admin.ask(question)
         is_over = found is None or found.note.state in ("ended", "done", "interrupted")
         goes_on = found is not None and not is_over and time.time() - found.noted_s < _SILENT_S
         html = self.shell.page(
@@ -393,7 +350,7 @@ class ActPages:
             title="What happened to it",
             run=found,
             became=became,
-            notes=self.actions.notes.get(name, ()),
+            notes=notes,
             lists={zset: path for path, zset in SETS.items()},
             stopped_by=stopped_by,
             # At a low rate an entry is silent for longer than one whose process is gone.

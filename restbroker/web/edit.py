@@ -17,8 +17,9 @@ from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.command import ArgumentSpec
 from restbroker.job.json_types import Json
-from restbroker.operate import act, find, where
-from restbroker.operate.act import Action, Progress, Selection
+from restbroker.operate import find, where
+from restbroker.operate.act import Action, Progress, perform
+from restbroker.operate.act_set import SetJobs
 from restbroker.operate.edit import Edit, differences
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.find import Budget
@@ -201,10 +202,7 @@ class EditPages:
         return await self.admin.ask(work)
 
     def _perform(self, client: Client, name: str, key: str, action: Action, *, dry_run: bool) -> Progress:
-        steps = act.perform(
-            client, SETS[name], action, chosen=Selection((key,)), known=self.admin.context(), dry_run=dry_run
-        )
-        return [*steps][-1]
+        return [*perform(client, SetJobs(SETS[name], (key,)), action, self.admin.context(), dry_run=dry_run)][-1]
 
     def _difference(self, name: str, key: str, edit: Edit, progress: Progress) -> Response:
         ((before, after),) = progress.previews

@@ -10,8 +10,9 @@ import pytest
 from restbroker.broker.health import StoreHealth
 from restbroker.job import rubyjson, signing
 from restbroker.job.outcome import Deferred, Rejected
-from restbroker.operate.act import Selection, perform
+from restbroker.operate.act import perform
 from restbroker.operate.act_job import Action
+from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from tests.broker.conftest import Harness
 from tests.broker.test_admission import DAY_S, SECRET, serving, signature
@@ -39,7 +40,7 @@ def with_mark(harness: Harness, fields: dict[str, Any], age_s: float | None, zse
 def person_retries(harness: Harness, zset: str = "dead") -> None:
     known = ConfigContext({}, tokens={SECRET: "app"})
     action = Action("retry", "ann", repeat_unsafe=True, foreign_queues=True)
-    (*_, last) = perform(harness.client, zset, action, Selection(("j1",)), known)  # type: ignore[arg-type]
+    (*_, last) = perform(harness.client, SetJobs(zset, ("j1",)), action, known)  # type: ignore[arg-type]
     assert last.done == 1
 
 

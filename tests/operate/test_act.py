@@ -10,7 +10,8 @@ import pytest
 
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.operate import audit, find
-from restbroker.operate.act import BATCH, VERBS, Action, Progress, Selection, Verb, moment_of, perform
+from restbroker.operate.act import VERBS, Action, Progress, Verb, perform
+from restbroker.operate.act_set import BATCH, SetJobs, moment_of
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import FoundJob
 from restbroker.operate.where import read
@@ -20,20 +21,20 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
 from tests.operate.conftest import NOW_S, Put, fields_of, job
 
-ALL = Selection()
+ALL = SetJobs("dead")
 RETRY = Action("retry", "ann@web1")
 
 
 def done(
-    client: Client, zset: SortedSet, action: Action, chosen: Selection, configured: ConfigContext, **how: Any
+    client: Client, zset: SortedSet, action: Action, chosen: SetJobs, configured: ConfigContext, **how: Any
 ) -> Progress:
-    *_, last = perform(client, zset, action, chosen, configured, **how)
+    *_, last = perform(client, attrs.evolve(chosen, zset=zset), action, configured, **how)
     assert last.ended
     return last
 
 
-def where(*typed: str) -> Selection:
-    return Selection(where=read(typed, NOW_S))
+def where(*typed: str) -> SetJobs:
+    return SetJobs("dead", where=read(typed, NOW_S))
 
 
 def queued(client: Client, queue: str = "rest") -> list[dict[str, Any]]:
@@ -57,14 +58,14 @@ def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(
     for n in range(250):
         put("dead", NOW_S + n, f"j{n}")
     put("dead", NOW_S + 999, "unsure", command="send_message", restbroker_may_have_run=True)
-    first, few = attrs.evolve(RETRY, first=True), Selection(limit=120)
+    first, few = attrs.evolve(RETRY, first=True), SetJobs("dead", limit=120)
     seen = done(client, "dead", first, few, configured, dry_run=True)
-    last = done(client, "dead", first, attrs.evolve(few, inventory=seen.inventory), configured)
+    last = done(client, "dead", first, attrs.evolve(few, inventory=seen.met), configured)
     assert seen.done == last.done == 120
     assert [entry["jid"] for entry in queued(client)] == ["waits", *(f"j{n}" for n in range(249, 129, -1))]
-    assert next(iter(audit.entries(client, 1))).note.where == "all (next in line) (at most 120)"
-    assert done(client, "dead", RETRY, Selection(("j0", "j1", "j2"), limit=2), configured).done == 2
-    assert done(client, "dead", RETRY, Selection(where=read(["jid = j3"], NOW_S), limit=2), configured).done == 1
+    assert next(iter(audit.entries(client, 1))).note.where == "all (at most 120) (next in line)"
+    assert done(client, "dead", RETRY, SetJobs("dead", ("j0", "j1", "j2"), limit=2), configured).done == 2
+    assert done(client, "dead", RETRY, SetJobs("dead", where=read(["jid = j3"], NOW_S), limit=2), configured).done == 1
 
 
 def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(
@@ -72,7 +73,7 @@ def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(
 ) -> None:
     raw = put("dead", NOW_S, "j1", retry_count=4, at=5)
     before_s = time_s(client)
-    found = done(client, "dead", RETRY, Selection(("j1",)), configured)
+    found = done(client, "dead", RETRY, SetJobs("dead", ("j1",)), configured)
     assert (found.done, found.matched, found.missing) == (1, 1, ())
     (pushed,) = queued(client)
     assert before_s <= pushed.pop("enqueued_at") <= time_s(client)
@@ -129,7 +130,7 @@ def test_all_that_match_are_done_in_batches_and_the_others_stay(
 ) -> None:
     for n in range(250):
         put("dead", NOW_S + n // 50, f"j{n}", error_class="BadToken" if n % 2 else "ServerError")
-    steps = list(perform(client, "dead", RETRY, where("error = BadToken"), configured))
+    steps = list(perform(client, where("error = BadToken"), RETRY, configured))
     assert len(steps) == 4
     assert steps[-1].done == 125
     assert steps[-1].looked_at == 250
@@ -178,7 +179,7 @@ def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_
             before = [put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)]
             ours = put(zset, NOW_S + 9, "ours")
             action = Action(verb, "ann", at_s=NOW_S + 60, queue="foreign")
-            left = done(client, zset, action, Selection(("j0", "j1", "j2")), configured)
+            left = done(client, zset, action, SetJobs("dead", ("j0", "j1", "j2")), configured)
             assert (left.done, left.foreign_queues, list(left.refused.values())) == (0, {"foreign": 3}, [3])
             assert sorted(members(client, zset)) == sorted([*before, ours])
             counted = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured, dry_run=True)
@@ -310,7 +311,7 @@ def test_a_job_is_not_moved_to_where_what_is_hidden_of_it_would_be_shown(
 def test_who_stops_it_between_batches_can_go_on_later(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(3 * BATCH):
         put("dead", NOW_S + n, f"j{n}")
-    going = perform(client, "dead", RETRY, ALL, configured)
+    going = perform(client, SetJobs("dead"), RETRY, configured)
     assert next(going).done == BATCH
     going.close()  # type: ignore[attr-defined]
     assert len(members(client, "dead")) == 2 * BATCH
@@ -325,7 +326,7 @@ def test_what_fails_meanwhile_is_left_alone(client: Client, configured: ConfigCo
         client.command("FLUSHALL")
         for n in range(2 * BATCH):
             put("retry", NOW_S + n, f"j{n}")
-        going = perform(client, "retry", Action(verb, "ann@web1"), ALL, configured)
+        going = perform(client, SetJobs("retry"), Action(verb, "ann@web1"), configured)
         next(going)
         now_s = time_s(client)
         put("retry", NOW_S + 150.5, "j0", retried_at=now_s + 1)
@@ -348,7 +349,7 @@ def test_what_came_since_somebody_was_asked_is_left_alone_however_old_it_says_it
         seen = done(client, zset, action, ALL, configured, dry_run=True)
         client.command("ZADD", f"ns:{zset}", 7.5, moved)
         late = put(zset, NOW_S + 1.5, "late", failed_at=5.5, retried_at=None, enqueued_at=5.5, created_at=5.5)
-        last = done(client, zset, action, attrs.evolve(ALL, inventory=seen.inventory), configured)
+        last = done(client, zset, action, attrs.evolve(ALL, inventory=seen.met), configured)
         assert (last.done, {moved, late} <= set(members(client, zset))) == (1, True), (zset, verb)
         assert verb == "reschedule" or first not in members(client, zset)
 
@@ -359,7 +360,7 @@ def test_of_a_set_that_was_empty_when_somebody_was_asked_nothing_is_meant(
     delete = Action("delete", "ann")
     seen = done(client, "dead", delete, where("user = *"), configured, dry_run=True)
     put("dead", NOW_S, "late")
-    assert done(client, "dead", delete, attrs.evolve(ALL, inventory=seen.inventory), configured).done == 0
+    assert done(client, "dead", delete, attrs.evolve(ALL, inventory=seen.met), configured).done == 0
 
 
 def test_a_job_whose_failure_is_still_to_come_is_meant_like_any_other(
@@ -377,12 +378,12 @@ def test_only_jobs_that_a_set_had_at_a_moment_are_meant(
     put(zset, NOW_S + 4, "last")
     seen = moment_of(client, zset)
     put(zset, late_s, "late", failed_at=seen.at_s + 1)
-    found = done(client, zset, Action("delete", "ann"), Selection(seen=seen), configured)
+    found = done(client, zset, Action("delete", "ann"), SetJobs("dead", seen=seen), configured)
     assert (found.done, [fields_of(raw)["jid"] for raw in members(client, zset)]) == (2, ["late"])
 
 
 def test_an_action_may_be_written_down_before_jobs_are_looked_for(client: Client, configured: ConfigContext) -> None:
-    steps = perform(client, "dead", Action("delete", "ann", begins_at_once=True), ALL, configured)
+    steps = perform(client, SetJobs("dead"), Action("delete", "ann", begins_at_once=True), configured)
     run = next(steps).run
     assert [one.note.state for one in audit.of_run(client, run)] == ["begun"]
     cast("Generator[Progress]", steps).close()
@@ -403,16 +404,15 @@ def test_the_last_entry_says_why_jobs_stayed(client: Client, configured: ConfigC
 def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(25):
         put("dead", NOW_S + n, f"j{n}")
-    pauses: list[float] = []
-    found = done(client, "dead", RETRY, ALL, configured, rate_per_s=10.0, pause=pauses.append)
-    assert (found.done, pauses) == (25, [1.0, 1.0, 0.5])
+    steps = [*perform(client, SetJobs("dead", rate_per_s=10.0), RETRY, configured)]
+    assert (steps[-1].done, [step.rest_s for step in steps]) == (25, [1.0, 1.0, 0.5, 0.0])
 
 
 def test_a_job_that_could_not_be_looked_for_to_the_end_is_not_called_gone(
     client: Client, configured: ConfigContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(find, "locate", lambda *_: FoundJob(None, complete=False))
-    found = done(client, "dead", RETRY, Selection(("j1",)), configured)
+    found = done(client, "dead", RETRY, SetJobs("dead", ("j1",)), configured)
     assert (found.missing, found.done) == ((), 0)
     ((why, count),) = found.refused.items()
     assert (count, "not found within ten seconds" in why) == (1, True)
@@ -437,7 +437,7 @@ def test_an_outage_in_the_middle_leaves_what_is_done_done_and_a_trace(
 ) -> None:
     for n in range(2 * BATCH):
         put("dead", NOW_S + n, f"j{n}")
-    going = perform(client, "dead", RETRY, ALL, configured)
+    going = perform(client, SetJobs("dead"), RETRY, configured)
     next(going)
 
     def cut(*_: object) -> None:
@@ -458,7 +458,7 @@ def test_what_no_job_can_hold_is_refused_before_anything_is_done(
         client.command("FLUSHALL")
         put("retry", NOW_S, "j1")
         with pytest.raises(UsageError, match="not UTF-8"):
-            list(perform(client, "retry", action, ALL, configured))
+            list(perform(client, SetJobs("retry"), action, configured))
         assert list(audit.entries(client, 10)) == []
         assert sets.size(client, "retry") == 1
 
@@ -470,7 +470,7 @@ def test_a_job_that_is_named_by_its_key_is_written_down_with_its_id(
         put("dead", NOW_S, name)
     key = find.page(client, "dead", (), configured).entries[0].key
     nowhere = f"1.0-{'0' * 40}"
-    found = done(client, "dead", Action("delete", "ann"), Selection((key, nowhere)), configured)
+    found = done(client, "dead", Action("delete", "ann"), SetJobs("dead", (key, nowhere)), configured)
     assert (found.done, found.missing) == (1, (nowhere,))
     notes = [written.note for written in audit.entries(client, 10)]
     (jid,) = {jid for note in notes for jid in note.jids}

@@ -9,10 +9,10 @@ import pytest
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import UsageError
-from restbroker.operate import act_waiting, audit, find
+from restbroker.operate import act, act_waiting, audit, find
+from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
 from restbroker.operate.context import context_of
-from restbroker.operate.tally import Progress
 from restbroker.operate.where import read
 from restbroker.servers import registry
 from restbroker.store import queues
@@ -54,9 +54,9 @@ def perform(
 ) -> Progress:
     """Does it to jobs of the queue `rest`, as they wait now; how it ended."""
     conditions = read(where, NOW_S, ahead=False, hidden=())
-    meant = act_waiting.select(client, "rest", conditions, limit)
+    meant = act_waiting.select(client, "rest", conditions, settings, limit)
     knows = context_of(settings)
-    *_, last = act_waiting.perform(client, action, meant, settings, knows, dry_run=dry_run, rest=lambda _: None)
+    *_, last = act.perform(client, meant, action, knows, dry_run=dry_run)
     assert last.ended
     return last
 
@@ -94,11 +94,11 @@ def test_a_limit_takes_the_next_ones_first(client: Client, settings: Config) -> 
 
 def test_what_came_while_a_person_was_asked_stays_and_what_was_taken_is_told(client: Client, settings: Config) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(6)])
-    meant = act_waiting.select(client, "rest", ())
+    meant = act_waiting.select(client, "rest", (), settings)
     queues.push(client, "rest", [job("later")])
     assert client.command("RPOP", "ns:queue:rest") == job("j0")
     knows, action = context_of(settings), Action("delete", "ann")
-    *_, last = act_waiting.perform(client, action, meant, settings, knows, rest=lambda _: None)
+    *_, last = act.perform(client, meant, action, knows)
     assert (last.total, last.looked_at, last.matched, last.done, last.gone) == (6, 5, 6, 5, 1)
     assert waiting(client) == [job("later")]
 
@@ -109,20 +109,20 @@ def test_what_was_taken_before_it_was_read_is_gone_if_it_was_meant_and_else_told
     knows, action = context_of(settings), Action("delete", "ann")
 
     def begun(*where: str, limit: int | None = None) -> Progress:
-        """How it ends if others take five jobs behind its back once the first 150 were read."""
+        """How it ends if others take five jobs behind its back once the first 250 were read."""
         client.command("DEL", "ns:queue:rest")
         queues.push(client, "rest", [job(f"j{n}") for n in range(600)])
-        meant = act_waiting.select(client, "rest", read(where, NOW_S), limit)
-        running = act_waiting.perform(client, action, meant, settings, knows, dry_run=True, rest=lambda _: None)
+        meant = act_waiting.select(client, "rest", read(where, NOW_S), settings, limit)
+        running = act.perform(client, meant, action, knows, dry_run=True)
         next(running)
-        client.command("RPOP", "ns:queue:rest", 155)
+        client.command("RPOP", "ns:queue:rest", 255)
         *_, last = running
         return last
 
     last = begun()
     assert (last.looked_at, last.matched, last.done, last.gone, last.unseen) == (595, 600, 595, 5, 0)
-    last = begun(limit=152)
-    assert (last.matched, last.gone, last.unseen) == (152, 2, 0)
+    last = begun(limit=252)
+    assert (last.matched, last.gone, last.unseen) == (252, 2, 0)
     last = begun("command = register")
     assert (last.matched, last.done, last.gone, last.unseen) == (595, 595, 0, 5)
 
@@ -130,7 +130,7 @@ def test_what_was_taken_before_it_was_read_is_gone_if_it_was_meant_and_else_told
 def test_jobs_are_not_chosen_by_a_group_of_failures_and_nothing_is_read(client: Client, settings: Config) -> None:
     wanted = read(["failure_group = 0123456789"], NOW_S)
     for ask in (
-        lambda: act_waiting.select(client, "rest", wanted),
+        lambda: act_waiting.select(client, "rest", wanted, settings),
         lambda: find.waiting_page(client, "rest", wanted, context_of(settings)),
     ):
         with pytest.raises(UsageError, match="failure_group is only for failed jobs"):
@@ -176,14 +176,6 @@ def test_none_is_killed_if_the_dead_set_has_no_room_for_all(client: Client, sett
     assert client.command("ZCARD", "ns:dead") == 3
 
 
-def test_jobs_that_cannot_be_counted_in_time_are_not_killed(client: Client, settings: Config) -> None:
-    queues.push(client, "rest", [job(f"j{n}", "status" if n < 2 else "register") for n in range(5)])
-    meant = act_waiting.select(client, "rest", read(["command = status"], NOW_S))
-    *_, last = act_waiting.perform(client, Action("kill", "ann"), meant, settings, context_of(settings), count_s=0.0)
-    ((why, refused),) = last.refused.items()
-    assert (last.done, refused, why[:32]) == (0, 2, "There was no time to count wheth")
-
-
 def test_queues_of_others_are_touched_only_where_that_is_said(client: Client, settings: Config) -> None:
     knows = context_of(settings)
     for queue, action in [
@@ -192,8 +184,9 @@ def test_queues_of_others_are_touched_only_where_that_is_said(client: Client, se
         ("rest", Action("retry", "ann")),
     ]:
         with pytest.raises(UsageError):
-            act_waiting.require_sense(queue, action, knows)
-    act_waiting.require_sense("mailers", Action("delete", "ann", foreign_queues=True), knows)
+            act_waiting.select(client, queue, (), settings).require_sense(action, knows)
+    jobs = act_waiting.select(client, "mailers", (), settings)
+    jobs.require_sense(Action("delete", "ann", foreign_queues=True), knows)
 
 
 def test_no_secret_of_a_job_is_in_the_record_of_what_was_done(client: Client, settings: Config) -> None:
@@ -211,13 +204,12 @@ def test_a_job_far_from_its_place_since_another_person_took_many_out_is_still_ta
     queues.push(client, "rest", [job(f"old{n}", "status") for n in range(10)])
     queues.push(client, "rest", [job(f"j{n}", "unregister") for n in range(3000)])
     queues.push(client, "rest", [job(f"new{n}", "ping") for n in range(6)])
-    meant = act_waiting.select(client, "rest", read(["command = status"], NOW_S, ahead=False, hidden=()))
+    meant = act_waiting.select(client, "rest", read(["command = status"], NOW_S, ahead=False, hidden=()), settings)
     knows = context_of(settings)
 
-    def meanwhile(_busy_s: float) -> None:
+    last = Progress(0)
+    for step in act.perform(client, meant, Action("delete", "ann"), knows):
+        last = step
         perform(client, settings, Action("delete", "bob"), "command = unregister")
-
-    steps = act_waiting.perform(client, Action("delete", "ann"), meant, settings, knows, rest=meanwhile)
-    *_, last = steps
     assert (last.done, last.gone) == (10, 0)
     assert [fields_of(raw)["jid"] for raw in waiting(client)] == [f"new{n}" for n in range(6)]

@@ -20,7 +20,8 @@ from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected, Uncerta
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settlement import Retry
 from restbroker.operate import audit
-from restbroker.operate.act import Action, Progress, Selection, perform
+from restbroker.operate.act import Action, Progress, perform
+from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
 from restbroker.operate.where import read as conditions
@@ -36,7 +37,7 @@ from tests.operate.test_act import members, queued
 FLAT = Token("default", (Secret("right-token"),), flat=True)
 APP = Token("app", (Secret("app-secret-of-20-chars"),))
 ALICE = {"user": "alice", "host": "example.org", "password": "hush-hush"}
-ONE = Selection(("j1",))
+ONE = SetJobs("dead", ("j1",))
 
 
 @attrs.frozen
@@ -53,10 +54,10 @@ class Desk:
         self.client.command("ZADD", f"ns:{zset}", NOW_S, raw)
         return raw
 
-    def done(self, edit: Edit, zset: Any = "dead", chosen: Selection = ONE, **how: Any) -> Progress:
+    def done(self, edit: Edit, zset: Any = "dead", chosen: SetJobs = ONE, **how: Any) -> Progress:
         dry_run = how.pop("dry_run", False)
         action = Action("edit", "ann@web1", edit=edit, **how)
-        *_, last = perform(self.client, zset, action, chosen, self.known, dry_run=dry_run)
+        *_, last = perform(self.client, attrs.evolve(chosen, zset=zset), action, self.known, dry_run=dry_run)
         return last
 
     def only(self) -> dict[str, Any]:
@@ -200,7 +201,7 @@ def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(desk: Desk) -> No
         fields = sealed()
         spoil(fields)
         desk.lay(fields)
-        assert "enqueue" in desk.refused(change(APP, user="bob"), chosen=Selection((fields["jid"],)))
+        assert "enqueue" in desk.refused(change(APP, user="bob"), chosen=SetJobs("dead", (fields["jid"],)))
     desk.lay(sealed())
     replaced = attrs.evolve(APP, secrets=(Secret("newer-secret-of-20-chars"),))
     assert "enqueue" in desk.refused(change(replaced, user="bob"))
@@ -239,7 +240,7 @@ def test_what_may_have_run_becomes_another_command_if_asked_for(desk: Desk) -> N
     assert set(after) & set(ran) == {"restbroker_attempts"}
     # Nothing that the first form did is said of the second: a retry asks no more.
     assert [one["outcome"] for one in after["restbroker_attempts"]] == ["uncertain", "edited"]
-    *_, last = perform(desk.client, "dead", Action("retry", "ann"), ONE, desk.known)
+    *_, last = perform(desk.client, ONE, Action("retry", "ann"), desk.known)
     assert last.done == 1
 
 
@@ -284,8 +285,8 @@ def test_whoever_was_faster_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
     place = sets.place
     rows: tuple[Callable[[Client], object], ...] = (
         lambda other: other.command("DEL", "ns:dead"),
-        lambda other: [*perform(other, "dead", Action("retry", "bea"), ONE, desk.known)],
-        lambda other: [*perform(other, "dead", Action("edit", "bea", edit=change(user="bea")), ONE, desk.known)],
+        lambda other: [*perform(other, ONE, Action("retry", "bea"), desk.known)],
+        lambda other: [*perform(other, ONE, Action("edit", "bea", edit=change(user="bea")), desk.known)],
     )
     for meanwhile in rows:
         desk.lay(fields_of(job("j1", arguments=ALICE)))
@@ -323,12 +324,12 @@ def test_edits_promotions_and_deletions_lose_and_double_no_job(desk: Desk, redis
             sets.promote(other, "retry", [Move(raw, "rest") for raw in ours[:7]])
 
     def delete(other: Client) -> None:
-        chosen = Selection(where=conditions(["jid = *7"], NOW_S))
-        *_, last = perform(other, "retry", Action("delete", "bea"), chosen, desk.known)
+        chosen = SetJobs("retry", where=conditions(["jid = *7"], NOW_S))
+        *_, last = perform(other, chosen, Action("delete", "bea"), desk.known)
         deleted.append(last.done)
 
     def edit(other: Client) -> None:
-        Desk(other, desk.known).done(change(host="example.com"), "retry", Selection())
+        Desk(other, desk.known).done(change(host="example.com"), "retry", SetJobs("dead"))
 
     threads = [on_its_own(work) for work in (promote, delete, edit, edit)]
     for one in threads:
@@ -344,7 +345,7 @@ def test_all_that_match_are_edited_once_each(desk: Desk) -> None:
     for n in range(250):
         user = {**ALICE, "user": "alice" if n % 2 else "zoe"}
         desk.client.command("ZADD", "ns:dead", NOW_S + n // 100, job(f"j{n}", arguments=user))
-    chosen = Selection(where=conditions(["arg.user = alice"], NOW_S))
+    chosen = SetJobs("retry", where=conditions(["arg.user = alice"], NOW_S))
     seen = desk.done(change(password="new-secret"), chosen=chosen, dry_run=True)
     assert (seen.done, len(seen.previews)) == (125, 5)
     last = desk.done(change(password="new-secret"), chosen=chosen)
@@ -355,10 +356,10 @@ def test_all_that_match_are_edited_once_each(desk: Desk) -> None:
 
 def test_what_came_since_somebody_was_asked_is_left_alone(desk: Desk) -> None:
     desk.lay(fields_of(job("j1", arguments=ALICE)))
-    asked = desk.done(change(user="bob"), chosen=Selection(), dry_run=True)
+    asked = desk.done(change(user="bob"), chosen=SetJobs("dead"), dry_run=True)
     late = job("j2", arguments=ALICE)
     desk.client.command("ZADD", "ns:dead", NOW_S + 9, late)
-    last = desk.done(change(user="bob"), chosen=Selection(inventory=asked.inventory))
+    last = desk.done(change(user="bob"), chosen=SetJobs("dead", inventory=asked.met))
     assert (last.done, late in members(desk.client, "dead")) == (1, True)
 
 

@@ -3,7 +3,8 @@
 import json
 
 from restbroker.job.claims import at_work_value, done_value, waiting_value
-from restbroker.operate.act import Action, Selection, perform
+from restbroker.operate.act import Action, perform
+from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import explain
 from restbroker.operate.job_search import SearchLimits
@@ -104,7 +105,7 @@ def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, co
 def test_what_people_did_with_it_is_told(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", NOW_S, "j1")
     put("dead", NOW_S, "j2")
-    list(perform(client, "dead", Action("retry", "ann@web1"), Selection(("j1",)), configured))
+    list(perform(client, SetJobs("dead", ("j1",)), Action("retry", "ann@web1"), configured))
     story = explain(client, "j1", configured)
     assert [(act.note.who, act.note.action) for act in story.acts] == [("ann@web1", "retry")]
     assert [place.kind for place in story.locations] == ["queue"]

@@ -16,15 +16,15 @@ from restbroker.config.secret import Secret
 from restbroker.errors import UsageError
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
-from restbroker.operate import act_waiting, audit, explain, find, job_search, keys, tokens
+from restbroker.operate import act, act_waiting, audit, explain, find, job_search, keys, tokens
 from restbroker.operate import queues as operate_queues
+from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.follow import follow
 from restbroker.operate.job_search import JobSearch, Match, SearchLimits
 from restbroker.operate.keys import NO_KEY, FairKey
-from restbroker.operate.tally import Progress
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.operate.where import read
 from restbroker.store import identities, line_jobs, lines, pauses, processes, queues, survey, waiting
@@ -177,9 +177,9 @@ def test_tokens_are_counted_in_lines_too(mixed: Client, settings: Config) -> Non
 
 
 def perform(client: Client, settings: Config, action: Action, *where: str, limit: int | None = None) -> Progress:
-    meant = act_waiting.select(client, "rest", read(where, NOW_S), limit)
+    meant = act_waiting.select(client, "rest", read(where, NOW_S), settings, limit)
     known = context_of(settings)
-    *_, last = act_waiting.perform(client, action, meant, settings, known, rest=lambda _: None)
+    *_, last = act.perform(client, meant, action, known)
     assert last.ended
     return last
 
@@ -209,10 +209,10 @@ def test_jobs_in_lines_are_killed(mixed: Client, settings: Config, known: Config
 
 
 def test_a_job_that_was_taken_meanwhile_is_left_alone(mixed: Client, settings: Config, known: ConfigContext) -> None:
-    meant = act_waiting.select(mixed, "rest", read(["host = big.org"], NOW_S), None)
+    meant = act_waiting.select(mixed, "rest", read(["host = big.org"], NOW_S), settings)
     (first,) = [line for line in line_jobs.read_lines(mixed, "rest") if line.name == "big.org"]
     mixed.command("HDEL", mixed.keys.lines("rest"), first.field(first.head))
-    *_, last = act_waiting.perform(mixed, Action("delete", "ann"), meant, settings, known, rest=lambda _: None)
+    *_, last = act.perform(mixed, meant, Action("delete", "ann"), known)
     assert (last.done, last.unseen) == (9, 1)
 
 

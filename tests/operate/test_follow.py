@@ -6,7 +6,8 @@ import pytest
 
 from restbroker.broker.tokens import Tokens
 from restbroker.operate import follow as following
-from restbroker.operate.act import Action, Selection, perform
+from restbroker.operate.act import Action, perform
+from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
 from restbroker.operate.follow import SENT, ActionResult, follow
@@ -93,9 +94,9 @@ def test_an_action_is_followed_by_what_the_audit_says_of_it(
     for n in range(250):
         put("dead", NOW_S + n, f"j{n}")
     action = Action("retry", "ann@web1", why="the server is back")
-    steps = perform(client, "dead", action, Selection(), configured)
+    steps = perform(client, SetJobs("dead"), action, configured)
     step = next(steps)
-    list(perform(client, "dead", Action("delete", "bob"), Selection(("j7",)), configured))
+    list(perform(client, SetJobs("dead", ("j7",)), Action("delete", "bob"), configured))
     *_, last = steps
     assert (last.run, last.done) == (step.run, 249)
     run = following.run(client, last.run)
@@ -116,10 +117,10 @@ def test_jobs_behind_a_backlog_are_found_at_its_end(client: Client, configured: 
     queues.push(client, "rest", [job(f"w{n}") for n in range(12_000)])
     for n in range(45):
         put("dead", NOW_S + n, f"j{n}")
-    chosen = Selection(tuple(f"j{n}" for n in range(40)))
-    *_, last = perform(client, "dead", Action("retry", "ann"), chosen, configured)
+    chosen = SetJobs("dead", tuple(f"j{n}" for n in range(40)))
+    *_, last = perform(client, chosen, Action("retry", "ann"), configured)
     assert last.done == 40
-    *_, last = perform(client, "dead", Action("retry", "ann", first=True), Selection(limit=3), configured)
+    *_, last = perform(client, SetJobs("dead", limit=3), Action("retry", "ann", first=True), configured)
     assert last.done == 3
     queues.push(client, "rest", [job(f"z{n}") for n in range(300)])
     found = became(client, configured, *(f"j{n}" for n in range(45)), bounds=SearchLimits(seconds=60, jobs=6000))

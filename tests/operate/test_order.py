@@ -15,13 +15,13 @@ from restbroker.errors import StoreRefused, UsageError
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.order import Order
 from restbroker.job.settlement import Ack, Dead, Retry, Settlement
-from restbroker.operate import act_waiting, audit, key_names, keys
+from restbroker.operate import act, act_waiting, audit, key_names, keys
 from restbroker.operate import queues as operate_queues
+from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_order, check_queues
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.explain import explain
-from restbroker.operate.tally import Progress
 from restbroker.operate.where import read
 from restbroker.store import order as store
 from restbroker.store import queues
@@ -213,9 +213,9 @@ def test_a_key_of_another_order_by_is_not_resumed(
 
 
 def perform(client: Client, settings: Config, action: Action, where: str) -> Progress:
-    meant = act_waiting.select(client, "rest", read([where], NOW_S), None)
+    meant = act_waiting.select(client, "rest", read([where], NOW_S), settings)
     known = context_of(settings)
-    *_, last = act_waiting.perform(client, action, meant, settings, known, rest=lambda _: None)
+    *_, last = act.perform(client, meant, action, known)
     return last
 
 

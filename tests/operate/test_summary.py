@@ -9,7 +9,8 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.operate import audit
-from restbroker.operate.act import Action, Selection, perform
+from restbroker.operate.act import Action, perform
+from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
 from restbroker.operate.find import page
@@ -112,7 +113,7 @@ def test_jobs_that_a_person_changed_are_read_again(
         fill(put, zset, range(10))
         summaries = Summaries(zset, configured)
         (before,) = summaries.now(client).causes
-        list(perform(client, zset, action, Selection(), configured))
+        list(perform(client, SetJobs(zset), action, configured))
         (after,) = summaries.now(client).causes
         assert (before.jobs, after.jobs, before.group == after.group) == (10, 10, False)
         pieces.clear()

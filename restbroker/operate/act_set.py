@@ -1,0 +1,187 @@
+"""The jobs of a set that an action means: one, several, or all that match conditions; for `act.perform`.
+
+Always holds: nothing else is meant than the members that the set had when a person was shown them, or when the action
+began (`inventory`).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final, Self
+
+import attrs
+
+from restbroker.job import hiding
+from restbroker.operate import act_job, find
+from restbroker.operate.act import EXAMPLES, Outcome, Progress, Run
+from restbroker.operate.act_job import Action, Refusal
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import JobView
+from restbroker.operate.inventory import Inventory, inventory
+from restbroker.operate.where import Where, with_fixed_time
+from restbroker.store import paging, sets
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Gone
+from restbroker.store.keys import SortedSet
+from restbroker.store.paging import Cursor
+from restbroker.store.server import time_s
+from restbroker.store.sets import Placement
+
+BATCH: Final = 100
+"""How many jobs are done between two moments at which it can be stopped."""
+_NOT_AS_SHOWN: Final = (
+    "It has changed since it was shown: someone else was faster, or it failed again. Check it, and run the "
+    "command again if it is still needed."
+)
+_NOT_IN_TIME: Final = (
+    "It was not found within ten seconds, because the set is large: give its key (`list --json`) to find it at once."
+)
+
+
+@attrs.frozen
+class SetMoment:
+    """When a person saw a set: `at_s` by Redis' clock (epoch seconds), and `newest`, its greatest score then.
+
+    A form can carry it. A job that came or changed since has a greater score in the dead set, and a later time in
+    itself in the others.
+    """
+
+    newest: float
+    at_s: float
+
+    def had(self, view: JobView) -> bool:
+        """Tell whether the set had this job as it is."""
+        return view.score <= self.newest and view.last_change_s <= self.at_s
+
+
+def moment_of(client: Client, zset: SortedSet) -> SetMoment:
+    """Return the present moment of a set. Raise `StoreUnavailable` or `StoreRefused`."""
+    last = paging.piece(client, zset, None, 1, newest_first=True).members
+    return SetMoment(last[0][1] if last else -math.inf, time_s(client))
+
+
+@attrs.frozen
+class SetJobs:
+    """The jobs of a set with these job ids or keys (`Entry.key`), or else all that match the conditions.
+
+    `inventory` limits them to those that the set held, unchanged, when a person saw it (`Progress.met` of a dry run);
+    None: those that it holds when the action begins. `seen` limits them to those that were there at that moment.
+    `limit`: at most so many are done. With `rate_per_s` that many are done per second at most, on average.
+    """
+
+    zset: SortedSet
+    names: tuple[str, ...] = ()
+    where: Where = ()
+    inventory: Inventory | None = None
+    seen: SetMoment | None = None
+    limit: int | None = None
+    rate_per_s: float | None = None
+
+    @property
+    def place(self) -> str:
+        """The set."""
+        return self.zset
+
+    @property
+    def location(self) -> str:
+        """The set in words."""
+        return f"the {self.zset} set"
+
+    @property
+    def is_all(self) -> bool:
+        """Whether all jobs of the set are meant."""
+        return not self.names and not self.where and self.limit is None
+
+    def require_sense(self, action: Action, _known: ConfigContext) -> None:
+        """Raise `UsageError` if the action makes no sense in this set."""
+        act_job.require_sense(self.zset, action)
+
+    def which(self, known: ConfigContext) -> str:
+        """Return which jobs are meant, in words. Keys stay as they are, to be replaced by ids when they are found."""
+        most = "" if self.limit is None else f" (at most {self.limit})"
+        if not self.names:
+            return hiding.mask_secrets("; ".join(map(with_fixed_time, self.where)) or "all", known.secrets) + most
+        return (" ".join(self.names) if len(self.names) <= EXAMPLES else f"{len(self.names)} named") + most
+
+    def size(self, client: Client) -> int:
+        """Return how many jobs the set has."""
+        return sets.size(client, self.zset)
+
+    def as_seen(self, seen: Progress) -> Self:
+        """Return only those of the jobs that a person was shown."""
+        return attrs.evolve(self, inventory=seen.met)
+
+    def batches(self, run: Run) -> Iterator[float]:
+        """Act on the jobs; yield after each batch how long to rest for the rate."""
+        batch = BATCH if self.rate_per_s is None else max(1, min(BATCH, int(self.rate_per_s)))
+        for done in self._act_on_names(run, batch) if self.names else self._act_on_matching(run, batch):
+            yield 0.0 if self.rate_per_s is None or run.dry_run else done / self.rate_per_s
+
+    def _act_on_names(self, run: Run, batch: int) -> Iterator[int]:
+        """Act on the jobs with these names; yield after each batch how many were done."""
+        each = list(dict.fromkeys(self.names))[: self.limit]
+        run.progress = attrs.evolve(run.progress, met=(met := Inventory(self.zset)))
+        for start in range(0, len(each), batch):
+            views, missing = [], []
+            for name in each[start : start + batch]:
+                found = find.locate(run.client, self.zset, name)
+                if found.member is None:
+                    if found.complete:
+                        missing.append(name)
+                    else:
+                        run.refuse(_NOT_IN_TIME, 1)
+                elif self.inventory is not None and found.member not in self.inventory:
+                    run.refuse(_NOT_AS_SHOWN, 1)
+                else:
+                    met.add([found.member])
+                    views.append(view := JobView(*found.member, run.known))
+                    # A key tells people nothing, and is none any more afterwards.
+                    called = hiding.mask_secrets(view.jid or view.key, run.known.secrets)
+                    run.which = run.which.replace(view.key, called)
+            run.add(looked_at=len(views))
+            outcomes = self._act_on(run, views)
+            run.progress = attrs.evolve(run.progress, missing=(*run.progress.missing, *missing))
+            yield sum(isinstance(one, Applied) for one in outcomes)
+
+    def _act_on_matching(self, run: Run, batch: int) -> Iterator[int]:
+        """Act on the jobs that match all conditions, at most `batch` between two yields of how many were done.
+
+        Any number of jobs may be read to find them.
+        """
+        place: Cursor | None = None
+        # A dry run tells what it met.
+        met = Inventory(self.zset) if run.dry_run else self.inventory
+        if met is None:
+            met = inventory(run.client, self.zset)
+        run.progress = attrs.evolve(run.progress, met=met)
+        while (part := paging.piece(run.client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
+            room = batch if self.limit is None else min(batch, self.limit - run.progress.done)
+            if not room or (not run.dry_run and met.is_behind(part.members[0][1])):
+                return
+            views = [JobView(raw, score, run.known) for raw, score in part.members]
+            there = [n for n, one in enumerate(part.members) if run.dry_run or one in met]
+            there = [n for n in there if self.seen is None or self.seen.had(views[n])]
+            count, matched = self._matching(run, views, there, room)
+            if run.dry_run:
+                met.add(part.members[n] for n in there[:count])
+            run.add(looked_at=count)
+            outcomes = self._act_on(run, [views[n] for n in matched])
+            moved = {n for n, one in zip(matched, outcomes, strict=True) if isinstance(one, Applied | Gone)}
+            place = part.behind(matched[-1] + 1 if len(matched) == room else None, set() if run.dry_run else moved)
+            yield sum(isinstance(one, Applied) for one in outcomes)
+
+    def _matching(self, run: Run, views: Sequence[JobView], there: Sequence[int], room: int) -> tuple[int, list[int]]:
+        """Return how many of those that are `there` were checked, and which of them are to be done: at most `room`."""
+        matched: list[int] = []
+        for count, n in enumerate(there, start=1):
+            if not act_job.is_moved_already(views[n], run.action) and views[n].matches(self.where):
+                matched.append(n)
+            if len(matched) == room:
+                return count, matched
+        return len(there), matched
+
+    def _act_on(self, run: Run, views: Sequence[JobView]) -> list[Outcome]:
+        def plan(n: int, now_s: float, unique: int) -> Placement | Refusal:
+            return act_job.plan(views[n], self.zset, run.action, now_s=now_s, unique=unique)
+
+        return run.act_on(views, plan, partial(sets.place, run.client, self.zset))
