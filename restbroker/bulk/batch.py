@@ -33,7 +33,7 @@ from restbroker.bulk.jobs import (
     no_order,
     wrong_header,
 )
-from restbroker.bulk.rows import BadFile, Input, Table, open_input, open_table
+from restbroker.bulk.rows import Input, Table, open_input, open_table
 from restbroker.bulk.show import MOST_TOLD, Rejects, Summary, existing_file_error, rows_text
 from restbroker.config.core import Config
 from restbroker.config.target import Target
@@ -65,13 +65,10 @@ def run(
         raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
     typed = arguments.read(argument_words)
     with _raise_on_signals(), open_input(options.file) as found:
-        try:
-            table = open_table(found.source)
-        except BadFile as error:
-            raise UsageError(f"{found.name} {error.why}.", error.hint) from None
+        table = open_table(found)
         # A dry run needs no Redis: it only takes the server's version from it, if that comes within a second.
         with open_store(settings, 1.0) if dry_run else open_store(settings) as client:
-            makers = Makers(settings, options, typed, client)
+            makers = Makers(settings, options, typed, client, options.order)
             _require_valid(makers, table)
             batch = _Batch(makers, options, client, found, table)
             try:

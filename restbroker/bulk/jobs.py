@@ -14,7 +14,7 @@ import attrs
 import orjson
 
 from restbroker.bulk.rows import Bad, Read, Row
-from restbroker.bulk.store import MOST_ROWS, Chunk, jid_of
+from restbroker.bulk.store import Chunk, jid_of
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
@@ -181,13 +181,9 @@ class Makers:
     options: BatchOptions
     typed_arguments: TypedArguments
     client: Client
-    order: JobRequest = attrs.field(init=False)
+    order: JobRequest
     _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
     _versions: dict[str, str | None] = attrs.field(factory=dict)
-
-    def __attrs_post_init__(self) -> None:
-        """Begin with the order of the command line."""
-        self.order = self.options.order
 
     def __call__(self, command: str) -> Maker:
         """Return the maker of this command's jobs. Raise `UsageError` for an unknown command."""
@@ -258,7 +254,7 @@ class Reader:
     bad: int = 0
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the rows in chunks as they are read; bad ones go to `reject`. Raise `BadFile` if the file is bad."""
+        """Yield the rows in chunks as they are read; bad ones go to `reject`."""
         most_rows = _CHUNK_ROWS
         if self.rate is not None:
             most_rows = max(1, int(min(most_rows, self.rate / _CHUNKS_A_SECOND)))
@@ -286,8 +282,6 @@ class Reader:
     def _make(self, row: Row, chunk: Chunk, now_s: float) -> None:
         number, values = row.number, row.values
         maker = self._maker(values)
-        if number > MOST_ROWS:
-            raise BadRow("too many rows in one batch.")
         own: dict[str, Json] = {name: values.pop(name) for name in OWN_COLUMNS if name in values}
         if self.command is not None and COMMAND_KEY in values and maker.checker.takes_no(COMMAND_KEY):
             raise BadRow(f'the row names its command in "{COMMAND_KEY}": leave {self.command} out of the command line.')

@@ -38,20 +38,13 @@ UNCLOSED: Final = "an unclosed quotation mark. Nothing after this line is read."
 ODD_MARK: Final = "a quotation mark inside a cell: quote the whole cell, and double the mark in it."
 _TOO_LONG: Final = "more than 1 MiB."
 _NOT_UTF8: Final = "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."
+_FORMS: Final = "Give CSV, whose first line names the columns, or one JSON object in each line."
+_HEADER: Final = "The first line names the columns, e.g. user,host,password."
 _BOM: Final = "\ufeff"
 _ENDS: Final = ("\n", "\r")
 _SEPARATORS: Final = (",", ";", "\t", "|")
 # An unquoted cell has no quotation mark; in a quoted one each stands twice (RFC 4180).
 _CELL: Final = r'(?:"(?:[^"]|"")*+"|[^"{0}\r\n]*+)'
-
-
-class BadFile(ValueError):
-    """Raised if nothing of the file can be read. `why` completes "the file …"."""
-
-    def __init__(self, why: str, hint: str = "") -> None:
-        super().__init__(why)
-        self.why = why
-        self.hint = hint
 
 
 @light
@@ -131,29 +124,26 @@ def open_input(file: Path) -> Iterator[Input]:
         raise UsageError(f"{name} cannot be read: {error.strerror}.", "Name a file of CSV or NDJSON, or -.") from None
 
 
-def open_table(source: io.TextIOWrapper) -> Table:
-    """Return the table in a file of CSV, or of NDJSON if it begins with `{`.
-
-    Raise `BadFile` if it can be neither; its rows raise it too, while they are read.
-    """
-    lines = _Lines(source)
+def open_table(file: Input) -> Table:
+    """Return the table in a file of CSV, or of NDJSON if it begins with `{`. Raise `UsageError` if it is neither."""
+    lines, name = _Lines(file.source), file.name
     try:
         first = next((line for line in lines if line.strip(_BOM + " \t\r\n")), "")
     except _TooLong:
-        raise BadFile("begins with a line of more than 1 MiB", "Give CSV, or one JSON object in each line.") from None
+        raise UsageError(f"{name} begins with a line of more than 1 MiB.", _FORMS) from None
     mark = _BOM if lines.row_lines[:1] and lines.row_lines[0].startswith(_BOM) else ""
     first = first.removeprefix(_BOM)
     if first.startswith(("\udcff\udcfe", "\udcfe\udcff")) or "\0" in first:
-        raise BadFile("is UTF-16 or not text", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).")
+        raise UsageError(f"{name} is UTF-16 or not text.", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).")
     if not first:
-        raise BadFile("is empty", "Give CSV, whose first line names the columns, or one JSON object in each line.")
+        raise UsageError(f"{name} is empty.", _FORMS)
     match first.lstrip()[0]:
         case "{":
             return Table(_ndjson_rows(first, lines), opening=mark)
         case "[":
-            raise BadFile("is a JSON list", "Write one object in each line: jq -c '.[]' FILE")
+            raise UsageError(f"{name} is a JSON list.", "Write one object in each line: jq -c '.[]' FILE")
         case _:
-            return _csv_table(first, lines, mark)
+            return _csv_table(name, first, lines, mark)
 
 
 def reject_text(table: Table, bad: Bad) -> str:
@@ -254,10 +244,10 @@ def _has_duplicate_name(text: str) -> bool:
     return False
 
 
-def _csv_table(first: str, lines: _Lines, mark: str) -> Table:
+def _csv_table(name: str, first: str, lines: _Lines, mark: str) -> Table:
     """Return the CSV file that begins with the line `first`; `lines` has the others, and `mark` is its byte order mark.
 
-    Raise `BadFile` if the line names no columns.
+    Raise `UsageError` if the line names no columns.
     """
     told = re.fullmatch(r"sep=(.)\s*", first)  # Excel's own way to say it.
     if told is not None:
@@ -267,9 +257,11 @@ def _csv_table(first: str, lines: _Lines, mark: str) -> Table:
     try:
         header = next(csv.reader([first], delimiter=separator, strict=True), [])
     except csv.Error as error:
-        raise BadFile(f"has a first line that is not CSV ({error})", "The first line names the columns.") from None
-    if wrong := _header_problem(header):
-        raise BadFile(wrong, "The first line names the columns, e.g. user,host,password.")
+        raise UsageError(f"{name} has a first line that is not CSV ({error}).", _HEADER) from None
+    if "" in header:
+        raise UsageError(f"{name} has a column without a name.", _HEADER)
+    if twice := next((column for column in header if header.count(column) > 1), None):
+        raise UsageError(f"{name} names the column {quote_name(twice)} twice.", _HEADER)
     is_rejects = header[:1] == [ERROR]
     opening = first if first.endswith(_ENDS) else f"{first}\n"
     if not is_rejects:
@@ -277,14 +269,6 @@ def _csv_table(first: str, lines: _Lines, mark: str) -> Table:
     opening = f"{mark}{told[0] if told else ''}{opening}"
     rows = _csv_rows(header, separator, lines, is_rejects=is_rejects)
     return Table(rows, opening, tuple(header), separator, is_rejects=is_rejects)
-
-
-def _header_problem(header: Sequence[str]) -> str | None:
-    if "" in header:
-        return "has a column without a name"
-    if twice := next((name for name in header if header.count(name) > 1), None):
-        return f"names the column {quote_name(twice)} twice"
-    return None
 
 
 def _csv_rows(header: Sequence[str], separator: str, lines: _Lines, *, is_rejects: bool) -> Iterator[Read]:

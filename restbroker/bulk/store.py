@@ -21,7 +21,6 @@ from restbroker.store.replies import Argument, as_score, integer, items, mapping
 
 BATCH_DIGITS: Final = 16
 _ROW_DIGITS: Final = 8
-MOST_ROWS: Final = 16**_ROW_DIGITS - 1
 REMEMBERED_S: Final = 30 * 86_400
 _FAILED: Final = "x:"
 _FIXED_KEYS: Final = 3

@@ -134,10 +134,10 @@ class _Exchange:
 
         End with an exit code of its own if no answer comes, or the job was not done.
         """
-        for note in waiting_notes(found, None, self.place.queues[0]):
+        for note in (notes := [*waiting_notes(found, None, self.place.queues[0])]):
             output.say(note)
         waiting = self._push(command)
-        details = answer_or_end(waiting, timeout_s, is_explained=found is None or found.quiet)
+        details = answer_or_end(waiting, timeout_s, is_explained=bool(notes))
         printed = self.output(waiting.jid, details, command)
         _remove_refused(self.client, waiting.jid, read_reply(details))
         return printed

@@ -71,7 +71,8 @@ class OneJob:
                 self._order(typed, None)  # a mistake in the command line is one without Redis, too
                 raise
             order = self._order(typed, found)
-            for note in waiting_notes(found, pause_of(client, queue, target) if order.at_s is None else None, queue):
+            paused = pause_of(client, queue, target) if order.at_s is None else None
+            for note in (notes := [*waiting_notes(found, paused, queue)]):
                 output.say(note)
             other = push(client, order, jid, pushed_at_s := time.time())
             if other is not None:
@@ -80,14 +81,13 @@ class OneJob:
                 if not order.wants_reply:
                     output.as_json({"jid": jid}) if as_json else output.data(jid)
                     return
-                told = found is not None and found.quiet
                 if order.at_s is not None and order.at_s - pushed_at_s >= timeout_s:
                     due = local(order.at_s)
                     output.say(f"note: it runs at {due}; --wait gives up after {duration_text(timeout_s)}.")
                 waiting = AnswerWait(client, settings, self.target, order, jid, pushed_at_s, output.say, local)
                 if waiting.expires_at_s is not None:
                     timeout_s = min(timeout_s, max(0.0, waiting.expires_at_s - time.time()) + _ANSWER_S)
-                details = answer_or_end(waiting, timeout_s, is_explained=told, as_json=as_json)
+                details = answer_or_end(waiting, timeout_s, is_explained=bool(notes), as_json=as_json)
                 _print_answer(jid, details, as_json=as_json)
 
     def _order(self, typed: arguments.TypedArguments, found: ServingProcess | None) -> JobRequest:
@@ -175,7 +175,7 @@ def answer_or_end(
 ) -> Mapping[str, Json]:
     """Return the answer to the job; without one, print what became of the job and end with an exit code of its own.
 
-    `timeout_s` None: no limit. `is_explained`: it was said that the server gets no jobs.
+    `timeout_s` None: no limit. `is_explained`: it was said why the job will wait.
     """
     jid = waiting.jid
     try:

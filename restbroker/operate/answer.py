@@ -17,7 +17,7 @@ from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
-from restbroker.operate.enqueue import JobRequest, find_process_if_known, wait
+from restbroker.operate.enqueue import JobRequest, wait, why_waiting
 from restbroker.store.client import Client
 
 _PATIENCE_S: Final = 2.0
@@ -57,14 +57,6 @@ def wait_for(
             return None
 
 
-def hindrance_note(client: Client, queue: str) -> str | None:
-    """Return why the server of a queue gets no jobs, if a process says so. Raise `StoreUnavailable`."""
-    found = find_process_if_known(client, queue)
-    if found is None or found.hindrance is None:
-        return None
-    return f"The server gets no jobs now; this one waits for it: {found.hindrance}"
-
-
 @attrs.frozen
 class AnswerWait:
     """The wait for one job, pushed at `pushed_at_s` (epoch seconds). `target`: that of its queue.
@@ -82,11 +74,6 @@ class AnswerWait:
     local: Callable[[float], str]
 
     @property
-    def queue(self) -> str:
-        """The queue that it was pushed to."""
-        return self.request.queue
-
-    @property
     def expires_at_s(self) -> float | None:
         """When it expires (epoch seconds); None: no time of its own was given."""
         one = self.request
@@ -101,9 +88,10 @@ class AnswerWait:
     def answer(self, timeout_s: float | None, *, is_explained: bool) -> Mapping[str, Json] | None:
         """Return the answer, or None if it does not come in time (None: no limit); say once what the job waits for.
 
-        `is_explained`: it was said that the server gets no jobs. Raise `StoreUnavailable` or `StoreRefused`.
+        `is_explained`: it was said why the job will wait. Raise `StoreUnavailable` or `StoreRefused`.
         """
-        notes: list[Note] = [] if is_explained else [lambda: hindrance_note(self.client, self.queue)]
+        why = partial(why_waiting, self.client, self.request.queue, self.target.name)
+        notes: list[Note] = [] if is_explained else [why]
         if self._key:
             notes.append(self._held_text)
         return wait_for(partial(wait, self.client, self.jid), timeout_s, notes=notes, say=self.say)

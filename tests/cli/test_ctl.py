@@ -87,7 +87,7 @@ def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_w
     (raw,) = queued(store)
     jid = json.loads(raw)["jid"]
     assert (done.returncode, done.stdout) == (6, "")
-    assert "The server gets no jobs now; this one waits for it: Nobody listens there.\nStart it." in done.stderr
+    assert "The server of the queue rest gets no jobs now: Nobody listens there.\nStart it." in done.stderr
     assert f"The job {jid} is not done after 3 s. Do not push it again." in done.stderr
     assert "It waits in the queue rest: the next to be taken.\nIt waits: Nobody listens there." in done.stderr
     assert json.loads(raw)["args"] == [

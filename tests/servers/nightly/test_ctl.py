@@ -166,7 +166,7 @@ def test_a_command_waits_for_a_server_that_is_down_and_is_done_once_it_is_back(s
     server = scene.server
     server.kill()
     with started(["ctl", "register", "carol", "localhost", "secret"], directory=scene.place) as waiting:
-        waiting.wait_for("^The server gets no jobs now; this one waits for it: ")
+        waiting.wait_for("^The server of the queue [^ ]+ gets no jobs now: ")
         state = run(["ctl", "status"], directory=scene.place)
         assert (state.returncode, state.stdout) == (3, "")
         server.start()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restbroker.bulk.rows import LONGEST, ODD_MARK, Bad, BadFile, Read, Row, Table, open_table, reject_text
+from restbroker.bulk.rows import LONGEST, ODD_MARK, Bad, Input, Read, Row, Table, open_table, reject_text
+from restbroker.errors import UsageError
 from tests.support.rows import rows
 
 USERS = b"user,host,password\n"
@@ -16,7 +17,7 @@ LONG = b"7,8," + b"9" * 96 + b"\n"
 
 
 def table(raw: bytes) -> Table:
-    return open_table(io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", errors="surrogateescape", newline=""))
+    return open_table(Input("f", io.TextIOWrapper(io.BytesIO(raw), "utf-8", "surrogateescape", newline=""), None))
 
 
 def reads(raw: bytes) -> list[Read]:
@@ -65,7 +66,7 @@ def test_what_python_writes_as_csv_is_read_as_it_was(
 def test_any_bytes_are_rows_or_why_they_are_none_and_rejects_of_rejects_stay_the_same(raw: bytes) -> None:
     try:
         once = rejects(USERS + raw)
-    except BadFile:
+    except UsageError:
         return
     # But for the line numbers, which are those of the file that is read.
     again = rejects(once)
@@ -102,9 +103,9 @@ def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator(
     (b"x" * (LONGEST + 1), "begins with a line of more than 1 MiB"),
 ])  # fmt: skip
 def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) -> None:
-    with pytest.raises(BadFile) as caught:
+    with pytest.raises(UsageError) as caught:
         table(raw)
-    assert caught.value.why == why
+    assert caught.value.message == f"f {why}."
 
 
 @rows(("row", "why"), [
