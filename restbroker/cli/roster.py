@@ -5,7 +5,6 @@ each user whose roster changes gets a refresh job; an import writes a user's ros
 reports each that it refused.
 """
 
-import signal
 import sys
 import time
 from collections import Counter
@@ -18,7 +17,6 @@ from typing import Annotated, Final
 import attrs
 import typer
 
-from restbroker.config.core import LoadedConfig
 from restbroker.config.values import duration_text
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column, cell
@@ -26,7 +24,7 @@ from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.groups import Output, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.load_config import ConfigOption, load_quietly, load_with_notices, print_notices
+from restbroker.console.load_config import ConfigOption, load_quietly, load_to_serve, print_notices
 from restbroker.console.options import (
     AllOption,
     DryRunOption,
@@ -423,17 +421,11 @@ def serve(
 
     Stops on SIGTERM or Ctrl-C. The section Roster of the configuration says what is served where. SIGHUP reloads it.
     """
-    found = load_with_notices(config)
+    found, load = load_to_serve(config)
     if found.config.roster is None:
         raise ConfigError(
             "The configuration has no section Roster, which says where to serve rosters.", 'Add "Roster": {}.'
         )
-
-    def load() -> LoadedConfig:
-        return load_with_notices(found.path or config)
-
-    # A stop during the start has nothing to end; later the service listens for itself. SIGHUP: see `__main__`.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     print_notices(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
     from restbroker.app.no_delivery import serve as run

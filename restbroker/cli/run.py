@@ -1,6 +1,5 @@
 """`restbroker run`: the broker itself, in one process or several. Everything it does is in `app` and below."""
 
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import typer
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.values import LogLevel
 from restbroker.console.exits import Exit
-from restbroker.console.load_config import ConfigOption, load_with_notices, print_notices
+from restbroker.console.load_config import ConfigOption, load_to_serve, print_notices
 from restbroker.console.options import JsonLogsOption
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
@@ -51,13 +50,7 @@ def run(
         raise UsageError(f"{_NUMBER} is only for processes that a supervisor starts.", "Use --processes.")
     flags: dict[str, Json] = {"LogLevel": _level(log_level), "Processes": _count(processes)}
     given = {name: value for name, value in flags.items() if value is not None}
-    found = load_with_notices(config, given)
-
-    def load() -> LoadedConfig:
-        return load_with_notices(found.path or config, given)
-
-    # A stop during the start has nothing to drain; later the broker listens for itself. SIGHUP: see `__main__`.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
+    found, load = load_to_serve(config, given)
     if worker:
         raise typer.Exit(_as_worker(found.config, load, json_logs=json_logs, number=number))
     print_notices(found)

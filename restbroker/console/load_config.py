@@ -4,13 +4,16 @@ Always holds: no connector is loaded; keys that do not exist are refused, no mat
 """
 
 import os
-from collections.abc import Collection, Mapping
+import signal
+import sys
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.problems import Problems
+from restbroker.console.exits import Exit
 from restbroker.console.options import ConfigOption
 from restbroker.console.output import say
 from restbroker.events import registry as sources
@@ -18,7 +21,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.unknown_names import unknown_names
 from restbroker.servers import registry
 
-__all__ = ["ConfigOption", "Section", "load_quietly", "load_with_notices", "print_notices"]
+__all__ = ["ConfigOption", "Section", "load_quietly", "load_to_serve", "load_with_notices", "print_notices"]
 
 Section = Literal["Events", "Periodic", "Roster", "Stats"]
 _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
@@ -38,6 +41,18 @@ def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = 
     return load(
         path, os.environ, overrides or {}, kinds=registry.kinds(), sources=sources.kinds(), check=_check_commands
     )
+
+
+def load_to_serve(
+    path: Path | None, overrides: Mapping[str, Json] | None = None
+) -> tuple[LoadedConfig, Callable[[], LoadedConfig]]:
+    """Return the configuration of a process that serves until it is stopped, and what loads it again; raise as above.
+
+    A SIGTERM during the start ends it with 0, as there is nothing to end yet. SIGHUP: see `__main__`.
+    """
+    found = load_with_notices(path, overrides)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
+    return found, lambda: load_with_notices(found.path or path, overrides)
 
 
 def _check_commands(config: Config, problems: Problems) -> None:
