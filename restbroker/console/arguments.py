@@ -97,7 +97,9 @@ def text_of(name: str, path: Path) -> str:
         raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         return files.text_of(raw).removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        hint = f"For a string that begins with @ write {name}:='\"@…\"'."
+        hint = (
+            "Check its path." if name.startswith("--") else f"For a string that begins with @ write {name}:='\"@…\"'."
+        )
         raise UsageError(f"The file for {name} cannot be read: {error.strerror} ({path}).", hint) from error
     except ValueError as error:  # no text, or a NUL in the path
         raise UsageError(f"The value of {name} cannot be read: {error}.", "Convert it first.") from None

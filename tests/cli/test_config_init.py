@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from restbroker.config.load import load
 from restbroker.config.target import Basic, Bearer, Target
 from restbroker.events import registry as sources
@@ -24,6 +26,11 @@ def made(directory: Path, name: str = "env.json") -> Target:
 def password_of(target: Target) -> str:
     assert isinstance(target.credentials, Basic)
     return target.credentials.password.reveal()
+
+
+def token_of(target: Target) -> str:
+    assert isinstance(target.credentials, Bearer)
+    return target.credentials.token.reveal()
 
 
 def private(directory: Path) -> dict[str, bool]:
@@ -77,16 +84,7 @@ def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_
     assert json.loads((tmp_path / "env.json").read_text())["RedisURL"] == "redis://10.0.0.1:6379/0"
 
 
-def test_an_option_that_cannot_be_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    for words in (["--queue", "queue:jobs"], ["--domain", "a b"], ["etc/env.json"]):
-        with dialogue(["config", "init", *words], tmp_path) as talk:
-            assert talk.end() == 2
-        assert "1." not in talk.shown
-
-
-def test_the_connection_is_tested_when_that_is_wanted_and_the_end_is_that_of_check(
-    tmp_path: Path, redis_url: str
-) -> None:
+def test_the_end_of_a_tested_connection_is_that_of_check(tmp_path: Path, redis_url: str) -> None:
     login = ["--server", "ejabberd", "--login", "admin@localhost", "--url", f"http://127.0.0.1:{free_port()}/api"]
     with dialogue(["config", "init", "--redis", redis_url, "--queue", "q", *login], tmp_path) as talk:
         talk.answer("The password of admin@localhost (not shown)", PASSWORD)
@@ -94,7 +92,12 @@ def test_the_connection_is_tested_when_that_is_wanted_and_the_end_is_that_of_che
         talk.until("Unreachable")
         talk.until("restbroker run")
         assert talk.end() == 5
-    assert made(tmp_path).queues == ("q",)
+
+
+def test_nothing_is_asked_where_an_option_cannot_be(tmp_path: Path) -> None:
+    for words in (["--queue", "queue:jobs"], ["etc/env.json"]):
+        with dialogue(["config", "init", *words], tmp_path) as talk:
+            assert (talk.end(), "1." in talk.shown) == (2, False)
 
 
 def test_ctrl_c_at_a_question_leaves_nothing(tmp_path: Path) -> None:
@@ -106,32 +109,30 @@ def test_ctrl_c_at_a_question_leaves_nothing(tmp_path: Path) -> None:
     assert private(tmp_path) == {}
 
 
-def test_a_script_says_it_all_by_options(tmp_path: Path) -> None:
-    rows: list[tuple[str, str, str | None]] = [
+@pytest.mark.parametrize(
+    ("server", "kind", "login"),
+    [
         ("ejabberd", "ejabberd", "admin@example.org"),
         ("prosody", "prosody-rest", "broker"),
         ("prosody-roster", "prosody-roster", None),
         ("mongooseim", "mongooseim", "admin"),
         ("openfire", "openfire-rest", "admin"),
         ("openfire-chat", "openfire-chat", "admin"),
-    ]
-    for server, kind, login in rows:
-        words = ["config", "init", "there.json", "--server", server, "--domain", "example.org", "--queue", "q", "--yes"]
-        if login is not None:
-            words += ["--login", login, "--password-file", "-"]
-        done = run(words, directory=tmp_path, stdin=f"{PASSWORD}\n")
-        assert (done.returncode, done.stdout) == (0, "")
-        target = made(tmp_path, "there.json")
-        assert (target.kind, target.queues) == (kind, ("q",))
-        assert target.credentials is None or password_of(target) == PASSWORD
-        assert set(private(tmp_path).values()) == {True}
-        assert "restbroker check --config there.json" in done.stderr
-        assert PASSWORD not in done.stderr
-        for path in tmp_path.iterdir():
-            path.unlink()
+    ],
+)
+def test_a_script_says_it_all_by_options(tmp_path: Path, server: str, kind: str, login: str | None) -> None:
+    words = ["config", "init", "there.json", "--server", server, "--domain", "example.org", "--queue", "q", "--yes"]
+    words += [] if login is None else ["--login", login, "--password-file", "-"]
+    done = run(words, directory=tmp_path, stdin=f"{PASSWORD}\n")
+    assert (done.returncode, done.stdout, PASSWORD in done.stderr) == (0, "", False)
+    target = made(tmp_path, "there.json")
+    assert (target.kind, target.queues) == (kind, ("q",))
+    assert target.credentials is None or password_of(target) == PASSWORD
+    assert set(private(tmp_path).values()) == {True}
+    assert "restbroker check --config there.json" in done.stderr
 
 
-def test_a_password_that_is_in_a_file_already_stays_there(tmp_path: Path) -> None:
+def test_a_secret_that_is_in_a_file_already_stays_there(tmp_path: Path) -> None:
     file = tmp_path / "mine"
     file.write_text(f"{PASSWORD}\n")
     words = ["config", "init", "--login", "a@example.org", "--password-file", "mine"]
@@ -139,6 +140,12 @@ def test_a_password_that_is_in_a_file_already_stays_there(tmp_path: Path) -> Non
     assert password_of(made(tmp_path)) == PASSWORD
     assert json.loads((tmp_path / "env.json").read_text())["RestPassFile"] == str(file)
     assert set(private(tmp_path)) == {"mine", "env.json", "env.token"}
+    file.write_text("a-token\n")
+    for server in ("prosody", "ejabberd"):
+        words = ["config", "init", f"{server}.json", "--server", server, "--domain", "bots.example.org"]
+        assert run([*words, "--token-file", "mine", "--yes"], directory=tmp_path).returncode == 0
+        target = made(tmp_path, f"{server}.json")
+        assert (token_of(target), target.default_host) == ("a-token", "bots.example.org")
 
 
 def test_the_password_of_redis_gets_a_file_of_its_own_and_a_word_about_histories(tmp_path: Path) -> None:
@@ -153,28 +160,12 @@ def test_the_password_of_redis_gets_a_file_of_its_own_and_a_word_about_histories
     assert config.redis_password.reveal() == "hunter2"
 
 
-def test_nothing_is_overwritten_and_nothing_is_half_done(tmp_path: Path) -> None:
-    rows: list[str] = ["env.json", "env.token", "env.password", "env.redis-password"]
-    for name in rows:
-        (tmp_path / name).write_text("mine")
-        done = run(["config", "init", "--yes", "--server", "ejabberd"], directory=tmp_path)
-        assert (done.returncode, f"{name} exists already" in done.stderr) == (2, True)
-        assert [path.name for path in tmp_path.iterdir()] == [name]
-        assert (tmp_path / name).read_text() == "mine"
-        (tmp_path / name).unlink()
-
-
-def test_a_token_in_a_file_is_logged_in_with_in_the_place_of_a_login(tmp_path: Path) -> None:
-    file = tmp_path / "mine"
-    file.write_text("a-token\n")
-    for server in ("prosody", "ejabberd"):
-        words = ["config", "init", f"{server}.json", "--server", server, "--domain", "bots.example.org"]
-        assert run([*words, "--token-file", "mine", "--yes"], directory=tmp_path).returncode == 0
-        target = made(tmp_path, f"{server}.json")
-        assert isinstance(target.credentials, Bearer)
-        assert (target.credentials.token.reveal(), target.default_host) == ("a-token", "bots.example.org")
-    both = ["config", "init", "both.json", "--login", "a@example.org", "--token-file", "mine", "--yes"]
-    assert run(both, directory=tmp_path).returncode == 2
+@pytest.mark.parametrize("name", ["env.json", "env.token", "env.password", "env.redis-password"])
+def test_nothing_is_overwritten_and_nothing_is_half_done(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    done = run(["config", "init", "--yes", "--server", "ejabberd"], directory=tmp_path)
+    assert (done.returncode, f"{name} exists already" in done.stderr) == (2, True)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
 
 
 def test_without_a_login_a_token_is_asked_for_where_the_server_takes_one(tmp_path: Path) -> None:
@@ -189,7 +180,5 @@ def test_without_a_login_a_token_is_asked_for_where_the_server_takes_one(tmp_pat
         talk.answer("2. The virtual host of the jobs", "bots.example.org")
         talk.answer("Test the connection", "n")
         assert talk.end() == 0
-    credentials = made(tmp_path).credentials
-    assert isinstance(credentials, Bearer)
-    assert credentials.token.reveal() == "a-token"
+    assert token_of(made(tmp_path)) == "a-token"
     assert "a-token" not in talk.shown

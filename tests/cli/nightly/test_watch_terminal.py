@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client
-from restbroker.store.identities import ProcessInfo
+from tests.operate.pools import serve
 from tests.support.redis_server import RedisServer
 from tests.support.tmux import Pane, shell
 
@@ -22,20 +21,11 @@ def pane(place: Path) -> Iterator[Pane]:
         yield pane
 
 
-def tells(client: Client, number: int, **snapshot: object) -> None:
-    """A process that serves one target, with its first beat."""
-    facts = ProcessInfo(number, "node", "boot", "ns", 1, f"server-{number}")
-    identity = f"node:{number}:abc"
-    assert jobs.register(client, identity, facts, ["rest"])
-    raw = json.dumps({"gate": "open", "concurrency": 20, **snapshot}).encode()
-    assert heartbeats.write_heartbeats(client, [(identity, 1)], {identity: raw}) == [True]
-
-
 def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, store: Client) -> None:
     pane.type(WATCH)
     screen = pane.shows("!! No restbroker runs on this Redis.", "processed 0", "Ctrl-C ends")
     assert len(screen.splitlines()) <= 24
-    tells(store, 77, gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
+    serve(store, "server-77", 77, ["rest"], gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
     pane.shows("!! server-77 is down: Nobody listens there. Start it.")
     store.command("LPUSH", "ns:queue:rest", *(['{"enqueued_at":1.5}'] * 1234))
     pane.shows("of 1,234 jobs has been waiting for")

@@ -1,0 +1,131 @@
+"""`restbroker stats`: on a terminal what to do next; with `--watch` in a pipe, and as JSON, what has changed."""
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+
+from restbroker.store import sources
+from restbroker.store.client import Client
+from restbroker.store.sources import SourceState
+from tests.cli.conftest import NOW_S, Shell, configure, put
+from tests.cli.test_jobs import full
+from tests.operate.pools import serve
+from tests.support.process import clean_environment
+from tests.support.redis_server import RedisServer
+from tests.support.terminal import on_a_terminal
+from tests.support.wait import NEVER_S
+
+Lines = Callable[[], list[str]]
+DOWN = {"gate": "closed", "gate_reason": "Nobody listens there.", "gate_cure": "Start\nthe server."}
+
+
+@pytest.fixture
+def lines(place: Path) -> Lines:
+    """What it prints on a terminal, without colours."""
+
+    def printed() -> list[str]:
+        drawn = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=100))
+        return [line.rstrip() for line in drawn.replace("\r\n", "\n").splitlines()]
+
+    return printed
+
+
+def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None:
+    assert lines()[-1] == "Next: `restbroker run` starts one."
+    sources.write(
+        store, [SourceState("mim", "mongooseim-amqp", "web1:7", "", 1.5, "RabbitMQSilent", "It is.", "Wait.")]
+    )
+    serve(store, "one", 77, ["one"], **DOWN)
+    assert lines()[-2:] == ["Next: one: Start the server.", "      mim: Wait."]
+    with full(store):
+        printed = lines()
+    assert printed[0].startswith("Redis is full: it uses ")
+    assert printed[-3].startswith("Next: Redis: Raise maxmemory, or free memory")
+    assert printed[-2] == "      one: Start the server."
+
+
+def test_whoever_may_not_read_jobs_sees_the_figures(store: Client, lines: Lines, place: Path) -> None:
+    for number in range(2):
+        put(store, "dead", NOW_S, f"j{number}")
+    store.command("ACL", "SETUSER", "figures", "on", ">pass", "~*", "+@all", "-zcount")
+    try:
+        url = json.loads((place / "env.json").read_text())["RedisURL"]
+        configure(place, RedisURL=url.replace("//", "//figures:pass@"))
+        printed = lines()
+    finally:
+        store.command("ACL", "DELUSER", "figures")
+    assert "dead       2" in printed
+    assert printed[-1] == "Next: `restbroker run` starts one."
+    assert not [line for line in printed if "cause" in line]
+
+
+@contextmanager
+def watching(place: Path, *words: str, every: str = "200ms") -> Iterator[Popen[str]]:
+    """A watch whose lines are read from `stdout`; killed at the end."""
+    command = [sys.executable, "-m", "restbroker", "stats", "--watch", "--every", every, *words]
+    with Popen(command, stdout=PIPE, stderr=PIPE, text=True, cwd=place, env=clean_environment()) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def block(process: Popen[str]) -> list[list[str]]:
+    """The next block's lines, as cells."""
+    assert process.stdout is not None
+    return [line.rstrip("\n").split("\t") for line in iter(process.stdout.readline, "\n")]
+
+
+def line(process: Popen[str]) -> dict[str, dict[str, object] | None]:
+    assert process.stdout is not None
+    found: dict[str, dict[str, object] | None] = json.loads(process.stdout.readline())
+    return found
+
+
+def test_in_a_pipe_each_look_is_a_block_of_stats_own_lines(place: Path, store: Client, shell: Shell) -> None:
+    with watching(place) as process:
+        first = block(process)
+        store.command("SET", "ns:stat:processed", 5000)
+        blocks = [block(process), block(process), block(process)]
+    assert [cells[0] for cells in first] == ["time", *["total"] * 5, "queue"]
+    assert [cells[:2] for cells in blocks[-1][1:3]] == [["rate", "processed"], ["rate", "failed"]]
+    rates = [float(found[1][2]) for found in blocks]
+    assert max(rates) > 1000
+    assert rates[-1] == 0.0
+    plain = [row.split("\t") for row in shell("stats").stdout.splitlines()]
+    assert ["total", "processed", "5000"] in plain
+    assert blocks[-1][3:] == plain
+
+
+def test_ctrl_c_ends_a_watch_with_0_and_without_a_word(place: Path) -> None:
+    with watching(place, every="1h") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=NEVER_S)
+    assert (process.returncode, told) == (0, "")
+
+
+def test_a_watch_says_that_redis_is_away_and_finds_it_again(
+    place: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    server = make_redis()
+    configure(place, RedisURL=server.url)
+    with watching(place) as blocks, watching(place, "--json") as lines:
+        assert ["total", "processed", "0"] in block(blocks)
+        assert line(lines)["totals"]
+        server.kill()
+        found = next(one for _ in range(20) if (one := block(blocks))[1][0] == "error")
+        assert "cannot be reached" in found[1][1]
+        told = next(seen for _ in range(20) if (seen := line(lines))["error"])
+        assert (told["totals"], told["queues"], told["targets"], told["per_s"]) == (None, None, None, {})
+        server.start()
+        assert next(True for _ in range(50) if ["total", "processed", "0"] in block(blocks))
+        assert next(True for _ in range(50) if line(lines)["totals"])
