@@ -37,8 +37,8 @@ def explain(
     """Show a job's timeline, or explain a code and what to do; without either, list all codes.
 
     Of a job: where it is and why, or how it ended, its last tries, and what people did with it. Searches the sets, jobs
-    in progress, the queues, finished jobs (with History), and copies of dead jobs. If the job is nowhere, says where
-    else it may be, and exits with 1.
+    in progress, the queues, and finished jobs (with History). If the job is nowhere, says where else it may be, and
+    exits with 1.
 
     Knows the codes of failed jobs, of targets that are down, of the log's warnings and other lines, of the findings of
     `restbroker check`, and exit codes. In a pipe each line of the list is: code, of what, meaning.

@@ -3,6 +3,7 @@
 Always holds: it changes nothing, and says which places it did not search to the end.
 """
 
+import shlex
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -13,8 +14,8 @@ import attrs
 import typer
 
 from restbroker.cli import entries
-from restbroker.cli.not_found import print_not_found
 from restbroker.config.core import Config
+from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import load_quietly
@@ -23,12 +24,10 @@ from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.edit import NEVER_EDITED
-from restbroker.operate.entry import Entry
-from restbroker.operate.explain import Location, Timeline
+from restbroker.operate.explain import HistoryExtent, Location, NotFound, Timeline, UnservedQueue, not_found
 from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.job_search import End, Kind, SearchLimits
 from restbroker.operate.names import nearest
-from restbroker.operate.not_found import not_found
 from restbroker.operate.order_wait import NO_RETRY, OrderWait
 from restbroker.store.client import Client
 
@@ -36,7 +35,6 @@ _HINTS: Final[dict[Kind, str]] = {
     "dead": "When the cause is fixed: restbroker dead retry {jid}",
     "retry": "To try it now: restbroker retries retry {jid}. To stop trying: restbroker retries kill {jid}",
     "schedule": "To run it now: restbroker scheduled retry {jid}. To cancel it: restbroker scheduled delete {jid}",
-    "copy": "To put it back: restbroker dead restore {jid}",
 }
 _UNREADABLE: Final = "BadArguments"
 """The code of a job whose arguments have no form that restbroker reads: neither a retry nor an edit helps."""
@@ -65,17 +63,17 @@ def explain_job(jid: str, config: Path | None, *, jobs: int, seconds: int, as_js
         if timeline.refused:
             output.say(_NOT_SEEN.format(jid=jid))
         if not as_json:
-            print_not_found(timeline, found)
+            _print_not_found(timeline, found)
         raise typer.Exit(Exit.FAILED)
 
 
 def situation(client: Client, jid: str, settings: Config) -> Iterator[str]:
     """Yield where a job is, or how it ended, and what can be done, if it is found within two seconds."""
-    limits = SearchLimits(seconds=2.0, jobs=2000, ends=2000, copies=1, notes=1)
+    limits = SearchLimits(seconds=2.0, jobs=2000, ends=2000, notes=1)
     timeline = find_timeline(client, jid, context_of(settings), limits)
     for place in timeline.locations[:1]:
         failed = ": ".join(text for text in (place.entry.error_class, place.entry.message) if text)
-        yield _where(place, timeline) + (f" It failed: {failed}" if failed else "")
+        yield _where(place) + (f" It failed: {failed}" if failed else "")
         yield from _hints(place, timeline, settings.queues)
     if not timeline.locations:
         yield from (f"It ended: {_end_text(end)}" for end in timeline.ends[:1])
@@ -90,10 +88,10 @@ def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) ->
         output.table(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
     for place in timeline.locations:
         if sys.stdout.isatty():
-            output.data(f"{_where(place, timeline)}\n")
+            output.data(f"{_where(place)}\n")
             output.table(("", ""), list(entries.properties(place.entry)))
         else:
-            output.table(("", ""), [("where", _where(place, timeline)), *entries.properties(place.entry)])
+            output.table(("", ""), [("where", _where(place)), *entries.properties(place.entry)])
         for line in _hints(place, timeline, queues):
             output.say(line)
         if place.kind == "queue" and place.line is None and place.name in fair:
@@ -119,7 +117,7 @@ def _end_text(end: End) -> str:
     return "  ".join(word for word in words if word)
 
 
-def _where(place: Location, timeline: Timeline) -> str:
+def _where(place: Location) -> str:
     entry = place.entry
     match place.kind:
         case "queue":
@@ -143,19 +141,8 @@ def _where(place: Location, timeline: Timeline) -> str:
             return f"It is scheduled for {local(entry.at_s)}."
         case "dead":
             return f"It died at {local(entry.at_s)}: it stays dead until someone retries or deletes it."
-        case "copy":
-            return f"It died at {local(entry.at_s)}{_fate_of_copied(entry, timeline)}"
         case _:
             assert_never(place.kind)
-
-
-def _fate_of_copied(entry: Entry, timeline: Timeline) -> str:
-    if not timeline.is_searched:
-        return ". Not every place was searched to the end: it may wait in one."
-    # Newest first; a death after the last act is one that no one here has touched.
-    act = next((one.note for one in timeline.acts if one.at_s >= entry.at_s), None)
-    how = "it was trimmed, retried or deleted" if act is None else f"{act.action} by {act.who}"
-    return f" and has left the dead set: {how}."
 
 
 def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
@@ -165,7 +152,7 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
     if place.twin is not None:
         yield place.twin.text
     yield from place.pause_texts
-    if place.kind not in ("dead", "copy") and (expires_at_s := place.entry.expires_at_s) is not None:
+    if place.kind != "dead" and (expires_at_s := place.entry.expires_at_s) is not None:
         is_over = expires_at_s <= time.time()
         then = "It expired at {}: restbroker will not send it." if is_over else "restbroker does not send it after {}."
         yield then.format(local(expires_at_s))
@@ -217,8 +204,7 @@ def _retry_steps(place: Location, timeline: Timeline, unsafe: str) -> Iterator[s
             yield f"{_CHECK} If it was not, add{unsafe} to `keys retry`."
     elif place.kind == "dead" and unsafe:
         hint = f"{_CHECK} If it was not: restbroker dead retry {{jid}}{unsafe}"
-    # What has ended since, or waits where no one looked, would run twice.
-    if hint is not None and not (place.kind == "copy" and (timeline.ends or not timeline.is_searched)):
+    if hint is not None:
         yield hint.format(jid=timeline.jid)
         if unsafe and place.kind != "dead":
             yield f"{_CHECK} If it was not, add{unsafe} to `retry`."
@@ -261,3 +247,50 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
         "unseen": list(timeline.unseen),
         "refused": list(timeline.refused),
     }
+
+
+def _print_not_found(timeline: Timeline, found: NotFound) -> None:
+    """Print the places that were searched, and where the job may be; `timeline` has neither a place nor an end."""
+    rows = [(one.label, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
+    output.table(("SEARCHED", "JOBS"), rows)
+    for line in _not_found_lines(timeline, found):
+        output.say(line)
+
+
+def _not_found_lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
+    if timeline.unseen:
+        yield f"The job {timeline.jid} was not found. Not every place was searched to the end: it may still be in one."
+    elif not timeline.refused:
+        yield (
+            f"The job {timeline.jid} is in none of these places: it was delivered or deleted, it expired, it was a"
+            ' duplicate, it failed and its own "dead": false discarded it, or it was never pushed here.'
+        )
+        yield f"If it died and Sidekiq trimmed the dead set: restbroker dead restore {timeline.jid}"
+    yield from (line for queue in found.unserved for line in _unserved_text(queue))
+    if found.namespaces:
+        names = ", ".join(name or "none" for name in found.namespaces)
+        yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace chooses the one that is searched."
+    yield from _history_text(found.history)
+    yield (
+        "The log of the broker (LogLevel info, the default) has a line job.failed for each accepted job that died,"
+        " and with LogLevel debug one for each delivered job. Refused jobs (for their form or token) are counted there:"
+        " only the first with its code in ten seconds has a line."
+    )
+
+
+def _unserved_text(queue: UnservedQueue) -> Iterator[str]:
+    name = shlex.quote(queue.name)
+    meant = "" if queue.similar is None else f" Did its producer mean {queue.similar}?"
+    wait = "waits" if queue.jobs == 1 else "wait"
+    yield f"No process serves the queue {queue.name}, and {output.jobs(queue.jobs)} {wait} there.{meant}"
+    yield f"To list them: restbroker queues peek {name}"
+
+
+def _history_text(kept: HistoryExtent) -> Iterator[str]:
+    if kept.for_s is None:
+        yield 'restbroker does not record how jobs end; with "History": "24h" in env.json it does, for a day.'
+    elif kept.since_s is None:
+        yield "History is on, but nothing has been recorded yet."
+    else:
+        oldest = f"the oldest of {kept.ends:,} is of {local(kept.since_s)}"
+        yield f"Finished jobs are recorded for {duration_text(kept.for_s)}; {oldest}."

@@ -55,7 +55,7 @@ def find(
     settings = how.settings()
     knows = context_of(settings)
     wanted = parse_search(words, time.time(), hidden=knows.hidden)
-    bounds = SearchLimits(seconds=seconds, jobs=jobs, copies=jobs, ends=max(jobs, 1_000_000), hits=limit)
+    bounds = SearchLimits(seconds=seconds, jobs=jobs, ends=max(jobs, 1_000_000), hits=limit)
     with open_store(settings) as client:
         found = search(client, wanted, knows, bounds)
     if how.json:
@@ -106,7 +106,7 @@ def _end_text(end: End) -> str:
 
 def _as_json(found: SearchResult) -> dict[str, Json]:
     hits: list[Json] = [
-        {"kind": hit.kind, "name": hit.name, "number": hit.number, "job": entries.fields(hit.entry)}
+        {"kind": hit.kind, "name": hit.name, "number": hit.ahead, "job": entries.fields(hit.entry)}
         for hit in found.hits
     ]
     ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in found.ends]

@@ -33,11 +33,12 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.columns import Column, Row, draw
-from restbroker.console.jobs import tokens
 from restbroker.console.times import local
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
-from restbroker.operate.jobs import StoredJob, list_jobs
+from restbroker.operate import find
+from restbroker.operate.context import context_of
+from restbroker.operate.entry import Entry
 from restbroker.operate.overview import SystemStats, ordered_targets, stopped_keys, system_stats
 from restbroker.operate.problems import Alarm, problems
 from restbroker.operate.targets import Target, merge_rows
@@ -50,7 +51,7 @@ TIMEOUT_S: Final = 2.0
 _DEAD: Final = 8
 _KEY: Final = re.compile(rb"\x1b[\[O][AB]|\n")
 """What the arrow keys up (A) and down (B), and Enter, send."""
-_DEAD_COLUMNS: Final[Sequence[Column[StoredJob]]] = (
+_DEAD_COLUMNS: Final[Sequence[Column[Entry]]] = (
     Column("DIED", text=lambda one: local(one.at_s)),
     Column("JOB", lambda one: one.jid),
     Column("COMMAND", lambda one: one.command),
@@ -191,7 +192,7 @@ class Screen:
     keys: int | None
     explain: Callable[[str], None]
     _targets: Sequence[Target] = ()
-    _dead: Sequence[StoredJob] = ()
+    _dead: Sequence[Entry] = ()
     _selected: int | None = None
 
     def run(self) -> NoReturn:
@@ -240,7 +241,7 @@ class Screen:
             client, settings = self.sample.client, self.sample.settings
             if self.sample.stats is not None:
                 self._targets = merge_rows(client, self.sample.stats["targets"])
-            self._dead = list(list_jobs(client, "dead", _DEAD, tokens(settings)))
+            self._dead = find.page(client, "dead", (), context_of(settings), limit=_DEAD).entries
         self._selected = self._dead.index(chosen) if chosen in self._dead else None
 
     def _draw(self, console: Console) -> RenderableType:

@@ -22,7 +22,6 @@ from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
 from restbroker.console.groups import Consent, Output, Reason, command
-from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
 from restbroker.console.options import (
     AllOption,
@@ -41,8 +40,9 @@ from restbroker.operate.act_job import Action, Verb
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.entry import Entry
 from restbroker.operate.names import require
-from restbroker.operate.queues import ClearProgress, Queue, WaitingJob
+from restbroker.operate.queues import ClearProgress, Queue
 from restbroker.operate.words import pause_text, state_text
 from restbroker.store.client import Client
 
@@ -112,12 +112,16 @@ _COLUMNS: Final[Sequence[Column[Queue]]] = (
     Column("PROCESSES", lambda one: one.processes),
     Column("", lambda one: one.in_lines),
 )
-_WAITING: Final[Sequence[Column[WaitingJob]]] = (
-    Column("PLACE", lambda one: one.place, numbers=True),
-    Column("WAITED", lambda one: one.waited_s, lambda one: _duration(one.waited_s)),
-    Column("JOB", lambda one: one.job.jid),
-    Column("COMMAND", lambda one: one.job.command or one.job.message),
+_WAITING: Final[Sequence[Column[tuple[int, Entry]]]] = (
+    Column("PLACE", lambda one: one[0], numbers=True),
+    Column("WAITED", lambda one: _waited_s(one[1]), lambda one: _duration(_waited_s(one[1]))),
+    Column("JOB", lambda one: one[1].jid),
+    Column("COMMAND", lambda one: one[1].command or one[1].message),
 )
+
+
+def _waited_s(job: Entry) -> float | None:
+    return max(0.0, time.time() - job.at_s) if job.at_s else None
 
 
 def _duration(seconds: float | None) -> str:
@@ -135,24 +139,19 @@ def peek(
     """
     settings = how.settings()
     knows = context_of(settings)
-    if not where and not how.json and after is not None:
-        raise UsageError("--after needs --where.", "Without conditions, raise --limit.")
     meant = conditions(where, "dead", knows)
     with open_store(settings) as client:
-        one = _require_queue(client, settings, name)
-        if where or how.json:
-            page = find.waiting_page(client, name, meant, knows, after=after, limit=limit)
-            entries.write(page.entries, as_json=how.json)
-            output.say(
-                f"{len(page.entries)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}."
-            )
-            if page.after is not None:
-                output.say(f"For the next ones run the same command again with --after {page.after}")
-            return
-        found = list(operate_queues.peek(client, name, limit, tokens(settings), cost=knows.cost(name)))
-    columns.show(_WAITING, found, as_json=False)
-    more = f"{len(found)} of " if one.size is not None and one.size > len(found) else ""
-    output.say(f"{more}{output.jobs(one.size or 0)} waiting in {name}.")
+        _require_queue(client, settings, name)
+        page = find.waiting_page(client, name, meant, knows, after=after, limit=limit)
+    found = page.entries
+    if where or how.json:
+        entries.write(found, as_json=how.json)
+        output.say(f"{len(found)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}.")
+    else:
+        columns.write(_WAITING, list(enumerate(found, int(after) if after and after.isdecimal() else 0)))
+        output.say(f"{len(found)} of {output.jobs(page.total)} waiting in {name}.")
+    if page.after is not None:
+        output.say(f"For the next ones run the same command again with --after {page.after}")
 
 
 @command(app)

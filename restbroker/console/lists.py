@@ -24,7 +24,7 @@ INSTEAD: Final = {
     "fair": "keys list --queue QUEUE",
     "probe": "check --target TARGET",
     "--restore": "dead restore JID",
-    "--trimmed": "find, which searches copies of dead jobs too",
+    "--trimmed": "dead restore JID",
     "--since": "--where 'at > yesterday'",
     "--until": "--where 'at < today'",
     "--older-than": "--where 'failed_at older 30d'",

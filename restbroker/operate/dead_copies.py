@@ -13,7 +13,7 @@ from restbroker.job import rubyjson
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.operate import audit, find
 from restbroker.operate.audit import AuditEntry
-from restbroker.operate.jobs import PAGE
+from restbroker.operate.waiting_jobs import PAGE
 from restbroker.store import dead_copies
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import Copy
@@ -75,7 +75,7 @@ def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
 def _no_copy(jid: str) -> UsageError:
     return UsageError(
         f"There is no copy of the job {jid}, or it is in the dead set already.",
-        "`restbroker find TEXT` also searches the copies.",
+        "The last 100,000 or so dead jobs have a copy.",
     )
 
 

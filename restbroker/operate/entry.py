@@ -213,9 +213,10 @@ class JobView:
         return len(self.raw) > SHOWN_BYTES
 
     @property
-    def since_pushed(self) -> "JobView":
-        """This view with the push time (epoch seconds) as its score, as waiting jobs have."""
-        return attrs.evolve(self, score=self.moment("enqueued_at") or self.moment("created_at") or 0.0)
+    def timed(self) -> "JobView":
+        """This view with a time as its score: outside the sets, the push time (epoch seconds), or 0."""
+        pushed_s = self.score or self.moment("enqueued_at") or self.moment("created_at")
+        return attrs.evolve(self, score=pushed_s or 0.0)
 
     def moment(self, field: str) -> float | None:
         """Return the time in this field, in epoch seconds; None if the field has none."""

@@ -5,12 +5,14 @@ and says where it did not search to the end; shows nothing that must stay hidden
 a key of another type, the rest is returned, and the refusal.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Final, TypeVar
 
 import attrs
 
+from restbroker.config.core import Config
+from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, claims, order_wait
@@ -20,13 +22,20 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import ServingProcess, find_holder, find_process
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.job_search import End, JobSearch, Kind, Match, SearchLimits, SearchQuery
+from restbroker.operate.names import nearest
 from restbroker.operate.order_wait import OrderWait
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.operate.words import PAUSED, pause_sentence
-from restbroker.store import processes, queues
+from restbroker.store import history, processes, queues, survey
 from restbroker.store.client import Client
+from restbroker.store.history import Entry as HistoryEntry
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
+from restbroker.store.processes import ProcessRecord
+from restbroker.store.stats import Overview, overview
 
+S = TypeVar("S")
+T = TypeVar("T")
+_MOST_QUEUES: Final = 1000
 _LARGEST: Final = 10**15
 """A higher number is no time that a process writes."""
 
@@ -87,6 +96,46 @@ class Timeline:
     is_searched: bool = True
 
 
+@attrs.frozen
+class SearchedPlace:
+    """A place that was searched. `jobs`: how many it has now; None: Redis refuses to show it."""
+
+    label: str
+    jobs: int | None
+
+
+@attrs.frozen
+class UnservedQueue:
+    """A queue with jobs that no process and no target serves. `similar`: a queue with a similar name."""
+
+    name: str
+    jobs: int
+    similar: str | None
+
+
+@attrs.frozen
+class HistoryExtent:
+    """The History of finished jobs: it keeps the last `for_s` seconds (None: off).
+
+    `ends`: how many it has, the oldest from `since_s` (epoch seconds). Brokers with another configuration may have
+    written them.
+    """
+
+    for_s: float | None
+    ends: int = 0
+    since_s: float | None = None
+
+
+@attrs.frozen
+class NotFound:
+    """The places searched in vain, and more. `namespaces`: others on this Redis that have queues; "" is none."""
+
+    searched: tuple[SearchedPlace, ...]
+    unserved: tuple[UnservedQueue, ...]
+    namespaces: tuple[str, ...]
+    history: HistoryExtent
+
+
 def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits | None = None) -> Timeline:
     """Search for the job with this id and return its timeline. Raise `StoreUnavailable`."""
     search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
@@ -99,7 +148,6 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
         places = places or list(search.locations(chain(walk.in_unlisted_queues(), walk.likely_places())))
         ends = () if places else ends
     is_searched = not walk.unseen and not walk.refused
-    places = places or list(search.locations(islice(walk.copies(), 1)))
     acts = tuple(walk.readable(search.acts()))
     unseen = tuple(dict.fromkeys(walk.unseen))
     return Timeline(jid, tuple(places), acts, unseen, ends=ends, refused=tuple(walk.refused), is_searched=is_searched)
@@ -193,3 +241,61 @@ def _moment(value: Json) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
         return None
     return value / 1000 if value >= queues.LEAST_MILLISECONDS else float(value)
+
+
+def not_found(client: Client, config: Config) -> NotFound:
+    """Return where else the job may be. Raise `StoreUnavailable`."""
+    lists = _try(lambda: survey.lists(client), frozenset[str]())
+    seen = _try(lambda: overview(client, {*config.queues, *lists}, _MOST_QUEUES), None)
+    unknown: tuple[int | None, HistoryEntry | None] = None, None
+    ends, oldest = _try(lambda: history.extent(client), unknown)
+    others = _try(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}
+    searched = (
+        *_searched_places(seen),
+        *(
+            []
+            if not ends and config.history_s is None
+            else [SearchedPlace("jobs that ended, as History keeps them", ends)]
+        ),
+    )
+    since_s = None if oldest is None else oldest.at_s
+    return NotFound(
+        searched,
+        () if seen is None else tuple(_unserved_queues(seen, config, _served_by_others(client))),
+        tuple(sorted(others)),
+        history=HistoryExtent(config.history_s, ends or 0, since_s),
+    )
+
+
+def _try(ask: Callable[[], T], instead: S) -> T | S:
+    # `explain` has told of it.
+    try:
+        return ask()
+    except StoreRefused:
+        return instead
+
+
+def _searched_places(seen: Overview | None) -> Iterator[SearchedPlace]:
+    if seen is None:
+        return
+    yield SearchedPlace("the dead set", seen.dead)
+    yield SearchedPlace("the retry set", seen.retry)
+    yield SearchedPlace("the schedule set", seen.schedule)
+    number = len({pool.identity.rpartition(":")[0] for pool in seen.identities})
+    count_text = "1 process" if number == 1 else f"{number} processes"
+    yield SearchedPlace(f"in progress in {count_text}", sum(pool.in_progress for pool in seen.identities))
+    yield from (SearchedPlace(f"the queue {queue.name}", queue.size) for queue in seen.queues)
+
+
+def _served_by_others(client: Client) -> frozenset[str]:
+    """Return the queues that Ruby's Sidekiq serves, and restbroker, by their records."""
+    records: Sequence[ProcessRecord] = _try(lambda: processes.read_all(client, with_work=False), ())
+    return frozenset(queue for one in records for queue in one.queues)
+
+
+def _unserved_queues(seen: Overview, config: Config, served: Iterable[str]) -> Iterator[UnservedQueue]:
+    pools = (pool.registration for pool in seen.identities if pool.registration is not None and not pool.is_fenced)
+    known = {*served, *config.queues, *(queue for pool in pools for queue in pool.queues)}
+    for queue in seen.queues:
+        if queue.size and queue.name not in known:
+            yield UnservedQueue(queue.name, queue.size, nearest(queue.name, known))

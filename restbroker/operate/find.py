@@ -7,24 +7,24 @@ says where to go on; the cost of a page does not depend on how deep it lies or h
 import math
 import re
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final, TypeVar
 
 import attrs
 
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import Entry, JobView
-from restbroker.operate.jobs import PAGE
 from restbroker.operate.names import exact
 from restbroker.operate.throttle import Throttle
-from restbroker.operate.waiting_jobs import pieces
+from restbroker.operate.waiting_jobs import PAGE, pieces
 from restbroker.operate.where import Where, require_waiting
 from restbroker.store import paging, queues
 from restbroker.store.client import Client
-from restbroker.store.keys import QueueName, SortedSet
-from restbroker.store.line_jobs import Cost
+from restbroker.store.keys import SortedSet
 from restbroker.store.paging import Cursor, Member, Piece, digest_of
 
+T = TypeVar("T")
 SLICE: Final = 200
 """How many members are read with one question to Redis; fewer where they are large."""
 _KEY: Final = re.compile(r"([0-9a-z.+-]{1,40})-([0-9a-f]{40})", re.ASCII)
@@ -84,27 +84,18 @@ def page(
     Dead jobs come newest first, others next due first. Raise `UsageError` if `after` is not a place; raise
     `StoreUnavailable` or `StoreRefused`.
     """
-    allowed = budget or Budget()
-    deadline = time.monotonic() + allowed.seconds
-    throttle = Throttle() if allowed.gives_way else None
-    place = Cursor.of(after) if after else None
-    entries: list[Entry] = []
-    looked_at = 0
-    while True:
-        wanted = min(SLICE if where else limit - len(entries), allowed.entries - looked_at)
-        part = paging.piece(client, zset, place, max(wanted, 1), newest_first=zset == "dead")
-        for number, (raw, score) in enumerate(part.members, start=1):
-            looked_at += 1
-            view = JobView(raw, score, known)
-            if throttle is not None:
-                throttle.step()
-            if view.matches(where):
-                entries.append(view.entry())
-            if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
-                return Page(tuple(entries), _more(client, zset, part, number), looked_at, part.size)
-        if not part.members:
-            return Page(tuple(entries), None, looked_at, part.size)
-        place = part.behind()
+    allowed, start = budget or Budget(), Cursor.of(after) if after else None
+    total = 0
+
+    def jobs() -> Iterator[tuple[JobView, tuple[Piece, int]]]:
+        nonlocal total
+        for part in paging.pieces(client, zset, min(SLICE if where else limit, allowed.entries), start):
+            total = part.size
+            for number, (raw, score) in enumerate(part.members, start=1):
+                yield JobView(raw, score, known), (part, number)
+
+    entries, looked_at, place = _choose(jobs(), where, limit, allowed)
+    return Page(entries, None if place is None else _more(client, zset, *place), looked_at, total)
 
 
 def waiting_page(
@@ -122,31 +113,36 @@ def waiting_page(
     `after` is a number of jobs: if jobs are taken meanwhile, the pages shift. Raise the errors of `page`.
     """
     require_waiting(where)
-    allowed = budget or Budget()
-    deadline = time.monotonic() + allowed.seconds
-    throttle = Throttle() if allowed.gives_way else None
     start = int(after) if after is not None and after.isascii() and after.isdigit() and len(after) < 12 else 0
     own = exact(client, queue)
     total = queues.size(client, own) or 0
+    raws = chain.from_iterable(pieces(client, own, known.cost(queue), skip=start))
+    jobs = ((view_of_waiting(raw, queue, known), number) for number, raw in enumerate(raws, start + 1))
+    entries, looked_at, place = _choose(jobs, where, limit, budget or Budget())
+    return Page(entries, str(place) if place is not None and place < total else None, looked_at, total)
+
+
+def _choose(
+    jobs: Iterable[tuple[JobView, T]], where: Where, limit: int, budget: Budget
+) -> tuple[tuple[Entry, ...], int, T | None]:
+    """Return at most `limit` jobs that match, how many were looked at, and the place of the last; None: it was all."""
+    deadline = time.monotonic() + budget.seconds
+    throttle = Throttle() if budget.gives_way else None
     entries: list[Entry] = []
     looked_at = 0
-    for raw in _pieces(client, own, known.cost(queue), start):
-        looked_at += 1
-        view = view_of_waiting(raw, queue, known)
+    for looked_at, (view, place) in enumerate(jobs, start=1):
         if throttle is not None:
             throttle.step()
         if view.matches(where):
             entries.append(view.entry())
-        if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
-            place = start + looked_at
-            return Page(tuple(entries), str(place) if place < total else None, looked_at, total)
-    return Page(tuple(entries), None, looked_at, total)
+        if len(entries) >= limit or looked_at >= budget.entries or time.monotonic() >= deadline:
+            return tuple(entries), looked_at, place
+    return tuple(entries), looked_at, None
 
 
 def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:
     """Return the view of a job that waits in this queue, with the push time as its score."""
-    view = JobView(raw, 0.0, known, queue)
-    return attrs.evolve(view, score=view.moment("enqueued_at") or view.moment("created_at") or 0.0)
+    return JobView(raw, 0.0, known, queue).timed
 
 
 def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, seconds: float = 10.0) -> Entry | None:
@@ -184,18 +180,15 @@ _NOTHING: Final = ConfigContext({})
 
 
 def _of_key(client: Client, zset: SortedSet, score: float, digest: str, deadline: float) -> FoundJob:
-    place: Cursor | None = Cursor(score, 0)
-    while time.monotonic() < deadline:
-        part = paging.piece(client, zset, place, SLICE, newest_first=False)
+    for part in paging.pieces(client, zset, SLICE, Cursor(score, 0), newest_first=False):
         for raw, at in part.members:
             if at != score:
                 return FoundJob(None)
             if digest_of(raw) == digest:
                 return FoundJob((raw, at))
-        if not part.members:
-            return FoundJob(None)
-        place = part.behind()
-    return FoundJob(None, complete=False)
+        if time.monotonic() >= deadline:
+            return FoundJob(None, complete=False)
+    return FoundJob(None)
 
 
 def _parse_key(name: str) -> tuple[float, str] | None:
@@ -217,8 +210,3 @@ def _more(client: Client, zset: SortedSet, part: Piece, number: int) -> str | No
     if not rest and not paging.piece(client, zset, behind, 1, newest_first=zset == "dead").members:
         return None
     return str(behind)
-
-
-def _pieces(client: Client, queue: QueueName, cost: Cost, start: int) -> Iterator[bytes]:
-    for piece in pieces(client, queue, cost, skip=start, most=PAGE):
-        yield from piece

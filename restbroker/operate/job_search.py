@@ -1,4 +1,4 @@
-"""A walk through all places where jobs are, within limits: sets, queues, jobs in progress, copies, finished jobs.
+"""A walk through all places where jobs are, within limits: sets, queues, jobs in progress, and how others ended.
 
 Used by `explain` and `follow`, for jobs of known ids, and by `search`, for what a person typed. Always holds: changes
 nothing; where a job is found for little comes first, and the middle of the queues last; places that were not searched
@@ -17,21 +17,19 @@ from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.entry import JobView
-from restbroker.operate.jobs import PAGE
 from restbroker.operate.throttle import Throttle
 from restbroker.operate.waiting_jobs import LinePlace, lines_of, place_in
-from restbroker.store import dead_copies, history, identities, jobs, line_jobs, paging, queues, survey
+from restbroker.store import history, identities, jobs, line_jobs, paging, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.keys import QueueName, SortedSet
 from restbroker.store.line_jobs import Line, by_finish_time, count_before, newest_first
-from restbroker.store.paging import Cursor
 from restbroker.store.queues import QueueSize
 from restbroker.store.tickets import queue_of
 
 T = TypeVar("T")
 R = TypeVar("R")
-Kind: TypeAlias = Literal["queue", "in progress", "retry", "schedule", "dead", "copy"]
+Kind: TypeAlias = Literal["queue", "in progress", "retry", "schedule", "dead"]
 SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
 _PIECE: Final = 200
 _QUEUED: Final = 50
@@ -50,14 +48,13 @@ _NAMED: Final = 10
 class SearchLimits:
     """Limits of a search: `seconds` in all, and at most `jobs` of each queue and set.
 
-    At most `ends` and `copies` of jobs and `notes` of the audit log are read; a place is left after `hits` results.
+    At most `ends` of jobs and `notes` of the audit log are read; a place is left after `hits` results.
     `gives_way`: the process has other work, so the search rests as long as it works.
     """
 
     seconds: float = 10.0
     jobs: int = 10_000
     ends: int = 1_000_000
-    copies: int = 5000
     notes: int = 5000
     hits: int = 1_000_000
     gives_way: bool = False
@@ -204,12 +201,6 @@ class JobSearch:
             held = self._in_progress(identity, () if known is None else known.queues)
             yield from self._matches("in progress", name, f"what {identity} has in progress", held)
 
-    def copies(self) -> Iterator[Match]:
-        """Yield matching copies of dead jobs, newest first, without a limit on results, wherever the jobs are now."""
-        most = self.bounds.copies
-        found = self._through("copies of dead jobs", self._copies(), self._match_or_none, most=most, hits=most)
-        return (Match("copy", "restbroker:parked", view, number) for number, view in self.readable(found))
-
     def ends(self, since_s: float = 0.0) -> Iterator[End]:
         """Yield the records of finished jobs, newest first, back to `since_s` (epoch seconds)."""
         found = self._through("finished jobs", self._ended_since(since_s), self._end, most=self.bounds.ends)
@@ -314,11 +305,10 @@ class JobSearch:
         pick: Callable[[T], R | None],
         *,
         most: int | None = None,
-        hits: int | None = None,
         seen: int = 0,
     ) -> Iterator[tuple[int, R]]:
         """Yield what is picked of these, each with its number, until it is enough; `seen` were looked at before."""
-        most, left = self.bounds.jobs if most is None else most, self.bounds.hits if hits is None else hits
+        most, left = self.bounds.jobs if most is None else most, self.bounds.hits
         for piece in pieces:
             for found in piece:
                 if not left or self._is_enough(seen, most):
@@ -351,10 +341,8 @@ class JobSearch:
         return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
 
     def _members(self, zset: SortedSet) -> Iterator[Sequence[JobView]]:
-        place: Cursor | None = None
-        while members := (part := paging.piece(self.client, zset, place, _PIECE, newest_first=zset == "dead")).members:
-            yield [JobView(raw, score, self.context) for raw, score in members]
-            place = part.behind()
+        for part in paging.pieces(self.client, zset, _PIECE):
+            yield [JobView(raw, score, self.context) for raw, score in part.members]
 
     def _newest_first(
         self, queue: str, own: QueueName, skip: int, end: int | None = None, passed: Collection[bytes] = ()
@@ -385,12 +373,6 @@ class JobSearch:
         """Yield what a worker pool has in progress, with the queue that each came from, which it need not name."""
         for piece in jobs.read_jobs_in_pieces(self.client, identity):
             yield [JobView(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
-
-    def _copies(self) -> Iterator[Sequence[JobView]]:
-        page = dead_copies.newest(self.client, PAGE)
-        while page:
-            yield [JobView(copy.payload, copy.at_s, self.context) for copy in page]
-            page = dead_copies.newest(self.client, PAGE, before=page[-1].entry)
 
     def _ended_since(self, since_s: float) -> Iterator[Sequence[history.Entry]]:
         page = history.newest(self.client, _ENDS_PAGE)

@@ -15,7 +15,8 @@ from restbroker.job import hiding, rubyjson
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
-from restbroker.operate.jobs import StoredJob, display_job
+from restbroker.operate.context import ConfigContext
+from restbroker.operate.entry import JobView
 from restbroker.operate.words import RUBY_SILENT_S, SILENT_S
 from restbroker.store import processes as process_store
 from restbroker.store import stats
@@ -33,8 +34,19 @@ _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 
 @attrs.frozen
+class WorkedJob:
+    """What a process shows of a job that it is delivering, with secrets masked. `at_s`: since when (epoch seconds)."""
+
+    at_s: float
+    jid: str | None
+    command: str | None
+    error_class: str | None
+    message: str | None
+
+
+@attrs.frozen
 class Work:
-    """A job that a process is delivering. `job.at_s`: since when (epoch seconds).
+    """A job that a process is delivering.
 
     `name`: its command or class; None: unknown. `thread` identifies it within its process.
     """
@@ -42,7 +54,7 @@ class Work:
     thread: str
     queue: str
     name: str | None
-    job: StoredJob
+    job: WorkedJob
 
 
 @attrs.frozen
@@ -216,13 +228,14 @@ def _targets(pools: Sequence[IdentityView]) -> tuple[str, ...]:
 def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[Work]:
     """Return the jobs, the oldest first. Others may write there too: what cannot be read is left out."""
     found: list[Work] = []
+    known = ConfigContext({}, hiding.spellings_of(secrets))
     for thread, raw in work.items():
         with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            found.append(_work(thread, raw, secrets, is_restbroker=is_restbroker))
+            found.append(_work(thread, raw, known, is_restbroker=is_restbroker))
     return sorted(found, key=lambda one: one.job.at_s)
 
 
-def _work(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker: bool) -> Work:
+def _work(thread: str, raw: bytes, known: ConfigContext, *, is_restbroker: bool) -> Work:
     fields = rubyjson.object_of(raw) or {}
     payload = fields["payload"]
     # From Sidekiq 7 on it is a text in the text.
@@ -230,13 +243,14 @@ def _work(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker: b
     run_at = fields["run_at"]
     if isinstance(run_at, bool) or not isinstance(run_at, int | float):
         raise TypeError(run_at)
-    found = display_job(job, run_at / 1000 if run_at >= LEAST_MILLISECONDS else run_at, secrets)
-    if not is_restbroker:
-        # What the arguments of a job for Ruby begin with is no command.
-        found = attrs.evolve(found, command=None)
-    known = rubyjson.object_of(job) or {}
-    name = next((one for one in map(known.get, _NAMES) if isinstance(one, str) and one), None)
-    return Work(thread, str(fields["queue"]), name and hiding.text(name, secrets, _WORD_LIMIT), found)
+    at_s = run_at / 1000 if run_at >= LEAST_MILLISECONDS else run_at
+    shown = JobView(job, at_s, known).entry()
+    # What the arguments of a job for Ruby begin with is no command.
+    command = shown.command if is_restbroker else None
+    found = WorkedJob(at_s, shown.jid, command, error_class=shown.error_class, message=shown.message)
+    named = rubyjson.object_of(job) or {}
+    name = next((one for one in map(named.get, _NAMES) if isinstance(one, str) and one), None)
+    return Work(thread, str(fields["queue"]), name and hiding.make_hide((), known.secrets)(name, _WORD_LIMIT), found)
 
 
 def _text(fields: Mapping[str, Json], name: str) -> str | None:

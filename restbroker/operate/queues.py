@@ -7,7 +7,7 @@ counted; a name that is not UTF-8 is passed as it is shown, and nothing is done 
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -16,21 +16,19 @@ from restbroker.config.values import duration_text
 from restbroker.errors import UsageError
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditedAction, AuditEntry
-from restbroker.operate.jobs import PAGE, StoredJob, display_job
 from restbroker.operate.names import exact
 from restbroker.operate.overview import blocked_queues, target_rows
-from restbroker.operate.waiting_jobs import lines_of, pieces
+from restbroker.operate.waiting_jobs import lines_of
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as queue_store
 from restbroker.store.client import Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
-from restbroker.store.line_jobs import Cost, equal_cost, hold_for_clear
+from restbroker.store.line_jobs import hold_for_clear
 from restbroker.store.misuse import MisusedKey
 from restbroker.store.pauses import Pause
 from restbroker.store.processes import ProcessRecord
 from restbroker.store.replies import text
-from restbroker.store.server import time_s
 from restbroker.store.stats import Overview
 
 BATCH: Final = 1000
@@ -55,15 +53,6 @@ class Queue:
     processes: tuple[str, ...]
     in_lines: int = 0
     target_state: str | None = None
-
-
-@attrs.frozen
-class WaitingJob:
-    """A job in a queue. `place` 0 is taken next; `waited_s`: how long it has waited, None if it does not say."""
-
-    place: int
-    waited_s: float | None
-    job: StoredJob
 
 
 @attrs.frozen
@@ -118,22 +107,6 @@ def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
     own = exact(client, queue)
     audit.write(client, AuditEntry(who=who, action="resume", place=place_of(queue), why=why))
     return pauses.resume_queue(client, own)
-
-
-def peek(
-    client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0, cost: Cost = equal_cost
-) -> Iterator[WaitingJob]:
-    """Yield at most `limit` jobs of a queue after the first `skip`, the next one first, with `secrets` masked.
-
-    `cost`: what a job of a key costs in lines. Raise `StoreUnavailable` or `StoreRefused`, as if the queue's key is not
-    a list.
-    """
-    own = exact(client, queue)
-    now_s = time_s(client)
-    found = (raw for page in pieces(client, own, cost, skip=skip, most=PAGE, limit=limit) for raw in page)
-    for place, raw in enumerate(found, skip):
-        waited_s = queue_store.latency_s(raw, now_s)
-        yield WaitingJob(place, waited_s, display_job(raw, now_s - (waited_s or 0.0), secrets))
 
 
 def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:

@@ -14,12 +14,12 @@ import attrs
 
 from restbroker.operate import job_search, where
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import SHOWN_BYTES, Entry, JobView
-from restbroker.operate.job_search import End, JobSearch, Kind, Match, SearchLimits
+from restbroker.operate.entry import SHOWN_BYTES, JobView
+from restbroker.operate.explain import Location
+from restbroker.operate.job_search import End, JobSearch, Match, SearchLimits
 from restbroker.operate.where import Condition
-from restbroker.store import dead_copies, survey
+from restbroker.store import survey
 from restbroker.store.client import Client
-from restbroker.store.dead_copies import Copy
 
 _MOST: Final = 1000
 _PLAIN: Final = re.compile(r"[a-z0-9_.:@ -]*[a-df-z_@][a-z0-9_.:@ -]*", re.ASCII)
@@ -32,26 +32,13 @@ _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
 
 
 @attrs.frozen
-class SearchHit:
-    """A job and its place. `name`: the queue or set, or the process that has the job in progress.
-
-    `number`: how many jobs come before it there. `entry.at_s`: when it is due, died or was pushed.
-    """
-
-    kind: Kind
-    name: str
-    number: int
-    entry: Entry
-
-
-@attrs.frozen
 class SearchResult:
     """What a search found. `ends`: finished jobs, newest first. `looked_at`: {place: how many jobs were read}.
 
     `unseen`: places not searched, or not to the end. `refused`: places that Redis refuses to show, and what to do.
     """
 
-    hits: tuple[SearchHit, ...]
+    hits: tuple[Location, ...]
     ends: tuple[End, ...]
     looked_at: dict[str, int]
     unseen: tuple[str, ...]
@@ -59,7 +46,7 @@ class SearchResult:
 
     @property
     def jobs(self) -> int:
-        """How many jobs were found: a job counts once, even if it also has a copy and an end."""
+        """How many jobs were found: a job counts once, even if it also has an end."""
         named = {hit.entry.jid for hit in self.hits} | {end.ending.jid for end in self.ends}
         return len(named - {None}) + sum(hit.entry.jid is None for hit in self.hits)
 
@@ -80,13 +67,8 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
         hits = list(islice(map(_hit, walk.in_unlisted_queues()), _MOST))
     if len(hits) == _MOST:
         walk.unseen.append(f"anything after the first {_MOST} jobs found")
-    copies = _missing_copies(walk, {hit.entry.jid for hit in hits})
-    hits += copies
-    asked.copied_jids |= {hit.entry.jid for hit in copies if hit.entry.jid is not None}
     about = {one.field for one in sought.where} - set(_OF_ENDS)
-    asked.only_gone = bool(about)
-    # How those ended whose copies were found, in any case.
-    ends = () if about and not copies else tuple(walk.ends())
+    ends = () if about else tuple(walk.ends())
     if about:
         names = ", ".join(sorted(map(_plain_name, about)))
         keep_none = any(field.startswith(where.ARGUMENT) for field in about)
@@ -101,16 +83,11 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
 
 @attrs.define(eq=False)
 class _Query:
-    """What is searched for. `copied_jids`: ids of jobs of which a copy was found.
-
-    `only_gone`: only for these it is searched how they ended.
-    """
+    """What is searched for."""
 
     terms: where.SearchTerms
     needed_words: tuple[bytes, ...]
     is_timed: bool
-    copied_jids: set[str] = attrs.field(factory=set)
-    only_gone: bool = False
     _large: int = 0
     _unread: int = 0
 
@@ -122,20 +99,18 @@ class _Query:
 
     def may_have_ended(self, record: bytes) -> bool:
         """Tell whether the record of an end may be that of a matching job."""
-        return bool(self.copied_jids) or self._may_match(record.lower())
+        return self._may_match(record.lower())
 
     def is_job(self, view: JobView) -> bool:
         """Tell whether the job matches."""
         if self.needed_words and (shown := view.open_text) is not None and not self._may_match(shown):
             return False
-        timed = _with_time(view) if self.is_timed else view
+        timed = view.timed if self.is_timed else view
         return timed.matches(self.terms.where) and all(timed.says(text) for text in self.terms.texts)
 
     def is_end(self, end: End) -> bool:
         """Tell whether this is the end of a matching job. `end` has its secrets masked."""
         one = end.ending
-        if one.jid in self.copied_jids or self.only_gone:
-            return one.jid in self.copied_jids
         said = {"jid": one.jid, "command": one.command, "target": one.target, "error": one.code, "at": end.at_s}
         words = [word.casefold() for word in (one.jid, one.command, one.code or "")]
         texts = all(any(text.casefold() in word for word in words) for text in self.terms.texts)
@@ -165,32 +140,12 @@ def _word_of(condition: Condition) -> Iterator[str]:
         yield condition.value
 
 
-def _missing_copies(walk: JobSearch, met: set[str | None]) -> list[SearchHit]:
-    """Return the copies of dead jobs that were not found in any other place."""
-    found = (_hit(one) for one in walk.copies() if _is_missing(walk, one))
-    # A job that died several times has a copy of each time: the newest tells most.
-    newest: dict[str, SearchHit] = {}
-    for hit in found:
-        if hit.entry.jid not in met and len(newest) < walk.bounds.hits:
-            newest.setdefault(hit.entry.jid or hit.entry.key, hit)
-    return list(newest.values())
-
-
-def _is_missing(walk: JobSearch, met: Match) -> bool:
-    copy = Copy("", met.view.raw)
-    return walk.ask(lambda client: bool(dead_copies.missing_copies(client, [copy])), instead=False)
-
-
 def _has_others(client: Client) -> bool:
     return any(not process.is_restbroker for process in survey.processes(client))
 
 
-def _hit(met: Match) -> SearchHit:
-    return SearchHit(met.kind, met.name, met.number, _with_time(met.view).entry())
-
-
-def _with_time(view: JobView) -> JobView:
-    return view if view.score else view.since_pushed
+def _hit(met: Match) -> Location:
+    return Location(met.kind, met.name, met.view.timed.entry(), ahead=met.number)
 
 
 def _plain_name(field: str) -> str:

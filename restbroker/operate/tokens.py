@@ -6,6 +6,8 @@ few may be counted twice or not at all.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Final
 
 import attrs
 
@@ -13,11 +15,13 @@ from restbroker.broker.tokens import Proof, Tokens
 from restbroker.job import arguments, rubyjson, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json
-from restbroker.operate.jobs import PAGE, read
-from restbroker.operate.waiting_jobs import pieces
-from restbroker.store import queues, sets
+from restbroker.operate.waiting_jobs import PAGE, pieces
+from restbroker.store import paging, queues, sets
 from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
 from restbroker.store.line_jobs import equal_cost
+
+_WAITING: Final[tuple[SortedSet, ...]] = ("retry", "schedule")
 
 
 @attrs.frozen
@@ -64,10 +68,11 @@ def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | 
 def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
     """Yield each job with its queue. What is no job is left out: it would die with any token."""
     for queue in served:
-        for page in pieces(client, queue, equal_cost, most=PAGE, limit=limit):
+        for page in pieces(client, queue, equal_cost, limit=limit):
             yield from ((queue, fields) for raw in page if (fields := rubyjson.object_of(raw)) is not None)
-    for kind in ("retry", "schedule"):
-        for raw, _ in read(client, kind, limit, newest_first=False):
+    for kind in _WAITING:
+        members = chain.from_iterable(part.members for part in paging.pieces(client, kind, PAGE))
+        for raw, _ in islice(members, limit):
             fields = rubyjson.object_of(raw)
             named = None if fields is None else fields.get("queue")
             if fields is not None and isinstance(named, str) and named in served:

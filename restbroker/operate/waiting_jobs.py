@@ -6,6 +6,7 @@ of the list, the next one to be taken first.
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Final
 
 import attrs
 
@@ -13,6 +14,9 @@ from restbroker.store import line_jobs, queues
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
 from restbroker.store.line_jobs import Cost, Line
+
+PAGE: Final = 20
+"""Jobs read at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
 
 
 @attrs.frozen
@@ -37,7 +41,7 @@ def lines_of(client: Client, queue: QueueName) -> tuple[Line, ...]:
 
 
 def pieces(
-    client: Client, queue: QueueName, cost: Cost, *, skip: int = 0, most: int, limit: int | None = None
+    client: Client, queue: QueueName, cost: Cost, *, skip: int = 0, most: int = PAGE, limit: int | None = None
 ) -> Iterator[Sequence[bytes]]:
     """Yield a queue's jobs after the first `skip`, at most `most` at once and `limit` in all; None: without a limit.
 

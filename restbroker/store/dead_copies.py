@@ -5,12 +5,10 @@ that a flood of dead jobs pushes older ones out. Always holds: the stream keeps 
 the dead set lacks does not say why: a person may as well have retried or deleted the job.
 """
 
-from collections.abc import Sequence
-
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import as_score, integer, items, mapping, pair, raw, text
+from restbroker.store.replies import as_score, items, mapping, pair, raw, text
 from restbroker.store.server import time_s
 from restbroker.store.tickets import MAX_BYTES
 
@@ -37,23 +35,6 @@ def newest(client: Client, count: int, before: str = "") -> list[Copy]:
     reply = client.run("copies", [client.keys.dead_copies], [f"({before}" if before else "+", count, MAX_BYTES])
     found = [pair(entry) for entry in items(reply)]
     return [Copy(text(entry), raw(mapping(fields).get("payload", b""))) for entry, fields in found]
-
-
-def size(client: Client) -> int:
-    """Return how many copies are kept. Raise `StoreUnavailable` or `StoreRefused`."""
-    return integer(client.command("XLEN", client.keys.dead_copies))
-
-
-def missing_copies(client: Client, copies: Sequence[Copy]) -> list[Copy]:
-    """Return those copies that the dead set does not have with these bytes; a job that died again has others.
-
-    Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    if not copies:
-        return []
-    dead = client.keys.sorted_set("dead")
-    scores = items(client.command("ZMSCORE", dead, *(copy.payload for copy in copies)), len(copies))
-    return [copy for copy, score in zip(copies, scores, strict=False) if score is None]
 
 
 def restore(client: Client, copy: Copy) -> bool:

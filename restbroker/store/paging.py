@@ -92,6 +92,19 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
     return Piece(tuple(members(flat)), integer(size), start)
 
 
+def pieces(
+    client: Client, zset: SortedSet, limit: int, after: Cursor | None = None, *, newest_first: bool | None = None
+) -> Iterator[Piece]:
+    """Yield the members behind `after` in pieces of up to `limit`; None: dead jobs newest first, others next due first.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    is_down = zset == "dead" if newest_first is None else newest_first
+    while (part := piece(client, zset, after, limit, newest_first=is_down)).members:
+        yield part
+        after = part.behind()
+
+
 def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]]) -> list[int]:
     """Return for each range how many members have a score from its first number on and below the second.
 

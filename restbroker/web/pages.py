@@ -279,8 +279,8 @@ def readable(entry: Entry) -> str:
         return "(cannot be shown)"
 
 
-_BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, copies=2000, notes=2000, gives_way=True)
-_FIND: Final = SearchLimits(seconds=2.0, jobs=10_000, copies=2000, ends=100_000, hits=10, gives_way=True)
+_BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, notes=2000, gives_way=True)
+_FIND: Final = SearchLimits(seconds=2.0, jobs=10_000, ends=100_000, hits=10, gives_way=True)
 _MOST_NOTES: Final = 2000
 """How many entries are read for one page of those that contain a word."""
 _ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)

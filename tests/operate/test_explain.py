@@ -94,14 +94,6 @@ def test_a_job_that_was_fetched_before_an_outage_says_why_it_waits(client: Clien
         assert (place.kind, place.name, place.hindrance) == ("in progress", f"node:{pid}", why)
 
 
-def test_what_has_left_the_dead_set_is_found_among_the_copies(client: Client, configured: ConfigContext) -> None:
-    for n in range(50):
-        client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job(f"j{n}"))
-    (place,) = explain(client, "j3", configured).locations
-    assert place.kind == "copy"
-    assert explain(client, "nobody", configured).locations == ()
-
-
 def test_what_people_did_with_it_is_told(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", NOW_S, "j1")
     put("dead", NOW_S, "j2")
@@ -114,11 +106,9 @@ def test_what_people_did_with_it_is_told(client: Client, configured: ConfigConte
 
 def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: ConfigContext, put: Put) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
-    for _ in range(60):
-        client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("other"))
-    story = explain(client, "j5", configured, SearchLimits(jobs=40, copies=40))
+    story = explain(client, "j5", configured, SearchLimits(jobs=40))
     assert story.locations == ()
-    assert [word for word in ("queue rest", "copies") if not any(word in one for one in story.unseen)] == []
+    assert any("queue rest" in one for one in story.unseen)
     for n in range(3000):
         put("dead", n, f"d{n}")
     assert any("dead" in one for one in explain(client, "nobody", configured, SearchLimits(seconds=0)).unseen)
@@ -213,7 +203,6 @@ def test_where_redis_refuses_one_question_the_rest_is_told_and_that(
         "retry",
         "restbroker:beats",
         "restbroker:audit",
-        "restbroker:parked",
         "restbroker:history",
         "restbroker:pauses:queues",
         "restbroker:pause:ejabberd",
@@ -239,13 +228,3 @@ def test_a_job_in_the_middle_of_a_long_queue_is_found_last(client: Client, confi
         (place,) = explain(client, f"j{number}", configured, SearchLimits(seconds=60)).locations
         assert (place.kind, place.ahead) == ("queue", number)
     assert explain(client, "j6000", configured, SearchLimits(seconds=60)).is_searched
-
-
-def test_a_copy_is_not_called_gone_where_a_queue_was_not_searched(client: Client, configured: ConfigContext) -> None:
-    """Who puts it back then, and retries it, has it done twice."""
-    client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("j5"))
-    queues.push(client, "rest", [job(f"w{n}") for n in range(60)])
-    for jobs, is_searched in ((40, False), (100, True)):
-        story = explain(client, "j5", configured, SearchLimits(jobs=jobs))
-        assert [place.kind for place in story.locations] == ["copy"]
-        assert story.is_searched == is_searched

@@ -40,7 +40,6 @@ def put_everywhere(client: Client, put: Put) -> None:
     queues.push(client, "answers", [job("answer", arguments={"note": "waits and first"})])
     for zset in ("dead", "retry", "schedule"):
         put(zset, NOW_S, f"in-{zset}")
-    client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("gone"))
     record_end(client, JobEnd("ended", "ejabberd", "register", "delivered", 200, 12.5))
 
 
@@ -54,13 +53,12 @@ def test_a_text_is_found_in_each_place_where_a_job_can_be(client: Client, config
         "held": [("in progress", "web1:7", "held")],
         "WAITS": [("queue", "answers", "answer"), ("queue", "rest", "waits")],
         "in-": [("dead", "dead", "in-dead"), ("retry", "retry", "in-retry"), ("schedule", "schedule", "in-schedule")],
-        "gone": [("copy", "restbroker:parked", "gone")],
         "nobody": [],
     }
     for text, expected in rows.items():
         assert places(found(client, configured, text)) == expected, text
     assert [end.ending.jid for end in found(client, configured, "ended").ends] == ["ended"]
-    assert found(client, configured, "waits").hits[1].number == 1
+    assert found(client, configured, "waits").hits[1].ahead == 1
 
 
 def test_when_the_time_is_up_no_more_queues_are_asked_and_the_rest_is_counted(
@@ -217,13 +215,3 @@ def test_a_search_does_the_same_work_for_a_text_that_is_hidden_as_for_one_that_i
     for hidden, nowhere in rows:
         assert is_same(f"message ~ {hidden}", f"message ~ {nowhere}"), hidden
         assert is_same(f"user ~ {hidden}", f"user ~ {nowhere}"), hidden
-
-
-def test_a_job_with_several_copies_is_found_once_with_how_it_ended(client: Client, configured: ConfigContext) -> None:
-    for _ in range(2):
-        client.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", job("twice"))
-    record_end(client, JobEnd("twice", "ejabberd", "register", "delivered", 200, 12.5))
-    for typed in ("twice", "user = twice"):
-        shown = found(client, configured, typed)
-        assert (places(shown), shown.jobs) == ([("copy", "restbroker:parked", "twice")], 1)
-        assert [end.ending.outcome for end in shown.ends] == ["delivered"]

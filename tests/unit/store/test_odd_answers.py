@@ -66,7 +66,6 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: paging.counts(client, "dead", [(0.0, 1.0)]),
     lambda client: next(paging.members_with_word(client, "dead", "word")),
     lambda client: [copy.at_s for copy in dead_copies.newest(client, 5)],
-    lambda client: dead_copies.missing_copies(client, [dead_copies.Copy("1-1", b"{}")]),
     pauses.paused_queues,
     lambda client: pauses.paused_targets(client, ["e"]),
     processes.all_work,
