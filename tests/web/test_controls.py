@@ -155,7 +155,7 @@ async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: 
         ("/steer", {"do": "run-periodic", "name": "nightly"}),
     ]
     async with site(settings=Settings("127.0.0.1", is_read_only=True)) as running:
-        pages = {path: (await running.get(path)).text for path in (*LIVE_PAGES, *JOB_PAGES)}
+        pages = {path: (await running.get(path)).text for path in (*LIVE_PAGES, *JOB_PAGES, "/job?jid=j0")}
         one = parse("", pages["/dead"]).links_to("/dead/")[0]
         pages[one] = (await running.get(one)).text
         answers = [await send(running, path, form) for path, form in forms]
