@@ -1,10 +1,9 @@
-"""The actions of people on jobs of a set or a queue: a page says what would be done, then a task does it.
+"""The actions of people on jobs of a set or a queue: a page says what would be done, then a task does it (`pending`).
 
 `web.site` serves it. Always holds: nothing is done without a second form; a job that may have run is sent again, and
 one goes to a queue that no target here serves, only if that was chosen separately; only jobs that were there for the
-question are meant: a form names the ticked ones, or conditions and that moment; an action belongs to the app and not
-to the request; its audit entry is written before anything else, and its page has Stop, which is noted in Redis, since
-that page may come from another process; a stop of the process leaves "interrupted" in the entry.
+question are meant: a form names the ticked ones, or conditions and that moment; the audit entry is written before
+anything else, and its page has Stop, which is noted in Redis, since that page may come from another process.
 """
 
 import math
@@ -18,13 +17,11 @@ from typing import Final, cast, get_args
 from urllib.parse import unquote
 
 import attrs
-import trio
 from quart import Response, request
-from quart_trio import QuartTrio
 from werkzeug.datastructures import MultiDict
 
 from restbroker.config.values import BadValue, seconds
-from restbroker.errors import RestbrokerError, UsageError
+from restbroker.errors import UsageError
 from restbroker.job.unserved_queues import counts_text
 from restbroker.operate import act_waiting, audit, find, keys, where
 from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
@@ -41,13 +38,11 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
 from restbroker.web.connection import AdminConnection
 from restbroker.web.pages import PAGE, SETS, address, conditions
-from restbroker.web.pending import TypedEdits, complete
+from restbroker.web.pending import Actions, TypedEdits, complete
 from restbroker.web.render import TITLES, Shell
 
 _QUESTION_S: Final = 6.0
 """How many seconds jobs are counted before a person is asked; less than `connection.TIMEOUT_S`."""
-_SHOWN_AFTER_S: Final = 1.0
-"""How long the page of an action waits for its end, so that it shows the whole of a small one."""
 _SILENT_S: Final = 60.0
 """An action that has not ended counts as stopped if nothing was recorded of it for this many seconds."""
 _BOUNDS: Final = SearchLimits(seconds=3.0, jobs=200_000, gives_way=True)
@@ -129,8 +124,8 @@ class ActionForm:
 
     @property
     def about(self) -> str:
-        """The name under which an edit for this list is kept in `TypedEdits`."""
-        return self.name
+        """The name under which an edit for this list, or for these jobs of it, is kept in `TypedEdits`."""
+        return "/".join((self.name, *self.names))
 
     def jobs(self, client: Client, admin: AdminConnection) -> Jobs:
         """Return the jobs that the form means; call it in the connection's thread.
@@ -187,72 +182,6 @@ class ActionForm:
         )
 
 
-@attrs.define(eq=False)
-class _Task:
-    """An action that runs: its `steps`, in the connection's thread."""
-
-    steps: Generator[Progress]
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    over: trio.Event = attrs.field(factory=trio.Event)
-
-    def step(self, _client: Client) -> Progress | None:
-        """Return how far it is after the next batch; None if it is over."""
-        throttle = Throttle()
-        progress = next(self.steps, None)
-        throttle.step()
-        return progress
-
-    def close(self, _client: Client) -> None:
-        """Have it end, and the audit log say so."""
-        self.steps.close()
-
-
-@attrs.frozen(eq=False)
-class Actions:
-    """The actions that run in this process, each as a task of the `app`'s nursery, over the visitors' connection."""
-
-    app: QuartTrio
-    admin: AdminConnection
-    _running: set[_Task] = attrs.field(factory=set)
-
-    async def start(self, form: ActionForm, who: str, edit: Edit | None) -> str:
-        """Start the action, and return the name of its first audit entry once it is far enough to be shown.
-
-        Raise `UsageError` if it is refused; then nothing is done.
-        """
-
-        def begin(client: Client) -> tuple[_Task, Progress]:
-            steps = form.steps(client, self.admin, who, edit, dry_run=False)
-            return _Task(steps), next(steps)
-
-        task, progress = await self.admin.ask(begin)
-        self._running.add(task)
-        self.app.add_background_task(self._go_on, task)
-        with trio.move_on_after(_SHOWN_AFTER_S):
-            await task.over.wait()
-        return progress.run
-
-    async def aclose(self) -> None:
-        """Stop all; return once the audit log says so of each. The app calls it before its connections end."""
-        for task in self._running:
-            task.scope.cancel()
-        for task in [*self._running]:
-            await task.over.wait()
-
-    async def _go_on(self, task: _Task) -> None:
-        call = self.admin.connection.call
-        try:
-            # An outage of Redis ends it; its entry then has no end, or says that it was interrupted.
-            with task.scope, suppress(RestbrokerError):
-                while (progress := await call(task.step)) is not None:  # noqa: ASYNC110 - it rests
-                    await trio.sleep(progress.rest_s)
-        finally:
-            with trio.CancelScope(shield=True):
-                await call(task.close)
-            self._running.discard(task)
-            task.over.set()
-
-
 @attrs.frozen(eq=False)
 class ActPages:
     """The views for actions; `edits` keeps the changes that were typed until they are confirmed."""
@@ -271,7 +200,7 @@ class ActPages:
     async def ask(self, form: ActionForm) -> Response:
         """Return the page that says what the form would do, or, if it is confirmed, do it and lead to its page.
 
-        Raise `UsageError` if the form cannot be read.
+        Raise `UsageError` if the form cannot be read, or if its edit changes nothing.
         """
         form = form.with_fixed_dates()
         wrong: UsageError | None = None
@@ -281,11 +210,16 @@ class ActPages:
         if form.confirmed:
             try:
                 form.require_whole()
-                return self.redirect(f"/audit/{await self.actions.start(form, self.shell.who(), edit)}")
+                who = self.shell.who()
+                steps = partial(form.steps, admin=self.admin, who=who, edit=edit, dry_run=False)
+                return self.redirect(f"/audit/{await self.actions.start(steps)}")
             except UsageError as error:
                 wrong = error
         form = attrs.evolve(form, seen=None)
         progress, seen = await self.admin.ask(partial(self._try, form=form, who=self.shell.who(), edit=edit))
+        is_void = progress.ended and not progress.previews and MAY_HAVE_RUN_BEFORE.why not in progress.refused
+        if edit is not None and wrong is None and is_void:
+            raise UsageError(" ".join(progress.refused) or "The job is gone or has changed.")
         return Response(self._question(attrs.evolve(form, seen=seen), progress, wrong, edit), 400 if wrong else 200)
 
     def _try(self, client: Client, *, form: ActionForm, who: str, edit: Edit | None) -> tuple[Progress, SetMoment]:
@@ -300,6 +234,10 @@ class ActPages:
                 throttle.step()
                 if time.monotonic() >= until_s:
                     break
+        if MAY_HAVE_RUN_BEFORE.why in progress.refused and not progress.previews:
+            # What would be changed is to be seen before it is chosen.
+            anyway = attrs.evolve(form, repeat_unsafe=True).steps(client, self.admin, who, edit, dry_run=True)
+            progress = attrs.evolve(progress, previews=next(anyway).previews)
         return progress, seen if zset is not None else attrs.evolve(seen, newest=progress.matched)
 
     def _question(self, form: ActionForm, progress: Progress, wrong: UsageError | None, edit: Edit | None) -> str:

@@ -6,7 +6,8 @@ argument stays as it is unless it is replaced, and what was typed waits in this 
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -18,9 +19,7 @@ from restbroker.job import rubyjson
 from restbroker.job.command import ArgumentSpec
 from restbroker.job.json_types import Json
 from restbroker.operate import find, where
-from restbroker.operate.act import Action, Progress, perform
-from restbroker.operate.act_set import SetJobs
-from restbroker.operate.edit import Edit, differences
+from restbroker.operate.edit import Edit
 from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.find import Budget
 from restbroker.serving.app import Refuse
@@ -29,13 +28,11 @@ from restbroker.web import filters
 from restbroker.web.actions import ActPages, action_form_of
 from restbroker.web.connection import AdminConnection
 from restbroker.web.pages import SETS, address, conditions
-from restbroker.web.pending import complete
 from restbroker.web.render import TITLES, Shell
 
 _LOOK_S: Final = 2.0
 _BUDGET: Final = Budget(entries=50_000, seconds=_LOOK_S, gives_way=True)
 _LONGEST: Final = 8192
-_WHY_LIMIT: Final = 200
 _GIVEN: Final = "arg."
 """The prefix of an argument's name in the form."""
 _AS: Final = "as."
@@ -74,7 +71,7 @@ class _Form:
 
 @attrs.frozen(eq=False)
 class EditPages:
-    """The views for edits; `refuse` makes an answer without a page, `acts` changes all jobs that match."""
+    """The views for edits; `refuse` makes an answer without a page, `acts` confirms and carries them out."""
 
     admin: AdminConnection
     shell: Shell
@@ -86,21 +83,19 @@ class EditPages:
         return await self._form(name, key, {"command": request.args.get("command", "")})
 
     async def act(self, name: str, key: str) -> Response:
-        """Return the page that shows what the filled-in form would change; make the change if this confirms it.
+        """Return the page that shows what the filled-in form would change; `ActPages` confirms it.
 
         Return the form again, with the reason, if it cannot be read or changes nothing.
         """
         form = await request.form
-        if (token := form.get("edit")) is not None:
-            return await self._confirm(name, key, token, form)
-        try:
-            edit, progress = await self._try(name, key, form)
-        except UsageError as error:
-            return await self._form(name, key, form, f"{error.message} {error.hint or ''}")
-        if not progress.previews:
-            why = " ".join(progress.refused) or "The job is gone or has changed."
-            return await self._form(name, key, form, why)
-        return self._difference(name, key, edit, progress)
+
+        def changes(client: Client) -> Edit:
+            view = self._find(client, name, key)
+            if view is None:
+                raise UsageError("The job is gone or has changed.", "Reload the list.")
+            return _changes_of(view, form, Edit(tokens=self.admin.tokens()))
+
+        return await self._confirm(name, [("job", key)], changes, partial(self._form, name, key, form))
 
     async def ask_all(self, name: str) -> Response:
         """Return the form for all jobs that match, with the first as an example; an empty field changes nothing."""
@@ -111,18 +106,28 @@ class EditPages:
         form = await request.form
         typed = conditions(form.getlist("where"))
 
-        def work(client: Client) -> Edit:
+        def changes(client: Client) -> Edit:
             view = self._first(client, name, typed)
             if view is None:
                 raise UsageError("No job matches any longer.", "Reload the list.")
             return _typed_for_all(view, form, Edit(tokens=self.admin.tokens()))
 
+        meant = [("where", one) for one in typed]
+        return await self._confirm(name, meant, changes, partial(self._form_of_all, name, typed, form))
+
+    async def _confirm(
+        self,
+        name: str,
+        meant: Sequence[tuple[str, str]],
+        changes: Callable[[Client], Edit],
+        form_again: Callable[[str], Awaitable[Response]],
+    ) -> Response:
         try:
-            edit = await self.admin.ask(work)
-            asked = action_form_of(name, MultiDict(("where", one) for one in typed))
+            edit = await self.admin.ask(changes)
+            asked = action_form_of(name, MultiDict(meant))
             return await self.acts.ask(attrs.evolve(asked, edit=self.acts.edits.keep(edit, asked.about)))
         except UsageError as error:
-            return await self._form_of_all(name, typed, form, f"{error.message} {error.hint or ''}")
+            return await form_again(f"{error.message} {error.hint or ''}")
 
     async def _form_of_all(
         self, name: str, typed: list[str], filled: Mapping[str, str], wrong: str | None = None
@@ -185,58 +190,6 @@ class EditPages:
             return None
         found = find.locate(client, SETS[name], key, _LOOK_S).member
         return None if found is None else JobView(*found, self.admin.context())
-
-    async def _try(self, name: str, key: str, form: MultiDict[str, str]) -> tuple[Edit, Progress]:
-        """Return what was typed, and what it would change; raise `UsageError` if it is unusable or the job is gone."""
-        who = self.shell.who()
-
-        def work(client: Client) -> tuple[Edit, Progress]:
-            view = self._find(client, name, key)
-            if view is None:
-                raise UsageError("The job is gone or has changed.", "Reload the list.")
-            edit = complete(_changes_of(view, form, Edit(tokens=self.admin.tokens())), client, self.admin)
-            return edit, self._perform(
-                client, name, key, Action("edit", who, repeat_unsafe=True, edit=edit), dry_run=True
-            )
-
-        return await self.admin.ask(work)
-
-    def _perform(self, client: Client, name: str, key: str, action: Action, *, dry_run: bool) -> Progress:
-        return [*perform(client, SetJobs(SETS[name], (key,)), action, self.admin.context(), dry_run=dry_run)][-1]
-
-    def _difference(self, name: str, key: str, edit: Edit, progress: Progress) -> Response:
-        ((before, after),) = progress.previews
-        token = self.acts.edits.keep(edit, f"{name}/{key}")
-        html = self.shell.page(
-            "edit-confirm.html",
-            name=name,
-            key=key,
-            title="Send the changed job?" if edit.retry else "Change it?",
-            entry=before,
-            changes=differences(before, after, edit.values),
-            token=token,
-            retry=edit.retry,
-        )
-        return Response(html)
-
-    async def _confirm(self, name: str, key: str, token: str, form: MultiDict[str, str]) -> Response:
-        waiting = self.acts.edits.find(token, f"{name}/{key}")
-        self.acts.edits.forget(token)
-        if waiting is None:
-            return await self._form(name, key, {}, "Your input is no longer known: fill in the form again.")
-        why = form.get("why", "").strip()[:_WHY_LIMIT]
-        wanted = Action("edit", self.shell.who(), why=why, repeat_unsafe=form.get("repeat_unsafe") == "yes")
-
-        def work(client: Client) -> Progress:
-            action = attrs.evolve(wanted, edit=complete(waiting, client, self.admin))
-            return self._perform(client, name, key, action, dry_run=False)
-
-        progress = await self.admin.ask(work)
-        if progress.refused:
-            return await self._form(name, key, {}, " ".join(progress.refused))
-        if not progress.done:
-            return self.refuse(409, "JobGone", "Someone else was faster: the job is gone or has changed.")
-        return self.acts.redirect(f"/audit/{progress.run}")
 
 
 def _fields(view: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:

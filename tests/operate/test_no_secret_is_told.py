@@ -287,7 +287,7 @@ def edited(stage: Stage, path: str) -> None:
     typed = {"arg.user": "ann", "arg.host": "example.org", "arg.password": SECRETS["replacement of it"]}
     shown = stage.send(path, {**form.hidden, **typed, "queue": "rest"})
     for confirmed in (one for one in parse(path, shown).forms if "edit" in one.hidden):
-        stage.send(path, {**confirmed.hidden, "why": "a try"})
+        stage.send(confirmed.action, {**confirmed.hidden, "why": "a try"})
 
 
 def form_of(html: str, action: str, *, boxed: bool = False) -> Form:
