@@ -56,14 +56,6 @@ SecretFile = Annotated[
         autocompletion=completion.paths,
     ),
 ]
-TheirOwn = Annotated[
-    bool,
-    typer.Option(
-        *("--node", "-n", "--auth", "--spool", "-s", "--logs", "-l", "--ctl-config", "-c", "--config-dir", "-d", "-f"),
-        hidden=True,
-    ),
-]
-
 _STATE: Final = ("status", "started")
 _STATE_S: Final = 10.0
 _DOWN: Final = 3
@@ -78,7 +70,6 @@ def ctl(
     no_timeout: NoTimeout = False,
     version: ApiVersion = None,
     secret_file: SecretFile = None,
-    their_own: TheirOwn = False,
     config: ConfigOption = None,
 ) -> None:
     """Run a command of ejabberdctl or mongooseimctl through the queue: the same words, the same output.
@@ -88,11 +79,6 @@ def ctl(
     server; 4: the token, the login or the command was not accepted; 6: no answer yet, the job is queued and will run;
     130: Ctrl-C, still queued.
     """
-    if their_own:
-        hint = "restbroker's configuration (--config) has servers and logins; --target chooses one by name."
-        raise UsageError(
-            "This option names nodes, logins or files of the server, which mean nothing here. Leave it out.", hint
-        )
     settings = load_quietly(config)
     given = words or []
     place, manner = _choose_target(settings.targets, target, given)
@@ -100,10 +86,9 @@ def ctl(
     with open_store(settings) as client:
         found = find_process_if_known(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
+        way = _Exchange(client, settings, place, dialect=manner, catalogue=catalogue)
         if [*given] in [[word] for word in _STATE] and manner.asks_state is not None and version is None:
-            _tell_state(
-                _Exchange(client, settings, place, dialect=manner, catalogue=catalogue), found, given[0], timeout_s
-            )
+            _tell_state(way, found, given[0], timeout_s)
         read = manner.read(catalogue, given, version)
         match read:
             case CtlRefusal(message=message, hint=hint):
@@ -112,11 +97,7 @@ def ctl(
                 _end(read)
             case CtlCommand():
                 asked = _with_secret(read, catalogue.commands.get(read.name), secret_file)
-                _end(
-                    _Exchange(client, settings, place, dialect=manner, catalogue=catalogue).result(
-                        asked, found, timeout_s
-                    )
-                )
+                _end(way.result(asked, found, timeout_s))
 
 
 @attrs.frozen
@@ -163,17 +144,14 @@ class _Exchange:
         raise typer.Exit(no(reply.outcome, reply.code))
 
     def _push(self, command: CtlCommand) -> AnswerWait:
-        order, jid = self.order(command), secrets.token_hex(12)
-        push(self.client, order, jid, now_s := time.time())
-        return AnswerWait(self.client, self.settings, self.place, order, jid, now_s, output.say, local)
-
-    def order(self, command: CtlCommand) -> JobRequest:
-        """Return the job to push; end with 4 if no token allows it."""
+        """Push the command; end with 4 if no token allows it."""
         spec = self.catalogue.commands.get(command.name)
         queue = self.place.queues[0]
         job = Command(command.endpoint, command.arguments)
         token = token_of(self.settings.tokens, self.place, queue, spec=spec, command=job)
-        return JobRequest(command.endpoint, command.arguments, queue, token, wants_reply=True)
+        order = JobRequest(command.endpoint, command.arguments, queue, token, wants_reply=True)
+        push(self.client, order, jid := secrets.token_hex(12), now_s := time.time())
+        return AnswerWait(self.client, self.settings, self.place, order, jid, now_s, output.say, local)
 
 
 def _tell_state(way: _Exchange, found: ServingProcess | None, word: str, timeout_s: float | None) -> NoReturn:

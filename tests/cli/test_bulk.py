@@ -105,7 +105,7 @@ def test_each_good_row_is_a_job_and_bad_ones_are_in_a_private_file_that_can_be_f
     assert len(queued(store)) == 5
 
 
-def test_what_was_pushed_is_pushed_again_by_a_pipe_alone(place: Path, shell: Shell, store: Any) -> None:
+def test_a_file_is_pushed_once_and_a_pipe_each_time(place: Path, shell: Shell, store: Any) -> None:
     write(place, "users.csv", *users(3))
     batch = told(shell("register", "--bulk", "users.csv", "--json"))["batch"]
     done = shell("register", "--bulk", "users.csv", "--json")
@@ -113,10 +113,15 @@ def test_what_was_pushed_is_pushed_again_by_a_pipe_alone(place: Path, shell: She
     assert f"3 rows were pushed before (batch {batch}), which is all that could be pushed." in done.stderr
     assert "To push them again, feed them by a pipe: cat FILE | restbroker enqueue … --bulk -" in done.stderr
     assert len(queued(store)) == 3
-    assert shell("register", "--bulk", "-", stdin=(place / "users.csv").read_text()).returncode == 0
-    assert len({job["jid"] for job in queued(store)}) == 6
+    for count in (6, 9):
+        assert shell("register", "--bulk", "-", stdin=(place / "users.csv").read_text()).returncode == 0
+        assert len({job["jid"] for job in queued(store)}) == count
+    with (place / "users.csv").open() as file:
+        command = [sys.executable, "-m", "restbroker", "enqueue", "register", "--bulk", "-"]
+        subprocess.run(command, cwd=place, stdin=file, capture_output=True, check=True)
+    assert len(queued(store)) == 9, "standard input that is a file is that file"
     assert shell("register", "--bulk", "users.csv", "--queue", "rest").returncode == 0
-    assert len({job["jid"] for job in queued(store)}) == 9, "another command is another batch"
+    assert len({job["jid"] for job in queued(store)}) == 12, "another command is another batch"
 
 
 def test_a_batch_goes_on_under_the_previous_secret(place: Path, shell: Shell, store: Any) -> None:
@@ -204,40 +209,30 @@ def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
     assert told(shell(*waiting))["failed"] == {}
 
 
-def test_failed_rows_are_counted_and_their_dead_jobs_listed(place: Path, shell: Shell, store: Any) -> None:
-    """They are in no rejects file: they are dead jobs already, and would be done twice if they were pushed, too."""
-    write(place, "users.csv", *users(3), "bob,example.org")
-    words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--rejects", "bad.csv"]
-    batch = told(shell(*words, "--json"))["batch"]
-    rejects = '_error,user,host,password\n"line 5: 2 cells for 3 columns.",bob,example.org\n'
-    assert (place / "bad.csv").read_text() == rejects
-    put_answers(store, batch, [(1, "BadArgument"), (2, "AlreadyExists"), (3, "")])
-    done = shell(*words)
-    assert done.returncode == 7
-    assert done.stdout.endswith("rejected\t1\ndone\t1\nAlreadyExists\t1\nBadArgument\t1\n")
-    assert "The rows that were rejected are in bad.csv: correct them there, and push that file." in done.stderr
-    assert f"To list the dead jobs: restbroker dead --where 'jid ~ {batch}'" in done.stderr
-    assert (place / "bad.csv").read_text() == rejects
-
-
-def test_rows_that_may_have_run_are_counted_apart(place: Path, shell: Shell, store: Any) -> None:
+def test_failed_rows_are_counted_by_code_and_never_rejected(place: Path, shell: Shell, store: Any) -> None:
+    """They are dead jobs already, and would be done twice if they were pushed again."""
     rows: list[dict[str, object]] = [
         {"outcome": "uncertain", "error": {"code": "TimedOut", "message": "why"}},
         {"outcome": "rejected", "error": {"code": "TimedOut", "message": "why"}, "may_have_run": True},
     ]
+    rejects = '_error,user,host,password\n"line 5: 2 cells for 3 columns.",bob,example.org\n'
     for answer in rows:
         store.flushall()
-        write(place, "users.csv", *users(3))
-        words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--json"]
+        (place / "bad.csv").unlink(missing_ok=True)
+        write(place, "users.csv", *users(3), "bob,example.org")
+        words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--rejects", "bad.csv", "--json"]
         batch = told(shell(*words))["batch"]
         put_answers(store, batch, [(1, ""), (2, "BadArgument")])
         store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps({"jid": f"{batch}{3:08x}", **answer}))
         done = shell(*words)
         found = told(done)
         assert (done.returncode, found["failed"], found["may_have_run"]) == (7, {"BadArgument": 1}, {"TimedOut": 1})
-        assert found["unanswered"] == 0
+        assert (found["unanswered"], (place / "bad.csv").read_text()) == (0, rejects)
+        assert f"row 2: BadArgument: why (job {batch}{2:08x})\n" in done.stderr
         shown = shell(*words[:-1])
         assert shown.stdout.endswith("done\t1\nBadArgument\t1\nTimedOut (may have run)\t1\n")
+        assert "The rows that were rejected are in bad.csv: correct them there, and push that file." in shown.stderr
+        assert f"To list the dead jobs: restbroker dead --where 'jid ~ {batch}'" in shown.stderr
         assert "1 row may have run: check the server before you push any of them again. Their jobs:" in shown.stderr
         assert f"restbroker dead --where 'jid ~ {batch}' --where 'error = TimedOut'" in shown.stderr
         # A person looked, and retried it.
@@ -276,20 +271,6 @@ def test_a_dry_run_checks_all_rows_and_changes_nothing(
     assert shell("register", "--bulk", "users.csv", "--dry-run").returncode == 7
 
 
-def test_a_pipe_is_a_new_batch_each_time_and_a_file_on_it_is_not(
-    place: Path, shell: Shell, store: Any, redis_server: RedisServer
-) -> None:
-    write(place, "users.csv", *users(5))
-    for count in (5, 10):
-        assert shell("register", "--bulk", "-", stdin=(place / "users.csv").read_text()).returncode == 0
-        assert len(queued(store)) == count
-    for _ in range(2):
-        with (place / "users.csv").open() as file:
-            command = [sys.executable, "-m", "restbroker", "enqueue", "register", "--bulk", "-"]
-            done = subprocess.run(command, cwd=place, stdin=file, capture_output=True, check=False)
-        assert (done.returncode, len(queued(store))) == (0, 15), done.stderr
-
-
 def test_an_interrupted_pipe_says_what_is_left_to_feed(place: Path, store: Any) -> None:
     reading, writing = os.pipe()
     os.write(writing, ("\n".join(users(400)) + "\n").encode())
@@ -306,29 +287,18 @@ def test_an_interrupted_pipe_says_what_is_left_to_feed(place: Path, store: Any) 
 
 
 def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
-    rows = ['{"command":"kick_user","user":"a","host":"h"}', '{"command":"kick_usr","user":"a","host":"h"}']
+    rows = ['{"command":"kick_user","user":"a","host":"h"}', '{"command":"kick_usr","user":"a","host":"h"}', "no JSON"]
     rows += ['{"command":"delete_old_users","days":"30"}', '{"user":"a"}']
-    done = shell("-", "--bulk", "-", stdin="\n".join(rows))
-    assert done.returncode == 7
+    done = shell("-", "--json", stdin="\n".join(rows))
+    found = told(done)
+    assert (done.returncode, found["rows"], found["pushed"], found["rejected"]) == (7, 5, 2, 3)
     assert [job["args"] for job in queued(store)] == [
         ["kick_user", {"user": "a", "host": "h"}, "right-token"],
         ["delete_old_users", {"days": 30}, "right-token"],
     ]
     assert "line 2: There is no command 'kick_usr'; did you mean kick_user" in done.stderr
-    assert 'line 4: the field "command" names no command.' in done.stderr
-
-
-def test_a_line_in_place_of_the_command_reads_all_rows_by_standard_input(shell: Shell, store: Any) -> None:
-    lines = ['{"command":"kick_user","user":"a","host":"h"}', "no JSON", '{"command":"status"}']
-    done = shell("-", "--json", stdin="\n".join(lines))
-    assert done.returncode == 7
-    found = told(done)
-    assert (found["rows"], found["pushed"], found["rejected"]) == (3, 2, 1)
-    assert "line 2: not JSON" in done.stderr
-    assert [job["display_class"] for job in queued(store)] == ["kick_user", "status"]
-    assert shell("-", stdin=lines[0]).returncode == 0
-    assert shell("-", stdin=lines[0]).returncode == 0
-    assert len(queued(store)) == 4, "the same lines once more are other jobs"
+    assert "line 3: not JSON" in done.stderr
+    assert 'line 5: the field "command" names no command.' in done.stderr
 
 
 def test_where_no_row_can_be_right_nothing_is_pushed(shell: Shell, store: Any) -> None:
