@@ -15,9 +15,8 @@ from typing import Any
 
 def ask(url: str, command: str, **arguments: str) -> Any:
     """Return the answer to a command of ejabberd; raise OSError if it gives none."""
-    headers = {"Content-Type": "application/json"}
-    if login := os.environ.get("EJABBERD_LOGIN"):
-        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    login = base64.b64encode(os.environ.get("EJABBERD_LOGIN", "").encode()).decode()
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Basic {login}"} if login else {})
     request = urllib.request.Request(f"{url}/{command}", json.dumps(arguments).encode(), headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
@@ -55,4 +54,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        sys.exit(f"ejabberd gives no answer: {error}")

@@ -83,6 +83,8 @@ def test_rosters_of_an_ejabberd_are_written_for_import(api: str) -> None:
     found, said = written(*words, "--one-sided")
     assert (read(found, "example.org").rosters, said) == ({"john": {**ANN, "bob@example.org": Contact()}}, "")
     assert written(*words, "nobody", code=1) == (b"", "nobody has no account on example.org.\n")
+    away = (*words[:2], "--url", "http://127.0.0.1:1/api", "example.org")
+    assert written(*away, code=1)[1].startswith("ejabberd gives no answer: ")
 
 
 def test_rosters_of_prosodys_files_are_written_for_import(tmp_path: Path) -> None:
