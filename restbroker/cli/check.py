@@ -14,7 +14,7 @@ from restbroker.console import completion, output
 from restbroker.console.exits import Exit
 from restbroker.console.groups import Output, command
 from restbroker.console.load_config import ConfigOption, load_with_notices
-from restbroker.console.options import RecipientOption, TestedTargetsOption
+from restbroker.console.options import RecipientOption, TestedTargetsOption, option
 from restbroker.console.times import duration_s
 from restbroker.errors import ConfigError, UsageError
 from restbroker.servers.findings import Cause, Finding, worst_cause
@@ -37,23 +37,16 @@ _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold 
 def check(
     *,
     suggest: Annotated[
-        bool, typer.Option("--suggest", help="Print what the servers' own configuration files need, and test nothing.")
+        bool, option("--suggest", "Print what the servers' own configuration files need, and test nothing.")
     ] = False,
     target: TestedTargetsOption = None,
-    source: Annotated[
-        str | None,
-        typer.Option(metavar="SOURCE", help="With --events: test only this source.", autocompletion=completion.sources),
-    ] = None,
+    source: Annotated[str | None, option("SOURCE", "With --events: test only this source.", completion.sources)] = None,
     events: Annotated[
-        bool, typer.Option("--events", help="Send a message through a target, and wait for its event at each source.")
+        bool, option("--events", "Send a message through a target, and wait for its event at each source.")
     ] = False,
-    sender: Annotated[
-        str, typer.Option("--from", metavar="JID", help="With --events: the sender of that message.")
-    ] = "",
+    sender: Annotated[str, option("--from JID", "With --events: the sender of that message.")] = "",
     receiver: RecipientOption = "",
-    within: Annotated[
-        str, typer.Option(metavar="DURATION", help="With --events: how long to wait for each event.")
-    ] = "10s",
+    within: Annotated[str, option("DURATION", "With --events: how long to wait for each event.")] = "10s",
     how: Output,
 ) -> None:
     """Test the configuration, Redis and the targets, and say what to fix. Changes nothing.

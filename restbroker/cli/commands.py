@@ -15,7 +15,7 @@ from restbroker.config.values import duration_text
 from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
 from restbroker.console.load_config import load_quietly
-from restbroker.console.options import OneTargetOption
+from restbroker.console.options import OneTargetOption, option
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.endpoint import either
@@ -50,31 +50,21 @@ def commands(
         ),
     ] = None,
     tag: Annotated[
-        str | None,
-        typer.Option(
-            "--tag", metavar="TAG", help="Only commands with this tag, e.g. accounts.", autocompletion=completion.tags
-        ),
+        str | None, option("--tag TAG", "Only commands with this tag, e.g. accounts.", completion.tags)
     ] = None,
     server_version: Annotated[
         str | None,
-        typer.Option(
-            "--server-version",
-            metavar="VERSION",
-            help="For this version, e.g. 24.12. (default: the running, the configured, or the newest)",
+        option(
+            "--server-version VERSION",
+            "For this version, e.g. 24.12. (default: the running, the configured, or the newest)",
         ),
     ] = None,
     kind: Annotated[
-        str | None,
-        typer.Option(
-            "--kind",
-            metavar="KIND",
-            help=f"The kind of server: {', '.join(registry.KINDS)}.",
-            autocompletion=completion.kinds,
-        ),
+        str | None, option("--kind KIND", f"The kind of server: {', '.join(registry.KINDS)}.", completion.kinds)
     ] = None,
     target: OneTargetOption = None,
     kinds: Annotated[
-        bool, typer.Option("--kinds", help="List the kinds of servers instead, with the packages that provide them.")
+        bool, option("--kinds", "List the kinds of servers instead, with the packages that provide them.")
     ] = False,
     how: Output,
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from restbroker.console import output
+from restbroker.console.options import argument
 
 app = typer.Typer(add_completion=False)
 
@@ -91,7 +92,7 @@ _SCRIPTS: Final[Mapping[str, str]] = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 @app.command()
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish", help="Which shell.")],
+    shell: Annotated[Literal["bash", "zsh", "fish"], argument("bash|zsh|fish", "Which shell.")],
 ) -> None:
     """Print the script that completes commands, options and names at the Tab key, for a shell to load.
 

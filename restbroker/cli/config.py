@@ -19,7 +19,7 @@ from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
 from restbroker.console.load_config import load_with_notices, print_notices
-from restbroker.console.options import YesOption
+from restbroker.console.options import YesOption, argument
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
@@ -33,9 +33,7 @@ app = typer.Typer(
 @command(app)
 def init(
     *,
-    path: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="The file to create.", autocompletion=completion.paths)
-    ] = Path("env.json"),
+    path: Annotated[Path, argument("[FILE]", "The file to create.", completion.paths)] = Path("env.json"),
     given: InitOptions,
     yes: YesOption = False,
 ) -> None:

@@ -26,6 +26,7 @@ from restbroker.config.urls import BadUrl, redis_address, rest_address, without_
 from restbroker.config.values import is_plain
 from restbroker.console import completion, output
 from restbroker.console.exits import Exit
+from restbroker.console.options import option
 from restbroker.console.private_file import require_folder, write_new
 from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
@@ -45,40 +46,25 @@ class InitOptions:
 
     server: Annotated[
         str | None,
-        typer.Option(
-            metavar="SERVER",
-            help="The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or "
+        option(
+            "SERVER",
+            "The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or "
             "prosody), prosody-roster, or the kind of another package.",
         ),
     ] = None
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="The URL of its API. (default: that server's own default)")
-    ] = None
-    redis: Annotated[str | None, typer.Option(metavar="URL", help=f"Where Redis is. (default: {REDIS})")] = None
-    login: Annotated[str | None, typer.Option(metavar="USER", help="The user to log in as. (default: no login)")] = None
+    url: Annotated[str | None, option("URL", "The URL of its API. (default: that server's own default)")] = None
+    redis: Annotated[str | None, option("URL", f"Where Redis is. (default: {REDIS})")] = None
+    login: Annotated[str | None, option("USER", "The user to log in as. (default: no login)")] = None
     password_file: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The file with its password, which stays there; - reads standard input.",
-            autocompletion=completion.paths,
-        ),
+        option("FILE", "The file with its password, which stays there; - reads standard input.", completion.paths),
     ] = None
     token_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The file with a bearer token, used instead of a login.",
-            autocompletion=completion.paths,
-        ),
+        Path | None, option("FILE", "The file with a bearer token, used instead of a login.", completion.paths)
     ] = None
-    domain: Annotated[
-        str | None, typer.Option(metavar="HOST", help="The virtual host of the jobs. (default: the login's)")
-    ] = None
-    queue: Annotated[
-        str | None, typer.Option(metavar="QUEUE", help="The queue that producers push to. (default: rest)")
-    ] = None
-    stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None
+    domain: Annotated[str | None, option("HOST", "The virtual host of the jobs. (default: the login's)")] = None
+    queue: Annotated[str | None, option("QUEUE", "The queue that producers push to. (default: rest)")] = None
+    stats: Annotated[bool | None, option("", "Serve the web pages, on loopback.", show_default=False)] = None
 
     @property
     def is_empty(self) -> bool:

@@ -21,7 +21,7 @@ from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output
 from restbroker.console.exits import no
 from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import AnswerTimeoutOption, TargetOption
+from restbroker.console.options import AnswerTimeoutOption, TargetOption, argument, option
 from restbroker.console.times import duration_s, local
 from restbroker.console.who import who
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
@@ -39,21 +39,21 @@ app = typer.Typer(add_completion=False)
 
 ArgumentWords = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[COMMAND [ARGUMENT]...]",
-        help="The command and its arguments, as ejabberdctl or mongooseimctl takes them.",
-        autocompletion=completion.first_word,
+    argument(
+        "[COMMAND [ARGUMENT]...]",
+        "The command and its arguments, as ejabberdctl or mongooseimctl takes them.",
+        completion.first_word,
     ),
 ]
-NoTimeout = Annotated[bool, typer.Option("--no-timeout", "-t", help="Wait until it is done.")]
-ApiVersion = Annotated[str | None, typer.Option("--version", help="The version of ejabberd's API.", metavar="NUMBER")]
+NoTimeout = Annotated[bool, option("--no-timeout -t", "Wait until it is done.")]
+ApiVersion = Annotated[str | None, option("--version NUMBER", "The version of ejabberd's API.")]
 SecretFile = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Read a password that is given as - from this file; - is standard input.",
+    option(
+        "FILE",
+        "Read a password that is given as - from this file; - is standard input.",
+        completion.paths,
         readable=False,
-        autocompletion=completion.paths,
     ),
 ]
 _STATE: Final = ("status", "started")

@@ -16,7 +16,16 @@ from restbroker.cli.enqueue_one import OneJob
 from restbroker.config.target import Target
 from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
-from restbroker.console.options import AnyOption, AtOption, InOption, RateOption, TargetOption, TimeoutOption
+from restbroker.console.options import (
+    AnyOption,
+    AtOption,
+    InOption,
+    RateOption,
+    TargetOption,
+    TimeoutOption,
+    argument,
+    option,
+)
 from restbroker.console.times import at_s, duration_s, local
 from restbroker.console.waiting import waiting_s
 from restbroker.errors import UsageError
@@ -25,32 +34,20 @@ from restbroker.job.claims import Lock
 from restbroker.operate.enqueue import JobRequest
 from restbroker.operate.request import target_of
 
-CommandWord = Annotated[
-    str,
-    typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=completion.commands),
-]
+CommandWord = Annotated[str, argument("COMMAND", "The server's command, e.g. register.", completion.commands)]
 ArgumentWords = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[ARGUMENT]...",
-        help="NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
-        autocompletion=completion.plain_words,
+    argument(
+        "[ARGUMENT]...", "NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.", completion.plain_words
     ),
 ]
-OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="Count it as done if it was done before.")]
+OkIfExists = Annotated[bool, option("--ok-if-exists", "Count it as done if it was done before.")]
 QueueOption = Annotated[
-    str | None,
-    typer.Option(
-        "--queue", metavar="QUEUE", help="Another queue than the target's first one.", autocompletion=completion.queues
-    ),
+    str | None, option("--queue QUEUE", "Another queue than the target's first one.", completion.queues)
 ]
-RetryOption = Annotated[
-    str, typer.Option("--retry", metavar="N", help="How often to try again: a number, true (25) or false.")
-]
-ReplyIdOption = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="The id to send back with the answer on the response queue.")
-]
-AnswerOption = Annotated[bool, typer.Option("--wait", help="Wait, and print the server's answer.")]
+RetryOption = Annotated[str, option("--retry N", "How often to try again: a number, true (25) or false.")]
+ReplyIdOption = Annotated[str | None, option("TEXT", "The id to send back with the answer on the response queue.")]
+AnswerOption = Annotated[bool, option("--wait", "Wait, and print the server's answer.")]
 
 app = typer.Typer(add_completion=False)
 
@@ -75,10 +72,9 @@ class When:
     at: AtOption = None
     expire: Annotated[
         str | None,
-        typer.Option(
-            "--expire",
-            metavar="DURATION",
-            help="Drop it unless it is sent within this time, e.g. 5m, 2h, after the push, or after --in or --at.",
+        option(
+            "--expire DURATION",
+            "Drop it unless it is sent within this time, e.g. 5m, 2h, after the push, or after --in or --at.",
         ),
     ] = None
 
@@ -104,36 +100,29 @@ class Keys:
 
     unique: Annotated[
         str | None,
-        typer.Option(
-            "--unique",
-            metavar="KEY",
-            help="Queue nothing if a job with this key is queued already; needs --unique-for.",
-        ),
+        option("--unique KEY", "Queue nothing if a job with this key is queued already; needs --unique-for."),
     ] = None
     unique_for: Annotated[
         str | None,
-        typer.Option(
-            "--unique-for",
-            metavar="DURATION",
-            help="How long the key counts at most, e.g. 10m, after the push, or after --in or --at. With --bulk, keys "
+        option(
+            "--unique-for DURATION",
+            "How long the key counts at most, e.g. 10m, after the push, or after --in or --at. With --bulk, keys "
             "are in the column _unique.",
         ),
     ] = None
     fair_key: Annotated[
         str | None,
-        typer.Option(
-            "--fair-key",
-            metavar="KEY",
-            help='The key by which it takes turns in its queue, with FairBy "fair_key". With --bulk: of rows without '
+        option(
+            "--fair-key KEY",
+            'The key by which it takes turns in its queue, with FairBy "fair_key". With --bulk: of rows without '
             "one in the column _fair_key.",
         ),
     ] = None
     order_key: Annotated[
         str | None,
-        typer.Option(
-            "--order-key",
-            metavar="KEY",
-            help='Jobs with one such key are done one after the other, with OrderBy "order_key". With --bulk: of rows '
+        option(
+            "--order-key KEY",
+            'Jobs with one such key are done one after the other, with OrderBy "order_key". With --bulk: of rows '
             "without one in the column _order_key.",
         ),
     ] = None
@@ -169,24 +158,14 @@ class Many:
 
     bulk: Annotated[
         Path | None,
-        typer.Option(
-            "--bulk",
-            metavar="FILE",
-            autocompletion=completion.paths,
-            help="Push one job for each row: CSV or NDJSON; - is standard input.",
-        ),
+        option("--bulk FILE", "Push one job for each row: CSV or NDJSON; - is standard input.", completion.paths),
     ] = None
     rejects: Annotated[
         Path | None,
-        typer.Option(
-            "--rejects",
-            metavar="FILE",
-            autocompletion=completion.paths,
-            help="With --bulk: write rows that cannot be used to this file.",
-        ),
+        option("--rejects FILE", "With --bulk: write rows that cannot be used to this file.", completion.paths),
     ] = None
     rate: RateOption = None
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With a file: check all rows, push none.")] = False
+    dry_run: Annotated[bool, option("--dry-run", "With a file: check all rows, push none.")] = False
 
     def require_one_job(self) -> None:
         """Raise `UsageError` if an option was given that only --bulk has."""

@@ -16,6 +16,7 @@ from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
+from restbroker.console.options import option
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, RecentEvent, Tail
@@ -31,14 +32,7 @@ app = typer.Typer(
 
 _LOOK_EVERY_S: Final = 0.25
 SourceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--source",
-        metavar="SOURCE",
-        help="Only events from this source.",
-        show_default=False,
-        autocompletion=completion.sources,
-    ),
+    str | None, option("--source SOURCE", "Only events from this source.", completion.sources, show_default=False)
 ]
 
 
@@ -46,8 +40,8 @@ SourceOption = Annotated[
 def tail(
     *,
     source: SourceOption = None,
-    last: Annotated[int, typer.Option(metavar="N", help="How many earlier events to show first.", min=0)] = 10,
-    once: Annotated[bool, typer.Option("--once", help="Show these, and do not wait for more.")] = False,
+    last: Annotated[int, option("N", "How many earlier events to show first.", min=0)] = 10,
+    once: Annotated[bool, option("--once", "Show these, and do not wait for more.")] = False,
     how: Output,
 ) -> None:
     """Show events as they come, until Ctrl-C. Their jobs stay where they are.

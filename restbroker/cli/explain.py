@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from restbroker.console import codes, output
-from restbroker.console.options import ConfigOption, JobsOption, JsonOption, SecondsOption
+from restbroker.console.options import ConfigOption, JobsOption, JsonOption, SecondsOption, argument
 from restbroker.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -22,12 +22,7 @@ _ALIKE: Final = 0.8
 @app.command()
 def explain(
     word: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[JID|CODE]",
-            help="A job's id, or a code such as TargetUnreachable.",
-            autocompletion=codes.beginning,
-        ),
+        str | None, argument("[JID|CODE]", "A job's id, or a code such as TargetUnreachable.", codes.beginning)
     ] = None,
     jobs: JobsOption = 200_000,
     seconds: SecondsOption = 10,

@@ -15,7 +15,7 @@ from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
 from restbroker.console.groups import Output, command
-from restbroker.console.options import JobsOption, LimitOption, SecondsOption
+from restbroker.console.options import JobsOption, LimitOption, SecondsOption, argument
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -34,10 +34,7 @@ _Row: TypeAlias = tuple[str, str | None, float, str | None, str | None, str | No
 def find(
     *,
     words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TEXT|NAME=VALUE...", help="Text to search for, or a condition as --where takes it: user=bob."
-        ),
+        list[str], argument("TEXT|NAME=VALUE...", "Text to search for, or a condition as --where takes it: user=bob.")
     ],
     limit: LimitOption = 20,
     jobs: JobsOption = 10_000,

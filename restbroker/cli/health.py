@@ -12,6 +12,7 @@ import typer
 
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_quietly
+from restbroker.console.options import option
 from restbroker.console.output import data
 from restbroker.errors import ConfigError
 
@@ -24,7 +25,7 @@ _MOST_BYTES: Final = 65_536
 @app.command()
 def health(
     ready: Annotated[
-        bool, typer.Option("--ready", help="Ask whether it takes jobs, not only whether it is alive (/readyz).")
+        bool, option("--ready", "Ask whether it takes jobs, not only whether it is alive (/readyz).")
     ] = False,
     config: ConfigOption = None,
 ) -> None:

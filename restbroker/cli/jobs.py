@@ -35,6 +35,8 @@ from restbroker.console.options import (
     WaitOption,
     WhereOption,
     WhyOption,
+    argument,
+    option,
 )
 from restbroker.console.times import at_s
 from restbroker.console.waiting import waiting_s
@@ -51,21 +53,18 @@ if TYPE_CHECKING:
     from restbroker.operate.edit import Edit
 
 AfterOption = Annotated[
-    str | None,
-    typer.Option("--after", metavar="PLACE", help="Continue after this place, as the previous list printed it."),
+    str | None, option("--after PLACE", "Continue after this place, as the previous list printed it.")
 ]
-JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.")]
+JidWord = Annotated[str, argument("JID", "The job's id.")]
 ArgumentWords = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[JID] [ARGUMENT]...",
-        help="The job's id, then its new arguments: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
+    argument(
+        "[JID] [ARGUMENT]...",
+        "The job's id, then its new arguments: NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.",
     ),
 ]
-RetryOption = Annotated[bool, typer.Option("--retry", help="Also return it to its queue.")]
-QueueOption = Annotated[
-    str | None, typer.Option("--queue", metavar="QUEUE", help="Another queue.", autocompletion=completion.queues)
-]
+RetryOption = Annotated[bool, option("--retry", "Also return it to its queue.")]
+QueueOption = Annotated[str | None, option("--queue QUEUE", "Another queue.", completion.queues)]
 SETS: Final[dict[str, SortedSet]] = {"dead": "dead", "retries": "retry", "scheduled": "schedule"}
 """The commands, each with its set."""
 _HELP: Final = {
@@ -81,15 +80,11 @@ _COMMANDS: Final = {zset: name for name, zset in SETS.items()}
 class Change:
     """What an edit changes in a job besides the values that are given."""
 
-    unset: Annotated[list[str] | None, typer.Option("--unset", metavar="NAME", help="Remove an argument.")] = None
+    unset: Annotated[list[str] | None, option("--unset NAME", "Remove an argument.")] = None
     rename: Annotated[
-        list[str] | None,
-        typer.Option("--rename", metavar="OLD=NEW", help="Rename an argument; each job keeps its own value."),
+        list[str] | None, option("--rename OLD=NEW", "Rename an argument; each job keeps its own value.")
     ] = None
-    command: Annotated[
-        str | None,
-        typer.Option("--command", metavar="COMMAND", help="Another command.", autocompletion=completion.commands),
-    ] = None
+    command: Annotated[str | None, option("--command COMMAND", "Another command.", completion.commands)] = None
 
 
 def set_app(name: str) -> typer.Typer:

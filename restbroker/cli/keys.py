@@ -23,7 +23,7 @@ from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
 from restbroker.console.groups import Consent, Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import AllOption, LimitOption, OneTargetOption, RepeatUnsafeOption
+from restbroker.console.options import AllOption, LimitOption, OneTargetOption, RepeatUnsafeOption, argument, option
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job import hiding
@@ -46,8 +46,8 @@ app = typer.Typer(
     help="Show the keys whose jobs are done one after the other (OrderBy) or take turns (FairBy), and help those that"
     " wait. Without a command: list.",
 )
-KeyName = Annotated[str, typer.Argument(metavar="KEY", help="The key, as `restbroker keys list` shows it.")]
-SomeKey = Annotated[str | None, typer.Argument(metavar="[KEY]", help="The key, as `restbroker keys list` shows it.")]
+KeyName = Annotated[str, argument("KEY", "The key, as `restbroker keys list` shows it.")]
+SomeKey = Annotated[str | None, argument("[KEY]", "The key, as `restbroker keys list` shows it.")]
 
 
 @attrs.frozen
@@ -56,13 +56,7 @@ class Place:
 
     target: OneTargetOption = None
     queue: Annotated[
-        str | None,
-        typer.Option(
-            "--queue",
-            metavar="QUEUE",
-            help="Keys in the lines of this queue (FairBy).",
-            autocompletion=completion.queues,
-        ),
+        str | None, option("--queue QUEUE", "Keys in the lines of this queue (FairBy).", completion.queues)
     ] = None
 
     def queue_of(self, client: Client, settings: Config) -> str | None:

@@ -7,7 +7,7 @@ import typer
 
 from restbroker.console import confirmation, output
 from restbroker.console.groups import Output, command
-from restbroker.console.options import DryRunOption, YesOption
+from restbroker.console.options import DryRunOption, YesOption, option
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
@@ -28,14 +28,9 @@ def migrate(
     *,
     process_id: Annotated[
         list[str] | None,
-        typer.Option(
-            "--process-id", metavar="TEXT", help="The original's ProcessID; may be repeated. (default: all that exist)"
-        ),
+        option("--process-id TEXT", "The original's ProcessID; may be repeated. (default: all that exist)"),
     ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Do not look whether the original still runs."),
-    ] = False,
+    force: Annotated[bool, option("--force", "Do not look whether the original still runs.")] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     how: Output,

@@ -12,7 +12,7 @@ from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
 from restbroker.console.groups import Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import ForOption
+from restbroker.console.options import ForOption, argument
 from restbroker.console.pausing import Pausable
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
@@ -31,10 +31,7 @@ app = typer.Typer(
     help="Show the periodic commands; run one now, pause or resume it. Without a command: list.",
 )
 
-CommandName = Annotated[
-    str,
-    typer.Argument(metavar="NAME", help="Its name in Periodic.", autocompletion=completion.periodic),
-]
+CommandName = Annotated[str, argument("NAME", "Its name in Periodic.", completion.periodic)]
 
 
 @command(app, "list")

@@ -15,6 +15,7 @@ from restbroker.console.exits import Exit
 from restbroker.console.groups import Consent, Output, command
 from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
+from restbroker.console.options import argument
 from restbroker.console.times import utc
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -31,7 +32,7 @@ app = typer.Typer(
     help="Show the processes and their jobs in progress; quiet or stop them. Without a command: list.",
 )
 
-ProcessNames = Annotated[list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.")]
+ProcessNames = Annotated[list[str], argument("PROCESS...", "As listed, or HOST:PID.")]
 _SHOWN_JOBS = 20
 _CANCEL_TIMEOUT_S = 12.0
 _LOOK_S = 0.5
@@ -73,7 +74,7 @@ def stop(*, names: ProcessNames, consent: Consent, how: Output) -> None:
 @command(app)
 def cancel(
     *,
-    jid: Annotated[str, typer.Argument(metavar="JID", help="The id of a job in progress.")],
+    jid: Annotated[str, argument("JID", "The id of a job in progress.")],
     consent: Consent,
     how: Output,
 ) -> None:

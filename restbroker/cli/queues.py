@@ -30,6 +30,7 @@ from restbroker.console.options import (
     LimitOption,
     MostOption,
     WhereOption,
+    argument,
 )
 from restbroker.console.pausing import Pausable
 from restbroker.console.who import who
@@ -46,7 +47,7 @@ from restbroker.operate.queues import ClearProgress, Queue
 from restbroker.operate.words import pause_text, state_text
 from restbroker.store.client import Client
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.", autocompletion=completion.queues)]
+QueueName = Annotated[str, argument("QUEUE", "The queue's name.", completion.queues)]
 _TELL_EVERY_S: Final = 2.0
 
 

@@ -33,6 +33,8 @@ from restbroker.console.options import (
     TimeoutOption,
     WaitOption,
     YesOption,
+    argument,
+    option,
 )
 from restbroker.console.private_file import write_pieces
 from restbroker.console.waiting import waiting_s
@@ -63,8 +65,8 @@ app = typer.Typer(
     help="Show, change, import or export the rosters served to Prosody. Without a command: list.",
 )
 
-User = Annotated[str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.")]
-Jid = Annotated[str, typer.Argument(metavar="JID", help="The contact's address: ann@example.org.")]
+User = Annotated[str, argument("USER", "Whose roster: john, or john@example.org.")]
+Jid = Annotated[str, argument("JID", "The contact's address: ann@example.org.")]
 _TELL_EVERY_S: Final = 2.0
 _MOST_TOLD: Final = 50
 
@@ -161,14 +163,7 @@ def show(user: User, how: Output) -> None:
 @command(app, "set")
 def set_roster(
     user: User,
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help='JSON: {"JID": {"name": …, "groups": […]}}; - is stdin.',
-            autocompletion=completion.paths,
-        ),
-    ],
+    file: Annotated[Path, argument("FILE", 'JSON: {"JID": {"name": …, "groups": […]}}; - is stdin.', completion.paths)],
     dry_run: DryRunOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -194,12 +189,8 @@ def set_roster(
 def add(
     user: User,
     jid: Jid,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="TEXT", help="The contact's name for this user.")
-    ] = None,
-    group: Annotated[
-        list[str] | None, typer.Option("--group", metavar="TEXT", help="A group of the contact; may be repeated.")
-    ] = None,
+    name: Annotated[str | None, option("--name TEXT", "The contact's name for this user.")] = None,
+    group: Annotated[list[str] | None, option("--group TEXT", "A group of the contact; may be repeated.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Add or replace a contact."""
@@ -211,7 +202,7 @@ def add(
 @command(app)
 def remove(
     user: User,
-    jids: Annotated[list[str], typer.Argument(metavar="JID...", help="The contacts' addresses.")],
+    jids: Annotated[list[str], argument("JID...", "The contacts' addresses.")],
     config: ConfigOption = None,
 ) -> None:
     """Remove contacts; missing ones count as removed."""
@@ -238,7 +229,7 @@ def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, co
 @command(app)
 def refresh(
     context: typer.Context,
-    users: Annotated[list[str] | None, typer.Argument(metavar="[USER]...", help="Whose roster.")] = None,
+    users: Annotated[list[str] | None, argument("[USER]...", "Whose roster.")] = None,
     every: AllOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = "60s",
@@ -296,15 +287,8 @@ def _conclude_refresh(found: RefreshResult, without: Sequence[str], timeout_s: f
 @command(app, "import")
 def import_(
     *,
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="NDJSON as `export` writes it; - is stdin.", autocompletion=completion.paths
-        ),
-    ],
-    add: Annotated[
-        bool, typer.Option("--add", help="Keep contacts that the file does not name. (default: replace)")
-    ] = False,
+    file: Annotated[Path, argument("FILE", "NDJSON as `export` writes it; - is stdin.", completion.paths)],
+    add: Annotated[bool, option("--add", "Keep contacts that the file does not name. (default: replace)")] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     how: Output,
@@ -375,12 +359,8 @@ def _conclude_import(found: FileContents, done: ImportProgress, *, dry_run: bool
 
 @command(app)
 def export(
-    file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="A new file; - is stdout.", autocompletion=completion.paths)
-    ] = Path("-"),
-    user: Annotated[
-        list[str] | None, typer.Option("--user", metavar="USER", help="Only this user; may be repeated.")
-    ] = None,
+    file: Annotated[Path, argument("[FILE]", "A new file; - is stdout.", completion.paths)] = Path("-"),
+    user: Annotated[list[str] | None, option("--user USER", "Only this user; may be repeated.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Write all rosters as NDJSON to a file or to stdout.
@@ -413,7 +393,7 @@ def export(
 
 @command(app)
 def serve(
-    stats: Annotated[bool, typer.Option("--stats", help="Serve the web pages and /metrics too.")] = False,
+    stats: Annotated[bool, option("--stats", "Serve the web pages and /metrics too.")] = False,
     json_logs: JsonLogsOption = False,
     config: ConfigOption = None,
 ) -> None:

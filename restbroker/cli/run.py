@@ -11,7 +11,7 @@ from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.values import LogLevel
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import ConfigOption, load_to_serve, print_notices
-from restbroker.console.options import JsonLogsOption
+from restbroker.console.options import JsonLogsOption, option
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 
@@ -29,14 +29,11 @@ def run(
     processes: Annotated[
         # As text: what is no such number is told in our own words.
         str | None,
-        typer.Option(
-            metavar="N",
-            help=f"Run this many processes, 1 to {MOST_PROCESSES}, under one supervisor. (default: Processes, or 1)",
+        option(
+            "N", f"Run this many processes, 1 to {MOST_PROCESSES}, under one supervisor. (default: Processes, or 1)"
         ),
     ] = None,
-    log_level: Annotated[
-        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
-    ] = None,
+    log_level: Annotated[str | None, option("--log-level LEVEL", "debug, info, warning or error.")] = None,
     worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
     number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="The worker's number, for its log.")] = None,
     json_logs: JsonLogsOption = False,

@@ -19,6 +19,7 @@ from restbroker.config.values import duration_text
 from restbroker.console import causes, columns, output
 from restbroker.console.columns import Column, cell
 from restbroker.console.groups import Output, command
+from restbroker.console.options import option
 from restbroker.console.times import duration_s, local, milliseconds, utc
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.job.json_types import Json
@@ -36,15 +37,14 @@ _CAUSES: Final = 3
 _CAUSES_S: Final = 0.3
 _STEPS: Final = 3
 EveryOption = Annotated[
-    str | None,
-    typer.Option("--every", metavar="DURATION", help="How often --watch refreshes: 500ms, 10s, 1m. (default: 2s)"),
+    str | None, option("--every DURATION", "How often --watch refreshes: 500ms, 10s, 1m. (default: 2s)")
 ]
 
 
 @command(app)
 def stats(
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
+    watch: Annotated[bool, option("--watch", "Refresh until Ctrl-C.")] = False,
     every: EveryOption = None,
     how: Output,
 ) -> None:

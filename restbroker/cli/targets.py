@@ -13,7 +13,7 @@ from restbroker.console import columns, completion
 from restbroker.console.columns import Column
 from restbroker.console.groups import Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import ForOption
+from restbroker.console.options import ForOption, argument
 from restbroker.console.pausing import Pausable
 from restbroker.console.times import milliseconds
 from restbroker.operate import targets as operate_targets
@@ -29,9 +29,7 @@ app = typer.Typer(
     help="Show the targets; pause or resume one, in all processes. Without a command: list.",
 )
 
-TargetName = Annotated[
-    str, typer.Argument(metavar="TARGET", help="The target's name.", autocompletion=completion.targets)
-]
+TargetName = Annotated[str, argument("TARGET", "The target's name.", completion.targets)]
 
 
 @command(app, "list")

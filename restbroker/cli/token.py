@@ -17,7 +17,7 @@ from restbroker.config.tokens import Token
 from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
-from restbroker.console.options import JobsOption
+from restbroker.console.options import JobsOption, argument, option
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
 
@@ -29,19 +29,14 @@ _SECRET_BYTES = 32
 _UNKNOWN = "(unknown)"
 _PLACES = ("ALLOW", "HOSTS", "TARGETS", "QUEUES")
 _HEADER = ("TOKEN", *_PLACES, "SIGNED", "SECRETS", "LAST USE", "WAITING", "PREVIOUS")
-NameWord = Annotated[str, typer.Argument(metavar="[NAME]", help="The token's name in the configuration.")]
+NameWord = Annotated[str, argument("[NAME]", "The token's name in the configuration.")]
 
 
 @app.command()
 def new(
     name: NameWord = "app",
     file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the secret to this file (mode 0600), and do not print it.",
-            autocompletion=completion.paths,
-        ),
+        Path | None, option("FILE", "Write the secret to this file (mode 0600), and do not print it.", completion.paths)
     ] = None,
 ) -> None:
     """Create a secret of 32 random bytes. Never overwrites a file.

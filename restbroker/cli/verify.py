@@ -15,6 +15,7 @@ from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.console.groups import Output, command
 from restbroker.console.load_config import load_quietly
+from restbroker.console.options import option
 from restbroker.errors import UsageError
 from restbroker.operate.connect import store_settings
 from restbroker.store.client import StoreSettings
@@ -26,15 +27,11 @@ app = typer.Typer(add_completion=False)
 @command(app)
 def verify(
     *,
-    redis: Annotated[
-        str | None, typer.Option("--redis", metavar="URL", help="The URL of Redis, instead of a configuration.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Push this many jobs.", min=1, max=1_000_000)] = 2000,
-    kills: Annotated[
-        int, typer.Option(metavar="N", help="Kill a broker this many times; with 0, nothing breaks.", min=0)
-    ] = 5,
-    processes: Annotated[int, typer.Option(metavar="N", help="Run this many brokers at once.", min=1, max=64)] = 2,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Repeat the faults of an earlier run.")] = None,
+    redis: Annotated[str | None, option("--redis URL", "The URL of Redis, instead of a configuration.")] = None,
+    jobs: Annotated[int, option("N", "Push this many jobs.", min=1, max=1_000_000)] = 2000,
+    kills: Annotated[int, option("N", "Kill a broker this many times; with 0, nothing breaks.", min=0)] = 5,
+    processes: Annotated[int, option("N", "Run this many brokers at once.", min=1, max=64)] = 2,
+    seed: Annotated[int | None, option("N", "Repeat the faults of an earlier run.")] = None,
     how: Output,
 ) -> None:
     """Run brokers on your Redis, kill and freeze them, cut connections, and account for every job.

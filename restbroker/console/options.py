@@ -7,11 +7,27 @@ without a configuration does not need.
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from restbroker.console import completion
+
+
+def option(form: str, about: str, offers: completion.Autocompletion | None = None, **more: Any) -> Any:  # noqa: ANN401
+    """Declare an option as it stands in a usage line (`--queue QUEUE`), with its help and what Tab offers for it.
+
+    Without a name it has that of its parameter. `more`: as in `typer.Option`.
+    """
+    words = form.split()
+    names = [word for word in words if word.startswith("-")]
+    metavar = next((word for word in words if word not in names), None)
+    return typer.Option(*names, metavar=metavar, help=about, autocompletion=offers, **more)
+
+
+def argument(metavar: str, about: str, offers: completion.Autocompletion | None = None) -> Any:  # noqa: ANN401
+    """Declare an argument as it stands in a usage line, with its help and what Tab offers for it."""
+    return typer.Argument(metavar=metavar, help=about, autocompletion=offers)
 
 
 def finite(value: float | None) -> float | None:
@@ -21,88 +37,58 @@ def finite(value: float | None) -> float | None:
     return value
 
 
-Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.")]
+Jids = Annotated[list[str] | None, argument("[JID]...", "Job ids.")]
 
 WhereOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--where",
-        metavar="CONDITION",
-        help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at older 2h'; repeated: all must hold.",
-        autocompletion=completion.conditions,
+    option(
+        "--where CONDITION",
+        "FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at older 2h'; repeated: all must hold.",
+        completion.conditions,
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
-MostOption = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most this many.", min=1)]
-FirstOption = Annotated[bool, typer.Option("--first", help="Put them before the jobs that wait in their queues.")]
+AllOption = Annotated[bool, option("--all", "All of them.")]
+MostOption = Annotated[int | None, option("--limit N", "At most this many.", min=1)]
+FirstOption = Annotated[bool, option("--first", "Put them before the jobs that wait in their queues.")]
 TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        metavar="TARGET",
-        help="The target. (default: the one that has this command)",
-        autocompletion=completion.targets,
-    ),
+    str | None, option("--target TARGET", "The target. (default: the one that has this command)", completion.targets)
 ]
 OneTargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        metavar="TARGET",
-        help="The target, if the configuration has several.",
-        autocompletion=completion.targets,
-    ),
+    str | None, option("--target TARGET", "The target, if the configuration has several.", completion.targets)
 ]
 TestedTargetsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--target",
-        metavar="TARGET",
-        help="Test only this target, or with --suggest: only for this one; may be repeated. With --events: use it "
+    option(
+        "--target TARGET",
+        "Test only this target, or with --suggest: only for this one; may be repeated. With --events: use it "
         "to make the server emit an event.",
-        autocompletion=completion.targets,
+        completion.targets,
     ),
 ]
-AnyOption = Annotated[bool, typer.Option("--any", help="Accept unknown commands and arguments as they are.")]
-InOption = Annotated[str | None, typer.Option("--in", metavar="DURATION", help="Run after this long, e.g. 5m, 2h, 7d.")]
-AtOption = Annotated[
-    str | None, typer.Option("--at", metavar="TIME", help="Run at this time, e.g. 2030-01-31T08:00+01:00.")
-]
-ToQueueOption = Annotated[
-    str, typer.Option("--to", metavar="QUEUE", help="The queue to move them to.", autocompletion=completion.queues)
-]
-RecipientOption = Annotated[
-    str, typer.Option("--to", metavar="JID", help="With --events: the recipient, whose event comes to the source.")
-]
+AnyOption = Annotated[bool, option("--any", "Accept unknown commands and arguments as they are.")]
+InOption = Annotated[str | None, option("--in DURATION", "Run after this long, e.g. 5m, 2h, 7d.")]
+AtOption = Annotated[str | None, option("--at TIME", "Run at this time, e.g. 2030-01-31T08:00+01:00.")]
+ToQueueOption = Annotated[str, option("--to QUEUE", "The queue to move them to.", completion.queues)]
+RecipientOption = Annotated[str, option("--to JID", "With --events: the recipient, whose event comes to the source.")]
 RateOption = Annotated[
-    float | None,
-    typer.Option("--rate", metavar="N", min=0.01, callback=finite, help="At most this many jobs per second."),
+    float | None, option("--rate N", "At most this many jobs per second.", min=0.01, callback=finite)
 ]
-ForOption = Annotated[
-    str | None, typer.Option("--for", metavar="DURATION", help="How long, e.g. 30m, 2h, 1d. (default: until resumed)")
-]
+ForOption = Annotated[str | None, option("--for DURATION", "How long, e.g. 30m, 2h, 1d. (default: until resumed)")]
 
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until it is done or has failed.")]
-TimeoutOption = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="How long --wait waits.")]
-AnswerTimeoutOption = Annotated[
-    str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the answer.")
-]
+WaitOption = Annotated[bool, option("--wait", "Wait until it is done or has failed.")]
+TimeoutOption = Annotated[str, option("--timeout DURATION", "How long --wait waits.")]
+AnswerTimeoutOption = Annotated[str, option("--timeout DURATION", "How long to wait for the answer.")]
 
 RepeatUnsafeOption = Annotated[
-    bool,
-    typer.Option("--repeat-unsafe", help="Also jobs that may have run and are not safe to repeat: they may run twice."),
+    bool, option("--repeat-unsafe", "Also jobs that may have run and are not safe to repeat: they may run twice.")
 ]
-ForeignQueuesOption = Annotated[
-    bool, typer.Option("--foreign-queues", help="Also queues that this configuration does not serve.")
-]
-WhyOption = Annotated[
-    str, typer.Option("--why", metavar="TEXT", help="The reason, for the audit log, which keeps it as typed.")
-]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+ForeignQueuesOption = Annotated[bool, option("--foreign-queues", "Also queues that this configuration does not serve.")]
+WhyOption = Annotated[str, option("--why TEXT", "The reason, for the audit log, which keeps it as typed.")]
+DryRunOption = Annotated[bool, option("--dry-run", "Only show what would be done.")]
+YesOption = Annotated[bool, option("--yes -y", "Do not ask.")]
 
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", help="At most this many.", min=1, max=100_000)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LimitOption = Annotated[int, option("--limit N", "At most this many.", min=1, max=100_000)]
+JsonOption = Annotated[bool, option("--json", "Print JSON.")]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -115,10 +101,7 @@ ConfigOption = Annotated[
     ),
 ]
 JobsOption = Annotated[
-    int,
-    typer.Option(
-        "--jobs", metavar="N", help="Read at most this many jobs of each queue or set.", min=1, max=10_000_000
-    ),
+    int, option("--jobs N", "Read at most this many jobs of each queue or set.", min=1, max=10_000_000)
 ]
-SecondsOption = Annotated[int, typer.Option("--seconds", metavar="N", help="Search for this long.", min=1, max=3600)]
-JsonLogsOption = Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")]
+SecondsOption = Annotated[int, option("--seconds N", "Search for this long.", min=1, max=3600)]
+JsonLogsOption = Annotated[bool, option("--json-logs", "Write logs as JSON lines.")]
