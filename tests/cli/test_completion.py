@@ -11,11 +11,6 @@ from restbroker.console import completion
 from tests.support.process import run_here
 
 
-@pytest.fixture
-def keys() -> dict[str, str]:
-    return {"JabberDomain": "example.org"}
-
-
 def offered(line: str, directory: Path) -> list[str]:
     """The lines that the scripts of zsh and fish get."""
     question = {"_RESTBROKER_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
@@ -25,20 +20,28 @@ def offered(line: str, directory: Path) -> list[str]:
     return [line for line in done.stdout.splitlines() if line]
 
 
-def test_queues_are_those_of_the_configuration(place: Path) -> None:
-    assert offered("queues peek ", place) == ["rest"]
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("queues peek ", ["rest"]),
+        ("dead list --where error!=BadTok", ["error!=BadToken"]),
+        ('dead list --where "error = Alr', ["error = AlreadyExists"]),
+        # Not again what the line has, and no secret but from a file.
+        ("enqueue register user=bob ", ["host=\tstring", "password=@\tstring, secret"]),
+        ("enqueue register password=@se", ["password=@secret/"]),
+        ("enqueue register password=@secret/", ["password=@secret/of-bob"]),
+    ],
+)
+def test_what_fits_is_offered(place: Path, line: str, words: list[str]) -> None:
+    (place / "secret").mkdir()
+    (place / "secret" / "of-bob").write_text("hunter2")
+    assert offered(line, place) == words
 
 
 def test_no_word_is_offered_that_a_shell_could_run() -> None:
     words = ("rest", "rest$(touch run)", "rest 2", "rest\x1b[2J")
     found = completion.offer(lambda *_: [(word, "") for word in words])
     assert found(typer.Context(load("stats")), "") == [("rest", "")]
-
-
-def test_errors_are_all_codes_that_are_explained(place: Path) -> None:
-    assert offered("dead list --where error!=BadTok", place) == ["error!=BadToken"]
-    assert len(offered("retries list --where error=Bad", place)) > 5
-    assert offered('dead list --where "error = Alr', place) == ["error = AlreadyExists"]
 
 
 def test_names_of_files_are_left_to_the_shell_at_each_parameter_that_takes_a_path() -> None:
@@ -57,11 +60,3 @@ def test_a_configuration_that_cannot_be_used_is_passed_over_in_silence(tmp_path:
     (tmp_path / "env.json").write_text('{"RestQueu": "hunter2"}')
     assert offered("targets pause ", tmp_path) == []
     assert offered("enqueue register us", tmp_path) == ["user=\tstring"]
-
-
-def test_arguments_that_the_line_has_are_not_offered_again_and_a_secret_is_asked_from_a_file(tmp_path: Path) -> None:
-    assert offered("enqueue register user=bob ", tmp_path) == ["host=\tstring", "password=@\tstring, secret"]
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "secret" / "of-bob").write_text("hunter2")
-    assert offered("enqueue register password=@se", tmp_path) == ["password=@secret/"]
-    assert offered("enqueue register password=@secret/", tmp_path) == ["password=@secret/of-bob"]

@@ -1,6 +1,7 @@
 """For which target a command is pushed, where there are several, and what is noted about its arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import pytest
 
@@ -14,12 +15,30 @@ from restbroker.operate.request import Signatures, signatures_of, target_of
 from restbroker.servers import registry
 from restbroker.servers.ejabberd.options import Options
 
+HERE = Url("http", "127.0.0.1", 1)
+
 
 def target(name: str, queue: str, version: str = "26.07") -> Target:
-    return Target(name, "ejabberd", Url("http", "127.0.0.1", 1), (queue,), options=Options(server_version=version))
+    return Target(name, "ejabberd", HERE, (queue,), options=Options(server_version=version))
 
 
 OLD, NEW, FLAT = target("old", "q-old", "23.01"), target("new", "q-new"), target("ejabberd", "q-flat", "23.01")
+AUTO = target("any", "q-any", "auto")
+PROSODY = Target("chat", "prosody-rest", HERE, ("q-chat",))
+MIM = Target("mim", "mongooseim", HERE, ("m",))
+CONTACT = {"localuser": "a", "localhost": "h", "user": "b", "host": "h", "nick": "n", "subs": "both"}
+
+
+def fit(
+    known: Signatures, given: Mapping[str, Json], default_host: str | None = None, *, any_command: bool = False
+) -> Mapping[str, Json]:
+    """Return the arguments as the command takes them."""
+    typed = TypedArguments(dict(given), frozenset())
+    return fit_arguments(known, typed, default_host, any_command=any_command)[1]
+
+
+def known(place: Target, version: str | None, command: str) -> Signatures:
+    return signatures_of(place, version, command, any_command=False)
 
 
 def test_the_target_is_the_named_one_or_the_queues_or_the_only_one_that_knows_it_or_the_flat_one() -> None:
@@ -33,20 +52,17 @@ def test_the_target_is_the_named_one_or_the_queues_or_the_only_one_that_knows_it
         ([NEW, FLAT], None, None, "register", "ejabberd"),
         ([NEW, FLAT], None, None, "nothing_known", "ejabberd"),
         ([NEW, FLAT], None, "another", "register", "ejabberd"),
+        ([OLD, MIM], None, None, "account.registerUser", "mim"),
+        ([OLD, MIM], None, None, "account/registerUser", "mim"),
     ]
     for targets, name, queue, command, expected in rows:
         assert target_of(targets, name, queue, command).name == expected
 
 
 def test_where_it_is_not_clear_the_targets_are_named() -> None:
-    rows: list[str] = ["register", "nothing_known"]
-    for command in rows:
+    for command in ("register", "nothing_known"):
         with pytest.raises(UsageError, match="--target: old, new"):
             target_of([OLD, NEW], None, None, command)
-
-
-PROSODY = Target("chat", "prosody-rest", Url("http", "127.0.0.1", 1), ("q-chat",))
-ROSTERS = Target("rosters", "prosody-roster", Url("http", "127.0.0.1", 1), ("q-rosters",))
 
 
 def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,22 +76,16 @@ def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.Captu
         ("prosody-roster", "add_contact", {"user": "a"}, "jid"),
     ]
     for kind, command, words, missing in rows:
-        asked = Target("one", kind, Url("http", "127.0.0.1", 1), ("q",))
-        signatures = signatures_of(asked, "6.8.0", command, any_command=False)
-        typed = TypedArguments(dict(words), frozenset())
-        if missing:
-            with pytest.raises(UsageError, match=f"{command} also needs {missing}") as refused:
-                fit_arguments(signatures, typed, None, any_command=False)
-            assert "--any" in str(refused.value)
-        else:
-            fit_arguments(signatures, typed, None, any_command=False)
-        fit_arguments(signatures, typed, None, any_command=True)
-        noted = f"note: {command} also needs {missing}.\n" if missing else ""
-        assert capsys.readouterr().err == noted
-
-
-AUTO = target("any", "q-any", "auto")
-CONTACT = {"localuser": "a", "localhost": "h", "user": "b", "host": "h", "nick": "n", "subs": "both"}
+        taken = known(Target("one", kind, HERE, ("q",)), "6.8.0", command)
+        with (
+            pytest.raises(UsageError, match=f"{command} also needs {missing}.*")
+            if missing
+            else nullcontext() as refused
+        ):
+            fit(taken, words)
+        assert refused is None or "--any" in str(refused.value)
+        fit(taken, words, any_command=True)
+        assert capsys.readouterr().err == (f"note: {command} also needs {missing}.\n" if missing else "")
 
 
 def test_arguments_are_judged_as_the_version_takes_them_that_runs_or_else_is_configured(
@@ -89,32 +99,23 @@ def test_arguments_are_judged_as_the_version_takes_them_that_runs_or_else_is_con
         (AUTO, "26.07", {}, {}),
     ]
     for place, found, given, expected in rows:
-        signatures = signatures_of(place, found, "add_rosteritem", any_command=False)
-        _, values = fit_arguments(signatures, TypedArguments({**CONTACT, **given}, frozenset()), None)
-        assert values == {**CONTACT, **expected}
+        signatures = known(place, found, "add_rosteritem")
+        assert fit(signatures, {**CONTACT, **given}) == {**CONTACT, **expected}
         assert (capsys.readouterr().err, signatures.differences()) == ("", "")
 
 
 def test_where_the_version_is_unknown_what_one_takes_passes() -> None:
     for given, expected in (({"group": "a"}, {"group": "a"}), ({"groups": "a,b"}, {"groups": ["a", "b"]})):
-        for found in (None, "nobody knows", "24.06"):
-            signatures = signatures_of(AUTO, found, "add_rosteritem", any_command=False)
-            _, values = fit_arguments(signatures, TypedArguments({**CONTACT, **given}, frozenset()), None)
-            assert values == {**CONTACT, **expected}
-
-
-def test_a_command_of_some_versions_passes_where_the_version_is_unknown() -> None:
-    fit_arguments(
-        signatures_of(AUTO, None, "kick_users", any_command=False), TypedArguments({"host": "h"}, frozenset()), None
-    )
+        for version in (None, "nobody knows", "24.06"):
+            assert fit(known(AUTO, version, "add_rosteritem"), {**CONTACT, **given}) == {**CONTACT, **expected}
+    assert fit(known(AUTO, None, "kick_users"), {"host": "h"}) == {"host": "h"}
     with pytest.raises(UsageError, match="did you mean kick_user"):
-        signatures_of(AUTO, "23.01", "kick_users", any_command=False)
+        known(AUTO, "23.01", "kick_users")
 
 
 def test_an_address_that_is_a_bare_name_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
-    signatures = signatures_of(PROSODY, None, "message", any_command=False)
     for to, noted in (("john", True), ("john@h", False), ("a.org", False), ("localhost", False), ("intern", False)):
-        fit_arguments(signatures, TypedArguments({"to": to, "body": "x"}, frozenset()), "intern")
+        fit(known(PROSODY, None, "message"), {"to": to, "body": "x"}, "intern")
         told = "note: to has no @ and no dot: servers take it for a domain. An account's address is NAME@intern.\n"
         assert capsys.readouterr().err == (told if noted else ""), to
 
@@ -158,37 +159,40 @@ def test_a_password_that_an_account_gets_is_refused_if_it_is_empty_and_no_other_
         for command, spec in registry.catalogue(kind, None).commands.items():
             for secret in (one.name for one in spec.arguments if one.secret):
                 given = {one.name: _filling(one) for one in spec.arguments if not one.optional} | {secret: ""}
-                typed, known = TypedArguments(given, frozenset()), Signatures(kind, command, {"": spec})
+                taken = Signatures(kind, command, {"": spec})
                 if (kind, command, secret) in NEW_PASSWORDS:
                     with pytest.raises(UsageError, match=f"{secret} is empty"):
-                        fit_arguments(known, typed, None)
+                        fit(taken, given)
                 else:
-                    assert fit_arguments(known, typed, None)[1][secret] == "", (kind, command)
+                    assert fit(taken, given)[secret] == "", (kind, command)
 
 
 def test_an_account_without_a_name_is_refused() -> None:
-    spec = registry.catalogue("ejabberd", None).commands["register"]
-    typed = TypedArguments({"user": "", "host": "example.org", "password": "s3cret"}, frozenset())
     with pytest.raises(UsageError, match="user is empty"):
-        fit_arguments(Signatures("ejabberd", "register", {"": spec}), typed, None)
+        fit(known(NEW, None, "register"), {"user": "", "host": "example.org", "password": "s3cret"})
 
 
 def _filling(argument: ArgumentSpec) -> Json:
     return 1 if argument.type == "integer" else [] if argument.type == "list" else "a"
 
 
-def test_a_command_that_is_newer_than_prosody_is_refused_with_the_version_that_has_it() -> None:
+def test_a_command_that_the_server_lacks_is_refused() -> None:
+    """With the version that has it, or the name that is meant."""
     for version in (None, "13.0.1", "trunk nightly build 1"):
-        assert signatures_of(PROSODY, version, "disable_user", any_command=False).newest is not None
+        assert known(PROSODY, version, "disable_user").newest is not None
     with pytest.raises(UsageError, match="has no command disable_user") as refused:
-        signatures_of(PROSODY, "0.12.3", "disable_user", any_command=False)
+        known(PROSODY, "0.12.3", "disable_user")
     assert refused.value.hint == "It needs Prosody 13; this one is 0.12.3."
+    spec = known(MIM, None, "account/registerUser").newest
+    assert spec is not None
+    assert spec.name == "account.registerUser"
+    with pytest.raises(UsageError, match=r"'account\.registerUsr'; did you mean account\.registerUser"):
+        known(MIM, None, "account/registerUsr")
 
 
 def test_what_every_version_refuses_is_refused() -> None:
-    signatures = signatures_of(AUTO, None, "add_rosteritem", any_command=False)
     with pytest.raises(UsageError) as refused:
-        fit_arguments(signatures, TypedArguments({**CONTACT, "groop": "a"}, frozenset()), None)
+        fit(known(AUTO, None, "add_rosteritem"), {**CONTACT, "groop": "a"})
     assert refused.value.message == "add_rosteritem has no argument 'groop'; did you mean groups?"
     assert "This is how ejabberd 26.07 takes it." in str(refused.value)
     assert "--any queues it as it is" in str(refused.value)
