@@ -4,10 +4,11 @@
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import httpx
@@ -53,15 +54,14 @@ class Site:
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(f"{self.stats.addresses[0]}{path}", headers=HTML | headers)
 
-    async def get_stats(self, **more: str) -> httpx.Response:
-        return await self.client.get(f"{self.stats.addresses[0]}/stats", headers=more)
-
-    async def get_metrics(self, **more: str) -> httpx.Response:
-        return await self.client.get(f"{self.stats.addresses[0]}/metrics", headers=more)
-
-    async def get_health(self, path: str, **headers: str) -> httpx.Response:
-        """That of the pages' port."""
+    async def ask(self, path: str, **headers: str) -> httpx.Response:
+        """As a program does."""
         return await self.client.get(f"{self.stats.addresses[0]}{path}", headers=headers)
+
+    async def post(self, path: str, form: Mapping[str, Any], **headers: str) -> httpx.Response:
+        """Sends a form as a browser does that has one of our pages open."""
+        address = f"{self.stats.addresses[0]}{path}"
+        return await self.client.post(address, data=dict(form), headers=HTML | OWN | headers)
 
     async def get_ready(self) -> httpx.Response:
         return await self.client.get(f"{self.health.addresses[0]}/readyz")

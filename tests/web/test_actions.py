@@ -8,7 +8,6 @@ import json
 import time
 from typing import Any
 
-import httpx
 import pytest
 import trio
 
@@ -18,7 +17,7 @@ from restbroker.web import actions
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
 from tests.support.wait import NEVER_S
-from tests.web.conftest import HTML, OWN, Open, Site
+from tests.web.conftest import Open, Site
 
 ZSETS = {"dead": "dead", "retries": "retry", "scheduled": "schedule"}
 HOSTILE = "<script>alert(1)</script>\"'\x1b[31m\u202eevil\u2028"
@@ -69,15 +68,9 @@ def form_of(html: str, action: str) -> Form:
     return next(form for form in parse("", html).forms if form.action == action)
 
 
-async def send(running: Site, path: str, form: dict[str, Any]) -> httpx.Response:
-    """Sends a form as a browser does that has one of our pages open."""
-    address = f"{running.stats.addresses[0]}{path}"
-    return await running.client.post(address, data=form, headers=HTML | OWN)
-
-
 async def done_by(running: Site, path: str, form: dict[str, Any]) -> Page:
     """The page of the action that a confirmed form leads to, once the action is over."""
-    answer = await send(running, path, form)
+    answer = await running.post(path, form)
     assert answer.status_code == 303, answer.text
     with trio.fail_after(NEVER_S):
         while 'content="2"' in (shown := await page(running, answer.headers["location"])).html:  # noqa: ASYNC110 - as a browser
@@ -87,7 +80,7 @@ async def done_by(running: Site, path: str, form: dict[str, Any]) -> Page:
 
 async def question_of(running: Site, name: str, **form: Any) -> dict[str, Any]:
     """The form by which an action on all that match is confirmed."""
-    answer = await send(running, f"/{name}/act", {"all": "yes", "of": "rest", **form})
+    answer = await running.post(f"/{name}/act", {"all": "yes", "of": "rest", **form})
     return form_of(answer.text, f"/{name}/act").hidden
 
 
@@ -120,7 +113,7 @@ async def test_a_form_does_to_what_matched_what_it_says(
     act = f"/{name}/act"
     async with site() as running:
         chosen = {"all": "yes", "of": "rest", "verb": verb, "where": "user != x"}
-        asked = await send(running, act, chosen)
+        asked = await running.post(act, chosen)
         before = there(harness, name)
         put("late", 8e9 if name == "retries" else 8.1e9, retried_at=time.time() + 1, created_at=time.time() + 1)
         done = await done_by(running, act, {**form_of(asked.text, act).hidden, **more, "why": "so"})
@@ -156,12 +149,12 @@ async def test_a_wrong_field_is_asked_for_again(
     park(harness, 2)
     async with site() as running:
         form = await question_of(running, "dead", verb=verb)
-        answer = await send(running, "/dead/act", {**form, **wrong})
+        answer = await running.post("/dead/act", {**form, **wrong})
         assert (answer.status_code, told in parse("", answer.text).text) == (400, True)
         assert (harness.size("dead"), list(audit.entries(harness.client, 1))) == (2, [])
         if "edit" not in wrong:
             right = {**form_of(answer.text, "/dead/act").hidden, "rate": "", "time": "1h", "queue": "rest"}
-            await send(running, "/dead/act", right)
+            await running.post("/dead/act", right)
             assert next(audit.entries(harness.client, 1)).note.action == verb
 
 
@@ -182,7 +175,7 @@ async def test_what_is_in_doubt_needs_a_tick_of_its_own(
 ) -> None:
     park(harness, 2, **more)
     async with site() as running:
-        asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"})
+        asked = await running.post("/dead/act", {"verb": "retry", "all": "yes"})
         form = form_of(asked.text, "/dead/act")
         refused = await done_by(running, "/dead/act", form.hidden)
         assert harness.size("dead") == 2
@@ -199,7 +192,7 @@ async def test_of_equal_jobs_as_many_are_meant_as_are_ticked(harness: Harness, s
     async with site() as running:
         (form,) = [one for one in (await page(running, "/queue?name=rest")).forms if one.action == "/queue/act"]
         ticked = [value for name, value in form.boxes if name == "job"][:3]
-        asked = await send(running, "/queue/act", {**form.hidden, "verb": "delete", "job": ticked})
+        asked = await running.post("/queue/act", {**form.hidden, "verb": "delete", "job": ticked})
         done = await done_by(running, "/queue/act", {**form_of(asked.text, "/queue/act").hidden, "job": ticked})
     assert there(harness, "queue") == ["same", "b"]
     assert "3 jobs" in done.text
@@ -222,20 +215,20 @@ async def test_an_action_is_stopped_on_its_page_and_others_go_on(harness: Harnes
     park(harness, 30)
     async with site() as running:
         form = {**await question_of(running, "dead", verb="delete"), "rate": "1", "why": "a try"}
-        answer = await send(running, "/dead/act", form)
+        answer = await running.post("/dead/act", form)
         path = answer.headers["location"]
         shown = await page(running, path)
         (stop,) = [form for form in shown.forms if form.action == f"{path}/stop"]
         other = await done_by(
             running, "/dead/act", {**await question_of(running, "dead", verb="delete", where="user = j0")}
         )
-        assert (await send(running, stop.action, stop.hidden)).status_code == 303
+        assert (await running.post(stop.action, stop.hidden)).status_code == 303
         entry = path.rpartition("/")[2]
         await harness.until(lambda: audit.of_run(harness.client, entry)[-1].note.state == "interrupted", "it stops")
         stopped = await page(running, path)
         for name, status in (("1-1", 404), ("9" * 15 + "-0", 404), ("x", 400), ("1-1 + -", 400)):
             assert (await running.get(f"/audit/{name}")).status_code == status
-            assert (await send(running, f"/audit/{name}/stop", {})).status_code == status
+            assert (await running.post(f"/audit/{name}/stop", {})).status_code == status
     notes = [one.note for one in audit.of_run(harness.client, entry)]
     assert (notes[0].state, notes[0].done, notes[0].why) == ("begun", 0, "a try")
     assert 0 < notes[-1].done < 20
@@ -249,7 +242,7 @@ async def test_a_stop_of_the_process_leaves_an_action_interrupted(harness: Harne
     park(harness, 30)
     async with site() as running:
         form = {**await question_of(running, "dead", verb="delete"), "rate": "1"}
-        path = (await send(running, "/dead/act", form)).headers["location"]
+        path = (await running.post("/dead/act", form)).headers["location"]
     notes = [one.note for one in audit.of_run(harness.client, path.rpartition("/")[2])]
     assert (notes[0].state, notes[-1].state) == ("begun", "interrupted")
     assert harness.size("dead") == 30 - notes[-1].done > 0
@@ -260,7 +253,7 @@ async def test_an_actions_page_reloads_until_no_job_is_on_its_way(harness: Harne
     # No poller takes from a paused queue.
     harness.client.command("SADD", "paused", "rest")
     async with site() as running:
-        answer = await send(running, "/dead/act", await question_of(running, "dead", verb="retry"))
+        answer = await running.post("/dead/act", await question_of(running, "dead", verb="retry"))
         link = answer.headers["location"]
         waiting = await page(running, link)
         park(harness, 2, error_message=HOSTILE, failed_at=time.time())
@@ -283,7 +276,7 @@ async def test_what_was_not_counted_in_time_is_meant_and_said(
     monkeypatch.setattr(actions, "_QUESTION_S", 0.0)
     park(harness, 250)
     async with site() as running:
-        asked = await send(running, "/dead/act", {"verb": "delete", "all": "yes"})
+        asked = await running.post("/dead/act", {"verb": "delete", "all": "yes"})
         await done_by(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
     assert "100 of 250 have been counted so far; all that match are meant" in parse("", asked.text).text
     assert harness.size("dead") == 0
@@ -300,7 +293,7 @@ async def test_conditions_that_no_page_can_show_do_nothing(harness: Harness, sit
             ["user != \u202e"],
         ):
             form = {"verb": "delete", "all": "yes", "confirmed": "yes", "where": conditions}
-            assert (await send(running, "/dead/act", form)).status_code == 400
+            assert (await running.post("/dead/act", form)).status_code == 400
         assert (await running.get("/dead?where=user+%3D+a%01")).status_code == 400
     assert harness.size("dead") == 1
 
@@ -318,7 +311,7 @@ async def test_only_a_key_names_a_job_of_a_form(harness: Harness, site: Open) ->
             ({"job": name}, {"job": [key, name]}, {"job": name, "all": "yes"}) for name in names
         ]
         for more in (*itertools.chain(*ways), {"job": [key] * 51}):
-            answer = await send(running, "/dead/act", {**form, **more})
+            answer = await running.post("/dead/act", {**form, **more})
             assert answer.status_code == 400
             assert "contains an invalid job id" in answer.text
     assert harness.size("dead") == 2
@@ -344,7 +337,7 @@ async def test_a_form_that_is_none_of_ours_does_nothing(
     push(harness, "a")
     push(harness, "b", queue="other")
     async with site() as running:
-        answer = await send(running, f"/{name}/act", {"of": "rest", "confirmed": "yes", **form})
+        answer = await running.post(f"/{name}/act", {"of": "rest", "confirmed": "yes", **form})
         others = await page(running, "/queue?name=other")
     assert answer.status_code == 400
     assert not [form for form in others.forms if form.action == "/queue/act"], "nobody here serves it"

@@ -18,7 +18,7 @@ from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
 from tests.web.conftest import LIVE_PAGES, Open, Site
-from tests.web.test_actions import done_by, question_of, send
+from tests.web.test_actions import done_by, question_of
 
 HOSTILE: Final = "<script>alert(1)</script>\"'>{{7*7}}&amp;\x00\x1b[31m\u202eevil\u2028\r\n"
 TOKEN: Final = "a-token-of-4711"
@@ -144,7 +144,7 @@ async def test_every_field_of_a_job_may_hold_anything(harness: Harness, site: Op
         waiting = await every_page(running, "/queue?name=other")
         for path in LIVE_PAGES:
             assert_harmless(await running.get(path))
-        assert assert_json(await running.get_stats())["queues"]
+        assert assert_json(await running.ask("/stats"))["queues"]
         for zset, path in SETS.items():
             pages = await every_page(running, path)
             links = [link for page in pages for link in page.links_to(f"{path}/")]
@@ -180,7 +180,7 @@ async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: H
         story = assert_harmless(await running.get("/job?" + urlencode({"jid": jid})))
         assert_harmless(await running.get("/dead/" + quote(HOSTILE.replace("/", ""), safe="")), 404)
         for verb in ("retry", "delete"):
-            assert_harmless(await send(running, "/dead/act", {"verb": verb, "all": "yes"}))
+            assert_harmless(await running.post("/dead/act", {"verb": verb, "all": "yes"}))
         form = await question_of(running, "dead", verb="delete")
         done = await done_by(running, "/dead/act", form)
         assert_no_secret(done.html)
@@ -221,8 +221,8 @@ async def test_jobs_of_a_megabyte_in_delivery_are_cut_in_the_figures(harness: Ha
         harness.raw(as_json({"class": "Add", "jid": f"j{number}", "args": ["safe", arguments, "t"]}))
     async with site() as running:
         await harness.until(lambda: len(harness.target.calls) == 3, "all are in delivery")
-        answer = await running.get_stats()
-        metrics = await running.get_metrics()
+        answer = await running.ask("/stats")
+        metrics = await running.ask("/metrics")
     shown = assert_json(answer)["jobs"]["rest"]
     assert [job["message"]["jid"] for job in shown] == ["j0", "j1", "j2"]
     assert len(answer.content) < 50_000
@@ -258,8 +258,8 @@ async def tells(value: Any, harness: Harness, running: Site) -> None:
         assert answer.status_code == 200, answer.text[:2000]
         assert "<script>alert" not in answer.text
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028]", answer.text)
-    figures = await running.get_stats()
-    metrics = await running.get_metrics()
+    figures = await running.ask("/stats")
+    metrics = await running.ask("/metrics")
     ready = await running.client.get(f"{running.health.addresses[0]}/healthz")
     assert figures.status_code == metrics.status_code == ready.status_code == 200
     assert "<script" not in metrics.text
@@ -271,7 +271,7 @@ async def test_a_count_that_is_no_number_is_told(harness: Harness, site: Open) -
         running.watch.refresh_now()
         odd = await running.get("/")
         harness.client.command("SET", "stat:failed", "9" * 5000)
-        figures = await running.get_stats()
+        figures = await running.ask("/stats")
         harness.client.command("DEL", "stat:failed")
     assert (odd.status_code, figures.status_code) == (503, 503)
     assert "where a number was expected" in parse("", odd.text).text

@@ -14,13 +14,13 @@ from tests.broker.conftest import Harness
 from tests.operate.pools import record
 from tests.support.html_page import Page, parse
 from tests.web.conftest import JOB_PAGES, LIVE_PAGES, Open, Site
-from tests.web.test_actions import HOSTILE, form_of, page, park, send
+from tests.web.test_actions import HOSTILE, form_of, page, park
 
 
 async def asked(running: Site, link: str, **typed: str) -> Page:
     """Presses the button of the page that asks; the question."""
     question = await page(running, link)
-    answer = await send(running, "/steer", form_of(question.html, "/steer").hidden | typed)
+    answer = await running.post("/steer", form_of(question.html, "/steer").hidden | typed)
     assert answer.status_code == 303, answer.text
     return question
 
@@ -75,7 +75,7 @@ async def test_a_job_of_ruby_is_shown_masked_and_not_cancelled(harness: Harness,
     async with site() as running:
         answer = await running.get("/in-progress")
         processes = await running.get("/processes")
-        forced = await send(running, "/steer", {"do": "cancel-job", "name": "web:9:ab", "thread": "t2"})
+        forced = await running.post("/steer", {"do": "cancel-job", "name": "web:9:ab", "thread": "t2"})
     found = parse("/in-progress", answer.text)
     assert (answer.status_code, processes.status_code, forced.status_code) == (200, 200, 400)
     assert len(found.rows) == 1
@@ -90,7 +90,7 @@ async def test_a_name_that_no_page_can_show_is_acted_on_as_it_is(harness: Harnes
     name = "a\x1b\u202e<b> %25+ö"
     async with site() as running:
         question = await running.get("/steer?" + urlencode({"do": "pause-queue", "name": name}))
-        await send(running, "/steer", form_of(question.text, "/steer").hidden)
+        await running.post("/steer", form_of(question.text, "/steer").hidden)
     assert harness.client.command("SMEMBERS", "paused") == [name.encode()]
 
 
@@ -104,7 +104,7 @@ async def test_a_queue_that_is_no_utf_8_is_cleared_and_no_other(harness: Harness
         opened = await page(running, "/queue?name=a%5Cxff")
         question = await page(running, next(link for link in links if "clear-queue" in link))
         before = harness.client.command("LLEN", b"queue:a\xff")
-        done = await send(running, "/steer", form_of(question.html, "/steer").hidden)
+        done = await running.post("/steer", form_of(question.html, "/steer").hidden)
         refused = [
             await running.get("/steer?" + urlencode({"do": do, "name": "b\\xff"}))
             for do in ("pause-queue", "resume-queue", "clear-queue")
@@ -133,7 +133,7 @@ async def test_a_queue_that_is_no_utf_8_is_cleared_and_no_other(harness: Harness
 async def test_what_cannot_be_done_is_refused(form: dict[str, str], told: str, harness: Harness, site: Open) -> None:
     async with site() as running:
         question = await running.get("/steer?" + urlencode(form))
-        answer = await send(running, "/steer", form)
+        answer = await running.post("/steer", form)
     assert (answer.status_code, told in answer.text) == (400, True)
     assert question.status_code == (200 if "for" in form else 400)
     assert ('value="kept"' in answer.text) == ("for" in form)
@@ -158,7 +158,7 @@ async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: 
         pages = {path: (await running.get(path)).text for path in (*LIVE_PAGES, *JOB_PAGES, "/job?jid=j0")}
         one = parse("", pages["/dead"]).links_to("/dead/")[0]
         pages[one] = (await running.get(one)).text
-        answers = [await send(running, path, form) for path, form in forms]
+        answers = [await running.post(path, form) for path, form in forms]
         answers.append(await running.get("/steer?do=pause-queue&name=rest"))
         edits = [await running.get(path) for path in (f"{one}/edit", "/edit/dead")]
     assert "read only" in pages["/"]

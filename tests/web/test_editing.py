@@ -8,7 +8,7 @@ from restbroker.operate import audit
 from tests.broker.conftest import Harness
 from tests.support.html_page import parse
 from tests.web.conftest import Open, Site
-from tests.web.test_actions import done_by, form_of, job, send
+from tests.web.test_actions import done_by, form_of, job
 
 ALICE = {"user": "alice", "host": "example.org", "password": "sesame-4711"}
 MESSAGE = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "a text of its own"}
@@ -35,7 +35,7 @@ async def link(running: Site) -> str:
 
 async def fill(running: Site, path: str, **typed: Any) -> httpx.Response:
     form = {"arg.user": "alice", "arg.host": "example.org", "arg.password": "", "queue": "rest", "command": "register"}
-    return await send(running, path, form | typed)
+    return await running.post(path, form | typed)
 
 
 def stored(harness: Harness) -> dict[str, Any]:
@@ -53,7 +53,7 @@ async def test_a_job_is_edited_from_its_page_in_two_steps(harness: Harness, site
         confirm = form_of(shown.text, "/dead/act").hidden
         harness.client.command("ZADD", "dead", 1_600_000_000, other := job("j2", args=["register", ALICE, "t"]))
         elsewhere = parse("", (await running.get("/dead")).text).links_to("/dead/")[-1].rpartition("/")[2]
-        assert (await send(running, "/dead/act", {**confirm, "job": elsewhere})).status_code == 400
+        assert (await running.post("/dead/act", {**confirm, "job": elsewhere})).status_code == 400
         harness.client.command("ZREM", "dead", other)
         done = await done_by(running, "/dead/act", {**confirm, "why": "a slip"})
         again = await done_by(running, "/dead/act", confirm)
@@ -107,7 +107,7 @@ async def test_an_edit_of_what_may_have_run_needs_a_tick(harness: Harness, site:
     form |= {"arg.to": "e@f", "command": "send_message", "queue": "rest", "retry": "yes"}
     async with site() as running:
         path = await link(running)
-        shown = await send(running, path, form)
+        shown = await running.post(path, form)
         assert MESSAGE["body"] not in shown.text
         assert "Also 1 that may have run already" in parse("", shown.text).text
         assert ["j1", "to", "c@d", "e@f"] in parse("", shown.text).rows
@@ -128,7 +128,7 @@ async def edit_all(running: Site, **typed: str) -> httpx.Response:
     """Opens the form as a visitor finds it, and fills it in."""
     (path,) = parse("/dead", (await running.get(MATCHING)).text).links_to("/edit/dead?")
     form = form_of((await running.get(path)).text, "/edit/dead")
-    return await send(running, "/edit/dead", {**form.hidden, "queue": "", **typed})
+    return await running.post("/edit/dead", {**form.hidden, "queue": "", **typed})
 
 
 async def test_all_that_match_are_edited_and_sent(harness: Harness, site: Open) -> None:

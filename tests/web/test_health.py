@@ -53,8 +53,8 @@ async def test_a_target_that_is_down_is_named_to_who_may_see_the_pages(harness: 
     async with site() as running:
         await harness.until(lambda: harness.of(TargetDown), "the target is down")
         down = await until_ready(running, 200)
-        alive = await running.get_health("/healthz", Host="broker.internal")
-        own, foreign = (await running.get_health("/readyz"), await running.get_health("/readyz", Host="evil.example"))
+        alive = await running.ask("/healthz", Host="broker.internal")
+        own, foreign = (await running.ask("/readyz"), await running.ask("/readyz", Host="evil.example"))
         harness.target.probe_answer = FINE
         await harness.until(lambda: harness.of(TargetUp), "the target is back")
         up = await until_ready(running, 200)
@@ -67,11 +67,11 @@ async def test_a_target_that_is_down_is_named_to_who_may_see_the_pages(harness: 
 async def test_a_redis_that_refuses_writes_is_named(harness: Harness, site: Open) -> None:
     async with site() as running:
         await until_ready(running, 200)
-        assert (await running.get_stats()).json()["unready"] is None
+        assert (await running.ask("/stats")).json()["unready"] is None
         harness.client.command("CONFIG", "SET", "min-replicas-to-write", 1)
         try:
             lost = await until_ready(running, 503)
-            figures = (await running.get_stats()).json()
+            figures = (await running.ask("/stats")).json()
         finally:
             harness.client.command("CONFIG", "SET", "min-replicas-to-write", 0)
         await until_ready(running, 200)

@@ -166,7 +166,7 @@ async def test_a_hundred_heads_byte_by_byte_hold_no_other_request_up(site: Open)
             for _ in range(100):
                 nursery.start_soon(drip, await stack.enter_async_context(await connect(running)))
             while len(closed) < 100:
-                answers.append((await running.get_stats()).status_code)
+                answers.append((await running.ask("/stats")).status_code)
     assert set(answers) == {200}
 
 
@@ -182,10 +182,10 @@ async def test_while_redis_is_away_an_open_page_says_so(
         harness.redis.kill()
         await shows(running, lambda html: "cannot be reached" in html)
         assert (await running.get("/")).status_code == 503
-        figures = await running.get_stats()
+        figures = await running.ask("/stats")
         await harness.until(lambda: harness.of(StoreLost), "the broker knows", LONG_S)
         alive, ready = await running.client.get(f"{health}/healthz"), await running.get_ready()
-        metrics = await running.get_metrics()
+        metrics = await running.ask("/metrics")
         harness.redis.start()
         await shows(running, lambda html: "cannot be reached" not in html)
         with trio.fail_after(LONG_S):

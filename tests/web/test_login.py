@@ -14,7 +14,7 @@ from restbroker.transport.errors import NotSent
 from restbroker.web import guard
 from restbroker.web.guard import LoginAttempts, Settings
 from tests.broker.conftest import Harness
-from tests.web.conftest import HTML, OWN, Open, Site
+from tests.web.conftest import Open, Site
 
 PASSWORD = "sesame-4711"
 PAGES = ("/", "/targets", "/dead", "/live?page=overview", "/stats", "/metrics", "/nowhere")
@@ -50,11 +50,10 @@ async def test_without_the_login_no_page_is_shown_and_no_form_obeyed(harness: Ha
     form = {"do": "pause-queue", "name": "rest"}
     async with site() as running:
         answers = [await running.get(path) for path in PAGES]
-        address = f"{running.stats.addresses[0]}/steer"
-        answers.append(await running.client.post(address, data=form, headers=HTML | OWN))
+        answers.append(await running.post("/steer", form))
         before = harness.client.command("SMEMBERS", "paused")
         let_in = [(await running.get(path, **RIGHT)).status_code for path in PAGES]
-        done = await running.client.post(address, data=form, headers=HTML | OWN | RIGHT)
+        done = await running.post("/steer", form, **RIGHT)
     for answer in answers:
         assert (answer.status_code, "Log in first." in answer.text) == (401, True)
         assert answer.headers["www-authenticate"] == 'Basic realm="restbroker", charset="UTF-8"'
@@ -68,8 +67,8 @@ async def test_without_the_login_one_learns_how_it_is_and_not_why(harness: Harne
     harness.target.probe_answer = NotSent("refused")
     async with site() as running:
         await harness.until(lambda: harness.of(TargetDown), "the target is down")
-        before = [await running.get_health(path) for path in ("/healthz", "/readyz")]
-        wrong, after = [await running.get_health("/readyz", **login) for login in (WRONG, RIGHT)]
+        before = [await running.ask(path) for path in ("/healthz", "/readyz")]
+        wrong, after = [await running.ask("/readyz", **login) for login in (WRONG, RIGHT)]
     assert [answer.status_code for answer in before] == [200, 200]
     assert [answer.json() for answer in before] == [{"alive": True}, {"ready": True, "phase": "serving"}]
     assert (wrong.status_code, wrong.json()) == (200, before[1].json())
@@ -81,10 +80,9 @@ async def test_a_wrong_login_is_refused_without_a_word_about_why(site: Open, mon
     wrong = [basic(*pair) for pair in (("ops", "wrong"), ("other", PASSWORD), ("", ""), ("öps", "ÿ"))]
     wrong += [{"Authorization": given} for given in ("Bearer wrong", "Basic ###", "Digest x", "Bearer", "Basic")]
     async with site() as running:
-        told = {(one.status_code, one.text) for one in [await running.get_stats(**given) for given in wrong]}
+        told = {(one.status_code, one.text) for one in [await running.ask("/stats", **given) for given in wrong]}
         bearer = {path: (await running.get(path, Authorization=f"Bearer {PASSWORD}")).status_code for path in PAGES}
-        address, long = f"{running.stats.addresses[0]}/steer", {"do": "x" * 70_000}
-        unread = await running.client.post(address, data=long, headers=OWN | RIGHT)
+        unread = await running.post("/steer", {"do": "x" * 70_000}, **RIGHT)
     ((status, text),) = told
     assert (status, json.loads(text)["error"]["code"], unread.status_code) == (401, "LoginNeeded", 413)
     assert bearer == dict.fromkeys(PAGES, 401) | {"/stats": 200, "/metrics": 200}
@@ -96,9 +94,9 @@ async def test_after_five_wrong_tries_the_right_password_is_not_tried(harness: H
     async with site() as running:
         for path in ("/", "/dead", "/stats", "/metrics", "/readyz"):
             await running.get(path, **WRONG)
-        page, by_program = await running.get("/", **RIGHT), await running.get_stats(**RIGHT)
-        metrics = await running.get_metrics(Authorization=f"Bearer {PASSWORD}")
-        without, ready = await running.get_stats(), await running.get_health("/readyz", **RIGHT)
+        page, by_program = await running.get("/", **RIGHT), await running.ask("/stats", **RIGHT)
+        metrics = await running.ask("/metrics", Authorization=f"Bearer {PASSWORD}")
+        without, ready = await running.ask("/stats"), await running.ask("/readyz", **RIGHT)
     assert [answer.status_code for answer in (page, by_program, metrics, without)] == [429, 429, 429, 401]
     assert set(ready.json()) == {"ready", "phase"}
     assert "Too many wrong tries" in page.text
@@ -130,10 +128,10 @@ async def test_a_changed_password_counts_and_a_lost_one_opens_nothing(
 async def test_the_token_of_metrics_opens_nothing_else_unblocked(site: Open) -> None:
     token, login = "of=metrics=alone==", Basic("ops", Secret(PASSWORD))
     async with site(settings=Settings("127.0.0.1", login=login, metrics_token=Secret(token))) as running:
-        elsewhere = await running.get_stats(Authorization=f"Bearer {token}")
-        wrong = [(await running.get_metrics(Authorization=f"Bearer wrong-{n}")).status_code for n in range(10)]
-        by_password = await running.get_metrics(**RIGHT)
-        by_token = await running.get_metrics(Authorization=f"bearer {token}")
+        elsewhere = await running.ask("/stats", Authorization=f"Bearer {token}")
+        wrong = [(await running.ask("/metrics", Authorization=f"Bearer wrong-{n}")).status_code for n in range(10)]
+        by_password = await running.ask("/metrics", **RIGHT)
+        by_token = await running.ask("/metrics", Authorization=f"bearer {token}")
         pages = await running.get("/", Authorization=f"Bearer {token}")
     assert elsewhere.status_code == 401
     assert wrong == [401] * 4 + [429] * 6
@@ -144,11 +142,11 @@ async def test_without_a_login_a_token_still_protects_metrics(site: Open, tmp_pa
     file = tmp_path / "token"
     file.write_text("of-metrics-alone\n")
     async with site(settings=Settings("127.0.0.1", metrics_token=Secret(path=file))) as running:
-        refused = await running.get_metrics()
-        answer = await running.get_metrics(Authorization="Bearer of-metrics-alone")
-        stats = await running.get_stats()
+        refused = await running.ask("/metrics")
+        answer = await running.ask("/metrics", Authorization="Bearer of-metrics-alone")
+        stats = await running.ask("/stats")
         await trio.Path(file).unlink()
-        unread = await running.get_metrics(Authorization="Bearer of-metrics-alone")
+        unread = await running.ask("/metrics", Authorization="Bearer of-metrics-alone")
     assert (refused.status_code, answer.status_code, stats.status_code, unread.status_code) == (401, 200, 200, 401)
     assert [warned.code for warned in harness.of(OperatorWarning)] == ["LoginUnreadable"]
 

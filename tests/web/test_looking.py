@@ -11,7 +11,7 @@ from restbroker.store import history, pauses
 from restbroker.store.history import JobEnd
 from tests.broker.conftest import Harness
 from tests.web.conftest import Open
-from tests.web.test_actions import HOSTILE, job, page, park, send
+from tests.web.test_actions import HOSTILE, job, page, park
 from tests.web.test_controls import asked
 
 
@@ -67,7 +67,7 @@ async def test_a_timeline_tells_where_a_job_is_and_who_did_what(harness: Harness
         parked = await page(running, "/job?jid=j1")
         (link,) = parked.links_to("/dead/")
         form = {"verb": "retry", "job": link.rpartition("/")[2], "confirmed": "yes", "why": "mended"}
-        await send(running, "/dead/act", form)
+        await running.post("/dead/act", form)
         waiting, ended = [await page(running, f"/job?jid={jid}") for jid in ("j1", "j8")]
         others = [await running.get(f"/job{query}") for query in ("?jid=j7", "", f"?jid={'x' * 300}")]
     assert "It died at 2023-11-14 22:13:21" in parked.text

@@ -36,7 +36,7 @@ async def test_what_was_delivered_is_counted_with_its_durations(harness: Harness
     async with site() as running:
         harness.push(count=5)
         await harness.until(lambda: done(harness) == 5, "all are done")
-        answer = await running.get_metrics()
+        answer = await running.ask("/metrics")
     read = values(answer.text)
     assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
     assert read["restbroker_jobs_total"] == {("t", "safe", "delivered"): 5}
@@ -79,7 +79,7 @@ async def test_what_redis_holds_is_told(harness: Harness, site: Open) -> None:
     ran = ("nightly", f"ab {now_s - 200_000}", "nightly push", f"{now_s - 200_000} j")
     client.command("HSET", "restbroker:periodic", *ran, "nightly missed", 3, "nightly skipped", 2)
     async with site() as running:
-        read = values((await running.get_metrics()).text)
+        read = values((await running.ask("/metrics")).text)
     assert {name: read[f"restbroker_{name}"] for name in HELD} == HELD
     assert 499 < read["restbroker_queue_latency_seconds"]["rest",] < 600
     assert 499 < read["restbroker_order_oldest_wait_seconds"]["t",] < 600
@@ -93,7 +93,7 @@ async def test_it_speaks_openmetrics_to_who_asks_for_it(harness: Harness, site: 
     async with site() as running:
         harness.push()
         await harness.until(lambda: done(harness) == 1, "it is done")
-        answer = await running.get_metrics(Accept="application/openmetrics-text; version=1.0.0")
+        answer = await running.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     told = {family.name for family in openmetrics(answer.text)}  # type: ignore[no-untyped-call]
     assert {"restbroker_jobs", "restbroker_target_open"} <= told
@@ -104,7 +104,7 @@ async def test_no_text_of_a_producer_becomes_a_label(harness: Harness, site: Ope
         for name in ("s3cret-4711", "<script>", "safe/s3cret-4711"):
             harness.push(name)
         await harness.until(lambda: done(harness) == 3, "all are settled")
-        text = (await running.get_metrics()).text
+        text = (await running.ask("/metrics")).text
     assert ("t", "other") in {labels[:2] for labels in values(text)["restbroker_jobs_total"]}
     assert "s3cret" not in text
     assert "<script" not in text
@@ -113,7 +113,7 @@ async def test_no_text_of_a_producer_becomes_a_label(harness: Harness, site: Ope
 async def test_a_key_of_another_type_costs_only_what_it_is_about(harness: Harness, site: Open) -> None:
     async with site() as running:
         harness.client.commands([("SET", "restbroker:parked", "x"), ("SET", "queue:rest", "x")])
-        read = values((await running.get_metrics()).text)
+        read = values((await running.ask("/metrics")).text)
         harness.client.command("DEL", "restbroker:parked", "queue:rest")
     assert (read["restbroker_redis_up"], "restbroker_parked_copies" in read) == ({(): 1}, False)
     assert ("restbroker_set_jobs" in read, "restbroker_queue_jobs" in read) == (True, False)

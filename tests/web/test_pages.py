@@ -17,7 +17,7 @@ from tests.broker.conftest import Harness
 from tests.operate.pools import serve
 from tests.support.html_page import parse
 from tests.support.redis_server import RedisServer
-from tests.web.conftest import LIVE_PAGES, OWN, Open
+from tests.web.conftest import LIVE_PAGES, Open
 from tests.web.test_actions import page
 
 
@@ -95,7 +95,7 @@ async def test_a_full_redis_is_on_overview_in_metrics_and_in_the_log(
         assert "Redis is full" not in (await page(running, "/")).text
         harness.client.command("CONFIG", "SET", "maxmemory", "100000")
         running.watch.refresh_now()
-        found, full = await page(running, "/"), await running.get_metrics()
+        found, full = await page(running, "/"), await running.ask("/metrics")
         await harness.until(lambda: harness.of(OperatorWarning), "the broker warns")
     assert "Redis is full: it uses" in found.text
     assert 'restbroker_redis_problem{code="Full"} 1.0' in full.text
@@ -136,8 +136,7 @@ async def test_pages_behind_a_proxy_link_below_its_prefix(site: Open) -> None:
             found = parse(path, answer.text)
             assert [link for link in found.links if not link.startswith(("/broker/", "#"))] == []
             assert [script for script in found.scripts if not script.startswith("/broker/static/")] == []
-        form = {"do": "pause-queue", "name": "rest"}
-        done = await running.client.post(f"{running.stats.addresses[0]}/steer", data=form, headers=OWN)
+        done = await running.post("/steer", {"do": "pause-queue", "name": "rest"})
         parts = [(await running.get(path)).status_code for path in ("/broker", "/brokers", "/broker/")]
         foreign = await running.get("/", Host="evil.example")
     assert (done.status_code, done.headers["location"]) == (303, "/broker/queues")

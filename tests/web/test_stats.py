@@ -34,7 +34,7 @@ async def test_the_fields_of_the_original_are_there_with_their_types(slow: Harne
     async with site() as running:
         await slow.until(lambda: len(slow.target.calls) == 3, "three jobs are in delivery")
         waiting = slow.size("queue:rest")
-        answer = await running.get_stats()
+        answer = await running.ask("/stats")
     body = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
     assert (body["processed"], body["failed"], body["retries"]) == (7, 2, 1)
@@ -54,7 +54,7 @@ async def test_neither_tokens_nor_secrets_nor_message_texts_are_shown(slow: Harn
     slow.raw(json.dumps({**payload, "jid": "j2", "args": ["safe", json.dumps(arguments), "t"]}).encode())
     async with site() as running:
         await slow.until(lambda: len(slow.target.calls) == 2, "both are in delivery")
-        answer = await running.get_stats()
+        answer = await running.ask("/stats")
     messages = [job["message"] for job in answer.json()["jobs"]["rest"]]
     shown = {"user": "john", "password": "***", "body": "***"}
     assert messages[0]["args"] == messages[1]["args"] == ["safe", shown, "***"]
@@ -74,7 +74,7 @@ async def test_what_the_catalogue_calls_secret_is_not_shown(
         slow.raw(json.dumps({"class": "Add", "jid": "j1", "args": ["safe", given, "t"]}).encode())
     async with site() as running:
         await slow.until(lambda: len(slow.target.calls) == 3, "all are in delivery")
-        answer = await running.get_stats()
+        answer = await running.ask("/stats")
     shown = [job["message"]["args"][1] for job in answer.json()["jobs"]["rest"]]
     masked = {"user": "john", "pin": "***"}
     assert shown == [masked, [["user", "john"], ["pin", "***"]], masked]
@@ -87,7 +87,7 @@ async def test_a_secret_argument_is_shown_in_no_other_field_either(slow: Harness
     slow.raw(json.dumps({**payload, "by": {"sesame-4711": ["sesame-4711"]}}).encode())
     async with site() as running:
         await slow.until(lambda: len(slow.target.calls) == 1, "it is in delivery")
-        answer = await running.get_stats()
+        answer = await running.ask("/stats")
     assert "sesame" not in answer.text
     assert answer.json()["jobs"]["rest"][0]["message"]["args"][1]["note"] == "his is ***"
 
@@ -96,15 +96,15 @@ async def test_a_secret_argument_is_shown_in_no_other_field_either(slow: Harness
 async def test_a_page_that_points_its_own_name_at_us_is_refused(site: Open) -> None:
     async with site() as running:
         for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "localhost.evil"):
-            answer = await running.get_stats(Host=host)
+            answer = await running.ask("/stats", Host=host)
             assert (answer.status_code, answer.json()["error"]["code"]) == (421, "UnknownHost"), host
-            assert (await running.get_metrics(Host=host)).status_code == 421, host
+            assert (await running.ask("/metrics", Host=host)).status_code == 421, host
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to read /stats")
 async def test_no_other_site_may_read_the_answer_or_frame_it(site: Open) -> None:
     async with site() as running:
-        answer = await running.get_stats(Origin="https://evil.example", Host="localhost:8080")
+        answer = await running.ask("/stats", Origin="https://evil.example", Host="localhost:8080")
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
     assert "server" not in answer.headers
@@ -129,7 +129,7 @@ async def test_a_frozen_redis_holds_no_request_up_for_ever(harness: Harness, sit
     async with site() as running:
 
         async def ask(number: int) -> None:
-            answers[number] = (await running.get_stats()).status_code
+            answers[number] = (await running.ask("/stats")).status_code
 
         harness.redis.suspend()
         try:
