@@ -47,7 +47,7 @@ def told(address: str) -> Iterator[Told]:
         yield Told(receiver)
 
 
-async def test_ready_is_told_once_it_serves_then_each_new_status_and_the_stop(
+async def test_ready_each_new_status_and_the_stop_are_told(
     address: str, told: Told, autojump_clock: trio.testing.MockClock
 ) -> None:
     view = STARTING
@@ -68,7 +68,7 @@ async def test_ready_is_told_once_it_serves_then_each_new_status_and_the_stop(
     assert "WATCHDOG=1" not in told.lines
 
 
-async def test_a_reload_is_told_with_its_time_and_its_end_whatever_became_of_redis(address: str, told: Told) -> None:
+async def test_a_reload_is_told_with_its_time_and_its_end(address: str, told: Told) -> None:
     view = SERVING
     notifier = Notifier(address, lambda: view)
     async with trio.open_nursery() as nursery:
@@ -88,30 +88,19 @@ async def test_a_reload_is_told_with_its_time_and_its_end_whatever_became_of_red
         nursery.cancel_scope.cancel()
 
 
-async def test_the_watchdog_hears_twice_in_each_of_its_spans(
-    address: str, told: Told, autojump_clock: trio.testing.MockClock
-) -> None:
-    (notifier,) = notifiers({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"}, lambda: SERVING)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(notifier.run)
-        await trio.sleep(61)
-        nursery.cancel_scope.cancel()
-    told.has("")
-    assert told.lines.count("WATCHDOG=1") == 5
-
-
-async def test_the_watchdog_hears_nothing_while_something_that_belongs_to_it_hangs(
-    address: str, told: Told, autojump_clock: trio.testing.MockClock
+@pytest.mark.parametrize(("alive_after_s", "times"), [(0, 5), (40, 2)])
+async def test_the_watchdog_is_fed_twice_in_each_span_while_all_is_alive(
+    address: str, told: Told, autojump_clock: trio.testing.MockClock, alive_after_s: float, times: int
 ) -> None:
     environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"}
-    (notifier,) = notifiers(environ, lambda: SERVING, lambda: trio.current_time() >= hangs_until_s)
-    hangs_until_s = trio.current_time() + 40
+    alive_at_s = trio.current_time() + alive_after_s
+    (notifier,) = notifiers(environ, lambda: SERVING, lambda: trio.current_time() >= alive_at_s)
     async with trio.open_nursery() as nursery:
         await nursery.start(notifier.run)
         await trio.sleep(61)
         nursery.cancel_scope.cancel()
     told.has("")
-    assert told.lines.count("WATCHDOG=1") == 2
+    assert told.lines.count("WATCHDOG=1") == times
 
 
 async def test_a_socket_that_comes_late_and_has_no_path_is_told_what_it_missed() -> None:
