@@ -175,7 +175,7 @@ def _site(
     current: Callable[[], Config], open_connection: Callable[[], Connection], view: ProcessView, report: Report
 ) -> tuple[Service, Service]:
     from restbroker.operate.context import context_of
-    from restbroker.operate.overview import ordered_targets
+    from restbroker.operate.system import ordered_targets
     from restbroker.serving.runner import Server
     from restbroker.web import metrics_view
     from restbroker.web.connection import AdminConnection
@@ -183,7 +183,7 @@ def _site(
     from restbroker.web.health import Health
     from restbroker.web.live import Watch
     from restbroker.web.metrics import add_metrics, read_redis
-    from restbroker.web.metrics_view import Question
+    from restbroker.web.metrics_view import Glance, Question
     from restbroker.web.site import site_app
 
     def question() -> Question:
@@ -203,10 +203,10 @@ def _site(
         periodic = {one.name: one.schedule for one in now.periodic}
         return partial(read_redis, served=now.queues, targets=targets, fair=fair, periodic=periodic)
 
-    def glance() -> Question:
+    def glance() -> Glance:
         now = current()
         return partial(
-            metrics_view.live_metrics,
+            metrics_view.live_figures,
             served=now.queues,
             unready=view.view().unready,
             ordered=ordered_targets(now.targets),

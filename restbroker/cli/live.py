@@ -39,12 +39,12 @@ from restbroker.job.json_types import Json
 from restbroker.operate import find
 from restbroker.operate.context import context_of
 from restbroker.operate.entry import Entry
-from restbroker.operate.overview import SystemStats, ordered_targets, stopped_keys, system_stats
 from restbroker.operate.problems import Alarm, problems
-from restbroker.operate.targets import Target, merge_rows
+from restbroker.operate.system import Queue, Snapshot, StoppedKeys, Target, ordered_targets, stopped_keys, system
+from restbroker.operate.system import targets as targets_of
 from restbroker.store.client import Client
 
-Lines: TypeAlias = Callable[[SystemStats], Iterable[Sequence[str]]]
+Lines: TypeAlias = Callable[[Snapshot], Iterable[Sequence[str]]]
 """Returns the lines of `restbroker stats` in a pipe."""
 TIMEOUT_S: Final = 2.0
 """The time-out of one read in seconds; a key that is pressed meanwhile has to wait as long."""
@@ -69,10 +69,10 @@ class Sample:
 
     client: Client
     settings: Config
-    stats: SystemStats | None = None
+    stats: Snapshot | None = None
     error: RestbrokerError | None = None
     per_s: Mapping[str, float] = attrs.field(factory=dict)
-    stopped: Sequence[Mapping[str, Json]] = ()
+    stopped: Sequence[StoppedKeys] = ()
     read_at_s: float = 0.0
 
     def read(self) -> None:
@@ -80,10 +80,10 @@ class Sample:
         self.error = None
         try:
             try:
-                seen = system_stats(self.client, self.settings.queues)
+                seen = system(self.client, self.settings.queues)
             except ConnectionEnded:
                 # It ended since the last read, and nothing was asked: Redis may well be there.
-                seen = system_stats(self.client, self.settings.queues)
+                seen = system(self.client, self.settings.queues)
             self.stopped = stopped_keys(self.client, ordered_targets(self.settings.targets))
         except (StoreUnavailable, StoreRefused) as error:
             if isinstance(error, StoreRefused) and self.stats is None:
@@ -92,8 +92,8 @@ class Sample:
             return
         now_s = time.monotonic()
         if self.stats is not None:
-            before, lasted_s = self.stats["totals"], max(now_s - self.read_at_s, 1e-3)
-            grown = {name: seen["totals"][name] - before[name] for name in ("processed", "failed")}
+            before, lasted_s = self.stats.totals, max(now_s - self.read_at_s, 1e-3)
+            grown = {name: seen.totals[name] - before[name] for name in ("processed", "failed")}
             # Totals that fell, since Redis was emptied, have no rate.
             self.per_s = {name: round(more / lasted_s, 1) for name, more in grown.items() if more >= 0}
         self.stats, self.read_at_s = seen, now_s
@@ -142,7 +142,7 @@ def _json(sample: Sample) -> None:
     line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
     line |= dict.fromkeys(("redis", "totals", "queues", "targets", "sources"))
     if sample.stats is not None and sample.error is None:
-        line |= {"per_s": sample.per_s, **sample.stats}
+        line |= {"per_s": sample.per_s, **sample.stats.as_json()}
     output.json_line(line)
 
 
@@ -240,7 +240,7 @@ class Screen:
         with suppress(StoreUnavailable, StoreRefused):
             client, settings = self.sample.client, self.sample.settings
             if self.sample.stats is not None:
-                self._targets = merge_rows(client, self.sample.stats["targets"])
+                self._targets = targets_of(client, self.sample.stats.targets)
             self._dead = find.page(client, "dead", (), context_of(settings), limit=_DEAD).entries
         self._selected = self._dead.index(chosen) if chosen in self._dead else None
 
@@ -258,10 +258,10 @@ class Screen:
         if seen is None:
             return Group(*top)
         rates = {name: f" (+{per_s:,.1f}/s)" for name, per_s in sample.per_s.items()}
-        totals = ", ".join(f"{name} {count:,}{rates.get(name, '')}" for name, count in seen["totals"].items())
+        totals = ", ".join(f"{name} {count:,}{rates.get(name, '')}" for name, count in seen.totals.items())
         wrong = ["" if targets.is_well(one) else "red" for one in self._targets]
         selected = ["reverse" if place == self._selected else "" for place in range(len(self._dead))]
-        queues = sorted(seen["queues"], key=_waited_s, reverse=True)
+        queues = sorted(seen.queues, key=_waited_s, reverse=True)
         lists = [
             (len(self._targets), partial(_list, targets.COLUMNS, self._targets, wrong)),
             (len(queues), partial(_list, stats.queue_columns(seen), queues, [""] * len(queues))),
@@ -276,9 +276,8 @@ class Screen:
         return Group(*top, Group(*body) if sample.error is None else Styled(Group(*body), "dim"))
 
 
-def _waited_s(queue: Mapping[str, Json]) -> float:
-    latency_s = queue["latency_s"]
-    return latency_s if isinstance(latency_s, int | float) else 0.0
+def _waited_s(queue: Queue) -> float:
+    return queue.latency_s or 0.0
 
 
 def _list(

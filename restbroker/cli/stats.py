@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Final, TypeAlias, cast
+from typing import Annotated, Final
 
 import typer
 
@@ -22,16 +22,24 @@ from restbroker.console.groups import Output, command
 from restbroker.console.options import option
 from restbroker.console.times import duration_s, local, milliseconds, utc
 from restbroker.errors import StoreRefused, UsageError
-from restbroker.job.json_types import Json
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
-from restbroker.operate.overview import SystemStats, blocked_queues, ordered_targets, stopped_keys, system_stats
 from restbroker.operate.problems import START, Alarm, problems
+from restbroker.operate.system import (
+    Pool,
+    Queue,
+    Snapshot,
+    blocked_queues,
+    ordered_targets,
+    stopped_keys,
+    system,
+    target_state,
+)
 from restbroker.store.client import Client
+from restbroker.store.sources import SourceState
 
 app = typer.Typer(add_completion=False)
 
-Row: TypeAlias = Mapping[str, Json]
 _MOST_OFTEN_S: Final = 0.2
 _CAUSES: Final = 3
 _CAUSES_S: Final = 0.3
@@ -64,12 +72,12 @@ def stats(
             live.watch(live.Sample(client, settings), every_s, _lines, show, as_json=how.json)
         return
     with open_store(settings) as client:
-        seen = system_stats(client, settings.queues)
+        seen = system(client, settings.queues)
         if sys.stdout.isatty() and not how.json:
             _draw(seen, client, settings)
             return
     if how.json:
-        output.as_json(seen)
+        output.as_json(seen.as_json())
     else:
         for line in _lines(seen):
             output.row(line)
@@ -86,133 +94,127 @@ def _every_s(given: str | None, *, watching: bool) -> float:
     return every_s
 
 
-def queue_columns(seen: SystemStats) -> Sequence[Column[Row]]:
-    """Return the columns of `seen["queues"]`."""
-    blocked = blocked_queues(seen["targets"])
+def queue_columns(seen: Snapshot) -> Sequence[Column[Queue]]:
+    """Return the columns of the queues."""
+    blocked = blocked_queues(seen.targets)
     return (
-        Column("QUEUE", lambda row: cell(row["name"])),
-        Column("JOBS", lambda row: cell(row["size"]), lambda row: _count(row["size"]), numbers=True),
-        Column("LATENCY", _latency, lambda row: _duration(row["latency_s"]), numbers=True),
+        Column("QUEUE", lambda row: cell(row.name)),
+        Column("JOBS", lambda row: cell(row.size), lambda row: _count(row.size), numbers=True),
+        Column("LATENCY", _latency, lambda row: _duration(row.latency_s), numbers=True),
         Column("STATE", lambda row: _queue_state(row, blocked)),
     )
 
 
-def _latency(row: Row) -> str:
-    return "-" if row["latency_s"] is None else f"{row['latency_s']}s"
+def _latency(row: Queue) -> str:
+    return "-" if row.latency_s is None else f"{row.latency_s}s"
 
 
-def _queue_state(row: Row, blocked: Mapping[str, str]) -> str:
-    if row["size"] is None:
+def _queue_state(row: Queue, blocked: Mapping[str, str]) -> str:
+    if row.size is None:
         return "its key is not a list"
-    pause, expired_s = row["pause"], row["expired_s"]
-    why = blocked.get(str(row["name"]))
+    why = blocked.get(row.name)
     state = "open" if why is None else f"target {words.state_text(why)}"
-    state = words.pause_text(pause) if isinstance(pause, dict) else "paused" if row["paused"] else state
-    waits = f"; a job waits that expired {duration_text(expired_s)} ago" if isinstance(expired_s, float) else ""
+    state = words.pause_text(row.pause) if row.pause is not None else "paused" if row.paused else state
+    waits = "" if row.expired_s is None else f"; a job waits that expired {duration_text(row.expired_s)} ago"
     return f"{state}{waits}"
 
 
-def _process_state(row: Row) -> str:
+def _process_state(row: Pool) -> str:
     """Return the state of a target in a process, and why."""
     state = words.process_state(row)
-    if row["dying"]:
+    if row.dying:
         return state
-    reasons = [] if row["reason"] is None else [str(row["reason"])]
+    reasons = [] if row.reason is None else [row.reason]
     reasons += words.pauses_of(row) + words.limits_of(row)
     return ": ".join([state, "; ".join(reasons)]) if reasons else state
 
 
-def _short_state(row: Row) -> str:
+def _short_state(row: Pool) -> str:
     """Return the state of a target in a process in one word; the notes have the rest."""
-    if row["dying"]:
+    if row.dying:
         return "gone"
-    if row["finishing"] is True:
+    if row.finishing:
         return "finishing"
     state = words.process_state(row)
-    return words.state_text(str(words.target_state(row))) if state == "up" else state
+    return words.state_text(str(target_state(row))) if state == "up" else state
 
 
-def _busy(row: Row) -> str:
-    if row["busy"] is None:
-        return f"{cell(row['in_progress'])} in progress"
-    ahead = row["ahead"]
-    return f"{cell(row['busy'])}/{cell(row['workers'])}{f' +{ahead}' if ahead else ''}"
+def _busy(row: Pool) -> str:
+    if row.busy is None:
+        return f"{cell(row.in_progress)} in progress"
+    ahead = row.ahead
+    return f"{cell(row.busy)}/{cell(row.workers)}{f' +{ahead}' if ahead else ''}"
 
 
-def _count(value: Json) -> str:
-    return f"{value:,}" if isinstance(value, int) else "-"
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,}"
 
 
-def _duration(value: Json) -> str:
-    return duration_text(value) if isinstance(value, int | float) else "-"
+def _duration(value: float | None) -> str:
+    return "-" if value is None else duration_text(value)
 
 
-def _rate(row: Row) -> str:
-    per_s = row["rate_per_s"]
-    return f"{per_s:,.1f}/s" if isinstance(per_s, int | float) else "-"
+def _rate(row: Pool) -> str:
+    return "-" if row.rate_per_s is None else f"{row.rate_per_s:,.1f}/s"
 
 
-PROCESSES: Final[Sequence[Column[Row]]] = (
-    Column("PROCESS", words.process_name),
-    Column("TARGET", lambda row: cell(row["target"])),
+PROCESSES: Final[Sequence[Column[Pool]]] = (
+    Column("PROCESS", lambda row: row.name),
+    Column("TARGET", lambda row: cell(row.target)),
     Column("STATE", _process_state, _short_state),
-    Column("BUSY", lambda row: f"{cell(row['in_progress'])}/{cell(row['concurrency'])}", _busy),
-    Column("RATE", lambda row: cell(row["rate_per_s"]), _rate, numbers=True),
-    Column("", lambda row: cell(row["p50_ms"], "ms")),
-    Column("P99", lambda row: cell(row["p99_ms"], "ms"), lambda row: milliseconds(row["p99_ms"]), numbers=True),
-    Column("DELIVERED", lambda row: cell(row["delivered"]), lambda row: _count(row["delivered"]), numbers=True),
-    Column("FAILED", lambda row: cell(row["failed"]), lambda row: _count(row["failed"]), numbers=True),
-    Column("", lambda row: cell(row["server_version"])),
-    Column("", lambda row: cell(row["heartbeat_age_s"], "s ago")),
+    Column("BUSY", lambda row: f"{cell(row.in_progress)}/{cell(row.concurrency)}", _busy),
+    Column("RATE", lambda row: cell(row.rate_per_s), _rate, numbers=True),
+    Column("", lambda row: cell(row.p50_ms, "ms")),
+    Column("P99", lambda row: cell(row.p99_ms, "ms"), lambda row: milliseconds(row.p99_ms), numbers=True),
+    Column("DELIVERED", lambda row: cell(row.delivered), lambda row: _count(row.delivered), numbers=True),
+    Column("FAILED", lambda row: cell(row.failed), lambda row: _count(row.failed), numbers=True),
+    Column("", lambda row: cell(row.server_version)),
+    Column("", lambda row: cell(row.heartbeat_age_s, "s ago")),
 )
 
 
-def _source_state(row: Row) -> str:
-    return f"not read ({cell(row['code'])})" if row["code"] else cell(row["message"] or "read")
+def _source_state(row: SourceState) -> str:
+    return f"not read ({cell(row.code)})" if row.code else cell(row.message or "read")
 
 
-def _since_s(row: Row) -> float:
-    return cast("float", row["since_s"])
-
-
-SOURCES: Final[Sequence[Column[Row]]] = (
-    Column("SOURCE", lambda row: cell(row["source"])),
-    Column("USER", lambda row: cell(row["user"])),
-    Column("PROCESS", lambda row: cell(row["process"])),
+SOURCES: Final[Sequence[Column[SourceState]]] = (
+    Column("SOURCE", lambda row: cell(row.source)),
+    Column("USER", lambda row: cell(row.user)),
+    Column("PROCESS", lambda row: cell(row.process)),
     Column("STATE", _source_state),
-    Column("SINCE", lambda row: utc(_since_s(row)), lambda row: local(_since_s(row))),
+    Column("SINCE", lambda row: utc(row.since_s), lambda row: local(row.since_s)),
     Column(
         "WHY",
-        lambda row: cell(row["message"] if row["code"] else None),
-        lambda row: f"{cell(row['message'])} {cell(row['hint'])}" if row["code"] else "",
+        lambda row: cell(row.message if row.code else None),
+        lambda row: f"{cell(row.message)} {cell(row.hint)}" if row.code else "",
     ),
 )
 
 
-def _lines(seen: SystemStats) -> list[Sequence[str]]:
+def _lines(seen: Snapshot) -> list[Sequence[str]]:
     """Return the lines of a pipe."""
     found: list[Sequence[str]] = [
-        ("redis", *(cell(row[name]) for name in ("code", "message", "why", "hint"))) for row in seen["redis"]
+        ("redis", *map(cell, (one.code, one.message, one.why, one.hint))) for one in seen.redis
     ]
-    found += [("total", name, str(number)) for name, number in seen["totals"].items()]
+    found += [("total", name, str(number)) for name, number in seen.totals.items()]
     queues = queue_columns(seen)
-    found += [("queue", *columns.cells(queues, row)) for row in seen["queues"]]
-    found += [("process", *columns.cells(PROCESSES, row)) for row in seen["targets"]]
-    return [*found, *(("source", *columns.cells(SOURCES, row)) for row in seen["sources"])]
+    found += [("queue", *columns.cells(queues, row)) for row in seen.queues]
+    found += [("process", *columns.cells(PROCESSES, row)) for row in seen.targets]
+    return [*found, *(("source", *columns.cells(SOURCES, row)) for row in seen.sources)]
 
 
-def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
+def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     """Print the figures for people, with what to do next."""
-    for row in seen["redis"]:
-        output.data(f"{row['message']} {row['why']}\n")
-    output.table(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen["totals"].items()])
-    if seen["totals"]["dead"]:
+    for row in seen.redis:
+        output.data(f"{row.message} {row.why}\n")
+    output.table(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])
+    if seen.totals["dead"]:
         _dead_jobs(client, settings)
     output.data("")
-    columns.table(queue_columns(seen), seen["queues"])
+    columns.table(queue_columns(seen), seen.queues)
     output.data("")
     # What needs a person first.
-    rows = sorted(seen["targets"], key=lambda row: row["state"] == "up" and not (row["dying"] or row["pauses"]))
+    rows = sorted(seen.targets, key=lambda row: row.state == "up" and not (row.dying or row.pauses))
     if rows:
         columns.table(PROCESSES, rows)
     else:
@@ -225,9 +227,9 @@ def _draw(seen: SystemStats, client: Client, settings: Config) -> None:
     for one in found:
         if one.queue is not None:
             output.data(output.one_line(one.text))
-    if seen["sources"]:
+    if seen.sources:
         output.data("")
-        columns.table(SOURCES, seen["sources"])
+        columns.table(SOURCES, seen.sources)
     output.data("\nNext: " + "\n      ".join(_next_steps(seen, found)))
 
 
@@ -246,34 +248,34 @@ def _dead_jobs(client: Client, settings: Config) -> None:
             output.table(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
 
 
-def _next_steps(seen: SystemStats, found: Sequence[Alarm]) -> list[str]:
+def _next_steps(seen: Snapshot, found: Sequence[Alarm]) -> list[str]:
     """Return what to do now, the first thing first."""
-    if all(row["dying"] for row in seen["targets"]):
+    if all(row.dying for row in seen.targets):
         return [START]
     if steps := dict.fromkeys(output.one_line(f"{one.subject}: {one.hint}") for one in found if one.hint):
         return list(steps)[:_STEPS]
     if any(one.grave for one in found):
         return ["`restbroker check` says what is wrong and what to do."]
-    if seen["totals"]["dead"]:
+    if seen.totals["dead"]:
         return ["`restbroker dead summary` shows why jobs died and what to do."]
     return ["`restbroker stats --watch` keeps refreshing."]
 
 
-def _notes(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
+def _notes(rows: Sequence[Pool]) -> Iterator[str]:
     """Yield why targets get no jobs or fewer, with one line for what several processes say."""
-    of_target = Counter(row["target"] for row in rows)
-    said = Counter((row["target"], line) for row in rows for line in dict.fromkeys(_pause_texts(row)))
+    of_target = Counter(row.target for row in rows)
+    said = Counter((row.target, line) for row in rows for line in dict.fromkeys(_pause_texts(row)))
     for (target, line), times in said.items():
         part = "" if times == of_target[target] else f" in {times} of {of_target[target]} processes"
         yield f"{cell(target)}{part}: {line}"
 
 
-def _pause_texts(row: Row) -> Iterator[str]:
-    state, age_s = words.process_state(row), row["heartbeat_age_s"]
-    if row["dying"] or row["finishing"] is True:
+def _pause_texts(row: Pool) -> Iterator[str]:
+    state, age_s = words.process_state(row), row.heartbeat_age_s
+    if row.dying or row.finishing:
         yield state
-    elif isinstance(age_s, int | float) and age_s > words.SILENT_S:
+    elif age_s is not None and age_s > words.SILENT_S:
         yield f"no heartbeat for {duration_text(age_s)}"
-    if row["reason"] is not None:
-        yield f"{state}: {row['reason']}"
+    if row.reason is not None:
+        yield f"{state}: {row.reason}"
     yield from words.pauses_of(row) + words.concurrency_limits(row)

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
-import attrs
 import typer
 
 from restbroker.config.core import Config
@@ -19,8 +18,8 @@ from restbroker.console.times import milliseconds
 from restbroker.operate import targets as operate_targets
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
-from restbroker.operate.targets import Target
-from restbroker.operate.words import limit_text, pause_text, state_text, target_state
+from restbroker.operate.system import Target, target_state
+from restbroker.operate.words import limit_text, pause_text, state_text
 from restbroker.store.client import Client
 
 app = typer.Typer(
@@ -80,7 +79,7 @@ def _state(one: Target) -> str:
     if one.state is None:
         return "no process serves it"
     if one.down_in == 0:
-        return state_text(target_state(attrs.asdict(one)) or one.state)
+        return state_text(target_state(one) or one.state)
     since = "" if one.down_for_s is None else f" for {duration_text(one.down_for_s)}"
     where = f" in {one.down_in} of {len(one.processes)} processes" if len(one.processes) > one.down_in else ""
     return f"{state_text(one.state)}{since}{where}"

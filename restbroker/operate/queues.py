@@ -7,7 +7,7 @@ counted; a name that is not UTF-8 is passed as it is shown, and nothing is done 
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator
 from typing import Final
 
 import attrs
@@ -17,7 +17,7 @@ from restbroker.errors import UsageError
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.names import exact
-from restbroker.operate.overview import blocked_queues, target_rows
+from restbroker.operate.system import blocked_queues, pools
 from restbroker.operate.waiting_jobs import lines_of
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as queue_store
@@ -27,9 +27,7 @@ from restbroker.store.keys import QueueName
 from restbroker.store.line_jobs import hold_for_clear
 from restbroker.store.misuse import MisusedKey
 from restbroker.store.pauses import Pause
-from restbroker.store.processes import ProcessRecord
 from restbroker.store.replies import text
-from restbroker.store.stats import Overview
 
 BATCH: Final = 1000
 """How many jobs are deleted between two moments at which clearing a queue can be stopped."""
@@ -42,7 +40,7 @@ class Queue:
 
     `size` None: its key is not a list. `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None
     if it is not paused. `in_lines`: how many of the jobs are in lines (`FairBy`). `target_state`: why none of the
-    targets takes jobs (`overview.target_state`); None: one does, as far as is known, or none serves it.
+    targets takes jobs (`system.target_state`); None: one does, as far as is known, or none serves it.
     """
 
     name: str
@@ -71,8 +69,17 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
     """
     records, paused = processes.read_all(client, with_work=False), pauses.paused_queues(client)
     seen = stats.overview(client, {*wanted, *paused, *(queue for one in records for queue in one.queues)})
-    targets, serving = _queues_served(seen), _serving(seen, records)
-    blocked = blocked_queues(target_rows(client, seen))
+    running = pools(client, seen)
+    targets: dict[str, set[str]] = defaultdict(set)
+    serving: dict[str, set[str]] = defaultdict(set)
+    for pool in running:
+        for queue in () if pool.dying else pool.queues:
+            targets[queue].add(str(pool.target))
+            serving[queue].add(pool.name)
+    for record in records:
+        for queue in record.queues:
+            serving[queue].add(record.short_name)
+    blocked = blocked_queues(running)
     return [
         Queue(
             one.name,
@@ -182,24 +189,3 @@ def pause_length(for_s: float | None) -> str:
 def place_of(queue: str) -> str:
     """Return a queue's `place` in the audit log."""
     return f"queue:{queue}"
-
-
-def _queues_served(seen: Overview) -> Mapping[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
-    for pool in seen.identities:
-        if pool.registration is not None and not pool.is_fenced:
-            for queue in pool.registration.queues:
-                found[queue].add(pool.registration.process.target)
-    return found
-
-
-def _serving(seen: Overview, records: Iterable[ProcessRecord]) -> Mapping[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
-    for pool in seen.identities:
-        if pool.registration is not None and not pool.is_fenced:
-            for queue in pool.registration.queues:
-                found[queue].add(f"{pool.registration.process.hostname}:{pool.registration.process.pid}")
-    for one in records:
-        for queue in one.queues:
-            found[queue].add(one.short_name)
-    return found

@@ -1,17 +1,16 @@
 """How a state, a pause and a limit are called: in tables, in sentences and on pages, for programs and for people.
 
-Used by all that shows one. Always holds: pure; a row is one of the `targets` of `overview.SystemStats`, and what its
-process did not report is left out.
+Used by all that shows one. Always holds: pure; what a process did not report is left out.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
-
-import attrs
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from restbroker.config.values import duration_text
-from restbroker.job.json_types import Json
 from restbroker.store.pauses import OPERATOR, Pause
+
+if TYPE_CHECKING:  # `enqueue` needs none of it
+    from restbroker.operate.system import Pool
 
 _NAMES: Final = {"denied": "login refused", "retry_after": "asked to wait"}
 SILENT_S: Final = 15.0
@@ -44,40 +43,24 @@ def state_text(state: str) -> str:
     return _NAMES.get(state, state)
 
 
-def target_state(row: Mapping[str, Json]) -> str | None:
-    """Return the state of a target, in one process or over all, from its `state` and `pauses`: the gravest one.
-
-    It is `denied`, `down`, `paused` (by a person), `retry_after` (the server asked for it), `up`, or None if unknown.
-    """
-    state = cast("str | None", row.get("state"))
-    reasons = {pause["reason"] for pause in cast("Sequence[Mapping[str, Json]]", row.get("pauses") or ())}
-    if "denied" in (state, *reasons):
-        return "denied"
-    if state == "down" or not reasons:
-        return state
-    return "retry_after" if reasons == {"retry_after"} else "paused"
-
-
-def pause_details(pause: Pause | Mapping[str, Json]) -> str:
+def pause_details(pause: Pause) -> str:
     """Return by whom something is paused, until when and why; for restbroker's own pauses, the reason comes first.
 
     If nothing is known of a person's pause, as of Sidekiq Pro's, the text is empty.
     """
-    known = pause if isinstance(pause, Pause) else _from_row(pause)
-    words = [] if known.reason == OPERATOR else [state_text(known.reason)]
-    if known.who is not None:
-        words.append(f"by {known.who}")
-    if known.remaining_s is not None:
-        words.append(f"for {duration_text(known.remaining_s)} more")
+    words = [] if pause.reason == OPERATOR else [state_text(pause.reason)]
+    if pause.who is not None:
+        words.append(f"by {pause.who}")
+    if pause.remaining_s is not None:
+        words.append(f"for {duration_text(pause.remaining_s)} more")
     elif words:
         words.append("until someone resumes it")
-    return " ".join(words) + ("" if known.why is None else f': "{known.why}"')
+    return " ".join(words) + ("" if pause.why is None else f': "{pause.why}"')
 
 
-def pause_text(pause: Pause | Mapping[str, Json]) -> str:
+def pause_text(pause: Pause) -> str:
     """Return a pause as a state: `paused by …`, or restbroker's own reason."""
-    is_own = (pause.reason if isinstance(pause, Pause) else pause["reason"]) != OPERATOR
-    return pause_details(pause) if is_own else f"paused {pause_details(pause)}".rstrip()
+    return f"paused {pause_details(pause)}".rstrip() if pause.reason == OPERATOR else pause_details(pause)
 
 
 def pause_sentence(subject: str, pause: Pause) -> str:
@@ -85,43 +68,31 @@ def pause_sentence(subject: str, pause: Pause) -> str:
     return f"{subject} {'is' if pause.reason == OPERATOR else 'gets no jobs:'} {pause_text(pause)}."
 
 
-def process_name(row: Mapping[str, Json]) -> str:
-    """Return the process as people know it, or its identity if it reported nothing else."""
-    return str(row["process"] or row["identity"])
-
-
-def process_state(row: Mapping[str, Json]) -> str:
+def process_state(pool: "Pool") -> str:
     """Return the state of the target, or one that matters more: the process is gone, ends, or is quiet."""
-    if row["dying"]:
+    if pool.dying:
         return "gone; its jobs return to their queues"
-    if row["finishing"] is True:
+    if pool.finishing:
         return "finishing its jobs"
-    return "quiet" if row["quiet"] is True else state_text(str(row["state"] or "-"))
+    return "quiet" if pool.quiet else state_text(pool.state or "-")
 
 
-def pauses_of(row: Mapping[str, Json]) -> list[str]:
+def pauses_of(pool: "Pool") -> list[str]:
     """Return the pauses of the target in words, without one that its state tells."""
-    pauses = cast("Sequence[Mapping[str, Json]]", row["pauses"])
-    return [pause_text(pause) for pause in pauses if pause["reason"] != row["state"]]
+    return [pause_text(pause) for pause in pool.pauses if pause.reason != pool.state]
 
 
-def limits_of(row: Mapping[str, Json]) -> list[str]:
+def limits_of(pool: "Pool") -> list[str]:
     """Return why the last fetch took no more jobs, in words; empty if nothing held it back."""
-    return [LIMITS[limited]] if (limited := row["limited"]) in LIMITS and isinstance(limited, str) else []
+    return [LIMITS[limited]] if (limited := pool.limited) in LIMITS and limited is not None else []
 
 
-def concurrency_limits(row: Mapping[str, Json]) -> list[str]:
+def concurrency_limits(pool: "Pool") -> list[str]:
     """Return why no more requests are in progress, in words."""
-    limit, concurrency = row["limit"], row["concurrency"]
-    is_low = isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency
-    return ([limit_text(limit, concurrency)] if is_low else []) + limits_of(row)
+    is_low = pool.limit is not None and pool.concurrency is not None and pool.limit < pool.concurrency
+    return ([limit_text(pool.limit, pool.concurrency)] if is_low else []) + limits_of(pool)
 
 
 def limit_text(limit: object, concurrency: object) -> str:
     """Return why fewer requests than `concurrency` may be in progress."""
     return f"at most {limit} of {concurrency} at once since the server was overloaded or down; the limit rises with use"
-
-
-def _from_row(row: Mapping[str, Json]) -> Pause:
-    """Return the pause that this row was made of."""
-    return Pause(**{field.name: cast("Any", row.get(field.name)) for field in attrs.fields(Pause)})

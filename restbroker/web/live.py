@@ -8,7 +8,7 @@ bounded; a fragment is rendered once for all, and only when Redis was read anew:
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
@@ -16,7 +16,6 @@ import attrs
 import trio
 
 from restbroker.errors import ConfigError, ConnectionEnded, RestbrokerError, StoreRefused
-from restbroker.job.json_types import Json
 from restbroker.operate.history import History
 from restbroker.operate.summary import Summary
 from restbroker.store.client import Client
@@ -24,7 +23,7 @@ from restbroker.store.connection import Connection
 from restbroker.store.metrics import Minute
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.web.connection import Causes
-from restbroker.web.metrics_view import Question
+from restbroker.web.metrics_view import Figures, Glance
 
 FRESH_S = 1.0
 """A snapshot that is at most this many seconds old is shown without a new one."""
@@ -53,14 +52,14 @@ class Backlog:
 
 
 @attrs.frozen
-class Snapshot:
-    """The contents of Redis at one moment; for `metrics` see `web.metrics_view`, for `minutes` see `operate.history`.
+class Look:
+    """The contents of Redis at one moment; for `minutes` see `operate.history`.
 
     `dead` has the causes of dead jobs; None if there are none, or no visitor needs them.
     """
 
     at_s: float
-    metrics: Mapping[str, Json]
+    figures: Figures
     minutes: Sequence[Minute]
     dead: Summary | None = None
 
@@ -70,7 +69,7 @@ class State:
     """The last snapshot that succeeded, and why the one after it did not; `number` counts the attempts."""
 
     number: int = 0
-    snapshot: Snapshot | None = None
+    look: Look | None = None
     error: RestbrokerError | None = None
     backlog: Sequence[Backlog] = ()
 
@@ -83,7 +82,7 @@ class Watch:
     """
 
     connection: Connection
-    question: Callable[[], Question]
+    question: Callable[[], Glance]
     report: Report
     causes: Causes | None = None
     now_s: Callable[[], float] = trio.current_time
@@ -123,24 +122,24 @@ class Watch:
         question, at_s = self.question(), time.time()
         is_visited = self.now_s() - self._visited_at_s < _VISITED_S
 
-        def seen(client: Client) -> Snapshot:
+        def seen(client: Client) -> Look:
             figures = question(client)
             minutes: Sequence[Minute] = ()
             # The rest is shown without what others may have put in the place of Sidekiq's metrics.
             with suppress(StoreRefused):
                 minutes = self._history.read(client, at_s)
-            dead = self._dead(client) if is_visited and figures.get("dead") else None
-            return Snapshot(at_s, figures, minutes, dead)
+            dead = self._dead(client) if is_visited and figures.system.totals.get("dead") else None
+            return Look(at_s, figures, minutes, dead)
 
         number, began_s, hurries = self.state.number + 1, self.now_s(), self._refresh_requests
         found = await self._ask(seen)
-        if isinstance(found, Snapshot):
+        if isinstance(found, Look):
             self._took_s = self.now_s() - began_s
             self._remember(found)
             self.state = State(number, found, None, tuple(self._backlog))
         else:
             self._took_s = 0.0
-            self.state = State(number, self.state.snapshot, found, tuple(self._backlog))
+            self.state = State(number, self.state.look, found, tuple(self._backlog))
         self._looked_at_s = self.now_s() if hurries == self._refresh_requests else float("-inf")
 
     def _dead(self, client: Client) -> Summary | None:
@@ -150,9 +149,9 @@ class Watch:
         with suppress(StoreRefused, ConfigError):
             if self.causes is not None:
                 found = self.causes.now(client, "dead", _CAUSES_S, wait=False)
-        return found or (self.state.snapshot.dead if self.state.snapshot is not None else None)
+        return found or (self.state.look.dead if self.state.look is not None else None)
 
-    async def _ask(self, ask: Callable[[Client], Snapshot]) -> Snapshot | RestbrokerError:
+    async def _ask(self, ask: Callable[[Client], Look]) -> Look | RestbrokerError:
         """Return the snapshot, or the error that prevented it."""
         try:
             try:
@@ -167,21 +166,13 @@ class Watch:
             self.report(OperatorWarning("RequestFailed", what, "Please report this."))
             return RestbrokerError("The content of Redis cannot be shown: reading it failed.", "Please report this.")
 
-    def _remember(self, seen: Snapshot) -> None:
+    def _remember(self, seen: Look) -> None:
         if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:
             return
-        queues, targets = seen.metrics.get("queues"), seen.metrics.get("targets")
-        retry = seen.metrics.get("retries")
-        self._backlog.append(
-            Backlog(
-                seen.at_s, _sum(queues, "size"), retry if isinstance(retry, int) else 0, _sum(targets, "in_progress")
-            )
-        )
-
-
-def _sum(rows: Json, field: str) -> int:
-    numbers = [row.get(field) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    return sum(number for number in numbers if isinstance(number, int))
+        system = seen.figures.system
+        waiting = sum(queue.size or 0 for queue in system.queues)
+        in_progress = sum(pool.in_progress for pool in system.targets)
+        self._backlog.append(Backlog(seen.at_s, waiting, system.totals.get("retry", 0), in_progress))
 
 
 Render = Callable[[str, State], str]

@@ -23,14 +23,15 @@ from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
-from restbroker.operate import overview, targets
 from restbroker.operate import processes as operated
+from restbroker.operate import system
 from restbroker.operate.context import ConfigContext
+from restbroker.operate.processes import Process
+from restbroker.operate.system import Pool, Snapshot, StoppedKeys, Target
 from restbroker.serving.app import failure, text_answer
 from restbroker.store import processes, stats
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.stats import Overview
 
 VERSION = 1
 """Raised when a field changes its meaning or goes; new fields may come without."""
@@ -49,29 +50,62 @@ def metrics(
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    return _metrics(client, stats.overview(client, served), served, in_delivery=in_delivery, unready=unready)
+    seen = system.system(client, served)
+    waiting = {queue.name: queue.size for queue in seen.queues}
+    shown = seen.as_json()
+    return {
+        "processed": seen.totals["processed"],
+        "failed": seen.totals["failed"],
+        "jobs": in_delivery(client, served),
+        "enqueued": {name: "unknown" if waiting[name] is None else str(waiting[name]) for name in served},
+        "retries": seen.totals["retry"],
+        "version": VERSION,
+        "scheduled": seen.totals["schedule"],
+        "dead": seen.totals["dead"],
+        "queues": shown["queues"],
+        "targets": shown["targets"],
+        "processes": _processes(seen.targets),
+        "sources": shown["sources"],
+        "redis": shown["redis"],
+        "unready": unready,
+    }
 
 
-def live_metrics(
+@attrs.frozen
+class Figures:
+    """What the live pages show: the `system`, its targets over all processes, and every process, also those of Ruby.
+
+    `served` are this process's queues; `unready` is why no jobs are taken now. `unread`: how many queues were not read.
+    """
+
+    system: Snapshot
+    targets: Sequence[Target] = ()
+    processes: Sequence[Process] = ()
+    stopped: Sequence[StoppedKeys] = ()
+    served: Sequence[str] = ()
+    unready: str | None = None
+    unread: int = 0
+
+
+def live_figures(
     client: Client, served: Sequence[str], unready: str | None = None, ordered: Mapping[str, str] | None = None
-) -> dict[str, Json]:
-    """Return the metrics for the live pages: all of `metrics` without the jobs, and three lists.
+) -> Figures:
+    """Return the figures for the live pages.
 
-    `merged` has each target over all processes, `running` every process, also those of Ruby, `stopped` the targets with
-    stopped keys. `ordered`: what `overview.ordered_targets` returns. Raise `StoreUnavailable` or `StoreRefused`.
+    `ordered`: what `system.ordered_targets` returns. Raise `StoreUnavailable` or `StoreRefused`.
     """
     seen = stats.overview(client, served, MOST_QUEUES)
-    shown = _metrics(client, seen, served, in_delivery=lambda _client, _served: {}, unready=unready)
-    pools = cast("list[Mapping[str, Json]]", shown["targets"])
-    merged = [attrs.asdict(one, filter=_is_for_pages) for one in targets.merge_rows(client, pools)]
-    # Without its jobs nothing of a process comes from a producer.
-    running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False, seen=seen)]
-    more = {"merged": cast("Json", merged), "running": cast("Json", running), "queues_unread": seen.unread}
-    return shown | more | {"stopped": [*overview.stopped_keys(client, ordered or {})]}
-
-
-def _is_for_pages(attribute: "attrs.Attribute[object]", _value: object) -> bool:
-    return attribute.name != "per_process"
+    found = system.system(client, seen=seen)
+    return Figures(
+        system=found,
+        targets=system.targets(client, found.targets),
+        # Without its jobs nothing of a process comes from a producer.
+        processes=operated.processes(client, (), with_jobs=False, seen=seen),
+        stopped=system.stopped_keys(client, ordered or {}),
+        served=served,
+        unready=unready,
+        unread=seen.unread,
+    )
 
 
 def in_this_process(running: Sequence[RunningJob], *, show_bodies: bool) -> JobsInProgress:
@@ -119,30 +153,6 @@ def _from_record(works: Iterable[bytes], served: Sequence[str], shown: Callable[
     return {**found}
 
 
-def _metrics(
-    client: Client, seen: Overview, served: Sequence[str], in_delivery: JobsInProgress, unready: str | None
-) -> dict[str, Json]:
-    shown = overview.stats_from(client, seen)
-    totals = shown["totals"]
-    waiting = {queue.name: queue.size for queue in seen.queues}
-    return {
-        "processed": totals["processed"],
-        "failed": totals["failed"],
-        "jobs": in_delivery(client, served),
-        "enqueued": {name: "unknown" if waiting[name] is None else str(waiting[name]) for name in served},
-        "retries": totals["retry"],
-        "version": VERSION,
-        "scheduled": totals["schedule"],
-        "dead": totals["dead"],
-        "queues": [*shown["queues"]],
-        "targets": [*shown["targets"]],
-        "processes": _processes(shown["targets"]),
-        "sources": [*shown["sources"]],
-        "redis": [*shown["redis"]],
-        "unready": unready,
-    }
-
-
 def _jobs(queue: str, running: Sequence[RunningJob], *, show_bodies: bool) -> list[Json]:
     own = [one for one in running if one.queue == queue]
     # The jobs of a target share their secrets.
@@ -176,19 +186,19 @@ def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spellin
     return display.show_or_explain(shown, lambda line: line)
 
 
-def _processes(pools: Sequence[Mapping[str, Json]]) -> list[Json]:
+def _processes(pools: Sequence[Pool]) -> list[Json]:
     """Return one row per process, with the names of its targets; processes that are gone are left out."""
-    found: dict[str, list[Mapping[str, Json]]] = {}
+    found: dict[str, list[Pool]] = {}
     for pool in pools:
-        if not pool["dying"]:
-            found.setdefault(str(pool["process"] or pool["identity"]), []).append(pool)
+        if not pool.dying:
+            found.setdefault(pool.name, []).append(pool)
     return [
         {
             "name": name,
-            "targets": [pool["target"] for pool in own],
-            "in_progress": sum(cast("int", pool["in_progress"]) for pool in own),
-            "heartbeat_age_s": own[0]["heartbeat_age_s"],
-            "quiet": own[0]["quiet"],
+            "targets": [pool.target for pool in own],
+            "in_progress": sum(pool.in_progress for pool in own),
+            "heartbeat_age_s": own[0].heartbeat_age_s,
+            "quiet": own[0].quiet,
         }
         for name, own in found.items()
     ]
@@ -199,7 +209,9 @@ TIMEOUT_S = 2.0
 
 
 Question: TypeAlias = Callable[[Client], Mapping[str, Json]]
-"""Reads the figures from Redis, in the thread of the connection."""
+"""Reads the figures for /stats from Redis, in the thread of the connection."""
+Glance: TypeAlias = Callable[[Client], Figures]
+"""Reads the figures for the live pages, in the same way."""
 
 
 def stats_view(connection: Connection, question: Callable[[], Question]) -> Callable[[], Awaitable[Response]]:

@@ -195,7 +195,7 @@ class SetPages:
             queue=queue,
             alarms=views.alarms_of_queue(await self.state_for(), queue),
             page_name="queues",
-            pause=None if pause is None else attrs.asdict(pause),
+            pause=pause,
             when="Pushed",
             page=page,
             typed=typed,

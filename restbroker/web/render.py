@@ -18,8 +18,9 @@ from quart import g, request
 
 from restbroker import __version__
 from restbroker.console import causes
+from restbroker.operate.system import target_state
 from restbroker.operate.throttle import Throttle, throttle_items
-from restbroker.operate.words import pause_details, pause_text, state_text, target_state
+from restbroker.operate.words import pause_details, pause_text, state_text
 from restbroker.web import filters, views
 from restbroker.web.charts import HEIGHT, WIDTH
 from restbroker.web.guard import Settings
@@ -49,14 +50,14 @@ def _read(path: Path) -> Asset:
 
 
 _FOLDER = Path(__file__).parent / "templates"
-_TABLES = (
-    ("targets", "merged", "in_progress"),
-    ("worker_pools", "targets", "in_progress"),
-    ("queues", "queues", "size"),
-    ("processes", "running", "in_progress"),
-    ("sources", "sources", "code"),
-)
-"""Parts that are tables: their field in the figures, and the field by whose number the most important rows are chosen.
+_WEIGHTS = {
+    "targets": "in_progress",
+    "worker_pools": "in_progress",
+    "queues": "size",
+    "processes": "in_progress",
+    "sources": "code",
+}
+"""Parts that are tables: the field by whose number the most important rows are chosen.
 
 If that is no number, the first rows are chosen.
 """
@@ -144,8 +145,8 @@ class Renderer:
 
     def fragment(self, name: str, state: State) -> str:
         """Return the parts of a live page, each in an element of its name; call it in a thread."""
-        tables = {part: views.rows(state, field) for part, field, _ in _TABLES}
-        shown = {part: views.top_rows(tables[part], number) for part, _, number in _TABLES}
+        tables = views.tables(state)
+        shown = {part: views.top_rows(found, _WEIGHTS[part]) for part, found in tables.items()}
         values: dict[str, object] = {
             "state": state,
             "page_name": name,

@@ -6,20 +6,21 @@ Always holds: pure; a field that another version of restbroker does not write is
 from collections.abc import Mapping, Sequence
 from heapq import nlargest
 from math import inf
-from typing import cast
+from typing import Any, Final, TypeVar
 
 import attrs
 
-from restbroker.job.json_types import Json
 from restbroker.operate.history import percentile_ms
-from restbroker.operate.overview import SystemStats
-from restbroker.operate.problems import Alarm, problems, queues_of, target_problems
+from restbroker.operate.problems import Alarm, problems, target_problems
 from restbroker.operate.summary import Summary
-from restbroker.operate.words import state_text, target_state
+from restbroker.operate.system import Snapshot, target_state
+from restbroker.operate.words import state_text
 from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.live import State
+from restbroker.web.metrics_view import Figures
 
-Row = Mapping[str, Json]
+Row = TypeVar("Row")
+_NONE: Final = Figures(Snapshot())
 MOST_ROWS = 300
 """The greatest number of rows in a table of a live page, which is sent again with each change."""
 
@@ -32,10 +33,22 @@ class Server:
     state: str | None = None
 
 
-def rows(state: State, name: str) -> Sequence[Row]:
-    """Return the rows of the table `name` in the metrics; none if it is missing or no list."""
-    found = state.snapshot.metrics.get(name) if state.snapshot is not None else None
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+def figures(state: State) -> Figures:
+    """Return the figures of the last look; empty ones before the first."""
+    return _NONE if state.look is None else state.look.figures
+
+
+def tables(state: State) -> Mapping[str, Sequence[Any]]:
+    """Return the rows of each table of a live page."""
+    found = figures(state)
+    seen = found.system
+    return {
+        "targets": found.targets,
+        "worker_pools": seen.targets,
+        "queues": seen.queues,
+        "processes": found.processes,
+        "sources": seen.sources,
+    }
 
 
 def top_rows(found: Sequence[Row], field: str) -> Sequence[Row]:
@@ -47,84 +60,74 @@ def top_rows(found: Sequence[Row], field: str) -> Sequence[Row]:
         return found
 
     def weight(place: int) -> float:
-        value = found[place].get(field)
+        value = getattr(found[place], field)
         return value if isinstance(value, int | float) else inf
 
     return [found[place] for place in sorted(nlargest(MOST_ROWS, range(len(found)), key=weight))]
 
 
 def hidden_counts(
-    state: State, tables: Mapping[str, Sequence[Row]], shown: Mapping[str, Sequence[Row]]
+    state: State, found: Mapping[str, Sequence[object]], shown: Mapping[str, Sequence[object]]
 ) -> Mapping[str, int]:
     """Return how many rows of each table are not shown."""
-    unread = state.snapshot.metrics.get("queues_unread") if state.snapshot is not None else None
-    found = {name: len(tables[name]) - len(kept) for name, kept in shown.items()}
-    return {**found, "queues": found["queues"] + (unread if isinstance(unread, int) else 0)}
+    counts = {name: len(found[name]) - len(kept) for name, kept in shown.items()}
+    return {**counts, "queues": counts["queues"] + figures(state).unread}
 
 
-def totals(state: State) -> Mapping[str, Json]:
+def totals(state: State) -> Mapping[str, int | None]:
     """Return the numbers at the top of the overview, by name."""
-    figures = state.snapshot.metrics if state.snapshot is not None else {}
-    waiting = [size for row in rows(state, "queues") if isinstance(size := row.get("size"), int)]
-    in_hand = [number for row in rows(state, "targets") if isinstance(number := row.get("in_progress"), int)]
+    seen = figures(state).system
     return {
-        "waiting": sum(waiting),
-        "in_progress": sum(in_hand),
-        **{name: figures.get(name) for name in ("processed", "failed", "retries", "scheduled", "dead")},
+        "waiting": sum(queue.size or 0 for queue in seen.queues),
+        "in_progress": sum(pool.in_progress for pool in seen.targets),
+        "retries": seen.totals.get("retry"),
+        "scheduled": seen.totals.get("schedule"),
+        **{name: seen.totals.get(name) for name in ("processed", "failed", "dead")},
     }
 
 
 def causes(state: State) -> Summary | None:
     """Return the causes of the dead jobs; None if none are known."""
-    found = None if state.snapshot is None else state.snapshot.dead
+    found = None if state.look is None else state.look.dead
     return found if found is not None and found.causes else None
 
 
 def alarms(state: State) -> list[Alarm]:
     """Return what is wrong now, grave things first."""
-    if state.snapshot is None:
+    if state.look is None:
         return []
-    metrics = state.snapshot.metrics
-    found = problems(
-        _seen(state), cast("Mapping[str, Json]", metrics["enqueued"]), rows(state, "stopped"), state.snapshot.at_s
-    )
-    unready = metrics.get("unready")
-    if not isinstance(unready, str):
+    seen = state.look.figures
+    found = problems(seen.system, seen.served, seen.stopped, state.look.at_s)
+    if seen.unready is None:
         return found
-    return [Alarm("", True, unready, "The process takes no jobs meanwhile; they wait in Redis."), *found]
+    return [Alarm("", True, seen.unready, "The process takes no jobs meanwhile; they wait in Redis."), *found]
 
 
 def alarms_of_queue(state: State, queue: str) -> list[Alarm]:
     """Return why the targets of this queue get no jobs, grave things first."""
-    if state.snapshot is None:
+    if state.look is None:
         return []
-    seen = _seen(state)
-    own = [row for row in seen["targets"] if queue in queues_of(row)]
-    found = list(target_problems({**seen, "targets": own, "queues": []}))
+    seen = figures(state).system
+    own = tuple(pool for pool in seen.targets if queue in pool.queues)
+    found = list(target_problems(attrs.evolve(seen, targets=own, queues=())))
     if queue not in servers(state):
         found.append(Alarm(queue, True, "No process serves this queue", page="processes"))
     return sorted(found, key=lambda one: not one.grave)
 
 
-def _seen(state: State) -> SystemStats:
-    """Return the figures that problems are found in."""
-    names = ("redis", "queues", "targets", "sources")
-    return cast("SystemStats", {name: rows(state, name) for name in names})
-
-
 def servers(state: State) -> Mapping[str, Server]:
     """Return the server of each queue, by the queue's name; a queue that is not served has no entry."""
-    found = {queue: Server() for row in rows(state, "running") for queue in queues_of(row)}
-    for row in rows(state, "merged"):
-        why = target_state(row)
-        server = Server(str(row.get("name")), None if why in (None, "up") else state_text(str(why)))
-        found |= dict.fromkeys(queues_of(row), server)
+    seen = figures(state)
+    found = {queue: Server() for process in seen.processes for queue in process.queues}
+    for one in seen.targets:
+        why = target_state(one)
+        found |= dict.fromkeys(one.queues, Server(one.name, None if why in (None, "up") else state_text(str(why))))
     return found
 
 
 def charts(state: State) -> list[Chart]:
     """Return the charts for throughput, failures, latency and backlog."""
-    minutes = () if state.snapshot is None else state.snapshot.minutes
+    minutes = () if state.look is None else state.look.minutes
     # The minute that has just begun would always look like a collapse.
     whole = minutes[:-1]
     over = f"The last {round(len(whole) / 60)} hours, by the minute"

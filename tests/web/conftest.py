@@ -34,7 +34,7 @@ from restbroker.web.guard import Settings
 from restbroker.web.health import Health, health_app
 from restbroker.web.live import Watch
 from restbroker.web.metrics import add_metrics, read_redis
-from restbroker.web.metrics_view import Question, in_this_process, live_metrics, metrics
+from restbroker.web.metrics_view import Glance, Question, in_this_process, live_figures, metrics
 from restbroker.web.render import LIVE
 from restbroker.web.site import site_app
 from tests.broker.conftest import Harness, Scripted, ok
@@ -134,7 +134,7 @@ def pages_app(
     settings: Settings,
     known: ConfigContext,
     question: Callable[[], Question],
-    seen: Callable[[], Question],
+    seen: Callable[[], Glance],
     report: Callable[[Event], None] = lambda _: None,
     status: Status = Status(),  # noqa: B008 - of a process that never starts
 ) -> tuple[QuartTrio, Watch]:
@@ -159,9 +159,9 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
             jobs = in_this_process(status.running_jobs(), show_bodies=False)
             return partial(metrics, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
-        def seen() -> Question:
+        def seen() -> Glance:
             ordered = {target.name: queue for queue, target in known.targets.items() if target.order is not None}
-            return partial(live_metrics, served=("rest",), unready=status.view().unready, ordered=ordered)
+            return partial(live_figures, served=("rest",), unready=status.view().unready, ordered=ordered)
 
         app, watch = pages_app(harness.redis.url, settings, known, question, seen, report, status)
         schedules = {one.name: one.schedule for one in CONFIG.periodic}

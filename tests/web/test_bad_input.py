@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from restbroker.operate.overview import SNAPSHOT_FIELDS
+from restbroker.operate.system import REPORTED
 from restbroker.store import heartbeats, jobs
 from restbroker.store.identities import ProcessInfo
 from restbroker.telemetry.events import OperatorWarning
@@ -241,7 +241,7 @@ async def tells(value: Any, harness: Harness, running: Site) -> None:
     """A process, of itself and its targets, and each page and figure bears it."""
     facts = ProcessInfo(4711, "h" + HOSTILE, "boot", "ns", 1, "t2")
     jobs.register(harness.client, "stranger:1:x:t2", facts, ["rest", HOSTILE])
-    snapshot = json.dumps(dict.fromkeys(SNAPSHOT_FIELDS, value)).encode()
+    snapshot = json.dumps(dict.fromkeys((*REPORTED.values(), "gate"), value)).encode()
     told = ("hostname", "pid", "started_at", "tag", "version", "concurrency", "queues", "labels", "embedded")
     info = json.dumps(dict.fromkeys(told, value))
     own: dict[str, str] = {"info": info, "beat": "1e999", "busy": "nan", "rss": "-1e308", "rtt_us": HOSTILE}

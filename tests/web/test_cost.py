@@ -19,7 +19,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.paging import Cursor
 from restbroker.store.replies import Argument, text
 from restbroker.web.metrics import read_redis
-from restbroker.web.metrics_view import live_metrics
+from restbroker.web.metrics_view import live_figures
 from tests.operate.pools import record, serve
 from tests.support.wait import NEVER_S
 
@@ -107,7 +107,7 @@ def test_a_look_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, tri
     ordered: dict[str, str] = {}
 
     def look() -> None:
-        live_metrics(client, ["q0"], ordered=ordered)
+        live_figures(client, ["q0"], ordered=ordered)
         history.read(client, 1_700_000_000.0)
 
     history = History()
@@ -125,8 +125,8 @@ def test_a_look_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, tri
         client.command("HSET", f"restbroker:order:hold:t{number}", "k", "s 5 0 1 j1", *held)
     hundred = trips(look)
     assert one == hundred
-    found = live_metrics(client, ["q0"], ordered=ordered)
-    assert (len(found["targets"]), len(found["stopped"])) == (100, 100)  # type: ignore[arg-type]
+    found = live_figures(client, ["q0"], ordered=ordered)
+    assert (len(found.targets), len(found.stopped)) == (100, 100)
 
 
 def test_a_scrape_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, trips: Trips) -> None:
@@ -152,8 +152,8 @@ def test_a_scrape_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, t
 def test_a_look_asks_about_a_thousand_queues_and_those_served(client: Client) -> None:
     names = [f"q{number:04}" for number in range(3000)]
     client.command("SADD", "queues", *names)
-    ran = commands(client, lambda: live_metrics(client, ["served"]))
-    found = live_metrics(client, ["served"])
+    ran = commands(client, lambda: live_figures(client, ["served"]))
+    found = live_figures(client, ["served"])
     assert ran["llen"] == 1000
-    assert found["queues_unread"] == 2001
-    assert "served" in str(found["queues"])
+    assert found.unread == 2001
+    assert "served" in {queue.name for queue in found.system.queues}

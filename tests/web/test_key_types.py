@@ -8,7 +8,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.guard import Settings
-from restbroker.web.metrics_view import in_this_process, live_metrics, metrics
+from restbroker.web.metrics_view import in_this_process, live_figures, metrics
 from tests.support.html_page import parse
 from tests.support.odd_types import JID, KEYS, fill, spoil, told
 from tests.web.conftest import JOB_PAGES, LIVE_PAGES, pages_app
@@ -34,7 +34,7 @@ async def test_each_page_shows_what_it_can_or_names_the_key(redis_url: str, pair
         Settings("127.0.0.1"),
         ConfigContext({}),
         lambda: lambda asked: metrics(asked, ("rest",), in_this_process((), show_bodies=False)),
-        lambda: lambda asked: live_metrics(asked, ("rest",)),
+        lambda: lambda asked: live_figures(asked, ("rest",)),
         events.append,
     )
 

@@ -1,6 +1,6 @@
 """The look at Redis that all pages share: how often it is taken, and what nothing that lies there can do to it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 
 import attrs
 import pytest
@@ -8,32 +8,34 @@ import trio
 
 from restbroker.config.load import load
 from restbroker.errors import RestbrokerError
-from restbroker.job.json_types import Json
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.summary import Summary
+from restbroker.operate.system import Snapshot
 from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
+from restbroker.store.replies import integer
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.connection import Causes
 from restbroker.web.live import FRESH_S, Watch
-from restbroker.web.metrics_view import Question
+from restbroker.web.metrics_view import Figures, Glance
 from tests.support.wait import until_async
 
-Asked = Callable[[Client], Mapping[str, Json]]
+Asked = Callable[[Client], Figures]
+NOTHING = Figures(Snapshot())
 
 
 @attrs.define(eq=False)
 class Stand:
     """`looks` counts; `asked` is what a look asks; `clock_s` is the watch's clock, `reports` what it says."""
 
-    asked: Asked = lambda _client: {}
+    asked: Asked = lambda _client: NOTHING
     looks: int = 0
     clock_s: float = 1000.0
     reports: list[Event] = attrs.field(factory=list)
 
-    def question(self) -> Question:
-        def look(client: Client) -> Mapping[str, Json]:
+    def question(self) -> Glance:
+        def look(client: Client) -> Figures:
             self.looks += 1
             return self.asked(client)
 
@@ -63,9 +65,9 @@ async def test_many_who_ask_at_once_share_one_look(watch: Watch, stand: Stand) -
 
 
 async def test_a_long_look_is_followed_by_ten_times_as_much_rest(watch: Watch, stand: Stand) -> None:
-    def slowly(_client: Client) -> Mapping[str, Json]:
+    def slowly(_client: Client) -> Figures:
         stand.clock_s += 0.5
-        return {}
+        return NOTHING
 
     stand.asked = slowly
     await watch.state_for()
@@ -81,11 +83,11 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stan
     kinds = {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}
     knows = [ConfigContext({}), context_of(load(None, kinds, {}, registry.kinds()).config)]
     watch.causes = Causes(lambda: knows[0])
-    stand.asked = lambda client: {"dead": client.command("ZCARD", "dead")}
+    stand.asked = lambda client: Figures(Snapshot(totals={"dead": integer(client.command("ZCARD", "dead"))}))
 
     async def seen() -> Summary | None:
         watch.refresh_now()
-        seen = (await watch.state_for()).snapshot
+        seen = (await watch.state_for()).look
         assert seen is not None
         return seen.dead
 
@@ -98,8 +100,8 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stan
         await nursery.start(watch.run)
         await until_async(lambda: watch.state.number, "nobody needs the first look")
         nursery.cancel_scope.cancel()
-    assert watch.state.snapshot is not None
-    assert watch.state.snapshot.dead is None
+    assert watch.state.look is not None
+    assert watch.state.look.dead is None
     assert targets(await seen()) == [None]
     del knows[0]
     assert targets(await seen()) == ["ejabberd"]
@@ -108,10 +110,10 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stan
 
 
 async def test_what_changes_during_a_look_is_looked_at_again(watch: Watch, stand: Stand) -> None:
-    def changing(_client: Client) -> Mapping[str, Json]:
+    def changing(_client: Client) -> Figures:
         if stand.looks == 1:
             trio.from_thread.run_sync(watch.refresh_now)
-        return {}
+        return NOTHING
 
     stand.asked = changing
     await watch.state_for()
@@ -122,12 +124,12 @@ async def test_what_changes_during_a_look_is_looked_at_again(watch: Watch, stand
 
 @pytest.mark.promise("Security: who can reach the ports", "to end a broker through its pages")
 async def test_what_a_look_stumbles_over_is_told_and_another_is_taken(watch: Watch, stand: Stand) -> None:
-    def stumbling(_client: Client) -> Mapping[str, Json]:
+    def stumbling(_client: Client) -> Figures:
         raise OverflowError("a text of a stranger's")
 
     stand.asked = stumbling
     trouble = (await watch.state_for()).error
-    stand.asked = lambda _client: {"retries": 7}
+    stand.asked = lambda _client: Figures(Snapshot(totals={"retry": 7}))
     stand.clock_s += FRESH_S
     state = await watch.state_for()
     assert isinstance(trouble, RestbrokerError)
@@ -138,5 +140,5 @@ async def test_what_a_look_stumbles_over_is_told_and_another_is_taken(watch: Wat
     assert "cannot be shown" in trouble.message
     assert "stranger" not in told.message + trouble.message
     assert state.error is None
-    assert state.snapshot is not None
-    assert state.snapshot.metrics == {"retries": 7}
+    assert state.look is not None
+    assert state.look.figures.system.totals == {"retry": 7}

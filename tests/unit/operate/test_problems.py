@@ -4,30 +4,28 @@ from typing import Any
 
 import pytest
 
-from restbroker.job.json_types import Json
 from restbroker.operate import enqueue
 from restbroker.operate.enqueue import PauseNotice, why_waiting
-from restbroker.operate.overview import SystemStats
 from restbroker.operate.problems import problems
-from restbroker.operate.words import state_text, target_state
+from restbroker.operate.system import Pool, Queue, Snapshot, target_state
+from restbroker.operate.words import state_text
+from restbroker.store.pauses import Pause
 
 NOW_S = 1_000.0
 
 
-def pool(target: str = "ejabberd", /, **fields: Json) -> dict[str, Json]:
-    names = ("identity", "state", "reason", "hint", "down_for_s", "limited", "quiet", "finishing")
-    usual: dict[str, Json] = {**dict.fromkeys(names), "process": "node:7", "target": target, "queues": ["rest"]}
-    usual |= {"heartbeat_age_s": 1.0, "dying": False, "in_progress": 0, "state": "up", "pauses": []}
-    return {**usual, **fields}
+def pool(target: str = "ejabberd", /, **fields: Any) -> Pool:
+    usual: dict[str, Any] = {"identity": "node:7:x", "process": "node:7", "target": target, "queues": ("rest",)}
+    usual |= {"heartbeat_age_s": 1.0, "dying": False, "in_progress": 0, "state": "up"}
+    return Pool(**usual | fields)
 
 
-def queue(name: str, size: int | None, **fields: Json) -> dict[str, Json]:
-    return {"name": name, "size": size, "latency_s": 0.0, "paused": False, "pause": None, **fields}
+def queue(name: str, size: int | None, latency_s: float = 0.0) -> Queue:
+    return Queue(name, size, latency_s, paused=False)
 
 
-def lines(*pools: dict[str, Json], queues: tuple[dict[str, Json], ...] = ()) -> list[str]:
-    seen: SystemStats = {"redis": [], "totals": {}, "queues": [*queues], "targets": [*pools], "sources": []}
-    return [one.line for one in problems(seen, ("rest",), (), NOW_S)]
+def lines(*pools: Pool, queues: tuple[Queue, ...] = ()) -> list[str]:
+    return [one.line for one in problems(Snapshot(queues=queues, targets=pools), ("rest",), (), NOW_S)]
 
 
 def test_a_process_is_silent_after_fifteen_seconds() -> None:
@@ -36,9 +34,9 @@ def test_a_process_is_silent_after_fifteen_seconds() -> None:
 
 
 def test_grave_problems_come_first_and_are_told_once() -> None:
-    pause: Json = {"reason": "operator", "remaining_s": None, "who": "ann", "why": "it moves", "since_s": None}
-    down: dict[str, Json] = {"state": "down", "reason": "Nobody listens.", "hint": "Start it.", "down_for_s": 40.0}
-    pools = (pool("a", pauses=[pause]), pool("b", **down), pool("b", **down), pool("b"))
+    pause = Pause("operator", who="ann", why="it moves")
+    down: dict[str, Any] = {"state": "down", "reason": "Nobody listens.", "hint": "Start it.", "down_for_s": 40.0}
+    pools = (pool("a", pauses=(pause,)), pool("b", **down), pool("b", **down), pool("b"))
     assert lines(*pools, queues=(queue("rest", 2),)) == [
         "!! b is down in 2 of 3 processes (for 40 s, 2 jobs wait): Nobody listens. Start it.",
         '! a is paused by ann until someone resumes it: "it moves"',
@@ -74,8 +72,8 @@ def test_what_another_version_wrote_does_no_harm() -> None:
     ],
 )
 def test_a_targets_state_has_one_name(state: str | None, reasons: tuple[str, ...], name: str) -> None:
-    pauses: list[Json] = [{"reason": reason} for reason in reasons]
-    assert state_text(target_state({"state": state, "pauses": pauses}) or "-") == name
+    paused = pool(state=state, pauses=tuple(map(Pause, reasons)))
+    assert state_text(target_state(paused) or "-") == name
 
 
 def test_what_ends_a_pause_is_told_as_it_is_to_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,377 @@
+"""`Snapshot`: the one typed view of the system, for the stats, the live screen, the targets and the pages.
+
+Always holds: what a process reported may be another version's, or another hand's: each field is checked once, here,
+and one of a wrong type is None, as one that is missing; what other programs put in the place of our keys is left out.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+from restbroker.config.target import Target as TargetConfig
+from restbroker.errors import StoreRefused
+from restbroker.job.json_types import Json
+from restbroker.operate.snapshot import read_snapshot
+from restbroker.store import pauses as pause_store
+from restbroker.store.client import Client
+from restbroker.store.order import read_stopped
+from restbroker.store.pauses import Pause
+from restbroker.store.server import RedisProblem, redis_problems, server
+from restbroker.store.sources import SourceState, read_states
+from restbroker.store.stats import IdentityView, Overview, QueueView, overview
+
+_LARGEST: Final = 1e15
+_STATES: Final = {"open": "up", "closed": "down"}
+"""How a heartbeat names the state of a target → how it is shown; `denied` is the same in both."""
+_WORST_FIRST: Final = ("denied", "down", "up")
+_BLOCKED: Final = frozenset({"down", "denied", "paused", "retry_after"})
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST:
+        return value
+    return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _members(value: object) -> Mapping[str, Json] | None:
+    return value if isinstance(value, dict) else None
+
+
+@attrs.frozen
+class Pool:
+    """One target in one process.
+
+    `in_progress` is what Redis counts, not what the process said last; `busy`: as many were sent to the server and are
+    not answered yet, at most as many as there are `workers` (Concurrency and the places of Slots). `dying`: its jobs
+    return to their queues. `pauses`: why its target is paused; `paused` has the reasons, and for how many seconds more
+    (None: until someone resumes it). `state`: `up`, `down`, or the login was `denied`.
+
+    `ahead`: jobs that wait in the process. `limit`: how many jobs the target gets at once now, `limits` that and what
+    is configured. `limited`: what held the last fetch back (rate, in_flight, dead, paused, order, old_order; refused:
+    by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it has, since the
+    process took a new configuration or stops.
+    """
+
+    identity: str
+    process: str | None
+    target: str | None
+    queues: tuple[str, ...]
+    heartbeat_age_s: float | None
+    dying: bool
+    in_progress: int
+    busy: float | None = attrs.field(converter=_number, default=None)
+    paused: Mapping[str, float | None] = attrs.field(factory=dict)
+    pauses: tuple[Pause, ...] = ()
+    state: str | None = attrs.field(converter=_text, default=None)
+    code: str | None = attrs.field(converter=_text, default=None)
+    reason: str | None = attrs.field(converter=_text, default=None)
+    hint: str | None = attrs.field(converter=_text, default=None)
+    down_for_s: float | None = attrs.field(converter=_number, default=None)
+    kind: str | None = attrs.field(converter=_text, default=None)
+    ahead: float | None = attrs.field(converter=_number, default=None)
+    workers: float | None = attrs.field(converter=_number, default=None)
+    concurrency: float | None = attrs.field(converter=_number, default=None)
+    limit: float | None = attrs.field(converter=_number, default=None)
+    limits: Mapping[str, Json] | None = attrs.field(converter=_members, default=None)
+    limited: str | None = attrs.field(converter=_text, default=None)
+    rate_per_s: float | None = attrs.field(converter=_number, default=None)
+    p50_ms: float | None = attrs.field(converter=_number, default=None)
+    p95_ms: float | None = attrs.field(converter=_number, default=None)
+    p99_ms: float | None = attrs.field(converter=_number, default=None)
+    delivered: float | None = attrs.field(converter=_number, default=None)
+    failed: float | None = attrs.field(converter=_number, default=None)
+    outcomes: Mapping[str, Json] | None = attrs.field(converter=_members, default=None)
+    server_version: str | None = attrs.field(converter=_text, default=None)
+    quiet: bool | None = attrs.field(converter=_flag, default=None)
+    finishing: bool | None = attrs.field(converter=_flag, default=None)
+
+    @property
+    def name(self) -> str:
+        """The process as people know it, or its identity if it reported nothing else."""
+        return self.process or self.identity
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it takes jobs; its target may be down even so."""
+        return self.quiet is not True and self.finishing is not True
+
+
+_OTHER_NAMES: Final = {
+    "busy": "at_work",
+    "code": "gate_code",
+    "reason": "gate_reason",
+    "hint": "gate_cure",
+    "down_for_s": "closed_for_s",
+}
+REPORTED: Final = {
+    field.name: _OTHER_NAMES.get(field.name, field.name)
+    for field in attrs.fields(Pool)
+    if field.converter is not None and field.name != "state"
+}
+"""The fields that a process reports → their names in its heartbeat."""
+
+
+@attrs.frozen
+class Queue:
+    """A queue: how many jobs wait (None: its key is not a list), and for how many seconds the next one has.
+
+    `expired_s`: for how many seconds one of the next jobs has been past its `expiry`; None: none is.
+    """
+
+    name: str
+    size: int | None
+    latency_s: float | None
+    paused: bool
+    expired_s: float | None = None
+    pause: Pause | None = None
+
+
+@attrs.frozen
+class Target:
+    """A target over all its processes.
+
+    `state` (up, down, denied), `reason`, `hint` and `down_for_s` are those of the worst process; None: no process
+    serves the target, or none reports. `down_in`: in how many processes it is not up. `pauses`: the pauses that hold
+    for all processes. `concurrency`, `limit` (jobs at once now), `busy`, `ahead`, `in_progress`, `rate_per_s`,
+    `delivered` and `failed` (since each process started) are sums. `p50_ms` to `p99_ms` are those of the slowest
+    process in the last minute. `rate_limit_per_s` and `max_in_flight` hold for all processes together. `limited`: what
+    limited the processes' last fetches. `outcomes`: {outcome: how many tries}, if processes report them.
+    `per_process` has each live process.
+    """
+
+    name: str
+    kind: str | None
+    state: str | None
+    down_in: int
+    reason: str | None
+    hint: str | None
+    down_for_s: float | None
+    pauses: tuple[Pause, ...]
+    concurrency: int
+    limit: int
+    rate_limit_per_s: float | None
+    max_in_flight: int | None
+    limited: tuple[str, ...]
+    busy: int
+    ahead: int
+    in_progress: int
+    rate_per_s: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    delivered: int
+    failed: int
+    outcomes: Mapping[str, int]
+    versions: tuple[str, ...]
+    queues: tuple[str, ...]
+    processes: tuple[str, ...]
+    per_process: tuple[Pool, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class StoppedKeys:
+    """How many keys of a target a death stopped (`OnDead`), since when, and the queue whose page lists them.
+
+    The keys' names are not here: they may hold secrets.
+    """
+
+    target: str
+    queue: str
+    count: str
+    since_s: float | None
+
+
+@attrs.frozen
+class Snapshot:
+    """The system at one moment. `totals`: processed, failed, retry, schedule, dead.
+
+    `redis`: each reason why Redis refuses writes, or may soon; none where INFO is not allowed. `targets`: each target
+    in each process. `sources`: each event source in each process that reads it; a stream of a user has one a user.
+    """
+
+    redis: tuple[RedisProblem, ...] = ()
+    totals: Mapping[str, int] = attrs.field(factory=dict)
+    queues: tuple[Queue, ...] = ()
+    targets: tuple[Pool, ...] = ()
+    sources: tuple[SourceState, ...] = ()
+
+    def as_json(self) -> dict[str, Json]:
+        """Return it ready for JSON. Times are seconds unless their names say ms."""
+        found: dict[str, Json] = attrs.asdict(self)
+        return found | {"redis": [attrs.asdict(one) | {"grave": one.is_grave} for one in self.redis]}
+
+
+def system(client: Client, wanted: Collection[str] = (), *, seen: Overview | None = None) -> Snapshot:
+    """Return the system, with the queues `wanted` even if neither a process nor Redis knows them.
+
+    `seen`: what was read before; pauses and sources are read now. Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    seen = seen or overview(client, wanted)
+    paused = pause_store.paused_queues(client)
+    totals = {name: getattr(seen, name) for name in ("processed", "failed", "retry", "schedule", "dead")}
+    return Snapshot(
+        redis=_redis(client),
+        totals=totals,
+        queues=tuple(_queue(queue, paused.get(queue.name)) for queue in seen.queues),
+        targets=pools(client, seen),
+        sources=_sources(client),
+    )
+
+
+def pools(client: Client, seen: Overview) -> tuple[Pool, ...]:
+    """Return each target in each process; pauses are read now. Raise `StoreUnavailable` or `StoreRefused`."""
+    names = {one.registration.process.target for one in seen.identities if one.registration is not None}
+    paused = pause_store.paused_targets(client, names)
+    return tuple(_pool(one, paused) for one in seen.identities)
+
+
+def targets(client: Client, found: Iterable[Pool], wanted: Collection[str] = ()) -> list[Target]:
+    """Return these targets over all their processes, those that a person paused, and those `wanted`, by name.
+
+    Raise `StoreUnavailable`.
+    """
+    by_name: dict[str, list[Pool]] = {name: [] for name in wanted}
+    for pool in found:
+        if pool.target is not None:
+            by_name.setdefault(pool.target, []).append(pool)
+    paused = pause_store.paused_targets(client, by_name)
+    return [_target(name, by_name.get(name, ()), paused.get(name, ())) for name in sorted(by_name.keys() | paused)]
+
+
+def target_state(one: Pool | Target) -> str | None:
+    """Return the state of a target, in one process or over all, from its `state` and `pauses`: the gravest one.
+
+    It is `denied`, `down`, `paused` (by a person), `retry_after` (the server asked for it), `up`, or None if unknown.
+    """
+    reasons = {pause.reason for pause in one.pauses}
+    if "denied" in (one.state, *reasons):
+        return "denied"
+    if one.state == "down" or not reasons:
+        return one.state
+    return "retry_after" if reasons == {"retry_after"} else "paused"
+
+
+def blocked_queues(found: Iterable[Pool]) -> dict[str, str]:
+    """Return the `target_state` for which no target takes jobs of a queue that is served; no other queues."""
+    states: dict[str, list[str | None]] = {}
+    for pool in found:
+        for queue in () if pool.dying else pool.queues:
+            states.setdefault(queue, []).append(target_state(pool))
+    return {queue: str(each[0]) for queue, each in states.items() if _BLOCKED.issuperset(each)}
+
+
+def ordered_targets(found: Sequence[TargetConfig]) -> Mapping[str, str]:
+    """Return the targets with OrderBy, each with the queue whose page lists its keys."""
+    return {target.name: target.queues[0] for target in found if target.order is not None}
+
+
+def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[StoppedKeys]:
+    """Return each of the targets (`ordered_targets`) with keys that a death stopped. Raise `StoreUnavailable`."""
+    # The rest is shown without what someone else put there; `check` names it.
+    with suppress(StoreRefused):
+        found = read_stopped(client, tuple(ordered))
+        return [StoppedKeys(name, ordered[name], keys.count_text, keys.since_s) for name, keys in found.items()]
+    return []
+
+
+def _redis(client: Client) -> tuple[RedisProblem, ...]:
+    with suppress(StoreRefused):
+        return tuple(redis_problems(server(client)))
+    return ()
+
+
+def _sources(client: Client) -> tuple[SourceState, ...]:
+    # The rest is shown without what someone else put there; `check` names it.
+    with suppress(StoreRefused):
+        return tuple(read_states(client))
+    return ()
+
+
+def _queue(queue: QueueView, pause: Pause | None) -> Queue:
+    latency_s = None if queue.latency_s is None else round(queue.latency_s, 3)
+    expired_s = None if queue.expired_s is None else round(queue.expired_s, 3)
+    return Queue(queue.name, queue.size, latency_s, queue.paused, expired_s, pause)
+
+
+def _pool(one: IdentityView, paused: Mapping[str, tuple[Pause, ...]]) -> Pool:
+    known = one.registration
+    snapshot = {} if known is None else read_snapshot(known.snapshot)
+    state = _text(snapshot.get("gate"))
+    pauses = () if known is None else paused.get(known.process.target, ())
+    return Pool(
+        identity=one.identity,
+        process=None if known is None else f"{known.process.hostname}:{known.process.pid}",
+        target=None if known is None else known.process.target,
+        queues=() if known is None else known.queues,
+        heartbeat_age_s=one.age_s,
+        dying=one.is_fenced,
+        in_progress=one.in_progress,
+        paused={pause.reason: pause.remaining_s for pause in pauses},
+        pauses=pauses,
+        state=None if state is None else _STATES.get(state, state),
+        **{name: snapshot.get(reported) for name, reported in REPORTED.items()},
+    )
+
+
+def _target(name: str, all_pools: Sequence[Pool], paused: tuple[Pause, ...]) -> Target:
+    alive = [pool for pool in all_pools if not pool.dying]
+    # One that only finishes what it has tells nothing of the target, but its jobs count.
+    telling = [pool for pool in alive if pool.state in _WORST_FIRST and pool.finishing is not True]
+    worst = min(telling, key=lambda pool: _WORST_FIRST.index(str(pool.state)), default=None)
+    limits = [pool.limits or {} for pool in telling]
+    outcomes = [pool.outcomes or {} for pool in telling]
+    return Target(
+        name=name,
+        kind=next((pool.kind for pool in telling if pool.kind is not None), None),
+        state=None if worst is None else worst.state,
+        down_in=sum(pool.state != "up" for pool in telling),
+        reason=None if worst is None else worst.reason,
+        hint=None if worst is None else worst.hint,
+        down_for_s=None if worst is None else worst.down_for_s,
+        pauses=paused,
+        concurrency=int(_sum(pool.concurrency for pool in telling)),
+        limit=int(_sum(pool.limit for pool in telling)),
+        rate_limit_per_s=min(_known(_number(one.get("rate_per_s")) for one in limits), default=None),
+        max_in_flight=min(map(int, _known(_number(one.get("in_flight")) for one in limits)), default=None),
+        limited=_texts(pool.limited for pool in telling),
+        busy=int(_sum(pool.busy for pool in alive)),
+        ahead=int(_sum(pool.ahead for pool in alive)),
+        # Also what died in hand: it is about to go back.
+        in_progress=sum(pool.in_progress for pool in all_pools),
+        rate_per_s=_sum(pool.rate_per_s for pool in telling),
+        p50_ms=max(_known(pool.p50_ms for pool in telling), default=None),
+        p95_ms=max(_known(pool.p95_ms for pool in telling), default=None),
+        p99_ms=max(_known(pool.p99_ms for pool in telling), default=None),
+        delivered=int(_sum(pool.delivered for pool in telling)),
+        failed=int(_sum(pool.failed for pool in telling)),
+        outcomes={
+            name: int(_sum(_number(one.get(name)) for one in outcomes))
+            for name in sorted({name for one in outcomes for name in one})
+        },
+        versions=_texts(pool.server_version for pool in telling),
+        queues=_texts(queue for pool in alive for queue in pool.queues),
+        processes=_texts(pool.process for pool in alive),
+        per_process=tuple(alive),
+    )
+
+
+def _known(found: Iterable[float | None]) -> list[float]:
+    return [one for one in found if one is not None]
+
+
+def _sum(found: Iterable[float | None]) -> float:
+    return sum(_known(found))
+
+
+def _texts(found: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({one for one in found if one is not None}))
