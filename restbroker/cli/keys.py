@@ -5,8 +5,7 @@ Always holds: without `--queue` a key is one that a target holds (OrderBy), with
 """
 
 import shlex
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Final
 
@@ -14,7 +13,7 @@ import attrs
 import typer
 
 from restbroker.cli import entries
-from restbroker.cli.queues import QueueName
+from restbroker.cli.queues import QueueName, run_steps
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
@@ -25,7 +24,7 @@ from restbroker.console.groups import Consent, Output, Reason, command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.options import AllOption, LimitOption, OneTargetOption, RepeatUnsafeOption, argument, option
 from restbroker.console.who import who
-from restbroker.errors import RestbrokerError, UsageError
+from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.operate import keys
 from restbroker.operate.act_job import Action
@@ -35,7 +34,7 @@ from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.key_names import command as command_for
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
 from restbroker.operate.names import require
-from restbroker.operate.queues import ClearProgress, queues
+from restbroker.operate.queues import queues
 from restbroker.store.client import Client
 from restbroker.store.order import HeldKey
 from restbroker.store.server import time_s
@@ -272,7 +271,7 @@ def _drop_line(
         confirm(f"Delete {output.jobs(count)} of {key} in {queue}? There is no copy.", yes=consent.yes)
         release = partial(release_cleared, client, queue, context=known)
         steps = keys.drop_line(client, queue, key, known=known, who=who(), why=consent.why, release=release)
-        count = _run(steps, "deleted")
+        count = run_steps(steps, "deleted")
     _report_jobs("deleted from", queue, count, how, dry_run=consent.dry_run)
 
 
@@ -289,21 +288,8 @@ def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
         count = keys.fair_queue(client, name, known, 0).in_lines
         if not consent.dry_run:
             confirm(f"Return {output.jobs(count)} to the list of {name}?", yes=consent.yes)
-            count = _run(keys.give_back(client, name, known, who=who(), why=consent.why), "returned")
+            count = run_steps(keys.give_back(client, name, known, who=who(), why=consent.why), "returned")
     _report_jobs("returned to the list of", name, count, how, dry_run=consent.dry_run)
-
-
-def _run(steps: Generator[ClearProgress, None, None], done: str) -> int:
-    """Return how many jobs these steps did; at Ctrl-C or an error, print how far they came and raise that."""
-    so_far = ClearProgress(0)
-    with closing(steps):
-        try:
-            for step in steps:
-                so_far = step
-        except (KeyboardInterrupt, RestbrokerError) as error:
-            output.say_how_far(so_far.done, done, error)
-            raise
-    return so_far.done
 
 
 def _require_queue(client: Client, settings: Config, name: str) -> None:

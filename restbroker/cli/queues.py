@@ -6,7 +6,7 @@ Always holds: only jobs that wait when a command begins are meant; a missing opt
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Annotated, Any, Final
@@ -40,7 +40,7 @@ from restbroker.operate import queues as operate_queues
 from restbroker.operate.act_job import Action, Verb
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
-from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.context import context_of
 from restbroker.operate.entry import Entry
 from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, Queue
@@ -176,30 +176,30 @@ def clear(name: QueueName, consent: Consent, how: Output) -> None:
     settings, dry_run = how.settings(), consent.dry_run
     with open_store(settings) as client:
         one = _require_queue(client, settings, name)
-        count = operate_queues.clear(client, name, who(), dry_run=True)
+        count = operate_queues.count_waiting(client, name)
         if not dry_run and count:
             lines = f" ({one.in_lines} in lines)" if one.in_lines else ""
             confirm(f"Delete {output.jobs(count)}{lines} in {name}? There is no copy.", yes=consent.yes)
-            count = _clear(client, name, consent.why, context_of(settings))
+            release = partial(release_cleared, client, name, context=context_of(settings))
+            steps = operate_queues.clear_in_steps(client, name, who(), consent.why, release=release)
+            count = run_steps(steps, "deleted")
     if how.json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
     past = "would be" if dry_run else "was" if count == 1 else "were"
     output.say(f"{output.jobs(count)} {past} deleted from {name}.")
 
 
-def _clear(client: Client, name: str, why: str, context: ConfigContext) -> int:
-    """Return how many jobs were deleted; at Ctrl-C or an error of Redis, print how far it came and raise that."""
-    so_far = ClearProgress(0)
-    told_s = time.monotonic()
-    release = partial(release_cleared, client, name, context=context)
-    with closing(operate_queues.clear_in_steps(client, name, who(), why, release=release)) as steps:
+def run_steps(steps: Generator[ClearProgress], done: str) -> int:
+    """Return how many jobs these steps did; at Ctrl-C or an error, print how far they came and raise that."""
+    so_far, told_s = ClearProgress(0), time.monotonic()
+    with closing(steps):
         try:
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
                     told_s = time.monotonic()
-                    output.say(f"… {so_far.done} of {output.jobs(so_far.total)} deleted")
+                    output.say(f"… {so_far.done} of {output.jobs(so_far.total)} {done}")
         except (KeyboardInterrupt, RestbrokerError) as error:
-            output.say_how_far(so_far.done, "deleted", error)
+            output.say_how_far(so_far.done, done, error)
             raise
     return so_far.done
 

@@ -116,17 +116,9 @@ def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
     return pauses.resume_queue(client, own)
 
 
-def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:
-    """Delete all jobs that wait in a queue; return how many. `dry_run`: only count them.
-
-    Raise the errors of `clear_in_steps`.
-    """
-    if dry_run:
-        return size_of(client, exact(client, queue))
-    done = 0
-    for step in clear_in_steps(client, queue, who, why):
-        done = step.done
-    return done
+def count_waiting(client: Client, queue: str) -> int:
+    """Return how many jobs wait in a queue. Raise `UsageError` if its key is not a list."""
+    return size_of(client, exact(client, queue))
 
 
 def clear_in_steps(

@@ -77,7 +77,7 @@ def _name_of(client: Client, action: Action) -> str:
 
 
 def _waiting(client: Client, action: Action) -> str:
-    return f"Jobs that wait in it: {queues.clear(client, action.name, action.who, dry_run=True):,}."
+    return f"Jobs that wait in it: {queues.count_waiting(client, action.name):,}."
 
 
 def _clear(client: Client, action: Action) -> None:

@@ -6,8 +6,7 @@ argument stays as it is unless it is replaced, and what was typed waits in this 
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -33,6 +32,7 @@ from restbroker.web.render import TITLES, Shell
 _LOOK_S: Final = 2.0
 _BUDGET: Final = Budget(entries=50_000, seconds=_LOOK_S, gives_way=True)
 _LONGEST: Final = 8192
+_GONE: Final = "The job is gone or has changed, or none matches any longer."
 _GIVEN: Final = "arg."
 """The prefix of an argument's name in the form."""
 _AS: Final = "as."
@@ -60,13 +60,13 @@ class Field:
 
 @attrs.frozen
 class _Form:
-    """A job, or the first of all that match, and what the form shows of it; `entry` is None if it is gone."""
+    """A job, or the first of all that match, and what the form shows of it."""
 
-    entry: Entry | None
-    fields: tuple[Field, ...] = ()
-    command: str = ""
-    queue: str = ""
-    queues: tuple[str, ...] = ()
+    entry: Entry
+    fields: tuple[Field, ...]
+    command: str
+    queue: str
+    queues: tuple[str, ...]
 
 
 @attrs.frozen(eq=False)
@@ -78,74 +78,54 @@ class EditPages:
     refuse: Refuse
     acts: ActPages
 
-    async def ask(self, name: str, key: str) -> Response:
-        """Return the form filled with the job as it is, or as another command in the address would have it."""
-        return await self._form(name, key, {"command": request.args.get("command", "")})
+    async def ask(self, name: str, key: str | None = None) -> Response:
+        """Return the form filled with the job as it is, or as another command in the address would have it.
 
-    async def act(self, name: str, key: str) -> Response:
+        Without `key` it is for all jobs that match: with the first as an example, and an empty field changes nothing.
+        """
+        typed = conditions(request.args.getlist("where"))
+        return await self._form(name, key, typed, {"command": request.args.get("command", "")})
+
+    async def act(self, name: str, key: str | None = None) -> Response:
         """Return the page that shows what the filled-in form would change; `ActPages` confirms it.
 
         Return the form again, with the reason, if it cannot be read or changes nothing.
         """
         form = await request.form
-
-        def changes(client: Client) -> Edit:
-            view = self._find(client, name, key)
-            if view is None:
-                raise UsageError("The job is gone or has changed.", "Reload the list.")
-            return _changes_of(view, form, Edit(tokens=self.admin.tokens()))
-
-        return await self._confirm(name, [("job", key)], changes, partial(self._form, name, key, form))
-
-    async def ask_all(self, name: str) -> Response:
-        """Return the form for all jobs that match, with the first as an example; an empty field changes nothing."""
-        return await self._form_of_all(name, conditions(request.args.getlist("where")), request.args)
-
-    async def act_all(self, name: str) -> Response:
-        """Return the page that shows what the form would change in all jobs that match; `ActPages` confirms it."""
-        form = await request.form
         typed = conditions(form.getlist("where"))
+        meant = [("where", one) for one in typed] if key is None else [("job", key)]
 
         def changes(client: Client) -> Edit:
-            view = self._first(client, name, typed)
+            view = self._example(client, name, key, typed)
             if view is None:
-                raise UsageError("No job matches any longer.", "Reload the list.")
-            return _typed_for_all(view, form, Edit(tokens=self.admin.tokens()))
+                raise UsageError(_GONE, "Reload the list.")
+            return _changes_of(view, form, Edit(tokens=self.admin.tokens()), is_for_all=key is None)
 
-        meant = [("where", one) for one in typed]
-        return await self._confirm(name, meant, changes, partial(self._form_of_all, name, typed, form))
-
-    async def _confirm(
-        self,
-        name: str,
-        meant: Sequence[tuple[str, str]],
-        changes: Callable[[Client], Edit],
-        form_again: Callable[[str], Awaitable[Response]],
-    ) -> Response:
         try:
             edit = await self.admin.ask(changes)
             asked = action_form_of(name, MultiDict(meant))
             return await self.acts.ask(attrs.evolve(asked, edit=self.acts.edits.keep(edit, asked.about)))
         except UsageError as error:
-            return await form_again(f"{error.message} {error.hint or ''}")
+            return await self._form(name, key, typed, form, f"{error.message} {error.hint or ''}")
 
-    async def _form_of_all(
-        self, name: str, typed: list[str], filled: Mapping[str, str], wrong: str | None = None
+    async def _form(
+        self, name: str, key: str | None, typed: list[str], filled: Mapping[str, str], wrong: str | None = None
     ) -> Response:
         if self.shell.settings.is_read_only:
             return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
 
-        def work(client: Client) -> _Form:
-            view = self._first(client, name, typed)
-            return _Form(None) if view is None else self._form_like(view, filled, is_for_all=True)
+        def work(client: Client) -> _Form | None:
+            view = self._example(client, name, key, typed)
+            return None if view is None else self._form_like(view, filled, is_for_all=key is None)
 
         shown = await self.admin.ask(work)
-        if shown.entry is None:
-            return self.refuse(404, "NoJob", "No job matches.", "Reload the list.")
+        if shown is None:
+            return self.refuse(404, "JobGone", _GONE, "Reload the list.")
         html = await self.shell.page_of_jobs(
-            "edit-all.html",
+            "edit.html" if key else "edit-all.html",
             name=name,
-            title=f"Edit {TITLES[name].lower()} jobs",
+            key=key,
+            title="Edit a job" if key else f"Edit {TITLES[name].lower()} jobs",
             form=shown,
             typed=typed,
             wrong=wrong,
@@ -154,26 +134,17 @@ class EditPages:
         )
         return Response(html, 200 if wrong is None else 400)
 
-    def _first(self, client: Client, name: str, typed: list[str]) -> JobView | None:
+    def _example(self, client: Client, name: str, key: str | None, typed: list[str]) -> JobView | None:
+        """Return the job with this key, or the first that matches; None if there is none."""
         known, zset = self.admin.context(), SETS[name]
-        wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
-        found = find.page(client, zset, wanted, known, limit=1, budget=_BUDGET).entries
-        return self._find(client, name, found[0].key) if found else None
-
-    async def _form(self, name: str, key: str, typed: Mapping[str, str], wrong: str | None = None) -> Response:
-        if self.shell.settings.is_read_only:
-            return self.refuse(404, "NotFound", "Nothing can be changed on these pages.")
-        shown = await self.admin.ask(lambda client: self._looked_at(client, name, key, typed))
-        if shown.entry is None:
-            return self.refuse(404, "JobGone", "This job is gone or has changed.", "Reload the list.")
-        html = await self.shell.page_of_jobs(
-            "edit.html", name=name, key=key, title="Edit a job", form=shown, entry=shown.entry, wrong=wrong
-        )
-        return Response(html, 200 if wrong is None else 400)
-
-    def _looked_at(self, client: Client, name: str, key: str, typed: Mapping[str, str]) -> _Form:
-        view = self._find(client, name, key)
-        return _Form(None) if view is None else self._form_like(view, typed, is_for_all=False)
+        if key is None:
+            wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
+            found = find.page(client, zset, wanted, known, limit=1, budget=_BUDGET).entries
+            key = found[0].key if found else ""
+        if not find.is_key(key):
+            return None
+        member = find.locate(client, zset, key, _LOOK_S).member
+        return None if member is None else JobView(*member, known)
 
     def _form_like(self, view: JobView, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
         wanted = typed.get("command", "").strip() or view.command or ""
@@ -184,12 +155,6 @@ class EditPages:
         fields = [_as_typed(_as_example(one) if is_for_all else one, typed) for one in fields]
         queue = typed.get("queue", "" if is_for_all else view.queue or "")
         return _Form(entry, tuple(fields), wanted, queue=queue, queues=tuple(sorted(known.targets)))
-
-    def _find(self, client: Client, name: str, key: str) -> JobView | None:
-        if not find.is_key(key):
-            return None
-        found = find.locate(client, SETS[name], key, _LOOK_S).member
-        return None if found is None else JobView(*found, self.admin.context())
 
 
 def _fields(view: JobView, entry: Entry, specs: Sequence[ArgumentSpec]) -> list[Field]:
@@ -217,30 +182,6 @@ def _as_example(field: Field) -> Field:
     return attrs.evolve(field, text="", example="" if field.hidden else field.text)
 
 
-def _typed_for_all(view: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
-    """Return the edit with what was typed; `view`, the first of the jobs, shows which arguments are no texts.
-
-    Raise `UsageError` if all fields are empty or one cannot be read.
-    """
-    was = view.arguments_as_they_are
-    unset = tuple(name for name in form.getlist(_OUT) if name)
-    renames = _renames(form)
-    given = {field.removeprefix(_GIVEN): text for field, text in form.items() if field.startswith(_GIVEN) and text}
-    command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
-    command = "" if command == view.command else command
-    if not (given or unset or renames or command or queue):
-        raise UsageError("All fields are empty.", "Fill in what to change.")
-    return attrs.evolve(
-        edit,
-        values={name: _value(name, text, was.get(name)) for name, text in given.items() if name not in unset},
-        unset=unset,
-        renames=renames,
-        command=command or None,
-        queue=queue or None,
-        retry=form.get("retry") == "yes",
-    )
-
-
 def _renames(form: Mapping[str, str]) -> dict[str, str]:
     """Return the new name of each argument to be renamed; raise `UsageError` if that was filled in as well."""
     found = {name.removeprefix(_AS): new.strip() for name, new in form.items() if name.startswith(_AS) and new.strip()}
@@ -263,19 +204,23 @@ def _text(value: Json) -> str | None:
     return text if len(text) <= _LONGEST and "\n" not in text and filters.plain(text) == text else None
 
 
-def _changes_of(view: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
-    """Return the edit with each value that was typed and differs from the job; raise `UsageError` for a bad one."""
+def _changes_of(view: JobView, form: MultiDict[str, str], edit: Edit, *, is_for_all: bool) -> Edit:
+    """Return the edit with what was typed and differs from the job; raise `UsageError` for what cannot be read.
+
+    With `is_for_all` the job is the first of many: an empty field means nothing, one like the first job's counts.
+    """
     was = view.arguments_as_they_are
-    values: dict[str, Json] = {}
+    shown = {} if is_for_all else {name: text for name, value in was.items() if (text := _text(value)) is not None}
     unset = [name for name in form.getlist(_OUT) if name]
     renames = _renames(form)
+    values: dict[str, Json] = {}
     for field, text in form.items():
         name = field.removeprefix(_GIVEN)
-        if name == field or name in unset or (name in was and _text(was[name]) == text):
+        if name == field or name in unset or shown.get(name) == text:
             continue
         if text:
             values[name] = _value(name, text, was.get(name))
-        elif name in was and _text(was[name]) is not None:
+        elif name in shown:
             unset.append(name)
     command, queue = form.get("command", "").strip(), form.get("queue", "").strip()
     return attrs.evolve(
@@ -283,8 +228,8 @@ def _changes_of(view: JobView, form: MultiDict[str, str], edit: Edit) -> Edit:
         values=values,
         unset=tuple(unset),
         renames=renames,
-        command=command if command != view.command else None,
-        queue=queue if queue != view.queue else None,
+        command=command or None if command != view.command else None,
+        queue=queue or None if is_for_all or queue != view.queue else None,
         retry=form.get("retry") == "yes",
     )
 

@@ -61,8 +61,13 @@ def test_a_stopped_clearing_is_noted_and_the_same_call_goes_on(client: Client, m
     steps.close()
     interrupted = next(audit.entries(client, 1)).note
     assert (interrupted.state, interrupted.done) == ("interrupted", 10)
-    assert queues.clear(client, "rest", "bob") == 15
+    assert cleared(client, "rest") == 15
     assert stored.sizes(client, ["rest"]) == {"rest": 0}
+
+
+def cleared(client: Client, queue: str) -> int:
+    *_, last = queues.clear_in_steps(client, queue, "bob")
+    return last.done
 
 
 def test_an_unknown_name_is_told_with_the_nearest_or_all() -> None:
@@ -91,13 +96,13 @@ def test_a_queue_that_is_no_utf_8_is_named_as_it_is_shown(client: Client) -> Non
     (one,) = [one for one in queues.queues(client) if one.pause is not None]
     assert (one.name, one.size, one.pause and one.pause.who) == ("a\\xff", 3, "ann")
     assert queues.resume(client, one.name, "ann") is True
-    assert queues.clear(client, one.name, "ann", dry_run=True) == 3
+    assert queues.count_waiting(client, one.name) == 3
     assert client.command("LLEN", b"ns:queue:a\xff") == 3
-    assert [queues.clear(client, one.name, "ann") for _ in range(2)] == [3, 0]
+    assert [cleared(client, one.name) for _ in range(2)] == [3, 0]
     assert client.command("EXISTS", b"ns:queue:a\xff") == 0
     client.command("SET", b"ns:queue:a\xff", "x")
     with pytest.raises(UsageError, match="is a string, but restbroker needs a list"):
-        queues.clear(client, one.name, "ann")
+        cleared(client, one.name)
     assert client.command("GET", b"ns:queue:a\xff") == b"x"
 
 
@@ -115,8 +120,8 @@ def test_of_queues_shown_alike_none_is_taken_for_the_other(client: Client, other
     for act in (
         lambda: queues.pause(client, shown, "ann", ""),
         lambda: queues.resume(client, shown, "ann"),
-        lambda: queues.clear(client, shown, "ann"),
-        lambda: queues.clear(client, shown, "ann", dry_run=True),
+        lambda: cleared(client, shown),
+        lambda: queues.count_waiting(client, shown),
         lambda: waiting_page(client, shown, (), ConfigContext({})),
     ):
         with pytest.raises(UsageError, match="More than one queue matches"):
