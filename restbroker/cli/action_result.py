@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import why_waiting
 from restbroker.operate.follow import ActionResult, FailureCount, follow
-from restbroker.operate.job_search import SearchLimits
+from restbroker.operate.walk import SearchLimits
 from restbroker.store.client import Client
 
 MOST: Final = 100_000

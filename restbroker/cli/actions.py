@@ -26,8 +26,8 @@ from restbroker.operate.act_job import FOREIGN_QUEUE
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
-from restbroker.operate.entry import Entry
 from restbroker.operate.inventory import inventory
+from restbroker.operate.job import ShownJob
 from restbroker.store.client import Client
 
 __all__ = ["ActOptions", "Action", "act"]
@@ -264,6 +264,6 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
     }
 
 
-def _edit(before: Entry, after: Entry, edit: Edit) -> dict[str, Json]:
+def _edit(before: ShownJob, after: ShownJob, edit: Edit) -> dict[str, Json]:
     told = differences(before, after, edit.values)
     return {"jid": before.jid, "changes": [{"name": name, "before": was, "after": now} for name, was, now in told]}

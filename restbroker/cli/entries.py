@@ -12,10 +12,10 @@ from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
-from restbroker.operate.entry import Entry
+from restbroker.operate.job import ShownJob
 
 
-def write(found: Sequence[Entry], *, as_json: bool) -> None:
+def write(found: Sequence[ShownJob], *, as_json: bool) -> None:
     """Print these jobs on stdout; in a pipe, with the columns of `restbroker dead`."""
     if as_json:
         output.as_json([fields(entry) for entry in found])
@@ -23,14 +23,14 @@ def write(found: Sequence[Entry], *, as_json: bool) -> None:
         columns.write(COLUMNS, found, whole=False)
 
 
-def print_entries(found: Sequence[Entry]) -> None:
+def print_entries(found: Sequence[ShownJob]) -> None:
     """Print these jobs on stderr, for people."""
     for one in found:
         words = (local(one.at_s) if one.at_s else "-", one.command, one.error_class, one.jid, one.message)
         output.say("  ".join(word for word in words if word))
 
 
-def fields(entry: Entry) -> dict[str, Json]:
+def fields(entry: ShownJob) -> dict[str, Json]:
     """Return a job's fields for programs."""
     return {
         "when": _utc(entry.at_s),
@@ -53,12 +53,12 @@ def fields(entry: Entry) -> dict[str, Json]:
     }
 
 
-def all_fields(entry: Entry) -> dict[str, Json]:
+def all_fields(entry: ShownJob) -> dict[str, Json]:
     """Return a job's fields for programs, with its last tries and its size."""
     return {**fields(entry), "history": [dict(one) for one in entry.history], "size_bytes": entry.size_bytes}
 
 
-def properties(entry: Entry) -> Iterator[tuple[str, str]]:
+def properties(entry: ShownJob) -> Iterator[tuple[str, str]]:
     """Yield the properties of one job, as pairs of name and text."""
     served = "served by no target of this configuration" if entry.target is None else f"target {entry.target}"
     yield "job", entry.jid or "-"
@@ -116,7 +116,7 @@ def _utc(at_s: float) -> str | None:
     return utc(at_s) if at_s else None
 
 
-COLUMNS: Final[Sequence[Column[Entry]]] = (
+COLUMNS: Final[Sequence[Column[ShownJob]]] = (
     Column("WHEN", lambda one: _utc(one.at_s), lambda one: local(one.at_s) if one.at_s else "-"),
     Column("JOB", lambda one: one.jid),
     Column("COMMAND", lambda one: one.command),

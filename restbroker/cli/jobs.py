@@ -45,7 +45,7 @@ from restbroker.errors import UsageError
 from restbroker.operate import find, where
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.entry import Entry
+from restbroker.operate.job import ShownJob
 from restbroker.store.keys import SortedSet
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _list(how: Output, zset: SortedSet, typed: list[str] | None, *, limit: int, 
     settings = how.settings()
     knows = context_of(settings)
     meant = conditions(typed, zset, knows)
-    found: list[Entry] = []
+    found: list[ShownJob] = []
     looked_at = total = 0
     with open_store(settings) as client:
         while True:

@@ -38,7 +38,7 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, St
 from restbroker.job.json_types import Json
 from restbroker.operate import find
 from restbroker.operate.context import context_of
-from restbroker.operate.entry import Entry
+from restbroker.operate.job import ShownJob
 from restbroker.operate.problems import Alarm, problems
 from restbroker.operate.system import Queue, Snapshot, StoppedKeys, Target, ordered_targets, stopped_keys, system
 from restbroker.operate.system import targets as targets_of
@@ -51,7 +51,7 @@ TIMEOUT_S: Final = 2.0
 _DEAD: Final = 8
 _KEY: Final = re.compile(rb"\x1b[\[O][AB]|\n")
 """What the arrow keys up (A) and down (B), and Enter, send."""
-_DEAD_COLUMNS: Final[Sequence[Column[Entry]]] = (
+_DEAD_COLUMNS: Final[Sequence[Column[ShownJob]]] = (
     Column("DIED", text=lambda one: local(one.at_s)),
     Column("JOB", lambda one: one.jid),
     Column("COMMAND", lambda one: one.command),
@@ -192,7 +192,7 @@ class Screen:
     keys: int | None
     explain: Callable[[str], None]
     _targets: Sequence[Target] = ()
-    _dead: Sequence[Entry] = ()
+    _dead: Sequence[ShownJob] = ()
     _selected: int | None = None
 
     def run(self) -> NoReturn:

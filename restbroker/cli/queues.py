@@ -41,7 +41,7 @@ from restbroker.operate.act_job import Action, Verb
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
-from restbroker.operate.entry import Entry
+from restbroker.operate.job import ShownJob
 from restbroker.operate.names import require
 from restbroker.operate.queues import ClearProgress, Queue
 from restbroker.operate.words import pause_text, state_text
@@ -113,7 +113,7 @@ _COLUMNS: Final[Sequence[Column[Queue]]] = (
     Column("PROCESSES", lambda one: one.processes),
     Column("", lambda one: one.in_lines),
 )
-_WAITING: Final[Sequence[Column[tuple[int, Entry]]]] = (
+_WAITING: Final[Sequence[Column[tuple[int, ShownJob]]]] = (
     Column("PLACE", lambda one: one[0], numbers=True),
     Column("WAITED", lambda one: _waited_s(one[1]), lambda one: _duration(_waited_s(one[1]))),
     Column("JOB", lambda one: one[1].jid),
@@ -121,7 +121,7 @@ _WAITING: Final[Sequence[Column[tuple[int, Entry]]]] = (
 )
 
 
-def _waited_s(job: Entry) -> float | None:
+def _waited_s(job: ShownJob) -> float | None:
     return max(0.0, time.time() - job.at_s) if job.at_s else None
 
 

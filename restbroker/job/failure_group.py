@@ -1,6 +1,6 @@
 """The rule that groups failed jobs by cause: target, command, code, and the message without the values of one job.
 
-Called by `operate.entry` for each job of the retry and dead sets. Always holds: pure; the same texts give the same
+Called by `operate.job` for each job of the retry and dead sets. Always holds: pure; the same texts give the same
 group in each process and version of Python.
 """
 

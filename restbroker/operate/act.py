@@ -22,8 +22,8 @@ from restbroker.operate.act_job import FOREIGN_QUEUE, VERBS, Action, Refusal, Ve
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import differences
-from restbroker.operate.entry import Entry, JobView
 from restbroker.operate.inventory import Inventory
+from restbroker.operate.job import Job, ShownJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.server import time_s
@@ -67,9 +67,9 @@ class Progress:
     gone: int = 0
     refused: Mapping[str, int] = attrs.field(factory=dict)
     foreign_queues: Mapping[str, int] = attrs.field(factory=dict)
-    examples: tuple[Entry, ...] = ()
+    examples: tuple[ShownJob, ...] = ()
     missing: tuple[str, ...] = ()
-    previews: tuple[tuple[Entry, Entry], ...] = ()
+    previews: tuple[tuple[ShownJob, ShownJob], ...] = ()
     ended: bool = False
     met: Inventory | None = attrs.field(default=None, repr=False)
     began_s: float = 0.0
@@ -178,7 +178,7 @@ class Run:
 
     def act_on(
         self,
-        views: Sequence[JobView],
+        views: Sequence[Job],
         plan: Callable[[int, float, int], Step | Refusal],
         carry_out: Callable[[list[Step]], Sequence[Outcome]],
     ) -> list[Outcome]:
@@ -243,16 +243,16 @@ class Run:
         self.refuse(why, self.progress.done)
         self.progress = attrs.evolve(self.progress, done=0, jids=())
 
-    def _preview(self, views: Sequence[JobView], done: Sequence[int], steps: Mapping[int, object]) -> None:
+    def _preview(self, views: Sequence[Job], done: Sequence[int], steps: Mapping[int, object]) -> None:
         """Keep the first edited jobs, before and after."""
         kept = list(self.progress.previews)
         for n in done if self.action.edit is not None else ():
             step = steps[n]
             if len(kept) < EXAMPLES and isinstance(step, Placement) and step.new is not None:
-                kept.append((views[n].entry(), JobView(step.new, views[n].score, self.known).entry()))
+                kept.append((views[n].shown(), Job(step.new, views[n].score, self.known).shown()))
         self.progress = attrs.evolve(self.progress, previews=tuple(kept))
 
-    def _count(self, views: Sequence[JobView], outcomes: Sequence[Outcome]) -> None:
+    def _count(self, views: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         """Count these jobs' outcomes and write the progress."""
         so_far = self.progress
         jids = tuple(view.jid_then for view, outcome in zip(views, outcomes, strict=True) if _is_done(outcome))
@@ -265,7 +265,7 @@ class Run:
             gone=so_far.gone + sum(isinstance(outcome, Gone) for outcome in outcomes),
             refused=dict(Counter(so_far.refused) + Counter(why for why in reasons if why)),
             foreign_queues=dict(Counter(so_far.foreign_queues) + foreign),
-            examples=(*so_far.examples, *(view.entry() for view in views[: EXAMPLES - len(so_far.examples)])),
+            examples=(*so_far.examples, *(view.shown() for view in views[: EXAMPLES - len(so_far.examples)])),
             jids=so_far.jids + jids,
         )
         named = jids if so_far.done < _NAMED_JIDS else ()
@@ -310,7 +310,7 @@ def _is_done(outcome: Outcome) -> bool:
     return isinstance(outcome, Applied)
 
 
-def _foreign_queues_of(views: Sequence[JobView], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
+def _foreign_queues_of(views: Sequence[Job], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
     """Yield the foreign queue of each job that was sent to one or taken from one, or that stayed because of it.
 
     A queue is foreign if no target of this configuration serves it. Tokens in queue names are masked.

@@ -16,8 +16,8 @@ from restbroker.operate import act_job, find
 from restbroker.operate.act import EXAMPLES, Outcome, Progress, Run
 from restbroker.operate.act_job import Action, Refusal
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import JobView
 from restbroker.operate.inventory import Inventory, inventory
+from restbroker.operate.job import Job
 from restbroker.operate.where import Where, with_fixed_time
 from restbroker.store import paging, sets
 from restbroker.store.client import Client
@@ -49,7 +49,7 @@ class SetMoment:
     newest: float
     at_s: float
 
-    def had(self, view: JobView) -> bool:
+    def had(self, view: Job) -> bool:
         """Tell whether the set had this job as it is."""
         return view.score <= self.newest and view.last_change_s <= self.at_s
 
@@ -62,7 +62,7 @@ def moment_of(client: Client, zset: SortedSet) -> SetMoment:
 
 @attrs.frozen
 class SetJobs:
-    """The jobs of a set with these job ids or keys (`Entry.key`), or else all that match the conditions.
+    """The jobs of a set with these job ids or keys (`ShownJob.key`), or else all that match the conditions.
 
     `inventory` limits them to those that the set held, unchanged, when a person saw it (`Progress.met` of a dry run);
     None: those that it holds when the action begins. `seen` limits them to those that were there at that moment.
@@ -134,7 +134,7 @@ class SetJobs:
                     run.refuse(_NOT_AS_SHOWN, 1)
                 else:
                     met.add([found.member])
-                    views.append(view := JobView(*found.member, run.known))
+                    views.append(view := Job(*found.member, run.known))
                     # A key tells people nothing, and is none any more afterwards.
                     called = hiding.mask_secrets(view.jid or view.key, run.known.secrets)
                     run.which = run.which.replace(view.key, called)
@@ -158,7 +158,7 @@ class SetJobs:
             room = batch if self.limit is None else min(batch, self.limit - run.progress.done)
             if not room or (not run.dry_run and met.is_behind(part.members[0][1])):
                 return
-            views = [JobView(raw, score, run.known) for raw, score in part.members]
+            views = [Job(raw, score, run.known) for raw, score in part.members]
             there = [n for n, one in enumerate(part.members) if run.dry_run or one in met]
             there = [n for n in there if self.seen is None or self.seen.had(views[n])]
             count, matched = self._matching(run, views, there, room)
@@ -170,7 +170,7 @@ class SetJobs:
             place = part.behind(matched[-1] + 1 if len(matched) == room else None, set() if run.dry_run else moved)
             yield sum(isinstance(one, Applied) for one in outcomes)
 
-    def _matching(self, run: Run, views: Sequence[JobView], there: Sequence[int], room: int) -> tuple[int, list[int]]:
+    def _matching(self, run: Run, views: Sequence[Job], there: Sequence[int], room: int) -> tuple[int, list[int]]:
         """Return how many of those that are `there` were checked, and which of them are to be done: at most `room`."""
         matched: list[int] = []
         for count, n in enumerate(there, start=1):
@@ -180,7 +180,7 @@ class SetJobs:
                 return count, matched
         return len(there), matched
 
-    def _act_on(self, run: Run, views: Sequence[JobView]) -> list[Outcome]:
+    def _act_on(self, run: Run, views: Sequence[Job]) -> list[Outcome]:
         def plan(n: int, now_s: float, unique: int) -> Placement | Refusal:
             return act_job.plan(views[n], self.zset, run.action, now_s=now_s, unique=unique)
 

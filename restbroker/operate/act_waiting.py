@@ -26,7 +26,7 @@ from restbroker.operate import find
 from restbroker.operate.act import Outcome, Progress, Run
 from restbroker.operate.act_job import Action, Refusal, Verb, kill_text, plan_waiting
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import JobView
+from restbroker.operate.job import Job
 from restbroker.operate.names import exact
 from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tokens import proof_of
@@ -59,7 +59,7 @@ class WaitingJobs:
 
     Those in lines come first, as they would be handed out, then those of the list, the oldest first.
 
-    `keys` limits them to the jobs with these keys (`JobView.key`), each as often as it is named. Without `keys`, jobs
+    `keys` limits them to the jobs with these keys (`Job.key`), each as often as it is named. Without `keys`, jobs
     that say they were pushed after `until_s` are not meant.
     """
 
@@ -170,7 +170,7 @@ class _Walk:
     run: Run
     room: float = math.inf
     _is_full: bool = False
-    _found: list[tuple[Rank, JobView]] = attrs.field(factory=list)
+    _found: list[tuple[Rank, Job]] = attrs.field(factory=list)
     """Those that are to be taken out next."""
     _taken: dict[bytes, None] = attrs.field(factory=dict)
     """The newest jobs that were taken: if others take many newer ones out meanwhile, some are read twice."""
@@ -249,7 +249,7 @@ class _Walk:
     def _is_enough(self) -> bool:
         return self.jobs.limit is not None and self.run.progress.matched + len(self._found) >= self.jobs.limit
 
-    def _is_selected(self, view: JobView) -> bool:
+    def _is_selected(self, view: Job) -> bool:
         if self.jobs.keys is None:
             return view.score <= self.jobs.until_s and view.matches(self.jobs.where)
         key = view.key
@@ -282,7 +282,7 @@ class _Walk:
             for raw, code in zip(raws, codes, strict=True)
         ]
 
-    def _plan(self, rank: Rank, view: JobView, now_s: float, unique: int) -> TakeRequest | Refusal:
+    def _plan(self, rank: Rank, view: Job, now_s: float, unique: int) -> TakeRequest | Refusal:
         if self._is_full:
             return _DEAD_SET_IS_FULL
         if not view.raw:
@@ -292,7 +292,7 @@ class _Walk:
             return placing
         return TakeRequest(rank, placing, self._answers(view, rank, now_s) if self.run.action.verb == "kill" else ())
 
-    def _answers(self, view: JobView, rank: Rank, now_s: float) -> tuple[Reply, ...]:
+    def _answers(self, view: Job, rank: Rank, now_s: float) -> tuple[Reply, ...]:
         queue, config = self.jobs.queue, self.jobs.config
         fields: dict[str, Json] = dict(view.fields or {})
         trusted = proof_of(self.jobs.tokens, fields, queue) is not None

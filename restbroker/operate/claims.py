@@ -10,12 +10,12 @@ import attrs
 
 from restbroker.job import claims, hiding, rubyjson
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import JobView
+from restbroker.operate.job import Job
 from restbroker.store import claims as claim_store
 from restbroker.store.client import Client
 
 
-def release(client: Client, views: Iterable[JobView]) -> None:
+def release(client: Client, views: Iterable[Job]) -> None:
     """Release the locks and claims of these jobs. Raise `StoreUnavailable` or `StoreRefused`: some may be released."""
     _release(client, (view.context.claims(view.queue, view.fields or {}) for view in views))
 
@@ -43,7 +43,7 @@ class Twin:
         return f"The job {self.jid} has the same idempotency key: this one will not be sent unless that one dies first."
 
 
-def twin(client: Client, view: JobView) -> Twin | None:
+def twin(client: Client, view: Job) -> Twin | None:
     """Return the other job that has this job's claim, so that this one would end as a duplicate; None: none has it.
 
     Raise `StoreUnavailable` or `StoreRefused`.

@@ -20,11 +20,13 @@ from restbroker.store.dead_copies import Copy
 from restbroker.store.keys import SortedSet
 
 
-def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
-    """Return the copy that `restore` would put back: the newest of a job that is not in the dead set. Change nothing.
+def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
+    """Put the newest copy of a job back into the dead set, and write `who` and `why` to the audit log.
 
-    Raise `UsageError` if there is none, if the job waits for a retry (it could run twice), or if `seconds` are not
-    enough to find out. Raise `StoreUnavailable` or `StoreRefused`.
+    The restored job is marked as one that may have run: it may have been retried and delivered since it died. Raise
+    `UsageError` if there is no copy, if the job is in the dead set or waits for a retry (it could run twice), or if
+    `seconds` are not enough to find out. Raise `StoreRefused`, and `StoreUnavailable` if Redis does not answer: the job
+    may be back even so.
     """
     until_s = time.monotonic() + seconds
     if _is_in(client, "retry", jid, until_s):
@@ -33,24 +35,17 @@ def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
             "`restbroker retries` lists it; if it fails for good, it becomes dead again.",
         )
     found = None if _is_in(client, "dead", jid, until_s) else _copy_of(client, jid, until_s)
-    if found is None:
-        raise _no_copy(jid)
-    return found
-
-
-def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
-    """Put the newest copy of a job back into the dead set, and write `who` and `why` to the audit log.
-
-    The restored job is marked as one that may have run: it may have been retried and delivered since it died. Raise the
-    errors of `newest`, and `StoreUnavailable` if Redis does not answer: the job may be back even so.
-    """
-    found = newest(client, jid, seconds)
-    audit.write(client, AuditEntry(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
-    fields = rubyjson.object_of(found.payload)
-    if fields is not None:
-        found = attrs.evolve(found, payload=rubyjson.dumps({**fields, MAY_HAVE_RUN_FIELD: True}))
-    if not dead_copies.restore(client, found):
-        raise _no_copy(jid)
+    if found is not None:
+        audit.write(client, AuditEntry(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
+        fields = rubyjson.object_of(found.payload)
+        if fields is not None:
+            found = attrs.evolve(found, payload=rubyjson.dumps({**fields, MAY_HAVE_RUN_FIELD: True}))
+        if dead_copies.restore(client, found):
+            return
+    raise UsageError(
+        f"There is no copy of the job {jid}, or it is in the dead set already.",
+        "The last 100,000 or so dead jobs have a copy.",
+    )
 
 
 def _is_in(client: Client, zset: SortedSet, jid: str, until_s: float) -> bool:
@@ -64,7 +59,7 @@ def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
     page = dead_copies.newest(client, PAGE)
     while page:
         for copy in page:
-            if _jid(copy.payload) == jid:
+            if find.jid_of(copy.payload) == jid:
                 return copy
         if time.monotonic() >= until_s:
             raise _too_little_time(jid, "the copies")
@@ -72,20 +67,8 @@ def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
     return None
 
 
-def _no_copy(jid: str) -> UsageError:
-    return UsageError(
-        f"There is no copy of the job {jid}, or it is in the dead set already.",
-        "The last 100,000 or so dead jobs have a copy.",
-    )
-
-
 def _too_little_time(jid: str, where: str) -> UsageError:
     return UsageError(
         f"The time was too short to search all of {where} for the job {jid}; nothing was done.",
-        "Try again when Redis is less busy; `restbroker dead restore` searches longer than the pages do.",
+        "Try again when Redis is less busy.",
     )
-
-
-def _jid(payload: bytes) -> str | None:
-    jid = (rubyjson.object_of(payload) or {}).get("jid")
-    return jid if isinstance(jid, str) else None

@@ -35,7 +35,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import EDITED, MOVED, Entry, JobView
+from restbroker.operate.job import EDITED, MOVED, Job, ShownJob
 from restbroker.servers import registry
 
 NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
@@ -94,7 +94,7 @@ class EditedJob:
     is_another: bool
 
 
-def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tuple[str, str, str]]:
+def differences(before: ShownJob, after: ShownJob, given: Collection[str]) -> list[tuple[str, str, str]]:
     """Return the differences between two forms of a job as (name, before, after).
 
     `given` names the arguments with new values. A masked one is listed whether or not its value differs.
@@ -115,7 +115,7 @@ def differences(before: Entry, after: Entry, given: Collection[str]) -> list[tup
     return found
 
 
-def same_for_all(previews: Collection[tuple[Entry, Entry]], given: Collection[str]) -> list[str]:
+def same_for_all(previews: Collection[tuple[ShownJob, ShownJob]], given: Collection[str]) -> list[str]:
     """Return the hidden arguments that get one value in all these jobs, though each may have its own now."""
     shown = [after.arguments for _, after in previews if isinstance(after.arguments, dict)]
     return [name for name in given if any(one.get(name) == MASK for one in shown)]
@@ -136,7 +136,7 @@ class _EditPlan:
     is_another: bool
 
 
-def edit_job(edit: Edit, view: JobView, who: str, now_s: float) -> EditedJob | str | None:
+def edit_job(edit: Edit, view: Job, who: str, now_s: float) -> EditedJob | str | None:
     """Return the edited job, or why the edit is impossible; None if it changes nothing."""
     fields = view.fields or {}
     target = view.context.targets.get(view.queue or "")
@@ -172,7 +172,7 @@ def _reason_text(reason: Reason) -> str:
     return " ".join(word for word in (reason.message, reason.hint) if word)
 
 
-def _proof(tokens: Tokens, view: JobView, target: Target) -> Proof | str:
+def _proof(tokens: Tokens, view: Job, target: Target) -> Proof | str:
     """Return what lets the job in as it is, if that also lets in what a person makes of it; else why it does not."""
     fields, queue = view.fields or {}, view.queue or ""
     code = fields.get("error_class")
@@ -194,7 +194,7 @@ def _proof(tokens: Tokens, view: JobView, target: Target) -> Proof | str:
     return proof
 
 
-def _plan(edit: Edit, view: JobView, target: Target, was: Command) -> _EditPlan | str | None:
+def _plan(edit: Edit, view: Job, target: Target, was: Command) -> _EditPlan | str | None:
     """Return the requested command as its server takes it, or why it is refused; None if nothing changes."""
     queue = edit.queue or view.queue or ""
     goes_to = view.context.targets.get(queue)
@@ -346,7 +346,7 @@ def _unknown_name(target: Target, name: str, known: list[str], instead: str | No
     return f"The target {target.name} has no command {name!r}{meant} {instead or lists}"
 
 
-def _as_stored(wanted: _EditPlan, view: JobView, proof: Proof, *, who: str, now_s: float) -> EditedJob | str:
+def _as_stored(wanted: _EditPlan, view: Job, proof: Proof, *, who: str, now_s: float) -> EditedJob | str:
     """Return the job with the changes and a note of them, sealed again if it was; or why it cannot be stored."""
     fields = dict(view.fields or {})
     given = fields.get("args")

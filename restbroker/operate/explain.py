@@ -20,11 +20,11 @@ from restbroker.operate.audit import StoredEntry
 from restbroker.operate.claims import Twin
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import ServingProcess, find_holder, find_process
-from restbroker.operate.entry import Entry, JobView
-from restbroker.operate.job_search import End, JobSearch, Kind, Match, SearchLimits, SearchQuery
+from restbroker.operate.job import Job, ShownJob
 from restbroker.operate.names import nearest
 from restbroker.operate.order_wait import OrderWait
 from restbroker.operate.waiting_jobs import LinePlace
+from restbroker.operate.walk import End, Kind, Match, SearchLimits, SearchQuery, Walk
 from restbroker.operate.words import PAUSED, pause_sentence
 from restbroker.store import history, processes, queues, survey
 from restbroker.store.client import Client
@@ -53,7 +53,7 @@ class Location:
 
     kind: Kind
     name: str
-    entry: Entry
+    entry: ShownJob
     ahead: int | None = None
     since_s: float | None = None
     serving: ServingProcess | None = None
@@ -138,7 +138,7 @@ class NotFound:
 
 def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits | None = None) -> Timeline:
     """Search for the job with this id and return its timeline. Raise `StoreUnavailable`."""
-    search = _Search(JobSearch(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
+    search = _Search(Walk(client, known, bounds or SearchLimits(), _of_id(jid)), jid)
     walk = search.walk
     places = list(search.locations(walk.likely_places()))
     ends = tuple(walk.ends()) if all(place.kind == "dead" for place in places) else ()
@@ -173,13 +173,13 @@ def _of_id(jid: str) -> SearchQuery:
 
 @attrs.frozen(eq=False)
 class _Search:
-    walk: JobSearch
+    walk: Walk
     jid: str
 
     def locations(self, met: Iterable[Match]) -> Iterator[Location]:
         """Yield a location, with details, for each match."""
         for one in met:
-            place = Location(one.kind, one.name, one.view.entry(), twin=self._twin(one.view))
+            place = Location(one.kind, one.name, one.view.shown(), twin=self._twin(one.view))
             match one.kind:
                 case "queue":
                     order = self._order(one.view, one.line)
@@ -191,10 +191,10 @@ class _Search:
                 case _:
                     yield place
 
-    def _order(self, view: JobView, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
+    def _order(self, view: Job, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
         return self.walk.ask(lambda client: order_wait.of_job(client, view, line, is_dead=is_dead), None)
 
-    def _twin(self, view: JobView) -> Twin | None:
+    def _twin(self, view: Job) -> Twin | None:
         return self.walk.ask(lambda client: claims.twin(client, view), None)
 
     def _waits(self, place: Location) -> Location:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import attrs
 
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import Entry, JobView
+from restbroker.operate.job import Job, ShownJob
 from restbroker.operate.names import exact
 from restbroker.operate.throttle import Throttle
 from restbroker.operate.waiting_jobs import PAGE, pieces
@@ -50,7 +50,7 @@ class Page:
     `looked_at`: how many jobs were read. A page may be empty and have an `after`, if the budget is used up.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ShownJob, ...]
     after: str | None
     looked_at: int
     total: int
@@ -87,12 +87,12 @@ def page(
     allowed, start = budget or Budget(), Cursor.of(after) if after else None
     total = 0
 
-    def jobs() -> Iterator[tuple[JobView, tuple[Piece, int]]]:
+    def jobs() -> Iterator[tuple[Job, tuple[Piece, int]]]:
         nonlocal total
         for part in paging.pieces(client, zset, min(SLICE if where else limit, allowed.entries), start):
             total = part.size
             for number, (raw, score) in enumerate(part.members, start=1):
-                yield JobView(raw, score, known), (part, number)
+                yield Job(raw, score, known), (part, number)
 
     entries, looked_at, place = _choose(jobs(), where, limit, allowed)
     return Page(entries, None if place is None else _more(client, zset, *place), looked_at, total)
@@ -123,35 +123,35 @@ def waiting_page(
 
 
 def _choose(
-    jobs: Iterable[tuple[JobView, T]], where: Where, limit: int, budget: Budget
-) -> tuple[tuple[Entry, ...], int, T | None]:
+    jobs: Iterable[tuple[Job, T]], where: Where, limit: int, budget: Budget
+) -> tuple[tuple[ShownJob, ...], int, T | None]:
     """Return at most `limit` jobs that match, how many were looked at, and the place of the last; None: it was all."""
     deadline = time.monotonic() + budget.seconds
     throttle = Throttle() if budget.gives_way else None
-    entries: list[Entry] = []
+    entries: list[ShownJob] = []
     looked_at = 0
     for looked_at, (view, place) in enumerate(jobs, start=1):
         if throttle is not None:
             throttle.step()
         if view.matches(where):
-            entries.append(view.entry())
+            entries.append(view.shown())
         if len(entries) >= limit or looked_at >= budget.entries or time.monotonic() >= deadline:
             return tuple(entries), looked_at, place
     return tuple(entries), looked_at, None
 
 
-def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> JobView:
+def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> Job:
     """Return the view of a job that waits in this queue, with the push time as its score."""
-    return JobView(raw, 0.0, known, queue).timed
+    return Job(raw, 0.0, known, queue).timed
 
 
-def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, seconds: float = 10.0) -> Entry | None:
+def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, seconds: float = 10.0) -> ShownJob | None:
     """Return the job with this key or job id; None if there is none, or if it was not found in `seconds`.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     found = locate(client, zset, name, seconds).member
-    return None if found is None else JobView(*found, known).entry()
+    return None if found is None else Job(*found, known).shown()
 
 
 def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> FoundJob:
@@ -169,11 +169,16 @@ def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> FoundJo
     word = jid if _PLAIN.fullmatch(jid) else '"jid"'
     for members in paging.members_with_word(client, zset, word):
         for raw, score in members:
-            if JobView(raw, score, _NOTHING).jid == jid:
+            if jid_of(raw) == jid:
                 return FoundJob((raw, score))
         if time.monotonic() >= deadline:
             return FoundJob(None, complete=False)
     return FoundJob(None)
+
+
+def jid_of(raw: bytes) -> str | None:
+    """Return the id in a job's bytes; None if it has none."""
+    return Job(raw, 0.0, _NOTHING).jid
 
 
 _NOTHING: Final = ConfigContext({})

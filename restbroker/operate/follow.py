@@ -16,7 +16,7 @@ from restbroker.job.hiding import MASK
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job_search import JobSearch, Match, SearchLimits, SearchQuery
+from restbroker.operate.walk import Match, SearchLimits, SearchQuery, Walk
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 
@@ -93,7 +93,7 @@ def run(client: Client, name: str) -> Run | None:
 def follow(client: Client, jids: Collection[str], known: ConfigContext, bounds: SearchLimits) -> ActionResult:
     """Return where these jobs are now, which were sent to their queues. Raise `StoreUnavailable`."""
     wanted = frozenset(jids)
-    walk = JobSearch(client, known, bounds, _query(wanted))
+    walk = Walk(client, known, bounds, _query(wanted))
     met = _meet(walk, len(wanted))
     missing = len(wanted) - len(met)
     unseen, refused = (tuple(dict.fromkeys(walk.unseen)), tuple(walk.refused)) if missing else ((), ())
@@ -120,7 +120,7 @@ def job_states(client: Client, jids: Collection[str], known: ConfigContext, boun
     searched, are left out. Raise `StoreUnavailable`.
     """
     wanted = frozenset(jids)
-    walk = JobSearch(client, known, bounds, _query(wanted))
+    walk = Walk(client, known, bounds, _query(wanted))
     met = _meet(walk, len(wanted))
     ends = {end.ending.jid: end.ending.outcome for end in walk.ends()} if len(met) < len(wanted) else {}
     states = ends | {jid: str(one.kind) for jid, one in met.items()}
@@ -131,7 +131,7 @@ def _query(jids: frozenset[str]) -> SearchQuery:
     return SearchQuery(_may_have(jids), lambda view: view.jid in jids, lambda end: end.ending.jid in jids)
 
 
-def _meet(walk: JobSearch, jobs: int) -> dict[str, Match]:
+def _meet(walk: Walk, jobs: int) -> dict[str, Match]:
     """Return where jobs are met, by their ids, until so many are: each in the place where it was seen last.
 
     The walk goes as a job does, so one that moves meanwhile is met later. Only one that goes back to a queue, from a

@@ -22,7 +22,7 @@ from restbroker.operate.act import Action
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import Entry
+from restbroker.operate.job import ShownJob
 from restbroker.operate.key_names import SHOWN_BETWEEN, command, display_name
 from restbroker.operate.names import exact, suggestion
 from restbroker.operate.queues import BATCH, ClearProgress, place_of
@@ -134,20 +134,20 @@ def shown_key(client: Client, target: Target, held: HeldKey, known: ConfigContex
     return _display(client, target, [held], known)[0]
 
 
-def jobs_of_key(client: Client, target: Target, held: HeldKey, known: ConfigContext, limit: int) -> list[Entry]:
+def jobs_of_key(client: Client, target: Target, held: HeldKey, known: ConfigContext, limit: int) -> list[ShownJob]:
     """Return at most `limit` jobs that wait with a held key, the next one of each queue first."""
-    found: list[Entry] = []
+    found: list[ShownJob] = []
     for queue in target.queues:
         of = [line for line in line_jobs.read_lines(client, queue) if line.key == held.key]
         found += islice(_jobs(client, queue, of, known, limit), limit - len(found))
     return found
 
 
-def _jobs(client: Client, queue: str, of: Sequence[Line], known: ConfigContext, limit: int) -> Iterator[Entry]:
+def _jobs(client: Client, queue: str, of: Sequence[Line], known: ConfigContext, limit: int) -> Iterator[ShownJob]:
     """Yield the jobs of these lines in the order in which they will be handed out; no more are read than needed."""
     places = line_jobs.by_finish_time(of, known.cost(queue))
     for piece in line_jobs.pieces(client, exact(client, queue), places, limit=min(limit, _HEADS)):
-        yield from (find.view_of_waiting(raw, queue, known).entry() for _, _, raw in piece)
+        yield from (find.view_of_waiting(raw, queue, known).shown() for _, _, raw in piece)
 
 
 def steer(
@@ -303,7 +303,7 @@ def fair_queue(client: Client, queue: str, known: ConfigContext, most: int | Non
     return FairQueue(queue, in_list, in_lines=sum(line.jobs for line in found), keys=keys, count=len(found))
 
 
-def jobs_of_line(client: Client, queue: str, key: str, known: ConfigContext, limit: int) -> list[Entry]:
+def jobs_of_line(client: Client, queue: str, key: str, known: ConfigContext, limit: int) -> list[ShownJob]:
     """Return at most `limit` jobs of a key's line, the next one first. Raise `UsageError` if none of this key wait."""
     line = _line_of(client, queue, key, known)
     return [*islice(_jobs(client, queue, [line], known, limit), limit)]

@@ -16,7 +16,7 @@ from restbroker.job import hiding, rubyjson
 from restbroker.job.order import key_in
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import Entry, JobView
+from restbroker.operate.job import Job, ShownJob
 from restbroker.operate.key_names import command, display_name
 from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.store import in_progress, line_jobs
@@ -118,7 +118,7 @@ class OrderWait:
                 return ()
 
 
-def of_job(client: Client, view: JobView, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
+def of_job(client: Client, view: Job, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
     """Return why the job of a queue, at `line`, waits; of a dead one, what waits behind it. None: nothing of the kind.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -209,7 +209,7 @@ def _waiting_jids(client: Client, target: Target, held: HeldKey) -> Iterator[str
 
 def _first(
     client: Client, target: Target, known: ConfigContext, held: HeldKey, lines: Mapping[str, Line]
-) -> Entry | None:
+) -> ShownJob | None:
     """Return the job that holds a key; None if it is nowhere."""
     if held.state == "stopped":
         return find.one(client, "dead", held.jid, known, seconds=_SEARCH_S) if held.jid else None
@@ -218,16 +218,16 @@ def _first(
     queue = next((queue for queue, line in lines.items() if line.head == held.number), None)
     found = [] if queue is None else line_jobs.read_jobs(client, queue, [(lines[queue], held.number)])
     raw = found[0] if found else None
-    return None if queue is None or raw is None else find.view_of_waiting(raw, queue, known).entry()
+    return None if queue is None or raw is None else find.view_of_waiting(raw, queue, known).shown()
 
 
-def _in_progress(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> Entry | None:
+def _in_progress(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> ShownJob | None:
     tickets = in_progress.read_tickets(client, held.identity).tickets
     own = [ticket for ticket in tickets if ticket_number(ticket) == held.ticket]
     for found in in_progress.pieces(client, held.identity, own):
         for ticket, raw in found.items():
             queue = queue_of(ticket, target.queues) or target.queues[0]
-            return find.view_of_waiting(raw, queue, known).entry() if isinstance(raw, bytes) else None
+            return find.view_of_waiting(raw, queue, known).shown() if isinstance(raw, bytes) else None
     return None
 
 

@@ -18,9 +18,9 @@ from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import QueuedBefore, push
 from restbroker.operate.follow import job_states
-from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.queues import pause_length
 from restbroker.operate.request import PeriodicRequest
+from restbroker.operate.walk import SearchLimits
 from restbroker.operate.words import pause_sentence
 from restbroker.store import pauses, periodic
 from restbroker.store.client import Client

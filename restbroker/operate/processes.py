@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import JobView
+from restbroker.operate.job import Job
 from restbroker.operate.words import RUBY_SILENT_S, SILENT_S
 from restbroker.store import processes as process_store
 from restbroker.store import stats
@@ -244,7 +244,7 @@ def _work(thread: str, raw: bytes, known: ConfigContext, *, is_restbroker: bool)
     if isinstance(run_at, bool) or not isinstance(run_at, int | float):
         raise TypeError(run_at)
     at_s = run_at / 1000 if run_at >= LEAST_MILLISECONDS else run_at
-    shown = JobView(job, at_s, known).entry()
+    shown = Job(job, at_s, known).shown()
     # What the arguments of a job for Ruby begin with is no command.
     command = shown.command if is_restbroker else None
     found = WorkedJob(at_s, shown.jid, command, error_class=shown.error_class, message=shown.message)

@@ -12,11 +12,11 @@ from typing import Final
 
 import attrs
 
-from restbroker.operate import job_search, where
+from restbroker.operate import where
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import SHOWN_BYTES, JobView
 from restbroker.operate.explain import Location
-from restbroker.operate.job_search import End, JobSearch, Match, SearchLimits
+from restbroker.operate.job import SHOWN_BYTES, Job
+from restbroker.operate.walk import End, Match, SearchLimits, SearchQuery, Walk
 from restbroker.operate.where import Condition
 from restbroker.store import survey
 from restbroker.store.client import Client
@@ -57,9 +57,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     What Redis refuses to show is in `SearchResult.refused`.
     """
     asked = _Query(sought, tuple(_needed_words(sought)), any(one.field == "at" for one in sought.where))
-    walk = JobSearch(
-        client, known, bounds, job_search.SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended)
-    )
+    walk = Walk(client, known, bounds, SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended))
     hits = list(islice(map(_hit, walk.all_places()), _MOST))
     if not hits and not walk.remaining_s:
         walk.unseen.append("queues missing from Sidekiq's list of queues")
@@ -101,7 +99,7 @@ class _Query:
         """Tell whether the record of an end may be that of a matching job."""
         return self._may_match(record.lower())
 
-    def is_job(self, view: JobView) -> bool:
+    def is_job(self, view: Job) -> bool:
         """Tell whether the job matches."""
         if self.needed_words and (shown := view.open_text) is not None and not self._may_match(shown):
             return False
@@ -145,7 +143,7 @@ def _has_others(client: Client) -> bool:
 
 
 def _hit(met: Match) -> Location:
-    return Location(met.kind, met.name, met.view.timed.entry(), ahead=met.number)
+    return Location(met.kind, met.name, met.view.timed.shown(), ahead=met.number)
 
 
 def _plain_name(field: str) -> str:

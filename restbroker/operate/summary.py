@@ -19,7 +19,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import JobView
+from restbroker.operate.job import Job
 from restbroker.operate.throttle import Throttle
 from restbroker.operate.where import Where
 from restbroker.store import paging
@@ -164,7 +164,7 @@ class Summaries:
             if throttle is not None:
                 throttle.step()
             part.jobs, last = part.jobs + 1, score
-            view = JobView(raw, score, self.context)
+            view = Job(raw, score, self.context)
             if not self.where or view.matches(self.where):
                 part.meant += 1
                 _count(part.causes, view, self.zset)
@@ -196,7 +196,7 @@ class Summaries:
         return Summary(tuple(causes), meant, looked_at, max(total, looked_at))
 
 
-def _count(causes: dict[str, Cause], view: JobView, zset: SortedSet) -> None:
+def _count(causes: dict[str, Cause], view: Job, zset: SortedSet) -> None:
     group = view.group
     if group is None:
         return

@@ -83,56 +83,27 @@ class Condition:
         """
         if found == MASK:
             return False
+        return not self._is_true(found, "=") if self.op == "!=" else self._is_true(found, self.op)
+
+    def _is_true(self, found: Json, op: Op) -> bool:
         match self.value:
-            case Span():
-                return self._holds_time(found)
-            case float():
-                return self._holds_number(found)
-            case str():
-                return self._holds_text(found)
-
-    def _holds_time(self, found: Json) -> bool:
-        assert isinstance(self.value, Span)  # noqa: S101 - `holds` looked
-        begin_s, end_s = self.value.begin_s, self.value.end_s
-        if isinstance(found, bool) or not isinstance(found, int | float):
-            return self.op == "!="
-        within = begin_s <= found < end_s or found == begin_s
-        match self.op:
-            case "<":
-                return found < begin_s
-            case ">":
-                return found >= begin_s if end_s > begin_s else found > begin_s
-            case "!=":
-                return not within
-            case _:
-                return within
-
-    def _holds_number(self, found: Json) -> bool:
-        number = _number(found) if isinstance(found, int | float | str) else None
-        if number is None:
-            return self.op == "!="
-        match self.op:
-            case "<":
-                return number < self.value  # type: ignore[operator]  # `holds` looked
-            case ">":
-                return number > self.value  # type: ignore[operator]
-            case "!=":
-                return number != self.value
-            case _:
-                return number == self.value
-
-    def _holds_text(self, found: Json) -> bool:
-        assert isinstance(self.value, str)  # noqa: S101 - `holds` looked
-        if found is None:
-            return self.op == "!="
-        text = found if isinstance(found, str) else _as_text(found)
-        match self.op:
-            case "~":
-                return self.value.casefold() in text.casefold()
-            case "!=":
-                return not _fits(self.value, text)
-            case _:
-                return _fits(self.value, text)
+            case Span(begin_s, end_s):
+                if isinstance(found, bool) or not isinstance(found, int | float):
+                    return False
+                if op == "=":
+                    return begin_s <= found < end_s or found == begin_s
+                is_whole_day = end_s > begin_s
+                return found < begin_s if op == "<" else found > begin_s or (is_whole_day and found == begin_s)
+            case float(limit):
+                number = _number(found) if isinstance(found, int | float | str) else None
+                if number is None:
+                    return False
+                return number < limit if op == "<" else number > limit if op == ">" else number == limit
+            case str(pattern):
+                if found is None:
+                    return False
+                text = found if isinstance(found, str) else _as_text(found)
+                return pattern.casefold() in text.casefold() if op == "~" else _fits(pattern, text)
 
 
 Where: TypeAlias = tuple[Condition, ...]

@@ -30,8 +30,8 @@ from restbroker.operate.act_set import SetJobs, SetMoment, moment_of
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.follow import SENT, ActionResult, Run, follow, run
-from restbroker.operate.job_search import SearchLimits
 from restbroker.operate.throttle import Throttle
+from restbroker.operate.walk import SearchLimits
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet

@@ -1,7 +1,7 @@
 """The pages that only show: sets, queues, jobs, search results, periodic commands, timelines, the audit log.
 
 `web.site` serves them. Always holds: viewing changes nothing; a page costs the same however large a set is, reads no
-more than its bounds allow, and says so; what is shown of a job comes from `operate.entry`, without secrets.
+more than its bounds allow, and says so; what is shown of a job comes from `operate.job`, without secrets.
 """
 
 import json
@@ -21,10 +21,9 @@ from restbroker.operate import act_waiting, audit, find, processes, where
 from restbroker.operate.act_job import VERBS
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import Entry
 from restbroker.operate.explain import Timeline, acts_with, explain
 from restbroker.operate.find import Budget, Page
-from restbroker.operate.job_search import SearchLimits
+from restbroker.operate.job import ShownJob
 from restbroker.operate.keys import STATES, FairQueue, OrderKey, fair_queue, held_keys
 from restbroker.operate.names import require
 from restbroker.operate.periodic import Periodic, list_periodic
@@ -32,6 +31,7 @@ from restbroker.operate.queues import queues
 from restbroker.operate.request import periodic_requests
 from restbroker.operate.search import SearchResult, search
 from restbroker.operate.summary import Cause, Summary
+from restbroker.operate.walk import SearchLimits
 from restbroker.operate.where import Where, parse_search
 from restbroker.serving.app import Refuse
 from restbroker.store import sets
@@ -128,7 +128,7 @@ class SetPages:
 
         refused: StoreRefused | None = None
 
-        def question(client: Client) -> tuple[Entry | None, tuple[StoredEntry, ...]]:
+        def question(client: Client) -> tuple[ShownJob | None, tuple[StoredEntry, ...]]:
             nonlocal refused
             found = find.one(client, zset, key, known=self.admin.context(), seconds=2.0)
             acts: tuple[StoredEntry, ...] = ()
@@ -270,7 +270,7 @@ def address(path: str, typed: list[str], after: str | None = None, **more: str) 
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def readable(entry: Entry) -> str:
+def readable(entry: ShownJob) -> str:
     """Return a job's arguments for people, as indented JSON."""
     # As ASCII: half surrogate pairs, which jobs may hold, do no harm.
     try:

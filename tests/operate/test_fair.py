@@ -16,16 +16,16 @@ from restbroker.config.secret import Secret
 from restbroker.errors import UsageError
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
-from restbroker.operate import act, act_waiting, audit, explain, find, job_search, keys, tokens
+from restbroker.operate import act, act_waiting, audit, explain, find, keys, tokens, walk
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.follow import follow
-from restbroker.operate.job_search import JobSearch, Match, SearchLimits
 from restbroker.operate.keys import NO_KEY, FairKey
 from restbroker.operate.waiting_jobs import LinePlace
+from restbroker.operate.walk import Match, SearchLimits, Walk
 from restbroker.operate.where import read
 from restbroker.store import identities, line_jobs, lines, pauses, processes, queues, survey, waiting
 from restbroker.store.client import Client
@@ -125,16 +125,16 @@ def test_a_job_that_goes_back_into_a_line_is_not_called_done(
 ) -> None:
     raw = job("back", "vip.org")
     mixed.command("SET", "a process", raw)
-    rest_of_queues = JobSearch.rest_of_queues
+    rest_of_queues = Walk.rest_of_queues
 
-    def passed(walk: JobSearch) -> Iterator[Match]:
+    def passed(walk: Walk) -> Iterator[Match]:
         yield from rest_of_queues(walk)
         if mixed.command("GETDEL", "a process"):
             queues.push(mixed, "rest", [raw, *(job(f"c{n}", "vip.org") for n in range(5))])
             classify(mixed)
 
-    monkeypatch.setattr(job_search, "_AT_END", 2)
-    monkeypatch.setattr(JobSearch, "rest_of_queues", passed)
+    monkeypatch.setattr(walk, "_AT_END", 2)
+    monkeypatch.setattr(Walk, "rest_of_queues", passed)
     found = follow(mixed, ["back"], known, SearchLimits())
     assert (found.waiting, found.done) == (1, 0)
 

@@ -127,7 +127,7 @@ def test_no_secret_is_shown_in_any_field(client: Client, configured: ConfigConte
         client.command("ZADD", "ns:dead", n, raw)
     shown = repr(page(client, "dead", (), configured).entries)
     assert not [word for word in ("hush-hush", "right-token", "other-token") if word in shown]
-    assert shown.count("Entry(") == len(odd)
+    assert shown.count("ShownJob(") == len(odd)
 
 
 def test_message_texts_are_shown_and_found_only_with_show_bodies(

@@ -11,7 +11,7 @@ from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
 from restbroker.operate.follow import SENT, ActionResult, follow
-from restbroker.operate.job_search import JobSearch, Match, SearchLimits
+from restbroker.operate.walk import Match, SearchLimits, Walk
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
@@ -69,15 +69,15 @@ def test_a_job_that_goes_back_to_its_queue_behind_the_look_is_met_there(
     client: Client, configured: ConfigContext, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = put("retry", NOW_S, "j0")
-    sorted_sets = JobSearch.sorted_sets
+    sorted_sets = Walk.sorted_sets
 
-    def passed(walk: JobSearch) -> Iterator[Match]:
+    def passed(walk: Walk) -> Iterator[Match]:
         # As the retry scheduler does, between two places.
         if client.command("ZREM", "ns:retry", raw):
             queues.push(client, "rest", [raw])
         return sorted_sets(walk)
 
-    monkeypatch.setattr(JobSearch, "sorted_sets", passed)
+    monkeypatch.setattr(Walk, "sorted_sets", passed)
     found = became(client, configured, "j0")
     assert (found.waiting, found.done) == (1, 0)
 

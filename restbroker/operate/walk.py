@@ -16,7 +16,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.entry import JobView
+from restbroker.operate.job import Job
 from restbroker.operate.throttle import Throttle
 from restbroker.operate.waiting_jobs import LinePlace, lines_of, place_in
 from restbroker.store import history, identities, jobs, line_jobs, paging, queues, survey
@@ -77,7 +77,7 @@ class SearchQuery:
     """
 
     may_be_in: Callable[[bytes], bool]
-    is_job: Callable[[JobView], bool]
+    is_job: Callable[[Job], bool]
     is_end: Callable[[End], bool]
     may_be_end: Callable[[bytes], bool] = lambda _record: True
     jid: str | None = None
@@ -93,12 +93,12 @@ class Match:
 
     kind: Kind
     name: str
-    view: JobView
+    view: Job
     number: int
     line: LinePlace | None = None
 
 
-_LineJob: TypeAlias = tuple[JobView, Line, int]
+_LineJob: TypeAlias = tuple[Job, Line, int]
 _Places: TypeAlias = Iterator[tuple[Line, int]]
 
 
@@ -113,7 +113,7 @@ class _Rest:
 
 
 @attrs.define(eq=False)
-class JobSearch:
+class Walk:
     """One search. `unseen`: places not searched to the end. `refused`: places that Redis refuses to show, with why.
 
     Each of its iterators raises `StoreUnavailable`, and notes a refusal of Redis in `refused`.
@@ -288,12 +288,12 @@ class JobSearch:
     def _located(self, zset: SortedSet, jid: str) -> Iterator[Match]:
         found = find.locate(self.client, zset, jid, self.remaining_s)
         if found.member is not None:
-            yield Match(zset, zset, JobView(*found.member, self.context), 0)
+            yield Match(zset, zset, Job(*found.member, self.context), 0)
         elif not found.complete:
             self.unseen.append(f"the {zset} set")
 
     def _matches(
-        self, kind: Kind, name: str, what: str, pieces: Iterable[Sequence[JobView]], seen: int = 0
+        self, kind: Kind, name: str, what: str, pieces: Iterable[Sequence[Job]], seen: int = 0
     ) -> Iterator[Match]:
         found = self._through(what, pieces, self._match_or_none, seen=seen)
         return (Match(kind, name, view, number) for number, view in self.readable(found))
@@ -326,7 +326,7 @@ class JobSearch:
             self._throttle.step()
         return seen >= most or time.monotonic() >= self._deadline
 
-    def _match_or_none(self, view: JobView) -> JobView | None:
+    def _match_or_none(self, view: Job) -> Job | None:
         return view if self.query.may_be_in(view.raw) and self.query.is_job(view) else None
 
     def _end(self, entry: history.Entry) -> End | None:
@@ -340,13 +340,13 @@ class JobSearch:
 
         return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
 
-    def _members(self, zset: SortedSet) -> Iterator[Sequence[JobView]]:
+    def _members(self, zset: SortedSet) -> Iterator[Sequence[Job]]:
         for part in paging.pieces(self.client, zset, _PIECE):
-            yield [JobView(raw, score, self.context) for raw, score in part.members]
+            yield [Job(raw, score, self.context) for raw, score in part.members]
 
     def _newest_first(
         self, queue: str, own: QueueName, skip: int, end: int | None = None, passed: Collection[bytes] = ()
-    ) -> Iterator[Sequence[JobView]]:
+    ) -> Iterator[Sequence[Job]]:
         """Yield the jobs of a list but for its newest `skip`, up to the number `end`, and not those `passed`."""
         before: Collection[bytes] = ()
         while page := queues.peek(
@@ -356,12 +356,12 @@ class JobSearch:
             yield self._views(queue, (raw for raw in page if raw not in passed and raw not in before))
             skip, before = skip + len(page), frozenset(page)
 
-    def _views(self, queue: str, raws: Iterable[bytes]) -> Sequence[JobView]:
-        return [JobView(raw, 0.0, self.context, queue) for raw in raws]
+    def _views(self, queue: str, raws: Iterable[bytes]) -> Sequence[Job]:
+        return [Job(raw, 0.0, self.context, queue) for raw in raws]
 
     def _line_jobs(self, queue: str, own: QueueName, places: _Places) -> Iterator[Sequence[_LineJob]]:
         for piece in line_jobs.pieces(self.client, own, places):
-            yield [(JobView(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
+            yield [(Job(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
 
     def _placed_or_none(self, placed: _LineJob) -> _LineJob | None:
         return None if self._match_or_none(placed[0]) is None else placed
@@ -369,10 +369,10 @@ class JobSearch:
     def _registration(self, identity: str) -> identities.Registration | None:
         return self.ask(lambda client: identities.read(client, identity), None)
 
-    def _in_progress(self, identity: str, queues: Sequence[str]) -> Iterator[Sequence[JobView]]:
+    def _in_progress(self, identity: str, queues: Sequence[str]) -> Iterator[Sequence[Job]]:
         """Yield what a worker pool has in progress, with the queue that each came from, which it need not name."""
         for piece in jobs.read_jobs_in_pieces(self.client, identity):
-            yield [JobView(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
+            yield [Job(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
 
     def _ended_since(self, since_s: float) -> Iterator[Sequence[history.Entry]]:
         page = history.newest(self.client, _ENDS_PAGE)

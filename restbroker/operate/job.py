@@ -21,7 +21,7 @@ from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
 from restbroker.job.settle import DEFERRED_AT_FIELD
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.where import TIMES, Condition, Where
+from restbroker.operate.where import Condition, Where
 from restbroker.store.paging import digest_of
 
 T = TypeVar("T")
@@ -41,8 +41,8 @@ _RAN: Final = ("uncertain", "delivered")
 """Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
 
 
-@attrs.frozen
-class Entry:
+@attrs.frozen(kw_only=True)
+class ShownJob:
     """One job with secrets masked, for people. Times are epoch seconds; None if the job does not say.
 
     `key` identifies the job within its set and reveals nothing of it. `at_s`: when it died, is due, or was pushed.
@@ -54,25 +54,25 @@ class Entry:
 
     key: str
     at_s: float
-    jid: str | None
-    queue: str | None
-    target: str | None
-    command: str | None
-    arguments: Json
-    error_class: str | None
+    size_bytes: int
     message: str | None
-    attempts: int
-    retry_count: int | None
-    failed_at_s: float | None
-    retried_at_s: float | None
-    enqueued_at_s: float | None
-    created_at_s: float | None
-    expires_at_s: float | None
-    may_have_run: bool
-    repeat_safe: bool
-    is_job: bool
+    jid: str | None = None
+    queue: str | None = None
+    target: str | None = None
+    command: str | None = None
+    arguments: Json = None
+    error_class: str | None = None
+    attempts: int = 0
+    retry_count: int | None = None
+    failed_at_s: float | None = None
+    retried_at_s: float | None = None
+    enqueued_at_s: float | None = None
+    created_at_s: float | None = None
+    expires_at_s: float | None = None
+    may_have_run: bool = True
+    repeat_safe: bool = False
+    is_job: bool = True
     history: tuple[Mapping[str, Json], ...] = ()
-    size_bytes: int = 0
     idempotency_key: str | None = None
     unique_key: str | None = None
 
@@ -86,14 +86,14 @@ class _Once(Generic[T]):
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
 
-    def __get__(self, view: "JobView", _: type) -> T:
+    def __get__(self, view: "Job", _: type) -> T:
         # In the place of this from now on.
         made = view.__dict__[self._make.__name__] = self._make(view)
         return made
 
 
 @attrs.frozen(eq=False, slots=False)
-class JobView:
+class Job:
     """A job's bytes, parsed as far as needed. `in_queue`: the queue that it is in, or was taken from."""
 
     raw: bytes = attrs.field(repr=False)
@@ -138,6 +138,16 @@ class JobView:
         return self.fields is not None and self.fields.get("class") != UNREADABLE_CLASS
 
     @property
+    def code(self) -> str | None:
+        """The class of the job's last error, as it is."""
+        return self._text("error_class")
+
+    @property
+    def reason(self) -> str | None:
+        """The text of the job's last error, as it is."""
+        return self._text("error_message")
+
+    @property
     def command(self) -> str | None:
         """The command that the job's `args` name; None if they name none."""
         return command_of(self.fields or {})
@@ -145,7 +155,7 @@ class JobView:
     @property
     def group(self) -> str | None:
         """The id of the job's group: all jobs that failed for the same cause; None if it did not fail."""
-        code, message = self._text("error_class"), self._text("error_message")
+        code, message = self.code, self.reason
         if code is None and message is None:
             return None
         cause = "" if message is None else generalise(message, self._values)
@@ -159,7 +169,7 @@ class JobView:
     @property
     def shown_code(self) -> str | None:
         """The job's error class, with secrets masked."""
-        return self._display(self._text("error_class"), _WORD_LIMIT, self._hides[1])
+        return self._display(self.code, _WORD_LIMIT, self._hides[1])
 
     @property
     def count(self) -> int | None:
@@ -197,7 +207,7 @@ class JobView:
         """
         if self._open is None:
             return None
-        return rubyjson.dumps([self.jid, self._text("error_class"), self._text("error_message"), *self._open]).lower()
+        return rubyjson.dumps([self.jid, self.code, self.reason, *self._open]).lower()
 
     def says(self, text: str) -> bool:
         """Tell whether this text is in the job's id, command, argument values or error, with secrets masked."""
@@ -213,7 +223,7 @@ class JobView:
         return len(self.raw) > SHOWN_BYTES
 
     @property
-    def timed(self) -> "JobView":
+    def timed(self) -> "Job":
         """This view with a time as its score: outside the sets, the push time (epoch seconds), or 0."""
         pushed_s = self.score or self.moment("enqueued_at") or self.moment("created_at")
         return attrs.evolve(self, score=pushed_s or 0.0)
@@ -240,9 +250,9 @@ class JobView:
         moments = (self.moment("enqueued_at"), self.moment("created_at"), self.last_failure_s, self.last_edit_s)
         return max(moment for moment in moments if moment is not None)
 
-    def entry(self) -> Entry:
+    def shown(self) -> ShownJob:
         """Return all of the job that may be shown, with secrets masked."""
-        return display.show_or_explain(self._entry, self._hidden_entry)
+        return display.show_or_explain(self._shown, self._unshown)
 
     def _matches(self, where: Where) -> bool:
         # What is hidden is looked at nowhere here: the time would tell whether it would do.
@@ -251,39 +261,18 @@ class JobView:
     def _says(self, folded: str) -> bool:
         if self.fields is None:
             return False
-        shown = self._entry()
+        shown = self._shown()
         words = (shown.jid, shown.command, shown.error_class, shown.message)
         values = () if self.is_large else _texts(shown.arguments)
         return any(folded in word.casefold() for word in (*words, *values) if word)
 
-    def _hidden_entry(self, line: str) -> Entry:
+    def _unshown(self, line: str) -> ShownJob:
         """Return what can be said of a job that cannot be shown."""
-        return Entry(
-            key=self.key,
-            at_s=self.score,
-            jid=None,
-            queue=None,
-            target=None,
-            command=None,
-            arguments=None,
-            error_class=None,
-            message=line,
-            attempts=0,
-            retry_count=None,
-            failed_at_s=None,
-            retried_at_s=None,
-            enqueued_at_s=None,
-            created_at_s=None,
-            expires_at_s=None,
-            may_have_run=True,
-            repeat_safe=False,
-            is_job=True,
-            size_bytes=len(self.raw),
-        )
+        return ShownJob(key=self.key, at_s=self.score, size_bytes=len(self.raw), message=line)
 
-    def _entry(self) -> Entry:
+    def _shown(self) -> ShownJob:
         lock = claims.lock_of(self.fields or {})
-        return Entry(
+        return ShownJob(
             key=self.key,
             at_s=self.score,
             jid=self.shown_jid,
@@ -291,7 +280,7 @@ class JobView:
             target=self.context.target(self.queue),
             command=self._display(self.command, _WORD_LIMIT, self._hides[1]),
             arguments=self._shown_arguments(),
-            error_class=self._display(self._text("error_class"), _WORD_LIMIT, self._hides[1]),
+            error_class=self._display(self.code, _WORD_LIMIT, self._hides[1]),
             message=self.message,
             attempts=self.attempts,
             retry_count=self.count,
@@ -318,7 +307,7 @@ class JobView:
     @property
     def arguments_as_they_are(self) -> Mapping[str, Json]:
         """{name: value} of the arguments in which nothing is masked."""
-        shown = self.entry().arguments
+        shown = self.shown().arguments
         given = shown if isinstance(shown, dict) else {}
         return {name: value for name, value in self._arguments.items() if name in given and given[name] == value}
 
@@ -355,7 +344,7 @@ class JobView:
         """Why the job failed, with secrets masked."""
         if self.fields is None:
             return "This entry is not a job: it is not a JSON object."
-        return self._display(self._text("error_message"), _TEXT_LIMIT)
+        return self._display(self.reason, _TEXT_LIMIT)
 
     @_Once
     def _arguments(self) -> Mapping[str, Json]:
@@ -423,7 +412,7 @@ class JobView:
     @_Once
     def _open(self) -> list[Json] | None:
         """Return its `args` as they are shown; None where that takes a search for its secrets in each of its texts."""
-        words = (self.jid, self.command, self._text("error_class"), self.queue)
+        words = (self.jid, self.command, self.code, self.queue)
         if any(len(word) > _WORD_LIMIT for word in words if word is not None):
             return None
         spec, bodies = self.context.spec(self.queue, self.command), self.context.show_bodies
@@ -432,34 +421,8 @@ class JobView:
 
     def _actual(self, condition: Condition) -> Json:
         """Return what the condition is about, as it is."""
-        if condition.argument is not None:
-            return self._arguments.get(condition.argument)
-        match condition.field:
-            case "at":
-                return self.score
-            case field if field in TIMES:
-                return self.moment(field)
-            case "attempts":
-                return self.attempts
-            case field:
-                return self._word(field)
-
-    def _word(self, field: str) -> str | None:
-        match field:
-            case "command":
-                return self.command
-            case "queue":
-                return self.queue
-            case "target":
-                return self.context.target(self.queue)
-            case "error":
-                return self._text("error_class")
-            case "message":
-                return self._text("error_message")
-            case "failure_group":
-                return self.group
-            case _:
-                return self.jid
+        argument = condition.argument
+        return _VALUES[condition.field](self) if argument is None else self._arguments.get(argument)
 
     def _visible_value(self, condition: Condition) -> Json:
         """Return what the condition is about, as it may be shown."""
@@ -489,6 +452,22 @@ class JobView:
         """
         shown = hiding.mask_secrets(text, self.context.secrets)
         return text if shown == text else MASK
+
+
+_VALUES: Final[Mapping[str, Callable[[Job], Json]]] = {
+    "at": lambda job: job.score,
+    "failed_at": lambda job: job.moment("failed_at"),
+    "enqueued_at": lambda job: job.moment("enqueued_at"),
+    "attempts": lambda job: job.attempts,
+    "jid": lambda job: job.jid,
+    "command": lambda job: job.command,
+    "queue": lambda job: job.queue,
+    "target": lambda job: job.context.target(job.queue),
+    "error": lambda job: job.code,
+    "message": lambda job: job.reason,
+    "failure_group": lambda job: job.group,
+}
+"""What conditions are about, by their field."""
 
 
 def _texts(value: Json) -> Iterator[str]:
