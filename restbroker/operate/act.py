@@ -190,6 +190,10 @@ class Run:
         """
         if not views:
             return []
+        # Before anything is changed, as this loads catalogues: Python loses a Ctrl-C that comes while it imports.
+        examples = self.progress.examples
+        examples += tuple(view.shown() for view in views[: EXAMPLES - len(examples)])
+        self.progress = attrs.evolve(self.progress, examples=examples)
         now_s = self.progress.began_s if self.dry_run else time_s(self.client)
         outcomes: dict[int, Outcome] = {}
         steps: dict[int, Step] = {}
@@ -265,7 +269,6 @@ class Run:
             gone=so_far.gone + sum(isinstance(outcome, Gone) for outcome in outcomes),
             refused=dict(Counter(so_far.refused) + Counter(why for why in reasons if why)),
             foreign_queues=dict(Counter(so_far.foreign_queues) + foreign),
-            examples=(*so_far.examples, *(view.shown() for view in views[: EXAMPLES - len(so_far.examples)])),
             jids=so_far.jids + jids,
         )
         named = jids if so_far.done < _NAMED_JIDS else ()

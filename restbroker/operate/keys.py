@@ -25,7 +25,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import ShownJob
 from restbroker.operate.key_names import SHOWN_BETWEEN, command, display_name
 from restbroker.operate.names import exact, suggestion
-from restbroker.operate.queues import BATCH, ClearProgress, place_of
+from restbroker.operate.queues import BATCH, ClearProgress, in_steps, place_of
 from restbroker.operate.waiting_jobs import lines_of
 from restbroker.store import line_jobs, lines, old_order
 from restbroker.store import order as store
@@ -330,17 +330,17 @@ def drop_line(
     this key wait; raise `StoreUnavailable` or `StoreRefused`: the batches before are deleted, and perhaps one more.
     """
     own, line = exact(client, queue), _line_of(client, queue, key, known)
-    so_far, left = ClearProgress(line.jobs), 1
-    where = f"the key {line_name(line, known)}"
-    with AuditedAction(client, AuditEntry(who=who, action="drop", place=place_of(queue), where=where, why=why)) as note:
+
+    def batches() -> Iterator[tuple[int, int]]:
+        left = 1
         while left:
             deleted, left, held = queue_store.clear(client, own, b"", BATCH, lines=[(line.key, line.after)])
             release(held)
-            so_far = attrs.evolve(so_far, done=so_far.done + deleted)
-            note.done = so_far.done
-            yield so_far
-        note.state = "ended"
-    yield attrs.evolve(so_far, ended=True)
+            yield deleted, left
+
+    where = f"the key {line_name(line, known)}"
+    entry = AuditEntry(who=who, action="drop", place=place_of(queue), where=where, why=why)
+    yield from in_steps(client, entry, line.jobs, batches())
 
 
 def give_back(
@@ -351,13 +351,11 @@ def give_back(
     Raise `UsageError` if the queue is not paused: running processes would move them into lines again. Raise
     `StoreUnavailable` or `StoreRefused`: the same call again goes on.
     """
-    own = exact(client, queue)
-    found = lines_of(client, own)
-    so_far, is_healed, left = ClearProgress(sum(line.jobs for line in found)), False, 1
     target = known.targets.get(queue)
     fairness = None if target is None else target.fairness
-    entry = AuditEntry(who=who, action="return", place=place_of(queue), where="lines", why=why)
-    with AuditedAction(client, entry) as note:
+
+    def batches() -> Iterator[tuple[int, int]]:
+        is_healed, left = False, 1
         while left:
             moved = lines.give_back(client, queue)
             if moved is None:
@@ -365,17 +363,17 @@ def give_back(
                     f"The queue {queue} is not paused.", f"Pause it first: restbroker queues pause {shlex.quote(queue)}"
                 )
             count, left = moved
-            so_far = attrs.evolve(so_far, done=so_far.done + count)
-            note.done = so_far.done
-            yield so_far
-            if left and not count and is_healed:
-                return
+            yield count, left
             if left and not count:
+                if is_healed:
+                    return
                 # Someone deleted records by hand.
                 lines.heal(client, queue, "{}" if fairness is None else fairness.text)
                 is_healed = True
-        note.state = "ended"
-    yield attrs.evolve(so_far, ended=True)
+
+    total = sum(line.jobs for line in lines_of(client, exact(client, queue)))
+    entry = AuditEntry(who=who, action="return", place=place_of(queue), where="lines", why=why)
+    yield from in_steps(client, entry, total, batches())
 
 
 def line_name(line: Line, known: ConfigContext) -> str:

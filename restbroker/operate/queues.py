@@ -7,7 +7,7 @@ counted; a name that is not UTF-8 is passed as it is shown, and nothing is done 
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Final
 
 import attrs
@@ -135,32 +135,50 @@ def clear_in_steps(
     size_of(client, own)
     # From here on no process moves the newest job of the list into a line.
     hold_for_clear(client, own)
-    so_far = ClearProgress(size_of(client, own))
-    last = queue_store.newest(client, own)
-    if last is not None or so_far.total:
-        entry = AuditEntry(who=who, action="clear", place=place_of(queue), where="all", why=why)
-        left, noted_s = 1, time.monotonic()
-        with AuditedAction(client, entry) as note:
-            # Behind these numbers are jobs that came later. They count where the list has no newest job (any more).
-            lines = [(line.key, line.after) for line in lines_of(client, own)]
-            while left:
-                meant = () if last is not None else lines[:BATCH]
-                count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines=meant)
-                if last is not None and not left:
-                    last, left = None, len(lines)
-                elif last is None:
-                    del lines[: min(BATCH, len(lines)) - left]
-                    left = len(lines)
-                release(held)
-                so_far = attrs.evolve(so_far, done=so_far.done + count)
-                note.done = so_far.done
-                if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
-                    note.note_progress()
-                    noted_s = time.monotonic()
-                if not left:
-                    note.state = "ended"
-                yield so_far
-    yield attrs.evolve(so_far, ended=True)
+    total, newest = size_of(client, own), queue_store.newest(client, own)
+
+    def batches() -> Iterator[tuple[int, int]]:
+        last, left = newest, 1
+        # Behind these numbers are jobs that came later. They count where the list has no newest job (any more).
+        lines = [(line.key, line.after) for line in lines_of(client, own)]
+        while left:
+            meant = () if last is not None else lines[:BATCH]
+            count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines=meant)
+            if last is None:
+                del lines[: min(BATCH, len(lines)) - left]
+            if last is None or not left:
+                last, left = None, len(lines)
+            release(held)
+            yield count, left
+
+    if newest is None and not total:
+        yield ClearProgress(0, ended=True)
+        return
+    yield from in_steps(
+        client, AuditEntry(who=who, action="clear", place=place_of(queue), where="all", why=why), total, batches()
+    )
+
+
+def in_steps(
+    client: Client, entry: AuditEntry, total: int, batches: Iterator[tuple[int, int]]
+) -> Generator[ClearProgress, None, None]:
+    """Do these batches, once the audit entry is written; yield the progress after each, and once more at the end.
+
+    A batch is how many jobs it did, and how many are left, or anything but 0.
+    """
+    so_far, noted_s = ClearProgress(total), time.monotonic()
+    with AuditedAction(client, entry) as note:
+        for count, left in batches:
+            so_far = attrs.evolve(so_far, done=so_far.done + count)
+            note.done = so_far.done
+            if not left:
+                note.state = "ended"
+            elif time.monotonic() >= noted_s + _NOTE_EVERY_S:
+                note.note_progress()
+                noted_s = time.monotonic()
+            yield so_far
+    if note.state == "ended":
+        yield attrs.evolve(so_far, ended=True)
 
 
 def size_of(client: Client, queue: QueueName) -> int:

@@ -130,11 +130,11 @@ def test_a_killed_edit_leaves_each_job_in_one_place(shell: Shell, store: Client,
     assert revised() == 400
 
 
-def test_a_refusal_before_any_change_says_nothing_of_changes(shell: Shell, store: Client) -> None:
+def test_a_refusal_before_any_change_says_that_nothing_was_changed(shell: Shell, store: Client) -> None:
     put(store, "dead", NOW_S, "j1")
     store.command("SET", "ns:restbroker:audit", "no stream")
     done = shell("dead", "delete", "j1", "--yes")
-    assert (done.returncode, "Changes made so far" in done.stderr) == (1, False)
+    assert (done.returncode, "Nothing was changed." in done.stderr) == (1, True)
     assert len(jobs_in(store, "dead")) == 1
 
 
