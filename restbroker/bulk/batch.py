@@ -48,7 +48,7 @@ from restbroker.operate.connect import open_store
 from restbroker.store.client import Client
 
 _SAY_EVERY_S: Final = 5.0
-_PAUSE_S: Final = 0.1
+_PAUSE_S: Final = 0.25
 _HOLDERS: Final = 3
 
 
@@ -247,12 +247,15 @@ class _Batch:
         from restbroker.operate import order_wait
         from restbroker.operate.context import context_of
 
-        known = context_of(self.makers.settings)
-        held = order_wait.holders(
-            self.client, known, target, lambda jid: bulk.row_of(self.batch, jid) is not None, most=_HOLDERS
-        )
-        lines = [line for one in held for line in (f"Jobs are held {one.behind(local)}.", *one.next_steps)]
-        return "\n".join([*lines, "All keys that are held: restbroker keys list"]) if held else None
+        def is_own(jid: str) -> bool:
+            return bulk.row_of(self.batch, jid) is not None
+
+        lines: list[str] = []
+        with suppress(StoreRefused):
+            known = context_of(self.makers.settings)
+            for one in order_wait.holders(self.client, known, target, is_own, most=_HOLDERS):
+                lines += [f"Jobs are held {one.behind(local)}.", *one.next_steps]
+        return "\n".join([*lines, "All keys that are held: restbroker keys list"]) if lines else None
 
 
 def _require_valid(makers: Makers, table: Table) -> None:

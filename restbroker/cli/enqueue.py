@@ -38,7 +38,9 @@ CommandWord = Annotated[str, argument("COMMAND", "The server's command, e.g. reg
 ArgumentWords = Annotated[
     list[str] | None,
     argument(
-        "[ARGUMENT]...", "NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input.", completion.plain_words
+        "[ARGUMENT]...",
+        "NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input. With --bulk: of all rows.",
+        completion.plain_words,
     ),
 ]
 OkIfExists = Annotated[bool, option("--ok-if-exists", "Count it as done if it was done before.")]
