@@ -210,6 +210,14 @@ def _retry_steps(place: Location, timeline: Timeline, unsafe: str) -> Iterator[s
             yield f"{_CHECK} If it was not, add{unsafe} to `retry`."
 
 
+def _place_json(place: Location) -> dict[str, Json]:
+    fields: dict[str, Json] = attrs.asdict(place)
+    del fields["entry"], fields["since_s"]
+    since = None if place.since_s is None else utc(place.since_s)
+    order = None if place.order is None else _order_json(place.order)
+    return {**fields, "order": order, "since": since, "job": entries.all_fields(place.entry)}
+
+
 def _order_json(order: OrderWait) -> dict[str, Json]:
     fields: dict[str, Json] = attrs.asdict(
         order, filter=lambda field, _: field.name not in ("at_s", "is_hopeless", "more")
@@ -218,22 +226,6 @@ def _order_json(order: OrderWait) -> dict[str, Json]:
 
 
 def _as_json(timeline: Timeline) -> dict[str, Json]:
-    places: list[Json] = [
-        {
-            "kind": place.kind,
-            "name": place.name,
-            "ahead": place.ahead,
-            "line": None if place.line is None else attrs.asdict(place.line),
-            "order": None if place.order is None else _order_json(place.order),
-            "twin": None if place.twin is None else attrs.asdict(place.twin),
-            "since": None if place.since_s is None else utc(place.since_s),
-            "serving": None if place.serving is None else attrs.asdict(place.serving),
-            "pause": None if place.pause is None else attrs.asdict(place.pause),
-            "target_pauses": [attrs.asdict(pause) for pause in place.target_pauses],
-            "job": entries.all_fields(place.entry),
-        }
-        for place in timeline.locations
-    ]
     acts: list[Json] = [
         {"when": utc(act.at_s), "who": act.note.who, "action": act.note.action, "place": act.note.place}
         for act in timeline.acts
@@ -241,7 +233,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
     ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in timeline.ends]
     return {
         "jid": timeline.jid,
-        "places": places,
+        "places": list(map(_place_json, timeline.locations)),
         "ends": ends,
         "acts": acts,
         "unseen": list(timeline.unseen),

@@ -13,7 +13,7 @@ from restbroker.job import rubyjson
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.operate import audit, find
 from restbroker.operate.audit import AuditEntry
-from restbroker.operate.waiting_jobs import PAGE
+from restbroker.operate.find import PAGE
 from restbroker.store import dead_copies
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import Copy

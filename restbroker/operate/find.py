@@ -1,14 +1,15 @@
-"""Finding jobs in the retry, schedule and dead sets, and in queues, by conditions, page by page.
+"""The jobs of one set, by their order, or of one queue, next one first: page by page, by conditions, or one by its id.
 
-Called by the command line and the pages. Always holds: changes nothing; reads no more than its budget allows and then
+Called by the command line and the pages. A queue's jobs in lines come first, in the order in which they would be handed
+out, then those of its list. Always holds: changes nothing; reads no more than its budget allows and then
 says where to go on; the cost of a page does not depend on how deep it lies or how large the set is.
 """
 
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 import attrs
@@ -17,14 +18,16 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import Job, ShownJob
 from restbroker.operate.names import exact
 from restbroker.operate.throttle import Throttle
-from restbroker.operate.waiting_jobs import PAGE, pieces
 from restbroker.operate.where import Where, require_waiting
-from restbroker.store import paging, queues
+from restbroker.store import line_jobs, paging, queues
 from restbroker.store.client import Client
-from restbroker.store.keys import SortedSet
+from restbroker.store.keys import QueueName, SortedSet
+from restbroker.store.line_jobs import Cost, Line
 from restbroker.store.paging import Cursor, Member, Piece, digest_of
 
 T = TypeVar("T")
+PAGE: Final = 20
+"""Jobs read at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
 SLICE: Final = 200
 """How many members are read with one question to Redis; fewer where they are large."""
 _KEY: Final = re.compile(r"([0-9a-z.+-]{1,40})-([0-9a-f]{40})", re.ASCII)
@@ -62,6 +65,19 @@ class FoundJob:
 
     member: Member | None
     complete: bool = True
+
+
+@attrs.frozen
+class LinePlace:
+    """A job's place in the line of its `key` ("": of the jobs without one).
+
+    `number` 1 is the next of the line's `jobs`, and `keys` wait at all.
+    """
+
+    key: str
+    number: int
+    jobs: int
+    keys: int
 
 
 def is_key(name: str) -> bool:
@@ -138,6 +154,44 @@ def _choose(
         if len(entries) >= limit or looked_at >= budget.entries or time.monotonic() >= deadline:
             return tuple(entries), looked_at, place
     return tuple(entries), looked_at, None
+
+
+def lines_of(client: Client, queue: QueueName) -> tuple[Line, ...]:
+    """Return the lines of a queue; none, after one quick question, if it has none.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    return line_jobs.read_lines(client, queue) if line_jobs.has_lines(client, queue) else ()
+
+
+def pieces(
+    client: Client, queue: QueueName, cost: Cost, *, skip: int = 0, most: int = PAGE, limit: int | None = None
+) -> Iterator[Sequence[bytes]]:
+    """Yield a queue's jobs after the first `skip`, at most `most` at once and `limit` in all; None: without a limit.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    lines = lines_of(client, queue)
+    seen, left = sum(line.jobs for line in lines), limit
+    if skip < seen:
+        size = most if left is None else max(1, min(most, left))
+        places = islice(line_jobs.by_finish_time(lines, cost), skip, None)
+        for piece in line_jobs.pieces(client, queue, places, limit=size):
+            raws = [raw for _, _, raw in piece][:left]
+            yield raws
+            left = None if left is None else left - len(raws)
+            if left == 0:
+                return
+    start = max(0, skip - seen)
+    while left != 0 and (listed := queues.peek(client, queue, start, most if left is None else min(most, left))):
+        yield listed
+        start += len(listed)
+        left = None if left is None else left - len(listed)
+
+
+def place_in(lines: Sequence[Line], line: Line, number: int) -> LinePlace:
+    """Return the place of the job of this number in its line."""
+    return LinePlace(line.name, number - line.head + 1, line.jobs, len(lines))
 
 
 def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> Job:

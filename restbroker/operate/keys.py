@@ -22,11 +22,11 @@ from restbroker.operate.act import Action
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
+from restbroker.operate.find import lines_of
 from restbroker.operate.job import ShownJob
 from restbroker.operate.key_names import SHOWN_BETWEEN, command, display_name
 from restbroker.operate.names import exact, suggestion
 from restbroker.operate.queues import BATCH, ClearProgress, in_steps, place_of
-from restbroker.operate.waiting_jobs import lines_of
 from restbroker.store import line_jobs, lines, old_order
 from restbroker.store import order as store
 from restbroker.store import queues as queue_store

@@ -16,9 +16,9 @@ from restbroker.job import hiding, rubyjson
 from restbroker.job.order import key_in
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
+from restbroker.operate.find import LinePlace
 from restbroker.operate.job import Job, ShownJob
 from restbroker.operate.key_names import command, display_name
-from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.store import in_progress, line_jobs
 from restbroker.store import order as store
 from restbroker.store.client import Client

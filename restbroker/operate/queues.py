@@ -16,9 +16,9 @@ from restbroker.config.values import duration_text
 from restbroker.errors import UsageError
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditedAction, AuditEntry
+from restbroker.operate.find import lines_of
 from restbroker.operate.names import exact
 from restbroker.operate.system import blocked_queues, pools
-from restbroker.operate.waiting_jobs import lines_of
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as queue_store
 from restbroker.store.client import Client

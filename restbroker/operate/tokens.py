@@ -15,7 +15,7 @@ from restbroker.broker.tokens import Proof, Tokens
 from restbroker.job import arguments, rubyjson, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json
-from restbroker.operate.waiting_jobs import PAGE, pieces
+from restbroker.operate.find import PAGE, pieces
 from restbroker.store import paging, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet

@@ -16,9 +16,9 @@ from restbroker.errors import StoreRefused
 from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
+from restbroker.operate.find import LinePlace, lines_of, place_in
 from restbroker.operate.job import Job
 from restbroker.operate.throttle import Throttle
-from restbroker.operate.waiting_jobs import LinePlace, lines_of, place_in
 from restbroker.store import history, identities, jobs, line_jobs, paging, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd

@@ -22,9 +22,9 @@ from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.find import LinePlace
 from restbroker.operate.follow import follow
 from restbroker.operate.keys import NO_KEY, FairKey
-from restbroker.operate.waiting_jobs import LinePlace
 from restbroker.operate.walk import Match, SearchLimits, Walk
 from restbroker.operate.where import read
 from restbroker.store import identities, line_jobs, lines, pauses, processes, queues, survey, waiting
