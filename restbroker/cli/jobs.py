@@ -7,8 +7,7 @@ imported when a verb needs it, since most often they are only listed.
 
 import sys
 import time
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import attrs
@@ -323,7 +322,6 @@ def _edit_of(settings: Config, typed: arguments.TypedArguments, change: Change, 
 
     return Edit(
         tokens=Tokens(settings.tokens),
-        version=_versions(settings),
         values=typed.values,
         unset=tuple(change.unset or ()),
         renames=dict(map(_read_rename, change.rename or ())),
@@ -374,19 +372,3 @@ def _note_secrets(typed: arguments.TypedArguments) -> None:
         if redact.secret_values(None, {name: typed.values[name]}):
             instead = f"use {name}=- or {name}=@FILE."
             output.say(f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}")
-
-
-def _versions(settings: Config) -> Callable[[str], str | None]:
-    """Return a function that returns the server's version as a running process of a queue reports it.
-
-    It reads Redis once for each queue; None: not known.
-    """
-    from restbroker.operate.enqueue import find_process_if_known
-
-    @cache
-    def version(queue: str) -> str | None:
-        with open_store(settings) as client:
-            found = find_process_if_known(client, queue)
-        return None if found is None else found.server_version
-
-    return version

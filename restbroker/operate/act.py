@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Final, Protocol, Self, TypeAlias, TypeVar, assert_never
 
 import attrs
@@ -22,6 +23,7 @@ from restbroker.operate.act_job import FOREIGN_QUEUE, VERBS, Action, Refusal, Ve
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import differences
+from restbroker.operate.enqueue import find_process_if_known
 from restbroker.operate.inventory import Inventory
 from restbroker.operate.job import Job, ShownJob
 from restbroker.store.client import Client
@@ -117,6 +119,8 @@ def perform(
     `StoreRefused`: the batches before are done, and another call does the rest.
     """
     jobs.require_sense(action, known)
+    if action.edit is not None:
+        action = attrs.evolve(action, edit=attrs.evolve(action.edit, version=_versions(client)))
     which = jobs.which(known) + hiding.mask_secrets(action.details, known.secrets)
     progress = Progress(jobs.size(client), began_s=time_s(client))
     run = Run(client, action, known, jobs.place, which, dry_run=dry_run, progress=progress)
@@ -135,6 +139,17 @@ def perform(
     finally:
         run.conclude(state)
     yield attrs.evolve(run.progress, ended=True)
+
+
+def _versions(client: Client) -> Callable[[str], str | None]:
+    """Return a function that reads, once for each queue, the server's version as a running process found it."""
+
+    @cache
+    def version(queue: str) -> str | None:
+        found = find_process_if_known(client, queue)
+        return None if found is None else found.server_version
+
+    return version
 
 
 def _pieces(rest_s: float) -> Iterator[float]:

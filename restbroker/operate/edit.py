@@ -50,8 +50,8 @@ class Edit:
     """Changes to a job; None: no change.
 
     `values`: arguments to set, `unset`: arguments to remove, `renames`: {argument: its new name}, with its value kept.
-    `retry`: run the job at once. `any_command`: allow commands that no catalogue has. `version` returns the server's
-    version for a queue, as a running process found it, or None.
+    `retry`: run the job at once. `any_command`: allow commands that no catalogue has. `act.perform` sets `version`,
+    which returns the server's version for a queue, as a running process found it, or None.
     """
 
     tokens: Tokens = attrs.field(repr=False)

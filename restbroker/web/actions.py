@@ -38,7 +38,7 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
 from restbroker.web.connection import AdminConnection
 from restbroker.web.pages import PAGE, SETS, address, conditions
-from restbroker.web.pending import Actions, TypedEdits, complete
+from restbroker.web.pending import Actions, TypedEdits
 from restbroker.web.render import TITLES, Shell
 
 _QUESTION_S: Final = 6.0
@@ -154,7 +154,7 @@ class ActionForm:
         known = admin.context()
         action = self._action(who, known)
         if edit is not None:
-            action = attrs.evolve(action, edit=complete(edit, client, admin))
+            action = attrs.evolve(action, edit=attrs.evolve(edit, tokens=admin.tokens()))
         return cast("Generator[Progress]", perform(client, self.jobs(client, admin), action, known, dry_run=dry_run))
 
     def _action(self, who: str, known: ConfigContext) -> Action:

@@ -17,7 +17,6 @@ from quart_trio import QuartTrio
 from restbroker.errors import RestbrokerError
 from restbroker.operate.act import Progress
 from restbroker.operate.edit import Edit
-from restbroker.operate.enqueue import find_process_if_known
 from restbroker.operate.throttle import Throttle
 from restbroker.store.client import Client
 from restbroker.web.connection import AdminConnection
@@ -125,17 +124,3 @@ class Actions:
                 await call(task.close)
             self._running.discard(task)
             task.over.set()
-
-
-def complete(edit: Edit, client: Client, admin: AdminConnection) -> Edit:
-    """Return the edit with the tokens as they are now and a function that reads server versions from Redis.
-
-    Call it in the connection's thread, since it may read files.
-    """
-    return attrs.evolve(edit, tokens=admin.tokens(), version=lambda queue: version_of(client, queue))
-
-
-def version_of(client: Client, queue: str) -> str | None:
-    """Return the server's version as a running process of this queue reports it; None if it is not known."""
-    found = find_process_if_known(client, queue)
-    return None if found is None else found.server_version
