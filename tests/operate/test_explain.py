@@ -31,9 +31,7 @@ def test_a_job_of_a_set_is_found_there(client: Client, configured: ConfigContext
         assert (place.kind, place.entry.jid, place.entry.at_s) == (zset, "j1", NOW_S)
 
 
-def test_a_job_whose_key_another_one_has_says_that_it_will_not_be_sent(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_a_job_whose_key_is_taken_says_that_it_is_not_sent(client: Client, configured: ConfigContext, put: Put) -> None:
     twin = job("j2", idempotency_key="order-17")
     queues.push(client, "rest", [twin])
     put("dead", NOW_S, "j3", idempotency_key="order-17")
@@ -66,24 +64,7 @@ def test_a_job_whose_key_another_one_has_says_that_it_will_not_be_sent(
     assert (story.locations[0].twin, len(story.refused)) == (None, 1)
 
 
-def test_a_waiting_job_is_found_with_how_many_come_before_it(client: Client, configured: ConfigContext) -> None:
-    queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
-    story = explain(client, "j45", configured)
-    (place,) = story.locations
-    assert (place.kind, place.name, place.ahead, place.serving) == ("queue", "rest", 45, None)
-    assert story.unseen == ()
-
-
-def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, configured: ConfigContext) -> None:
-    take(client, 1)
-    client.command("SADD", "ns:processes", "web1:7:abc")
-    work = {"queue": "rest", "payload": job("j1").decode(), "run_at": int(NOW_S)}
-    client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
-    (place,) = explain(client, "j1", configured).locations
-    assert (place.kind, place.name, place.since_s) == ("in progress", "web1:7", int(NOW_S))
-
-
-def test_a_job_that_was_fetched_before_an_outage_says_why_it_waits(client: Client, configured: ConfigContext) -> None:
+def test_a_job_fetched_before_an_outage_says_why_it_waits(client: Client, configured: ConfigContext) -> None:
     serve(client, "ejabberd", 7, ["rest"], gate="closed", gate_reason="No connection.", gate_cure="Start it.")
     serve(client, "ejabberd", 8, ["rest"])
     for pid, jid, why in ((7, "j1", "No connection.\nStart it."), (8, "j2", None)):
@@ -126,9 +107,7 @@ def test_how_a_job_ended_is_told_where_that_is_kept(client: Client, configured: 
     assert explain(client, "nobody", configured).ends == ()
 
 
-def test_only_of_what_is_parked_or_nowhere_it_is_told_how_it_ended(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_ends_are_shown_of_dead_and_absent_jobs_only(client: Client, configured: ConfigContext, put: Put) -> None:
     rows: list[tuple[SortedSet, int]] = [("retry", 0), ("dead", 1)]
     for zset, ends in rows:
         client.command("FLUSHALL")
@@ -138,9 +117,7 @@ def test_only_of_what_is_parked_or_nowhere_it_is_told_how_it_ended(
         assert len(explain(client, "j1", configured).ends) == ends
 
 
-def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and_why(
-    client: Client, configured: ConfigContext
-) -> None:
+def test_a_job_held_by_a_pause_says_who_paused_and_why(client: Client, configured: ConfigContext) -> None:
     queues.push(client, "rest", [job("j1")])
     pauses.pause_queue(client, "rest", "ann", "it moves", None)
     pauses.pause_target(client, "ejabberd", "bob", "", 600.0)
@@ -162,10 +139,14 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     assert place.hindrance == "it is paused. `restbroker stats` says why and for how long."
 
 
-def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(
-    client: Client, configured: ConfigContext
-) -> None:
-    rows: list[tuple[int, float | None]] = [(10**400, None), (-1, None), (True, None), (1_700_000_000_500, NOW_S)]
+def test_a_job_in_progress_has_its_process_and_any_time(client: Client, configured: ConfigContext) -> None:
+    rows: list[tuple[int, float | None]] = [
+        (10**400, None),
+        (-1, None),
+        (True, None),
+        (1_700_000_000_500, NOW_S),
+        (int(NOW_S), int(NOW_S)),
+    ]
     for told, since_s in rows:
         client.command("FLUSHALL")
         take(client, 1)
@@ -173,12 +154,10 @@ def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(
         work = {"queue": "rest", "payload": job("j1").decode(), "run_at": told}
         client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
         (place,) = explain(client, "j1", configured).locations
-        assert (place.kind, place.since_s) == ("in progress", since_s)
+        assert (place.kind, place.name, place.since_s) == ("in progress", "web1:7", since_s)
 
 
-def test_a_job_is_found_among_many_in_hand_and_no_further_than_is_asked_for(
-    client: Client, configured: ConfigContext
-) -> None:
+def test_a_job_is_found_among_many_in_progress(client: Client, configured: ConfigContext) -> None:
     take(client, 100)
     assert [place.kind for place in explain(client, "j100", configured).locations] == ["in progress"]
     assert explain(client, "nobody", configured).unseen == ()
@@ -193,9 +172,7 @@ def take(client: Client, count: int) -> None:
     fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, count, count))
 
 
-def test_where_redis_refuses_one_question_the_rest_is_told_and_that(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_a_key_of_another_type_hides_only_itself(client: Client, configured: ConfigContext, put: Put) -> None:
     rows: list[str] = [
         "paused",
         "queues",
@@ -226,5 +203,5 @@ def test_a_job_in_the_middle_of_a_long_queue_is_found_last(client: Client, confi
     queues.push(client, "rest", [job(f"j{n}") for n in range(6000)])
     for number in (0, 100, 400, 5999):
         (place,) = explain(client, f"j{number}", configured, SearchLimits(seconds=60)).locations
-        assert (place.kind, place.ahead) == ("queue", number)
+        assert (place.kind, place.name, place.ahead, place.serving) == ("queue", "rest", number, None)
     assert explain(client, "j6000", configured, SearchLimits(seconds=60)).is_searched

@@ -23,9 +23,7 @@ def jids(found: Page) -> list[str | None]:
     return [entry.jid for entry in found.entries]
 
 
-def test_parked_jobs_come_newest_first_page_by_page_and_the_last_page_says_so(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_dead_jobs_come_newest_first_page_by_page(client: Client, configured: ConfigContext, put: Put) -> None:
     for n in range(5):
         put("dead", NOW_S + n, f"j{n}")
     first = page(client, "dead", (), configured, limit=3)
@@ -39,9 +37,7 @@ def test_parked_jobs_come_newest_first_page_by_page_and_the_last_page_says_so(
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to break a page")
-def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_tries_from_a_producer_show_no_token(client: Client, configured: ConfigContext, put: Put) -> None:
     tries = [{"at": 1, "outcome": {"by": ["right-token"]}, "code": "x", "right-token": 1, "excerpt": "right-token"}]
     put("dead", NOW_S, "j1", restbroker_attempts=[*tries, {"ms": 10**400}, "no try"])
     (entry,) = page(client, "dead", (), configured).entries
@@ -52,9 +48,7 @@ def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
     ]
 
 
-def test_a_job_that_a_person_retried_was_tried_as_often_as_its_tries_say(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_attempts_of_a_retried_job_count_its_tries(client: Client, configured: ConfigContext, put: Put) -> None:
     tries = [{"outcome": outcome} for outcome in ("rejected", "rejected", "killed")]
     put("dead", NOW_S, "j1", retry_count=0, restbroker_attempts=tries)
     (entry,) = page(client, "dead", (), configured).entries
@@ -153,7 +147,7 @@ def test_nobody_can_guess_a_secret_by_searching(client: Client, configured: Conf
     assert jids(page(client, "dead", where("message ~ wrong"), configured)) == ["j1"]
 
 
-def test_an_argument_that_its_neighbour_makes_a_secret_is_not_found_by_searching(
+def test_a_value_named_a_secret_by_its_neighbour_is_not_found(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("dead", 1, "j1", arguments={"key": "password", "value": {"hunter22": 1}, "user": "bob", "password": "p"})
@@ -170,9 +164,7 @@ def test_what_is_no_job_is_an_entry_all_the_same(client: Client, configured: Con
     assert page(client, "dead", where("message ~ x", "attempts > 0"), configured).entries == ()
 
 
-def test_a_large_job_is_listed_without_its_arguments_and_found_by_them(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_a_large_job_is_listed_without_its_arguments(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", 1, "big", arguments={"name": "x" * 100_000, "n": 7, "password": "hunter22"})
     (entry,) = page(client, "dead", where("n = 7"), configured).entries
     assert isinstance(entry.arguments, str)
@@ -230,7 +222,7 @@ def test_what_was_sent_is_known_from_marks_counts_and_tries(
     }  # fmt: skip
 
 
-def test_what_nobody_serves_or_is_sent_at_most_once_is_not_safe_to_repeat(configured: ConfigContext) -> None:
+def test_unserved_or_at_most_once_is_not_safe_to_repeat(configured: ConfigContext) -> None:
     assert configured.repeats("rest", "register")
     assert not configured.repeats("rest", "send_message")
     assert not configured.repeats("foreign", "register")
@@ -240,7 +232,7 @@ def test_what_nobody_serves_or_is_sent_at_most_once_is_not_safe_to_repeat(config
     assert target.at_most_once, "the default names broadcasts"
 
 
-def test_a_job_that_cannot_be_shown_is_a_line_that_says_why_and_hides_none_beside_it(
+def test_a_job_that_cannot_be_shown_is_a_line_that_says_why(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
     deep: Any = "hunter2-hunter2"

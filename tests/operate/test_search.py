@@ -61,7 +61,7 @@ def test_a_text_is_found_in_each_place_where_a_job_can_be(client: Client, config
     assert found(client, configured, "waits").hits[1].ahead == 1
 
 
-def test_when_the_time_is_up_no_more_queues_are_asked_and_the_rest_is_counted(
+def test_queues_beyond_the_time_limit_are_named_or_counted(
     client: Client, configured: ConfigContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(30):
@@ -166,9 +166,7 @@ def test_what_is_no_condition_and_no_text_is_refused(client: Client, configured:
             found(client, configured, *typed)
 
 
-def test_what_a_reason_shows_is_found_whatever_the_hidden_values_are(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_a_shown_reason_is_found_whatever_is_hidden(client: Client, configured: ConfigContext, put: Put) -> None:
     for number, password in enumerate(("mail", "mailb", "xxxx", "is f", "a mailbox")):
         hidden = {"user": "u", "password": password, "body": "a letter"}
         put("dead", NOW_S + number, f"j{number}", arguments=hidden, error_message="This mailbox is full.")
@@ -176,9 +174,7 @@ def test_what_a_reason_shows_is_found_whatever_the_hidden_values_are(
         assert len(found(client, configured, typed).hits) == 5, typed
 
 
-def test_a_search_does_the_same_work_for_a_text_that_is_hidden_as_for_one_that_is_nowhere(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_a_search_works_alike_for_hidden_and_absent_text(client: Client, configured: ConfigContext, put: Put) -> None:
     coded = base64.b64encode(b"admin:hunter-4711").decode()
     for number in range(6):
         user = {"user": f"u{number}", "password": f"sesame-{number}", "body": "sesame of a text"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate.where import FIELDS, TIMES, parse_search, read, with_fixed_time
+from restbroker.operate.where import FIELDS, TIMES, read, with_fixed_time
 from tests.support.rows import rows
 
 NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
@@ -20,15 +20,8 @@ def holds(typed: str, found: Json, *, ahead: bool = False) -> bool:
     return condition.holds(found)
 
 
-@rows("typed", ["command=register", "command = register", "  command  =register  "])
-def test_blanks_around_the_operator_do_not_count(typed: str) -> None:
-    (condition,) = read([typed], NOW_S)
-    assert (condition.field, condition.op, condition.value) == ("command", "=", "register")
-    assert condition.text == "command = register"
-
-
 @rows(("typed", "found", "expected"), [
-    ("command = register", "register", True),
+    ("  command  =register  ", "register", True),
     ("command = Register", "register", False),
     ("command = reg*", "register", True),
     ("command = *is*r", "register", True),
@@ -100,23 +93,17 @@ def test_what_is_still_due_has_no_age() -> None:
     assert refused.value.hint == "Within 2h from now: at < 2026-11-20T14:00:00Z; later: at > 2026-11-20T14:00:00Z."
 
 
-def test_an_age_is_a_condition_of_a_search_too() -> None:
-    assert [one.text for one in parse_search(["failed_at older 30d", "look older now"], NOW_S).where] == [
-        "failed_at older 30d"
-    ]
-
-
 @rows(
     "typed",
     ["failed_at < 2m", "failed_at > 2m", "failed_at<'2m'", "failed_at > -2m", "failed_at = 2m", "failed_at != 2m"],
 )
-def test_a_span_behind_a_comparison_is_refused_with_both_things_that_may_be_meant(typed: str) -> None:
+def test_a_compared_duration_is_refused_with_both_meanings(typed: str) -> None:
     with pytest.raises(UsageError, match="is ambiguous: 2m is a duration") as refused:
         read([typed], NOW_S, ahead=True)
     assert refused.value.hint == "Write failed_at older 2m, or failed_at newer 2m."
 
 
-def test_a_span_that_lies_ahead_is_refused_with_both_sides_of_that_moment() -> None:
+def test_a_compared_duration_ahead_is_refused_with_dates() -> None:
     with pytest.raises(UsageError) as refused:
         read(["at < 2h"], NOW_S + 0.25, ahead=True)
     assert refused.value.hint == ("Within 2h from now: at < 2026-11-20T14:00:00Z; later: at > 2026-11-20T14:00:00Z.")
@@ -186,10 +173,6 @@ def test_an_argument_that_is_called_like_a_field_has_a_prefix() -> None:
     assert read(["jid = x"], NOW_S)[0].argument is None
 
 
-def test_blank_conditions_are_none() -> None:
-    assert read(["", "  "], NOW_S) == ()
-
-
 @given(st.text(max_size=60), st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20))
 def test_any_text_is_a_condition_or_refused_in_words(typed: str, found: Json) -> None:
     try:
@@ -216,9 +199,7 @@ def test_equal_and_unequal_are_opposites(field: str, value: str, found: str) -> 
     ),
     st.booleans(),
 )
-def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_read(
-    field: str, op: str, moment: str, ahead: bool
-) -> None:
+def test_a_fixed_condition_always_means_the_same(field: str, op: str, moment: str, ahead: bool) -> None:
     try:
         (meant,) = read([f"{field} {op} {moment}"], NOW_S, ahead=ahead)
     except UsageError:
@@ -230,15 +211,8 @@ def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_r
 
 
 @rows("typed", ["user = 2h", "attempts > 2", "arg.at = today"])
-def test_what_is_no_time_or_beyond_all_dates_stays_as_it_was_typed(typed: str) -> None:
+def test_what_has_no_date_stays_as_it_was_typed(typed: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert with_fixed_time(condition) == typed
     (condition,) = read(["at older 999999999w"], NOW_S)
     assert with_fixed_time(condition) == "at older 999999999w"
-
-
-def test_a_time_that_is_fixed_is_written_as_people_read_it() -> None:
-    assert [with_fixed_time(one) for one in read(["failed_at = 2026-11-20T10:00", "at = yesterday"], NOW_S)] == [
-        "failed_at = 2026-11-20T10:00:00Z",
-        "at = 2026-11-19",
-    ]
