@@ -87,9 +87,7 @@ def _is_paused(client: Client, settings: Config, name: str) -> bool:
     return state is not None and state.pause is not None
 
 
-_PERIODIC: Final = Pausable(
-    "periodic", _is_paused, operate_periodic.pause, operate_periodic.resume, meanwhile="", sections=("Periodic",)
-)
+_PERIODIC: Final = Pausable("periodic", _is_paused, meanwhile="", sections=("Periodic",))
 _COLUMNS: Final[Sequence[Column[Periodic]]] = (
     Column("NAME", lambda one: one.name),
     Column(

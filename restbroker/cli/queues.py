@@ -259,6 +259,4 @@ def _require_queue(client: Client, settings: Config, name: str) -> Queue:
 _QUEUE: Final = Pausable(
     "queue",
     lambda client, settings, name: _require_queue(client, settings, name).pause is not None,
-    operate_queues.pause,
-    operate_queues.resume,
 )

@@ -15,10 +15,9 @@ from restbroker.console.lists import ListsFirst
 from restbroker.console.options import ForOption, argument
 from restbroker.console.pausing import Pausable
 from restbroker.console.times import milliseconds
-from restbroker.operate import targets as operate_targets
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
-from restbroker.operate.system import Target, target_state
+from restbroker.operate.system import Target, read_targets, target_state
 from restbroker.operate.words import limit_text, pause_text, state_text
 from restbroker.store.client import Client
 
@@ -40,7 +39,7 @@ def list_targets(how: Output) -> None:
     """
     settings = how.settings()
     with open_store(settings) as client:
-        found = operate_targets.targets(client, _names(settings))
+        found = read_targets(client, _names(settings))
     if sys.stdout.isatty() and not how.json:
         # What needs a person first.
         found.sort(key=is_well)
@@ -65,7 +64,7 @@ def _names(settings: Config) -> list[str]:
 
 def _is_paused(client: Client, settings: Config, name: str) -> bool:
     """Tell whether the target is paused; raise `UsageError` for an unknown one."""
-    found = {one.name: one for one in operate_targets.targets(client, _names(settings))}
+    found = {one.name: one for one in read_targets(client, _names(settings))}
     require("target", name, found)
     return bool(found[name].pauses)
 
@@ -125,4 +124,4 @@ COLUMNS: Final[Sequence[Column[Target]]] = (
     Column("WHY", lambda one: one.reason, _why),
 )
 
-_TARGET: Final = Pausable("target", _is_paused, operate_targets.pause, operate_targets.resume)
+_TARGET: Final = Pausable("target", _is_paused)

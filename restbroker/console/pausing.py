@@ -14,7 +14,9 @@ from restbroker.console import output, times
 from restbroker.console.groups import Output, Reason
 from restbroker.console.load_config import Section
 from restbroker.console.who import who
+from restbroker.operate import control
 from restbroker.operate.connect import open_store
+from restbroker.operate.control import Noun
 from restbroker.store.client import Client
 
 _MOST_DAYS: Final = 366
@@ -24,14 +26,12 @@ _MOST_DAYS: Final = 366
 class Pausable:
     """A kind of thing that can be paused, by the `noun` that names it in JSON.
 
-    `is_paused` raises `UsageError` for an unknown name. `start` and `end` are the functions of `operate`. `meanwhile`:
-    what becomes of jobs in progress, if there may be some.
+    `is_paused` raises `UsageError` for an unknown name. `meanwhile`: what becomes of jobs in progress, if there may be
+    some.
     """
 
-    noun: str
+    noun: Noun
     is_paused: Callable[[Client, Config, str], bool]
-    start: Callable[[Client, str, str, str, float | None], object]
-    end: Callable[[Client, str, str, str], bool]
     meanwhile: str = "; jobs in progress finish"
     sections: tuple[Section, ...] = ()
 
@@ -42,7 +42,7 @@ class Pausable:
         with open_store(settings) as client:
             was = self.is_paused(client, settings, name)
             if not reason.dry_run:
-                self.start(client, name, who(), reason.why, for_s)
+                control.pause(client, self.noun, name, who(), reason.why, for_s)
         how_long = "until resumed" if for_s is None else f"for {duration_text(for_s)}"
         fields = {self.noun: name, "was_paused": was, "paused": True, "for_s": for_s}
         words = f"{name} {_done(reason)} paused {how_long}{self.meanwhile}."
@@ -54,7 +54,7 @@ class Pausable:
         with open_store(settings) as client:
             was = self.is_paused(client, settings, name)
             if not reason.dry_run:
-                was = self.end(client, name, who(), reason.why)
+                was = control.resume(client, self.noun, name, who(), reason.why)
         words = f"{name} {_done(reason)} resumed." if was else f"{name} was not paused."
         fields = {self.noun: name, "was_paused": was, "paused": False}
         output.report(words, fields, as_json=how.json, dry_run=reason.dry_run)

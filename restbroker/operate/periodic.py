@@ -18,11 +18,10 @@ from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import QueuedBefore, push
 from restbroker.operate.follow import job_states
-from restbroker.operate.queues import pause_length
 from restbroker.operate.request import PeriodicRequest
 from restbroker.operate.walk import SearchLimits
 from restbroker.operate.words import pause_sentence
-from restbroker.store import pauses, periodic
+from restbroker.store import periodic
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause
 from restbroker.store.periodic import PeriodicState, TickOutcome
@@ -143,21 +142,6 @@ def run(client: Client, one: PeriodicRequest, who: str, why: str = "") -> tuple[
     if holder is None:
         periodic.note_push(client, one.name, jid)
     return jid, holder
-
-
-def pause(client: Client, name: str, who: str, why: str, for_s: float | None = None) -> None:
-    """Have no process push a command's jobs, for `for_s` seconds; None: until `resume`. It replaces an earlier pause.
-
-    What is due meanwhile is skipped. Raise `StoreUnavailable`: it may be paused, and the call may be repeated.
-    """
-    audit.write(client, AuditEntry(who=who, action="pause", place=_place(name), where=pause_length(for_s), why=why))
-    pauses.pause_periodic(client, name, who, why=why, for_s=for_s)
-
-
-def resume(client: Client, name: str, who: str, why: str = "") -> bool:
-    """End a pause of a command. Return False if there was none. Raise as `pause` does, or `StoreRefused`."""
-    audit.write(client, AuditEntry(who=who, action="resume", place=_place(name), why=why))
-    return pauses.resume_periodic(client, name)
 
 
 def find(requests: Iterable[PeriodicRequest], name: str) -> PeriodicRequest:

@@ -1,8 +1,7 @@
-"""Queues as an operator sees and steers them: what waits, who serves it, who paused it; pausing, peeking, clearing.
+"""Queues as an operator sees them: what waits, who serves it, who paused it; clearing one.
 
-Called by `restbroker queues` and the pages. Always holds: a queue is paused for all processes, Ruby's too, through
-Sidekiq Pro's set; peeking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good, and
-counted; a name that is not UTF-8 is passed as it is shown, and nothing is done if two are shown alike (`names.exact`).
+Called by `restbroker queues` and the pages. Always holds: cleared jobs are gone for good, and counted; a name that is
+not UTF-8 is passed as it is shown, and nothing is done if two are shown alike (`names.exact`).
 """
 
 import time
@@ -12,9 +11,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.config.values import duration_text
 from restbroker.errors import UsageError
-from restbroker.operate import audit
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.find import lines_of
 from restbroker.operate.names import exact
@@ -95,27 +92,6 @@ def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
     ]
 
 
-def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = None) -> bool:
-    """Pause a queue for all processes, for `for_s` seconds; None: until `resume`. It replaces an earlier pause.
-
-    Jobs in progress still run. Return False if it was already paused. Raise `StoreUnavailable`: the queue may be
-    paused, and the call may be repeated.
-    """
-    own = exact(client, queue)
-    audit.write(client, AuditEntry(who=who, action="pause", place=place_of(queue), where=pause_length(for_s), why=why))
-    return pauses.pause_queue(client, own, who, why=why, for_s=for_s)
-
-
-def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
-    """End the pause of a queue, no matter who paused it. Return False if it was not paused.
-
-    Raise `StoreUnavailable`: the pause may have ended, and the call may be repeated. Raise `StoreRefused`.
-    """
-    own = exact(client, queue)
-    audit.write(client, AuditEntry(who=who, action="resume", place=place_of(queue), why=why))
-    return pauses.resume_queue(client, own)
-
-
 def count_waiting(client: Client, queue: str) -> int:
     """Return how many jobs wait in a queue. Raise `UsageError` if its key is not a list."""
     return size_of(client, exact(client, queue))
@@ -189,11 +165,6 @@ def size_of(client: Client, queue: QueueName) -> int:
         odd = MisusedKey(text(key) if isinstance(key, bytes) else key, "list", types(client, [key]).get(key))
         raise UsageError(f"{odd.message}: no job is in it.", odd.hint)
     return size
-
-
-def pause_length(for_s: float | None) -> str:
-    """Return the length of a pause, in words for the audit log."""
-    return "until resumed" if for_s is None else f"for {duration_text(for_s)}"
 
 
 def place_of(queue: str) -> str:

@@ -248,6 +248,14 @@ def targets(client: Client, found: Iterable[Pool], wanted: Collection[str] = ())
     return [_target(name, by_name.get(name, ()), paused.get(name, ())) for name in sorted(by_name.keys() | paused)]
 
 
+def read_targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
+    """Return all targets that a process serves, that a person paused, or that are `wanted`.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    return targets(client, pools(client, overview(client)), wanted)
+
+
 def target_state(one: Pool | Target) -> str | None:
     """Return the state of a target, in one process or over all, from its `state` and `pauses`: the gravest one.
 

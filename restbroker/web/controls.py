@@ -17,9 +17,11 @@ from quart import Response, request
 from restbroker.config.core import Config
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
-from restbroker.operate import periodic, processes, queues, targets
+from restbroker.operate import control as operate_control
+from restbroker.operate import periodic, processes, queues
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.context import ConfigContext
+from restbroker.operate.control import Noun
 from restbroker.operate.names import exact
 from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.serving.app import Refuse
@@ -74,6 +76,16 @@ class Control:
 def _name_of(client: Client, action: Action) -> str:
     exact(client, action.name)
     return ""
+
+
+def _pausing(noun: Noun) -> Callable[[Client, Action], object]:
+    return lambda client, action: operate_control.pause(
+        client, noun, action.name, action.who, why=action.why, for_s=action.for_s
+    )
+
+
+def _resuming(noun: Noun) -> Callable[[Client, Action], object]:
+    return lambda client, action: operate_control.resume(client, noun, action.name, action.who, action.why)
 
 
 def _waiting(client: Client, action: Action) -> str:
@@ -133,7 +145,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "queues",
         "Pause the queue",
         "No process takes jobs from this queue meanwhile, not even Ruby's. They wait; jobs in progress finish.",
-        act=lambda client, action: queues.pause(client, action.name, action.who, why=action.why, for_s=action.for_s),
+        act=_pausing("queue"),
         describe=_name_of,
         lasts=True,
     ),
@@ -141,7 +153,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "queues",
         "Resume the queue",
         "Every process takes its jobs again.",
-        act=lambda client, action: queues.resume(client, action.name, action.who, action.why),
+        act=_resuming("queue"),
         describe=_name_of,
     ),
     "clear-queue": Control(
@@ -157,14 +169,14 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "targets",
         "Pause the target",
         "No process takes jobs for this target meanwhile. They wait; jobs in progress finish.",
-        lambda client, action: targets.pause(client, action.name, action.who, why=action.why, for_s=action.for_s),
+        act=_pausing("target"),
         lasts=True,
     ),
     "resume-target": Control(
         "targets",
         "Resume the target",
         "Processes take its jobs again, unless something else prevents them.",
-        lambda client, action: targets.resume(client, action.name, action.who, action.why),
+        act=_resuming("target"),
     ),
     "run-periodic": Control(
         "periodic",
@@ -177,7 +189,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "periodic",
         "Pause the periodic command",
         "No process queues its jobs meanwhile: what is due is skipped.",
-        act=lambda client, action: periodic.pause(client, action.name, action.who, why=action.why, for_s=action.for_s),
+        act=_pausing("periodic"),
         describe=_periodic_text,
         lasts=True,
     ),
@@ -185,7 +197,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "periodic",
         "Resume the periodic command",
         "Its jobs are queued again when they are due. What was skipped stays skipped.",
-        act=lambda client, action: periodic.resume(client, action.name, action.who, action.why),
+        act=_resuming("periodic"),
         describe=_periodic_text,
     ),
     "quiet-process": Control(

@@ -6,7 +6,8 @@ import pytest
 
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
-from restbroker.operate import audit, processes, targets
+from restbroker.operate import audit, control, processes
+from restbroker.operate.system import read_targets
 from restbroker.store import heartbeats, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, fetch
@@ -88,7 +89,7 @@ def test_a_target_is_the_sum_and_the_worst_of_its_processes(client: Client) -> N
     refused: dict[str, Json] = {"gate": "denied", "gate_reason": "401", "gate_cure": "Mend RestPass."}
     refused |= {"closed_for_s": 4.5, "p50_ms": 50.0, "p99_ms": None, "limited": "rate", "outcomes": {"delivered": 7}}
     serve(client, "t", 8, ["rest", "slow"], **refused)
-    (one,) = targets.targets(client)
+    (one,) = read_targets(client)
     assert (one.name, one.kind, one.state, one.down_in) == ("t", "ejabberd", "denied", 1)
     assert (one.reason, one.hint, one.down_for_s) == ("401", "Mend RestPass.", 4.5)
     assert (one.concurrency, one.limit, one.busy, one.ahead, one.rate_per_s) == (40, 40, 6, 8, 20.0)
@@ -106,19 +107,19 @@ def test_of_a_process_that_finishes_or_died_only_its_jobs_count(client: Client) 
     queues.push(client, "rest", [b"1", b"2"])
     fetch(client, FetchRequest("node:9:abc:t", "t", ("rest",), 0, 2, 0))
     assert heartbeats.fence(client, "node:9:abc:t", 1)
-    (one,) = targets.targets(client)
+    (one,) = read_targets(client)
     assert (one.state, one.down_in, one.concurrency, one.delivered) == ("up", 0, 20, 100)
     assert (one.busy, one.in_progress, one.processes) == (6, 2, ("node:7", "node:8"))
 
 
 def test_resuming_ends_every_pause_whoever_made_it(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
-    targets.pause(client, "t", "ann", "")
+    control.pause(client, "target", "t", "ann", "")
     limits.pause(client, "t", "retry_after", 600.0)
-    assert targets.resume(client, "t", "bob", "it is back") is True
-    assert targets.resume(client, "t", "bob") is False
-    (one,) = targets.targets(client)
+    assert control.resume(client, "target", "t", "bob", "it is back") is True
+    assert control.resume(client, "target", "t", "bob") is False
+    (one,) = read_targets(client)
     assert one.pauses == ()
     limits.pause(client, "t", "retry_after", 600.0)
-    assert targets.resume(client, "t", "bob") is True
+    assert control.resume(client, "target", "t", "bob") is True
     assert [one.note.why for one in audit.entries(client, 3)] == ["", "", "it is back"]

@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate import audit, queues
+from restbroker.operate import audit, control, queues
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import waiting_page
 from restbroker.operate.names import require
@@ -27,7 +27,7 @@ def test_each_queue_is_shown_with_who_serves_and_paused_it(client: Client) -> No
     serve(client, "ejabberd", 7, ["rest", "slow"])
     serve(client, "other", 8, ["slow"])
     record(client, "web:9:ab", queues=["rest", "mailers"], version="7.3.2")
-    assert queues.pause(client, "rest", "ann", "moving", None) is True
+    control.pause(client, "queue", "rest", "ann", "moving", None)
     mailers, rest, slow, wanted = queues.queues(client, ["wanted"])
     assert (rest.name, rest.size, rest.targets, rest.processes) == ("rest", 1, ("ejabberd",), ("node:7", "web:9"))
     assert rest.latency_s is not None
@@ -37,8 +37,8 @@ def test_each_queue_is_shown_with_who_serves_and_paused_it(client: Client) -> No
     assert (slow.targets, slow.processes, slow.pause) == (("ejabberd", "other"), ("node:7", "node:8"), None)
     assert (mailers.name, mailers.targets, mailers.processes) == ("mailers", (), ("web:9",))
     assert wanted == Queue("wanted", 0, 0.0, None, (), ())
-    assert queues.resume(client, "rest", "ann") is True
-    assert queues.resume(client, "rest", "ann") is False
+    assert control.resume(client, "queue", "rest", "ann") is True
+    assert control.resume(client, "queue", "rest", "ann") is False
 
 
 def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,11 +91,11 @@ def test_a_queue_that_is_no_utf_8_is_named_as_it_is_shown(client: Client) -> Non
     assert one.size == 3
     assert one.latency_s == pytest.approx(60, abs=20)
     assert [job.jid for job in waiting_page(client, one.name, (), ConfigContext({}), limit=1).entries] == ["j1"]
-    assert queues.pause(client, one.name, "ann", "why") is True
+    control.pause(client, "queue", one.name, "ann", "why")
     assert client.command("SMEMBERS", "ns:paused") == [b"a\xff"]
     (one,) = [one for one in queues.queues(client) if one.pause is not None]
     assert (one.name, one.size, one.pause and one.pause.who) == ("a\\xff", 3, "ann")
-    assert queues.resume(client, one.name, "ann") is True
+    assert control.resume(client, "queue", one.name, "ann") is True
     assert queues.count_waiting(client, one.name) == 3
     assert client.command("LLEN", b"ns:queue:a\xff") == 3
     assert [cleared(client, one.name) for _ in range(2)] == [3, 0]
@@ -118,8 +118,8 @@ def test_of_queues_shown_alike_none_is_taken_for_the_other(client: Client, other
     client.command(*other)
     paused = client.command("SMEMBERS", "ns:paused")
     for act in (
-        lambda: queues.pause(client, shown, "ann", ""),
-        lambda: queues.resume(client, shown, "ann"),
+        lambda: control.pause(client, "queue", shown, "ann", ""),
+        lambda: control.resume(client, "queue", shown, "ann"),
         lambda: cleared(client, shown),
         lambda: queues.count_waiting(client, shown),
         lambda: waiting_page(client, shown, (), ConfigContext({})),

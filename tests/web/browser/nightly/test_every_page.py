@@ -10,7 +10,7 @@ import attrs
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 
-from restbroker.operate import audit, queues
+from restbroker.operate import audit, control
 from restbroker.operate.audit import AuditEntry
 from restbroker.store import sources
 from restbroker.store.sources import SourceState
@@ -33,10 +33,10 @@ BEHIND_OTHERS: Final = {"an action": "/audit", "a job": "/dead", "a question": "
 @pytest.fixture(scope="module")
 def stage(stage: Stage) -> Stage:
     populate(stage)
-    queues.pause(stage.citizen.client, "other", "ann", "the server is moved", 3600.0)
+    control.pause(stage.citizen.client, "queue", "other", "ann", "the server is moved", 3600.0)
     # A name of some length in each table, beside a long reason and much that is told of a job.
-    queues.pause(
-        stage.citizen.client, NAMED, "ann", "The database of the server is moved to another machine. " * 5, None
+    control.pause(
+        stage.citizen.client, "queue", NAMED, "ann", "The database of the server is moved to another machine. " * 5
     )
     stage.citizen.client.command("LPUSH", f"queue:{NAMED}", job("iris", queue=NAMED, arguments={"note": "x" * 400}))
     well = SourceState("mongooseim_events", "mongooseim-amqp", "web1.example.org:4711", since_s=time.time() - 7200)
