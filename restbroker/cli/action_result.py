@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import attrs
+
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit
@@ -94,17 +96,8 @@ def fields(became: ActionResult) -> dict[str, Json]:
         {"place": _LISTS[one.zset], "group": one.group, "error": one.code, "message": one.message, "jobs": one.jobs}
         for one in became.failed
     ]
-    return {
-        "jobs": became.jobs,
-        "done": became.done,
-        "waiting": became.waiting,
-        "in_progress": became.in_progress,
-        "unknown": became.unknown,
-        "failed": failed,
-        "unseen": list(became.unseen),
-        "refused": list(became.refused),
-        "queues": list(became.queues),
-    }
+    counts = attrs.asdict(became, recurse=False, filter=lambda one, _: one.name != "failed_jobs")
+    return {**counts, "failed": failed}
 
 
 def _progress_text(became: ActionResult) -> str:

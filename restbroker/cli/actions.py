@@ -30,7 +30,7 @@ from restbroker.operate.inventory import inventory
 from restbroker.operate.job import ShownJob
 from restbroker.store.client import Client
 
-__all__ = ["ActOptions", "Action", "act"]
+__all__ = ["Action", "Doing"]
 
 _DONE: Final[dict[Verb, str]] = {
     "retry": "retried",
@@ -43,43 +43,34 @@ _DONE: Final[dict[Verb, str]] = {
 _TELL_EVERY_S: Final = 2.0
 
 
-@attrs.frozen(kw_only=True)
-class ActOptions:
-    """How to act; `wait_s`: for how many seconds to follow the jobs that were sent again (None: not at all)."""
-
-    dry_run: bool = False
-    yes: bool = False
-    as_json: bool = False
-    wait_s: float | None = None
-
-
-def act(client: Client, jobs: Jobs, action: Action, known: ConfigContext, how: ActOptions) -> None:
-    """Do the action, after asking if it is risky; with `wait_s`, wait until the jobs have ended or the time is up.
-
-    With `dry_run` show what it would do. End the command with FAILED if nothing could be done, with PARTLY if not
-    everything.
-    """
-    doing = _Doing(client, action, known, how)
-    if how.dry_run:
-        doing.print_plan(jobs)
-        return
-    last, jids = doing.run(doing.confirmed(jobs), dry_run=False)
-    if jobs.place == "dead" and action.verb == "delete" and jids:
-        for note in keys.stopped_notes(client, frozenset(jids), known):
-            output.say(f"note: {note}")
-    doing.conclude(last, jids)
-
-
 @attrs.frozen
-class _Doing:
-    """An action, and what it needs."""
+class Doing:
+    """An action, and how to do it; `wait_s`: for how long to follow the jobs that were sent again (None: not)."""
 
     client: Client
     action: Action
     known: ConfigContext
-    how: ActOptions
+    dry_run: bool = attrs.field(kw_only=True)
+    yes: bool = attrs.field(kw_only=True)
+    as_json: bool = attrs.field(kw_only=True)
+    wait_s: float | None = attrs.field(default=None, kw_only=True)
 
-    def run(self, jobs: Jobs, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
+    def act(self, jobs: Jobs) -> None:
+        """Do the action, after asking if it is risky; with `wait_s`, wait until the jobs have ended or the time is up.
+
+        With `dry_run` show what it would do. End the command with FAILED if nothing could be done, with PARTLY if not
+        everything.
+        """
+        if self.dry_run:
+            self._print_plan(jobs)
+            return
+        last, jids = self._run(self._confirmed(jobs), dry_run=False)
+        if jobs.place == "dead" and self.action.verb == "delete" and jids:
+            for note in keys.stopped_notes(self.client, frozenset(jids), self.known):
+                output.say(f"note: {note}")
+        self._conclude(last, jids)
+
+    def _run(self, jobs: Jobs, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
         """Return how far it came in the end, and the ids of the first jobs done.
 
         On a terminal it prints the progress meanwhile, and, when it is stopped, how far it came.
@@ -103,15 +94,15 @@ class _Doing:
                 raise
         return step, jids
 
-    def confirmed(self, jobs: Jobs) -> Jobs:
+    def _confirmed(self, jobs: Jobs) -> Jobs:
         """Ask if the action is risky; return the jobs that the question was about, all of them without a question."""
         action = self.action
         is_named = isinstance(jobs, SetJobs) and bool(jobs.names)
         if action.edit is not None:
-            return jobs if self.how.yes and not is_named else self._confirmed_edit(jobs)
+            return jobs if self.yes and not is_named else self._confirmed_edit(jobs)
         # To bring back what is named costs nothing that cannot be undone; to throw away, or many at once, may.
         is_grave = action.verb in ("delete", "kill") or not is_named
-        if self.how.yes or not (is_grave or action.foreign_queues):
+        if self.yes or not (is_grave or action.foreign_queues):
             return jobs
         if (
             isinstance(jobs, SetJobs)
@@ -122,7 +113,7 @@ class _Doing:
             shown = inventory(self.client, jobs.zset)
             confirm(f"{action.verb.capitalize()} all {output.jobs(len(shown))} of {jobs.location}?")
             return attrs.evolve(jobs, inventory=shown)
-        seen, _ = self.run(jobs, dry_run=True)
+        seen, _ = self._run(jobs, dry_run=True)
         if not is_grave and not seen.foreign_queues:
             return jobs
         if sys.stdin.isatty():
@@ -134,9 +125,9 @@ class _Doing:
 
     def _confirmed_edit(self, jobs: Jobs) -> Jobs:
         """Show what an edit would change and ask; return those jobs. End the command if it changes nothing."""
-        action, (seen, _) = self.action, self.run(jobs, dry_run=True)
+        action, (seen, _) = self.action, self._run(jobs, dry_run=True)
         if not seen.done:
-            self.conclude(seen, ())
+            self._conclude(seen, ())
             raise typer.Exit(Exit.OK)
         for line in _changes(seen, action):
             output.say(line)
@@ -145,13 +136,13 @@ class _Doing:
         _print_refusals(seen)
         _warn(seen, action)
         sent = " and send" if action.edit is not None and action.edit.retry else ""
-        confirm(f"Edit{sent} {output.jobs(seen.done)} of {jobs.location}?", yes=self.how.yes)
+        confirm(f"Edit{sent} {output.jobs(seen.done)} of {jobs.location}?", yes=self.yes)
         return jobs.as_seen(seen)
 
-    def print_plan(self, jobs: Jobs) -> None:
+    def _print_plan(self, jobs: Jobs) -> None:
         """Print what would be done."""
-        action, (seen, _) = self.action, self.run(jobs, dry_run=True)
-        if self.how.as_json:
+        action, (seen, _) = self.action, self._run(jobs, dry_run=True)
+        if self.as_json:
             output.as_json({"dry_run": True, **_as_json(seen, action)})
         elif action.edit is not None:
             for line in _changes(seen, action):
@@ -166,18 +157,18 @@ class _Doing:
         _warn(seen, action)
         _end_with(_code(seen, action))
 
-    def conclude(self, last: Progress, jids: Sequence[str]) -> None:
+    def _conclude(self, last: Progress, jids: Sequence[str]) -> None:
         """Print what was done, and with `wait_s` what became of the jobs; end the command with its code."""
-        action, how = self.action, self.how
+        action = self.action
         output.say(f"{output.jobs(last.done)} {_past_tense(action)}{_foreign_text(last, action.verb)}.")
         _print_refusals(last)
         became = None
-        if how.wait_s is not None and jids:
+        if self.wait_s is not None and jids:
             if last.done > len(jids):
                 output.say(f"note: only the first {output.jobs(len(jids))} will be followed.")
-            became = action_result.wait(self.client, jids, self.known, how.wait_s)
-            action_result.print_result(became, how.wait_s)
-        if how.as_json:
+            became = action_result.wait(self.client, jids, self.known, self.wait_s)
+            action_result.print_result(became, self.wait_s)
+        if self.as_json:
             followed = {} if became is None else {"became": action_result.fields(became)}
             output.as_json({"dry_run": False, **_as_json(last, action), **followed})
         code = Exit.OK if became is None else action_result.exit_code(became)

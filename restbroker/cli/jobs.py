@@ -296,7 +296,7 @@ def _act(
     **more: Any,  # noqa: ANN401 - fields of `Action`, which is not imported for a list
 ) -> None:
     """Do this with the chosen jobs. Raise `UsageError` unless they are named in exactly one way."""
-    from restbroker.cli.actions import Action, ActOptions, act
+    from restbroker.cli.actions import Action, Doing
     from restbroker.operate.act_set import SetJobs
 
     settings = settings or how.settings()
@@ -305,9 +305,9 @@ def _act(
     if [bool(chosen.jids), bool(meant), chosen.everything].count(True) != 1:
         raise UsageError("Say which jobs, in exactly one way.", "Give job ids, or --where CONDITION, or --all.")
     jobs = SetJobs(zset, tuple(chosen.jids or ()), meant, limit=limit, rate_per_s=paced.rate)
-    options = ActOptions(dry_run=paced.dry_run, yes=paced.yes, as_json=how.json, wait_s=wait_s)
+    action = Action(verb, who(), why=paced.why, **more)
     with open_store(settings) as client:
-        act(client, jobs, Action(verb, who(), why=paced.why, **more), known, options)
+        Doing(client, action, known, dry_run=paced.dry_run, yes=paced.yes, as_json=how.json, wait_s=wait_s).act(jobs)
 
 
 def conditions(typed: Sequence[str] | None, zset: SortedSet, known: ConfigContext) -> where.Where:

@@ -230,7 +230,7 @@ def kill(name: QueueName, meant: Waiting, consent: Consent, how: Output) -> None
 
 
 def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -> None:
-    from restbroker.cli.actions import ActOptions, act
+    from restbroker.cli.actions import Doing
     from restbroker.operate import act_waiting
 
     settings = how.settings()
@@ -245,8 +245,7 @@ def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -
         jobs = act_waiting.select(client, name, where, settings, meant.limit)
         jobs.require_sense(action, known)
         output.say(f"note: {act_waiting.consequence(name, verb, known)}")
-        options = ActOptions(dry_run=consent.dry_run, yes=consent.yes, as_json=how.json)
-        act(client, jobs, action, known, options)
+        Doing(client, action, known, dry_run=consent.dry_run, yes=consent.yes, as_json=how.json).act(jobs)
 
 
 def _require_queue(client: Client, settings: Config, name: str) -> Queue:
