@@ -113,7 +113,7 @@ def test_a_target_is_tested_alone_without_redis(check: Check, right: Mapping[str
 @pytest.mark.promise(
     "Security: who has an account on the host, or controls the configuration", "to read or change files"
 )
-def test_a_configuration_that_all_may_read_is_warned_of_if_it_holds_a_secret(place: Path, shell: Shell) -> None:
+def test_a_file_with_a_secret_that_all_may_read_is_warned_of(place: Path, shell: Shell) -> None:
     (place / "env.json").chmod(0o644)
     assert "holds secrets" in shell("check").stdout
     configure(place, RestPass="", Token="")
@@ -125,7 +125,7 @@ def test_a_configuration_that_all_may_read_is_warned_of_if_it_holds_a_secret(pla
 @pytest.mark.promise(
     "Security: who has an account on the host, or controls the configuration", "to read or change files"
 )
-def test_what_everybody_may_change_is_warned_of_though_no_secret_is_in_it(place: Path, shell: Shell) -> None:
+def test_a_file_that_everybody_may_change_is_warned_of(place: Path, shell: Shell) -> None:
     path = place / "env.json"
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "Token"}))
     path.chmod(0o662)
