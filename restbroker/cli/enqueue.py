@@ -26,8 +26,7 @@ from restbroker.console.options import (
     argument,
     option,
 )
-from restbroker.console.times import at_s, duration_s, local
-from restbroker.console.waiting import waiting_s
+from restbroker.console.times import at_s, duration_s, local, waiting_s
 from restbroker.errors import UsageError
 from restbroker.job import claims
 from restbroker.job.claims import Lock

@@ -37,8 +37,7 @@ from restbroker.console.options import (
     argument,
     option,
 )
-from restbroker.console.times import at_s
-from restbroker.console.waiting import waiting_s
+from restbroker.console.times import at_s, waiting_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.operate import find, where

@@ -37,7 +37,7 @@ from restbroker.console.options import (
     option,
 )
 from restbroker.console.private_file import write_pieces
-from restbroker.console.waiting import waiting_s
+from restbroker.console.times import waiting_s
 from restbroker.console.who import who
 from restbroker.errors import ConfigError, RestbrokerError, UsageError
 from restbroker.job import rubyjson

@@ -1,13 +1,12 @@
 """`restbroker stats`: totals, queues, the processes with their targets, and sources of events that are read.
 
-Always holds: on a terminal each target in each process has one line of a table, and another one only if there is
-something to report.
+Always holds: on a terminal what is wrong comes first, in the words of the pages; each target in each process has one
+line of a table.
 """
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Final
@@ -44,6 +43,7 @@ _MOST_OFTEN_S: Final = 0.2
 _CAUSES: Final = 3
 _CAUSES_S: Final = 0.3
 _STEPS: Final = 3
+_WRONG: Final = 12
 EveryOption = Annotated[
     str | None, option("--every DURATION", "How often --watch refreshes: 500ms, 10s, 1m. (default: 2s)")
 ]
@@ -130,7 +130,7 @@ def _process_state(row: Pool) -> str:
 
 
 def _short_state(row: Pool) -> str:
-    """Return the state of a target in a process in one word; the notes have the rest."""
+    """Return the state of a target in a process in one word."""
     if row.dying:
         return "gone"
     if row.finishing:
@@ -205,8 +205,11 @@ def _lines(seen: Snapshot) -> list[Sequence[str]]:
 
 def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     """Print the figures for people, with what to do next."""
-    for row in seen.redis:
-        output.data(f"{row.message} {row.why}\n")
+    stopped = stopped_keys(client, ordered_targets(settings.targets))
+    found = problems(seen, settings.queues, stopped, time.time())
+    lines = [output.one_line(one.text) for one in found[:_WRONG]]
+    lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
+    output.data("".join(f"{line}\n" for line in lines) or "Nothing is wrong.\n")
     output.table(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])
     if seen.totals["dead"]:
         _dead_jobs(client, settings)
@@ -217,16 +220,6 @@ def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     rows = sorted(seen.targets, key=lambda row: row.state == "up" and not (row.dying or row.pauses))
     if rows:
         columns.table(PROCESSES, rows)
-    else:
-        output.data("No restbroker runs on this Redis.")
-    for note in _notes(rows):
-        output.data(output.one_line(note))
-    stopped = stopped_keys(client, ordered_targets(settings.targets))
-    found = problems(seen, settings.queues, stopped, time.time())
-    # Of keys no line tells so far.
-    for one in found:
-        if one.queue is not None:
-            output.data(output.one_line(one.text))
     if seen.sources:
         output.data("")
         columns.table(SOURCES, seen.sources)
@@ -259,23 +252,3 @@ def _next_steps(seen: Snapshot, found: Sequence[Alarm]) -> list[str]:
     if seen.totals["dead"]:
         return ["`restbroker dead summary` shows why jobs died and what to do."]
     return ["`restbroker stats --watch` keeps refreshing."]
-
-
-def _notes(rows: Sequence[Pool]) -> Iterator[str]:
-    """Yield why targets get no jobs or fewer, with one line for what several processes say."""
-    of_target = Counter(row.target for row in rows)
-    said = Counter((row.target, line) for row in rows for line in dict.fromkeys(_pause_texts(row)))
-    for (target, line), times in said.items():
-        part = "" if times == of_target[target] else f" in {times} of {of_target[target]} processes"
-        yield f"{cell(target)}{part}: {line}"
-
-
-def _pause_texts(row: Pool) -> Iterator[str]:
-    state, age_s = words.process_state(row), row.heartbeat_age_s
-    if row.dying or row.finishing:
-        yield state
-    elif age_s is not None and age_s > words.SILENT_S:
-        yield f"no heartbeat for {duration_text(age_s)}"
-    if row.reason is not None:
-        yield f"{state}: {row.reason}"
-    yield from words.pauses_of(row) + words.concurrency_limits(row)

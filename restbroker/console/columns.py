@@ -104,9 +104,10 @@ def draw(
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(header_style="bold", box=None, pad_edge=False)
-    overflow: Literal["fold", "ellipsis"] = "fold" if whole else "ellipsis"
     shown = [column for column in columns if column.title]
+    has_header = any(column.title.strip() for column in shown)
+    drawn = Table(header_style="bold", box=None, pad_edge=False, show_header=has_header)
+    overflow: Literal["fold", "ellipsis"] = "fold" if whole else "ellipsis"
     texts = [[output.one_line(_text(column, row)) for row in found] for column in shown]
     for column, cells_ in zip(shown, texts, strict=True):
         longest = max(map(cell_len, (column.title, *cells_)))

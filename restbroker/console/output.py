@@ -9,11 +9,14 @@ import select
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TextIO
 
 from restbroker.errors import OutputLost, RestbrokerError
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF, errno.EAGAIN})
+_FIRST = 1000
+"""The letters that stay of a table's first column."""
 
 
 def data(text: str) -> None:
@@ -99,23 +102,22 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows: in columns with header and colour on a terminal; tab-separated and without header otherwise.
 
     A header of empty texts is left out. `NO_COLOR` is respected (rich does it). A tab or line break inside a cell
-    becomes a blank.
+    becomes a blank. The first column, what a row is about, is never broken.
     """
     if not sys.stdout.isatty():
         for cells in rows:
             row(cells)
         return
-    from rich.console import Console  # slow to import, and of no use in a pipe
-    from rich.table import Table
-    from rich.text import Text
+    from restbroker.console import columns
 
-    drawn = Table(header_style="bold", box=None, pad_edge=False, show_header=any(header))
-    for name in header:
-        # rich's own choice would shorten names to "proce…" on a narrow terminal.
-        drawn.add_column(name, overflow="fold")
-    for cells in rows:
-        drawn.add_row(*(Text(one_line(cell)) for cell in cells))
-    Console().print(drawn)
+    def at(place: int, cells: Sequence[object]) -> str:
+        return str(cells[place])
+
+    least = [_FIRST, *[8] * len(header)]
+    drawn = [
+        columns.Column(name or " ", text=partial(at, place), least=least[place]) for place, name in enumerate(header)
+    ]
+    columns.table(drawn, [*rows])
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
+import typer
+
 from restbroker.config.values import BadValue, duration_text, json_or_text, seconds
 from restbroker.errors import UsageError
 
@@ -47,6 +49,15 @@ def duration_s(option: str, text: str, most_days: int = 1) -> float:
         wrong = "not more than 0" if _NOT_POSITIVE.fullmatch(text) else "no such duration"
         message = f"{option} takes {bad.expected}. {text!r} is {wrong}."
         raise UsageError(message, f"For example: {option} 30s") from bad
+
+
+def waiting_s(context: typer.Context, timeout: str, *, waits: bool) -> float:
+    """Return the seconds that `--timeout` says. Raise `UsageError` if it is none, or was typed without `--wait`."""
+    length_s = duration_s("--timeout", timeout)
+    source = context.get_parameter_source("timeout")
+    if not waits and source is not None and source.name == "COMMANDLINE":
+        raise UsageError("--timeout is for --wait.", "Add --wait, or leave --timeout out.")
+    return length_s
 
 
 def milliseconds(value: object) -> str:

@@ -17,7 +17,7 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, Sto
 from restbroker.job import claims, expiry, fairness, rubyjson
 from restbroker.job.claims import Lock
 from restbroker.job.command import Command
-from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
 from restbroker.job.repair import fractional
@@ -95,8 +95,6 @@ def payload(request: JobRequest, jid: str, now_s: float) -> bytes:
     }
     if request.ok_if_exists:
         fields["ok_if_exists"] = True
-    if request.reply_to is not None and reply_key(request.reply_to) is None:
-        raise UsageError("reply_to is no key for an answer.", "Write restbroker:reply:NAME, or NAME alone.")
     if request.wants_reply:
         fields["reply_to"] = request.reply_to or f"restbroker:reply:{jid}"
     if request.at_s is None:

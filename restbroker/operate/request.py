@@ -147,29 +147,21 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
 
 @attrs.frozen
 class Fit:
-    """The newest version that takes some arguments, and its command; `reasons`: why a version does not take them.
+    """The newest version that takes some arguments, and its command; if none does, the newest that has the command.
 
-    If none takes them, it is the newest that has the command.
+    `reason`: why even this version does not take the arguments; None if it does.
     """
 
     version: str
     spec: CommandSpec
-    reasons: Mapping[str, str | None]
-
-    @property
-    def reason(self) -> str | None:
-        """Why even this version does not take the arguments; None if it does."""
-        return self.reasons[self.version]
+    reason: str | None
 
 
 def best_fit(signatures: Signatures, values: Mapping[str, Json], default_host: str | None) -> Fit | None:
     """Return the version that fits these arguments best; None if no version has the command."""
-    specs = {version: spec for version, spec in signatures.by_version.items() if spec is not None}
-    if not specs:
-        return None
-    reasons = {version: _reason(spec, values, default_host) for version, spec in specs.items()}
-    version = next((one for one in reversed(specs) if reasons[one] is None), [*specs][-1])
-    return Fit(version, specs[version], reasons)
+    specs = [(version, spec) for version, spec in signatures.by_version.items() if spec is not None]
+    fits = [Fit(version, spec, _reason(spec, values, default_host)) for version, spec in reversed(specs)]
+    return next((fit for fit in fits if fit.reason is None), fits[0] if fits else None)
 
 
 def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> str | None:

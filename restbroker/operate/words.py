@@ -87,12 +87,6 @@ def limits_of(pool: "Pool") -> list[str]:
     return [LIMITS[limited]] if (limited := pool.limited) in LIMITS and limited is not None else []
 
 
-def concurrency_limits(pool: "Pool") -> list[str]:
-    """Return why no more requests are in progress, in words."""
-    is_low = pool.limit is not None and pool.concurrency is not None and pool.limit < pool.concurrency
-    return ([limit_text(pool.limit, pool.concurrency)] if is_low else []) + limits_of(pool)
-
-
 def limit_text(limit: object, concurrency: object) -> str:
     """Return why fewer requests than `concurrency` may be in progress."""
     return f"at most {limit} of {concurrency} at once since the server was overloaded or down; the limit rises with use"

@@ -27,6 +27,7 @@ from restbroker.operate.job import ShownJob
 from restbroker.operate.keys import STATES, FairQueue, OrderKey, fair_queue, held_keys
 from restbroker.operate.names import require
 from restbroker.operate.periodic import Periodic, list_periodic
+from restbroker.operate.processes import Process, Work
 from restbroker.operate.queues import queues
 from restbroker.operate.request import periodic_requests
 from restbroker.operate.search import SearchResult, search
@@ -288,19 +289,6 @@ _SKIP: Final = re.compile(r"\d{1,6}", re.ASCII)
 _WORD_LIMIT: Final = 200
 
 
-@attrs.frozen
-class WorkRow:
-    """A job in progress: since when (epoch seconds), and as which `thread` of which process."""
-
-    at_s: float
-    name: str
-    queue: str
-    jid: str | None
-    process: str
-    thread: str
-    may_be_cancelled: bool
-
-
 @attrs.frozen(eq=False)
 class JobPages:
     """The views that only show."""
@@ -313,25 +301,16 @@ class JobPages:
         given = request.args.get("after", "")
         skip = int(given) if _SKIP.fullmatch(given) else 0
 
-        def question(client: Client) -> tuple[list[WorkRow], int]:
+        def question(client: Client) -> tuple[list[tuple[Process, Work]], int]:
             secrets = self.admin.context().secrets
-            found = sorted(_jobs_in_progress(client), key=lambda one: one.at_s)
-            # Ruby's processes hide nothing.
-            return [_without(one, secrets) for one in found[skip : skip + PAGE]], len(found)
+            found = [(process, job) for process in processes.processes(client, ()) for job in process.jobs]
+            found.sort(key=lambda one: one[1].job.at_s)
+            return [_masked(*one, secrets) for one in found[skip : skip + PAGE]], len(found)
 
         shown, total = await self.admin.ask(question)
         more = str(skip + PAGE) if skip + PAGE < total else None
         following = address("/in-progress", [], more)
-        return self._page(
-            "in-progress",
-            "In progress",
-            jobs=shown,
-            total=total,
-            after=given,
-            more=more,
-            next=following,
-            template="in-progress",
-        )
+        return self._page("in-progress", "In progress", jobs=shown, total=total, after=given, more=more, next=following)
 
     async def periodic(self) -> Response:
         """Return the page of the periodic commands: when each is due next, and what became of the last time."""
@@ -402,25 +381,11 @@ class JobPages:
         return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)
 
 
-def _jobs_in_progress(client: Client) -> list[WorkRow]:
-    return [
-        WorkRow(
-            at_s=one.job.at_s,
-            name=one.name or "",
-            queue=one.queue,
-            jid=one.job.jid,
-            process=process.name,
-            thread=one.thread,
-            may_be_cancelled=process.is_restbroker,
-        )
-        for process in processes.processes(client, ())
-        for one in process.jobs
-    ]
-
-
-def _without(one: WorkRow, secrets: Spellings) -> WorkRow:
-    jid = None if one.jid is None else hiding.mask_secrets(one.jid, secrets)
-    return attrs.evolve(one, name=hiding.mask_secrets(one.name, secrets), jid=jid)
+def _masked(process: Process, one: Work, secrets: Spellings) -> tuple[Process, Work]:
+    """Return a job in progress without secrets: Ruby's processes hide nothing."""
+    jid = one.job.jid and hiding.mask_secrets(one.job.jid, secrets)
+    name = one.name and hiding.mask_secrets(one.name, secrets)
+    return process, attrs.evolve(one, name=name, job=attrs.evolve(one.job, jid=jid))
 
 
 def _says(written: StoredEntry, word: str) -> bool:

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from restbroker.operate import audit
-from restbroker.store import heartbeats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.identities import ProcessInfo
 from restbroker.store.replies import items
 from tests.support.process import run_here
 
@@ -51,13 +49,6 @@ def shell(place: Path) -> Shell:
 def store(redis_url: str) -> Iterator[Client]:
     with closing(open_client(StoreSettings(redis_url, namespace="ns"))) as client:
         yield client
-
-
-def serve(store: Client, snapshot: bytes, queue: str = "rest") -> None:
-    """Has a process serve this queue, which says this of its target."""
-    facts = ProcessInfo(77, "node", "boot", "ns", 1, "ejabberd")
-    assert jobs.register(store, "node:77:abc", facts, [queue])
-    assert heartbeats.write_heartbeats(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
 
 
 def put(store: Client, zset: str, at_s: float, jid: str, command: str = "register", **more: Any) -> None:

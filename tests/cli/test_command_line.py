@@ -17,7 +17,8 @@ from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.examples import walk
 from restbroker.errors import ConfigError
 from restbroker.store.client import Client
-from tests.cli.conftest import NOW_S, Shell, configure, put, serve
+from tests.cli.conftest import NOW_S, Shell, configure, put
+from tests.operate.pools import serve
 from tests.support.process import RESTBROKER, clean_environment, run_into
 from tests.support.process import run_here as run
 
@@ -54,7 +55,7 @@ def test_commands_are_those_of_the_servers_version(shell: Shell, store: Client) 
 
     newest, oldest = count(), count(SERVERVERSION="23.01")
     assert oldest < newest == count(REDISURL="redis://127.0.0.1:1")
-    serve(store, b'{"server_version":"23.01"}')
+    serve(store, "ejabberd", 77, ["rest"], server_version="23.01")
     assert count() == oldest
 
 

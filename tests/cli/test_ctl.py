@@ -9,7 +9,8 @@ import pytest
 
 from restbroker.operate import audit
 from restbroker.store.client import Client
-from tests.cli.conftest import Shell, jobs_in, serve
+from tests.cli.conftest import Shell, jobs_in
+from tests.operate.pools import serve
 from tests.support.process import started
 from tests.support.wait import until
 
@@ -56,7 +57,7 @@ def test_an_answer_is_printed_as_ejabberdctl_would(
     place: Path, store: Client, outcome: str, text: str, code: str | None, expected: tuple[int, str, str]
 ) -> None:
     """What it does not know is on stderr, and the job stays dead; a refusal that was printed is not kept there."""
-    serve(store, b'{"quiet":false}')
+    serve(store, "ejabberd", 77, ["rest"])
     error = None if code is None else {"code": code, "message": "It is so.", "cure": "Do this."}
     answer = json.loads(text) if outcome == "delivered" else None
     status = 200 if outcome == "delivered" else 409 if text else None
@@ -77,7 +78,7 @@ def test_an_answer_is_printed_as_ejabberdctl_would(
 def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_will_be_tried(
     shell: Shell, store: Client
 ) -> None:
-    serve(store, b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}')
+    serve(store, "ejabberd", 77, ["rest"], gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
     done = shell("ctl", "--timeout", "3s", *REGISTER)
     (job,) = jobs_in(store, "queue:rest")
     jid = job["jid"]

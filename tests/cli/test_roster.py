@@ -14,7 +14,8 @@ from restbroker.operate import audit
 from restbroker.rosters import store as rosters
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
-from tests.cli.conftest import Shell, serve
+from tests.cli.conftest import Shell
+from tests.operate.pools import serve
 from tests.support.process import started
 from tests.support.wait import until
 
@@ -117,19 +118,19 @@ def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> No
 def test_a_refresh_that_has_to_wait_says_why_once(do: Do, store: Client) -> None:
     nobody = "note: No running process serves the queue rosters; its jobs wait for one."
     assert do("refresh zoe").stderr.splitlines() == [nobody, "1 user will be refreshed."]
-    serve(store, b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}', "rosters")
+    serve(store, "ejabberd", 77, ["rosters"], gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
     down = ["note: The server of the queue rosters gets no jobs now: Nobody listens there.", "Start it."]
     assert do("refresh zoe").stderr.splitlines() == [*down, "1 user will be refreshed."]
     assert do("refresh zoe --wait --timeout 2200ms").stderr.splitlines()[:3] == [*down, "0 users refreshed."]
 
 
 def test_a_refresh_that_is_waited_for_says_when_its_server_goes_down(place: Path, do: Do, store: Client) -> None:
-    serve(store, b'{"gate":"open"}', "rosters")
+    serve(store, "ejabberd", 77, ["rosters"])
     with started(["roster", "refresh", "zoe", "--wait"], directory=place) as process:
         until(lambda: queues.peek(store, "rosters", 0, 1), "the job is queued")
-        assert heartbeats.write_heartbeats(
-            store, [("node:77:abc", 1)], {"node:77:abc": b'{"gate":"closed","gate_reason":"Gone."}'}
-        )
+        snapshot = b'{"gate":"closed","gate_reason":"Gone."}'
+        served = "node:77:abc:ejabberd"
+        assert heartbeats.write_heartbeats(store, [(served, 1)], {served: snapshot})
         process.wait_for("^note: The server of the queue rosters gets no jobs now: Gone.$")
 
 

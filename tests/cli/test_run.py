@@ -30,3 +30,11 @@ def test_another_value_of_the_switch_is_refused_by_its_name(place: Path) -> None
     with started(["run"], directory=place, environ=clean_environment({"RESTBROKER_FAST": "off"})) as broker:
         assert broker.wait() == 2
         assert "RESTBROKER_FAST: expected 0 or 1, found 'off'." in broker.output()
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "257", "abc", "1.5", "9" * 5000])
+def test_a_wrong_number_of_processes_is_blamed_on_the_flag(place: Path, number: str) -> None:
+    with started(["run", "--processes", number], directory=place) as broker:
+        assert broker.wait() == 2
+        said = f"--processes: expected a whole number from 1 to 256, found {number[:20]!r}."
+        assert (said in broker.output(), "cannot be used" in broker.output()) == (True, False)

@@ -129,3 +129,12 @@ def test_a_watch_says_that_redis_is_away_and_finds_it_again(
         server.start()
         assert next(True for _ in range(50) if ["total", "processed", "0"] in block(blocks))
         assert next(True for _ in range(50) if line(lines)["totals"])
+
+
+@pytest.mark.parametrize(
+    ("every", "said"), [("often", "--every takes a duration up to 24 hours"), ("0.1s", "--every takes at least 200ms.")]
+)
+def test_a_watch_does_not_take_any_pace(place: Path, every: str, said: str) -> None:
+    with watching(place, every=every) as process:
+        _, told = process.communicate(timeout=NEVER_S)
+    assert (process.returncode, said in told) == (2, True)

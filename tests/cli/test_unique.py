@@ -1,11 +1,9 @@
 """`enqueue --unique`: safe to repeat, for a person, a script and a thousand; and a push whose answer was lost."""
 
 import json
-import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +20,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from tests.cli.conftest import Shell
 from tests.support.process import run_here as run
 from tests.support.redis_server import RedisServer
+from tests.support.tcp_proxy import Loss, TcpProxy
 
 UNIQUE = ("enqueue", "status", "--unique", "nightly", "--unique-for", "10m")
 
@@ -122,59 +121,24 @@ def test_a_thousand_pushers_of_one_key_queue_one_job(redis_server: RedisServer, 
     assert {other for other in found if other is not None} == {job["jid"]}
 
 
-class Cutter:
-    """A proxy that lets a command through and cuts the connection before its answer, `cuts` times."""
-
-    def __init__(self, redis: RedisServer, cuts: int, command: bytes = b"jid-1") -> None:
-        self.redis, self.cuts, self.command = redis, cuts, command
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self._relay, args=(client,), daemon=True).start()
-
-    def _relay(self, client: socket.socket) -> None:
-        host, port = "127.0.0.1", int(self.redis.url.rpartition(":")[2].partition("/")[0])
-        with suppress(OSError), client, socket.create_connection((host, port)) as server:
-            while sent := client.recv(1 << 16):
-                server.sendall(sent)
-                got = server.recv(1 << 16)
-                if self.cuts and self.command in sent and b"NOSCRIPT" not in got:
-                    self.cuts -= 1
-                    return
-                client.sendall(got)
-
-
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 @pytest.mark.parametrize("is_unique", [False, True])
 @pytest.mark.parametrize("at_s", [None, 4e9])
-def test_a_push_whose_answer_was_lost_is_repeated_and_queued_once(
+def test_a_push_whose_answer_was_lost_is_queued_once(
     redis_server: RedisServer, store: Client, at_s: float | None, *, is_unique: bool
 ) -> None:
-    cutter = Cutter(redis_server, 3)
     lock = Lock("a" * 64, "k", 600.0) if is_unique else None
-    order = request(lock) if at_s is None else JobRequest(**{**vars_of(request(lock)), "at_s": at_s})
     with (
-        closing(cutter.listener),
-        closing(open_client(StoreSettings(f"redis://127.0.0.1:{cutter.port}/0", namespace="ns"))) as client,
+        TcpProxy(redis_server.port, losses=[Loss(b"jid-1")] * 3) as proxy,
+        closing(open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace="ns"))) as client,
     ):
-        assert push(client, order, "jid-1", time.time()) is None
-    assert cutter.cuts == 0
+        assert push(client, attrs.evolve(request(lock), at_s=at_s), "jid-1", time.time()) is None
+        assert proxy.losses == []
     count = len(queued(store)) if at_s is None else store.command("ZCARD", "ns:schedule")
     assert count == 1
 
 
-def vars_of(order: JobRequest) -> dict[str, Any]:
-    return attrs.asdict(order, recurse=False)
-
-
-def test_a_job_that_was_done_before_its_push_is_repeated_is_not_pushed_once_more(
-    redis_server: RedisServer, store: Client
-) -> None:
+def test_a_job_done_before_its_push_is_repeated_is_pushed_once(redis_server: RedisServer, store: Client) -> None:
     """A broker may be faster than who repeats a push: it gave the lock up already."""
     lock = Lock("a" * 64, "k", 600.0)
     with closing(open_client(StoreSettings(redis_server.url, namespace="ns"))) as client:

@@ -25,12 +25,23 @@ ALL = SetJobs("dead")
 RETRY = Action("retry", "ann@web1")
 
 
-def done(
-    client: Client, zset: SortedSet, action: Action, chosen: SetJobs, configured: ConfigContext, **how: Any
-) -> Progress:
-    *_, last = perform(client, attrs.evolve(chosen, zset=zset), action, configured, **how)
-    assert last.ended
-    return last
+@attrs.frozen
+class Desk:
+    """Where somebody acts: the jobs in Redis, and what is known of them."""
+
+    client: Client
+    known: ConfigContext
+    put: Put
+
+    def done(self, zset: SortedSet, action: Action, chosen: SetJobs, **how: Any) -> Progress:
+        *_, last = perform(self.client, attrs.evolve(chosen, zset=zset), action, self.known, **how)
+        assert last.ended
+        return last
+
+
+@pytest.fixture
+def desk(client: Client, configured: ConfigContext, put: Put) -> Desk:
+    return Desk(client, configured, put)
 
 
 def where(*typed: str) -> SetJobs:
@@ -49,42 +60,38 @@ def members(client: Client, zset: str) -> list[bytes]:
     return [raw for raw in found if isinstance(raw, bytes)]
 
 
-def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(desk: Desk) -> None:
     """What a retry refuses stays, and does not count; the audit log says where and how many."""
-    put("dead", NOW_S, "waits")
-    done(client, "dead", RETRY, ALL, configured)
+    desk.put("dead", NOW_S, "waits")
+    desk.done("dead", RETRY, ALL)
     for n in range(250):
-        put("dead", NOW_S + n, f"j{n}")
-    put("dead", NOW_S + 999, "unsure", command="send_message", restbroker_may_have_run=True)
+        desk.put("dead", NOW_S + n, f"j{n}")
+    desk.put("dead", NOW_S + 999, "unsure", command="send_message", restbroker_may_have_run=True)
     first, few = attrs.evolve(RETRY, first=True), SetJobs("dead", limit=120)
-    seen = done(client, "dead", first, few, configured, dry_run=True)
-    last = done(client, "dead", first, attrs.evolve(few, inventory=seen.met), configured)
+    seen = desk.done("dead", first, few, dry_run=True)
+    last = desk.done("dead", first, attrs.evolve(few, inventory=seen.met))
     assert seen.done == last.done == 120
-    assert [entry["jid"] for entry in queued(client)] == ["waits", *(f"j{n}" for n in range(249, 129, -1))]
-    assert next(iter(audit.entries(client, 1))).note.where == "all (at most 120) (next in line)"
-    assert done(client, "dead", RETRY, SetJobs("dead", ("j0", "j1", "j2"), limit=2), configured).done == 2
-    assert done(client, "dead", RETRY, SetJobs("dead", where=read(["jid = j3"], NOW_S), limit=2), configured).done == 1
+    assert [entry["jid"] for entry in queued(desk.client)] == ["waits", *(f"j{n}" for n in range(249, 129, -1))]
+    assert next(iter(audit.entries(desk.client, 1))).note.where == "all (at most 120) (next in line)"
+    assert desk.done("dead", RETRY, SetJobs("dead", ("j0", "j1", "j2"), limit=2)).done == 2
+    assert desk.done("dead", RETRY, SetJobs("dead", where=read(["jid = j3"], NOW_S), limit=2)).done == 1
 
 
-def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    raw = put("dead", NOW_S, "j1", retry_count=4, at=5)
-    before_s = time_s(client)
-    found = done(client, "dead", RETRY, SetJobs("dead", ("j1",)), configured)
+def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(desk: Desk) -> None:
+    raw = desk.put("dead", NOW_S, "j1", retry_count=4, at=5)
+    before_s = time_s(desk.client)
+    found = desk.done("dead", RETRY, SetJobs("dead", ("j1",)))
     assert (found.done, found.matched, found.missing) == (1, 1, ())
-    (pushed,) = queued(client)
-    assert before_s <= pushed.pop("enqueued_at") <= time_s(client)
+    (pushed,) = queued(desk.client)
+    assert before_s <= pushed.pop("enqueued_at") <= time_s(desk.client)
     was = fields_of(raw)
     del was["enqueued_at"], was["at"]
     assert pushed == {**was, "retry_count": 3}
-    assert client.command("SMEMBERS", "ns:queues") == [b"rest"]
-    assert members(client, "dead") == []
+    assert desk.client.command("SMEMBERS", "ns:queues") == [b"rest"]
+    assert members(desk.client, "dead") == []
 
 
-def test_a_manual_retry_costs_no_try(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_a_manual_retry_costs_no_try(desk: Desk) -> None:
     rows: list[tuple[SortedSet, Any, Any]] = [
         ("retry", 0, -1),
         ("retry", -1, -1),
@@ -94,133 +101,125 @@ def test_a_manual_retry_costs_no_try(client: Client, configured: ConfigContext, 
         ("dead", "3", 2),
     ]
     for zset, before, after in rows:
-        client.command("FLUSHALL")
-        put(zset, NOW_S, "j1", retry_count=before)
-        done(client, zset, RETRY, ALL, configured)
-        assert queued(client)[0].get("retry_count") == after
+        desk.client.command("FLUSHALL")
+        desk.put(zset, NOW_S, "j1", retry_count=before)
+        desk.done(zset, RETRY, ALL)
+        assert queued(desk.client)[0].get("retry_count") == after
 
 
-def test_who_takes_a_job_out_of_the_dead_set_lifts_an_expiry_that_has_passed(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    ahead_s = time_s(client) + 3600
+def test_a_retry_of_a_dead_job_lifts_an_expiry_that_has_passed(desk: Desk) -> None:
+    ahead_s = time_s(desk.client) + 3600
     rows: list[tuple[SortedSet, float, float | None]] = [
         ("dead", NOW_S, None),
         ("dead", ahead_s, ahead_s),
         ("retry", NOW_S, NOW_S),
     ]
     for zset, before_s, after_s in rows:
-        client.command("FLUSHALL")
-        put(zset, NOW_S, "j1", expiry=before_s)
-        done(client, zset, RETRY, ALL, configured)
-        assert queued(client)[0]["expiry"] == after_s
-    client.command("FLUSHALL")
-    put("dead", NOW_S, "j1", expiry=ahead_s - 60)
-    done(client, "dead", Action("reschedule", "ann@web1", at_s=ahead_s), ALL, configured)
-    assert fields_of(members(client, "retry")[0])["expiry"] is None
-    client.command("FLUSHALL")
-    targets = {name: attrs.evolve(one, expire_s={"*": 60.0}) for name, one in configured.targets.items()}
-    put("dead", NOW_S, "j1", created_at=NOW_S)
-    done(client, "dead", RETRY, ALL, attrs.evolve(configured, targets=targets))
-    assert queued(client)[0]["expiry"] is None
+        desk.client.command("FLUSHALL")
+        desk.put(zset, NOW_S, "j1", expiry=before_s)
+        desk.done(zset, RETRY, ALL)
+        assert queued(desk.client)[0]["expiry"] == after_s
+    desk.client.command("FLUSHALL")
+    desk.put("dead", NOW_S, "j1", expiry=ahead_s - 60)
+    desk.done("dead", Action("reschedule", "ann@web1", at_s=ahead_s), ALL)
+    assert fields_of(members(desk.client, "retry")[0])["expiry"] is None
+    desk.client.command("FLUSHALL")
+    targets = {name: attrs.evolve(one, expire_s={"*": 60.0}) for name, one in desk.known.targets.items()}
+    desk.put("dead", NOW_S, "j1", created_at=NOW_S)
+    Desk(desk.client, attrs.evolve(desk.known, targets=targets), desk.put).done("dead", RETRY, ALL)
+    assert queued(desk.client)[0]["expiry"] is None
 
 
-def test_all_that_match_are_done_in_batches_and_the_others_stay(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_all_that_match_are_done_in_batches_and_the_others_stay(desk: Desk) -> None:
     for n in range(250):
-        put("dead", NOW_S + n // 50, f"j{n}", error_class="BadToken" if n % 2 else "ServerError")
-    steps = list(perform(client, where("error = BadToken"), RETRY, configured))
+        desk.put("dead", NOW_S + n // 50, f"j{n}", error_class="BadToken" if n % 2 else "ServerError")
+    steps = list(perform(desk.client, where("error = BadToken"), RETRY, desk.known))
     assert len(steps) == 4
     assert steps[-1].done == 125
     assert steps[-1].looked_at == 250
-    assert len(members(client, "dead")) == 125
-    assert Counter(one["error_class"] for one in queued(client)) == {"BadToken": 125}
+    assert len(members(desk.client, "dead")) == 125
+    assert Counter(one["error_class"] for one in queued(desk.client)) == {"BadToken": 125}
 
 
-def test_a_dry_run_counts_and_changes_nothing(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_a_dry_run_counts_and_changes_nothing(desk: Desk) -> None:
     for n in range(12):
-        put("dead", NOW_S + n, f"j{n}", command="send_message" if n == 3 else "register", restbroker_may_have_run=True)
-    found = done(client, "dead", RETRY, ALL, configured, dry_run=True)
+        desk.put(
+            "dead", NOW_S + n, f"j{n}", command="send_message" if n == 3 else "register", restbroker_may_have_run=True
+        )
+    found = desk.done("dead", RETRY, ALL, dry_run=True)
     assert (found.done, sum(found.refused.values()), len(found.examples)) == (11, 1, 5)
-    assert len(members(client, "dead")) == 12
-    assert list(audit.entries(client, 10)) == []
-    assert queued(client) == []
+    assert len(members(desk.client, "dead")) == 12
+    assert list(audit.entries(desk.client, 10)) == []
+    assert queued(desk.client) == []
 
 
-def test_what_may_have_run_is_not_repeated_unless_that_is_safe_or_asked_for(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    put("dead", 1, "message", command="send_message", restbroker_may_have_run=True)
-    put("dead", 2, "register", restbroker_may_have_run=True)
-    put("dead", 3, "foreign", queue="foreign", restbroker_may_have_run=True)
-    put("dead", 4, "failed", command="send_message")
-    found = done(client, "dead", attrs.evolve(RETRY, foreign_queues=True), ALL, configured)
+def test_what_may_have_run_is_repeated_only_if_safe_or_requested(desk: Desk) -> None:
+    desk.put("dead", 1, "message", command="send_message", restbroker_may_have_run=True)
+    desk.put("dead", 2, "register", restbroker_may_have_run=True)
+    desk.put("dead", 3, "foreign", queue="foreign", restbroker_may_have_run=True)
+    desk.put("dead", 4, "failed", command="send_message")
+    found = desk.done("dead", attrs.evolve(RETRY, foreign_queues=True), ALL)
     assert (found.done, found.matched) == (2, 4)
     ((why, count),) = found.refused.items()
     assert (count, "may have run" in why) == (2, True)
-    assert {one["jid"] for one in queued(client)} == {"register", "failed"}
+    assert {one["jid"] for one in queued(desk.client)} == {"register", "failed"}
     later = Action("reschedule", "ann", at_s=NOW_S, repeat_unsafe=False, foreign_queues=True)
-    assert done(client, "dead", later, ALL, configured).done == 0
+    assert desk.done("dead", later, ALL).done == 0
     anyway = Action("retry", "ann", repeat_unsafe=True, foreign_queues=True)
-    assert done(client, "dead", anyway, ALL, configured).done == 2
-    assert queued(client, "foreign")[0]["restbroker_may_have_run"] is True
+    assert desk.done("dead", anyway, ALL).done == 2
+    assert queued(desk.client, "foreign")[0]["restbroker_may_have_run"] is True
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
-def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_for(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_no_job_goes_to_a_foreign_queue_unless_requested(desk: Desk) -> None:
     rows_of_verb: list[Verb] = ["retry", "reschedule", "move"]
     rows_of_zset: list[SortedSet] = ["dead", "retry", "schedule"]
     for verb in rows_of_verb:
         for zset in rows_of_zset:
-            client.command("FLUSHALL")
-            before = [put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)]
-            ours = put(zset, NOW_S + 9, "ours")
+            desk.client.command("FLUSHALL")
+            before = [
+                desk.put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)
+            ]
+            ours = desk.put(zset, NOW_S + 9, "ours")
             action = Action(verb, "ann", at_s=NOW_S + 60, queue="foreign")
-            left = done(client, zset, action, SetJobs("dead", ("j0", "j1", "j2")), configured)
+            left = desk.done(zset, action, SetJobs("dead", ("j0", "j1", "j2")))
             assert (left.done, left.foreign_queues, list(left.refused.values())) == (0, {"foreign": 3}, [3])
-            assert sorted(members(client, zset)) == sorted([*before, ours])
-            counted = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured, dry_run=True)
+            assert sorted(members(desk.client, zset)) == sorted([*before, ours])
+            counted = desk.done(zset, attrs.evolve(action, foreign_queues=True), ALL, dry_run=True)
             assert (counted.done, counted.foreign_queues) == (4, {"foreign": 4 if verb == "move" else 3})
-            went = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured)
+            went = desk.done(zset, attrs.evolve(action, foreign_queues=True), ALL)
             assert (went.done, went.foreign_queues, went.refused) == (4, counted.foreign_queues, {})
-            assert len(queued(client, "foreign")) == (3 if verb == "retry" else 0)
+            assert len(queued(desk.client, "foreign")) == (3 if verb == "retry" else 0)
 
 
-def test_a_person_s_retry_counts_anew_how_often_it_may_have_run_and_keeps_that_it_may(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    put("retry", 1, "j1", restbroker_uncertain=2)
-    done(client, "retry", RETRY, ALL, configured)
-    (pushed,) = queued(client)
+def test_a_retry_restarts_the_count_of_uncertain_tries(desk: Desk) -> None:
+    desk.put("retry", 1, "j1", restbroker_uncertain=2)
+    desk.done("retry", RETRY, ALL)
+    (pushed,) = queued(desk.client)
     assert "restbroker_uncertain" not in pushed
     assert pushed["restbroker_may_have_run"] is True
 
 
-def test_what_is_no_job_can_only_be_deleted(client: Client, configured: ConfigContext) -> None:
+def test_what_is_no_job_can_only_be_deleted(desk: Desk) -> None:
     rows_of_verb: list[Any] = ["retry", "kill", "reschedule", "move", "delete"]
     rows_of_raw: list[bytes] = [b"5", b"\xff", b'{"class":"Restbroker::Unreadable","args":["x"],"queue":"rest"}']
     for verb in rows_of_verb:
         for raw in rows_of_raw:
-            client.command("FLUSHALL")
-            client.command("ZADD", "ns:retry", 1, raw)
-            found = done(client, "retry", Action(verb, "ann", at_s=9.0, queue="rest"), ALL, configured)
-            assert members(client, "retry") == ([] if verb == "delete" else [raw])
+            desk.client.command("FLUSHALL")
+            desk.client.command("ZADD", "ns:retry", 1, raw)
+            found = desk.done("retry", Action(verb, "ann", at_s=9.0, queue="rest"), ALL)
+            assert members(desk.client, "retry") == ([] if verb == "delete" else [raw])
             assert found.done == (verb == "delete")
             assert sum(found.refused.values()) == (verb != "delete")
 
 
-def test_a_killed_job_is_parked_with_who_and_why_and_has_its_copy(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    put("retry", NOW_S, "failed", restbroker_uncertain=1)
-    put("schedule", NOW_S, "fresh", error_class=None, error_message=None, failed_at=None, retry_count=None)
+def test_a_killed_job_is_dead_with_who_and_why_and_has_its_copy(desk: Desk) -> None:
+    desk.put("retry", NOW_S, "failed", restbroker_uncertain=1)
+    desk.put("schedule", NOW_S, "fresh", error_class=None, error_message=None, failed_at=None, retry_count=None)
     kill = Action("kill", "ann@web1", why="the server is gone")
     for zset in ("retry", "schedule"):
-        assert done(client, zset, kill, ALL, configured).done == 1
-    parked = {one["jid"]: one for one in map(fields_of, members(client, "dead"))}
+        assert desk.done(zset, kill, ALL).done == 1
+    parked = {one["jid"]: one for one in map(fields_of, members(desk.client, "dead"))}
     assert parked["failed"]["error_class"] == "ServerError"
     assert parked["failed"]["restbroker_may_have_run"] is True
     assert parked["fresh"]["error_class"] == "Killed"
@@ -228,202 +227,184 @@ def test_a_killed_job_is_parked_with_who_and_why_and_has_its_copy(
     assert isinstance(parked["fresh"]["failed_at"], float)
     for one in parked.values():
         assert one["restbroker_attempts"][-1]["excerpt"] == "ann@web1 killed it: the server is gone"
-    assert client.command("XLEN", "ns:restbroker:parked") == 2
+    assert desk.client.command("XLEN", "ns:restbroker:parked") == 2
 
 
-def test_equal_jobs_that_are_killed_stay_two(client: Client, configured: ConfigContext) -> None:
+def test_equal_jobs_that_are_killed_stay_two(desk: Desk) -> None:
     raw = job("twin")
-    client.command("ZADD", "ns:retry", 1, raw)
-    client.command("ZADD", "ns:schedule", 1, raw)
+    desk.client.command("ZADD", "ns:retry", 1, raw)
+    desk.client.command("ZADD", "ns:schedule", 1, raw)
     for zset in ("retry", "schedule"):
-        done(client, zset, Action("kill", "ann"), ALL, configured)
-    assert len(members(client, "dead")) == 2
+        desk.done(zset, Action("kill", "ann"), ALL)
+    assert len(members(desk.client, "dead")) == 2
 
 
-def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    raws = {put("schedule", NOW_S + n, f"j{n}") for n in range(150)}
-    found = done(client, "schedule", Action("reschedule", "ann", at_s=NOW_S + 75.5), ALL, configured)
-    listed = sets.list_members(client, "schedule", 0, 200, newest_first=False)
+def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(desk: Desk) -> None:
+    raws = {desk.put("schedule", NOW_S + n, f"j{n}") for n in range(150)}
+    found = desk.done("schedule", Action("reschedule", "ann", at_s=NOW_S + 75.5), ALL)
+    listed = sets.list_members(desk.client, "schedule", 0, 200, newest_first=False)
     assert {raw for raw, _ in listed} == raws
     assert len({score for _, score in listed}) == 150
     assert all(NOW_S + 75.5 <= score < NOW_S + 75.6 for _, score in listed)
     assert found.done == 150
 
 
-def test_a_parked_job_can_be_given_a_time_and_then_waits_in_the_retry_set(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    put("dead", NOW_S, "j1", retry_count=3)
-    done(client, "dead", Action("reschedule", "ann", at_s=NOW_S + 60), ALL, configured)
-    ((raw, score),) = sets.list_members(client, "retry", 0, 5, newest_first=False)
+def test_a_dead_job_that_gets_a_time_waits_in_the_retry_set(desk: Desk) -> None:
+    desk.put("dead", NOW_S, "j1", retry_count=3)
+    desk.done("dead", Action("reschedule", "ann", at_s=NOW_S + 60), ALL)
+    ((raw, score),) = sets.list_members(desk.client, "retry", 0, 5, newest_first=False)
     assert fields_of(raw)["retry_count"] == 2
     assert round(score - NOW_S) == 60
-    assert members(client, "dead") == []
+    assert members(desk.client, "dead") == []
 
 
-def test_a_job_whose_signature_covers_its_queue_is_moved_within_its_target_only(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_a_job_signed_for_its_queue_moves_within_its_target_only(desk: Desk) -> None:
     rows: list[tuple[str | None, str | None]] = [
         (None, "no broker has accepted it yet"),
         (f"{'0' * 64}:rest", "Its signature is for the queue rest"),
         (f"{'0' * 64}:other", None),
     ]
     for accepted, why in rows:
-        client.command("FLUSHALL")
+        desk.client.command("FLUSHALL")
         token = f"v1q:app:1:{'0' * 64}"
-        put("dead", NOW_S, "j1", args=["register", {}, token], restbroker_accepted=accepted)
-        found = done(client, "dead", Action("move", "ann", queue="other"), ALL, configured)
-        (moved,) = (fields_of(raw) for raw in members(client, "dead"))
+        desk.put("dead", NOW_S, "j1", args=["register", {}, token], restbroker_accepted=accepted)
+        found = desk.done("dead", Action("move", "ann", queue="other"), ALL)
+        (moved,) = (fields_of(raw) for raw in members(desk.client, "dead"))
         assert (found.done, moved["queue"]) == ((1, "other") if why is None else (0, "rest"))
         assert why is None or any(why in text for text in found.refused)
 
 
-def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, configured: ConfigContext, put: Put) -> None:
-    put("dead", NOW_S, "j1")
-    put("dead", NOW_S, "j2", queue="other")
+def test_a_moved_job_stays_in_its_set_under_another_queue(desk: Desk) -> None:
+    desk.put("dead", NOW_S, "j1")
+    desk.put("dead", NOW_S, "j2", queue="other")
     move = Action("move", "ann", queue="other")
-    found = done(client, "dead", move, ALL, configured)
+    found = desk.done("dead", move, ALL)
     assert (found.done, found.matched, found.refused) == (1, 1, {})
-    assert {(one["jid"], one["queue"]) for one in map(fields_of, members(client, "dead"))} == {
+    assert {(one["jid"], one["queue"]) for one in map(fields_of, members(desk.client, "dead"))} == {
         ("j1", "other"), ("j2", "other"),
     }  # fmt: skip
-    assert [score for _, score in sets.list_members(client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
+    assert [score for _, score in sets.list_members(desk.client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
 
 
-def test_a_job_is_not_moved_to_where_what_is_hidden_of_it_would_be_shown(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    put("dead", NOW_S, "misspelt", arguments={"user": "a", "host": "b", "pw": "hush-hush"})
-    put("dead", NOW_S, "listed", arguments=["a", "b", "hush-hush"])
-    put("dead", NOW_S, "right", arguments={"user": "a", "host": "b", "password": "hush-hush"})
+def test_no_job_is_moved_to_where_a_hidden_value_would_be_shown(desk: Desk) -> None:
+    desk.put("dead", NOW_S, "misspelt", arguments={"user": "a", "host": "b", "pw": "hush-hush"})
+    desk.put("dead", NOW_S, "listed", arguments=["a", "b", "hush-hush"])
+    desk.put("dead", NOW_S, "right", arguments={"user": "a", "host": "b", "password": "hush-hush"})
     for queue in ("openfire", "foreign"):
-        found = done(client, "dead", Action("move", "ann", queue=queue, foreign_queues=True), ALL, configured)
+        found = desk.done("dead", Action("move", "ann", queue=queue, foreign_queues=True), ALL)
         assert [(why.partition(",")[0], count) for why, count in found.refused.items()] == [
             ("One of its arguments is hidden", 2)
         ]
-        queues = {one["jid"]: one["queue"] for one in map(fields_of, members(client, "dead"))}
+        queues = {one["jid"]: one["queue"] for one in map(fields_of, members(desk.client, "dead"))}
         assert queues == {"misspelt": "rest", "listed": "rest", "right": queue}
 
 
-def test_who_stops_it_between_batches_can_go_on_later(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_who_stops_it_between_batches_can_go_on_later(desk: Desk) -> None:
     for n in range(3 * BATCH):
-        put("dead", NOW_S + n, f"j{n}")
-    going = perform(client, SetJobs("dead"), RETRY, configured)
+        desk.put("dead", NOW_S + n, f"j{n}")
+    going = perform(desk.client, SetJobs("dead"), RETRY, desk.known)
     assert next(going).done == BATCH
     going.close()  # type: ignore[attr-defined]
-    assert len(members(client, "dead")) == 2 * BATCH
-    assert next(iter(audit.entries(client, 1))).note.state == "interrupted"
-    assert done(client, "dead", RETRY, ALL, configured).done == 2 * BATCH
-    assert len({one["jid"] for one in queued(client)}) == 3 * BATCH
+    assert len(members(desk.client, "dead")) == 2 * BATCH
+    assert next(iter(audit.entries(desk.client, 1))).note.state == "interrupted"
+    assert desk.done("dead", RETRY, ALL).done == 2 * BATCH
+    assert len({one["jid"] for one in queued(desk.client)}) == 3 * BATCH
 
 
-def test_what_fails_meanwhile_is_left_alone(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_what_fails_meanwhile_is_left_alone(desk: Desk) -> None:
     rows: list[Verb] = ["retry", "delete", "kill"]
     for verb in rows:
-        client.command("FLUSHALL")
+        desk.client.command("FLUSHALL")
         for n in range(2 * BATCH):
-            put("retry", NOW_S + n, f"j{n}")
-        going = perform(client, SetJobs("retry"), Action(verb, "ann@web1"), configured)
+            desk.put("retry", NOW_S + n, f"j{n}")
+        going = perform(desk.client, SetJobs("retry"), Action(verb, "ann@web1"), desk.known)
         next(going)
-        now_s = time_s(client)
-        put("retry", NOW_S + 150.5, "j0", retried_at=now_s + 1)
+        now_s = time_s(desk.client)
+        desk.put("retry", NOW_S + 150.5, "j0", retried_at=now_s + 1)
         *_, last = going
         assert (last.done, last.looked_at) == (2 * BATCH, 2 * BATCH)
-        assert len(members(client, "retry")) == 1
-        assert fields_of(members(client, "retry")[0])["jid"] == "j0"
+        assert len(members(desk.client, "retry")) == 1
+        assert fields_of(members(desk.client, "retry")[0])["jid"] == "j0"
 
 
-def test_what_came_since_somebody_was_asked_is_left_alone_however_old_it_says_it_is(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_jobs_added_during_the_prompt_are_not_touched(desk: Desk) -> None:
     rows: list[tuple[SortedSet, Verb]] = [
         (zset, one) for zset, verbs in VERBS.items() for one in verbs if one != "edit"
     ]
     for zset, verb in rows:
-        client.command("FLUSHALL")
-        first, moved = put(zset, NOW_S + 1, "first"), put(zset, NOW_S + 2, "moved")
+        desk.client.command("FLUSHALL")
+        first, moved = desk.put(zset, NOW_S + 1, "first"), desk.put(zset, NOW_S + 2, "moved")
         action = Action(verb, "ann", at_s=NOW_S + 60, queue="other")
-        seen = done(client, zset, action, ALL, configured, dry_run=True)
-        client.command("ZADD", f"ns:{zset}", 7.5, moved)
-        late = put(zset, NOW_S + 1.5, "late", failed_at=5.5, retried_at=None, enqueued_at=5.5, created_at=5.5)
-        last = done(client, zset, action, attrs.evolve(ALL, inventory=seen.met), configured)
-        assert (last.done, {moved, late} <= set(members(client, zset))) == (1, True), (zset, verb)
-        assert verb == "reschedule" or first not in members(client, zset)
+        seen = desk.done(zset, action, ALL, dry_run=True)
+        desk.client.command("ZADD", f"ns:{zset}", 7.5, moved)
+        late = desk.put(zset, NOW_S + 1.5, "late", failed_at=5.5, retried_at=None, enqueued_at=5.5, created_at=5.5)
+        last = desk.done(zset, action, attrs.evolve(ALL, inventory=seen.met))
+        assert (last.done, {moved, late} <= set(members(desk.client, zset))) == (1, True), (zset, verb)
+        assert verb == "reschedule" or first not in members(desk.client, zset)
 
 
-def test_of_a_set_that_was_empty_when_somebody_was_asked_nothing_is_meant(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_nothing_is_meant_of_a_set_that_was_empty_at_the_prompt(desk: Desk) -> None:
     delete = Action("delete", "ann")
-    seen = done(client, "dead", delete, where("user = *"), configured, dry_run=True)
-    put("dead", NOW_S, "late")
-    assert done(client, "dead", delete, attrs.evolve(ALL, inventory=seen.met), configured).done == 0
+    seen = desk.done("dead", delete, where("user = *"), dry_run=True)
+    desk.put("dead", NOW_S, "late")
+    assert desk.done("dead", delete, attrs.evolve(ALL, inventory=seen.met)).done == 0
 
 
-def test_a_job_whose_failure_is_still_to_come_is_meant_like_any_other(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    put("retry", NOW_S, "j0", failed_at=time.time() + 86400)
-    assert done(client, "retry", Action("delete", "ann"), ALL, configured).done == 1
+def test_a_job_with_a_failure_in_the_future_is_meant_too(desk: Desk) -> None:
+    desk.put("retry", NOW_S, "j0", failed_at=time.time() + 86400)
+    assert desk.done("retry", Action("delete", "ann"), ALL).done == 1
 
 
 @pytest.mark.parametrize(("zset", "late_s"), [("dead", NOW_S + 9), ("retry", NOW_S + 2), ("schedule", NOW_S + 2)])
-def test_only_jobs_that_a_set_had_at_a_moment_are_meant(
-    client: Client, configured: ConfigContext, put: Put, zset: SortedSet, late_s: float
-) -> None:
-    put(zset, NOW_S, "first")
-    put(zset, NOW_S + 4, "last")
-    seen = moment_of(client, zset)
-    put(zset, late_s, "late", failed_at=seen.at_s + 1)
-    found = done(client, zset, Action("delete", "ann"), SetJobs("dead", seen=seen), configured)
-    assert (found.done, [fields_of(raw)["jid"] for raw in members(client, zset)]) == (2, ["late"])
+def test_only_jobs_that_a_set_had_at_a_moment_are_meant(desk: Desk, zset: SortedSet, late_s: float) -> None:
+    desk.put(zset, NOW_S, "first")
+    desk.put(zset, NOW_S + 4, "last")
+    seen = moment_of(desk.client, zset)
+    desk.put(zset, late_s, "late", failed_at=seen.at_s + 1)
+    found = desk.done(zset, Action("delete", "ann"), SetJobs("dead", seen=seen))
+    assert (found.done, [fields_of(raw)["jid"] for raw in members(desk.client, zset)]) == (2, ["late"])
 
 
-def test_an_action_may_be_written_down_before_jobs_are_looked_for(client: Client, configured: ConfigContext) -> None:
-    steps = perform(client, SetJobs("dead"), Action("delete", "ann", begins_at_once=True), configured)
+def test_an_action_may_be_audited_before_jobs_are_looked_for(desk: Desk) -> None:
+    steps = perform(desk.client, SetJobs("dead"), Action("delete", "ann", begins_at_once=True), desk.known)
     run = next(steps).run
-    assert [one.note.state for one in audit.of_run(client, run)] == ["begun"]
+    assert [one.note.state for one in audit.of_run(desk.client, run)] == ["begun"]
     cast("Generator[Progress]", steps).close()
-    assert [one.note.state for one in audit.of_run(client, run)] == ["begun", "interrupted"]
-    audit.request_stop(client, run, "bob")
-    assert (audit.stopped_by(client, run), audit.stopped_by(client, "1-1")) == ("bob", None)
+    assert [one.note.state for one in audit.of_run(desk.client, run)] == ["begun", "interrupted"]
+    audit.request_stop(desk.client, run, "bob")
+    assert (audit.stopped_by(desk.client, run), audit.stopped_by(desk.client, "1-1")) == ("bob", None)
 
 
-def test_the_last_entry_says_why_jobs_stayed(client: Client, configured: ConfigContext, put: Put) -> None:
-    put("dead", NOW_S, "j1", restbroker_may_have_run=True, args=["send_message", {}, "t"])
-    put("dead", NOW_S + 1, "j2")
-    done(client, "dead", RETRY, ALL, configured)
-    (last,) = audit.entries(client, 1)
+def test_the_last_entry_says_why_jobs_stayed(desk: Desk) -> None:
+    desk.put("dead", NOW_S, "j1", restbroker_may_have_run=True, args=["send_message", {}, "t"])
+    desk.put("dead", NOW_S + 1, "j2")
+    desk.done("dead", RETRY, ALL)
+    (last,) = audit.entries(desk.client, 1)
     assert (last.note.state, last.note.done, last.note.refused) == ("ended", 1, 1)
     assert last.note.left.startswith("1: It may have run")
 
 
-def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_a_rate_is_kept_by_pauses_between_small_batches(desk: Desk) -> None:
     for n in range(25):
-        put("dead", NOW_S + n, f"j{n}")
-    steps = [*perform(client, SetJobs("dead", rate_per_s=10.0), RETRY, configured)]
+        desk.put("dead", NOW_S + n, f"j{n}")
+    steps = [*perform(desk.client, SetJobs("dead", rate_per_s=10.0), RETRY, desk.known)]
     assert (steps[-1].done, [step.rest_s for step in steps]) == (25, [1.0, 1.0, 0.5, 0.0])
 
 
-def test_a_job_that_could_not_be_looked_for_to_the_end_is_not_called_gone(
-    client: Client, configured: ConfigContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_was_not_found_in_time_is_not_called_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "locate", lambda *_: FoundJob(None, complete=False))
-    found = done(client, "dead", RETRY, SetJobs("dead", ("j1",)), configured)
+    found = desk.done("dead", RETRY, SetJobs("dead", ("j1",)))
     assert (found.missing, found.done) == ((), 0)
     ((why, count),) = found.refused.items()
     assert (count, "not found within ten seconds" in why) == (1, True)
 
 
-def test_every_action_leaves_a_trace_that_begins_before_it(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_every_action_leaves_a_trace_that_begins_before_it(desk: Desk) -> None:
     for n in range(BATCH + 1):
-        put("dead", NOW_S + n, f"j{n}")
-    put("dead", 1, "secret", error_message="no right-token")
-    done(client, "dead", Action("delete", "ann@web1", why="old"), where("message != no right-token here"), configured)
-    notes = list(audit.entries(client, 10))[::-1]
+        desk.put("dead", NOW_S + n, f"j{n}")
+    desk.put("dead", 1, "secret", error_message="no right-token")
+    desk.done("dead", Action("delete", "ann@web1", why="old"), where("message != no right-token here"))
+    notes = list(audit.entries(desk.client, 10))[::-1]
     assert [written.note.state for written in notes] == ["begun", "going on", "going on", "ended"]
     assert {written.note.run for written in notes[1:]} == {notes[0].name}
     assert [written.note.done for written in notes] == [0, BATCH, BATCH + 2, BATCH + 2]
@@ -432,12 +413,10 @@ def test_every_action_leaves_a_trace_that_begins_before_it(client: Client, confi
     assert notes[0].note.where == "message != no *** here", "the token is not written down"
 
 
-def test_an_outage_in_the_middle_leaves_what_is_done_done_and_a_trace(
-    client: Client, configured: ConfigContext, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outage_in_the_middle_keeps_what_is_done_and_a_trace(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(2 * BATCH):
-        put("dead", NOW_S + n, f"j{n}")
-    going = perform(client, SetJobs("dead"), RETRY, configured)
+        desk.put("dead", NOW_S + n, f"j{n}")
+    going = perform(desk.client, SetJobs("dead"), RETRY, desk.known)
     next(going)
 
     def cut(*_: object) -> None:
@@ -446,43 +425,37 @@ def test_an_outage_in_the_middle_leaves_what_is_done_done_and_a_trace(
     monkeypatch.setattr(sets, "place", cut)
     with pytest.raises(StoreUnavailable):
         next(going)
-    assert len(members(client, "dead")) == BATCH
-    assert next(iter(audit.entries(client, 1))).note.state == "interrupted"
+    assert len(members(desk.client, "dead")) == BATCH
+    assert next(iter(audit.entries(desk.client, 1))).note.state == "interrupted"
 
 
-def test_what_no_job_can_hold_is_refused_before_anything_is_done(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_what_no_job_can_hold_is_refused_before_anything_is_done(desk: Desk) -> None:
     rows: list[Action] = [Action("move", "ann", queue="a\udcff"), Action("kill", "ann", why="\udcff")]
     for action in rows:
-        client.command("FLUSHALL")
-        put("retry", NOW_S, "j1")
+        desk.client.command("FLUSHALL")
+        desk.put("retry", NOW_S, "j1")
         with pytest.raises(UsageError, match="not UTF-8"):
-            list(perform(client, SetJobs("retry"), action, configured))
-        assert list(audit.entries(client, 10)) == []
-        assert sets.size(client, "retry") == 1
+            list(perform(desk.client, SetJobs("retry"), action, desk.known))
+        assert list(audit.entries(desk.client, 10)) == []
+        assert sets.size(desk.client, "retry") == 1
 
 
-def test_a_job_that_is_named_by_its_key_is_written_down_with_its_id(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_a_job_named_by_its_key_is_audited_with_its_id(desk: Desk) -> None:
     for name in ("j1", "j2"):
-        put("dead", NOW_S, name)
-    key = find.page(client, "dead", (), configured).entries[0].key
+        desk.put("dead", NOW_S, name)
+    key = find.page(desk.client, "dead", (), desk.known).entries[0].key
     nowhere = f"1.0-{'0' * 40}"
-    found = done(client, "dead", Action("delete", "ann"), SetJobs("dead", (key, nowhere)), configured)
+    found = desk.done("dead", Action("delete", "ann"), SetJobs("dead", (key, nowhere)))
     assert (found.done, found.missing) == (1, (nowhere,))
-    notes = [written.note for written in audit.entries(client, 10)]
+    notes = [written.note for written in audit.entries(desk.client, 10)]
     (jid,) = {jid for note in notes for jid in note.jids}
     assert jid in ("j1", "j2")
     assert {note.where for note in notes} == {f"{jid} {nowhere}"}
 
 
-def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
-    client.command("SET", "ns:queue:rest", "x")
-    put("dead", NOW_S, "j1")
-    found = done(client, "dead", RETRY, ALL, configured)
-    assert (found.done, len(members(client, "dead"))) == (0, 1)
+def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(desk: Desk) -> None:
+    desk.client.command("SET", "ns:queue:rest", "x")
+    desk.put("dead", NOW_S, "j1")
+    found = desk.done("dead", RETRY, ALL)
+    assert (found.done, len(members(desk.client, "dead"))) == (0, 1)
     assert "Redis refused" in next(iter(found.refused))

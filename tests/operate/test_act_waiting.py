@@ -66,9 +66,7 @@ def waiting(client: Client, queue: str = "rest") -> list[bytes]:
     return queues.peek(client, queue, 0, 10_000)
 
 
-def test_only_what_fits_is_deleted_and_a_dry_run_says_the_same_and_changes_nothing(
-    client: Client, settings: Config
-) -> None:
+def test_only_what_matches_is_deleted_as_the_dry_run_said(client: Client, settings: Config) -> None:
     jobs = [job(f"j{n}", "status" if n % 3 else "register") for n in range(700)]
     queues.push(client, "rest", jobs)
     action = Action("delete", "ann", why="wrong")
@@ -92,7 +90,7 @@ def test_a_limit_takes_the_next_ones_first(client: Client, settings: Config) -> 
     assert waiting(client) == jobs[301:]
 
 
-def test_what_came_while_a_person_was_asked_stays_and_what_was_taken_is_told(client: Client, settings: Config) -> None:
+def test_jobs_added_during_the_prompt_stay_and_taken_ones_count(client: Client, settings: Config) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(6)])
     meant = act_waiting.select(client, "rest", (), settings)
     queues.push(client, "rest", [job("later")])
@@ -103,9 +101,7 @@ def test_what_came_while_a_person_was_asked_stays_and_what_was_taken_is_told(cli
     assert waiting(client) == [job("later")]
 
 
-def test_what_was_taken_before_it_was_read_is_gone_if_it_was_meant_and_else_told_as_not_looked_at(
-    client: Client, settings: Config
-) -> None:
+def test_what_was_taken_before_it_was_read_is_gone_or_unseen(client: Client, settings: Config) -> None:
     knows, action = context_of(settings), Action("delete", "ann")
 
     def begun(*where: str, limit: int | None = None) -> Progress:
@@ -127,7 +123,7 @@ def test_what_was_taken_before_it_was_read_is_gone_if_it_was_meant_and_else_told
     assert (last.matched, last.done, last.gone, last.unseen) == (595, 595, 0, 5)
 
 
-def test_jobs_are_not_chosen_by_a_group_of_failures_and_nothing_is_read(client: Client, settings: Config) -> None:
+def test_waiting_jobs_are_not_chosen_by_a_group_of_failures(client: Client, settings: Config) -> None:
     wanted = read(["failure_group = 0123456789"], NOW_S)
     for ask in (
         lambda: act_waiting.select(client, "rest", wanted, settings),
@@ -137,9 +133,7 @@ def test_jobs_are_not_chosen_by_a_group_of_failures_and_nothing_is_read(client: 
             ask()
 
 
-def test_a_killed_job_is_found_in_the_dead_set_copied_and_answered_as_any_that_died(
-    client: Client, settings: Config
-) -> None:
+def test_a_killed_job_is_copied_and_answered_as_any_that_died(client: Client, settings: Config) -> None:
     args = ["register", {"user": "u"}, "right-token", "reply-1"]
     batch = "restbroker:reply:bulk-7"
     queues.push(client, "rest", [job("j1", args=args, reply_to=batch), job("j2")])
@@ -158,7 +152,7 @@ def test_a_killed_job_is_found_in_the_dead_set_copied_and_answered_as_any_that_d
     assert (fields_of(told)["jid"], fields_of(told)["error"]["code"]) == ("j1", "Killed")
 
 
-def test_who_shows_no_right_token_gets_nothing_pushed_to_the_response_queue(client: Client, settings: Config) -> None:
+def test_no_answer_goes_out_for_a_job_without_a_right_token(client: Client, settings: Config) -> None:
     queues.push(client, "rest", [job("j1", args=["register", {}, "wrong-token", "reply-1"])])
     assert perform(client, settings, Action("kill", "ann")).done == 1
     assert waiting(client, "answers") == []
@@ -176,7 +170,7 @@ def test_none_is_killed_if_the_dead_set_has_no_room_for_all(client: Client, sett
     assert client.command("ZCARD", "ns:dead") == 3
 
 
-def test_queues_of_others_are_touched_only_where_that_is_said(client: Client, settings: Config) -> None:
+def test_foreign_queues_are_touched_only_if_requested(client: Client, settings: Config) -> None:
     knows = context_of(settings)
     for queue, action in [
         ("mailers", Action("delete", "ann")),
@@ -198,9 +192,7 @@ def test_no_secret_of_a_job_is_in_the_record_of_what_was_done(client: Client, se
         assert "hush" not in text
 
 
-def test_a_job_far_from_its_place_since_another_person_took_many_out_is_still_taken(
-    client: Client, settings: Config
-) -> None:
+def test_a_job_far_from_its_place_is_still_taken(client: Client, settings: Config) -> None:
     queues.push(client, "rest", [job(f"old{n}", "status") for n in range(10)])
     queues.push(client, "rest", [job(f"j{n}", "unregister") for n in range(3000)])
     queues.push(client, "rest", [job(f"new{n}", "ping") for n in range(6)])

@@ -1,8 +1,12 @@
 """Tables for people on a narrow terminal."""
 
+import re
+import sys
+
 import pytest
 
 from restbroker.cli.audit import _COLUMNS as AUDIT
+from restbroker.console import output
 from restbroker.console.columns import Column, table
 from restbroker.operate.audit import AuditEntry, StoredEntry
 
@@ -32,6 +36,15 @@ def test_a_row_without_room_is_longer_than_the_terminal(
     monkeypatch.setenv("COLUMNS", "40")
     table(COLUMNS, [ROW], whole=False)
     assert capsys.readouterr().out.splitlines()[1].startswith(f"{ROW[0]}  {JID}  send_me…  ")
+
+
+def test_what_a_row_is_about_is_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.table(("COMMAND", "ABOUT"), [("abort_delete_old_mam_messages", WORDS)])
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert lines[1].startswith("abort_delete_old_mam_messages  the server refused it")
+    assert max(map(len, lines)) == 60
 
 
 def test_the_audit_log_names_a_job_in_80_columns(

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.console import output
-from restbroker.console.exits import Exit, code_of
-from restbroker.errors import ConfigError, OutputLost, RestbrokerError, StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import OutputLost, UsageError
 
 
 class Terminal(io.StringIO):
@@ -92,17 +91,6 @@ def test_data_comes_before_the_message_after_it_where_both_go_into_one_pipe(monk
     output.data("more")
     output.say("end")
     assert raw.getvalue() == b"data\nmessage\nmore\nend\n"
-
-
-def test_each_error_has_its_exit_code() -> None:
-    rows: list[tuple[RestbrokerError, Exit]] = [
-        (ConfigError("x"), Exit.USAGE),
-        (UsageError("x"), Exit.USAGE),
-        (StoreUnavailable("x"), Exit.STORE),
-        (StoreRefused("x"), Exit.FAILED),
-    ]
-    for error, code in rows:
-        assert code_of(error) is code
 
 
 def test_counts_of_jobs_have_commas() -> None:
