@@ -47,7 +47,8 @@ def _members(value: object) -> Mapping[str, Json] | None:
     return value if isinstance(value, dict) else None
 
 
-@attrs.frozen
+# Nobody compares these, and each method that attrs makes costs `restbroker stats` time at its start.
+@attrs.frozen(eq=False, repr=False)
 class Pool:
     """One target in one process.
 
@@ -136,7 +137,7 @@ class Queue:
     pause: Pause | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Target:
     """A target over all its processes.
 
@@ -175,7 +176,7 @@ class Target:
     versions: tuple[str, ...]
     queues: tuple[str, ...]
     processes: tuple[str, ...]
-    per_process: tuple[Pool, ...] = attrs.field(repr=False)
+    per_process: tuple[Pool, ...]
 
 
 @attrs.frozen

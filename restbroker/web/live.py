@@ -73,6 +73,11 @@ class State:
     error: RestbrokerError | None = None
     backlog: Sequence[Backlog] = ()
 
+    @property
+    def figures(self) -> Figures:
+        """The figures of the last look; empty ones before the first."""
+        return Figures() if self.look is None else self.look.figures
+
 
 @attrs.define(eq=False)
 class Watch:

@@ -78,7 +78,7 @@ class Figures:
     `served` are this process's queues; `unready` is why no jobs are taken now. `unread`: how many queues were not read.
     """
 
-    system: Snapshot
+    system: Snapshot = attrs.field(factory=Snapshot)
     targets: Sequence[Target] = ()
     processes: Sequence[Process] = ()
     stopped: Sequence[StoppedKeys] = ()

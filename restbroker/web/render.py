@@ -50,17 +50,6 @@ def _read(path: Path) -> Asset:
 
 
 _FOLDER = Path(__file__).parent / "templates"
-_WEIGHTS = {
-    "targets": "in_progress",
-    "worker_pools": "in_progress",
-    "queues": "size",
-    "processes": "in_progress",
-    "sources": "code",
-}
-"""Parts that are tables: the field by whose number the most important rows are chosen.
-
-If that is no number, the first rows are chosen.
-"""
 
 
 @attrs.frozen
@@ -145,8 +134,7 @@ class Renderer:
 
     def fragment(self, name: str, state: State) -> str:
         """Return the parts of a live page, each in an element of its name; call it in a thread."""
-        tables = views.tables(state)
-        shown = {part: views.top_rows(found, _WEIGHTS[part]) for part, found in tables.items()}
+        shown, hidden = views.tables(state)
         values: dict[str, object] = {
             "state": state,
             "page_name": name,
@@ -154,7 +142,7 @@ class Renderer:
             "totals": views.totals(state),
             "causes": views.causes(state),
             "servers": views.servers(state),
-            "hidden": views.hidden_counts(state, tables, shown),
+            "hidden": hidden,
             **shown,
         }
         if "charts" in LIVE[name].parts:

@@ -6,21 +6,17 @@ Always holds: pure; a field that another version of restbroker does not write is
 from collections.abc import Mapping, Sequence
 from heapq import nlargest
 from math import inf
-from typing import Any, Final, TypeVar
 
 import attrs
 
 from restbroker.operate.history import percentile_ms
 from restbroker.operate.problems import Alarm, problems, target_problems
 from restbroker.operate.summary import Summary
-from restbroker.operate.system import Snapshot, target_state
+from restbroker.operate.system import target_state
 from restbroker.operate.words import state_text
 from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.live import State
-from restbroker.web.metrics_view import Figures
 
-Row = TypeVar("Row")
-_NONE: Final = Figures(Snapshot())
 MOST_ROWS = 300
 """The greatest number of rows in a table of a live page, which is sent again with each change."""
 
@@ -33,50 +29,37 @@ class Server:
     state: str | None = None
 
 
-def figures(state: State) -> Figures:
-    """Return the figures of the last look; empty ones before the first."""
-    return _NONE if state.look is None else state.look.figures
+def tables(state: State) -> tuple[Mapping[str, Sequence[object]], Mapping[str, int]]:
+    """Return the rows of each table of a live page, and how many of them are not shown.
 
-
-def tables(state: State) -> Mapping[str, Sequence[Any]]:
-    """Return the rows of each table of a live page."""
-    found = figures(state)
-    seen = found.system
-    return {
-        "targets": found.targets,
-        "worker_pools": seen.targets,
-        "queues": seen.queues,
-        "processes": found.processes,
-        "sources": seen.sources,
-    }
-
-
-def top_rows(found: Sequence[Row], field: str) -> Sequence[Row]:
-    """Return, of too many rows, those with the highest numbers in `field`, in their order.
-
-    A row without a number there counts as the highest.
+    Of too many rows those are shown, in their order, that have the highest numbers in a field, or none there.
     """
-    if len(found) <= MOST_ROWS:
-        return found
+    found, seen = state.figures, state.figures.system
+    rows: Mapping[str, tuple[Sequence[object], str]] = {
+        "targets": (found.targets, "in_progress"),
+        "worker_pools": (seen.targets, "in_progress"),
+        "queues": (seen.queues, "size"),
+        "processes": (found.processes, "in_progress"),
+        "sources": (seen.sources, "code"),
+    }
+    shown = {name: _top_rows(each, field) for name, (each, field) in rows.items()}
+    hidden = {name: len(each) - len(shown[name]) for name, (each, _) in rows.items()}
+    return shown, {**hidden, "queues": hidden["queues"] + found.unread}
 
+
+def _top_rows(found: Sequence[object], field: str) -> Sequence[object]:
     def weight(place: int) -> float:
         value = getattr(found[place], field)
         return value if isinstance(value, int | float) else inf
 
+    if len(found) <= MOST_ROWS:
+        return found
     return [found[place] for place in sorted(nlargest(MOST_ROWS, range(len(found)), key=weight))]
-
-
-def hidden_counts(
-    state: State, found: Mapping[str, Sequence[object]], shown: Mapping[str, Sequence[object]]
-) -> Mapping[str, int]:
-    """Return how many rows of each table are not shown."""
-    counts = {name: len(found[name]) - len(kept) for name, kept in shown.items()}
-    return {**counts, "queues": counts["queues"] + figures(state).unread}
 
 
 def totals(state: State) -> Mapping[str, int | None]:
     """Return the numbers at the top of the overview, by name."""
-    seen = figures(state).system
+    seen = state.figures.system
     return {
         "waiting": sum(queue.size or 0 for queue in seen.queues),
         "in_progress": sum(pool.in_progress for pool in seen.targets),
@@ -107,7 +90,7 @@ def alarms_of_queue(state: State, queue: str) -> list[Alarm]:
     """Return why the targets of this queue get no jobs, grave things first."""
     if state.look is None:
         return []
-    seen = figures(state).system
+    seen = state.figures.system
     own = tuple(pool for pool in seen.targets if queue in pool.queues)
     found = list(target_problems(attrs.evolve(seen, targets=own, queues=())))
     if queue not in servers(state):
@@ -117,7 +100,7 @@ def alarms_of_queue(state: State, queue: str) -> list[Alarm]:
 
 def servers(state: State) -> Mapping[str, Server]:
     """Return the server of each queue, by the queue's name; a queue that is not served has no entry."""
-    seen = figures(state)
+    seen = state.figures
     found = {queue: Server() for process in seen.processes for queue in process.queues}
     for one in seen.targets:
         why = target_state(one)
