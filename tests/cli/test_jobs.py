@@ -62,6 +62,7 @@ def test_a_job_that_waits_for_its_next_try_is_not_restored(shell: Shell, store: 
     ("line", "zset", "said"),
     [
         ("dead delete --all", "dead", "1 job deleted"),
+        ("dead retry --all", "dead", "1 job retried"),
         ("scheduled edit host=b.c --where arg.user=*", "schedule", "1 job edited"),
         ("dead delete first", "dead", "It has changed since it was shown"),
     ],
