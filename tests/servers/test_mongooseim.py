@@ -186,10 +186,10 @@ def test_the_shell_makes_an_account_and_sends_a_message(place: Place) -> None:
                 directory=folder,
             )
             assert made.returncode == 0, made.stderr
-            words = ["stanza", "sendMessage", "from=carol@localhost", f"to={BOB}", "body=hello"]
+            words = ["stanza.sendMessage", "from=carol@localhost", f"to={BOB}", "body=hello"]
             message = process.run(["enqueue", "--wait", *words], directory=folder)
             assert message.returncode == 0, message.stderr
-            words = ["account registerUser", "username=carol", "password=@pw"]
+            words = ["account.registerUser", "username=carol", "password=@pw"]
             twice = process.run(["enqueue", "--wait", *words], directory=folder)
             assert (twice.returncode, twice.stderr.splitlines()[-3].partition(":")[0]) == (1, "AlreadyExists")
             assert "p4ssw0rd" not in broker.output()

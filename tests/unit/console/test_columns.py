@@ -26,7 +26,8 @@ def test_ids_and_times_are_whole_where_texts_are_not(
     monkeypatch.setenv("COLUMNS", "80")
     table(COLUMNS, [ROW], whole=whole)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith(f"{ROW[0]}  {JID}  send_me")
+    # How the rest is shared differs by the version of Rich.
+    assert re.match(rf"{ROW[0]} +{JID} +send_me", lines[1])
     assert max(map(len, lines)) == 80
 
 
@@ -35,7 +36,7 @@ def test_a_row_without_room_is_longer_than_the_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     table(COLUMNS, [ROW], whole=False)
-    assert capsys.readouterr().out.splitlines()[1].startswith(f"{ROW[0]}  {JID}  send_me…  ")
+    assert re.match(rf"{ROW[0]} +{JID} +send_", capsys.readouterr().out.splitlines()[1])
 
 
 def test_what_a_row_is_about_is_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
