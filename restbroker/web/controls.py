@@ -1,6 +1,6 @@
 """The actions of people on queues, targets, periodic commands, processes and single jobs: a page asks before each.
 
-`web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `operate`,
+`web.site` serves it. Always holds: nothing is done without a second form, and all of it goes through `operate`,
 which records who did what.
 """
 
