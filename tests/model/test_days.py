@@ -173,13 +173,17 @@ async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_
         world.start()
     world.push(*jids)
     await trio.sleep(MINUTE_S)
-    before, held = world.known, world.in_hand()
-    for process in world.processes:
-        process.way.cut = True
-    await trio.sleep(10 * HOUR_S)
-    assert world.in_hand() == held
-    for process in world.processes:
-        process.way.cut = False
+    before = world.known
+    # Who looks first afterwards is chance: one outage would often show nothing.
+    for _ in range(4):
+        held = world.in_hand()
+        for process in world.processes:
+            process.way.cut = True
+        await trio.sleep(2.5 * HOUR_S)
+        assert world.in_hand() == held
+        for process in world.processes:
+            process.way.cut = False
+        await trio.sleep(2 * MINUTE_S)
     await until(lambda: not world.places(), "everything is done", 2 * HOUR_S)
     assert world.known == before
     assert world.of(JobsRecovered) == world.of(IdentityFenced) == []
