@@ -14,7 +14,6 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from typing import Final, NoReturn
 
 import attrs
@@ -40,16 +39,13 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
-from restbroker.console.times import local
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
-from restbroker.operate.answer import Note, wait_for
 from restbroker.operate.connect import open_store
 from restbroker.store.client import Client
 
 _SAY_EVERY_S: Final = 5.0
 _PAUSE_S: Final = 0.25
-_HOLDERS: Final = 3
 
 
 def run(
@@ -219,43 +215,23 @@ class _Batch:
 
     def _wait(self) -> None:
         """Wait until all rows have ended, or none has for as long as the time-out says."""
-        ordered = [target for target in self.makers.settings.targets if target.order is not None]
-        notes: list[Note] = [partial(self._held_text, target) for target in ordered]
         while self.record.ended_rows < self.record.pushed:
-            if wait_for(self._take, self.options.timeout_s, notes=notes, say=output.say) is None:
-                left = self.record.pushed - self.record.ended_rows
+            if not self._take():
+                left, waited = self.record.pushed - self.record.ended_rows, duration_text(self.options.timeout_s)
                 onward = "" if self.batch_input.digest is None else " The same command continues to wait."
-                output.say(
-                    f"No answer for {duration_text(self.options.timeout_s)}; {rows_text(left)} not done yet.{onward}"
-                )
+                output.say(f"No answer for {waited}; {rows_text(left)} not done yet.{onward}")
+                if any(target.order is not None for target in self.makers.settings.targets):
+                    output.say("`restbroker keys list` shows the keys whose jobs are held.")
                 break
             self.record = bulk.read_batch(self.client, self.batch) or self.record
             self._say_progress(f"{self.record.ended_rows} of {self.record.pushed} answered")
 
-    def _take(self, seconds: float) -> int | None:
-        """Count the answers that come within so many seconds; None: none came."""
-        ends_s = time.monotonic() + seconds
-        while not (replies := self._count_replies()):
-            if (left_s := ends_s - time.monotonic()) <= 0:
-                return None
+    def _take(self) -> int:
+        """Count the answers that come within the time-out; return how many came."""
+        ends_s = time.monotonic() + self.options.timeout_s
+        while not (replies := self._count_replies()) and (left_s := ends_s - time.monotonic()) > 0:
             time.sleep(min(_PAUSE_S, left_s))
         return replies
-
-    def _held_text(self, target: Target) -> str | None:
-        """Return which jobs hold rows of this batch up, where those of one key are done one after the other."""
-        # Most batches need none of it.
-        from restbroker.operate import order_wait
-        from restbroker.operate.context import context_of
-
-        def is_own(jid: str) -> bool:
-            return bulk.row_of(self.batch, jid) is not None
-
-        lines: list[str] = []
-        with suppress(StoreRefused):
-            known = context_of(self.makers.settings)
-            for one in order_wait.holders(self.client, known, target, is_own, most=_HOLDERS):
-                lines += [f"Jobs are held {one.behind(local)}.", *one.next_steps]
-        return "\n".join([*lines, "All keys that are held: restbroker keys list"]) if lines else None
 
 
 def _require_valid(makers: Makers, table: Table) -> None:

@@ -1,9 +1,10 @@
 """Rows of a file with one job in each: CSV with a line that names its columns, or NDJSON. `enqueue --bulk` reads them.
 
 Always holds: however long the file or a line of it is, little of it is in memory; each row has its number, even after
-bad rows; nothing is guessed: what is not proper CSV (RFC 4180), is not UTF-8, or names a member of an object twice, is
-a bad row, and behind a quotation mark that is not closed nothing is read; the text of a bad row can be written to a
-rejects file in a form that can be corrected and read again, unless the row is longer than any job may be.
+bad rows; nothing is guessed: what is not proper CSV (RFC 4180) or is not UTF-8 is a bad row, and behind a quotation
+mark that is not closed nothing is read; where an object names a member twice, the last value counts; the text of a bad
+row can be written to a rejects file in a form that can be corrected and read again, unless the row is longer than any
+job may be.
 """
 
 import csv
@@ -222,26 +223,9 @@ def _members_of(text: str) -> dict[str, Json] | str:
         return f"not JSON: {error}."
     if not isinstance(value, dict):
         return f"{kind_of(value)}, not an object."
-    # Each name has a colon behind it, so only where there are more of these can one stand twice.
-    if text.count('":') + text.count('" :') > len(value) and _has_duplicate_name(text):
-        return "an object has a name twice."
     if len(value) == 1 and ERROR in value:
         return {}
     return value or "an empty object."
-
-
-def _has_duplicate_name(text: str) -> bool:
-    """Tell whether some object in this JSON names a member twice; also True for what is not JSON."""
-
-    def require_once(pairs: list[tuple[str, Json]]) -> None:
-        if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError
-
-    try:
-        json.loads(text, object_pairs_hook=require_once)
-    except ValueError:
-        return True
-    return False
 
 
 def _csv_table(name: str, first: str, lines: _Lines, mark: str) -> Table:

@@ -122,35 +122,26 @@ class Chunk:
         self.size += len(raw)
 
 
-def push(
-    client: Client,
-    batch: str,
-    before: int,
-    last: int,
-    jobs: Mapping[str, Sequence[bytes]],
-    at_s: float | None,
-    locks: Sequence[JobLock] = (),
-) -> int:
-    """Push (or schedule) the jobs of the rows after `before` up to `last`; return the last row that is pushed now.
+def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | None) -> int:
+    """Push (or schedule) the jobs of a chunk, the rows after `before`; return the last row that is pushed now.
 
-    `jobs` has them by their queues; one is left out whose lock another job holds. Another row than `last`: nothing was
-    done, since another process has pushed. May be called again with the same arguments after `StoreUnavailable`. Raise
-    `StoreRefused` if Redis refuses a queue's key; nothing was pushed.
+    A job is left out whose lock another one holds. Another row than the chunk's last: nothing was done, since another
+    process has pushed. May be called again with the same arguments after `StoreUnavailable`. Raise `StoreRefused` if
+    Redis refuses a queue's key; nothing was pushed.
     """
     keys = client.keys
-    arguments: list[Argument] = [before, last, REMEMBERED_S, "" if at_s is None else as_score(at_s)]
-    for queue, payloads in jobs.items():
+    arguments: list[Argument] = [before, chunk.last, REMEMBERED_S, "" if at_s is None else as_score(at_s)]
+    for queue, payloads in chunk.jobs.items():
         arguments += [queue, len(payloads), *payloads]
-    lists = [keys.queue(queue) for queue in jobs]
+    places = {queue: n for n, queue in enumerate(chunk.jobs, start=1)}
     held: dict[str, int] = {}
-    if locks:
-        places = {queue: n for n, queue in enumerate(jobs, start=1)}
-        arguments += ["", len(locks)]
-        for one in locks:
-            number = held.setdefault(keys.lock(one.lock.name), _FIXED_KEYS + len(jobs) + len(held) + 1)
-            arguments += [places[one.queue], one.rank, number, one.jid, round(one.lock.keep_s * 1000)]
-    fixed = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule")]
-    reply = client.run("bulk_push", [*fixed, *lists, *held], arguments)
+    if chunk.locks:
+        arguments += ["", len(chunk.locks)]
+    for one in chunk.locks:
+        number = held.setdefault(keys.lock(one.lock.name), _FIXED_KEYS + len(places) + len(held) + 1)
+        arguments += [places[one.queue], one.rank, number, one.jid, round(one.lock.keep_s * 1000)]
+    names = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule"), *map(keys.queue, places), *held]
+    reply = client.run("bulk_push", names, arguments)
     if isinstance(reply, bytes):
         raise StoreRefused(
             f"Redis refuses to push these rows: {text(reply)}", "Check that key, and find out who wrote it."
@@ -165,22 +156,19 @@ def push_chunk(client: Client, batch: str, chunk: Chunk, before: int, at_s: floa
     `StoreUnavailable`: all or none of them are pushed, as `read_batch` will say. Raise `StoreRefused` if
     Redis refuses a queue's key or has lost rows, or if another process pushes the same batch.
     """
-    began_s = time.monotonic()
-    while True:
+    began_s, found = time.monotonic(), None
+    while found is None:
         try:
-            found = push(client, batch, before, last=chunk.last, jobs=chunk.jobs, at_s=at_s, locks=chunk.locks)
+            found = push(client, batch, chunk, before, at_s)
         except StoreUnavailable:
             if time.monotonic() - began_s > _PATIENCE_S:
                 raise
             time.sleep(_PAUSE_S)
-            continue
-        if found == chunk.last:
-            return
-        if found < before:
-            message = f"Redis has lost rows of this batch: only {found} of {before} are left."
-            raise StoreRefused(message, "The same command pushes them again, under the same job ids.")
-        message = "Another process is pushing the rows of this batch."
-        raise StoreRefused(message, "Run only one of the two.")
+    if found < before:
+        message = f"Redis has lost rows of this batch: only {found} of {before} are left."
+        raise StoreRefused(message, "The same command pushes them again, under the same job ids.")
+    if found != chunk.last:
+        raise StoreRefused("Another process is pushing the rows of this batch.", "Run only one of the two.")
 
 
 def answers(client: Client, batch: str, most: int) -> list[bytes]:

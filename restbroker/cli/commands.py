@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -20,7 +20,8 @@ from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.endpoint import either
 from restbroker.job.json_types import Json
-from restbroker.operate.request import Signatures, has_command
+from restbroker.operate.names import listed
+from restbroker.operate.request import has_command
 from restbroker.operate.versions import server_version_of
 from restbroker.servers import registry
 from restbroker.servers.packages import Package
@@ -34,8 +35,6 @@ _REPEATS: Mapping[Repeat, str] = {
     "unsafe": "it might run twice, so after a timeout it is sent again only a few times (UncertainRetries)",
 }
 
-_MOST_ALIKE: Final = 10
-"""How many names are listed that contain the one that was asked for."""
 _RESULTS: Mapping[str, str] = {"rescode": "whether it was done", "restuple": "whether it was done, and a message"}
 """What ejabberd's own names of results mean; the others speak for themselves, as `integer` does."""
 
@@ -144,34 +143,30 @@ def _of_server(
     if target is not None:
         return target.kind, registry.candidates_of(target, server_version_of(settings, target))
     if name is not None:
-        names = ", ".join(target.name for target in settings.targets)
+        names = listed([target.name for target in settings.targets])
         raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")
     return newest, registry.candidates(newest, None)
 
 
 def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | None) -> CommandSpec:
-    """Return what the newest version with the command takes, and print a note if versions differ.
-
-    Raise `UsageError` if none has it.
-    """
-    signatures = Signatures(kind, name, {one.version: one.commands.get(name) for one in catalogues})
-    catalogue, spec = catalogues[-1], signatures.newest
-    if spec is None:
-        if instead := catalogue.unavailable.get(name):
-            raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", instead)
-        near = get_close_matches(name, catalogue.commands, n=3)
-        listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"
-        alike = [one for one in catalogue.commands if name in one]
-        more = f" and {len(alike) - _MOST_ALIKE} more" if len(alike) > _MOST_ALIKE else ""
-        contain = f"These contain it: {', '.join(alike[:_MOST_ALIKE])}{more}."
-        hint = f"Did you mean {either(near)}?" if near else contain if alike else f"`{listing}` lists them all."
-        others = [one for one in registry.KINDS if one != kind and name in registry.catalogue(one).commands]
-        if others and target is None:
-            hint = f"A target of the kind {' or '.join(others)} has it (--kind)."
-        raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", hint)
-    if signatures.differences():
-        output.say(f"note: versions of {kind} differ in {name}: {signatures.differences()}.")
-    return spec
+    """Return what the newest version with the command takes. Raise `UsageError` if none has it."""
+    for one in reversed(catalogues):
+        if name in one.commands:
+            return one.commands[name]
+    catalogue = catalogues[-1]
+    near, alike = get_close_matches(name, catalogue.commands, n=3), [one for one in catalogue.commands if name in one]
+    others = [one for one in registry.KINDS if one != kind and name in registry.catalogue(one).commands]
+    if instead := catalogue.unavailable.get(name):
+        hint = instead
+    elif others and target is None:
+        hint = f"A target of the kind {' or '.join(others)} has it (--kind)."
+    elif near:
+        hint = f"Did you mean {either(near)}?"
+    elif alike:
+        hint = f"These contain it: {listed(alike)}."
+    else:
+        hint = f"`restbroker commands{'' if target is None else f' --target {target}'}` lists them all."
+    raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", hint)
 
 
 def _names(spec: CommandSpec) -> list[str]:

@@ -31,9 +31,8 @@ from restbroker.operate.act_job import Action
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.key_names import command as command_for
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
-from restbroker.operate.names import require
+from restbroker.operate.names import keys_command, require
 from restbroker.operate.queues import queues
 from restbroker.store.client import Client
 from restbroker.store.order import HeldKey
@@ -209,7 +208,7 @@ def _not_retried(key: str, jid: str, refused: Sequence[str]) -> UsageError:
     gone = f"The job that died is not among the dead jobs any more: {jid}."
     if not jid:
         gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
-    hint = f"To go on without it: {command_for('skip', key)}"
+    hint = f"To go on without it: {keys_command('skip', key)}"
     if jid and not refused:
         hint += f"\nTo put it back first: restbroker dead restore {shlex.quote(jid)}"
     return UsageError(" ".join(refused) or gone, hint)

@@ -1,14 +1,14 @@
-"""The wait for the answer to a pushed job, or for those to many.
+"""The wait for the answer to a pushed job.
 
-Called by `restbroker enqueue --wait`, of one job and of a file, and `restbroker ctl`. Always holds: nothing is changed;
+Called by `restbroker enqueue --wait` and `restbroker ctl`. Always holds: nothing is changed;
 while jobs wait, it is said once why.
 """
 
 import time
-from collections.abc import Callable, Mapping, MutableSequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 
@@ -24,37 +24,6 @@ _PATIENCE_S: Final = 2.0
 """How many seconds to say nothing while waiting: a process reports that a target is down at most 2.5 s later."""
 _ROUND_S: Final = 30.0
 """How many seconds one wait lasts if there is no time-out; it is repeated."""
-
-
-_Found = TypeVar("_Found")
-Note = Callable[[], str | None]
-"""Returns what is to be said, once, of jobs that wait; None: nothing so far."""
-
-
-def wait_for(
-    take: Callable[[float], _Found | None],
-    timeout_s: float | None,
-    *,
-    notes: MutableSequence[Note],
-    say: Callable[[str], None],
-) -> _Found | None:
-    """Return what `take` takes within the seconds that it is called with; None if it is None for `timeout_s` seconds.
-
-    `timeout_s` None: no limit. Each of the `notes` is said as soon as there is one, and is then removed. Raise what
-    `take` and the notes raise.
-    """
-    ends_s = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
-        remaining_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
-        found = take(min(remaining_s, _PATIENCE_S) if notes else remaining_s)
-        if found is not None:
-            return found
-        for note in [*notes]:
-            if (text := note()) is not None:
-                say(text)
-                notes.remove(note)
-        if ends_s is not None and time.monotonic() >= ends_s:
-            return None
 
 
 @attrs.frozen
@@ -91,10 +60,21 @@ class AnswerWait:
         `is_explained`: it was said why the job will wait. Raise `StoreUnavailable` or `StoreRefused`.
         """
         why = partial(why_waiting, self.client, self.request.queue, self.target.name)
-        notes: list[Note] = [] if is_explained else [why]
+        notes: list[Callable[[], str | None]] = [] if is_explained else [why]
         if self._key:
             notes.append(self._held_text)
-        return wait_for(partial(wait, self.client, self.jid), timeout_s, notes=notes, say=self.say)
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            remaining_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
+            found = wait(self.client, self.jid, min(remaining_s, _PATIENCE_S) if notes else remaining_s)
+            if found is not None:
+                return found
+            for note in [*notes]:
+                if (text := note()) is not None:
+                    self.say(text)
+                    notes.remove(note)
+            if ends_s is not None and time.monotonic() >= ends_s:
+                return None
 
     def _held_text(self) -> str | None:
         """Return behind which job of its key the job is held, with what to do; None if it is not."""

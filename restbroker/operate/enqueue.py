@@ -239,20 +239,13 @@ def find_process(client: Client, queue: str) -> ServingProcess | None:
     details. Raise `StoreUnavailable`, and `StoreRefused` if Redis refuses the list of processes.
     """
     found: ServingProcess | None = None
-    for identity in identities.live_identities(client):
-        try:
-            known = identities.read(client, identity)
-        except StoreRefused:
+    for process, snapshot in _serving(client, queue):
+        if snapshot is None:
             found = _UNKNOWN
-            continue
-        if known is None or queue not in known.queues:
-            continue
-        snapshot = read_snapshot(known.snapshot)
-        if takes_jobs(snapshot):
+        elif takes_jobs(snapshot):
             why = _why_down(snapshot) or _why_limited(snapshot)
             return ServingProcess(_text(snapshot, "server_version"), why, quiet=False)
-        if snapshot.get("quiet") is True and found is not _UNKNOWN:
-            process = f"{known.process.hostname}:{known.process.pid}"
+        elif snapshot.get("quiet") is True and found is not _UNKNOWN:
             why = f"the process {process} is quiet: it takes no more jobs until it is restarted."
             found = ServingProcess(_text(snapshot, "server_version"), why, quiet=True)
     return found
@@ -263,14 +256,23 @@ def find_holder(client: Client, queue: str, process: str) -> ServingProcess | No
 
     Raise `StoreUnavailable`, and `StoreRefused` if Redis refuses the list of processes.
     """
+    snapshot = dict(_serving(client, queue)).get(process)
+    if snapshot is None:
+        return None
+    quiet = snapshot.get("quiet") is True
+    return ServingProcess(_text(snapshot, "server_version"), _why_down(snapshot) or None, quiet=quiet)
+
+
+def _serving(client: Client, queue: str) -> Iterator[tuple[str, Mapping[str, Json] | None]]:
+    """Yield the HOST:PID and the snapshot of each live process that serves this queue; None if it cannot be read."""
     for identity in identities.live_identities(client):
-        known = identities.read(client, identity)
-        if known is None or queue not in known.queues or process != f"{known.process.hostname}:{known.process.pid}":
+        try:
+            known = identities.read(client, identity)
+        except StoreRefused:
+            yield identity, None
             continue
-        snapshot = read_snapshot(known.snapshot)
-        quiet = snapshot.get("quiet") is True
-        return ServingProcess(_text(snapshot, "server_version"), _why_down(snapshot) or None, quiet=quiet)
-    return None
+        if known is not None and queue in known.queues:
+            yield f"{known.process.hostname}:{known.process.pid}", read_snapshot(known.snapshot)
 
 
 def _why_down(snapshot: Mapping[str, Json]) -> str:

@@ -24,8 +24,7 @@ from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import lines_of
 from restbroker.operate.job import ShownJob
-from restbroker.operate.key_names import SHOWN_BETWEEN, command, display_name
-from restbroker.operate.names import exact, suggestion
+from restbroker.operate.names import SHOWN_BETWEEN, display_name, exact, keys_command, suggestion
 from restbroker.operate.queues import BATCH, ClearProgress, in_steps, place_of
 from restbroker.store import line_jobs, lines, old_order
 from restbroker.store import order as store
@@ -219,7 +218,7 @@ def stopped_by(
     places = [one.name for one in targets]
     found = store.read_stopped(client, places, _PAGES) if places else {}
     return [
-        (name := display_name(one.name, known), command("skip", name, f" --target {target}" if places[1:] else ""))
+        (name := display_name(one.name, known), keys_command("skip", name, f" --target {target}" if places[1:] else ""))
         for target, stopped in found.items()
         for one in stopped.keys
         if one.jid and one.jid in jids

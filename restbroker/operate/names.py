@@ -1,20 +1,28 @@
-"""Whether a queue, target, source of events or process of this name is known; if not, which one is nearest.
+"""Names: whether a queue, target, source of events or process is known, else the nearest; how keys of jobs are named.
 
-Called before something is done with it, by the commands and by `queues` and `find`. Always holds: nothing is changed
-here.
+Called by the commands and by what they do. Always holds: nothing is changed here; secrets in keys are masked.
 """
 
-from collections.abc import Collection, Iterable
+import shlex
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
 
 from restbroker.errors import UsageError
+from restbroker.job import hiding
 from restbroker.job.endpoint import either
+from restbroker.job.fairness import BETWEEN
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
 
+if TYPE_CHECKING:  # `stats` needs none of it
+    from restbroker.operate.context import ConfigContext
+
 _MOST_NAMED = 10
 _ALIKE = 0.7
+SHOWN_BETWEEN: Final = " | "
+"""It stands between the parts of a key of jobs."""
 
 
 def require(kind: str, name: str, known: Collection[str]) -> None:
@@ -26,7 +34,9 @@ def require(kind: str, name: str, known: Collection[str]) -> None:
 def suggestion(name: str, known: Collection[str]) -> str:
     """Return a sentence with the known names that are most similar, or with all known ones if none is."""
     near = get_close_matches(name, sorted(known), n=3)
-    return f"Did you mean {either(near)}?" if near else _join(known)
+    if near or known:
+        return f"Did you mean {either(near)}?" if near else f"Known are {listed(sorted(known))}."
+    return "There are none on this Redis: RedisURL and RedisNamespace choose where to look."
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -55,9 +65,26 @@ def exact(client: Client, queue: str) -> QueueName:
     return meant
 
 
-def _join(known: Collection[str]) -> str:
-    if not known:
-        return "There are none on this Redis: RedisURL and RedisNamespace choose where to look."
-    names = sorted(known)
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence: the first ten, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"Known are {', '.join(names[:_MOST_NAMED])}{more}."
+    return f"{', '.join(names[:_MOST_NAMED])}{more}"
+
+
+def display_name(key: str, known: "ConfigContext") -> str:
+    """Return the name of a key of jobs for people, with secrets masked."""
+    return hiding.mask_secrets(key.replace(BETWEEN, SHOWN_BETWEEN), known.secrets)
+
+
+def keys_command(verb: str, key: str, more: str = "") -> str:
+    """Return what to type to have `restbroker keys` do this with a key; `more`: what is needed besides the key.
+
+    What terminals do not show is in the form that bash reads.
+    """
+    if key.isprintable():
+        word = shlex.quote(key)
+    else:
+        plain = key.replace("\\", "\\\\").replace("'", "\\'")
+        word = "$'" + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in plain) + "'"
+    words = f"{more} -- {word}" if key.startswith("-") else f" {word}{more}"
+    return f"restbroker keys {verb}{words}"

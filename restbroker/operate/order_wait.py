@@ -5,20 +5,19 @@ however many jobs wait; secrets are masked.
 """
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.job import hiding, rubyjson
+from restbroker.job import hiding
 from restbroker.job.order import key_in
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace
 from restbroker.operate.job import Job, ShownJob
-from restbroker.operate.key_names import command, display_name
+from restbroker.operate.names import display_name, keys_command
 from restbroker.store import in_progress, line_jobs
 from restbroker.store import order as store
 from restbroker.store.client import Client
@@ -28,9 +27,6 @@ from restbroker.store.tickets import queue_of, ticket_number
 
 _SEARCH_S: Final = 2.0
 """For so long at most a dead job is looked for."""
-_PAGES: Final = 10
-_KEYS: Final = 100
-_LOOK: Final = 50
 NO_RETRY: Final = frozenset({"BadArguments", "AlreadyExists"})
 """Codes of dead jobs that a retry does not help: no form that is read, or what they wanted is there already."""
 _ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
@@ -100,7 +96,7 @@ class OrderWait:
         """What a person can do so that the key goes on."""
 
         def hint(verb: str) -> str:
-            return command(verb, self.key, self.more)
+            return keys_command(verb, self.key, self.more)
 
         match self.state:
             case "due":
@@ -175,36 +171,6 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
         is_own=bool(jid) and jid == (held.jid if first is None else first.jid),
         more=f" --target {target.name}" if others else "",
     )
-
-
-def holders(
-    client: Client, known: ConfigContext, target: Target, is_meant: Callable[[str], bool], most: int
-) -> list[OrderWait]:
-    """Return for at most `most` keys, stopped ones first, what jobs wait for whose ids are meant.
-
-    Of very many keys, and of the jobs of one, only the first are looked at. Raise as `of_key` does.
-    """
-    keys = [one for page in islice(store.read_keys(client, target.name), _PAGES) for one in page]
-    still = sorted((one for one in keys if one.state in ("stopped", "due")), key=lambda one: one.state, reverse=True)
-    found: list[OrderWait] = []
-    for held in still[:_KEYS]:
-        if any(is_meant(jid) for jid in _waiting_jids(client, target, held)):
-            wait = of_key(client, known, target, held.name, jid=None)
-            found += [] if wait is None else [wait]
-        if len(found) == most:
-            break
-    return found
-
-
-def _waiting_jids(client: Client, target: Target, held: HeldKey) -> Iterator[str]:
-    """Yield the ids of the first jobs that wait behind the one that holds a key."""
-    for queue, line in store.lines_of_key(client, target.queues, held.key).items():
-        numbers = range(line.head, min(line.after, line.head + _LOOK))
-        places = [(line, number) for number in numbers if held.state != "due" or number != held.number]
-        for raw in line_jobs.read_jobs(client, queue, places) if places else ():
-            jid = (rubyjson.object_of(raw or b"") or {}).get("jid")
-            if isinstance(jid, str):
-                yield jid
 
 
 def _first(

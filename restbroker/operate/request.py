@@ -27,10 +27,9 @@ from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.operate.enqueue import JobRequest, payload
+from restbroker.operate.names import listed, require
 from restbroker.servers import registry
 
-_MOST_NAMED: Final = 10
-_NO_COMMAND: Final = "no such command"
 _KEEP_S: Final = 86_400.0
 """How long at most a job that is lost holds the next ones back: someone deleted it from its queue."""
 _SOME_JID: Final = "0" * 24
@@ -42,10 +41,8 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     Raise `UsageError` if there is no such target, or the command does not decide which one.
     """
     if name is not None:
-        named = [target for target in targets if target.name == name]
-        if not named:
-            raise UsageError(f"There is no target {name!r}.", f"These are configured: {_names(targets)}.")
-        return named[0]
+        require("target", name, [target.name for target in targets])
+        return next(target for target in targets if target.name == name)
     serves = [target for target in targets if queue is not None and queue in target.queues]
     if len(serves) == 1 or len(targets) == 1:
         return [*serves, *targets][0]
@@ -97,26 +94,6 @@ class Signatures:
     def newest(self) -> CommandSpec | None:
         """What the newest version that has the command takes; None if none has it."""
         return next((spec for spec in reversed([*self.by_version.values()]) if spec is not None), None)
-
-    def differences(self) -> str:
-        """Return what each version takes, as `23.01 takes user; 24.12 and 26.07 take user, host`; "" if all agree."""
-        versions: dict[str, list[str]] = {}
-        for version, spec in self.by_version.items():
-            versions.setdefault(_takes(spec), []).append(version)
-        told = []
-        for takes, names in versions.items():
-            verb = "has" if takes == _NO_COMMAND else "takes"
-            if len(names) > 1:
-                verb = verb.replace("has", "have").removesuffix("s")
-            told.append(f"{' and '.join(names)} {verb} {takes}")
-        return "; ".join(told) if len(told) > 1 else ""
-
-
-def _takes(spec: CommandSpec | None) -> str:
-    if spec is None:
-        return _NO_COMMAND
-    names = (one.name if one.type == "string" else f"{one.name} ({one.type})" for one in spec.arguments)
-    return ", ".join(names) or "nothing"
 
 
 def signatures_of(target: Target, found: str | None, command: str, *, any_command: bool) -> Signatures:
@@ -178,14 +155,9 @@ def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | No
     return None if empty is None else f"{empty} is empty."
 
 
-def _names(targets: Sequence[Target]) -> str:
-    more = f" and {len(targets) - _MOST_NAMED} more" if len(targets) > _MOST_NAMED else ""
-    return ", ".join(target.name for target in targets[:_MOST_NAMED]) + more
-
-
 def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError:
     """Return the error that says why none of several targets is chosen."""
-    names = _names(targets)
+    names = listed([target.name for target in targets])
     catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}
     known = {name for one in catalogues.values() for catalogue in one for name in catalogue.commands}
     if word in known:
@@ -195,10 +167,7 @@ def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError
             return UsageError(f"No target has a command {word}.", f"{name}: {instead}")
     near = get_close_matches(word, sorted(known), n=3)
     meant = f"; did you mean {endpoint.either(near)}?" if near else "."
-    if all(catalogue.is_whole for one in catalogues.values() for catalogue in one):
-        hint = f"`restbroker commands --target NAME` lists those of each: {names}."
-    else:
-        hint = f"If you mean exactly this name, choose a target with --target: {names}."
+    hint = f"`restbroker commands --target NAME` lists a target's. If this is the name, choose with --target: {names}."
     return UsageError(f"No target is known to have a command {word!r}{meant}", hint)
 
 

@@ -20,8 +20,6 @@ from restbroker.store.client import Client
 from tests.operate.conftest import NOW_S, fields_of
 from tests.operate.conftest import job as failed
 
-SIGNATURE = "v1q:flat:1700000000:" + "a" * 64
-
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Config:

@@ -15,7 +15,7 @@ from restbroker.errors import StoreRefused, UsageError
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.order import Order
 from restbroker.job.settlement import Ack, Dead, Retry, Settlement
-from restbroker.operate import act, act_waiting, audit, key_names, keys
+from restbroker.operate import act, act_waiting, audit, keys, names
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
@@ -99,7 +99,7 @@ def test_held_keys_are_shown_with_why_they_wait(
 def test_a_key_can_be_named_as_hints_do(
     client: Client, known: ConfigContext, target: Target, key: str, typed: str
 ) -> None:
-    assert key_names.command("skip", key, " --target e") == f"restbroker keys skip {typed}"
+    assert names.keys_command("skip", key, " --target e") == f"restbroker keys skip {typed}"
     words = subprocess.run(["bash", "-c", f"printf '%s\\0' {typed}"], capture_output=True, env=UTF_8, check=True).stdout
     assert key in words.decode().split("\0")
     client.command("HSET", client.keys.order_hold(target.name), key, "s 5 0 5 j -")

@@ -20,6 +20,10 @@ def put(server: Server, *answers: bytes) -> None:
     server.raw.lpush(f"ns:{bulk.reply_to(BATCH)}", *answers)
 
 
+def push(client: Client, before: int, last: int, jobs: dict[str, list[bytes]], at_s: float | None = None) -> int:
+    return bulk.push(client, BATCH, bulk.Chunk(last, jobs), before, at_s)
+
+
 def known(client: Client) -> bulk.BatchRecord:
     found = bulk.read_batch(client, BATCH)
     assert found is not None
@@ -29,7 +33,7 @@ def known(client: Client) -> bulk.BatchRecord:
 @on_both
 def test_rows_are_pushed_in_their_order_and_their_number_is_noted_with_them(client: Client, server: Server) -> None:
     assert bulk.read_batch(client, BATCH) is None
-    assert bulk.push(client, BATCH, 0, 3, {"a": [b"1", b"3"], "b": [b"2"]}, None) == 3
+    assert push(client, 0, 3, {"a": [b"1", b"3"], "b": [b"2"]}) == 3
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"1"]
     assert server.raw.lrange("ns:queue:b", 0, -1) == [b"2"]
     assert server.raw.smembers("ns:queues") == {b"a", b"b"}
@@ -39,13 +43,13 @@ def test_rows_are_pushed_in_their_order_and_their_number_is_noted_with_them(clie
 
 def test_what_is_pushed_twice_is_there_once(client: Client, server: Server) -> None:
     for _ in range(2):
-        assert bulk.push(client, BATCH, 0, 2, {"a": [b"1", b"2"]}, None) == 2
-    assert bulk.push(client, BATCH, 1, 3, {"a": [b"2", b"3"]}, None) == 2
+        assert push(client, 0, 2, {"a": [b"1", b"2"]}) == 2
+    assert push(client, 1, 3, {"a": [b"2", b"3"]}) == 2
     assert server.raw.llen("ns:queue:a") == 2
 
 
 def test_rows_that_are_all_bad_are_noted_too(client: Client, server: Server) -> None:
-    assert bulk.push(client, BATCH, 0, 500, {}, None) == 500
+    assert push(client, 0, 500, {}) == 500
     assert known(client) == bulk.BatchRecord(row=500)
     assert server.raw.exists("ns:queues") == 0
 
@@ -54,14 +58,14 @@ def test_what_redis_refuses_is_pushed_to_no_queue(client: Client, server: Server
     server.raw.lpush("ns:queue:a", "before")
     server.raw.set("ns:queue:b", "precious")
     with pytest.raises(StoreRefused):
-        bulk.push(client, BATCH, 0, 3, {"a": [b"1", b"2"], "b": [b"3"]}, None)
+        push(client, 0, 3, {"a": [b"1", b"2"], "b": [b"3"]})
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"before"]
     assert server.raw.get("ns:queue:b") == b"precious"
     assert bulk.read_batch(client, BATCH) is None
 
 
 def test_rows_for_later_are_scheduled(client: Client, server: Server) -> None:
-    assert bulk.push(client, BATCH, 0, 2, {"a": [b"1"], "b": [b"2"]}, 4_000_000_000.5) == 2
+    assert push(client, 0, 2, {"a": [b"1"], "b": [b"2"]}, 4_000_000_000.5) == 2
     assert server.raw.zrange("ns:schedule", 0, -1, withscores=True) == [(b"1", 4e9 + 0.5), (b"2", 4e9 + 0.5)]
     assert server.raw.exists("ns:queue:a") == 0
 
@@ -107,5 +111,5 @@ def test_a_row_that_lies_far_behind_and_is_told_twice_at_once_counts_once(client
 
 def test_notes_stay_beside_the_counts(client: Client) -> None:
     bulk.write_notes(client, BATCH, {"wait": "1"})
-    bulk.push(client, BATCH, 0, 1, {"a": [b"1"]}, None)
+    push(client, 0, 1, {"a": [b"1"]})
     assert known(client) == bulk.BatchRecord(1, 1, notes={"wait": "1"})

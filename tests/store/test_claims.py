@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from restbroker.bulk import store as bulk
-from restbroker.bulk.store import JobLock
+from restbroker.bulk.store import Chunk, JobLock
 from restbroker.job import claims
 from restbroker.job.claims import JobClaims, Lock
 from restbroker.job.outcome import Delivered
@@ -77,7 +77,8 @@ def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> 
     for some in jids():
         locks = [Lock(claims.lock_name("chat", "default", f"{jid}"), jid, DAY_S) for jid in some]
         held = [JobLock("a", rank, jid, lock) for rank, (jid, lock) in enumerate(zip(some, locks, strict=True), 1)]
-        row = bulk.push(client, "batch", row, row + len(some), {"a": [payload(jid) for jid in some]}, None, held)
+        chunk = Chunk(row + len(some), {"a": [payload(jid) for jid in some]}, held)
+        row = bulk.push(client, "batch", chunk, row, None)
     assert row == KEYS
     server.raw.delete("ns:queue:a")
     a_lock = (memory(server) - before) / KEYS

@@ -21,8 +21,7 @@ from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queu
 from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.key_names import display_name
-from restbroker.operate.names import nearest
+from restbroker.operate.names import display_name, nearest
 from restbroker.operate.snapshot import read_snapshot, takes_jobs
 from restbroker.operate.words import SILENT_S, pause_sentence
 from restbroker.servers import registry
