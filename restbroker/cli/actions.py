@@ -1,7 +1,8 @@
-"""Retry, delete, kill, reschedule, move and edit jobs for a person, and report how it went.
+"""Retry, delete, kill, reschedule, move and edit jobs for a person, report how it went, and follow what was sent again.
 
 Called by the verbs of `dead`, `retries`, `scheduled` and `queues`. Always holds: stdout has only what `--json` or
-`--dry-run` requests; a person who stops it learns how far it came.
+`--dry-run` requests; a person who stops it learns how far it came; a job that has not ended in the time of `--wait` is
+reported as such, never as done.
 """
 
 import sys
@@ -13,7 +14,8 @@ from typing import Final
 import attrs
 import typer
 
-from restbroker.cli import action_result, entries
+from restbroker.cli import entries
+from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
@@ -23,11 +25,13 @@ from restbroker.job.unserved_queues import counts_text
 from restbroker.operate import keys
 from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN_QUEUE
-from restbroker.operate.act_set import SetJobs
+from restbroker.operate.act_set import SetJobs, inventory
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
-from restbroker.operate.inventory import inventory
+from restbroker.operate.enqueue import why_waiting
+from restbroker.operate.follow import ActionResult, FailureCount, follow
 from restbroker.operate.job import ShownJob
+from restbroker.operate.walk import SearchLimits
 from restbroker.store.client import Client
 
 __all__ = ["Action", "Doing"]
@@ -41,6 +45,12 @@ _DONE: Final[dict[Verb, str]] = {
     "edit": "edited",
 }
 _TELL_EVERY_S: Final = 2.0
+_MOST: Final = 100_000
+"""How many jobs are followed at most, since their ids are kept in memory."""
+_FIRST_S: Final = 0.2
+_LONGEST_S: Final = 10.0
+_REST: Final = 4
+"""After each read, Redis is left alone for this many times as long as it took."""
 
 
 @attrs.frozen
@@ -82,7 +92,7 @@ class Doing:
         with closing(running):  # type: ignore[type-var]  # a generator, which its type does not tell
             try:
                 for step in running:
-                    jids += step.jids[: action_result.MOST - len(jids)]
+                    jids += step.jids[: _MOST - len(jids)]
                     if sys.stderr.isatty() and time.monotonic() - told_at >= _TELL_EVERY_S:
                         told_at = time.monotonic()
                         counted = "" if dry_run else f", {step.done} {past}"
@@ -166,12 +176,12 @@ class Doing:
         if self.wait_s is not None and jids:
             if last.done > len(jids):
                 output.say(f"note: only the first {output.jobs(len(jids))} will be followed.")
-            became = action_result.wait(self.client, jids, self.known, self.wait_s)
-            action_result.print_result(became, self.wait_s)
+            became = _follow(self.client, jids, self.known, self.wait_s)
+            _print_result(became, self.wait_s)
         if self.as_json:
-            followed = {} if became is None else {"became": action_result.fields(became)}
+            followed = {} if became is None else {"became": _result_json(became)}
             output.as_json({"dry_run": False, **_as_json(last, action), **followed})
-        code = Exit.OK if became is None else action_result.exit_code(became)
+        code = Exit.OK if became is None else _result_code(became)
         _end_with(_code(last, action) if code is Exit.OK else code)
 
 
@@ -258,3 +268,89 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
 def _edit(before: ShownJob, after: ShownJob, edit: Edit) -> dict[str, Json]:
     told = differences(before, after, edit.values)
     return {"jid": before.jid, "changes": [{"name": name, "before": was, "after": now} for name, was, now in told]}
+
+
+def _follow(client: Client, jids: Sequence[str], known: ConfigContext, timeout_s: float) -> ActionResult:
+    """Wait until all these jobs have ended, or `timeout_s` is over; return the last result.
+
+    It prints why jobs wait, and on a terminal how far they are. Raise `StoreUnavailable` if Redis is away.
+    """
+    deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_S, ""
+    reasons: set[str] = set()
+    while True:
+        began_s = time.monotonic()
+        seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
+        bounds = SearchLimits(seconds=seconds, jobs=10 * _MOST)
+        became = follow(client, jids, known, bounds)
+        remaining_s = deadline - time.monotonic()
+        if became.is_over:
+            return became
+        for why in _hindrances(client, became, known):
+            if why not in reasons:
+                output.say(f"note: {why}")
+            reasons.add(why)
+        if remaining_s <= 0:
+            return became
+        if sys.stderr.isatty() and (words := _progress_text(became)) != told:
+            output.say(f"… {words}")
+            told = words
+        time.sleep(min(pause_s, remaining_s))
+        pause_s = min(_LONGEST_S, max(2 * pause_s, _REST * (time.monotonic() - began_s - pause_s)))
+
+
+def _hindrances(client: Client, became: ActionResult, known: ConfigContext) -> Iterator[str]:
+    """Yield why jobs that wait are not taken, as far as it is known."""
+    for queue in became.queues:
+        target = known.targets.get(queue)
+        if why := why_waiting(client, queue, None if target is None else target.name):
+            yield why
+
+
+def _print_result(became: ActionResult, timeout_s: float) -> None:
+    """Print the result of following the jobs for up to `timeout_s` seconds."""
+    output.say(f"{_progress_text(became)}.")
+    for one in became.failed:
+        name, group = entries.COMMANDS[one.zset], "" if one.group is None else f" --where 'failure_group = {one.group}'"
+        output.say(f"{output.jobs(one.jobs)}: {_why(one)} (restbroker {name} list{group})")
+    if became.is_over:
+        return
+    output.say(
+        f"After {duration_text(timeout_s)} some have not ended; they stay queued. restbroker explain JID shows one."
+    )
+    for why in (*became.refused, *(f"not searched: {where}" for where in became.unseen)):
+        output.say(f"note: {why}")
+
+
+def _result_code(became: ActionResult) -> Exit:
+    """Return the exit code for the result of following the jobs."""
+    if not became.is_over:
+        return Exit.WAITING
+    if became.failed:
+        return Exit.PARTLY if became.done else Exit.FAILED
+    return Exit.OK
+
+
+def _result_json(became: ActionResult) -> dict[str, Json]:
+    """Return the result of following the jobs, as fields for `--json`."""
+    failed: list[Json] = [
+        {
+            "place": entries.COMMANDS[one.zset],
+            "group": one.group,
+            "error": one.code,
+            "message": one.message,
+            "jobs": one.jobs,
+        }
+        for one in became.failed
+    ]
+    counts = attrs.asdict(became, recurse=False, filter=lambda one, _: one.name != "failed_jobs")
+    return {**counts, "failed": failed}
+
+
+def _progress_text(became: ActionResult) -> str:
+    on_their_way = became.waiting + became.in_progress
+    counts = {"failed again": became.failed_jobs, "on their way": on_their_way, "not found yet": became.unknown}
+    return ", ".join([f"{output.jobs(became.done)} done", *(f"{jobs} {what}" for what, jobs in counts.items() if jobs)])
+
+
+def _why(one: FailureCount) -> str:
+    return ": ".join(word for word in (one.code, one.message) if word) or "no reason recorded"

@@ -1,18 +1,27 @@
-"""Print jobs that were found: as a table for people, in columns or JSON for programs; and one job in full.
+"""Print jobs that were found: as a table for people, in columns or JSON for programs; one job in full; their causes.
 
 Called by the verbs of `dead`, `retries` and `scheduled`, and by `explain`. Always holds: callers pass only texts that
-may be shown.
+may be shown; each row of causes names a group that the other verbs take as `failure_group` in `--where`.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from restbroker.console import columns, output
+from restbroker.console.causes import headline, hint, share
 from restbroker.console.columns import Column
 from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.job import ShownJob
+from restbroker.store.keys import SortedSet
+
+if TYPE_CHECKING:
+    from restbroker.operate.summary import Cause, Summary
+
+COMMANDS: Final[Mapping[str, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
+"""The command for the jobs of each set."""
 
 
 def write(found: Sequence[ShownJob], *, as_json: bool) -> None:
@@ -123,3 +132,82 @@ COLUMNS: Final[Sequence[Column[ShownJob]]] = (
     Column("CODE", lambda one: one.error_class),
     Column("MESSAGE", lambda one: one.message),
 )
+
+
+def write_summary(found: "Summary", zset: SortedSet, limit: int, *, as_json: bool) -> None:
+    """Print at most `limit` causes."""
+    causes = found.causes[:limit]
+    if as_json:
+        output.as_json(_summary_json(found, causes, zset))
+        return
+    columns.write(_cause_columns(found), causes)
+    if sys.stdout.isatty():
+        for line in dict.fromkeys(line for cause in causes for line in _steps(cause, zset)):
+            output.data(line)
+    _tell_summary(found, len(causes), zset)
+
+
+def _tell_summary(found: "Summary", shown: int, zset: SortedSet) -> None:
+    if not found.causes:
+        which = "" if found.matching == found.looked_at else " for which this holds"
+        output.say(f"No job of the {zset} set{which} failed." if found.total else f"The {zset} set is empty.")
+        return
+    more = len(found.causes) - shown
+    left = found.matching - sum(cause.jobs for cause in found.causes)
+    output.say(f"{headline(found)} of the {zset} set{f'; {more:,} causes more' if more else ''}.")
+    if left:
+        output.say(f"{output.jobs(left)} did not fail, or have other causes.")
+    if found.looked_at < found.total:
+        output.say(f"{found.total - found.looked_at:,} more jobs were not searched: the time ran out.")
+    output.say(f"The jobs of one: restbroker {COMMANDS[zset]} list --where 'failure_group = {found.causes[0].group}'")
+
+
+def _steps(cause: "Cause", zset: SortedSet) -> Iterator[str]:
+    """Yield what to do about a cause."""
+    if (todo := hint(cause)) is not None:
+        edit = f"restbroker {COMMANDS[zset]} edit --where 'failure_group = {cause.group}'"
+        by = f" ({edit} NAME=VALUE --retry; or --rename OLD=NEW)" if todo.startswith("Correct ") else ""
+        yield f"{cause.code}: {todo}{by}"
+
+
+def _cause_columns(found: "Summary") -> "Sequence[Column[Cause]]":
+    return (
+        Column("GROUP", lambda one: one.group),
+        Column("JOBS", lambda one: one.jobs, lambda one: f"{one.jobs:,}", numbers=True),
+        Column("SHARE", lambda one: f"{share(one, found)}%", lambda one: f"{share(one, found):g} %", numbers=True),
+        Column("TARGET", lambda one: one.target),
+        Column("COMMAND", lambda one: one.command),
+        Column("CODE", lambda one: one.code, least=24),
+        Column("", lambda one: utc(one.first_s)),
+        Column("", lambda one: utc(one.last_s)),
+        Column("", lambda one: one.jid or one.key),
+        Column("MESSAGE", lambda one: one.message),
+    )
+
+
+def _summary_json(found: "Summary", causes: Sequence["Cause"], zset: SortedSet) -> dict[str, Json]:
+    shown: list[Json] = [
+        {
+            "group": cause.group,
+            "jobs": cause.jobs,
+            "share_percent": share(cause, found),
+            "target": cause.target,
+            "command": cause.command,
+            "error_class": cause.code,
+            "message": cause.message,
+            "hint": hint(cause),
+            "first": utc(cause.first_s),
+            "last": utc(cause.last_s),
+            "jid": cause.jid,
+            "key": cause.key,
+        }
+        for cause in causes
+    ]
+    return {
+        "set": zset,
+        "total": found.total,
+        "looked_at": found.looked_at,
+        "matched": found.matching,
+        "causes": len(found.causes),
+        "groups": shown,
+    }

@@ -3,7 +3,6 @@
 Always holds: it changes nothing, and says which places it did not search to the end.
 """
 
-import shlex
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -24,7 +23,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.edit import NEVER_EDITED
-from restbroker.operate.explain import HistoryExtent, Location, NotFound, Timeline, UnservedQueue, not_found
+from restbroker.operate.explain import HistoryExtent, Location, NotFound, Timeline, not_found
 from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.names import nearest
 from restbroker.operate.order_wait import NO_RETRY, OrderWait
@@ -41,7 +40,6 @@ _UNREADABLE: Final = "BadArguments"
 _DONE_BEFORE: Final = "AlreadyExists"
 """The code of a job that wanted what is there already: a retry fails again, and most are only to be dropped."""
 _CHECK: Final = "It may have run, and may not be safe to repeat: check on the server whether it was done."
-_EDITS: Final[dict[Kind, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 
 
 def explain_job(jid: str, config: Path | None, *, jobs: int, seconds: int, as_json: bool) -> None:
@@ -174,7 +172,7 @@ def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) ->
     code, is_dead = place.entry.error_class, place.kind == "dead"
     drop = f"To drop it: restbroker dead delete {timeline.jid}"
     # `retry` and `edit` refuse it else.
-    is_unsafe = place.kind in _EDITS and place.entry.may_have_run and not place.entry.repeat_safe
+    is_unsafe = place.kind in entries.COMMANDS and place.entry.may_have_run and not place.entry.repeat_safe
     unsafe = " --repeat-unsafe" if is_unsafe else ""
     if is_dead and code in NEVER_EDITED:
         yield (
@@ -187,8 +185,9 @@ def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) ->
         yield drop
     else:
         yield from _retry_steps(place, timeline, unsafe)
-    if place.kind in _EDITS and place.entry.queue in queues and code not in {*NEVER_EDITED, _UNREADABLE}:
-        verb = f"restbroker {_EDITS[place.kind]} edit {timeline.jid}"
+    command = entries.COMMANDS.get(place.kind)
+    if command is not None and place.entry.queue in queues and code not in {*NEVER_EDITED, _UNREADABLE}:
+        verb = f"restbroker {command} edit {timeline.jid}"
         yield f"To change its arguments and run it: {verb} NAME=VALUE --retry{unsafe}"
     if is_dead and code not in NO_RETRY:
         yield drop
@@ -258,7 +257,6 @@ def _not_found_lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
             ' duplicate, it failed and its own "dead": false discarded it, or it was never pushed here.'
         )
         yield f"If it died and Sidekiq trimmed the dead set: restbroker dead restore {timeline.jid}"
-    yield from (line for queue in found.unserved for line in _unserved_text(queue))
     if found.namespaces:
         names = ", ".join(name or "none" for name in found.namespaces)
         yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace chooses the one that is searched."
@@ -268,14 +266,6 @@ def _not_found_lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
         " and with LogLevel debug one for each delivered job. Refused jobs (for their form or token) are counted there:"
         " only the first with its code in ten seconds has a line."
     )
-
-
-def _unserved_text(queue: UnservedQueue) -> Iterator[str]:
-    name = shlex.quote(queue.name)
-    meant = "" if queue.similar is None else f" Did its producer mean {queue.similar}?"
-    wait = "waits" if queue.jobs == 1 else "wait"
-    yield f"No process serves the queue {queue.name}, and {output.jobs(queue.jobs)} {wait} there.{meant}"
-    yield f"To list them: restbroker queues peek {name}"
 
 
 def _history_text(kept: HistoryExtent) -> Iterator[str]:

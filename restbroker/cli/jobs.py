@@ -8,12 +8,12 @@ imported when a verb needs it, since most often they are only listed.
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import attrs
 import typer
 
-from restbroker.cli import entries, failure_summary
+from restbroker.cli import entries
 from restbroker.config.core import Config
 from restbroker.console import arguments, completion, output
 from restbroker.console.groups import Chosen, Output, Paced, Risk, command
@@ -63,7 +63,7 @@ ArgumentWords = Annotated[
 ]
 RetryOption = Annotated[bool, option("--retry", "Also return it to its queue.")]
 QueueOption = Annotated[str | None, option("--queue QUEUE", "Another queue.", completion.queues)]
-SETS: Final[dict[str, SortedSet]] = {"dead": "dead", "retries": "retry", "scheduled": "schedule"}
+SETS: Final[dict[str, SortedSet]] = {entries.COMMANDS[zset]: zset for zset in get_args(SortedSet)}
 """The commands, each with its set."""
 _HELP: Final = {
     "dead": "Show dead jobs, newest first, or act on them.",
@@ -71,7 +71,6 @@ _HELP: Final = {
     "scheduled": "Show jobs that run later, next one first, or act on them.",
 }
 _SUMMARY_S: Final = 600.0
-_COMMANDS: Final = {zset: name for name, zset in SETS.items()}
 
 
 @attrs.frozen
@@ -118,7 +117,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         with open_store(settings) as client:
             entry = find.one(client, zset, jid, context_of(settings))
         if entry is None:
-            name = _COMMANDS[zset]
+            name = entries.COMMANDS[zset]
             hint = f"restbroker {name} lists the existing ones; restbroker explain {jid} searches everywhere."
             raise UsageError(f"There is no job {jid} in the {zset} set.", hint)
         if how.json:
@@ -146,7 +145,7 @@ def _list(how: Output, zset: SortedSet, typed: list[str] | None, *, limit: int, 
     if after is not None and meant:
         more = f"{output.jobs(len(found))} shown, of the first {looked_at} of {total}"
     output.say(f"{more} in the {zset} set.")
-    name = _COMMANDS[zset]
+    name = entries.COMMANDS[zset]
     if found and sys.stderr.isatty():
         jid = next((job.jid for job in found if job.jid), "JID")
         output.say(f"Details of one: restbroker explain {jid}. To run it now: restbroker {name} retry {jid}")
@@ -279,7 +278,7 @@ def _add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
         knows = context_of(settings)
         with open_store(settings) as client:
             found = Summaries(zset, knows, where=conditions(where, zset, knows)).now(client, _SUMMARY_S)
-        failure_summary.write(found, zset, limit, as_json=how.json)
+        entries.write_summary(found, zset, limit, as_json=how.json)
 
 
 def _act(

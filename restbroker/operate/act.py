@@ -24,7 +24,6 @@ from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import differences
 from restbroker.operate.enqueue import find_process_if_known
-from restbroker.operate.inventory import Inventory
 from restbroker.operate.job import Job, ShownJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
@@ -35,6 +34,12 @@ __all__ = ["VERBS", "Action", "Jobs", "Progress", "Run", "Verb", "perform"]
 
 Outcome: TypeAlias = Code | Refusal
 Step = TypeVar("Step")
+Inventory: TypeAlias = set[int]
+"""Hashes of the members, each with its score, that a set had when a person was shown them, or when an action began.
+
+No clock and no field of a job tells when that came into the set. The hashes have a key of this process, so that no one
+can make a job that is taken for another one.
+"""
 EXAMPLES: Final = 5
 _TWIN: Final = "An identical job is there already."
 _MOST_CLASHES: Final = 5

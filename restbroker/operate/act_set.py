@@ -13,10 +13,9 @@ import attrs
 
 from restbroker.job import hiding
 from restbroker.operate import act_job, find
-from restbroker.operate.act import EXAMPLES, Outcome, Progress, Run
+from restbroker.operate.act import EXAMPLES, Inventory, Outcome, Progress, Run
 from restbroker.operate.act_job import Action, Refusal
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.inventory import Inventory, inventory
 from restbroker.operate.job import Job
 from restbroker.operate.where import Where, with_fixed_time
 from restbroker.store import paging, sets
@@ -27,6 +26,7 @@ from restbroker.store.paging import Cursor
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placement
 
+_PIECE: Final = 250
 BATCH: Final = 100
 """How many jobs are done between two moments at which it can be stopped."""
 _NOT_AS_SHOWN: Final = (
@@ -58,6 +58,14 @@ def moment_of(client: Client, zset: SortedSet) -> SetMoment:
     """Return the present moment of a set. Raise `StoreUnavailable` or `StoreRefused`."""
     last = paging.piece(client, zset, None, 1, newest_first=True).members
     return SetMoment(last[0][1] if last else -math.inf, time_s(client))
+
+
+def inventory(client: Client, zset: SortedSet) -> Inventory:
+    """Return all members of the set. Raise `StoreUnavailable` or `StoreRefused`.
+
+    Jobs are not parsed: a hundred thousand take half a second.
+    """
+    return {hash(member) for part in paging.pieces(client, zset, _PIECE) for member in part.members}
 
 
 @attrs.frozen
@@ -120,7 +128,7 @@ class SetJobs:
     def _act_on_names(self, run: Run, batch: int) -> Iterator[int]:
         """Act on the jobs with these names; yield after each batch how many were done."""
         each = list(dict.fromkeys(self.names))[: self.limit]
-        run.progress = attrs.evolve(run.progress, met=(met := Inventory(self.zset)))
+        run.progress = attrs.evolve(run.progress, met=(met := set[int]()))
         for start in range(0, len(each), batch):
             views, missing = [], []
             for name in each[start : start + batch]:
@@ -130,10 +138,10 @@ class SetJobs:
                         missing.append(name)
                     else:
                         run.refuse(_NOT_IN_TIME, 1)
-                elif self.inventory is not None and found.member not in self.inventory:
+                elif self.inventory is not None and hash(found.member) not in self.inventory:
                     run.refuse(_NOT_AS_SHOWN, 1)
                 else:
-                    met.add([found.member])
+                    met.add(hash(found.member))
                     views.append(view := Job(*found.member, run.known))
                     # A key tells people nothing, and is none any more afterwards.
                     called = hiding.mask_secrets(view.jid or view.key, run.known.secrets)
@@ -150,20 +158,20 @@ class SetJobs:
         """
         place: Cursor | None = None
         # A dry run tells what it met.
-        met = Inventory(self.zset) if run.dry_run else self.inventory
+        met = set[int]() if run.dry_run else self.inventory
         if met is None:
             met = inventory(run.client, self.zset)
         run.progress = attrs.evolve(run.progress, met=met)
         while (part := paging.piece(run.client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
             room = batch if self.limit is None else min(batch, self.limit - run.progress.done)
-            if not room or (not run.dry_run and met.is_behind(part.members[0][1])):
+            if not room:
                 return
             views = [Job(raw, score, run.known) for raw, score in part.members]
-            there = [n for n, one in enumerate(part.members) if run.dry_run or one in met]
+            there = [n for n, one in enumerate(part.members) if run.dry_run or hash(one) in met]
             there = [n for n in there if self.seen is None or self.seen.had(views[n])]
             count, matched = self._matching(run, views, there, room)
             if run.dry_run:
-                met.add(part.members[n] for n in there[:count])
+                met.update(hash(part.members[n]) for n in there[:count])
             run.add(looked_at=count)
             outcomes = self._act_on(run, [views[n] for n in matched])
             moved = {n for n, one in zip(matched, outcomes, strict=True) if isinstance(one, Applied | Gone)}

@@ -5,7 +5,7 @@ and says where it did not search to the end; shows nothing that must stay hidden
 a key of another type, the rest is returned, and the refusal.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final, TypeVar
 
@@ -22,7 +22,6 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import ServingProcess, find_holder, find_process
 from restbroker.operate.find import LinePlace
 from restbroker.operate.job import Job, ShownJob
-from restbroker.operate.names import nearest
 from restbroker.operate.order_wait import OrderWait
 from restbroker.operate.walk import End, Kind, Match, SearchLimits, SearchQuery, Walk
 from restbroker.operate.words import PAUSED, pause_sentence
@@ -30,7 +29,6 @@ from restbroker.store import history, processes, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import Entry as HistoryEntry
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
-from restbroker.store.processes import ProcessRecord
 from restbroker.store.stats import Overview, overview
 
 S = TypeVar("S")
@@ -105,15 +103,6 @@ class SearchedPlace:
 
 
 @attrs.frozen
-class UnservedQueue:
-    """A queue with jobs that no process and no target serves. `similar`: a queue with a similar name."""
-
-    name: str
-    jobs: int
-    similar: str | None
-
-
-@attrs.frozen
 class HistoryExtent:
     """The History of finished jobs: it keeps the last `for_s` seconds (None: off).
 
@@ -131,7 +120,6 @@ class NotFound:
     """The places searched in vain, and more. `namespaces`: others on this Redis that have queues; "" is none."""
 
     searched: tuple[SearchedPlace, ...]
-    unserved: tuple[UnservedQueue, ...]
     namespaces: tuple[str, ...]
     history: HistoryExtent
 
@@ -250,21 +238,11 @@ def not_found(client: Client, config: Config) -> NotFound:
     unknown: tuple[int | None, HistoryEntry | None] = None, None
     ends, oldest = _try(lambda: history.extent(client), unknown)
     others = _try(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}
-    searched = (
-        *_searched_places(seen),
-        *(
-            []
-            if not ends and config.history_s is None
-            else [SearchedPlace("jobs that ended, as History keeps them", ends)]
-        ),
-    )
-    since_s = None if oldest is None else oldest.at_s
-    return NotFound(
-        searched,
-        () if seen is None else tuple(_unserved_queues(seen, config, _served_by_others(client))),
-        tuple(sorted(others)),
-        history=HistoryExtent(config.history_s, ends or 0, since_s),
-    )
+    searched = [*_searched_places(seen)]
+    if ends or config.history_s is not None:
+        searched.append(SearchedPlace("jobs that ended, as History keeps them", ends))
+    kept = HistoryExtent(config.history_s, ends or 0, since_s=None if oldest is None else oldest.at_s)
+    return NotFound(tuple(searched), tuple(sorted(others)), history=kept)
 
 
 def _try(ask: Callable[[], T], instead: S) -> T | S:
@@ -285,17 +263,3 @@ def _searched_places(seen: Overview | None) -> Iterator[SearchedPlace]:
     count_text = "1 process" if number == 1 else f"{number} processes"
     yield SearchedPlace(f"in progress in {count_text}", sum(pool.in_progress for pool in seen.identities))
     yield from (SearchedPlace(f"the queue {queue.name}", queue.size) for queue in seen.queues)
-
-
-def _served_by_others(client: Client) -> frozenset[str]:
-    """Return the queues that Ruby's Sidekiq serves, and restbroker, by their records."""
-    records: Sequence[ProcessRecord] = _try(lambda: processes.read_all(client, with_work=False), ())
-    return frozenset(queue for one in records for queue in one.queues)
-
-
-def _unserved_queues(seen: Overview, config: Config, served: Iterable[str]) -> Iterator[UnservedQueue]:
-    pools = (pool.registration for pool in seen.identities if pool.registration is not None and not pool.is_fenced)
-    known = {*served, *config.queues, *(queue for pool in pools for queue in pool.queues)}
-    for queue in seen.queues:
-        if queue.size and queue.name not in known:
-            yield UnservedQueue(queue.name, queue.size, nearest(queue.name, known))
