@@ -237,10 +237,8 @@ def _takes_jobs(known: Registration) -> bool:
 
     What is down does none, and what Redis refuses gets none.
     """
-    told = rubyjson.object_of(known.snapshot or b"") or {}
-    if told.get("quiet") is True or told.get("finishing") is True or told.get("limited") == "refused":
-        return False
-    return told.get("gate", "open") == "open"
+    told = known.facts
+    return known.takes_jobs and told.get("limited") != "refused" and told.get("gate", "open") == "open"
 
 
 def _make_dead(orphan: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:

@@ -33,7 +33,7 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
 from restbroker.operate.names import keys_command, require
-from restbroker.operate.queues import queues
+from restbroker.operate.system import system
 from restbroker.store.client import Client
 from restbroker.store.order import HeldKey
 from restbroker.store.server import time_s
@@ -292,7 +292,7 @@ def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
 
 
 def _require_queue(client: Client, settings: Config, name: str) -> None:
-    require("queue", name, [one.name for one in queues(client, settings.queues)])
+    require("queue", name, [one.name for one in system(client, settings.queues).queues])
 
 
 def _jid(held: HeldKey, known: ConfigContext) -> str:

@@ -264,7 +264,7 @@ class Screen:
         queues = sorted(seen.queues, key=_waited_s, reverse=True)
         lists = [
             (len(self._targets), partial(_list, targets.COLUMNS, self._targets, wrong)),
-            (len(queues), partial(_list, stats.queue_columns(seen), queues, [""] * len(queues))),
+            (len(queues), partial(_list, stats.QUEUES, queues, [""] * len(queues))),
             (len(self._dead), partial(_list, _DEAD_COLUMNS, self._dead, selected)),
         ]
         body: list[RenderableType] = [_one_line(totals)]

@@ -43,7 +43,8 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.job import ShownJob
 from restbroker.operate.names import require
-from restbroker.operate.queues import ClearProgress, Queue
+from restbroker.operate.queues import ClearProgress
+from restbroker.operate.system import Queue, system
 from restbroker.operate.words import pause_text, state_text
 from restbroker.store.client import Client
 
@@ -83,7 +84,7 @@ def list_queues(how: Output) -> None:
     """
     settings = how.settings()
     with open_store(settings) as client:
-        found = operate_queues.queues(client, settings.queues)
+        found = system(client, settings.queues).queues
     columns.show(_COLUMNS, found, as_json=how.json)
 
 
@@ -250,7 +251,7 @@ def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -
 
 def _require_queue(client: Client, settings: Config, name: str) -> Queue:
     """Return the queue of this name; raise `UsageError` if it is not known."""
-    found = {one.name: one for one in operate_queues.queues(client, settings.queues)}
+    found = {one.name: one for one in system(client, settings.queues).queues}
     require("queue", name, found)
     return found[name]
 

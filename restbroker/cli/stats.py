@@ -6,7 +6,7 @@ line of a table.
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Final
@@ -28,7 +28,6 @@ from restbroker.operate.system import (
     Pool,
     Queue,
     Snapshot,
-    blocked_queues,
     ordered_targets,
     stopped_keys,
     system,
@@ -94,26 +93,14 @@ def _every_s(given: str | None, *, watching: bool) -> float:
     return every_s
 
 
-def queue_columns(seen: Snapshot) -> Sequence[Column[Queue]]:
-    """Return the columns of the queues."""
-    blocked = blocked_queues(seen.targets)
-    return (
-        Column("QUEUE", lambda row: cell(row.name)),
-        Column("JOBS", lambda row: cell(row.size), lambda row: _count(row.size), numbers=True),
-        Column("LATENCY", _latency, lambda row: _duration(row.latency_s), numbers=True),
-        Column("STATE", lambda row: _queue_state(row, blocked)),
-    )
-
-
 def _latency(row: Queue) -> str:
     return "-" if row.latency_s is None else f"{row.latency_s}s"
 
 
-def _queue_state(row: Queue, blocked: Mapping[str, str]) -> str:
+def _queue_state(row: Queue) -> str:
     if row.size is None:
         return "its key is not a list"
-    why = blocked.get(row.name)
-    state = "open" if why is None else f"target {words.state_text(why)}"
+    state = "open" if row.target_state is None else f"target {words.state_text(row.target_state)}"
     state = words.pause_text(row.pause) if row.pause is not None else "paused" if row.paused else state
     waits = "" if row.expired_s is None else f"; a job waits that expired {duration_text(row.expired_s)} ago"
     return f"{state}{waits}"
@@ -158,6 +145,12 @@ def _rate(row: Pool) -> str:
     return "-" if row.rate_per_s is None else f"{row.rate_per_s:,.1f}/s"
 
 
+QUEUES: Final[Sequence[Column[Queue]]] = (
+    Column("QUEUE", lambda row: cell(row.name)),
+    Column("JOBS", lambda row: cell(row.size), lambda row: _count(row.size), numbers=True),
+    Column("LATENCY", _latency, lambda row: _duration(row.latency_s), numbers=True),
+    Column("STATE", _queue_state),
+)
 PROCESSES: Final[Sequence[Column[Pool]]] = (
     Column("PROCESS", lambda row: row.name),
     Column("TARGET", lambda row: cell(row.target)),
@@ -197,8 +190,7 @@ def _lines(seen: Snapshot) -> list[Sequence[str]]:
         ("redis", *map(cell, (one.code, one.message, one.why, one.hint))) for one in seen.redis
     ]
     found += [("total", name, str(number)) for name, number in seen.totals.items()]
-    queues = queue_columns(seen)
-    found += [("queue", *columns.cells(queues, row)) for row in seen.queues]
+    found += [("queue", *columns.cells(QUEUES, row)) for row in seen.queues]
     found += [("process", *columns.cells(PROCESSES, row)) for row in seen.targets]
     return [*found, *(("source", *columns.cells(SOURCES, row)) for row in seen.sources)]
 
@@ -214,7 +206,7 @@ def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     if seen.totals["dead"]:
         _dead_jobs(client, settings)
     output.data("")
-    columns.table(queue_columns(seen), seen.queues)
+    columns.table(QUEUES, seen.queues)
     output.data("")
     # What needs a person first.
     rows = sorted(seen.targets, key=lambda row: row.state == "up" and not (row.dying or row.pauses))

@@ -22,9 +22,9 @@ from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
 from restbroker.job.repair import fractional
 from restbroker.operate import words
-from restbroker.operate.snapshot import read_snapshot, takes_jobs
 from restbroker.store import identities, queues
 from restbroker.store.client import Client
+from restbroker.store.identities import Registration
 from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets
 from restbroker.store.queues import HeldLock
 
@@ -239,10 +239,11 @@ def find_process(client: Client, queue: str) -> ServingProcess | None:
     details. Raise `StoreUnavailable`, and `StoreRefused` if Redis refuses the list of processes.
     """
     found: ServingProcess | None = None
-    for process, snapshot in _serving(client, queue):
-        if snapshot is None:
+    for process, known in _serving(client, queue):
+        snapshot = {} if known is None else known.facts
+        if known is None:
             found = _UNKNOWN
-        elif takes_jobs(snapshot):
+        elif known.takes_jobs:
             why = _why_down(snapshot) or _why_limited(snapshot)
             return ServingProcess(_text(snapshot, "server_version"), why, quiet=False)
         elif snapshot.get("quiet") is True and found is not _UNKNOWN:
@@ -256,15 +257,16 @@ def find_holder(client: Client, queue: str, process: str) -> ServingProcess | No
 
     Raise `StoreUnavailable`, and `StoreRefused` if Redis refuses the list of processes.
     """
-    snapshot = dict(_serving(client, queue)).get(process)
-    if snapshot is None:
+    known = dict(_serving(client, queue)).get(process)
+    if known is None:
         return None
+    snapshot = known.facts
     quiet = snapshot.get("quiet") is True
     return ServingProcess(_text(snapshot, "server_version"), _why_down(snapshot) or None, quiet=quiet)
 
 
-def _serving(client: Client, queue: str) -> Iterator[tuple[str, Mapping[str, Json] | None]]:
-    """Yield the HOST:PID and the snapshot of each live process that serves this queue; None if it cannot be read."""
+def _serving(client: Client, queue: str) -> Iterator[tuple[str, Registration | None]]:
+    """Yield the HOST:PID and the record of each live process that serves this queue; None if it cannot be read."""
     for identity in identities.live_identities(client):
         try:
             known = identities.read(client, identity)
@@ -272,7 +274,7 @@ def _serving(client: Client, queue: str) -> Iterator[tuple[str, Mapping[str, Jso
             yield identity, None
             continue
         if known is not None and queue in known.queues:
-            yield f"{known.process.hostname}:{known.process.pid}", read_snapshot(known.snapshot)
+            yield known.name, known
 
 
 def _why_down(snapshot: Mapping[str, Json]) -> str:

@@ -17,13 +17,12 @@ from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import Job
+from restbroker.operate.system import Pool, Snapshot, system
 from restbroker.operate.words import RUBY_SILENT_S, SILENT_S
 from restbroker.store import processes as process_store
-from restbroker.store import stats
 from restbroker.store.client import Client
 from restbroker.store.processes import ProcessRecord, Request
 from restbroker.store.queues import LEAST_MILLISECONDS
-from restbroker.store.stats import IdentityView, Overview
 
 _NAMES = ("display_class", "wrapped", "class")
 """What Sidekiq Web shows of a job is the first of these that it has; the second is what an ActiveJob wraps."""
@@ -93,19 +92,18 @@ class Process:
 
 
 def processes(
-    client: Client, secrets: Collection[str], *, with_jobs: bool = True, seen: Overview | None = None
+    client: Client, secrets: Collection[str], *, with_jobs: bool = True, seen: Snapshot | None = None
 ) -> list[Process]:
-    """Return all live processes, by name, with `secrets` masked. `seen`: an overview that was read before.
+    """Return all live processes, by name, with `secrets` masked. `seen`: what was read before.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    seen = seen or stats.overview(client)
-    pools: dict[str, list[IdentityView]] = {}
-    for pool in seen.identities:
-        if pool.registration is not None and not pool.is_fenced:
-            facts = pool.registration.process
-            pools.setdefault(f"{facts.hostname}:{facts.pid}", []).append(pool)
-    records = process_store.read_all(client, with_work=with_jobs)
+    seen = seen or system(client)
+    pools: dict[str, list[Pool]] = {}
+    for pool in seen.targets:
+        if pool.process is not None and not pool.dying:
+            pools.setdefault(pool.process, []).append(pool)
+    records = process_store.read_all(client) if with_jobs else seen.records
     found = [_from_record(one, pools.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
     found += [_without_record(name, own) for name, own in pools.items()]
     return sorted(found, key=lambda one: one.name)
@@ -137,7 +135,7 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
     found = next((one for one in process_store.read_all(client) if one.name == process), None)
     if found is None:
         raise _no_process(process)
-    if not _is_own(found.info):
+    if not found.is_restbroker:
         raise RestbrokerError(
             f"The process {process} is not restbroker's: it cannot cancel a job.",
             "Stop it, or wait until the job ends.",
@@ -165,15 +163,10 @@ def _no_process(process: str) -> RestbrokerError:
     return RestbrokerError(f"There is no process {process} any more.", "`restbroker processes` lists them.")
 
 
-def _is_own(info: Mapping[str, Json]) -> bool:
-    """Tell whether this is the record of a process of restbroker, by what it says of itself."""
-    return (_text(info, "version") or "").startswith("restbroker ")
-
-
-def _from_record(one: ProcessRecord, pools: Sequence[IdentityView], now_s: float, secrets: Collection[str]) -> Process:
+def _from_record(one: ProcessRecord, pools: Sequence[Pool], now_s: float, secrets: Collection[str]) -> Process:
     info = one.info
     version, pid = _text(info, "version"), info.get("pid")
-    own = bool(pools) or _is_own(info)
+    own = bool(pools) or one.is_restbroker
     return Process(
         name=one.name,
         host=_text(info, "hostname") or one.name.partition(":")[0],
@@ -195,11 +188,10 @@ def _from_record(one: ProcessRecord, pools: Sequence[IdentityView], now_s: float
     )
 
 
-def _without_record(name: str, pools: Sequence[IdentityView]) -> Process:
+def _without_record(name: str, pools: Sequence[Pool]) -> Process:
     """Return one that may not write for Sidekiq Web, or has just begun."""
     host, _, pid = name.rpartition(":")
-    ages = [pool.age_s for pool in pools if pool.age_s is not None]
-    queues = {queue: None for pool in pools if pool.registration is not None for queue in pool.registration.queues}
+    ages = [pool.heartbeat_age_s for pool in pools if pool.heartbeat_age_s is not None]
     return Process(
         name=name,
         host=host,
@@ -216,13 +208,13 @@ def _without_record(name: str, pools: Sequence[IdentityView]) -> Process:
         rss_kib=None,
         rtt_us=None,
         targets=_targets(pools),
-        queues=tuple(queues),
+        queues=tuple(dict.fromkeys(queue for pool in pools for queue in pool.queues)),
         jobs=(),
     )
 
 
-def _targets(pools: Sequence[IdentityView]) -> tuple[str, ...]:
-    return tuple(sorted({pool.registration.process.target for pool in pools if pool.registration is not None}))
+def _targets(pools: Sequence[Pool]) -> tuple[str, ...]:
+    return tuple(sorted({str(pool.target) for pool in pools}))
 
 
 def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[Work]:

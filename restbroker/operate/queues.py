@@ -1,12 +1,11 @@
-"""Queues as an operator sees them: what waits, who serves it, who paused it; clearing one.
+"""Queues: how many jobs wait, and clearing one (`system` has how they are).
 
 Called by `restbroker queues` and the pages. Always holds: cleared jobs are gone for good, and counted; a name that is
 not UTF-8 is passed as it is shown, and nothing is done if two are shown alike (`names.exact`).
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 import attrs
@@ -15,39 +14,17 @@ from restbroker.errors import UsageError
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.find import lines_of
 from restbroker.operate.names import exact
-from restbroker.operate.system import blocked_queues, pools
-from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as queue_store
 from restbroker.store.client import Client
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
 from restbroker.store.line_jobs import hold_for_clear
 from restbroker.store.misuse import MisusedKey
-from restbroker.store.pauses import Pause
 from restbroker.store.replies import text
 
 BATCH: Final = 1000
 """How many jobs are deleted between two moments at which clearing a queue can be stopped."""
 _NOTE_EVERY_S: Final = 1.0
-
-
-@attrs.frozen
-class Queue:
-    """A queue: how many jobs wait, and for how many seconds the next one has (None: unknown).
-
-    `size` None: its key is not a list. `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None
-    if it is not paused. `in_lines`: how many of the jobs are in lines (`FairBy`). `target_state`: why none of the
-    targets takes jobs (`system.target_state`); None: one does, as far as is known, or none serves it.
-    """
-
-    name: str
-    size: int | None
-    latency_s: float | None
-    pause: Pause | None
-    targets: tuple[str, ...]
-    processes: tuple[str, ...]
-    in_lines: int = 0
-    target_state: str | None = None
 
 
 @attrs.frozen
@@ -57,39 +34,6 @@ class ClearProgress:
     total: int
     done: int = 0
     ended: bool = False
-
-
-def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
-    """Return all queues that Redis, a process or `wanted` names, and all that are paused.
-
-    Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    records, paused = processes.read_all(client, with_work=False), pauses.paused_queues(client)
-    seen = stats.overview(client, {*wanted, *paused, *(queue for one in records for queue in one.queues)})
-    running = pools(client, seen)
-    targets: dict[str, set[str]] = defaultdict(set)
-    serving: dict[str, set[str]] = defaultdict(set)
-    for pool in running:
-        for queue in () if pool.dying else pool.queues:
-            targets[queue].add(str(pool.target))
-            serving[queue].add(pool.name)
-    for record in records:
-        for queue in record.queues:
-            serving[queue].add(record.short_name)
-    blocked = blocked_queues(running)
-    return [
-        Queue(
-            one.name,
-            one.size,
-            one.latency_s,
-            pause=paused.get(one.name),
-            targets=tuple(sorted(targets.get(one.name, ()))),
-            processes=tuple(sorted(serving.get(one.name, ()))),
-            in_lines=one.in_lines,
-            target_state=blocked.get(one.name),
-        )
-        for one in seen.queues
-    ]
 
 
 def count_waiting(client: Client, queue: str) -> int:

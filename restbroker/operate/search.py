@@ -18,7 +18,7 @@ from restbroker.operate.explain import Location
 from restbroker.operate.job import SHOWN_BYTES, Job
 from restbroker.operate.walk import End, Match, SearchLimits, SearchQuery, Walk
 from restbroker.operate.where import Condition
-from restbroker.store import survey
+from restbroker.store import processes
 from restbroker.store.client import Client
 
 _MOST: Final = 1000
@@ -139,7 +139,7 @@ def _word_of(condition: Condition) -> Iterator[str]:
 
 
 def _has_others(client: Client) -> bool:
-    return any(not process.is_restbroker for process in survey.processes(client))
+    return any(not process.is_restbroker for process in processes.read_all(client, with_work=False))
 
 
 def _hit(met: Match) -> Location:

@@ -1,10 +1,11 @@
-"""`Snapshot`: the one typed view of the system, for the stats, the live screen, the targets and the pages.
+"""`Snapshot`: the one typed view of the system, for the stats, all lists, the checks, the live screen and the pages.
 
 Always holds: what a process reported may be another version's, or another hand's: each field is checked once, here,
 and one of a wrong type is None, as one that is missing; what other programs put in the place of our keys is left out.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -13,14 +14,17 @@ import attrs
 from restbroker.config.target import Target as TargetConfig
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
-from restbroker.operate.snapshot import read_snapshot
+from restbroker.operate.words import SILENT_S
 from restbroker.store import pauses as pause_store
+from restbroker.store import processes
 from restbroker.store.client import Client
+from restbroker.store.identities import Registration
 from restbroker.store.order import read_stopped
 from restbroker.store.pauses import Pause
+from restbroker.store.processes import ProcessRecord
 from restbroker.store.server import RedisProblem, redis_problems, server
 from restbroker.store.sources import SourceState, read_states
-from restbroker.store.stats import IdentityView, Overview, QueueView, overview
+from restbroker.store.stats import IdentityView, QueueView, overview
 
 _LARGEST: Final = 1e15
 _STATES: Final = {"open": "up", "closed": "down"}
@@ -106,6 +110,11 @@ class Pool:
         """Whether it takes jobs; its target may be down even so."""
         return self.quiet is not True and self.finishing is not True
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it counts no more: it is fenced, or has been silent for so long that it will be within seconds."""
+        return self.dying or self.heartbeat_age_s is None or self.heartbeat_age_s > SILENT_S
+
 
 _OTHER_NAMES: Final = {
     "busy": "at_work",
@@ -126,15 +135,22 @@ REPORTED: Final = {
 class Queue:
     """A queue: how many jobs wait (None: its key is not a list), and for how many seconds the next one has.
 
-    `expired_s`: for how many seconds one of the next jobs has been past its `expiry`; None: none is.
+    `expired_s`: for how many seconds one of the next jobs has been past its `expiry`; None: none is. `targets` and
+    `processes` (`host:pid`, Ruby's too) serve it now. `in_lines`: how many of the jobs are in lines (`FairBy`).
+    `target_state`: why none of the targets takes jobs (`target_state`); None: one does, as far as is known, or none
+    serves it.
     """
 
     name: str
     size: int | None
     latency_s: float | None
-    paused: bool
+    paused: bool = False
     expired_s: float | None = None
     pause: Pause | None = None
+    targets: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
+    in_lines: int = 0
+    target_state: str | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -198,6 +214,10 @@ class Snapshot:
 
     `redis`: each reason why Redis refuses writes, or may soon; none where INFO is not allowed. `targets`: each target
     in each process. `sources`: each event source in each process that reads it; a stream of a user has one a user.
+
+    Not shown as it is: `now_s`, Redis' clock; `listed`, the queues that a client put on Redis' list, that are served or
+    have a key; `unread`, how many queues there are besides these; what each process wrote of itself, at its start
+    (`registrations`, by identity) and for Sidekiq Web (`records`).
     """
 
     redis: tuple[RedisProblem, ...] = ()
@@ -205,35 +225,51 @@ class Snapshot:
     queues: tuple[Queue, ...] = ()
     targets: tuple[Pool, ...] = ()
     sources: tuple[SourceState, ...] = ()
+    now_s: float = 0.0
+    listed: frozenset[str] = frozenset()
+    unread: int = 0
+    registrations: Mapping[str, Registration] = attrs.field(factory=dict)
+    records: tuple[ProcessRecord, ...] = ()
 
     def as_json(self) -> dict[str, Json]:
         """Return it ready for JSON. Times are seconds unless their names say ms."""
-        found: dict[str, Json] = attrs.asdict(self)
-        return found | {"redis": [attrs.asdict(one) | {"grave": one.is_grave} for one in self.redis]}
+        return {
+            "redis": [attrs.asdict(one) | {"grave": one.is_grave} for one in self.redis],
+            "totals": dict(self.totals),
+            "queues": [attrs.asdict(one) for one in self.queues],
+            "targets": [attrs.asdict(one) for one in self.targets],
+            "sources": [attrs.asdict(one) for one in self.sources],
+        }
 
 
-def system(client: Client, wanted: Collection[str] = (), *, seen: Overview | None = None) -> Snapshot:
+def system(client: Client, wanted: Collection[str] = (), most_queues: int | None = None) -> Snapshot:
     """Return the system, with the queues `wanted` even if neither a process nor Redis knows them.
 
-    `seen`: what was read before; pauses and sources are read now. Raise `StoreUnavailable` or `StoreRefused`.
+    `most_queues`: if there are more, those that nobody wants, serves or paused are only counted. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
-    seen = seen or overview(client, wanted)
+    # The rest is shown without what someone else put in the place of one of these; `check` names it.
+    records: Sequence[ProcessRecord] = ()
+    with suppress(StoreRefused):
+        records = processes.read_all(client, with_work=False)
     paused = pause_store.paused_queues(client)
-    totals = {name: getattr(seen, name) for name in ("processed", "failed", "retry", "schedule", "dead")}
+    named = {*wanted, *paused, *(queue for one in records for queue in one.queues)}
+    seen = overview(client, named, most_queues)
+    known = {one.identity: one.registration for one in seen.identities if one.registration is not None}
+    pauses = pause_store.paused_targets(client, {one.process.target for one in known.values()})
+    found = tuple(_pool(one, pauses) for one in seen.identities)
     return Snapshot(
         redis=_redis(client),
-        totals=totals,
-        queues=tuple(_queue(queue, paused.get(queue.name)) for queue in seen.queues),
-        targets=pools(client, seen),
+        totals={name: getattr(seen, name) for name in ("processed", "failed", "retry", "schedule", "dead")},
+        queues=tuple(_queues(seen.queues, paused, found, records)),
+        targets=found,
         sources=_sources(client),
+        now_s=seen.now_s,
+        listed=frozenset(one.name for one in seen.queues if one.is_listed),
+        unread=seen.unread,
+        registrations=known,
+        records=tuple(records),
     )
-
-
-def pools(client: Client, seen: Overview) -> tuple[Pool, ...]:
-    """Return each target in each process; pauses are read now. Raise `StoreUnavailable` or `StoreRefused`."""
-    names = {one.registration.process.target for one in seen.identities if one.registration is not None}
-    paused = pause_store.paused_targets(client, names)
-    return tuple(_pool(one, paused) for one in seen.identities)
 
 
 def targets(client: Client, found: Iterable[Pool], wanted: Collection[str] = ()) -> list[Target]:
@@ -254,7 +290,7 @@ def read_targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    return targets(client, pools(client, overview(client)), wanted)
+    return targets(client, system(client).targets, wanted)
 
 
 def target_state(one: Pool | Target) -> str | None:
@@ -268,15 +304,6 @@ def target_state(one: Pool | Target) -> str | None:
     if one.state == "down" or not reasons:
         return one.state
     return "retry_after" if reasons == {"retry_after"} else "paused"
-
-
-def blocked_queues(found: Iterable[Pool]) -> dict[str, str]:
-    """Return the `target_state` for which no target takes jobs of a queue that is served; no other queues."""
-    states: dict[str, list[str | None]] = {}
-    for pool in found:
-        for queue in () if pool.dying else pool.queues:
-            states.setdefault(queue, []).append(target_state(pool))
-    return {queue: str(each[0]) for queue, each in states.items() if _BLOCKED.issuperset(each)}
 
 
 def ordered_targets(found: Sequence[TargetConfig]) -> Mapping[str, str]:
@@ -306,20 +333,42 @@ def _sources(client: Client) -> tuple[SourceState, ...]:
     return ()
 
 
-def _queue(queue: QueueView, pause: Pause | None) -> Queue:
-    latency_s = None if queue.latency_s is None else round(queue.latency_s, 3)
-    expired_s = None if queue.expired_s is None else round(queue.expired_s, 3)
-    return Queue(queue.name, queue.size, latency_s, queue.paused, expired_s, pause)
+def _queues(
+    found: Iterable[QueueView], paused: Mapping[str, Pause], pools: Sequence[Pool], records: Sequence[ProcessRecord]
+) -> Iterator[Queue]:
+    serving: dict[str, list[Pool]] = defaultdict(list)
+    names: dict[str, set[str]] = defaultdict(set)
+    for pool in pools:
+        for queue in () if pool.dying else pool.queues:
+            serving[queue].append(pool)
+            names[queue].add(pool.name)
+    for record in records:
+        for queue in record.queues:
+            names[queue].add(record.short_name)
+    for one in found:
+        states = [target_state(pool) for pool in serving[one.name]]
+        yield Queue(
+            one.name,
+            one.size,
+            latency_s=None if one.latency_s is None else round(one.latency_s, 3),
+            paused=one.paused,
+            expired_s=None if one.expired_s is None else round(one.expired_s, 3),
+            pause=paused.get(one.name),
+            targets=_texts(pool.target for pool in serving[one.name]),
+            processes=tuple(sorted(names[one.name])),
+            in_lines=one.in_lines,
+            target_state=states[0] if states and _BLOCKED.issuperset(states) else None,
+        )
 
 
 def _pool(one: IdentityView, paused: Mapping[str, tuple[Pause, ...]]) -> Pool:
     known = one.registration
-    snapshot = {} if known is None else read_snapshot(known.snapshot)
+    snapshot = {} if known is None else known.facts
     state = _text(snapshot.get("gate"))
     pauses = () if known is None else paused.get(known.process.target, ())
     return Pool(
         identity=one.identity,
-        process=None if known is None else f"{known.process.hostname}:{known.process.pid}",
+        process=None if known is None else known.name,
         target=None if known is None else known.process.target,
         queues=() if known is None else known.queues,
         heartbeat_age_s=one.age_s,

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.job import rubyjson
 from restbroker.job.format import ResponseQueue
+from restbroker.job.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.replies import Reply, counts, mapping, raw
 
@@ -51,6 +53,22 @@ class Registration:
     responses: ResponseQueue | None = None
     fairness: str = ""
     quiet_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`host:pid`, as people know the process."""
+        return f"{self.process.hostname}:{self.process.pid}"
+
+    @property
+    def facts(self) -> Mapping[str, Json]:
+        """The snapshot, read; empty if it cannot be. Another version may have written it: any field may be missing."""
+        return rubyjson.object_of(self.snapshot or b"") or {}
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it takes jobs, as the snapshot says; its target may be down even so."""
+        facts = self.facts
+        return facts.get("quiet") is not True and facts.get("finishing") is not True
 
 
 def live_identities(client: Client) -> Mapping[str, int]:

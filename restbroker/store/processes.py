@@ -116,6 +116,12 @@ class ProcessRecord:
         return tuple(dict.fromkeys(str(name) for name in found)) if isinstance(found, list) else ()
 
     @property
+    def is_restbroker(self) -> bool:
+        """Whether it is one of restbroker's own. Its tag does not tell: a Rails process takes its folder's name."""
+        version = self.info.get("version")
+        return isinstance(version, str) and version.startswith("restbroker ")
+
+    @property
     def short_name(self) -> str:
         """`host:pid`, by which restbroker's worker pools name their process."""
         return self.name.rpartition(":")[0] or self.name

@@ -1,4 +1,4 @@
-"""A search of the whole database for what should not be there: other Sidekiq processes, jobs without an owner.
+"""A search of the whole database for what should not be there: jobs without an owner, other namespaces.
 
 Used by `check`, and by `explain` for a job that is nowhere else. Always holds: it changes nothing.
 """
@@ -7,26 +7,11 @@ from collections.abc import Collection
 
 import attrs
 
-from restbroker.job import rubyjson
 from restbroker.store.client import Client
 from restbroker.store.identities import jobs_among
 from restbroker.store.keys import Keys
-from restbroker.store.replies import items, names, raw
+from restbroker.store.replies import items
 from restbroker.store.scan import literal, scan
-
-
-@attrs.frozen
-class Process:
-    """A Sidekiq process that beat within the last minute, as it describes itself. `version` is None before 7."""
-
-    identity: str
-    queues: tuple[str, ...]
-    version: str | None
-
-    @property
-    def is_restbroker(self) -> bool:
-        """Whether it is one of restbroker's own. Its tag does not tell: a Rails process takes its folder's name."""
-        return self.version is not None and self.version.startswith("restbroker ")
 
 
 @attrs.frozen
@@ -36,13 +21,6 @@ class Orphan:
     identity: str
     jobs: int
     is_described: bool
-
-
-def processes(client: Client) -> tuple[Process, ...]:
-    """Return every Sidekiq process of this database (and namespace). Raise `StoreUnavailable`."""
-    found = sorted(names(client.command("SMEMBERS", client.keys.processes)))
-    infos = client.commands([("HGET", client.keys.process(name), "info") for name in found])
-    return tuple(_process(name, raw(info)) for name, info in zip(found, infos, strict=True) if info is not None)
 
 
 def orphans(client: Client, known: Collection[str]) -> tuple[Orphan, ...]:
@@ -88,10 +66,3 @@ def ordered_targets(client: Client) -> frozenset[str]:
 
 def _jobs(client: Client, identity: str) -> int:
     return jobs_among(items(client.command("HKEYS", client.keys.in_progress(identity))))
-
-
-def _process(identity: str, info: bytes) -> Process:
-    fields = rubyjson.object_of(info) or {}
-    queues, version = fields.get("queues"), fields.get("version")
-    listed = tuple(dict.fromkeys(str(name) for name in queues)) if isinstance(queues, list) else ()
-    return Process(identity, listed, version if isinstance(version, str) else None)

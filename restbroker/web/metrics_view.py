@@ -29,7 +29,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.processes import Process
 from restbroker.operate.system import Pool, Snapshot, StoppedKeys, Target
 from restbroker.serving.app import failure, text_answer
-from restbroker.store import processes, stats
+from restbroker.store import processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
@@ -75,7 +75,7 @@ def metrics(
 class Figures:
     """What the live pages show: the `system`, its targets over all processes, and every process, also those of Ruby.
 
-    `served` are this process's queues; `unready` is why no jobs are taken now. `unread`: how many queues were not read.
+    `served` are this process's queues; `unready` is why no jobs are taken now.
     """
 
     system: Snapshot = attrs.field(factory=Snapshot)
@@ -84,7 +84,6 @@ class Figures:
     stopped: Sequence[StoppedKeys] = ()
     served: Sequence[str] = ()
     unready: str | None = None
-    unread: int = 0
 
 
 def live_figures(
@@ -94,17 +93,15 @@ def live_figures(
 
     `ordered`: what `system.ordered_targets` returns. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    seen = stats.overview(client, served, MOST_QUEUES)
-    found = system.system(client, seen=seen)
+    found = system.system(client, served, MOST_QUEUES)
     return Figures(
         system=found,
         targets=system.targets(client, found.targets),
         # Without its jobs nothing of a process comes from a producer.
-        processes=operated.processes(client, (), with_jobs=False, seen=seen),
+        processes=operated.processes(client, (), with_jobs=False, seen=found),
         stopped=system.stopped_keys(client, ordered or {}),
         served=served,
         unready=unready,
-        unread=seen.unread,
     )
 
 

@@ -28,10 +28,10 @@ from restbroker.operate.keys import STATES, FairQueue, OrderKey, fair_queue, hel
 from restbroker.operate.names import require
 from restbroker.operate.periodic import Periodic, list_periodic
 from restbroker.operate.processes import Process, Work
-from restbroker.operate.queues import queues
 from restbroker.operate.request import periodic_requests
 from restbroker.operate.search import SearchResult, search
 from restbroker.operate.summary import Cause, Summary
+from restbroker.operate.system import system
 from restbroker.operate.walk import SearchLimits
 from restbroker.operate.where import Where, parse_search
 from restbroker.serving.app import Refuse
@@ -243,7 +243,7 @@ def _missing(client: Client, queue: str, known: ConfigContext) -> UsageError | N
     if queue in known.targets or is_known(client, queue):
         return None
     try:
-        require("queue", queue, {one.name for one in queues(client)})
+        require("queue", queue, {one.name for one in system(client).queues})
     except UsageError as error:
         return error
     return None

@@ -141,7 +141,6 @@ class Renderer:
             "alarms": views.alarms(state),
             "totals": views.totals(state),
             "causes": views.causes(state),
-            "servers": views.servers(state),
             "hidden": hidden,
             **shown,
         }

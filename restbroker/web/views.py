@@ -12,21 +12,11 @@ import attrs
 from restbroker.operate.history import percentile_ms
 from restbroker.operate.problems import Alarm, problems, target_problems
 from restbroker.operate.summary import Summary
-from restbroker.operate.system import target_state
-from restbroker.operate.words import state_text
 from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.live import State
 
 MOST_ROWS = 300
 """The greatest number of rows in a table of a live page, which is sent again with each change."""
-
-
-@attrs.frozen
-class Server:
-    """The server of a queue: a `target`, None for a Ruby process. `state`: why it gets no jobs; None: it gets them."""
-
-    target: str | None = None
-    state: str | None = None
 
 
 def tables(state: State) -> tuple[Mapping[str, Sequence[object]], Mapping[str, int]]:
@@ -44,7 +34,7 @@ def tables(state: State) -> tuple[Mapping[str, Sequence[object]], Mapping[str, i
     }
     shown = {name: _top_rows(each, field) for name, (each, field) in rows.items()}
     hidden = {name: len(each) - len(shown[name]) for name, (each, _) in rows.items()}
-    return shown, {**hidden, "queues": hidden["queues"] + found.unread}
+    return shown, {**hidden, "queues": hidden["queues"] + seen.unread}
 
 
 def _top_rows(found: Sequence[object], field: str) -> Sequence[object]:
@@ -93,19 +83,9 @@ def alarms_of_queue(state: State, queue: str) -> list[Alarm]:
     seen = state.figures.system
     own = tuple(pool for pool in seen.targets if queue in pool.queues)
     found = list(target_problems(attrs.evolve(seen, targets=own, queues=())))
-    if queue not in servers(state):
+    if not own and not any(queue in process.queues for process in state.figures.processes):
         found.append(Alarm(queue, True, "No process serves this queue", page="processes"))
     return sorted(found, key=lambda one: not one.grave)
-
-
-def servers(state: State) -> Mapping[str, Server]:
-    """Return the server of each queue, by the queue's name; a queue that is not served has no entry."""
-    seen = state.figures
-    found = {queue: Server() for process in seen.processes for queue in process.queues}
-    for one in seen.targets:
-        why = target_state(one)
-        found |= dict.fromkeys(one.queues, Server(one.name, None if why in (None, "up") else state_text(str(why))))
-    return found
 
 
 def charts(state: State) -> list[Chart]:

@@ -7,7 +7,6 @@ from typing import Literal
 import pytest
 
 from restbroker.job.json_types import Json
-from restbroker.operate.snapshot import read_snapshot
 from restbroker.store import identities
 from restbroker.store.replies import items, raw, text
 from tests.support.bench import CONCURRENCY, REPLIES, Bench, job_id, payload
@@ -73,7 +72,7 @@ def limited(bench: Bench) -> Json:
     """What the one pool told `stats` with its last beat to hold it back."""
     (identity,) = identities.live_identities(bench.client)
     known = identities.read(bench.client, identity)
-    return None if known is None else read_snapshot(known.snapshot).get("limited")
+    return None if known is None else known.facts.get("limited")
 
 
 ANSWERS_GO_TO = {"the response queue": f"queue:{REPLIES}", "queues": "queues", "a reply key": "restbroker:reply:mine"}

@@ -17,7 +17,6 @@ from restbroker.errors import UsageError
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
 from restbroker.operate import act, act_waiting, audit, explain, find, keys, tokens, walk
-from restbroker.operate import queues as operate_queues
 from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_queues
@@ -25,6 +24,7 @@ from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.find import LinePlace
 from restbroker.operate.follow import follow
 from restbroker.operate.keys import NO_KEY, FairKey
+from restbroker.operate.system import system
 from restbroker.operate.walk import Match, SearchLimits, Walk
 from restbroker.operate.where import read
 from restbroker.store import identities, line_jobs, lines, pauses, processes, queues, survey, waiting
@@ -97,7 +97,7 @@ def test_keys_of_a_queue_are_shown_with_weights_and_shares(mixed: Client, known:
     ]
     assert [one.name for one in keys.fair_queue(mixed, "rest", known, 1).keys] == ["big.org"]
     assert keys.fair_queue(mixed, "slow", known).keys == ()
-    rest = next(one for one in operate_queues.queues(mixed, ["rest"]) if one.name == "rest")
+    rest = next(one for one in system(mixed, ["rest"]).queues if one.name == "rest")
     assert (rest.size, rest.in_lines) == (15, 13)
 
 

@@ -11,7 +11,8 @@ from restbroker.operate import audit, control, queues
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import waiting_page
 from restbroker.operate.names import require
-from restbroker.operate.queues import ClearProgress, Queue
+from restbroker.operate.queues import ClearProgress
+from restbroker.operate.system import Queue, system
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
 from tests.operate.pools import record, serve
@@ -28,7 +29,7 @@ def test_each_queue_is_shown_with_who_serves_and_paused_it(client: Client) -> No
     serve(client, "other", 8, ["slow"])
     record(client, "web:9:ab", queues=["rest", "mailers"], version="7.3.2")
     control.pause(client, "queue", "rest", "ann", "moving", None)
-    mailers, rest, slow, wanted = queues.queues(client, ["wanted"])
+    mailers, rest, slow, wanted = system(client, ["wanted"]).queues
     assert (rest.name, rest.size, rest.targets, rest.processes) == ("rest", 1, ("ejabberd",), ("node:7", "web:9"))
     assert rest.latency_s is not None
     assert 60 <= rest.latency_s < 70
@@ -36,7 +37,7 @@ def test_each_queue_is_shown_with_who_serves_and_paused_it(client: Client) -> No
     assert (rest.pause.who, rest.pause.why, rest.pause.remaining_s) == ("ann", "moving", None)
     assert (slow.targets, slow.processes, slow.pause) == (("ejabberd", "other"), ("node:7", "node:8"), None)
     assert (mailers.name, mailers.targets, mailers.processes) == ("mailers", (), ("web:9",))
-    assert wanted == Queue("wanted", 0, 0.0, None, (), ())
+    assert wanted == Queue("wanted", 0, 0.0)
     assert control.resume(client, "queue", "rest", "ann") is True
     assert control.resume(client, "queue", "rest", "ann") is False
 
@@ -87,13 +88,13 @@ def test_a_queue_that_is_no_utf_8_is_named_as_it_is_shown(client: Client) -> Non
     client.command("SADD", "ns:queues", b"a\xff")
     pushed = json.dumps({"class": "Add", "jid": "j1", "enqueued_at": time.time() - 60})
     client.command("LPUSH", b"ns:queue:a\xff", pushed, "2", "3")
-    (one,) = [one for one in queues.queues(client) if one.name == "a\\xff"]
+    (one,) = [one for one in system(client).queues if one.name == "a\\xff"]
     assert one.size == 3
     assert one.latency_s == pytest.approx(60, abs=20)
     assert [job.jid for job in waiting_page(client, one.name, (), ConfigContext({}), limit=1).entries] == ["j1"]
     control.pause(client, "queue", one.name, "ann", "why")
     assert client.command("SMEMBERS", "ns:paused") == [b"a\xff"]
-    (one,) = [one for one in queues.queues(client) if one.pause is not None]
+    (one,) = [one for one in system(client).queues if one.pause is not None]
     assert (one.name, one.size, one.pause and one.pause.who) == ("a\\xff", 3, "ann")
     assert control.resume(client, "queue", one.name, "ann") is True
     assert queues.count_waiting(client, one.name) == 3

@@ -155,5 +155,5 @@ def test_a_look_asks_about_a_thousand_queues_and_those_served(client: Client) ->
     ran = commands(client, lambda: live_figures(client, ["served"]))
     found = live_figures(client, ["served"])
     assert ran["llen"] == 1000
-    assert found.unread == 2001
+    assert found.system.unread == 2001
     assert "served" in {queue.name for queue in found.system.queues}

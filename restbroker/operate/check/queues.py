@@ -22,16 +22,15 @@ from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.names import display_name, nearest
-from restbroker.operate.snapshot import read_snapshot, takes_jobs
-from restbroker.operate.words import SILENT_S, pause_sentence
+from restbroker.operate.system import Queue, Snapshot, system
+from restbroker.operate.words import pause_sentence
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import migration, sets, survey, unadmitted
 from restbroker.store.client import Client
 from restbroker.store.order import StoppedKeys, read_stopped
-from restbroker.store.pauses import Pause, paused_queues, paused_targets
+from restbroker.store.pauses import paused_targets
 from restbroker.store.server import ServerInfo, time_s
-from restbroker.store.stats import IdentityView, Overview, QueueView, overview
 from restbroker.store.survey import Orphan
 
 _Zset: TypeAlias = Literal["retry", "schedule"]
@@ -48,52 +47,44 @@ _finding = partial(TEXTS.finding, AREA)
 
 def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[Finding]:
     """Yield the findings for each queue of each target."""
-    seen = overview(client, config.queues)
-    known = {queue.name: queue for queue in seen.queues if queue.is_listed}
-    paused = paused_queues(client)
+    seen = system(client, config.queues)
+    known = {queue.name: queue for queue in seen.queues if queue.name in seen.listed}
     of_queue = {queue: target.lines_text for target in config.targets for queue in target.queues}
     for name in config.queues:
         if name in known:
-            yield from _known_queue(known[name], paused.get(name), seen, of_queue[name])
+            yield from _known_queue(known[name], seen, of_queue[name])
         else:
             yield _new_queue(client, config, info, name=name, known=tuple(known))
     yield from _left_keys(client, config, seen)
     yield from _mixed_tokens(config, seen)
 
 
-def _mixed_tokens(config: Config, seen: Overview) -> Iterator[Finding]:
+def _mixed_tokens(config: Config, seen: Snapshot) -> Iterator[Finding]:
     """Yield a finding for each queue that a process serves with other tokens than this configuration has."""
     mine = token_watch.digests(Tokens(config.tokens), config.targets)
     found = {
-        queue: f"{known.process.hostname}:{known.process.pid}"
-        for pool in seen.identities
-        if not is_dead(pool) and (known := pool.registration) is not None
-        for queue in token_watch.unlike(mine, read_snapshot(known.snapshot))
+        queue: pool.name
+        for pool in seen.targets
+        if not pool.is_gone
+        for queue in token_watch.unlike(mine, seen.registrations[pool.identity].facts)
     }
     for queue, process in found.items():
         yield _finding("TokensMixed", queue=queue, process=process, hint=token_watch.HINT)
 
 
-def _left_keys(client: Client, config: Config, seen: Overview) -> Iterator[Finding]:
+def _left_keys(client: Client, config: Config, seen: Snapshot) -> Iterator[Finding]:
     """Yield a finding if keys are held by a target that was renamed or taken away."""
-    served = {
-        pool.registration.process.target
-        for pool in seen.identities
-        if pool.registration is not None and not is_dead(pool)
-    }
+    served = {pool.target for pool in seen.targets if not pool.is_gone}
     for name in sorted(survey.ordered_targets(client) - served - {target.name for target in config.targets}):
         yield _finding("OrderLeft", target=name, key=client.keys.order_hold(name))
 
 
-def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview, fairness: str) -> Iterator[Finding]:
-    pools = [
-        (pool.registration.process, read_snapshot(pool.registration.snapshot))
-        for pool in seen.identities
-        if not is_dead(pool) and pool.registration is not None and queue.name in pool.registration.queues
-    ]
+def _known_queue(queue: Queue, seen: Snapshot, fairness: str) -> Iterator[Finding]:
+    pools = [pool for pool in seen.targets if not pool.is_gone and queue.name in pool.queues]
+    pause = queue.pause
     yield from _mixed(queue, seen, fairness)
-    served = any(takes_jobs(snapshot) for _, snapshot in pools)
-    quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in pools if snapshot.get("quiet") is True})
+    served = any(pool.takes_jobs for pool in pools)
+    quiet = sorted({pool.name for pool in pools if pool.quiet is True})
     # Anyone who replaces processes one by one makes each quiet first: then others take the jobs.
     of_quiet = "QuietProcess-of-several" if served else "QuietProcess"
     yield from (_finding(of_quiet, process=process, queue=queue.name, jobs=queue.size or 0) for process in quiet)
@@ -110,18 +101,18 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview, fairness
         yield ok(AREA, "Queue", f"The queue {queue.name} is known; {_waiting(queue)}.")
 
 
-def _waiting(queue: QueueView) -> str:
+def _waiting(queue: Queue) -> str:
     lines = f" ({queue.in_lines} in lines, which Sidekiq Web does not show)" if queue.in_lines else ""
     return f"1 job waits{lines}" if queue.size == 1 else f"{queue.size} jobs wait{lines}"
 
 
-def _mixed(queue: QueueView, seen: Overview, fairness: str) -> Iterator[Finding]:
+def _mixed(queue: Queue, seen: Snapshot, fairness: str) -> Iterator[Finding]:
     """Yield a finding if a process serves the queue with another fairness than this configuration has."""
     others = sorted(
-        (f"{found.process.hostname}:{found.process.pid}", is_order(found.fairness))
-        for pool in seen.identities
-        if not is_dead(pool) and (found := pool.registration) is not None
-        if queue.name in found.queues and settled_text(found.fairness) != fairness
+        (pool.name, is_order(other))
+        for pool in seen.targets
+        if not pool.is_gone and queue.name in pool.queues
+        if settled_text(other := seen.registrations[pool.identity].fairness) != fairness
     )
     if others:
         has_order = is_order(fairness) or any(is_other for _, is_other in others)
@@ -225,19 +216,14 @@ def _waiting_in(client: Client, zset: _Zset, served: frozenset[str]) -> tuple[Co
 
 def check_unfinished(client: Client) -> Iterator[Finding]:
     """Yield the jobs in progress of lost processes."""
-    seen = overview(client)
-    living = any(not is_dead(pool) for pool in seen.identities)
-    for pool in seen.identities:
-        if pool.in_progress and is_dead(pool):
+    pools = system(client).targets
+    living = any(not pool.is_gone for pool in pools)
+    for pool in pools:
+        if pool.in_progress and pool.is_gone:
             jobs = "1 job is" if pool.in_progress == 1 else f"{pool.in_progress} jobs are"
             yield _finding("Recovering" if living else "LeftBehind", jobs=jobs, process=pool.identity)
-    dead = survey.orphans(client, {pool.identity for pool in seen.identities})
+    dead = survey.orphans(client, {pool.identity for pool in pools})
     yield from (_orphan(client, one) for one in dead)
-
-
-def is_dead(pool: IdentityView) -> bool:
-    """Tell whether a process does not count any more: it is fenced, or silent, and so fenced within seconds."""
-    return pool.is_fenced or pool.age_s is None or pool.age_s > SILENT_S
 
 
 def _orphan(client: Client, orphan: Orphan) -> Finding:

@@ -20,9 +20,10 @@ from restbroker.operate.check.config import TEXTS
 from restbroker.operate.connect import open_store
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, Level, ok
-from restbroker.store import survey, unadmitted
+from restbroker.store import processes, unadmitted
 from restbroker.store.client import Client
 from restbroker.store.key_types import find_misused
+from restbroker.store.processes import ProcessRecord
 from restbroker.store.rewrite import may_rewrite
 from restbroker.store.server import (
     NEWER_REDIS,
@@ -36,7 +37,6 @@ from restbroker.store.server import (
     time_s,
 )
 from restbroker.store.sets import size
-from restbroker.store.survey import Process
 
 AREA: Final = "redis"
 ONLY_ASKED_HERE = frozenset(
@@ -201,7 +201,7 @@ def _key_types(client: Client, config: Config) -> Iterator[Finding]:
 
 
 def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
-    foreign = [one for one in survey.processes(client) if not one.is_restbroker]
+    foreign = [one for one in processes.read_all(client, with_work=False) if not one.is_restbroker]
     yield from _dead(client, config, ruby=bool(foreign))
     if not foreign:
         yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
@@ -212,8 +212,8 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
     yield _finding("SharedDatabase", processes=_join(foreign))
 
 
-def _join(found: list[Process]) -> str:
-    shown = [f"{one.identity} ({', '.join(one.queues[:5]) or 'no queues'})" for one in found[:3]]
+def _join(found: list[ProcessRecord]) -> str:
+    shown = [f"{one.name} ({', '.join(one.queues[:5]) or 'no queues'})" for one in found[:3]]
     more = len(found) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
 

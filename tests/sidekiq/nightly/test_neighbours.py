@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store import survey
+from restbroker.store import processes
 from tests.support.beside_ruby import Beside, beside_ruby, check
 from tests.support.sidekiq_process import SLOW_POLL_S, sidekiq_process
 from tests.support.wait import until
@@ -32,7 +32,7 @@ def test_a_ruby_process_is_told_with_its_queues_and_what_it_does_to_dead_and_due
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "check names a Ruby process that takes our jobs")
 def test_a_ruby_process_that_takes_jobs_from_our_queue_is_a_problem(beside: Beside) -> None:
     beside.broker()
-    until(lambda: survey.processes(beside.client), "its record is there")
+    until(lambda: processes.read_all(beside.client), "its record is there")
     # Its tag does not make it ours. Rails: the name of the application's folder, unless another one is given.
     options = ("-g", "restbroker")
     directory = beside.directory / "restbroker"
@@ -53,7 +53,7 @@ def test_several_processes_of_restbroker_are_not_foreign_whatever_they_serve(bes
     beside.configure("another queue", OURS)
     brokers.append(beside.broker())
     beside.configure(OURS)
-    until(lambda: len(survey.processes(beside.client)) == len(brokers), "each has its record")
+    until(lambda: len(processes.read_all(beside.client)) == len(brokers), "each has its record")
     found = check(beside)
     assert found["Private"]["level"] == "ok"
     assert not {"SharedDatabase", "QueueTaken", "DeadTrimmed"} & found.keys()

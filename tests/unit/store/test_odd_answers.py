@@ -33,7 +33,6 @@ from restbroker.store import (
     sets,
     sources,
     stats,
-    survey,
     tokens,
     waiting,
 )
@@ -84,7 +83,6 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: sets.size(client, "dead"),
     sources.read_states,
     stats.overview,
-    survey.processes,
     tokens.last_uses,
     lambda client: waiting.take_snapshot(client, "q"),
     lambda client: waiting.piece(client, waiting.QueueSnapshot("q", 3, b"{}", ("0",)), 2, 5),
