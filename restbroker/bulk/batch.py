@@ -99,7 +99,7 @@ class _Batch:
         reader = self._reader(Rejects(self.table, None), "0" * bulk.BATCH_DIGITS)
         for _ in reader.chunks():
             pass
-        return Summary("", reader.good + reader.bad, reader.good, rejected=reader.bad, rejects=None, dry_run=True)
+        return Summary("", bulk.BatchRecord(reader.good + reader.bad, reader.good), reader.bad, None, dry_run=True)
 
     def run(self) -> Summary:
         """Push the remaining rows of the batch, wait for the answers if the options say so, and return the summary.
@@ -121,19 +121,8 @@ class _Batch:
             self.record = bulk.read_batch(self.client, self.batch) or self.record
             if self.waits:
                 self._wait()
-        known = self.record
-        return Summary(
-            self.batch,
-            reader.good + reader.bad,
-            known.pushed,
-            rejected=reader.bad,
-            rejects=self.options.rejects if reader.bad else None,
-            done=known.done if self.waits else None,
-            failed=known.failed,
-            uncertain=known.uncertain,
-            queued_before=known.queued_before,
-            pushed_before=before.pushed,
-        )
+        kept = self.options.rejects if reader.bad else None
+        return Summary(self.batch, self.record, reader.bad, kept, waits=self.waits, pushed_before=before.pushed)
 
     def _reader(self, rejects: Rejects, batch: str) -> Reader:
         command = None if self.options.order.command == EACH_ITS_OWN else self.options.order.command
@@ -261,8 +250,7 @@ def _require_valid(makers: Makers, table: Table) -> None:
         raise typer.Exit(Exit.REFUSED)
     wrong = wrong_header(maker, columns) if table.is_csv else None
     if wrong is not None:
-        version = makers.version(maker.target, options.order.command)
-        hint = f"This is how {version} takes it. For another one set ServerVersion (in Targets: in its Options)."
+        hint = f"`restbroker commands {options.order.command}` lists what it takes; ServerVersion chooses the version."
         raise UsageError(f"No row can be valid: {wrong}", hint)
 
 

@@ -32,7 +32,6 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.operate.enqueue import JobRequest, find_process, pause_of, payload, waiting_notes
 from restbroker.operate.request import access_of, allowing_token, signatures_of, target_of
-from restbroker.servers import registry
 from restbroker.store.client import Client
 
 _CHUNK_ROWS: Final = 500
@@ -201,10 +200,6 @@ class Makers:
         """Use this order for all jobs from now on; makers that were returned before keep theirs."""
         self.order = order
         self._made.clear()
-
-    def version(self, target: Target, command: str) -> str:
-        """Return the kind and version of the target's server whose catalogue has the command: `ejabberd 24.12`."""
-        return f"{target.kind} {registry.candidates_of(target, self._version(target), command)[-1].version}".strip()
 
     def _make(self, command: str) -> Maker:
         any_command = self.options.any_command

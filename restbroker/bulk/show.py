@@ -5,14 +5,13 @@ did not write is left alone; on stdout is the summary alone.
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
 import attrs
 
 from restbroker.bulk.rows import Bad, Table, reject_text
-from restbroker.bulk.store import NEGATIVE
+from restbroker.bulk.store import NEGATIVE, BatchRecord
 from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.errors import UsageError
@@ -73,63 +72,54 @@ def existing_file_error(path: Path) -> UsageError:
 
 @attrs.frozen
 class Summary:
-    """How a batch ended. `pushed`: how many rows were pushed, also by earlier starts. `done` None: it did not wait.
+    """How a batch ended: `record` as in Redis; how many rows were rejected, and the file that has them, if any.
 
-    `failed` and `uncertain`: code → how many rows were not done, and how many may have been. `queued_before`: how many
-    were not pushed, since another job of their key was queued already. `pushed_before`: how many of the pushed ones
-    earlier starts had pushed.
+    `waits`: its rows' answers count. `pushed_before`: how many of the pushed rows earlier starts had pushed.
     """
 
     batch: str
-    rows: int
-    pushed: int
+    record: BatchRecord
     rejected: int
     rejects: Path | None
-    done: int | None = None
-    failed: Mapping[str, int] = attrs.field(factory=dict)
-    uncertain: Mapping[str, int] = attrs.field(factory=dict)
+    waits: bool = False
     dry_run: bool = False
-    queued_before: int = 0
     pushed_before: int = 0
 
     @property
     def pending(self) -> int:
         """How many rows have no answer yet."""
-        return 0 if self.done is None else max(self.pushed - self.done - self._failures, 0)
-
-    @property
-    def _failures(self) -> int:
-        return sum(self.failed.values()) + sum(self.uncertain.values())
+        return max(self.record.pushed - self.record.ended_rows, 0) if self.waits else 0
 
     def code(self) -> Exit:
         """Return the exit code."""
         if self.pending:
             return Exit.WAITING
-        if not self.rejected + self._failures:
+        if not (self.rejected or self.record.failed or self.record.uncertain):
             return Exit.OK
-        return Exit.PARTLY if (self.pushed if self.done is None else self.done) else Exit.FAILED
+        return Exit.PARTLY if (self.record.done if self.waits else self.record.pushed) else Exit.FAILED
 
     def show(self, *, as_json: bool) -> None:
         """Print the summary to stdout, as a table or, `as_json`, as one JSON object."""
+        known = self.record
         if as_json:
             kept = None if self.rejects is None else str(self.rejects)
-            told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,
-                "pushed": self.pushed, "rejected": self.rejected, "rejects": kept}  # fmt: skip
-            if self.queued_before:
-                told["queued_before"] = self.queued_before
-            if self.done is not None:
-                told |= {"done": self.done, "failed": dict(self.failed), "may_have_run": dict(self.uncertain),
+            told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": known.row,
+                "pushed": known.pushed, "rejected": self.rejected, "rejects": kept}  # fmt: skip
+            if known.queued_before:
+                told["queued_before"] = known.queued_before
+            if self.waits:
+                told |= {"done": known.done, "failed": dict(known.failed), "may_have_run": dict(known.uncertain),
                          "unanswered": self.pending}  # fmt: skip
             output.as_json(told)
             return
-        rows = [("rows", self.rows), ("good" if self.dry_run else "pushed", self.pushed)]
+        rows = [("rows", known.row), ("good" if self.dry_run else "pushed", known.pushed)]
         rows += [("pushed before", self.pushed_before)] if self.pushed_before else []
         rows += [("rejected", self.rejected)]
-        rows += [("queued before", self.queued_before)] if self.queued_before else []
-        if self.done is not None:
-            rows.append(("done", self.done))
-            rows += [("no" if code == NEGATIVE else code, count) for code, count in sorted(self.failed.items())]
-            rows += [(f"{code} (may have run)", count) for code, count in sorted(self.uncertain.items())]
+        rows += [("queued before", known.queued_before)] if known.queued_before else []
+        if self.waits:
+            rows.append(("done", known.done))
+            rows += [("no" if code == NEGATIVE else code, count) for code, count in sorted(known.failed.items())]
+            rows += [(f"{code} (may have run)", count) for code, count in sorted(known.uncertain.items())]
             rows += [("unanswered", self.pending)] if self.pending else []
         output.table(("", ""), [(name, str(count)) for name, count in rows])
         self._print_next_steps()
@@ -139,13 +129,13 @@ class Summary:
             output.say(f"The rows that were rejected are in {self.rejects}: correct them there, and push that file.")
         elif self.rejected and not self.dry_run:
             output.say("Push the corrected rows as a file of their own: a changed file is pushed whole.")
-        if any(code != NEGATIVE for code in self.failed):
+        if any(code != NEGATIVE for code in self.record.failed):
             output.say(f"To list the dead jobs: restbroker dead --where 'jid ~ {self.batch}'")
-        if count := sum(self.uncertain.values()):
+        if count := sum(self.record.uncertain.values()):
             output.say(
                 f"{rows_text(count)} may have run: check the server before you push any of them again. Their jobs:"
             )
-            for code in sorted(self.uncertain):
+            for code in sorted(self.record.uncertain):
                 output.say(f"  restbroker dead --where 'jid ~ {self.batch}' --where 'error = {code}'")
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -35,6 +35,8 @@ _REPEATS: Mapping[Repeat, str] = {
     "unsafe": "it might run twice, so after a timeout it is sent again only a few times (UncertainRetries)",
 }
 
+_ARGUMENT: Final = ("name", "type", "element", "secret", "aliases", "optional")
+"""What `--json` has of an argument."""
 _RESULTS: Mapping[str, str] = {"rescode": "whether it was done", "restuple": "whether it was done, and a message"}
 """What ejabberd's own names of results mean; the others speak for themselves, as `integer` does."""
 
@@ -222,17 +224,7 @@ def _argument(argument: ArgumentSpec) -> str:
 def _as_json(spec: CommandSpec) -> Json:
     return {
         "name": spec.name,
-        "arguments": [
-            {
-                "name": argument.name,
-                "type": argument.type,
-                "element": argument.element,
-                "secret": argument.secret,
-                "aliases": list(argument.aliases),
-                "optional": argument.optional,
-            }
-            for argument in spec.arguments
-        ],
+        "arguments": [{member: getattr(one, member) for member in _ARGUMENT} for one in spec.arguments],
         "repeat": spec.repeat,
         "result": spec.result,
         "tags": sorted(spec.tags),

@@ -5,7 +5,8 @@ Always holds: without `--queue` a key is one that a target holds (OrderBy), with
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Final
 
@@ -72,6 +73,14 @@ class Place:
         return [one for one in settings.targets if self.target in (None, one.name)]
 
 
+@contextmanager
+def _open(how: Output) -> Iterator[tuple[Client, Config, ConfigContext]]:
+    """Yield a client of the store, the configuration, and what it says of jobs."""
+    settings = how.settings()
+    with open_store(settings) as client:
+        yield client, settings, context_of(settings)
+
+
 @command(app, "list")
 def list_keys(*, place: Place, limit: LimitOption = 100, how: Output) -> None:
     """Show the keys whose next job has to wait, or could start now: stopped ones first.
@@ -80,13 +89,12 @@ def list_keys(*, place: Place, limit: LimitOption = 100, how: Output) -> None:
     the job that died. With --queue it shows the keys in lines, the one with the most jobs first, and what each gets of
     the jobs that are handed out while all wait: key, jobs waiting, weight, share, age of the next job (seconds).
     """
-    settings = how.settings()
-    with open_store(settings) as client:
+    with _open(how) as (client, settings, known):
         queue = place.queue_of(client, settings)
         if queue is not None:
-            _list_lines(keys.fair_queue(client, queue, context_of(settings), limit), settings, as_json=how.json)
+            _list_lines(keys.fair_queue(client, queue, known, limit), settings, as_json=how.json)
             return
-        found, count = keys.held_keys(client, place.targets(settings), context_of(settings), limit)
+        found, count = keys.held_keys(client, place.targets(settings), known, limit)
         now_s = time_s(client)
     columns.show(_held_columns(now_s), found, as_json=how.json)
     of = "1 key" if count == 1 else f"{count} keys"
@@ -143,9 +151,7 @@ def _why_no_lines(settings: Config, found: FairQueue) -> str:
 @command(app)
 def show(*, key: KeyName, place: Place, limit: LimitOption = 20, how: Output) -> None:
     """Show the jobs that wait with a key, next one first. The columns are those of `dead list`."""
-    settings = how.settings()
-    known = context_of(settings)
-    with open_store(settings) as client:
+    with _open(how) as (client, settings, known):
         queue = place.queue_of(client, settings)
         if queue is not None:
             found = keys.jobs_of_line(client, queue, key, known, limit)
@@ -180,9 +186,7 @@ def retry(
 
     A stopped key goes on once that job is done. To go on without it: skip.
     """
-    settings = how.settings()
-    known = context_of(settings)
-    with open_store(settings) as client:
+    with _open(how) as (client, settings, known):
         place, held = keys.find_key(client, Place(target).targets(settings), key)
         if held.state == "stopped":
             action = Action("retry", who(), why=reason.why or "keys retry", repeat_unsafe=repeat_unsafe)
@@ -217,9 +221,7 @@ def _not_retried(key: str, jid: str, refused: Sequence[str]) -> UsageError:
 @command(app)
 def skip(*, key: KeyName, target: OneTargetOption = None, consent: Consent, how: Output) -> None:
     """Go on with a stopped key without the job that died, which stays among the dead jobs."""
-    settings = how.settings()
-    known = context_of(settings)
-    with open_store(settings) as client:
+    with _open(how) as (client, settings, known):
         place, held = keys.find_key(client, Place(target).targets(settings), key)
         _require_state(held, "stopped")
         if not consent.dry_run:
@@ -238,9 +240,7 @@ def drop(*, key: SomeKey = None, every: AllOption = False, place: Place, consent
     """
     if every == (key is not None):
         raise UsageError("Give a key, or --all.", "restbroker keys list shows the keys.")
-    settings = how.settings()
-    known = context_of(settings)
-    with open_store(settings) as client:
+    with _open(how) as (client, settings, known):
         queue = place.queue_of(client, settings)
         if queue is not None:
             _drop_line(client, queue, key, known, consent, how)
@@ -280,10 +280,8 @@ def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
 
     The queue must be paused. Jobs of one key keep their order.
     """
-    settings = how.settings()
-    with open_store(settings) as client:
+    with _open(how) as (client, settings, known):
         _require_queue(client, settings, name)
-        known = context_of(settings)
         count = keys.fair_queue(client, name, known, 0).in_lines
         if not consent.dry_run:
             confirm(f"Return {output.jobs(count)} to the list of {name}?", yes=consent.yes)

@@ -208,40 +208,25 @@ def resume(
     return last.done, tuple(last.refused)
 
 
-def stopped_by(
-    client: Client, targets: Iterable[Target], jids: Container[str], known: ConfigContext
-) -> list[tuple[str, str]]:
-    """Return the keys of these targets that the deaths of jobs of these ids stopped, each with what lets it go on.
-
-    Of very many held keys only the first are looked at. Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    places = [one.name for one in targets]
-    found = store.read_stopped(client, places, _PAGES) if places else {}
-    return [
-        (name := display_name(one.name, known), keys_command("skip", name, f" --target {target}" if places[1:] else ""))
-        for target, stopped in found.items()
-        for one in stopped.keys
-        if one.jid and one.jid in jids
-    ]
-
-
 def stopped_notes(client: Client, jids: Container[str], known: ConfigContext) -> list[str]:
     """Return a sentence for each of the first keys that stay stopped though the jobs that did it are deleted.
 
-    Raise `StoreUnavailable`.
+    Of very many held keys only the first are looked at. Raise `StoreUnavailable`.
     """
+    ordered = sorted({one.name for one in known.targets.values() if one.order is not None})
+    stopped: list[tuple[str, str]] = []
     # What was deleted is told also where Redis does not show the keys.
     with suppress(StoreRefused):
-        ordered = {one.name: one for one in known.targets.values() if one.order is not None}
-        stopped = stopped_by(client, ordered.values(), jids, known)
-        notes = [
-            f"the jobs behind it with the key {name} still wait. To have them done: {skip}"
-            for name, skip in stopped[:_NOTED_KEYS]
-        ]
-        if stopped[_NOTED_KEYS:]:
-            notes.append(f"{len(stopped) - _NOTED_KEYS:,} more keys are still stopped: restbroker keys list")
-        return notes
-    return []
+        for target, found in (store.read_stopped(client, ordered, _PAGES) if ordered else {}).items():
+            keys = [display_name(one.name, known) for one in found.keys if one.jid and one.jid in jids]
+            stopped += [(key, keys_command("skip", key, f" --target {target}" if ordered[1:] else "")) for key in keys]
+    notes = [
+        f"the jobs behind it with the key {key} still wait. To have them done: {skip}"
+        for key, skip in stopped[:_NOTED_KEYS]
+    ]
+    if stopped[_NOTED_KEYS:]:
+        notes.append(f"{len(stopped) - _NOTED_KEYS:,} more keys are still stopped: restbroker keys list")
+    return notes
 
 
 def all_keys(client: Client, target: Target) -> list[HeldKey]:
