@@ -8,15 +8,12 @@ text ("2006-01-02 15:04:05 UTC", measured), which end the pages of Sidekiq Web w
 with the namespace.
 """
 
-import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, TypeAlias
 
-import attrs
-
-from restbroker.errors import StoreRefused
+from restbroker.errors import RestbrokerError, StoreRefused
 from restbroker.job import job, rubyjson
 from restbroker.job.outcome import Reason
 from restbroker.job.repair import repair, seconds
@@ -24,34 +21,24 @@ from restbroker.job.retry import stamp, wrap_unreadable
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.store import migration
 from restbroker.store.client import Client
-from restbroker.store.codes import APPLIED, Applied, Clash, Refused
+from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placement, place
 
-_WATCH_EVERY_S = 0.1
-
 Destination: TypeAlias = Literal["queue", "retry", "dead", "stays"]
+Lists: TypeAlias = Mapping[str, str | None]
+"""The lists of jobs in progress, each with its queue.
+
+The queue is None if the process id has a colon, so that the list may belong to another queue: its jobs stay.
+"""
 Parts: TypeAlias = Counter[tuple[str, str | None, Destination]]
 """How many jobs: by the key that has them, by their queue if something names it, and by where they go."""
 
 
-@attrs.frozen
-class Sources:
-    """Where to look: the configured queues, and the lists of jobs in progress, each with its queue.
+def lists_in_progress(client: Client, queues: Sequence[str], process_ids: Collection[str] = ()) -> tuple[Lists, bool]:
+    """Return the lists of these queues and of `process_ids`; if it is empty, of all processes found in Redis.
 
-    The queue is None if the process id has a colon, so that the list may belong to another queue: its jobs stay.
-    `complete`: there were few enough keys to read them all.
-    """
-
-    queues: tuple[str, ...]
-    lists: Mapping[str, str | None]
-    complete: bool = True
-
-
-def sources(client: Client, queues: Sequence[str], process_ids: Collection[str] = ()) -> Sources:
-    """Return the lists of jobs in progress of `process_ids`; if it is empty, of all processes found in Redis.
-
-    `queues`: the queues to take over. Raise `StoreUnavailable` or `StoreRefused`.
+    False: Redis has too many keys to look at all of them. Raise `StoreUnavailable` or `StoreRefused`.
     """
     lists: dict[str, str | None] = {}
     complete = True
@@ -61,47 +48,46 @@ def sources(client: Client, queues: Sequence[str], process_ids: Collection[str] 
         for process_id in found:
             key = client.keys.go_in_progress(queue, process_id)
             lists[key] = queue if process_ids or ":" not in process_id else lists.get(key)
-    return Sources(tuple(queues), lists, complete)
+    return lists, complete
 
 
-def signs_of_original(
-    client: Client, where: Sources, watch_s: float, pause: Callable[[float], None] = time.sleep
-) -> list[str]:
-    """Return the signs that the original still runs, after at most `watch_s` seconds.
+def require_stopped(client: Client, lists: Lists, watch_s: float) -> None:
+    """Raise `RestbrokerError` if something takes jobs as the original does, or if a list changes within `watch_s`.
 
-    It writes no heartbeat to Redis. Its only signs are jobs that it takes and lists that change. `pause` sleeps. Raise
-    `StoreUnavailable`, or `StoreRefused` if CLIENT LIST is not allowed, too.
+    The original writes no heartbeat to Redis: there are no other signs. Raise `StoreUnavailable`, or `StoreRefused` if
+    CLIENT LIST is not allowed, too.
     """
-    lists = list(where.lists)
-    before = migration.states(client, lists)
-    deadline_s = time.monotonic() + watch_s
-    while True:
-        signs = [f"a client at {one} takes jobs with BRPOPLPUSH" for one in migration.fetchers(client)]
-        after = migration.states(client, lists)
-        signs += [f"{key} changes" for key, old, new in zip(lists, before, after, strict=True) if old != new]
-        if signs or time.monotonic() >= deadline_s:
-            return signs
-        pause(_WATCH_EVERY_S)
+    before = migration.states(client, [*lists])
+    time.sleep(watch_s)
+    signs = [f"a client at {one} takes jobs with BRPOPLPUSH" for one in migration.fetchers(client)]
+    after = migration.states(client, [*lists])
+    signs += [f"{key} changes" for key, old, new in zip(lists, before, after, strict=True) if old != new]
+    if signs:
+        raise RestbrokerError(
+            f"ejabberd-restbroker seems to be running: {'; '.join(signs)}. Its jobs in progress would run twice."
+            " Nothing was moved.",
+            "Stop ejabberd-restbroker, then try again. If it is another program, add --force.",
+        )
 
 
-def preview(client: Client, where: Sources) -> Parts:
+def preview(client: Client, queues: Sequence[str], lists: Lists) -> Parts:
     """Return what `move` would do; change nothing. Raise `StoreUnavailable` or `StoreRefused`."""
     parts = Parts()
-    _take_over(client, where, parts, dry_run=True)
+    _take_over(client, queues, lists, parts, dry_run=True)
     return parts
 
 
-def move(client: Client, where: Sources, who: str) -> Parts:
+def move(client: Client, queues: Sequence[str], lists: Lists, who: str) -> Parts:
     """Move the original's jobs to the places where restbroker keeps them, and return what was moved.
 
     Raise `StoreUnavailable` or `StoreRefused`, perhaps halfway: call it again. If the audit log takes no entry, nothing
     is moved.
     """
     moved = Parts()
-    entry = AuditEntry(who=who, action="migrate", place="the original's keys", where=", ".join(where.queues))
+    entry = AuditEntry(who=who, action="migrate", place="the original's keys", where=", ".join(queues))
     with AuditedAction(client, entry) as note:
         try:
-            _take_over(client, where, moved, dry_run=False)
+            _take_over(client, queues, lists, moved, dry_run=False)
             note.state = "ended"
         finally:
             note.done = jobs_to_move(moved)
@@ -113,28 +99,30 @@ def jobs_to_move(parts: Parts) -> int:
     return sum(jobs for (_, _, goes_to), jobs in parts.items() if goes_to != "stays")
 
 
-def _take_over(client: Client, where: Sources, moved: Parts, *, dry_run: bool) -> None:
-    for (key, queue), (size, _) in zip(where.lists.items(), migration.states(client, list(where.lists)), strict=True):
+def _take_over(client: Client, queues: Sequence[str], lists: Lists, moved: Parts, *, dry_run: bool) -> None:
+    for (key, queue), (size, _) in zip(lists.items(), migration.states(client, [*lists]), strict=True):
         if size and queue is None:
             moved[key, None, "stays"] = size
         elif size and queue is not None:
             moved[key, queue, "queue"] = size if dry_run else migration.give_back(client, key, queue)
-    now_s, skip = time_s(client), 0
+    now_s, source, skip = time_s(client), client.keys.go_retry, 0
     while page := migration.retries(client, skip):
-        # A time of its own for each: Sidekiq Web takes out all entries of one score to act on one of them.
-        plans = [_plan(raw, where.queues, client.keys.namespace, now_s + n / 1e6) for n, raw in enumerate(page)]
-        moves = [(goes_to, queue, one) for goes_to, queue, one in plans if one is not None]
-        codes = [APPLIED for _ in moves] if dry_run else place(client, "goretry", [one for _, _, one in moves])
-        staying = [(goes_to, queue) for goes_to, queue, one in plans if one is None]
-        done = [plan[:2] for plan, code in zip(moves, codes, strict=True) if isinstance(code, Applied)]
-        moved.update((client.keys.go_retry, queue, goes_to) for goes_to, queue in staying + done)
-        for code in codes:
-            if isinstance(code, Refused | Clash):
-                why = code.text if isinstance(code, Refused) else "an identical job is there already"
-                raise StoreRefused(
-                    f"Redis refused to move a job: {why}", "Fix that, then run the command again: it moves the rest."
-                )
-        skip += len(page) if dry_run else len(staying)
+        for number, raw in enumerate(page):
+            # A time of its own for each: Sidekiq Web takes out all entries of one score to act on one of them.
+            goes_to, queue, placement = _plan(raw, queues, client.keys.namespace, now_s + number / 1e6)
+            skip += dry_run or placement is None
+            if dry_run or placement is None or _is_placed(client, placement):
+                moved[source, queue, goes_to] += 1
+
+
+def _is_placed(client: Client, placement: Placement) -> bool:
+    """Move a member of the original's retry set, and tell whether it was still there; raise `StoreRefused`."""
+    (code,) = place(client, "goretry", [placement])
+    if isinstance(code, Refused | Clash):
+        why = code.text if isinstance(code, Refused) else "an identical job is there already"
+        hint = "Fix that, then run the command again: it moves the rest."
+        raise StoreRefused(f"Redis refused to move a job: {why}", hint)
+    return isinstance(code, Applied)
 
 
 def _plan(
@@ -145,7 +133,7 @@ def _plan(
     It stays if its queue is not ours, as another go-workers program may share the set. What is not a job goes to the
     dead set, wrapped.
     """
-    spare = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
+    spare = job.digest(raw)[:24]
     read = job.read(raw, queues[0], spare)
     if isinstance(read, job.NotAJob):
         reason = read.reason

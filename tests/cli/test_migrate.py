@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.operate import audit, migrate
 from restbroker.store import migration
 from restbroker.store.client import Client
@@ -127,15 +127,18 @@ def test_nothing_moves_while_the_original_takes_jobs(
     assert run_migrate("--yes", "--force").returncode == 0
 
 
-def test_a_changing_list_is_a_sign_of_the_original(store: Client, leftovers: Any) -> None:
-    where = migrate.sources(store, ["rest"])
-
+def test_a_changing_list_is_a_sign_of_the_original(
+    store: Client, leftovers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def acknowledge_one_and_take_one(_: float) -> None:
         leftovers.lrem(IN_HAND, -1, job("h0"))
         leftovers.lpush(IN_HAND, job("h2"))
 
-    assert migrate.signs_of_original(store, where, 0.0) == []
-    assert migrate.signs_of_original(store, where, 5.0, acknowledge_one_and_take_one) == [f"{IN_HAND} changes"]
+    lists, _ = migrate.lists_in_progress(store, ["rest"])
+    migrate.require_stopped(store, lists, 0.0)
+    monkeypatch.setattr("restbroker.operate.migrate.time.sleep", acknowledge_one_and_take_one)
+    with pytest.raises(RestbrokerError, match=f"{IN_HAND} changes"):
+        migrate.require_stopped(store, lists, 0.0)
 
 
 def test_a_refusal_of_redis_ends_it_and_a_second_run_moves_on(run_migrate: Migrate, leftovers: Any) -> None:
@@ -144,17 +147,18 @@ def test_a_refusal_of_redis_ends_it_and_a_second_run_moves_on(run_migrate: Migra
     assert (done.returncode, done.stdout) == (1, "")
     assert "WRONGTYPE" in done.stderr
     assert "run the command again: it moves the rest" in done.stderr
-    assert [member for member, _ in everything(leftovers)["ns:goretry"]] == [b"no job", failed("f0", "ns:other")]
+    left = [member for member, _ in everything(leftovers)["ns:goretry"]]
+    assert left == [b"no job", failed("f0", "ns:other"), failed("r0")]
     leftovers.delete("ns:dead")
     assert run_migrate("--yes").stdout.splitlines()[0] == "ns:goretry\t-\tdead\t1"
 
 
 def test_equal_jobs_in_the_retry_set_do_not_become_one(store: Client, raw: Any) -> None:
     raw.zadd("ns:goretry", {failed("r0"): 1})
-    where = migrate.sources(store, ["rest"])
-    assert migrate.jobs_to_move(migrate.move(store, where, "ann@node")) == 1
+    where = ["rest"], migrate.lists_in_progress(store, ["rest"])[0]
+    assert migrate.jobs_to_move(migrate.move(store, *where, "ann@node")) == 1
     raw.zadd("ns:goretry", {failed("r0"): 1})
-    assert migrate.jobs_to_move(migrate.move(store, where, "ann@node")) == 1
+    assert migrate.jobs_to_move(migrate.move(store, *where, "ann@node")) == 1
     assert [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]] == ["r0", "r0"]
     last, begun, *_ = (one.note for one in audit.entries(store, 5))
     assert (last.who, last.action, last.where, last.state, last.done) == ("ann@node", "migrate", "rest", "ended", 1)
@@ -165,7 +169,7 @@ def test_nothing_moves_that_the_audit_log_does_not_name(store: Client, raw: Any)
     raw.zadd("ns:goretry", {failed("r0"): 1})
     raw.set("ns:restbroker:audit", "of another type")
     with pytest.raises(StoreRefused):
-        migrate.move(store, migrate.sources(store, ["rest"]), "ann@node")
+        migrate.move(store, ["rest"], {}, "ann@node")
     assert raw.zcard("ns:goretry") == 1
 
 
@@ -173,14 +177,14 @@ def test_more_than_a_page_moves_past_foreign_jobs(store: Client, raw: Any) -> No
     ours = {failed(f"r{number}"): number for number in range(0, 200, 2)}
     theirs = {failed(f"f{number}", "ns:other"): number for number in range(1, 200, 2)}
     raw.zadd("ns:goretry", {**ours, **theirs})
-    report = migrate.move(store, migrate.sources(store, ["rest"]), "ann@node")
+    report = migrate.move(store, ["rest"], {}, "ann@node")
     assert (migrate.jobs_to_move(report), raw.zcard("ns:retry"), raw.zcard("ns:goretry")) == (100, 100, 100)
 
 
 def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
     store: Client, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = migrate.sources(store, ["rest"], ["1"])
+    where = ["rest"], migrate.lists_in_progress(store, ["rest"], ["1"])[0]
     answers: dict[str, Callable[..., Any]] = {"commands": Client.commands, "run": Client.run}
     lost_at, count = 0, 0
 
@@ -205,7 +209,7 @@ def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
         count = 0
         for _ in range(2):
             with suppress(StoreUnavailable):
-                migrate.move(store, where, "ann@node")
+                migrate.move(store, *where, "ann@node")
         assert everything(raw)["ns:queue:rest"] == [job(f"h{number}") for number in reversed(range(250))]
         jids = [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]]
         assert jids == [f"r{number}" for number in range(50)]

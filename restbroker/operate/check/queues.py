@@ -238,7 +238,8 @@ def _orphan(client: Client, orphan: Orphan) -> Finding:
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:
     """Yield the Go program's jobs that are in progress or wait for a retry."""
-    lists = [key for key, queue in migrate.sources(client, config.queues).lists.items() if queue is not None]
+    found, _ = migrate.lists_in_progress(client, config.queues)
+    lists = [key for key, queue in found.items() if queue is not None]
     sizes = {key: size for key, (size, _) in zip(lists, migration.states(client, lists), strict=True)}
     sizes[client.keys.go_retry] = migration.retry_count(client)
     left = [f"{jobs} in {key}" for key, jobs in sizes.items() if jobs]
