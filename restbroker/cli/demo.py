@@ -1,6 +1,5 @@
 """`restbroker demo`: everything at work on this machine, with nothing to install or configure."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -19,4 +18,4 @@ def demo(
     # Trio takes its time to import: not for `--help`.
     from restbroker.trial.demo import run
 
-    raise typer.Exit(run(os.environ, stay=stay))
+    raise typer.Exit(run(stay=stay))

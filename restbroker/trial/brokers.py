@@ -1,4 +1,4 @@
-"""Brokers as child processes: `restbroker run` as users run it, on a Redis of which only the settings are known.
+"""Brokers as child processes beside a stand-in: `restbroker run` as users run it, on a Redis that settings name.
 
 Used by `demo`, `verify` and `faults`. Always holds: a broker sees none of the user's RESTBROKER_* settings, and reads
 its secrets from a file that only the user can read. A child has a process group of its own: Ctrl-C reaches the process
@@ -7,9 +7,12 @@ unread.
 """
 
 import json
+import os
+import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -21,8 +24,8 @@ from restbroker.config.values import duration_text
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.store.settings import StoreSettings
-from restbroker.trial.witness import Witness
-from restbroker.trial.workload import DOMAIN, QUEUE, REPLIES, USER
+from restbroker.trial.stand_in import StandIn
+from restbroker.trial.witness import DOMAIN, QUEUE, REPLIES, USER, Witness, open_redis
 
 COMMAND: Final = (sys.executable, "-m", "restbroker")
 _PATIENCE_S: Final = 30.0
@@ -98,18 +101,14 @@ class Broker:
 class Fleet:
     """The brokers of a run. `brokers` are those that were not killed, in the order of their starts.
 
-    They reach Redis by `settings`, the server at `rest_url` with `token` as its password, and take jobs with `token`.
-    `cuts`: their connections to Redis are to be cut.
+    They reach Redis by `settings`, deliver to the stand-in, and take jobs with its password as their token.
     """
 
     settings: StoreSettings
     folder: Path
     witness: Witness
-    rest_url: str
-    token: str
+    stand_in: StandIn
     nursery: trio.Nursery
-    environ: Mapping[str, str]
-    cuts: bool = False
     brokers: list[Broker] = attrs.field(factory=list)
     _started: int = 0
 
@@ -119,7 +118,7 @@ class Fleet:
 
         TLS would see another host's name, a socket has no port, and sentinels name the host.
         """
-        return self.cuts and urlsplit(self.settings.url).scheme == "redis" and not self.settings.sentinels
+        return urlsplit(self.settings.url).scheme == "redis" and not self.settings.sentinels
 
     async def start(self) -> Broker:
         """Start one more broker and return it when it sends heartbeats.
@@ -137,7 +136,7 @@ class Fleet:
         config, log = self.folder / f"{self._started}.json", self.folder / f"{self._started}.log"
         config.touch(0o600)
         config.write_text(json.dumps(self._document(url), indent=2) + "\n")
-        process = await start([*COMMAND, "run", "--config", str(config)], log, without_settings(self.environ))
+        process = await start([*COMMAND, "run", "--config", str(config)], log, without_settings())
         broker = Broker(process, config, log, wire)
         self.brokers.append(broker)
         await self.wait_for_heartbeat(broker)
@@ -185,16 +184,45 @@ class Fleet:
         }
         return {
             **{name: value for name, value in redis.items() if value},
-            "RestURL": self.rest_url,
+            "RestURL": f"http://127.0.0.1:{self.stand_in.port}/api",
             "RestUser": USER,
-            "RestPass": self.token,
+            "RestPass": self.stand_in.password,
             "JabberDomain": DOMAIN,
             "RestQueue": QUEUE,
             "ResponseQueue": REPLIES,
-            "Token": self.token,
+            "Token": self.stand_in.password,
             "Stats": False,
             "Backoff": {"Base": "200ms", "Factor": 1, "Cap": "200ms"},
         }
+
+
+@asynccontextmanager
+async def open_fleet(
+    settings: StoreSettings, folder: Path, token: str, signals: AsyncIterator[int], *, seed: int | None = None
+) -> AsyncIterator[Fleet]:
+    """Open a fleet without brokers, beside a stand-in, for the block, which a signal ends.
+
+    However it ends, the brokers are killed first; then every key of the namespace is removed, if there is one. `seed`
+    counts for the stand-in's delays.
+    """
+    with open_redis(settings) as redis:
+        witness = Witness(redis, settings.namespace)
+        try:
+            async with trio.open_nursery() as nursery:
+                rng = random.Random(seed)  # noqa: S311 - of delays, and of what breaks
+                stand_in = StandIn(nursery, USER, token, frozenset({DOMAIN}), rng)
+                await stand_in.come_up()
+                fleet = Fleet(settings, folder, witness, stand_in, nursery)
+                nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
+                try:
+                    yield fleet
+                finally:
+                    await fleet.kill()
+                nursery.cancel_scope.cancel()
+        finally:
+            if settings.namespace:
+                with trio.CancelScope(shield=True):
+                    await witness.ask(witness.sweep)
 
 
 async def start(words: list[str], log: Path, environ: Mapping[str, str] | None = None) -> trio.Process:
@@ -205,9 +233,9 @@ async def start(words: list[str], log: Path, environ: Mapping[str, str] | None =
         )
 
 
-def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+def without_settings() -> dict[str, str]:
     """Return the environment without the variables that would count as configuration (RESTBROKER_*)."""
-    return {name: value for name, value in environ.items() if not name.startswith("RESTBROKER_")}
+    return {name: value for name, value in os.environ.items() if not name.startswith("RESTBROKER_")}
 
 
 async def end(process: trio.Process, patience_s: float = 5.0) -> None:
@@ -226,12 +254,8 @@ def last_words(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
 
 
-async def cancel_at_signal(
-    signals: AsyncIterator[int], scope: trio.CancelScope, say: Callable[[], None] = lambda: None
-) -> None:
-    """Cancel the scope at a signal, and call `say` at each."""
+async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
-        say()
         scope.cancel()
 
 

@@ -5,7 +5,7 @@ strictest sense. A request that was not answered counts as one that ran, so dupl
 """
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import attrs
 
@@ -106,13 +106,9 @@ class Result:
 
         A fault after which no job had to be requeued is left out.
         """
+        parts: Mapping[str, Callable[[Sequence[float]], float]] = {"min": min, "median": statistics.median, "max": max}
         return {
-            name: {
-                "count": len(times_s),
-                "min": round(min(times_s), 2),
-                "median": round(statistics.median(times_s), 2),
-                "max": round(max(times_s), 2),
-            }
+            name: {"count": len(times_s), **{part: round(of(times_s), 2) for part, of in parts.items()}}
             for name, times_s in self.requeued_s.items()
             if times_s
         }

@@ -1,12 +1,14 @@
 """What the trial sees and does in Redis, by redis-py: it shares no code with the broker that it judges.
 
 Used by everything here that talks to Redis. Always holds: nothing is sent twice (by itself redis-py sends a push again
-over a new connection); `sweep` removes no key outside of a run's own namespace. Its keys are
-those of docs/keys.md.
+over a new connection); `sweep` removes no key outside of a run's own namespace. Its keys are those of docs/keys.md.
+The jobs of a run of `verify` are a create, a command that must not run twice, and a harmless question, in turn: a job's
+jid is also its `traceparent`, which brokers pass on as a header, so that Redis and the stand-in speak of the same job.
 """
 
 import json
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -20,6 +22,10 @@ from redis.retry import Retry
 from restbroker.errors import StoreUnavailable
 from restbroker.store.settings import StoreSettings, Tls, endpoint_of
 
+QUEUE: Final = "rest"
+REPLIES: Final = "rest_replies"
+DOMAIN: Final = "example.org"
+USER: Final = f"admin@{DOMAIN}"
 PREFIX: Final = "restbroker-verify-"
 _NO_TICKETS: Final = frozenset({b"last", b"hwm"})
 """Fields of a hash of jobs in progress that are none."""
@@ -171,3 +177,27 @@ def _pid(identity: str) -> int:
 
 def _jid(payload: bytes) -> str:
     return str(json.loads(payload)["jid"])
+
+
+def job_id(number: int) -> str:
+    """Return the id of the `number`-th job: a valid traceparent."""
+    return f"00-{number + 1:032x}-{1:016x}-01"
+
+
+def payload(number: int, token: str) -> bytes:
+    """Return the `number`-th job as a Sidekiq client pushes it."""
+    jid, now_s = job_id(number), time.time()
+    fields = {"class": "Restbroker", "args": [*_command(number), token], "jid": jid, "queue": QUEUE, "retry": True}
+    return json.dumps({**fields, "created_at": now_s, "enqueued_at": now_s, "traceparent": jid}).encode()
+
+
+def _command(number: int) -> tuple[str, dict[str, str]]:
+    user = f"u{number}"
+    match number % 3:
+        case 0:
+            return "register", {"user": user, "host": DOMAIN, "password": "a password"}
+        case 1:
+            words = {"type": "headline", "from": DOMAIN, "subject": "", "body": str(number)}
+            return "send_message", {**words, "to": f"{user}@{DOMAIN}"}
+        case _:
+            return "check_account", {"user": user, "host": DOMAIN}

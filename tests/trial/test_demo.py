@@ -76,6 +76,7 @@ def test_without_a_redis_server_the_demo_says_how_to_get_one() -> None:
 
 def test_a_broker_that_does_not_do_its_work_fails_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brokers, "COMMAND", ("sh", "-c", "echo 'I would rather not'; exit 3"))
+    monkeypatch.setattr("os.environ", {**process.clean_environment(), **environment(tmp_path)})
     expected = pytest.RaisesExc(RestbrokerError, match=r"with 3.*(?s:.*)I would rather not")
     with pytest.RaisesGroup(expected, flatten_subgroups=True):
-        demo.run({**process.clean_environment(), **environment(tmp_path)}, stay=False)
+        demo.run(stay=False)

@@ -10,9 +10,9 @@ import typer
 
 from restbroker.cli.verify import verify
 from restbroker.console.groups import Output
-from restbroker.trial.faults import plan
 from restbroker.trial.result import Result, Verdict, verdict_of
 from restbroker.trial.stand_in import StandIn
+from restbroker.trial.verify import plan
 from tests.support.rows import rows
 
 

@@ -13,8 +13,7 @@ from redis import RedisError
 from restbroker.config.secret import Secret
 from restbroker.store.settings import StoreSettings
 from restbroker.trial.result import verdict_of
-from restbroker.trial.witness import Witness, new_namespace, open_redis
-from restbroker.trial.workload import QUEUE, job_id, payload
+from restbroker.trial.witness import QUEUE, Witness, job_id, new_namespace, open_redis, payload
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.transport.authority import authority
