@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 import trio
 
-from restbroker.app.events import sent_messages
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reload
 from restbroker.app.rosters import rosters_of
@@ -36,6 +35,7 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
 from restbroker.config.variables import FAST
+from restbroker.events.sent_messages import sent_messages_of
 from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
 from restbroker.servers import registry
@@ -171,7 +171,10 @@ def _of_config(
 
     def plan(target: Target) -> TargetPlan:
         http = open_transport(target, shared=upkeep)
-        rosters, sent = rosters_of(config, target, open_connection), sent_messages(config.events, open_control, report)
+        rosters, sent = (
+            rosters_of(config, target, open_connection),
+            sent_messages_of(config.events, open_control, report),
+        )
         logins = logins_of(target, open_connection)
         ports = Ports(report=report, now_s=time.time, http=http, rosters=rosters, sent_messages=sent, logins=logins)
         return TargetPlan(

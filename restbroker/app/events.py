@@ -1,57 +1,50 @@
-"""Makes the services that receive events of servers, if the configuration has `Events`. Called by `services`.
+"""Makes the services that receive events of servers. Imported by `services` if the configuration has `Events`.
 
-Always holds: nothing of it is imported without `Events`. In a group, the supervisor receives events for all workers.
+Always holds: in a group, the supervisor receives events for all workers.
 """
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import attrs
 
 from restbroker.broker.service import Service
 from restbroker.config.events import Events, EventSource
+from restbroker.events import registry as kinds
+from restbroker.events.deliver import Deliverer
+from restbroker.events.leases import LeasesInRedis
+from restbroker.events.receiver import Receiver
+from restbroker.events.states import StatesInRedis
+from restbroker.events.webhook import Webhooks
+from restbroker.servers import registry
+from restbroker.servers.contract import Ports
+from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
+from restbroker.servers.logins import logins_of
+from restbroker.serving.runner import Server
+from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
-
-if TYPE_CHECKING:  # where events are taken in only
-    from restbroker.events.deliver import Deliverer
-    from restbroker.events.sent_messages import SentMessagesInRedis
-    from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
-    from restbroker.serving.runner import Server
+from restbroker.transport.client import open_transport
 
 
-def event_services(
-    events: Events | None, open_connection: Callable[[], Connection], report: Report
-) -> tuple[Service, ...]:
-    """Return the services that take in events; none without the section `Events`.
+def event_services(events: Events, open_connection: Callable[[], Connection], report: Report) -> tuple[Service, ...]:
+    """Return the services that take in events.
 
     `open_connection` makes a connection to Redis with a short time-out.
     """
-    if events is None:
-        return ()
-    from restbroker.events import registry
-    from restbroker.events.deliver import Deliverer
-    from restbroker.events.receiver import Receiver
-    from restbroker.events.states import StatesInRedis
-
     deliverer = Deliverer(open_connection())
     states = StatesInRedis(open_connection)
     readers: list[Reader] = []
     for source in events.sources:
         if source.path is None:
             ports = attrs.evolve(_reader_ports(source, deliverer, open_connection, report), states=states.of(source))
-            readers.append(registry.open_reader(source, ports))
+            readers.append(kinds.open_reader(source, ports))
     servers = [_server(events, bind, deliverer, report) for bind in events.webhook_sources]
     return (Receiver(deliverer, servers, [states, *readers] if readers else []),)
 
 
-def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", report: Report) -> "Server":
+def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report: Report) -> Server:
     """Return what takes in events at this address; TLS is used only at the common address of all sources."""
-    from restbroker.events.webhook import Webhooks
-    from restbroker.serving.runner import Server
-    from restbroker.serving.tls import Certificate
-
     sources = events.webhook_sources[bind]
     own = sources[0].listen is not None
     secured = None if own or events.tls is None else Certificate(events.tls, "CertFile of Events", report)
@@ -68,30 +61,11 @@ def _server(events: Events, bind: tuple[str, int], deliverer: "Deliverer", repor
 
 
 def _reader_ports(
-    source: EventSource, intake: "Intake", open_connection: Callable[[], Connection], report: Report
-) -> "ReaderPorts":
+    source: EventSource, intake: Intake, open_connection: Callable[[], Connection], report: Report
+) -> ReaderPorts:
     """Return what the source's reader may use; for a source that names a target, its users' logins too."""
-    from restbroker.servers.event_contract import ReaderPorts
-
     if source.target is None:
         return ReaderPorts(intake, report)
-    from restbroker.events.leases import LeasesInRedis
-    from restbroker.servers import registry
-    from restbroker.servers.contract import Ports
-    from restbroker.servers.logins import logins_of
-    from restbroker.transport.client import open_transport
-
     http, book = open_transport(source.target), logins_of(source.target, open_connection)
     logins = registry.open_logins(source.target, Ports(report, time.time, http, logins=book))
     return ReaderPorts(intake, report, LeasesInRedis(source.name, open_connection), logins=logins, http=http)
-
-
-def sent_messages(
-    events: Events | None, open_connection: Callable[[], Connection], report: Report
-) -> "SentMessagesInRedis | None":
-    """Return the record of sent messages, which must not become events; None if no source has the key `DropOwn`."""
-    if events is None:
-        return None
-    from restbroker.events.sent_messages import sent_messages_of
-
-    return sent_messages_of(events, open_connection, report)

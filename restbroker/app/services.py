@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from restbroker.app.events import event_services
 from restbroker.broker.service import Service
 from restbroker.broker.status.view import RunningJob, View
 from restbroker.config.core import Config
@@ -89,7 +88,9 @@ def services(
         found += _site(current, open_connection, view, report)
     if parts.health and config.health_bind is not None:
         found.append(_health(config.health_bind, view, report))
-    if parts.events:
+    if parts.events and config.events is not None:
+        from restbroker.app.events import event_services
+
         found += event_services(config.events, open_connection, report)
     return found
 
