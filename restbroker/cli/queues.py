@@ -37,13 +37,12 @@ from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.operate import find
 from restbroker.operate import queues as operate_queues
-from restbroker.operate.act_job import Action, Verb
+from restbroker.operate.act import Action, Progress, Verb
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.job import ShownJob
 from restbroker.operate.names import require
-from restbroker.operate.queues import ClearProgress
 from restbroker.operate.system import Queue, system
 from restbroker.operate.words import pause_text, state_text
 from restbroker.store.client import Client
@@ -190,9 +189,9 @@ def clear(name: QueueName, consent: Consent, how: Output) -> None:
     output.say(f"{output.jobs(count)} {past} deleted from {name}.")
 
 
-def run_steps(steps: Generator[ClearProgress], done: str) -> int:
+def run_steps(steps: Generator[Progress], done: str) -> int:
     """Return how many jobs these steps did; at Ctrl-C or an error, print how far they came and raise that."""
-    so_far, told_s = ClearProgress(0), time.monotonic()
+    so_far, told_s = Progress(0), time.monotonic()
     with closing(steps):
         try:
             for so_far in steps:

@@ -18,14 +18,14 @@ from restbroker.errors import StoreRefused, UsageError
 from restbroker.job import hiding
 from restbroker.job.fairness import BETWEEN, fold
 from restbroker.operate import act, find
-from restbroker.operate.act import Action
+from restbroker.operate.act import Action, Progress
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import lines_of
 from restbroker.operate.job import ShownJob
 from restbroker.operate.names import SHOWN_BETWEEN, display_name, exact, keys_command, suggestion
-from restbroker.operate.queues import BATCH, ClearProgress, in_steps, place_of
+from restbroker.operate.queues import BATCH, in_steps, place_of
 from restbroker.store import line_jobs, lines, old_order
 from restbroker.store import order as store
 from restbroker.store import queues as queue_store
@@ -307,7 +307,7 @@ def drop_line(
     who: str,
     why: str,
     release: Callable[[list[bytes]], object],
-) -> Generator[ClearProgress, None, None]:
+) -> Generator[Progress, None, None]:
     """Delete the jobs of a key that wait in its line now; yield the progress after each batch.
 
     It stops when the caller stops iterating. `release` as in `queues.clear_in_steps`. Raise `UsageError` if none of
@@ -327,9 +327,7 @@ def drop_line(
     yield from in_steps(client, entry, line.jobs, batches())
 
 
-def give_back(
-    client: Client, queue: str, known: ConfigContext, who: str, why: str
-) -> Generator[ClearProgress, None, None]:
+def give_back(client: Client, queue: str, known: ConfigContext, who: str, why: str) -> Generator[Progress, None, None]:
     """Move the jobs of a queue's lines to the front of its list; yield the progress after each batch.
 
     Raise `UsageError` if the queue is not paused: running processes would move them into lines again. Raise

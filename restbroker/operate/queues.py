@@ -11,7 +11,8 @@ from typing import Final
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.operate.audit import AuditedAction, AuditEntry
+from restbroker.operate.act import Progress
+from restbroker.operate.audit import AuditedAction, AuditEntry, stopped_by
 from restbroker.operate.find import lines_of
 from restbroker.operate.names import exact
 from restbroker.store import queues as queue_store
@@ -27,15 +28,6 @@ BATCH: Final = 1000
 _NOTE_EVERY_S: Final = 1.0
 
 
-@attrs.frozen
-class ClearProgress:
-    """Progress of clearing a queue of `total` jobs. `ended` is False until the last report."""
-
-    total: int
-    done: int = 0
-    ended: bool = False
-
-
 def count_waiting(client: Client, queue: str) -> int:
     """Return how many jobs wait in a queue. Raise `UsageError` if its key is not a list."""
     return size_of(client, exact(client, queue))
@@ -43,8 +35,8 @@ def count_waiting(client: Client, queue: str) -> int:
 
 def clear_in_steps(
     client: Client, queue: str, who: str, why: str = "", release: Callable[[list[bytes]], object] = len
-) -> Generator[ClearProgress, None, None]:
-    """Delete all jobs that wait in a queue now, oldest first; yield the progress after each batch.
+) -> Generator[Progress, None, None]:
+    """Delete all jobs that wait in a queue now, oldest first; yield the progress as `in_steps` does.
 
     They are lost: there is no copy. Jobs in progress still run; jobs pushed meanwhile stay. It stops when the caller
     stops iterating; the same call again deletes the rest. `release` is called with those that may hold a lock or claim,
@@ -71,9 +63,6 @@ def clear_in_steps(
             release(held)
             yield count, left
 
-    if newest is None and not total:
-        yield ClearProgress(0, ended=True)
-        return
     yield from in_steps(
         client, AuditEntry(who=who, action="clear", place=place_of(queue), where="all", why=why), total, batches()
     )
@@ -81,13 +70,15 @@ def clear_in_steps(
 
 def in_steps(
     client: Client, entry: AuditEntry, total: int, batches: Iterator[tuple[int, int]]
-) -> Generator[ClearProgress, None, None]:
-    """Do these batches, once the audit entry is written; yield the progress after each, and once more at the end.
+) -> Generator[Progress, None, None]:
+    """Do these batches, once the audit entry is written; yield the progress then, after each, and once more at the end.
 
-    A batch is how many jobs it did, and how many are left, or anything but 0.
+    A batch is how many jobs it did, and how many are left, or anything but 0. It stops by itself, without a last
+    report, where `audit.request_stop` asks for it.
     """
-    so_far, noted_s = ClearProgress(total), time.monotonic()
     with AuditedAction(client, entry) as note:
+        so_far, noted_s = Progress(total, run=note.entry.run), time.monotonic()
+        yield so_far
         for count, left in batches:
             so_far = attrs.evolve(so_far, done=so_far.done + count)
             note.done = so_far.done
@@ -97,6 +88,8 @@ def in_steps(
                 note.note_progress()
                 noted_s = time.monotonic()
             yield so_far
+            if left and stopped_by(client, so_far.run) is not None:
+                return
     if note.state == "ended":
         yield attrs.evolve(so_far, ended=True)
 

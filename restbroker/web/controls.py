@@ -4,11 +4,9 @@
 which records who did what.
 """
 
-import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote
 
 import attrs
@@ -19,6 +17,7 @@ from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.operate import control as operate_control
 from restbroker.operate import periodic, processes, queues
+from restbroker.operate.act import Progress
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.control import Noun
@@ -27,12 +26,12 @@ from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web.connection import AdminConnection
+from restbroker.web.pending import Actions
 from restbroker.web.render import Shell
 
 _WHY_LIMIT: Final = 200
 _NAME_LIMIT: Final = 400
 _MOST_DAYS: Final = 366
-_CLEAR_S: Final = 4.0
 
 
 @attrs.frozen
@@ -61,7 +60,7 @@ class Control:
     """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
 
     `lasts`: it may end by itself after a time. `is_grave`: its button warns. `describe` returns a text on what is
-    concerned, or raises `UsageError` if there is nothing.
+    concerned, or raises `UsageError` if there is nothing. `is_long`: `act` returns its steps, for `web.pending`.
     """
 
     page: str
@@ -71,6 +70,7 @@ class Control:
     describe: Callable[[Client, Action], str] = _no_description
     lasts: bool = False
     is_grave: bool = False
+    is_long: bool = False
 
 
 def _name_of(client: Client, action: Action) -> str:
@@ -92,17 +92,9 @@ def _waiting(client: Client, action: Action) -> str:
     return f"Jobs that wait in it: {queues.count_waiting(client, action.name):,}."
 
 
-def _clear(client: Client, action: Action) -> None:
-    """Delete as many waiting jobs as the visitor may wait for.
-
-    The list of queues then shows the rest, with the same button.
-    """
-    until_s = time.monotonic() + _CLEAR_S
+def _clear(client: Client, action: Action) -> Generator[Progress]:
     release = partial(release_cleared, client, action.name, context=action.context())
-    with closing(queues.clear_in_steps(client, action.name, action.who, action.why, release=release)) as steps:
-        for _ in steps:
-            if time.monotonic() >= until_s:
-                return
+    return queues.clear_in_steps(client, action.name, action.who, action.why, release=release)
 
 
 def _jobs_in_progress(client: Client, action: Action) -> str:
@@ -159,11 +151,11 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "clear-queue": Control(
         "queues",
         "Clear the queue",
-        "Deletes all jobs that wait in it, without a copy. Jobs in progress finish. With millions of jobs it "
-        "stops after a few seconds and shows the rest, to be cleared again.",
+        "Deletes all jobs that wait in it, without a copy. Jobs in progress finish.",
         act=_clear,
         describe=_waiting,
         is_grave=True,
+        is_long=True,
     ),
     "pause-target": Control(
         "targets",
@@ -239,6 +231,7 @@ class ControlPages:
     shell: Shell
     refuse: Refuse
     redirect: Callable[[str], Response]
+    actions: Actions
     refresh_now: Callable[[], None]
 
     async def ask(self) -> Response:
@@ -254,7 +247,7 @@ class ControlPages:
         return Response(await self._question(do, control, action))
 
     async def act(self) -> Response:
-        """Do what the confirmed form names, and redirect the visitor to the page that shows the result.
+        """Do what the confirmed form names, and lead to the page that shows the result, or to that of the action.
 
         Raise `UsageError` if the form cannot be read, or nothing is concerned any more.
         """
@@ -269,7 +262,11 @@ class ControlPages:
             wrong = "This is not a duration: enter 30m, 2h or 1d, or leave it empty."
             return Response(await self._question(do, control, action, length=length, wrong=wrong), 400)
         action = attrs.evolve(action, for_s=for_s, context=self.admin.context)
-        await self.admin.ask(partial(_act, control=control, action=action))
+        act = partial(_act, control=control, action=action)
+        if control.is_long:
+            steps = cast("Callable[[Client], Generator[Progress]]", act)
+            return self.redirect(f"/audit/{await self.actions.start(steps)}")
+        await self.admin.ask(act)
         self.refresh_now()
         return self.redirect(f"/{control.page}")
 
@@ -290,10 +287,10 @@ class ControlPages:
         return self.shell.page("control.html", name=control.page, title=f"{control.label}?", **values)
 
 
-def _act(client: Client, *, control: Control, action: Action) -> None:
+def _act(client: Client, *, control: Control, action: Action) -> object:
     # It may be gone since it was asked for.
     control.describe(client, action)
-    control.act(client, action)
+    return control.act(client, action)
 
 
 def _summary(client: Client, *, control: Control, action: Action) -> str:

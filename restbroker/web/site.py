@@ -82,7 +82,7 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     pages = SetPages(admin, shell, site.refuse, site.watch.state_for)
     acts = ActPages(admin, shell, site.refuse, site.redirect, actions)
     edits = EditPages(admin, shell, site.refuse, acts)
-    controls = ControlPages(admin, shell, site.refuse, redirect=site.redirect, refresh_now=site.watch.refresh_now)
+    controls = ControlPages(admin, shell, site.refuse, site.redirect, actions, site.watch.refresh_now)
     for name in SETS:
         app.add_url_rule(f"/{name}", name, partial(pages.list_jobs, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])

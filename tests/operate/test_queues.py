@@ -11,7 +11,6 @@ from restbroker.operate import audit, control, queues
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import waiting_page
 from restbroker.operate.names import require
-from restbroker.operate.queues import ClearProgress
 from restbroker.operate.system import Queue, system
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
@@ -46,20 +45,23 @@ def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, m
     monkeypatch.setattr(queues, "BATCH", 10)
     stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
     steps = queues.clear_in_steps(client, "rest", "ann")
-    assert next(steps) == ClearProgress(25, 10)
+    begun_at = next(steps)
+    assert (begun_at.total, next(steps).done) == (25, 10)
     stored.push(client, "rest", [job("later")])
-    assert list(steps) == [ClearProgress(25, 20), ClearProgress(25, 25), ClearProgress(25, 25, ended=True)]
+    assert [(one.done, one.ended) for one in steps] == [(20, False), (25, False), (25, True)]
     assert [json.loads(raw)["jid"] for raw in stored.peek(client, "rest", 0, 5)] == ["later"]
     ended, begun = audit.entries(client, 5)
-    assert (begun.note.state, ended.note.state, ended.note.done, ended.note.run) == ("begun", "ended", 25, begun.name)
+    assert (begun.note.state, ended.note.state, ended.note.done, ended.note.run) == ("begun", "ended", 25, begun_at.run)
 
 
 def test_a_stopped_clearing_is_noted_and_the_same_call_goes_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "BATCH", 10)
     stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
     steps = queues.clear_in_steps(client, "rest", "ann")
-    next(steps)
-    steps.close()
+    run = next(steps).run
+    assert next(steps).done == 10
+    audit.request_stop(client, run, "bob")
+    assert not list(steps), "between two batches"
     interrupted = next(audit.entries(client, 1)).note
     assert (interrupted.state, interrupted.done) == ("interrupted", 10)
     assert cleared(client, "rest") == 15
