@@ -15,7 +15,6 @@ import typer
 from typer.core import TyperCommand
 
 from restbroker.config.core import Config
-from restbroker.console.lists import INSTEAD
 from restbroker.console.load_config import ConfigOption, Section, load_quietly
 from restbroker.console.options import (
     AllOption,
@@ -29,7 +28,6 @@ from restbroker.console.options import (
     WhyOption,
     YesOption,
 )
-from restbroker.errors import UsageError
 
 Verb: TypeAlias = Callable[..., None]
 _HEADINGS: Final = {
@@ -102,14 +100,7 @@ class Output:
 
 
 class _Command(TyperCommand):
-    """A command whose `--help` shows its options below headings, and that knows what is typed for its options."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see cli.app
-        """Parse the words as click does; raise `UsageError` for an option that is called differently."""
-        own = {name for one in self.params for name in one.opts}
-        if typed := next((word for word in args if word in INSTEAD and word.startswith("-") and word not in own), None):
-            raise UsageError(f"`{ctx.command_path}` has no option {typed}.", f"Did you mean {INSTEAD[typed]}?")
-        return super().parse_args(ctx, args)
+    """A command whose `--help` shows its options below headings."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - see cli.app
         """Write the arguments, then the options heading by heading, each in the order of the signature."""

@@ -19,23 +19,8 @@ INSTEAD: Final = {
     "cron": "periodic",
     "help": "--help",
     "version": "--version",
-    "explain-error": "explain CODE",
-    "order": "keys",
-    "fair": "keys list --queue QUEUE",
-    "probe": "check --target TARGET",
-    "--restore": "dead restore JID",
-    "--trimmed": "dead restore JID",
-    "--since": "--where 'at > yesterday'",
-    "--until": "--where 'at < today'",
-    "--older-than": "--where 'failed_at older 30d'",
-    "--newer-than": "--where 'failed_at newer 2h'",
-    "--chain": "--bulk FILE --order-key KEY",
-    "--state": "--bulk FILE alone: Redis knows how far a file is",
-    "--from-prosody": "contrib/rosters/prosody.lua, which writes a FILE",
-    "--from-target": "contrib/rosters/ejabberd.py, which writes a FILE",
-    "--const": "NAME=TEXT without an option: it counts for all rows",
 }
-"""What people type, or scripts of earlier versions, for a command or option that is called differently."""
+"""What people type for a command that is called differently."""
 
 
 class Group(TyperGroup):

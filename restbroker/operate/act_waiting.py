@@ -9,6 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Final, Self, TypeAlias
 
 import attrs
@@ -23,7 +24,7 @@ from restbroker.job.policy import Policy
 from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import find
-from restbroker.operate.act import Outcome, Progress, Run
+from restbroker.operate.act import Progress, Run
 from restbroker.operate.act_job import Action, Refusal, Verb, kill_text, plan_waiting
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import Job
@@ -33,7 +34,6 @@ from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, require_waiting, with_fixed_time
 from restbroker.store import line_jobs, sets, unadmitted, waiting
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Gone
 from restbroker.store.paging import digest_of
 from restbroker.store.waiting import MOST_TAKEN, QueueSnapshot, TakeRequest
 
@@ -41,8 +41,6 @@ VERBS: Final[tuple[Verb, ...]] = ("delete", "kill")
 _PIECE: Final = 250
 _PIECES: Final = 80
 """After so many pieces the jobs found in them are taken out, however few, before more are read."""
-_MOST_REMEMBERED: Final = 10_000
-"""The newest so many of the jobs that were taken are remembered."""
 _LONGEST_REST_S: Final = 0.2
 Rank: TypeAlias = int | bytes
 """A job's rank in the list, or the name under which it is stored in lines."""
@@ -172,8 +170,6 @@ class _Walk:
     _is_full: bool = False
     _found: list[tuple[Rank, Job]] = attrs.field(factory=list)
     """Those that are to be taken out next."""
-    _taken: dict[bytes, None] = attrs.field(factory=dict)
-    """The newest jobs that were taken: if others take many newer ones out meanwhile, some are read twice."""
     _unmet: Counter[str] = attrs.field(init=False)
     """How many of each key are still to be found."""
 
@@ -264,23 +260,11 @@ class _Walk:
         def plan(n: int, now_s: float, unique: int) -> TakeRequest | Refusal:
             return self._plan(*found[n], now_s, unique)
 
-        self.run.act_on([view for _, view in found], plan, self._take)
+        take = partial(waiting.take, self.run.client, self.jobs.snapshot)
+        self.run.act_on([view for _, view in found], plan, take)
         if self.run.progress.done > self.room:
             self._is_full = True
             self.run.refuse_done(_DEAD_SET_IS_FULL.why)
-
-    def _take(self, steps: Sequence[TakeRequest]) -> list[Outcome]:
-        """Take these jobs; return what became of each. Nothing is said of one that was read twice and taken once."""
-        codes = waiting.take(self.run.client, self.jobs.snapshot, steps)
-        raws = [one.placement.old for one in steps]
-        self._taken |= dict.fromkeys(raw for raw, code in zip(raws, codes, strict=True) if isinstance(code, Applied))
-        for raw in [*self._taken][: max(0, len(self._taken) - _MOST_REMEMBERED)]:
-            del self._taken[raw]
-        again = Refusal("")
-        return [
-            again if isinstance(code, Gone) and raw in self._taken else code
-            for raw, code in zip(raws, codes, strict=True)
-        ]
 
     def _plan(self, rank: Rank, view: Job, now_s: float, unique: int) -> TakeRequest | Refusal:
         if self._is_full:

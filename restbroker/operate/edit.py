@@ -8,7 +8,6 @@ job stays hidden, so a value that would be shown under its new name, or of its n
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from difflib import get_close_matches
 from secrets import randbelow
 from typing import Final
 
@@ -16,9 +15,9 @@ import attrs
 
 from restbroker.broker.tokens import Proof, Tokens
 from restbroker.config.target import Target
+from restbroker.errors import UsageError
 from restbroker.job import arguments, auth, endpoint, hiding, redact, repair, retry, rubyjson, sealing, signing
 from restbroker.job.argument_check import BadRow, Checker, quote_name
-from restbroker.job.auth import AccessRequest
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.display import DISPLAY_FIELD
 from restbroker.job.hiding import MASK
@@ -36,7 +35,7 @@ from restbroker.job.reason import Reason
 from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import EDITED, MOVED, Job, ShownJob
-from restbroker.servers import registry
+from restbroker.operate.request import access_of, signatures_of
 
 NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
 """A job that failed with one of these was not let in, and no edit lets it in."""
@@ -153,22 +152,12 @@ def edit_job(edit: Edit, view: Job, who: str, now_s: float) -> EditedJob | str |
     wanted = _plan(edit, view, target, submission.command)
     if wanted is None or isinstance(wanted, str):
         return wanted
-    catalogue = registry.catalogue_of(wanted.target, None, wanted.command.endpoint)
     spec = view.context.spec(wanted.queue, wanted.command.endpoint)
-    dangerous = catalogue.dangerous_in(wanted.command.endpoint)
-    wish = AccessRequest(
-        wanted.command,
-        spec,
-        dangerous,
-        default_host=wanted.target.default_host,
-        target=wanted.target.name,
-        queue=wanted.queue,
-    )
-    refused = auth.refusal(proof.token, wish)
+    refused = auth.refusal(proof.token, access_of(wanted.target, wanted.queue, spec, wanted.command))
     return _as_stored(wanted, view, proof, who=who, now_s=now_s) if refused is None else _reason_text(refused)
 
 
-def _reason_text(reason: Reason) -> str:
+def _reason_text(reason: Reason | UsageError) -> str:
     return " ".join(word for word in (reason.message, reason.hint) if word)
 
 
@@ -315,20 +304,18 @@ def _fields_of(name: str, new: str) -> str:
 
 def _fit(edit: Edit, target: Target, queue: str, command: Command) -> Command | str:
     """Return the command as the newest version takes it that takes it at all, or why none does."""
-    catalogues = registry.candidates_of(target, edit.version(queue), command.endpoint)
-    name = catalogues[-1].name_in(command.endpoint)
-    specs = [one.commands[name] for one in reversed(catalogues) if name in one.commands]
-    if not specs:
-        known = sorted({known for one in catalogues for known in one.commands})
-        return command if edit.any_command else _unknown_name(target, name, known, catalogues[-1].unavailable.get(name))
-    first: str | None = None
-    for spec in specs:
+    try:
+        known = signatures_of(target, edit.version(queue), command.endpoint, any_command=edit.any_command)
+    except UsageError as error:
+        return _reason_text(error)
+    wrong = ""
+    for spec in reversed([spec for spec in known.by_version.values() if spec is not None]):
         fit = _as_taken(spec, target, command)
         if isinstance(fit, Command):
             return fit
-        first = first or fit
-    assert first is not None  # noqa: S101 - each that does not fit says why
-    return command if edit.any_command else first
+        wrong = wrong or fit
+    unknown = f"The command {known.command!r} is not known: --any takes the name as it is."
+    return command if edit.any_command else wrong or unknown
 
 
 def _as_taken(spec: CommandSpec, target: Target, command: Command) -> Command | str:
@@ -337,13 +324,6 @@ def _as_taken(spec: CommandSpec, target: Target, command: Command) -> Command | 
     except BadRow as wrong:
         return f"{wrong} `restbroker commands {spec.name}` lists what it takes."
     return Command(command.endpoint, values)
-
-
-def _unknown_name(target: Target, name: str, known: list[str], instead: str | None) -> str:
-    near = get_close_matches(name, known, n=3)
-    meant = f"; did you mean {endpoint.either(near)}?" if near else "."
-    lists = f"`restbroker commands --target {target.name}` lists them; --any takes the name as it is."
-    return f"The target {target.name} has no command {name!r}{meant} {instead or lists}"
 
 
 def _as_stored(wanted: _EditPlan, view: Job, proof: Proof, *, who: str, now_s: float) -> EditedJob | str:

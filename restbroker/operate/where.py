@@ -10,7 +10,6 @@ and `>`, and for the whole of it with `=` and `!=`. A duration (`90s`, `15m`, `2
 stands for anything with `=` and `!=`. A value may stand in quotes.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -46,6 +45,10 @@ _CONDITION: Final = re.compile(rf"\s*(?:[\w.-]{{1,100}}\s*[=!~<>]|(?:{'|'.join(T
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
+_TIME: Final = "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
+_DUE: Final = (
+    "Compare it with a time: at < 2026-11-20T08:00 for what is due before, at > 2026-11-20T08:00 for what is due later."
+)
 _SOUGHT: Final = "Give text, a condition such as user=bob, or both; all must hold."
 EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
 """Examples as the command line takes them."""
@@ -122,7 +125,7 @@ def require_waiting(where: Where) -> None:
 def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Sequence[str] = ()) -> Where:
     """Return the conditions that were typed. Raise `UsageError` with what is wrong and what is allowed.
 
-    `ahead`: `at` is when a job is due, so `2h` means two hours from now. `hidden`: arguments whose values are never
+    `ahead`: `at` is when a job is due, which has no age. `hidden`: arguments whose values are never
     shown (message texts, unless `ShowBodies`).
     """
     return tuple(_read(one, now_s, ahead=ahead, hidden=hidden) for one in typed if one.strip())
@@ -181,7 +184,7 @@ def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Co
     if word in _AGES:
         return Condition(field, _AGES[word], _age(field, word, _unquote(value), now_s, is_due=is_due), text)
     op = _OPS[word]
-    return Condition(field, op, _value(field, op, _unquote(value), now_s, ahead=is_due), text)
+    return Condition(field, op, _value(field, op, _unquote(value), now_s, is_due=is_due), text)
 
 
 def _unquote(value: str) -> str:
@@ -217,13 +220,17 @@ def _field(name: str, hidden: Sequence[str]) -> str:
     return f"{ARGUMENT}{plain}"
 
 
-def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Value:
+def _value(field: str, op: Op, value: str, now_s: float, *, is_due: bool) -> Value:
     if field in TIMES:
         if op == "~":
             raise UsageError(f"{field} is a time, which contains no text: use = != < or >.", EXAMPLE)
-        span = _time(field, value, now_s, ahead=ahead)
-        if _length_s(value) is not None:
-            raise _ambiguous_span(field, op, value, span=span, now_s=now_s)
+        length = value.lstrip("+-")
+        if written_s(length) is not None:
+            message = f"{field} {op} {value} is ambiguous: {length} is a duration, but {field} is a moment."
+            raise UsageError(message, _DUE if is_due else f"Write {field} older {length}, or {field} newer {length}.")
+        span = _span(value, now_s)
+        if span is None:
+            raise UsageError(f"{_quote(value)} is not a time for {field}.", _TIME)
         return span
     if field in TEXTS:
         if op in ("<", ">"):
@@ -238,15 +245,6 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
     return value
 
 
-def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
-    span = _span(value, now_s, ahead=ahead)
-    if span is None:
-        raise UsageError(
-            f"{_quote(value)} is not a time for {field}.", "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
-        )
-    return span
-
-
 def _age(field: str, word: str, value: str, now_s: float, *, is_due: bool) -> Span:
     """Return the moment that lies a duration back, for `older` and `newer`; raise `UsageError` if there is none."""
     if field not in TIMES:
@@ -255,45 +253,21 @@ def _age(field: str, word: str, value: str, now_s: float, *, is_due: bool) -> Sp
     if length_s is None:
         raise UsageError(f"{word}: expected a duration, found {_quote(value)}.", f"For example: {field} {word} 30d.")
     if is_due:
-        raise UsageError("at is when a job is due, which has no age.", _sides(field, value, now_s + length_s))
+        raise UsageError("at is when a job is due, which has no age.", _DUE)
     return Span(now_s - length_s, now_s - length_s)
 
 
-def _ambiguous_span(field: str, op: Op, value: str, span: Span, now_s: float) -> UsageError:
-    """Return why a duration is refused, with what may have been meant instead."""
-    length = value.lstrip("+-")
-    message = f"{field} {op} {value} is ambiguous: {length} is a duration, but {field} is a moment."
-    if span.begin_s > now_s:
-        return UsageError(message, _sides(field, length, span.begin_s))
-    return UsageError(message, f"Write {field} older {length}, or {field} newer {length}.")
-
-
-def _sides(field: str, length: str, moment_s: float) -> str:
-    """Return the conditions for what lies before and behind a moment."""
-    span = Span(math.floor(moment_s), math.floor(moment_s))
-    before, after = (with_fixed_time(Condition(field, op, span, f"{field} {op} TIME")) for op in _AGES.values())
-    return f"Within {length} from now: {before}; later: {after}."
-
-
-def _span(value: str, now_s: float, *, ahead: bool) -> Span | None:
+def _span(value: str, now_s: float) -> Span | None:
     if value in ("today", "yesterday"):
         midnight = datetime.fromtimestamp(now_s, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         begin_s = (midnight - timedelta(days=value == "yesterday")).timestamp()
         return Span(begin_s, begin_s + _DAY_S)
-    if (length_s := _length_s(value)) is not None:
-        forward = value[0] == "+" if value[0] in "+-" else ahead
-        moment_s = now_s + length_s if forward else now_s - length_s
-        return Span(moment_s, moment_s)
     try:
         moment = datetime.fromisoformat(value)
         begin_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
     return Span(begin_s, begin_s + _DAY_S if _DAY.fullmatch(value) else begin_s)
-
-
-def _length_s(value: str) -> float | None:
-    return written_s(value[1:] if value[:1] in ("+", "-") else value)
 
 
 def _number(value: str | float) -> float | None:
