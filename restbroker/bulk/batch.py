@@ -33,12 +33,13 @@ from restbroker.bulk.jobs import (
     wrong_header,
 )
 from restbroker.bulk.rows import Input, Table, open_input, open_table
-from restbroker.bulk.show import MOST_TOLD, Rejects, Summary, existing_file_error, rows_text
+from restbroker.bulk.show import MOST_TOLD, Rejects, Summary, existing_file_error
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
+from restbroker.console.output import counted
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -168,7 +169,7 @@ class _Batch:
 
     def _print_start(self) -> None:
         known = self.record
-        before = f"{rows_text(known.pushed)} were pushed before (batch {self.batch})"
+        before = f"{counted(known.pushed, 'row')} were pushed before (batch {self.batch})"
         if known.notes.get("complete") == "1":
             again = "To push them again, feed them by a pipe: cat FILE | restbroker enqueue … --bulk -"
             output.say(f"{before}, which is all that could be pushed. {again}")
@@ -208,7 +209,7 @@ class _Batch:
             if not self._take():
                 left, waited = self.record.pushed - self.record.ended_rows, duration_text(self.options.timeout_s)
                 onward = "" if self.batch_input.digest is None else " The same command continues to wait."
-                output.say(f"No answer for {waited}; {rows_text(left)} not done yet.{onward}")
+                output.say(f"No answer for {waited}; {counted(left, 'row')} not done yet.{onward}")
                 if any(target.order is not None for target in self.makers.settings.targets):
                     output.say("`restbroker keys list` shows the keys whose jobs are held.")
                 break
@@ -268,7 +269,7 @@ def _print_resume_hint(batch: _Batch, error: KeyboardInterrupt | RestbrokerError
     known = None
     with suppress(RestbrokerError):
         known = bulk.read_batch(batch.client, batch.batch) or bulk.BatchRecord()
-    pushed = "The number of pushed rows is unknown" if known is None else f"{rows_text(known.pushed)} are pushed"
+    pushed = "The number of pushed rows is unknown" if known is None else f"{counted(known.pushed, 'row')} are pushed"
     if not batch.batch:
         output.say("No row was pushed.")
     elif batch.batch_input.digest is None:

@@ -14,6 +14,7 @@ from restbroker.bulk.rows import Bad, Table, reject_text
 from restbroker.bulk.store import NEGATIVE, BatchRecord
 from restbroker.console import output
 from restbroker.console.exits import Exit
+from restbroker.console.output import counted
 from restbroker.errors import UsageError
 
 MOST_TOLD: Final = 20
@@ -132,13 +133,7 @@ class Summary:
         if any(code != NEGATIVE for code in self.record.failed):
             output.say(f"To list the dead jobs: restbroker dead --where 'jid ~ {self.batch}'")
         if count := sum(self.record.uncertain.values()):
-            output.say(
-                f"{rows_text(count)} may have run: check the server before you push any of them again. Their jobs:"
-            )
+            rows = counted(count, "row")
+            output.say(f"{rows} may have run: check the server before you push any of them again. Their jobs:")
             for code in sorted(self.record.uncertain):
                 output.say(f"  restbroker dead --where 'jid ~ {self.batch}' --where 'error = {code}'")
-
-
-def rows_text(count: int) -> str:
-    """Return a number of rows in words: `1 row`, `5 rows`."""
-    return "1 row" if count == 1 else f"{count} rows"

@@ -27,10 +27,16 @@ from restbroker.console.who import who
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.command import Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.operate.answer import AnswerWait
 from restbroker.operate.connect import open_store
 from restbroker.operate.ctl import remove_refused
-from restbroker.operate.enqueue import JobRequest, ServingProcess, find_process_if_known, push, waiting_notes
+from restbroker.operate.enqueue import (
+    AnswerWait,
+    JobRequest,
+    ServingProcess,
+    find_process_if_known,
+    push,
+    waiting_notes,
+)
 from restbroker.servers import registry
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply, read_reply
 from restbroker.store.client import Client

@@ -27,9 +27,9 @@ from restbroker.job import claims
 from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.operate.answer import AnswerWait
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import (
+    AnswerWait,
     JobRequest,
     QueuedBefore,
     ServingProcess,

@@ -97,8 +97,7 @@ def list_keys(*, place: Place, limit: LimitOption = 100, how: Output) -> None:
         found, count = keys.held_keys(client, place.targets(settings), known, limit)
         now_s = time_s(client)
     columns.show(_held_columns(now_s), found, as_json=how.json)
-    of = "1 key" if count == 1 else f"{count} keys"
-    output.say(f"{len(found)} of {of}. All others are free." if count else "No key is held.")
+    output.say(f"{len(found)} of {output.counted(count, 'key')}. All others are free." if count else "No key is held.")
 
 
 def _held_columns(now_s: float) -> Sequence[Column[OrderKey]]:
@@ -133,7 +132,7 @@ def _list_lines(found: FairQueue, settings: Config, *, as_json: bool) -> None:
         output.as_json(attrs.asdict(found))
     else:
         columns.show(_LINES, found.keys, as_json=False)
-    of = "1 key" if found.count == 1 else f"{found.count} keys"
+    of = output.counted(found.count, "key")
     in_list = "its list cannot be read" if found.in_list is None else f"{output.jobs(found.in_list)} in the list"
     output.say(f"{output.jobs(found.in_lines)} of {of} in lines, {in_list}.{_why_no_lines(settings, found)}")
 

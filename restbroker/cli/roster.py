@@ -36,6 +36,7 @@ from restbroker.console.options import (
     argument,
     option,
 )
+from restbroker.console.output import counted
 from restbroker.console.private_file import write_pieces
 from restbroker.console.times import waiting_s
 from restbroker.console.who import who
@@ -133,7 +134,7 @@ def list_rosters(*, limit: LimitOption = 100, how: Output) -> None:
         total, dirty = operate.counts(rosters.client)
     columns.show(_COLUMNS, found, as_json=how.json)
     more = f"{len(found)} of " if len(found) < total else ""
-    output.say(f"{more}{_count(total, 'roster')}; {_count(dirty, 'user')} to be refreshed.")
+    output.say(f"{more}{counted(total, 'roster')}; {counted(dirty, 'user')} to be refreshed.")
 
 
 @command(app)
@@ -153,7 +154,7 @@ def show(user: User, how: Output) -> None:
         output.say(f"Not served: {bad}")
     waits = "" if _state(found.state) == "-" else f", {_state(found.state)}"
     if found.state.is_there:
-        output.say(f"{_count(len(found.contacts), 'contact')}, version {found.state.version}{waits}.")
+        output.say(f"{counted(len(found.contacts), 'contact')}, version {found.state.version}{waits}.")
     else:
         output.say(f"{found.state.user} has no roster{waits}.")
     if not found.state.version:
@@ -179,7 +180,7 @@ def set_roster(
         if dry_run:
             before = set(operate.show(rosters.client, name, rosters.domain).contacts)
             gone, new = len(before - set(contacts)), len(set(contacts) - before)
-            output.say(f"{name} would have {_count(len(contacts), 'contact')}: {new} new, {gone} gone.")
+            output.say(f"{name} would have {counted(len(contacts), 'contact')}: {new} new, {gone} gone.")
             return
         stored = {jid: as_stored(contact) for jid, contact in contacts.items()}
         _change(rosters, "set roster", Change(name, stored, whole=True))
@@ -216,7 +217,7 @@ def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, co
     """Delete a user's roster completely, so that they count as having none."""
     with _open(config) as rosters:
         found = operate.show(rosters.client, rosters.user(user), rosters.domain).state
-        of = f"roster of {found.user} with {_count(found.contacts, 'contact')}"
+        of = f"roster of {found.user} with {counted(found.contacts, 'contact')}"
         if not found.is_there:
             output.say(f"{found.user} has no roster.")
         elif dry_run:
@@ -247,12 +248,12 @@ def refresh(
     with _open(config) as rosters:
         named = list(dict.fromkeys(map(rosters.user, users or ()))) or sorted(operate.users(rosters.client))
         if dry_run:
-            output.say(f"{_count(len(named), 'user')} would be refreshed.")
+            output.say(f"{counted(len(named), 'user')} would be refreshed.")
             return
         said = _note_waiting(rosters)
         jids = rosters.refresh(named, wanted=wait)
         if not wait:
-            output.say(f"{_count(len(named), 'user')} will be refreshed.")
+            output.say(f"{counted(len(named), 'user')} will be refreshed.")
             return
         without = [] if every else operate.without_roster(rosters.client, named)
 
@@ -269,7 +270,7 @@ def _conclude_refresh(found: RefreshResult, without: Sequence[str], timeout_s: f
     failed = f", {found.failed} failed" if found.failed else ""
     # Its answer counts users who are offline or unknown, too.
     unknown = " Prosody does not say which of them are online, or exist." if found.done else ""
-    output.say(f"{_count(found.done, 'user')} refreshed{failed}.{unknown}")
+    output.say(f"{counted(found.done, 'user')} refreshed{failed}.{unknown}")
     if without:
         output.say(f"Without a roster: {', '.join(without)}.")
     for why in dict.fromkeys(found.errors):
@@ -278,7 +279,7 @@ def _conclude_refresh(found: RefreshResult, without: Sequence[str], timeout_s: f
         output.say("restbroker retries the users who failed, one by one: `restbroker retries list` shows them and why.")
     if found.waiting:
         after = duration_text(timeout_s)
-        output.say(f"After {after}, {_count(found.waiting, 'job')} had not ended; they stay queued.")
+        output.say(f"After {after}, {counted(found.waiting, 'job')} had not ended; they stay queued.")
         raise typer.Exit(Exit.WAITING)
     if found.failed:
         raise typer.Exit(Exit.PARTLY if found.done else Exit.FAILED)
@@ -324,15 +325,15 @@ def _import(
         return so_far
     replaced = 0 if add else operate.count_replaced(rosters.client, list(found))
     if replaced:
-        confirm(f"Replace the rosters of {_count(replaced, 'user')}?", yes=yes)
+        confirm(f"Replace the rosters of {counted(replaced, 'user')}?", yes=yes)
     with closing(operate.import_rosters(rosters, found, add=add, source=source)) as steps:
         try:
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
                     told_s = time.monotonic()
-                    output.say(f"… {so_far.done} of {_count(so_far.total, 'user')} written")
+                    output.say(f"… {so_far.done} of {counted(so_far.total, 'user')} written")
         except (KeyboardInterrupt, RestbrokerError):
-            output.say(f"{_count(so_far.done, 'roster')} written. Run the same command again for the rest.")
+            output.say(f"{counted(so_far.done, 'roster')} written. Run the same command again for the rest.")
             raise
     return so_far
 
@@ -351,8 +352,8 @@ def _conclude_import(found: FileContents, done: ImportProgress, *, dry_run: bool
     verb = "would be written" if dry_run else "written"
     # A line that names no one counts by itself.
     users = len({one.user or one.line for one in refused})
-    refused_too = f"; {_count(users, 'user')} refused" if users else ""
-    output.say(f"{_count(done.done, 'roster')} with {_count(contacts, 'contact')} {verb}{changed}{refused_too}.")
+    refused_too = f"; {counted(users, 'user')} refused" if users else ""
+    output.say(f"{counted(done.done, 'roster')} with {counted(contacts, 'contact')} {verb}{changed}{refused_too}.")
     if refused:
         raise typer.Exit(Exit.PARTLY if found.rosters else Exit.FAILED)
 
@@ -386,7 +387,7 @@ def export(
             output.pieces(lines(rosters, only))
         else:
             write_pieces(file, lines(rosters, only))
-    output.say(f"{_count(written['rosters'], 'roster')} with {_count(written['contacts'], 'contact')} written.")
+    output.say(f"{counted(written['rosters'], 'roster')} with {counted(written['contacts'], 'contact')} written.")
     if without:
         raise typer.Exit(Exit.PARTLY)
 
@@ -424,8 +425,3 @@ def _read_file(file: Path) -> bytes:
 
 def _print_omitted(user: str, bad: BadRoster) -> None:
     output.say(f"Left out of the roster of {user}: {bad}")
-
-
-def _count(count: int, what: str) -> str:
-    """Return the number with its noun: `1 user`, `5 users`."""
-    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -156,7 +156,12 @@ def wait(timeout_s: float) -> bool:
 
 def jobs(count: int) -> str:
     """Return a count of jobs as `1 job` or `1,234 jobs`."""
-    return "1 job" if count == 1 else f"{count:,} jobs"
+    return counted(count, "job")
+
+
+def counted(count: int, what: str) -> str:
+    """Return a count with its noun: `1 user`, `5,000 users`."""
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def one_line(value: object) -> str:

@@ -44,7 +44,7 @@ def test_thousands_of_users_are_registered_once_each_though_it_is_killed_and_two
         assert USERS / 4 < before < USERS
         done = run(WAITING, directory=tmp_path, timeout_s=120)
         assert done.returncode == 7, done.stderr
-        assert f"{before} rows were pushed before" in done.stderr
+        assert f"{before:,} rows were pushed before" in done.stderr
         told = json.loads(done.stdout)
         assert told == {
             "batch": key.decode().rpartition(":")[2],

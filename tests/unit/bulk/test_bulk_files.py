@@ -142,11 +142,6 @@ def test_once_it_is_closed_the_rows_behind_it_are_read_from_the_rejects() -> Non
     ]
 
 
-def test_rejects_of_a_mark_that_is_still_open_keep_each_byte() -> None:
-    raw = USERS + b'"4,5,6\n,,\nx\n' + LONG
-    assert rejects(rejects(raw)) == rejects(raw)
-
-
 def test_a_row_that_is_too_long_is_in_no_rejects_file() -> None:
     long = b"x" * (2 * LONGEST)
     assert rejects(USERS + long + b",1,2\n") == b'_error,user,host,password\n"line 2: more than 1 MiB.",\n'
@@ -191,13 +186,6 @@ def test_a_rejected_cell_runs_in_no_spreadsheet_and_is_read_again_as_it_was(
     )
     read = [list(row.values()) for row in values(mended.getvalue().encode()) if isinstance(row, dict)]
     assert read == given
-
-
-def test_a_row_that_is_rejected_once_more_does_not_keep_the_old_reason_as_a_cell() -> None:
-    found = table(b'_error,user,password\n"line 2: old",a,b\n')
-    (row,) = found.rows
-    assert isinstance(row, Row)
-    assert reject_text(found, Bad(row.number, row.line, "new", row.text)) == '"line 2: new",a,b\n'
 
 
 def test_a_line_before_each_rejected_object_says_why() -> None:

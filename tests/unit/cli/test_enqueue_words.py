@@ -120,25 +120,6 @@ def test_an_address_that_is_a_bare_name_is_noted(capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().err == (told if noted else ""), to
 
 
-MIM = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("m",))
-
-
-def test_the_target_that_has_the_command_is_the_one() -> None:
-    rows: list[str] = ["account.registerUser", "account/registerUser"]
-    for command in rows:
-        target = target_of([FLAT, MIM], None, None, command)
-        assert target is MIM
-        spec = signatures_of(target, None, command, any_command=False).newest
-        assert spec is not None
-        assert spec.name == "account.registerUser"
-
-
-def test_a_misspelt_name_is_no_command() -> None:
-    with pytest.raises(UsageError) as caught:
-        signatures_of(MIM, None, "account/registerUsr", any_command=False)
-    assert "'account.registerUsr'; did you mean account.registerUser" in str(caught.value)
-
-
 NEW_PASSWORDS = [
     ("ejabberd", "register", "password"),
     ("ejabberd", "change_password", "newpass"),
