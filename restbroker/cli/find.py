@@ -26,7 +26,6 @@ from restbroker.operate.where import parse_search
 
 app = typer.Typer(add_completion=False)
 
-_MOST_LINES: Final = 10
 _Row: TypeAlias = tuple[str, str | None, float, str | None, str | None, str | None, str | None, str]
 
 
@@ -65,26 +64,17 @@ def find(
 
 
 def _print_summary(found: SearchResult) -> None:
-    looked_at = "; ".join(f"{place}: {jobs:,}" for place, jobs in _largest(found.looked_at)) or "nothing"
+    places = "1 place" if len(found.looked_at) == 1 else f"{len(found.looked_at):,} places"
+    looked_at = f"{output.jobs(sum(found.looked_at.values()))} in {places}"
     output.say(f"{output.jobs(found.jobs)} found. Looked at {looked_at}.")
     if found.looked_at.get("finished jobs"):
         output.say("note: of finished jobs only id, command and code are kept, no arguments.")
     for refused in found.refused:
         output.say(f"note: {refused}")
-    for where in found.unseen[:_MOST_LINES]:
+    for where in found.unseen:
         output.say(f"note: not searched: {where}.")
-    more = len(found.unseen) - _MOST_LINES
-    if more > 0:
-        output.say(f"note: not searched: {more} more places; --json lists them.")
     if found.unseen:
         output.say("--jobs, --seconds and --limit extend the search.")
-
-
-def _largest(looked_at: dict[str, int]) -> Sequence[tuple[str, int]]:
-    """Return, of too many places, those with the most jobs, and one row that sums up the others."""
-    found = sorted(looked_at.items(), key=lambda one: -one[1])
-    rest = found[_MOST_LINES:]
-    return [*found[:_MOST_LINES], *([(f"{len(rest)} places more", sum(jobs for _, jobs in rest))] if rest else [])]
 
 
 def _rows(found: SearchResult) -> Iterator[_Row]:

@@ -8,24 +8,22 @@ from collections.abc import Iterable
 
 import attrs
 
-from restbroker.job import claims, hiding, rubyjson
+from restbroker.job import claims, hiding
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import Job
 from restbroker.store import claims as claim_store
 from restbroker.store.client import Client
 
 
-def release(client: Client, views: Iterable[Job]) -> None:
+def release(client: Client, jobs: Iterable[Job]) -> None:
     """Release the locks and claims of these jobs. Raise `StoreUnavailable` or `StoreRefused`: some may be released."""
-    _release(client, (view.context.claims(view.queue, view.fields or {}) for view in views))
+    held = (job.context.claims(job.queue, job.fields or {}) for job in jobs)
+    claim_store.release(client, [(one.jid, claims.give_up_all(one)) for one in held if one is not None])
 
 
 def release_cleared(client: Client, queue: str, raws: Iterable[bytes], context: ConfigContext) -> None:
-    """Release the locks and claims of jobs that were deleted from this queue; `raws` are their bytes.
-
-    Raise `StoreUnavailable` or `StoreRefused`: some may be released.
-    """
-    _release(client, (context.claims(queue, rubyjson.object_of(raw) or {}) for raw in raws))
+    """Release those of jobs that were deleted from this queue; `raws` are their bytes. Raises as `release`."""
+    release(client, (Job(raw, 0.0, context, queue) for raw in raws))
 
 
 @attrs.frozen
@@ -56,7 +54,3 @@ def twin(client: Client, view: Job) -> Twin | None:
     if held is None or held.jid == own.jid:
         return None
     return Twin(hiding.mask_secrets(held.jid, view.context.secrets), held.is_done)
-
-
-def _release(client: Client, held: Iterable[claims.JobClaims | None]) -> None:
-    claim_store.release(client, [(one.jid, claims.give_up_all(one)) for one in held if one is not None])

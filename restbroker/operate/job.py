@@ -7,6 +7,7 @@ searching; what is costly (taking secrets out of texts) is done only where it is
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -63,7 +64,6 @@ class ShownJob:
     arguments: Json = None
     error_class: str | None = None
     attempts: int = 0
-    retry_count: int | None = None
     failed_at_s: float | None = None
     retried_at_s: float | None = None
     enqueued_at_s: float | None = None
@@ -243,8 +243,9 @@ class Job:
             return False
         shown = self._shown()
         words = (shown.jid, shown.command, shown.error_class, shown.message)
-        values = () if self.is_large else _texts(shown.arguments)
-        return any(folded in word.casefold() for word in (*words, *values) if word)
+        values = () if self.is_large else _leaves(shown.arguments)
+        texts = (one if isinstance(one, str) else rubyjson.dumps(one).decode() for one in values)
+        return any(folded in word.casefold() for word in (*words, *texts) if word)
 
     def _unshown(self, line: str) -> ShownJob:
         """Return what can be said of a job that cannot be shown."""
@@ -263,7 +264,6 @@ class Job:
             error_class=self._display(self.code, _WORD_LIMIT, self._hides[1]),
             message=self.message,
             attempts=self.attempts,
-            retry_count=self.count,
             failed_at_s=self.moment("failed_at"),
             retried_at_s=self.moment("retried_at"),
             enqueued_at_s=self.moment("enqueued_at"),
@@ -294,19 +294,8 @@ class Job:
     @property
     def _values(self) -> list[str]:
         """The texts in its arguments at any depth: its secrets as well."""
-        found: list[str] = []
-        level: list[Json] = [(self.fields or {}).get("args")]
-        while level and len(found) < _MOST_VALUES:
-            inner: list[Json] = []
-            for one in level:
-                if isinstance(one, str):
-                    found.append(one)
-                elif isinstance(one, dict):
-                    inner += one.values()
-                elif isinstance(one, list):
-                    inner += one
-            level = inner
-        return found[:_MOST_VALUES]
+        texts = (one for one in _leaves((self.fields or {}).get("args")) if isinstance(one, str))
+        return [*islice(texts, _MOST_VALUES)]
 
     @property
     def _tries(self) -> list[dict[str, Json]]:
@@ -450,16 +439,14 @@ _VALUES: Final[Mapping[str, Callable[[Job], Json]]] = {
 """What conditions are about, by their field."""
 
 
-def _texts(value: Json) -> Iterator[str]:
-    """Yield the texts in this value at any depth, without names; and all other values as JSON writes them."""
+def _leaves(value: Json) -> Iterator[Json]:
+    """Yield the texts, numbers and other plain values in this value at any depth, without names."""
     left: list[Json] = [value]
     while left:
         match left.pop():
-            case str() as text:
-                yield text
             case list() as inner:
                 left += inner
             case dict() as inner:
                 left += inner.values()
-            case other:
-                yield rubyjson.dumps(other).decode()
+            case plain:
+                yield plain
