@@ -49,7 +49,9 @@ def explain_job(jid: str, config: Path | None, *, jobs: int, seconds: int, as_js
         timeline = find_timeline(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
         found = not_found(client, settings) if not timeline.locations and not timeline.ends else None
     if as_json:
-        output.as_json(_as_json(timeline) | ({} if found is None else {"not_found": attrs.asdict(found)}))
+        searched: list[Json] = [{"label": place, "jobs": jobs} for place, jobs in timeline.looked_at.items()]
+        more = {} if found is None else {"not_found": {"searched": searched, **attrs.asdict(found)}}
+        output.as_json(_as_json(timeline) | more)
     else:
         fair = {queue for target in settings.targets if target.fair_by is not None for queue in target.queues}
         _tell(timeline, settings.queues, fair)
@@ -242,8 +244,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
 
 def _print_not_found(timeline: Timeline, found: NotFound) -> None:
     """Print the places that were searched, and where the job may be; `timeline` has neither a place nor an end."""
-    rows = [(one.label, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
-    output.table(("SEARCHED", "JOBS"), rows)
+    output.table(("SEARCHED", "JOBS"), [(place, str(jobs)) for place, jobs in timeline.looked_at.items()])
     for line in _not_found_lines(timeline, found):
         output.say(line)
 

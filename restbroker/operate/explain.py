@@ -29,11 +29,9 @@ from restbroker.store import history, processes, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import Entry as HistoryEntry
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
-from restbroker.store.stats import Overview, overview
 
 S = TypeVar("S")
 T = TypeVar("T")
-_MOST_QUEUES: Final = 1000
 _LARGEST: Final = 10**15
 """A higher number is no time that a process writes."""
 
@@ -82,7 +80,7 @@ class Timeline:
     `acts`: people's actions on the job, newest first. `ends`: how it ended, from the History, newest first, if it is
     nowhere or in the dead set (a delivered job's copy may have been restored). `unseen`: places that were not searched
     to the end. `refused`: what Redis refused to show, and what to do. `is_searched`: all was searched where the job may
-    be, or how it ended; without that, no one knows that it is nowhere.
+    be, or how it ended; without that, no one knows that it is nowhere. `looked_at`: {place: how many jobs were read}.
     """
 
     jid: str
@@ -92,14 +90,7 @@ class Timeline:
     ends: tuple[End, ...] = ()
     refused: tuple[str, ...] = ()
     is_searched: bool = True
-
-
-@attrs.frozen
-class SearchedPlace:
-    """A place that was searched. `jobs`: how many it has now; None: Redis refuses to show it."""
-
-    label: str
-    jobs: int | None
+    looked_at: Mapping[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -117,9 +108,8 @@ class HistoryExtent:
 
 @attrs.frozen
 class NotFound:
-    """The places searched in vain, and more. `namespaces`: others on this Redis that have queues; "" is none."""
+    """Where else a job may be. `namespaces`: others on this Redis that have queues; "" is none."""
 
-    searched: tuple[SearchedPlace, ...]
     namespaces: tuple[str, ...]
     history: HistoryExtent
 
@@ -138,7 +128,16 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
     is_searched = not walk.unseen and not walk.refused
     acts = tuple(walk.readable(search.acts()))
     unseen = tuple(dict.fromkeys(walk.unseen))
-    return Timeline(jid, tuple(places), acts, unseen, ends=ends, refused=tuple(walk.refused), is_searched=is_searched)
+    return Timeline(
+        jid,
+        tuple(places),
+        acts,
+        unseen,
+        ends=ends,
+        refused=tuple(walk.refused),
+        is_searched=is_searched,
+        looked_at=walk.read_counts,
+    )
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[StoredEntry, ...]:
@@ -233,16 +232,11 @@ def _moment(value: Json) -> float | None:
 
 def not_found(client: Client, config: Config) -> NotFound:
     """Return where else the job may be. Raise `StoreUnavailable`."""
-    lists = _try(lambda: survey.lists(client), frozenset[str]())
-    seen = _try(lambda: overview(client, {*config.queues, *lists}, _MOST_QUEUES), None)
     unknown: tuple[int | None, HistoryEntry | None] = None, None
     ends, oldest = _try(lambda: history.extent(client), unknown)
     others = _try(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}
-    searched = [*_searched_places(seen)]
-    if ends or config.history_s is not None:
-        searched.append(SearchedPlace("jobs that ended, as History keeps them", ends))
-    kept = HistoryExtent(config.history_s, ends or 0, since_s=None if oldest is None else oldest.at_s)
-    return NotFound(tuple(searched), tuple(sorted(others)), history=kept)
+    since_s = None if oldest is None else oldest.at_s
+    return NotFound(tuple(sorted(others)), HistoryExtent(config.history_s, ends or 0, since_s))
 
 
 def _try(ask: Callable[[], T], instead: S) -> T | S:
@@ -251,15 +245,3 @@ def _try(ask: Callable[[], T], instead: S) -> T | S:
         return ask()
     except StoreRefused:
         return instead
-
-
-def _searched_places(seen: Overview | None) -> Iterator[SearchedPlace]:
-    if seen is None:
-        return
-    yield SearchedPlace("the dead set", seen.dead)
-    yield SearchedPlace("the retry set", seen.retry)
-    yield SearchedPlace("the schedule set", seen.schedule)
-    number = len({pool.identity.rpartition(":")[0] for pool in seen.identities})
-    count_text = "1 process" if number == 1 else f"{number} processes"
-    yield SearchedPlace(f"in progress in {count_text}", sum(pool.in_progress for pool in seen.identities))
-    yield from (SearchedPlace(f"the queue {queue.name}", queue.size) for queue in seen.queues)

@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import Job
+from restbroker.operate.job import Job, ShownJob
 from restbroker.operate.system import Pool, Snapshot, system
 from restbroker.operate.words import RUBY_SILENT_S, SILENT_S
 from restbroker.store import processes as process_store
@@ -33,27 +33,16 @@ _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 
 @attrs.frozen
-class WorkedJob:
-    """What a process shows of a job that it is delivering, with secrets masked. `at_s`: since when (epoch seconds)."""
-
-    at_s: float
-    jid: str | None
-    command: str | None
-    error_class: str | None
-    message: str | None
-
-
-@attrs.frozen
 class Work:
     """A job that a process is delivering.
 
-    `name`: its command or class; None: unknown. `thread` identifies it within its process.
+    `name`: its command or class; None: unknown. `thread` identifies it within its process. `job.at_s`: since when.
     """
 
     thread: str
     queue: str
     name: str | None
-    job: WorkedJob
+    job: ShownJob
 
 
 @attrs.frozen
@@ -239,7 +228,7 @@ def _work(thread: str, raw: bytes, known: ConfigContext, *, is_restbroker: bool)
     shown = Job(job, at_s, known).shown()
     # What the arguments of a job for Ruby begin with is no command.
     command = shown.command if is_restbroker else None
-    found = WorkedJob(at_s, shown.jid, command, error_class=shown.error_class, message=shown.message)
+    found = attrs.evolve(shown, command=command, arguments=None)
     named = rubyjson.object_of(job) or {}
     name = next((one for one in map(named.get, _NAMES) if isinstance(one, str) and one), None)
     return Work(thread, str(fields["queue"]), name and hiding.make_hide((), known.secrets)(name, _WORD_LIMIT), found)

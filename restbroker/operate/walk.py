@@ -19,7 +19,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace, lines_of, place_in
 from restbroker.operate.job import Job
 from restbroker.operate.throttle import Throttle
-from restbroker.store import history, identities, jobs, line_jobs, paging, queues, survey
+from restbroker.store import history, identities, jobs, line_jobs, paging, queues, sets, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.keys import QueueName, SortedSet
@@ -287,6 +287,7 @@ class Walk:
 
     def _located(self, zset: SortedSet, jid: str) -> Iterator[Match]:
         found = find.locate(self.client, zset, jid, self.remaining_s)
+        self.read_counts[f"the {zset} set"] = sets.size(self.client, zset)
         if found.member is not None:
             yield Match(zset, zset, Job(*found.member, self.context), 0)
         elif not found.complete:
