@@ -74,7 +74,9 @@ def check(
         wrong = "--source, --from and --to need --events."
         raise UsageError(wrong, "Leave it out: without these, `check` tests everything.")
     elif target:
-        test = partial(_target_findings, names=target)
+        from restbroker.operate.check import check_targets
+
+        test = partial(check_targets, names=target)
     raise typer.Exit(report(how.config, as_json=how.json, test=test))
 
 
@@ -116,12 +118,6 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
             output.say(f"{one.target} ({one.kind}): there is nothing to suggest.")
 
 
-def _target_findings(loaded: LoadedConfig, names: Sequence[str]) -> Sequence[Finding]:
-    from restbroker.operate import check as operate_check
-
-    return operate_check.check_targets(loaded, names)
-
-
 def _event_findings(
     loaded: LoadedConfig, *, between: tuple[str, str], within: str, targets: Sequence[str], source: str | None
 ) -> Sequence[Finding]:
@@ -130,9 +126,8 @@ def _event_findings(
     from restbroker.operate.names import require
     from restbroker.servers.event_contract import Parties
 
-    known = {one.name for one in loaded.config.targets}
-    if unknown := [name for name in targets if name not in known]:
-        raise UsageError(f"There is no target {unknown[0]}.", f"These are configured: {', '.join(sorted(known))}.")
+    for name in targets:
+        require("target", name, [one.name for one in loaded.config.targets])
     configured = () if loaded.config.events is None else loaded.config.events.sources
     if source is not None and configured:
         require("source", source, [one.name for one in configured])

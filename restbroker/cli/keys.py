@@ -24,6 +24,7 @@ from restbroker.console.confirmation import confirm
 from restbroker.console.groups import Consent, Output, Reason, command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.options import AllOption, LimitOption, OneTargetOption, RepeatUnsafeOption, argument, option
+from restbroker.console.times import duration
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.job import hiding
@@ -109,7 +110,7 @@ def _held_columns(now_s: float) -> Sequence[Column[OrderKey]]:
         Column("KEY", lambda one: one.name),
         Column("STATE", lambda one: one.state, lambda one: STATES[one.state] + (", to die" if one.drops else "")),
         Column("WAITING", lambda one: one.waiting, numbers=True),
-        Column("SINCE OR IN", seconds, lambda one: _duration(seconds(one))),
+        Column("SINCE OR IN", seconds, lambda one: duration(seconds(one))),
         Column("DIED", lambda one: one.jid),
     )
 
@@ -119,12 +120,8 @@ _LINES: Final[Sequence[Column[FairKey]]] = (
     Column("JOBS", lambda one: one.jobs, numbers=True),
     Column("WEIGHT", lambda one: one.weight, numbers=True),
     Column("SHARE", lambda one: f"{one.share:.4f}", lambda one: f"{one.share:.1%}", numbers=True),
-    Column("LATENCY", lambda one: one.latency_s, lambda one: _duration(one.latency_s)),
+    Column("LATENCY", lambda one: one.latency_s, lambda one: duration(one.latency_s)),
 )
-
-
-def _duration(seconds: float | None) -> str:
-    return "-" if seconds is None else duration_text(seconds)
 
 
 def _list_lines(found: FairQueue, settings: Config, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -13,17 +13,18 @@ from restbroker.console.columns import Column, cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.groups import Consent, Output, command
-from restbroker.console.jobs import tokens
 from restbroker.console.lists import ListsFirst
 from restbroker.console.options import argument
 from restbroker.console.times import utc
 from restbroker.console.who import who
 from restbroker.errors import UsageError
+from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
 from restbroker.operate import processes as operate_processes
 from restbroker.operate.connect import open_store
+from restbroker.operate.context import context_of
 from restbroker.operate.names import require
-from restbroker.operate.processes import Process, Work
+from restbroker.operate.processes import Order, Process, Work
 from restbroker.store.client import Client
 
 app = typer.Typer(
@@ -47,7 +48,7 @@ def list_processes(how: Output) -> None:
     """
     settings = how.settings()
     with open_store(settings) as client:
-        found = operate_processes.processes(client, tokens(settings))
+        found = operate_processes.processes(client, context_of(settings).secrets)
     columns.show(_COLUMNS, found, as_json=how.json, empty="No process runs on this Redis.")
     jobs = [(one.name, job) for one in found for job in one.jobs]
     if jobs and sys.stdout.isatty() and not how.json:
@@ -61,14 +62,14 @@ def list_processes(how: Output) -> None:
 def quiet(*, names: ProcessNames, consent: Consent, how: Output) -> None:
     """Make processes take no more jobs until they are restarted. They finish their jobs in progress."""
     then = "takes no more jobs, within a few seconds and until it is restarted."
-    _ask("quiet", "quieted", operate_processes.quiet, then, names, consent, how)
+    _ask("quiet", "quieted", then, names, consent, how)
 
 
 @command(app)
 def stop(*, names: ProcessNames, consent: Consent, how: Output) -> None:
     """Make processes finish their jobs in progress and exit. A supervisor may restart them."""
     then = "begins to stop within a few seconds."
-    _ask("stop", "stopped", operate_processes.stop, then, names, consent, how)
+    _ask("stop", "stopped", then, names, consent, how)
 
 
 @command(app)
@@ -81,7 +82,7 @@ def cancel(
     """Cancel a job in progress; it becomes dead. It may have run nevertheless."""
     settings = how.settings()
     with open_store(settings) as client:
-        secrets = tokens(settings)
+        secrets = context_of(settings).secrets
         found = _find_work(client, jid, secrets)
         if not found:
             raise UsageError(
@@ -111,7 +112,7 @@ def cancel(
     output.say(f"{jid} is no longer in progress: it is dead, done, or waits for its next try: restbroker explain {jid}")
 
 
-def _wait_until_ended(client: Client, jid: str, secrets: Collection[str]) -> bool:
+def _wait_until_ended(client: Client, jid: str, secrets: Spellings) -> bool:
     """Wait until no process shows the job any more, at most as long as two records take; tell whether that is so."""
     deadline_s = time.monotonic() + _CANCEL_TIMEOUT_S
     while time.monotonic() < deadline_s:
@@ -121,7 +122,7 @@ def _wait_until_ended(client: Client, jid: str, secrets: Collection[str]) -> boo
     return False
 
 
-def _find_work(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[str, Work]]:
+def _find_work(client: Client, jid: str, secrets: Spellings) -> list[tuple[str, Work]]:
     """Return each process of restbroker that shows this job, and the job as it shows it."""
     found = operate_processes.processes(client, secrets)
     return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
@@ -129,7 +130,7 @@ def _find_work(client: Client, jid: str, secrets: Collection[str]) -> list[tuple
 
 def _select(client: Client, names: Sequence[str]) -> list[Process]:
     """Return the processes of these names; raise `UsageError` if one is unknown, ambiguous, or gets no requests."""
-    found = {one.name: one for one in operate_processes.processes(client, (), with_jobs=False)}
+    found = {one.name: one for one in operate_processes.processes(client, with_jobs=False)}
     chosen: dict[str, Process] = {}
     for name in names:
         fit = [one for one in found.values() if name in (one.name, one.name.rpartition(":")[0])]
@@ -148,16 +149,8 @@ def _select(client: Client, names: Sequence[str]) -> list[Process]:
     return list(chosen.values())
 
 
-def _ask(
-    verb: str,
-    done: str,
-    act: Callable[[Client, str, str, str], None],
-    then: str,
-    names: Sequence[str],
-    consent: Consent,
-    how: Output,
-) -> None:
-    """Have `act` ask the processes of these names, and print that each does `then`; a dry run asks none."""
+def _ask(verb: Order, done: str, then: str, names: Sequence[str], consent: Consent, how: Output) -> None:
+    """Order the processes of these names to do it, and print that each does `then`; a dry run asks none."""
     with open_store(how.settings()) as client:
         chosen = _select(client, names)
         count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
@@ -167,7 +160,7 @@ def _ask(
         else:
             confirm(f"{verb.capitalize()} {what}?", yes=consent.yes)
             for one in chosen:
-                act(client, one.name, who(), consent.why)
+                operate_processes.order(client, one.name, verb, who(), consent.why)
                 output.say(f"{one.name} {then}")
     if how.json:
         requested: list[Json] = [{"process": one.name, "in_progress": one.in_progress} for one in chosen]

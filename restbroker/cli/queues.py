@@ -17,7 +17,6 @@ import typer
 from restbroker.cli import entries
 from restbroker.cli.jobs import AfterOption, conditions
 from restbroker.config.core import Config
-from restbroker.config.values import duration_text
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
@@ -33,6 +32,7 @@ from restbroker.console.options import (
     argument,
 )
 from restbroker.console.pausing import Pausable
+from restbroker.console.times import duration
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.operate import find
@@ -100,7 +100,7 @@ def _state(one: Queue) -> str:
 _COLUMNS: Final[Sequence[Column[Queue]]] = (
     Column("QUEUE", lambda one: one.name),
     Column("JOBS", lambda one: one.size, _size),
-    Column("LATENCY", lambda one: one.latency_s, lambda one: _duration(one.latency_s)),
+    Column("LATENCY", lambda one: one.latency_s, lambda one: duration(one.latency_s)),
     Column(
         "STATE",
         lambda one: "no list" if one.size is None else _state(one) if one.pause is None else "paused",
@@ -115,7 +115,7 @@ _COLUMNS: Final[Sequence[Column[Queue]]] = (
 )
 _WAITING: Final[Sequence[Column[tuple[int, ShownJob]]]] = (
     Column("PLACE", lambda one: one[0], numbers=True),
-    Column("WAITED", lambda one: _waited_s(one[1]), lambda one: _duration(_waited_s(one[1]))),
+    Column("WAITED", lambda one: _waited_s(one[1]), lambda one: duration(_waited_s(one[1]))),
     Column("JOB", lambda one: one[1].jid),
     Column("COMMAND", lambda one: one[1].command or one[1].message),
 )
@@ -123,10 +123,6 @@ _WAITING: Final[Sequence[Column[tuple[int, ShownJob]]]] = (
 
 def _waited_s(job: ShownJob) -> float | None:
     return max(0.0, time.time() - job.at_s) if job.at_s else None
-
-
-def _duration(seconds: float | None) -> str:
-    return "-" if seconds is None else duration_text(seconds)
 
 
 @command(app)

@@ -19,7 +19,7 @@ from restbroker.console import causes, columns, output
 from restbroker.console.columns import Column, cell
 from restbroker.console.groups import Output, command
 from restbroker.console.options import option
-from restbroker.console.times import duration_s, local, milliseconds, utc
+from restbroker.console.times import duration, duration_s, local, milliseconds, utc
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
@@ -137,10 +137,6 @@ def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def _duration(value: float | None) -> str:
-    return "-" if value is None else duration_text(value)
-
-
 def _rate(row: Pool) -> str:
     return "-" if row.rate_per_s is None else f"{row.rate_per_s:,.1f}/s"
 
@@ -148,7 +144,7 @@ def _rate(row: Pool) -> str:
 QUEUES: Final[Sequence[Column[Queue]]] = (
     Column("QUEUE", lambda row: cell(row.name)),
     Column("JOBS", lambda row: cell(row.size), lambda row: _count(row.size), numbers=True),
-    Column("LATENCY", _latency, lambda row: _duration(row.latency_s), numbers=True),
+    Column("LATENCY", _latency, lambda row: duration(row.latency_s), numbers=True),
     Column("STATE", _queue_state),
 )
 PROCESSES: Final[Sequence[Column[Pool]]] = (

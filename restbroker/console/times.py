@@ -60,6 +60,11 @@ def waiting_s(context: typer.Context, timeout: str, *, waits: bool) -> float:
     return length_s
 
 
+def duration(value: float | None) -> str:
+    """Return seconds as people see them; a dash for None."""
+    return "-" if value is None else duration_text(value)
+
+
 def milliseconds(value: object) -> str:
     """Return milliseconds as people see them, such as `250 ms`; a dash for no number, or more than a job can take."""
     return duration_text(value / 1000) if isinstance(value, int | float) and abs(value) < _MOST_MS else "-"

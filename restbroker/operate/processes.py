@@ -4,14 +4,15 @@ Called by `restbroker processes` and the pages. Always holds: requests go the wa
 process takes them as if they came from Sidekiq Web; jobs in progress are shown without arguments and without a token.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
 from restbroker.errors import RestbrokerError
 from restbroker.job import hiding, rubyjson
+from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
@@ -29,7 +30,8 @@ _NAMES = ("display_class", "wrapped", "class")
 _WORD_LIMIT = 120
 _LARGEST = 10**15
 """A higher number is none that processes write of themselves."""
-_ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
+Order: TypeAlias = Literal["quiet", "stop"]
+_REQUESTS: Mapping[Order, Request] = {"quiet": "TSTP", "stop": "TERM"}
 
 
 @attrs.frozen
@@ -45,7 +47,7 @@ class Work:
     job: ShownJob
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Process:
     """One process. `name` is `host:pid:nonce`, the address for requests.
 
@@ -57,20 +59,20 @@ class Process:
     name: str
     host: str
     pid: int | None
-    tag: str | None
-    version: str | None
+    tag: str | None = None
+    version: str | None = None
     is_restbroker: bool
     has_record: bool
-    started_at_s: float | None
+    started_at_s: float | None = None
     heartbeat_age_s: float | None
-    quiet: bool
-    concurrency: int
+    quiet: bool = False
+    concurrency: int = 0
     in_progress: int
-    rss_kib: int | None
-    rtt_us: int | None
+    rss_kib: int | None = None
+    rtt_us: int | None = None
     targets: tuple[str, ...]
     queues: tuple[str, ...]
-    jobs: tuple[Work, ...] = attrs.field(repr=False)
+    jobs: tuple[Work, ...] = attrs.field(default=(), repr=False)
 
     @property
     def state(self) -> Literal["running", "quiet", "silent"]:
@@ -81,7 +83,7 @@ class Process:
 
 
 def processes(
-    client: Client, secrets: Collection[str], *, with_jobs: bool = True, seen: Snapshot | None = None
+    client: Client, secrets: Spellings = frozenset(), *, with_jobs: bool = True, seen: Snapshot | None = None
 ) -> list[Process]:
     """Return all live processes, by name, with `secrets` masked. `seen`: what was read before.
 
@@ -98,21 +100,16 @@ def processes(
     return sorted(found, key=lambda one: one.name)
 
 
-def quiet(client: Client, process: str, who: str, why: str = "") -> None:
-    """Order a process to take no more jobs until it is restarted; it finishes its jobs in progress.
+def order(client: Client, process: str, verb: Order, who: str, why: str = "") -> None:
+    """Order a process to take no more jobs until it is restarted (quiet), or to end (stop), within about five seconds.
 
-    It obeys within about five seconds. Raise `RestbrokerError` if there is no such process.
+    It finishes its jobs in progress; to end, within its time-out. The supervisor of `run --processes` restarts a
+    worker, and so do most service managers. Raise `RestbrokerError` if there is no such process.
     """
-    _ask(client, process, "TSTP", who=who, why=why)
-
-
-def stop(client: Client, process: str, who: str, why: str = "") -> None:
-    """Order a process to finish its jobs in progress, within its time-out, and to end.
-
-    It obeys within about five seconds. The supervisor of `run --processes` restarts a worker, and so do most service
-    managers. Raise `RestbrokerError` if there is no such process.
-    """
-    _ask(client, process, "TERM", who=who, why=why)
+    if not process_store.is_there(client, process):
+        raise _no_process(process)
+    audit.write(client, AuditEntry(who=who, action=verb, place=f"process:{process}", why=why))
+    process_store.ask(client, process, _REQUESTS[verb])
 
 
 def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:
@@ -130,29 +127,20 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
             "Stop it, or wait until the job ends.",
         )
     # As it is shown there, masked.
-    shown_jobs = _jobs({name: raw for name, raw in found.work.items() if name == thread}, (), is_restbroker=True)
+    shown_jobs = _jobs(
+        {name: raw for name, raw in found.work.items() if name == thread}, frozenset(), is_restbroker=True
+    )
     jids = tuple(one.job.jid for one in shown_jobs if one.job.jid is not None)
     place, where = f"process:{process}", f"thread {thread}"
     audit.write(client, AuditEntry(who=who, action="cancel", place=place, where=where, why=why, jids=jids))
     process_store.ask(client, process, f"{process_store.CANCEL}{thread}")
 
 
-def _ask(client: Client, process: str, request: Request, who: str, why: str) -> None:
-    _require(client, process)
-    audit.write(client, AuditEntry(who=who, action=_ACTIONS[request], place=f"process:{process}", why=why))
-    process_store.ask(client, process, request)
-
-
-def _require(client: Client, process: str) -> None:
-    if not process_store.is_there(client, process):
-        raise _no_process(process)
-
-
 def _no_process(process: str) -> RestbrokerError:
     return RestbrokerError(f"There is no process {process} any more.", "`restbroker processes` lists them.")
 
 
-def _from_record(one: ProcessRecord, pools: Sequence[Pool], now_s: float, secrets: Collection[str]) -> Process:
+def _from_record(one: ProcessRecord, pools: Sequence[Pool], now_s: float, secrets: Spellings) -> Process:
     info = one.info
     version, pid = _text(info, "version"), info.get("pid")
     own = bool(pools) or one.is_restbroker
@@ -185,20 +173,12 @@ def _without_record(name: str, pools: Sequence[Pool]) -> Process:
         name=name,
         host=host,
         pid=int(pid),
-        tag=None,
-        version=None,
         is_restbroker=True,
         has_record=False,
-        started_at_s=None,
         heartbeat_age_s=min(ages, default=None),
-        quiet=False,
-        concurrency=0,
         in_progress=sum(pool.in_progress for pool in pools),
-        rss_kib=None,
-        rtt_us=None,
         targets=_targets(pools),
         queues=tuple(dict.fromkeys(queue for pool in pools for queue in pool.queues)),
-        jobs=(),
     )
 
 
@@ -206,10 +186,10 @@ def _targets(pools: Sequence[Pool]) -> tuple[str, ...]:
     return tuple(sorted({str(pool.target) for pool in pools}))
 
 
-def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[Work]:
+def _jobs(work: Mapping[str, bytes], secrets: Spellings, *, is_restbroker: bool) -> list[Work]:
     """Return the jobs, the oldest first. Others may write there too: what cannot be read is left out."""
     found: list[Work] = []
-    known = ConfigContext({}, hiding.spellings_of(secrets))
+    known = ConfigContext({}, secrets)
     for thread, raw in work.items():
         with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
             found.append(_work(thread, raw, known, is_restbroker=is_restbroker))

@@ -231,6 +231,16 @@ class Snapshot:
     registrations: Mapping[str, Registration] = attrs.field(factory=dict)
     records: tuple[ProcessRecord, ...] = ()
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait in queues."""
+        return sum(queue.size or 0 for queue in self.queues)
+
+    @property
+    def in_progress(self) -> int:
+        """How many jobs all processes have in progress."""
+        return sum(pool.in_progress for pool in self.targets)
+
     def as_json(self) -> dict[str, Json]:
         """Return it ready for JSON. Times are seconds unless their names say ms."""
         return {

@@ -1,4 +1,4 @@
-"""The actions of people on jobs of a set or a queue: a page says what would be done, then a task does it (`pending`).
+"""The actions of people on jobs of a set or a queue: a page says what would be done, then a task does it.
 
 `web.site` serves it. Always holds: nothing is done without a second form; a job that may have run is sent again, and
 one goes to a queue that no target here serves, only if that was chosen separately; only jobs that were there for the
@@ -36,9 +36,8 @@ from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
-from restbroker.web.connection import AdminConnection
+from restbroker.web.connection import Actions, AdminConnection, TypedEdits
 from restbroker.web.pages import PAGE, SETS, address, conditions
-from restbroker.web.pending import Actions, TypedEdits
 from restbroker.web.render import TITLES, Shell
 
 _QUESTION_S: Final = 6.0

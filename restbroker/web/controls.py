@@ -25,8 +25,7 @@ from restbroker.operate.names import exact
 from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
-from restbroker.web.connection import AdminConnection
-from restbroker.web.pending import Actions
+from restbroker.web.connection import Actions, AdminConnection
 from restbroker.web.render import Shell
 
 _WHY_LIMIT: Final = 200
@@ -51,23 +50,19 @@ class Action:
     config: Callable[[], Config] | None = None
 
 
-def _no_description(_client: Client, _action: Action) -> str:
-    return ""
-
-
 @attrs.frozen
 class Control:
     """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
 
     `lasts`: it may end by itself after a time. `is_grave`: its button warns. `describe` returns a text on what is
-    concerned, or raises `UsageError` if there is nothing. `is_long`: `act` returns its steps, for `web.pending`.
+    concerned, or raises `UsageError` if there is nothing. `is_long`: `act` returns its steps, for `web.connection`.
     """
 
     page: str
     label: str
     meaning: str
     act: Callable[[Client, Action], object]
-    describe: Callable[[Client, Action], str] = _no_description
+    describe: Callable[[Client, Action], str] = lambda _client, _action: ""
     lasts: bool = False
     is_grave: bool = False
     is_long: bool = False
@@ -98,7 +93,7 @@ def _clear(client: Client, action: Action) -> Generator[Progress]:
 
 
 def _jobs_in_progress(client: Client, action: Action) -> str:
-    found = processes.processes(client, (), with_jobs=False)
+    found = processes.processes(client, with_jobs=False)
     one = next((process for process in found if process.name == action.name), None)
     if one is None:
         raise UsageError("This process is gone.", "Reload the list of processes.")
@@ -107,7 +102,7 @@ def _jobs_in_progress(client: Client, action: Action) -> str:
 
 def _job_text(client: Client, action: Action) -> str:
     # Ruby's know no such request.
-    asked = [one for one in processes.processes(client, ()) if one.name == action.name and one.is_restbroker]
+    asked = [one for one in processes.processes(client) if one.name == action.name and one.is_restbroker]
     job = next((job for one in asked for job in one.jobs if job.thread == action.thread), None)
     if job is None:
         raise UsageError("This job is no longer in progress.", "Reload the list of jobs in progress.")
@@ -196,7 +191,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "processes",
         "Quiet the process",
         "It finishes its jobs in progress and takes no more until it is restarted.",
-        act=lambda client, action: processes.quiet(client, action.name, action.who, action.why),
+        act=lambda client, action: processes.order(client, action.name, "quiet", action.who, action.why),
         describe=_jobs_in_progress,
         is_grave=True,
     ),
@@ -204,7 +199,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "processes",
         "Stop the process",
         "It finishes its jobs in progress within its timeout and exits. A supervisor may restart it.",
-        act=lambda client, action: processes.stop(client, action.name, action.who, action.why),
+        act=lambda client, action: processes.order(client, action.name, "stop", action.who, action.why),
         describe=_jobs_in_progress,
         is_grave=True,
     ),
@@ -271,30 +266,16 @@ class ControlPages:
         return self.redirect(f"/{control.page}")
 
     async def _question(self, do: str, control: Control, action: Action, length: str = "", wrong: str = "") -> str:
-        concerned = (
-            ""
-            if control.describe is _no_description
-            else await self.admin.ask(partial(_summary, control=control, action=action))
-        )
-        values = {
-            "do": do,
-            "control": control,
-            "action": action,
-            "concerned": concerned,
-            "length": length,
-            "wrong": wrong,
-        }
-        return self.shell.page("control.html", name=control.page, title=f"{control.label}?", **values)
+        concerned = await self.admin.ask(lambda client: control.describe(client, action))
+        values = {"do": do, "control": control, "action": action, "length": length, "wrong": wrong}
+        title = f"{control.label}?"
+        return self.shell.page("control.html", name=control.page, title=title, concerned=concerned, **values)
 
 
 def _act(client: Client, *, control: Control, action: Action) -> object:
     # It may be gone since it was asked for.
     control.describe(client, action)
     return control.act(client, action)
-
-
-def _summary(client: Client, *, control: Control, action: Action) -> str:
-    return control.describe(client, action)
 
 
 def _read_form(do: str, name: str, thread: str) -> tuple[Control, Action]:

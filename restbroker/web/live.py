@@ -175,9 +175,7 @@ class Watch:
         if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:
             return
         system = seen.figures.system
-        waiting = sum(queue.size or 0 for queue in system.queues)
-        in_progress = sum(pool.in_progress for pool in system.targets)
-        self._backlog.append(Backlog(seen.at_s, waiting, system.totals.get("retry", 0), in_progress))
+        self._backlog.append(Backlog(seen.at_s, system.waiting, system.totals.get("retry", 0), system.in_progress))
 
 
 Render = Callable[[str, State], str]

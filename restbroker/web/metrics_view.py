@@ -98,7 +98,7 @@ def live_figures(
         system=found,
         targets=system.targets(client, found.targets),
         # Without its jobs nothing of a process comes from a producer.
-        processes=operated.processes(client, (), with_jobs=False, seen=found),
+        processes=operated.processes(client, with_jobs=False, seen=found),
         stopped=system.stopped_keys(client, ordered or {}),
         served=served,
         unready=unready,

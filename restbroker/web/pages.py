@@ -15,8 +15,6 @@ import attrs
 from quart import Response, request
 
 from restbroker.errors import StoreRefused, UsageError
-from restbroker.job import hiding
-from restbroker.job.hiding import Spellings
 from restbroker.operate import act_waiting, audit, find, processes, where
 from restbroker.operate.act_job import VERBS
 from restbroker.operate.audit import StoredEntry
@@ -302,10 +300,10 @@ class JobPages:
         skip = int(given) if _SKIP.fullmatch(given) else 0
 
         def question(client: Client) -> tuple[list[tuple[Process, Work]], int]:
-            secrets = self.admin.context().secrets
-            found = [(process, job) for process in processes.processes(client, ()) for job in process.jobs]
+            seen = processes.processes(client, self.admin.context().secrets)
+            found = [(process, job) for process in seen for job in process.jobs]
             found.sort(key=lambda one: one[1].job.at_s)
-            return [_masked(*one, secrets) for one in found[skip : skip + PAGE]], len(found)
+            return found[skip : skip + PAGE], len(found)
 
         shown, total = await self.admin.ask(question)
         more = str(skip + PAGE) if skip + PAGE < total else None
@@ -379,13 +377,6 @@ class JobPages:
 
     def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
         return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)
-
-
-def _masked(process: Process, one: Work, secrets: Spellings) -> tuple[Process, Work]:
-    """Return a job in progress without secrets: Ruby's processes hide nothing."""
-    jid = one.job.jid and hiding.mask_secrets(one.job.jid, secrets)
-    name = one.name and hiding.mask_secrets(one.name, secrets)
-    return process, attrs.evolve(one, name=name, job=attrs.evolve(one.job, jid=jid))
 
 
 def _says(written: StoredEntry, word: str) -> bool:

@@ -17,7 +17,7 @@ from restbroker.errors import RestbrokerError, UsageError
 from restbroker.serving.app import AppOptions, failure, new_app
 from restbroker.telemetry.events import Report
 from restbroker.web.actions import ActPages
-from restbroker.web.connection import AdminConnection
+from restbroker.web.connection import Actions, AdminConnection
 from restbroker.web.controls import ControlPages
 from restbroker.web.edit import EditPages
 from restbroker.web.guard import Guard, Settings
@@ -25,7 +25,6 @@ from restbroker.web.health import Health, add_health
 from restbroker.web.live import Fragments, Watch
 from restbroker.web.metrics_view import Question, stats_view
 from restbroker.web.pages import SETS, JobPages, SetPages
-from restbroker.web.pending import Actions
 from restbroker.web.render import LIVE, Asset, Renderer, Shell, read_all
 
 FORM_LIMIT_BYTES = 64 * 1024

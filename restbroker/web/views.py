@@ -51,8 +51,8 @@ def totals(state: State) -> Mapping[str, int | None]:
     """Return the numbers at the top of the overview, by name."""
     seen = state.figures.system
     return {
-        "waiting": sum(queue.size or 0 for queue in seen.queues),
-        "in_progress": sum(pool.in_progress for pool in seen.targets),
+        "waiting": seen.waiting,
+        "in_progress": seen.in_progress,
         "retries": seen.totals.get("retry"),
         "scheduled": seen.totals.get("schedule"),
         **{name: seen.totals.get(name) for name in ("processed", "failed", "dead")},

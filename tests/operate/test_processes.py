@@ -5,6 +5,7 @@ import json
 import pytest
 
 from restbroker.errors import RestbrokerError
+from restbroker.job.hiding import spellings_of
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, control, processes
 from restbroker.operate.system import read_targets
@@ -22,7 +23,7 @@ def test_a_process_is_shown_with_its_targets_and_its_jobs(client: Client) -> Non
     work: dict[str, Json] = {"b": {"queue": "rest", "payload": json.dumps(payload), "run_at": 1_700_000_100}}
     work |= {"a": {"queue": "rest", "payload": json.dumps({"class": "Add", "args": ["***"]}), "run_at": 1_700_000_050}}
     record(client, "node:7:xyz", work, version="restbroker 0.1", tag="restbroker", queues=["rest"])
-    (one,) = processes.processes(client, {"t0ken"})
+    (one,) = processes.processes(client, spellings_of(["t0ken"]))
     assert (one.name, one.host, one.pid, one.tag) == ("node:7:xyz", "node", 7, "restbroker")
     assert (one.is_restbroker, one.has_record, one.targets, one.queues) == (True, True, ("t",), ("rest",))
     assert (one.in_progress, one.concurrency, one.rss_kib, one.rtt_us, one.quiet) == (3, 5, 4096, 90, False)
@@ -33,7 +34,7 @@ def test_a_process_is_shown_with_its_targets_and_its_jobs(client: Client) -> Non
         ("a", "rest", "Add", None, 1_700_000_050),
         ("b", "rest", "register", "j1", 1_700_000_100),
     ]
-    assert processes.processes(client, (), with_jobs=False)[0].jobs == ()
+    assert processes.processes(client, with_jobs=False)[0].jobs == ()
 
 
 def test_rubys_processes_are_shown_without_their_arguments(client: Client) -> None:
@@ -43,7 +44,7 @@ def test_rubys_processes_are_shown_without_their_arguments(client: Client) -> No
     work |= {"b": {"queue": "q", "payload": json.dumps(new), "run_at": 1_700_000_001_000}}
     work |= {"c": {"queue": "q"}, "d": {"queue": "q", "payload": "{x", "run_at": "now"}, "e": {}}
     record(client, "web:9:ab", work, version="7.3.2", queues=["q", "q"])
-    (one,) = processes.processes(client, {"t0ken"})
+    (one,) = processes.processes(client, spellings_of(["t0ken"]))
     assert (one.is_restbroker, one.version, one.in_progress, one.queues) == (False, "7.3.2", 5, ("q",))
     assert [(job.name, job.job.command, job.job.at_s) for job in one.jobs] == [
         ("Mailer", None, 1_700_000_000),
@@ -55,17 +56,17 @@ def test_rubys_processes_are_shown_without_their_arguments(client: Client) -> No
 
 def test_a_process_without_a_record_is_shown_and_cannot_be_asked(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
-    (one,) = processes.processes(client, ())
+    (one,) = processes.processes(client)
     assert (one.name, one.host, one.pid, one.has_record, one.targets) == ("node:7", "node", 7, False, ("t",))
     with pytest.raises(RestbrokerError, match="no process node:7"):
-        processes.stop(client, "node:7", "ann")
+        processes.order(client, "node:7", "stop", "ann")
     assert client.command("KEYS", "*-signals") == []
 
 
 def test_requests_go_the_way_of_sidekiqs_own_api(client: Client) -> None:
     record(client, "web:9:ab")
-    processes.quiet(client, "web:9:ab", "ann")
-    processes.stop(client, "web:9:ab", "ann")
+    processes.order(client, "web:9:ab", "quiet", "ann")
+    processes.order(client, "web:9:ab", "stop", "ann")
     assert client.command("LRANGE", "ns:web:9:ab-signals", 0, -1) == [b"TERM", b"TSTP"]
     assert client.command("TTL", "ns:web:9:ab-signals") == 60
 

@@ -1,16 +1,15 @@
 """Makes servers emit an event, and waits for it at each source: which half is broken is a finding.
 
-Called by `restbroker check --events`, and by the page that tests a source. Always holds: the event becomes no job, nor
-does one that comes up to an hour later; messages go only to addresses that the operator names; no finding holds a
-secret.
+Called by `restbroker check --events`. Always holds: the event becomes no job, nor does one that comes up to an hour
+later; messages go only to addresses that the operator names; no finding holds a secret.
 """
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from secrets import token_hex
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 import attrs
 import trio
@@ -47,15 +46,6 @@ _SEE_WARNING: Final = "The broker's warning EventUnauthorized says why."
 
 _finding = partial(TEXTS.finding, _AREA)
 
-T = TypeVar("T")
-
-
-class Ask(Protocol):
-    """Runs a short query on Redis and returns its result. It raises the query's errors."""
-
-    def __call__(self, question: Callable[[Client], T], /) -> Awaitable[T]:
-        """Return the result of the query."""
-
 
 @attrs.frozen
 class EventTest:
@@ -80,23 +70,20 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
         return
     try:
         with open_store(config) as client:
-
-            async def ask(question: Callable[[Client], T]) -> T:
-                return question(client)
-
             for source in config.events.sources:
                 if test.source in (None, source.name):
-                    yield trio.run(test_source, ask, config, source, test)
+                    yield trio.run(_test_source, client, config, source, test)
     except (StoreUnavailable, StoreRefused) as error:
         yield _finding("EventNotTested-store", message=error.message, hint=error.hint)
 
 
-async def test_source(ask: Ask, config: Config, source: EventSource, test: EventTest) -> Finding:
+async def _test_source(client: Client, config: Config, source: EventSource, test: EventTest) -> Finding:
     """Return whether an event of this source arrives; where no process serves it, none is sent.
 
-    Raise the errors of `ask`. It takes as long as its command, and up to `within_s` more. If it is cancelled, the mark
-    that identifies the test event stays in Redis for an hour.
+    Raise `StoreUnavailable` or `StoreRefused`. If it is cancelled, the mark that identifies the test event stays in
+    Redis for an hour.
     """
+    assert config.events is not None  # noqa: S101  it has this source
     kind = sources.emits(source.kind)
     named = test.targets or ([] if source.target_name is None else [source.target_name])
     fitting = [one for one in config.targets if one.kind == kind and one.name in (named or [one.name])]
@@ -109,11 +96,10 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
     assert mark is not None  # noqa: S101  it was made a line above
     try:
         emission = sources.emission(source, target, test.parties, text)
-        obstacle = await _obstacle(config, source)
-        if obstacle is not None:
-            return obstacle
-        await ask(partial(store.expect_test, test_mark=mark))
-        last_refusal = await ask(partial(store.read_refusal, source=source.name))
+        if (why := why_unserved(config.events, source)) is not None:
+            return _finding("EventNotTested-unserved", source=source.name, fault=why)
+        store.expect_test(client, mark)
+        last_refusal = store.read_refusal(client, source.name)
         began_s = time.monotonic()
         refused = _refusal(source, target, emission, await _send(config, target, emission, number))
     except ConfigError as error:
@@ -123,21 +109,14 @@ async def test_source(ask: Ask, config: Config, source: EventSource, test: Event
         return _failure(source, target, remove_secrets(error.message, target) or "", hint=hint, cause="target")
     if refused is not None:
         return refused
-    found = await _wait(ask, mark, source.name, within_s=test.within_s)
+    found = await _wait(client, mark, source.name, within_s=test.within_s)
     if found is None:
         took, more, hint = duration_text(test.within_s), "", emission.look_at
-        if await ask(partial(store.read_refusal, source=source.name)) not in (None, last_refusal):
+        if store.read_refusal(client, source.name) not in (None, last_refusal):
             more = " Meanwhile the running broker refused a request to this source as unauthorized."
             hint = f"{_GIVE_IT if source.secret is not None else _SEE_WARNING} If that was another's: {hint}"
         return _finding("EventLost", source=source.name, target=target.name, took=took, more=more, hint=hint)
     return _came(source, target, found, time.monotonic() - began_s)
-
-
-async def _obstacle(config: Config, source: EventSource) -> Finding | None:
-    """Return that nothing is sent since no process would hear of it; None if one may."""
-    assert config.events is not None  # noqa: S101  it has this source
-    why = await trio.to_thread.run_sync(why_unserved, config.events, source)
-    return None if why is None else _finding("EventNotTested-unserved", source=source.name, fault=why)
 
 
 async def _send(config: Config, target: Target, emission: Emission, number: str) -> Outcome:
@@ -168,11 +147,11 @@ def _failure(source: EventSource, target: Target, message: str, hint: str | None
     return attrs.evolve(found, cause=cause)
 
 
-async def _wait(ask: Ask, mark: str, source: str, *, within_s: float) -> Mapping[str, object] | None:
+async def _wait(client: Client, mark: str, source: str, *, within_s: float) -> Mapping[str, object] | None:
     """Return what is recorded of the event; None if none came to this source in time."""
     with trio.move_on_after(within_s):
         while True:
-            for line in await ask(partial(store.read_test_events, test_mark=mark)):
+            for line in store.read_test_events(client, mark):
                 noted: Mapping[str, object] = json.loads(line)
                 if noted["source"] == source:
                     return noted
