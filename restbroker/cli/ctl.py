@@ -38,31 +38,17 @@ from restbroker.operate.enqueue import (
     waiting_notes,
 )
 from restbroker.servers import registry
-from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply, read_reply
+from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, read_reply
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
 
-ArgumentWords = Annotated[
-    list[str] | None,
-    argument(
-        "[COMMAND [ARGUMENT]...]",
-        "The command and its arguments, as ejabberdctl or mongooseimctl takes them.",
-        completion.first_word,
-    ),
-]
+_WORDS: Final = "The command and its arguments, as ejabberdctl or mongooseimctl takes them."
+_FILE: Final = "Read a password that is given as - from this file; - is standard input."
+ArgumentWords = Annotated[list[str] | None, argument("[COMMAND [ARGUMENT]...]", _WORDS, completion.first_word)]
 NoTimeout = Annotated[bool, option("--no-timeout -t", "Wait until it is done.")]
 ApiVersion = Annotated[str | None, option("--version NUMBER", "The version of ejabberd's API.")]
-SecretFile = Annotated[
-    Path | None,
-    option(
-        "FILE",
-        "Read a password that is given as - from this file; - is standard input.",
-        completion.paths,
-        readable=False,
-    ),
-]
-_STATE: Final = ("status", "started")
+SecretFile = Annotated[Path | None, option("FILE", _FILE, completion.paths, readable=False)]
 _STATE_S: Final = 10.0
 _DOWN: Final = 3
 """The exit code of ejabberdctl if there is no such node."""
@@ -93,10 +79,9 @@ def ctl(
         found = find_process_if_known(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
         way = _Exchange(client, settings, place, dialect=manner, catalogue=catalogue)
-        if [*given] in [[word] for word in _STATE] and manner.asks_state is not None and version is None:
+        if given in (["status"], ["started"]) and manner.asks_state is not None and version is None:
             _tell_state(way, found, given[0], timeout_s)
-        read = manner.read(catalogue, given, version)
-        match read:
+        match read := manner.read(catalogue, given, version):
             case CtlRefusal(message=message, hint=hint):
                 raise UsageError(message, hint)
             case CtlOutput():
@@ -116,24 +101,33 @@ class _Exchange:
     dialect: CtlDialect
     catalogue: Catalogue
 
+    def push(self, command: CtlCommand) -> AnswerWait:
+        """Push the command; end with 4 if no token allows it."""
+        spec = self.catalogue.commands.get(command.name)
+        queue = self.place.queues[0]
+        job = Command(command.endpoint, command.arguments)
+        token = token_of(self.settings.tokens, self.place, queue, spec=spec, command=job)
+        order = JobRequest(command.endpoint, command.arguments, queue, token, wants_reply=True)
+        push(self.client, order, jid := secrets.token_hex(12), now_s := time.time())
+        return AnswerWait(self.client, self.settings, self.place, order, jid, now_s, output.say, local)
+
     def result(self, command: CtlCommand, found: ServingProcess | None, timeout_s: float | None) -> CtlOutput:
         """Push the command, wait for its answer, and return what to print.
 
-        End with an exit code of its own if no answer comes, or the job was not done.
+        End with an exit code of its own if no answer comes, or the job was not done. A refusal that was printed is not
+        kept in the dead set, unless the job may have run.
         """
         for note in (notes := [*waiting_notes(found, None, self.place.queues[0])]):
             output.say(note)
-        waiting = self._push(command)
+        waiting = self.push(command)
         details = answer_or_end(waiting, timeout_s, is_explained=bool(notes))
-        printed = self.output(waiting.jid, details, command)
-        _remove_refused(self.client, waiting.jid, read_reply(details))
+        printed, reply = self.output(waiting.jid, details, command), read_reply(details)
+        if not reply.is_done and reply.outcome != "uncertain":
+            try:
+                remove_refused(self.client, waiting.jid, who())
+            except (StoreUnavailable, StoreRefused) as error:
+                output.say(f"note: the job {waiting.jid} stays in the dead set: {error.message}")
         return printed
-
-    def state(self, asked: CtlCommand, timeout_s: float | None) -> CtlOutput | None:
-        """Push a harmless command and return what to print; None if no answer comes in time (None: no limit)."""
-        waiting = self._push(asked)
-        details = waiting.answer(timeout_s, is_explained=True)
-        return None if details is None else self.output(waiting.jid, details, asked)
 
     def output(self, jid: str, details: Mapping[str, Json], command: CtlCommand) -> CtlOutput:
         """Return what to print for an answer; end with 1 or 4 for one that the other program does not have."""
@@ -149,31 +143,23 @@ class _Exchange:
         output.say(f"The job {jid} was not done; it is dead (restbroker dead show {jid}).")
         raise typer.Exit(no(reply.outcome, reply.code))
 
-    def _push(self, command: CtlCommand) -> AnswerWait:
-        """Push the command; end with 4 if no token allows it."""
-        spec = self.catalogue.commands.get(command.name)
-        queue = self.place.queues[0]
-        job = Command(command.endpoint, command.arguments)
-        token = token_of(self.settings.tokens, self.place, queue, spec=spec, command=job)
-        order = JobRequest(command.endpoint, command.arguments, queue, token, wants_reply=True)
-        push(self.client, order, jid := secrets.token_hex(12), now_s := time.time())
-        return AnswerWait(self.client, self.settings, self.place, order, jid, now_s, output.say, local)
-
 
 def _tell_state(way: _Exchange, found: ServingProcess | None, word: str, timeout_s: float | None) -> NoReturn:
     """End with the server's state: `status` prints what is known at once, `started` waits for it and prints nothing."""
-    is_status = word == "status"
-    asked = CtlCommand(way.dialect.asks_state or word, way.dialect.asks_state or word, {}, word)
+    name, is_status = way.place.name, word == "status"
     if is_status and (found is None or found.quiet or found.hindrance is not None):
         why = f"no process serves the queue {way.place.queues[0]}." if found is None else str(found.hindrance)
-        output.say(f"restbroker cannot tell whether {way.place.name} is running: {why}")
+        output.say(f"restbroker cannot tell whether {name} is running: {why}")
         raise typer.Exit(_DOWN)
-    wait_s = _STATE_S if is_status else timeout_s
-    printed = way.state(asked, wait_s)
-    if printed is None:
+    harmless = way.dialect.asks_state or word
+    asked = CtlCommand(harmless, harmless, {}, word)
+    waiting = way.push(asked)
+    details = waiting.answer(_STATE_S if is_status else timeout_s, is_explained=True)
+    if details is None:
         if is_status:
-            output.say(f"{way.place.name} did not answer in {duration_text(_STATE_S)}.")
+            output.say(f"{name} did not answer in {duration_text(_STATE_S)}.")
         raise typer.Exit(_DOWN if is_status else 1)
+    printed = way.output(waiting.jid, details, asked)
     _end(printed if is_status else CtlOutput(code=printed.code))
 
 
@@ -236,13 +222,3 @@ def _with_secret(command: CtlCommand, spec: CommandSpec | None, path: Path | Non
         raise UsageError("--secret-file is given, but no secret is given as -.", "Write - in place of the secret.")
     text: Json = arguments.text_of("--secret-file", path)
     return attrs.evolve(command, arguments={**command.arguments, **dict.fromkeys(dashes, text)})
-
-
-def _remove_refused(client: Client, jid: str, reply: JobReply) -> None:
-    """Remove the job of a refusal from the dead set, since the user has read it now, unless it may have run."""
-    if reply.is_done or reply.outcome == "uncertain":
-        return
-    try:
-        remove_refused(client, jid, who())
-    except (StoreUnavailable, StoreRefused) as error:
-        output.say(f"note: the job {jid} stays in the dead set: {error.message}")
