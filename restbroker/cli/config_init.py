@@ -83,11 +83,7 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     kinds = registry.kinds()
     _require_valid(given)
     answers = _answers(given, kinds, ask=ask)
-    try:
-        planned = setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES))
-    except BadUrl as bad:
-        raise UsageError(str(bad), "Nothing was written.") from bad
-    _write(path, planned)
+    _write(path, setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES)))
     code = _offer_test(path) if ask else None
     _print_next_steps(path, answers, tested=code)
     if code:
@@ -96,11 +92,7 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
 
 def _require_valid(given: InitOptions) -> None:
     """Raise `UsageError` for an option that is wrong by itself, before the first question."""
-    for value, read in (
-        (given.url, _read_url),
-        (given.domain, _read_domain),
-        (given.queue, _read_queue),
-    ):
+    for value, read in ((given.url, _read_url), (given.domain, _read_domain), (given.queue, _read_queue)):
         if value:
             read(value)
     if given.token_file is not None and (given.login is not None or given.password_file is not None):
@@ -122,12 +114,8 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
     url = question(given.url, "Its URL", defaults_of(members).url, _read_url)
     redis = question(given.redis, "Redis", REDIS, _read_redis)
     form = f"The login{_form(members)}; empty: none"
-    login = question(
-        given.login if given.token_file is None else "",
-        form,
-        "",
-        _optional(lambda text: _read_login(text, members)),
-    )
+    of_login = _optional(lambda text: _read_login(text, members))
+    login = question(given.login if given.token_file is None else "", form, "", of_login)
     file = None if given.password_file in (None, Path("-")) else given.password_file
     if not login and given.password_file is not None:
         raise UsageError("There is a password but no login.", "Add --login USER.")
@@ -135,8 +123,8 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
     token_file = given.token_file
     if ask and not login and token_file is None and defaults_of(members).takes_token:
         token_file = _ask_token_file()
-    domain = given.domain or _domain_of(login)
-    if domain is None:
+    domain = given.domain or login.partition("@")[2]
+    if not domain:
         form = "The virtual host of the jobs (empty: each job names it)"
         domain = question(None, form, "", _optional(_read_domain))
     return Answers(
@@ -176,14 +164,14 @@ class _Questions:
         """Return the value of the option, otherwise the answer; the question is repeated until its answer is usable."""
         if given is not None or not self.asks:
             return read(default if given is None else given)
-        numbered = f"{next(self.numbers)}. {question}"
-        return _answer(numbered, lambda text: read(text.strip()), default=default, show_default=bool(default))
+        return _answer(f"{next(self.numbers)}. {question}", read, default=default, show_default=bool(default))
 
 
 def _answer(question: str, read: _Read, **how: Any) -> str:  # noqa: ANN401 - as typer.prompt
     while True:
         try:
-            return read(str(typer.prompt(question, err=True, **how)))
+            given = str(typer.prompt(question, err=True, **how))
+            return read(given if "hide_input" in how else given.strip())
         except UsageError as error:
             output.say(f"   {error.message}" + (f" {error.hint}" if error.hint else ""))
 
@@ -198,13 +186,8 @@ def _password(login: str) -> str:
 
 
 def _ask_token_file() -> Path | None:
-    read = _optional(_read_token_file)
-    found = _answer(
-        "   The file with a bearer token in its place; empty: none",
-        lambda text: read(text.strip()),
-        default="",
-        show_default=False,
-    )
+    words = "   The file with a bearer token in its place; empty: none"
+    found = _answer(words, _optional(_read_token_file), default="", show_default=False)
     return Path(found) if found else None
 
 
@@ -221,10 +204,6 @@ def _name_of(login: str | None, kind: Members) -> str | None:
     name = login.rpartition("@")[0]
     output.say(f"note: The server takes the name alone, without its domain: the login is {name}.")
     return name
-
-
-def _domain_of(user: str | None) -> str | None:
-    return (user or "").partition("@")[2] or None
 
 
 def _refuse_existing(paths: Sequence[Path]) -> None:
@@ -363,11 +342,7 @@ def _read_domain(text: str) -> str:
 
 def _read_queue(text: str) -> str:
     """Return a queue's name as producers use it; raise `UsageError` if it is none."""
-    plain = text.strip().removeprefix("queue:")
-    if not plain or plain != text or "://" in text or not is_plain(text):
-        hint = f"Write {printable(plain)}." if plain and "://" not in text and is_plain(plain) else "For example rest"
-        raise UsageError(
-            f'The queue {printable(text)!r} is not a queue name. Write it as producers do, without "queue:" in front.',
-            hint,
-        )
+    if not text.strip() or text != text.strip().removeprefix("queue:") or "://" in text or not is_plain(text):
+        message = f"The queue {printable(text)!r} is not a queue name."
+        raise UsageError(message, 'Write it as producers do, without "queue:" in front, for example rest.')
     return text

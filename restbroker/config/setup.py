@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.config.urls import BadUrl, redis_address, rest_address
+from restbroker.config.urls import redis_address
 from restbroker.job.json_types import Json
 
 FLAT: Final = "ejabberd"
@@ -52,7 +52,7 @@ def secret_names(stem: str) -> tuple[str, str, str]:
 
 
 def setup(answers: Answers, stem: str, token: str) -> Setup:
-    """Return the configuration and secrets for these answers; raise `BadUrl` if an address cannot be used.
+    """Return the configuration and secrets for these answers, whose addresses can be used.
 
     `stem` is that of the configuration file's name, with which the names of the secrets' files begin.
     """
@@ -77,11 +77,11 @@ def _flat(answers: Answers, password: str | None) -> dict[str, Json]:
     if answers.token_file is not None:
         login = {"RestTokenFile": str(answers.token_file)}
     domain: dict[str, Json] = {} if answers.domain is None else {"JabberDomain": answers.domain}
-    return {"RestURL": _plain(answers.url), **login, **domain, "RestQueue": answers.queue}
+    return {"RestURL": answers.url, **login, **domain, "RestQueue": answers.queue}
 
 
 def _target(answers: Answers, password: str | None) -> dict[str, Json]:
-    entry: dict[str, Json] = {"Kind": answers.kind, "URL": _plain(answers.url)}
+    entry: dict[str, Json] = {"Kind": answers.kind, "URL": answers.url}
     if answers.domain is not None:
         entry["Domain"] = answers.domain
     if answers.user is not None:
@@ -89,11 +89,3 @@ def _target(answers: Answers, password: str | None) -> dict[str, Json]:
     if answers.token_file is not None:
         entry["Auth"] = {"Bearer": {"TokenFile": str(answers.token_file)}}
     return {"Targets": {answers.kind: {**entry, "Queues": [answers.queue]}}}
-
-
-def _plain(url: str) -> str:
-    """Return the server's address; raise `BadUrl` if it is unusable or has a login in it, which belongs elsewhere."""
-    found = rest_address(url)
-    if found.credentials is not None:
-        raise BadUrl("Leave the login out of the URL: there is a separate question for it.")
-    return url
