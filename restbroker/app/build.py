@@ -18,7 +18,7 @@ from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reload
 from restbroker.app.rosters import rosters_of
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import Parts, ProcessView, services
+from restbroker.app.services import ProcessView, parts_of, services
 from restbroker.app.snapshot import snapshot
 from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
@@ -109,7 +109,7 @@ async def _main(
 
     reload = Reload(config, load, log, report, replan, plan.targets, observers=supervisors, warns=line is None)
     # What a group has one of, its supervisor serves, and tells of.
-    parts = Parts.of_brokers(config) if line is None else Parts()
+    parts = parts_of(config) if line is None else set()
     view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
     served = services(lambda: reload.config, parts, view, report, plan.open_control)
     record = SidekiqRecord(

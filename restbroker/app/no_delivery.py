@@ -9,7 +9,7 @@ be started again.
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import trio
@@ -17,7 +17,7 @@ import trio
 from restbroker import __version__
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import Parts, ProcessView, local_services
+from restbroker.app.services import Part, ProcessView, local_services, parts_of
 from restbroker.app.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
@@ -44,7 +44,7 @@ def supervise(config: Config, load: Load, command: Sequence[str], *, json_logs: 
     return trio.run(_supervise, config, load, command, LogSink(LogSettings(config.log_level, json_logs)))
 
 
-def serve(config: Config, load: Load, parts: Parts, *, json_logs: bool = False) -> None:
+def serve(config: Config, load: Load, parts: Collection[Part], *, json_logs: bool = False) -> None:
     """Serve these parts until the process gets a signal to stop; that waits only for answers that are being written.
 
     `load` returns the configuration as it is now, and is called at each SIGHUP.
@@ -72,16 +72,19 @@ async def _supervise(config: Config, load: Load, command: Sequence[str], log: Lo
         }
 
     view = ProcessView(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=samples)
-    parts = Parts.of_brokers(config)
     reload = Reload(config, load, log, log, observers=systemd, reload_workers=supervisor.reload_workers)
-    services: list[Service] = [Summaries(log), *local_services(lambda: reload.config, parts, view, report), *systemd]
+    services: list[Service] = [
+        Summaries(log),
+        *local_services(lambda: reload.config, parts_of(config), view, report),
+        *systemd,
+    ]
     log(GroupStarted(os.getpid(), __version__, config.processes))
     code = await supervisor.run(services, reload.reload, reload.may_start)
     log(GroupStopped(code))
     return code
 
 
-async def _serve(config: Config, load: Load, parts: Parts, log: LogSink) -> None:
+async def _serve(config: Config, load: Load, parts: Collection[Part], log: LogSink) -> None:
     systemd = notifiers(os.environ, lambda: _VIEW)
     reload = Reload(config, load, log, log, observers=systemd)
     # The version alone: this process counts nothing itself.

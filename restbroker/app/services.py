@@ -7,7 +7,7 @@ something is served; they cost start-up time and memory.
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
@@ -29,20 +29,16 @@ if TYPE_CHECKING:  # where rosters are served only
 _TIMEOUT_S = 1.0
 
 
-@attrs.frozen
-class Parts:
-    """What a process serves, each as far as its configuration has it."""
+Part: TypeAlias = Literal["rosters", "pages", "health", "events"]
+"""What a process serves, as far as its configuration has it."""
 
-    rosters: bool = False
-    pages: bool = False
-    health: bool = False
-    events: bool = False
 
-    @classmethod
-    def of_brokers(cls, config: Config) -> Self:
-        """Return what a broker serves, or the supervisor of several for all of them."""
-        served = config.roster is not None and config.roster.served
-        return cls(rosters=served, pages=config.stats, health=True, events=True)
+def parts_of(config: Config) -> set[Part]:
+    """Return what a broker serves, or the supervisor of several for all of them."""
+    found: set[Part] = {"health", "events"}
+    if config.roster is not None and config.roster.served:
+        found.add("rosters")
+    return found | {"pages"} if config.stats else found
 
 
 @attrs.frozen
@@ -65,13 +61,13 @@ class ProcessView:
 class RosterService:
     """The services that are to run, and the values for /metrics."""
 
-    services: tuple[Service, ...] = ()
-    samples: Callable[[], Samples] = dict
+    services: tuple[Service, ...]
+    samples: Callable[[], Samples]
 
 
 def services(
     current: Callable[[], Config],
-    parts: Parts,
+    parts: Collection[Part],
     view: ProcessView,
     report: Report,
     open_connection: Callable[[], Connection],
@@ -79,23 +75,25 @@ def services(
     """Return the services of these parts. `open_connection` makes a connection with a short time-out."""
     config = current()
     found: list[Service] = []
-    if parts.rosters:
+    if "rosters" in parts and config.roster is not None:
         rosters = roster_service(config.roster, open_connection, report, _refresh_target_of(config))
         found += rosters.services
         own, of_rosters = view.samples, rosters.samples
         view = attrs.evolve(view, samples=lambda: {**own(), **of_rosters()})
-    if parts.pages:
+    if "pages" in parts:
         found += _site(current, open_connection, view, report)
-    if parts.health and config.health_bind is not None:
+    if "health" in parts and config.health_bind is not None:
         found.append(_health(config.health_bind, view, report))
-    if parts.events and config.events is not None:
+    if "events" in parts and config.events is not None:
         from restbroker.app.events import event_services
 
         found += event_services(config.events, open_connection, report)
     return found
 
 
-def local_services(current: Callable[[], Config], parts: Parts, view: ProcessView, report: Report) -> list[Service]:
+def local_services(
+    current: Callable[[], Config], parts: Collection[Part], view: ProcessView, report: Report
+) -> list[Service]:
     """Return the services of a process that delivers nothing, with connections to Redis of their own.
 
     With sentinels, the service that finds the Redis master is among them.
@@ -111,17 +109,15 @@ def local_services(current: Callable[[], Config], parts: Parts, view: ProcessVie
 
 
 def roster_service(
-    config: Roster | None,
+    config: Roster,
     open_connection: Callable[[], Connection],
     report: Report,
     refreshing: "RefreshTarget | None" = None,
 ) -> RosterService:
-    """Return the roster service; an empty one without the section `Roster`.
+    """Return the roster service.
 
     `open_connection` makes a connection with a short time-out. `refreshing` refreshes users who got an older copy.
     """
-    if config is None:
-        return RosterService()
     from restbroker.rosters.service.copies import Copies
     from restbroker.rosters.service.copies_file import CopiesFile
     from restbroker.rosters.service.reader import BOUND_S, Reader
@@ -158,12 +154,7 @@ def roster_service(
 
 
 def _refresh_target_of(config: Config) -> "RefreshTarget | None":
-    """Return the target that refreshes rosters, with its token; None without the section `Roster` or such a target.
-
-    None also if no token allows a refresh, which brokers report.
-    """
-    if config.roster is None:
-        return None
+    """Return the target that refreshes rosters; None without one, or if no token allows it, which brokers report."""
     from restbroker.rosters.refresh_target import RefreshTarget
 
     try:

@@ -410,9 +410,8 @@ def serve(
     print_notices(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
     from restbroker.app.no_delivery import serve as run
-    from restbroker.app.services import Parts
 
-    run(found.config, load, Parts(rosters=True, pages=stats), json_logs=json_logs)
+    run(found.config, load, {"rosters", "pages"} if stats else {"rosters"}, json_logs=json_logs)
 
 
 def _read_file(file: Path) -> bytes:

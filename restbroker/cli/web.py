@@ -22,6 +22,5 @@ def web(
     print_notices(found)
     # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
     from restbroker.app.no_delivery import serve
-    from restbroker.app.services import Parts
 
-    serve(found.config, load, Parts(pages=True), json_logs=json_logs)
+    serve(found.config, load, {"pages"}, json_logs=json_logs)
