@@ -210,7 +210,7 @@ async def open_fleet(
         try:
             async with trio.open_nursery() as nursery:
                 rng = random.Random(seed)  # noqa: S311 - of delays, and of what breaks
-                stand_in = StandIn(nursery, USER, token, frozenset({DOMAIN}), rng)
+                stand_in = StandIn(nursery, USER, token, rng)
                 await stand_in.come_up()
                 fleet = Fleet(settings, folder, witness, stand_in, nursery)
                 nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)

@@ -1,8 +1,9 @@
 """A stand-in for ejabberd, with the few commands that `demo` and `verify` use; it breaks on command.
 
 Answers and their order of checks were measured on ejabberd 23.01 (Debian 12), and tests/trial compares both; of
-requests only those that a broker sends are known, with a JSON object. A trap of the real server that it shares: it
-checks that the command exists, then the login, then the arguments; so a wrong password on an unknown command is a 404.
+requests only those that a broker sends are known, with a login and a JSON object of texts. A trap of the real server
+that it shares: it checks that the command exists, then the login, then the arguments; so a wrong password on an unknown
+command is a 404.
 
 Always holds: it listens on loopback only, and keeps everything in memory; while it is down its port refuses connections
 as that of a stopped server does; a request is recorded before a fault can hit it, and counts as answered before the
@@ -48,7 +49,7 @@ class Request:
 
 @attrs.define(eq=False)
 class StandIn:
-    """The server: its administrator, its virtual hosts and accounts, and what came to it.
+    """The server: its administrator, its accounts, and what came to it.
 
     `accounts`: (user, host) → password. `jobs`: the requests for each job, in order; `requests`: those that say no job,
     which are answered at once. `done`: the jobs that were answered. `slow` makes answers take their time, so that the
@@ -59,7 +60,6 @@ class StandIn:
     nursery: trio.Nursery
     user: str
     password: str
-    hosts: frozenset[str]
     rng: random.Random = attrs.field(factory=random.Random)
     online: int = 3
     slow: bool = False
@@ -137,20 +137,15 @@ class StandIn:
         names, run = _COMMANDS.get(request.command, ((), None))
         if run is None:
             return 404, {"status": "error", "code": 40, "message": "Endpoint not found."}
-        if not request.authorization:
-            denied = "AccessRules: Account does not have the right to perform the operation."
-            return 403, {"status": "error", "code": 32, "message": denied}
         if request.authorization != f"Basic {b64encode(f'{self.user}:{self.password}'.encode()).decode()}":
             return 401, {"status": "error", "code": 10, "message": "You are not authorized to call this command."}
-        if complaint := _complaint(names, request.arguments):
-            return 400, complaint
+        if (missing := next((name for name in names if name not in request.arguments), None)) is not None:
+            return 400, f"Request have missing argument: {missing}"
         return run(self, request.arguments)
 
 
 def _register(server: StandIn, arguments: Mapping[str, str]) -> Answer:
     account = (arguments["user"], arguments["host"])
-    if account[1] not in server.hosts:
-        return 500, {"status": "error", "code": 10001, "message": "Unknown virtual host"}
     address = "@".join(account)
     if account in server.accounts:
         return 409, {"status": "error", "code": 10090, "message": f"User {address} already registered"}
@@ -162,37 +157,15 @@ def _check_account(server: StandIn, arguments: Mapping[str, str]) -> Answer:
     return 200, 0 if (arguments["user"], arguments["host"]) in server.accounts else 1
 
 
-def _send_message(_: StandIn, arguments: Mapping[str, str]) -> Answer:
-    for name in ("from", "to"):
-        user, at, host = arguments[name].rpartition("@")
-        if not host or (at and not user):
-            tag = "tag <message/> qualified by namespace 'jabber:client'"
-            return 400, f"Bad value of attribute '{name}' in {tag}"
-    return 200, 0
-
-
 _COMMANDS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[StandIn, Mapping[str, str]], Answer]]]] = {
     "status": ((), lambda _, __: (200, _STATUS)),
     "connected_users_number": ((), lambda server, _: (200, {"num_sessions": server.online})),
     "user_sessions_info": (("user", "host"), lambda _, __: (200, [])),
     "register": (("user", "host", "password"), _register),
     "check_account": (("user", "host"), _check_account),
-    "send_message": (("type", "from", "to", "subject", "body"), _send_message),
+    "send_message": (("type", "from", "to", "subject", "body"), lambda _, __: (200, 0)),
 }
 """The commands, each with its arguments."""
-
-
-def _complaint(names: tuple[str, ...], arguments: Mapping[str, Json]) -> str | None:
-    """Return what ejabberd finds wrong with the arguments: the first one that is missing, or all that are unknown."""
-    for name in names:
-        if name not in arguments:
-            return f"Request have missing argument: {name}"
-    if unknown := [name for name in arguments if name not in names]:
-        return f"Request have unknown arguments: [{','.join(unknown)}]"
-    for name in names:
-        if not isinstance(arguments[name], str):
-            return f"Arg {json.dumps(arguments[name])} is not in format binary"
-    return None
 
 
 async def _receive(stream: trio.SocketStream) -> Request | None:

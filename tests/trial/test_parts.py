@@ -29,7 +29,7 @@ async def test_requests_are_counted_while_the_server_goes_down() -> None:
     for seed in range(20):
         rng = random.Random(seed)
         async with trio.open_nursery() as nursery:
-            stand_in = StandIn(nursery, "u", "p", frozenset(), rng, slow=True)
+            stand_in = StandIn(nursery, "u", "p", rng, slow=True)
             await stand_in.come_up()
             for number in range(60):
                 nursery.start_soon(come, stand_in.port, number)
