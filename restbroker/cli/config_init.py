@@ -216,20 +216,16 @@ def _write(path: Path, planned: Setup) -> None:
     """Write all files or none, the configuration last: once it is there, so are its secrets."""
     files = {path.with_name(name): f"{secret}\n" for name, secret in planned.secrets.items()}
     files[path] = json.dumps(planned.document, indent=2) + "\n"
-    written: list[Path] = []
-    try:
+    with contextlib.ExitStack() as undo:
         for file, text in files.items():
             write_new(file, text)
-            written.append(file)
-        # By itself, whatever else this shell's variables say.
-        load(path, {}, {}, kinds=registry.kinds(), sources=sources.kinds())
-    except BaseException as error:
-        for file in written:
-            with contextlib.suppress(OSError):
-                file.unlink()
-        if isinstance(error, ConfigError):
+            undo.callback(file.unlink, missing_ok=True)
+        try:
+            # By itself, whatever else this shell's variables say.
+            load(path, {}, {}, kinds=registry.kinds(), sources=sources.kinds())
+        except ConfigError as error:
             raise UsageError(f"{error.message}\nNo file was left behind.", error.hint or "") from error
-        raise
+        undo.pop_all()
     beside = ", ".join(planned.secrets)
     output.say(f"Wrote {path}, and beside it {beside}: only you can read them (mode 0600).")
     output.say("The user that runs restbroker must be able to read them. Producers need the token.")
