@@ -109,10 +109,7 @@ def local_services(
 
 
 def roster_service(
-    config: Roster,
-    open_connection: Callable[[], Connection],
-    report: Report,
-    refreshing: "RefreshTarget | None" = None,
+    config: Roster, open_connection: Callable[[], Connection], report: Report, refreshing: "RefreshTarget | None" = None
 ) -> RosterService:
     """Return the roster service.
 
@@ -125,30 +122,14 @@ def roster_service(
     from restbroker.serving.plain import plain_app
     from restbroker.serving.runner import Server
 
-    host, port = config.bind
     copies = Copies(config.copy_age_s, config.copies_mib * 1024 * 1024)
-    reader = Reader(
-        open_connection(),
-        report,
-        config.domain,
-        copies=copies,
-        refresh=None if refreshing is None else refreshing.push,
-        # Time is left for a copy before the answer would come too late.
-        bound_s=min(BOUND_S, config.longest_s / 2),
-    )
+    refresh = None if refreshing is None else refreshing.push
+    # Time is left for a copy before the answer would come too late.
+    bound_s = min(BOUND_S, config.longest_s / 2)
+    reader = Reader(open_connection(), report, config.domain, copies=copies, refresh=refresh, bound_s=bound_s)
     made = service(config, reader, report)
-    app = plain_app("rosters", made.answer, report)
-    server = Server(
-        "rosters",
-        "Listen of Roster",
-        host,
-        port=port,
-        app=app,
-        report=report,
-        at_stop=reader.stop,
-        reads_bodies=False,
-        is_plain=True,
-    )
+    at, app = ("rosters", "Listen of Roster", *config.bind), plain_app("rosters", made.answer, report)
+    server = Server(*at, app, report, at_stop=reader.stop, reads_bodies=False, is_plain=True)
     keeper = () if config.copies_file is None else (CopiesFile(Path(config.copies_file), copies, report),)
     return RosterService((*keeper, reader, server), made.samples)
 
@@ -226,6 +207,5 @@ def _health(bind: tuple[str, int], view: ProcessView, report: Report) -> Service
     from restbroker.serving.runner import Server
     from restbroker.web.health import Health, health_app
 
-    host, port = bind
     app = health_app(Health(view.view, view.is_alive), report)
-    return Server("/healthz and /readyz", "HealthBind", host, port=port, app=app, report=report)
+    return Server("/healthz and /readyz", "HealthBind", *bind, app, report)
