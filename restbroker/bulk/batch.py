@@ -258,9 +258,8 @@ def _require_valid(makers: Makers, table: Table) -> None:
 def _require_order(targets: Sequence[Target]) -> None:
     """Raise `UsageError` if none of these targets does jobs of one `order_key` one after the other."""
     if not any(target.takes_order_key for target in targets):
-        why = no_order(targets[0].name) if len(targets) == 1 else 'no target here has "OrderBy": "order_key".'
         hint = 'Set "OrderBy": "order_key" there, or leave the order keys out: then rows are done in any order.'
-        raise UsageError(f"Nothing was queued: {why}", hint)
+        raise UsageError(f"Nothing was queued: {no_order(targets)}", hint)
 
 
 def _print_resume_hint(batch: _Batch, error: KeyboardInterrupt | RestbrokerError) -> NoReturn:

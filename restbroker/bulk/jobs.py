@@ -71,7 +71,8 @@ class Tokens:
     def fixed_token(self) -> Token | None:
         """Return the token of all jobs; None if it depends on their arguments, or none allows it."""
         allowing = next((token for token in self.tokens if self._refusal(token) is None), None)
-        return None if allowing is None or allowing.hosts else allowing
+        depends = self.access.spec is not None and self.access.spec.dangerous_in is not None
+        return None if depends or allowing is None or allowing.hosts else allowing
 
     def of(self, arguments: Mapping[str, Json]) -> Token:
         """Return the token for a job with these arguments. Raise `BadRow` if none allows it."""
@@ -113,7 +114,7 @@ class Maker:
         if (order_key := own.get(ORDER_COLUMN)) not in (None, ""):
             order = attrs.evolve(order, order_key=_text(order_key))
         if order.order_key is not None and not self.target.takes_order_key:
-            raise BadRow(no_order(self.target.name))
+            raise BadRow(no_order([self.target]))
         key = own.get(UNIQUE_KEY)
         return order if key in (None, "") else attrs.evolve(order, lock=self._own_lock(arguments, key))
 
@@ -132,11 +133,10 @@ class Maker:
         """
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
+        if self._parts is None or order is not self.order:
+            return payload(attrs.evolve(order, arguments=arguments, token=self.tokens.of(arguments)), jid, now_s)
+        head, proof, tail = self._parts
         try:
-            if self._parts is None or order is not self.order:
-                token = self.tokens.of(arguments)
-                return payload(attrs.evolve(order, arguments=arguments, token=token), jid, now_s)
-            head, proof, tail = self._parts
             raw = b'%b%b,%b],"jid":"%b%b' % (head, _dumps(arguments), proof, jid.encode(), tail)
         except ValueError as error:
             raise BadRow(f"it cannot be written as JSON: {error}.") from None
@@ -315,9 +315,9 @@ def wrong_header(maker: Maker, columns: Sequence[str]) -> str | None:
     return wrong
 
 
-def no_order(target: str) -> str:
-    """Return why rows with an order key are not pushed to this target."""
-    return f'the target {target} keeps no order of these keys: it has no "OrderBy": "order_key".'
+def no_order(targets: Sequence[Target]) -> str:
+    """Return why rows with an order key are not pushed to any of these targets."""
+    return f'there is no "OrderBy": "order_key" in {", ".join(target.name for target in targets)}.'
 
 
 def _text(key: Json) -> str:

@@ -251,21 +251,6 @@ def test_that_the_queue_is_paused_is_said_at_once_and_once_more_where_nothing_ca
     assert "paused" not in shell("enqueue", "status").stderr
 
 
-def test_a_right_to_wait_that_is_missing_is_told_with_the_job_that_was_queued(
-    place: Path, make_redis: Callable[..., RedisServer]
-) -> None:
-    server = make_redis()
-    server.command("ACL SETUSER default -blpop")
-    done = run(["enqueue", "status", "--wait", "--json"], directory=place, environ={"RESTBROKER_REDIS_URL": server.url})
-    store = open_client(StoreSettings(server.url, namespace="ns"))
-    jid = job(store)["jid"]
-    assert done.returncode == 6
-    assert f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer." in done.stderr
-    assert "'blpop'" in done.stderr
-    told = json.loads(done.stdout)
-    assert (told["jid"], told["outcome"], told["error"]["code"]) == (jid, "queued", "NoAnswer")
-
-
 def test_a_redis_that_goes_away_while_one_waits_is_told_with_the_job_that_was_queued(
     place: Path, make_redis: Callable[..., RedisServer]
 ) -> None:
@@ -280,7 +265,7 @@ def test_a_redis_that_goes_away_while_one_waits_is_told_with_the_job_that_was_qu
         server.stop()
         assert process.wait() == 6
         assert f"The job {jid} was queued: do not push it again" in process.output()
-        assert f'"jid": "{jid}", "outcome": "queued"' in process.output()
+        assert f'"jid": "{jid}", "outcome": "queued", "error": {{"code": "NoAnswer"' in process.output()
 
 
 def test_a_full_disk_behind_stdout_is_told_with_the_job_that_was_queued(place: Path, store: Client) -> None:
@@ -323,3 +308,6 @@ def test_a_redis_that_only_lets_a_producer_push_stops_no_push(
     assert len(queued(store)) == 1
     assert "no running process" not in done.stderr
     assert "cannot wait for its answer" not in done.stderr
+    words = ["enqueue", "status", "--unique", "k", "--unique-for", "10m"]
+    done = run(words, directory=place, environ={"RESTBROKER_REDIS_URL": url})
+    assert (done.returncode, len(queued(store))) == (1, 1), done.stderr

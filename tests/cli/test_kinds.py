@@ -127,12 +127,6 @@ def test_a_target_of_such_a_kind_is_shown_and_its_secrets_and_wrong_options_are_
     assert "Targets.chat.Auth: must be Bearer" in shell("config", "show").stderr
 
 
-def test_its_commands_are_listed_by_kind_and_checked_before_a_job_is_pushed(shell: Shell) -> None:
-    assert "get_user" in shell("commands", "--kind", "chatter").stdout
-    unknown = shell("enqueue", "--target", "chat", "get_users", "user=ann")
-    assert (unknown.returncode, "get_user" in unknown.stderr) == (2, True)
-
-
 @NIGHTLY
 def test_without_a_check_of_its_own_the_probe_is_the_check_and_nothing_is_suggested(
     shell: Shell, tmp_path: Path

@@ -18,7 +18,6 @@ from restbroker.operate.enqueue import JobRequest, push
 from restbroker.store import holders
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.cli.conftest import Shell
-from tests.support.process import run_here as run
 from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import Loss, TcpProxy
 
@@ -146,18 +145,6 @@ def test_a_job_done_before_its_push_is_repeated_is_pushed_once(redis_server: Red
             assert push(client, request(lock), "jid-1", time.time()) is None
             store.command("DEL", "ns:queue:rest", f"ns:restbroker:unique:{lock.name}")
     assert queued(store) == []
-
-
-def test_who_may_only_push_pushes_as_before(place: Path, make_redis: Any) -> None:
-    server = make_redis()
-    store = open_client(StoreSettings(server.url, namespace="ns"))
-    server.command("ACL SETUSER producer on nopass ~ns:queue:* ~ns:queues -@all +lpush +sadd +evalsha +script|load"
-                   " +multi +exec +hello +client +select +ping")  # fmt: skip
-    url = server.url.replace("redis://", "redis://producer:x@")
-    done = run(["enqueue", "status"], directory=place, environ={"RESTBROKER_REDIS_URL": url})
-    assert (done.returncode, len(queued(store))) == (0, 1), done.stderr
-    done = run(list(UNIQUE), directory=place, environ={"RESTBROKER_REDIS_URL": url})
-    assert (done.returncode, len(queued(store))) == (1, 1), done.stderr
 
 
 def held(store: Client) -> list[bytes]:

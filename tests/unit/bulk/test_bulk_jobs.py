@@ -97,6 +97,17 @@ def test_the_first_token_that_allows_a_row_is_the_rows() -> None:
     assert [reason.code for reason in maker(OTHER).tokens.reasons_against()] == ["CommandNotAllowed"]
 
 
+def test_a_row_that_is_dangerous_has_the_token_that_dares_it() -> None:
+    dared, made = Token("dared", (Secret("dared"),), allow=("register", "dangerous:register")), maker(PLAIN)
+    spec = attrs.evolve(SPEC, dangerous_in=lambda one: {"register": frozenset({"server"})} if "host" in one else {})
+    made.tokens = Tokens((PLAIN, dared), attrs.evolve(made.tokens.access, spec=spec))
+    assert b'"dared"]' in made.payload(made.order, {"user": "a", "host": "h"}, jid_of(BATCH, 1), 1.5)
+    assert b'a \\"token\\"' in made.payload(made.order, {"user": "a"}, jid_of(BATCH, 1), 1.5)
+    made.tokens = Tokens((PLAIN,), made.tokens.access)
+    with pytest.raises(BadRow, match=r"^DangerousCommand: register controls the server"):
+        made.payload(made.order, {"user": "a", "host": "h"}, jid_of(BATCH, 1), 1.5)
+
+
 def test_a_row_is_not_given_a_token_that_counts_in_other_queues() -> None:
     elsewhere = Token("elsewhere", (Secret("elsewhere"),), queues=("low",))
     abroad = Token("abroad", (Secret("abroad"),), targets=("prosody",))
@@ -111,9 +122,5 @@ def test_a_job_id_has_24_hex_digits_and_names_its_row(row: int) -> None:
     assert len(jid) == 24
     assert row_of(BATCH, jid) == row
     assert row_of("f" * 16, jid) is None
-
-
-def test_another_jobs_id_names_no_row() -> None:
-    rows: list[Json] = [None, 5, "", BATCH, BATCH + "x" * 8, BATCH + "0" * 9]
-    for jid in rows:
-        assert row_of(BATCH, jid) is None
+    for other in (None, 5, "", BATCH, BATCH + "x" * 8, BATCH + "0" * 9):
+        assert row_of(BATCH, other) is None
