@@ -124,21 +124,30 @@ class Generation:
     async def _register(self, pools: Sequence[WorkerPool], connection: Connection) -> bool:
         """Register all pools' identities; return False if this generation is to end before Redis answers.
 
+        Then, or at an error, it removes those that it registered, or may have: they would live until a reaper comes.
+
         Raise `StoreRefused` if Redis is too old.
         """
+        begun: list[WorkerPool] = []
         registered = False
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
-            nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
-            await self.health.call_until_up(connection, require_supported)
-            # The first job that fails is due by Redis' clock, too.
-            asked_at_s = boot_time_s()
-            self.health.note_clock(await self.health.call_until_up(connection, time_s), asked_at_s)
-            for pool in pools:
-                await pool.register()
-                self.identities.add(pool.identity.name)
-            registered = True
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
+                nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
+                await self.health.call_until_up(connection, require_supported)
+                # The first job that fails is due by Redis' clock, too.
+                asked_at_s = boot_time_s()
+                self.health.note_clock(await self.health.call_until_up(connection, time_s), asked_at_s)
+                for pool in pools:
+                    begun.append(pool)
+                    await pool.register()
+                    self.identities.add(pool.identity.name)
+                registered = True
+                nursery.cancel_scope.cancel()
+        finally:
+            if not registered:
+                self._phases.note_lost()
+                await self._settle_unfinished(begun)
         return registered
 
     async def _serve(self, pools: Sequence[WorkerPool], connection: Connection) -> StopResult:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import attrs
 import pytest
@@ -13,8 +14,8 @@ from restbroker.broker.settler import Settler
 from restbroker.broker.signals import Control
 from restbroker.job.outcome import Delivered
 from restbroker.job.reason import Reason
-from restbroker.store import identities
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store import identities, jobs
+from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import FetchAnswer, FetchRequest
 from restbroker.telemetry.events import (
@@ -243,6 +244,28 @@ async def test_a_job_pushed_once_a_new_generation_reported_its_start_is_done_by_
         await taken_over(harness, new)
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are done")
     assert (len(old.calls), len(new.calls)) == (0, 3)
+
+
+async def test_a_generation_that_ends_while_it_registers_leaves_nothing(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register = jobs.register
+
+    def stop_at_the_second_target(client: Client, identity: str, *args: Any, **more: Any) -> bool:
+        done = register(client, identity, *args, **more)
+        if identity.endswith(":u"):
+            trio.from_thread.run_sync(harness.control.stop.set)
+        return done
+
+    monkeypatch.setattr(jobs, "register", stop_at_the_second_target)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        harness.others = {"u": Scripted(ok)}
+        harness.next_plan = harness.plan()
+        harness.control.reload.set()
+        await harness.control.stop.wait()
+    assert harness.of(BrokerStopped)[0].clean
+    assert harness.client.command("KEYS", "restbroker:[bi]*") == []
 
 
 class Failing(Scripted):

@@ -1,14 +1,31 @@
-"""What reaches stdout and stderr."""
+"""What reaches stdout and stderr: data, messages, tables on a narrow terminal, hints, and who types."""
 
+import getpass
 import io
 import json
+import os
+import re
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from restbroker.console import output
+from restbroker.cli.audit import _COLUMNS as AUDIT
+from restbroker.console import causes, output
+from restbroker.console.columns import Column, table
+from restbroker.console.who import who
 from restbroker.errors import OutputLost, UsageError
+from restbroker.operate.audit import AuditEntry, StoredEntry
+from restbroker.operate.summary import Cause
+
+JID = "5c1f0e9a7b3d4826a1c0ffee"
+WORDS = "the server refused it, since something was wrong with it"
+COLUMNS: list[Column[list[str]]] = [
+    Column(title, lambda row, place=place: row[place])  # type: ignore[misc]  # bound now
+    for place, title in enumerate(("WHEN", "JOB", "COMMAND", "CODE", "MESSAGE"))
+]
+ROW = ["2026-11-28 05:36:14", JID, "send_message", "TargetUnreachable", WORDS]
 
 
 class Terminal(io.StringIO):
@@ -95,3 +112,74 @@ def test_data_comes_before_the_message_after_it_where_both_go_into_one_pipe(monk
 
 def test_counts_of_jobs_have_commas() -> None:
     assert [output.jobs(count) for count in (0, 1, 999, 166_166)] == ["0 jobs", "1 job", "999 jobs", "166,166 jobs"]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_ids_and_times_are_whole_where_texts_are_not(
+    whole: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table(COLUMNS, [ROW], whole=whole)
+    lines = capsys.readouterr().out.splitlines()
+    # How the rest is shared differs by the version of Rich.
+    assert re.match(rf"{ROW[0]} +{JID} +send_me", lines[1])
+    assert max(map(len, lines)) == 80
+
+
+def test_a_row_without_room_is_longer_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    table(COLUMNS, [ROW], whole=False)
+    assert re.match(rf"{ROW[0]} +{JID} +send_", capsys.readouterr().out.splitlines()[1])
+
+
+def test_what_a_row_is_about_is_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.table(("COMMAND", "ABOUT"), [("abort_delete_old_mam_messages", WORDS)])
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert lines[1].startswith("abort_delete_old_mam_messages  the server refused it")
+    assert max(map(len, lines)) == 60
+
+
+def test_the_audit_log_names_a_job_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    note = AuditEntry(who="root@vm", action="retry", place="dead", where=JID, why=WORDS, state="ended", done=1)
+    table(AUDIT, [StoredEntry("1-1", 1.0, note)])
+    lines = capsys.readouterr().out.splitlines()
+    assert JID in lines[1]
+    assert max(map(len, lines)) == 80
+
+
+@pytest.mark.parametrize(
+    ("message", "has_hint"),
+    [
+        ("The server has no host x. Correct the host, or add it.", False),
+        ("Correct the host.", False),
+        ("The server has no host x.", True),
+        ("It is Incorrect there.", True),
+        (None, True),
+    ],
+)
+def test_what_the_message_says_to_do_is_not_said_again(message: str | None, has_hint: bool) -> None:
+    cause = Cause("g", "k", None, "one", "register", "UnknownHost", message)
+    text = causes.hint(cause)
+    assert (text is not None) == has_hint
+    assert text is None or text.startswith("Correct ")
+
+
+def test_who_calls_sudo_is_meant_and_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "ann")
+    assert who() == f"ann@{socket.gethostname()}"
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert who() == f"uid {os.getuid()}@{socket.gethostname()}"
