@@ -86,14 +86,13 @@ def test_jobs_that_changed_during_the_prompt_are_not_touched(
     assert [job for job in jobs_in(store, zset) if job in later] == later
 
 
-@pytest.mark.parametrize(("answer", "user", "code"), [("n", "first", 1), ("y", "bob", 0)])
-def test_an_edit_is_shown_and_asked_about(store: Client, place: Path, answer: str, user: str, code: int) -> None:
+def test_an_edit_is_shown_and_asked_about(store: Client, place: Path) -> None:
     put(store, "dead", NOW_S, "first")
     with dialogue(["dead", "edit", "first", "user=bob"], place) as terminal:
         terminal.until("user: first → bob")
-        terminal.answer("Edit 1 job of the dead set?", answer)
-        assert terminal.end() == code
-    assert jobs_in(store, "dead")[0]["args"][1]["user"] == user
+        terminal.answer("Edit 1 job of the dead set?", "n")
+        assert terminal.end() == 1
+    assert jobs_in(store, "dead")[0]["args"][1]["user"] == "first"
 
 
 def test_a_stopped_retry_says_how_far_it_came_and_can_go_on(place: Path, shell: Shell, store: Client) -> None:
@@ -137,14 +136,6 @@ def test_a_refusal_before_any_change_says_that_nothing_was_changed(shell: Shell,
     done = shell("dead", "delete", "j1", "--yes")
     assert (done.returncode, "Nothing was changed." in done.stderr) == (1, True)
     assert len(jobs_in(store, "dead")) == 1
-
-
-def test_options_before_a_verb_are_the_verbs(shell: Shell, store: Client) -> None:
-    for number, code in enumerate(("ServerError", "BadToken"), 1):
-        put(store, "dead", NOW_S + number, f"j{number}", error_class=code)
-    done = shell("dead", "--where", "error = BadToken", "--config", "env.json", "delete", "--yes")
-    assert (done.returncode, done.stderr) == (0, "1 job deleted.\n")
-    assert [job["jid"] for job in json.loads(shell("dead", "--json", "list").stdout)] == ["j1"]
 
 
 @contextmanager

@@ -241,14 +241,12 @@ async def test_who_waits_when_the_task_ends_listens_for_itself() -> None:
     assert got == [b"one", b"two"]
 
 
-async def test_without_epoll_each_listens_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_epoll_each_listens_for_itself(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> None:
     monkeypatch.delattr("select.epoll")
     arrivals = Readiness()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(arrivals.run)
-        await wait_all_tasks_blocked()
-        with wired(arrivals) as (wire, there):
-            there.send(b"x")
-            assert await wire.receive() == b"x"
-            wire.close()
-        nursery.cancel_scope.cancel()
+    nursery.start_soon(arrivals.run)
+    await wait_all_tasks_blocked()
+    with wired(arrivals) as (wire, there):
+        there.send(b"x")
+        assert await wire.receive() == b"x"
+        wire.close()

@@ -296,7 +296,7 @@ async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_
         assert (told.times, len(server.requests), server.connections) == (1, 2, 1)
 
 
-async def test_an_answer_that_comes_before_the_whole_request_went_is_read() -> None:
+async def test_an_answer_that_comes_before_the_whole_request_went_is_read(nursery: trio.Nursery) -> None:
     early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
 
     async def refuse(stream: trio.SocketStream) -> None:
@@ -308,13 +308,11 @@ async def test_an_answer_that_comes_before_the_whole_request_went_is_read() -> N
                 pass
         await stream.aclose()
 
-    async with trio.open_nursery() as nursery:
-        listeners: list[trio.SocketListener] = await nursery.start(trio.serve_tcp, refuse, 0)
-        transport = open_transport(target(listeners[0].socket.getsockname()[1], engine="lean"))
-        answer = await transport.send(post(body=bytes(20 * MIB)))
-        assert (answer.status, answer.body) == (413, b"no")
-        await transport.aclose()
-        nursery.cancel_scope.cancel()
+    listeners: list[trio.SocketListener] = await nursery.start(trio.serve_tcp, refuse, 0)
+    transport = open_transport(target(listeners[0].socket.getsockname()[1], engine="lean"))
+    answer = await transport.send(post(body=bytes(20 * MIB)))
+    assert (answer.status, answer.body) == (413, b"no")
+    await transport.aclose()
 
 
 async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
@@ -330,7 +328,9 @@ async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() 
     there.close()
 
 
-async def test_nothing_wakes_the_watcher_while_nobody_is_watched(autojump_clock: MockClock) -> None:
+async def test_nothing_wakes_the_watcher_while_nobody_is_watched(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     class Late:
         expired_at_s: float | None = None
 
@@ -338,17 +338,15 @@ async def test_nothing_wakes_the_watcher_while_nobody_is_watched(autojump_clock:
             self.expired_at_s = trio.current_time()
 
     deadlines = Deadlines()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(deadlines.run)
-        first, second = Late(), Late()
-        began_s = trio.current_time()
-        await trio.sleep(1000)
-        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
-        deadlines.watch(first, trio.current_time() + 1)
-        deadlines.watch(second, trio.current_time() + 1)
-        deadlines.forget(second)
-        await trio.sleep(10)
-        assert first.expired_at_s is not None
-        assert 1001 <= first.expired_at_s - began_s <= 1001.2
-        assert second.expired_at_s is None
-        nursery.cancel_scope.cancel()
+    await nursery.start(deadlines.run)
+    first, second = Late(), Late()
+    began_s = trio.current_time()
+    await trio.sleep(1000)
+    assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
+    deadlines.watch(first, trio.current_time() + 1)
+    deadlines.watch(second, trio.current_time() + 1)
+    deadlines.forget(second)
+    await trio.sleep(10)
+    assert first.expired_at_s is not None
+    assert 1001 <= first.expired_at_s - began_s <= 1001.2
+    assert second.expired_at_s is None

@@ -133,21 +133,19 @@ async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(
 @on_both
 @public_or_not
 async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
+    nursery: trio.Nursery, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        server = await serving(nursery, "127.0.0.3")
-        with contextlib.ExitStack() as stack:
-            silenced(stack, "127.0.0.2", server.port)
-            monkeypatch.setattr(dial, "is_public", lambda _address: True)
-            meaning(["127.0.0.2", "127.0.0.3"])
-            made = target(server.port, engine=engine, public_only=public_only, connect_timeout_s=10.0)
-            transport = open_transport(attrs.evolve(made, url=Url("http", NAME, server.port)))
-            began_s = trio.current_time()
-            assert (await transport.send(post(timeout_s=20.0))).status == 200
-            assert 0.2 <= trio.current_time() - began_s < 9
-            await transport.aclose()
-        nursery.cancel_scope.cancel()
+    server = await serving(nursery, "127.0.0.3")
+    with contextlib.ExitStack() as stack:
+        silenced(stack, "127.0.0.2", server.port)
+        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        meaning(["127.0.0.2", "127.0.0.3"])
+        made = target(server.port, engine=engine, public_only=public_only, connect_timeout_s=10.0)
+        transport = open_transport(attrs.evolve(made, url=Url("http", NAME, server.port)))
+        began_s = trio.current_time()
+        assert (await transport.send(post(timeout_s=20.0))).status == 200
+        assert 0.2 <= trio.current_time() - began_s < 9
+        await transport.aclose()
 
 
 @on_both

@@ -138,20 +138,18 @@ async def test_the_urls_host_is_asked_for_whatever_the_host_header_says(ours: Au
 
 
 @rows("how", ["closes", "resets"])
-async def test_a_server_that_goes_during_the_handshake_was_sent_nothing(how: str) -> None:
+async def test_a_server_that_goes_during_the_handshake_was_sent_nothing(how: str, nursery: trio.Nursery) -> None:
     async def leave(stream: trio.SocketStream) -> None:
         await stream.receive_some(1 if how == "resets" else 65536)
         await stream.aclose()
 
-    async with trio.open_nursery() as nursery:
-        listeners: list[trio.SocketListener] = await nursery.start(trio.serve_tcp, leave, 0)
-        port = listeners[0].socket.getsockname()[1]
-        transport = open_transport(target(port, url=Url("https", "127.0.0.1", port), engine="lean"))
-        with pytest.raises(NotSent, match=r": (the server closed it|it broke) during the.* handshake\.$") as caught:
-            await transport.send(post())
-        # Who closes may speak no TLS at all; a reset says nothing about that.
-        assert caught.value.tls == (how == "closes")
-        nursery.cancel_scope.cancel()
+    listeners: list[trio.SocketListener] = await nursery.start(trio.serve_tcp, leave, 0)
+    port = listeners[0].socket.getsockname()[1]
+    transport = open_transport(target(port, url=Url("https", "127.0.0.1", port), engine="lean"))
+    with pytest.raises(NotSent, match=r": (the server closed it|it broke) during the.* handshake\.$") as caught:
+        await transport.send(post())
+    # Who closes may speak no TLS at all; a reset says nothing about that.
+    assert caught.value.tls == (how == "closes")
 
 
 @attrs.define

@@ -1,9 +1,22 @@
-"""Addresses that are taken are those that Prosody's own preparation leaves as they are."""
+"""Prosody itself: which addresses it takes, what a kill in the middle costs, and the page's recipes for tokens."""
 
+import json
+import re
 import subprocess
 import unicodedata
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 from restbroker.job.jid import BadAddress, read_domain, read_local
+from restbroker.store import queues
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.replies import integer
+from tests.support import census, process
+from tests.support.prosody import PASSWORD, Prosody
+from tests.support.shared import FAST_RETRIES
+from tests.support.wait import until
 
 PREPARED = """
 package.path = "/usr/lib/prosody/?.lua;" .. package.path
@@ -37,3 +50,76 @@ def test_what_is_taken_prosody_leaves_as_it_is_whichever_letter_is_in_it() -> No
         assert [text for text in ours if text not in theirs] == []
         # Ours are fewer by blanks and signs in domains, and by large letters that are younger than its tables.
         assert len(theirs) - len(ours) < 1000
+
+
+JOBS = 300
+
+
+def test_every_question_is_answered_though_prosody_is_killed_in_the_middle(
+    tmp_path: Path, redis_url: str, make_prosody: Callable[..., Prosody]
+) -> None:
+    server = make_prosody(modules=("rest",))
+    server.register("john")
+    config = tmp_path / "env.json"
+    entry = {
+        "Kind": "prosody-rest",
+        "URL": server.rest_url,
+        "Domain": server.host,
+        "Auth": {"Basic": {"User": "john", "Pass": PASSWORD}},
+        "Queues": ["prosody"],
+        "Concurrency": 5,
+        "RateLimit": "200/s",
+    }
+    config.write_text(
+        json.dumps({"RedisURL": redis_url, "Token": "t", "Backoff": FAST_RETRIES, "Targets": {"chat": entry}})
+    )
+    jobs = [
+        json.dumps({"class": "Add", "args": ["ping", {"to": server.host}, "t"], "jid": f"{number:024}", "retry": True})
+        for number in range(JOBS)
+    ]
+    with closing(open_client(StoreSettings(redis_url))) as client:
+        queues.push(client, "prosody", [job.encode() for job in jobs])
+
+        def done() -> int:
+            return JOBS - census.unfinished(client, ["prosody"]).total()
+
+        with process.started(["run", "--config", str(config)], directory=tmp_path) as broker:
+            until(lambda: done() > JOBS // 10, "some are done", 60.0)
+            before = done()
+            server.kill()
+            server.start()
+            until(lambda: done() == JOBS, "all are done", 120.0)
+            assert before < JOBS
+            assert integer(client.command("ZCARD", "dead")) == 0, broker.output()
+
+
+ROOT = Path(__file__).parents[3]
+RECIPES = re.findall(
+    r"^prosodyctl shell .*create_.*$", (ROOT / "docs/servers/prosody.md").read_text("utf-8"), re.MULTILINE
+)
+
+
+def recorded() -> list[dict[str, Any]]:
+    lines = (ROOT / "tests/recorded/prosody/token_recipes.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_one_recipe_of_the_page_printed_a_token_on_each_version_that_administers() -> None:
+    for version in ("0.12.3", "13.0.1"):
+        own = {one["recipe"]: one for one in recorded() if one["version"] == version}
+        [good] = [own[recipe] for recipe in RECIPES if own[recipe].get("admin_api") == 200]
+        assert good["printed"].startswith("Result: ")
+        assert good["rest"] == 200
+        assert good["command"].startswith("The following accounts could not be deleted:")  # it was allowed to try
+
+
+def test_the_recipe_for_0_12_prints_a_token_that_the_admin_api_takes(make_prosody: Callable[..., Prosody]) -> None:
+    prosody = make_prosody()
+    prosody.register("broker")
+    assert len(RECIPES) == 2
+    command = RECIPES[0].replace("prosodyctl", f"prosodyctl --config {prosody.directory}/prosody.cfg.lua", 1)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    printed = done.stdout.strip().splitlines()[-1]
+    assert printed.startswith("Result: "), done.stdout + done.stderr
+    headers = {"Authorization": f"Bearer {printed.removeprefix('Result: ')}"}
+    assert prosody.call("GET", "/admin_api/users", headers=headers)[0] == 200

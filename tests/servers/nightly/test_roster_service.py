@@ -1,14 +1,19 @@
-"""A real Prosody gets rosters from restbroker's service, and its clients see them: any name, each login, Redis gone."""
+"""Rosters of real servers: out of ejabberd by the script, into Prosody by the service, whatever is gone."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from restbroker.rosters.files import read
 from restbroker.rosters.rules import Contact
 from tests.rosters.conftest import put
+from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.process import Running, started
 from tests.support.prosody import Prosody
 from tests.support.redis_server import RedisServer
@@ -103,3 +108,28 @@ def test_while_redis_is_away_nobody_loses_his_contacts_and_a_login_works_when_it
         assert json.loads(prosody.refresh("john")[1])["errors"] == 0
         assert [push.jid for push in john.pushes.wait_for_number(1)] == list(ZOE), "and nothing was taken away"
         alone.wait_for("code=RostersUnread")
+
+
+_SCRIPT = Path(__file__).parents[3] / "contrib" / "rosters" / "ejabberd.py"
+
+
+def test_rosters_of_an_ejabberd_have_names_and_groups(ejabberd: Ejabberd) -> None:
+    host = ejabberd.hosts[0]
+    for user in ("imported", "friend"):
+        ejabberd.call("register", user=user, host=host, password="secret")
+    item = {"localuser": "imported", "localhost": host, "host": host, "nick": "Freund é", "group": "Work"}
+    for user, subscription in (("friend", "both"), ("stranger", "from")):
+        status, _ = ejabberd.call("add_rosteritem", **item, user=user, subs=subscription)
+        assert status == 200
+
+    def written(*users: str) -> subprocess.CompletedProcess[bytes]:
+        words = [sys.executable, str(_SCRIPT), "--url", ejabberd.url, host, *users]
+        environ = {**os.environ, "EJABBERD_LOGIN": f"{ejabberd.admin}:{PASSWORD}"}
+        return subprocess.run(words, capture_output=True, check=False, env=environ)
+
+    done = written()
+    rosters = read(done.stdout, host).rosters
+    assert rosters["imported"] == {f"friend@{host}": Contact("Freund é", ("Work",))}
+    assert rosters["friend"] == {}
+    assert done.stderr.startswith(b"1 contacts left out")
+    assert written("imported", "nobody").stderr.endswith(b"nobody has no account on %s.\n" % host.encode())

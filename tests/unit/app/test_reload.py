@@ -1,5 +1,9 @@
-"""What counts of a configuration that is loaded while the process runs, from when, and what is said of it."""
+"""What counts of a configuration that is loaded while the process runs, from when, and what is said of it.
 
+In one process, and in the supervisor of a group.
+"""
+
+import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,10 +12,12 @@ from typing import NoReturn
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from restbroker.app import reload as reload_module
 from restbroker.app.build import plan_of
 from restbroker.app.reload import Reload
+from restbroker.app.summaries import Summaries
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
@@ -37,6 +43,14 @@ class Desk:
     notes: tuple[Notice, ...] = ()
     events: list[Event] = attrs.field(factory=list)
     planned: list[Config] = attrs.field(factory=list)
+    reloads: int = 0
+
+    def supervisor(self, config: Config) -> Reload:
+        """Return the reloader of a group."""
+        return Reload(config, self._load, LogSink(), self.events.append, reload_workers=self._reload_workers)
+
+    async def _reload_workers(self) -> None:
+        self.reloads += 1
 
     def reloader(
         self, config: Config, plan: Callable[[Config], BrokerPlan] | None = None, targets: Sequence[TargetPlan] = ()
@@ -203,3 +217,47 @@ async def test_a_reload_that_hangs_can_be_cancelled_at_once(config: Config, hung
     with trio.fail_after(60), trio.move_on_after(0.05):
         await reloader.reload()
     assert desk.events == []
+
+
+async def test_what_hinders_a_start_is_told_once_and_again_when_it_is_something_else(config: Config) -> None:
+    first, second = ConfigError("env.json is empty.", "Fix it."), ConfigError("X: is bad.", "Fix X.")
+    desk = Desk(first)
+    reloader = desk.supervisor(config)
+    for now, count in ((first, 1), (first, 1), (second, 2), (config, 2), (second, 3)):
+        desk.next = now
+        assert await reloader.may_start() is (now is config)
+        assert len(desk.events) == count
+    said = "A worker cannot be restarted until the configuration is valid. env.json is empty."
+    assert desk.events[0] == OperatorWarning("StartRefused", said, "Fix it.")
+
+
+async def test_workers_load_only_what_their_supervisor_can_use(config: Config) -> None:
+    desk = Desk(ConfigError("env.json is empty.", "Fix it."))
+    reloader = desk.supervisor(config)
+    for unusable in (desk.next, attrs.evolve(config, namespace="ns")):
+        desk.next = unusable
+        await reloader.reload()
+        assert (type(desk.events.pop()), desk.events, desk.reloads) == (ConfigRefused, [], 0)
+        assert reloader.config == config
+    desk.next = attrs.evolve(config, log_level="debug", processes=4)
+    await reloader.reload()
+    (late,) = desk.events
+    assert isinstance(late, OperatorWarning)
+    assert (late.code, desk.reloads, reloader.config) == ("NeedsRestart", 1, desk.next)
+
+
+async def test_what_a_supervisor_adds_up_is_written_every_ten_seconds_and_at_the_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    written = io.StringIO()
+    log = LogSink(stream=written)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Summaries(log).run)
+        for _ in range(5):
+            log(OperatorWarning("RequestFailed", "/stats failed"))
+        await trio.sleep(11)
+        assert written.getvalue().endswith("WARNING warnings code=RequestFailed count=2\n")
+        for _ in range(4):
+            log(OperatorWarning("RequestFailed", "/stats failed"))
+        nursery.cancel_scope.cancel()
+    assert written.getvalue().endswith("WARNING warnings code=RequestFailed count=1\n")

@@ -68,24 +68,22 @@ async def test_ready_each_new_status_and_the_stop_are_told(
     assert "WATCHDOG=1" not in told.lines
 
 
-async def test_a_reload_is_told_with_its_time_and_its_end(address: str, told: Told) -> None:
+async def test_a_reload_is_told_with_its_time_and_its_end(address: str, told: Told, nursery: trio.Nursery) -> None:
     view = SERVING
     notifier = Notifier(address, lambda: view)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(notifier.run)
-        await until_async(lambda: told.has("READY=1"), "it is ready")
-        before_us = time.monotonic_ns() // 1000
-        notifier.reload_began()
-        view = attrs.evolve(SERVING, store_up=False, finishing=3)
-        assert told.has("RELOADING=1")
-        (stamp,) = (line.partition("=")[2] for line in told.lines if line.startswith("MONOTONIC_USEC="))
-        assert before_us <= int(stamp) <= time.monotonic_ns() // 1000
-        assert not told.has("READY=1", times=2)
-        notifier.reload_ended()
-        assert told.has("READY=1", times=2)
-        words = "Serving. Redis is unavailable. Jobs that run under the previous configuration: 3."
-        assert told.has(f"STATUS={words}")
-        nursery.cancel_scope.cancel()
+    await nursery.start(notifier.run)
+    await until_async(lambda: told.has("READY=1"), "it is ready")
+    before_us = time.monotonic_ns() // 1000
+    notifier.reload_began()
+    view = attrs.evolve(SERVING, store_up=False, finishing=3)
+    assert told.has("RELOADING=1")
+    (stamp,) = (line.partition("=")[2] for line in told.lines if line.startswith("MONOTONIC_USEC="))
+    assert before_us <= int(stamp) <= time.monotonic_ns() // 1000
+    assert not told.has("READY=1", times=2)
+    notifier.reload_ended()
+    assert told.has("READY=1", times=2)
+    words = "Serving. Redis is unavailable. Jobs that run under the previous configuration: 3."
+    assert told.has(f"STATUS={words}")
 
 
 @pytest.mark.parametrize(("alive_after_s", "times"), [(0, 5), (40, 2)])
@@ -103,7 +101,7 @@ async def test_the_watchdog_is_fed_twice_in_each_span_while_all_is_alive(
     assert told.lines.count("WATCHDOG=1") == times
 
 
-async def test_a_socket_that_comes_late_and_has_no_path_is_told_what_it_missed() -> None:
+async def test_a_socket_that_comes_late_and_has_no_path_is_told_what_it_missed(nursery: trio.Nursery) -> None:
     address = f"@restbroker-test-{os.getpid()}"
     looks: list[None] = []
 
@@ -111,15 +109,13 @@ async def test_a_socket_that_comes_late_and_has_no_path_is_told_what_it_missed()
         looks.append(None)
         return SERVING
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(Notifier(address, view, watchdog_s=0.02).run)
-        await until_async(lambda: len(looks) >= 3, "it looks on though nobody listens")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-            receiver.bind(address.replace("@", "\0"))
-            receiver.setblocking(False)
-            late = Told(receiver)
-            await until_async(lambda: late.has("READY=1"), "it is ready")
-        nursery.cancel_scope.cancel()
+    await nursery.start(Notifier(address, view, watchdog_s=0.02).run)
+    await until_async(lambda: len(looks) >= 3, "it looks on though nobody listens")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(address.replace("@", "\0"))
+        receiver.setblocking(False)
+        late = Told(receiver)
+        await until_async(lambda: late.has("READY=1"), "it is ready")
 
 
 async def test_a_socket_that_nobody_reads_holds_nothing_up(

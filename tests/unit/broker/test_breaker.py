@@ -1,6 +1,7 @@
 """The breaker: an outage is a wait with a probe a second or two, and one line at each end of it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import attrs
 import pytest
@@ -53,6 +54,16 @@ class Target:
         return answer
 
 
+@asynccontextmanager
+async def probed(breaker: Breaker, target: Target) -> AsyncIterator[trio.Nursery]:
+    """The target is probed, from when jobs may be sent until the end of the block."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        await breaker.wait_to_admit()
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
 def made(events: list[Event]) -> Breaker:
     return Breaker("t", events.append)
 
@@ -65,9 +76,7 @@ async def test_five_unsent_in_a_row_trip_it_and_a_probe_resets_it(autojump_clock
     events: list[Event] = []
     breaker = made(events)
     target = Target(FINE)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, target):
         for _ in range(5):
             assert breaker.admits
             breaker.observe(UNSENT)
@@ -75,7 +84,6 @@ async def test_five_unsent_in_a_row_trip_it_and_a_probe_resets_it(autojump_clock
         closed_at_s = trio.current_time()
         assert await breaker.wait_to_admit()
         assert 1 <= trio.current_time() - closed_at_s <= 2
-        nursery.cancel_scope.cancel()
     assert kinds(events) == ["VersionReported", "TargetDown", "TargetUp"]
     assert events[0] == VersionReported("t", "24.12", "ejabberd 24.12")
 
@@ -96,10 +104,8 @@ async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.Mo
         events: list[Event] = []
         breaker = made(events)
         target = Target(Probe(ok=False, denied=denied, version=None, detail="no", hint="mend it"), FINE)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
-            await breaker.wait_to_admit()
-            nursery.cancel_scope.cancel()
+        async with probed(breaker, target):
+            pass
         assert [event.hint for event in events if isinstance(event, TargetDown)] == ["mend it"]
 
 
@@ -107,12 +113,9 @@ async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock:
     events: list[Event] = []
     breaker = made(events)
     target = Target(FINE, DENIED, DENIED, DENIED, FINE)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, target):
         breaker.deny(Reason("TargetDenied", "401"))
         await breaker.wait_to_admit()
-        nursery.cancel_scope.cancel()
     closed = [event for event in events if isinstance(event, TargetDown)]
     assert [event.denied for event in closed] == [True]
     assert isinstance(events[-1], TargetUp)
@@ -123,12 +126,9 @@ async def test_one_that_is_given_up_stays_tripped_and_its_target_is_left_alone(
 ) -> None:
     events: list[Event] = []
     breaker, target = made(events), Target(FINE)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, target):
         breaker.trip_for_good(Reason("Bug", "Its background work failed."))
         await trio.sleep(600)
-        nursery.cancel_scope.cancel()
     breaker.note_probe(FINE)  # of a probe that was under way
     assert (breaker.admits, breaker.reason, len(target.asked_at_s)) == (
         False,
@@ -178,16 +178,13 @@ async def test_answers_that_are_about_jobs_alone_never_trip_it() -> None:
 async def test_a_longer_pause_asked_for_while_it_is_tripped_is_kept_too(autojump_clock: trio.testing.MockClock) -> None:
     breaker = made([])
     target = Target(FINE)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, target):
         began_s = trio.current_time()
         breaker.observe(Deferred(Reason("Busy", "503"), counts=False, pause_target=True))
         await trio.sleep(0.01)
         breaker.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
         await breaker.wait_to_admit()
         assert trio.current_time() - began_s >= 60
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.promise("A good citizen", "after an outage the first job goes alone")
@@ -209,9 +206,7 @@ async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_it
             breaker.observe(Delivered("0", 0, 200), "c")
             breaker.semaphore.leave()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, target) as nursery:
         breaker.trip(Reason("TargetUnreachable", "refused"))
         for _ in range(8):
             nursery.start_soon(worker)
@@ -222,22 +217,18 @@ async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_it
         assert max(at_once) == 2
         await trio.sleep(2)
         assert max(at_once) == 8
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_clock: trio.testing.MockClock) -> None:
     breaker = Breaker("t", lambda _event: None, concurrency=8)
     target = Target(FINE)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, target):
         breaker.trip(Reason("TargetUnreachable", "refused"))
         began_s = trio.current_time()
         with trio.fail_after(60):
             for _ in range(4):
                 await breaker.semaphore.enter()
         assert trio.current_time() - began_s <= 7
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.promise("A good citizen", "one command that fails does not stop the others")
@@ -257,15 +248,12 @@ async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
                 breaker.observe(Uncertain(Reason("TimedOut", "no answer")), "sick")
             breaker.semaphore.leave()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, target) as nursery:
         for number in range(20):
             nursery.start_soon(worker, number)
         await trio.sleep(60)
         assert breaker.semaphore.limit == 20
         assert kinds(events) == ["VersionReported"], "it never closed"
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_time_out_of_a_target_that_was_found_unwell_trips_the_breaker_at_once() -> None:
@@ -299,9 +287,7 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
 ) -> None:
     breaker = Breaker("t", lambda _event: None, 3)
     busy = Deferred(Reason("Busy", "429", None, 429), counts=False)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, Target(FINE).ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, Target(FINE)):
         for _ in range(3):
             assert await breaker.semaphore.enter()
         breaker.observe(Delivered("0", 0, 200), "quick")
@@ -312,16 +298,13 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
         assert (breaker.semaphore.limit, breaker.semaphore.capacity) == (1, 0)
         with trio.fail_after(15):
             assert await breaker.semaphore.enter()
-        nursery.cancel_scope.cancel()
 
 
 async def test_one_command_s_503s_trip_it_once_and_not_at_each_reset(autojump_clock: trio.testing.MockClock) -> None:
     events: list[Event] = []
     breaker = made(events)
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, Target(FINE).ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, Target(FINE)):
         for _ in range(8):
             await breaker.wait_to_admit()
             breaker.observe(busy, "sick")
@@ -331,7 +314,6 @@ async def test_one_command_s_503s_trip_it_once_and_not_at_each_reset(autojump_cl
         await trio.sleep(2)
         breaker.observe(busy, "sick")
         assert kinds(events).count("TargetDown") == 2, "it had worked in between"
-        nursery.cancel_scope.cancel()
 
 
 async def test_jobs_that_failed_before_and_fail_again_do_not_trip_it() -> None:
@@ -674,9 +656,7 @@ async def test_commands_that_a_gateway_alone_refuses_trip_it_once(autojump_clock
     """The probe finds the target well: until one of them is delivered, it is they that fail."""
     events: list[Event] = []
     breaker = made(events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, Target(FINE).ask, Nobody()).run)
-        await breaker.wait_to_admit()
+    async with probed(breaker, Target(FINE)):
         for number in range(40):
             await breaker.wait_to_admit()
             breaker.observe(LOST, "ab"[number % 2])
@@ -686,4 +666,3 @@ async def test_commands_that_a_gateway_alone_refuses_trip_it_once(autojump_clock
         for number in range(10):
             breaker.observe(LOST, "ab"[number % 2])
         assert not breaker.admits, "only a counts again"
-        nursery.cancel_scope.cancel()

@@ -1,11 +1,17 @@
-"""The lease: requests start until 15 s after the last confirmed heartbeat was sent, 5 s before others may fence."""
+"""When a process may send, and when one of this host is called gone."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
+import attrs
 import pytest
 
 from restbroker.broker.lease import Lease
+from restbroker.broker.same_host import is_gone, this_host, this_process
 
 SetClock = Callable[[float], None]
 
@@ -39,3 +45,18 @@ def test_a_heartbeat_counts_from_when_it_was_sent_however_late_its_answer(set_cl
     set_clock(115.5)
     one.confirm(100.0)
     assert (one.is_fresh, one.granted.is_set()) == (False, True)
+
+
+def test_a_process_of_this_host_is_gone_if_it_ended_or_its_pid_was_used_again_and_of_others_nothing_is_proved() -> None:
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    assert os.getpid() != 1
+    rows: dict[str, tuple[dict[str, Any], bool]] = {
+        "this one": ({}, False),
+        "ended": ({"pid": int(ended.stdout)}, True),
+        "its pid was used again": ({"started_at_ticks": 1}, True),
+        "in another pid namespace": ({"pid": 2**22 - 3, "pid_namespace": "1"}, False),
+        "of another boot": ({"pid": 2**22 - 3, "boot_id": "other"}, False),
+        "of another user": ({"pid": 1, "started_at_ticks": 0}, False),
+    }
+    found = {name: is_gone(attrs.evolve(this_process("t"), **facts), this_host()) for name, (facts, _) in rows.items()}
+    assert found == {name: gone for name, (_, gone) in rows.items()}

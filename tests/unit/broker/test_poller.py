@@ -382,18 +382,21 @@ async def test_jobs_that_the_fast_path_holds_until_the_target_has_room_are_in_pl
     [((1, 2, 3), False, True, True), ((1, 2), False, True, False), ((1, 2), True, True, False)],
 )
 async def test_no_fetch_is_made_for_jobs_that_the_next_settlement_lets_start(
-    autojump_clock: MockClock, numbers: tuple[int, ...], granted: bool, is_busy: bool, waits: bool
+    autojump_clock: MockClock,
+    numbers: tuple[int, ...],
+    granted: bool,
+    is_busy: bool,
+    waits: bool,
+    nursery: trio.Nursery,
 ) -> None:
     pool = Pool(is_busy=is_busy)
     pool.hold(*numbers, granted=granted)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.ready.receive)
-        await pool.run(1.5)
-        assert (pool.asked == []) == waits
-        pool.is_busy = False
-        await pool.run(1.5)
-        assert pool.asked
-        nursery.cancel_scope.cancel()
+    nursery.start_soon(pool.ready.receive)
+    await pool.run(1.5)
+    assert (pool.asked == []) == waits
+    pool.is_busy = False
+    await pool.run(1.5)
+    assert pool.asked
 
 
 async def test_the_counts_of_crashes_are_loaded_when_they_change(autojump_clock: MockClock) -> None:

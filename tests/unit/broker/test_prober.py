@@ -1,5 +1,7 @@
 """The prober: one probe for all processes, and what a process believes of another's."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import attrs
@@ -95,6 +97,16 @@ def started(nursery: trio.Nursery, target: Target, others: ProbeSharing) -> Brea
     return breaker
 
 
+@asynccontextmanager
+async def serving(board: Board, target: Target) -> AsyncIterator[Breaker]:
+    """One process, from when it may send until the end of the block."""
+    async with trio.open_nursery() as nursery:
+        breaker = started(nursery, target, Seen(board, "p"))
+        await breaker.wait_to_admit()
+        yield breaker
+        nursery.cancel_scope.cancel()
+
+
 async def shut(breaker: Breaker) -> None:
     """Waits until it is open, then closes it as five jobs do that could not be sent."""
     await breaker.wait_to_admit()
@@ -139,9 +151,7 @@ async def test_what_was_found_before_the_breaker_tripped_does_not_reset_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     board, target = Board(), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         await trio.sleep(10)
         board.tell(encode(FINE), 30.0)
         await trio.sleep(0.5)
@@ -150,7 +160,6 @@ async def test_what_was_found_before_the_breaker_tripped_does_not_reset_it(
         await breaker.wait_to_admit()
         assert trio.current_time() - closed_at_s >= 29, "only when the older result counts no more"
         assert len(target.asked_at_s) == 2
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("told", [NEWER, DENIED])
@@ -158,9 +167,7 @@ async def test_another_version_and_anothers_denial_are_looked_at_with_ones_own_e
     autojump_clock: trio.testing.MockClock, told: Probe
 ) -> None:
     board, target = Board(), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         target.answer = NEWER
         await shut(breaker)
         await trio.sleep(0.5)
@@ -168,14 +175,11 @@ async def test_another_version_and_anothers_denial_are_looked_at_with_ones_own_e
         await breaker.wait_to_admit()
         assert len(target.asked_at_s) == 2
         assert breaker.server_version == NEWER.version
-        nursery.cancel_scope.cancel()
 
 
 async def test_who_is_denied_does_not_believe_that_another_was_let_in(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         target.answer = DENIED
         breaker.deny(Reason("TargetDenied", "401"))
         for _ in range(5):
@@ -183,29 +187,23 @@ async def test_who_is_denied_does_not_believe_that_another_was_let_in(autojump_c
             await trio.sleep(10)
         assert not breaker.admits
         assert len(target.asked_at_s) > 5
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_prober_that_died_does_not_keep_its_turn(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         board.holder, board.held_until_s = "a dead process", trio.current_time() + 15
         await shut(breaker)
         closed_at_s = trio.current_time()
         await breaker.wait_to_admit()
         assert 14 <= trio.current_time() - closed_at_s <= 16
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_denial_pauses_the_target_for_a_minute_and_a_bit_and_is_taken_back_when_let_in(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     board, target = Board(), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         target.answer = DENIED
         await trio.sleep(10)
         breaker.deny(Reason("TargetDenied", "401"))
@@ -216,7 +214,6 @@ async def test_a_denial_pauses_the_target_for_a_minute_and_a_bit_and_is_taken_ba
         await breaker.wait_to_admit()
         await trio.testing.wait_all_tasks_blocked()
         assert board.resumed == ["denied", "denied"], "at the start, and when it is let in again"
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_process_that_was_never_let_in_pauses_nobody(autojump_clock: trio.testing.MockClock) -> None:
@@ -260,14 +257,11 @@ async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_tol
 
 async def test_a_retry_after_pauses_the_target_for_all(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         breaker.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
         await breaker.wait_to_admit()
         assert board.pauses == [("retry_after", 60.0)]
         assert set(board.resumed) == {"denied"}, "at the start; what the target asked for is kept"
-        nursery.cancel_scope.cancel()
 
 
 DAY = Deferred(Reason("Busy", "503"), retry_after_s=86400, counts=False, pause_target=True)
@@ -275,9 +269,7 @@ DAY = Deferred(Reason("Busy", "503"), retry_after_s=86400, counts=False, pause_t
 
 async def test_a_pause_of_a_day_is_ended_by_a_good_probe_after_a_minute(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(left_s=9.0), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         began_s = trio.current_time()
         breaker.observe(DAY)
         assert "(Retry-After)" in (breaker.reason or UNSENT.reason).message
@@ -285,14 +277,11 @@ async def test_a_pause_of_a_day_is_ended_by_a_good_probe_after_a_minute(autojump
         assert 60 <= target.asked_at_s[1] - began_s < 63
         assert board.pauses == [("retry_after", 75.0)]
         assert board.resumed == ["denied", "retry_after"]
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_pause_lasts_fifteen_minutes_at_most(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(left_s=9.0), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         target.answer = UNWELL
         began_s = trio.current_time()
         breaker.observe(DAY)
@@ -303,14 +292,11 @@ async def test_a_pause_lasts_fifteen_minutes_at_most(autojump_clock: trio.testin
         target.answer = FINE
         await breaker.wait_to_admit()
         assert trio.current_time() - began_s < 3660
-        nursery.cancel_scope.cancel()
 
 
 async def test_who_resumes_the_target_ends_its_pause_at_once(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(left_s=9.0), Target()
-    async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
-        await breaker.wait_to_admit()
+    async with serving(board, target) as breaker:
         breaker.observe(DAY)
         await trio.sleep(10)
         assert not breaker.admits
@@ -319,15 +305,11 @@ async def test_who_resumes_the_target_ends_its_pause_at_once(autojump_clock: tri
         await breaker.wait_to_admit()
         assert trio.current_time() - began_s <= 4
         assert len(board.pauses) == 1
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_pause_that_a_dead_process_left_ends_at_a_start(autojump_clock: trio.testing.MockClock) -> None:
     for left_s, ends in ((800.0, True), (60.0, False), (0.0, False)):
         board = Board(left_s=left_s)
-        async with trio.open_nursery() as nursery:
-            breaker = started(nursery, Target(), Seen(board, "p"))
-            await breaker.wait_to_admit()
+        async with serving(board, Target()):
             await trio.sleep(1)
             assert ("retry_after" in board.resumed) is ends, left_s
-            nursery.cancel_scope.cancel()

@@ -40,17 +40,6 @@ def test_an_answer_of_any_kind_ends_a_row_of_unsent(breaker: TripRules) -> None:
         breaker.note_answer(moment + 4, deferred=moment % 16 == 0)
 
 
-def test_it_opens_when_half_of_twenty_answers_are_deferred(breaker: TripRules) -> None:
-    for _ in range(10):
-        breaker.note_answer(1.0, deferred=False)
-    for _ in range(9):
-        breaker.note_answer(2.0, deferred=True)
-    before = breaker.permits
-    breaker.note_answer(3.0, deferred=True)
-    assert (before, breaker.tripped_at_s) == (True, 3.0)
-    assert breaker.reason == "10 of 20 answers within 10 s were “not now”"
-
-
 def test_only_a_probe_leads_back() -> None:
     breaker = opened()
     breaker.probe_failed(102.0, "refused")

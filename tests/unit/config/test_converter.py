@@ -1,4 +1,4 @@
-"""What the converter makes of JSON, and what it refuses."""
+"""What the converter makes of JSON, what it refuses, and how a duration is written and shown."""
 
 import subprocess
 import sys
@@ -7,6 +7,8 @@ from typing import Annotated
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restbroker.config import forms
 from restbroker.config.converter import CONVERTER, read
@@ -15,6 +17,7 @@ from restbroker.config.form import whole
 from restbroker.config.key import key
 from restbroker.config.names import normalise_members
 from restbroker.config.problems import Problems
+from restbroker.config.values import BadValue, duration_text, seconds
 from restbroker.job.json_types import Json
 
 
@@ -98,3 +101,50 @@ def test_no_kind_is_loaded_but_those_that_are_configured() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['restbroker.servers.ejabberd.options']"
+
+
+@pytest.mark.parametrize(
+    ("length_s", "shown"),
+    [
+        (-3.0, "0 s"), (0, "0 s"), (0.0004, "0.4 ms"), (0.0032, "3.2 ms"), (0.004, "4 ms"), (0.0415, "42 ms"),
+        (0.25, "250 ms"), (0.9994, "999 ms"), (0.9996, "1 s"), (1, "1 s"), (3.52, "3.5 s"), (9.96, "10 s"),
+        (59.4, "59 s"), (59.6, "1 min"), (60, "1 min"), (90, "1 min 30 s"), (3600, "1 h"), (3601, "1 h"),
+        (13_223, "3 h 40 min"), (14_400, "4 h"), (86_400, "1 d"), (90_000, "1 d 1 h"), (10_000_000, "115 d 17 h"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_shown_in_its_one_or_two_largest_units(length_s: float, shown: str) -> None:
+    assert duration_text(length_s) == shown
+
+
+@pytest.mark.parametrize(
+    ("written", "length_s"),
+    [
+        ("250ms", 0.25), ("250 ms", 0.25), (" 30s ", 30), ("5m", 300), ("5 min", 300), ("2h30m", 9000), ("1 d", 86_400),
+        ("2 h 30 min", 9000), ("1m 30s", 90), ("1.5h", 5400), ("1s250ms", 1.25), ("23h59m59s", 86_399), (2.5, 2.5),
+    ],
+)  # fmt: skip
+def test_a_duration_may_have_several_units_and_spaces(written: str | float, length_s: float) -> None:
+    assert seconds(written) == pytest.approx(length_s)
+
+
+@pytest.mark.parametrize(
+    "written", ["", " ", "h", "10", "30m2h", "1h1h", "1h30", "2x", "-5m", "1,5h", "1h  5m", "1 d 1 s", "0s"]
+)
+def test_what_is_no_duration_is_refused_with_the_forms_that_are(written: str) -> None:
+    with pytest.raises(BadValue, match=r'units \(w, d, h, m, s, ms\) such as "2h30m" or "250 ms"'):
+        seconds(written)
+
+
+@given(st.floats(0.001, 86_400))
+def test_a_duration_may_be_written_as_it_is_shown(length_s: float) -> None:
+    shown = duration_text(length_s)
+    assert duration_text(seconds(shown)) == shown
+
+
+@given(st.floats(0, 1e12))
+def test_a_duration_is_never_shown_as_more_than_a_twentieth_off(length_s: float) -> None:
+    units = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86_400}
+    words = duration_text(length_s).split()
+    told_s = sum(float(count) * units[unit] for count, unit in zip(words[::2], words[1::2], strict=True))
+    assert len(words) in (2, 4)
+    assert abs(told_s - length_s) <= max(length_s / 20, 0.000_06)

@@ -1,4 +1,4 @@
-"""The answers that producers get."""
+"""The answers that producers get, and the key that a job's `reply_to` names for them."""
 
 import json
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from restbroker.job.backoff import SidekiqBackoff
-from restbroker.job.job import Job, read
+from restbroker.job.format import reply_key
+from restbroker.job.job import Job, NotAJob, read
 from restbroker.job.json_types import Json
 from restbroker.job.policy import Context, Policy
 from restbroker.job.reply import REPLY_LIMIT_BYTES, Answer, make_replies
@@ -81,3 +82,48 @@ def test_a_text_is_cut_between_letters_and_its_parsed_form_left_out(letter: str)
 def test_half_a_surrogate_pair_in_a_long_text_is_replaced() -> None:
     _, by_key = told(Answer("delivered", "\ud800" + "x" * REPLY_LIMIT_BYTES, None, 200, None))
     assert by_key["text"].startswith("?x")
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ("restbroker:reply:a-1_B", "restbroker:reply:a-1_B"),
+        ("a-1_B", "restbroker:reply:a-1_B"),
+        ("x" * 64, f"restbroker:reply:{'x' * 64}"),
+        ("x" * 65, None),
+        ("", None),
+        ("restbroker:reply:", None),
+        ("restbroker:reply:restbroker:reply:x", None),
+        ("queue:rest", None),
+        ("a b", None),
+        ("a\n", None),
+        ("\u0430", None),
+        (5, None),
+        (["a"], None),
+        (None, None),
+    ],
+)
+def test_a_reply_key_is_named_whole_or_by_its_name(given: object, key: str | None) -> None:
+    assert reply_key(given) == key
+    job = read(json.dumps({"args": [], "jid": "j", "reply_to": given}).encode(), "rest", "spare")
+    assert isinstance(job, Job)
+    assert job.reply_to == key
+
+
+@pytest.mark.parametrize(
+    ("raw", "jid"),
+    [
+        (b'{"class":"A","jid":"6c0ffee","enqueued_at":17.7989', "6c0ffee"),
+        (b'{"jid" : "6c-1" ,"at":1.2.3}', "6c-1"),
+        (b'{"jid":"6c","args":[NaN]}', "6c"),
+        (b'{"jid":"a","args":[{"jid":"b"}', "spare"),
+        (b'{"jid":"a","jid":"a",', "a"),
+        (b'{"jid":"<b>","x":', "spare"),
+        (b'{"jid":"', "spare"),
+        (b"\xff\x00", "spare"),
+    ],
+)
+def test_an_unreadable_payload_keeps_the_one_id_in_its_text(raw: bytes, jid: str) -> None:
+    found = read(raw, "rest", "spare")
+    assert isinstance(found, NotAJob)
+    assert found.jid == jid

@@ -1,20 +1,66 @@
-"""The same command gets the same reply from both kinds of Openfire's targets, by what real servers answered."""
+"""The same command gets the same reply from both kinds of Openfire's targets, in whatever dialect it is answered."""
 
 import json
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.openfire.chat import outcomes as of_chat
 from restbroker.servers.openfire.chat.table import table
+from restbroker.servers.openfire.normal import normalise
 from restbroker.servers.openfire.rest import outcomes as of_rest
 from restbroker.servers.openfire.rest.table import TABLE as REST
 from restbroker.transport.message import Response
 from tests.support.player import files, recorded
+
+CASES: list[tuple[str, Any, list[Any]]] = [
+    (one["answer"], one["newest"], one["said"])
+    for one in map(json.loads, Path(__file__).with_name("openfire_normal.jsonl").read_text("utf-8").splitlines())
+]
+
+
+def test_each_dialect_is_brought_into_the_newest() -> None:
+    wrong = [
+        (answer, body, newest)
+        for answer, newest, said in CASES
+        for body in (*said, newest)
+        if normalise(answer, body) != newest
+    ]
+    assert wrong == []
+
+
+def test_what_is_not_known_stays_as_it_came() -> None:
+    assert normalise("SecurityAuditLogs", {"logs": None}) == {"logs": None}
+    assert normalise("UserEntity", ["odd"]) == ["odd"]
+    assert normalise("SessionsCount", {"localSessions": "many", "new": "1"}) == {"localSessions": "many", "new": "1"}
+    odd = {"roomName": "r", "creationDate": "yesterday", "maxUsers": "9" * 30, "persistent": "maybe"}
+    found = normalise("MUCRoomEntity", odd)
+    assert isinstance(found, dict)
+    assert {name: found[name] for name in odd} == odd
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["user", "users", "properties", "property", "@key", "ressource", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted({answer for answer, _, _ in CASES})), JSON)
+def test_whatever_comes_is_brought_into_one_form_that_stays(answer: str, body: Any) -> None:
+    once = normalise(answer, body)
+    assert normalise(answer, normalise(answer, once)) == normalise(answer, once)
+
 
 Kind = Literal["openfire-chat", "openfire-rest"]
 CHAT = table("source")

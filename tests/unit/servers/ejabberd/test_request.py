@@ -1,20 +1,26 @@
-"""The requests that ejabberd gets."""
+"""The requests that ejabberd gets: by the connector, by the broker's plans, and as stanzas."""
 
 import json
 from collections.abc import Mapping
+from typing import Final, cast
+from xml.etree import ElementTree as ET
 
 import attrs
 import pytest
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Bearer, Credentials, Target, Url
+from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
 from restbroker.errors import ConfigError
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
+from restbroker.servers.contract import Planner, Ports
 from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import build, headers_of, question, route
-from restbroker.transport.message import Request
+from restbroker.servers.ejabberd.stanza import as_stanza
+from restbroker.transport.message import Request, Response
+from tests.support.rows import rows
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",))
 
@@ -60,3 +66,93 @@ def test_the_host_is_added_where_no_name_of_it_is_given() -> None:
             call = Call(Command(command, given), host="example.org")
             request = build(call, route(command, spec, TARGET), headers_of(None))
             assert json.loads(request.body) == ({"host": "example.org"} if takes_one and not given else given), command
+
+
+_TARGET: Final = Target(
+    "t",
+    "ejabberd",
+    Url("http", "127.0.0.1", 5281, "/api"),
+    ("rest",),
+    credentials=Basic("a@x", Secret("p")),
+    default_host="example.net",
+)
+_ARGUMENTS: Final[tuple[dict[str, Json], ...]] = (
+    {},
+    {"user": "a"},
+    {"user": "a", "host": "x"},
+    {"service": "conference.x", "nick": "a", "user": "a", "host": "x"},
+    {"serverhost": "x"},
+)
+_BODIES: Final = (b"0", b"1", b'{"res":1}', b'{"res":0}', b'"a"', b"[]", b"true", b"", b"a page")
+
+
+@attrs.define
+class Link:
+    """Gives the same answer to each request, and keeps the requests."""
+
+    answer: Response
+    requests: list[Request] = attrs.field(factory=list)
+
+    async def send(self, request: Request) -> Response:
+        self.requests.append(request)
+        return self.answer
+
+    ask = send
+
+
+@pytest.mark.parametrize("api_version", [None, 2])
+@pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
+async def test_a_plan_of_any_command_sends_and_judges_it_as_deliver_does(version: str, api_version: int | None) -> None:
+    target = attrs.evolve(_TARGET, options=Options(server_version=version, api_version=api_version))
+    connector = open_connector(target, Ports(lambda _: None, lambda: 0.0))
+    planned = 0
+    for name in (*connector.catalogue.commands, "in_no_catalogue"):
+        for endpoint in (name, f"{name}/v1", f"{name}/v3"):
+            plan = cast("Planner", connector).plan(endpoint)
+            if plan is None:
+                continue
+            planned += 1
+            for arguments in _ARGUMENTS:
+                link, body = Link(Response(200, {}, b"0", 0.0)), plan.body(arguments)
+                assert body is not None
+                call = Call(Command(endpoint, arguments), host=target.default_host)
+                await connector.deliver(call, link)
+                assert link.requests == [attrs.evolve(plan.request, body=body)], endpoint
+            for status, body in ((status, body) for status in (200, 201, 302) for body in _BODIES):
+                outcome = plan.outcome(status, body)
+                if outcome is not None:
+                    link = Link(Response(status, {}, body, 0.0))
+                    assert await connector.deliver(call, link) == outcome, (endpoint, status, body)
+                    assert len(link.requests) == 1, "nothing is asked besides"
+    assert planned > len(connector.catalogue.commands)
+
+
+GIVEN: dict[str, Json] = {
+    "type": "chat",
+    "from": "shop@example.org",
+    "to": "bob@example.org",
+    "subject": "",
+    "body": "hi",
+    "id": "order-7",
+}
+
+
+def call(endpoint: str = "send_message", **changes: Json) -> Call:
+    return Call(Command(endpoint, GIVEN | changes), maybe_run=True, identity="i")
+
+
+def test_the_version_of_the_interface_that_the_job_names_stays() -> None:
+    assert as_stanza(call("send_message/v1")).command.endpoint == "send_stanza/v1"
+
+
+@rows("text", ["<body>&amp;]]></message>", "\"'\t\r\n\r x", "☂ 𝄞"])
+def test_whatever_a_text_has_stays_text(text: str) -> None:
+    stanza = as_stanza(call(type=text, id=text, subject=text, body=text)).command.arguments["stanza"]
+    message = ET.fromstring(str(stanza))  # noqa: S314 - our own
+    assert message.attrib == {"type": text, "id": text}
+    assert [(part.tag, part.text) for part in message] == [("subject", text), ("body", text)]
+
+
+def test_an_empty_subject_stands_beside_an_empty_body_alone() -> None:
+    stanza = as_stanza(call(body="")).command.arguments["stanza"]
+    assert stanza == '<message type="chat" id="order-7"><subject /><body /></message>'

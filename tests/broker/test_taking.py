@@ -1,0 +1,213 @@
+"""What a pool takes from its queues: by weights, known to Redis first, and not while something keeps it from it."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from restbroker.broker import broker
+from restbroker.broker.plan import BrokerPlan
+from restbroker.store import identities, jobs, pauses, unadmitted
+from restbroker.store.jobs import Limits
+from restbroker.store.replies import integer
+from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, PauseEnded
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, Scripted, ok
+
+
+def hindrance(harness: Harness) -> str | None:
+    return harness.status.pools[0].hindrance if harness.status.pools else None
+
+
+def told(harness: Harness) -> list[str]:
+    return [event.code for event in harness.of(OperatorWarning)]
+
+
+async def until_delivered(harness: Harness) -> None:
+    await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+    await harness.until(lambda: hindrance(harness) is None, "nothing hinders it any more")
+
+
+async def test_while_the_dead_set_is_full_no_job_is_taken_and_it_is_told(harness: Harness) -> None:
+    harness.limits = Limits(dead=1)
+    harness.client.command("ZADD", "dead", 1, "{}")
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: hindrance(harness) == "dead", "it holds")
+        assert (told(harness), harness.target.calls, harness.size("queue:rest")) == (["DeadSetFull"], [], 1)
+        harness.client.command("DEL", "dead")
+        await until_delivered(harness)
+
+
+async def test_while_its_target_is_paused_no_job_is_taken(harness: Harness) -> None:
+    pauses.pause_target(harness.client, "t", "ann", "for a moment", None)
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: hindrance(harness) == "paused", "it holds")
+        assert (harness.target.calls, harness.size("queue:rest")) == ([], 1)
+        pauses.resume_target(harness.client, "t")
+        await until_delivered(harness)
+
+
+async def test_a_queue_that_is_no_list_is_told_and_served_once_it_is_one(harness: Harness) -> None:
+    harness.client.command("SET", "queue:rest", "a text")
+    async with harness.broker():
+        await harness.until(lambda: hindrance(harness) == "refused", "it is refused")
+        assert told(harness) == ["BadQueue"]
+        harness.client.command("DEL", "queue:rest")
+        harness.push()
+        await until_delivered(harness)
+
+
+async def test_jobs_that_redis_gave_us_unheard_are_found_at_the_next_fetch(harness: Harness) -> None:
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        (identity,) = identities.live_identities(harness.client)
+        harness.push(into="aside")
+        harness.client.command("RENAME", "queue:aside", "queue:rest")
+        unheard = jobs.FetchRequest(identity, "t", harness.queues, 0, 1, 0)
+        assert isinstance(jobs.fetch(harness.client, unheard), jobs.FetchResult)
+        harness.push(first=1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are delivered")
+    assert sorted(event.jid for event in harness.of(JobFinished)) == ["jid-safe-0", "jid-safe-1"]
+
+
+async def test_a_queue_that_was_paused_for_a_while_is_served_again_and_the_log_says_so(
+    harness: Harness, hurry: MockClock
+) -> None:
+    pauses.pause_queue(harness.client, "rest", "ann", "for a moment", 0.3)
+    harness.push(count=1)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(PauseEnded), "the pause ends")
+        await harness.until(lambda: harness.target.calls, "the job is delivered")
+    assert harness.of(PauseEnded) == [PauseEnded("queue", "rest", "ann", "for a moment")]
+
+
+async def test_pauses_that_cannot_be_looked_at_are_told_once_and_stop_nothing(harness: Harness) -> None:
+    harness.client.command("SET", "restbroker:pauses:queues", "x")
+    async with harness.broker():
+        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
+        harness.push(count=1)
+        await harness.until(lambda: harness.target.calls, "the job is delivered")
+    (told,) = harness.of(OperatorWarning)
+    assert told.code == "PausesRefused"
+
+
+FEW_AT_ONCE = Limits(in_flight=4)
+"""So that the jobs come by hundreds of fetches."""
+
+
+def weighted(harness: Harness, **weights: int) -> BrokerPlan:
+    harness.limits = FEW_AT_ONCE
+    plan = harness.plan()
+    target = attrs.evolve(plan.targets[0].target, queues=tuple(weights), weights=weights)
+    return attrs.evolve(plan, targets=[attrs.evolve(plan.targets[0], target=target)])
+
+
+def order(harness: Harness) -> list[str]:
+    """The queue of each job, as they were finished."""
+    return [event.queue for event in harness.of(JobFinished)]
+
+
+async def run_until(harness: Harness, plan: BrokerPlan, jobs: int) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(broker.run, plan, harness.control)
+        await harness.until(lambda: len(order(harness)) >= jobs, f"{jobs} jobs are done")
+        harness.control.stop.set()
+
+
+@pytest.mark.promise("Sidekiq: the process record", "queues with weights")
+async def test_while_both_queues_have_jobs_each_gets_its_weight_s_share(harness: Harness) -> None:
+    harness.push(count=600, into="heavy")
+    harness.push(count=600, into="light")
+    await run_until(harness, weighted(harness, heavy=3, light=1), 600)
+    shares = Counter(order(harness)[:600])
+    # Five standard deviations of 150 fetches.
+    assert abs(shares["heavy"] / 600 - 0.75) < 0.18
+
+
+async def test_a_queue_of_great_weight_that_is_never_empty_starves_no_light_one(harness: Harness) -> None:
+    harness.push(count=1200, into="heavy")
+    harness.push(count=5, into="light")
+    await run_until(harness, weighted(harness, heavy=20, light=1), 1000)
+    assert "light" in order(harness)[:1000]
+    assert harness.size("queue:heavy") > 0
+
+
+async def test_an_empty_queue_of_great_weight_holds_a_light_one_up_for_no_time(harness: Harness) -> None:
+    harness.push(count=100, into="light")
+    await run_until(harness, weighted(harness, heavy=1000, light=1), 100)
+    assert Counter(order(harness)) == {"light": 100}
+
+
+FORGED: dict[str, Any] = {"restbroker_unadmitted": "t2"}
+
+
+@pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
+async def test_a_flood_pauses_its_queue_and_stops_no_other(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, hurry: MockClock
+) -> None:
+    """`DeadLimit` is no less than `MOST`: an earlier count would put the next one off by ten seconds."""
+    monkeypatch.setattr(unadmitted, "MOST", 50)
+    harness.others, harness.limits = {"t2": Scripted(ok)}, Limits(dead=50)
+    harness.raw(*([b'{"args":["x",{},""]}', b"no json", b'{"args":["safe",{},"wrong"]}'] * 20))
+    async with harness.broker():
+        await harness.until(lambda: harness.of(OperatorWarning), "somebody is told")
+        assert [one.code for one in harness.of(OperatorWarning)] == ["QueueFlooded"]
+        assert "The queue 'rest' is paused" in harness.of(OperatorWarning)[0].message
+        assert list(pauses.paused_queues(harness.client)) == ["rest"]
+        harness.push(into="t2")
+        await harness.until(lambda: harness.others["t2"].calls, "the other one is served")
+
+
+async def test_what_no_token_admitted_says_so_as_its_last_member(harness: Harness) -> None:
+    harness.push(args=["safe", {}, "wrong"], **FORGED)
+    harness.raw(b"\xff", b"[1]", b'{"args":["safe"]}')
+    harness.push(args=["safe", {}, "wrong"], dead=False)
+    harness.push("admitted", expiry="soon", **FORGED)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are finished")
+    *others, admitted = sorted(harness.members("dead"), key=lambda entry: entry["jid"] == "jid-admitted-0")
+    assert [(*entry,)[-1] for entry in others] == ["restbroker_unadmitted"] * 4
+    assert {entry["restbroker_unadmitted"] for entry in others} == {"rest"}
+    assert (admitted["error_class"], "restbroker_unadmitted" in admitted) == ("BadExpiry", False)
+    assert unadmitted.total(harness.client) == 4
+
+
+async def test_a_dead_job_that_is_retried_with_a_right_token_is_counted_no_more(harness: Harness) -> None:
+    harness.push(args=["safe", {"n": 0}, "wrong"])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead"), "it is dead")
+        (entry,) = harness.members("dead")
+        harness.client.command("DEL", "dead")
+        harness.raw(json.dumps({**entry, "args": ["safe", {"n": 0}, "t"]}).encode())
+        await harness.until(lambda: harness.target.calls, "it is sent")
+
+
+async def test_no_job_is_sent_whose_ticket_lies_above_the_mark_in_redis(harness: Harness) -> None:
+    above: list[tuple[int, int]] = []
+
+    def look(call: object) -> None:
+        number = harness.target.calls[-1].command.arguments["n"]
+        (identity,) = identities.live_identities(harness.client)
+        mark = integer(harness.client.command("HGET", f"restbroker:ip:{identity}", "hwm"))
+        assert isinstance(number, int)
+        if number + 1 > mark:
+            above.append((number + 1, mark))
+
+    async def answer(_request: Request) -> Response:
+        await trio.sleep(0.001)
+        return Response(200, {}, b"0", 0.0)
+
+    harness.concurrency = 20
+    harness.target.before, harness.target.answer = look, answer
+    async with harness.broker():
+        for start in range(0, 1200, 40):
+            harness.push("safe", count=40, first=start)
+            await harness.until(lambda start=start: len(harness.of(JobFinished)) > start, "it goes on")  # type: ignore[misc]
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1200, "all are delivered")
+    assert above == []

@@ -1,0 +1,111 @@
+"""Files of secrets, tokens, and what is told of a target that has some."""
+
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_LE
+from pathlib import Path
+
+import pytest
+
+from restbroker.config.files import text_of
+from restbroker.config.secret import Secret
+from restbroker.config.target import Bearer, Target
+from restbroker.config.target_secrets import remove_secrets
+from restbroker.config.tokens import Token
+from restbroker.errors import ConfigError
+from restbroker.job.json_types import Json
+from tests.support.rows import rows
+from tests.unit.config.conftest import Refused, Write
+
+SECRETS = ("hunter2", "pässwörd €", "пароль-1", " two  blanks  ", "\ttab\t", "a", "a\x0bb")
+ENDS = ("", "\n", "\r\n", "\r", "\n\n", "\r\n\r\n", "\x85", "\u2028", "\r\n\x1a")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_is_the_same_from_any_editor(secret: str, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    for end in ENDS:
+        text = secret + end
+        raws = [text.encode(), BOM_UTF8 + text.encode()]
+        raws += [BOM_UTF16_LE + text.encode("utf-16-le"), BOM_UTF16_BE + text.encode("utf-16-be")]
+        if secret.isascii() and end.isascii():
+            raws += [text.encode("utf-16-le"), text.encode("utf-16-be")]
+        for raw in raws:
+            file.write_bytes(raw)
+            assert Secret(path=file).reveal() == secret, raw
+
+
+def test_lines_of_a_secret_end_alike_on_every_system(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    for raw in (b"one\ntwo\n", b"one\r\ntwo\r\n", b"one\rtwo\r"):
+        file.write_bytes(raw)
+        assert Secret(path=file).reveal() == "one\ntwo"
+
+
+@rows(
+    "raw", [b"secret\0", b"\0secret", b"s\0e\0c", b"\xff", BOM_UTF32_LE + "secret".encode("utf-32-le"), b"\xfe\xff\0"]
+)
+def test_what_is_no_text_is_refused_by_name(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="neither UTF-8 nor UTF-16") as caught:
+        text_of(raw)
+    assert "sec" not in repr((caught.value, caught.value.__cause__, caught.value.__context__))
+
+
+@rows("raw", [b"", b"\n", b"\r", BOM_UTF8, BOM_UTF16_LE, BOM_UTF8 + b" \r\n"])
+def test_a_file_with_nothing_but_marks_and_blanks_is_empty(raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(raw)
+    with pytest.raises(ConfigError, match="is empty"):
+        Secret(path=tmp_path / "secret").reveal()
+
+
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
+def test_a_secret_that_was_replaced_or_is_gone_by_now_is_masked_as_it_was_sent(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("the-first-key\n")
+    target = Target(secrets=(Secret(path=file),), credentials=Bearer(Secret("a-token")))
+    assert remove_secrets("the-first-key, a-token", target) == "***, ***"
+    file.write_text("the-second-key\n")
+    assert remove_secrets("the-first-key, the-second-key", target) == "***, ***"
+    file.unlink()
+    assert remove_secrets("the-second-key", target) == "***"
+    assert remove_secrets(None, target) is None
+
+
+SERVED: dict[str, Json] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", "JabberDomain": "example.org"}
+LONG = "a-secret-of-enough-length"
+
+
+def revealed(token: Token) -> list[str]:
+    return [secret.reveal() for secret in token.secrets]
+
+
+def test_the_previous_secret_counts_after_the_current_one_and_both_are_read_anew(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "now").write_text("new\n")
+    token = write({**SERVED, "Tokens": {"app": {"SecretFile": "now", "PreviousSecret": "old"}}}).config.tokens[0]
+    assert revealed(token) == ["new", "old"]
+    (tmp_path / "now").write_text("newer\n")
+    assert revealed(token) == ["newer", "old"]
+
+
+def test_the_flat_token_is_the_first_of_all_and_called_default(write: Write) -> None:
+    tokens = write({**SERVED, "Token": "flat", "Tokens": {"app": {"Secret": "one"}}}).config.tokens
+    assert [(token.name, revealed(token)) for token in tokens] == [("default", ["flat"]), ("app", ["one"])]
+    assert [token.flat for token in tokens] == [True, False]
+    alone = write({**SERVED, "Tokens": {"default": {"Secret": "one"}}}).config.tokens
+    assert [(token.name, token.flat) for token in alone] == [("default", False)]
+
+
+def test_a_signed_tokens_previous_secret_must_be_long_too(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("short\n")
+    written: dict[str, Json] = {"Secret": LONG, "PreviousSecretFile": "old", "Signed": True}
+    (problem,) = refused({**SERVED, "Tokens": {"app": written}})
+    assert problem.startswith("Tokens.app.PreviousSecretFile: expected at least 16 characters")
+
+
+def test_the_name_of_the_flat_token_is_taken_and_some_token_must_be_given(refused: Refused) -> None:
+    (problem,) = refused({**SERVED, "Token": "flat", "Tokens": {"default": {"Secret": "one"}}})
+    assert problem.startswith("Tokens.default: is the name of the token that Token gives")
+    (problem,) = refused({**SERVED, "Token": "same", "Tokens": {"a": {"Secret": "other", "PreviousSecret": "same"}}})
+    assert problem == "Tokens.a.PreviousSecret: is the same secret as Token; each token needs its own."
+    empty: tuple[dict[str, Json], ...] = ({}, {"Tokens": {}}, {"Tokens": {"_": "a comment"}})
+    for none in empty:
+        (problem,) = refused({**SERVED, **none})
+        assert problem.startswith("Token: is missing or empty"), none

@@ -1,0 +1,116 @@
+"""A user's stream: what waits for Redis, which time may be missing, and when its reading ends."""
+
+import math
+from typing import Any, cast
+
+import trio
+import trio.testing
+from trio.testing import wait_all_tasks_blocked
+
+from restbroker.servers.openfire.stream.event_buffer import AT_ONCE, EventBuffer
+from restbroker.servers.openfire.stream.open_stream import OpenStream
+from restbroker.servers.openfire.stream.state import Gap, StreamState
+from restbroker.store.logins import LoggedIn, LoggedOff
+from tests.events.conftest import EVENT
+
+
+async def test_bytes_are_bounded_and_not_the_number_and_a_large_one_finds_room_alone() -> None:
+    basket = EventBuffer(most_bytes=5000)
+    for _ in range(5000):
+        await basket.put(EVENT, 1)
+    with trio.move_on_after(0.01) as full:
+        await basket.put(EVENT, 1)
+    assert full.cancelled_caught
+    taken = [len(basket.take_now()) for _ in range(5000 // AT_ONCE)]
+    assert taken == [AT_ONCE] * len(taken)
+    assert (len(basket), basket.take_now()) == (0, [])
+    await basket.put(EVENT, 10_000)
+    with trio.move_on_after(0.01) as full:
+        await basket.put(EVENT, 1)
+    assert full.cancelled_caught
+
+
+async def test_large_ones_are_taken_a_few_at_a_time_and_take_room_until_more_is_taken() -> None:
+    large = 600_000
+    basket = EventBuffer(most_bytes=3 * large)
+    for _ in range(3):
+        await basket.put(EVENT, large)
+    assert len(await basket.take()) == 2
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(basket.put, EVENT, large)
+        await wait_all_tasks_blocked()
+        assert len(basket) == 1
+        assert len(await basket.take()) == 1
+    assert len(basket) == 1
+
+
+async def test_that_it_is_full_is_told_once_until_all_that_waited_was_taken(nursery: trio.Nursery) -> None:
+    told: list[int] = []
+    basket = EventBuffer(most_bytes=10, on_full=told.append)
+    for _ in range(4):
+        nursery.start_soon(basket.put, EVENT, 9)
+    await wait_all_tasks_blocked()
+    assert told == [9]
+    for _ in range(4):
+        assert len(await basket.take()) == 1
+        await wait_all_tasks_blocked()
+    assert told == [9]
+    nursery.start_soon(basket.take)
+    await wait_all_tasks_blocked()
+    for _ in range(3):
+        nursery.start_soon(basket.put, EVENT, 9)
+    await wait_all_tasks_blocked()
+    assert told == [9, 9]
+
+
+async def test_a_stream_that_was_left_is_not_ended_while_one_of_its_events_waits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    reading = OpenStream(cast("Any", None), 0.0)
+    with reading.scope:
+        reading.suspend()
+        reading.leave()
+        # Redis is away, for longer than anything else takes.
+        await trio.sleep(600)
+        reading.resume()
+        reading.suspend()
+        await trio.sleep(600)
+        reading.resume()
+        await trio.sleep_forever()
+    assert reading.scope.cancelled_caught
+    assert trio.current_time() >= 1200
+
+
+async def test_a_stream_that_was_not_left_is_read_without_end(autojump_clock: trio.testing.MockClock) -> None:
+    reading = OpenStream(cast("Any", None), 0.0)
+    reading.suspend()
+    reading.resume()
+    assert reading.scope.deadline == math.inf
+
+
+def opened(state: StreamState, login: LoggedIn, at_s: float) -> None:
+    state.login = login
+    state.note_open(at_s)
+
+
+def test_a_logoff_of_the_login_that_was_read_leaves_no_gap_and_one_of_another_login_does() -> None:
+    state = StreamState()
+    assert state.note_logoff(5.0, LoggedOff(number=3)) is None, "nobody was read before"
+    opened(state, LoggedIn("a", 7), 10.0)
+    assert state.take_gap() == Gap(5.0, 10.0, "the user logged in before it was open")
+    state.note_break(20.0)
+    assert state.note_logoff(21.0, LoggedOff(number=7)) is None
+    gap = state.note_logoff(22.0, LoggedOff(number=8))
+    assert gap is not None
+    assert (gap.since_s, gap.until_s) == (21.0, 22.0)
+    assert state.note_logoff(23.0, LoggedOff(number=8)) is None, "told once"
+    opened(state, LoggedIn("c", 9), 30.0)
+    assert state.take_gap() == Gap(23.0, 30.0, "the stream ended")
+
+
+def test_another_login_under_a_stream_that_is_still_open_is_in_a_gap_from_its_beginning() -> None:
+    state = StreamState()
+    opened(state, LoggedIn("a", 7), 10.0)
+    gap = state.note_logoff(21.0, LoggedOff(number=8))
+    assert gap is not None
+    assert (gap.since_s, gap.until_s) == (10.0, 21.0)
