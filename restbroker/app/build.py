@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import attrs
 import trio
@@ -29,7 +28,6 @@ from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
-from restbroker.broker.status.status import Status
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
@@ -38,6 +36,8 @@ from restbroker.config.variables import FAST
 from restbroker.events.sent_messages import sent_messages_of
 from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
+from restbroker.operate.enqueue import payload
+from restbroker.operate.request import periodic_requests
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
 from restbroker.servers.logins import logins_of
@@ -89,23 +89,21 @@ async def _main(
         counters.commands_of = catalogue_commands(lambda: reload.config)
     executions = ExecutionCounts()
     control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
-    status = Status()
-    samples: Callable[[], Samples] = partial(process_samples, counters, status, logged.worker)
 
     def report(event: Event) -> None:
         log(event)
         counters(event)
         executions(event)
 
-    plan = attrs.evolve(plan_of(config, report, counters, timed=config.stats), status=status)
+    plan = plan_of(config, report, counters, timed=config.stats)
+    samples: Callable[[], Samples] = partial(process_samples, counters, plan.status, logged.worker)
     systemd = notifiers(os.environ, plan.status.view)
     sent = samples if config.stats else None
-    supervisors = (
-        systemd if line is None else [WorkerChannel(line, plan.status.view, control, report=report, samples=sent)]
-    )
+    channel = partial(WorkerChannel, view=plan.status.view, control=control, report=report, samples=sent)
+    supervisors = systemd if line is None else [channel(line)]
 
     def replan(new: Config) -> BrokerPlan:
-        return attrs.evolve(plan, **_of_config(new, report, counters, plan.open_connection, plan.open_control))
+        return _replanned(plan, new, counters)
 
     reload = Reload(config, load, log, report, replan, plan.targets, observers=supervisors, warns=line is None)
     # What a group has one of, its supervisor serves, and tells of.
@@ -113,12 +111,7 @@ async def _main(
     view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
     served = services(lambda: reload.config, parts, view, report, plan.open_control)
     record = SidekiqRecord(
-        plan.open_control(),
-        plan.status,
-        control,
-        report=report,
-        executions=executions,
-        show_bodies=lambda: reload.config.show_bodies,
+        *(plan.open_control(), plan.status, control, report), executions, lambda: reload.config.show_bodies
     )
     own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
     plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
@@ -145,8 +138,8 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
     def open_control() -> Connection:
         return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
 
-    return BrokerPlan(
-        **_of_config(config, report, counters, open_connection, open_control),
+    plan = BrokerPlan(
+        targets=(),
         services=watch,
         open_connection=open_connection,
         open_control=open_control,
@@ -154,16 +147,13 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
         report=report,
         snapshot=lambda pool: snapshot(pool, counters),
     )
+    return _replanned(plan, config, counters)
 
 
-def _of_config(
-    config: Config,
-    report: Report,
-    counters: Counters,
-    open_connection: Callable[[], Connection],
-    open_control: Callable[[], Connection],
-) -> dict[str, Any]:
-    """Return the fields of a plan that a reload makes again."""
+def _replanned(broker_plan: BrokerPlan, config: Config, counters: Counters) -> BrokerPlan:
+    """Return the plan with the parts that a reload makes again, for this configuration."""
+    report = broker_plan.report
+    open_connection, open_control = broker_plan.open_connection, broker_plan.open_control
     # Of its own: that of the generation before ends with it.
     upkeep = Upkeep()
     tokens = Tokens(config.tokens, report)
@@ -171,11 +161,8 @@ def _of_config(
 
     def plan(target: Target) -> TargetPlan:
         http = open_transport(target, shared=upkeep)
-        rosters, sent = (
-            rosters_of(config, target, open_connection),
-            sent_messages_of(config.events, open_control, report),
-        )
-        logins = logins_of(target, open_connection)
+        sent = sent_messages_of(config.events, open_control, report)
+        rosters, logins = rosters_of(config, target, open_connection), logins_of(target, open_connection)
         ports = Ports(report=report, now_s=time.time, http=http, rosters=rosters, sent_messages=sent, logins=logins)
         return TargetPlan(
             target,
@@ -191,20 +178,14 @@ def _of_config(
             fast_jobs=None if target.order else fast_jobs,
         )
 
-    return {
-        "targets": [plan(target) for target in config.targets],
-        "upkeep": upkeep,
-        "shutdown_timeout_s": config.shutdown_timeout_s,
-        "periodic": _periodic(config),
-    }
+    targets, periodic = [plan(target) for target in config.targets], _periodic(config)
+    shutdown_timeout_s = config.shutdown_timeout_s
+    return attrs.evolve(
+        broker_plan, targets=targets, upkeep=upkeep, shutdown_timeout_s=shutdown_timeout_s, periodic=periodic
+    )
 
 
 def _periodic(config: Config) -> list[PeriodicJob]:
-    if not config.periodic:
-        return []
-    from restbroker.operate.enqueue import payload
-    from restbroker.operate.request import periodic_requests
-
     return [
         PeriodicJob(
             one.name,
