@@ -10,7 +10,7 @@ import json
 import secrets
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
@@ -37,6 +37,12 @@ _Read: TypeAlias = Callable[[str], str]
 """Returns the meaning of an answer; raises `UsageError` for an unusable one."""
 _TOKEN_BYTES: Final = 24
 _QUEUE: Final = "rest"
+_SERVERS: Final = (
+    "The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or prosody), "
+    "prosody-roster, or the kind of another package."
+)
+_LOGIN_FILE: Final = "The file with its password, which stays there; - reads standard input."
+_BEARER_FILE: Final = "The file with a bearer token, used instead of a login."
 _OTHERS: Final = "For any other server, write a target of kind http by hand (docs/http.md)."
 
 
@@ -44,24 +50,12 @@ _OTHERS: Final = "For any other server, write a target of kind http by hand (doc
 class InitOptions:
     """The options of the command line; None: the option was not used."""
 
-    server: Annotated[
-        str | None,
-        option(
-            "SERVER",
-            "The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or "
-            "prosody), prosody-roster, or the kind of another package.",
-        ),
-    ] = None
+    server: Annotated[str | None, option("SERVER", _SERVERS)] = None
     url: Annotated[str | None, option("URL", "The URL of its API. (default: that server's own default)")] = None
     redis: Annotated[str | None, option("URL", f"Where Redis is. (default: {REDIS})")] = None
     login: Annotated[str | None, option("USER", "The user to log in as. (default: no login)")] = None
-    password_file: Annotated[
-        Path | None,
-        option("FILE", "The file with its password, which stays there; - reads standard input.", completion.paths),
-    ] = None
-    token_file: Annotated[
-        Path | None, option("FILE", "The file with a bearer token, used instead of a login.", completion.paths)
-    ] = None
+    password_file: Annotated[Path | None, option("FILE", _LOGIN_FILE, completion.paths)] = None
+    token_file: Annotated[Path | None, option("FILE", _BEARER_FILE, completion.paths)] = None
     domain: Annotated[str | None, option("HOST", "The virtual host of the jobs. (default: the login's)")] = None
     queue: Annotated[str | None, option("QUEUE", "The queue that producers push to. (default: rest)")] = None
     stats: Annotated[bool | None, option("", "Serve the web pages, on loopback.", show_default=False)] = None
@@ -79,7 +73,9 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     wants a test, end with the exit code of `restbroker check`.
     """
     require_folder(path)
-    _refuse_existing([path, *map(path.with_name, secret_names(path.stem))])
+    for one in (path, *map(path.with_name, secret_names(path.stem))):
+        if one.exists():
+            raise UsageError(f"{one} exists already; nothing was changed.", "Name another file, or remove it.")
     kinds = registry.kinds()
     _require_valid(given)
     answers = _answers(given, kinds, ask=ask)
@@ -143,14 +139,9 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
 
 def _piped_password(login: str, given: InitOptions) -> str:
     if given.password_file is None:
-        raise UsageError(
-            f"The password of {login} is not given.",
-            "Add --password-file FILE, or --password-file - to read it from standard input.",
-        )
-    password = sys.stdin.readline().rstrip("\r\n")
-    if not password:
-        raise UsageError("Standard input had no password.", "Write it on the first line.")
-    return _read_password(password)
+        hint = "Add --password-file FILE, or --password-file - to read it from standard input."
+        raise UsageError(f"The password of {login} is not given.", hint)
+    return _read_password(sys.stdin.readline().rstrip("\r\n"))
 
 
 @attrs.frozen
@@ -204,12 +195,6 @@ def _name_of(login: str | None, kind: Members) -> str | None:
     name = login.rpartition("@")[0]
     output.say(f"note: The server takes the name alone, without its domain: the login is {name}.")
     return name
-
-
-def _refuse_existing(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if path.exists():
-            raise UsageError(f"{path} exists already; nothing was changed.", "Name another file, or remove it.")
 
 
 def _write(path: Path, planned: Setup) -> None:

@@ -4,7 +4,7 @@ import random
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import attrs
 import typer
@@ -22,6 +22,13 @@ from restbroker.store.client import StoreSettings
 from restbroker.trial.result import Result
 
 app = typer.Typer(add_completion=False)
+
+_VISIBLE: Final = "note: the password is visible in the command line, to `ps` and in the shell's history; use --config."
+_BROKEN: Final = "NOT AS PROMISED: see lost, unexpected and unfinished,\nand duplicated, which must not exceed bound."
+_UNTESTED: Final = (
+    "NOTHING WAS TESTED: no fault hit a job.\n"
+    "Run it again with more jobs (--jobs): all may have finished before the first fault."
+)
 
 
 @command(app)
@@ -74,9 +81,7 @@ def _settings(config: Path | None, redis: str | None) -> StoreSettings:
     except BadUrl as bad:
         raise UsageError(f"--redis cannot be used: {bad}") from bad
     if address.password is not None:
-        output.say(
-            "note: the password is visible in the command line, to `ps` and in the shell's history; use --config."
-        )
+        output.say(_VISIBLE)
     return StoreSettings(address.url, password=address.password)
 
 
@@ -89,16 +94,4 @@ def _show(result: Result) -> None:
     if result.dead_by_code:
         why = ", ".join(f"{count} {name}" for name, count in result.dead_by_code.items())
         output.say(f"Dead jobs, by code: {why}.")
-    output.say(_outcome(result))
-
-
-def _outcome(result: Result) -> str:
-    if not result.is_kept:
-        seen = "see lost, unexpected and unfinished,\nand duplicated, which must not exceed bound."
-        return f"NOT AS PROMISED: {seen}"
-    if result.is_tested:
-        return "Every promise was kept."
-    return (
-        "NOTHING WAS TESTED: no fault hit a job.\nRun it again with more jobs (--jobs): all may have "
-        "finished before the first fault."
-    )
+    output.say(_BROKEN if not result.is_kept else "Every promise was kept." if result.is_tested else _UNTESTED)

@@ -72,9 +72,7 @@ def require_stopped(client: Client, lists: Lists, watch_s: float) -> None:
 
 def preview(client: Client, queues: Sequence[str], lists: Lists) -> Parts:
     """Return what `move` would do; change nothing. Raise `StoreUnavailable` or `StoreRefused`."""
-    parts = Parts()
-    _take_over(client, queues, lists, parts, dry_run=True)
-    return parts
+    return _take_over(client, queues, lists, Parts(), dry_run=True)
 
 
 def move(client: Client, queues: Sequence[str], lists: Lists, who: str) -> Parts:
@@ -99,7 +97,7 @@ def jobs_to_move(parts: Parts) -> int:
     return sum(jobs for (_, _, goes_to), jobs in parts.items() if goes_to != "stays")
 
 
-def _take_over(client: Client, queues: Sequence[str], lists: Lists, moved: Parts, *, dry_run: bool) -> None:
+def _take_over(client: Client, queues: Sequence[str], lists: Lists, moved: Parts, *, dry_run: bool) -> Parts:
     for (key, queue), (size, _) in zip(lists.items(), migration.states(client, [*lists]), strict=True):
         if size and queue is None:
             moved[key, None, "stays"] = size
@@ -113,6 +111,7 @@ def _take_over(client: Client, queues: Sequence[str], lists: Lists, moved: Parts
             skip += dry_run or placement is None
             if dry_run or placement is None or _is_placed(client, placement):
                 moved[source, queue, goes_to] += 1
+    return moved
 
 
 def _is_placed(client: Client, placement: Placement) -> bool:
