@@ -256,7 +256,7 @@ def _add_edit(app: typer.Typer, zset: SortedSet) -> None:
         if wait and not retry:
             raise UsageError("--wait needs --retry.", "Add --retry.")
         length_s = waiting_s(context, timeout, waits=wait)
-        _note_secrets(typed)
+        arguments.note_secrets(None, typed)
         chosen, wait_s = Chosen(jids, where, everything), length_s if wait else None
         _act(
             "edit", zset, chosen, paced, how, settings=settings, wait_s=wait_s, repeat_unsafe=repeat_unsafe, edit=meant
@@ -360,13 +360,3 @@ def _require_change(change: "Edit") -> None:
         raise UsageError(
             f"The argument {both} is given, and another argument is renamed to it.", "Keep one of the two."
         )
-
-
-def _note_secrets(typed: arguments.TypedArguments) -> None:
-    """Print a note on each secret that others could read in the command line."""
-    from restbroker.job import redact
-
-    for name in sorted(typed.in_the_open):
-        if redact.secret_values(None, {name: typed.values[name]}):
-            instead = f"use {name}=- or {name}=@FILE."
-            output.say(f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}")

@@ -13,7 +13,7 @@ import attrs
 from restbroker.config import files
 from restbroker.console import output
 from restbroker.errors import UsageError
-from restbroker.job import rubyjson
+from restbroker.job import redact, rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 
@@ -60,15 +60,12 @@ def read(words: Sequence[str]) -> TypedArguments:
     return TypedArguments(values, frozenset(in_the_open))
 
 
-def note_secrets(spec: CommandSpec, typed: TypedArguments) -> None:
-    """Note which secret arguments of the command were typed where others can see them."""
+def note_secrets(spec: CommandSpec | None, typed: TypedArguments) -> None:
+    """Note which secret arguments, of a known command or of any, were typed where others can see them."""
     for name in sorted(typed.in_the_open):
-        argument = spec.argument(name)
-        if argument is not None and argument.secret:
-            output.say(
-                f"note: {name} is visible in the command line, to `ps` and in the shell's history;"
-                f" use {name}=- or {name}=@FILE."
-            )
+        if redact.secret_values(spec, {name: typed.values[name]}):
+            instead = f"use {name}=- or {name}=@FILE."
+            output.say(f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}")
 
 
 def is_assignment(word: str) -> bool:

@@ -4,7 +4,7 @@ Called by `restbroker dead`. Always holds: reads page by page, shows no token, a
 it is seen, not where it is run, and never beside itself.
 """
 
-import time
+from math import inf
 
 import attrs
 
@@ -17,25 +17,22 @@ from restbroker.operate.find import PAGE
 from restbroker.store import dead_copies
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import Copy
-from restbroker.store.keys import SortedSet
 
 
-def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
+def restore(client: Client, jid: str, who: str, why: str = "") -> None:
     """Put the newest copy of a job back into the dead set, and write `who` and `why` to the audit log.
 
     The restored job is marked as one that may have run: it may have been retried and delivered since it died. Raise
-    `UsageError` if there is no copy, if the job is in the dead set or waits for a retry (it could run twice), or if
-    `seconds` are not enough to find out. Raise `StoreRefused`, and `StoreUnavailable` if Redis does not answer: the job
-    may be back even so.
+    `UsageError` if there is no copy, or if the job is in the dead set or waits for a retry (it could run twice). Raise
+    `StoreRefused`, and `StoreUnavailable` if Redis does not answer: the job may be back even so.
     """
-    until_s = time.monotonic() + seconds
-    if _is_in(client, "retry", jid, until_s):
+    if find.of_jid(client, "retry", jid, inf).member is not None:
         raise UsageError(
             f"The job {jid} waits for its next try; if it were restored, it could run twice.",
             "`restbroker retries` lists it; if it fails for good, it becomes dead again.",
         )
-    found = None if _is_in(client, "dead", jid, until_s) else _copy_of(client, jid, until_s)
-    if found is not None:
+    is_dead = find.of_jid(client, "dead", jid, inf).member is not None
+    if not is_dead and (found := _copy_of(client, jid)) is not None:
         audit.write(client, AuditEntry(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
         fields = rubyjson.object_of(found.payload)
         if fields is not None:
@@ -48,27 +45,11 @@ def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 
     )
 
 
-def _is_in(client: Client, zset: SortedSet, jid: str, until_s: float) -> bool:
-    located = find.of_jid(client, zset, jid, until_s - time.monotonic())
-    if not located.complete:
-        raise _too_little_time(jid, f"the {zset} set")
-    return located.member is not None
-
-
-def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
+def _copy_of(client: Client, jid: str) -> Copy | None:
     page = dead_copies.newest(client, PAGE)
     while page:
         for copy in page:
             if find.jid_of(copy.payload) == jid:
                 return copy
-        if time.monotonic() >= until_s:
-            raise _too_little_time(jid, "the copies")
         page = dead_copies.newest(client, PAGE, before=page[-1].entry)
     return None
-
-
-def _too_little_time(jid: str, where: str) -> UsageError:
-    return UsageError(
-        f"The time was too short to search all of {where} for the job {jid}; nothing was done.",
-        "Try again when Redis is less busy.",
-    )
