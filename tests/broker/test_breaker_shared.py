@@ -1,4 +1,4 @@
-"""Several processes with one target: one of them probes, and what it learns or is told holds for all."""
+"""The health of a target: shared by its processes, one of which probes it; what a connector does alone says nothing."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +10,14 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import prober
-from restbroker.job.outcome import Deferred, Delivered, Probe, Reason
+from restbroker.job.command import Call
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason
 from restbroker.servers.contract import Link
 from restbroker.store import limits
 from restbroker.store.client import StoreSettings, open_client
+from restbroker.telemetry.events import JobFinished, TargetDown
 from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted, refuse
 
 
@@ -69,3 +72,28 @@ async def test_a_retry_after_that_one_process_was_given_is_kept_by_the_others_to
         await harness.until(lambda: len(sent_at_s) >= 11, "all are delivered")
         assert sent_at_s[1] - sent_at_s[0] >= 1.9
         assert limits.pauses(harness.client, "t") == {}
+
+
+@attrs.define(eq=False)
+class HalfOurs(Scripted):
+    """Does `create` by itself."""
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        if call.command.endpoint == "create":
+            return Delivered("done", None, 200, by_us=True)
+        return await Scripted.deliver(self, call, link)
+
+
+async def test_a_server_that_is_down_is_seen_though_jobs_that_need_none_succeed_all_the_time(harness: Harness) -> None:
+    async def refuse(_request: Request) -> Response:
+        done = len(harness.of(JobFinished))
+        harness.push("create", first=done)
+        await harness.until(lambda: len(harness.of(JobFinished)) > done, "one succeeds meanwhile")
+        raise NotSent("Connection refused")
+
+    harness.target = HalfOurs(refuse)
+    async with harness.broker():
+        harness.push("safe")
+        await harness.until(lambda: harness.of(TargetDown) or len(harness.of(JobFinished)) > 5, "the breaker trips")
+    assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
+    assert len(harness.of(JobFinished)) == 5

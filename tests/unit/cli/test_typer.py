@@ -1,16 +1,16 @@
-"""restbroker uses what Typer offers in public, and so stands beside other programs that use Typer.
-
-`make versions` runs this with the lowest and the highest release that pyproject.toml allows.
-"""
+"""restbroker uses what Typer offers in public; what reaches its entry point ends as a message and an exit code."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from restbroker.__main__ import main
 from restbroker.cli.app import COMMANDS
+from restbroker.errors import StoreUnavailable, UsageError
 from tests.support.process import run_here
 
 ROOT = Path(__file__).parents[3]
@@ -90,3 +90,27 @@ def test_each_release_of_typer_names_values_alike() -> None:
         shown = run_here([*words.split(), "--help"]).stdout
         # Some releases write {JID}, and each draws its own boxes.
         assert text in " ".join(shown.replace("{", "").replace("}", "").split())
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(prog_name: str) -> None:
+        raise error
+
+    monkeypatch.setattr("restbroker.cli.app.command_line", lambda: SimpleNamespace(main=run))
+
+
+def test_a_group_of_errors_ends_as_its_first_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = ExceptionGroup("", [StoreUnavailable("Redis is away."), UsageError("Another.")])
+    raising(monkeypatch, ExceptionGroup("", [inner]))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == "restbroker: Redis is away.\n"
+
+
+def test_a_group_with_a_bug_in_it_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, ExceptionGroup("", [UsageError("Known."), ValueError("a bug")]))
+    with pytest.RaisesGroup(UsageError, ValueError):
+        main()
