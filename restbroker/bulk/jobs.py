@@ -7,6 +7,7 @@ affects no other.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -217,20 +218,17 @@ class Makers:
         return Maker(checker, tokens, order, target, lock=self.order.lock)
 
     def _version(self, target: Target) -> str | None:
+        """Return the version that a process found, None if it is unknown; say once of a queue why its jobs wait."""
         queue = self.options.queue or target.queues[0]
         if queue not in self._versions:
-            self._versions[queue] = self._running(queue, target.name)
+            self._versions[queue] = None
+            with suppress(RestbrokerError):  # Whatever is wrong is told when rows are pushed.
+                found = find_process(self.client, queue)
+                paused = pause_of(self.client, queue, target.name) if self.order.at_s is None else None
+                for note in waiting_notes(found, paused, queue, "the jobs"):
+                    output.say(note)
+                self._versions[queue] = None if found is None else found.server_version
         return self._versions[queue]
-
-    def _running(self, queue: str, target: str) -> str | None:
-        try:
-            found = find_process(self.client, queue)
-            paused = pause_of(self.client, queue, target) if self.order.at_s is None else None
-        except RestbrokerError:  # Whatever is wrong is told when rows are pushed.
-            return None
-        for note in waiting_notes(found, paused, queue, "the jobs"):
-            output.say(note)
-        return None if found is None else found.server_version
 
 
 @attrs.define(eq=False)

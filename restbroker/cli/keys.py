@@ -14,7 +14,7 @@ import attrs
 import typer
 
 from restbroker.cli import entries
-from restbroker.cli.queues import QueueName, run_steps
+from restbroker.cli.queues import QueueName, require_queue, run_steps
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
@@ -35,7 +35,6 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
 from restbroker.operate.names import keys_command, require
-from restbroker.operate.system import system
 from restbroker.store.client import Client
 from restbroker.store.order import HeldKey
 from restbroker.store.server import time_s
@@ -64,7 +63,7 @@ class Place:
         if self.queue is not None and self.target is not None:
             raise UsageError("A key is in the lines of a queue, or held by a target.", "Give --queue or --target.")
         if self.queue is not None:
-            _require_queue(client, settings, self.queue)
+            require_queue(client, settings, self.queue)
         return self.queue
 
     def targets(self, settings: Config) -> list[Target]:
@@ -277,16 +276,12 @@ def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
     The queue must be paused. Jobs of one key keep their order.
     """
     with _open(how) as (client, settings, known):
-        _require_queue(client, settings, name)
+        require_queue(client, settings, name)
         count = keys.fair_queue(client, name, known, 0).in_lines
         if not consent.dry_run:
             confirm(f"Return {output.jobs(count)} to the list of {name}?", yes=consent.yes)
             count = run_steps(keys.give_back(client, name, known, who=who(), why=consent.why), "returned")
     _report_jobs("returned to the list of", name, count, how, dry_run=consent.dry_run)
-
-
-def _require_queue(client: Client, settings: Config, name: str) -> None:
-    require("queue", name, [one.name for one in system(client, settings.queues).queues])
 
 
 def _jid(held: HeldKey, known: ConfigContext) -> str:

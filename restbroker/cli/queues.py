@@ -138,7 +138,7 @@ def peek(
     knows = context_of(settings)
     meant = conditions(where, "dead", knows)
     with open_store(settings) as client:
-        _require_queue(client, settings, name)
+        require_queue(client, settings, name)
         page = find.waiting_page(client, name, meant, knows, after=after, limit=limit)
     found = page.entries
     if where or how.json:
@@ -171,7 +171,7 @@ def clear(name: QueueName, consent: Consent, how: Output) -> None:
     """
     settings, dry_run = how.settings(), consent.dry_run
     with open_store(settings) as client:
-        one = _require_queue(client, settings, name)
+        one = require_queue(client, settings, name)
         count = operate_queues.count_waiting(client, name)
         if not dry_run and count:
             lines = f" ({one.in_lines} in lines)" if one.in_lines else ""
@@ -237,14 +237,14 @@ def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -
         raise UsageError("Say which jobs, in exactly one way.", hint)
     action = Action(verb, who(), why=consent.why, foreign_queues=meant.foreign_queues)
     with open_store(settings) as client:
-        _require_queue(client, settings, name)
+        require_queue(client, settings, name)
         jobs = act_waiting.select(client, name, where, settings, meant.limit)
         jobs.require_sense(action, known)
         output.say(f"note: {act_waiting.consequence(name, verb, known)}")
         Doing(client, action, known, dry_run=consent.dry_run, yes=consent.yes, as_json=how.json).act(jobs)
 
 
-def _require_queue(client: Client, settings: Config, name: str) -> Queue:
+def require_queue(client: Client, settings: Config, name: str) -> Queue:
     """Return the queue of this name; raise `UsageError` if it is not known."""
     found = {one.name: one for one in system(client, settings.queues).queues}
     require("queue", name, found)
@@ -253,5 +253,5 @@ def _require_queue(client: Client, settings: Config, name: str) -> Queue:
 
 _QUEUE: Final = Pausable(
     "queue",
-    lambda client, settings, name: _require_queue(client, settings, name).pause is not None,
+    lambda client, settings, name: require_queue(client, settings, name).pause is not None,
 )

@@ -46,12 +46,11 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     serves = [target for target in targets if queue is not None and queue in target.queues]
     if len(serves) == 1 or len(targets) == 1:
         return [*serves, *targets][0]
-    word = command.partition("/")[0]
     able = [target for target in targets if has_command(target, command)]
     flat = [target for target in targets if target.name == registry.KINDS[0]]
     chosen = able if len(able) == 1 else flat
     if not chosen:
-        raise _ambiguous(targets, word, command)
+        raise _ambiguous(targets, command)
     return chosen[0]
 
 
@@ -155,8 +154,9 @@ def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | No
     return None if empty is None else f"{empty} is empty."
 
 
-def _ambiguous(targets: Sequence[Target], word: str, command: str) -> UsageError:
+def _ambiguous(targets: Sequence[Target], command: str) -> UsageError:
     """Return the error that says why none of several targets is chosen."""
+    word = command.partition("/")[0]
     names = listed([target.name for target in targets])
     catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}
     known = {name for one in catalogues.values() for catalogue in one for name in catalogue.commands}
