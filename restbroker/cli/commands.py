@@ -20,9 +20,9 @@ from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.endpoint import either
 from restbroker.job.json_types import Json
+from restbroker.operate.enqueue import server_version_of
 from restbroker.operate.names import listed
 from restbroker.operate.request import has_command
-from restbroker.operate.versions import server_version_of
 from restbroker.servers import registry
 from restbroker.servers.packages import Package
 

@@ -25,6 +25,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
 from restbroker.job.repair import fractional
 from restbroker.operate import words
+from restbroker.operate.connect import open_store
 from restbroker.store import identities, queues
 from restbroker.store.client import Client
 from restbroker.store.identities import Registration
@@ -41,6 +42,7 @@ _ROUND_S: Final = 30.0
 _REPEAT_S: Final = 10.0
 """For so long a push is repeated whose answer was lost: Redis remembers it for longer (`store.queues`)."""
 _PAUSE_S: Final = 0.25
+_QUICK_S: Final = 0.5
 _EXAMPLE: Final = "For example: customer-7"
 JOB_CLASS = "Restbroker"
 """No program looks up this class; Sidekiq Web shows `display_class` in its place."""
@@ -257,6 +259,16 @@ def find_process(client: Client, queue: str) -> ServingProcess | None:
             why = f"the process {process} is quiet: it takes no more jobs until it is restarted."
             found = ServingProcess(_text(snapshot, "server_version"), why, quiet=True)
     return found
+
+
+def server_version_of(config: Config, target: Target) -> str | None:
+    """Return the server's version as a running process found it; None if none did, or Redis answers too slowly."""
+    try:
+        with open_store(config, _QUICK_S) as client:
+            found = find_process(client, target.queues[0])
+    except (StoreUnavailable, StoreRefused):
+        return None
+    return None if found is None else found.server_version
 
 
 def find_holder(client: Client, queue: str, process: str) -> ServingProcess | None:

@@ -10,8 +10,8 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.job.auth import reaches
+from restbroker.operate.enqueue import server_version_of
 from restbroker.operate.names import require
-from restbroker.operate.versions import server_version_of
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import allowed_commands
 
