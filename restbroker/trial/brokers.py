@@ -112,14 +112,6 @@ class Fleet:
     brokers: list[Broker] = attrs.field(factory=list)
     _started: int = 0
 
-    @property
-    def has_wires(self) -> bool:
-        """Whether connections to Redis are wires, which can be cut.
-
-        TLS would see another host's name, a socket has no port, and sentinels name the host.
-        """
-        return urlsplit(self.settings.url).scheme == "redis" and not self.settings.sentinels
-
     async def start(self) -> Broker:
         """Start one more broker and return it when it sends heartbeats.
 
@@ -127,8 +119,9 @@ class Fleet:
         """
         self._started += 1
         wire, url = None, self.settings.url
-        if self.has_wires:
-            parts = urlsplit(url)
+        parts = urlsplit(url)
+        # TLS would see another host's name, a socket has no port, and sentinels name the host.
+        if parts.scheme == "redis" and not self.settings.sentinels:
             wire = Wire(parts.hostname or "localhost", parts.port or 6379)
             login, at, _ = parts.netloc.rpartition("@")
             place = f"127.0.0.1:{await self.nursery.start(wire.run)}"

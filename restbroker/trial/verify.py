@@ -142,9 +142,11 @@ class Breaker:
             case "freeze":
                 await self._freeze()
             case "cut":
-                if not self.fleet.has_wires:
+                wires = [one.wire for one in self.fleet.brokers if one is not self._bystander and one.wire is not None]
+                if not wires:
                     return
-                self._cut_connections()
+                for wire in wires:
+                    wire.cut()
             case "reset":
                 self.fleet.stand_in.resets += _RESETS  # the stand-in counts those that came to it
             case "restart":
@@ -189,11 +191,6 @@ class Breaker:
         await self.fleet.wait_for_heartbeat(frozen)
         self._frozen = self._bystander = None
         self._thawed.set()
-
-    def _cut_connections(self) -> None:
-        for broker in self.fleet.brokers:
-            if broker.wire is not None and broker is not self._bystander:
-                broker.wire.cut()
 
     async def _count(self, victim: Broker) -> list[str]:
         """Suspend a process, add what it holds to `bound`, and return its identities that hold jobs.
