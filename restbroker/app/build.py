@@ -17,9 +17,8 @@ from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reload
 from restbroker.app.rosters import rosters_of
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import ProcessView, parts_of, services
+from restbroker.app.services import ProcessView, Summaries, parts_of, services
 from restbroker.app.snapshot import snapshot
-from restbroker.app.summaries import Summaries
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerEnd
 from restbroker.broker.group.worker_channel import WorkerChannel

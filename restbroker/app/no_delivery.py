@@ -17,8 +17,7 @@ import trio
 from restbroker import __version__
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import Part, ProcessView, local_services, parts_of
-from restbroker.app.summaries import Summaries
+from restbroker.app.services import Part, ProcessView, Summaries, local_services, parts_of
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
 from restbroker.broker.signals import STOP, dump

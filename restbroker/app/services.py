@@ -7,9 +7,10 @@ something is served; they cost start-up time and memory.
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
+import trio
 
 from restbroker.broker.service import Service
 from restbroker.broker.status.view import RunningJob, View
@@ -21,6 +22,7 @@ from restbroker.store.client import Client, open_client
 from restbroker.store.connection import Connection, MasterWatch
 from restbroker.store.sentinel import open_sentinels
 from restbroker.telemetry.events import Report
+from restbroker.telemetry.log import LogSink
 from restbroker.telemetry.metrics import Samples
 
 if TYPE_CHECKING:  # where rosters are served only
@@ -209,3 +211,23 @@ def _health(bind: tuple[str, int], view: ProcessView, report: Report) -> Service
 
     app = health_app(Health(view.view, view.is_alive), report)
     return Server("/healthz and /readyz", "HealthBind", *bind, app, report)
+
+
+_SUMMARY_S: Final = 10.0
+
+
+@attrs.frozen
+class Summaries:
+    """A service that calls the log's `tick` every ten seconds."""
+
+    log: LogSink
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Write summaries until cancelled, and the last one then."""
+        task_status.started()
+        try:
+            while True:
+                await trio.sleep(_SUMMARY_S)
+                self.log.tick(trio.current_time())
+        finally:
+            self.log.tick(trio.current_time())

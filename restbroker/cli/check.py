@@ -99,7 +99,7 @@ def report(
         for finding in found:
             output.data("\t".join(_cell(value) for value in _fields(finding).values()))
     counts = Counter(finding.level for finding in found)
-    output.say(", ".join(_count_text(counts[level], level) for level in ("problem", "warning", "note")) + ".")
+    output.say(", ".join(output.counted(counts[level], level) for level in ("problem", "warning", "note")) + ".")
     return code
 
 
@@ -146,10 +146,6 @@ def _findings(config: ConfigOption, test: Callable[[LoadedConfig], Sequence[Find
 
 def _fields(finding: Finding) -> dict[str, str | None]:
     return attrs.asdict(finding, filter=lambda field, _: field.name != "cause")
-
-
-def _count_text(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _cell(text: str | None) -> str:

@@ -14,7 +14,7 @@ import attrs
 import typer
 
 from restbroker.cli import entries
-from restbroker.cli.queues import QueueName, require_queue, run_steps
+from restbroker.cli.queues import QueueName, report_jobs, require_queue, run_steps
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
@@ -266,7 +266,7 @@ def _drop_line(
         release = partial(release_cleared, client, queue, context=known)
         steps = keys.drop_line(client, queue, key, known=known, who=who(), why=consent.why, release=release)
         count = run_steps(steps, "deleted")
-    _report_jobs("deleted from", queue, count, how, dry_run=consent.dry_run)
+    report_jobs("deleted from", queue, count, how, dry_run=consent.dry_run)
 
 
 @command(app, "return")
@@ -281,7 +281,7 @@ def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
         if not consent.dry_run:
             confirm(f"Return {output.jobs(count)} to the list of {name}?", yes=consent.yes)
             count = run_steps(keys.give_back(client, name, known, who=who(), why=consent.why), "returned")
-    _report_jobs("returned to the list of", name, count, how, dry_run=consent.dry_run)
+    report_jobs("returned to the list of", name, count, how, dry_run=consent.dry_run)
 
 
 def _jid(held: HeldKey, known: ConfigContext) -> str:
@@ -302,9 +302,3 @@ def _require_done(count: int) -> None:
 
 def _report(words: str, key: str, count: int, how: Output, *, dry_run: bool) -> None:
     output.report(words, {"key": key, "count": count}, as_json=how.json, dry_run=dry_run)
-
-
-def _report_jobs(done: str, queue: str, count: int, how: Output, *, dry_run: bool) -> None:
-    verb = "would be" if dry_run else "was" if count == 1 else "were"
-    words = f"{output.jobs(count)} {verb} {done} {queue}."
-    output.report(words, {"queue": queue, "jobs": count}, as_json=how.json, dry_run=dry_run)

@@ -179,10 +179,14 @@ def clear(name: QueueName, consent: Consent, how: Output) -> None:
             release = partial(release_cleared, client, name, context=context_of(settings))
             steps = operate_queues.clear_in_steps(client, name, who(), consent.why, release=release)
             count = run_steps(steps, "deleted")
-    if how.json:
-        output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
-    past = "would be" if dry_run else "was" if count == 1 else "were"
-    output.say(f"{output.jobs(count)} {past} deleted from {name}.")
+    report_jobs("deleted from", name, count, how, dry_run=dry_run)
+
+
+def report_jobs(done: str, queue: str, count: int, how: Output, *, dry_run: bool) -> None:
+    """Print how many jobs of a queue were done so, or would be."""
+    verb = "would be" if dry_run else "was" if count == 1 else "were"
+    words = f"{output.jobs(count)} {verb} {done} {queue}."
+    output.report(words, {"queue": queue, "jobs": count}, as_json=how.json, dry_run=dry_run)
 
 
 def run_steps(steps: Generator[Progress], done: str) -> int:

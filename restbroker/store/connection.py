@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import trio
 
-from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store import events
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code
@@ -68,6 +68,13 @@ class Connection:
         """
         work = partial(function, self._client, *args, **kwargs)
         return await trio.to_thread.run_sync(work, limiter=self._lock, abandon_on_cancel=False)
+
+    async def ask(self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do as `call` does, a second time if the connection ended since the last call: then nothing was sent."""
+        try:
+            return await self.call(function, *args, **kwargs)
+        except ConnectionEnded:  # Redis may be set to end what idles, and be well itself
+            return await self.call(function, *args, **kwargs)
 
     async def fetch(self, request: FetchRequest) -> FetchAnswer:
         """Take jobs without the thread; return and raise what `jobs.fetch` does.

@@ -21,7 +21,7 @@ from quart_trio import QuartTrio
 
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
-from restbroker.errors import ConnectionEnded, RestbrokerError, StoreUnavailable
+from restbroker.errors import RestbrokerError, StoreUnavailable
 from restbroker.operate.act import Progress
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
@@ -89,10 +89,7 @@ class AdminConnection:
         question that has begun runs to its end.
         """
         with trio.move_on_after(TIMEOUT_S):
-            try:
-                return await self.connection.call(question)
-            except ConnectionEnded:  # since the last question; nothing of this one was done
-                return await self.connection.call(question)
+            return await self.connection.ask(question)
         raise StoreUnavailable("Other requests keep Redis busy at the moment.", "Try again.")
 
 

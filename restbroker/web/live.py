@@ -15,7 +15,7 @@ from hashlib import sha256
 import attrs
 import trio
 
-from restbroker.errors import ConfigError, ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.errors import ConfigError, RestbrokerError, StoreRefused
 from restbroker.operate.history import History
 from restbroker.operate.summary import Summary
 from restbroker.store.client import Client
@@ -159,10 +159,7 @@ class Watch:
     async def _ask(self, ask: Callable[[Client], Look]) -> Look | RestbrokerError:
         """Return the snapshot, or the error that prevented it."""
         try:
-            try:
-                return await self.connection.call(ask)
-            except ConnectionEnded:  # since the last look; Redis itself may be well
-                return await self.connection.call(ask)
+            return await self.connection.ask(ask)
         except RestbrokerError as error:
             return error
         # Others write to Redis too. Whatever a look stumbles over, a broker must not end for its pages.

@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.errors import RestbrokerError, StoreRefused
 from restbroker.job.schedule import Schedule
 from restbroker.store import order, pauses, queues
 from restbroker.store import periodic as periodic_store
@@ -68,10 +68,7 @@ def add_metrics(
 
 async def _redis_samples(connection: Connection, read: Callable[[Client], Samples]) -> Samples:
     with suppress(RestbrokerError), trio.move_on_after(TIMEOUT_S):
-        try:
-            return await connection.call(read)
-        except ConnectionEnded:  # since the last request; Redis itself may be well
-            return await connection.call(read)
+        return await connection.ask(read)
     return _REDIS_DOWN
 
 

@@ -18,7 +18,7 @@ import trio
 from quart import Response
 
 from restbroker.broker.status.view import RunningJob
-from restbroker.errors import ConnectionEnded, RestbrokerError
+from restbroker.errors import RestbrokerError
 from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import Spellings
@@ -229,10 +229,7 @@ def stats_view(connection: Connection, question: Callable[[], Question]) -> Call
 
         try:
             with trio.move_on_after(TIMEOUT_S):
-                try:
-                    return text_answer(await connection.call(body))
-                except ConnectionEnded:  # since the last request; Redis itself may be well
-                    return text_answer(await connection.call(body))
+                return text_answer(await connection.ask(body))
         except RestbrokerError as error:
             return failure(503, type(error).__name__, error.message, error.hint)
         return failure(503, "Busy", "Other requests for these numbers are waiting for Redis.", "Try again later.")

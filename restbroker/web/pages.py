@@ -52,6 +52,13 @@ _MOST_CAUSES: Final = 20
 _MOST_KEYS: Final = 20
 _CAUSES_S: Final = 1.5
 _NOTES: Final = 500
+_BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, notes=2000, gives_way=True)
+_FIND: Final = SearchLimits(seconds=2.0, jobs=10_000, ends=100_000, hits=10, gives_way=True)
+_MOST_NOTES: Final = 2000
+"""How many entries are read for one page of those that contain a word."""
+_ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
+_SKIP: Final = re.compile(r"\d{1,6}", re.ASCII)
+_WORD_LIMIT: Final = 200
 _EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > yesterday."
 
 
@@ -75,8 +82,8 @@ class CauseTable:
 
 
 @attrs.frozen(eq=False)
-class SetPages:
-    """The views of sets and queues; `refuse` makes an answer without a page."""
+class Pages:
+    """The views of sets, queues, jobs, periodic commands and the audit log; `refuse` makes an answer without a page."""
 
     admin: AdminConnection
     shell: Shell
@@ -210,90 +217,6 @@ class SetPages:
         )
         return Response(html, 200 if wrong is None else 400)
 
-    def _only_name(self, queue: str) -> str | None:
-        """Return the argument by which jobs of this queue take turns; None: there is none, or several."""
-        target = self.admin.context().targets.get(queue)
-        names = () if target is None or target.fair_by is None else target.fair_by.names
-        return names[0] if len(names) == 1 else None
-
-    def _causes(self, client: Client, zset: SortedSet, wanted: Where) -> CauseTable | None:
-        """Return all causes if there is no condition, or those whose groups are searched for.
-
-        None if there are only other conditions, or no cause.
-        """
-        groups = {one.value for one in wanted if (one.field, one.op) == ("failure_group", "=")}
-        if wanted and not groups:
-            return None
-        found = self.admin.causes.now(client, zset, _CAUSES_S)
-        if found is None:
-            return None
-        rows = [cause for cause in found.causes if not groups or cause.group in groups][:_MOST_CAUSES]
-        return CauseTable(found, rows, is_one=bool(groups)) if rows else None
-
-    def _verbs(self, zset: SortedSet) -> list[str]:
-        if self.shell.settings.is_read_only:
-            return []
-        return [verb for verb in VERBS[zset] if verb != "edit"]
-
-
-def _missing(client: Client, queue: str, known: ConfigContext) -> UsageError | None:
-    """Return why there is no page of this queue, which is unknown; None if it is known."""
-    if queue in known.targets or is_known(client, queue):
-        return None
-    try:
-        require("queue", queue, {one.name for one in system(client).queues})
-    except UsageError as error:
-        return error
-    return None
-
-
-def conditions(given: list[str]) -> list[str]:
-    """Return the conditions without empty ones; raise `UsageError` for too many, or one that no field can show."""
-    typed = [one.strip() for one in given if one.strip()]
-    if len(typed) > _MOST_CONDITIONS:
-        raise UsageError(f"There are more than {_MOST_CONDITIONS} conditions.", "Give fewer.")
-    # It would come back from the page as another one, for which other jobs may be meant.
-    if any("\n" in one or filters.plain(one) != one for one in typed):
-        raise UsageError("A condition contains an invisible character.", "Give * in its place.")
-    return typed
-
-
-def of_form(wrong: UsageError) -> UsageError:
-    """Return the error with an example as a form takes it, instead of one for the command line."""
-    return UsageError(wrong.message, _EXAMPLE) if wrong.hint == where.EXAMPLE else wrong
-
-
-def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:
-    """Return the address of a list's page with these conditions, from the entry `after` on, and `more` parameters."""
-    query = [*more.items(), *(("where", one) for one in typed), *([("after", after)] if after else [])]
-    return f"{path}?{urlencode(query)}" if query else path
-
-
-def readable(entry: ShownJob) -> str:
-    """Return a job's arguments for people, as indented JSON."""
-    # As ASCII: half surrogate pairs, which jobs may hold, do no harm.
-    try:
-        return json.dumps(entry.arguments, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
-    except (TypeError, ValueError):
-        return "(cannot be shown)"
-
-
-_BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, notes=2000, gives_way=True)
-_FIND: Final = SearchLimits(seconds=2.0, jobs=10_000, ends=100_000, hits=10, gives_way=True)
-_MOST_NOTES: Final = 2000
-"""How many entries are read for one page of those that contain a word."""
-_ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
-_SKIP: Final = re.compile(r"\d{1,6}", re.ASCII)
-_WORD_LIMIT: Final = 200
-
-
-@attrs.frozen(eq=False)
-class JobPages:
-    """The views that only show."""
-
-    admin: AdminConnection
-    shell: Shell
-
     async def in_progress(self) -> Response:
         """Return the page of the jobs that all processes have in progress, the longest first."""
         given = request.args.get("after", "")
@@ -377,6 +300,73 @@ class JobPages:
 
     def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
         return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)
+
+    def _only_name(self, queue: str) -> str | None:
+        """Return the argument by which jobs of this queue take turns; None: there is none, or several."""
+        target = self.admin.context().targets.get(queue)
+        names = () if target is None or target.fair_by is None else target.fair_by.names
+        return names[0] if len(names) == 1 else None
+
+    def _causes(self, client: Client, zset: SortedSet, wanted: Where) -> CauseTable | None:
+        """Return all causes if there is no condition, or those whose groups are searched for.
+
+        None if there are only other conditions, or no cause.
+        """
+        groups = {one.value for one in wanted if (one.field, one.op) == ("failure_group", "=")}
+        if wanted and not groups:
+            return None
+        found = self.admin.causes.now(client, zset, _CAUSES_S)
+        if found is None:
+            return None
+        rows = [cause for cause in found.causes if not groups or cause.group in groups][:_MOST_CAUSES]
+        return CauseTable(found, rows, is_one=bool(groups)) if rows else None
+
+    def _verbs(self, zset: SortedSet) -> list[str]:
+        if self.shell.settings.is_read_only:
+            return []
+        return [verb for verb in VERBS[zset] if verb != "edit"]
+
+
+def _missing(client: Client, queue: str, known: ConfigContext) -> UsageError | None:
+    """Return why there is no page of this queue, which is unknown; None if it is known."""
+    if queue in known.targets or is_known(client, queue):
+        return None
+    try:
+        require("queue", queue, {one.name for one in system(client).queues})
+    except UsageError as error:
+        return error
+    return None
+
+
+def conditions(given: list[str]) -> list[str]:
+    """Return the conditions without empty ones; raise `UsageError` for too many, or one that no field can show."""
+    typed = [one.strip() for one in given if one.strip()]
+    if len(typed) > _MOST_CONDITIONS:
+        raise UsageError(f"There are more than {_MOST_CONDITIONS} conditions.", "Give fewer.")
+    # It would come back from the page as another one, for which other jobs may be meant.
+    if any("\n" in one or filters.plain(one) != one for one in typed):
+        raise UsageError("A condition contains an invisible character.", "Give * in its place.")
+    return typed
+
+
+def of_form(wrong: UsageError) -> UsageError:
+    """Return the error with an example as a form takes it, instead of one for the command line."""
+    return UsageError(wrong.message, _EXAMPLE) if wrong.hint == where.EXAMPLE else wrong
+
+
+def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:
+    """Return the address of a list's page with these conditions, from the entry `after` on, and `more` parameters."""
+    query = [*more.items(), *(("where", one) for one in typed), *([("after", after)] if after else [])]
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def readable(entry: ShownJob) -> str:
+    """Return a job's arguments for people, as indented JSON."""
+    # As ASCII: half surrogate pairs, which jobs may hold, do no harm.
+    try:
+        return json.dumps(entry.arguments, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    except (TypeError, ValueError):
+        return "(cannot be shown)"
 
 
 def _says(written: StoredEntry, word: str) -> bool:

@@ -24,7 +24,7 @@ from restbroker.web.guard import Guard, Settings
 from restbroker.web.health import Health, add_health
 from restbroker.web.live import Fragments, Watch
 from restbroker.web.metrics_view import Question, stats_view
-from restbroker.web.pages import SETS, JobPages, SetPages
+from restbroker.web.pages import SETS, Pages
 from restbroker.web.render import LIVE, Asset, Renderer, Shell, read_all
 
 FORM_LIMIT_BYTES = 64 * 1024
@@ -78,7 +78,7 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     actions = Actions(app, admin)
     # Before its connections are closed.
     app.after_serving(actions.aclose)
-    pages = SetPages(admin, shell, site.refuse, site.watch.state_for)
+    pages = Pages(admin, shell, site.refuse, site.watch.state_for)
     acts = ActPages(admin, shell, site.refuse, site.redirect, actions)
     edits = EditPages(admin, shell, site.refuse, acts)
     controls = ControlPages(admin, shell, site.refuse, site.redirect, actions, site.watch.refresh_now)
@@ -90,14 +90,13 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
         app.add_url_rule(f"/{name}/act", f"{name}-act", partial(acts.act, name), methods=["POST"])
         app.add_url_rule(f"/edit/{name}", f"{name}-edit-all", partial(edits.ask, name), methods=["GET"])
         app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act, name), methods=["POST"])
-    job_pages = JobPages(admin, shell)
     app.add_url_rule("/queue", view_func=pages.waiting_page, methods=["GET"])
     app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
-    app.add_url_rule("/periodic", view_func=job_pages.periodic, methods=["GET"])
-    app.add_url_rule("/in-progress", view_func=job_pages.in_progress, methods=["GET"])
-    app.add_url_rule("/find", view_func=job_pages.find, methods=["GET"])
-    app.add_url_rule("/job", view_func=job_pages.timeline, methods=["GET"])
-    app.add_url_rule("/audit", view_func=job_pages.audit_log, methods=["GET"])
+    app.add_url_rule("/periodic", view_func=pages.periodic, methods=["GET"])
+    app.add_url_rule("/in-progress", view_func=pages.in_progress, methods=["GET"])
+    app.add_url_rule("/find", view_func=pages.find, methods=["GET"])
+    app.add_url_rule("/job", view_func=pages.timeline, methods=["GET"])
+    app.add_url_rule("/audit", view_func=pages.audit_log, methods=["GET"])
     app.add_url_rule("/audit/<name>", "action", acts.action, methods=["GET"])
     app.add_url_rule("/audit/<name>/stop", "action-stop", acts.stop, methods=["POST"])
     app.add_url_rule("/steer", "control", controls.ask, methods=["GET"])

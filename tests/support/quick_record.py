@@ -5,7 +5,7 @@ wait for what the next record shows, for a request that it takes, or for a sum.
 """
 
 from restbroker.__main__ import main
-from restbroker.app import summaries
+from restbroker.app import services
 from restbroker.broker.status import record
 
 QUICK_S = 0.2
@@ -14,5 +14,5 @@ SUMMARY_S = 1.0
 if __name__ == "__main__":
     # Not assigned: for everybody else they are constants.
     setattr(record, "RECORD_S", QUICK_S)  # noqa: B010
-    setattr(summaries, "_SUMMARY_S", SUMMARY_S)  # noqa: B010
+    setattr(services, "_SUMMARY_S", SUMMARY_S)  # noqa: B010
     main()

@@ -15,17 +15,6 @@ from tests.web.test_actions import HOSTILE, job, page, park
 from tests.web.test_controls import asked
 
 
-async def test_causes_show_no_secret_of_a_job_or_configuration(harness: Harness, site: Open) -> None:
-    park(harness, 3, error_message="Wrong: sesame-4711 with a-token-of-4711.", error_class="sesame-4711")
-    async with site() as running:
-        shown = await page(running, "/dead")
-        overview = await running.get("/")
-    assert shown.headed[0][0] == "3 100.0 %"
-    for html in (shown.html, overview.text):
-        assert "sesame" not in html
-        assert "a-token" not in html
-
-
 async def test_jobs_are_found_by_conditions_and_wrong_ones_are_refused(harness: Harness, site: Open) -> None:
     park(harness, 3)
     async with site() as running:

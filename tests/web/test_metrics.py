@@ -99,17 +99,6 @@ async def test_it_speaks_openmetrics_to_who_asks_for_it(harness: Harness, site: 
     assert {"restbroker_jobs", "restbroker_target_open"} <= told
 
 
-async def test_no_text_of_a_producer_becomes_a_label(harness: Harness, site: Open) -> None:
-    async with site() as running:
-        for name in ("s3cret-4711", "<script>", "safe/s3cret-4711"):
-            harness.push(name)
-        await harness.until(lambda: done(harness) == 3, "all are settled")
-        text = (await running.ask("/metrics")).text
-    assert ("t", "other") in {labels[:2] for labels in values(text)["restbroker_jobs_total"]}
-    assert "s3cret" not in text
-    assert "<script" not in text
-
-
 async def test_a_key_of_another_type_costs_only_what_it_is_about(harness: Harness, site: Open) -> None:
     async with site() as running:
         harness.client.commands([("SET", "restbroker:parked", "x"), ("SET", "queue:rest", "x")])

@@ -1,9 +1,7 @@
 """The web apps of a real process: of a broker, where the configuration switches them on, and of `restbroker web`."""
 
-import json
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,7 +13,7 @@ import pytest
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.answering import AnsweringServer
 from tests.support.ports import free_port
-from tests.support.process import clean_environment, started
+from tests.support.process import started
 from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
@@ -47,34 +45,6 @@ def test_more_connections_than_descriptors_cost_waiting_only(
     assert "Traceback" not in broker.output()
 
 
-@pytest.mark.parametrize(("stats", "loaded"), [(False, False), (True, True)])
-def test_web_libraries_are_only_loaded_where_they_serve(
-    configured: Callable[..., Path], *, stats: bool, loaded: bool
-) -> None:
-    script = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from restbroker.app.build import plan_of\n"
-        "from restbroker.app.services import ProcessView, services\n"
-        "from restbroker.config.load import load\n"
-        "from restbroker.servers import registry\n"
-        "from restbroker.telemetry.counters import Counters\n"
-        "import trio\n"
-        "async def main():\n"
-        "    plan = plan_of(CONFIG, print, Counters())\n"
-        "    parts = {'health', 'events', 'rosters', *(['pages'] if CONFIG.stats else [])}\n"
-        "    services(lambda: CONFIG, parts, ProcessView(plan.status.view), print, plan.open_control)\n"
-        f"CONFIG = load(Path({str(configured(Stats=stats))!r}), {{}}, {{}}, registry.kinds()).config\n"
-        "trio.run(main)\n"
-        "print({'quart', 'quart_trio', 'hypercorn', 'prometheus_client'} & set(sys.modules))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=clean_environment()
-    )
-    assert done.returncode == 0, done.stderr
-    assert [name in done.stdout for name in ("hypercorn", "quart", "prometheus_client")] == [loaded] * 3
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_web_serves_without_a_broker_and_ends_at_once(
     number: signal.Signals, configured: Callable[..., Path], tmp_path: Path, redis_url: str
@@ -98,29 +68,6 @@ def test_web_serves_without_a_broker_and_ends_at_once(
     assert client.command("LLEN", "queue:rest") == 1
     assert client.command("EXISTS", "processes", "restbroker:beats") == 0
     assert "Traceback" not in alone.output()
-
-
-def test_web_shows_the_jobs_of_every_process_masked(
-    configured: Callable[..., Path], tmp_path: Path, redis_url: str
-) -> None:
-    client = open_client(StoreSettings(redis_url))
-    job = {
-        "class": "Add",
-        "jid": "j1",
-        "args": ["check_account", {"user": "bob", "password": "sesame-1"}, "t0ken-4711"],
-    }
-    work = {"queue": "rest", "payload": json.dumps({**job, "note": "by t0ken-4711"}), "run_at": 1_700_000_000}
-    client.command("SADD", "processes", "host:1:abc")
-    client.command("HSET", "host:1:abc", "info", json.dumps({"hostname": "host", "pid": 1}), "busy", 1)
-    client.command("HSET", "host:1:abc:work", "tid", json.dumps(work))
-    with started(["web", "--config", str(configured(StatsPort=0))], directory=tmp_path / "run") as alone:
-        url = alone.wait_for(LISTENING)[1]
-        answer = httpx.get(f"{url}/stats", trust_env=False)
-        assert alone.stop() == 0
-    (one,) = answer.json()["jobs"]["rest"]
-    assert one["message"]["args"] == ["check_account", {"user": "bob", "password": "***"}, "***"]
-    assert "4711" not in answer.text
-    assert "sesame" not in answer.text
 
 
 def test_a_hangup_reloads_the_configuration_and_ends_nothing(configured: Callable[..., Path], tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 import json
 import time
+from typing import Any, cast
 
 import pytest
 import trio
 
 from restbroker.job.command import ArgumentSpec, CommandSpec
+from restbroker.job.json_types import Json
+from restbroker.operate.context import ConfigContext
 from restbroker.transport.message import Request, Response
+from restbroker.web.metrics_view import in_all_processes
 from tests.broker.conftest import SPECS, Harness
+from tests.operate.pools import record
 from tests.web.conftest import Open
 
 
@@ -139,3 +144,18 @@ async def test_a_frozen_redis_holds_no_request_up_for_ever(harness: Harness, sit
         finally:
             harness.redis.resume()
     assert answers == dict.fromkeys(range(8), 503)
+
+
+def test_without_a_broker_jobs_of_every_process_are_masked(harness: Harness, known: ConfigContext) -> None:
+    """`restbroker web` shows what processes wrote for Sidekiq Web; those of Ruby mask nothing."""
+    job = {"jid": "j1", "args": ["check_account", {"user": "bob", "password": "sesame-1"}, "a-token-of-4711"]}
+    work: Json = {
+        "queue": "rest",
+        "payload": json.dumps({**job, "note": "by a-token-of-4711"}),
+        "run_at": 1_700_000_000,
+    }
+    record(harness.client, "host:1:abc", {"tid": work})
+    shown = in_all_processes(lambda: known)(harness.client, ("rest",))
+    (one,) = cast("list[dict[str, Any]]", shown["rest"])
+    assert one["message"]["args"] == ["check_account", {"user": "bob", "password": "***"}, "***"]
+    assert "4711" not in str(shown)

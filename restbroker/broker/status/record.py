@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Final
 
 import attrs
 import trio
@@ -26,7 +26,7 @@ from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import RunningJob, ServedTarget
-from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import display, hiding, rubyjson
 from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
@@ -36,9 +36,6 @@ from restbroker.store.connection import Connection
 from restbroker.store.processes import Record
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.telemetry.executions import ExecutionCounts
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 RECORD_S: Final = 5.0
 TAG: Final = "restbroker"
@@ -86,7 +83,7 @@ class SidekiqRecord:
         try:
             await self.status.served.wait()
             with suppress(StoreUnavailable, StoreRefused):
-                await self._call(processes.prune)
+                await self.connection.ask(processes.prune)
             while True:
                 shown = self._state
                 for _ in range(_REQUESTS_AT_ONCE):
@@ -100,7 +97,7 @@ class SidekiqRecord:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _REMOVE_S):
                 with suppress(StoreUnavailable, StoreRefused):
-                    await self._call(processes.remove, self.name)
+                    await self.connection.ask(processes.remove, self.name)
                 while await self._count():
                     pass
             await self.connection.aclose()
@@ -122,7 +119,7 @@ class SidekiqRecord:
     async def _write(self) -> str | None:
         """Write the record; return the request that is there for this process, None if there is none or Redis fails."""
         try:
-            asked, self._rtt_us = await self._call(_timed_write, await self._record())
+            asked, self._rtt_us = await self.connection.ask(_timed_write, await self._record())
         except StoreUnavailable:
             return None
         except StoreRefused as error:
@@ -136,7 +133,7 @@ class SidekiqRecord:
         await trio.lowlevel.checkpoint_if_cancelled()
         counted = self.executions.take()
         try:
-            await self._call(metrics.add, counted)
+            await self.connection.ask(metrics.add, counted)
         except StoreUnavailable:
             self.executions.give_back(counted)
             return False
@@ -145,12 +142,6 @@ class SidekiqRecord:
             self._complain("MetricsRefused", "Sidekiq Web's Metrics page lacks this process's jobs", error)
             return False
         return bool(counted)
-
-    async def _call(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await self.connection.call(do, *args, **kwargs)
-        except ConnectionEnded:  # it idles for seconds, and Redis may be set to end what idles
-            return await self.connection.call(do, *args, **kwargs)
 
     def _complain(self, code: str, what: str, error: StoreRefused) -> None:
         """Report what Redis refuses, once for each code; that Redis is away is reported by tasks that it holds up."""

@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from restbroker.config.values import duration_text
-from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.rosters.service.batch_read import PreparedRoster, RosterHash, choose_users, prepare_rosters, read
 from restbroker.rosters.service.copies import Copies, Copy
 from restbroker.store.client import Client
@@ -180,10 +180,7 @@ class Reader:
     async def _read_users(self, users: Sequence[str]) -> Mapping[str, RosterHash | RestbrokerError]:
         self.calls += 1
         try:
-            try:
-                found = await self.connection.call(read, users)
-            except ConnectionEnded:  # since the last time; Redis itself may be well
-                found = await self.connection.call(read, users)
+            found = await self.connection.ask(read, users)
         except RestbrokerError as error:
             return dict.fromkeys(users, self._report_outage(error))
         # Others write to Redis too. Whatever is stumbled over there, a broker must not end for it.

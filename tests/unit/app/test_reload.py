@@ -17,7 +17,7 @@ import trio.testing
 from restbroker.app import reload as reload_module
 from restbroker.app.build import plan_of
 from restbroker.app.reload import Reload
-from restbroker.app.summaries import Summaries
+from restbroker.app.services import Summaries
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
