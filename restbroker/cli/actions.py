@@ -29,9 +29,9 @@ from restbroker.operate.act_set import SetJobs, inventory
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.enqueue import why_waiting
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.follow import ActionResult, FailureCount, follow
 from restbroker.operate.job import ShownJob
-from restbroker.operate.walk import SearchLimits
 from restbroker.store.client import Client
 
 __all__ = ["Action", "Doing"]

@@ -25,9 +25,10 @@ from restbroker.operate.context import context_of
 from restbroker.operate.edit import NEVER_EDITED
 from restbroker.operate.explain import HistoryExtent, Location, NotFound, Timeline, not_found
 from restbroker.operate.explain import explain as find_timeline
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.names import nearest
 from restbroker.operate.order_wait import NO_RETRY, OrderWait
-from restbroker.operate.walk import End, Kind, SearchLimits
+from restbroker.operate.walk import End, Kind
 from restbroker.store.client import Client
 
 _HINTS: Final[dict[Kind, str]] = {

@@ -20,8 +20,9 @@ from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.search import SearchResult, search
-from restbroker.operate.walk import End, SearchLimits
+from restbroker.operate.walk import End
 from restbroker.operate.where import parse_search
 
 app = typer.Typer(add_completion=False)

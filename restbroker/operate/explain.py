@@ -20,10 +20,10 @@ from restbroker.operate.audit import StoredEntry
 from restbroker.operate.claims import Twin
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import ServingProcess, find_holder, find_process
-from restbroker.operate.find import LinePlace
+from restbroker.operate.find import LinePlace, SearchLimits
 from restbroker.operate.job import Job, ShownJob
 from restbroker.operate.order_wait import OrderWait
-from restbroker.operate.walk import End, Kind, Match, SearchLimits, SearchQuery, Walk
+from restbroker.operate.walk import End, Kind, Match, SearchQuery, Walk
 from restbroker.operate.words import PAUSED, pause_sentence
 from restbroker.store import history, processes, queues, survey
 from restbroker.store.client import Client

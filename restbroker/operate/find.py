@@ -1,7 +1,7 @@
 """The jobs of one set, by their order, or of one queue, next one first: page by page, by conditions, or one by its id.
 
 Called by the command line and the pages. A queue's jobs in lines come first, in the order in which they would be handed
-out, then those of its list. Always holds: changes nothing; reads no more than its budget allows and then
+out, then those of its list. Always holds: changes nothing; reads no more than its limits allow and then
 says where to go on; the cost of a page does not depend on how deep it lies or how large the set is.
 """
 
@@ -35,22 +35,29 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
 
 
 @attrs.frozen
-class Budget:
-    """How much a search may read before it returns a place to continue from.
+class SearchLimits:
+    """Limits of a search: `seconds` in all, and at most `jobs` of each queue and set.
 
-    `gives_way`: the process has other work, so the search rests as long as it works.
+    A walk through all places reads at most `ends` of jobs and `notes` of the audit log, and leaves a place after `hits`
+    results. `gives_way`: the process has other work, so the search rests as long as it works.
     """
 
-    entries: int = 50_000
-    seconds: float = 2.0
+    seconds: float = 10.0
+    jobs: int = 10_000
+    ends: int = 1_000_000
+    notes: int = 5000
+    hits: int = 1_000_000
     gives_way: bool = False
+
+
+_OF_A_PAGE: Final = SearchLimits(seconds=2.0, jobs=50_000)
 
 
 @attrs.frozen
 class Page:
     """One page of results. `after` is the next page's place; None: this is the last one. `total`: the set's size.
 
-    `looked_at`: how many jobs were read. A page may be empty and have an `after`, if the budget is used up.
+    `looked_at`: how many jobs were read. A page may be empty and have an `after`, if a limit was reached.
     """
 
     entries: tuple[ShownJob, ...]
@@ -93,19 +100,19 @@ def page(
     *,
     after: str | None = None,
     limit: int = PAGE,
-    budget: Budget | None = None,
+    limits: SearchLimits | None = None,
 ) -> Page:
     """Return at most `limit` jobs that match all conditions, after the place `after` of an earlier page.
 
     Dead jobs come newest first, others next due first. Raise `UsageError` if `after` is not a place; raise
     `StoreUnavailable` or `StoreRefused`.
     """
-    allowed, start = budget or Budget(), Cursor.of(after) if after else None
+    allowed, start = limits or _OF_A_PAGE, Cursor.of(after) if after else None
     total = 0
 
     def jobs() -> Iterator[tuple[Job, tuple[Piece, int]]]:
         nonlocal total
-        for part in paging.pieces(client, zset, min(SLICE if where else limit, allowed.entries), start):
+        for part in paging.pieces(client, zset, min(SLICE if where else limit, allowed.jobs), start):
             total = part.size
             for number, (raw, score) in enumerate(part.members, start=1):
                 yield Job(raw, score, known), (part, number)
@@ -122,7 +129,7 @@ def waiting_page(
     *,
     after: str | None = None,
     limit: int = PAGE,
-    budget: Budget | None = None,
+    limits: SearchLimits | None = None,
 ) -> Page:
     """Return at most `limit` jobs of a queue that match all conditions, next one first; they stay in the queue.
 
@@ -134,16 +141,16 @@ def waiting_page(
     total = queues.size(client, own) or 0
     raws = chain.from_iterable(pieces(client, own, known.cost(queue), skip=start))
     jobs = ((view_of_waiting(raw, queue, known), number) for number, raw in enumerate(raws, start + 1))
-    entries, looked_at, place = _choose(jobs, where, limit, budget or Budget())
+    entries, looked_at, place = _choose(jobs, where, limit, limits or _OF_A_PAGE)
     return Page(entries, str(place) if place is not None and place < total else None, looked_at, total)
 
 
 def _choose(
-    jobs: Iterable[tuple[Job, T]], where: Where, limit: int, budget: Budget
+    jobs: Iterable[tuple[Job, T]], where: Where, limit: int, limits: SearchLimits
 ) -> tuple[tuple[ShownJob, ...], int, T | None]:
     """Return at most `limit` jobs that match, how many were looked at, and the place of the last; None: it was all."""
-    deadline = time.monotonic() + budget.seconds
-    throttle = Throttle() if budget.gives_way else None
+    deadline = time.monotonic() + limits.seconds
+    throttle = Throttle() if limits.gives_way else None
     entries: list[ShownJob] = []
     looked_at = 0
     for looked_at, (view, place) in enumerate(jobs, start=1):
@@ -151,7 +158,7 @@ def _choose(
             throttle.step()
         if view.matches(where):
             entries.append(view.shown())
-        if len(entries) >= limit or looked_at >= budget.entries or time.monotonic() >= deadline:
+        if len(entries) >= limit or looked_at >= limits.jobs or time.monotonic() >= deadline:
             return tuple(entries), looked_at, place
     return tuple(entries), looked_at, None
 

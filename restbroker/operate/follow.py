@@ -16,7 +16,8 @@ from restbroker.job.hiding import MASK
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.walk import Match, SearchLimits, SearchQuery, Walk
+from restbroker.operate.find import SearchLimits
+from restbroker.operate.walk import Match, SearchQuery, Walk
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 

@@ -17,9 +17,9 @@ from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import QueuedBefore, push
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.follow import job_states
 from restbroker.operate.request import PeriodicRequest
-from restbroker.operate.walk import SearchLimits
 from restbroker.operate.words import pause_sentence
 from restbroker.store import periodic
 from restbroker.store.client import Client

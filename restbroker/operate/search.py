@@ -15,8 +15,9 @@ import attrs
 from restbroker.operate import where
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import Location
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.job import SHOWN_BYTES, Job
-from restbroker.operate.walk import End, Match, SearchLimits, SearchQuery, Walk
+from restbroker.operate.walk import End, Match, SearchQuery, Walk
 from restbroker.operate.where import Condition
 from restbroker.store import processes
 from restbroker.store.client import Client

@@ -16,7 +16,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.find import LinePlace, lines_of, place_in
+from restbroker.operate.find import LinePlace, SearchLimits, lines_of, place_in
 from restbroker.operate.job import Job
 from restbroker.operate.throttle import Throttle
 from restbroker.store import history, identities, jobs, line_jobs, paging, queues, sets, survey
@@ -42,22 +42,6 @@ _AT_END: Final = 5000
 _ENDS_PAGE: Final = 1000
 _NAMED: Final = 10
 """So many places that there was no time for are named, the others counted."""
-
-
-@attrs.frozen
-class SearchLimits:
-    """Limits of a search: `seconds` in all, and at most `jobs` of each queue and set.
-
-    At most `ends` of jobs and `notes` of the audit log are read; a place is left after `hits` results.
-    `gives_way`: the process has other work, so the search rests as long as it works.
-    """
-
-    seconds: float = 10.0
-    jobs: int = 10_000
-    ends: int = 1_000_000
-    notes: int = 5000
-    hits: int = 1_000_000
-    gives_way: bool = False
 
 
 @attrs.frozen

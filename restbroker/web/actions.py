@@ -29,9 +29,9 @@ from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN
 from restbroker.operate.act_set import SetJobs, SetMoment, moment_of
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.follow import SENT, ActionResult, Run, follow, run
 from restbroker.operate.throttle import Throttle
-from restbroker.operate.walk import SearchLimits
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet

@@ -19,7 +19,7 @@ from restbroker.job.command import ArgumentSpec
 from restbroker.job.json_types import Json
 from restbroker.operate import find, where
 from restbroker.operate.edit import Edit
-from restbroker.operate.find import Budget
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.job import Job, ShownJob
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
@@ -30,7 +30,7 @@ from restbroker.web.pages import SETS, address, conditions
 from restbroker.web.render import TITLES, Shell
 
 _LOOK_S: Final = 2.0
-_BUDGET: Final = Budget(entries=50_000, seconds=_LOOK_S, gives_way=True)
+_BUDGET: Final = SearchLimits(jobs=50_000, seconds=_LOOK_S, gives_way=True)
 _LONGEST: Final = 8192
 _GONE: Final = "The job is gone or has changed, or none matches any longer."
 _GIVEN: Final = "arg."
@@ -139,7 +139,7 @@ class EditPages:
         known, zset = self.admin.context(), SETS[name]
         if key is None:
             wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
-            found = find.page(client, zset, wanted, known, limit=1, budget=_BUDGET).entries
+            found = find.page(client, zset, wanted, known, limit=1, limits=_BUDGET).entries
             key = found[0].key if found else ""
         if not find.is_key(key):
             return None

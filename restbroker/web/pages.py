@@ -20,7 +20,7 @@ from restbroker.operate.act_job import VERBS
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import Timeline, acts_with, explain
-from restbroker.operate.find import Budget, Page
+from restbroker.operate.find import Page, SearchLimits
 from restbroker.operate.job import ShownJob
 from restbroker.operate.keys import STATES, FairQueue, OrderKey, fair_queue, held_keys
 from restbroker.operate.names import require
@@ -30,7 +30,6 @@ from restbroker.operate.request import periodic_requests
 from restbroker.operate.search import SearchResult, search
 from restbroker.operate.summary import Cause, Summary
 from restbroker.operate.system import system
-from restbroker.operate.walk import SearchLimits
 from restbroker.operate.where import Where, parse_search
 from restbroker.serving.app import Refuse
 from restbroker.store import sets
@@ -46,7 +45,7 @@ from restbroker.web.render import TITLES, Shell
 SETS: Final[Mapping[str, SortedSet]] = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
 WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Died"}
 PAGE: Final = 50
-_BUDGET: Final = Budget(entries=50_000, seconds=1.5, gives_way=True)
+_BUDGET: Final = SearchLimits(jobs=50_000, seconds=1.5, gives_way=True)
 _MOST_CONDITIONS: Final = 10
 _MOST_CAUSES: Final = 20
 _MOST_KEYS: Final = 20
@@ -103,7 +102,7 @@ class Pages:
         def question(client: Client) -> tuple[Page, CauseTable | None]:
             known = self.admin.context()
             wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
-            page = find.page(client, zset, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+            page = find.page(client, zset, wanted, known, after=after, limit=PAGE, limits=_BUDGET)
             return page, None if after or zset == "schedule" else self._causes(client, zset, wanted)
 
         try:
@@ -180,7 +179,7 @@ class Pages:
             is_served = queue in known.targets
             pause = paused_queues(client).get(queue)
             wanted = where.read(typed, time.time(), hidden=known.hidden)
-            page = find.waiting_page(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+            page = find.waiting_page(client, queue, wanted, known, after=after, limit=PAGE, limits=_BUDGET)
             if page.total and not typed and after is None:
                 lines = fair_queue(client, queue, known, _MOST_KEYS)
             if not typed and after is None and is_served and known.targets[queue].order is not None:

@@ -7,7 +7,7 @@ from restbroker.operate.act import Action, perform
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import explain
-from restbroker.operate.walk import SearchLimits
+from restbroker.operate.find import SearchLimits
 from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd

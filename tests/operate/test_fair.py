@@ -21,11 +21,11 @@ from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
 from restbroker.operate.check.queues import check_queues
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.find import LinePlace
+from restbroker.operate.find import LinePlace, SearchLimits
 from restbroker.operate.follow import follow
 from restbroker.operate.keys import NO_KEY, FairKey
 from restbroker.operate.system import system
-from restbroker.operate.walk import Match, SearchLimits, Walk
+from restbroker.operate.walk import Match, Walk
 from restbroker.operate.where import read
 from restbroker.store import identities, line_jobs, lines, pauses, processes, queues, survey, waiting
 from restbroker.store.client import Client
@@ -40,7 +40,7 @@ from tests.operate.conftest import NOW_S, written
 from tests.operate.pools import serve
 
 TEXT = Fairness(("host",), None, {"vip.org": 4}).text
-PATIENT = find.Budget(seconds=600.0)
+PATIENT = find.SearchLimits(seconds=600.0)
 """On a busy machine a page would end before its last job."""
 
 
@@ -79,7 +79,7 @@ def mixed(client: Client) -> Client:
 
 
 def in_turn(client: Client, known: ConfigContext) -> list[str | None]:
-    return [entry.jid for entry in find.waiting_page(client, "rest", (), known, limit=100, budget=PATIENT).entries]
+    return [entry.jid for entry in find.waiting_page(client, "rest", (), known, limit=100, limits=PATIENT).entries]
 
 
 ORDER = ["v0", "v1", "n0", "b0", *(f"b{n}" for n in range(1, 10)), "l0", "l1"]
@@ -103,15 +103,15 @@ def test_keys_of_a_queue_are_shown_with_weights_and_shares(mixed: Client, known:
 
 def test_waiting_jobs_are_listed_in_their_turns(mixed: Client, known: ConfigContext) -> None:
     assert in_turn(mixed, known) == ORDER
-    page = find.waiting_page(mixed, "rest", (), known, limit=5, budget=PATIENT)
+    page = find.waiting_page(mixed, "rest", (), known, limit=5, limits=PATIENT)
     assert (page.total, page.after) == (15, "5")
     shown, after = [entry.jid for entry in page.entries], page.after
     while after is not None:
-        page = find.waiting_page(mixed, "rest", (), known, after=after, limit=5, budget=PATIENT)
+        page = find.waiting_page(mixed, "rest", (), known, after=after, limit=5, limits=PATIENT)
         shown, after = shown + [entry.jid for entry in page.entries], page.after
     assert shown == ORDER
     where = read(["host = vip.org"], NOW_S)
-    assert [entry.jid for entry in find.waiting_page(mixed, "rest", where, known, budget=PATIENT).entries] == [
+    assert [entry.jid for entry in find.waiting_page(mixed, "rest", where, known, limits=PATIENT).entries] == [
         "v0",
         "v1",
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.job.names import BODY_NAMES
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.find import Budget, Page, is_key, one, page, waiting_page
+from restbroker.operate.find import Page, SearchLimits, is_key, one, page, waiting_page
 from restbroker.operate.where import Where, read
 from restbroker.store import queues
 from restbroker.store.client import Client
@@ -88,7 +88,7 @@ def test_a_search_that_used_up_its_budget_says_where_to_go_on(
         put("dead", NOW_S + n, f"j{n}")
     found, after, rounds = list[str | None](), None, 0
     while True:
-        part = page(client, "dead", where("jid = j7"), configured, after=after, budget=Budget(entries=20))
+        part = page(client, "dead", where("jid = j7"), configured, after=after, limits=SearchLimits(jobs=20))
         assert part.looked_at <= 20
         found, after, rounds = found + jids(part), part.after, rounds + 1
         if after is None:

@@ -10,8 +10,9 @@ from restbroker.operate.act import Action, perform
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.follow import SENT, ActionResult, follow
-from restbroker.operate.walk import Match, SearchLimits, Walk
+from restbroker.operate.walk import Match, Walk
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo

@@ -9,8 +9,8 @@ import pytest
 
 from restbroker.errors import UsageError
 from restbroker.operate.context import ConfigContext
+from restbroker.operate.find import SearchLimits
 from restbroker.operate.search import SearchResult, search
-from restbroker.operate.walk import SearchLimits
 from restbroker.operate.where import parse_search
 from restbroker.store import history, queues
 from restbroker.store.client import Client

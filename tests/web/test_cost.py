@@ -13,7 +13,7 @@ import pytest
 
 from restbroker.operate import find, where
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.find import Budget, Page
+from restbroker.operate.find import Page, SearchLimits
 from restbroker.operate.history import History
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.paging import Cursor
@@ -81,7 +81,7 @@ def pages(client: Client, zset: Set, count: int) -> Mapping[str, tuple[Page, Map
     asked: Mapping[str, Callable[[], Page]] = {
         "first": lambda: find.page(client, zset, (), ConfigContext({}), limit=50),
         "deep": lambda: find.page(client, zset, (), ConfigContext({}), after=middle, limit=50),
-        "filtered": lambda: find.page(client, zset, NOBODY, ConfigContext({}), limit=50, budget=Budget(entries=600)),
+        "filtered": lambda: find.page(client, zset, NOBODY, ConfigContext({}), limit=50, limits=SearchLimits(jobs=600)),
     }
     found: dict[str, tuple[Page, Mapping[str, int]]] = {}
     for name, ask in asked.items():
