@@ -32,7 +32,7 @@ from restbroker.bulk.jobs import (
     no_order,
     wrong_header,
 )
-from restbroker.bulk.rows import Input, Table, open_input, open_table
+from restbroker.bulk.rows import Table, open_table
 from restbroker.bulk.show import MOST_TOLD, Rejects, Summary, existing_file_error
 from restbroker.config.core import Config
 from restbroker.config.target import Target
@@ -55,23 +55,22 @@ def run(
     """Push the rows of `options.file`, or check them with `dry_run`, print the summary, and exit.
 
     `argument_words`: arguments of all rows, as they were typed. Exit with 0 if all rows are pushed, and with --wait
-    done; 7: not all are; 1: none is; 4: no token allows the command; 6: Redis or an answer did not come in time. Raise
+    done; 7: not all are; 1: none is; 3: Redis is away; 4: no token allows the command; 6: an answer is missing. Raise
     `UsageError` if the file or an option cannot be used.
     """
     if options.order.reply_id is not None:
         raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
     typed = arguments.read(argument_words)
-    with _raise_on_signals(), open_input(options.file) as found:
-        table = open_table(found)
-        # A dry run needs no Redis: it only takes the server's version from it, if that comes within a second.
-        with open_store(settings, 1.0) if dry_run else open_store(settings) as client:
-            makers = Makers(settings, options, typed, client, options.order)
-            _require_valid(makers, table)
-            batch = _Batch(makers, options, client, found, table)
-            try:
-                summary = batch.check() if dry_run else batch.run()
-            except (KeyboardInterrupt, StoreUnavailable, StoreRefused) as error:
-                _print_resume_hint(batch, error)
+    # A dry run needs no Redis: it only takes the server's version from it, if that comes within a second.
+    store = open_store(settings, 1.0) if dry_run else open_store(settings)
+    with _raise_on_signals(), open_table(options.file) as table, store as client:
+        makers = Makers(settings, options, typed, client, options.order)
+        _require_valid(makers, table)
+        batch = _Batch(makers, options, client, table)
+        try:
+            summary = batch.check() if dry_run else batch.run()
+        except (KeyboardInterrupt, StoreUnavailable, StoreRefused) as error:
+            _print_resume_hint(batch, error)
     summary.show(as_json=as_json)
     raise typer.Exit(summary.code())
 
@@ -83,7 +82,6 @@ class _Batch:
     makers: Makers
     options: BatchOptions
     client: Client
-    batch_input: Input
     table: Table
     batch: str = ""
     record: bulk.BatchRecord = attrs.field(factory=bulk.BatchRecord)
@@ -154,12 +152,12 @@ class _Batch:
 
     def _find(self) -> tuple[str, bulk.BatchRecord | None]:
         """Return the id of the batch, and its record if it was begun before, also under a token's previous secret."""
-        if self.batch_input.digest is None:
+        if self.table.digest is None:
             return secrets.token_hex(bulk.BATCH_DIGITS // 2), None
         one = self.options
         const: Json = dict(self.makers.typed_arguments.values)
         what = json.dumps([one.order.command, const, one.target, one.queue], sort_keys=True)
-        source = hashlib.sha256(f"{self.batch_input.digest}\n{what}".encode()).hexdigest()
+        source = hashlib.sha256(f"{self.table.digest}\n{what}".encode()).hexdigest()
         keys = [secret.reveal().encode() for token in self.makers.settings.tokens for secret in token.secrets]
         names = [hmac.new(key, b"restbroker bulk " + source.encode(), "sha256").hexdigest() for key in keys]
         for name in names:
@@ -208,7 +206,7 @@ class _Batch:
         while self.record.ended_rows < self.record.pushed:
             if not self._take():
                 left, waited = self.record.pushed - self.record.ended_rows, duration_text(self.options.timeout_s)
-                onward = "" if self.batch_input.digest is None else " The same command continues to wait."
+                onward = "" if self.table.digest is None else " The same command continues to wait."
                 output.say(f"No answer for {waited}; {counted(left, 'row')} not done yet.{onward}")
                 if any(target.order is not None for target in self.makers.settings.targets):
                     output.say("`restbroker keys list` shows the keys whose jobs are held.")
@@ -271,7 +269,7 @@ def _print_resume_hint(batch: _Batch, error: KeyboardInterrupt | RestbrokerError
     pushed = "The number of pushed rows is unknown" if known is None else f"{counted(known.pushed, 'row')} are pushed"
     if not batch.batch:
         output.say("No row was pushed.")
-    elif batch.batch_input.digest is None:
+    elif batch.table.digest is None:
         last = "?" if known is None else known.row
         output.say(f"{pushed}, the last is row {last}. A pipe cannot be resumed: feed only the rows after that one.")
     else:

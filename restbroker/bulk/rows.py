@@ -79,7 +79,8 @@ class Table:
     """A file whose beginning was read. `columns` and `separator` are those of a CSV file; NDJSON has none.
 
     `opening`: the text with which a rejects file of this table begins. `is_rejects`: this is such a file, of CSV.
-    `rows`: they are read from the source, which nothing else may read meanwhile.
+    `rows`: they are read from the source, which nothing else may read meanwhile. `digest`: of all its bytes; None if
+    they can be read once only.
     """
 
     rows: Iterator[Read]
@@ -87,6 +88,7 @@ class Table:
     columns: tuple[str, ...] = ()
     separator: str = ""
     is_rejects: bool = False
+    digest: str | None = None
 
     @property
     def is_csv(self) -> bool:
@@ -94,18 +96,9 @@ class Table:
         return bool(self.columns)
 
 
-@attrs.frozen(eq=False)
-class Input:
-    """An open input. `digest`: of its bytes; None if it can be read once only."""
-
-    name: str
-    source: io.TextIOWrapper
-    digest: str | None
-
-
 @contextmanager
-def open_input(file: Path) -> Iterator[Input]:
-    """Yield the input in the file of this path, or standard input for `-`. Raise `UsageError` if it cannot be read."""
+def open_table(file: Path) -> Iterator[Table]:
+    """Yield the table in the file of this path, or in standard input for `-`. Raise `UsageError` if there is none."""
     is_stdin = str(file) == STDIN
     name = "standard input" if is_stdin else str(file)
     try:
@@ -117,7 +110,7 @@ def open_input(file: Path) -> Iterator[Input]:
                 raw.seek(began)
             # Bytes that are not UTF-8 cost their row only.
             source = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
-            yield Input(name, source, digest)
+            yield attrs.evolve(read_table(name, source), digest=digest)
             source.detach()
     except OSError as error:
         if error.filename is None and is_stdin and error.errno != errno.EBADF:
@@ -125,9 +118,9 @@ def open_input(file: Path) -> Iterator[Input]:
         raise UsageError(f"{name} cannot be read: {error.strerror}.", "Name a file of CSV or NDJSON, or -.") from None
 
 
-def open_table(file: Input) -> Table:
+def read_table(name: str, source: io.TextIOWrapper) -> Table:
     """Return the table in a file of CSV, or of NDJSON if it begins with `{`. Raise `UsageError` if it is neither."""
-    lines, name = _Lines(file.source), file.name
+    lines = _Lines(source)
     try:
         first = next((line for line in lines if line.strip(_BOM + " \t\r\n")), "")
     except _TooLong:

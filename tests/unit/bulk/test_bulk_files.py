@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restbroker.bulk.rows import LONGEST, ODD_MARK, Bad, Input, Read, Row, Table, open_table, reject_text
+from restbroker.bulk.rows import LONGEST, ODD_MARK, Bad, Read, Row, Table, read_table, reject_text
 from restbroker.errors import UsageError
 from tests.support.rows import rows
 
@@ -17,7 +17,7 @@ LONG = b"7,8," + b"9" * 96 + b"\n"
 
 
 def table(raw: bytes) -> Table:
-    return open_table(Input("f", io.TextIOWrapper(io.BytesIO(raw), "utf-8", "surrogateescape", newline=""), None))
+    return read_table("f", io.TextIOWrapper(io.BytesIO(raw), "utf-8", "surrogateescape", newline=""))
 
 
 def reads(raw: bytes) -> list[Read]:
