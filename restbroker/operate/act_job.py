@@ -123,7 +123,7 @@ def require_sense(zset: SortedSet, action: Action) -> None:
 
 
 def plan(view: Job, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
-    """Return where the job goes, or why it stays.
+    """Return where the job goes, or why it stays; one that waits in a queue is deleted or killed as in any set.
 
     `unique` (microseconds) is added to scores, so that the jobs of one action get different ones, and to equal jobs, so
     that they differ.
@@ -236,20 +236,6 @@ def _edit(view: Job, zset: SortedSet, action: Action, now_s: float, unique: int)
     if not action.edit.retry:
         return Placement(view.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, view)))
     return attrs.evolve(_retry(view, done.fields, zset, now_s), queue=done.queue)
-
-
-def plan_waiting(view: Job, action: Action, now_s: float, unique: int) -> Placement | Refusal:
-    """Return where a job that waits in a queue goes when it is deleted or killed, or why it stays.
-
-    `unique` (microseconds) makes equal jobs differ in the dead set.
-    """
-    if action.verb == "delete":
-        return Placement(view.raw)
-    fields = view.fields
-    if fields is None or not view.is_job:
-        return NOT_A_JOB
-    # What is found again in the set is led back by its own word.
-    return _kill(view, {**fields, "queue": view.queue}, action, now_s=now_s, unique=unique)
 
 
 def _bound(view: Job, fields: Mapping[str, Json], action: Action) -> Refusal | None:

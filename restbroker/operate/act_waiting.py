@@ -23,9 +23,9 @@ from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
 from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
-from restbroker.operate import find
+from restbroker.operate import act_job, find
 from restbroker.operate.act import Progress, Run
-from restbroker.operate.act_job import Action, Refusal, Verb, kill_text, plan_waiting
+from restbroker.operate.act_job import Action, Refusal, Verb, kill_text
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import Job
 from restbroker.operate.names import exact
@@ -271,7 +271,7 @@ class _Walk:
             return _DEAD_SET_IS_FULL
         if not view.raw:
             return _TOO_LARGE
-        placing = plan_waiting(view, self.run.action, now_s, unique)
+        placing = act_job.plan(view, "retry", self.run.action, now_s=now_s, unique=unique)
         if isinstance(placing, Refusal):
             return placing
         return TakeRequest(rank, placing, self._answers(view, rank, now_s) if self.run.action.verb == "kill" else ())
