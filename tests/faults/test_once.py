@@ -1,18 +1,24 @@
-"""Jobs with an `idempotency_key` under kill -9: of the jobs of one key one is done, and none is lost."""
+"""Under kill -9: of the jobs of one idempotency key one is done; a job that kills who sends it ends parked, alone."""
 
+import contextlib
 import json
+import signal
 from collections import defaultdict
-from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from restbroker.store.replies import items, raw
+from tests.support.answering import AnsweringServer, Arrival
 from tests.support.bench import CONCURRENCY, Bench, payload
+from tests.support.process import Running, started
+from tests.support.redis_line import Tell
+from tests.support.several import Several, target, times_done
+from tests.support.wait import until
 
 MOST_SENT = 5
 """So many of the first twenty jobs in progress are sent at least: others are their twins."""
-
-Tell = Callable[[str], None]
 
 
 def pushes_of(key: int) -> list[bytes]:
@@ -58,3 +64,38 @@ def test_of_the_jobs_of_one_key_one_is_done_however_often_brokers_are_killed(
     assert sorted(values) == sorted([min(found), "done"] for found in jobs.values())
     assert (bench.members("retry"), bench.members("dead")) == ([], [])
     tell(f"{3 * keys} jobs of {keys} keys, {kills} kill -9: {repeated} repeated after a kill, no key done by two jobs")
+
+
+JOBS, CRASHER = 60, 12
+
+
+@pytest.mark.promise("No command is lost", "a job kills every process that sends it")
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
+@pytest.mark.slow
+def test_one_crasher_is_parked_as_poison_and_no_innocent_is(several: Several, tmp_path: Path, tell: Tell) -> None:
+    brokers: list[Running] = []
+
+    def kill_who_sends_the_crasher(arrival: Arrival) -> int:
+        if arrival.arguments["user"] == f"user{CRASHER}":
+            with contextlib.suppress(IndexError):
+                brokers[-1].process.send_signal(signal.SIGKILL)
+        return 200
+
+    def parked() -> list[dict[str, Any]]:
+        return [json.loads(raw(member)) for member in items(several.client.command("ZRANGE", "dead", 0, -1))]
+
+    with AnsweringServer(kill_who_sends_the_crasher) as server:
+        several.configure({"one": target(server.port, "rest")})
+        several.push("rest", range(JOBS))
+        while not parked():
+            assert len(brokers) < 10, f"no end after {len(brokers)} lives:\n{brokers[-1].output()}"
+            with started(several.command, directory=tmp_path / "run") as broker:
+                brokers.append(broker)
+                until(lambda: parked() or broker.process.poll() is not None, "it is killed, or the job is parked")
+                if parked():
+                    until(lambda: several.unfinished() == {"dead": 1}, "all others run")
+                    assert broker.stop() == 0
+    assert [(entry["jid"], entry["error_class"]) for entry in parked()] == [(f"jid{CRASHER}", "Poison")]
+    assert sorted(times_done(server)) == list(range(JOBS))
+    assert len(brokers) == 6, "killed twice among others, three times alone; parked by the sixth"
+    tell(f"parked after {len(brokers) - 1} crashes, {len(server.arrivals)} requests for {JOBS} jobs")

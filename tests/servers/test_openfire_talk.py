@@ -1,4 +1,4 @@
-"""Openfire by jobs and events alone, beside a stand-in: two brokers, two people, a room."""
+"""Openfire's chat: each command is what a real ofchat was recorded to answer, and people talk by jobs and events."""
 
 import re
 from collections import Counter
@@ -6,12 +6,48 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import attrs
 import pytest
 
+from restbroker.job.outcome import Delivered, Rejected
+from restbroker.servers import registry
+from tests.servers.openfire_sides import sides_of
 from tests.servers.openfire_talk import talking
+from tests.support.openfire_chat.answers import named
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import DOMAIN
+from tests.support.player import Exchange, Player, recorded
 from tests.support.redis_server import RedisServer
+
+RECORDED: Final = recorded("openfire-chat/0.9.6/commands", "openfire-chat/0.9.6/cut", "openfire-chat/0.9.6/unrecorded")
+
+
+def beside() -> list[Exchange]:
+    """What is asked before some commands: who logs in, whether a name has a stream, and whether the room is there."""
+    (rights,) = [one for one in RECORDED if one.path.endswith("/admin/restbroker")]
+    (room,) = [one for one in RECORDED if one.command == "chat_get_room"]
+    looked = f"{room.path}?servicename=conference"
+    return [
+        rights,
+        Exchange("GET", "/sse/juliet", 404, answer_headers={"Content-Type": "text/html"}),
+        # Before it is created, and from then on.
+        attrs.evolve(named("no such room"), path=looked),
+        attrs.evolve(room, path=looked),
+    ]
+
+
+async def test_each_command_is_the_request_that_the_api_wants(tmp_path: Path, redis_server: RedisServer) -> None:
+    driven = [one for one in RECORDED if one.arguments is not None]
+    assert {one.command for one in driven} == registry.catalogue("openfire-chat").commands.keys()
+    wrong = {}
+    with Player([*driven, *beside()]) as server:
+        async with sides_of(tmp_path, redis_server, f"{server.url}/rest/api")() as (side,):
+            for one in driven:
+                outcome = await side.call(one.command, one.arguments)
+                if one not in server.played or type(outcome) is not (Delivered if one.status < 300 else Rejected):
+                    wrong[one.command] = outcome
+        assert wrong == {}
+
 
 ROOM: Final = "den"
 

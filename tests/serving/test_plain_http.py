@@ -209,12 +209,6 @@ async def test_what_is_no_request_is_refused_and_ends_its_connection_alone() -> 
         await until(stream, b"GET /a ")
 
 
-async def test_a_head_that_is_too_long_is_refused() -> None:
-    async with served() as (stream, _):
-        await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n")
-        assert (await rest(stream)).startswith(b"HTTP/1.1 431 ")
-
-
 async def test_who_sends_no_whole_head_in_time_is_dropped() -> None:
     async with served(keep_alive_s=0.1) as (stream, _):
         await stream.send_all(b"GET / HTTP/1.1\r\nHo")

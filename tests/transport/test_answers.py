@@ -1,4 +1,4 @@
-"""Every shape of an answer, whole and cut at every byte, read as httpx reads it."""
+"""Every shape of an answer, whole and cut at every byte, read as httpx reads it, also where its head is known."""
 
 import contextlib
 import tracemalloc
@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 import trio
 
-from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, MalformedAnswer
+from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, KnownHeads, MalformedAnswer, Rest
 from restbroker.transport.errors import MaybeSent
 from restbroker.transport.message import Request, Transport
 from tests.support import recorder
@@ -211,3 +211,31 @@ def test_a_body_in_chunks_of_a_byte_takes_its_own_size_and_little_more() -> None
         tracemalloc.stop()
     assert len(reader.body) == 40_000
     assert taken < 100_000
+
+
+@pytest.mark.parametrize("shape", [one for one in SHAPES if one.method == "POST"], ids=lambda shape: shape.name)
+def test_an_answer_is_plain_only_if_it_is_whole_and_keeps_its_connection(shape: Shape) -> None:
+    heads = KnownHeads()
+    for size in range(0, len(shape.raw), max(1, len(shape.raw) // 500)):
+        assert isinstance(heads.read(shape.raw[:size]), Rest), shape.raw[:size]
+    for _ in range(2):  # its head is new, then known
+        match heads.read(shape.raw):
+            case Rest():
+                pass
+            case plain:
+                assert shape.whole == (*plain, True)
+
+
+def test_each_answer_with_a_length_is_plain() -> None:
+    (shape,) = (one for one in SHAPES if one.name == "a length")
+    heads = KnownHeads()
+    assert heads.read(shape.raw) == (200, b"abc")
+    assert heads.read(shape.raw.replace(b"abc", b"xyz")) == (200, b"xyz")
+    assert heads.read(shape.raw + b"x") is Rest.ODD
+
+
+def test_heads_that_never_come_again_do_not_pile_up() -> None:
+    heads = KnownHeads()
+    for number in range(1000):
+        assert heads.read(b"HTTP/1.1 200 OK\r\nX: %d\r\nContent-Length: 1\r\n\r\n0" % number) == (200, b"0")
+    assert len(heads._known) <= 100  # noqa: SLF001 - a bound that nothing else shows

@@ -1,8 +1,11 @@
-"""Texts from a command line become the types that a command takes."""
+"""Texts from a command line become the types that a command takes; cells are shown by a spreadsheet, and not run."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restbroker.errors import UsageError
+from restbroker.job.cells import guard, unguard
 from restbroker.job.coerce import coerce
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.json_types import Json
@@ -59,3 +62,16 @@ def test_what_is_wrong_is_shown_with_a_way_to_write_it(given: dict[str, Json], s
     assert shown in caught.value.message
     assert caught.value.hint is not None
     assert hint in caught.value.hint
+
+
+@rows("first", ["=", "+", "@", "\t", "\r", "\n", "'=", "''@", " =", "\u3000+", "\ufeff@", "' -"])
+def test_a_cell_that_would_be_a_formula_begins_with_an_apostrophe_and_is_read_back_the_same(first: str) -> None:
+    assert guard(f"{first}1+1") == f"'{first}1+1"
+    assert unguard(f"'{first}1+1") == f"{first}1+1"
+
+
+@given(st.text("'=+-@\t\r\n \ufeffa1", max_size=6) | st.text(max_size=6))
+def test_every_cell_is_read_back_the_same_and_none_is_a_formula(cell: str) -> None:
+    assert unguard(guard(cell)) == cell
+    assert not guard(cell).startswith(("\t", "\r", "\n"))
+    assert not guard(cell).strip("\ufeff \xa0").startswith(("=", "+", "-", "@"))

@@ -42,7 +42,11 @@ Kind = TypeVar("Kind")
 
 def job(**fields: Any) -> Job:
     payload = {"class": "Add", "args": ["cmd", {}, "t"], "jid": "a" * 24, "queue": "q", **fields}
-    entry = read(json.dumps(payload).encode(), "q", "0" * 24)
+    return read_again(json.dumps(payload).encode())
+
+
+def read_again(raw: bytes) -> Job:
+    entry = read(raw, "q", "0" * 24)
     assert isinstance(entry, Job)
     return entry
 
@@ -141,12 +145,8 @@ def test_deferred_goes_to_the_retry_set_with_sidekiqs_delay() -> None:
 
 
 def test_retry_after_puts_a_retry_off_but_never_brings_it_forward() -> None:
-    later = settle(job(), SAFE, Deferred(WHY, retry_after_s=100), context())
-    sooner = settle(job(), SAFE, Deferred(WHY, retry_after_s=1), context())
-    assert isinstance(later, Retry)
-    assert isinstance(sooner, Retry)
-    assert later.delay_s == pytest.approx(100)
-    assert sooner.delay_s == pytest.approx(15)
+    for asked_s, waits_s in ((100, 100), (1, 15)):
+        assert settled(Retry, job(), SAFE, Deferred(WHY, retry_after_s=asked_s)).delay_s == pytest.approx(waits_s)
 
 
 def test_a_bounded_deferral_is_parked_when_its_times_are_used_up() -> None:
@@ -284,8 +284,7 @@ def test_unknown_fields_survive_a_retry_in_their_order() -> None:
 
 def test_a_job_parked_as_uncertain_is_sent_again_when_a_person_retries_it_and_is_known_to_have_run_perhaps() -> None:
     settlement = settled(Dead, job(restbroker_uncertain=2), ONCE, Uncertain(WHY))
-    again = read(settlement.payload, "q", "0" * 24)
-    assert isinstance(again, Job)
+    again = read_again(settlement.payload)
     assert may_send(again, ONCE, 0)
     assert again.may_have_run
 
@@ -386,10 +385,7 @@ def test_a_job_of_which_a_part_is_done_has_run_and_is_sent_however_seldom_it_may
     entry = job(restbroker_effected=True, retry=3)
     assert (entry.may_have_run, entry.maybe_run) == (True, 0)
     assert may_send(entry, ONCE, 0)
-    back = read(requeue(entry).payload, "q", "0" * 24)
-    assert isinstance(back, Job)
+    back = read_again(requeue(entry).payload)
     assert (back.fields, back.may_have_run, back.maybe_run, back.attempt) == (entry.fields, True, 0, 1)
-    crashed_once = attrs.evolve(entry, maybe_run=1, jid="c" * 24)
-    again = read(requeue(crashed_once).payload, "q", "0" * 24)
-    assert isinstance(again, Job)
+    again = read_again(requeue(attrs.evolve(entry, maybe_run=1, jid="c" * 24)).payload)
     assert (again.maybe_run, again.jid) == (1, "c" * 24)

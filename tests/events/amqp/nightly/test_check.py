@@ -1,10 +1,24 @@
-"""What `restbroker check` finds in a real RabbitMQ, and that it leaves it as it is."""
+"""A real RabbitMQ: what `check` finds, what a publisher may write beside the body, what the example's alerts ask."""
+
+import struct
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import promql_parser
+import yaml
+from pika import BasicProperties
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 from restbroker.events.amqp.options import Exchange
 from restbroker.servers.findings import worst_cause
-from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE
+from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE, RECEIVED, Read, chat
 from tests.events.amqp.test_check import found, state
-from tests.support.rabbitmq import LIMITED, RabbitMQ
+from tests.support.rabbitmq import LIMITED, RabbitMQ, as_bytes
+from tests.support.rows import rows
+from tests.support.wait import until
+from tools.pages import ROOT
 
 
 def test_all_that_is_there_is_well(rabbit: RabbitMQ) -> None:
@@ -72,3 +86,84 @@ def test_a_wrong_password_a_missing_virtual_host_and_a_missing_permission_are_to
     assert "rabbitmqctl add_vhost" in str(place.hint)
     rabbit.declare("chat_msg")
     assert "permission configure for chat_msg" in str(found(rabbit.url(user=LIMITED))[1].hint)
+
+
+class Raw(BasicProperties):
+    """Properties of which only the headers are there, as these bytes."""
+
+    def __init__(self, table: bytes) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.table = table
+
+    def encode(self) -> Sequence[bytes]:
+        return [struct.pack(">H", self.FLAG_HEADERS), struct.pack(">I", len(self.table)), self.table]
+
+
+def a_time_of_no_calendar() -> bytes:
+    return b"\x02atT" + b"\xff" * 8
+
+
+def tables_in_tables() -> bytes:
+    table = b"\x01xV"
+    for _ in range(1500):
+        table = b"\x01xF" + struct.pack(">I", len(table)) + table
+    return table
+
+
+@rows("table", [a_time_of_no_calendar, tables_in_tables])
+async def test_a_header_that_cannot_be_decoded_holds_up_nothing(
+    reading: Read, rabbit: RabbitMQ, table: Callable[[], bytes]
+) -> None:
+    async with reading(CHAT) as found:
+        with rabbit.channel() as channel:
+            channel.confirm_delivery()
+            channel.basic_publish("chat_msg", RECEIVED, as_bytes(chat("odd")), Raw(table()))
+        rabbit.publish("chat_msg", RECEIVED, chat("next"))
+        await found.has(2)
+        assert found.texts() == ["odd", "next"]
+        assert found.warnings() == []
+
+
+async def test_a_body_of_many_frames_and_an_empty_one_are_whole(reading: Read, rabbit: RabbitMQ) -> None:
+    long = "x" * 400_000
+    async with reading(CHAT) as found:
+        rabbit.fill("chat_msg", [(RECEIVED, chat(long)), (RECEIVED, b""), (RECEIVED, chat("next"))])
+        await found.has(2)
+        assert found.texts() == [long, "next"]
+        await found.tells("EventParked")
+
+
+ALERTS: Final[dict[str, Any]] = yaml.safe_load((ROOT / "examples/mongooseim/rabbitmq-alerts.yml").read_text("utf-8"))
+FAMILIES: Final = "family=queue_coarse_metrics&family=queue_consumer_count"
+EVENTS: Final = 7
+
+
+def test_each_rule_asks_for_what_rabbitmq_tells_of_a_queue(tmp_path: Path) -> None:
+    server = RabbitMQ(tmp_path / "rabbit", tells_metrics=True).start()
+    try:
+        with server.channel() as channel:
+            channel.exchange_declare("chat_msg", "topic", durable=True)
+            channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
+            channel.queue_bind(RABBIT_QUEUE, "chat_msg", "#")
+        server.fill("chat_msg", [(RECEIVED, chat("x"))] * EVENTS)
+
+        def told() -> dict[str, float]:
+            address = f"http://127.0.0.1:{server.metrics_port}/metrics/detailed?{FAMILIES}"
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                families = list(parse(answer.read().decode()))
+            samples = [sample for family in families for sample in family.samples]
+            return {one.name: one.value for one in samples if one.labels.get("queue") == RABBIT_QUEUE}
+
+        # It counts now and then.
+        until(lambda: told().get("rabbitmq_detailed_queue_messages_ready") == EVENTS, "RabbitMQ has counted", 60)
+        names = told()
+    finally:
+        server.kill()
+    rules = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+    for rule in rules:
+        promql_parser.parse(rule["expr"])
+        assert 'queue=~"restbroker[.].*"' in rule["expr"]
+    assert sorted(name for name in names if any(f"({name}{{" in rule["expr"] for rule in rules)) == [
+        "rabbitmq_detailed_queue_consumers",
+        "rabbitmq_detailed_queue_messages_ready",
+    ]
