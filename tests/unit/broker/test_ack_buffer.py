@@ -1,6 +1,7 @@
 """Finished jobs are settled at once when nothing else waits, and in groups when more follow; none is forgotten."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -32,11 +33,19 @@ def numbers(items: Iterable[JobInProgress]) -> list[int]:
     return [one.number for one in items]
 
 
+@asynccontextmanager
+async def committing(finished: AckBuffer) -> AsyncIterator[trio.Nursery]:
+    """A committer waits for a group, and has one soon after the block."""
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.wait_for_group)
+            await trio.testing.wait_all_tasks_blocked()
+            yield nursery
+
+
 async def test_a_single_job_is_settled_at_once(autojump_clock: trio.testing.MockClock) -> None:
     finished = acks()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(finished.wait_for_group)
-        await trio.testing.wait_all_tasks_blocked()
+    async with committing(finished):
         add(finished, [1], more=False)
     assert trio.current_time() == 0
     assert numbers(finished.take()) == [1]
@@ -48,9 +57,7 @@ async def test_a_group_is_gathered_for_3_ms_while_more_follow(
 ) -> None:
     finished = acks()
     add(finished, range(first), more=True)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(finished.wait_for_group)
-        await trio.testing.wait_all_tasks_blocked()
+    async with committing(finished):
         add(finished, range(first, 10), more=True)
         await trio.testing.wait_all_tasks_blocked()
         add(finished, range(10, 20), more=True)
@@ -65,11 +72,8 @@ async def test_the_first_job_after_a_group_is_not_left_to_those_that_follow(
     add(finished, [1], more=True)
     await finished.wait_for_group()
     finished.take()
-    with trio.fail_after(1):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.wait_for_group)
-            await trio.testing.wait_all_tasks_blocked()
-            add(finished, [2], more=True)
+    async with committing(finished):
+        add(finished, [2], more=True)
     assert numbers(finished.take()) == [2]
 
 
@@ -78,9 +82,7 @@ async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
 ) -> None:
     for count, more in ((GROUP_ENOUGH, True), (2, False)):
         finished = acks()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.wait_for_group)
-            await trio.testing.wait_all_tasks_blocked()
+        async with committing(finished):
             add(finished, [0], more=True)
             await trio.testing.wait_all_tasks_blocked()
             add(finished, range(1, count), more=more)
@@ -98,27 +100,24 @@ async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     finished = acks()
-    with trio.fail_after(1):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.wait_for_group)
-            add(finished, [1, 2], more=True)
-            await trio.testing.wait_all_tasks_blocked()
-            taken = finished.take()
-            await trio.sleep(2 * GATHER_S)
-            assert nursery.child_tasks, "an empty group is none"
-            add(finished, [3], more=False)
-            finished.put_back(taken)
+    async with committing(finished) as nursery:
+        add(finished, [1, 2], more=True)
+        await trio.testing.wait_all_tasks_blocked()
+        taken = finished.take()
+        await trio.sleep(2 * GATHER_S)
+        assert nursery.child_tasks, "an empty group is none"
+        add(finished, [3], more=False)
+        finished.put_back(taken)
     assert numbers(finished.take()) == [1, 2, 3]
 
 
 async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
     finished = acks()
+    async with committing(finished):
+        add(finished, [1], more=True)
+        await trio.testing.wait_all_tasks_blocked()
+        finished.close()
     with trio.fail_after(1):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.wait_for_group)
-            add(finished, [1], more=True)
-            await trio.testing.wait_all_tasks_blocked()
-            finished.close()
         assert await finished.wait_for_group()
         assert numbers(finished.take()) == [1]
         assert not await finished.wait_for_group()
@@ -162,8 +161,5 @@ async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
 
 async def test_putting_back_wakes_the_committer(autojump_clock: trio.testing.MockClock) -> None:
     finished = acks()
-    with trio.fail_after(1):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.wait_for_group)
-            await trio.testing.wait_all_tasks_blocked()
-            finished.put_back([item(1)])
+    async with committing(finished):
+        finished.put_back([item(1)])

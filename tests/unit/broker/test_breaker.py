@@ -68,13 +68,23 @@ def made(events: list[Event]) -> Breaker:
     return Breaker("t", events.append)
 
 
+def watched() -> tuple[Breaker, list[Event]]:
+    events: list[Event] = []
+    return made(events), events
+
+
+def well() -> Breaker:
+    breaker = made([])
+    breaker.note_probe(FINE)
+    return breaker
+
+
 def kinds(events: Sequence[Event]) -> list[str]:
     return [type(event).__name__ for event in events]
 
 
 async def test_five_unsent_in_a_row_trip_it_and_a_probe_resets_it(autojump_clock: trio.testing.MockClock) -> None:
-    events: list[Event] = []
-    breaker = made(events)
+    breaker, events = watched()
     target = Target(FINE)
     async with probed(breaker, target):
         for _ in range(5):
@@ -90,8 +100,7 @@ async def test_five_unsent_in_a_row_trip_it_and_a_probe_resets_it(autojump_clock
 
 async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_clock: trio.testing.MockClock) -> None:
     autojump_clock.jump(10_000)
-    events: list[Event] = []
-    breaker = made(events)
+    breaker, events = watched()
     target = Target(NotSent("refused"))
     with trio.move_on_after(3600):
         await Prober(breaker, target.ask, Nobody()).run()
@@ -101,8 +110,7 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
 
 async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.MockClock) -> None:
     for denied in (True, False):
-        events: list[Event] = []
-        breaker = made(events)
+        breaker, events = watched()
         target = Target(Probe(ok=False, denied=denied, version=None, detail="no", hint="mend it"), FINE)
         async with probed(breaker, target):
             pass
@@ -110,8 +118,7 @@ async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.Mo
 
 
 async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:
-    events: list[Event] = []
-    breaker = made(events)
+    breaker, events = watched()
     target = Target(FINE, DENIED, DENIED, DENIED, FINE)
     async with probed(breaker, target):
         breaker.deny(Reason("TargetDenied", "401"))
@@ -157,8 +164,7 @@ async def test_a_stop_ends_the_wait_for_a_tripped_breaker(autojump_clock: trio.t
 async def test_what_trips_it_beside_a_probe_is_probed_a_second_later_and_not_at_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    breaker = made([])
-    breaker.note_probe(FINE)
+    breaker = well()
     await trio.sleep(60)
     breaker.trip(Reason("TargetUnreachable", "refused"))
     assert breaker.probe_in_s(0.0) == 1
@@ -301,8 +307,7 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
 
 
 async def test_one_command_s_503s_trip_it_once_and_not_at_each_reset(autojump_clock: trio.testing.MockClock) -> None:
-    events: list[Event] = []
-    breaker = made(events)
+    breaker, events = watched()
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
     async with probed(breaker, Target(FINE)):
         for _ in range(8):
@@ -318,8 +323,7 @@ async def test_one_command_s_503s_trip_it_once_and_not_at_each_reset(autojump_cl
 
 async def test_jobs_that_failed_before_and_fail_again_do_not_trip_it() -> None:
     for is_retry, counts, closes in ((False, True, True), (True, True, False), (True, False, True)):
-        events: list[Event] = []
-        breaker = made(events)
+        breaker, events = watched()
         breaker.note_probe(FINE)
         boom = Deferred(Reason("ServerError", "500", None, 500), counts=counts)
         for number in range(100):
@@ -561,8 +565,7 @@ async def test_a_stop_ends_every_wait_and_gives_no_place_even_to_those_whose_tur
 
 
 async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_only_unwell() -> None:
-    events: list[Event] = []
-    breaker = made(events)
+    breaker, events = watched()
     breaker.note_probe(FINE)
     breaker.trip(Reason("TargetUnreachable", "refused"))
     breaker.note_probe(DENIED)
@@ -573,8 +576,7 @@ async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_on
 
 async def test_of_many_commands_that_tripped_it_the_first_are_forgotten_and_may_trip_it_again() -> None:
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
-    breaker = made([])
-    breaker.note_probe(FINE)
+    breaker = well()
     for number in range(32):
         breaker.observe(busy, f"c{number}")
         assert not breaker.admits
@@ -589,8 +591,7 @@ async def test_of_many_commands_that_tripped_it_the_first_are_forgotten_and_may_
 
 @pytest.mark.parametrize("of_job", [Rejected(Reason("No", "")), Deferred(Reason("Later", ""), of_job=True)])
 async def test_an_answer_that_is_about_its_job_alone_ends_a_row_of_jobs_that_were_not_sent(of_job: Outcome) -> None:
-    breaker = made([])
-    breaker.note_probe(FINE)
+    breaker = well()
     for _ in range(2):
         for _ in range(4):
             breaker.observe(UNSENT)
@@ -602,8 +603,7 @@ async def test_an_answer_that_is_about_its_job_alone_ends_a_row_of_jobs_that_wer
 async def test_what_is_delivered_in_a_slot_does_not_raise_the_limit_beside_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    breaker = made([])
-    breaker.note_probe(FINE)
+    breaker = well()
     breaker.observe(Deferred(Reason("ServerBusy", "429", None, 429), counts=False), "c")
     lowered = breaker.semaphore.limit
     for in_slot, raised in ((True, False), (False, True)):
@@ -619,8 +619,7 @@ PAGE_503 = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, ran="u
 async def test_five_gateway_answers_in_a_row_trip_it_at_once_whichever_the_commands() -> None:
     """Two commands by turns excuse each other no more, nor does what was delivered a moment ago."""
     for commands in (("a",), ("a", "b"), ("a", "b", "c", "d", "e")):
-        breaker = made([])
-        breaker.note_probe(FINE)
+        breaker = well()
         breaker.note_delivered("a", 10_000)
         breaker.note_delivered("b", 10_000)
         for number in range(4):
@@ -631,8 +630,7 @@ async def test_five_gateway_answers_in_a_row_trip_it_at_once_whichever_the_comma
 
 
 async def test_at_most_once_a_503_counts_as_lost_and_another_ends_no_row() -> None:
-    breaker = made([])
-    breaker.note_probe(FINE)
+    breaker = well()
     breaker.note_delivered("once", 10_000)
     for _ in range(5):
         assert breaker.admits
@@ -644,8 +642,7 @@ async def test_at_most_once_a_503_counts_as_lost_and_another_ends_no_row() -> No
 async def test_what_the_target_itself_answers_ends_a_row_of_a_gateways() -> None:
     own = Deferred(Reason("ServerError", "500", None, 500), ran="maybe")
     for answer in (own, Delivered("0", 0, 200), Rejected(Reason("NotFound", "404", None, 404))):
-        breaker = made([])
-        breaker.note_probe(FINE)
+        breaker = well()
         breaker.note_delivered("b", 10_000)
         for number in range(40):
             breaker.observe(answer if number % 5 == 4 else LOST, "a" if number % 2 else "b")
@@ -654,8 +651,7 @@ async def test_what_the_target_itself_answers_ends_a_row_of_a_gateways() -> None
 
 async def test_commands_that_a_gateway_alone_refuses_trip_it_once(autojump_clock: trio.testing.MockClock) -> None:
     """The probe finds the target well: until one of them is delivered, it is they that fail."""
-    events: list[Event] = []
-    breaker = made(events)
+    breaker, events = watched()
     async with probed(breaker, Target(FINE)):
         for number in range(40):
             await breaker.wait_to_admit()

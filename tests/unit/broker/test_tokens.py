@@ -29,6 +29,13 @@ def name_of(tokens: Tokens, given: str) -> str | None:
     return None if proof is None else proof.token.name
 
 
+def followed(place: Path, text: str = "old") -> tuple[Path, Clock, Tokens]:
+    """A file with this secret, and tokens that follow it."""
+    path, clock = place / "token", Clock()
+    path.write_text(text)
+    return path, clock, Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+
+
 def submission() -> Submission:
     found = arguments.read(["status", {}, ""])
     assert isinstance(found, Submission)
@@ -36,9 +43,7 @@ def submission() -> Submission:
 
 
 def test_replaced_secrets_are_kept_out_of_messages_still_and_not_without_end(tmp_path: Path) -> None:
-    path, clock = tmp_path / "token", Clock()
-    path.write_text("secret-0")
-    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    path, clock, tokens = followed(tmp_path, "secret-0")
     for number in range(1, 30):
         path.write_text(f"secret-{number}")
         clock.at_s += 1.0
@@ -48,9 +53,7 @@ def test_replaced_secrets_are_kept_out_of_messages_still_and_not_without_end(tmp
 
 @pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
 def test_a_replaced_secret_is_refused_a_second_later_though_no_other_is_ever_used(tmp_path: Path) -> None:
-    path, clock = tmp_path / "token", Clock()
-    path.write_text("old")
-    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    path, clock, tokens = followed(tmp_path)
     assert name_of(tokens, "old") == "t"
     path.write_text("newer")
     assert name_of(tokens, "old") == "t"
@@ -61,9 +64,7 @@ def test_a_replaced_secret_is_refused_a_second_later_though_no_other_is_ever_use
 def test_while_tokens_fit_the_files_are_looked_at_once_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, clock = tmp_path / "token", Clock()
-    path.write_text("old")
-    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    path, _, tokens = followed(tmp_path)
     looks: list[Path] = []
     stat = Path.stat
 
@@ -80,9 +81,7 @@ def test_while_tokens_fit_the_files_are_looked_at_once_a_second(
 def test_told_to_read_anew_it_does_so_at_the_next_use_whatever_the_file_looks_like(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, clock = tmp_path / "token", Clock()
-    path.write_text("old")
-    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    path, clock, tokens = followed(tmp_path)
     monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     tokens.reread()
     assert name_of(tokens, "old") == "t"
@@ -205,9 +204,7 @@ def test_no_secret_is_in_a_representation() -> None:
 def test_a_bad_token_has_a_changed_file_read_at_once_and_a_second_later_one_that_looks_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, clock = tmp_path / "token", Clock()
-    path.write_text("old")
-    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    path, clock, tokens = followed(tmp_path)
     assert name_of(tokens, "bad") is None
     path.write_text("newer")
     assert [name_of(tokens, given) for given in ("newer", "old")] == ["t", None]
