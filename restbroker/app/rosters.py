@@ -47,11 +47,10 @@ class RostersInRedis:
     records of refreshes in Redis. Every call waits while Redis is away, and raises `StoreRefused`.
     """
 
-    _open: Callable[[], Connection]
+    _connection: Connection
     _changed: RefreshTarget | None
     _marked: RefreshTarget | None
     _prefix: str = ""
-    _connection: Connection | None = None
 
     @property
     def lease_s(self) -> float:
@@ -95,20 +94,14 @@ class RostersInRedis:
             await self._run(lambda keys: rosters.end_call(keys, holder, *ended))
 
     async def aclose(self) -> None:
-        """Close the connection, if there is one."""
-        if self._connection is not None:
-            await self._connection.aclose()
+        """Close the connection."""
+        await self._connection.aclose()
 
     def _user_keys(self, users: Iterable[str]) -> tuple[str, ...]:
         return tuple(self._prefix + user for user in users)
 
     def _plain(self, user: str) -> str:
         return user.removeprefix(self._prefix)
-
-    def _connect(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._open()
-        return self._connection
 
     async def _run(self, call: Callable[[Keys], ScriptCall]) -> Reply:
         return await self._retry(lambda redis: redis.run(call(redis.keys)))
@@ -117,7 +110,7 @@ class RostersInRedis:
         wait_s = _FIRST_WAIT_S
         while True:
             try:
-                return await ask(self._connect())
+                return await ask(self._connection)
             except StoreUnavailable:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
@@ -132,9 +125,9 @@ def rosters_of(config: Config, target: Target, open_connection: Callable[[], Con
         return None
     home = RefreshTarget.from_config(config)
     if target.is_local or (home is not None and target.name == home.target.name):
-        return RostersInRedis(open_connection, home, home)
+        return RostersInRedis(open_connection(), home, home)
     own = RefreshTarget.with_token(target, config.tokens)
-    return RostersInRedis(open_connection, home, own, f"{target.name}/")
+    return RostersInRedis(open_connection(), home, own, f"{target.name}/")
 
 
 def _change(

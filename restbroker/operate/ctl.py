@@ -24,9 +24,7 @@ def remove_refused(client: Client, jid: str, who: str) -> bool:
     would fill the set, passwords included. Raise `StoreUnavailable` or `StoreRefused`.
     """
     for raw, _ in sets.list_members(client, "dead", 0, _NEWEST, newest_first=True):
-        if jid.encode() not in raw:
-            continue
-        fields = rubyjson.object_of(raw)
+        fields = rubyjson.object_of(raw) if jid.encode() in raw else None
         if fields is not None and fields.get("jid") == jid:
             audit.write(client, AuditEntry(who=who, action="delete", place="dead", where="ctl", jids=(jid,)))
             return sets.place(client, "dead", [Placement(raw)]) == [Applied()]
