@@ -8,7 +8,7 @@ of the same name.
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import attrs
@@ -17,14 +17,14 @@ import trio
 from restbroker.config.core import Config
 from restbroker.config.roster import KIND
 from restbroker.config.target import Target
-from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rosters import store as rosters
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.store import RefreshJobs
 from restbroker.servers.contract import Claim
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client, ScriptCall
-from restbroker.store.connection import Connection
+from restbroker.store.connection import Connection, until_answered
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply
 
@@ -32,8 +32,6 @@ T = TypeVar("T")
 
 LEASE_S: Final = 30.0
 """Seconds for which a refresh counts as in progress: two time-outs of Prosody and a test whether it answers fit in."""
-_FIRST_WAIT_S: Final = 0.05
-_LONGEST_WAIT_S: Final = 1.0
 _LANDING_S: Final = 1.0
 _BUSY_MS: Final = 50
 """Milliseconds until a user who is refreshed elsewhere is claimed again: there is no signal when that is over."""
@@ -59,19 +57,19 @@ class RostersInRedis:
 
     async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """Make all of these changes or none, with their refresh jobs; return the new versions, or why not."""
-        return await self._retry(lambda redis: redis.call(_change, tuple(changes), self._changed))
+        return await until_answered(lambda: self._connection.call(_change, tuple(changes), self._changed))
 
     async def mark(self, users: Sequence[str]) -> bool:
         """Mark these users for a refresh, changed or not; return False if no target refreshes."""
         marked = self._marked
         if marked is None:
             return False
-        await self._retry(lambda redis: redis.call(_mark, tuple(users), marked, self._prefix))
+        await until_answered(lambda: self._connection.call(_mark, tuple(users), marked, self._prefix))
         return True
 
     async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
         """Return the contacts of each user as they are stored."""
-        return await self._retry(lambda redis: redis.call(rosters.read, tuple(users)))
+        return await until_answered(lambda: self._connection.call(rosters.read, tuple(users)))
 
     async def claim(self, users: Sequence[str], delay: RefreshDelay) -> Claim:
         """Begin the refreshes of those who are due and not refreshed elsewhere, for `lease_s` at most.
@@ -104,16 +102,7 @@ class RostersInRedis:
         return user.removeprefix(self._prefix)
 
     async def _run(self, call: Callable[[Keys], ScriptCall]) -> Reply:
-        return await self._retry(lambda redis: redis.run(call(redis.keys)))
-
-    async def _retry(self, ask: Callable[[Connection], Awaitable[T]]) -> T:
-        wait_s = _FIRST_WAIT_S
-        while True:
-            try:
-                return await ask(self._connection)
-            except StoreUnavailable:
-                await trio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        return await until_answered(lambda: self._connection.run(call(self._connection.keys)))
 
 
 def rosters_of(config: Config, target: Target, open_connection: Callable[[], Connection]) -> RostersInRedis | None:

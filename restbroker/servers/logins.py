@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import attrs
-import trio
 
 from restbroker.config.target import Target
-from restbroker.errors import StoreUnavailable
 from restbroker.store import logins, rooms
 from restbroker.store.client import Client
-from restbroker.store.connection import Connection
+from restbroker.store.connection import Connection, until_answered
 from restbroker.store.logins import (
     AskingOnly,
     ClaimResult,
@@ -36,8 +34,6 @@ T = TypeVar("T")
 
 _KIND: Final = "openfire-chat"
 _LOOPBACK: Final = ("127.0.0.1", "::1")
-_FIRST_WAIT_S: Final = 0.05
-_LONGEST_WAIT_S: Final = 1.0
 
 
 @attrs.define(eq=False)
@@ -50,8 +46,7 @@ class LoginsInRedis:
     """
 
     _base: UserBase
-    _open: Callable[[], Connection]
-    _connection: Connection | None = None
+    _connection: Connection
 
     async def take(self, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False) -> TakeResult:
         """Return the user's stream, if one is known that is not `stale`, else the lock for logging the user in.
@@ -99,25 +94,13 @@ class LoginsInRedis:
         return await self._call_until_answered(rooms.forget, self._base.target, room, user, is_out=is_out)
 
     async def aclose(self) -> None:
-        """Close the connection, if there is one."""
-        if self._connection is not None:
-            await self._connection.aclose()
-
-    def _connect(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._open()
-        return self._connection
+        """Close the connection."""
+        await self._connection.aclose()
 
     async def _call_until_answered(
         self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        wait_s = _FIRST_WAIT_S
-        while True:
-            try:
-                return await self._connect().call(do, *args, **kwargs)
-            except StoreUnavailable:
-                await trio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        return await until_answered(lambda: self._connection.call(do, *args, **kwargs))
 
 
 def logins_of(target: Target, open_connection: Callable[[], Connection]) -> LoginsInRedis | None:
@@ -126,4 +109,4 @@ def logins_of(target: Target, open_connection: Callable[[], Connection]) -> Logi
         return None
     host = target.url.host.lower().rstrip(".")
     is_here = target.url.socket is not None or host in _LOOPBACK
-    return LoginsInRedis(UserBase(target.name, "localhost" if is_here else host), open_connection)
+    return LoginsInRedis(UserBase(target.name, "localhost" if is_here else host), open_connection())

@@ -9,7 +9,7 @@ busy one does. The wait for a job takes nothing, so it can be cancelled at once.
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -35,6 +35,8 @@ T = TypeVar("T")
 BLOCK_S = 2.0
 LATE_S = 1.0
 """Seconds that Redis holds a blocking command (`BLOCK_S`), and how late its answer may be on a live connection."""
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 1.0
 LOOK_EVERY_S = 0.5
 """Seconds between two looks at whether the master was replaced: no job comes from the old one any more."""
 
@@ -144,6 +146,17 @@ class Connection:
         """Close the connection once the running call has ended. Not cancellable; bounded by that call's time-out."""
         with trio.CancelScope(shield=True):
             await self.call(Client.close)
+
+
+async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what `ask` returns, asking again while Redis is away; raise what it raises but `StoreUnavailable`."""
+    wait_s = _FIRST_WAIT_S
+    while True:
+        try:
+            return await ask()
+        except StoreUnavailable:
+            await trio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
 
 class Waiter:

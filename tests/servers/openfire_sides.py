@@ -47,9 +47,7 @@ def sides_of(place: Path, redis: RedisServer, url: str) -> Open:
         found: list[Side] = []
         for _ in range(count):
             ways.append(http := open_transport(target))
-            books.append(
-                book := LoginsInRedis(UserBase("chat", "localhost"), lambda: Connection(open_client(settings)))
-            )
+            books.append(book := LoginsInRedis(UserBase("chat", "localhost"), Connection(open_client(settings))))
             ports = Ports(lambda _: None, lambda: 0.0, http, logins=book)
             found.append(Side(registry.open_connector(target, ports), Direct(http)))
         try:

@@ -116,7 +116,7 @@ async def processes(redis: RedisServer, server: Openfire) -> AsyncIterator[Open]
     settings = StoreSettings(f"redis://127.0.0.1:{redis.port}")
 
     def open_one(target: Target = TARGET) -> SharedLogins:
-        book = LoginsInRedis(UserBase(target.name, "localhost"), lambda: Connection(open_client(settings)))
+        book = LoginsInRedis(UserBase(target.name, "localhost"), Connection(open_client(settings)))
         opened.append(shared_logins(target, Ports(lambda _: None, lambda: 0.0, server, logins=book)))
         return opened[-1]
 

@@ -47,7 +47,7 @@ class Turns:
 
 @asynccontextmanager
 async def another_process(openfire: Openfire, redis: RedisServer) -> AsyncIterator[SharedLogins]:
-    book = LoginsInRedis(UserBase("chat", "localhost"), lambda: Connection(open_client(StoreSettings(redis.url))))
+    book = LoginsInRedis(UserBase("chat", "localhost"), Connection(open_client(StoreSettings(redis.url))))
     http = open_transport(target(openfire))
     logins = shared_logins(target(openfire), Ports(lambda _: None, time.time, http, logins=book))
     try:
