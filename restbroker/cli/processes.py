@@ -168,12 +168,8 @@ def _ask(verb: Order, done: str, then: str, names: Sequence[str], consent: Conse
 
 
 def _job(one: Work) -> str:
-    words = (_time(one.job.at_s), one.queue, one.name, one.job.jid)
+    words = (utc(one.job.at_s), one.queue, one.name, one.job.jid)
     return "  ".join(word for word in words if word is not None)
-
-
-def _time(at_s: float | None) -> str:
-    return "-" if at_s is None else utc(at_s)
 
 
 _COLUMNS: Final[Sequence[Column[Process]]] = (
@@ -184,7 +180,7 @@ _COLUMNS: Final[Sequence[Column[Process]]] = (
     Column("JOBS", lambda one: one.in_progress, lambda one: f"{one.in_progress}/{cell(one.concurrency)}"),
     Column("", lambda one: one.concurrency),
     Column("MEMORY", lambda one: one.rss_kib, lambda one: _memory(one.rss_kib), numbers=True),
-    Column("", lambda one: _time(one.started_at_s)),
+    Column("", lambda one: None if one.started_at_s is None else utc(one.started_at_s)),
     Column("", lambda one: one.heartbeat_age_s),
     Column("TARGETS", lambda one: one.targets),
     Column("QUEUES", lambda one: one.queues),
@@ -192,14 +188,10 @@ _COLUMNS: Final[Sequence[Column[Process]]] = (
 _JOBS: Final[Sequence[Column[tuple[str, Work]]]] = (
     Column("JOB", text=lambda one: cell(one[1].job.jid)),
     Column("COMMAND", text=lambda one: cell(one[1].name)),
-    Column("FOR", text=lambda one: _age(one[1].job.at_s)),
+    Column("FOR", text=lambda one: duration_text(max(0.0, time.time() - one[1].job.at_s))),
     Column("PROCESS", text=lambda one: one[0]),
 )
 
 
 def _memory(rss_kib: int | None) -> str:
     return "-" if rss_kib is None else f"{rss_kib / 1024:.1f} MiB"
-
-
-def _age(since_s: float | None) -> str:
-    return "-" if since_s is None else duration_text(max(0.0, time.time() - since_s))

@@ -6,7 +6,7 @@ which records who did what.
 
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 from urllib.parse import unquote
 
 import attrs
@@ -22,6 +22,7 @@ from restbroker.operate.claims import release_cleared
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.control import Noun
 from restbroker.operate.names import exact
+from restbroker.operate.processes import Order
 from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
@@ -50,6 +51,9 @@ class Action:
     config: Callable[[], Config] | None = None
 
 
+Describe: TypeAlias = Callable[[Client, Action], str]
+
+
 @attrs.frozen
 class Control:
     """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
@@ -62,10 +66,14 @@ class Control:
     label: str
     meaning: str
     act: Callable[[Client, Action], object]
-    describe: Callable[[Client, Action], str] = lambda _client, _action: ""
+    describe: Describe
     lasts: bool = False
     is_grave: bool = False
     is_long: bool = False
+
+
+def _nothing(_client: Client, _action: Action) -> str:
+    return ""
 
 
 def _name_of(client: Client, action: Action) -> str:
@@ -73,14 +81,29 @@ def _name_of(client: Client, action: Action) -> str:
     return ""
 
 
-def _pausing(noun: Noun) -> Callable[[Client, Action], object]:
-    return lambda client, action: operate_control.pause(
-        client, noun, action.name, action.who, why=action.why, for_s=action.for_s
-    )
+def _pausing(noun: Noun, meaning: str, describe: Describe) -> Control:
+    page, what = _PAUSED[noun]
+
+    def act(client: Client, action: Action) -> None:
+        operate_control.pause(client, noun, action.name, action.who, why=action.why, for_s=action.for_s)
+
+    return Control(page, f"Pause the {what}", meaning, act, describe, lasts=True)
 
 
-def _resuming(noun: Noun) -> Callable[[Client, Action], object]:
-    return lambda client, action: operate_control.resume(client, noun, action.name, action.who, action.why)
+def _resuming(noun: Noun, meaning: str, describe: Describe) -> Control:
+    page, what = _PAUSED[noun]
+
+    def act(client: Client, action: Action) -> None:
+        operate_control.resume(client, noun, action.name, action.who, action.why)
+
+    return Control(page, f"Resume the {what}", meaning, act, describe)
+
+
+def _ordering(verb: Order, meaning: str) -> Control:
+    def act(client: Client, action: Action) -> None:
+        processes.order(client, action.name, verb, action.who, action.why)
+
+    return Control("processes", f"{verb.capitalize()} the process", meaning, act, _jobs_in_progress, is_grave=True)
 
 
 def _waiting(client: Client, action: Action) -> str:
@@ -127,22 +150,18 @@ def _run_periodic(client: Client, action: Action) -> None:
         )
 
 
+_PAUSED: Final[Mapping[Noun, tuple[str, str]]] = {
+    "queue": ("queues", "queue"),
+    "target": ("targets", "target"),
+    "periodic": ("periodic", "periodic command"),
+}
 CONTROLS: Final[Mapping[str, Control]] = {
-    "pause-queue": Control(
-        "queues",
-        "Pause the queue",
+    "pause-queue": _pausing(
+        "queue",
         "No process takes jobs from this queue meanwhile, not even Ruby's. They wait; jobs in progress finish.",
-        act=_pausing("queue"),
-        describe=_name_of,
-        lasts=True,
+        _name_of,
     ),
-    "resume-queue": Control(
-        "queues",
-        "Resume the queue",
-        "Every process takes its jobs again.",
-        act=_resuming("queue"),
-        describe=_name_of,
-    ),
+    "resume-queue": _resuming("queue", "Every process takes its jobs again.", _name_of),
     "clear-queue": Control(
         "queues",
         "Clear the queue",
@@ -152,18 +171,11 @@ CONTROLS: Final[Mapping[str, Control]] = {
         is_grave=True,
         is_long=True,
     ),
-    "pause-target": Control(
-        "targets",
-        "Pause the target",
-        "No process takes jobs for this target meanwhile. They wait; jobs in progress finish.",
-        act=_pausing("target"),
-        lasts=True,
+    "pause-target": _pausing(
+        "target", "No process takes jobs for this target meanwhile. They wait; jobs in progress finish.", _nothing
     ),
-    "resume-target": Control(
-        "targets",
-        "Resume the target",
-        "Processes take its jobs again, unless something else prevents them.",
-        act=_resuming("target"),
+    "resume-target": _resuming(
+        "target", "Processes take its jobs again, unless something else prevents them.", _nothing
     ),
     "run-periodic": Control(
         "periodic",
@@ -172,36 +184,17 @@ CONTROLS: Final[Mapping[str, Control]] = {
         act=_run_periodic,
         describe=_periodic_text,
     ),
-    "pause-periodic": Control(
-        "periodic",
-        "Pause the periodic command",
-        "No process queues its jobs meanwhile: what is due is skipped.",
-        act=_pausing("periodic"),
-        describe=_periodic_text,
-        lasts=True,
+    "pause-periodic": _pausing(
+        "periodic", "No process queues its jobs meanwhile: what is due is skipped.", _periodic_text
     ),
-    "resume-periodic": Control(
+    "resume-periodic": _resuming(
         "periodic",
-        "Resume the periodic command",
         "Its jobs are queued again when they are due. What was skipped stays skipped.",
-        act=_resuming("periodic"),
-        describe=_periodic_text,
+        _periodic_text,
     ),
-    "quiet-process": Control(
-        "processes",
-        "Quiet the process",
-        "It finishes its jobs in progress and takes no more until it is restarted.",
-        act=lambda client, action: processes.order(client, action.name, "quiet", action.who, action.why),
-        describe=_jobs_in_progress,
-        is_grave=True,
-    ),
-    "stop-process": Control(
-        "processes",
-        "Stop the process",
-        "It finishes its jobs in progress within its timeout and exits. A supervisor may restart it.",
-        act=lambda client, action: processes.order(client, action.name, "stop", action.who, action.why),
-        describe=_jobs_in_progress,
-        is_grave=True,
+    "quiet-process": _ordering("quiet", "It finishes its jobs in progress and takes no more until it is restarted."),
+    "stop-process": _ordering(
+        "stop", "It finishes its jobs in progress within its timeout and exits. A supervisor may restart it."
     ),
     "cancel-job": Control(
         "in-progress",
