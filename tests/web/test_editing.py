@@ -101,24 +101,16 @@ async def test_a_refused_edit_is_filled_in_again_without_secrets(harness: Harnes
     assert stored(harness)["args"][1] == ALICE
 
 
-async def test_an_edit_of_what_may_have_run_needs_a_tick(harness: Harness, site: Open) -> None:
+async def test_what_an_edit_would_change_is_shown_before_its_tick(harness: Harness, site: Open) -> None:
     lay(harness, "send_message", MESSAGE, restbroker_may_have_run=True)
     form = {f"arg.{name}": "" if name in ("body", "subject") else text for name, text in MESSAGE.items()}
     form |= {"arg.to": "e@f", "command": "send_message", "queue": "rest", "retry": "yes"}
     async with site() as running:
-        path = await link(running)
-        shown = await running.post(path, form)
-        assert MESSAGE["body"] not in shown.text
-        assert "Also 1 that may have run already" in parse("", shown.text).text
-        assert ["j1", "to", "c@d", "e@f"] in parse("", shown.text).rows
-        confirm = form_of(shown.text, "/dead/act").hidden
-        left = await done_by(running, "/dead/act", confirm)
-        assert "--repeat-unsafe" in left.text
-        await done_by(running, "/dead/act", {**confirm, "repeat_unsafe": "yes"})
-        await harness.until(lambda: harness.target.calls, "it is delivered")
-    (call,) = harness.target.calls
-    assert (call.command.arguments, call.identity) == ({**MESSAGE, "to": "e@f"}, "j1-r1")
-    assert not call.maybe_run
+        shown = await running.post(await link(running), form)
+    assert MESSAGE["body"] not in shown.text
+    assert "Also 1 that may have run already" in parse("", shown.text).text
+    assert ["j1", "to", "c@d", "e@f"] in parse("", shown.text).rows
+    assert ("repeat_unsafe", "yes") in form_of(shown.text, "/dead/act").boxes
 
 
 MATCHING = "/dead?where=host+%3D+exmaple.org"
