@@ -1,12 +1,15 @@
-"""What is written down for people: what they did, and when tokens were last used."""
+"""What is written down for people: what they did, tokens last used, copies of dead jobs; and how a queue is cleared."""
 
 import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.operate.audit import MOST_JIDS, AuditEntry, entries, write
+from restbroker.store import dead_copies, queues
 from restbroker.store.client import Client
+from restbroker.store.dead_copies import newest, restore
+from restbroker.store.sets import Move, promote
 from restbroker.store.tokens import last_uses, remember
-from tests.store.pools import Server
+from tests.store.pools import Server, on_both
 
 
 def test_a_note_reads_back_as_it_was_written_with_redis_time(client: Client, server: Server) -> None:
@@ -56,3 +59,79 @@ def test_what_is_no_time_is_refused_with_the_key_to_look_at(client: Client, serv
     with pytest.raises(StoreRefused, match="ns:restbroker:tokens has values that are not times") as caught:
         last_uses(client)
     assert "may delete it" in (caught.value.hint or "")
+
+
+def park(client: Client, server: Server, count: int) -> None:
+    """Parks unreadable members: 0, 1, 2, ..."""
+    server.raw.zadd("ns:retry", {str(n): n for n in range(count)})
+    promote(client, "retry", [Move(b"%d" % n, None, b"parked %d" % n, float(n)) for n in range(count)])
+
+
+@on_both
+def test_copies_come_newest_first_and_page_by_page(client: Client, server: Server) -> None:
+    park(client, server, 5)
+    first = newest(client, 3)
+    assert [copy.payload for copy in first] == [b"parked 4", b"parked 3", b"parked 2"]
+    assert [copy.payload for copy in newest(client, 3, before=first[-1].entry)] == [b"parked 1", b"parked 0"]
+    assert newest(client, 3, before=newest(client, 5)[-1].entry) == []
+    seconds, _ = server.raw.time()
+    assert abs(first[0].at_s - seconds) < 5
+
+
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
+def test_large_copies_come_few_at_a_time_and_all_of_them_come(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_copies, "MAX_BYTES", 20)
+    park(client, server, 20)
+    page = newest(client, 10)
+    found = [copy.payload for copy in page]
+    assert len(found) < 5
+    while page := newest(client, 10, before=page[-1].entry):
+        assert len(page) < 5
+        found += [copy.payload for copy in page]
+    assert found == [b"parked %d" % n for n in reversed(range(20))]
+
+
+def test_what_the_dead_set_no_longer_has_can_be_put_back_once(client: Client, server: Server) -> None:
+    park(client, server, 3)
+    copies = newest(client, 10)
+    server.raw.zremrangebyrank("ns:dead", 0, 0)
+    trimmed = copies[-1]
+    assert trimmed.payload == b"parked 0"
+    assert (restore(client, trimmed), restore(client, trimmed)) == (True, False)
+    assert server.raw.zrevrange("ns:dead", 0, 0) == [b"parked 0"], "not the next to be trimmed"
+
+
+def test_a_copy_that_cannot_be_made_does_not_keep_a_job_from_being_parked(client: Client, server: Server) -> None:
+    server.raw.set("ns:restbroker:parked", "no stream")
+    park(client, server, 1)
+    assert server.raw.zrange("ns:dead", 0, -1) == [b"parked 0"]
+
+
+def test_what_is_pushed_meanwhile_stays_and_what_is_taken_meanwhile_costs_no_other_job(
+    client: Client, server: Server
+) -> None:
+    queues.push(client, "a", [b"1", b"2", b"3", b"4"])
+    assert (queues.newest(client, "a"), queues.newest(client, "b")) == (b"4", None)
+    queues.push(client, "a", [b"later"])
+    assert server.raw.rpop("ns:queue:a") == b"1"
+    assert queues.clear(client, "a", b"4", 2) == (2, 1, [])
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later", b"4"], "what would be taken next goes first"
+    assert queues.clear(client, "a", b"4", 10) == (1, 0, [])
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later"]
+
+
+def test_once_the_newest_job_that_is_meant_was_taken_nothing_is_deleted(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"1", b"2"])
+    queues.push(client, "a", [b"later"])
+    assert server.raw.rpop("ns:queue:a", 2) == [b"1", b"2"]
+    assert queues.clear(client, "a", b"2", 10) == (0, 0, [])
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later"]
+
+
+def test_what_is_no_list_is_refused(client: Client, server: Server) -> None:
+    server.raw.set("ns:queue:a", "precious")
+    with pytest.raises(StoreRefused):
+        queues.clear(client, "a", b"1", 10)
+    assert server.raw.get("ns:queue:a") == b"precious"

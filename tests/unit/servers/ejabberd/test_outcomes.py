@@ -1,19 +1,23 @@
-"""Which answer of ejabberd becomes which outcome. Bodies are as measured on 23.01 and 24.12."""
+"""What ejabberd's answers mean, and what is read out of a hostile one: no secret, and soon."""
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import product
 
+import attrs
 import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.job.command import Call, Command
+from restbroker.job.hiding import START_LIMIT
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected, Uncertain
 from restbroker.servers.api.login import authorization
 from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd.answer import read
 from restbroker.servers.ejabberd.outcomes import classify
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
@@ -101,3 +105,37 @@ def test_an_answer_that_it_was_done_before_is_masked_for_its_secrets_and_not_for
         assert isinstance(outcome, Delivered), body
         told = json.dumps(body).replace("s3same-x", "***")
         assert (outcome.text, outcome.body) == (told, json.loads(told)), body
+
+
+SECRET = "n0-part-of-this"
+LARGE = 8 * 1024 * 1024
+
+
+@pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
+def test_however_large_and_odd_a_refusal_is_it_is_read_at_once() -> None:
+    """Only its beginning counts. That the time grows with the length and no faster: `test_linear_readers`."""
+    pieces = (b"<h1>", b"<", b"1,", b"://a:", b"basic ", b"secret ", b"\xff", b"\\u0041")
+    for opening, piece in product((b"", b'"', b"<<"), pieces):
+        body = opening + piece * (LARGE // len(piece))
+        response = Response(400, {}, body, 0.0, request_pairs=(("Authorization", "Bearer abcdef"),))
+        answer = read(response, ["a secret"])
+        assert len(answer.text) < 100_000, (opening, piece)
+        assert answer.text == read(attrs.evolve(response, body=body[: LARGE // 8]), ["a secret"]).text, (opening, piece)
+
+
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
+def test_no_beginning_of_a_secret_is_left_where_a_long_refusal_is_cut() -> None:
+    for before in range(START_LIMIT - len(SECRET), START_LIMIT):
+        response = Response(400, {}, b"x" * before + SECRET.encode() + b"y" * 100, 0.0)
+        assert "n" not in read(response, [SECRET]).text, before
+
+
+def test_no_part_of_the_login_is_left_where_a_long_refusal_or_the_head_of_a_page_is_cut() -> None:
+    said = (("Authorization", "Bearer c4n4ry-s3cr3t"),)
+    for shift in range(1, 12):
+        long = b" " * (START_LIMIT - shift) + b"c4n4ry-s3cr3t" + b" " * START_LIMIT + b"c4n4ry-s3cr3t"
+        answer = read(Response(400, {}, b'"%b"' % long, 0.0, request_pairs=said))
+        page = read(
+            Response(502, {}, (b"<i>" * 330).ljust(1024 - shift) + b"c4n4ry-s3cr3t and more", 0.0, request_pairs=said)
+        )
+        assert "c4" not in f"{answer.text} {answer.body} {answer.message} {page.message}", shift

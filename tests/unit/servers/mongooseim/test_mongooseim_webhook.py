@@ -1,4 +1,4 @@
-"""MongooseIM's event pusher: its form is read whichever way it was written, and what is posted again is known."""
+"""MongooseIM's event pusher: its form, what is posted again, and which message of a job comes back as an event."""
 
 import json
 from collections.abc import Callable
@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import attrs
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.events import EventSource
 from restbroker.config.load import load
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Target, Url
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
+from restbroker.job.command import Call, Command
+from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
+from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.event_contract import HookRequest, MalformedEvent
+from restbroker.servers.mongooseim.echo import message_of
 from restbroker.servers.mongooseim.webhook.form import read
 from restbroker.servers.mongooseim.webhook.hook import PushHook, open_hook
+from restbroker.transport.message import Request, Response
 from tests.support.rows import rows
 
 CAPTURED = b"author=alice&server=localhost&receiver=bob&message="
@@ -139,3 +148,85 @@ def test_what_redis_did_not_take_is_answered_with_503_and_what_it_took_with_succ
     later = hook.answer_not_now(told, 7)
     assert (later.status, later.headers["Retry-After"]) == (503, "7")
     assert 200 <= hook.answer_accepted(told).status < 300
+
+
+BOT = Basic("bot@localhost", Secret("p"))
+TARGET = Target("mim", "mongooseim", Url("http", "localhost", 5561, "/api/graphql"), ("q",), credentials=BOT)
+A, B = "alice@localhost", "bob@localhost"
+TYPE = "<!DOCTYPE a [<!ENTITY b 'c'>]>"
+
+
+def test_the_message_of_a_job() -> None:
+    rows: list[tuple[str, dict[str, Any], object]] = [
+        ("stanza.sendMessage", {"from": A, "to": B, "body": "hi"}, (A, B, "hi")),
+        ("stanza.sendMessage", {"to": B, "body": "hi"}, ("bot@localhost", B, "hi")),
+        ("stanza.sendMessage", {"from": A, "to": B, "body": ""}, None),
+        ("stanza.sendMessageHeadLine", {"from": A, "to": B, "body": "hi"}, None),
+        ("muc.sendMessageToRoom", {"from": f"{A}/x", "room": "r@muc", "body": "hi"}, (f"{A}/x", "r@muc", "hi")),
+        ("muc_light.sendMessageToRoom", {"from": A, "room": "r@muclight", "body": "hi"}, (A, "r@muclight", "hi")),
+        (
+            "stanza.sendStanza",
+            {"stanza": f"<message xmlns='jabber:client' from='{A}' to='{B}'><body>a &lt; b</body></message>"},
+            (A, B, "a < b"),
+        ),
+        ("stanza.sendStanza", {"stanza": f"<message from='{A}' to='{B}'><x/></message>"}, None),
+        ("stanza.sendStanza", {"stanza": f"<presence from='{A}' to='{B}'><body>x</body></presence>"}, None),
+        ("stanza.sendStanza", {"stanza": f"<x:message from='{A}' to='{B}'/>"}, None),
+        (
+            "stanza.sendStanza",
+            {"stanza": f"{TYPE}<message from='{A}' to='{B}'><body>b</body></message>"},
+            None,
+        ),
+        ("stanza.sendStanza", {"stanza": f"<message from='{A}' to='{B}'><body>\ud800</body></message>"}, None),
+        ("stanza.sendMessage", {"from": A, "to": B, "body": "\ud800"}, None),
+        ("stanza.sendMessage", {"from": A, "to": [B], "body": "hi"}, None),
+    ]
+    assert [(name, given, message) for name, given, message in rows if message_of(name, given, TARGET) != message] == []
+
+
+@attrs.frozen
+class Side:
+    """Notes what is remembered and what is sent, in order. It is a link, and what remembers."""
+
+    noted: list[object] = attrs.field(factory=list)
+
+    async def remember(self, sender: str, receiver: str, body: str) -> None:
+        self.noted.append((sender, receiver, body))
+
+    async def aclose(self) -> None:
+        self.noted.append("closed")
+
+    async def ask(self, request: Request) -> Response:
+        raise AssertionError(request)
+
+    async def send(self, request: Request) -> Response:
+        self.noted.append(request.method)
+        return Response(200, {}, b'{"data":{"stanza":{"sendMessage":{"id":"1"}}}}', 0.0)
+
+
+@pytest.fixture
+def side() -> Side:
+    return Side()
+
+
+def connector(side: Side | None) -> Connector:
+    return registry.open_connector(TARGET, Ports(lambda _: None, lambda: 0.0, sent_messages=side))
+
+
+async def test_a_message_is_remembered_before_it_is_sent(side: Side) -> None:
+    call = Call(Command("stanza.sendMessage", {"from": A, "to": B, "body": "hi"}))
+    assert isinstance(await connector(side).deliver(call, side), Delivered)
+    assert side.noted == [(A, B, "hi"), "POST"]
+
+
+async def test_what_is_not_sent_is_not_remembered(side: Side) -> None:
+    call = Call(Command("stanza.sendMessage", {"from": A, "body": "hi"}))
+    assert isinstance(await connector(side).deliver(call, side), Rejected)
+    assert side.noted == []
+
+
+async def test_its_connection_is_closed_with_the_pool(side: Side) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda *, task_status: connector(side).run(task_status=task_status))
+        nursery.cancel_scope.cancel()
+    assert side.noted == ["closed"]
