@@ -213,14 +213,18 @@ class _Search:
                 yield written
 
     def _since(self, client: Client) -> float | None:
-        """Return when its process began with it, as its record for Sidekiq's pages says; None if it does not."""
+        """Return when a process last began with it, as the records for Sidekiq's pages say; None if they do not.
+
+        The record of a process that was killed stays until it expires, beside that of the one that has the job now.
+        """
+        begun: list[float] = []
         for shown in processes.all_work(client):
             work = rubyjson.object_of(shown) or {}
-            payload, run_at = work.get("payload"), work.get("run_at")
+            payload, began_s = work.get("payload"), _moment(work.get("run_at"))
             fields = rubyjson.object_of(payload.encode()) if isinstance(payload, str) else None
-            if fields is not None and fields.get("jid") == self.jid:
-                return _moment(run_at)
-        return None
+            if began_s is not None and fields is not None and fields.get("jid") == self.jid:
+                begun.append(began_s)
+        return max(begun, default=None)
 
 
 def _moment(value: Json) -> float | None:

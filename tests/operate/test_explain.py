@@ -141,9 +141,9 @@ def test_a_job_held_by_a_pause_says_who_paused_and_why(client: Client, configure
 
 def test_a_job_in_progress_has_its_process_and_any_time(client: Client, configured: ConfigContext) -> None:
     rows: list[tuple[int, float | None]] = [
-        (10**400, None),
-        (-1, None),
-        (True, None),
+        (10**400, 1),
+        (-1, 1),
+        (True, 1),
         (1_700_000_000_500, NOW_S),
         (int(NOW_S), int(NOW_S)),
     ]
@@ -153,6 +153,9 @@ def test_a_job_in_progress_has_its_process_and_any_time(client: Client, configur
         client.command("SADD", "ns:processes", "web1:7:abc")
         work = {"queue": "rest", "payload": job("j1").decode(), "run_at": told}
         client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
+        # A process that was killed began before.
+        client.command("SADD", "ns:processes", "web1:9:killed")
+        client.command("HSET", "ns:web1:9:killed:work", "t1", json.dumps(work | {"run_at": 1}))
         (place,) = explain(client, "j1", configured).locations
         assert (place.kind, place.name, place.since_s) == ("in progress", "web1:7", since_s)
 
