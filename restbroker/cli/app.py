@@ -62,6 +62,8 @@ PANELS: Final = {
 A command is a module of this folder; those of Sidekiq's sets are in `jobs`.
 """
 _SETS: Final = ("dead", "retries", "scheduled")
+_ALIKE: Final = 0.75
+"""How alike, from 0 to 1, a word must be to a verb to stand for it: short words resemble many."""
 COMMANDS: Final = {name: line for panel in PANELS.values() for name, line in panel.items()}
 
 
@@ -131,7 +133,7 @@ def _suggestion(word: str) -> str:
             verbs.setdefault(path.partition(" ")[2], []).append(path)
     if word in INSTEAD:
         return f"Did you mean {INSTEAD[word]}?"
-    near = verbs.get(word) or get_close_matches(word, COMMANDS) or get_close_matches(word, verbs, n=1)
+    near = verbs.get(word) or get_close_matches(word, COMMANDS) or get_close_matches(word, verbs, n=1, cutoff=_ALIKE)
     meant = [path for one in near for path in verbs.get(one, [one])]
     return f"Did you mean {either(meant)}?" if meant else "`restbroker --help` lists them all."
 
