@@ -13,7 +13,7 @@ import attrs
 from restbroker.config import files
 from restbroker.console import output
 from restbroker.errors import UsageError
-from restbroker.job import redact, rubyjson
+from restbroker.job import rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 
@@ -63,9 +63,16 @@ def read(words: Sequence[str]) -> TypedArguments:
 def note_secrets(spec: CommandSpec | None, typed: TypedArguments) -> None:
     """Note which secret arguments, of a known command or of any, were typed where others can see them."""
     for name in sorted(typed.in_the_open):
-        if redact.secret_values(spec, {name: typed.values[name]}):
+        known = spec.argument(name) if spec else None
+        if known.secret if known else _is_secret(name, typed.values[name]):
             instead = f"use {name}=- or {name}=@FILE."
             output.say(f"note: {name} is visible in the command line, to `ps` and in the shell's history; {instead}")
+
+
+def _is_secret(name: str, value: Json) -> bool:
+    from restbroker.job import redact  # slow to load; the catalogue says it of the arguments that it knows
+
+    return bool(redact.secret_values(None, {name: value}))
 
 
 def is_assignment(word: str) -> bool:

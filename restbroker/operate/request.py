@@ -8,12 +8,11 @@ command is checked as `enqueue` checks one, before anything starts.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from restbroker.config.core import Config
-from restbroker.config.periodic import PeriodicCommand
 from restbroker.config.problems import Problems, at
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
@@ -29,6 +28,9 @@ from restbroker.job.reason import Reason
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.operate.names import listed, require
 from restbroker.servers import registry
+
+if TYPE_CHECKING:  # slow to load, and `enqueue` needs none of it
+    from restbroker.config.periodic import PeriodicCommand
 
 _KEEP_S: Final = 86_400.0
 """How long at most a job that is lost holds the next ones back: someone deleted it from its queue."""
@@ -175,7 +177,7 @@ def _ambiguous(targets: Sequence[Target], command: str) -> UsageError:
 class PeriodicRequest:
     """A periodic command, the name of its target, and the job that it becomes."""
 
-    command: PeriodicCommand
+    command: "PeriodicCommand"
     target: str
     order: JobRequest
 
@@ -217,7 +219,7 @@ def periodic_requests(config: Config) -> Iterator[PeriodicRequest]:
     return (PeriodicRequest(command, *_request(config, command)) for command in config.periodic)
 
 
-def _request(config: Config, one: PeriodicCommand) -> tuple[str, JobRequest]:
+def _request(config: Config, one: "PeriodicCommand") -> tuple[str, JobRequest]:
     """Return the name of the target, and the job; raise `_WrongMember`."""
     known = ", ".join(target.name for target in config.targets)
     with _blame("Command" if one.target is None else "Target", f"Name one of these in Target: {known}."):
@@ -238,7 +240,7 @@ def _request(config: Config, one: PeriodicCommand) -> tuple[str, JobRequest]:
     return target.name, order
 
 
-def _fitting(target: Target, one: PeriodicCommand) -> tuple[CommandSpec | None, dict[str, Json]]:
+def _fitting(target: Target, one: "PeriodicCommand") -> tuple[CommandSpec | None, dict[str, Json]]:
     """Return the command of the newest version that takes the arguments, and these in the form it takes."""
     with _blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
         signatures = signatures_of(target, None, one.command, any_command=False)
@@ -251,7 +253,7 @@ def _fitting(target: Target, one: PeriodicCommand) -> tuple[CommandSpec | None, 
     return fit.spec, dict(coerce(fit.spec, one.arguments))
 
 
-def _token(config: Config, target: Target, queue: str, spec: CommandSpec | None, *, one: PeriodicCommand) -> Token:
+def _token(config: Config, target: Target, queue: str, spec: CommandSpec | None, *, one: "PeriodicCommand") -> Token:
     """Return the token that is named, or the first that allows the command."""
     named = [token for token in config.tokens if one.token in (None, token.name)]
     if not named:
