@@ -19,7 +19,6 @@ from restbroker.store import pauses as pause_store
 from restbroker.store import processes
 from restbroker.store.client import Client
 from restbroker.store.identities import Registration
-from restbroker.store.order import read_stopped
 from restbroker.store.pauses import Pause
 from restbroker.store.processes import ProcessRecord
 from restbroker.store.server import RedisProblem, redis_problems, server
@@ -323,6 +322,10 @@ def ordered_targets(found: Sequence[TargetConfig]) -> Mapping[str, str]:
 
 def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[StoppedKeys]:
     """Return each of the targets (`ordered_targets`) with keys that a death stopped. Raise `StoreUnavailable`."""
+    if not ordered:
+        return []
+    from restbroker.store.order import read_stopped  # slow to load, and of use to few
+
     # The rest is shown without what someone else put there; `check` names it.
     with suppress(StoreRefused):
         found = read_stopped(client, tuple(ordered))
