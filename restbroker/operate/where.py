@@ -82,9 +82,10 @@ class Condition:
     def holds(self, found: Json) -> bool:
         """Tell whether the condition holds for a job's value, None if the job has none.
 
-        It never holds for a masked value.
+        It never holds for a masked value, nor for an argument that the job does not have: a misspelt name with `!=`
+        would mean every job.
         """
-        if found == MASK:
+        if found == MASK or (found is None and self.argument is not None):
             return False
         return not self._is_true(found, "=") if self.op == "!=" else self._is_true(found, self.op)
 

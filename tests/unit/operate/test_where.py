@@ -37,6 +37,8 @@ def holds(typed: str, found: Json, *, ahead: bool = False) -> bool:
     ("attempts < 3", 3, False),
     ("attempts = 3", 3, True),
     ("attempts != 3", None, True),
+    ("usr != ann", None, False),
+    ("user != ann", "bob", True),
     ("age = 5", 5, True),
     ("age > 4.5", 5, True),
     ("age > 4.5", "5", True),
