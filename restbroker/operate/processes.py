@@ -89,12 +89,13 @@ def processes(
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
+    # A snapshot leaves out what someone else spoiled; who asks for processes alone is told of it.
+    records = process_store.read_all(client, with_work=with_jobs) if with_jobs or seen is None else seen.records
     seen = seen or system(client)
     pools: dict[str, list[Pool]] = {}
     for pool in seen.targets:
         if pool.process is not None and not pool.dying:
             pools.setdefault(pool.process, []).append(pool)
-    records = process_store.read_all(client) if with_jobs else seen.records
     found = [_from_record(one, pools.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
     found += [_without_record(name, own) for name, own in pools.items()]
     return sorted(found, key=lambda one: one.name)
