@@ -177,6 +177,9 @@ def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) ->
     # `retry` and `edit` refuse it else.
     is_unsafe = place.kind in entries.COMMANDS and place.entry.may_have_run and not place.entry.repeat_safe
     unsafe = " --repeat-unsafe" if is_unsafe else ""
+    if not place.entry.is_job and place.kind in entries.COMMANDS:
+        yield f"It can only be deleted: restbroker {entries.COMMANDS[place.kind]} delete {timeline.jid}"
+        return
     if is_dead and code in NEVER_EDITED:
         yield (
             "A retry works only if this broker accepts its token by then. Otherwise delete it, and push it again with "

@@ -295,7 +295,10 @@ class _Forms:
 def _fields_of(name: str, new: str) -> str:
     was, now = quote_name(name), quote_name(new)
     if was == now:
-        return f"The argument {was} is hidden, and its value would be shown: give it a new value, or remove it."
+        return (
+            f"The argument {was} is hidden, and its value would be shown: give it a new value, remove it, or rename it"
+            " if its name is misspelt."
+        )
     return (
         f"The argument {was} is hidden, and its value would be shown as {now}: remove {was}, and give {now} a value of"
         " its own."
