@@ -254,6 +254,12 @@ def _print_not_found(timeline: Timeline, found: NotFound) -> None:
 
 
 def _not_found_lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
+    last = timeline.acts[0].note if timeline.acts else None
+    if last is not None and last.action == "delete":
+        yield f"{last.who} deleted the job {timeline.jid}."
+        if last.place == "dead":
+            yield f"To put it back: restbroker dead restore {timeline.jid}"
+        return
     if timeline.unseen:
         yield f"The job {timeline.jid} was not found. Not every place was searched to the end: it may still be in one."
     elif not timeline.refused:
