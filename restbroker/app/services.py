@@ -6,7 +6,6 @@ something is served; they cost start-up time and memory.
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import attrs
@@ -117,9 +116,7 @@ def roster_service(
 
     `open_connection` makes a connection with a short time-out. `refreshing` refreshes users who got an older copy.
     """
-    from restbroker.rosters.service.copies import Copies
-    from restbroker.rosters.service.copies_file import CopiesFile
-    from restbroker.rosters.service.reader import BOUND_S, Reader
+    from restbroker.rosters.service.reader import BOUND_S, Copies, Reader
     from restbroker.rosters.service.service import service
     from restbroker.serving.plain import plain_app
     from restbroker.serving.runner import Server
@@ -132,8 +129,7 @@ def roster_service(
     made = service(config, reader, report)
     at, app = ("rosters", "Listen of Roster", *config.bind), plain_app("rosters", made.answer, report)
     server = Server(*at, app, report, at_stop=reader.stop, reads_bodies=False, is_plain=True)
-    keeper = () if config.copies_file is None else (CopiesFile(Path(config.copies_file), copies, report),)
-    return RosterService((*keeper, reader, server), made.samples)
+    return RosterService((reader, server), made.samples)
 
 
 def _refresh_target_of(config: Config) -> "RefreshTarget | None":

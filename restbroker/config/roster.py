@@ -101,10 +101,6 @@ class Roster:
     copies_mib: Annotated[int, whole(1, 4096)] = key(
         "CopiesMiB", "Memory for these copies, in MiB; the oldest are dropped first.", 64
     )
-    copies_file: str | None = key(
-        "CopiesFile",
-        "Keeps these copies, and the list of users who got one, across restarts.",
-    )
     _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
     auth: Basic | QueryKey | None = None
     longest_s: float = LONGEST_S

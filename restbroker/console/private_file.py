@@ -8,7 +8,6 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from restbroker.errors import UsageError
@@ -48,16 +47,3 @@ def write_pieces(path: Path, texts: Iterable[str]) -> None:
     except OSError as error:
         hint = "Free some space there, or name another file."
         raise UsageError(f"{path} cannot be written: {error.strerror}. No file was left behind.", hint) from error
-
-
-def replace(path: Path, pieces: Iterable[bytes]) -> None:
-    """Replace the file's content by these pieces; raise `OSError` and keep the old content if that fails."""
-    handle, name = tempfile.mkstemp(prefix=".restbroker-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(pieces)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise

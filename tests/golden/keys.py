@@ -249,7 +249,7 @@ BASES: Final[Sequence[Base]] = (
     Base("a command of http", _target("http", {"Commands": {"one": {"Path": "/x"}}}), "Targets.it.Options.Commands.one",
          "Method Path Query Body Encoding Headers Success Retry Idempotent Nonsense"),
     Base("the roster service", {**_ROSTERS, "Roster": {"Target": "it"}}, "Roster",
-         "Listen Path Serve Domain Target CopyAge CopiesMiB CopiesFile Auth Nonsense"),
+         "Listen Path Serve Domain Target CopyAge CopiesMiB Auth Nonsense"),
     Base("its login", {**_ROSTERS, "Roster": {"Auth": {"Basic": {"User": "u", "Pass": "p"}}}}, "Roster.Auth.Basic",
          "User Pass PassFile-Pass"),
     Base("its key", {**_ROSTERS, "Roster": {"Auth": {"Key": {"Value": "k3y"}}}}, "Roster.Auth.Key",

@@ -18,9 +18,16 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact
-from restbroker.rosters.service.batch_read import PreparedRoster, RosterHash, choose_users, prepare_rosters
 from restbroker.rosters.service.login import Login
-from restbroker.rosters.service.reader import BOUND_S, MOST, Reader
+from restbroker.rosters.service.reader import (
+    BOUND_S,
+    MOST,
+    PreparedRoster,
+    Reader,
+    RosterHash,
+    choose_users,
+    prepare_rosters,
+)
 from restbroker.servers import registry
 from restbroker.serving.plain import Request
 from restbroker.store import queues

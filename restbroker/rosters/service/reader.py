@@ -5,21 +5,25 @@ requested, never before, so that a change which was made earlier is in it; a use
 not answer, is refreshed as soon as it does; an earlier request is never answered after a later one for the same user
 with what was read earlier: Prosody would keep what comes last. Redis gets one call at a time, for small rosters first;
 where it does not answer for `bound_s`, no request waits for it any longer, and one that waits for its turn gets its
-roster late rather than not at all, since Prosody ends the session without it; an outage is reported once.
+roster late rather than not at all, since Prosody ends the session without it; an outage is reported once. A user whose
+key or entries have another form than restbroker's affects no other user's roster, and an entry that cannot be read is
+left out: with it Prosody would answer neither its user's login nor a refresh. Copies are in this process's memory, and
+nowhere else.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, islice
-from typing import Final
+from itertools import accumulate, chain, islice
+from typing import Final, TypeAlias
 
 import attrs
 import trio
 
 from restbroker.config.values import duration_text
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.rosters.service.batch_read import PreparedRoster, RosterHash, choose_users, prepare_rosters, read
-from restbroker.rosters.service.copies import Copies, Copy
+from restbroker.rosters import store
+from restbroker.rosters.rules import BadRoster, as_prosody, roster_of
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import OperatorWarning, Report
@@ -33,7 +37,70 @@ _CONTACTS: Final = 1000
 """About how many contacts are written at once, before their users are answered: some milliseconds."""
 _AGAIN_S: Final = 1.0
 """Seconds between two tries to push the refreshes of users who got older copies."""
+_OVERHEAD_BYTES: Final = 400
+"""The bytes that Python needs for a copy beside its text."""
 _STOPPING: Final = StoreUnavailable("Rosters are no longer served: the process is stopping.", "Ask again.")
+
+RosterHash: TypeAlias = Mapping[bytes, bytes]
+"""A roster as it lies in Redis."""
+
+
+@attrs.frozen
+class PreparedRoster:
+    """A roster as JSON, and an error for each of its entries that was left out."""
+
+    body: bytes
+    bad: tuple[BadRoster, ...] = ()
+
+
+@attrs.frozen
+class Copy:
+    """A roster as it was answered, and when it was read, on Trio's clock."""
+
+    body: bytes
+    read_s: float
+
+
+@attrs.define(eq=False)
+class Copies:
+    """The rosters that were read last, by user, to answer with while Redis is away. `longest_s` 0: none are kept.
+
+    Together they take no more than `most_bytes`, and none is used that was read longer than `longest_s` ago. Those that
+    were read first go first.
+    """
+
+    longest_s: float
+    most_bytes: int
+    size_bytes: int = 0
+    _copies: OrderedDict[str, Copy] = attrs.field(factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    def keep(self, user: str, copy: Copy) -> None:
+        """Keep this copy of the user's roster, unless the one that is kept was read later."""
+        before = self._copies.get(user)
+        if not self.longest_s or (before is not None and before.read_s > copy.read_s):
+            return
+        if before is not None:
+            self._forget(user)
+        self._copies[user] = copy
+        self.size_bytes += _size(user, copy)
+        while self.size_bytes > self.most_bytes:
+            self._forget(next(iter(self._copies)))
+
+    def of(self, user: str, now_s: float) -> Copy | None:
+        """Return the user's copy, or None if there is none that may be used at `now_s`; those that are too old go."""
+        while self._copies:
+            oldest, copy = next(iter(self._copies.items()))
+            if copy.read_s + self.longest_s > now_s:
+                break
+            self._forget(oldest)
+        found = self._copies.get(user)
+        return found if found is not None and found.read_s + self.longest_s > now_s else None
+
+    def _forget(self, user: str) -> None:
+        self.size_bytes -= _size(user, self._copies.pop(user))
 
 
 @attrs.frozen
@@ -80,6 +147,9 @@ class Reader:
     """By user, the reads that are under way or being written, the oldest first."""
     _wake: trio.Event = attrs.field(factory=trio.Event)
     _writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _outdated: dict[str, float] = attrs.field(factory=dict)
+    """Who got an older copy and is to be refreshed, and when that copy was read."""
+    _any_outdated: trio.Event = attrs.field(factory=trio.Event)
     _is_stopping: bool = False
     _is_away: bool = False
     _heard_s: float = -math.inf
@@ -116,7 +186,8 @@ class Reader:
             return ServedRoster(copy.body)
         self.stale += 1
         if self.refresh is not None:
-            self.copies.note_stale(user, copy.read_s)
+            self._outdated[user] = copy.read_s
+            self._any_outdated.set()
         return ServedRoster(copy.body, now_s - copy.read_s)
 
     async def _read_roster(self, user: str) -> bytes:
@@ -230,15 +301,16 @@ class Reader:
         A job that is pushed twice, as its answer was lost, does no harm.
         """
         while self.refresh is not None:
-            await self.copies.has_stale_answers.wait()
+            await self._any_outdated.wait()
             await trio.sleep(_AGAIN_S)
-            given = dict(self.copies.stale_answers)
+            given, self._outdated, self._any_outdated = self._outdated, {}, trio.Event()
             try:
                 await self.connection.call(self.refresh, tuple(given))
             except RestbrokerError:
+                self._outdated = {**given, **self._outdated}
+                self._any_outdated.set()
                 continue
-            self.copies.forget_stale(given)
-            ago = duration_text(trio.current_time() - min(one.read_s for one in given.values()))
+            ago = duration_text(trio.current_time() - min(given.values()))
             what = (
                 f"Users who got an older copy of their roster: {len(given)} (up to {ago} old). They are refreshed now."
             )
@@ -275,3 +347,46 @@ def _pieces(stored: Mapping[str, RosterHash]) -> Iterator[list[str]]:
             piece, contacts = [], 0
     if piece:
         yield piece
+
+
+def choose_users(client: Client, users: Sequence[str], most: int) -> list[str]:
+    """Return the users to read first: those with the fewest contacts, up to `most` contacts together; at least one.
+
+    Raise `StoreUnavailable` if Redis does not answer.
+    """
+    try:
+        sizes = store.sizes(client, users)
+    except StoreRefused:
+        return list(users)  # `read` finds out whose key is of another type
+    ordered = sorted(zip(sizes, users, strict=True))
+    together = accumulate(size for size, _ in ordered)
+    return [user for (_, user), sum_ in zip(ordered, together, strict=True) if sum_ <= most] or [ordered[0][1]]
+
+
+def read(client: Client, users: Sequence[str]) -> dict[str, RosterHash | StoreRefused]:
+    """Return the roster of each user, empty for one who has none, or the error that reading it raises.
+
+    Raise `StoreUnavailable` if Redis does not answer.
+    """
+    try:
+        stored = store.read(client, users)
+    except StoreRefused as error:
+        if len(users) == 1:
+            return {users[0]: error}
+        # Someone's key is of another type, say, and it is not told whose.
+        half = len(users) // 2
+        return {**read(client, users[:half]), **read(client, users[half:])}
+    return dict(zip(users, stored, strict=True))
+
+
+def prepare_rosters(stored: Mapping[str, RosterHash], domain: str | None) -> list[PreparedRoster]:
+    """Return these users' rosters for Prosody, in the same order. `domain`: theirs, where it is known."""
+    found: list[PreparedRoster] = []
+    for user, one in stored.items():
+        roster, bad = roster_of(one, user, domain)
+        found.append(PreparedRoster(as_prosody(roster), bad))
+    return found
+
+
+def _size(user: str, copy: Copy) -> int:
+    return len(user) + len(copy.body) + _OVERHEAD_BYTES
