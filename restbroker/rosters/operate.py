@@ -19,14 +19,13 @@ from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.rosters import store
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import (
-    MOST_BYTES,
-    MOST_CONTACTS,
     BadRoster,
     Contact,
     as_stored,
     read_user,
     require_writable,
     roster_of,
+    too_large,
 )
 from restbroker.rosters.store import RefreshJobs, UserState
 from restbroker.servers.roster_change import Change, RosterUnchanged, RosterVersions
@@ -119,7 +118,7 @@ class Rosters:
         done = self.write([change])
         if isinstance(done, RosterUnchanged):
             hint = f"`restbroker roster show {done.user}` shows it."
-            raise UsageError(f"{_reason_text(done)} Nothing was changed.", hint)
+            raise UsageError(f"{too_large(done.user)} Nothing was changed.", hint)
         return done.versions[change.user]
 
     def refresh(self, users: Sequence[str], *, wanted: bool = False) -> list[str]:
@@ -279,7 +278,7 @@ def _import(
     versions = {
         user: version for one in results if isinstance(one, RosterVersions) for user, version in one.versions.items()
     }
-    refused = tuple((one.user, _reason_text(one)) for one in results if isinstance(one, RosterUnchanged))
+    refused = tuple((one.user, too_large(one.user)) for one in results if isinstance(one, RosterUnchanged))
     return attrs.evolve(
         so_far,
         done=so_far.done + len(versions),
@@ -299,9 +298,3 @@ def _in_batches(names: Sequence[str], contacts: Callable[[str], int]) -> Iterato
         count += contacts(name)
     if batch:
         yield batch
-
-
-def _reason_text(refused: RosterUnchanged) -> str:
-    """Return why a roster was not changed: what people change needs no contact to be there, or not to be there."""
-    limit = f"{MOST_CONTACTS} contacts" if refused.why == "MANY" else f"{MOST_BYTES} bytes"
-    return f"The roster of {refused.user} would have more than {limit}."

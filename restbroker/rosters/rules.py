@@ -137,19 +137,9 @@ def read_user(text: Json, domain: str | None) -> str:
     return user
 
 
-def address(text: Json, domain: str | None) -> str:
-    """Return a user's own bare JID, as others have it in their rosters.
-
-    Raise `BadRoster` if this is no user, or neither `text` nor `domain` says the domain.
-    """
-    user = read_user(text, domain)
-    if isinstance(text, str) and "@" in text:
-        return text
-    if domain is None:
-        raise BadRoster(
-            printable(user), "has no domain", f"Write {printable(user)}@ and the domain, or configure the domain."
-        )
-    return f"{user}@{domain}"
+def too_large(user: str) -> str:
+    """Return why a change of this user's roster is refused."""
+    return f"The roster of {user} would have more than {MOST_CONTACTS} contacts or {MOST_BYTES} bytes."
 
 
 def require_new(jid: str, roster: Mapping[str, Contact]) -> None:

@@ -6,12 +6,12 @@ no process refreshes a user while another one does; a change during a refresh ha
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final, cast, get_args
+from typing import Final
 
 import attrs
 
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions, Why
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
@@ -78,7 +78,7 @@ def change(client: Client, changes: Sequence[Change], wanted: RefreshJobs | None
     """Do all changes or none, each of another user; users whose rosters differ then are marked and get their jobs.
 
     `wanted` None: no target refreshes. A change that alters nothing raises no version and pushes nothing, so that the
-    same call again is right, except under `absent`. Raise `StoreUnavailable` if Redis does not answer, though it may
+    same call again is right. Raise `StoreUnavailable` if Redis does not answer, though it may
     have been done, and ValueError for two changes of one user.
     """
     if len({one.user for one in changes}) < len(changes):
@@ -91,7 +91,7 @@ def change(client: Client, changes: Sequence[Change], wanted: RefreshJobs | None
     code, *rest = items(_run(client, rosters, wanted, arguments))
     if code == b"OK":
         return RosterVersions({one.user: integer(version) for one, version in zip(changes, rest, strict=True)})
-    return RosterUnchanged(changes[integer(rest[0]) - 1].user, _why(text(code)), text(rest[1]))
+    return RosterUnchanged(changes[integer(rest[0]) - 1].user)
 
 
 def mark(client: Client, users: Sequence[str], wanted: RefreshJobs) -> None:
@@ -101,7 +101,7 @@ def mark(client: Client, users: Sequence[str], wanted: RefreshJobs) -> None:
     is right.
     """
     for some in _in_pieces(users, _MARKED_AT_ONCE):
-        arguments = [part for user in some for part in (user, wanted.payloads[user], "mark", "", 0, 0)]
+        arguments = [part for user in some for part in (user, wanted.payloads[user], "mark", 0, 0)]
         _run(client, [], wanted, arguments)
 
 
@@ -219,7 +219,7 @@ def _run(client: Client, rosters: Sequence[str], wanted: RefreshJobs | None, arg
 def _arguments(one: Change, wanted: RefreshJobs | None) -> Iterator[Argument]:
     what = "forget" if one.forget else "whole" if one.whole else "write"
     job = b"" if wanted is None else wanted.payloads[one.user]
-    fixed: Sequence[Argument] = one.user, job, what, one.needs, len(one.drop), len(one.put)
+    fixed: Sequence[Argument] = one.user, job, what, len(one.drop), len(one.put)
     yield from (*fixed, *one.drop)
     for jid, contact in one.put.items():
         yield jid
@@ -229,9 +229,3 @@ def _arguments(one: Change, wanted: RefreshJobs | None) -> Iterator[Argument]:
 def _in_pieces(names: Sequence[str], size: int = _AT_ONCE) -> Iterator[Sequence[str]]:
     for start in range(0, len(names), size):
         yield names[start : start + size]
-
-
-def _why(code: str) -> Why:
-    if code not in get_args(Why):
-        raise ValueError(f"the script roster_change answered {code}")
-    return cast("Why", code)

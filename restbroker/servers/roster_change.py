@@ -4,12 +4,8 @@ Always holds: pure data; `rosters.store` executes the changes.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import attrs
-
-Needs = Literal["", "present", "absent", "keep"]
-Why = Literal["ABSENT", "PRESENT", "MANY", "LARGE"]
 
 
 @attrs.frozen
@@ -17,8 +13,6 @@ class Change:
     """The change of one user's roster. `put`: JID → contact, as `rosters.rules.as_stored` writes it.
 
     `drop`: JIDs to remove. `whole`: `put` replaces all contacts. `forget`: roster and version are removed.
-    `needs`: each JID in `put` must be `present` or `absent` there, or nothing is done; `keep`: contacts that are there
-    stay as they are.
     """
 
     user: str
@@ -26,7 +20,6 @@ class Change:
     drop: tuple[str, ...] = ()
     whole: bool = False
     forget: bool = False
-    needs: Needs = ""
 
 
 @attrs.frozen
@@ -38,15 +31,9 @@ class RosterVersions:
 
 @attrs.frozen
 class RosterUnchanged:
-    """Nothing was written, because of this user and JID.
-
-    `why`: the JID is ABSENT or PRESENT there, or the roster would have too MANY contacts or be too LARGE (without a
-    JID).
-    """
+    """Nothing was written: the roster of this user would be too large."""
 
     user: str
-    why: Why
-    jid: str
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.rosters import store as rosters
 from restbroker.rosters.store import Claims, RefreshJobs
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.servers.roster_change import Change, RefreshDelay, RosterVersions
 from restbroker.store.client import Client, open_client
 from tests.store.pools import Server
 
@@ -33,7 +33,6 @@ CHANGES = st.builds(
     st.lists(st.sampled_from(JIDS), max_size=2).map(tuple),
     whole=st.booleans(),
     forget=st.sampled_from([False, False, False, True]),
-    needs=st.sampled_from(["", "", "present", "absent", "keep"]),
 )
 TWICE = st.booleans()
 
@@ -45,16 +44,12 @@ class Roster:
     contacts: Mapping[str, bytes] = attrs.Factory(dict)
     version: int = 0
 
-    def after(self, change: Change) -> "Roster | RosterUnchanged":
+    def after(self, change: Change) -> "Roster":
         """What there is of him then."""
         if change.forget:
             return Roster()
-        for jid in change.put:
-            if change.needs == ("absent" if jid in self.contacts else "present"):
-                return RosterUnchanged(change.user, "PRESENT" if jid in self.contacts else "ABSENT", jid)
-        put = {jid: one for jid, one in change.put.items() if change.needs != "keep" or jid not in self.contacts}
         dropped = set(self.contacts if change.whole else change.drop) - set(change.put)
-        contacts = {jid: one for jid, one in self.contacts.items() if jid not in dropped} | put
+        contacts = {jid: one for jid, one in self.contacts.items() if jid not in dropped} | dict(change.put)
         is_new = contacts != self.contacts or (change.whole and not self.version)
         return Roster(contacts, self.version + is_new)
 
@@ -94,19 +89,12 @@ class Histories(RuleBasedStateMachine):
         expected = self.changed(changes)
         assert rosters.change(self.client, changes, WANTED) == expected
         if twice:
-            # With `absent`, what was put is there.
-            again = self.changed(changes)
-            assert rosters.change(self.client, changes, WANTED) == again
-            assert again == expected or any(one.needs == "absent" for one in changes)
+            assert self.changed(changes) == expected
+            assert rosters.change(self.client, changes, WANTED) == expected
 
-    def changed(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
+    def changed(self, changes: Sequence[Change]) -> RosterVersions:
         """What comes of it here."""
-        after = dict(self.rosters)
-        for one in changes:
-            then = self.rosters[one.user].after(one)
-            if isinstance(then, RosterUnchanged):
-                return then
-            after[one.user] = then
+        after = self.rosters | {one.user: self.rosters[one.user].after(one) for one in changes}
         for one in changes:
             before, then = self.rosters[one.user], after[one.user]
             if before.contacts != then.contacts or (one.forget and before.version):

@@ -6,7 +6,6 @@ Always holds: each command may be sent again, since it says how a roster is to b
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.config.target import Target
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 
 REFRESH: Final = "refresh"
@@ -15,14 +14,6 @@ _HOST: Final = ArgumentSpec("host", "string", host_source="host", optional=True)
 _NAME: Final = ArgumentSpec("name", "string", optional=True)
 _GROUPS: Final = ArgumentSpec("groups", "list", element="string", optional=True)
 _CONTACT: Final = (_USER, ArgumentSpec("jid", "string"), _NAME, _GROUPS, _HOST)
-_SIDES: Final = (
-    ArgumentSpec("a", "string", host_source="name"),
-    ArgumentSpec("b", "string", host_source="name"),
-    ArgumentSpec("name_of_a", "string", optional=True),
-    ArgumentSpec("name_of_b", "string", optional=True),
-    _GROUPS,
-    _HOST,
-)
 _CHANGES: Final = frozenset({"roster"})
 
 
@@ -32,7 +23,6 @@ def _command(name: str, *arguments: ArgumentSpec, bare: str | None = None) -> Co
 
 _COMMANDS: Final = (
     _command("add_contact", *_CONTACT),
-    _command("befriend", *_SIDES),
     _command("delete_roster", _USER, _HOST),
     _command("get_roster", _USER, _HOST),
     _command(
@@ -43,7 +33,6 @@ _COMMANDS: Final = (
         bare="users",
     ),
     _command("remove_contact", _USER, ArgumentSpec("jid", "string"), _HOST),
-    _command("rename_contact", *_CONTACT),
     _command("set_roster", _USER, ArgumentSpec("contacts", "any"), _HOST),
 )
 _CATALOGUE: Final = Catalogue("", MappingProxyType({one.name: one for one in _COMMANDS}), is_whole=True)
@@ -51,9 +40,4 @@ _CATALOGUE: Final = Catalogue("", MappingProxyType({one.name: one for one in _CO
 
 def for_version(_version: str | None) -> Catalogue:
     """Return the catalogue, which is the same for each version of Prosody."""
-    return _CATALOGUE
-
-
-def for_target(_target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
-    """Return the catalogue, which is the same for each target."""
     return _CATALOGUE

@@ -20,9 +20,9 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, 
 from restbroker.rosters.refresh import catalogue, classify, request, requests
 from restbroker.rosters.refresh.options import Options
 from restbroker.rosters.refresh.refresher import Refresher
-from restbroker.rosters.refresh.requests import Refresh, Show, Write
+from restbroker.rosters.refresh.requests import Refresh, Show
 from restbroker.rosters.refresh.sender import RefreshSender
-from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS, as_json, roster_of
+from restbroker.rosters.rules import as_json, roster_of, too_large
 from restbroker.servers.contract import Connector, Link, NotYet, Ports, Rosters
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 
@@ -107,8 +107,8 @@ class RosterConnector:
             case Show(user, domain):
                 (stored,) = await self._rosters.read([user])
                 return _success(as_json(roster_of(stored, user, domain)[0]))
-            case Write(changes):
-                return await self._change(changes)
+            case Change():
+                return await self._change(request_)
             case _:
                 assert_never(request_)
 
@@ -123,17 +123,12 @@ class RosterConnector:
         waiting = sum(isinstance(outcome, NotYet) for outcome in outcomes.values())
         return _success({"users": len(users), "failed": len(left) - waiting, "waiting": waiting})
 
-    async def _change(self, changes: tuple[Change, ...]) -> Outcome:
-        match await self._rosters.change(changes):
+    async def _change(self, change: Change) -> Outcome:
+        match await self._rosters.change([change]):
             case RosterVersions(versions):
                 return _success({"versions": dict(versions)})
-            case RosterUnchanged(user, "ABSENT", jid):
-                # The job that adds it may be on its way: jobs of one queue are done side by side.
-                message = f"{user} has no contact {jid} to rename."
-                return Deferred(Reason("NoSuchContact", message, "Add the contact first."), max_attempts=3)
             case RosterUnchanged(user):
-                message = f"The roster of {user} would have more than {MOST_CONTACTS} contacts or {MOST_BYTES} bytes."
-                return Rejected(Reason("RosterTooLarge", message, "Remove others first."))
+                return Rejected(Reason("RosterTooLarge", too_large(user), "Remove others first."))
             case other:
                 assert_never(other)
 

@@ -1,6 +1,7 @@
 """Reads and checks the command of a job for rosters. Pure; the connector calls `read`.
 
-Always holds: no roster passes on which Prosody would fail; a refusal names the wrong entry, with a hint.
+Always holds: a command changes the roster of one user, and says how it is to be; no roster passes on which Prosody
+would fail; a refusal names the wrong entry, with a hint.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,6 @@ from restbroker.job.outcome import Reason
 from restbroker.rosters.refresh import catalogue
 from restbroker.rosters.rules import (
     BadRoster,
-    Contact,
-    address,
     as_stored,
     read_contact,
     read_jid,
@@ -27,7 +26,11 @@ from restbroker.rosters.rules import (
 from restbroker.servers.roster_change import Change
 
 _COMMANDS: Final = catalogue.for_version(None).commands
-_CONTACT: Final = ("name", "groups")
+_NEEDED: Final = {
+    "user": "Name the roster's user.",
+    "jid": "Name the contact.",
+    "contacts": 'Give {"JID": {"name": "…", "groups": […]}}.',
+}
 _NO_TEXT: Final = (
     "Give the object itself: `restbroker enqueue` takes it as contacts:='{\"JID\": {…}}', with := for JSON."
 )
@@ -49,14 +52,7 @@ class Show:
     domain: str | None
 
 
-@attrs.frozen
-class Write:
-    """Rosters are to be changed, all or none."""
-
-    changes: tuple[Change, ...]
-
-
-RosterRequest: TypeAlias = Refresh | Show | Write
+RosterRequest: TypeAlias = Refresh | Show | Change
 
 
 def read(command: Command, domain: str | None) -> RosterRequest | Reason:
@@ -77,55 +73,32 @@ def read(command: Command, domain: str | None) -> RosterRequest | Reason:
 
 
 def _read(name: str, given: Mapping[str, Json], domain: str | None) -> RosterRequest:
-    match name:
-        case catalogue.REFRESH:
-            return Refresh(_users(given, domain), at_once=_is_now(given))
-        case "get_roster":
-            return Show(_user(given, domain), domain)
-        case "befriend":
-            return Write(_both_sides(given, domain))
-        case _:
-            change = _change(name, _user(given, domain), given)
-            require_writable(change.put, change.user, domain)
-            return Write((change,))
+    if name == catalogue.REFRESH:
+        return Refresh(_users(given, domain), at_once=_is_now(given))
+    user = read_user(_needed(given, "user"), domain)
+    if name == "get_roster":
+        return Show(user, domain)
+    change = _change(name, user, given)
+    require_writable(change.put, user, domain)
+    return change
 
 
 def _change(name: str, user: str, given: Mapping[str, Json]) -> Change:
     match name:
         case "set_roster":
-            if "contacts" not in given:
-                raise BadRoster("The argument contacts", "is missing", 'Give {"JID": {"name": "…", "groups": […]}}.')
-            if isinstance(given["contacts"], str):
+            contacts = _needed(given, "contacts")
+            if isinstance(contacts, str):
                 raise BadRoster("The roster", "is a string, not an object or a list", _NO_TEXT)
-            roster = read_roster(given["contacts"])
+            roster = read_roster(contacts)
             return Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=True)
         case "delete_roster":
             return Change(user, forget=True)
         case "remove_contact":
-            return Change(user, drop=(_jid(given),))
-        case "rename_contact":
-            return Change(user, {(jid := _jid(given)): as_stored(_contact(given, jid))}, needs="present")
+            return Change(user, drop=(read_jid(_needed(given, "jid")),))
         case _:
-            return Change(user, {(jid := _jid(given)): as_stored(_contact(given, jid))})
-
-
-def _both_sides(given: Mapping[str, Json], domain: str | None) -> tuple[Change, ...]:
-    sides = []
-    for side in ("a", "b"):
-        if side not in given:
-            raise BadRoster(f"The argument {side}", "is missing", "befriend needs both users, a and b.")
-        sides.append((read_user(given[side], domain), address(given[side], domain), given.get(f"name_of_{side}")))
-    (a, jid_of_a, name_of_a), (b, jid_of_b, name_of_b) = sides
-    if a == b:
-        raise BadRoster(a, "is on both sides", "befriend needs two users.")
-    groups = given.get("groups")
-    return _side(a, jid_of_b, name_of_b, groups), _side(b, jid_of_a, name_of_a, groups)
-
-
-def _side(user: str, jid: str, name: Json, groups: Json) -> Change:
-    contact = read_contact({"name": name, "groups": groups}, jid)
-    # Someone who is a contact already stays as they are, where nothing is said of them.
-    return Change(user, {jid: as_stored(contact)}, needs="keep" if contact == Contact() else "")
+            jid = read_jid(_needed(given, "jid"))
+            contact = read_contact({member: given.get(member) for member in ("name", "groups")}, jid)
+            return Change(user, {jid: as_stored(contact)})
 
 
 def _users(given: Mapping[str, Json], domain: str | None) -> tuple[str, ...]:
@@ -145,20 +118,10 @@ def _is_now(given: Mapping[str, Json]) -> bool:
     return bool(now)
 
 
-def _user(given: Mapping[str, Json], domain: str | None) -> str:
-    if "user" not in given:
-        raise BadRoster("The argument user", "is missing", "Name the roster's user.")
-    return read_user(given["user"], domain)
-
-
-def _jid(given: Mapping[str, Json]) -> str:
-    if "jid" not in given:
-        raise BadRoster("The argument jid", "is missing", "Name the contact.")
-    return read_jid(given["jid"])
-
-
-def _contact(given: Mapping[str, Json], jid: str) -> Contact:
-    return read_contact({name: given[name] for name in _CONTACT if name in given}, jid)
+def _needed(given: Mapping[str, Json], name: str) -> Json:
+    if name not in given:
+        raise BadRoster(f"The argument {name}", "is missing", _NEEDED[name])
+    return given[name]
 
 
 def _domain(given: Mapping[str, Json], domain: str | None) -> str | None:

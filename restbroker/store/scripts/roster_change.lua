@@ -5,11 +5,10 @@
 -- KEYS: rosters, dirty, queues, queue, then the roster of each change that writes
 -- ARGV: most contacts, most bytes, queue's name ('' = no refreshes: neither marks nor jobs), then per change:
 --       user, job ('' for no refresh), what ('write' | 'whole': what is put replaces all | 'forget': all goes,
---       also the version | 'mark': refreshed without a change), needs ('' | 'present' | 'absent': every JID that is
---       put; 'keep': contacts that are there stay as they are), number of JIDs to drop, number of JIDs to put, then
+--       also the version | 'mark': refreshed without a change), number of JIDs to drop, number of JIDs to put, then
 --       those to drop, then JID and contact of those to put
 -- Returns: {'OK', per change its version (0: forgotten, or marked only)} |
---          {'PRESENT' | 'ABSENT' | 'MANY' | 'LARGE', change (from 1), JID ('' for the last two)}: nothing was written
+--          {'LARGE', change (from 1)}: nothing was written, as that roster would be too large
 -- A mark: 'first last pushed pushes', ms of the first and the last change, of the last push, and how many there were.
 -- Jobs that a person takes out of the queue may be refreshes: a mark that is older than a minute has the next
 -- change push another one, then after two, four, … minutes, up to an hour.
@@ -17,7 +16,7 @@
 -- refresh took it meanwhile.
 -- No two changes of one call may be about the same user.
 
-local FIXED_KEYS, FIXED_ARGV, FIELDS = 4, 3, 6
+local FIXED_KEYS, FIXED_ARGV, FIELDS = 4, 3, 5
 local AGAIN_MS, LONGEST_MS = 60000, 3600000
 local rosters, dirty, queues, list = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local most_contacts, most_bytes, queue = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
@@ -48,13 +47,8 @@ local function planned(change)
   for _, pair in ipairs(change.put) do
     local jid, contact = pair[1], pair[2]
     local was = redis.call('HGET', key, jid)
-    if change.needs == 'present' and not was then
-      return nil, {'ABSENT', change.number, jid}
-    elseif change.needs == 'absent' and was then
-      return nil, {'PRESENT', change.number, jid}
-    end
     stays[jid] = true
-    if was ~= contact and not (was and change.needs == 'keep') then
+    if was ~= contact then
       plan.put[#plan.put + 1] = pair
       plan.bytes = plan.bytes + size_of(jid, contact) - (was and size_of(jid, was) or 0)
       count = count + (was and 0 or 1)
@@ -71,10 +65,8 @@ local function planned(change)
     end
   end
   plan.altered = #plan.put + #plan.drop > 0
-  if #plan.put > 0 and count > most_contacts then
-    return nil, {'MANY', change.number, ''}
-  elseif #plan.put > 0 and plan.bytes > most_bytes then
-    return nil, {'LARGE', change.number, ''}
+  if #plan.put > 0 and (count > most_contacts or plan.bytes > most_bytes) then
+    return nil, {'LARGE', change.number}
   end
   return plan
 end
@@ -115,8 +107,8 @@ end
 
 local changes, at, number_of_keys = {}, FIXED_ARGV + 1, FIXED_KEYS
 while at <= #ARGV do
-  local user, job, what, needs, drops, puts = unpack(ARGV, at, at + FIELDS - 1)
-  local change = {number = #changes + 1, user = user, job = job, what = what, needs = needs, drop = {}, put = {}}
+  local user, job, what, drops, puts = unpack(ARGV, at, at + FIELDS - 1)
+  local change = {number = #changes + 1, user = user, job = job, what = what, drop = {}, put = {}}
   at = at + FIELDS
   for n = 1, tonumber(drops) do
     change.drop[n], at = ARGV[at], at + 1

@@ -321,7 +321,7 @@ def test_rosters_change_while_prosody_is_down_and_their_refreshes_end_when_it_is
     own.stop()
     with stage.broker() as again:
         again.wait_for(r"broker\.started")
-        stage.push("befriend", {"a": "john", "b": "aaron"}, queue="writes", reply=7)
+        stage.push("add_contact", {"user": "john", "jid": AARON}, queue="writes", reply=7)
         stage.push("get_roster", {"user": "john"}, queue="writes", reply=8)
         until(lambda: stage.size("queue:replies") == 2, "rosters are changed and shown")
         assert rosters.read(stage.client, ["john"])[0]

@@ -186,16 +186,3 @@ def test_who_cannot_be_a_user_is_refused(text: Json, domain: str | None, why: st
     with pytest.raises(BadRoster) as refused:
         read_user(text, domain)
     assert str(refused.value) == why
-
-
-def test_a_users_address_is_what_others_have_in_their_rosters() -> None:
-    assert (
-        roster.address("john", "a.b")
-        == roster.address("john@a.b", "a.b")
-        == roster.address("john@a.b", None)
-        == "john@a.b"
-    )
-    with pytest.raises(
-        BadRoster, match=r"^john has no domain\. Write john@ and the domain, or configure the domain\.$"
-    ):
-        roster.address("john", None)
