@@ -7,7 +7,6 @@ of the same name.
 
 import contextlib
 import secrets
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -79,10 +78,9 @@ class RostersInRedis:
         holder = secrets.token_hex(8)
         names, lease_ms = self._user_keys(users), round(LEASE_S * 1000)
         reply = await self._run(lambda keys: rosters.claim_call(keys, names, holder, lease_ms=lease_ms, delay=delay))
-        claims = rosters.read_claims(names, reply)
-        busy_ms = {user: min(remaining_ms, _BUSY_MS) for user, remaining_ms in claims.busy_ms.items()}
-        wait_s = {self._plain(user): ms / 1000 for user, ms in {**claims.due_ms, **busy_ms}.items()}
-        return Claim(holder, tuple(map(self._plain, claims.in_progress)), wait_s)
+        waits = dict(zip(users, rosters.read_claims(names, reply).values(), strict=True))
+        wait_s = {user: (ms if ms > 0 else min(-ms, _BUSY_MS)) / 1000 for user, ms in waits.items() if ms}
+        return Claim(holder, tuple(user for user, ms in waits.items() if not ms), wait_s)
 
     async def end_refreshes(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
         """End refreshes of this holder; the jobs of those in `again` come again. Never raise; give up after 1 s."""
@@ -97,9 +95,6 @@ class RostersInRedis:
 
     def _user_keys(self, users: Iterable[str]) -> tuple[str, ...]:
         return tuple(self._prefix + user for user in users)
-
-    def _plain(self, user: str) -> str:
-        return user.removeprefix(self._prefix)
 
     async def _run(self, call: Callable[[Keys], ScriptCall]) -> Reply:
         return await until_answered(lambda: self._connection.run(call(self._connection.keys)))
@@ -135,6 +130,6 @@ def _mark(client: Client, users: Sequence[str], refreshing: RefreshTarget, prefi
 
 def _refresh_jobs(refreshing: RefreshTarget, users: Sequence[str]) -> RefreshJobs:
     try:
-        return RefreshJobs(refreshing.queue, refreshing.payloads(users, time.time()))
+        return refreshing.jobs(users)
     except ConfigError as error:
         raise StoreRefused(error.message, error.hint) from error

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -44,7 +43,7 @@ from restbroker.errors import ConfigError, RestbrokerError, UsageError
 from restbroker.job import rubyjson
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import why_waiting
-from restbroker.rosters import files, operate
+from restbroker.rosters import files, operate, store
 from restbroker.rosters.files import FileContents
 from restbroker.rosters.operate import ImportProgress, RefreshResult, Rosters
 from restbroker.rosters.rules import (
@@ -130,8 +129,8 @@ def list_rosters(*, limit: LimitOption = 100, how: Output) -> None:
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
     with _open(how.config, only_looks=True) as rosters:
-        found = list(islice(operate.list_users(rosters.client), limit))
-        total, dirty = operate.counts(rosters.client)
+        found = store.user_states(rosters.client, sorted(store.users(rosters.client))[:limit])
+        total, dirty = store.counts(rosters.client)
     columns.show(_COLUMNS, found, as_json=how.json)
     more = f"{len(found)} of " if len(found) < total else ""
     output.say(f"{more}{counted(total, 'roster')}; {counted(dirty, 'user')} to be refreshed.")
@@ -171,7 +170,7 @@ def set_roster(
     """Replace a user's whole roster."""
     with _open(config) as rosters:
         try:
-            contacts = read_roster(files.loads(_read_file(file)))
+            contacts = read_roster(rubyjson.loads(_read_file(file)))
         except rubyjson.Unreadable as error:
             hint = "`restbroker roster show USER --json` shows one; `import` takes rosters of many users."
             raise UsageError(f"{file} is not JSON: {error}.", hint) from None
@@ -246,7 +245,7 @@ def refresh(
         raise UsageError(wrong, "Name users, or use --all alone: restbroker roster refresh john aaron")
     timeout_s = waiting_s(context, timeout, waits=wait)
     with _open(config) as rosters:
-        named = list(dict.fromkeys(map(rosters.user, users or ()))) or sorted(operate.users(rosters.client))
+        named = list(dict.fromkeys(map(rosters.user, users or ()))) or sorted(store.users(rosters.client))
         if dry_run:
             output.say(f"{counted(len(named), 'user')} would be refreshed.")
             return
@@ -255,7 +254,7 @@ def refresh(
         if not wait:
             output.say(f"{counted(len(named), 'user')} will be refreshed.")
             return
-        without = [] if every else operate.without_roster(rosters.client, named)
+        without = [] if every else _without_roster(rosters, named)
 
         def late() -> None:
             nonlocal said
@@ -263,6 +262,10 @@ def refresh(
 
         found = operate.wait_for_refreshes(rosters.client, jids, timeout_s, late)
     _conclude_refresh(found, without, timeout_s)
+
+
+def _without_roster(rosters: Rosters, named: Sequence[str]) -> list[str]:
+    return [one.user for one in store.user_states(rosters.client, named) if not one.is_there]
 
 
 def _conclude_refresh(found: RefreshResult, without: Sequence[str], timeout_s: float) -> None:
@@ -306,6 +309,8 @@ def import_(
             output.say(f"line {one.line}: {user}{one.what}")
         if len(found.refused) > _MOST_TOLD:
             output.say(f"… and {len(found.refused) - _MOST_TOLD} more.")
+        if found.is_other:
+            output.say(files.OTHER_FILES)
         if dry_run:
             changed = operate.count_changed(rosters.client, found.rosters, add=add)
             done = ImportProgress(len(found.rosters), len(found.rosters), changed)
@@ -323,7 +328,7 @@ def _import(
     so_far, told_s = ImportProgress(len(found)), time.monotonic()
     if not found:
         return so_far
-    replaced = 0 if add else operate.count_replaced(rosters.client, list(found))
+    replaced = 0 if add else sum(one.contacts > 0 for one in store.user_states(rosters.client, list(found)))
     if replaced:
         confirm(f"Replace the rosters of {counted(replaced, 'user')}?", yes=yes)
     with closing(operate.import_rosters(rosters, found, add=add, source=source)) as steps:
@@ -340,10 +345,10 @@ def _import(
 
 def _conclude_import(found: FileContents, done: ImportProgress, *, dry_run: bool, as_json: bool) -> None:
     """Print what became of an import, and exit with its code unless every roster was good."""
-    for user, why in done.refused:
-        output.say(f"{user}: {why}")
+    for one in done.refused:
+        output.say(f"{one.user}: {one.what}")
     contacts = sum(map(len, found.rosters.values()))
-    refused = [*found.refused, *(files.RefusedRoster(user, why) for user, why in done.refused)]
+    refused = [*found.refused, *done.refused]
     if as_json:
         written = 0 if dry_run else done.done
         output.as_json({"dry_run": dry_run, "users": len(found.rosters), "contacts": contacts, "written": written,
@@ -377,7 +382,7 @@ def export(
 
     with _open(config, only_looks=True) as rosters:
         named = list(dict.fromkeys(map(rosters.user, user or ())))
-        without = operate.without_roster(rosters.client, named)
+        without = _without_roster(rosters, named)
         for name in without:
             output.say(f"{name} has no roster.")
         only = [name for name in named if name not in without]

@@ -5,7 +5,6 @@ each error is reported with its line.
 """
 
 import codecs
-import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,10 +12,15 @@ import attrs
 import orjson
 
 from restbroker.job import rubyjson
-from restbroker.job.jid import printable, visible
+from restbroker.job.jid import visible
 from restbroker.job.json_types import Json
 from restbroker.rosters.rules import BadRoster, Contact, as_json, read_roster, read_user, require_writable
 
+OTHER_FILES: Final = (
+    "This is not NDJSON as `restbroker roster export` writes it. For CSV, JSON, Prosody's own files and the rosters of "
+    "an ejabberd there are scripts in contrib/rosters that write it: see docs/rosters.md."
+)
+"""What is said of a file that names no user in any line."""
 _EXAMPLE: Final = 'For example {"user": "john", "contacts": {"ann@example.org": {"name": "Ann"}}}'
 
 
@@ -36,18 +40,23 @@ class FileContents:
     rosters: Mapping[str, Mapping[str, Contact]]
     refused: tuple[RefusedRoster, ...] = ()
 
+    @property
+    def is_other(self) -> bool:
+        """Whether this is a file of another form: no line names a user."""
+        return bool(self.refused) and not self.rosters and not any(one.user for one in self.refused)
+
 
 def read(raw: bytes, domain: str | None) -> FileContents:
     """Return the rosters in a file, of users of `domain` (None: of any)."""
     rosters: dict[str, Mapping[str, Contact]] = {}
     lines: dict[str, int] = {}
     refused: list[RefusedRoster] = []
-    for number, line in enumerate(raw.split(b"\n"), 1):
+    for number, line in enumerate(raw.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
+        if not line.strip():
+            continue
         user = ""
         try:
             document = _object(line)
-            if document is None:
-                continue
             user = visible(str(document["user"]))
             user = read_user(document["user"], domain)
             if document.keys() != {"user", "contacts"}:
@@ -68,22 +77,10 @@ def write(user: str, roster: Mapping[str, Contact]) -> str:
     return orjson.dumps({"user": user, "contacts": as_json(roster)}).decode() + "\n"
 
 
-def loads(raw: bytes) -> Json:
-    """Return the JSON value; raise `rubyjson.Unreadable` if it is not JSON, or a name appears twice in one object.
-
-    Of two equal names the first would be lost without a word.
-    """
-    value = rubyjson.loads(raw)
-    json.loads(raw.removeprefix(codecs.BOM_UTF8), object_pairs_hook=_require_once)
-    return value
-
-
-def _object(line: bytes) -> Mapping[str, Json] | None:
-    """Return the object in a line, which names a user; None for an empty line. Raise `BadRoster` if it is none."""
-    if not line.removeprefix(codecs.BOM_UTF8).strip():
-        return None
+def _object(line: bytes) -> Mapping[str, Json]:
+    """Return the object in a line, which names a user; raise `BadRoster` if it is none."""
     try:
-        document = loads(line)
+        document = rubyjson.loads(line)
     except rubyjson.Unreadable as error:
         raise BadRoster("This line", f"is not JSON: {error}", _EXAMPLE) from None
     if not isinstance(document, dict) or "user" not in document:
@@ -97,11 +94,3 @@ def _wrong_form() -> BadRoster:
 
 def _second(user: str, first: int) -> BadRoster:
     return BadRoster(user, f"appears twice; the first is in line {first}")
-
-
-def _require_once(pairs: list[tuple[str, Json]]) -> None:
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise rubyjson.Unreadable(f"{printable(name)} appears twice in one object")
-        seen.add(name)

@@ -17,6 +17,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit, enqueue
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.rosters import store
+from restbroker.rosters.files import RefusedRoster
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import (
     BadRoster,
@@ -27,7 +28,7 @@ from restbroker.rosters.rules import (
     roster_of,
     too_large,
 )
-from restbroker.rosters.store import RefreshJobs, UserState
+from restbroker.rosters.store import UserState
 from restbroker.servers.roster_change import Change, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
 
@@ -49,15 +50,12 @@ class RosterView:
 
 @attrs.frozen
 class ImportProgress:
-    """The progress of an import: `done` of `total` users, how many of them `changed`, and those who were refused.
-
-    `refused` has (user, reason).
-    """
+    """The progress of an import: `done` of `total` users, how many of them `changed`, and those who were refused."""
 
     total: int
     done: int = 0
     changed: int = 0
-    refused: tuple[tuple[str, str], ...] = ()
+    refused: tuple[RefusedRoster, ...] = ()
 
 
 @attrs.frozen
@@ -134,13 +132,8 @@ class Rosters:
 
     def write(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """Make these changes as `change` does, without an entry in the audit log; return why if none was made."""
-        return store.change(self.client, changes, self.refresh_jobs([one.user for one in changes]))
-
-    def refresh_jobs(self, users: Sequence[str]) -> RefreshJobs | None:
-        """Return the jobs that refresh these users; None: no target does."""
-        if self.refresh_target is None:
-            return None
-        return RefreshJobs(self.refresh_target.queue, self.refresh_target.payloads(users, time.time()))
+        to = self.refresh_target
+        return store.change(self.client, changes, None if to is None else to.jobs([one.user for one in changes]))
 
 
 def wait_for_refreshes(
@@ -174,32 +167,6 @@ def _count(value: Json, otherwise: int) -> int:
     return value if isinstance(value, int) else otherwise
 
 
-def users(client: Client) -> Iterator[str]:
-    """Yield every user who has a roster, each once, in no order."""
-    seen, cursor = set[str](), "0"
-    while cursor:
-        page = store.users(client, cursor)
-        yield from (user for user in page.users if user not in seen)
-        seen.update(page.users)
-        cursor = page.cursor
-
-
-def without_roster(client: Client, names: Sequence[str]) -> list[str]:
-    """Return those of these users who have no roster."""
-    return [one.user for one in store.user_states(client, names) if not one.is_there]
-
-
-def list_users(client: Client) -> Iterator[UserState]:
-    """Yield the state of every user who has a roster, sorted by name."""
-    for some in _in_batches(sorted(users(client)), lambda _: 1):
-        yield from store.user_states(client, some)
-
-
-def counts(client: Client) -> tuple[int, int]:
-    """Return how many users have a roster, and how many are to be refreshed."""
-    return store.counts(client)
-
-
 def show(client: Client, user: str, domain: str | None) -> RosterView:
     """Return the roster of one user of `domain`; it is empty, with version 0, for a user who has none."""
     (known,) = store.user_states(client, [user])
@@ -215,17 +182,12 @@ def export_rosters(
 
     `tell` is called with each entry that is left out.
     """
-    for some in _in_batches(list(only) or sorted(users(client)), lambda _: 1):
+    for some in _in_batches(list(only) or sorted(store.users(client)), lambda _: 1):
         for user, stored in zip(some, store.read(client, some), strict=True):
             contacts, left_out = roster_of(stored, user, domain)
             for bad in left_out:
                 tell(user, bad)
             yield user, contacts
-
-
-def count_replaced(client: Client, names: Sequence[str]) -> int:
-    """Return how many of these users have contacts now."""
-    return sum(one.contacts > 0 for one in store.user_states(client, names))
 
 
 def count_changed(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool) -> int:
@@ -270,21 +232,15 @@ def _import(
         for user, roster in found.items()
     ]
     done = rosters.write(changes)
-    if isinstance(done, RosterVersions):
-        results: list[RosterVersions | RosterUnchanged] = [done]
-    else:
-        # One of them would be too large; the others are written.
-        results = [rosters.write([one]) for one in changes]
-    versions = {
-        user: version for one in results if isinstance(one, RosterVersions) for user, version in one.versions.items()
-    }
-    refused = tuple((one.user, too_large(one.user)) for one in results if isinstance(one, RosterUnchanged))
-    return attrs.evolve(
-        so_far,
-        done=so_far.done + len(versions),
-        changed=so_far.changed + sum(version != before[user] for user, version in versions.items()),
-        refused=(*so_far.refused, *refused),
-    )
+    # If one of them would be too large, the others are written.
+    for result in [done] if isinstance(done, RosterVersions) else [rosters.write([one]) for one in changes]:
+        match result:
+            case RosterVersions(versions):
+                changed = so_far.changed + sum(version != before[user] for user, version in versions.items())
+                so_far = attrs.evolve(so_far, done=so_far.done + len(versions), changed=changed)
+            case RosterUnchanged(user):
+                so_far = attrs.evolve(so_far, refused=(*so_far.refused, RefusedRoster(user, too_large(user))))
+    return so_far
 
 
 def _in_batches(names: Sequence[str], contacts: Callable[[str], int]) -> Iterator[list[str]]:

@@ -7,7 +7,7 @@ may name many.
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Self
 
 import attrs
@@ -20,6 +20,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.operate.enqueue import JobRequest, payload
+from restbroker.rosters.store import RefreshJobs
 from restbroker.servers import registry
 from restbroker.store import queues
 from restbroker.store.client import Client
@@ -91,9 +92,15 @@ class RefreshTarget:
         queues.push(client, self.queue, [payload(order, jid, now_s) for jid, order in orders.items()])
         return list(orders)
 
-    def payloads(self, users: Iterable[str], now_s: float) -> Mapping[str, bytes]:
-        """Return user → encoded job, for each user; raise `ConfigError` while the token's file cannot be read."""
-        return {
-            user: payload(JobRequest(REFRESH, {"users": [user]}, self.queue, self.token), secrets.token_hex(12), now_s)
-            for user in users
-        }
+    def jobs(self, users: Iterable[str]) -> RefreshJobs:
+        """Return a job for each of these users; raise `ConfigError` while the token's file cannot be read."""
+        now_s = time.time()
+        return RefreshJobs(
+            self.queue,
+            {
+                user: payload(
+                    JobRequest(REFRESH, {"users": [user]}, self.queue, self.token), secrets.token_hex(12), now_s
+                )
+                for user in users
+            },
+        )

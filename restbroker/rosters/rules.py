@@ -79,9 +79,14 @@ def read_roster(document: Json) -> Mapping[str, Contact]:
     found: dict[str, Contact] = {}
     for jid, contact in _entries(document):
         checked = read_jid(jid)
-        require_new(checked, found)
+        if checked in found:
+            raise BadRoster(printable(checked), "appears twice", "Each contact may appear once.")
         found[checked] = read_contact(contact, checked)
-    require_fit(found)
+    if len(found) > MOST_CONTACTS:
+        raise BadRoster("The roster", f"has {len(found)} contacts; {MOST_CONTACTS} are the limit")
+    size_bytes = sum(len(jid.encode()) + len(as_stored(contact)) for jid, contact in found.items())
+    if size_bytes > MOST_BYTES:
+        raise BadRoster("The roster", f"has {size_bytes} bytes; {MOST_BYTES} are the limit")
     return found
 
 
@@ -142,12 +147,6 @@ def too_large(user: str) -> str:
     return f"The roster of {user} would have more than {MOST_CONTACTS} contacts or {MOST_BYTES} bytes."
 
 
-def require_new(jid: str, roster: Mapping[str, Contact]) -> None:
-    """Raise `BadRoster` if this contact is in the roster already."""
-    if jid in roster:
-        raise BadRoster(printable(jid), "appears twice", "Each contact may appear once.")
-
-
 def require_others(jids: Iterable[str], user: str, domain: str | None) -> None:
     """Raise `BadRoster` if `user` is among these contacts. Without a `domain` any domain may be the user's own."""
     for jid in jids:
@@ -165,37 +164,9 @@ def require_writable(jids: Collection[str], user: str, domain: str | None) -> No
     require_others(jids, user, domain)
 
 
-def require_fit(roster: Mapping[str, Contact]) -> None:
-    """Raise `BadRoster` for a roster that is too large for one user."""
-    if len(roster) > MOST_CONTACTS:
-        raise BadRoster("The roster", f"has {len(roster)} contacts; {MOST_CONTACTS} are the limit")
-    size_bytes = sum(len(jid.encode()) + len(as_stored(contact)) for jid, contact in roster.items())
-    if size_bytes > MOST_BYTES:
-        raise BadRoster("The roster", f"has {size_bytes} bytes; {MOST_BYTES} are the limit")
-
-
 def as_stored(contact: Contact) -> bytes:
     """Return the contact as it is stored in Redis (JSON); equal contacts are equal bytes."""
-    fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
-    if contact.groups:
-        fields["groups"] = contact.groups
-    return orjson.dumps(fields)
-
-
-def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
-    """Return (JID, contact) of an entry that `as_stored` wrote; raise `BadRoster` if it is wrong.
-
-    It is checked again, as other programs may write to Redis too.
-    """
-    try:
-        document = orjson.loads(contact)
-        name = jid.decode()
-    except ValueError:
-        raise BadRoster(
-            printable(jid.decode("utf-8", "backslashreplace")), "is not a contact as Redis stores it"
-        ) from None
-    checked = read_jid(name)
-    return checked, read_contact(document, checked)
+    return orjson.dumps(_members(contact, contact.groups))
 
 
 def roster_of(
@@ -204,37 +175,45 @@ def roster_of(
     """Return a user's roster from Redis: the contacts that can be served, and an error for each of the others."""
     found: dict[str, Contact] = {}
     bad: list[BadRoster] = []
-    for jid, contact in stored.items():
+    for raw, contact in stored.items():
         try:
-            name, one = of_stored(jid, contact)
-            if name.startswith(user):
-                require_others((name,), user, domain)
+            jid, one = _of_stored(raw, contact)
+            if jid.startswith(user):
+                require_others((jid,), user, domain)
         except BadRoster as error:
             bad.append(error)
         else:
-            found[name] = one
+            found[jid] = one
     return found, tuple(bad)
+
+
+def _of_stored(raw: bytes, contact: bytes) -> tuple[str, Contact]:
+    """Return (JID, contact) of an entry in Redis; it is checked again, as other programs may write there too."""
+    try:
+        document = orjson.loads(contact)
+        text = raw.decode()
+    except ValueError:
+        entry = printable(raw.decode("utf-8", "backslashreplace"))
+        raise BadRoster(entry, "is not a contact as Redis stores it") from None
+    jid = read_jid(text)
+    return jid, read_contact(document, jid)
 
 
 def as_prosody(roster: Mapping[str, Contact]) -> bytes:
     """Return the answer that Prosody's roster module needs, sorted by JID. Groups are an object: a list stops it."""
-    return orjson.dumps({jid: _for_prosody(roster[jid]) for jid in sorted(roster)})
+    rows = ((jid, roster[jid]) for jid in sorted(roster))
+    return orjson.dumps({jid: _members(contact, dict.fromkeys(contact.groups, True)) for jid, contact in rows})
 
 
 def as_json(roster: Mapping[str, Contact]) -> dict[str, Json]:
     """Return the roster for users and programs, sorted by JID, in the form that `read_roster` takes."""
-    return {jid: contact_fields(roster[jid]) for jid in sorted(roster)}
+    return {jid: _members(roster[jid], list(roster[jid].groups)) for jid in sorted(roster)}
 
 
-def contact_fields(contact: Contact) -> dict[str, Json]:
-    """Return one contact in the form that `read_contact` takes."""
-    fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
-    return {**fields, "groups": list(contact.groups)} if contact.groups else fields
-
-
-def _for_prosody(contact: Contact) -> dict[str, Json]:
-    fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
-    return {**fields, "groups": dict.fromkeys(contact.groups, True)} if contact.groups else fields
+def _members(contact: Contact, groups: Json) -> dict[str, Json]:
+    """Return the contact as an object, without what it does not have; `groups` are its groups in their form."""
+    name: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
+    return {**name, "groups": groups} if groups else name
 
 
 def _entries(document: Json) -> Iterator[tuple[Json, Json]]:

@@ -18,6 +18,7 @@ from restbroker.store.replies import Argument, Reply, integer, items, mapping, m
 
 _AT_ONCE: Final = 100
 """The most rosters that are read in one go: each may be large."""
+_SCANNED_AT_ONCE: Final = 1000
 _MARKED_AT_ONCE: Final = 1000
 """The most users who are marked in one step; Redis does nothing else for 17 ms then (measured)."""
 
@@ -28,18 +29,6 @@ class RefreshJobs:
 
     queue: str
     payloads: Mapping[str, bytes]
-
-
-@attrs.frozen
-class Claims:
-    """The answer to a claim: users whose refresh begins now, and those who must wait, with the milliseconds until then.
-
-    `due_ms`: not due yet. `busy_ms`: another process refreshes them.
-    """
-
-    in_progress: tuple[str, ...] = ()
-    due_ms: Mapping[str, int] = attrs.Factory(dict)
-    busy_ms: Mapping[str, int] = attrs.Factory(dict)
 
 
 @attrs.frozen
@@ -61,17 +50,6 @@ class UserState:
     def is_there(self) -> bool:
         """Whether the user has a roster. One that other programs wrote to Redis has contacts without a version."""
         return bool(self.version or self.contacts)
-
-
-@attrs.frozen
-class Page:
-    """Some users with a roster, in no order, and the `cursor` of the next page; "" at the end.
-
-    A user may be on two pages.
-    """
-
-    users: tuple[str, ...]
-    cursor: str
 
 
 def change(client: Client, changes: Sequence[Change], wanted: RefreshJobs | None) -> RosterVersions | RosterUnchanged:
@@ -120,56 +98,44 @@ def sizes(client: Client, users: Sequence[str]) -> list[int]:
     return [integer(reply) for reply in client.commands([("HLEN", client.keys.roster(user)) for user in users])]
 
 
-def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, delay: RefreshDelay) -> Claims:
-    """Begin the refreshes of those of these users who are due and not refreshed elsewhere, and remove their marks.
-
-    `holder` is new for each claim. Raise `StoreUnavailable` if Redis does not answer: they may have begun. A second
-    call with the same `holder` returns the same, and no other process gets these users until `lease_ms` are over.
-    """
-    call = claim_call(client.keys, users, holder, lease_ms=lease_ms, delay=delay)
-    return read_claims(users, client.run(*call))
-
-
 def claim_call(keys: Keys, users: Sequence[str], holder: str, *, lease_ms: int, delay: RefreshDelay) -> ScriptCall:
-    """Return the script call that `claim` sends."""
+    """Return the script call that begins the refreshes of those users who are due, and removes their marks.
+
+    `holder` is new for each claim. Sent twice with the same `holder` it answers the same, and no other process gets
+    these users until `lease_ms` are over.
+    """
     arguments: list[Argument] = [holder, lease_ms, delay.debounce_ms, delay.longest_ms, *users]
     return "roster_claim", [keys.roster_dirty, keys.roster_refreshes], arguments
 
 
-def read_claims(users: Sequence[str], reply: Reply) -> Claims:
-    """Return what `claim` answers, from the reply to `claim_call`."""
-    answers = {user: integer(one) for user, one in zip(users, items(reply), strict=True)}
-    return Claims(
-        tuple(user for user, answer in answers.items() if answer == 0),
-        {user: answer for user, answer in answers.items() if answer > 0},
-        {user: -answer for user, answer in answers.items() if answer < 0},
-    )
+def read_claims(users: Sequence[str], reply: Reply) -> Mapping[str, int]:
+    """Return what each user's claim came to, from the reply to `claim_call`.
+
+    0: the refresh begins now. Else the milliseconds to wait: until the user is due, or, negative, as long as another
+    process may refresh them.
+    """
+    return {user: integer(one) for user, one in zip(users, items(reply), strict=True)}
 
 
-def end_refreshes(client: Client, holder: str, done: Collection[str], again: Collection[str] = ()) -> int:
-    """End refreshes that `holder` began, and return how many of them it still held.
+def end_call(keys: Keys, holder: str, done: Collection[str], again: Collection[str]) -> ScriptCall:
+    """Return the script call that ends refreshes which `holder` began; it answers how many of them it still held.
 
     `again`: these failed, and their jobs come again. They are marked again, so that changes until then push no further
     jobs.
     """
-    return integer(client.run(*end_call(client.keys, holder, done, again)))
-
-
-def end_call(keys: Keys, holder: str, done: Collection[str], again: Collection[str]) -> ScriptCall:
-    """Return the script call that `end_refreshes` sends."""
     users = {**dict.fromkeys(done, "0"), **dict.fromkeys(again, "1")}
     arguments = [holder, *(part for pair in users.items() for part in pair)]
     return "roster_land", [keys.roster_dirty, keys.roster_refreshes], arguments
 
 
-def users(client: Client, cursor: str = "0", count: int = 1000) -> Page:
-    """Return about `count` users who have a roster; the next page begins at its cursor.
-
-    A user who has a roster all the while is on one of the pages.
-    """
-    position, found = pair(client.command("HSCAN", client.keys.rosters, cursor, "COUNT", count))
-    after = text(position)
-    return Page(tuple(mapping(found)), "" if after == "0" else after)
+def users(client: Client) -> set[str]:
+    """Return all users who have a roster; one who has it all the while is not left out."""
+    found, cursor = set[str](), ""
+    while cursor != "0":
+        position, page = pair(client.command("HSCAN", client.keys.rosters, cursor or "0", "COUNT", _SCANNED_AT_ONCE))
+        found.update(mapping(page))
+        cursor = text(position)
+    return found
 
 
 def user_states(client: Client, names: Sequence[str]) -> list[UserState]:

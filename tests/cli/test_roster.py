@@ -91,7 +91,7 @@ def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> Non
     assert do("delete john --dry-run").stderr == "The roster of john with 1 contact would be deleted.\n"
     assert do("delete john --yes").stderr == "john has no roster any more.\n"
     assert do("delete john --yes").stderr == "john has no roster.\n"
-    assert rosters.users(store).users == ()
+    assert rosters.users(store) == set()
 
 
 def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> None:
@@ -164,4 +164,8 @@ def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, pl
     assert done.returncode == 7
     told = json.loads(done.stdout)
     assert (told["written"], told["changed"], told["refused"][0]["user"]) == (1, 1, "john")
-    assert rosters.users(store).users == ("zoe",)
+    assert rosters.users(store) == {"zoe"}
+    (place / "some.csv").write_text("user,jid\njohn,ann@example.org\n")
+    done = do("import some.csv")
+    assert done.returncode == 1
+    assert "scripts in contrib/rosters" in done.stderr

@@ -1,4 +1,4 @@
-"""The scripts of contrib/rosters: what they write of an ejabberd and of Prosody's files is imported as it is."""
+"""The scripts of contrib/rosters: what they write of other files and of an ejabberd is imported as it is."""
 
 import json
 import subprocess
@@ -98,3 +98,15 @@ def test_rosters_of_prosodys_files_are_written_for_import(tmp_path: Path) -> Non
     assert (read(found, "example.org").rosters, said) == ({"john": {**ANN, "bob@example.org": Contact()}}, "")
     files[0].write_text("return os.getenv('HOME')")
     assert written("lua", _SCRIPTS / "prosody.lua", files[0], code=1)[0] == b""
+
+
+def test_rosters_in_a_table_or_in_json_are_written_for_import(tmp_path: Path) -> None:
+    table, document = tmp_path / "rosters.csv", tmp_path / "rosters.json"
+    rows = ("user,jid,name,groups", 'john,ann@example.org,Ann é,"[""Fri;ends"", ""Wo\\""rk""]"', "jo-ann,,,")
+    table.write_text("\n".join((*rows, "zoe,bob@example.org,'=Bob,Work; Friends")), "utf-8-sig")
+    found, _ = written(sys.executable, _SCRIPTS / "table.py", table)
+    bob = {"bob@example.org": Contact("=Bob", ("Friends", "Work"))}
+    assert read(found, "example.org").rosters == {"john": ANN, "jo-ann": {}, "zoe": bob}
+    document.write_text(json.dumps({"zoe": {"bob@example.org": {"name": "=Bob", "groups": ["Work", "Friends"]}}}))
+    found, _ = written("jq", "-c", "-f", _SCRIPTS / "json.jq", document)
+    assert read(found, "example.org").rosters == {"zoe": bob}

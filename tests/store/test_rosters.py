@@ -11,6 +11,7 @@ from restbroker.rosters.store import RefreshJobs, UserState
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client
 from tests.store.pools import Server
+from tests.support.roster_claims import claim, end_refreshes
 from tests.support.wait import until
 
 AT_ONCE = RefreshDelay(0, 0)
@@ -63,7 +64,7 @@ def test_a_change_is_written_with_its_version_its_mark_and_its_job(client: Clien
     assert john.dirty_s is not None
     assert attrs.evolve(john, dirty_s=None) == UserState("john", 1, 2, 7 + 14 + 7 + 2)
     assert rosters.counts(client) == (1, 1)
-    assert rosters.users(client).users == ("john",)
+    assert rosters.users(client) == {"john"}
     with pytest.raises(ValueError, match="two changes of one user"):
         rosters.change(client, [put("ann"), put("ann", BOB)], WANTED)
 
@@ -73,7 +74,7 @@ def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
     assert change(client, Change("john", {BOB: b"{}"}, whole=True)) == {"john": 2}
     assert rosters.read(client, ["john"]) == [{b"bob@a.b": b"{}"}]
     assert change(client, Change("john", forget=True)) == {"john": 0}
-    assert rosters.users(client).users == ()
+    assert rosters.users(client) == set()
 
 
 def test_all_rosters_change_or_none(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,19 +109,19 @@ def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_firs
     client: Client, server: Server
 ) -> None:
     change(client, put("ann"))
-    due_ms = rosters.claim(client, ["ann", "bob"], "h", LEASE_MS, LATE)
-    assert due_ms.in_progress == ("bob",), "who is not marked need not wait"
-    assert 50_000 < due_ms.due_ms["ann"] <= 60_000
+    waits_ms = claim(client, ["ann", "bob"], "h", LEASE_MS, LATE)
+    assert waits_ms["bob"] == 0, "who is not marked need not wait"
+    assert 50_000 < waits_ms["ann"] <= 60_000
     now_ms = server.now_us() // 1000
     server.raw.hset(DIRTY, "ann", f"{now_ms - 80_000} {now_ms} {now_ms} 1")
     assert rosters.user_states(client, ["ann"])[0].dirty_s == pytest.approx(80, abs=50)
-    assert 0 < rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).due_ms["ann"] <= 10_000
+    assert 0 < claim(client, ["ann"], "h", LEASE_MS, LATE)["ann"] <= 10_000
     server.raw.hset(DIRTY, "ann", f"{now_ms - 80_000} {now_ms - 60_001} {now_ms} 1")
-    assert rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).in_progress == ("ann",)
+    assert claim(client, ["ann"], "h", LEASE_MS, LATE) == {"ann": 0}
     server.raw.hset(DIRTY, "ann", f"{now_ms + 80_000} {now_ms + 80_000} {now_ms} 1")
-    assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).busy_ms
-    rosters.end_refreshes(client, "h", ["ann"])
-    assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).in_progress == ("ann",), "no change is in the future"
+    assert claim(client, ["ann"], "h2", LEASE_MS, LATE)["ann"] < 0
+    end_refreshes(client, "h", ["ann"])
+    assert claim(client, ["ann"], "h2", LEASE_MS, LATE) == {"ann": 0}, "no change is in the future"
 
 
 def test_changes_push_the_mark_on_and_leave_its_beginning(client: Client, server: Server) -> None:
@@ -151,14 +152,14 @@ def test_a_mark_whose_job_was_taken_away_by_hand_has_it_pushed_again_ever_more_r
 
 def test_a_claim_and_an_end_that_are_sent_twice_say_the_same_and_do_no_harm(client: Client, server: Server) -> None:
     change(client, put("ann"))
-    first = rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE)
+    first = claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE)
     change(client, put("ann", BOB))
-    assert rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE) == first
+    assert claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE) == first
     assert server.raw.hexists(DIRTY, "ann"), "the later change keeps its mark"
     server.raw.delete(DIRTY)
-    assert rosters.end_refreshes(client, "h1", [], again=["ann"]) == 1
+    assert end_refreshes(client, "h1", [], again=["ann"]) == 1
     server.raw.delete(DIRTY)
-    assert rosters.end_refreshes(client, "h1", [], again=["ann"]) == 0
+    assert end_refreshes(client, "h1", [], again=["ann"]) == 0
     assert server.raw.exists(DIRTY) == 0
 
 
@@ -170,22 +171,16 @@ def test_users_are_refreshed_without_a_roster_however_many_they_are(client: Clie
     rosters.mark(client, [], WANTED)
     assert len(jobs(server)) == len(set(jobs(server))) == 3000
     assert rosters.counts(client) == (1, 3000)
-    assert rosters.claim(client, names, "h", LEASE_MS, AT_ONCE).in_progress == tuple(names)
-    assert rosters.end_refreshes(client, "h", names) == 3000
+    assert claim(client, names, "h", LEASE_MS, AT_ONCE) == dict.fromkeys(names, 0)
+    assert end_refreshes(client, "h", names) == 3000
     assert server.raw.exists(DIRTY, FLIGHTS) == 0
 
 
-def test_all_users_are_met_page_by_page(client: Client) -> None:
+def test_all_users_are_met_however_many_they_are(client: Client) -> None:
     names = {f"u{n}" for n in range(1200)}
     for start in range(0, 1200, 400):
         change(client, *(put(f"u{n}") for n in range(start, start + 400)))
-    found, cursor = set[str](), "0"
-    while cursor:
-        page = rosters.users(client, cursor, 100)
-        assert len(page.users) < 1200
-        found.update(page.users)
-        cursor = page.cursor
-    assert found == names
+    assert rosters.users(client) == names
     assert len(rosters.read(client, sorted(names))) == 1200
 
 

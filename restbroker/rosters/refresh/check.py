@@ -4,41 +4,32 @@ Always holds: no user is refreshed, and nothing is changed.
 """
 
 from restbroker.config.target import Target
-from restbroker.rosters.refresh import classify, request
-from restbroker.servers.api.checks import open_client
-from restbroker.servers.findings import Finding, Texts, ok
+from restbroker.config.urls import is_loopback
+from restbroker.rosters.refresh.sender import health_of, probe_request
+from restbroker.servers.api.checks import finding, open_client, unreachable
+from restbroker.servers.findings import Finding, ok
 from restbroker.transport.errors import MaybeSent, NotSent
-
-_TEXTS = Texts.beside(__file__)
-_LOOPBACK = ("localhost", "::1")
 
 
 async def check(target: Target) -> list[Finding]:
     """Return all findings about this target; problems that an operator can act on are among them. Safe to cancel."""
     if target.is_local:
         return [ok(target.name, "Local", "Its commands run in Redis: there is no server to ask.")]
-    return [await _answer(target), *_open_to_all(target)]
-
-
-async def _answer(target: Target) -> Finding:
     try:
         async with open_client(target) as http:
-            probe = classify.read_probe(await http.send(request.probe_request(target)))
+            answer = finding(target, health_of(await http.send(probe_request(target))))
     except (NotSent, MaybeSent) as error:
-        return _TEXTS.finding(target.name, "Unreachable", message=error.message)
-    message = f"{target.url}: {probe.detail}"
-    if probe.denied:
-        case = "ModuleMissing" if probe.detail == classify.MISSING.message else "LoginRefused"
-        return _TEXTS.finding(target.name, case, message=message, hint=probe.hint)
-    if not probe.ok:
-        return _TEXTS.finding(target.name, "Unwell", message=message, hint=probe.hint)
-    return ok(target.name, "Reachable", f"{target.url}: {probe.detail}")
+        answer = unreachable(target, error, "Check that Prosody runs with mod_http, and the target's URL.")
+    is_open = target.url.socket is None and target.credentials is None and not is_loopback(target.url.host)
+    return [answer, _open_to_all(target)] if is_open else [answer]
 
 
-def _open_to_all(target: Target) -> list[Finding]:
-    host = target.url.host
-    if target.url.socket is not None or target.credentials is not None:
-        return []
-    if host in _LOOPBACK or host.startswith("127."):
-        return []
-    return [_TEXTS.finding(target.name, "OpenRefresh", url=target.url)]
+def _open_to_all(target: Target) -> Finding:
+    return Finding(
+        "warning",
+        target.name,
+        "OpenRefresh",
+        f"{target.url} is not on this machine, and no login is configured for it.",
+        why="The module requires no login: anyone who reaches it can refresh any user.",
+        hint="Let Prosody listen on loopback only (http_interfaces), or put a proxy with a login in front.",
+    )

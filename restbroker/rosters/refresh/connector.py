@@ -17,11 +17,11 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
-from restbroker.rosters.refresh import catalogue, classify, request, requests
+from restbroker.rosters.refresh import catalogue, requests
 from restbroker.rosters.refresh.options import Options
 from restbroker.rosters.refresh.refresher import Refresher
 from restbroker.rosters.refresh.requests import Refresh, Show
-from restbroker.rosters.refresh.sender import RefreshSender
+from restbroker.rosters.refresh.sender import RefreshSender, health_of, probe_request
 from restbroker.rosters.rules import as_json, roster_of, too_large
 from restbroker.servers.contract import Connector, Link, NotYet, Ports, Rosters
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
@@ -82,7 +82,7 @@ class RosterConnector:
         async with self._probe_lock:
             found = self._found
             if found is None or not found.denied or trio.current_time() - self._found_at_s >= _COUNTS_S:
-                found = classify.read_probe(await link.ask(request.probe_request(self._target)))
+                found = health_of(await link.ask(probe_request(self._target))).probe
                 self._found, self._found_at_s = found, trio.current_time()
             return found
 

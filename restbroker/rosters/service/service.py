@@ -5,17 +5,23 @@ within `bound_s` of `rosters.service.reader` where Redis does not answer, and af
 who is not known has an empty roster, since Prosody ends a session for any status but 200; but while Redis does not
 answer, a user gets the copy that was read last, with its `Age` (RFC 9111, in seconds), and without one 503: an empty
 roster would take all contacts from a client. Nothing of an address is written anywhere: it may hold the key.
+
+Prosody 0.12 puts the user's name into the address as it is, `%` and `?` and UTF-8 included (measured), and adds
+nothing; all other clients write addresses with percent-encoding. So the header `User-Agent` decides which client it is:
+what Prosody sends is never decoded, or a user `adm%69n` would get the roster of `admin`.
 """
 
+import re
 from collections import Counter
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import attrs
 import trio
 
-from restbroker.config.roster import QueryKey, Roster
+from restbroker.config.roster import USER, QueryKey, Roster
 from restbroker.errors import ConfigError, RestbrokerError
-from restbroker.rosters.service.address import Addresses, addresses
+from restbroker.rosters.rules import BadRoster, read_user
 from restbroker.rosters.service.login import Login
 from restbroker.rosters.service.reader import Reader
 from restbroker.serving.plain import Answer, Request, error_answer
@@ -27,6 +33,54 @@ METHODS: Final = ("GET", "HEAD")
 _EMPTY: Final = Answer(200, b"{}")
 _LATER: Final = (b"retry-after", b"1")
 _BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8"')
+_PROSODY: Final = b"Prosody XMPP Server"
+_KEY: Final = b"?key="
+_QUERY: Final = re.compile(rb"\?[^?]+=")
+
+
+@attrs.frozen
+class Addresses:
+    """The form of one service's addresses: the bytes before and behind the user's name.
+
+    `with_key`: a key is expected at the end.
+    """
+
+    before: bytes
+    after: bytes
+    domain: str | None
+    with_key: bool
+
+    def split(self, target: bytes, agent: bytes) -> tuple[bytes, bytes]:
+        """Return the address without its query, and the key in the query. `agent`: the header `User-Agent`.
+
+        Without `with_key` Prosody sends no query: a `?` is part of the user's name.
+        """
+        if not self.with_key:
+            return target if agent.startswith(_PROSODY) else target.partition(b"?")[0], b""
+        # The last one: what comes before it may be the user's.
+        if _KEY in target:
+            path, _, key = target.rpartition(_KEY)
+            return path, key.partition(b"&")[0]
+        path, _, query = target.rpartition(b"?")
+        keys = [part.removeprefix(b"key=") for part in query.split(b"&") if part.startswith(b"key=")]
+        return path or target, keys[0] if keys else b""
+
+    def name(self, path: bytes) -> bytes | None:
+        """Return the user's name in the address, still encoded; None if the address is not one of a roster."""
+        if not (path.startswith(self.before) and path.endswith(self.after)):
+            return None
+        name = path[len(self.before) : len(path) - len(self.after)]
+        # A user who has this name by chance gets none: else an unrequested key would empty everybody's roster.
+        is_query = not self.with_key and _QUERY.search(name)
+        return name if name and b"/" not in name and not is_query else None
+
+    def user(self, name: bytes, agent: bytes) -> str | None:
+        """Return the user, or None if no user can have this name. `agent`: the header `User-Agent`."""
+        try:
+            text = (name if agent.startswith(_PROSODY) else unquote_to_bytes(name)).decode()
+            return read_user(text, self.domain)
+        except (UnicodeDecodeError, BadRoster):
+            return None
 
 
 @attrs.frozen(eq=False)
@@ -119,7 +173,9 @@ class Service:
 
 def service(config: Roster, reader: Reader, report: Report) -> Service:
     """Return the service of this configuration, for which `reader` reads."""
-    where = addresses(config.path, config.domain, with_key=isinstance(config.auth, QueryKey))
+    before, _, after = config.path.partition(USER)
+    with_key = isinstance(config.auth, QueryKey)
+    where = Addresses(before.encode(), after.encode(), config.domain, with_key)
     return Service(where, Login(config.auth, report), reader, report=report, longest_s=config.longest_s)
 
 

@@ -15,7 +15,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job.json_types import Json
-from restbroker.rosters.refresh import request
+from restbroker.rosters.refresh.sender import probe_request
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import allowed_commands
 from restbroker.servers.ejabberd.check.rights import trials
@@ -148,7 +148,7 @@ def looks(folder: Path, target: Target, *allow: str) -> tuple[int, ...]:
     assert text is not None
     server = Prosody(folder, HOST, target.url.port, included=text)
     host = {"Host": HOST}
-    question = request.probe_request(attrs.evolve(target, url=attrs.evolve(target.url, path="/roster_admin")))
+    question = probe_request(attrs.evolve(target, url=attrs.evolve(target.url, path="/roster_admin")))
     try:
         server.start().register("john")
         own = {**host, "Authorization": server.authorization("john"), "Content-Type": "application/json"}

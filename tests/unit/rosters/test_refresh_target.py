@@ -53,7 +53,7 @@ def test_each_user_gets_a_whole_job_of_his_own_with_the_first_token_that_may(tmp
     }
     found = RefreshTarget.from_config(configured(tmp_path, Token=None, Tokens=tokens))
     assert found is not None
-    jobs = {user: json.loads(raw) for user, raw in found.payloads(["john", "aaron"], 1e9).items()}
+    jobs = {user: json.loads(raw) for user, raw in found.jobs(["john", "aaron"]).payloads.items()}
     assert jobs.keys() == {"john", "aaron"}
     for user, job in jobs.items():
         assert job["args"] == ["refresh", {"users": [user]}, "c"]
@@ -61,12 +61,13 @@ def test_each_user_gets_a_whole_job_of_his_own_with_the_first_token_that_may(tmp
     assert jobs["john"]["jid"] != jobs["aaron"]["jid"]
 
 
-def test_a_job_of_a_token_that_signs_is_signed(tmp_path: Path) -> None:
+def test_a_job_of_a_token_that_signs_is_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1e9)
     found = RefreshTarget.from_config(
         configured(tmp_path, Token=None, Tokens={"app": {"Secret": SECRET, "Signed": True}})
     )
     assert found is not None
-    job = json.loads(found.payloads(["john"], 1e9)["john"])
+    job = json.loads(found.jobs(["john"]).payloads["john"])
     submission = Submission(Command("refresh", {"users": ["john"]}), None, None)
     assert job["args"][2] == signing.sign(SECRET, "app", 1_000_000_000, job["jid"], submission)
     assert isinstance(arguments.read(job["args"]), Submission)
