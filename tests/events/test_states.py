@@ -23,7 +23,7 @@ SOURCE = EventSource("mim", "mongooseim-amqp", None, "q", "C")
 
 @attrs.frozen
 class Trouble:
-    code: str = "RabbitMQSilent"
+    code: str = "RabbitMQAway"
     message: str = "It is silent."
     hint: str = "Wait for it."
 
@@ -47,7 +47,7 @@ async def test_a_state_is_there_until_it_changes_and_goes_with_its_process(
     redis_server: RedisServer, client: Client
 ) -> None:
     moments = iter([5.0, 6.0, 7.0, 8.0])
-    silent = SourceState("mim", "mongooseim-amqp", "web1:7", "", 5.0, "RabbitMQSilent", "It is silent.", "Wait for it.")
+    silent = SourceState("mim", "mongooseim-amqp", "web1:7", "", 5.0, "RabbitMQAway", "It is silent.", "Wait for it.")
     async with kept(redis_server, lambda: next(moments)) as states:
         mine = states.of(SOURCE)
         mine.put(Trouble())

@@ -196,9 +196,7 @@ def _failed(client: Client) -> None:
     client.command("XADD", "ns:restbroker:history", "*", "end", ended)
     at_s, until_s = 1_795_368_605.0, 2e9
     ann = SourceState("chat", "openfire-sse", "web1:7", "ann", at_s, login="…877", opened_s=at_s, heartbeat_s=until_s)
-    silent = SourceState(
-        "mim", "mongooseim-amqp", "web1:7", "", at_s, "RabbitMQSilent", "It is silent.", "Wait for it."
-    )
+    silent = SourceState("mim", "mongooseim-amqp", "web1:7", "", at_s, "RabbitMQAway", "It is silent.", "Wait for it.")
     sources.write(client, [ann, silent])
 
 

@@ -8,7 +8,7 @@ from restbroker.store.server import time_s
 from restbroker.store.sources import SourceState
 
 WELL = SourceState("mim", "mongooseim-amqp", "web1:7", since_s=1000.0)
-SILENT = SourceState("mim", "mongooseim-amqp", "web2:8", "", 2000.0, "RabbitMQSilent", "It is silent.", "Wait for it.")
+SILENT = SourceState("mim", "mongooseim-amqp", "web2:8", "", 2000.0, "RabbitMQAway", "It is silent.", "Wait for it.")
 ANN = SourceState(
     "chat", "openfire-sse", "web1:7", "ann", 3000.0, login="…123", opened_s=2999.0, event_s=0.0, heartbeat_s=3010.5
 )

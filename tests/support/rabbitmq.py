@@ -27,7 +27,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from tests.support.daemon import Daemon
 from tests.support.ports import accepts, free_port
 from tests.support.sweeper import MARK, spawn
-from tests.support.wait import NEVER_S, until
+from tests.support.wait import until
 
 USER: Final = "restbroker"
 LIMITED: Final = "reader"
@@ -82,29 +82,6 @@ class RabbitMQ(Daemon):
     def url(self, user: str = USER, password: str = PASSWORD) -> str:
         """The URL of the virtual host `/`."""
         return f"amqp://{user}:{password.replace(' ', '%20')}@127.0.0.1:{self.port}/%2F"
-
-    def suspend(self, queue: str) -> None:
-        """Has a quorum queue answer nobody, as one that waits for its other nodes."""
-        self._eval(f"sys:suspend(whereis('%2F_{queue}'))")
-
-    def resume(self, queue: str) -> None:
-        """Lets it go on after `suspend`."""
-        self._eval(f"sys:resume(whereis('%2F_{queue}'))")
-
-    def forget(self, queue: str) -> None:
-        """Has a quorum queue lose its only consumer without a word to it."""
-        found = f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>))'
-        consumer = "[C] = rabbit_amqqueue:consumers(Q)"
-        cancel = "rabbit_fifo:make_checkout({element(2, C), element(1, C)}, cancel, #{})"
-        done = f"{{ok, _, _}} = ra:process_command(whereis('%2F_{queue}'), {cancel}), ok"
-        self._eval(f"{found}, {consumer}, {done}")
-
-    def _eval(self, text: str) -> None:
-        command = [str(_SCRIPT.with_name("rabbitmqctl")), "eval", f"{text}."]
-        done = subprocess.run(
-            command, env=self._environment(), capture_output=True, text=True, timeout=NEVER_S, check=False
-        )
-        assert done.stdout.strip() == "ok", done.stdout + done.stderr
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:

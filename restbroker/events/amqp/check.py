@@ -9,14 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from restbroker.config.events import EventSource
-from restbroker.events.amqp.options import INSTALL, Exchange, Options
-from restbroker.events.amqp.topology import Problem, describe
+from restbroker.events.amqp.options import INSTALL, Options
 from restbroker.servers.findings import Cause, Finding, Texts, ok
 from restbroker.servers.source_findings import findings_of
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # without pika there is none
-    from restbroker.events.amqp.blocking_connection import AmqpConnection
+    from restbroker.events.amqp.connection import AmqpConnection, Problem
 
 AREA: Final = "Events"
 _TEXTS: Final = Texts.beside(__file__)
@@ -39,54 +38,51 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
 def _check_source(source: EventSource) -> Iterator[Finding]:
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     try:
-        from restbroker.events.amqp.blocking_connection import open_amqp
+        from restbroker.events.amqp.connection import Problem, open_amqp
     except ModuleNotFoundError:
         yield _TEXTS.finding(AREA, "NotInstalled", source=source.name, hint=INSTALL)
         return
     try:
         with open_amqp(source.options.server, f"restbroker check, source {source.name}") as found:
             yield ok(AREA, "RabbitMQ", f"The source {source.name} can log in to RabbitMQ at {found.where}.")
-            yield from _look_at_queue(source, source.options, found)
+            yield from _check_parts(source, source.options, found)
     except Problem as problem:
         yield _problem_finding(source, problem)
 
 
-def _look_at_queue(source: EventSource, settings: Options, found: "AmqpConnection") -> Iterator[Finding]:
+def _check_parts(source: EventSource, settings: Options, found: "AmqpConnection") -> Iterator[Finding]:
+    from restbroker.events.amqp.connection import Problem
+
     for exchange in settings.exchanges:
+        how = f"{exchange.type}, {'durable' if exchange.is_durable else 'not durable'}"
         try:
-            is_there = found.check_exchange(exchange)
+            if not found.has_exchange(exchange):
+                case = "RabbitMQMissing-made" if exchange.create else "RabbitMQMissing"
+                yield _TEXTS.finding(AREA, case, exchange=exchange.name, how=how)
+                continue
+            found.exchange(exchange)
         except Problem as problem:
             yield _problem_finding(source, problem)
             continue
-        if is_there:
-            yield _exchange_finding(exchange)
-        else:
-            case = "RabbitMQMissing-made" if exchange.create else "RabbitMQMissing"
-            yield _TEXTS.finding(AREA, case, exchange=exchange.name, how=describe(exchange))
-    readers = found.find_queue(settings)
-    if readers is not None:
-        yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} exists ({settings.queue_type}).")
+        compared = f" as configured ({how})" if exchange.create else ""
+        yield ok(AREA, "RabbitMQ", f"The exchange {exchange.name} exists{compared}.")
+    readers = found.count_consumers(settings)
+    if readers is None:
+        yield ok(AREA, "RabbitMQ", f"restbroker creates the queue {settings.queue} when it runs.")
+        return
+    found.queue(settings)
+    yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} exists ({settings.queue_type}).")
     if readers == 0:
         yield _TEXTS.finding(AREA, "RabbitMQUnread", queue=settings.queue)
-    elif readers is None:
-        yield ok(AREA, "RabbitMQ", f"restbroker creates the queue {settings.queue} when it runs.")
 
 
-def _exchange_finding(exchange: Exchange) -> Finding:
-    how = f" as configured ({describe(exchange)})" if exchange.create else ""
-    return ok(AREA, "RabbitMQ", f"The exchange {exchange.name} exists{how}.")
-
-
-def _problem_finding(source: EventSource, problem: Problem) -> Finding:
-    message = f"Source {source.name}: {problem.message}"
-    return Finding(
-        "problem", AREA, problem.code, message=message, why=_WHY, hint=problem.hint, cause=_CAUSES[problem.code]
-    )
+def _problem_finding(source: EventSource, problem: "Problem") -> Finding:
+    message, cause = f"Source {source.name}: {problem.message}", _CAUSES[problem.code]
+    return Finding("problem", AREA, problem.code, message=message, why=_WHY, hint=problem.hint, cause=cause)
 
 
 _CAUSES: Final[dict[str, Cause]] = {
     "RabbitMQAway": "target",
     "RabbitMQDenied": "refused",
     "RabbitMQDiffers": "config",
-    "RabbitMQSilent": "target",
 }

@@ -42,9 +42,9 @@ def state(code: str, message: str, process: str = "web1:7") -> SourceState:
 def test_what_the_check_finds_itself_is_not_told_twice_and_of_many_that_say_it_a_few_are_named() -> None:
     away = [state("RabbitMQAway", "It is away.")]
     assert len(found("amqp://u:p@127.0.0.1:1", states=away)) == 1
-    many = [state("RabbitMQSilent", "It is silent.", f"web{number}:7") for number in range(30)]
+    many = [state("RabbitMQDenied", "It is silent.", f"web{number}:7") for number in range(30)]
     findings = found("amqp://u:p@127.0.0.1:1", states=many)
-    assert [one.code for one in findings] == ["RabbitMQAway", *["RabbitMQSilent"] * 10]
+    assert [one.code for one in findings] == ["RabbitMQAway", *["RabbitMQDenied"] * 10]
     assert findings[-1].message.endswith("UTC. The same applies to 20 more.")
 
 
@@ -58,7 +58,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("restbroker.events.amqp.blocking_connection._HANDSHAKE_S", 0.2)
+    monkeypatch.setattr("restbroker.events.amqp.connection._HANDSHAKE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         (one,) = found(f"amqp://u:p@127.0.0.1:{mute.getsockname()[1]}")
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
@@ -67,7 +67,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch
 
 def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pika", None)
-    monkeypatch.delitem(sys.modules, "restbroker.events.amqp.blocking_connection", raising=False)
+    monkeypatch.delitem(sys.modules, "restbroker.events.amqp.connection", raising=False)
     (one,) = found("amqp://u:p@127.0.0.1:1")
     assert (one.code, one.hint) == ("NotInstalled", INSTALL)
     monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)

@@ -10,13 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.events import EventSource, Route
-from restbroker.config.secret import Secret
 from restbroker.config.urls import BadUrl
-from restbroker.events.amqp.address import Address, address
-from restbroker.events.amqp.dead_messages import dead_job
-from restbroker.events.amqp.options import Exchange, ExchangeContent, Options, Server
-from restbroker.events.amqp.read import LIMIT_BYTES, Message, read
-from restbroker.events.amqp.topology import DeclareExchange, DeclareQueue, Login, Step, refusal
+from restbroker.events.amqp.connection import refusal
+from restbroker.events.amqp.event import LIMIT_BYTES, Message, dead_job, read
+from restbroker.events.amqp.options import Address, ExchangeContent, address
 from restbroker.job import redact, rubyjson
 from restbroker.job.event import ServerEvent, as_json
 from restbroker.servers.event_contract import MalformedEvent
@@ -125,8 +122,6 @@ def test_whatever_comes_is_an_event_that_ruby_can_read_or_is_malformed(exchange:
 
 
 SOURCE = EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent")
-EXCHANGE = Exchange("chat_msg", "chat", ("#.chat_msg_recv",))
-SETTINGS = Options(Server(Secret("amqp://x:y@h")), (EXCHANGE,), "restbroker.rabbit")
 
 
 @rows(
@@ -165,33 +160,21 @@ def test_no_form_of_an_address_shows_its_password(password: str) -> None:
 
 
 @rows(
-    ("step", "code", "found", "says"),
+    ("code", "found", "hint"),
     [
-        (Login("amqp://h:1", "u", "/"), 403, "RabbitMQDenied", "refuses the login of the user u"),
-        (Login("amqp://h:1", "u", "v"), 530, "RabbitMQDenied", "virtual host v"),
-        (Login("amqp://h:1", "u", "v"), 320, "RabbitMQAway", "320 said"),
-        (DeclareExchange(EXCHANGE), 404, "RabbitMQDiffers", "The exchange chat_msg is missing"),
-        (DeclareExchange(EXCHANGE), 406, "RabbitMQDiffers", "MongooseIM would not start"),
-        (DeclareExchange(EXCHANGE), 403, "RabbitMQDenied", "permission configure for chat_msg"),
-        (DeclareQueue(SETTINGS), 406, "RabbitMQDiffers", "creates and binds it again"),
-        (DeclareQueue(SETTINGS), 405, "RabbitMQDiffers", "restbroker.rabbit"),
-        (DeclareQueue(SETTINGS), 404, "RabbitMQDiffers", "creates and binds it again"),
-        (DeclareQueue(SETTINGS), 403, "RabbitMQDenied", "configure, write and read for restbroker.rabbit"),
+        (403, "RabbitMQDenied", "Check the user and the password"),
+        (404, "RabbitMQDiffers", "Start MongooseIM"),
+        (405, "RabbitMQDiffers", "Type and Durable"),
+        (406, "RabbitMQDiffers", "Type and Durable"),
+        (530, "RabbitMQDenied", "rabbitmqctl add_vhost"),
+        (320, "RabbitMQAway", "restbroker tries again"),
     ],
 )
-def test_each_refusal_says_what_to_change(step: Step, code: int, found: str, says: str) -> None:
-    trouble = refusal(step, code, "said")
-    assert trouble.code == found
-    assert says in str(trouble)
-
-
-def test_a_queue_of_another_type_is_told_apart_from_a_channel_that_was_silent_for_too_long() -> None:
-    differs = refusal(DeclareQueue(SETTINGS), 406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue")
-    assert "Its type has to be quorum" in differs.hint
-    silent = refusal(
-        DeclareQueue(SETTINGS), 406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out"
-    )
-    assert "restbroker creates and binds it again" in silent.hint
+def test_a_refusal_quotes_rabbitmq_and_says_what_to_change(code: int, found: str, hint: str) -> None:
+    problem = refusal("amqp://h:1", code, "IN_ITS - own words.")
+    assert problem.message == f"restbroker cannot read from RabbitMQ at amqp://h:1: {code} IN_ITS - own words."
+    assert problem.code == found
+    assert hint in problem.hint
 
 
 def job(body: bytes) -> dict[str, Any]:

@@ -17,14 +17,15 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Leases, Offer, ReaderPorts
+from restbroker.servers.event_contract import Leases, ReaderPorts
+from restbroker.servers.offers import Offers
 from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.event_buffer import EventBuffer
 from restbroker.servers.openfire.stream.listener import Listener
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter
 from restbroker.store.leases import Lease, LeaseHeld, LeaseTaken
-from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
+from restbroker.telemetry.events import OperatorWarning, Report
 
 _RENEWALS: Final = 3
 """How often a lease is renewed while it lasts."""
@@ -36,8 +37,7 @@ _LOGINS_S: Final = 0.5
 _AGAIN_S: Final = 0.5
 """The seconds after which Redis is asked again if it did not answer."""
 _PATIENCE_S: Final = 2.0
-"""The seconds that Redis may take before that is reported, and at the end."""
-_PAUSE_S: Final = 1.0
+"""The seconds that Redis may take at the end."""
 
 
 def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
@@ -50,7 +50,9 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
     shared = ListenerContext(
         source.name, source.options, source.target, logins=ways.logins, buffer=basket, reporter=teller
     )
-    return StreamReader(shared, source, ways, ways.leases)
+    hint = "Openfire keeps none: a stop of restbroker loses the events that it has read."
+    offers = Offers(source, ways.intake, ways.report, "", hint)
+    return StreamReader(shared, source, ways, offers, ways.leases)
 
 
 @attrs.define(eq=False)
@@ -60,11 +62,11 @@ class StreamReader:
     context: ListenerContext
     source: EventSource
     ports: ReaderPorts
+    offers: Offers
     leases: Leases
     _listeners: dict[str, Listener] = attrs.field(factory=dict)
     _late: dict[str, int] = attrs.field(factory=dict)
-    _waits: bool = False
-    _unpushed: list[ServerEvent] = attrs.field(factory=list)
+    _unpushed: dict[int, ServerEvent] = attrs.field(factory=dict)
     """What was taken out of the buffer and is not known to be in Redis."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -92,7 +94,7 @@ class StreamReader:
             try:
                 found = await self.leases.hold(settings.everybody, settings.lease_s)
             except (StoreUnavailable, StoreRefused) as error:
-                self._warn_of_redis(error.message)
+                self.offers.warn(error.message)
                 await trio.sleep(_AGAIN_S)
                 continue
             late = self._note_states(found, asked_s + settings.lease_s, nursery)
@@ -163,62 +165,22 @@ class StreamReader:
 
     async def _push_events(self) -> None:
         while True:
-            self._unpushed = await self.context.buffer.take()
-            await self._offer()
+            self._unpushed = dict(enumerate(await self.context.buffer.take()))
+            await self.offers.push(self._unpushed)
 
     async def _push_rest(self) -> None:
         basket = self.context.buffer
         with trio.move_on_after(_PATIENCE_S):
-            await self._offer()
+            await self.offers.push(self._unpushed)
             while events := basket.take_now():
-                self._unpushed = events
-                await self._offer()
+                self._unpushed = dict(enumerate(events))
+                await self.offers.push(self._unpushed)
         if lost := len(self._unpushed) + len(basket):
             what = (
                 f"{lost} events of the source {self.source.name} are lost: Redis did not accept them before the stop."
             )
             hint = "Openfire keeps no events: make sure that Redis works when restbroker stops."
             self.ports.report(OperatorWarning("EventsLost", what, hint))
-
-    async def _offer(self) -> None:
-        """Offer the buffered events until Redis has them all, or has found that they are not wanted."""
-        while self._unpushed:
-            offer = self.ports.intake.offer(self.source, self._unpushed)
-            try:
-                await self._wait(offer)
-            finally:
-                with trio.CancelScope(shield=True):
-                    await offer.withdraw()
-                self._unpushed = self._undecided_events(offer)
-            if self._unpushed:
-                self._warn_of_redis(_why(offer))
-                await trio.sleep(_PAUSE_S)
-        self._waits = False
-
-    def _undecided_events(self, offer: Offer) -> list[ServerEvent]:
-        left: list[ServerEvent] = []
-        for event, verdict in zip(self._unpushed, offer.verdicts(), strict=True):
-            if isinstance(verdict, str):
-                self.ports.report(EventHandled(self.source.name, verdict))
-            else:
-                left.append(event)
-        return left
-
-    async def _wait(self, offer: Offer) -> None:
-        with trio.move_on_after(_PATIENCE_S) as patience:
-            await offer.wait()
-        if patience.cancelled_caught:
-            self._warn_of_redis(_why(offer))
-            await offer.wait()
-
-    def _warn_of_redis(self, why: str) -> None:
-        """Report that events wait, once until it is over."""
-        if self._waits:
-            return
-        self._waits = True
-        what = f"Events of the source {self.source.name} wait: {why}"
-        hint = "Openfire keeps none: a stop of restbroker loses the events that it has read."
-        self.ports.report(OperatorWarning("EventsWait", what, hint))
 
 
 def _warn_of_full(source: str, report: Report, size_bytes: int) -> None:
@@ -227,7 +189,3 @@ def _warn_of_full(source: str, report: Report, size_bytes: int) -> None:
         "accepts some. Nothing is lost, but Openfire blocks senders to these users."
     )
     report(OperatorWarning("EventsHeld", what, "Fix Redis, or raise the source's Buffer."))
-
-
-def _why(offer: Offer) -> str:
-    return next((one.message for one in offer.verdicts() if isinstance(one, Exception)), "Redis does not answer.")

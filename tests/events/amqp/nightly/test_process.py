@@ -44,40 +44,27 @@ def test_a_group_of_brokers_reads_once(
     until(lambda: consumers(rabbit) == 0, "nobody reads any more")
 
 
-def test_a_queue_that_does_not_answer_is_named_on_the_page_in_the_check_and_in_stats_until_it_does(
+def test_a_source_that_is_not_read_is_shown_until_it_is(
     rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    configure(tmp_path, redis_server, rabbit.url(), Stats=True, StatsPort=0)
-    with rabbit.channel() as channel:
-        channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
-    rabbit.suspend(RABBIT_QUEUE)
-    try:
-        with started(["run"], directory=tmp_path) as broker:
-            port = int(broker.wait_for(r"listening what=/stats addresses=\S+:(\d+)")[1])
+    configure(tmp_path, redis_server, rabbit.url(password="wrong"), Stats=True, StatsPort=0)
+    with started(["run"], directory=tmp_path) as broker:
+        port = int(broker.wait_for(r"listening what=/stats addresses=\S+:(\d+)")[1])
 
-            def texts(path: str) -> str:
-                return parse(path, page(port, path).text).text
+        def texts(path: str) -> str:
+            return parse(path, page(port, path).text).text
 
-            until(lambda: "RabbitMQSilent" in texts("/"), "the page names it")
-            assert f"Source rabbit: RabbitMQ answers, but its queue {RABBIT_QUEUE} does not" in texts("/")
-            assert f"rabbit RabbitMQSilent RabbitMQ answers, but its queue {RABBIT_QUEUE}" in texts("/sources")
-            codes = findings(tmp_path)
-            assert "quorum_status" in codes["RabbitMQSilent"]["hint"]
-            assert "RabbitMQUnread" not in codes
-            (row,) = json.loads(run(["stats", "--json"], directory=tmp_path).stdout)["sources"]
-            assert (row["source"], row["code"]) == ("rabbit", "RabbitMQSilent")
-            rabbit.resume(RABBIT_QUEUE)
-            until(lambda: "RabbitMQSilent" not in texts("/") + texts("/sources"), "the page shows that it is read")
-            assert "rabbit read " in texts("/sources")
-            until(lambda: consumers(rabbit) == 1, "RabbitMQ counts it")
-            assert {"RabbitMQSilent", "RabbitMQUnread"}.isdisjoint(findings(tmp_path))
-            # And one that is silent only after it has confirmed.
-            rabbit.suspend(RABBIT_QUEUE)
-            until(lambda: "RabbitMQSilent" in texts("/sources"), "the page names it again")
-            assert "RabbitMQSilent" in findings(tmp_path)
-            assert broker.stop() == 0
-    finally:
-        rabbit.resume(RABBIT_QUEUE)
+        until(lambda: "403 ACCESS_REFUSED" in texts("/"), "the page says why")
+        assert "rabbit RabbitMQDenied restbroker cannot read from RabbitMQ" in texts("/sources")
+        assert "Check the user and the password" in findings(tmp_path)["RabbitMQDenied"]["hint"]
+        (row,) = json.loads(run(["stats", "--json"], directory=tmp_path).stdout)["sources"]
+        assert (row["source"], row["code"]) == ("rabbit", "RabbitMQDenied")
+        (tmp_path / "url").write_text(rabbit.url())
+        until(lambda: "RabbitMQDenied" not in texts("/") + texts("/sources"), "the page shows that it is read")
+        assert "rabbit read " in texts("/sources")
+        until(lambda: consumers(rabbit) == 1, "RabbitMQ counts it")
+        assert {"RabbitMQDenied", "RabbitMQUnread"}.isdisjoint(findings(tmp_path))
+        assert broker.stop() == 0
     assert "source\trabbit" not in run(["stats"], directory=tmp_path).stdout
 
 

@@ -9,15 +9,11 @@ import trio
 from restbroker.config.events import Filter
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
-from restbroker.events.amqp import link
-from restbroker.events.amqp.blocking_connection import translate_errors
-from restbroker.events.amqp.options import Exchange, Options, Server
-from restbroker.events.amqp.topology import Problem, StartConsumer
-from restbroker.telemetry.events import SourceOpened
+from restbroker.events.amqp.options import Exchange, Server
 from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
 from tests.events.conftest import QUEUE
 from tests.support.process import Stopwatch
-from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ, as_bytes
+from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 from tests.transport.authority import Authority
@@ -71,7 +67,7 @@ async def test_an_exchange_that_differs_is_told_with_the_cure_and_left_as_it_is(
     rabbit.declare("chat_msg", kind="topic", durable=True)
     async with reading(CHAT, ready=False) as found:
         told = await found.tells("RabbitMQDiffers")
-        assert "The exchange chat_msg in RabbitMQ is not as configured (topic, not durable): 406" in told.message
+        assert "406 PRECONDITION_FAILED - inequivalent arg 'durable' for exchange 'chat_msg'" in told.message
         assert told.hint is not None
         assert "Type and Durable" in told.hint
     rabbit.declare("chat_msg", kind="topic", durable=True)
@@ -88,84 +84,6 @@ async def test_an_exchange_that_is_not_to_be_made_is_waited_for(reading: Read, r
         assert [one.code for one in found.warnings()] == ["RabbitMQDiffers", "RabbitMQBack"]
 
 
-async def test_a_queue_that_does_not_answer_is_named_and_nothing_is_back_before_it_delivers(
-    reading: Read, rabbit: RabbitMQ
-) -> None:
-    with rabbit.channel() as channel:
-        channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
-    rabbit.suspend(RABBIT_QUEUE)
-    try:
-        async with reading(CHAT, ready=False) as found:
-            told = await found.tells("RabbitMQSilent")
-            assert f"its queue {RABBIT_QUEUE} does not" in told.message
-            assert [one for one in found.events if isinstance(one, SourceOpened)] == []
-            rabbit.resume(RABBIT_QUEUE)
-            await found.tells("RabbitMQBack")
-            rabbit.publish("chat_msg", RECEIVED, chat("hello"))
-            await found.has(1)
-            assert [one.code for one in found.warnings()] == ["RabbitMQSilent", "RabbitMQBack"]
-    finally:
-        rabbit.resume(RABBIT_QUEUE)
-
-
-async def test_a_queue_that_falls_silent_while_it_is_read_is_named_until_it_delivers_again(
-    reading: Read, rabbit: RabbitMQ, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link, "_LOOK_AGAIN_S", 0.0)
-    async with reading(CHAT) as found:
-
-        async def is_last(code: str, rounds: int) -> None:
-            def codes() -> list[str]:
-                return [one.code for one in found.warnings("RabbitMQ")]
-
-            await until_async(lambda: codes()[-1:] == [code] and codes().count(code) >= rounds, f"{code} is reported")
-
-        for rounds in (1, 2):
-            rabbit.suspend(RABBIT_QUEUE)
-            try:
-                await is_last("RabbitMQSilent", rounds)
-            finally:
-                rabbit.resume(RABBIT_QUEUE)
-            await is_last("RabbitMQBack", rounds)
-            rabbit.publish("chat_msg", RECEIVED, chat(str(rounds)))
-            await found.has(rounds)
-        # By turns: a slow RabbitMQ may be silent once more by itself, but is never back twice.
-        reported = [one.code for one in found.warnings("RabbitMQ")]
-        assert set(reported[::2]) == {"RabbitMQSilent"}
-        assert set(reported[1::2]) == {"RabbitMQBack"}
-
-
-async def test_asking_a_queue_again_and_again_loses_doubles_and_reorders_no_event(
-    reading: Read, rabbit: RabbitMQ, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(link, "_LOOK_AGAIN_S", 0.0)
-    monkeypatch.setattr(link, "_LOOK_S", 0.001)
-    async with reading(CHAT) as found:
-        for number in range(50):
-            rabbit.fill("chat_msg", [(RECEIVED, chat(f"{number}.{part}")) for part in range(4)])
-        await found.has(200)
-        await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 0, "nothing is left")
-        assert found.texts() == [f"{number}.{part}" for number in range(50) for part in range(4)]
-
-
-async def test_a_queue_that_has_forgotten_its_consumer_is_read_again(
-    reading: Read, rabbit: RabbitMQ, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with reading(CHAT) as found:
-        rabbit.forget(RABBIT_QUEUE)
-        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
-        monkeypatch.setattr(link, "_LOOK_AGAIN_S", 0.0)
-        await found.has(1)
-        assert [one.code for one in found.warnings()] == ["RabbitMQDiffers", "RabbitMQBack"]
-
-
-def test_a_connection_that_ends_since_the_queue_did_not_answer_says_so() -> None:
-    settings = Options(Server(Secret("amqp://127.0.0.1")), (CHAT,), RABBIT_QUEUE)
-    with pytest.raises(Problem) as caught, translate_errors(StartConsumer(settings), "amqp://127.0.0.1"):
-        raise pika.exceptions.ConnectionClosedByBroker(541, "INTERNAL_ERROR")
-    assert caught.value.code == "RabbitMQSilent"
-
-
 async def test_a_queue_that_is_deleted_is_made_again(reading: Read, rabbit: RabbitMQ) -> None:
     async with reading(CHAT) as found:
         with rabbit.channel() as channel:
@@ -174,38 +92,6 @@ async def test_a_queue_that_is_deleted_is_made_again(reading: Read, rabbit: Rabb
         await is_read(rabbit)
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
         await found.has(1)
-
-
-async def test_an_exchange_that_is_made_again_is_bound_again_and_one_that_is_gone_is_told_and_not_made(
-    reading: Read, rabbit: RabbitMQ
-) -> None:
-    async with reading(CHAT) as found:
-        with rabbit.channel() as channel:
-            channel.exchange_delete("chat_msg")
-        told = await found.tells("RabbitMQDiffers")
-        assert "The exchange chat_msg is gone from RabbitMQ" in told.message
-        assert not rabbit.exists("chat_msg")
-        rabbit.declare("chat_msg")
-        await found.tells("RabbitMQBack")
-        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
-        await found.has(1)
-        # And one that was away too shortly to be missed.
-        with rabbit.channel() as channel:
-            channel.exchange_delete("chat_msg")
-        rabbit.declare("chat_msg")
-
-        def published() -> bool:
-            with rabbit.channel() as channel:
-                channel.confirm_delivery()
-                try:
-                    channel.basic_publish("chat_msg", RECEIVED, as_bytes(chat("again")), mandatory=True)
-                except pika.exceptions.UnroutableError:
-                    return False
-            return True
-
-        await until_async(published, "it is bound", 60)
-        await found.has(2)
-        assert found.texts() == ["hello", "again"]
 
 
 async def test_the_queue_gives_what_was_in_hand_again_as_often_as_needed(reading: Read, rabbit: RabbitMQ) -> None:

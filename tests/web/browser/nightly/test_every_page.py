@@ -43,7 +43,7 @@ def stage(stage: Stage) -> Stage:
     silent = attrs.evolve(
         well,
         source="mongooseim_presences",
-        code="RabbitMQSilent",
+        code="RabbitMQAway",
         message="RabbitMQ answers, but its queue restbroker.mongooseim_presences does not: nothing is read.",
         hint="A quorum queue waits for a majority of its nodes. " * 3,
     )

@@ -1,6 +1,8 @@
-"""Makes an event of a message that MongooseIM published. Called by `reader`.
+"""Makes an event of a message that MongooseIM published, and a dead job of one that is no event. Called by `reader`.
 
-Always holds: pure; any message becomes an event or raises `MalformedEvent`. MongooseIM publishes JSON without any AMQP
+Always holds: pure; any message becomes an event or raises `MalformedEvent`. A dead job holds the message byte for byte,
+as text or in base64, or, if it is longer than 1 MiB, its beginning; users who may not see message texts do not see it
+(`raw`, see `job.redact`). MongooseIM publishes JSON without any AMQP
 properties, so there is no id and no time in it:
 
 | exchange | routing key | JSON |
@@ -10,18 +12,22 @@ properties, so there is no id and no time in it:
 | groupchat_msg | sender's, `.groupchat_msg_sent`; an occupant's or the room's, `.groupchat_msg_recv` | the same |
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Final, assert_never
 
+from restbroker.config.events import EventSource
 from restbroker.events.amqp.options import ExchangeContent
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
+from restbroker.job.repair import fractional
 from restbroker.light import light
 from restbroker.servers.event_contract import MalformedEvent
 
 LIMIT_BYTES: Final = 1024 * 1024
 """The largest body that is read, more than any stanza that MongooseIM takes (64 KiB unless configured otherwise)."""
+ERROR_CLASS: Final = "MalformedEvent"
 
 
 @light
@@ -49,7 +55,7 @@ def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, 
         raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
     if not isinstance(payload, dict):
         raise MalformedEvent("it is not a JSON object")
-    _classify_depth(payload)
+    _require_depth(payload)
     what = carries.get(message.exchange) or _guess(message, payload)
     raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, "payload": payload}
     match what:
@@ -61,7 +67,7 @@ def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, 
             assert_never(what)
 
 
-def _classify_depth(payload: Mapping[str, Json]) -> None:
+def _require_depth(payload: Mapping[str, Json]) -> None:
     """Raise `MalformedEvent` if the payload is nested too deep.
 
     MongooseIM's own payloads are flat; a job nests what it holds deeper than it came, and Ruby reads only so deep.
@@ -140,3 +146,39 @@ def _text(payload: Mapping[str, Json], member: str) -> str:
     if not isinstance(value, str):
         raise MalformedEvent(f"its {member} is {'missing' if value is None else 'no text'}")
     return value
+
+
+def dead_job(message: Message, source: EventSource, jid: str, why: str, now_s: float) -> bytes:
+    """Return a job of the source's class and queue, encoded, whose one argument has the members of an event.
+
+    Class and queue are those of the first route, if the source has only routes. `why` becomes its error message.
+    """
+    moment_s = fractional(now_s)
+    queue, job_class = source.queue, source.job_class
+    if not (queue and job_class):
+        queue, job_class = source.routes[0].queue, source.routes[0].job_class
+    raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, **_body(message.body)}
+    members: tuple[str, ...] = ("type", "from", "to", "id", "body", "room", "presence", "server")
+    event: dict[str, Json] = dict.fromkeys(members)
+    fields: dict[str, Json] = {
+        "class": job_class,
+        "args": [{**event, "source": source.name, "received_at": moment_s, "raw": raw}],
+        "jid": jid,
+        "queue": queue,
+        "retry": True,
+        "created_at": moment_s,
+        "error_message": f"RabbitMQ delivered something that is not an event: {why}.",
+        "error_class": ERROR_CLASS,
+        "failed_at": moment_s,
+        "retry_count": 0,
+    }
+    return rubyjson.dumps(fields)
+
+
+def _body(body: bytes) -> dict[str, Json]:
+    cut = body[:LIMIT_BYTES]
+    size: dict[str, Json] = {} if len(cut) == len(body) else {"size": len(body)}
+    try:
+        return {"text": cut.decode(), **size}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(cut).decode(), **size}
