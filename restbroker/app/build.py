@@ -32,7 +32,7 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
 from restbroker.config.variables import FAST
-from restbroker.events.sent_messages import sent_messages_of
+from restbroker.events.in_redis import sent_messages_of
 from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
 from restbroker.operate.enqueue import payload

@@ -11,10 +11,8 @@ import attrs
 from restbroker.broker.service import Service
 from restbroker.config.events import Events, EventSource
 from restbroker.events import registry as kinds
-from restbroker.events.deliver import Deliverer
-from restbroker.events.leases import LeasesInRedis
-from restbroker.events.receiver import Receiver
-from restbroker.events.states import StatesInRedis
+from restbroker.events.deliver import Deliverer, Receiver
+from restbroker.events.in_redis import LeasesInRedis, StatesInRedis
 from restbroker.events.webhook import Webhooks
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports

@@ -246,7 +246,7 @@ class StreamInfo:
 
 
 class States(Protocol):
-    """Takes a reader's reports about the state of its source, for display (`events.states`)."""
+    """Takes a reader's reports about the state of its source, for display (`events.in_redis`)."""
 
     def put(self, problem: Problem | None, user: str = "") -> None:
         """Note the problem that there is from now on, or still; None: events are read.

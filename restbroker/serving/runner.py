@@ -32,9 +32,8 @@ from hypercorn.typing import (
 )
 
 from restbroker.config.values import duration_text
-from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
-from restbroker.serving.lines import RequestLines
-from restbroker.serving.plain_http import PlainHttp
+from restbroker.serving.connections import STALLED_S, BoundedStream, Connections, RequestLines
+from restbroker.serving.plain import PlainHttp
 from restbroker.serving.tls import Certificate, failure
 from restbroker.telemetry.events import ListenerStarted, OperatorWarning, Report
 
@@ -55,8 +54,8 @@ class Server:
     A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
     `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
     `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: whether the app
-    reads the bodies of requests; if it does not, addresses may hold any bytes (`serving.lines`), though not over TLS.
-    `is_plain`: of HTTP only what machines need (see `plain_http`). With a `certificate` it speaks TLS, and no HTTP/2.
+    reads the bodies of requests; if it does not, addresses may hold any bytes (see `connections`), though not over TLS.
+    `is_plain`: of HTTP only what machines need (see `plain`). With a `certificate` it speaks TLS, and no HTTP/2.
     """
 
     what: str

@@ -39,9 +39,7 @@ def lines(place: Path) -> Lines:
 
 def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None:
     assert lines()[-1] == "Next: `restbroker run` starts one."
-    sources.write(
-        store, [SourceState("mim", "mongooseim-amqp", "web1:7", "", 1.5, "RabbitMQAway", "It is.", "Wait.")]
-    )
+    sources.write(store, [SourceState("mim", "mongooseim-amqp", "web1:7", "", 1.5, "RabbitMQAway", "It is.", "Wait.")])
     serve(store, "one", 77, ["one"], **DOWN)
     assert lines()[-2:] == ["Next: one: Start the server.", "      mim: Wait."]
     with full(store):

@@ -14,7 +14,7 @@ import trio
 from restbroker.app.events import event_services
 from restbroker.config.events import Events, EventSource
 from restbroker.config.target import CertFiles
-from restbroker.events.receiver import Receiver
+from restbroker.events.deliver import Receiver
 from restbroker.job.event import ServerEvent
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.events.quota import AT_ONCE
+from restbroker.events.webhook import AT_ONCE
 from tests.events.conftest import MESSAGE, SOURCE, Hall, Open, sent
 from tests.support.wait import until_async
 

@@ -12,8 +12,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreUnavailable
 from restbroker.events.deliver import PATIENCE_S, Deliverer
-from restbroker.events.quota import AT_ONCE
-from restbroker.events.webhook import Webhooks
+from restbroker.events.webhook import AT_ONCE, Webhooks
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
 from restbroker.serving.runner import GRACE_S, Server

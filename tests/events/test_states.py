@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from restbroker.config.events import EventSource
-from restbroker.events import states as events_states
-from restbroker.events.states import StatesInRedis
+from restbroker.events import in_redis
+from restbroker.events.in_redis import StatesInRedis
 from restbroker.servers.event_contract import StreamInfo
 from restbroker.store import sources
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -83,8 +83,8 @@ async def test_since_when_there_is_nothing_to_read_is_told_apart_from_since_when
 async def test_what_is_known_of_a_stream_is_asked_for_at_each_write_until_it_is_anothers(
     redis_server: RedisServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events_states, "REFRESH_S", 0.05)
-    monkeypatch.setattr(events_states, "_LEAST_S", 0.01)
+    monkeypatch.setattr(in_redis, "REFRESH_S", 0.05)
+    monkeypatch.setattr(in_redis, "_LEAST_S", 0.01)
     facts = StreamInfo("…123", 3.0)
     ann = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0, login="…123", opened_s=3.0)
     async with kept(redis_server) as states:
@@ -102,8 +102,8 @@ async def test_what_is_known_of_a_stream_is_asked_for_at_each_write_until_it_is_
 async def test_a_state_is_written_again_before_it_counts_no_more(
     redis_server: RedisServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events_states, "REFRESH_S", 0.05)
-    monkeypatch.setattr(events_states, "_LEAST_S", 0.01)
+    monkeypatch.setattr(in_redis, "REFRESH_S", 0.05)
+    monkeypatch.setattr(in_redis, "_LEAST_S", 0.01)
     async with kept(redis_server) as states:
         states.of(SOURCE).put(None)
         await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=5.0))

@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.serving.lines import RequestLines, restore_bytes
+from restbroker.serving.connections import RequestLines, restore_bytes
 from restbroker.serving.plain import Answer, Request, error_answer, plain_app
 from restbroker.serving.runner import Server
 from restbroker.telemetry.events import Event, OperatorWarning

@@ -14,7 +14,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import JOBS_WAIT, bad_login, finding, open_client, unreachable
 from restbroker.servers.api.health import Health
 from restbroker.servers.findings import Finding, Texts, ok
-from restbroker.servers.mongooseim import questions, schema
+from restbroker.servers.mongooseim import catalogue, connector
 from restbroker.servers.mongooseim.answer import read
 from restbroker.servers.mongooseim.options import Options
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -38,15 +38,15 @@ async def check(target: Target) -> list[Finding]:
         return [_unreachable(target, error)]
     except ConfigError as error:
         return [bad_login(target, error)]
-    found = questions.health_of(target, response)
+    found = connector.health_of(target, response)
     if not found.probe.ok:
         return [finding(target, found)]
-    who = questions.login_text(target, response)
+    who = connector.login_text(target, response)
     return [_target_up(target, found, who), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
 
 
 async def _ask(target: Target) -> Response:
-    request = questions.health(target, target.default_host, target.timeout_s)
+    request = connector.health_request(target, target.default_host, target.timeout_s)
     async with open_client(target) as http:
         return await http.send(request)
 
@@ -68,9 +68,9 @@ def _version(target: Target, found: Health) -> Iterator[Finding]:
     wanted, version = target.options_as(Options).server_version, found.probe.version
     if version is None:
         return
-    if wanted != "auto" and schema.known_version(wanted) != schema.known_version(version):
+    if wanted != "auto" and catalogue.known_version(wanted) != catalogue.known_version(version):
         yield _TEXTS.finding(target.name, "OtherVersion", wanted=wanted, version=version)
-    counted = schema.known_version(version if wanted == "auto" else wanted)
+    counted = catalogue.known_version(version if wanted == "auto" else wanted)
     yield ok(target.name, "Version", f"It is MongooseIM {version}; operations as of {counted}.")
 
 

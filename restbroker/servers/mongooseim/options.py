@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 import attrs
 
@@ -11,8 +11,8 @@ from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts,
 from restbroker.config.problems import Problems
 from restbroker.config.target import Basic, Target
 from restbroker.servers.mongooseim import command_attributes
-from restbroker.servers.mongooseim.schema import Schema
 
+Schema = Literal["admin", "domain_admin", "user"]
 _SLOTS: Final[Mapping[str, int]] = MappingProxyType({command_attributes.REGISTER: 2})
 """The most jobs of a command that may be in progress at once, by default.
 

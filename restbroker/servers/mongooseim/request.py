@@ -5,28 +5,51 @@ Called by the connector. Always holds: it is a POST, since MongooseIM would run 
 `Host` is set by the transport (`target.host_header`). All names are known and all required members are there; whether a
 value fits its type, MongooseIM says before it does anything (read in `mongoose_graphql` of 6.8.0), except where it
 would take any value, or print a secret.
+
+Values never stand in the text of a document, since MongooseIM does not unescape its strings (measured); an argument
+without a value is not in it, so that the server's own default counts; the selection covers the whole result, as far as
+its types are known, under the names of the schema. A union may have a member of several types, as `result` of
+mnesia.systemInfo: MongooseIM takes that, though GraphQL does not (measured). A job's own document has one operation,
+and no subscription; what stands inside its texts and comments does not count, and messages show nothing of it. That is
+no parser: what else is wrong with a document, the server says before it does anything.
+
+A message with an `id` of its job's own is sent as a stanza, since `sendMessage` makes up another id for each sending:
+the stanza is what MongooseIM makes of such a message (read in 6.0.0, 6.8.0), except for the `id`; the answer has the
+place and form of the operation's own.
 """
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Final
+from functools import lru_cache
+from typing import Final, Literal
+from xml.etree import ElementTree as ET
 
-from restbroker.config.target import IssuedLogin, Target
+from restbroker.config.target import Basic, IssuedLogin, Target
 from restbroker.job.command import Call
 from restbroker.job.endpoint import kind_of, quote
+from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body
-from restbroker.servers.mongooseim import catalogue, command_attributes, documents, schema, stanza
-from restbroker.servers.mongooseim.document import document
-from restbroker.servers.mongooseim.options import Options
-from restbroker.servers.mongooseim.schema import Operation, Schema, Type
+from restbroker.servers.api.texts import NO_XML, fits_xml
+from restbroker.servers.mongooseim import catalogue, command_attributes
+from restbroker.servers.mongooseim.catalogue import Operation, Type
+from restbroker.servers.mongooseim.options import Options, Schema
 from restbroker.transport.message import Request
 
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
 _ANSWER_LIMIT_BYTES: Final = 65_536
 """The most bytes that are read of the answer to a question of the connector's own."""
+Kind = Literal["query", "mutation"]
+_LIMIT_CHARACTERS: Final = 500_000
+# The first alternative that fits counts: a block string before an empty one.
+_TOKEN: Final = re.compile(
+    r'(?P<text>"""(?:[^"\\]|\\"""|\\|"(?!""))*"""|"(?:[^"\\\n\r]|\\.)*")|(?P<comment>\#[^\n\r]*)'
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<bracket>[{}()\[\]])|(?P<quote>\")|(?P<other>[^\sA-Za-z_{}()\[\]\"\#]+)"
+)
+_PAIRS: Final = {"}": "{", ")": "(", "]": "["}
 
 
 def build(call: Call, operation: Operation | None, target: Target) -> Request:
@@ -39,7 +62,7 @@ def build(call: Call, operation: Operation | None, target: Target) -> Request:
     else:
         given = arguments_of(call, operation, target.options_as(Options).schema)
         if "id" in given and operation.name in command_attributes.TYPES:
-            text, given = stanza.document(operation), {"stanza": stanza.stanza_of(operation, given, target)}
+            text, given = stanza_document(operation), {"stanza": stanza_of(operation, given, target)}
         else:
             text = document(operation, tuple(name for name in operation.arguments if name in given))
         body = json_body({"query": text, "variables": given})
@@ -106,13 +129,13 @@ def _own_document(call: Call) -> tuple[bytes, bool]:
         raise InvalidArguments('the argument "query" is missing, or is not a string')
     if not isinstance(variables, dict | None):
         raise InvalidArguments('the argument "variables" is not an object')
-    is_query = documents.kind_of(text) == "query"
+    is_query = operation_kind(text) == "query"
     return json_body({"query": text, "variables": variables or {}}), is_query
 
 
 def _check_members(place: str, value: Json, kind: Type) -> None:
     """Raise `InvalidArguments` if a required member is missing, or one is unknown; `place` is the value's own name."""
-    fields = schema.fields_of_input(kind.name)
+    fields = catalogue.fields_of_input(kind.name)
     if value is None:
         if kind.required:
             raise InvalidArguments(f'the argument "{place}" is missing')
@@ -132,7 +155,7 @@ def _check_members(place: str, value: Json, kind: Type) -> None:
 
 def _must_be_text(place: str, kind: Type) -> bool:
     """Tell whether MongooseIM would take any value here, or print one that is secret."""
-    takes_any = kind.name == "NonEmptyString" or bool(schema.names_of_enum(kind.name))
+    takes_any = kind.name == "NonEmptyString" or bool(catalogue.names_of_enum(kind.name))
     return takes_any or command_attributes.is_secret_argument(place.rpartition(".")[2])
 
 
@@ -142,3 +165,139 @@ def _require_known(given: Collection[str], known: Collection[str], message: str)
         if name not in known:
             near = get_close_matches(name, known, n=1)
             raise InvalidArguments(message.format(quote(name)) + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def stanza_document(operation: Operation) -> str:
+    """Return the GraphQL document that sends a stanza (the variable `stanza`) and answers as this operation would."""
+    category, name = operation.path
+    sent = command_attributes.STANZA.partition(".")[2]
+    return f"mutation($stanza:XmlElement){{{category}{{{name}:{sent}(stanza:$stanza){{id}}}}}}"
+
+
+def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -> str:
+    """Return the stanza of a message with these arguments.
+
+    Raise `InvalidArguments` for what MongooseIM would refuse in `sendMessage`, but not in a stanza.
+    """
+    _require_texts(given)
+    sender = given.get("from") or (target.credentials.user if isinstance(target.credentials, Basic) else "")
+    ends = {"from": _prepare(str(sender)), "to": _prepare(str(given["to"]))}
+    message = ET.Element("message", {"type": command_attributes.TYPES[operation.name], **ends, "id": str(given["id"])})
+    for name in ("subject", "body"):
+        if name in given:
+            ET.SubElement(message, name).text = str(given[name])
+    return ET.tostring(message, "unicode")
+
+
+def _require_texts(given: Mapping[str, Json]) -> None:
+    for name, value in given.items():
+        if not isinstance(value, str) or (name == "id" and not value):
+            raise InvalidArguments(f'the argument "{name}" must be a string, and an id not empty')
+        if not fits_xml(value):
+            raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
+        if name in ("from", "to") and "@" not in value.partition("/")[0]:
+            raise InvalidArguments(f'the argument "{name}" is not a JID such as alice@example.org')
+
+
+def _prepare(jid: str) -> str:
+    """Return the JID with its bare part folded, as MongooseIM writes it: JIDs in a stanza it leaves as they are."""
+    bare, slash, resource = jid.partition("/")
+    return fold_case(bare) + slash + resource
+
+
+@lru_cache(maxsize=1000)
+def document(operation: Operation, given: tuple[str, ...]) -> str:
+    """Return the GraphQL document of an operation; `given` names the arguments to pass as variables, all its own."""
+    declared = ",".join(f"${name}:{operation.arguments[name].text}" for name in given)
+    passed = ",".join(f"{name}:${name}" for name in given)
+    *category, field = operation.path
+    text = f"{field}{f'({passed})' if given else ''}{selection(operation.returns)}"
+    text = f"{category[0]}{{{text}}}" if category else text
+    return f"{'query' if operation.is_query else 'mutation'}{f'({declared})' if given else ''}{{{text}}}"
+
+
+def selection(result: Type) -> str:
+    """Return the selection of all fields of a result type, such as `{jid name}`; "" for a scalar."""
+    return _selection(result.name, ())
+
+
+def _selection(name: str, above: tuple[str, ...]) -> str:
+    members = catalogue.members_of_union(name)
+    if members:
+        text = " ".join(f"... on {one}{_selection(one, (*above, name))}" for one in members)
+    else:
+        text = " ".join(_of_object(name, (*above, name)))
+    return f"{{{text}}}" if text else ""
+
+
+def _of_object(name: str, above: tuple[str, ...]) -> Iterator[str]:
+    for field, kind in catalogue.fields_of_object(name).items():
+        if kind.name in above:
+            continue  # or it would have no end
+        inside = _selection(kind.name, above)
+        if inside or not _has_members(kind.name):
+            yield field + inside
+
+
+def _has_members(name: str) -> bool:
+    return bool(catalogue.fields_of_object(name) or catalogue.members_of_union(name))
+
+
+def operation_kind(document: str) -> Kind:
+    """Return whether the document's one operation is a query or a mutation.
+
+    Raise `InvalidArguments` if it has none, several or a subscription, is too long, or is not a GraphQL document.
+    """
+    if len(document) > _LIMIT_CHARACTERS:
+        raise InvalidArguments(
+            'the argument "query" is longer than any document needs to be; put values into "variables"'
+        )
+    found = [kind for kind in _definitions(document) if kind != "fragment"]
+    if "subscription" in found:
+        message = 'the argument "query" is a subscription, which has no answer to wait for'
+        raise InvalidArguments(message)
+    if len(found) != 1:
+        how_many = "no operation" if not found else f"{len(found)} operations, in no defined order"
+        message = f'the argument "query" has {how_many}; send one in each job'
+        raise InvalidArguments(message)
+    return "mutation" if found[0] == "mutation" else "query"
+
+
+def _definitions(document: str) -> list[str]:
+    """Return the word with which each definition begins; "query" where the word is left out.
+
+    Raise `InvalidArguments` if brackets or quotation marks do not match, or a definition begins with another word.
+    """
+    found: list[str] = []
+    opened: list[str] = []
+    is_inside = False
+    for token in _TOKEN.finditer(document):
+        text, kind = token[0], token.lastgroup
+        if kind == "quote":
+            raise InvalidArguments('a string in the argument "query" has no end')
+        if kind == "comment":
+            continue
+        if not is_inside and text.strip(","):
+            found.append(_definition_kind(text))
+            is_inside = True
+        if kind == "bracket" and text in _PAIRS:
+            if not opened or opened.pop() != _PAIRS[text]:
+                raise InvalidArguments(_ODD)
+            is_inside = bool(opened) or text != "}"
+        elif kind == "bracket":
+            opened.append(text)
+    if is_inside:
+        raise InvalidArguments(_ODD)
+    return found
+
+
+def _definition_kind(text: str) -> str:
+    """Return the kind of a definition that begins with this token. Raise `InvalidArguments` if no definition does."""
+    if text == "{":
+        return "query"
+    if text not in ("query", "mutation", "subscription", "fragment"):
+        raise InvalidArguments(_ODD)
+    return text
+
+
+_ODD: Final = 'the argument "query" is not a GraphQL document: a query or mutation, perhaps with fragments'

@@ -14,7 +14,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Engine, Url
 from restbroker.errors import ConfigError
-from restbroker.events import states
+from restbroker.events import in_redis
 from restbroker.servers.event_contract import ReaderPorts, StreamInfo
 from restbroker.servers.findings import Finding
 from restbroker.servers.openfire.stream.attributes import StreamAttributes
@@ -156,7 +156,7 @@ def test_of_an_id_the_end_is_shown_and_never_most_of_it(login: str, shown: str) 
 async def test_who_is_logged_off_or_asks_nothing_is_not_shown_as_read(
     reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)
     async with (
         reading("bob", askers=("eve",), ready=False) as reader,
         another_process(openfire, redis_server) as logins,

@@ -13,7 +13,7 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
-from restbroker.events import registry, states
+from restbroker.events import in_redis, registry
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.openfire.stream.options import Options
@@ -216,8 +216,8 @@ async def test_how_each_users_stream_stands_is_kept_for_who_looks(
 async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_it_last_told_something(
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "REFRESH_S", 0.05)
-    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    monkeypatch.setattr(in_redis, "REFRESH_S", 0.05)
+    monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)
     async with reading("ann", announces=False) as reader:
 
         def kept() -> SourceState:

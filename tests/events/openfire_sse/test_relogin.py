@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.events import states
+from restbroker.events import in_redis
 from restbroker.servers.contract import Ports
 from restbroker.servers.logins import LoginsInRedis
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
@@ -128,7 +128,7 @@ async def test_a_user_whose_session_somebody_else_ended_is_logged_in_again_since
 async def test_what_comes_between_a_login_and_the_first_stream_of_who_was_logged_off_is_in_a_gap(
     reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)
     async with another_process(openfire, redis_server) as logins:
         await logins.stream("bob")
         await logs_off(logins, openfire, "bob")
@@ -148,7 +148,7 @@ async def test_what_comes_between_a_login_and_the_first_stream_of_who_was_logged
 async def test_while_a_user_is_logged_off_there_is_no_gap(
     reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
         await reader.hears("bob")
         await logs_off(logins, openfire, "bob")

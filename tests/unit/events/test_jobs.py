@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from restbroker.config.events import EventSource, Filter, Route, Shape
-from restbroker.events.jobs import incoming_event, route_of
+from restbroker.events.deliver import incoming_event, route_of
 from restbroker.job import redact
 from restbroker.job.event import ServerEvent, mark_of_sent, mark_of_test, text_of_test
 from restbroker.job.json_types import Json

@@ -12,7 +12,7 @@ from restbroker.config.events import EventSource
 from restbroker.job import rubyjson
 from restbroker.job.event import EVENT_TYPES, as_json
 from restbroker.servers.event_contract import HookRequest, MalformedEvent
-from restbroker.servers.mongooseim.sns import form
+from restbroker.servers.mongooseim.sns.hook import read_notification
 from restbroker.servers.mongooseim.webhook.hook import PushHook
 from restbroker.servers.prosody.events.hook import open_hook
 from restbroker.servers.prosody.events.options import Options
@@ -78,4 +78,4 @@ def test_any_bytes_are_an_event_or_malformed(hook: PushHook, body: bytes) -> Non
 @given(body=st.binary(max_size=200))
 def test_any_bytes_are_no_publication(body: bytes) -> None:
     with pytest.raises(MalformedEvent):
-        form.read(body)
+        read_notification(body)

@@ -3,11 +3,19 @@
 Always holds: pure; the event says no more of the receiver than the server does. MongooseIM 6.8 (measured) posts the
 chat messages of its users, waits for the answer before it goes on with the message, and takes any status for a success:
 a message that is not accepted is lost, and the status only serves counters.
+
+Of the form was measured (its cowlib writes it): the fields are author, server, receiver, message, in this order; in a
+value all bytes but letters, digits, `-`, `.` and `_` are escaped; a space is `%20` or `+`, and both may stand in one
+value. Its documentation shows a form in which nothing is escaped, and old versions sent that. There the message, which
+comes last, may hold anything: it is taken as it is if it has a character that forms never have. Any bytes give a form
+or a `MalformedEvent`, in a time that grows with their number.
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -15,11 +23,15 @@ from restbroker.config.events import EventSource
 from restbroker.job.event import ServerEvent
 from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Answer, Hook, HookRequest, IncomingEvent, MalformedEvent
-from restbroker.servers.mongooseim.webhook import form
 
 _NEEDED: Final = ("author", "receiver", "message")
 _TAKEN: Final = Answer(202)
 _PROBED: Final = Answer(200, headers={"Allow": "OPTIONS, POST"})
+_MOST_FIELDS: Final = 64
+_MESSAGE: Final = re.compile(rb"(?:^|&)message=")
+# What forms of MongooseIM, browsers and curl consist of; with & and = between and behind names.
+_ENCODED: Final = re.compile(rb"[A-Za-z0-9._~*!'()%+-]*")
+_ENCODED_FIELDS: Final = re.compile(rb"[A-Za-z0-9._~*!'()%+&=-]*")
 
 
 @attrs.frozen
@@ -33,7 +45,7 @@ class PushHook:
 
         `source` is the source's name in the configuration, `now_s` the time of receipt in epoch seconds.
         """
-        fields = form.read(posted.body)
+        fields = read_form(posted.body)
         for name in _NEEDED:
             if name not in fields:
                 raise MalformedEvent(f"its form has no field {name}")
@@ -84,3 +96,31 @@ def _address(author: str, server: str | None) -> str | None:
     if not author:
         return server
     return author if server is None or "@" in author else f"{author}@{server}"
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """Return the form's fields by name; of a name that comes twice the first counts.
+
+    Raise `MalformedEvent` if there are too many fields.
+    """
+    found = _MESSAGE.search(body)
+    last: bytes | None = None
+    if found is not None and _ENCODED_FIELDS.fullmatch(body, found.end()) is None:
+        body, last = body[: found.start()], body[found.end() :]
+    parts = body.split(b"&", _MOST_FIELDS) if body else []
+    if len(parts) > _MOST_FIELDS:
+        raise MalformedEvent(f"its form has more than {_MOST_FIELDS} fields")
+    fields: dict[str, str] = {}
+    for part in parts:
+        name, _, value = part.partition(b"=")
+        fields.setdefault(_text(name), _text(value))
+    if last is not None:
+        fields.setdefault("message", last.decode("utf-8", "replace"))
+    return fields
+
+
+def _text(written: bytes) -> str:
+    """Decode a name or value, unless it has a character that no form has: then it was never escaped."""
+    if _ENCODED.fullmatch(written) is not None:
+        written = unquote_to_bytes(written.replace(b"+", b" "))
+    return written.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""The attributes of a user's stream that people see. Each `listener` has one, and `events.states` calls it.
+"""The attributes of a user's stream that people see. Each `listener` has one, and `events.in_redis` calls it.
 
 Always holds: of the login's id, which is as good as a password, only the end leaves the process.
 """

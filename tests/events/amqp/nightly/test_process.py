@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from restbroker.store.client import Client
-from tests.events.amqp.conftest import KEPT, RABBIT_QUEUE, RECEIVED, chat, consumers
+from tests.events.amqp.conftest import RABBIT_QUEUE, RECEIVED, chat, consumers
 from tests.events.conftest import jobs_in, written
 from tests.support.html_page import parse
 from tests.support.pages import page

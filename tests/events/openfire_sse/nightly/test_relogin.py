@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from restbroker.events import states
+from restbroker.events import in_redis
 from restbroker.servers.openfire.stream import reader as sse_reader
 from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.store import sources
@@ -101,7 +101,7 @@ async def test_what_was_on_its_way_behind_the_end_of_a_session_does_not_keep_its
 async def test_what_came_under_a_login_that_was_over_before_it_was_seen_is_in_a_gap(
     reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
         await reader.hears("bob")
         rests = partial(sources.read_states, reader.store)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from restbroker.job.json_types import Json
-from restbroker.servers.mongooseim import schema
+from restbroker.servers.mongooseim import catalogue
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Act, Usual
 
@@ -48,12 +48,12 @@ def refusal(code: str, message: str = "It is so", *path: str | int, **more: Any)
     return {"message": message, "path": list(path), "extensions": {"code": code, **more}}
 
 
-def example(kind: schema.Type) -> Json:
+def example(kind: catalogue.Type) -> Json:
     """A value of this type."""
     if kind.item is not None:
         return [example(kind.item)]
-    if (fields := schema.fields_of_input(kind.name)) is not None:
+    if (fields := catalogue.fields_of_input(kind.name)) is not None:
         return {name: example(field) for name, field in fields.items() if field.required or name == "action"}
-    if names := schema.names_of_enum(kind.name):
+    if names := catalogue.names_of_enum(kind.name):
         return names[0]
     return _EXAMPLES.get(kind.name, "text")

@@ -8,8 +8,7 @@ from restbroker.job.auth import AccessRequest
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers.mongooseim.catalogue import for_target, for_version
-from restbroker.servers.mongooseim.options import Options
-from restbroker.servers.mongooseim.schema import Schema
+from restbroker.servers.mongooseim.options import Options, Schema
 
 ALL = for_version(None)
 URL = Url("http", "localhost", 5551, "/api/graphql")

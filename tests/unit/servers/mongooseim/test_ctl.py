@@ -9,10 +9,9 @@ from restbroker.config.target import Target, Url
 from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.ctl import CtlCommand, CtlOutput, CtlRefusal, JobReply
-from restbroker.servers.mongooseim.catalogue import for_target, for_version
+from restbroker.servers.mongooseim.catalogue import for_target, for_version, operations
 from restbroker.servers.mongooseim.ctl import DIALECT
 from restbroker.servers.mongooseim.options import Options
-from restbroker.servers.mongooseim.schema import operations
 from tests.unit.servers.mongooseim.conftest import example
 
 NEWEST: Final = for_version(None)

@@ -13,10 +13,8 @@ from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.mongooseim.document import document
-from restbroker.servers.mongooseim.documents import kind_of
-from restbroker.servers.mongooseim.request import build
-from restbroker.servers.mongooseim.schema import Operation, operations
+from restbroker.servers.mongooseim.catalogue import Operation, operations
+from restbroker.servers.mongooseim.request import build, document, operation_kind
 from tests.unit.servers.mongooseim.conftest import example
 
 # Written by others than the catalogue: of what a 6.8.0 said of itself.
@@ -94,7 +92,7 @@ def test_one_operation_is_let_through() -> None:
         ('{a(b: "subscription { x }", c: """two } " lines\n\\""" {""", d: "\\"}")}', "query"),
         ('query { a(b: """""") }', "query"),
     ]
-    assert [(document, kind) for document, kind in rows if kind_of(document) != kind] == []
+    assert [(document, kind) for document, kind in rows if operation_kind(document) != kind] == []
 
 
 def test_nothing_else_is() -> None:
@@ -112,7 +110,7 @@ def test_nothing_else_is() -> None:
     ]
     for text, told in rows:
         with pytest.raises(InvalidArguments, match=told):
-            kind_of(text)
+            operation_kind(text)
 
 
 @given(
@@ -125,7 +123,7 @@ def test_nothing_else_is() -> None:
 def test_what_is_let_through_is_what_a_parser_finds(parts: list[str]) -> None:
     text = " ".join(parts)
     try:
-        kind = kind_of(text)
+        kind = operation_kind(text)
     except InvalidArguments:
         return
     try:
@@ -139,4 +137,4 @@ def test_what_is_let_through_is_what_a_parser_finds(parts: list[str]) -> None:
 def test_no_text_takes_long() -> None:
     for text in ('"' * 400_000, '"""' + '\\"""' * 100_000, "{" * 400_000, '"\\' * 200_000, "#" * 400_000):
         with pytest.raises(InvalidArguments):
-            kind_of(text)
+            operation_kind(text)

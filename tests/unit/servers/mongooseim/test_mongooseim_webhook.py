@@ -23,9 +23,8 @@ from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.event_contract import HookRequest, MalformedEvent
-from restbroker.servers.mongooseim.echo import message_of
-from restbroker.servers.mongooseim.webhook.form import read
-from restbroker.servers.mongooseim.webhook.hook import PushHook, open_hook
+from restbroker.servers.mongooseim.emit import message_of
+from restbroker.servers.mongooseim.webhook.hook import PushHook, open_hook, read_form
 from restbroker.transport.message import Request, Response
 from tests.support.rows import rows
 
@@ -33,7 +32,7 @@ CAPTURED = b"author=alice&server=localhost&receiver=bob&message="
 
 
 def message(written: bytes) -> str:
-    return read(CAPTURED + written)["message"]
+    return read_form(CAPTURED + written)["message"]
 
 
 @rows(
@@ -63,19 +62,20 @@ def test_an_escaped_message_is_read_with_both_ways_of_writing_a_space(written: b
     ],
 )
 def test_a_message_that_nobody_escaped_is_taken_as_it_is(text: str) -> None:
-    fields = read(CAPTURED + text.encode())
+    fields = read_form(CAPTURED + text.encode())
     assert fields == {"author": "alice", "server": "localhost", "receiver": "bob", "message": text}
 
 
 @given(st.text(), st.sampled_from([quote, quote_plus]), st.text())
 def test_every_message_and_address_survives_being_escaped(text: str, escape: Callable[..., str], name: str) -> None:
     written = f"author={escape(name, safe='')}&server=s&receiver=r&message={escape(text, safe='')}&extra=1"
-    assert read(written.encode()) == {"author": name, "server": "s", "receiver": "r", "message": text, "extra": "1"}
+    fields = {"author": name, "server": "s", "receiver": "r", "message": text, "extra": "1"}
+    assert read_form(written.encode()) == fields
 
 
 def test_a_form_of_many_fields_is_malformed() -> None:
     with pytest.raises(MalformedEvent, match="more than 64 fields"):
-        read(b"&" * 1_000_000)
+        read_form(b"&" * 1_000_000)
 
 
 def posted(body: bytes) -> HookRequest:

@@ -8,9 +8,8 @@ from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
 from restbroker.servers.mongooseim.answer import read
-from restbroker.servers.mongooseim.catalogue import for_version
+from restbroker.servers.mongooseim.catalogue import for_version, operations
 from restbroker.servers.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, FollowUp, classify
-from restbroker.servers.mongooseim.schema import operations
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
 from tests.unit.servers.mongooseim.conftest import refusal

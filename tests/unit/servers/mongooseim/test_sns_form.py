@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from restbroker.job import rubyjson
 from restbroker.servers.event_contract import MalformedEvent
-from restbroker.servers.mongooseim.sns import answers, form
+from restbroker.servers.mongooseim.sns.hook import error_answer, event_of, publish_answer, read_notification
 from tests.support.rows import rows
 
 ARN: Final = "arn:aws:sns:eu-west-1:123456789012:user_message_sent"
@@ -30,7 +30,7 @@ def posted(message: object = MESSAGE, **more: str) -> bytes:
 @rows("is_there", [True, False])
 def test_a_presence_has_no_text_and_says_whether_somebody_is_there(is_there: bool) -> None:
     told = {"user_id": "ann@one.example", "present": is_there}
-    event = form.event(form.read(posted(told)), "presence", "mim", 1000.5)
+    event = event_of(read_notification(posted(told)), "presence", "mim", 1000.5)
     assert (event.sender, event.receiver, event.body, event.server) == ("ann@one.example", None, None, "one.example")
     assert event.presence == ("available" if is_there else "unavailable")
     assert isinstance(event.raw, dict)
@@ -38,7 +38,7 @@ def test_a_presence_has_no_text_and_says_whether_somebody_is_there(is_there: boo
 
 
 def test_a_name_that_is_no_jid_says_nothing_of_a_host() -> None:
-    event = form.event(form.read(posted({**MESSAGE, "from_user_id": "guid-17"})), "message", "mim", 1000.5)
+    event = event_of(read_notification(posted({**MESSAGE, "from_user_id": "guid-17"})), "message", "mim", 1000.5)
     assert (event.sender, event.server) == ("guid-17", None)
 
 
@@ -49,13 +49,13 @@ def test_what_a_plugin_there_adds_is_kept() -> None:
         "MessageAttributes.entry.1.Value.StringValue": "päm",
         "MessageAttributes.entry.2.Name": "bare",
     }
-    assert form.read(posted(**more)).attributes == {"kind": "päm", "bare": None}
+    assert read_notification(posted(**more)).attributes == {"kind": "päm", "bare": None}
 
 
 @given(text=_TEXTS, sender=_TEXTS, receiver=_TEXTS)
 def test_every_text_arrives_as_it_was_sent(text: str, sender: str, receiver: str) -> None:
     told = {"from_user_id": sender, "to_user_id": receiver, "message": text}
-    event = form.event(form.read(posted(told)), "message", "mim", 1000.5)
+    event = event_of(read_notification(posted(told)), "message", "mim", 1000.5)
     assert (event.sender, event.receiver, event.body) == (sender, receiver, text)
     assert rubyjson.loads(rubyjson.dumps(event.raw)) == event.raw
 
@@ -84,7 +84,7 @@ def test_every_text_arrives_as_it_was_sent(text: str, sender: str, receiver: str
 )
 def test_what_is_no_publication_is_refused_without_a_word_of_it(body: bytes) -> None:
     with pytest.raises(MalformedEvent) as caught:
-        form.read(body)
+        read_notification(body)
     assert "hello" not in str(caught.value)
     assert "text of a user" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -105,11 +105,11 @@ def test_what_is_no_publication_is_refused_without_a_word_of_it(body: bytes) -> 
 )
 def test_an_event_of_another_kind_than_its_topic_is_refused(kind: Any, message: object) -> None:
     with pytest.raises(MalformedEvent, match="Type of its topic"):
-        form.event(form.read(posted(message)), kind, "mim", 1000.5)
+        event_of(read_notification(posted(message)), kind, "mim", 1000.5)
 
 
 def test_a_message_that_was_taken_has_a_name() -> None:
-    answer = answers.publish_answer("name-1")
+    answer = publish_answer("name-1")
     root = ET.fromstring(answer.body)  # noqa: S314  it is ours
     assert (answer.status, answer.content_type, root.tag) == (200, "text/xml", f"{SPACE}PublishResponse")
     assert root.findtext(f"{SPACE}PublishResult/{SPACE}MessageId") == "name-1"
@@ -118,7 +118,7 @@ def test_a_message_that_was_taken_has_a_name() -> None:
 
 @given(text=st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc"]), max_size=40))
 def test_an_error_is_xml_that_erlcloud_reads_whatever_it_says(text: str) -> None:
-    answer = answers.error(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", text, "name-1")
+    answer = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", text, "name-1")
     # It takes the bytes for Latin-1.
     root = ET.fromstring(answer.body.decode("ascii"))  # noqa: S314  it is ours
     assert (answer.status, root.tag) == (503, f"{SPACE}ErrorResponse")
@@ -128,4 +128,4 @@ def test_an_error_is_xml_that_erlcloud_reads_whatever_it_says(text: str) -> None
 
 
 def test_an_error_says_whose_it_is() -> None:
-    assert b"<Type>Sender</Type>" in answers.error(HTTPStatus.FORBIDDEN, "SignatureDoesNotMatch", "no", "n").body
+    assert b"<Type>Sender</Type>" in error_answer(HTTPStatus.FORBIDDEN, "SignatureDoesNotMatch", "no", "n").body

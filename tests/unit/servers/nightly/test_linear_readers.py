@@ -17,8 +17,8 @@ import pytest
 from restbroker.job import failure_group, hiding, redact, rubyjson
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.ejabberd import answer as ejabberd_answer
-from restbroker.servers.mongooseim import documents
-from restbroker.servers.mongooseim.sns import form as sns
+from restbroker.servers.mongooseim.request import operation_kind
+from restbroker.servers.mongooseim.sns.hook import read_notification
 from restbroker.servers.openfire.stream.data import read_data
 from restbroker.servers.openfire.stream.form import Form
 from restbroker.servers.prosody import xml_stanza
@@ -49,7 +49,7 @@ def _xml(text: str) -> object:
 
 
 def _form(text: str) -> object:
-    return sns.read(text.encode())
+    return read_notification(text.encode())
 
 
 def _request(head: str) -> object:
@@ -110,9 +110,9 @@ READERS: list[tuple[str, Callable[[str], object], Callable[[int], str], int]] = 
     ("head: a request's path", _request, lambda n: f"GET /{'%' * n}", 40_000),
     ("head: an answer's headers", _answer, lambda n: "HTTP/1.1 200 OK\r\n" + "a: b\r\n" * n, 1_000),
     ("head: a long value", _answer, lambda n: "HTTP/1.1 200 OK\r\na: " + "\r\n b" * n, 500),
-    ("GraphQL: brackets", documents.kind_of, lambda n: "{" + "{ a " * n, 1_000),
-    ("GraphQL: quotation marks", documents.kind_of, lambda n: '{ a(b: """' + '\\"""' * n, 1_000),
-    ("GraphQL: comments", documents.kind_of, lambda n: "{" + "#\n" * n + "}", 1_000),
+    ("GraphQL: brackets", operation_kind, lambda n: "{" + "{ a " * n, 1_000),
+    ("GraphQL: quotation marks", operation_kind, lambda n: '{ a(b: """' + '\\"""' * n, 1_000),
+    ("GraphQL: comments", operation_kind, lambda n: "{" + "#\n" * n + "}", 1_000),
     ("masking: blanks", _masked, lambda n: "Basic" + " " * n + "x", 4_000),
     ("masking: half a secret", _masked, lambda n: "s3cret-of-the-" * n, 500),
     ("masking: base64", _masked, lambda n: "czNjcmV0" * n, 500),

@@ -1,30 +1,38 @@
-"""Keeps the states of this process' event sources in Redis, for `check`, the pages and `stats`.
+"""What the sources of events keep in Redis: their states, their leases, and the messages that restbroker sent.
 
-`app` makes one for a process that reads sources, and runs it beside them. Always holds: setting a state never waits,
-and no reader stops because Redis is away; Redis is written to once a second at most, and each `REFRESH_S` where nothing
-changes, so that a state counts while its process lives; what is stored is what was logged.
+`app` makes each for those that need it. Always holds: no reader stops because Redis is away, and no call waits for it
+longer than a connection's time-out; nothing is connected before it is needed. Setting a state never waits: Redis is
+written to once a second at most, and each `REFRESH_S` where nothing changes, so that a state counts while its process
+lives; what is stored is what was logged. A message that cannot be recorded is sent all the same, with a warning.
 """
 
+import contextlib
 import os
+import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 import attrs
 import trio
 
-from restbroker.config.events import EventSource
+from restbroker.config.events import Events, EventSource
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.job.event import mark_of_sent
 from restbroker.servers.event_contract import Problem, StreamInfo
-from restbroker.store import sources
+from restbroker.store import events as store
+from restbroker.store import leases, sources
 from restbroker.store.connection import Connection
+from restbroker.store.leases import Lease
 from restbroker.store.sources import SourceState, StateKey
+from restbroker.telemetry.events import OperatorWarning, Report
 
 REFRESH_S: Final = sources.TTL_S / 3
 _LEAST_S: Final = 1.0
 """Seconds between two writes, at least."""
+_ENDING_S: Final = 1.0
 
 
 def _this_process() -> str:
@@ -130,3 +138,74 @@ class StatesOfSource:
     def end(self, user: str) -> None:
         """Remove the state of this user's stream, which this process does not read any more."""
         self.states.end((self.source, self.states.process, user))
+
+
+@attrs.define(eq=False)
+class LeasesInRedis:
+    """The `Leases` of the source of this name; `open_connection` makes a connection with a short time-out."""
+
+    source: str
+    open_connection: Callable[[], Connection]
+    _holder: str = attrs.field(factory=lambda: secrets.token_hex(8))
+    _connection: Connection | None = None
+
+    async def hold(self, names: Sequence[str], lease_s: float) -> Mapping[str, Lease]:
+        """Take or renew the leases of these names for `lease_s` seconds; return for each whether it is ours now.
+
+        Raise `StoreUnavailable` or `StoreRefused`.
+        """
+        return await self._connect().call(leases.acquire, self.source, self._holder, round(lease_s * 1000), names)
+
+    async def end(self, names: Sequence[str]) -> None:
+        """End the leases of these names, as `Leases.end` promises: never raise, and give up after a second."""
+        with trio.move_on_after(_ENDING_S), contextlib.suppress(StoreUnavailable, StoreRefused):
+            await self._connect().call(leases.end, self.source, self._holder, names)
+
+    async def aclose(self) -> None:
+        """Close the connection, if there is one; a later call opens a new one."""
+        if self._connection is not None:
+            await self._connection.aclose()
+            self._connection = None
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = self.open_connection()
+        return self._connection
+
+
+@attrs.define(eq=False)
+class SentMessagesInRedis:
+    """The record of sent messages. `window_s`: for how many seconds each is kept.
+
+    `open_connection` makes a connection with a short time-out.
+    """
+
+    window_s: float
+    open_connection: Callable[[], Connection]
+    report: Report
+    _connection: Connection | None = None
+
+    async def remember(self, sender: str, receiver: str, body: str) -> None:
+        """Note this message in Redis before it is sent; if Redis does not take the note, warn and return."""
+        if self._connection is None:
+            self._connection = self.open_connection()
+        mark, window_ms = mark_of_sent(sender, receiver, body), max(1, round(self.window_s * 1000))
+        try:
+            await self._connection.call(store.remember, mark, window_ms)
+        except (StoreUnavailable, StoreRefused) as error:
+            what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
+            self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
+
+    async def aclose(self) -> None:
+        """Close the connection, if there is one; a later call opens a new one."""
+        if self._connection is not None:
+            await self._connection.aclose()
+            self._connection = None
+
+
+def sent_messages_of(
+    events: Events | None, open_connection: Callable[[], Connection], report: Report
+) -> SentMessagesInRedis | None:
+    """Return the record for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
+    windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
+    return SentMessagesInRedis(max(windows_s), open_connection, report) if windows_s else None
