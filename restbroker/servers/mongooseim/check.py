@@ -21,7 +21,6 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
 _TEXTS: Final = Texts.beside(__file__)
-_SHIPPED_HOST: Final = "localhost"
 _LOOPBACK: Final = ("localhost", "::1")
 
 
@@ -31,9 +30,9 @@ async def check(target: Target) -> list[Finding]:
     Safe to cancel.
     """
     try:
-        response = await _ask(target)
-        if response.status == 404 and await _is_host_refused(target):
-            return [_TEXTS.finding(target.name, "OtherHost", url=target.url, host=_SHIPPED_HOST, why=JOBS_WAIT)]
+        request = connector.health_request(target, target.default_host, target.timeout_s)
+        async with open_client(target) as http:
+            response = await http.send(request)
     except (NotSent, MaybeSent) as error:
         return [_unreachable(target, error)]
     except ConfigError as error:
@@ -43,20 +42,6 @@ async def check(target: Target) -> list[Finding]:
         return [finding(target, found)]
     who = connector.login_text(target, response)
     return [_target_up(target, found, who), *_version(target, found), *_domain(target, response), *_open_to_all(target)]
-
-
-async def _ask(target: Target) -> Response:
-    request = connector.health_request(target, target.default_host, target.timeout_s)
-    async with open_client(target) as http:
-        return await http.send(request)
-
-
-async def _is_host_refused(target: Target) -> bool:
-    """Tell whether the server says 404 only for the `Host` that was sent, as its shipped listener for admins does."""
-    if target.host_header == _SHIPPED_HOST:
-        return False
-    other = await _ask(attrs.evolve(target, host_header=_SHIPPED_HOST))
-    return other.status != 404
 
 
 def _target_up(target: Target, found: Health, who: str) -> Finding:
