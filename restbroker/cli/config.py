@@ -14,7 +14,6 @@ from restbroker.config import reference
 from restbroker.config.core import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import mask
-from restbroker.config.schema import schema as make_schema
 from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
@@ -83,4 +82,4 @@ def _as_written(value: Json) -> str:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of the file, for editors and validators."""
-    output.as_json(make_schema(registry.kinds(), sources.kinds()))
+    output.as_json(reference.schema(registry.kinds(), sources.kinds()))

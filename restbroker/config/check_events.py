@@ -8,9 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from restbroker.config import converter
 from restbroker.config.events import Events, EventSource, Route, Shape
-from restbroker.config.form import KindOptions
 from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of, unknown_kind
 from restbroker.config.problems import Problems, at
 from restbroker.config.target import Target
@@ -72,23 +70,22 @@ def _note_plain(host: str, sources: list[EventSource], problems: Problems) -> No
 
 def _source(written: EventSource, where: str, problems: Problems) -> EventSource:
     """Return the source as it is to be used; if it has problems, with as much as the checks of others need."""
-    options = problems.sources.get(written.kind)
-    if written.kind and options is None:
+    members = problems.sources.get(written.kind)
+    if written.kind and members is None:
         problems.refuse(at(where, "Kind"), unknown_kind(problems.sources, written.kind, written.options))
     defaults = _defaults(written, problems)
     source = attrs.evolve(written, path=written.path or defaults.path)
     _refuse_missing(source, written, defaults, where=where, problems=problems)
-    _check_shape(written.shape, written.shape, where, source=where, problems=problems)
+    _check_shape(written.shape, written.shape, where, problems)
     source = attrs.evolve(
         source,
         secret=problems.try_secret(at(where, "Secret"), written.secret),
         routes=tuple(_routes(written, where, problems)),
         has_ids=defaults.has_ids,
     )
-    if options is None:
+    if members is None:
         return source
-    chosen = written.options if isinstance(written.options, KindOptions) else {}
-    own = converter.read(options, chosen, problems, at(where, "Options"))
+    own = members() if written.options is None else written.options
     source = attrs.evolve(source, options=own)
     return own.check(source, lambda member: at(where, member), problems) if isinstance(own, SourceCheck) else source
 
@@ -102,13 +99,11 @@ def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], p
         return source
     wanted = _defaults(source, problems).target_kind
     found = next((target for target in targets if target.name == source.target_name), None)
-    if found is not None and found.kind == wanted:
+    if found is not None and found.kind in ("", wanted):
         return attrs.evolve(source, target=found)
-    if found is not None or "Targets" not in problems.misnamed:
-        what = "there is no target of that name" if found is None else f"that one is of the kind {found.kind}"
-        text = f"expected a target of the kind {wanted}, found {describe(source.target_name)}; {what}."
-        of_target = at("Targets", source.target_name)
-        problems.refuse(at(where, "Options.Target"), text, of_target if found is None else at(of_target, "Kind"))
+    what = "there is no target of that name" if found is None else f"that one is of the kind {found.kind}"
+    text = f"expected a target of the kind {wanted}, found {describe(source.target_name)}; {what}."
+    problems.refuse(at(where, "Options.Target"), text)
     return source
 
 
@@ -120,9 +115,8 @@ def _refuse_missing(
         "Kind": source.kind,
         "Path": source.path,
         # Where each route has one of its own, that of the source would never count.
-        "Queue": source.queue or _is_set_everywhere("Queue", [route.queue for route in source.routes], where, problems),
-        "Class": source.job_class
-        or _is_set_everywhere("Class", [route.job_class for route in source.routes], where, problems),
+        "Queue": source.queue or (source.routes and all(route.queue for route in source.routes)),
+        "Class": source.job_class or (source.routes and all(route.job_class for route in source.routes)),
     }
     must = _MUST_POSTED
     if defaults.is_reader:
@@ -132,18 +126,11 @@ def _refuse_missing(
             problems.refuse(at(where, "Path"), f"has no effect: a source of kind {source.kind} fetches events itself.")
     if (defaults.is_reader or defaults.is_signed) and source.secret is not None:
         problems.refuse(_place_of_secret(source, where), f"has no effect for the kind {source.kind}; see its Options.")
+    if source.kind not in problems.sources:
+        # That kind may have a path of its own, or need none.
+        del members["Path"]
     for member in [member for member, value in members.items() if not value]:
-        # A kind that no one knows may have a path of its own, or need none.
-        others = [at(where, "Kind")] if member == "Path" else []
-        problems.refuse(at(where, member), f"is missing or empty; {must}.", *others)
-
-
-def _is_set_everywhere(member: str, said: list[str], where: str, problems: Problems) -> bool:
-    """Tell whether every route sets this member; `said` has its value for each route that could be read."""
-    place = at(where, "Routes")
-    if not said:
-        return problems.is_wrong(place)
-    return all(value or problems.is_wrong(at(route, member)) for route, value in problems.elements(place, said))
+        problems.refuse(at(where, member), f"is missing or empty; {must}.")
 
 
 def _place_of_secret(written: EventSource, where: str) -> str:
@@ -153,32 +140,36 @@ def _place_of_secret(written: EventSource, where: str) -> str:
 def _routes(source: EventSource, where: str, problems: Problems) -> Iterator[Route]:
     """Yield each route, completed by the queue, class, fields, names and omissions of its source."""
     under = source.shape
-    for place, route in problems.elements(at(where, "Routes"), source.routes):
+    for place, route in _placed_routes(source, where):
         own = route.shape
         shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
-        _check_shape(shape, own, place, source=where, problems=problems)
+        _check_shape(shape, own, place, problems)
         queue, job_class = route.queue or source.queue, route.job_class or source.job_class
         yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape)
 
 
-def _check_shape(shape: Shape, written: Shape, where: str, source: str, problems: Problems) -> None:
+def _placed_routes(source: EventSource, where: str) -> Iterator[tuple[str, Route]]:
+    """Yield each route of the source at `where` with its place."""
+    return ((f"{at(where, 'Routes')}[{number}]", route) for number, route in enumerate(source.routes))
+
+
+def _check_shape(shape: Shape, written: Shape, where: str, problems: Problems) -> None:
     """Refuse names and fields that collide with each other or with the members of events.
 
     `written` is what stands at `where` itself; `shape` is that together with the shape of the source.
     """
     taken = {member: shape.names.get(member, member) for member in EVENT_MEMBERS if member not in shape.omit}
-    others = [at(place, member) for place in (where, source) for member in ("Names", "Omit")]
     for member, name in written.names.items():
         place = at(at(where, "Names"), member)
         if member in BODY_NAMES and name not in BODY_NAMES:
             known = ", ".join(sorted(BODY_NAMES))
             why = "restbroker could not recognise and hide message texts under another name"
-            problems.add(place, f"expected one of {known}, found {name!r}; {why}.")
-        if list(taken.values()).count(name) > 1 and not problems.is_wrong(*others):
-            problems.add(place, f"{name!r} is another member's name.")
+            problems.refuse(place, f"expected one of {known}, found {name!r}; {why}.")
+        if list(taken.values()).count(name) > 1:
+            problems.refuse(place, f"{name!r} is another member's name.")
     for name in written.fields:
         if name in taken.values():
-            problems.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.", *others)
+            problems.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.")
 
 
 def _check_source(
@@ -190,7 +181,7 @@ def _check_source(
             problems.refuse(
                 at(where, "Path"), f"is also {problems.as_written(at(first, 'Path'))}; each source needs its own."
             )
-    routes = [(place, route.queue) for place, route in problems.elements(at(where, "Routes"), source.routes)]
+    routes = [(place, route.queue) for place, route in _placed_routes(source, where)]
     named = [(where, source.queue), *((place, queue) for place, queue in routes if queue != source.queue)]
     for place, queue in named:
         if queue in owners:

@@ -9,9 +9,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.config import converter
 from restbroker.config.flat import FlatKeys, place_of
-from restbroker.config.form import KindOptions
 from restbroker.config.key import Kinds, Members
 from restbroker.config.kind import At, Defaults, TargetCheck, defaults_of, unknown_kind
 from restbroker.config.logins import login, note_plain
@@ -30,14 +28,14 @@ class _TargetEntry:
     at: At
     login: Callable[[RestAddress], Credentials]
 
-    def queues(self, problems: Problems) -> list[tuple[str, str]]:
+    def queues(self) -> list[tuple[str, str]]:
         """Return a pair of place and queue for each queue of the target."""
         place, queues = self.at("Queues"), self.target.written.queues
         if place == "RestQueue":
             return [(place, queue) for queue in queues]
         if isinstance(queues, Mapping):
             return [(at(place, queue), queue) for queue in queues]
-        return list(problems.elements(place, queues))
+        return [(f"{place}[{number}]", queue) for number, queue in enumerate(queues)]
 
 
 def check_targets(
@@ -55,7 +53,7 @@ def check_targets(
     written: list[_TargetEntry] = []
     # The flat keys mean one server, of the first kind.
     kind = next(iter(problems.kinds))
-    if given or not (entries or problems.is_wrong("Targets")):
+    if given or not entries:
         if flat.rest_queue is None:
             why = "it is the queue to serve"
             if entries:
@@ -70,7 +68,7 @@ def check_targets(
         if given and entry.name == kind:
             hint = "choose another name, or move those keys into it"
             first = problems.as_written(given[0])
-            problems.add(
+            problems.refuse(
                 at("Targets", kind), f"has the name of the target that {first} and the other flat keys define; {hint}."
             )
     _check_queues(written, response_queue, problems)
@@ -91,14 +89,19 @@ def _entry(entry: Target, problems: Problems) -> _TargetEntry:
 
 
 def _target(placed: _TargetEntry, problems: Problems) -> Target:
-    """Return the target as it is to be used; if it has problems, with as much as the checks of others need."""
+    """Return the target as it is to be used; if it has problems, with as much as the checks of others need.
+
+    Its kind, which needs its address and its login, judges it only if these are right.
+    """
     target, written = placed.target, placed.target.written
     members = _members(placed, problems)
+    before = len(problems.problems)
     address = _address(placed, written.url, problems)
     credentials = placed.login(address)
+    can_connect = bool(written.url) and len(problems.problems) == before
     _check_fairness(placed, problems)
     _check_order(placed, problems)
-    tls = _tls(target, placed, problems, is_used=address.url.scheme == "https" or problems.is_wrong(placed.at("URL")))
+    tls = _tls(target, placed, problems, is_used=address.url.scheme == "https" or not can_connect)
     if credentials is not None:
         note_plain(address.url, problems)
     defaults = Defaults() if members is None else defaults_of(members)
@@ -117,23 +120,22 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
         tls=tls,
     )
     if members is None:
-        return target
-    written_options = target.options if isinstance(target.options, KindOptions) else {}
+        return attrs.evolve(target, kind="")
     try:
-        options = converter.read(members, written_options, problems, placed.at("Options"))
-        target = attrs.evolve(target, options=options)
-        return options.check(target, placed.at, problems) if isinstance(options, TargetCheck) else target
+        target = attrs.evolve(target, options=members() if target.options is None else target.options)
+        judge = target.options
+        return judge.check(target, placed.at, problems) if can_connect and isinstance(judge, TargetCheck) else target
     except Exception as error:
         if not isinstance(problems.kinds, Kinds):
             raise
-        problems.add(placed.at("Kind"), problems.kinds.failure_text(target.kind, error))
+        problems.refuse(placed.at("Kind"), problems.kinds.failure_text(target.kind, error))
         return target
 
 
 def _check_fairness(placed: _TargetEntry, problems: Problems) -> None:
     target, place = placed.target, placed.at("FairWeights")
     weights = target.fair_weights
-    if not weights or problems.is_wrong(placed.at("FairBy")):
+    if not weights:
         return
     if target.fair_by is None:
         problems.refuse(place, "needs FairBy, which says by what jobs take turns.")
@@ -152,7 +154,7 @@ _ORDER_OR_FAIR = (
 def _check_order(placed: _TargetEntry, problems: Problems) -> None:
     target = placed.target
     if target.order_by is None:
-        if target.on_dead != "go" and not problems.is_wrong(placed.at("OrderBy")):
+        if target.on_dead != "go":
             problems.refuse(placed.at("OnDead"), "needs OrderBy, which says what is done in order.")
     elif target.fair_by is not None:
         problems.refuse(placed.at("OrderBy"), _ORDER_OR_FAIR)
@@ -194,7 +196,7 @@ def _check_queues(written: list[_TargetEntry], response_queue: str | None, probl
     owners: dict[str, tuple[str, str]] = {}
     for placed in written:
         target = placed.target
-        for place, queue in placed.queues(problems):
+        for place, queue in placed.queues():
             if queue not in owners:
                 owners[queue] = (target.name, place)
                 continue

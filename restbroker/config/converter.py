@@ -1,149 +1,167 @@
-"""The converter that makes attrs classes of JSON: strict, and reporting every problem instead of only the first.
+"""Read JSON as attrs classes: strict, and reporting every wrong shape instead of only the first.
 
-Called by `config.load`, after `config.names` has replaced each name by its proper spelling. cattrs finds the hook of
-each type. All hooks are our own, since those of cattrs take `3.7` for 3, `true` for 1 and "abc" for a list; none is
-generated, since that costs more than reading a class once, as we do. Always holds: a value that its key does not take
-becomes a problem that says where it is, what is expected and what was found (unless it is secret); a type without a
-form is refused.
+Called by `config.load`. cattrs finds the hook of each type. All hooks are our own, since those of cattrs take `3.7` for
+3, `true` for 1 and "abc" for a list; none is generated, since that costs more than reading a class once, as we do.
+Always holds: a value that its key does not take becomes a problem that says where it is, what is expected and what was
+found (unless it is secret), and is left out; a type without a form is refused.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, Final, NoReturn, TypeAlias, cast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 import attrs
 from cattrs import BaseConverter
 
-from restbroker.config.error_collector import BadValues, ErrorCollector
-from restbroker.config.form import SWITCH, TEXT, ConflictingValue, Form, Items, Keys, Names, OptionsOf, notation_of
-from restbroker.config.key import Members, T, keys_of, make
+from restbroker.config.document import is_comment
+from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, notation_of
+from restbroker.config.key import Key, Kinds, Members, T, exclusive_pairs, keys_of, make
+from restbroker.config.names import fold
 from restbroker.config.problems import Problems, at, printable_name
-from restbroker.config.values import BadValue
+from restbroker.config.values import BadValue, BadValues
 from restbroker.job.json_types import Json
 
 _Hook: TypeAlias = Callable[[Any, Any], Any]
+"""Returns the value typed; None after a problem."""
 
 
-def _value(form: Form) -> _Hook:
-    return lambda value, _: form.read(value)
-
-
-def _list_hook(items: Items, converter: BaseConverter) -> _Hook:
-    item = converter.get_structure_hook(items.item)
-    weights = None if items.weights is None else converter.get_structure_hook(items.weights)
-
-    def read(value: Json, _: object) -> object:
-        if isinstance(value, Mapping) and weights is not None:
-            return weights(value, None)
-        if not isinstance(value, list):
-            raise BadValue(items.expected, value)
-        reading = ErrorCollector()
-        found = [reading.part(f"[{number}]", partial(item, one, None)) for number, one in enumerate(value)]
-        return reading.whole(tuple(one for one in found if one is not None))
-
-    return read
-
-
-def _mapping_hook(names: Names, converter: BaseConverter) -> _Hook:
-    entry = converter.get_structure_hook(names.entry)
-
-    def proper(name: str) -> str:
-        if not re.fullmatch(names.pattern, name):
-            raise BadValue(names.expected, printable_name(name), is_name=True)
-        return name
-
-    def read(value: Json, _: object) -> object:
-        if not isinstance(value, Mapping):
-            raise BadValue(f"an object: {names.name}", value)
-        reading = ErrorCollector()
-        found: dict[str, Any] = {}
-        for written, one in value.items():
-            # What has a wrong name is judged too, by that name as it may be shown.
-            name = reading.part(printable_name(written), partial(proper, written)) or printable_name(written)
-            made = reading.part(printable_name(written), partial(entry, one, None))
-            if made is not None:
-                found[name] = attrs.evolve(made, name=name) if names.is_tuple else made
-        return reading.whole(tuple(found.values()) if names.is_tuple else found)
-
-    return read
-
-
-def _object(members: Members, converter: BaseConverter) -> _Hook:
-    keys = keys_of(members)
-
-    def part(name: str, value: Json) -> Callable[[], object]:
-        # Made when it is needed: few of the keys are written, and some need a module of their own.
-        return lambda: converter.get_structure_hook(keys[name].type)(value, None)
-
-    def read(value: Json, _: object) -> object:
-        if not isinstance(value, Mapping):
-            raise BadValue(f"an object of {', '.join(keys)}", value)
-        reading = ErrorCollector()
-        found: dict[str, object] = {}
-        one: Any
-        for name, one in value.items():
-            written = one.value if isinstance(one, ConflictingValue) else one
-            made = reading.part(name, part(name, written), secret=keys[name].secret)
-            if made is not None and written is one:
-                found[name] = made
-        return reading.whole(make(members, found))
-
-    return read
-
-
-def _options(value: Json, _: object) -> Mapping[str, Json]:
-    if not isinstance(value, Mapping):
-        raise BadValue("an object", value)
-    return value
-
-
-def _hook(annotation: Any, converter: BaseConverter) -> _Hook:  # noqa: ANN401  a type
-    match notation_of(annotation):
-        case Form() as form:
-            return _value(form)
-        case Items() as items:
-            return _list_hook(items, converter)
-        case Names() as names:
-            return _mapping_hook(names, converter)
-        case OptionsOf():
-            return _options
-        case Keys(members):
-            return _object(members, converter)
-
-
-def _refuse(_: object, __: object) -> NoReturn:
-    raise TypeError("This value has no written form.")
-
-
-def _converter() -> BaseConverter:
-    made = BaseConverter()
-    made.register_structure_hook_factory(lambda _: True, _hook)
-    # For these cattrs asks no factory.
-    made.register_structure_hook(str, _value(TEXT))
-    made.register_structure_hook(bool, _value(SWITCH))
-    for plain in (int, float, bytes):
-        made.register_structure_hook(plain, _refuse)
-    return made
-
-
-CONVERTER: Final = _converter()
-
-
-def read(members: type[T], document: Mapping[str, Json], problems: Problems, place: str = "") -> T:
+def read(members: type[T], document: Mapping[str, Json], problems: Problems) -> T:
     """Return `document` as an object of the class `members`, without the parts that cannot be read.
 
-    Its names must have their proper spelling (`config.names`); `place` is its place in the file. Each part that cannot
-    be read becomes a problem in `problems`. Options are left as they are: the class of their kind reads them later.
+    Its own names must have their proper spelling (`names.fold`). Each part that cannot be read becomes a problem in
+    `problems`. Options of an unknown kind are left as they are.
     """
-    try:
-        return CONVERTER.structure(document, members)
-    except BadValues as wrong:
-        for problem in wrong.problems:
-            where = at(place, problem.where)
-            problems.add(where, str(problem))
-            if problem.is_name:
-                problems.misnamed.add(where.removesuffix(f".{problem.value}"))
-            else:
-                problems.leave_out(where)
-        return cast("T", wrong.partial)
+    return _Reading(problems).members(members, document)
+
+
+class _Reading:
+    """One reading of a document; `_place` is that of the value being read, `_is_secret` whether its key is secret."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems: Final = problems
+        self._place = ""
+        self._is_secret = True
+        self._converter: Final = BaseConverter()
+        self._converter.register_structure_hook_factory(lambda _: True, self._hook)
+        # For these cattrs asks no factory.
+        self._converter.register_structure_hook(str, self._single(TEXT))
+        self._converter.register_structure_hook(bool, self._single(SWITCH))
+        for plain in (int, float, bytes):
+            self._converter.register_structure_hook(plain, _refuse_type)
+
+    @contextmanager
+    def _inside(self, part: str, *, is_secret: bool | None = None) -> Iterator[None]:
+        outer = self._place, self._is_secret
+        self._place = at(self._place, part)
+        self._is_secret = self._is_secret if is_secret is None else is_secret
+        try:
+            yield
+        finally:
+            self._place, self._is_secret = outer
+
+    def _refuse(self, bad: BadValue) -> None:
+        self._problems.refuse(at(self._place, bad.where), bad.text(secret=self._is_secret))
+
+    def members(self, members: type[T], folded: Mapping[str, Json]) -> T:
+        """Return an object of the class, whose members are `folded`; refuse each two of them that say the same."""
+        for one, other in exclusive_pairs(members):
+            if one in folded and other in folded:
+                names = [self._problems.as_written(at(self._place, name)) for name in (one, other)]
+                self._problems.refuse(" and ".join(names), "say the same thing in two ways; keep one.")
+        keys, kind = keys_of(members), folded.get("Kind")
+        found = {name: self._member(keys[name], value, kind) for name, value in folded.items()}
+        return make(members, {name: one for name, one in found.items() if one is not None})
+
+    def _member(self, key: Key, value: Json, kind: Json) -> object:
+        with self._inside(key.name, is_secret=key.secret):
+            match notation_of(key.type):
+                case OptionsOf(of) if isinstance(value, Mapping) and isinstance(kind, str):
+                    return self._options(of, kind, value)
+                case _:
+                    return self._value(key.type, value)
+
+    def _value(self, annotation: Any, value: Json) -> Any:  # noqa: ANN401  of any type
+        return self._converter.get_structure_hook(annotation)(value, None)
+
+    def _options(self, of: Literal["targets", "sources"], kind: str, value: Mapping[str, Json]) -> object:
+        kinds = self._problems.kinds if of == "targets" else self._problems.sources
+        try:
+            members = kinds.get(kind)
+            return value if members is None else self._object(members, value)
+        except Exception as error:
+            if not isinstance(kinds, Kinds):
+                raise
+            self._problems.refuse(self._place, kinds.failure_text(kind, error))
+            return None
+
+    def _object(self, members: type[T], value: Mapping[str, Json]) -> T:
+        return self.members(members, fold(members, value, self._place, self._problems))
+
+    def _hook(self, annotation: Any) -> _Hook:  # noqa: ANN401  a type
+        match notation_of(annotation):
+            case Form() as form:
+                return self._single(form)
+            case Items() as items:
+                return lambda value, _: self._items(items, value)
+            case Names() as names:
+                return lambda value, _: self._names(names, value)
+            case OptionsOf():
+                return lambda value, _: self._mapping(value, "an object")
+            case Keys(members):
+                return lambda value, _: self._keys(members, value)
+
+    def _single(self, form: Form) -> _Hook:
+        def read(value: Json, _: object) -> object:
+            try:
+                return form.read(value)
+            except BadValue as bad:
+                self._refuse(bad)
+            except BadValues as several:
+                for one in several.each:
+                    self._refuse(one)
+            return None
+
+        return read
+
+    def _mapping(self, value: Json, expected: str) -> Mapping[str, Json] | None:
+        if isinstance(value, Mapping):
+            return value
+        self._refuse(BadValue(expected, value))
+        return None
+
+    def _keys(self, members: Members, value: Json) -> object:
+        found = self._mapping(value, f"an object of {', '.join(keys_of(members))}")
+        return None if found is None else self._object(members, found)
+
+    def _items(self, items: Items, value: Json) -> object:
+        if isinstance(value, Mapping) and items.weights is not None:
+            return self._value(items.weights, value)
+        if not isinstance(value, list):
+            self._refuse(BadValue(items.expected, value))
+            return None
+        found = []
+        for number, one in enumerate(value):
+            with self._inside(f"[{number}]"):
+                found.append(self._value(items.item, one))
+        return tuple(found)
+
+    def _names(self, names: Names, value: Json) -> object:
+        found: dict[str, Any] = {}
+        for name, one in (self._mapping(value, f"an object: {names.name}") or {}).items():
+            if is_comment(name):
+                continue
+            shown = printable_name(name)
+            if not re.fullmatch(names.pattern, name):
+                # A name is no secret, even that of one.
+                with self._inside(shown, is_secret=False):
+                    self._refuse(BadValue(names.expected, shown))
+            with self._inside(shown):
+                made = self._value(names.entry, one)
+            if made is not None:
+                found[name] = attrs.evolve(made, name=name) if names.is_tuple else made
+        return tuple(found.values()) if names.is_tuple else found
+
+
+def _refuse_type(_: object, __: object) -> NoReturn:
+    raise TypeError("This value has no written form.")

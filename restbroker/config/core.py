@@ -266,34 +266,31 @@ class Config:
         looked up.
         """
         taken: dict[str, tuple[str, int]] = {}
-        for place, others, bind in (
-            ("StatsPort", ("Stats", "StatsBind"), (self.stats_bind, self.stats_port) if self.stats else None),
-            ("HealthBind", (), self.health_bind),
+        for place, bind in (
+            ("StatsPort", (self.stats_bind, self.stats_port) if self.stats else None),
+            ("HealthBind", self.health_bind),
             *_event_binds(self.events),
             # Without Serve another process listens for them, maybe on another machine.
-            (
-                "Roster.Listen",
-                ("Roster.Serve",),
-                None if self.roster is None or not self.roster.served else self.roster.bind,
-            ),
+            ("Roster.Listen", None if self.roster is None or not self.roster.served else self.roster.bind),
         ):
-            if bind is None or problems.is_wrong(place, *others):
+            if bind is None:
                 continue
             host, port = bind
             # StatsPort and HealthBind are not compared with one another.
             for other in [one for one, bound in taken.items() if "." in place and _clash(bind, bound)]:
                 at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                problems.add(place, f"{at} is taken by {problems.as_written(other)}; give each its own port.")
+                problems.refuse(place, f"{at} is taken by {problems.as_written(other)}; give each its own port.")
             taken[place] = bind
 
     def _check_login(self, problems: Problems) -> Basic | None:
         """Return the pages' login; None if none is configured, or if it has a problem, which is added to `problems`."""
         user, password = self._login.user, problems.try_secret("StatsPass", self._login.password)
-        has_password = self._login.password is not None or problems.is_wrong("StatsPass")
+        has_password = self._login.password is not None
         open_to_others = not is_loopback(self.stats_bind)
         if user is None and not has_password:
-            if self.stats and open_to_others and not problems.is_wrong("StatsUser"):
-                problems.add("StatsBind", f"{self.stats_bind} is open to others, and the pages have no login; {_HINT}.")
+            if self.stats and open_to_others:
+                why = f"{self.stats_bind} is open to others, and the pages have no login; {_HINT}."
+                problems.refuse("StatsBind", why)
             return None
         if user is None:
             problems.refuse("StatsUser", "is missing or empty, although StatsPass is given.")
@@ -325,14 +322,14 @@ class Config:
         return token
 
 
-def _event_binds(events: "Events | None") -> Iterator[tuple[str, tuple[str, ...], tuple[str, int]]]:
-    """Yield each address for events once: its place, other places that decide about it (none), and host and port."""
+def _event_binds(events: "Events | None") -> Iterator[tuple[str, tuple[str, int]]]:
+    """Yield each address for events once: its place, and host and port."""
     if events is None:
         return
-    yield "Events.Listen", (), events.listen
+    yield "Events.Listen", events.listen
     for bind, (source, *_) in events.webhook_sources.items():
         if source.listen is not None:
-            yield at(at(at("Events", "Sources"), source.name), "Listen"), (), bind
+            yield at(at(at("Events", "Sources"), source.name), "Listen"), bind
 
 
 def _clash(one: tuple[str, int], other: tuple[str, int]) -> bool:

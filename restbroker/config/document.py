@@ -76,7 +76,7 @@ def _refuse_twice(document: dict[str, Json], problems: Problems) -> None:
     for place, value in inside:
         if isinstance(value, _DuplicateNames):
             for name in value.names:
-                problems.add(at(place, printable_name(name)), "appears twice; keep one of the two.")
+                problems.refuse(at(place, printable_name(name)), "appears twice; keep one of the two.")
         if isinstance(value, dict):
             inside += [(at(place, printable_name(name)), one) for name, one in value.items()]
         elif isinstance(value, list):

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import KindOptions, whole
-from restbroker.config.key import Key, inline, key, secret
+from restbroker.config.form import whole
+from restbroker.config.key import Key, inline, key, make, secret
 from restbroker.config.logins import issued_login
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
@@ -83,7 +83,7 @@ class FlatKeys:
             hint = "ejabberd's API is usually under /api."
             problems.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", hint)
         found = {"ServerVersion": self.server_version, "ApiVersion": self.api_version}
-        options = KindOptions(problems.kinds[kind], {name: value for name, value in found.items() if value is not None})
+        options = make(problems.kinds[kind], {name: value for name, value in found.items() if value is not None})
         written = attrs.evolve(
             self._target.written,
             url=self.rest_url or DEFAULT_REST,
@@ -99,6 +99,7 @@ class FlatKeys:
 
         None if there is no login, or if it has a problem, which is added to `problems`.
         """
+        before = len(problems.problems)
         basic = self._basic(address, problems)
         bearer = check_bearer("RestToken", problems.try_secret("RestToken", self.rest_token), problems)
         match self.rest_auth:
@@ -113,17 +114,15 @@ class FlatKeys:
                 found = issued_login(basic, fallback=True)
             case _:
                 found = basic or bearer
-        if found is None and self.rest_auth in ("basic", "bearer"):
+        if found is None and self.rest_auth in ("basic", "bearer") and len(problems.problems) == before:
             wanted = "RestUser and RestPass" if self.rest_auth == "basic" else "RestToken, or RestUser and RestPass"
-            given = ("RestUser", "RestPass", "RestToken", "RestURL")
-            problems.refuse("RestAuth", f"is {self.rest_auth}, which needs {wanted}.", *given)
-            return None
+            problems.refuse("RestAuth", f"is {self.rest_auth}, which needs {wanted}.")
         return found
 
     def _basic(self, address: RestAddress, problems: Problems) -> Basic | None:
         password = problems.try_secret("RestPass", self.rest_pass)
         if self.rest_user is None:
-            if password is not None or problems.is_wrong("RestPass"):
+            if self.rest_pass is not None:
                 problems.refuse("RestUser", "is missing or empty, although RestPass is given.")
             if address.credentials is not None:
                 hint = "Use RestUser and RestPassFile, so that the URL can be shown."

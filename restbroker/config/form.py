@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import attrs
 
@@ -25,15 +25,14 @@ _NO_TIME = re.compile(r"0+(?:\.0+)?(?: ?(?:ms|s|m|min|h|d|w))?", re.ASCII)
 class Form:
     """The form of a single value.
 
-    `read` returns the value typed, or raises `BadValue`; `from_text` turns a variable's text into what `read` takes. If
-    the value may be an object, `part` turns a part of a variable's name into the name of a member.
+    `read` returns the value typed, or raises `BadValue`, or `BadValues` for an object; `from_text` turns a variable's
+    text into what `read` takes.
     """
 
     name: str
     schema: Mapping[str, Json]
     read: Callable[[Json], object]
     from_text: Callable[[str], Json] = json_or_text
-    part: Callable[[str], str] = str.capitalize
 
 
 @attrs.frozen(eq=False)
@@ -55,14 +54,12 @@ class Items:
 class Names:
     """The form of an object whose members' names the operator chooses; they match `pattern`, described by `expected`.
 
-    `part` turns a part of a variable's name into a member's name. `entry` is the type of a member; `is_tuple`: the
-    result is a tuple of the members, each of which holds its own name.
+    `entry` is the type of a member; `is_tuple`: the result is a tuple of the members, each of which holds its own name.
     """
 
     name: str
     pattern: str
     expected: str
-    part: Callable[[str], str] = str.lower
     entry: Any = None
     is_tuple: bool = False
 
@@ -75,21 +72,6 @@ class OptionsOf:
     """
 
     of: Literal["targets", "sources"]
-
-
-class KindOptions(dict[str, Json]):
-    """Options as they are written, with the class of options of their kind as `members`."""
-
-    def __init__(self, members: type[attrs.AttrsInstance], options: Mapping[str, Json]) -> None:
-        super().__init__(options)
-        self.members: Final = members
-
-
-@attrs.frozen
-class ConflictingValue:
-    """A value whose rival key says the same in another way, so that neither of the two is used."""
-
-    value: Json
 
 
 @attrs.frozen

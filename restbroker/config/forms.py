@@ -10,10 +10,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.config.error_collector import ErrorCollector
 from restbroker.config.form import ANYTHING, TEXT, Form, Items, LateBound, Names, duration, lower_json, whole, word
 from restbroker.config.secret import Secret
-from restbroker.config.values import BadValue, seconds, without_logins
+from restbroker.config.values import BadValue, read_parts, seconds, without_logins
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
 from restbroker.job.fairness import FAIR_KEY, HEAVIEST, Fairness
 from restbroker.job.json_types import Json
@@ -72,10 +71,12 @@ def _read_rate(value: Json) -> Rate:
         return _plain_rate(value)
     if not {"Rate"} <= set(value) <= {"Rate", "Burst"}:
         raise BadValue(f"{_EXPECTED_RATE}, or an object of Rate and, optionally, Burst", value)
-    reading = ErrorCollector()
-    rate: Rate | None = reading.part("Rate", lambda: _plain_rate(value["Rate"]))
-    burst = None if value.get("Burst") is None else reading.part("Burst", lambda: _BURSTS.read(value["Burst"]))
-    return reading.whole(rate if rate is None or burst is None else attrs.evolve(rate, burst=burst))
+    burst = value.get("Burst")
+    found = read_parts(
+        Rate=lambda: _plain_rate(value["Rate"]), Burst=lambda: None if burst is None else _BURSTS.read(burst)
+    )
+    rate: Rate = found["Rate"]
+    return rate if found["Burst"] is None else attrs.evolve(rate, burst=found["Burst"])
 
 
 def _plain_rate(value: Json) -> Rate:
@@ -93,24 +94,20 @@ def read_backoff(value: Json) -> Backoff:
         return SidekiqBackoff()
     if not isinstance(value, Mapping) or not set(value) <= {"Base", "Factor", "Cap"}:
         raise BadValue('"sidekiq" or an object of "Base", "Factor" and "Cap"', value)
-    reading = ErrorCollector()
-    base_s = reading.part("Base", lambda: seconds(value.get("Base", 1)))
-    factor = reading.part("Factor", lambda: _factor(value.get("Factor", 2)))
-    cap_s = reading.part("Cap", lambda: _cap_s(value.get("Cap", 3600), base_s or 0.0))
-    return reading.whole(None if None in (base_s, factor, cap_s) else ExponentialBackoff(base_s, factor, cap_s))
+    found = read_parts(
+        Base=lambda: seconds(value.get("Base", 1)),
+        Factor=lambda: _factor(value.get("Factor", 2)),
+        Cap=lambda: seconds(value.get("Cap", 3600)),
+    )
+    if found["Cap"] < found["Base"]:
+        raise BadValue("a duration that is not shorter than Base", value.get("Cap", 3600), "Cap")
+    return ExponentialBackoff(found["Base"], found["Factor"], found["Cap"])
 
 
 def _factor(value: Json) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 100:
         raise BadValue("a number from 1 to 100", value)
     return float(value)
-
-
-def _cap_s(value: Json, base_s: float) -> float:
-    cap_s = seconds(value)
-    if cap_s < base_s:
-        raise BadValue("a duration that is not shorter than Base", value)
-    return cap_s
 
 
 def _read_signed(value: Json) -> bool | str:
@@ -308,13 +305,9 @@ UserPath: TypeAlias = Annotated[str, word("path", _USER_PATH, 'a path such as "/
 def objects_by_name(what: str, entry: LateBound | None = None) -> Names:
     """Return the form of objects by name, for example `what` = "targets".
 
-    The names are shown in logs and metrics; in a variable's name, `_` stands for their `-`. `entry` is the class of an
-    object if the annotation does not name it; such objects hold their own name.
+    The names are shown in logs and metrics. `entry` is the class of an object if the annotation does not name it; such
+    objects hold their own name.
     """
     pattern = r"[a-z0-9-]{1,32}"
     expected = "a name of 1 to 32 of a-z, 0-9 and -"
-    return Names(f"{what} by name", pattern, expected, part=_with_dashes, entry=entry, is_tuple=entry is not None)
-
-
-def _with_dashes(part: str) -> str:
-    return part.lower().replace("_", "-")
+    return Names(f"{what} by name", pattern, expected, entry=entry, is_tuple=entry is not None)

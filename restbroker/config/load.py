@@ -1,7 +1,8 @@
 """Load the configuration: file, environment and flags, merged, read key by key and checked as a whole.
 
-Called by every command that needs one. Always holds: the result is usable, or a `ConfigError` names every key that is
-wrong, with its place and what was found; nothing else is ever raised for what an operator wrote.
+Called by every command that needs one. Always holds: the result is usable, or a `ConfigError` names all wrong shapes
+(unknown keys, values that a key does not take), or, if there are none, all wrong meanings, each with its place; nothing
+else is ever raised for what an operator wrote.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -12,7 +13,7 @@ import attrs
 from restbroker.config import converter, document
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.key import NO_KINDS, Members, exclusive_pairs
-from restbroker.config.names import canonical_members, fold
+from restbroker.config.names import fold
 from restbroker.config.problems import Problems
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
@@ -20,23 +21,15 @@ from restbroker.job.json_types import Json
 
 @attrs.frozen
 class CollectedKeys:
-    """The JSON value of each key, from the origin that counts, not yet read; `problems` knows these origins.
-
-    `in_file` has the names of the keys in the file, `values` the value as JSON by key.
-    """
+    """The JSON value of each key, from the origin that counts, not yet read; `problems` knows these origins."""
 
     path: Path | None
-    in_file: frozenset[str]
     values: Mapping[str, Json]
     problems: Problems
 
     def origin(self, key: str) -> str:
-        """Return who wrote a key: `default`, `file`, a variable or flag; or the file and the variables of its parts."""
-        if key not in self.values:
-            return "default"
-        setters = self.problems.setters(key)
-        from_file = key in self.in_file and not self.problems.is_set(key)
-        return ", ".join(["file", *setters] if from_file else setters)
+        """Return who wrote a key: `default`, `file`, a variable or a flag."""
+        return self.problems.setters.get(key) or ("file" if key in self.values else "default")
 
 
 def load(
@@ -60,12 +53,12 @@ def load(
     problems = collected.problems
     problems.kinds, problems.sources = kinds, sources
     given = {name: value for name, value in collected.values.items() if name not in without}
-    written = converter.read(Config, canonical_members(Config, given, "", problems), problems)
+    written = converter.read(Config, given, problems)
+    _require_usable(problems, collected.path, "`restbroker config schema` describes every key.")
     config = written.check(given, problems)
-    if not problems.problems:
-        check(config, problems)
-    if problems.problems:
-        raise _unusable(problems, collected.path)
+    _require_usable(problems, collected.path)
+    check(config, problems)
+    _require_usable(problems, collected.path)
     return LoadedConfig(config, tuple(problems.notes), collected.path)
 
 
@@ -76,23 +69,21 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     given: dict[str, Json] = {}
     if found is not None:
         given = _redis_url(fold(Config, document.read(found, problems), "", problems), problems)
-    in_file = frozenset(given)
-    variables = _overlay(environ, given, problems)
-    if found is None and not variables:
+    variables = _overlay(environ, problems)
+    if found is None and not (variables or problems.problems):
         raise document.missing_configuration()
     _override(given, variables)
-    for name in overrides:
-        problems.record_setter(name, f"{name} (flag)")
+    problems.setters |= {name: f"{name} (flag)" for name in overrides}
     _override(given, overrides)
-    return CollectedKeys(found, in_file, given, problems)
+    return CollectedKeys(found, given, problems)
 
 
-def _overlay(environ: Mapping[str, str], given: Mapping[str, Json], problems: Problems) -> dict[str, Json]:
+def _overlay(environ: Mapping[str, str], problems: Problems) -> dict[str, Json]:
     if not any(name.startswith("RESTBROKER_") for name in environ):
         return {}
     from restbroker.config.variables import overlay  # of no use to most commands
 
-    return overlay(environ, given, problems)
+    return overlay(environ, problems)
 
 
 def _redis_url(given: dict[str, Json], problems: Problems) -> dict[str, Json]:
@@ -113,9 +104,8 @@ def _override(given: dict[str, Json], above: Mapping[str, Json]) -> None:
     given.update(above)
 
 
-def _unusable(found: Problems, path: Path | None) -> ConfigError:
-    place = "The configuration from the environment" if path is None else str(path)
-    lines = "".join(f"\n  {problem}" for problem in found.problems)
-    is_of_keys = len(found.problems) > found.of_secret_files
-    hint = "`restbroker config schema` describes every key." if is_of_keys else None
-    return ConfigError(f"{place} cannot be used:{lines}", hint)
+def _require_usable(found: Problems, path: Path | None, hint: str | None = None) -> None:
+    if found.problems:
+        place = "The configuration from the environment" if path is None else str(path)
+        lines = "".join(f"\n  {problem}" for problem in found.problems)
+        raise ConfigError(f"{place} cannot be used:{lines}", hint)

@@ -21,17 +21,15 @@ def login(auth: Auth | None, address: RestAddress, place: str, problems: Problem
         message = f"{where} is used, not the login in {problems.as_written(at(place, 'URL'))}."
         problems.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
-        case Auth(basic=Basic() as basic, bearer=None, auto=None):
+        case Auth(basic=Basic() as basic):
             return basic.check(at(where, "Basic"), problems)
-        case Auth(basic=None, bearer=Bearer() as bearer, auto=None):
+        case Auth(bearer=Bearer() as bearer):
             return bearer.check(at(where, "Bearer"), problems)
-        case Auth(basic=None, bearer=None, auto=Basic() as auto):
+        case Auth(auto=Basic() as auto):
             return issued_login(auto.check(at(where, "Auto"), problems), fallback=True)
-        case Auth(basic=None, bearer=None, auto=None):
-            problems.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or remove it.")
         case _:
-            pass  # several, which the reader refuses
-    return None
+            problems.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or remove it.")
+            return None
 
 
 def note_plain(url: Url, problems: Problems) -> None:

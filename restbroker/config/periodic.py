@@ -59,9 +59,7 @@ def _read_retry(value: Json) -> bool | int:
 
 _Cron: TypeAlias = Annotated[str, Form("cron expression", {"type": "string"}, _read_cron, str)]
 _Zone: TypeAlias = Annotated[str, Form("time zone", {"type": "string"}, _read_zone, str)]
-_Arguments: TypeAlias = Annotated[
-    Mapping[str, Json], Form("object", {"type": "object"}, _read_arguments, part=str.lower)
-]
+_Arguments: TypeAlias = Annotated[Mapping[str, Json], Form("object", {"type": "object"}, _read_arguments)]
 _Retry: TypeAlias = Annotated[
     bool | int,
     Form(

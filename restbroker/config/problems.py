@@ -7,10 +7,10 @@ login of an address, in whichever key it was written.
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Final
 
 import attrs
 
@@ -19,7 +19,8 @@ from restbroker.config.secret import Secret
 from restbroker.config.values import is_plain, without_logins, words_without_logins
 from restbroker.errors import ConfigError
 
-T = TypeVar("T")
+_TOP: Final = re.compile(r"^[^.\[]+")
+"""The key of the file at the beginning of a place."""
 
 
 @attrs.frozen
@@ -29,14 +30,6 @@ class Notice:
     code: str
     message: str
     hint: str | None = None
-
-
-@attrs.frozen
-class _Origin:
-    """The name of the variable or flag that set a place, and a variable's text (None: a flag)."""
-
-    name: str
-    text: str | None
 
 
 @attrs.define(eq=False)
@@ -51,42 +44,19 @@ class Problems:
     environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     kinds: Mapping[str, Members] = NO_KINDS
     sources: Mapping[str, Members] = NO_KINDS
-    _origins: dict[str, _Origin] = attrs.field(factory=dict)
-    problems: list[str] = attrs.field(factory=list)
-    wrong: set[str] = attrs.field(factory=set)
-    """Places whose value is missing, unusable or said twice; a secret and the key for its file are one place."""
-    misnamed: set[str] = attrs.field(factory=set)
-    """Places of objects in which a member has a name that is not allowed."""
+    setters: dict[str, str] = attrs.field(factory=dict)
+    """The name of the variable or flag that has set a key of the file, by key."""
+    _by_place: dict[str, str] = attrs.field(factory=dict)
     notes: list[Notice] = attrs.field(factory=list)
-    of_secret_files: int = 0
-    """How many problems are of files with secrets, of which no description of the keys says more."""
 
-    def refuse(self, place: str, text: str, *others: str) -> None:
-        """Add the problem `text` at `place`, e.g. `Targets.a.Queues[1]`, and leave the place out of further checks.
+    @property
+    def problems(self) -> list[str]:
+        """What makes the configuration unusable, with its places."""
+        return list(self._by_place.values())
 
-        `others` are further places that the judgement depends on. If any of these places is wrong already, add nothing:
-        the new problem would only follow from the one that was reported, or cannot be known.
-        """
-        if not self.is_wrong(place, *others):
-            self.add(place, text)
-            self.leave_out(place)
-
-    def add(self, place: str, text: str) -> None:
-        """Add the problem `text` at `place`, whatever else is wrong there, and let other checks of the place go on."""
-        self.problems.append(words_without_logins(f"{self.as_written(place)}: {text}"))
-
-    def leave_out(self, place: str) -> None:
-        """Mark a place as wrong, so that it is not checked any more."""
-        self.wrong.add(place.removesuffix("File"))
-
-    def is_wrong(self, *places: str) -> bool:
-        """Tell whether anything is wrong at one of these places, in a part of it, or in an object that contains it."""
-        return any(_is_in(wrong, place) or _is_in(place, wrong) for wrong in self.wrong for place in places)
-
-    def elements(self, place: str, read: Iterable[T]) -> Iterator[tuple[str, T]]:
-        """Yield (place, element) for each element of the list at `place`; `read` lacks those that could not be read."""
-        places = (where for number in count() if (where := f"{place}[{number}]") not in self.wrong)
-        return zip(places, read, strict=False)
+    def refuse(self, place: str, text: str) -> None:
+        """Add the problem `text` at `place`, e.g. `Targets.a.Queues[1]`; the first one of a place counts."""
+        self._by_place.setdefault(place, words_without_logins(f"{self.as_written(place)}: {text}"))
 
     def note(self, code: str, message: str, hint: str | None = None) -> None:
         """Add a note that the operator should see; the configuration can be used nevertheless."""
@@ -95,32 +65,8 @@ class Problems:
         )
 
     def as_written(self, place: str) -> str:
-        """Return the place as the operator wrote it: the variable or flag that set it, or its path in the file."""
-        for end in range(len(place), 0, -1):
-            origin = self._origins.get(place[:end].lower())
-            if origin is not None and place[end : end + 1] in ("", ".", "["):
-                return origin.name + place[end:]
-        return place
-
-    def record_setter(self, place: str, name: str, text: str | None = None) -> None:
-        """Record that a variable, with its text, or a flag has set this place; case does not matter in `place`."""
-        self._origins[place.lower()] = _Origin(name, text)
-
-    def is_set(self, place: str) -> bool:
-        """Tell whether a variable or flag has set exactly this place."""
-        return place.lower() in self._origins
-
-    def text_of(self, place: str) -> str | None:
-        """Return the text of the variable that has set exactly this place; None if there is none."""
-        origin = self._origins.get(place.lower())
-        return None if origin is None else origin.text
-
-    def setters(self, key: str) -> list[str]:
-        """Return the names of the variables and flags that have set this key or parts of it."""
-        places = (key.lower(), f"{key.lower()}.")
-        return [
-            origin.name for place, origin in self._origins.items() if place == places[0] or place.startswith(places[1])
-        ]
+        """Return the place as the operator wrote it: behind the variable or flag that set its key, if one did."""
+        return _TOP.sub(lambda key: self.setters.get(key[0], key[0]), place, count=1)
 
     def try_secret(self, place: str, written: Secret | None, *, maker: str = "") -> Secret | None:
         """Return the secret that was written at `place`, with its file found and read once; None without a usable one.
@@ -135,18 +81,12 @@ class Problems:
         except ConfigError as error:
             is_missing = os.strerror(errno.ENOENT) in error.message
             hint = f"`{maker}` makes one." if maker and is_missing else error.hint
-            self._refuse_file(f"{place}File", f"{error.message} {hint or ''}".rstrip())
+            self.refuse(f"{place}File", f"{error.message} {hint or ''}".rstrip())
             return None
         if not text.strip() or not is_plain(text):
-            self._refuse_file(
-                f"{place}File", f"{without_logins(str(secret.path))} must hold one line that is not empty."
-            )
+            self.refuse(f"{place}File", f"{without_logins(str(secret.path))} must hold one line that is not empty.")
             return None
         return secret
-
-    def _refuse_file(self, place: str, text: str) -> None:
-        self.of_secret_files += not self.is_wrong(place)
-        self.refuse(place, text)
 
 
 def at(place: str, part: str) -> str:
@@ -154,11 +94,6 @@ def at(place: str, part: str) -> str:
     if not place or not part or part.startswith("["):
         return place + part
     return f"{place}.{part}"
-
-
-def _is_in(place: str, whole: str) -> bool:
-    place, whole = place.removesuffix("File"), whole.removesuffix("File")
-    return place.startswith(whole) and place[len(whole) : len(whole) + 1] in ("", ".", "[")
 
 
 def printable_name(name: str) -> str:

@@ -71,8 +71,7 @@ class Redis:
         try:
             text = redis_host(self.host) if self.host else DEFAULT_REDIS
             text = text if url is None else url.reveal()
-            has_password = self.password is not None or problems.is_wrong("RedisPass")
-            found = redis_address(text, self.database, password_beside=has_password)
+            found = redis_address(text, self.database, password_beside=self.password is not None)
             if url is None or url.path is None or found.password is None:
                 return found
             return attrs.evolve(found, password=Secret(path=url.path, part=_password_in))
@@ -82,14 +81,14 @@ class Redis:
             return None
 
     def _classify_sentinels(self, address: RedisAddress | None, problems: Problems) -> None:
-        if not self.sentinels and not problems.is_wrong("RedisSentinels"):
+        if not self.sentinels:
             of_file = self.sentinel_password is not None and self.sentinel_password.path is not None
             for place, value in (
                 ("RedisMaster", self.master),
                 ("RedisSentinelPassFile" if of_file else "RedisSentinelPass", self.sentinel_password),
             ):
                 if value is not None:
-                    problems.add(
+                    problems.refuse(
                         place, 'is given without RedisSentinels, e.g. ["10.0.0.1:26379"]; give both or neither.'
                     )
             return

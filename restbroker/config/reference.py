@@ -1,14 +1,16 @@
-"""Texts about the keys, made from their one definition: the reference page's tables and the sample file.
+"""Texts about the keys, made from their one definition: the reference page's tables, the sample and the JSON schema.
 
-`restbroker config init` writes the sample, `make reference` both: `docs/configuration.md` and `env.json.sample`. Always
-holds: a test compares both files with this.
+`restbroker config init` writes the sample, `restbroker config schema` prints the schema, which editors use, and `make
+reference` writes `docs/configuration.md` and `env.json.sample`. Always holds: a test compares both files with this; the
+schema accepts every file that loads, except for legacy spellings.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, assert_never
+from types import MappingProxyType
+from typing import Any, Final, assert_never
 
 import attrs
 
@@ -33,13 +35,11 @@ _PARTS: Mapping[str, Members] = {
     "Auth": Auth,
     "Auth.Basic": Basic,
     "Auth.Bearer": Bearer,
-    "Auth.Auto": Basic,
     "TLS": TlsFiles,
     "Tokens": Token,
     "Periodic": PeriodicCommand,
     "Roster": Roster,
     "Roster.Auth": RosterAuth,
-    "Roster.Auth.Basic": Basic,
     "Roster.Auth.Key": QueryKey,
     "Events": Events,
     "Events.Sources": EventSource,
@@ -47,14 +47,15 @@ _PARTS: Mapping[str, Members] = {
     "Events.Sources.Routes": Route,
 }
 """The classes of keys by the heading under which the page has their table."""
-_REPEATS: Mapping[str, str] = {
-    "Configuration": "Targets",
-    "Auth.Auto": "Auth.Basic",
-    "Roster.Auth.Basic": "Auth.Basic",
-    "Events.Sources.Routes": "Events.Sources",
-    "Options of the source mongooseim-amqp: TLS": "TLS",
-}
-"""Tables of which some rows are those of another one: the heading of each, and of that one."""
+
+_TARGETS: Final = OptionsOf("targets")
+_OF_LISTED_KINDS: Final[Mapping[str, Json]] = MappingProxyType(
+    {
+        "if": {"properties": {"Kind": {"$ref": "#/$defs/kinds"}}},
+        "then": {"properties": {"Options": {"anyOf": [{"$ref": "#/$defs/targets"}, {"type": "null"}]}}},
+    }
+)
+"""Checks the options of listed kinds only: those of a kind from another package only that package knows."""
 
 
 def sample(token: str = SAMPLE_SECRET) -> dict[str, Json]:
@@ -93,7 +94,7 @@ def renew(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members
         found = table.search(page)
         if found is None:
             raise ValueError(f"The page has no table under the heading {heading}.")
-        page = page[: found.start()] + found[1] + _table(members, heading) + page[found.end() :]
+        page = page[: found.start()] + found[1] + _table(members) + page[found.end() :]
     before, _, after = page.partition("\n## Options of ")
     # A kind of source without options has no table.
     named = [(f"Options of {kind}", members) for kind, members in kinds.items()]
@@ -103,12 +104,12 @@ def renew(page: str, kinds: Mapping[str, Members], sources: Mapping[str, Members
 
 
 def _with_parts(name: str, members: Members) -> Iterator[str]:
-    """Yield the section on a class of keys, and one on the keys of each object inside it."""
-    yield f"\n## {name}\n{_other_defaults(members)}\n{_table(members, name)}"
+    """Yield the section on a class of keys, and one on the keys of each object inside it that has none yet."""
+    yield f"\n## {name}\n{_other_defaults(members)}\n{_table(members)}"
     for key in keys_of(members).values():
         said = notation_of(key.type)
         inner = notation_of(said.entry) if isinstance(said, Names) else said
-        if isinstance(inner, Keys):
+        if isinstance(inner, Keys) and inner.members not in _PARTS.values():
             yield from _with_parts(f"{name}: {key.name}", inner.members)
 
 
@@ -137,29 +138,20 @@ def key_description(members: Members, key: Key) -> str:
     return " ".join(parts)
 
 
-def _table(members: Members, heading: str) -> str:
-    """Return a class' table; keys that another table has, word for word, share one row that leads there."""
-    rows = _rows(members)
-    elsewhere = _REPEATS.get(heading)
-    if elsewhere is None:
-        return _HEAD + "".join(rows.values())
-    theirs = _rows(_PARTS[elsewhere])
-    shared = ", ".join(names for names, row in rows.items() if theirs.get(names) == row)
-    own = "".join(row for names, row in rows.items() if theirs.get(names) != row)
-    return f"{_HEAD}{own}| {shared} | | as in [{elsewhere}](#{elsewhere.lower().replace('.', '')}) |\n"
-
-
-def _rows(members: Members) -> Mapping[str, str]:
-    """Return the names of a key → its row; a secret and its file share one."""
+def _table(members: Members) -> str:
+    """Return a class' table; a secret and its file share a row, and so do the flat keys that `Targets` has too."""
     keys = keys_of(members)
-    files = {f"{name}File": name for name in keys if f"{name}File" in keys}
-    rows = {}
-    for key in keys.values():
-        if key.name not in files:
-            file = f"{key.name}File" if f"{key.name}File" in files else None
-            names = f"`{key.name}`" + ("" if file is None else f", `{file}`")
-            rows[names] = f"| {names} | {_form_and_default(key, file)} | {key_description(members, key)} |\n"
-    return rows
+    files = {f"{name}File" for name in keys} & keys.keys()
+    of_targets = [name for name, key in keys.items() if key.of_target == name and not key.aliases]
+    rows = []
+    for name, key in keys.items():
+        if name not in files and name not in of_targets:
+            file = f"{name}File" if f"{name}File" in files else None
+            names = f"`{name}`" + ("" if file is None else f", `{file}`")
+            rows.append(f"| {names} | {_form_and_default(key, file)} | {key_description(members, key)} |\n")
+    if of_targets:
+        rows.append(f"| {', '.join(f'`{name}`' for name in of_targets)} | | as in [Targets](#targets) |\n")
+    return _HEAD + "".join(rows)
 
 
 def _form_and_default(key: Key, file: str | None) -> str:
@@ -187,6 +179,66 @@ def _form(annotation: Any) -> str:  # noqa: ANN401  a type
             return name
         case OptionsOf() | Keys():
             return "object"
+        case other:
+            assert_never(other)
+
+
+def schema(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> dict[str, Json]:
+    """Return the JSON schema of the file; `kinds` and `sources` are those of `config.load`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "restbroker's env.json",
+        **_object(Config),
+        "anyOf": [{"required": ["RestQueue"]}, {"required": ["Targets"]}],
+        "$defs": {"kinds": {"enum": [*kinds]}, "targets": _one_of(kinds), "sources": _one_of(sources)},
+    }
+
+
+def _one_of(kinds: Mapping[str, Members]) -> dict[str, Json]:
+    return {"anyOf": [_object(options) for options in kinds.values()]} if kinds else {}
+
+
+def _object(members: Members) -> dict[str, Json]:
+    keys = keys_of(members)
+    always: list[Json] = [key.name for key in keys.values() if key.mandatory == "always"]
+    return {
+        "type": "object",
+        "properties": {key.name: _describe(members, key) for key in keys.values()},
+        "patternProperties": {"^(_|//)": {}},
+        "additionalProperties": False,
+        **({"required": always} if always else {}),
+        **(_OF_LISTED_KINDS if any(notation_of(key.type) == _TARGETS for key in keys.values()) else {}),
+    }
+
+
+def _describe(members: Members, key: Key) -> dict[str, Json]:
+    more: dict[str, Json] = {} if key.default is None else {"default": key.default}
+    if key.ignored is not None:
+        more["deprecated"] = True
+    # null means the default for every key.
+    found = _schema_of(key.type)
+    form: dict[str, Json] = {"anyOf": [found, {"type": "null"}]} if found else {}
+    return {"description": key_description(members, key), **more, **form}
+
+
+def _schema_of(annotation: Any) -> dict[str, Json]:  # noqa: ANN401  a type
+    match notation_of(annotation):
+        case Form(schema=schema):
+            return dict(schema)
+        case Items(item=item, weights=weights):
+            items: dict[str, Json] = {"type": "array", "items": _schema_of(item)}
+            return items if weights is None else {"anyOf": [items, _schema_of(weights)]}
+        case Names(pattern=pattern, entry=entry):
+            names = f"^({pattern})$"
+            return {
+                "type": "object",
+                "patternProperties": {"^(_|//)": {}, names: _schema_of(entry)},
+                "additionalProperties": False,
+            }
+        case Keys(members):
+            return _object(members)
+        case OptionsOf() as options:
+            return {"type": "object"} if options == _TARGETS else {"$ref": f"#/$defs/{options.of}"}
         case other:
             assert_never(other)
 

@@ -111,8 +111,7 @@ class Roster:
         host = self.bind[0]
         auth = None if written is None else written.check("Roster.Auth", problems)
         if not is_loopback(host) and written is None:
-            if not problems.is_wrong("Roster.Auth"):
-                problems.add("Roster.Listen", f"{host} is open to others, and rosters have no login; {_HINT}.")
+            problems.refuse("Roster.Listen", f"{host} is open to others, and rosters have no login; {_HINT}.")
         elif not is_loopback(host):
             problems.note(
                 "PlainRosters",
@@ -142,15 +141,12 @@ def _target(name: str | None, targets: Sequence[Target], problems: Problems) -> 
             )
         return None
     found = next((target for target in targets if target.name == name), None)
-    place = at("Targets", name)
-    if found is None and "Targets" not in problems.misnamed:
+    if found is None:
         known = ", ".join(target.name for target in targets)
-        problems.refuse(
-            "Roster.Target", f"there is no target {without_logins(name)!r}; these are configured: {known}.", place
-        )
-    elif found is not None and found.kind != KIND:
+        problems.refuse("Roster.Target", f"there is no target {without_logins(name)!r}; these are configured: {known}.")
+    elif found.kind not in ("", KIND):
         why = f"the target {name!r} is of kind {found.kind}; only {KIND} refreshes rosters."
-        problems.refuse("Roster.Target", why, at(place, "Kind"))
-    elif found is not None and found.is_local:
+        problems.refuse("Roster.Target", why)
+    elif found.is_local:
         problems.refuse("Roster.Target", f"the target {name!r} has WritesOnly, and refreshes nothing; name another.")
     return found

@@ -6,11 +6,14 @@ holds: the files that were checked are those that are used; no passphrase is ask
 
 import ssl
 from pathlib import Path
+from typing import Final
 
 from restbroker.config.files import bytes_of
 from restbroker.config.problems import Problems, at
 from restbroker.config.target import CertFiles, TlsFiles
 from restbroker.config.values import without_logins
+
+_KEY_ALONE: Final = "is the key of a certificate; give that too, as CertFile."
 
 
 def context_of(files: TlsFiles) -> ssl.SSLContext:
@@ -38,7 +41,7 @@ def cert_files(files: CertFiles | None, place: str, problems: Problems) -> CertF
     if files is None:
         return None
     if files.cert == Path():
-        _refuse_key_alone(place, problems)
+        problems.refuse(at(place, "KeyFile"), _KEY_ALONE)
         return None
     cert, key = (
         _check_readable(files.cert, at(place, "CertFile"), problems),
@@ -59,7 +62,7 @@ def tls_files(files: TlsFiles, place: str, url_place: str, problems: Problems, *
     cert = _check_readable(files.cert, at(place, "CertFile"), problems)
     key = _check_readable(files.key, at(place, "KeyFile"), problems)
     if files.key is not None and files.cert is None:
-        _refuse_key_alone(place, problems)
+        problems.refuse(at(place, "KeyFile"), _KEY_ALONE)
     if ca is not None:
         _try_authority(ca, at(place, "CAFile"), problems)
     if cert is not None and (key is not None or files.key is None):
@@ -69,11 +72,6 @@ def tls_files(files: TlsFiles, place: str, url_place: str, problems: Problems, *
             message = f"{at(place, member)} is not used, since {url_place} begins with http://."
             problems.note("NoTLS", message, "Use https://.")
     return TlsFiles(ca, cert, key)
-
-
-def _refuse_key_alone(place: str, problems: Problems) -> None:
-    if not problems.is_wrong(at(place, "CertFile")):
-        problems.add(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
 
 
 def _check_readable(written: Path | None, place: str, problems: Problems) -> Path | None:

@@ -95,14 +95,13 @@ def check_tokens(flat: Secret | None, tokens: Sequence[Token], problems: Problem
     """Return every token as it is to be used, the flat one first; problems go to `problems`."""
     found: list[Token] = []
     placed: list[list[_Placed]] = []
-    is_needed = not tokens and not problems.is_wrong("Tokens")
-    if (flat is not None or is_needed) and (one := _check_flat(flat, problems)) is not None:
+    if (flat is not None or not tokens) and (one := _check_flat(flat, problems)) is not None:
         found.append(Token(FLAT_TOKEN, (one,), flat=True))
         placed.append([("Token", one)])
     for written in tokens:
         place = at("Tokens", written.name)
         if written.name == FLAT_TOKEN and flat is not None:
-            problems.add(place, "is the name of the token that Token gives; choose another, or remove Token.")
+            problems.refuse(place, "is the name of the token that Token gives; choose another, or remove Token.")
         token, secrets = written.check(place, problems)
         found.append(token)
         placed.append(secrets)

@@ -7,8 +7,8 @@ shows no secret.
 import json
 import math
 import re
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
@@ -39,22 +39,39 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class BadValue(ValueError):
-    """A value that its key does not take: `expected` says what the key takes, `where` names the wrong part.
+    """A value that its key does not take: `expected` says what the key takes, `where` names the wrong part."""
 
-    `secret` says whether the value must not be shown; None: not yet known. `is_name`: the name of a member is wrong,
-    not its value.
-    """
-
-    def __init__(self, expected: str, found: Json, where: str = "", *, is_name: bool = False) -> None:
+    def __init__(self, expected: str, found: Json, where: str = "") -> None:
         super().__init__(expected)
         self.expected = expected
         self.value = found
         self.where = where
-        self.secret: bool | None = False if is_name else None
-        self.is_name = is_name
 
-    def __str__(self) -> str:
-        return f"expected {self.expected}, found {describe(self.value, secret=self.secret is not False)}."
+    def text(self, *, secret: bool) -> str:
+        """Return the text of the problem, without the value if it is `secret`."""
+        return f"expected {self.expected}, found {describe(self.value, secret=secret)}."
+
+
+class BadValues(Exception):
+    """The wrong parts of an object, each with its name as `where`."""
+
+    def __init__(self, each: Sequence[BadValue]) -> None:
+        super().__init__(each)
+        self.each = each
+
+
+def read_parts(**readers: Callable[[], Any]) -> dict[str, Any]:
+    """Return the value of each part of an object by the part's name; raise `BadValues` if one of them is wrong."""
+    found, wrong = {}, []
+    for name, read in readers.items():
+        try:
+            found[name] = read()
+        except BadValue as bad:
+            bad.where = name
+            wrong.append(bad)
+    if wrong:
+        raise BadValues(wrong)
+    return found
 
 
 def describe(value: Json, *, secret: bool = False) -> str:

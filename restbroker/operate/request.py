@@ -211,7 +211,7 @@ def check_periodic(config: Config, problems: Problems) -> None:
         try:
             _request(config, command)
         except _WrongMember as wrong:
-            problems.add(at(at("Periodic", command.name), wrong.member), wrong.text)
+            problems.refuse(at(at("Periodic", command.name), wrong.member), wrong.text)
 
 
 def periodic_requests(config: Config) -> Iterator[PeriodicRequest]:

@@ -68,11 +68,11 @@ def test_config_show_hides_secrets_and_nothing_else(place: Path, shell: Shell) -
     one = {"Kind": "ejabberd", "URL": "http://u:hunter2@127.0.0.1", "Queues": ["q"], "Auth": auth}
     tokens = {"app": {"Secret": "hunter2", "PreviousSecretFile": "env.json", "Hosts": ["example.org"]}}
     configure(place, Targets={"one": one, "two": http}, Tokens=tokens)
-    done = shell("config", "show", "--json", environ={"RESTBROKER_TARGETS__ONE__CONCURRENCY": "7"})
+    done = shell("config", "show", "--json", environ={"RESTBROKER_CONCURRENCY": "7", "RESTBROKER_RESTQUEUE": "r"})
     assert "hunter2" not in done.stdout + done.stderr
     shown = json.loads(done.stdout)
-    assert shown["Targets"]["origin"] == "file, RESTBROKER_TARGETS__ONE__CONCURRENCY"
-    hidden = {"URL": "http://…@127.0.0.1", "Auth": {"Basic": {"User": "admin", "Pass": "…"}}, "Concurrency": 7}
+    assert (shown["Targets"]["origin"], shown["Concurrency"]["origin"]) == ("file", "RESTBROKER_CONCURRENCY")
+    hidden = {"URL": "http://…@127.0.0.1", "Auth": {"Basic": {"User": "admin", "Pass": "…"}}}
     assert shown["Targets"]["value"]["one"] == {**one, **hidden}
     found = shown["Targets"]["value"]["two"]["Options"]["Commands"]["order"]
     assert found == {**order, "Query": {**query, "api_key": "…"}, "Body": {"auth": [{"token": "…", "n": 1}]}}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.config.schema import schema
+from restbroker.config.reference import schema
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
 from restbroker.servers import registry

@@ -35,7 +35,7 @@ class Options:
         place = at("Options")
         if self.max_wait_s < self.debounce_s:
             why = "is shorter than Debounce; make it at least as long."
-            problems.refuse(f"{place}.MaxWait", why, f"{place}.Debounce")
+            problems.refuse(f"{place}.MaxWait", why)
         if target.default_host is None:
             message = f"{at('Domain')} is missing: users and contacts without a domain need it."
             problems.note(

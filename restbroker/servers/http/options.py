@@ -125,7 +125,7 @@ def _make_settings(options: Options, target: Target, place_of: At, problems: Pro
         )
     if target.url.socket is not None and not options.allow_private:
         why = "is a unix socket, which is not a public address; set AllowPrivate in Options."
-        problems.refuse(place_of("URL"), why, at(place, "AllowPrivate"))
+        problems.refuse(place_of("URL"), why)
     has_login = target.credentials is not None
     recipes = {
         name: _recipe(name, keys, at(at(place, "Commands"), name), problems, has_login=has_login)
@@ -156,11 +156,11 @@ def _recipe(name: str, keys: CommandKeys, place: str, problems: Problems, *, has
     body = None if keys.body is None else _parse(template.parse_value, keys.body, at(place, "Body"), problems)
     if body is not None and encoding == "none":
         why = f"is given, but {keys.method} has no body; set Encoding, or remove it."
-        problems.refuse(at(place, "Body"), why, at(place, "Method"), at(place, "Encoding"))
+        problems.refuse(at(place, "Body"), why)
     if encoding == "form" and not isinstance(body, Mapping | None):
         problems.refuse(at(place, "Body"), "must be an object where Encoding is form.")
     if any(status in retry for success in keys.success for status in success for retry in keys.retry):
-        problems.refuse(at(place, "Retry"), "has a status that is in Success too.", at(place, "Success"))
+        problems.refuse(at(place, "Retry"), "has a status that is in Success too.")
     is_safe = keys.idempotent or keys.method in _REPEATABLE
     spec = CommandSpec(
         name=name,
@@ -237,8 +237,8 @@ def _secret_names(given: Mapping[str, WrittenSecret]) -> frozenset[str]:
 
 
 def _signing_secrets(given: tuple[WrittenSecret, ...], place: str, problems: Problems) -> Iterator[Secret]:
-    for where, written in problems.elements(place, given):
-        secret = _try_secret(written, where, problems, lambda one: signature.key_of(one.reveal()))
+    for number, written in enumerate(given):
+        secret = _try_secret(written, f"{place}[{number}]", problems, lambda one: signature.key_of(one.reveal()))
         if secret is not None:
             yield secret
 

@@ -51,7 +51,7 @@ class Options:
                 note_no_login(target, hint, problems)
             case _:
                 why = "must be Basic: MongooseIM accepts no other login."
-                problems.refuse(at("Auth"), why, at("URL"), at("Options.Schema"))
+                problems.refuse(at("Auth"), why)
         if self.server_version != "auto" and not self.server_version[:1].isdigit():
             problems.refuse(at("Options.ServerVersion"), 'is neither "auto" nor a version such as "6.5.0".')
         return attrs.evolve(
@@ -65,10 +65,10 @@ class Options:
         local, _, domain = user.rpartition("@")
         if self.schema == "domain_admin" and local != "admin":
             why = "is not a domain admin's: that user is admin@ and the domain."
-            problems.refuse(at("Auth"), why, at("Options.Schema"))
+            problems.refuse(at("Auth"), why)
         elif self.schema == "user" and not (local and domain):
             why = "is not a user's: the user is a whole JID, such as bot@example.org."
-            problems.refuse(at("Auth"), why, at("Options.Schema"))
+            problems.refuse(at("Auth"), why)
 
     def _own_domain(self, target: Target) -> str | None:
         """Return the domain of a domain admin's login; None for other schemas (a user's operations name no domain)."""

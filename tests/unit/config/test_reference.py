@@ -12,7 +12,6 @@ from restbroker.config.core import Config, all_keys
 from restbroker.config.key import Key, Members
 from restbroker.config.load import load
 from restbroker.config.problems import Problems
-from restbroker.config.schema import schema as described
 from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
@@ -40,7 +39,7 @@ def test_the_sample_is_current_and_loads_without_a_note() -> None:
 
 
 def test_the_schema_names_exactly_the_keys_and_holds_the_sample() -> None:
-    schema = described(registry.kinds(), sources.kinds())
+    schema = reference.schema(registry.kinds(), sources.kinds())
     properties = schema["properties"]
     assert isinstance(properties, dict)
     assert set(properties) == {key.name for key in all_keys().values()}

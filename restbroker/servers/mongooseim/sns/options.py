@@ -57,7 +57,7 @@ class Options:
         mandatory="or SecretKeyFile",
     )
     topics: Annotated[
-        Mapping[str, TopicKeys], Names("topics by name", _TOPIC, "the name of a topic, not its whole ARN", str)
+        Mapping[str, TopicKeys], Names("topics by name", _TOPIC, "the name of a topic, not its whole ARN")
     ] = key(
         "Topics",
         "MongooseIM's topics by name, with what is published on each.",
@@ -87,10 +87,10 @@ class Options:
                 )
             if topic.job_class is not None and not (topic.queue or source.queue):
                 why = "the source has none, and its Routes do not apply to a topic with a Class"
-                problems.refuse(place_of(where, "Queue"), f"is missing or empty; {why}.", at("Queue"))
+                problems.refuse(place_of(where, "Queue"), f"is missing or empty; {why}.")
             if topic.queue is not None and not (topic.job_class or source.job_class):
                 why = "the source has none, and its Routes do not apply to a topic with a Queue"
-                problems.refuse(place_of(where, "Class"), f"is missing or empty; {why}.", at("Class"))
+                problems.refuse(place_of(where, "Class"), f"is missing or empty; {why}.")
         where = place_of(place, "SecretKey")
         tried = problems.try_secret(where, self.secret_key)
         if self.secret_key is None:

@@ -108,9 +108,7 @@ class Options:
             problems.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")
         everybody = [fold_case(user) for user in (*self.users, *self.askers)]
         if not everybody:
-            problems.refuse(
-                f"{place}.Users", "is missing or empty; name the users whose events you want.", f"{place}.Askers"
-            )
+            problems.refuse(f"{place}.Users", "is missing or empty; name the users whose events you want.")
         if len(set(everybody)) < len(everybody):
             problems.refuse(f"{place}.Users", "names a user twice; a user has one stream.")
         for name, value, least in (

@@ -120,12 +120,9 @@ def test_a_wrong_secret_is_not_quoted(problems: Problems) -> None:
             assert CANARY not in "".join(problems({"Commands": {"a": {}}, **options})), wrong
 
 
-def test_only_public_addresses_are_connected_to_unless_a_variable_or_the_options_allow_others(
-    configured: Configured,
-) -> None:
-    environ = {"RESTBROKER_TARGETS__HOOK__OPTIONS__ALLOWPRIVATE": "true"}
+def test_only_public_addresses_are_connected_to_unless_options_say(configured: Configured) -> None:
     assert configured({"Commands": {"a": {}}}).config.targets[0].public_only
-    assert not configured({"Commands": {"a": {}}}, environ).config.targets[0].public_only
+    assert not configured({"Commands": {"a": {}}, "AllowPrivate": True}).config.targets[0].public_only
 
 
 def test_a_text_in_a_query_whose_name_says_that_it_is_a_secret_is_not_shown() -> None:
