@@ -251,30 +251,6 @@ def _openfire_rest() -> Kind:
     )
 
 
-def _openfire_legacy() -> Kind:
-    words = ("UserAlreadyExistsException", "UserNotFoundException", "RequestNotAuthorised", "UserServiceDisabled", "x")
-    user: dict[str, Json] = {"username": "ann"}
-    return Kind(
-        "openfire-rest",
-        {
-            "URL": "http://127.0.0.1:9090/plugins/restapi/v1",
-            "Domain": "example.org",
-            "Options": {"Secret": "sh4red-one"},
-        },
-        (
-            Asked("the old service: add", "legacy_userservice", {**user, "type": "add", "password": "s3cret-word"}),
-            Asked("the old service: delete", "legacy_userservice", {**user, "type": "delete"}),
-        ),
-        (
-            *_of_all(),
-            Body("<result>ok</result>", b"<result>ok</result>"),
-            *(Body(f"<error>{word}</error>", f"<error>{word}</error>".encode()) for word in words),
-        ),
-        {},
-        remembers=False,
-    )
-
-
 def _openfire_chat() -> Kind:
     says = (
         *("XMPPError: service-unavailable - cancel", "XMPPError: not-authorized - auth", "Workgroup is offline"),
@@ -449,7 +425,6 @@ KINDS: Final[Mapping[str, Kind]] = {
     "ejabberd": _ejabberd(),
     "mongooseim": _mongooseim(),
     "openfire-rest": _openfire_rest(),
-    "openfire-rest-legacy": _openfire_legacy(),
     "openfire-chat": _openfire_chat(),
     "prosody-rest": _prosody_rest(),
     "prosody-roster": _prosody_roster(),

@@ -51,8 +51,6 @@ OTHERS: Final[Mapping[str, tuple[str, Mapping[str, Json]]]] = {
     "mongooseim-domain": ("mongooseim", {"Auth": _DOMAIN_ADMIN, "Options": {"Schema": "domain_admin"}}),
     "mongooseim-user": ("mongooseim", {"Auth": _USER, "Options": {"Schema": "user"}}),
     "openfire-chat-secret": ("openfire-chat", {"Auth": None, "Options": {"Secret": "s3cret-of-chat"}}),
-    "openfire-rest-json-1.2": ("openfire-rest", {"Options": {"Write": "json"}}),
-    "openfire-rest-json-1.3": ("openfire-rest", {"Options": {"Write": "json"}}),
     "openfire-rest-secret": ("openfire-rest", {"Auth": None, "Options": {"Secret": "s3cret-of-rest"}}),
     "prosody-rest-fields": ("prosody-rest", {"Options": {"Fields": ["receipt"], "IqTimeout": 30}}),
 }
@@ -62,7 +60,6 @@ _NO_ROOM: Final = b'{"exception":"RoomNotFoundException","message":"m","resource
 _ASKED: Final = {"/groups/": (200, _GROUP), "/chatrooms/": (404, _NO_ROOM)}
 _WELL: Final[Mapping[str, Mapping[str, tuple[int, bytes]]]] = {
     "openfire-rest": {"/statistics/sessions": (200, b'{"localSessions":1}'), **_ASKED},
-    "openfire-rest-json-1.2": {"/statistics/sessions": (200, b'{"localSessions":"1"}'), **_ASKED},
 }
 """What is answered to questions, beside what `cases` has."""
 _BEFORE: Final[Mapping[tuple[str, str], Mapping[str, tuple[int, bytes]]]] = {

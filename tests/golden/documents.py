@@ -73,7 +73,7 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
     ),
     "openfire-rest": _targets(main=_target("openfire-rest", "http://127.0.0.1:9090/plugins/restapi/v1", Auth=_BASIC)),
     "openfire-rest with a secret": _targets(
-        main=_target("openfire-rest", "http://127.0.0.1:9090/plugins/restapi/v1", Options={"Secret": "s", "Write": "json"})
+        main=_target("openfire-rest", "http://127.0.0.1:9090/plugins/restapi/v1", Options={"Secret": "s"})
     ),
     "openfire-chat": _targets(main=_CHAT),
     "openfire-chat with passwords": _targets(

@@ -143,7 +143,6 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "SigningSecrets": (["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], ["plain"], [{"File": "secret"}]),
     "Schema": ("admin", "domain_admin", "user"),
     "Paths": ("source", "documented"),
-    "Write": ("xml", "json"),
     "Commands": ({"one": {"Path": "/one"}}, {"a b": {}}, {"one": {"path": "/x"}}, {"one": {"Nonsense": 1}}),
     "QueueType": ("quorum", "classic"),
     "Exchanges": ({"chat_msg": {"Carries": "chat"}}, {"a": {"Carries": "nonsense"}}),

@@ -67,7 +67,7 @@ def whole(folder: Path) -> dict[str, Json]:
             "URL": "http://127.0.0.1:9090",
             "Queues": ["openfire"],
             "Engine": "httpx",
-            "Options": {"Secret": SECRET, "Write": "json"},
+            "Options": {"Secret": SECRET},
         },
         "prosody": {
             "Kind": "prosody-rest",

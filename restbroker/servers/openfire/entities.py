@@ -1,12 +1,13 @@
-"""The things that Openfire's plugins read: their members, and how each is written.
+"""The bodies that Openfire's plugins read: their members, and how they are written. Pure.
 
-The tables of both kinds make arguments of them, and `entity_writer` makes bodies. Always holds: a member that is not
-here is in no version of the REST API plugin, of which the Chat API has a copy; 1.3 and newer answer 500 to an unknown
-member (measured). Names of elements were read in its source; those of users, rosters, groups and rooms were measured
-on 1.2.5 and 1.3.10.
+The tables of both kinds make arguments of them, and their requests call `xml`. Always holds: a body is XML, which all
+versions of the plugin read alike, while each generation silently drops or refuses the JSON of another (measured); a
+member that is not here is in no version of the REST API plugin, of which the Chat API has a copy. Names of elements
+were read in its source; those of users, rosters, groups and rooms were measured on 1.2.5 and 1.3.10.
 """
 
 from collections.abc import Mapping
+from html import escape
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -44,14 +45,12 @@ from restbroker.servers.openfire.forms import (
 class Entity(NamedTuple):
     """A body that a plugin reads. `root`: its outermost element, "" if its only member is the XML itself.
 
-    `as_attributes`: its members are attributes of that element. `xml_only`: its names in JSON changed between versions
-    in a way that cannot be told from outside, so that it is always written as XML.
+    `as_attributes`: its members are attributes of that element.
     """
 
     root: str
     members: tuple[Argument, ...]
     as_attributes: bool = False
-    xml_only: bool = False
 
 
 AFFILIATIONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -87,11 +86,6 @@ ROOM_DEFAULTS: Final[Mapping[str, Json]] = MappingProxyType(
 
 Without this member the plugin takes no role at all, and a room that does not tell users of their own presence cannot be
 joined by the Chat API (measured).
-"""
-NEWER: Final = frozenset({"allowPM", "shared"})
-"""Members that came with 1.9.0 (`allowPM`) and 1.7.0 (`shared`) (read).
-
-Older plugins answer 500 to JSON with such a member, and read XML without it (`shared` on 1.3.10, measured).
 """
 PASSWORD: Final = Argument("password", FILLED, secret=True)
 """A user's password, which must not be empty; a room's may be."""
@@ -169,7 +163,7 @@ ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
         "GroupEntity": Entity(
             "group", (*needs(name=GROUP, description=LONG), *may(admins=TEXTS, members=TEXTS, shared=FLAG))
         ),
-        "UserGroupsEntity": Entity("groups", (GROUPNAMES,), xml_only=True),
+        "UserGroupsEntity": Entity("groups", (GROUPNAMES,)),
         "RosterItemEntity": Entity(
             "rosterItem", (*needs(jid=JID), *may(nickname=LONG, subscriptionType=SUBSCRIPTION, groups=TEXTS))
         ),
@@ -184,14 +178,55 @@ ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
             (*needs(key=FILLED), Argument("value", TEXT, required=True, secret=True)),
             as_attributes=True,
         ),
-        "VCard": Entity("", needs(vcard=VCARD), xml_only=True),
+        "VCard": Entity("", needs(vcard=VCARD)),
     }
 )
-USER_SERVICE: Final = (
-    *needs(type=TEXT),
-    Argument("secret", TEXT, secret=True),
-    *may(username=TEXT),
-    PASSWORD._replace(form=TEXT),
-    *may(name=TEXT, email=TEXT, groups=TEXT, item_jid=TEXT, subscription=TEXT),
-)
-"""The arguments that the old user service takes in its query."""
+_ALONE: Final = frozenset({"groupnames", "chatRooms"})
+"""Lists whose own element is the outermost one."""
+
+
+def xml(entity: Entity, given: Mapping[str, Json]) -> bytes:
+    """Return the body as XML. `given` has what fits the entity; other members in it are ignored."""
+    if not entity.root:
+        return "".join(str(given[row.name]) for row in entity.members).encode()
+    if entity.as_attributes:
+        return _pair(entity.root, given).encode()
+    return _element(entity.root, _members(entity, given)).encode()
+
+
+def _members(entity: Entity, given: Mapping[str, Json]) -> str:
+    return "".join(_member(row.name, given[row.name]) for row in entity.members if row.name in given)
+
+
+def _member(name: str, value: Json) -> str:
+    if not isinstance(value, list):
+        return _element(name, _text(value))
+    entries = "".join(_one(ELEMENTS[name], one) for one in value)
+    return entries if name in _ALONE else _element(name, entries)
+
+
+def _one(element: str, value: Json) -> str:
+    """Return one entry of a list as an element of this name."""
+    match value:
+        case dict() if element == ELEMENTS["properties"]:
+            return _pair(element, value)
+        case dict():
+            return _element(element, _members(ENTITIES["MUCRoomEntity"], value))
+        case _:
+            return _element(element, _text(value))
+
+
+def _element(name: str, inner: str) -> str:
+    return f"<{name}>{inner}</{name}>"
+
+
+def _pair(name: str, given: Mapping[str, Json]) -> str:
+    key, value = (_text(given[part]).replace("\n", "&#10;").replace("\t", "&#9;") for part in ("key", "value"))
+    return f'<{name} key="{key}" value="{value}"/>'
+
+
+def _text(value: Json) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # What reads XML takes a bare carriage return for the end of a line.
+    return escape(str(value)).replace("\r", "&#13;")

@@ -47,9 +47,7 @@ class Case:
 CASES = {
     "prosody-rest": Case({"Auth": BASIC}, "iq", {"to": "example.org", "command": {"node": "n", "form": FORM}}),
     "mongooseim": Case({"Auth": BASIC}, "graphql", {"query": DOCUMENT, "variables": {"p": JOBS}}),
-    "openfire-rest": Case(
-        {"Options": {"Secret": SHARED}}, "legacy_userservice", {"type": "add", "username": "a", "password": JOBS}
-    ),
+    "openfire-rest": Case({"Options": {"Secret": SHARED}}, "create_user", {"username": "a", "password": JOBS}),
     "openfire-chat": Case(
         {"Auth": {"Basic": {**BASIC["Basic"], "User": "admin"}}},
         "put_sip_account",

@@ -24,8 +24,7 @@ from restbroker.servers.openfire.chat.forms import service_of
 from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.table import table
-from restbroker.servers.openfire.entities import Entity, check_room
-from restbroker.servers.openfire.entity_writer import xml
+from restbroker.servers.openfire.entities import Entity, check_room, xml
 from restbroker.transport.message import Request
 
 _JSON: Final = "application/json"

@@ -69,7 +69,6 @@ def _spec(entry: Entry) -> CommandSpec:
         result=entry.answer,
         fills_host=True,
         secret_result=entry.secret_answer,
-        beyond=entry.beyond,
         timeout_s=entry.timeout_s,
         since=entry.since,
     )

@@ -11,9 +11,8 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import JOBS_WAIT, bad_login, finding, open_client, unreachable
 from restbroker.servers.findings import Finding, Texts, ok
-from restbroker.servers.openfire.entity_writer import Dialect
 from restbroker.servers.openfire.rest import health
-from restbroker.servers.openfire.rest.options import BASE, Options
+from restbroker.servers.openfire.rest.options import BASE
 from restbroker.servers.openfire.rest.request import DESCRIPTION, READY, STATISTICS, YAML, question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
@@ -36,9 +35,8 @@ async def check(target: Target) -> list[Finding]:
             if found.probe.ok:
                 ready = await http.send(question(target, READY))
                 described = await http.send(question(target, DESCRIPTION, accept=YAML))
-                dialect = health.dialect_in(sessions)
-                version = health.version_of(dialect, ready, described)
-                return [finding(target, found), *_unready(target, ready), _version(target, dialect, version)]
+                version = health.version_of(health.dialect_in(sessions), ready, described)
+                return [finding(target, found), *_unready(target, ready), _version(target, version)]
             if found.code == "NotTheApi" and target.url.port in _CHAT_PORTS:
                 return [_chat_port(target)]
             if found.code == "NotTheApi" and target.url.path != BASE:
@@ -65,10 +63,9 @@ def _unready(target: Target, ready: Response) -> list[Finding]:
     return [_TEXTS.finding(target.name, "Unwell", why=JOBS_WAIT)] if health.is_starting(ready) else []
 
 
-def _version(target: Target, dialect: Dialect | None, version: str | None) -> Finding:
+def _version(target: Target, version: str | None) -> Finding:
     about = "A REST API plugin of unknown version" if version is None else f"REST API plugin {version}"
-    writes = f"; bodies are written as {target.options_as(Options).write}" if dialect == "1.2" else ""
-    return ok(target.name, "Version", f"{about}{writes}.")
+    return ok(target.name, "Version", f"{about}.")
 
 
 def _chat_port(target: Target) -> Finding:

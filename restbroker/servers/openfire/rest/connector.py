@@ -12,44 +12,31 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Rejected
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.openfire.entity_writer import Dialect
 from restbroker.servers.openfire.new_rooms import RoomLocks
 from restbroker.servers.openfire.rest import catalogue, groups, health, rooms
 from restbroker.servers.openfire.rest.answer import session_in
-from restbroker.servers.openfire.rest.outcomes import CHECK_URL, classify
-from restbroker.servers.openfire.rest.request import (
-    DESCRIPTION,
-    READY,
-    STATISTICS,
-    YAML,
-    build,
-    question,
-    writes_json,
-)
+from restbroker.servers.openfire.rest.outcomes import classify
+from restbroker.servers.openfire.rest.request import DESCRIPTION, READY, STATISTICS, YAML, build, question
 from restbroker.servers.openfire.rest.table import TABLE, Entry
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
-
-_STATISTICS = "session_statistics"
 
 
 @attrs.define
 class OpenfireConnector:
     """The connector of one target, as `servers.contract.Connector` describes it.
 
-    It holds the session that the server keeps for restbroker, and the server's dialect of JSON.
+    It holds the session that the server keeps for restbroker.
     """
 
     _target: Target
     catalogue: Catalogue
     _now_s: Callable[[], float]
-    _dialect: Dialect | None = None
     _session: str | None = None
     """The session's id, to send as a cookie: without one the server makes a session for each request (measured)."""
-    _asking: trio.Lock = attrs.field(factory=trio.Lock)
     _locks: RoomLocks = attrs.field(factory=RoomLocks)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
@@ -57,17 +44,13 @@ class OpenfireConnector:
         return self.catalogue.commands.get(endpoint)
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Send the command and judge the answer, after asking for the dialect, the group or the room if that is needed.
+        """Send the command and judge the answer, after asking for the group or the room if that is needed.
 
         Raise `NotSent` or `MaybeSent`. When cancelled, only the link knows whether the command was sent.
         """
         entry = lookup(TABLE, call.command, self._target.name, self.catalogue.unavailable)
         if isinstance(entry, Rejected):
             return entry
-        if writes_json(entry, self._target, call.command.arguments) and self._dialect is None:
-            refused = await self._learn_dialect(call, link)
-            if refused is not None:
-                return refused
         request = self._request(call, entry)
         if isinstance(request, Request) and groups.is_incomplete(call):
             whole = await self._complete(call, link)
@@ -90,12 +73,11 @@ class OpenfireConnector:
             return health.target_starting().probe
         response = await link.ask(unsent(lambda: question(self._target, STATISTICS, self._session)))
         self._remember(response)
-        # It may be another version than before the outage.
-        self._dialect = health.dialect_in(response) if response.status == 200 else None
+        dialect = health.dialect_in(response) if response.status == 200 else None
         probe, described = health.health_of(response).probe, None
-        if self._dialect == "1.3":
+        if dialect == "1.3":
             described = await link.ask(unsent(lambda: question(self._target, DESCRIPTION, self._session, accept=YAML)))
-        return attrs.evolve(probe, version=health.version_of(self._dialect, ready, described))
+        return attrs.evolve(probe, version=health.version_of(dialect, ready, described))
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Sleep until cancelled; there is no background work."""
@@ -103,10 +85,7 @@ class OpenfireConnector:
         await trio.sleep_forever()
 
     def _request(self, call: Call, entry: Entry) -> Request | Rejected:
-        def make() -> Request:
-            return build(call, entry, self._target, dialect=self._dialect, cookie=self._session)
-
-        return guard(make, self._target.name, entry.name)
+        return guard(lambda: build(call, entry, self._target, self._session), self._target.name, entry.name)
 
     async def _complete(self, call: Call, link: Link) -> Call | Outcome:
         """Read the group that this call replaces, and return the completed call.
@@ -167,28 +146,10 @@ class OpenfireConnector:
 
     async def _ask(self, question: Call, link: Link) -> tuple[Response, CommandSpec]:
         name = question.command.endpoint
-        asked = unsent(lambda: build(question, TABLE[name], self._target, dialect=None, cookie=self._session))
+        asked = unsent(lambda: build(question, TABLE[name], self._target, self._session))
         response = await link.ask(asked)
         self._remember(response)
         return response, self.catalogue.commands[name]
-
-    async def _learn_dialect(self, call: Call, link: Link) -> Outcome | None:
-        """Ask for the dialect, once for all jobs that wait for it; return an outcome if the target does not tell it."""
-        async with self._asking:
-            if self._dialect is not None:
-                return None
-            asked = unsent(lambda: question(self._target, STATISTICS, self._session, call.timeout_s))
-            response = await link.ask(asked)
-            self._remember(response)
-            self._dialect = health.dialect_in(response)
-        if self._dialect is not None:
-            return None
-        if response.status != 200:
-            return classify(
-                call, TABLE[_STATISTICS], self.catalogue.commands[_STATISTICS], response=response, now_s=self._now_s()
-            )
-        message = "The number of sessions is not a number: this is not the REST API plugin."
-        return Denied(Reason("NotTheApi", message, CHECK_URL, 200))
 
     def _remember(self, response: Response) -> None:
         if (session := session_in(response)) is not None:

@@ -4,16 +4,17 @@ Used by the connector and the check. Always holds: nothing changes on the server
 """
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.openfire.entity_writer import Dialect
 from restbroker.servers.openfire.rest.answer import FORM
 from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, REDIRECTS
 from restbroker.transport.message import Response
 
+Dialect = Literal["1.2", "1.3"]
+"""How the plugin writes JSON: `1.2` as versions up to 1.2.x do, `1.3` as newer ones do."""
 _VERSION: Final = re.compile(rb"^  version: *[\"']?([0-9][\w.-]{0,30})", re.MULTILINE)
 _WAITS: Final = f"{IF_NOT}see Openfire's log."
 

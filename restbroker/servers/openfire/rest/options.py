@@ -1,21 +1,18 @@
-"""The options that a target of kind `openfire-rest` takes: the plugin's shared secret, and the format of bodies.
+"""The options that a target of kind `openfire-rest` takes: the plugin's shared secret.
 
 Always holds: no Trio is loaded here.
 """
 
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 import attrs
 
-from restbroker.config.key import key, secret
+from restbroker.config.key import secret
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
 from restbroker.config.logins import check_name_alone, note_plain
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, check_bearer
-
-Form = Literal["xml", "json"]
-"""The format of bodies."""
 
 BASE: Final = "/plugins/restapi/v1"
 """Where the plugin is on the port of Openfire's console."""
@@ -35,11 +32,6 @@ class Options:
         "Secret",
         "The plugin's shared secret (plugin.restapi.secret), instead of Auth.",
         "A file with the shared secret.",
-    )
-    write: Form = key(
-        "Write",
-        "The bodies' format: xml, read alike by all versions of the plugin, or json in the server's dialect.",
-        "xml",
     )
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:

@@ -51,13 +51,6 @@ _BAD_INPUT: Final = (
     "then its log."
 )
 _EXISTS: Final = re.compile("AlreadyExists")
-_LEGACY_HINTS: Final = {
-    "RequestNotAuthorised": "Give Options.Secret, the plugin's shared secret, and check its allowed IPs.",
-    "UserServiceDisabled": CHECK_ENABLED,
-}
-_LEGACY: Final = re.compile(r"<error>([^<]*)</error>")
-
-
 REDIRECTS: Final = "The server redirects to {location}: the plugin is not loaded yet, or not accessible."
 _RUNGS: Final[Ladder] = standard("Openfire", check_url=CHECK_URL, check_log="See Openfire's log.") | {
     "3xx": Rung("deferred", "Redirected", BARRED, REDIRECTS, how={"max_attempts": REDIRECTED_ATTEMPTS}),
@@ -99,7 +92,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
         case 503 if entry.is_question:
             # The status is the answer; what else it says may be a proxy's words, which repeat the request.
             return Delivered(answer.text, parse_json(answer.text.encode()), status, negative=True)
-        case 401 if entry.login == "none" and entry.since is not None:
+        case 401 if not entry.logs_in and entry.since is not None:
             # Sent without a login, for which only older versions ask (measured on 1.2.5 and 1.3.10).
             return _too_old(entry, answer)
         case 404 | 405 if not (status == 404 and answer.code) and entry.since is not None:
@@ -148,8 +141,6 @@ def _success(case: _Case) -> Outcome:
     entry, response, status = case.entry, case.response, case.response.status
     shown = without_logins(entry.answer, response.body)
     text, note = shown.decode("utf-8", "replace"), "answer truncated" if response.truncated else None
-    if entry.login == "parameter":
-        return _legacy(case, text)
     if "text/html" in response.headers.get("content-type", ""):
         return _not_the_api(case)
     if entry.answer in ("", "xml", "yaml"):
@@ -197,25 +188,6 @@ def _results(listed: Json) -> list[Json]:
     if isinstance(listed, dict):
         listed = next((value for value in listed.values() if isinstance(value, list)), [listed] if listed else [])
     return listed if isinstance(listed, list) else []
-
-
-def _legacy(case: _Case, text: str) -> Outcome:
-    """Judge an answer of the old user service, which says 200 to everything (read)."""
-    found, kind = _LEGACY.search(text), case.call.command.arguments.get("type")
-    if found is None and "<result>" in text:
-        return Delivered(text, None, case.response.status)
-    answer = case.read()
-    if found is None:
-        hint = "Check `type`: add, update, delete, enable, disable, add_roster and the like."
-        return answer.reject("CommandFailed", hint, "The user service did not report a result.")
-    error = found[1].strip()
-    done = {"UserAlreadyExistsException": "add", "UserNotFoundException": "delete"}
-    if case.call.maybe_run and done.get(error) == kind:
-        return answer.deliver_already_done(case.call, case.spec)
-    codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
-    code = codes.get(error, "CommandFailed")
-    hint = _LEGACY_HINTS.get(error, CHECK_ARGUMENTS)
-    return answer.reject(code, hint, f"The user service says: {answer.message}")
 
 
 def _classify_missing(case: _Case, answer: Answer) -> Outcome:

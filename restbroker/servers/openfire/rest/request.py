@@ -1,9 +1,8 @@
 """Makes the HTTP request of a job, and of a probe. Pure, but for reading secrets.
 
 Called by the connector and the check. Always holds: there is exactly one `Accept`, without which 1.2 answers 500 in
-place of a refusal (measured); the login is sent at once, since the server never asks for it; a path's parts are
-encoded, and a slash in one is refused (500, measured); the text of the shared secret stands in a query only where the
-server takes nothing else.
+place of a refusal (measured); bodies are XML; the login is sent at once, since the server never asks for it; a path's
+parts are encoded, and a slash in one is refused (500, measured).
 """
 
 import re
@@ -17,11 +16,9 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import Pairs, path_of, query_of
+from restbroker.servers.api.request import path_of, query_of
 from restbroker.servers.api.table import fit, without_host
-from restbroker.servers.openfire import entity_writer
-from restbroker.servers.openfire.entities import NEWER, check_room
-from restbroker.servers.openfire.entity_writer import Dialect
+from restbroker.servers.openfire.entities import check_room, xml
 from restbroker.servers.openfire.forms import check_segment
 from restbroker.servers.openfire.rest.options import Options
 from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
@@ -38,46 +35,30 @@ _LIMIT_BYTES: Final = 65_536
 _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 
 
-def build(call: Call, entry: Entry, target: Target, dialect: Dialect | None, cookie: str | None) -> Request:
-    """Return the request of a call. `dialect` is the server's, needed only if the body is written as JSON.
+def build(call: Call, entry: Entry, target: Target, cookie: str | None) -> Request:
+    """Return the request of a call. `cookie`: the id of the session, None if there is none yet.
 
-    `cookie`: the id of the session, None if there is none yet. Raise `InvalidArguments`, or `ConfigError` for a secret
-    that cannot be used.
+    Raise `InvalidArguments`, or `ConfigError` for a secret that cannot be used.
     """
     arguments = without_host(call.command.arguments, target.default_host)
     given = fit(entry.takes, entry.name, arguments, target.default_host)
     if entry.body == "MUCRoomEntity":
         check_room(given)
     path = path_of(entry.path, given, _segment)
-    query = query_of(entry.query, given)
-    login = _login(target) if entry.login == "header" else ()
+    login = _login(target) if entry.logs_in else ()
     headers: Headers = (("Accept", _ACCEPTS.get(entry.answer, JSON)), *login, *_cookie(cookie))
     body = b""
-    if entry.login == "parameter":
-        query = _with_secret(query, target)
     if (entity := entry.entity) is not None:
-        members = _members(entry, given)
-        is_json = dialect is not None and writes_json(entry, target, given)
-        body = (
-            entity_writer.json(entity, members, dialect) if dialect and is_json else entity_writer.xml(entity, members)
-        )
-        headers = (*headers, ("Content-Type", JSON if is_json else XML))
+        body, headers = xml(entity, _members(entry, given)), (*headers, ("Content-Type", XML))
     return Request(
         entry.method,
         target.url.path + path,
         call.timeout_s,
-        query=query,
+        query=query_of(entry.query, given),
         headers=(*headers, *call.headers),
         body=body,
         repeatable=entry.method == "GET" and entry.repeat == "safe",
     )
-
-
-def writes_json(entry: Entry, target: Target, given: Mapping[str, Json]) -> bool:
-    """Tell whether the body is written as JSON, which needs the server's dialect. `given`: the job's arguments."""
-    entity = entry.entity
-    fits = entity is not None and not entity.xml_only and NEWER.isdisjoint(given)
-    return fits and target.options_as(Options).write == "json"
 
 
 def question(
@@ -124,13 +105,6 @@ def _text_of(secret: Secret) -> str:
 
 def _cookie(cookie: str | None) -> Headers:
     return () if cookie is None else (("Cookie", f"JSESSIONID={cookie}"),)
-
-
-def _with_secret(query: Pairs, target: Target) -> Pairs:
-    secret = target.options_as(Options).secret
-    if secret is None or any(name == "secret" for name, _ in query):
-        return query
-    return (*query, ("secret", _text_of(secret)))
 
 
 def _members(entry: Entry, given: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -25,11 +25,9 @@ from restbroker.servers.api.table import (
     needs,
     split_request,
 )
-from restbroker.servers.openfire.entities import ENTITIES, GROUPNAMES, PASSWORD, ROOM_DEFAULTS, USER_SERVICE, Entity
+from restbroker.servers.openfire.entities import ENTITIES, GROUPNAMES, PASSWORD, ROOM_DEFAULTS, Entity
 from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, GROUP, GROUPS, JID, NAME, ROOM, ROOM_TYPE
 
-LoggedIn = Literal["header", "none", "parameter"]
-"""How a command logs in. `parameter`: the shared secret stands in the query."""
 NEW_NAME: Final = "newUsername"
 """The argument of `update_user` that renames the account."""
 _IN_PATH: Final[Mapping[str, Form]] = {
@@ -69,12 +67,11 @@ class _Columns(TypedDict, total=False):
     repeat: Repeat
     effect: Literal["creates", "removes"]
     since: str
-    login: LoggedIn
+    logs_in: bool
     danger: Literal["cluster", "server"]
     defaults: Mapping[str, Json]
     timeout_s: float
     secret_answer: bool
-    beyond: bool
     is_question: bool
     bad_input: str
 
@@ -87,7 +84,7 @@ class Entry:
 
     `body`: the entity that is sent, and `answer`: what a 200 holds, both in the plugin's words, "" for nothing.
     `defaults`: members of the body if the job has none. `effect`: its object may exist already, which gets 409, or be
-    gone, which gets 404 (measured). `danger`: what of the server itself it touches. `beyond`: it may reach other hosts.
+    gone, which gets 404 (measured). `danger`: what of the server itself it touches. `logs_in`: it needs the login.
     `is_question`: it asks whether the server is well, and 503 is its "no". `bad_input`: the most likely reason of a
     500. `since`: the version that brought it (read in the plugin's history); None if 1.2 has it.
     """
@@ -102,12 +99,11 @@ class Entry:
     repeat: Repeat = "safe"
     effect: Literal["", "creates", "removes"] = ""
     since: str | None = None
-    login: LoggedIn = "header"
+    logs_in: bool = True
     danger: Literal["", "cluster", "server"] = ""
     defaults: Mapping[str, Json] = MappingProxyType({})
     timeout_s: float | None = None
     secret_answer: bool = False
-    beyond: bool = False
     is_question: bool = False
     bad_input: str = ""
 
@@ -138,22 +134,7 @@ def _entry(
 
 
 def _question(name: str, path: str) -> Entry:
-    return _entry(name, f"GET /system/{path}", login="none", is_question=True, since="1.8.0")
-
-
-def _user_service(name: str, method: str) -> Entry:
-    # It hands out whatever it is told, in the name of the shared secret.
-    return Entry(
-        name=name,
-        method=method,
-        path="/userservice",
-        query=tuple(row.name for row in USER_SERVICE),
-        takes=Arguments(USER_SERVICE),
-        answer="xml",
-        repeat="unsafe",
-        login="parameter",
-        beyond=True,
-    )
+    return _entry(name, f"GET /system/{path}", logs_in=False, is_question=True, since="1.8.0")
 
 
 # What is left of POST was measured to be the same twice: it sets an affiliation, a group or a lock.
@@ -165,7 +146,7 @@ ENTRIES: Final = (
            answer="ClusterNodeEntities", danger="cluster", since="1.8.0"),
     _entry("get_cluster_node", "GET /clustering/nodes/{nodeId}",
            answer="ClusterNodeEntity", danger="cluster", since="1.8.0"),
-    _entry("openapi_yaml", "GET /openapi.yaml", answer="yaml", login="none", since="1.7.0"),
+    _entry("openapi_yaml", "GET /openapi.yaml", answer="yaml", logs_in=False, since="1.7.0"),
     _entry("openapi_json", "GET /openapi.json", answer="any", since="1.7.0"),
     _entry("list_groups", "GET /groups", answer="GroupEntities"),
     _entry("create_group", "POST /groups", body="GroupEntity", effect="creates", defaults=_NOBODY),
@@ -247,8 +228,6 @@ ENTRIES: Final = (
     _entry("get_user", "GET /users/{username}", answer="UserEntity"),
     _entry("update_user", "PUT /users/{username}", body="UserEntity", own=may(newUsername=NAME)),
     _entry("delete_user", "DELETE /users/{username}", effect="removes"),
-    _user_service("legacy_userservice_post", "POST"),
-    _user_service("legacy_userservice", "GET"),
     _entry("get_vcard", "GET /users/{username}/vcard", answer="xml", since="1.12.0"),
     _entry("set_vcard", "PUT /users/{username}/vcard", body="VCard", since="1.12.0"),
     _entry("delete_vcard", "DELETE /users/{username}/vcard", since="1.12.0"),

@@ -51,7 +51,7 @@ async def test_an_old_server_is_told_by_what_it_lacks(made: Made) -> None:
         reachable, version = await found(made, act)
         told[version.message] = "up to 1.2" in reachable.message
     assert told == {
-        "REST API plugin up to 1.2; bodies are written as xml.": True,
+        "REST API plugin up to 1.2.": True,
         "REST API plugin 1.3 to 1.6.": False,
     }
 

@@ -13,18 +13,17 @@ from hypothesis import strategies as st
 
 from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Deferred, Delivered, Denied
+from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.openfire.entity_writer import Dialect
-from restbroker.servers.openfire.rest.health import version_of
+from restbroker.servers.openfire.rest.health import Dialect, version_of
 from restbroker.servers.openfire.rest.request import build
 from restbroker.servers.openfire.rest.table import TABLE
 from restbroker.transport.message import Response
 from tests.support.receiver import Answer, Received
 from tests.support.rows import rows
 from tests.unit.servers.conftest import Opened, answering, fate
-from tests.unit.servers.openfire_rest.conftest import BASE, empty, refused
+from tests.unit.servers.openfire_rest.conftest import BASE, refused
 
 USER = {"username": "alice", "password": "p4ssw0rd"}
 DESCRIPTION = b"openapi: 3.0.1\ninfo:\n  title: REST API\n  version: 1.12.0\npaths: {}\n"
@@ -54,39 +53,6 @@ async def test_the_session_of_an_answer_is_kept_and_the_newest_counts(opened: Op
     async with opened(act) as bench:
         seen = [(await bench.sent("unlock_user", username="alice")).headers.get("cookie") for _ in range(4)]
     assert seen == [None, "JSESSIONID=node01abc.node0", "JSESSIONID=two", "JSESSIONID=two"]
-
-
-async def test_json_is_written_in_the_dialect_that_the_server_was_asked_for_once(opened: Opened) -> None:
-    rows: list[tuple[bytes, Any, Any, str]] = [
-        (OLD, {"property": [{"@key": "a", "@value": "b"}]}, {"group": ["Friends"]}, "@key"),
-        (NEW, [{"key": "a", "value": "b"}], ["Friends"], "key"),
-    ]
-    for sessions, properties, roster_groups, key in rows:
-        async with opened(speaking(sessions), options={"Write": "json"}) as bench:
-            user = await bench.sent("create_user", **USER, properties={"a": "b"})
-            item = await bench.sent("add_roster_item", username="alice", jid="bob@example.org", groups=["Friends"])
-            pair = await bench.sent("create_system_property", key="x.y", value="1")
-            groups = await bench.sent("add_user_to_groups", username="alice", groupnames=["a"])
-            asked = [one for one in bench.server.received if "statistics" in one.target]
-        assert (len(asked), user.headers["content-type"]) == (1, "application/json"), sessions
-        assert json.loads(user.body) == {**USER, "properties": properties}, sessions
-        assert json.loads(item.body) == {"jid": "bob@example.org", "groups": roster_groups}, sessions
-        assert key in json.loads(pair.body), sessions
-        # Its name in JSON changed with 1.7.1, which the dialect does not tell.
-        assert (groups.headers["content-type"], groups.body) == (
-            "application/xml",
-            b"<groups><groupname>a</groupname></groups>",
-        )
-
-
-async def test_where_the_dialect_cannot_be_asked_for_nothing_is_sent(opened: Opened) -> None:
-    answers = {401: "LoginRefused", 302: "Redirected", 404: "WrongUrl", 503: "ServerBusy", 200: "NotTheApi"}
-    for status, code in answers.items():
-        async with opened(empty(status), options={"Write": "json"}) as bench:
-            outcome = await bench.deliver("create_user", **USER)
-            assert isinstance(outcome, Denied | Deferred), (status, code)
-            assert outcome.reason.code == code, (status, code)
-            assert [one.method for one in bench.server.received] == ["GET"], (status, code)
 
 
 async def test_what_could_not_be_looked_up_is_neither_replaced_nor_created(opened: Opened) -> None:
@@ -332,7 +298,7 @@ def test_a_name_in_the_path_is_refused_or_stands_there_as_it_was_given(command: 
     known = {"username": "a", "groupName": name, "description": ""}
     arguments = {key: value for key, value in known.items() if key in entry.takes.by_name}
     try:
-        request = build(Call(Command(command, arguments)), entry, TARGET, None, None)
+        request = build(Call(Command(command, arguments)), entry, TARGET, None)
     except InvalidArguments:
         return
     parts = request.path.removeprefix(BASE).split("/")

@@ -1,6 +1,5 @@
-"""What is written is what a reader of XML or JSON gets back, whatever stands in it."""
+"""What is written is what a reader of XML gets back, whatever stands in it."""
 
-import json
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -11,8 +10,7 @@ from hypothesis import strategies as st
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.table import fit
-from restbroker.servers.openfire import entity_writer
-from restbroker.servers.openfire.entities import ENTITIES
+from restbroker.servers.openfire.entities import ENTITIES, xml
 from restbroker.servers.openfire.rest.table import TABLE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
@@ -33,19 +31,9 @@ def parsed(body: bytes) -> ET.Element:
 def test_texts_and_properties_come_back_from_xml(name: str, email: str, properties: dict[str, str]) -> None:
     arguments: Any = {"username": "a", "password": "p", "name": name, "email": email, "properties": properties}
     given_ = fitting("create_user", arguments)
-    root = parsed(entity_writer.xml(ENTITIES["UserEntity"], given_))
+    root = parsed(xml(ENTITIES["UserEntity"], given_))
     assert (root.findtext("name"), root.findtext("email")) == (name, email)
     assert {one.get("key"): one.get("value") for one in root.iter("property")} == properties
-
-
-@given(ANY, st.dictionaries(ANY.filter(bool), ANY, max_size=3))
-def test_json_of_the_two_dialects_holds_the_same(name: str, properties: dict[str, str]) -> None:
-    arguments: Any = {"username": "a", "password": "p", "name": name, "properties": properties}
-    given_ = fitting("create_user", arguments)
-    old, new = (json.loads(entity_writer.json(ENTITIES["UserEntity"], given_, dialect)) for dialect in ("1.2", "1.3"))
-    assert old["name"] == new["name"] == name
-    assert [(one["@key"], one["@value"]) for one in old["properties"]["property"]] == list(properties.items())
-    assert [(one["key"], one["value"]) for one in new["properties"]] == list(properties.items())
 
 
 def test_a_date_is_a_text_or_the_milliseconds_that_openfire_answers_and_nothing_else() -> None:
