@@ -213,10 +213,10 @@ class ChatConnector:
         return as_offer_refusal(outcome, maybe_run=call.maybe_run) if entry.effect == "answers_offer" else outcome
 
     async def _log_in(self, request: ChatRequest) -> Outcome:
-        password, totp = (request.arguments.get(name) for name in ("password", "totp"))
+        password = request.arguments.get("password")
         # An empty one is none: the target's login logs the user in.
-        given = (str(password) if password else None, None if totp is None else str(totp))
-        await as_unsent(self._shared_logins().login, str(request.arguments[FROM]), *given)
+        given = str(password) if password else None
+        await as_unsent(self._shared_logins().login, str(request.arguments[FROM]), given)
         return Delivered("", None, 200)
 
     async def _log_off(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:

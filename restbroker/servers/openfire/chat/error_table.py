@@ -29,10 +29,7 @@ CHECK_LOGIN: Final = (
     "plugin's allowedIPs. If Openfire's users are in a directory that is down, it recovers by itself."
 )
 CHECK_ENABLED: Final = "Switch the plugin on: its system property plugin.ofchat.enabled."
-_CHECK_USER: Final = (
-    "Check that the user exists, their password (PasswordsFile, or the job's own), and their one-time password, if they"
-    " have one."
-)
+_CHECK_USER: Final = "Check that the user exists, and their password (PasswordsFile, or the job's own)."
 _WORDLESS: Final = ("", "Error", "Exception")
 """What stands in the place of words that were lost on the way."""
 NO_PASSWORD: Final = Rejected(

@@ -97,11 +97,11 @@ class SharedLogins:
         """Return the state of each user's login in Redis, in the order of `users`."""
         return await self._store.read_states([user_name(user) for user in users])
 
-    async def login(self, user: str, password: str | None = None, totp: str | None = None) -> str:
+    async def login(self, user: str, password: str | None = None) -> str:
         """Log the user in now, even if a stream is known, and return the new stream's id.
 
-        `password` is used in place of the configured one, `totp` is a one-time password. Raise `NoLogin` if the server
-        refuses, or if the name asks a question.
+        `password` is used in place of the configured one. Raise `NoLogin` if the server refuses, or if the name asks a
+        question.
         """
         name = user_name(user)
         lock = self._new_lock()
@@ -110,7 +110,7 @@ class SharedLogins:
             stale = known.stream if isinstance(known, LoggedIn) else ""
             match await self._acquire(lock, partial(self._store.take, name, lock, stale=stale)):
                 case LoginGranted(ends):
-                    return await self._log_in(name, lock, password, totp, ends=(ends,))
+                    return await self._log_in(name, lock, password, ends=(ends,))
                 case AskingOnly() as asks:
                     await self._require_over(name, asks)
                 case LoggedIn() | LoggedOff():
@@ -265,13 +265,11 @@ class SharedLogins:
                             return ""
                         raise
                 case LoginGranted(ends):
-                    return await self._log_in(name, lock, None, None, ends=(ends, stale if afresh else ""))
+                    return await self._log_in(name, lock, None, ends=(ends, stale if afresh else ""))
                 case other:
                     assert_never(other)
 
-    async def _log_in(
-        self, name: str, lock: LoginLock, password: str | None, totp: str | None, *, ends: Collection[str]
-    ) -> str:
+    async def _log_in(self, name: str, lock: LoginLock, password: str | None, *, ends: Collection[str]) -> str:
         """Log the user in while holding this lock, note the stream in Redis, and return its id.
 
         `ends`: streams that are logged off first if the server gives one of them again. When it fails or is cancelled,
@@ -281,7 +279,7 @@ class SharedLogins:
         stream = unknown  # until it is answered, they may be logged in or not
         async with self._releasing(lock.holder):
             try:
-                stream = await self._new_stream(name, lock, password, totp, ends=ends)
+                stream = await self._new_stream(name, lock, password, ends=ends)
             except NotSent:
                 stream = ""
                 raise
@@ -295,17 +293,15 @@ class SharedLogins:
             self._keep(name, stream)
         return stream
 
-    async def _new_stream(
-        self, name: str, lock: LoginLock, password: str | None, totp: str | None, *, ends: Collection[str]
-    ) -> str:
+    async def _new_stream(self, name: str, lock: LoginLock, password: str | None, *, ends: Collection[str]) -> str:
         """Log the user in, and return a stream that is none of `ends` and no other user's, once it is noted."""
-        given = await self._sessions.log_in(name, password, totp)
+        given = await self._sessions.log_in(name, password)
         if given in ends or await self._store.put(name, lock.holder, given) == "shared":
             # A kick or a lock ended their session, which the plugin does not notice (measured), or a late logoff; or
             # another program logged one of two users in at the same moment, who both have this stream now.
             await self._store.take(_NOBODY, attrs.evolve(lock, lease_ms=3 * lock.lease_ms))
             await self._sessions.end(name, given)
-            given = await self._sessions.log_in(name, password, totp)
+            given = await self._sessions.log_in(name, password)
             if await self._store.put(name, lock.holder, given) == "shared":
                 raise NoLogin(SHARED)
         return given

@@ -58,22 +58,20 @@ class Sessions:
     _is_trusted: bool = False
     """Whether the target's login was found to be an administrator's."""
 
-    async def log_in(self, name: str, password: str | None, totp: str | None) -> str:
+    async def log_in(self, name: str, password: str | None) -> str:
         """Log the user in, and return the id of the stream. Raise `NoLogin` if the server refuses.
 
         Without a `password` the user's password in the target's file counts; without that one, too, the target's own
-        login must be an administrator's. `totp`: a one-time password.
+        login must be an administrator's.
         """
-        request = unsent(lambda: self._login(name, password, totp))
+        request = unsent(lambda: self._login(name, password))
         if not request.body:
             await self._require_administrator()
         response = await self._send(request)
         stream = response.body.decode("ascii", "replace").strip()
         if response.status == 200 and _STREAM.fullmatch(stream):
             return stream
-        raise NoLogin(
-            classify_login(response, self._now_s(), [request.body.decode(), *(one for _, one in request.query)])
-        )
+        raise NoLogin(classify_login(response, self._now_s(), [request.body.decode()]))
 
     async def log_off(self, stream: str) -> Response:
         """Log this stream off, and return the server's answer."""
@@ -150,7 +148,7 @@ class Sessions:
             raise NoLogin(classify_login(known, self._now_s(), ()) if known.status == 401 else no_administrator())
         self._is_trusted = found is True
 
-    def _login(self, name: str, password: str | None, totp: str | None) -> Request:
+    def _login(self, name: str, password: str | None) -> Request:
         target = self._target
         passwords = target.options_as(Options).passwords
         if password is None and passwords is not None:
@@ -163,14 +161,12 @@ class Sessions:
             ("Content-Type", "text/plain; charset=UTF-8"),
             *authorization_header(target),
         )
-        query = () if totp is None else (("totp", totp),)
         path = f"{target.url.path}/restapi/v1/chat/{quote(name, safe='')}/login"
         body = (password or "").encode()
         return Request(
             "POST",
             path,
             target.timeout_s,
-            query=query,
             headers=headers,
             body=body,
             body_limit_bytes=65_536,

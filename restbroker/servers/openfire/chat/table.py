@@ -21,7 +21,6 @@ from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS
 _BODY: Final = ("body",)
 _LOGIN: Final = (
     Argument(FROM, USER, required=True, aliases=("username",)),
-    Argument("totp", TEXT, secret=True),
     Argument("password", TEXT, secret=True, aliases=_BODY),
 )
 _MEMBERS: Final = (Argument("members", MEMBERS, required=True, aliases=_BODY),)
@@ -61,7 +60,7 @@ ENTRIES: Final[tuple[Entry, ...]] = (
     entry("update_bookmark", "PUT /bookmarks/{bookmarkID}", body="Bookmark", answer="Bookmark"),
     entry("set_bookmark_property", "PUT /bookmarks/{bookmarkID}/property?name&value", answer="Bookmark"),
     entry("delete_bookmark_property", "DELETE /bookmarks/{bookmarkID}/property?name", answer="Bookmark"),
-    entry("chat_login", "POST /chat/{from}/login?totp", sends="text", raw="password", own=_LOGIN,
+    entry("chat_login", "POST /chat/{from}/login", sends="text", raw="password", own=_LOGIN,
           accepts="text/plain", answer="String", effect="logs_in", documented=True),
     entry("chat_logoff", "POST /chat/{streamid}/logoff", repeat="already_done", effect="logs_off", documented=True),
     entry("send_xmpp", "POST /chat/{streamid}/xmpp",
