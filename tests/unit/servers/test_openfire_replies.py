@@ -16,7 +16,7 @@ from restbroker.servers.openfire.chat import outcomes as of_chat
 from restbroker.servers.openfire.chat.table import table
 from restbroker.servers.openfire.normal import normalise
 from restbroker.servers.openfire.rest import outcomes as of_rest
-from restbroker.servers.openfire.rest.table import TABLE as REST
+from restbroker.servers.openfire.rest.catalogue import TABLE as REST
 from restbroker.transport.message import Response
 from tests.support.player import files, recorded
 

@@ -11,7 +11,7 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import JOBS_WAIT, bad_login, finding, open_client, unreachable
 from restbroker.servers.findings import Finding, Texts, ok
-from restbroker.servers.openfire.rest import health
+from restbroker.servers.openfire.rest.connector import dialect_in, health_of, is_starting, version_of
 from restbroker.servers.openfire.rest.options import BASE
 from restbroker.servers.openfire.rest.request import DESCRIPTION, READY, STATISTICS, YAML, question
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -31,17 +31,17 @@ async def check(target: Target) -> list[Finding]:
     try:
         async with open_client(target) as http:
             sessions = await http.send(question(target, STATISTICS))
-            found = health.health_of(sessions)
+            found = health_of(sessions)
             if found.probe.ok:
                 ready = await http.send(question(target, READY))
                 described = await http.send(question(target, DESCRIPTION, accept=YAML))
-                version = health.version_of(health.dialect_in(sessions), ready, described)
+                version = version_of(dialect_in(sessions), ready, described)
                 return [finding(target, found), *_unready(target, ready), _version(target, version)]
             if found.code == "NotTheApi" and target.url.port in _CHAT_PORTS:
                 return [_chat_port(target)]
             if found.code == "NotTheApi" and target.url.path != BASE:
                 usual = attrs.evolve(target, url=attrs.evolve(target.url, path=BASE))
-                there = health.health_of(await http.send(question(usual, STATISTICS)))
+                there = health_of(await http.send(question(usual, STATISTICS)))
                 if there.probe.ok or there.code in ("LoginRefused", "PluginDisabled"):
                     return [_other_path(target)]
     except (NotSent, MaybeSent) as error:
@@ -60,7 +60,7 @@ def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
 
 
 def _unready(target: Target, ready: Response) -> list[Finding]:
-    return [_TEXTS.finding(target.name, "Unwell", why=JOBS_WAIT)] if health.is_starting(ready) else []
+    return [_TEXTS.finding(target.name, "Unwell", why=JOBS_WAIT)] if is_starting(ready) else []
 
 
 def _version(target: Target, version: str | None) -> Finding:

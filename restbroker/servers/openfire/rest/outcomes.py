@@ -22,9 +22,9 @@ from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, Ladder, Rung,
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.new_rooms import AFTER_A_RETRY
 from restbroker.servers.openfire.normal import normalise, without_logins
-from restbroker.servers.openfire.rest.answer import FORM
+from restbroker.servers.openfire.rest.catalogue import NEW_NAME, TABLE, Entry
 from restbroker.servers.openfire.rest.options import BASE
-from restbroker.servers.openfire.rest.table import NEW_NAME, TABLE, Entry
+from restbroker.servers.openfire.rest.request import FORM
 from restbroker.transport.message import Response
 
 BROKEN_ATTEMPTS: Final = 3

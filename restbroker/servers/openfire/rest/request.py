@@ -1,12 +1,14 @@
-"""Makes the HTTP request of a job, and of a probe. Pure, but for reading secrets.
+"""Makes the HTTP request of a job, and of a probe, and reads what Openfire answers. Pure, but for reading secrets.
 
-Called by the connector and the check. Always holds: there is exactly one `Accept`, without which 1.2 answers 500 in
-place of a refusal (measured); bodies are XML; the login is sent at once, since the server never asks for it; a path's
-parts are encoded, and a slash in one is refused (500, measured).
+Used by the connector, the judge and the check. Always holds: there is exactly one `Accept`, without which 1.2 answers
+500 in place of a refusal (measured); bodies are XML; the login is sent at once, since the server never asks for it; a
+path's parts are encoded, and a slash in one is refused (500, measured). An answer is an error as JSON or XML, the page
+of Openfire's console, or nothing at all; no body makes reading it raise.
 """
 
 import re
 from collections.abc import Mapping
+from html import unescape
 from typing import Final
 from urllib.parse import quote
 
@@ -15,14 +17,17 @@ from restbroker.config.target import IssuedLogin, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
+from restbroker.servers.api.answer import AnswerForm
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import path_of, query_of
 from restbroker.servers.api.table import fit, without_host
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.entities import check_room, xml
 from restbroker.servers.openfire.forms import check_segment
+from restbroker.servers.openfire.normal import LOGINS
+from restbroker.servers.openfire.rest.catalogue import NEW_NAME, Entry
 from restbroker.servers.openfire.rest.options import Options
-from restbroker.servers.openfire.rest.table import NEW_NAME, Entry
-from restbroker.transport.message import Request
+from restbroker.transport.message import Request, Response
 
 JSON: Final = "application/json"
 XML: Final = "application/xml"
@@ -33,6 +38,11 @@ YAML: Final = "application/yaml"
 _ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
 _LIMIT_BYTES: Final = 65_536
 _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
+_HEAD_LIMIT: Final = 4096
+_PARTS: Final = re.compile(r"<(exception|message|resource|ressource)>([^<]*)</")
+_TITLE: Final = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
+_TAG: Final = re.compile(r"<[^>]*>")
+_COOKIE: Final = re.compile(r"JSESSIONID=([A-Za-z0-9._!~-]{1,128})(?:;|,|$)")
 
 
 def build(call: Call, entry: Entry, target: Target, cookie: str | None) -> Request:
@@ -115,3 +125,38 @@ def _members(entry: Entry, given: Mapping[str, Json]) -> Mapping[str, Json]:
 def _segment(name: str, text: str) -> str:
     check_segment(name, text)
     return quote(text, safe="@")
+
+
+def session_in(response: Response) -> str | None:
+    """Return the id of the session that this answer opens (its cookie); None if it opens none."""
+    cookies = response.headers.get("set-cookie")
+    found = None if cookies is None else _COOKIE.search(cookies)
+    return found[1] if found else None
+
+
+def _error(response: Response, text: str) -> tuple[str, str]:
+    """Return the Java class that the plugin names for an error, and its words.
+
+    The class is "" if none is named, as in all answers that are not the plugin's own. In newer versions an error may be
+    XML although JSON was asked for (measured); up to 1.2 it names a `ressource`.
+    """
+    body = parse_json(text.encode()) if text.lstrip().startswith("{") else None
+    if isinstance(body, dict):
+        found = [(name, value) for name, value in body.items() if isinstance(value, str)]
+    else:
+        is_xml = "<error>" in text or "xml" in response.headers.get("content-type", "")
+        found = [(name, unescape(value)) for name, value in _PARTS.findall(text[:_HEAD_LIMIT])] if is_xml else []
+    parts = {name.replace("ressource", "resource"): value for name, value in found}
+    words = ", ".join(parts[name] for name in ("exception", "message", "resource") if parts.get(name))
+    return parts.get("exception", ""), words or _page(text)
+
+
+def _page(text: str) -> str:
+    if not text.lstrip().startswith("<"):
+        return text
+    head = text[:_HEAD_LIMIT]
+    title = _TITLE.search(head)
+    return unescape(title[1] if title else _TAG.sub(" ", head)).strip()
+
+
+FORM: Final = AnswerForm(_error, LOGINS)

@@ -16,9 +16,9 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.openfire.rest.health import Dialect, version_of
+from restbroker.servers.openfire.rest.catalogue import TABLE
+from restbroker.servers.openfire.rest.connector import Dialect, version_of
 from restbroker.servers.openfire.rest.request import build
-from restbroker.servers.openfire.rest.table import TABLE
 from restbroker.transport.message import Response
 from tests.support.receiver import Answer, Received
 from tests.support.rows import rows

@@ -7,9 +7,8 @@ from typing import Any
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Denied, Outcome, Rejected
-from restbroker.servers.openfire.rest.catalogue import for_version
+from restbroker.servers.openfire.rest.catalogue import TABLE, for_version
 from restbroker.servers.openfire.rest.outcomes import classify
-from restbroker.servers.openfire.rest.table import TABLE
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
 

@@ -11,7 +11,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.table import fit
 from restbroker.servers.openfire.entities import ENTITIES, xml
-from restbroker.servers.openfire.rest.table import TABLE
+from restbroker.servers.openfire.rest.catalogue import TABLE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
 LINES = st.text(st.sampled_from("a<>&\"'\r\n\t ]"), max_size=12)
