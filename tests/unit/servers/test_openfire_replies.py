@@ -13,7 +13,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.openfire.chat import outcomes as of_chat
-from restbroker.servers.openfire.chat.table import table
+from restbroker.servers.openfire.chat.catalogue import table
 from restbroker.servers.openfire.normal import normalise
 from restbroker.servers.openfire.rest import outcomes as of_rest
 from restbroker.servers.openfire.rest.catalogue import TABLE as REST

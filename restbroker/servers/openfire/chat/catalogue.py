@@ -1,25 +1,381 @@
-"""The commands of Openfire's Chat API, as the last source of ofchat has them.
+"""The commands of Openfire's Chat API, each with what is unusual about it (read in the last source of ofchat).
 
-Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio.
+The request, the connector and the judge read the rows; the check and the command line (through the registry) use the
+specifications made of them. Always holds: loads no Trio; the argument `from` names the user wherever a command acts as
+one; ofchat's meetings, calls, mail, SMS, web push, blasts, uploads, previews and second logins are not here. 42 of
+those here are the REST API plugin's by method and path, but their outcomes, forms and errors are not: they share its
+entities and no rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Literal, TypedDict, Unpack
+
+import attrs
 
 from restbroker.config.target import Target
-from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec
+from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec, Repeat
+from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
-from restbroker.servers.api.table import dangerous_commands_of, specs_of
-from restbroker.servers.openfire.chat.entry import Entry
+from restbroker.servers.api.table import (
+    TEXT,
+    Argument,
+    Arguments,
+    Form,
+    dangerous_commands_of,
+    in_order,
+    may,
+    names_in,
+    needs,
+    specs_of,
+    split_request,
+)
+from restbroker.servers.openfire.chat.forms import (
+    BODIES,
+    EITHER,
+    FILLED,
+    GROUPS,
+    JID,
+    MEMBERS,
+    NEW_GROUP,
+    QUOTED,
+    ROOM,
+    SEGMENT,
+    SENDER,
+    SHOW,
+    STATE,
+    USER,
+)
 from restbroker.servers.openfire.chat.options import Options, Paths
-from restbroker.servers.openfire.chat.table import table
+from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS
 
+Sends = Literal["", "text", "either"]
+"""What the body is if it is no entity: a text, or a text or an object as its JSON text."""
+Effect = Literal[
+    "",
+    "logs_in",
+    "logs_off",
+    "lists_contacts",
+    "kicks",
+    "asks",
+    "revokes",
+    "answers_offer",
+    "joins",
+    "leaves",
+    "speaks",
+    "expels",
+    "sets_room",
+]
+"""What the connector and the judge must know beyond the request.
+
+`kicks`: it ends a user's session, but the plugin keeps the stream (measured). `answers_offer`: it is about an offer
+that was made to the user's stream, and is gone with the stream. `speaks`: it is for users who are in a room on their
+stream; one that never asked for the room gets 400 (read), any other gets 200 (measured). `expels`, `sets_room`: it may
+have users leave a room, for instance one for members only in which they have no affiliation (read); `sets_room` may do
+so also if the room exists already.
+"""
+
+FROM: Final = "from"
+"""The argument that says as whom a command acts."""
+STREAM: Final = "streamid"
+"""What stands in the path for the stream of the user who acts."""
+_STREAM_OF: Final = Argument(FROM, USER, required=True)
+_IN_PATH: Final[Mapping[str, Form]] = {
+    FROM: SENDER,
+    "roomName": ROOM,
+    "to": JID,
+    "rosterJid": JID,
+    "invitedJid": JID,
+    "state": STATE,
+}
+"""The forms of arguments in a path; all others are segments."""
+_IN_QUERY: Final[Mapping[str, Form]] = {
+    "service": QUOTED,
+    "servicename": QUOTED,
+    "type": QUOTED,
+    "expandGroups": QUOTED,
+    "show": SHOW,
+}
+"""The forms of arguments in a query; all others are texts."""
+_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "service": ("servicename",),
+    "servicename": ("service",),
+    # Who is meant, where it is not as whom the command acts.
+    "userId": (FROM, "userID"),
+    "userID": (FROM, "userId"),
+}
+_RAW: Final[Mapping[Sends, Form]] = {"text": TEXT, "either": EITHER}
+_BODY: Final = ("body",)
+_LOGIN: Final = (
+    Argument(FROM, USER, required=True, aliases=("username",)),
+    Argument("password", TEXT, secret=True, aliases=_BODY),
+)
+_MEMBERS: Final = (Argument("members", MEMBERS, required=True, aliases=_BODY),)
+_REASON: Final = (Argument("reason", TEXT, aliases=_BODY),)
+_PASSWORD: Final = (PASSWORD._replace(form=FILLED, required=True),)
+_WHOSE: Final = (Argument("username", SEGMENT, required=True, aliases=(FROM,)),)
+_OFFERED: Final = may(workgroup=SEGMENT)
+"""An optional argument, which only the path on the plugin's page (`_ON_PAGE`) needs."""
 _VERSION: Final = "ofchat 0.9"
 # It may wait for an agent still, and no one would take a second one for the same.
 _ASK_UNANSWERED: Final = Reason(
     "AskUnanswered", "", "ask_status shows its state, ask_revoke withdraws it; a retry asks again."
 )
+
+
+class _Columns(TypedDict, total=False):
+    """The columns of a row that become members of the `Entry` as they are."""
+
+    sends: Sends
+    raw: str
+    body: str
+    defaults: Mapping[str, Json]
+    accepts: str
+    answer: str
+    repeat: Repeat
+    answers_404: bool
+    effect: Effect
+    danger: Literal["server"]
+    secret_answer: bool
+    beyond: bool
+    timeout_s: float
+    documented: bool
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Entry:
+    """One command.
+
+    `path` is below the plugin's own, with `{name}` for an argument; `query`: the arguments in the query.
+
+    `raw`: the argument that is the body, if `sends` says so; else `body`: the entity that is sent, and `answer`: what a
+    200 holds, both in the plugin's words, "" for nothing. `defaults`: members of the body if the job has none.
+    `answers_404`: a 404 that says nothing is about what the command names, and not about the whole API (read).
+    `danger`: what of the server itself it touches. `beyond`: it may reach any address that it names, or all users.
+    `documented`: the plugin's page has it.
+    """
+
+    name: str
+    method: str
+    path: str
+    query: tuple[str, ...]
+    takes: Arguments
+    sends: Sends = ""
+    raw: str = "body"
+    body: str = ""
+    defaults: Mapping[str, Json] = MappingProxyType({})
+    accepts: str = "application/json"
+    answer: str = ""
+    repeat: Repeat = "safe"
+    answers_404: bool = False
+    effect: Effect = ""
+    danger: Literal["", "server"] = ""
+    secret_answer: bool = False
+    beyond: bool = False
+    timeout_s: float | None = None
+    documented: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether the command acts as a user, on the user's stream."""
+        return f"{{{STREAM}}}" in self.path
+
+    @property
+    def family(self) -> str:
+        """The group that people see the command in, such as `chat` or `users`."""
+        return self.path.split("/")[1]
+
+
+def entry(
+    name: str,
+    request: str,
+    *,
+    own: tuple[Argument, ...] = (),
+    same: tuple[str, str] | None = None,
+    **columns: Unpack[_Columns],
+) -> Entry:
+    """Return a row, which takes the arguments of its path, query and body. `own`, `same`: as for `in_order`."""
+    method, path, query = split_request(request)
+    raw, sends = columns.get("raw", "body"), columns.get("sends", "")
+    rows = (
+        *(
+            _STREAM_OF if one == STREAM else _row(one, _IN_PATH.get(one, SEGMENT), needed=True)
+            for one in names_in(path)
+        ),
+        *(_row(one, _IN_QUERY.get(one, TEXT)) for one in query),
+        *([Argument(raw, _RAW[sends], required=True, aliases=("body",) if raw != "body" else ())] if sends else []),
+        *(BODIES[columns["body"]].members if "body" in columns else ()),
+    )
+    if method == "DELETE" and columns.get("answers_404"):
+        columns.setdefault("repeat", "already_done")
+    return Entry(name=name, method=method, path=path, query=query, takes=in_order(rows, own, same), **columns)
+
+
+def _row(name: str, form: Form, *, needed: bool = False) -> Argument:
+    return Argument(name, form, needed, aliases=_ALIASES.get(name, ()))
+
+
+def _affiliations() -> Iterator[Entry]:
+    for kind in ("admin", "member", "outcast", "owner"):
+        for who, path in (("", "{jid}"), ("_group", "group/{groupname}")):
+            where = f"/chatrooms/{{roomName}}/{kind}s/{path}?servicename"
+            yield entry(f"add_room_{kind}{who}", f"POST {where}", effect="expels" if kind == "outcast" else "")
+            yield entry(f"delete_room_{kind}{who}", f"DELETE {where}", effect="" if kind == "outcast" else "expels")
+
+
+# `ask` waits for an agent, 180 s (read). What is gone already gets 400 from those that
+# end something, as all else that is wrong does (read).
+# fmt: off
+ENTRIES: Final[tuple[Entry, ...]] = (
+    entry("ask", "POST /ask",
+          body="AssistEntity", answer="AssistEntity", repeat="unsafe", effect="asks", timeout_s=210.0, documented=True),
+    entry("create_workgroup", "POST /ask/admin", body="WorkgroupEntity", repeat="already_done"),
+    entry("update_workgroup", "POST /ask/admin/{workgroup}",
+          sends="text", raw="members", own=_MEMBERS),
+    entry("delete_workgroup", "DELETE /ask/admin/{workgroup}"),
+    entry("ask_status", "GET /ask/{userId}", answer="AskQueue"),
+    entry("ask_join", "POST /ask/{userId}", repeat="unsafe"),
+    entry("ask_send", "PUT /ask/{userId}", sends="either", repeat="unsafe"),
+    entry("ask_revoke", "DELETE /ask/{userId}", repeat="already_done", effect="revokes"),
+    entry("create_bookmark", "POST /bookmarks", body="Bookmark", answer="Bookmark", repeat="unsafe"),
+    entry("list_bookmarks", "GET /bookmarks", answer="Bookmarks"),
+    entry("get_bookmark", "GET /bookmarks/{bookmarkID}", answer="Bookmark"),
+    entry("delete_bookmark", "DELETE /bookmarks/{bookmarkID}"),
+    entry("update_bookmark", "PUT /bookmarks/{bookmarkID}", body="Bookmark", answer="Bookmark"),
+    entry("set_bookmark_property", "PUT /bookmarks/{bookmarkID}/property?name&value", answer="Bookmark"),
+    entry("delete_bookmark_property", "DELETE /bookmarks/{bookmarkID}/property?name", answer="Bookmark"),
+    entry("chat_login", "POST /chat/{from}/login", sends="text", raw="password", own=_LOGIN,
+          accepts="text/plain", answer="String", effect="logs_in", documented=True),
+    entry("chat_logoff", "POST /chat/{streamid}/logoff", repeat="already_done", effect="logs_off", documented=True),
+    entry("send_xmpp", "POST /chat/{streamid}/xmpp",
+          sends="text", raw="stanza", repeat="unsafe", beyond=True, documented=True),
+    entry("set_presence", "POST /chat/{streamid}/presence?show&status", documented=True),
+    entry("post_message", "POST /chat/{streamid}/messages/{to}", sends="either", repeat="unsafe", documented=True),
+    entry("post_chat_state", "POST /chat/{streamid}/chatstate/{state}/{to}", repeat="unsafe"),
+    entry("get_conversations", "GET /chat/{username}/messages?keywords&to&start&end&room&service",
+          own=_WHOSE, answer="Conversations", documented=True),
+    entry("chat_search_users", "GET /chat/users?search", answer="UserEntities", documented=True),
+    entry("set_own_property", "POST /chat/{streamid}/users/{propertyName}",
+          sends="text", raw="value", documented=True),
+    entry("delete_own_property", "DELETE /chat/{streamid}/users/{propertyName}", documented=True),
+    entry("list_contacts", "GET /chat/{streamid}/contacts",
+          answer="RosterEntities", effect="lists_contacts", documented=True),
+    entry("add_contact", "POST /chat/{streamid}/contacts",
+          body="RosterItemEntity", repeat="already_done", documented=True),
+    entry("update_contact", "PUT /chat/{streamid}/contacts/{rosterJid}",
+          body="RosterItemEntity", same=("jid", "rosterJid")),
+    entry("delete_contact", "DELETE /chat/{streamid}/contacts/{rosterJid}", repeat="already_done", documented=True),
+    entry("chat_list_rooms", "GET /chat/rooms?servicename&type&search&expandGroups",
+          answer="MUCRoomEntities", documented=True),
+    entry("chat_get_room", "GET /chat/rooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity"),
+    entry("chat_room_participants", "GET /chat/rooms/{roomName}/participants?servicename",
+          answer="ParticipantEntities"),
+    entry("chat_room_occupants", "GET /chat/rooms/{roomName}/occupants?servicename", answer="OccupantEntities"),
+    entry("chat_room_history", "GET /chat/rooms/{roomName}/chathistory?servicename", answer="MUCRoomMessageEntities"),
+    entry("join_room", "PUT /chat/{streamid}/rooms/{roomName}?service", effect="joins", documented=True),
+    entry("leave_room", "DELETE /chat/{streamid}/rooms/{roomName}?service",
+          repeat="already_done", effect="leaves", documented=True),
+    entry("post_to_room", "POST /chat/{streamid}/rooms/{roomName}?service",
+          sends="either", repeat="unsafe", effect="speaks", documented=True),
+    entry("invite_contact_to_room", "POST /chat/{streamid}/rooms/{roomName}/{invitedJid}?service",
+          sends="text", raw="reason", own=_REASON, repeat="unsafe", effect="speaks", documented=True),
+    entry("list_workgroups", "GET /chat/{streamid}/assists", answer="WorkgroupEntities"),
+    entry("list_assist_queues", "GET /chat/{streamid}/assists/queues", answer="AssistQueues"),
+    entry("join_workgroup", "POST /chat/{streamid}/assists/{workgroup}"),
+    entry("accept_offer", "POST /chat/{streamid}/offer/{offerId}",
+          own=_OFFERED, repeat="unsafe", effect="answers_offer", documented=True),
+    entry("reject_offer", "DELETE /chat/{streamid}/offer/{offerId}",
+          own=_OFFERED, repeat="unsafe", effect="answers_offer", documented=True),
+    entry("leave_workgroup", "DELETE /chat/{streamid}/assists/{workgroup}", repeat="already_done"),
+    entry("list_groups", "GET /groups", answer="GroupEntities"),
+    entry("create_group", "POST /groups", body="GroupEntity", repeat="already_done"),
+    entry("get_group", "GET /groups/{groupName}", answer="GroupEntity", answers_404=True),
+    entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName"), answers_404=True),
+    entry("delete_group", "DELETE /groups/{groupName}", answers_404=True),
+    *_affiliations(),
+    entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
+          answer="MUCRoomEntities", answers_404=True),
+    entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity", answers_404=True),
+    entry("delete_room", "DELETE /chatrooms/{roomName}?servicename", answers_404=True, effect="expels"),
+    entry("create_room", "POST /chatrooms?servicename",
+          body="MUCRoomEntity", repeat="already_done", answers_404=True, effect="sets_room", defaults=ROOM_DEFAULTS),
+    entry("update_room", "PUT /chatrooms/{roomName}?servicename",
+          body="MUCRoomEntity", answers_404=True, effect="sets_room", defaults=ROOM_DEFAULTS),
+    entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
+          answer="ParticipantEntities", answers_404=True),
+    entry("list_room_occupants", "GET /chatrooms/{roomName}/occupants?servicename",
+          answer="OccupantEntities", answers_404=True),
+    entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
+          answer="MUCRoomMessageEntities", answers_404=True),
+    entry("broadcast_message", "POST /messages/users", body="MessageEntity", repeat="unsafe", beyond=True),
+    entry("get_unread_count", "GET /archive/messages/unread/{jid}", answer="MsgArchiveEntity"),
+    entry("list_system_properties", "GET /system/properties",
+          answer="SystemProperties", danger="server", secret_answer=True),
+    entry("get_system_property", "GET /system/properties/{propertyKey}",
+          answer="SystemProperty", answers_404=True, danger="server", secret_answer=True),
+    entry("create_system_property", "POST /system/properties",
+          body="SystemProperty", repeat="already_done", danger="server"),
+    entry("update_system_property", "PUT /system/properties/{propertyKey}",
+          body="SystemProperty", same=("key", "propertyKey"), answers_404=True, danger="server"),
+    entry("delete_system_property", "DELETE /system/properties/{propertyKey}", answers_404=True, danger="server"),
+    entry("notify_sessions", "POST /sessions", sends="text", repeat="unsafe", beyond=True),
+    entry("list_sessions", "GET /sessions", answer="SessionEntities", timeout_s=60.0),
+    entry("user_sessions", "GET /sessions/{username}", answer="SessionEntities"),
+    entry("notify_user_sessions", "POST /sessions/{username}", sends="text", repeat="unsafe", beyond=True),
+    entry("kick_user_sessions", "DELETE /sessions/{username}", effect="kicks"),
+    entry("list_sip_accounts", "GET /sipaccounts?start&count", answer="SipAccounts", secret_answer=True),
+    entry("get_sip_account", "GET /sipaccounts/username/{username}", answer="SipAccount", secret_answer=True),
+    entry("get_sip_account_by_extension", "GET /sipaccounts/extension/{extension}",
+          answer="SipAccount", secret_answer=True),
+    entry("put_sip_account", "POST /sipaccounts", body="SipAccount"),
+    entry("delete_sip_account", "DELETE /sipaccounts/{username}"),
+    entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
+    entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity", answers_404=True),
+    entry("add_user_to_groups", "POST /users/{username}/groups",
+          body="UserGroupsEntity", own=needs(groupnames=GROUPS), answers_404=True),
+    entry("add_user_to_group", "POST /users/{username}/groups/{groupName}",
+          own=needs(groupName=NEW_GROUP), answers_404=True),
+    entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}", answers_404=True),
+    entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity", answers_404=True),
+    entry("lock_user", "POST /lockouts/{username}", answers_404=True, effect="kicks"),
+    entry("unlock_user", "DELETE /lockouts/{username}", answers_404=True),
+    entry("get_roster", "GET /users/{username}/roster", answer="RosterEntities"),
+    entry("add_roster_item", "POST /users/{username}/roster",
+          body="RosterItemEntity", repeat="already_done", answers_404=True),
+    entry("delete_roster_item", "DELETE /users/{username}/roster/{rosterJid}", answers_404=True),
+    entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
+          body="RosterItemEntity", same=("jid", "rosterJid"), answers_404=True),
+    entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=60.0),
+    entry("create_user", "POST /users",
+          body="UserEntity", own=_PASSWORD, repeat="already_done"),
+    entry("get_user", "GET /users/{username}", answer="UserEntity", answers_404=True),
+    entry("update_user", "PUT /users/{username}", body="UserEntity", answers_404=True),
+    entry("delete_user", "DELETE /users/{username}", answers_404=True, effect="kicks"),
+)
+# fmt: on
+_SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in ENTRIES})
+
+
+def _with_path(name: str, request: str, *rows: Argument) -> Entry:
+    """Return the command of this name with another path, which takes `rows` before its other arguments."""
+    source, (method, path, _) = _SOURCE[name], split_request(request)
+    return attrs.evolve(source, method=method, path=path, takes=in_order((*rows, *source.takes.rows)))
+
+
+_BY: Final = Argument(FROM, USER)
+# As the plugin's page has them; its source does not (read).
+_ON_PAGE: Final = (
+    _with_path("accept_offer", "PUT /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
+    _with_path("reject_offer", "DELETE /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
+    _with_path("add_contact", "POST /chat/contacts/{jid}", *needs(jid=SEGMENT), _BY),
+)
+_DOCUMENTED: Final[Mapping[str, Entry]] = MappingProxyType({**_SOURCE, **{one.name: one for one in _ON_PAGE}})
+
+
+def table(paths: Paths) -> Mapping[str, Entry]:
+    """Return all commands, by name, with their paths as the plugin's source or its page has them."""
+    return _SOURCE if paths == "source" else _DOCUMENTED
 
 
 def for_version(_version: str | None) -> Catalogue:

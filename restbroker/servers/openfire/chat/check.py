@@ -15,10 +15,10 @@ from restbroker.servers.api.checks import bad_login, finding, open_client, unrea
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.servers.openfire.chat.connector import health_of, probe_request
-from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED
-from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
 from restbroker.servers.openfire.chat.options import BASE, Options
-from restbroker.servers.openfire.chat.trust import HINT, MESSAGE, is_administrator, trust_question
+from restbroker.servers.openfire.chat.outcomes import CHECK_ENABLED
+from restbroker.servers.openfire.chat.request import accept_header, question
+from restbroker.servers.openfire.chat.sessions import HINT, MESSAGE, is_administrator, trust_question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
@@ -74,9 +74,7 @@ async def _trust(target: Target, http: Transport) -> list[Finding]:
 
 async def _rooms(target: Target, http: Transport) -> list[Finding]:
     """Return a finding if the plugin cannot look at rooms: the REST API plugin beside it breaks that (measured)."""
-    path = f"{target.url.path}/restapi/v1/chat/rooms/restbroker"
-    headers = (accept_header("application/json"), *authorization_header(target))
-    answer = await http.send(Request("GET", path, target.timeout_s, headers=headers, body_limit_bytes=65_536))
+    answer = await http.send(question(target, "/restapi/v1/chat/rooms/restbroker"))
     return [_TEXTS.finding(target.name, "RoomsBroken")] if answer.status == 500 else []
 
 

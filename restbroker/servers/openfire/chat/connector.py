@@ -22,16 +22,20 @@ from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, NoLogin, Ports
 from restbroker.servers.openfire.chat import catalogue
-from restbroker.servers.openfire.chat.creation import CREATE, Creation
-from restbroker.servers.openfire.chat.entry import FROM, Entry
-from restbroker.servers.openfire.chat.error_table import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
+from restbroker.servers.openfire.chat.catalogue import FROM, Entry, table
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.outcomes import as_offer_refusal, classify, is_empty
+from restbroker.servers.openfire.chat.outcomes import (
+    CHECK_ENABLED,
+    CHECK_LOGIN,
+    CHECK_URL,
+    as_offer_refusal,
+    classify,
+    is_empty,
+)
 from restbroker.servers.openfire.chat.request import ChatRequest, build, question
-from restbroker.servers.openfire.chat.rooms import Rooms
+from restbroker.servers.openfire.chat.rooms import CREATE, Creation, Rooms
 from restbroker.servers.openfire.chat.sessions import as_unsent
-from restbroker.servers.openfire.chat.table import table
 from restbroker.store.logins import AskingOnly, LoggedOff
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response

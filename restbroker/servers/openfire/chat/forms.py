@@ -1,11 +1,19 @@
-"""The forms of the Chat API's arguments: which values are valid, and what is sent for each. Pure.
+"""The forms of the Chat API's arguments, and the bodies made of them. Pure.
 
-Its bodies and its table are made of these. Always holds: a value is refused here if the server would answer it with a
-400 or 500 without a message, or take it for another one: an unknown `show` makes a user available, an unknown chat
-state is dropped with a 200 (read). A value that was copied from the plugin's page with its quotes is accepted in a path
-or where it is one of several choices; in a text, quotes may belong to it.
+The table makes arguments of them; `request` writes the bodies. Always holds: a value is refused here if the server
+would answer it with a 400 or 500 without a message, or take it for another one: an unknown `show` makes a user
+available, an unknown chat state is dropped with a 200 (read). A value that was copied from the plugin's page with its
+quotes is accepted in a path or where it is one of several choices; in a text, quotes may belong to it.
+
+The bodies are those of the REST API plugin, of which the Chat API has a copy, and its own. One with lists or properties
+is written as XML, which all generations of this interface read alike, while the oldest silently drops parts of the
+newer ones' JSON (measured on the REST API plugin). Any other is JSON, as the plugin's page shows it: without an
+outermost element. A member of unknown type takes any scalar; names and texts are limited to those that Openfire
+accepts.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from restbroker.job.jid import fold_case
@@ -13,8 +21,21 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api import table
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_local
-from restbroker.servers.api.table import TEXT, Form, are_texts, is_text, is_whole
+from restbroker.servers.api.table import (
+    ANY,
+    FLAG,
+    TEXT,
+    WHOLE,
+    Argument,
+    Form,
+    are_texts,
+    is_text,
+    is_whole,
+    may,
+    needs,
+)
 from restbroker.servers.openfire import forms
+from restbroker.servers.openfire.entities import AFFILIATIONS, ENTITIES, Entity
 from restbroker.servers.openfire.forms import GROUP, LONGEST_GROUP, LONGEST_NAME, choice, limit_length, list_form
 
 _ELSEWHERE: Final = "names another server than the target's Domain"
@@ -148,3 +169,64 @@ GROUPS: Final = list_form(GROUP, TEXTS)
 COMMAS: Final = TEXTS._replace(fits=is_text, convert=_join)
 """A list that is sent as one text with commas."""
 MEMBERS: Final = COMMAS._replace(convert=_members)
+
+
+_FORMS: Final[Mapping[Form, Form]] = {
+    forms.JID: JID,
+    table.TEXTS: TEXTS,
+    forms.ADDRESSES: list_form(forms.ADDRESS, TEXTS),
+    **{form: form for form in (FLAG, forms.PROPERTIES, forms.SUBSCRIPTION, WHOLE)},
+    **{
+        form: SCALAR._replace(convert=form.convert, nonempty=form.nonempty)
+        for form in (forms.FILLED, forms.GROUP, forms.LONG, forms.NAME, forms.SHORT)
+    },
+}
+_BY_AFFILIATION: Final = [name for one in AFFILIATIONS.values() for name in (f"{one}s", f"{one}Groups")]
+"""The order of the plugin's page, which lists the groups of each affiliation of a room behind the people."""
+
+
+def _copy(name: str) -> Entity:
+    entity = ENTITIES[name]
+    rows = [row._replace(form=_FORMS.get(row.form, SCALAR), aliases=()) for row in entity.members]
+    if name == "MUCRoomEntity":
+        rows.sort(key=lambda row: _BY_AFFILIATION.index(row.name) if row.name in _BY_AFFILIATION else -1)
+    return entity._replace(members=tuple(rows))
+
+
+def _json(*members: Argument) -> Entity:
+    return Entity("", members)
+
+
+def _scalars(names: str) -> tuple[Argument, ...]:
+    """Return arguments that take any scalar; a `*` stands behind the names that a job must give."""
+    return tuple(Argument(name.rstrip("*"), SCALAR, required=name.endswith("*")) for name in names.split())
+
+
+BODIES: Final[Mapping[str, Entity]] = MappingProxyType(
+    {
+        "GroupEntity": _copy("GroupEntity"),
+        "MUCRoomEntity": _copy("MUCRoomEntity"),
+        "RosterItemEntity": _copy("RosterItemEntity"),
+        "SystemProperty": _copy("SystemProperty"),
+        "UserEntity": _copy("UserEntity"),
+        "UserGroupsEntity": _copy("UserGroupsEntity"),
+        "MessageEntity": _json(*_scalars("body*")),
+        "AssistEntity": _json(
+            Argument("userID", SCALAR, required=True, aliases=("from", "userId")),
+            *_scalars("emailAddress* question* workgroup* nickname agent product company state country"),
+        ),
+        "WorkgroupEntity": _json(*_scalars("name* description*"), *needs(members=COMMAS)),
+        "Bookmark": _json(
+            *needs(type=SCALAR._replace(convert=QUOTED.convert)),
+            *_scalars("name* value*"),
+            *may(users=ANY, groups=TEXTS),
+            *_scalars("global"),
+            *may(properties=forms.PROPERTIES),
+        ),
+        "SipAccount": _json(
+            *_scalars("username* sipUsername authUsername displayName"),
+            Argument("password", SCALAR, secret=True),
+            *_scalars("server outboundproxy voiceMailNumber enabled"),
+        ),
+    }
+)

@@ -24,8 +24,8 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.jid import fold_case
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import Logins, LoginStore, NoLogin, Ports
-from restbroker.servers.openfire.chat.error_table import ASKS, LOGGED_IN, SHARED
 from restbroker.servers.openfire.chat.forms import user_name
+from restbroker.servers.openfire.chat.outcomes import ASKS, LOGGED_IN, SHARED
 from restbroker.servers.openfire.chat.sessions import Sessions
 from restbroker.store.logins import (
     AskingOnly,

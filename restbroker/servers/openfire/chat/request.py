@@ -1,7 +1,10 @@
 """Makes the HTTP request of a job, and of a probe. Pure, but for reading secrets.
 
-Called by the connector. Always holds: each part of the path is encoded; a text that begins with a brace is sent as an
-object with `body`, since the server would take it for JSON (read).
+Called by the connector, the logins and the check. Always holds: each part of the path is encoded; a text that begins
+with a brace is sent as an object with `body`, since the server would take it for JSON (read); the login is sent from
+the beginning, since a 401 does not ask for it (measured); the secret has no scheme before it: with `Bearer` it is
+refused (measured on the REST API plugin). The first type of `Accept` is JSON: the server writes an error in it, and if
+it cannot, the error becomes a 500 without a word (measured there, the same code was read).
 """
 
 from collections.abc import Mapping
@@ -11,19 +14,17 @@ from urllib.parse import quote
 import attrs
 import orjson
 
-from restbroker.config.target import Target
+from restbroker.config.target import Basic, Target
 from restbroker.job.command import Call
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body, path_of, query_of
 from restbroker.servers.api.table import fit
-from restbroker.servers.openfire.chat.bodies import BODIES
-from restbroker.servers.openfire.chat.entry import FROM, STREAM, Entry
-from restbroker.servers.openfire.chat.forms import service_of
-from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
+from restbroker.servers.openfire.chat.catalogue import FROM, STREAM, Entry, table
+from restbroker.servers.openfire.chat.forms import BODIES, service_of
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.table import table
 from restbroker.servers.openfire.entities import Entity, check_room, xml
 from restbroker.transport.message import Request
 
@@ -96,13 +97,14 @@ def room_question(call: Call, request: ChatRequest, target: Target, service: str
     return _make(call, _entry_of(target, LOOK_AT_ROOM), target, given).of("")
 
 
-def question(target: Target) -> Request:
-    """Return the probe's request, for the number of sessions; every account may ask. Raise `ConfigError`."""
+def question(target: Target, path: str = _PROBE) -> Request:
+    """Return a GET below the target's path that changes nothing. Raise `ConfigError`.
+
+    By default it is the probe's, for the number of sessions, which every account may ask for.
+    """
     headers = (accept_header(_JSON), *authorization_header(target))
-    path = target.url.path + _PROBE
-    return Request(
-        "GET", path, target.timeout_s, query=(), headers=headers, body=b"", body_limit_bytes=65_536, repeatable=True
-    )
+    path = target.url.path + path
+    return Request("GET", path, target.timeout_s, headers=headers, body_limit_bytes=65_536, repeatable=True)
 
 
 def _entry_of(target: Target, name: str) -> Entry:
@@ -175,3 +177,22 @@ def _has_body(text: str) -> bool:
     except ValueError:
         return False
     return isinstance(found, dict) and "body" in found
+
+
+def accept_header(kind: str) -> tuple[str, str]:
+    """Return the `Accept` header: errors as JSON, and answers of this type, which may be the only one of a command."""
+    return "Accept", _JSON if kind == _JSON else f"{_JSON}, {kind};q=0.9"
+
+
+def authorization_header(target: Target) -> Headers:
+    """Return the header that logs in; none without a login and secret.
+
+    Raise `ConfigError` if a secret cannot be read.
+    """
+    match target.credentials, target.options_as(Options).secret:
+        case Basic() as login, _:
+            return authorization(login)
+        case _, secret if secret is not None:
+            return (("Authorization", secret.reveal()),)
+        case _:
+            return ()

@@ -1,13 +1,16 @@
-"""Delivers the commands of users in rooms: to join and leave, post and invite, each on the stream of their login.
+"""Delivers the commands of users in rooms, each on the stream of their login, and creates rooms.
 
 The connector uses it. Always holds: a post is sent only by a login whose join of that room was answered with 200, or by
 one of which nothing is known if rooms are not to be joined; one process at a time has a user join or leave a room, and
 the others wait; a command is sent again within a delivery only after a 400, which means that it was not done. No user
 joins, or says anything in, a room that the server does not know: the plugin would make one that no one else can enter
-(measured), or answer 200 to a message that no one receives.
+(measured), or answer 200 to a message that no one receives. No room is created if the server does not say that it is
+not there.
 
 The plugin remembers each room that a stream asked for, and from then on answers 200 to what is said there: even if the
-room refused or banned the user, or they left (measured). So Redis has to know who is in a room.
+room refused or banned the user, or they left (measured). So Redis has to know who is in a room. A service that is not
+there gets 500 (read), as does a server that is unhealthy; it counts as missing only if the same question in the usual
+service shows that the server is well.
 """
 
 import secrets
@@ -23,24 +26,36 @@ from restbroker.errors import StoreRefused
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Outcome, Rejected
+from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, Rejected
 from restbroker.job.settle import before_sending
+from restbroker.servers.api.request import unsent
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Link, LoginStore
-from restbroker.servers.openfire.chat.entry import Entry
+from restbroker.servers.openfire.chat.catalogue import Entry, for_target, table
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.logins import SharedLogins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import (
+    CHECK_URL,
     NOT_IN_ROOM,
     as_join_refusal,
     classify,
     deliver_with_stream_end,
     no_such_room,
 )
-from restbroker.servers.openfire.chat.request import ChatRequest, join_request, named_room, room_of, room_question
+from restbroker.servers.openfire.chat.request import (
+    LOOK_AT_ROOM,
+    ChatRequest,
+    join_request,
+    named_room,
+    room_of,
+    room_question,
+)
 from restbroker.servers.openfire.chat.sessions import as_unsent
+from restbroker.servers.openfire.new_rooms import DEFAULT_SERVICE, RoomLocks, after_failure, existing_room
 from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
 from restbroker.store.rooms import Need, RoomMembership, State
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
 _TRIES: Final = 3
@@ -54,6 +69,7 @@ _LATER_S: Final = 5.0
 _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _RELEASE_S: Final = 1.0
+CREATE: Final = "create_room"
 
 
 @attrs.frozen
@@ -248,3 +264,68 @@ def _departures(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
             yield str(one)
     else:
         yield str(given.get("jid", ""))
+
+
+@attrs.frozen
+class Creation:
+    """Creates the rooms of one target."""
+
+    _target: Target
+    _rooms: Rooms
+    _now_s: Callable[[], float]
+    _locks: RoomLocks = attrs.field(factory=RoomLocks)
+
+    async def do(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
+        """Create the room unless it exists; return the call's outcome. Raise the same as a connector's `deliver`."""
+        async with self._locks.hold({room_of(request)}):
+            there = await self._outcome_unsent(call, request, link)
+            if there is not None:
+                return there
+            response = await self._rooms.expel(entry, request, link)
+            outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream="")
+            if response.status != 500 or not isinstance(outcome, Deferred):
+                return outcome
+            answer = None
+            with suppress(NotSent, MaybeSent):
+                answer = await self._ask(call, request, link)
+            is_there = None if answer is None else _is_there(answer, request)
+            return after_failure(call, outcome, there=is_there)
+
+    async def _outcome_unsent(self, call: Call, request: ChatRequest, link: Link) -> Outcome | None:
+        """Ask for the room; return the outcome of a call that must not be sent, None if it may be sent."""
+        response = await self._ask(call, request, link)
+        match _is_there(response, request):
+            case True:
+                return existing_room(call, response.status)
+            case False:
+                return None
+        service = room_of(request).rpartition("@")[2]
+        if response.status == 500 and service != DEFAULT_SERVICE:
+            usual = await self._ask(call, request, link, DEFAULT_SERVICE)
+            if _is_there(usual, request) is not None:
+                return None
+        if 200 <= response.status < 300:
+            message = f"Status {response.status}, but the answer is not the requested room."
+            return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
+        entry = table(self._target.options_as(Options).paths)[LOOK_AT_ROOM]
+        spec = for_target(self._target, None).commands[LOOK_AT_ROOM]
+        return before_sending(classify(call, entry, spec, response=response, now_s=self._now_s(), stream=""))
+
+    async def _ask(self, call: Call, request: ChatRequest, link: Link, service: str | None = None) -> Response:
+        return await link.ask(unsent(lambda: room_question(call, request, self._target, service)))
+
+
+def _is_there(response: Response, request: ChatRequest) -> bool | None:
+    """Tell by the answer to the question for the room whether it exists; None if the answer does not say."""
+    if no_such_room(response, named_room(request)) is not None:
+        return False
+    if response.status != 200:
+        return None
+    wanted = room_of(request).rpartition("@")[0]
+    match parse_json(response.body):
+        case {"roomName": str(name)} if name.casefold() == wanted.casefold():
+            return True
+        case None if response.truncated:
+            return True
+        case _:
+            return None

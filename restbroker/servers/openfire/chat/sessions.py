@@ -1,7 +1,7 @@
-"""Asks the server to log a user in or off, and whether the user's name has a connection.
+"""Asks the server to log a user in or off, and whether their name has a connection or the target's login may do so.
 
-Used by `logins`, which makes sure that only one at a time does. Always holds: no user is logged in without a password
-if the server says that the target's login is not an administrator's; an id is in no text.
+Used by `logins`, which makes sure that only one at a time does, and by the check. Always holds: no user is logged in
+without a password if the server says that the target's login is not an administrator's; an id is in no text.
 """
 
 import re
@@ -14,14 +14,12 @@ import trio
 
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Basic, Target
-from restbroker.job.outcome import Outcome
+from restbroker.job.outcome import Denied, Outcome, Reason
 from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import NoLogin
-from restbroker.servers.openfire.chat.error_table import LOGGED_IN, NO_PASSWORD, classify_login
-from restbroker.servers.openfire.chat.headers import accept_header, authorization_header
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.request import question
-from restbroker.servers.openfire.chat.trust import is_administrator, no_administrator, trust_question
+from restbroker.servers.openfire.chat.outcomes import LOGGED_IN, NO_PASSWORD, classify_login
+from restbroker.servers.openfire.chat.request import accept_header, authorization_header, question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -35,6 +33,9 @@ _LOOK_S: Final = 0.05
 """The seconds between two of the `_LOOKS` questions whether a connection that is being ended is over."""
 _STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 """`ofchat` and a number, which may have a minus (read)."""
+_TRUST: Final = "/restapi/v1/admin/restbroker"
+MESSAGE: Final = "The target's login is not an administrator's: users without their own password would have no name."
+HINT: Final = "Set Auth to an administrator's login, or give each user's password in Options.PasswordsFile."
 
 
 async def as_unsent(ask: Callable[P, Awaitable[T]], *arguments: P.args, **named: P.kwargs) -> T:
@@ -46,6 +47,35 @@ async def as_unsent(ask: Callable[P, Awaitable[T]], *arguments: P.args, **named:
         return await ask(*arguments, **named)
     except MaybeSent as error:
         raise NotSent(error.message, timed_out=error.timed_out) from error
+
+
+def trust_question(target: Target) -> Request:
+    """Return the question whether the target's login is an administrator's. Raise `ConfigError` if it cannot be read.
+
+    It names a path that does not exist, below one that only administrators may use (read): an administrator's login
+    gets 404, any other 401. The plugin logs a user in without a name if the login is not an administrator's, and then
+    says 200 to all that a job sends in the user's name (read).
+    """
+    return question(target, _TRUST)
+
+
+def is_administrator(response: Response) -> bool | None:
+    """Return whether the login is an administrator's; None if the answer does not say, as while the server starts."""
+    match response.status:
+        case 401:
+            return False
+        case 404:
+            return True
+        case _:
+            return None
+
+
+def no_administrator() -> Denied:
+    """Return the outcome of a job whose user would act without a name.
+
+    It is `Denied`, so that the probe tells whether the login is refused altogether.
+    """
+    return Denied(Reason("NotAdministrator", MESSAGE, HINT, 401))
 
 
 @attrs.define(eq=False)

@@ -5,9 +5,8 @@ import json
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Outcome, Rejected
 from restbroker.servers.openfire.chat import catalogue
-from restbroker.servers.openfire.chat.error_table import classify_login
-from restbroker.servers.openfire.chat.outcomes import classify
-from restbroker.servers.openfire.chat.table import table
+from restbroker.servers.openfire.chat.catalogue import table
+from restbroker.servers.openfire.chat.outcomes import classify, classify_login
 from restbroker.transport.message import Response
 from tests.support.player import recorded
 

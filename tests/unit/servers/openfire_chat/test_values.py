@@ -15,10 +15,10 @@ from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
 from restbroker.job.redact import arguments
 from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.openfire.chat.catalogue import table
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.options import Options, Paths
 from restbroker.servers.openfire.chat.request import build
-from restbroker.servers.openfire.chat.table import table
 from restbroker.transport.message import Request
 
 PETER = {"username": "peter", "password": "pw"}
