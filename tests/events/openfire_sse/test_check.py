@@ -17,8 +17,8 @@ from restbroker.errors import ConfigError
 from restbroker.events import in_redis
 from restbroker.servers.event_contract import ReaderPorts, StreamInfo
 from restbroker.servers.findings import Finding
-from restbroker.servers.openfire.stream.attributes import StreamAttributes
 from restbroker.servers.openfire.stream.check import check
+from restbroker.servers.openfire.stream.open_stream import StreamAttributes
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.reader import open_reader
 from restbroker.store import sources

@@ -15,7 +15,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.events import in_redis, registry
 from restbroker.servers.event_contract import Problem, StreamInfo
-from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.frames import FrameReader
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
 from restbroker.store import logins, sources
@@ -393,12 +393,12 @@ def _secret_free(warnings: list[OperatorWarning]) -> bool:
 async def test_an_event_that_cannot_be_read_at_all_is_told_and_ends_nothing(
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: Form, frame: Frame, now_s: float) -> None:
+    def fails(_: FrameReader, frame: Frame, now_s: float) -> None:
         raise IndexError(frame.data, now_s)
 
     async with reading("ann") as reader:
         with monkeypatch.context() as patched:
-            patched.setattr(Form, "read", fails)
+            patched.setattr(FrameReader, "read", fails)
             say(openfire, "bob", "ann", "hunter2")
             warning = await reader.tells("EventMalformed")
             await until_async(lambda: reader.outcomes().count("malformed") > 1, "stanza and message were read", 60)

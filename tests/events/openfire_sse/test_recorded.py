@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from restbroker.config.target import Target, Url
 from restbroker.job.event import ServerEvent
-from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.frames import FrameReader
 from restbroker.servers.openfire.stream.stanza import read_stanza
 from restbroker.transport.message import Request
 from restbroker.transport.stream import StreamEnded, open_stream
@@ -104,7 +104,7 @@ async def played(user: str, size: int | None) -> list[ServerEvent]:
             await wait_all_tasks_blocked()
         await stream.aclose()
 
-    form = Form("openfire", user, "here.example")
+    form = FrameReader("openfire", user, "here.example")
     events: list[ServerEvent] = []
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))

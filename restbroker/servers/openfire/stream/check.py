@@ -20,7 +20,7 @@ from restbroker.servers.api.checks import open_client
 from restbroker.servers.api.login import authorization
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.findings import Cause, Finding, Texts, ok
-from restbroker.servers.openfire.stream.access import basic
+from restbroker.servers.openfire.stream.open_stream import basic
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import (
     NOT_LOGGED_IN,
@@ -97,7 +97,7 @@ async def _try(target: Target, user: str, login: str) -> None:
     """Raise `Problem` if the user's stream would be refused, and what `_status` and `_is_logged_in` raise."""
     status = await _status(target, user, login)
     if status == NOT_LOGGED_IN and await _is_logged_in(target, user):
-        # He may have been logged in in between.
+        # They may have been logged in meanwhile.
         status = await _status(target, user, login)
         if status == NOT_LOGGED_IN:
             raise no_new_streams(target, user)

@@ -18,11 +18,9 @@ import trio
 from restbroker.errors import StoreRefused
 from restbroker.job.event import ServerEvent
 from restbroker.servers.contract import NoLogin
-from restbroker.servers.openfire.stream.access import headers_of
-from restbroker.servers.openfire.stream.attributes import StreamAttributes
 from restbroker.servers.openfire.stream.context import ListenerContext
-from restbroker.servers.openfire.stream.form import Form
-from restbroker.servers.openfire.stream.open_stream import OpenStream
+from restbroker.servers.openfire.stream.frames import FrameReader
+from restbroker.servers.openfire.stream.open_stream import OpenStream, StreamAttributes, headers_of
 from restbroker.servers.openfire.stream.problems import (
     NOT_LOGGED_IN,
     Problem,
@@ -177,7 +175,7 @@ class Listener:
 
     async def _read(self, reading: OpenStream) -> None:
         shared, stream = self.context, reading.stream
-        form = Form(shared.source, self.user, shared.target.default_host, on_out=self._note_expelled)
+        frames = FrameReader(shared.source, self.user, shared.target.default_host, on_out=self._note_expelled)
         try:
             with reading.scope:
                 while True:
@@ -185,7 +183,7 @@ class Listener:
                     reading.last_event_s = max(reading.last_event_s, stream.sent_after_s)
                     if not (self._is_proven or reading.is_replaced):
                         self._note_proven()
-                    event = self._event(form, frame)
+                    event = self._event(frames, frame)
                     if event is not None:
                         self._is_held_up, self.attributes.event_s = True, shared.now_s()
                         reading.suspend()
@@ -193,7 +191,7 @@ class Listener:
                         reading.resume()
                         self._is_held_up = False
                     self._heard_at_s = trio.current_time()
-                    if form.is_ending and not reading.is_replaced:
+                    if frames.is_ending and not reading.is_replaced:
                         self._heard_at_s -= max(shared.quiet_s - _ENDING_S, 0.0)
                         self._wake.set()
         except StreamEnded as ended:
@@ -212,9 +210,9 @@ class Listener:
     def _note_expelled(self, room: str) -> None:
         self.context.expulsions[0].send_nowait((self.user, room))
 
-    def _event(self, form: Form, frame: Frame) -> ServerEvent | None:
+    def _event(self, frames: FrameReader, frame: Frame) -> ServerEvent | None:
         try:
-            return form.read(frame, self.context.now_s())
+            return frames.read(frame, self.context.now_s())
         # Whatever it holds: what someone sends a user must not end a broker.
         except Exception as error:  # noqa: BLE001
             self.context.reporter.report_unreadable(self.user, frame.name, type(error).__name__)

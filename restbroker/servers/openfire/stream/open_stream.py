@@ -1,15 +1,23 @@
-"""One open stream, and how its reading ends. `listener` makes one for each stream that it opens.
+"""One open stream: the login that asks for it, what people see of it, and how its reading ends. `listener` uses it.
 
 Always holds: all that the server sent over a stream is read before it is closed, however long its events wait for
-Redis.
+Redis. A stream is asked for in the user's own name, with a login in Latin-1, as the server's Jetty reads it (measured):
+UTF-8, which the rest of Openfire takes, is a wrong password there. Of the login's id, which is as good as a password,
+only the end leaves the process.
 """
 
+import base64
 import math
 from typing import Final
 
 import attrs
 import trio
 
+from restbroker.config.passwords import passwords_in
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError
+from restbroker.servers.event_contract import StreamInfo
+from restbroker.servers.openfire.stream.problems import no_password, unwritable
 from restbroker.transport.stream import EventStream
 
 _GRACE_S: Final = 1.0
@@ -17,6 +25,9 @@ _GRACE_S: Final = 1.0
 
 The server sends nothing more over it, but what it sent before may fill it, after a suspension or an outage of Redis.
 """
+_SHOWN: Final = 3
+_HIDDEN: Final = 6
+"""The least number of an id's characters that are not shown."""
 
 
 @attrs.define(eq=False)
@@ -49,3 +60,57 @@ class OpenStream:
     def _end_soon(self) -> None:
         if self.is_replaced and not self._is_suspended:
             self.scope.deadline = trio.current_time() + _GRACE_S
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of the header `Authorization`. Raise `Problem` if Latin-1 lacks one of the characters."""
+    for what, text in ((f"the name {user}", user), (f"the password of {user}", password)):
+        try:
+            text.encode("latin-1")
+        except UnicodeEncodeError:
+            # Without the cause, which repeats the text.
+            raise unwritable(what) from None
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode("latin-1")).decode()
+
+
+async def headers_of(user: str, passwords: Secret) -> tuple[tuple[str, str], ...]:
+    """Return exactly the headers that the server accepts. Raise `Problem` if there is no usable password of the user.
+
+    The server refuses any other type, or a second one (measured).
+    """
+    try:
+        # A slow disk must not hold up others.
+        known = await trio.to_thread.run_sync(passwords_in, passwords)
+    except ConfigError as error:
+        raise no_password(user, error.message) from None
+    if user not in known:
+        raise no_password(user, "the file has no line for this user.")
+    return (("Accept", "text/event-stream"), ("Authorization", basic(user, known[user])))
+
+
+@attrs.define(eq=False)
+class StreamAttributes:
+    """The facts about the stream that was opened last. Times are epoch seconds."""
+
+    event_s: float = 0.0
+    _login: str = ""
+    _opened_s: float = 0.0
+    _stream: EventStream | None = attrs.field(default=None, repr=False)
+
+    def note_opened(self, stream: EventStream, login: str, now_s: float) -> None:
+        """Note that this stream is open, under the login of this id; "" if it has none."""
+        self._stream, self._login, self._opened_s = stream, _end_of(login), now_s
+
+    def note_ended(self) -> None:
+        """Note that there is no stream any more, and no login."""
+        self._stream, self._login, self._opened_s = None, "", 0.0
+
+    def __call__(self) -> StreamInfo:
+        """Return the facts as they are now."""
+        heartbeat_s = 0.0 if self._stream is None else self._stream.heartbeat_s
+        return StreamInfo(self._login, self._opened_s, self.event_s, heartbeat_s)
+
+
+def _end_of(login: str) -> str:
+    shown = max(0, min(_SHOWN, len(login) - _HIDDEN))
+    return f"…{login[len(login) - shown :]}" if login else ""

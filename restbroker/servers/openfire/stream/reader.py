@@ -19,8 +19,7 @@ from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Leases, ReaderPorts
 from restbroker.servers.offers import Offers
-from restbroker.servers.openfire.stream.context import ListenerContext
-from restbroker.servers.openfire.stream.event_buffer import EventBuffer
+from restbroker.servers.openfire.stream.context import EventBuffer, ListenerContext
 from restbroker.servers.openfire.stream.listener import Listener
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter
@@ -40,19 +39,19 @@ _PATIENCE_S: Final = 2.0
 """The seconds that Redis may take at the end."""
 
 
-def open_reader(source: EventSource, ways: ReaderPorts) -> "StreamReader":
+def open_reader(source: EventSource, ports: ReaderPorts) -> "StreamReader":
     """Return the reader of one source. Raise `ConfigError` if it lacks its target, or leases and logins in Redis."""
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
-    if source.target is None or ways.leases is None or ways.logins is None:
+    if source.target is None or ports.leases is None or ports.logins is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
-    teller = ProblemReporter(source.name, ways.report, ways.states)
-    basket = EventBuffer(source.options.buffer_bytes, partial(_warn_of_full, source.name, ways.report))
+    reporter = ProblemReporter(source.name, ports.report, ports.states)
+    buffer = EventBuffer(source.options.buffer_bytes, partial(_warn_of_full, source.name, ports.report))
     shared = ListenerContext(
-        source.name, source.options, source.target, logins=ways.logins, buffer=basket, reporter=teller
+        source.name, source.options, source.target, logins=ports.logins, buffer=buffer, reporter=reporter
     )
     hint = "Openfire keeps none: a stop of restbroker loses the events that it has read."
-    offers = Offers(source, ways.intake, ways.report, "", hint)
-    return StreamReader(shared, source, ways, offers, ways.leases)
+    offers = Offers(source, ports.intake, ports.report, "", hint)
+    return StreamReader(shared, source, ports, offers, ports.leases)
 
 
 @attrs.define(eq=False)
@@ -116,7 +115,7 @@ class StreamReader:
             try:
                 known = await self.context.logins.read_states(list(was))
             except StoreRefused:
-                continue  # told where the leases are renewed
+                continue  # reported by `_keep_leases`
             for (listener, login), one in zip(was.values(), known, strict=True):
                 listener.note_state(one, login)
 
@@ -131,7 +130,7 @@ class StreamReader:
                     await self.context.logins.note_expelled(user, room)
                     break
                 except StoreRefused:
-                    await trio.sleep(_AGAIN_S)  # told where the leases are renewed
+                    await trio.sleep(_AGAIN_S)  # reported by `_keep_leases`
 
     def _note_states(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
         """Start and end listeners as the leases say; return the users whose stream may have been opened too late."""
@@ -169,13 +168,13 @@ class StreamReader:
             await self.offers.push(self._unpushed)
 
     async def _push_rest(self) -> None:
-        basket = self.context.buffer
+        buffer = self.context.buffer
         with trio.move_on_after(_PATIENCE_S):
             await self.offers.push(self._unpushed)
-            while events := basket.take_now():
+            while events := buffer.take_now():
                 self._unpushed = dict(enumerate(events))
                 await self.offers.push(self._unpushed)
-        if lost := len(self._unpushed) + len(basket):
+        if lost := len(self._unpushed) + len(buffer):
             what = (
                 f"{lost} events of the source {self.source.name} are lost: Redis did not accept them before the stop."
             )

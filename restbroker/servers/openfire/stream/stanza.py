@@ -1,6 +1,6 @@
 """Reads a stanza that reached a user, exactly as the server got it.
 
-Called by `form`. Always holds: pure; no text makes it raise. XML with a document type counts as no stanza, since
+Called by `frames`. Always holds: pure; no text makes it raise. XML with a document type counts as no stanza, since
 its entities could expand without end.
 """
 

@@ -19,8 +19,7 @@ from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.ejabberd import answer as ejabberd_answer
 from restbroker.servers.mongooseim.request import operation_kind
 from restbroker.servers.mongooseim.sns.hook import read_notification
-from restbroker.servers.openfire.stream.data import read_data
-from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.frames import FrameReader, read_data
 from restbroker.servers.prosody import xml_stanza
 from restbroker.serving.requests import Requests, Unreadable
 from restbroker.transport.answer import AnswerReader, MalformedAnswer
@@ -33,7 +32,7 @@ _HIDE = hiding.make_hide(["s3cret-of-the-server"], _SECRETS)
 
 def _frames(name: str) -> Callable[[str], object]:
     def read(data: str) -> object:
-        form = Form("openfire", "ann", "example.org")
+        form = FrameReader("openfire", "ann", "example.org")
         return [form.read(Frame(name, data), 0.0) for _ in range(2)]
 
     return read

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from restbroker.job import rubyjson
 from restbroker.job.event import EVENT_TYPES, ServerEvent, as_json
-from restbroker.servers.openfire.stream.data import read_data
-from restbroker.servers.openfire.stream.form import Form
+from restbroker.servers.openfire.stream.frames import FrameReader, read_data
 from restbroker.transport.stream import Frame
 from tests.support.rows import rows
 
@@ -27,7 +26,7 @@ Members: TypeAlias = Mapping[str, object]
 
 
 def read(name: str, data: str, host: str | None = None) -> ServerEvent | None:
-    return Form("chat", "ann", host).read(Frame(name, data), 1000.5)
+    return FrameReader("chat", "ann", host).read(Frame(name, data), 1000.5)
 
 
 def coded(xml: str) -> str:
@@ -228,7 +227,7 @@ said = odd | stanzas | st.dictionaries(members, values).map(json.dumps)
 
 @given(st.lists(st.tuples(names, said), max_size=4))
 def test_whatever_comes_becomes_an_event_that_a_job_can_hold(told: list[tuple[str, str]]) -> None:
-    form = Form("chat", "ann", None)
+    form = FrameReader("chat", "ann", None)
     for name, data in told:
         event = form.read(Frame(name, data), 1.0)
         if event is not None:

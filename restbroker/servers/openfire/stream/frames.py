@@ -2,7 +2,9 @@
 
 The plugin writes each stanza that reaches the user (`chatapi.xmpp`), and then frames of its own that repeat it, as JSON
 without escaping. The stanza alone counts for what it says. Always holds: no frame makes it raise; a frame makes one
-event at most; what cannot be read is an event, too.
+event at most; what cannot be read is an event, too. Any text is read, or found unreadable, in a time that grows as its
+length does: anyone may send a user 3 MB. If a member stands there twice, the first counts: the server writes the sender
+before the text, and a text can hold another `from`.
 
 | frame | event |
 |---|---|
@@ -13,17 +15,26 @@ event at most; what cannot be read is an event, too.
 | chatapi.notify, any other, a stanza that cannot be read | `notify` |
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 import attrs
 
+from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.openfire.stream.data import read_data
 from restbroker.servers.openfire.stream.stanza import Stanza, read_stanza
 from restbroker.transport.stream import Frame
 
+_NAMES: Final = (
+    *("type", "to", "from", "body", "data", "state", "status", "show", "room", "inviter", "url", "reason", "password"),
+    *("mucRoom", "averageWaitTime", "userCount", "oldestEntry", "userid", "postion", "timeRemaining", "timestamp"),
+    *("remaingTime", "position", "workgroup", "id", "metaData", "xmpp"),
+)
+"""The members of all events, as the plugin spells them (read)."""
+_BEGINNING: Final = re.compile(rf'(?:\A\s*\{{|,)\s*"({"|".join(_NAMES)})"\s*:\s*')
 _STANZAS: Final = "chatapi.xmpp"
 _REPEATED: Final = frozenset({"chatapi.chat", "chatapi.presence", "chatapi.muc"})
 _WORKGROUPS: Final = "workgroup."
@@ -31,12 +42,100 @@ _NULL: Final = "null"
 """What the plugin writes for a text that is not there (measured)."""
 
 
+@attrs.frozen
+class Data:
+    """The data of an event. `members`: None if it cannot be read. `fault`: what is wrong with it, in words, or None."""
+
+    members: dict[str, Json] | None
+    fault: str | None = None
+
+
+@attrs.define
+class _Pairs:
+    """Makes objects in which the first of two equal members counts.
+
+    `is_twice`: the last object, which is the outermost, had a member twice.
+    """
+
+    is_twice: bool = False
+
+    def __call__(self, pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found: dict[str, Json] = {}
+        for name, value in pairs:
+            found.setdefault(name, value)
+        self.is_twice = len(found) < len(pairs)
+        return found
+
+
+def read_data(text: str) -> Data:
+    """Return the members of an event's data; line breaks and quotes within a text count as part of it."""
+    pairs = _Pairs()
+    try:
+        # Line breaks and other control characters within strings are no fault of who sent them.
+        members = json.loads(text, strict=False, object_pairs_hook=pairs, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return _repair(text)
+    if not isinstance(members, dict):
+        return Data(None, "it is not a JSON object")
+    found = _writable(members)
+    if pairs.is_twice and found.fault is None:
+        return Data(members, "a member appears twice, and the first one is used")
+    return found
+
+
+def _writable(members: dict[str, Json]) -> Data:
+    """Return the members, or a fault if a job cannot contain them."""
+    try:
+        rubyjson.dumps({"args": [{"raw": members}]})
+    except (ValueError, RecursionError):
+        return Data(None, "it is JSON that a job cannot contain")
+    return Data(members)
+
+
+def _repair(text: str) -> Data:
+    """Return the members of data that is not JSON: each value ends where the next known name begins.
+
+    A value that is not JSON, such as an object with an unescaped text in it, is returned as the text that stands there.
+    """
+    begun, text = list(_BEGINNING.finditer(text)), text.rstrip()
+    if not begun or begun[0].start() > 0 or not text.endswith("}"):
+        return Data(None, "it is not JSON")
+    ends = [*(one.start() for one in begun[1:]), len(text) - 1]
+    members: dict[str, Json] = {}
+    unread: list[str] = []
+    for one, until in zip(begun, ends, strict=True):
+        written = text[one.end() : until].strip()
+        try:
+            members.setdefault(one[1], _value(written))
+        except (ValueError, RecursionError):
+            unread.append(one[1])
+            members.setdefault(one[1], written)
+    found = _writable(members)
+    if not unread or found.fault is not None:
+        return found
+    return Data(members, f"the value of {', '.join(unread)} is not JSON, and is given as a string")
+
+
+def _value(written: str) -> Json:
+    try:
+        value: Json = json.loads(written, strict=False, object_pairs_hook=_Pairs(), parse_constant=_refuse)
+    except ValueError:
+        if len(written) > 1 and written[0] == written[-1] == '"':
+            return written[1:-1]
+        raise
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def _ignore_room(room: str) -> None:
     del room
 
 
 @attrs.define(eq=False)
-class Form:
+class FrameReader:
     """The reader of one stream's frames. `host`: the domain of its user, None if that is not configured.
 
     `on_out` is called with each room (`balcony@conference`) that has the user leave, or says that they are not in it.
