@@ -4,24 +4,13 @@ The registry calls `suggest`. Always holds: no secret is written. (The propertie
 sources.)
 """
 
-from collections.abc import Iterator
-from typing import Final
-
 from restbroker.config.target import Target
 from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.properties import addresses, remarks
-
-_PLUGIN: Final = "plugin.ofchat"
+from restbroker.servers.openfire.properties import properties
 
 
 def suggest(target: Target, allowed: AllowedCommands) -> str:
     """Return the lines of the properties to set, with remarks above them on what to know about them."""
-    return "\n".join((*remarks(target, allowed), *_properties(target)))
-
-
-def _properties(target: Target) -> Iterator[str]:
-    yield f"{_PLUGIN}.enabled = true"
-    if target.options_as(Options).secret is not None:
-        yield f"{_PLUGIN}.secret = THE TARGET'S SECRET"
-    yield addresses(target, _PLUGIN)
+    has_secret = target.options_as(Options).secret is not None
+    return properties(target, allowed, "plugin.ofchat", ("secret = THE TARGET'S SECRET",) if has_secret else ())
