@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001 - one step of many, which others need a server for
 """What `check` finds in a target of kind `openfire-rest`."""
 
 from collections.abc import Callable
@@ -76,20 +75,6 @@ async def test_what_is_wrong_comes_with_what_to_do(made: Made) -> None:
         assert (finding.level, finding.code) == ("problem", code), (status, code)
         assert finding.hint is not None, (status, code)
         assert says in finding.hint, (status, code)
-
-
-async def test_a_wrong_path_is_told_with_the_right_one(made: Made) -> None:
-    (finding,) = await found(made, serving, "/rest/api")
-    assert finding.code == "OtherPath"
-    assert finding.hint is not None
-    assert finding.hint.endswith(f'{BASE}"')
-
-
-def test_the_port_of_web_clients_is_told_with_that_of_the_console() -> None:
-    target = Target("fire", "openfire-rest", Url("https", "of.example.org", 7443, BASE), ("q",))
-    # A test cannot listen on that port of every machine.
-    finding = checking._chat_port(target)
-    assert (finding.code, finding.hint) == ("OtherPort", f'"URL": "https://of.example.org:9091{BASE}"')
 
 
 async def test_a_server_that_is_away_and_a_secret_file_that_is_gone_are_told(made: Made, tmp_path: Path) -> None:
