@@ -72,6 +72,9 @@ def _replace_streams() -> None:
         # PYTHONUNBUFFERED: a raw file writes a part where not all fits, and says so to no one.
         raw, encoding, errors = sys.stdout.fileno(), sys.stdout.encoding, sys.stdout.errors
         sys.stdout = os.fdopen(raw, "w", encoding=encoding, errors=errors, buffering=1, closefd=False)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict" and sys.stdout.isatty():
+        # A terminal that is not UTF-8 lacks letters, if only the dots of what is cut.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 

@@ -172,12 +172,13 @@ def clear(name: QueueName, consent: Consent, how: Output) -> None:
     settings, dry_run = how.settings(), consent.dry_run
     with open_store(settings) as client:
         one = require_queue(client, settings, name)
-        count = operate_queues.count_waiting(client, name)
+        seen = None if dry_run else operate_queues.moment_of(client, name)
+        count = operate_queues.count_waiting(client, name) if seen is None else seen.total
         if not dry_run and count:
             lines = f" ({one.in_lines} in lines)" if one.in_lines else ""
             confirm(f"Delete {output.jobs(count)}{lines} in {name}? There is no copy.", yes=consent.yes)
             release = partial(release_cleared, client, name, context=context_of(settings))
-            steps = operate_queues.clear_in_steps(client, name, who(), consent.why, release=release)
+            steps = operate_queues.clear_in_steps(client, name, who(), consent.why, release=release, seen=seen)
             count = run_steps(steps, "deleted")
     report_jobs("deleted from", name, count, how, dry_run=dry_run)
 

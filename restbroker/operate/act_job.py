@@ -80,6 +80,10 @@ class Refusal:
     why: str
 
 
+NO_TIME: Final = (
+    "It does not say when it was pushed, so that it may have come since you were asked: choose it by its id, or use the"
+    " command line."
+)
 NOT_A_JOB: Final = Refusal("It is not a valid job: it can only be deleted.")
 NO_QUEUE: Final = Refusal("It names no queue: it can only be deleted or moved to one.")
 FOREIGN_QUEUE: Final = Refusal(
@@ -228,7 +232,8 @@ def _edit(view: Job, zset: SortedSet, action: Action, now_s: float, unique: int)
     if done is None:
         return UNCHANGED
     if isinstance(done, str):
-        return Refusal(done)
+        # A job may have its token in the command's place.
+        return Refusal(str(view.without_secrets(done)))
     # Another command repeats nothing: what the first one did, if it ran, stays as well.
     is_harmless = not done.is_another and (not action.edit.retry or view.repeat_safe)
     if view.may_have_run and not is_harmless and not action.repeat_unsafe:

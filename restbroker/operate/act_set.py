@@ -50,7 +50,7 @@ class SetMoment:
     at_s: float
 
     def had(self, view: Job) -> bool:
-        """Tell whether the set had this job as it is."""
+        """Tell whether the set had this job as it is, as far as it says when it came."""
         return view.score <= self.newest and view.last_change_s <= self.at_s
 
 
@@ -183,7 +183,10 @@ class SetJobs:
         matched: list[int] = []
         for count, n in enumerate(there, start=1):
             if not act_job.is_moved_already(views[n], run.action) and views[n].matches(self.where):
-                matched.append(n)
+                if self.seen is None or views[n].last_change_s:
+                    matched.append(n)
+                else:
+                    run.refuse(act_job.NO_TIME, 1)
             if len(matched) == room:
                 return count, matched
         return len(there), matched

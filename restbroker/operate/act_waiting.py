@@ -25,7 +25,7 @@ from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import act_job, find
 from restbroker.operate.act import Progress, Run
-from restbroker.operate.act_job import Action, Refusal, Verb, kill_text
+from restbroker.operate.act_job import NO_TIME, Action, Refusal, Verb, kill_text
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import Job
 from restbroker.operate.names import exact
@@ -58,7 +58,7 @@ class WaitingJobs:
     Those in lines come first, as they would be handed out, then those of the list, the oldest first.
 
     `keys` limits them to the jobs with these keys (`Job.key`), each as often as it is named. Without `keys`, jobs
-    that say they were pushed after `until_s` are not meant.
+    that say they were pushed after `until_s` are not meant, nor, if it is finite, those that do not say when.
     """
 
     queue: str
@@ -247,7 +247,12 @@ class _Walk:
 
     def _is_selected(self, view: Job) -> bool:
         if self.jobs.keys is None:
-            return view.score <= self.jobs.until_s and view.matches(self.jobs.where)
+            if view.score > self.jobs.until_s or not view.matches(self.jobs.where):
+                return False
+            if view.score or self.jobs.until_s == math.inf:
+                return True
+            self.run.refuse(NO_TIME, 1)
+            return False
         key = view.key
         if not self._unmet[key]:
             return False

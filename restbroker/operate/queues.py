@@ -33,26 +33,49 @@ def count_waiting(client: Client, queue: str) -> int:
     return size_of(client, exact(client, queue))
 
 
-def clear_in_steps(
-    client: Client, queue: str, who: str, why: str = "", release: Callable[[list[bytes]], object] = len
-) -> Generator[Progress, None, None]:
-    """Delete all jobs that wait in a queue now, oldest first; yield the progress as `in_steps` does.
+@attrs.frozen
+class QueueMoment:
+    """What waited when a person was asked: how many jobs, the newest of the list, and how far each line reached."""
 
-    They are lost: there is no copy. Jobs in progress still run; jobs pushed meanwhile stay. It stops when the caller
-    stops iterating; the same call again deletes the rest. `release` is called with those that may hold a lock or claim,
-    to release it (`operate.claims`). Raise `UsageError` if the key is not a list. Raise `StoreUnavailable` or
-    `StoreRefused`: the batches before are deleted, and perhaps one more.
+    total: int
+    newest: bytes | None
+    lines: tuple[tuple[bytes, int], ...]
+
+
+def moment_of(client: Client, queue: str) -> QueueMoment:
+    """Return the present moment of a queue.
+
+    Raise `UsageError` if the key is not a list. Raise `StoreUnavailable` or `StoreRefused`.
     """
     own = exact(client, queue)
     size_of(client, own)
-    # From here on no process moves the newest job of the list into a line.
+    # From here on no process moves the newest job of the list into a line, for two seconds.
     hold_for_clear(client, own)
     total, newest = size_of(client, own), queue_store.newest(client, own)
+    # Behind these numbers are jobs that came later. They count where the list has no newest job (any more).
+    return QueueMoment(total, newest, tuple((line.key, line.after) for line in lines_of(client, own)))
+
+
+def clear_in_steps(
+    client: Client,
+    queue: str,
+    who: str,
+    why: str = "",
+    release: Callable[[list[bytes]], object] = len,
+    seen: QueueMoment | None = None,
+) -> Generator[Progress, None, None]:
+    """Delete all jobs that wait in a queue now, oldest first; yield the progress as `in_steps` does.
+
+    They are lost: there is no copy. Jobs in progress still run; jobs pushed meanwhile stay, with `seen` (`moment_of`)
+    those pushed since. It stops when the caller stops iterating; the same call again deletes the rest. `release` is
+    called with those that may hold a lock or claim, to release it (`operate.claims`). Raise `UsageError` if the key is
+    not a list. Raise `StoreUnavailable` or `StoreRefused`: the batches before are deleted, and perhaps one more.
+    """
+    own = exact(client, queue)
+    now = seen or moment_of(client, queue)
 
     def batches() -> Iterator[tuple[int, int]]:
-        last, left = newest, 1
-        # Behind these numbers are jobs that came later. They count where the list has no newest job (any more).
-        lines = [(line.key, line.after) for line in lines_of(client, own)]
+        last, left, lines = now.newest, 1, [*now.lines]
         while left:
             meant = () if last is not None else lines[:BATCH]
             count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines=meant)
@@ -64,7 +87,7 @@ def clear_in_steps(
             yield count, left
 
     yield from in_steps(
-        client, AuditEntry(who=who, action="clear", place=place_of(queue), where="all", why=why), total, batches()
+        client, AuditEntry(who=who, action="clear", place=place_of(queue), where="all", why=why), now.total, batches()
     )
 
 

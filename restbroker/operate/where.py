@@ -233,6 +233,8 @@ def _value(field: str, op: Op, value: str, now_s: float, *, is_due: bool) -> Val
         if span is None:
             raise UsageError(f"{_quote(value)} is not a time for {field}.", _TIME)
         return span
+    if op == "~" and not value:
+        raise UsageError(f"{field} ~ needs a text: every one contains nothing.", EXAMPLE)
     if field in TEXTS:
         if op in ("<", ">"):
             raise UsageError(f"{field} holds text, which has no order: use = != or ~.", EXAMPLE)

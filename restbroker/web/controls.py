@@ -165,7 +165,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "clear-queue": Control(
         "queues",
         "Clear the queue",
-        "Deletes all jobs that wait in it, without a copy. Jobs in progress finish.",
+        "Deletes all jobs that wait in it when you confirm, without a copy. Jobs in progress finish.",
         act=_clear,
         describe=_waiting,
         is_grave=True,

@@ -147,7 +147,9 @@ class EditPages:
         return None if member is None else Job(*member, known)
 
     def _form_like(self, view: Job, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
-        wanted = typed.get("command", "").strip() or view.command or ""
+        own = view.command or ""
+        # A job may have its token in the command's place.
+        wanted = typed.get("command", "").strip() or (own if view.without_secrets(own) == own else "")
         known = self.admin.context()
         spec = known.spec(view.queue, wanted)
         entry = view.shown()

@@ -1,5 +1,6 @@
 """Retrying, deleting, killing, rescheduling and moving jobs: one, several, all; stopped, tried out."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -363,6 +364,16 @@ def test_only_jobs_that_a_set_had_at_a_moment_are_meant(desk: Desk, zset: Sorted
     desk.put(zset, late_s, "late", failed_at=seen.at_s + 1)
     found = desk.done(zset, Action("delete", "ann"), SetJobs("dead", seen=seen))
     assert (found.done, [fields_of(raw)["jid"] for raw in members(desk.client, zset)]) == (2, ["late"])
+
+
+def test_a_job_without_a_time_is_not_meant_as_one_that_was_seen(desk: Desk) -> None:
+    desk.put("schedule", NOW_S + 9, "first")
+    seen = moment_of(desk.client, "schedule")
+    late = {"class": "Add", "jid": "late", "queue": "rest", "args": ["status", {}, "t"]}
+    desk.client.command("ZADD", "ns:schedule", NOW_S, json.dumps(late))
+    found = desk.done("schedule", Action("delete", "ann"), SetJobs("schedule", seen=seen))
+    assert (found.done, list(found.refused.values())) == (1, [1])
+    assert [fields_of(raw)["jid"] for raw in members(desk.client, "schedule")] == ["late"]
 
 
 def test_an_action_may_be_audited_before_jobs_are_looked_for(desk: Desk) -> None:

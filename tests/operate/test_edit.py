@@ -91,6 +91,11 @@ def sealed(token: Token = APP, **more: Any) -> dict[str, Any]:
     return dict(sealing.seal(plain, secret, token.name, 5, NOW_S).fields)
 
 
+def test_a_token_in_the_commands_place_is_not_shown(desk: Desk) -> None:
+    desk.lay({"class": "Add", "jid": "j1", "args": ["a-secret-token", {}, "a-secret-token"]})
+    assert "a-secret-token" not in desk.refused(change(user="q"))
+
+
 def test_an_edited_job_keeps_its_place_and_says_who_changed_what(desk: Desk, put: Put) -> None:
     before = fields_of(desk.lay(fields_of(job("j1", arguments=ALICE, retry_count=3))))
     edit = attrs.evolve(change(user="bob"), unset=("password",), command="unregister")

@@ -54,6 +54,16 @@ def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, m
     assert (begun.note.state, ended.note.state, ended.note.done, ended.note.run) == ("begun", "ended", 25, begun_at.run)
 
 
+def test_a_clearing_means_what_waited_when_it_was_asked_about(client: Client) -> None:
+    stored.push(client, "rest", [job(f"j{n}") for n in range(3)])
+    seen = queues.moment_of(client, "rest")
+    stored.push(client, "rest", [job("later")])
+    *_, last = queues.clear_in_steps(client, "rest", "ann", seen=seen)
+    assert (last.done, [json.loads(raw)["jid"] for raw in stored.peek(client, "rest", 0, 5)]) == (3, ["later"])
+    *_, last = queues.clear_in_steps(client, "rest", "ann", seen=seen)
+    assert (last.done, stored.sizes(client, ["rest"])) == (0, {"rest": 1}), "others took all that was seen"
+
+
 def test_a_stopped_clearing_is_noted_and_the_same_call_goes_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "BATCH", 10)
     stored.push(client, "rest", [job(f"j{n}") for n in range(25)])

@@ -43,11 +43,11 @@ def park(harness: Harness, count: int, zset: str = "dead", **more: Any) -> None:
         harness.client.command("ZADD", zset, 1_700_000_000 + number, job(f"j{number}", **more))
 
 
-def push(harness: Harness, *jids: str, queue: str = "rest") -> None:
+def push(harness: Harness, *jids: str, queue: str = "rest", **fields: Any) -> None:
     """While nobody takes them."""
     pauses.pause_queue(harness.client, queue, "ann", "", None)
     for jid in jids:
-        harness.client.command("LPUSH", f"queue:{queue}", job(jid))
+        harness.client.command("LPUSH", f"queue:{queue}", job(jid, **fields))
 
 
 def there(harness: Harness, name: str) -> list[str]:
@@ -106,10 +106,10 @@ async def test_a_form_does_to_what_matched_what_it_says(
         if name in ZSETS:
             harness.client.command("ZADD", ZSETS[name], at_s, job(jid, **fields))
         else:
-            push(harness, jid)
+            push(harness, jid, **fields)
 
     for number, jid in enumerate(("j0", "x", "j1")):
-        put(jid, 8e9 + number)
+        put(jid, 8e9 + number, **({"enqueued_at": 8e8} if name == "queue" else {}))
     act = f"/{name}/act"
     async with site() as running:
         chosen = {"all": "yes", "of": "rest", "verb": verb, "where": "user != x"}

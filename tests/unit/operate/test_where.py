@@ -151,6 +151,7 @@ def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
     ("attempts >= 5", "no operator >="),
     ("command < x", "has no order"),
     ("at ~ 5", "contains no text"),
+    ("user ~ ", "needs a text"),
     ("at < soon", "not a time"),
     ("attempts > many", "not a number"),
     ("attempts ~ 5", "not a number"),
