@@ -26,8 +26,6 @@ from restbroker.rosters.rules import as_json, roster_of, too_large
 from restbroker.servers.contract import Connector, Link, NotYet, Ports, Rosters
 from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 
-_COUNTS_S: Final = 1.0
-"""Seconds for which the result of a probe that was denied is used again, as many jobs may ask for one."""
 _MARGIN_S: Final = 5.0
 """Seconds before the end of its claim at which a request is cancelled."""
 _NO_REFRESH_TARGET: Final = Reason(
@@ -38,16 +36,13 @@ _NO_REFRESH_TARGET: Final = Reason(
 _NEEDS_NOTHING: Final = Probe(ok=True, denied=False, version=None, detail="Its commands run in Redis.")
 
 
-@attrs.define
+@attrs.frozen
 class RosterConnector:
     """The `Connector` of a target of kind `prosody-roster`."""
 
     _target: Target
     _rosters: Rosters
     _refresher: Refresher
-    _found: Probe | None = None
-    _found_at_s: float = float("-inf")
-    _probe_lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -79,12 +74,7 @@ class RosterConnector:
         """
         if self._target.is_local:
             return _NEEDS_NOTHING
-        async with self._probe_lock:
-            found = self._found
-            if found is None or not found.denied or trio.current_time() - self._found_at_s >= _COUNTS_S:
-                found = health_of(await link.ask(probe_request(self._target))).probe
-                self._found, self._found_at_s = found, trio.current_time()
-            return found
+        return health_of(await link.ask(probe_request(self._target))).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Send the refreshes until cancelled, then close the connection to Redis."""

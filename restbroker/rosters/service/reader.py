@@ -2,8 +2,8 @@
 
 A service; `rosters.service.service` calls `roster`. Always holds: while Redis answers, a roster is read after it was
 requested, never before, so that a change which was made earlier is in it; a user who got an older copy, since Redis did
-not answer, is refreshed as soon as it does; an earlier request is never answered after a later one for the same user
-with what was read earlier: Prosody would keep what comes last. Redis gets one call at a time, for small rosters first;
+not answer, is refreshed as soon as it does; what was read earlier is never answered after what was read later, since
+Prosody would keep what comes last. Redis gets one call at a time, for small rosters first;
 where it does not answer for `bound_s`, no request waits for it any longer, and one that waits for its turn gets its
 roster late rather than not at all, since Prosody ends the session without it; an outage is reported once. A user whose
 key or entries have another form than restbroker's affects no other user's roster, and an entry that cannot be read is
@@ -14,7 +14,7 @@ nowhere else.
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, islice
+from itertools import accumulate, islice
 from typing import Final, TypeAlias
 
 import attrs
@@ -143,10 +143,12 @@ class Reader:
     calls: int = 0
     stale: int = 0
     _wanted: dict[str, _PendingRead] = attrs.field(factory=dict)
-    _taken: dict[str, list[_PendingRead]] = attrs.field(factory=dict)
-    """By user, the reads that are under way or being written, the oldest first."""
+    _open: set[_PendingRead] = attrs.field(factory=set)
+    """Those that someone may wait for: wanted, under way, or being written."""
     _wake: trio.Event = attrs.field(factory=trio.Event)
-    _writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _writing: trio.Lock = attrs.field(factory=trio.Lock)
+    """Batches are written one after the other, in the order in which they were read."""
+    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _outdated: dict[str, float] = attrs.field(factory=dict)
     """Who got an older copy and is to be refreshed, and when that copy was read."""
     _any_outdated: trio.Event = attrs.field(factory=trio.Event)
@@ -194,6 +196,7 @@ class Reader:
         if self._is_stopping:
             raise _STOPPING
         wanted = self._wanted.setdefault(user, _PendingRead())
+        self._open.add(wanted)
         self._wake.set()
         await self._read(wanted)
         await wanted.done.wait()
@@ -206,9 +209,9 @@ class Reader:
     def stop(self) -> None:
         """End all waits with an error; later requests get it at once."""
         self._is_stopping = True
-        for wanted in (*self._wanted.values(), *chain.from_iterable(self._taken.values())):
+        for wanted in self._open:
             wanted.end()
-        self._wanted, self._taken = {}, {}
+        self._wanted, self._open = {}, set()
 
     async def _read(self, wanted: _PendingRead) -> None:
         """Wait until Redis has answered for this user; raise `StoreUnavailable` if it answers nothing for `bound_s`."""
@@ -222,8 +225,6 @@ class Reader:
 
     async def _read_some(self, nursery: trio.Nursery) -> None:
         batch = {user: self._wanted.pop(user) for user in await self._choose()}
-        for user, wanted in batch.items():
-            self._taken.setdefault(user, []).append(wanted)
         read_s = trio.current_time()
         answers = await self._read_users(tuple(batch))
         stored: dict[str, RosterHash] = {}
@@ -262,30 +263,23 @@ class Reader:
         return found
 
     async def _write(self, batch: Mapping[str, _PendingRead], stored: Mapping[str, RosterHash], read_s: float) -> None:
-        for piece in _pieces(stored):
-            users = [user for user in piece if not batch[user].done.is_set()]
-            given, found = {user: stored[user] for user in users}, list[PreparedRoster | RestbrokerError]()
-            try:
-                found += await trio.to_thread.run_sync(prepare_rosters, given, self.domain, limiter=self._writing)
-            except Exception as error:  # noqa: BLE001  as above
-                found = [_failure(error)] * len(users)
-            for user, one in zip(users, found, strict=True):
-                if isinstance(one, PreparedRoster):
-                    self.copies.keep(user, Copy(one.body, read_s))
-                self._end(user, batch[user], one)
+        async with self._writing:
+            for piece in _pieces(stored):
+                given, found = {user: stored[user] for user in piece}, list[PreparedRoster | RestbrokerError]()
+                try:
+                    found += await trio.to_thread.run_sync(prepare_rosters, given, self.domain, limiter=self._thread)
+                except Exception as error:  # noqa: BLE001  as above
+                    found = [_failure(error)] * len(piece)
+                for user, one in zip(piece, found, strict=True):
+                    if isinstance(one, PreparedRoster):
+                        self.copies.keep(user, Copy(one.body, read_s))
+                    self._end(user, batch[user], one)
 
     def _end(self, user: str, wanted: _PendingRead, answer: PreparedRoster | RestbrokerError) -> None:
-        if wanted.done.is_set():
-            return
-        waiting = self._taken.pop(user, [wanted])
-        place = waiting.index(wanted)
-        # What was read later holds for who asked earlier, too.
-        ended = [wanted] if isinstance(answer, RestbrokerError) else waiting[: place + 1]
-        if left := [one for one in waiting if one not in ended]:
-            self._taken[user] = left
-        for one in ended:
-            one.end(answer)
-        self._tell(user, answer)
+        if wanted in self._open:
+            self._open.remove(wanted)
+            wanted.end(answer)
+            self._tell(user, answer)
 
     def _report_outage(self, error: RestbrokerError) -> RestbrokerError:
         if not self._is_away:

@@ -123,10 +123,3 @@ async def test_what_redis_does_not_change_is_told_with_why(side: Opened) -> None
             outcome = await at.deliver(command, {"user": "john", **contact})
         assert fate(outcome) == wanted
         assert says in str(outcome), wanted
-
-
-async def test_a_denied_probe_is_asked_once_for_all_who_meet_it_at_the_same_moment(side: Opened) -> None:
-    async with side(prosody=Prosody(status=404)) as at:
-        for _ in range(5):
-            assert (await at.connector.probe(Link(at.prosody))).denied
-    assert len(at.prosody.requests) == 1
