@@ -19,7 +19,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.events import webhook
 from restbroker.operate.context import ConfigContext
-from restbroker.rosters.service import service
+from restbroker.rosters import service
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event

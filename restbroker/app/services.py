@@ -116,8 +116,8 @@ def roster_service(
 
     `open_connection` makes a connection with a short time-out. `refreshing` refreshes users who got an older copy.
     """
-    from restbroker.rosters.service.reader import BOUND_S, Copies, Reader
-    from restbroker.rosters.service.service import service
+    from restbroker.rosters.reader import BOUND_S, Copies, Reader
+    from restbroker.rosters.service import service
     from restbroker.serving.plain import plain_app
     from restbroker.serving.runner import Server
 

@@ -1,7 +1,8 @@
 """Who may report events: the secret of a source, in every place where its server can put it, or its signing key.
 
-Called by `webhook` for each request. Always holds: secrets are compared in constant time; one in a file is read again
-within seconds, never on the event loop; a file that cannot be read leaves its last value in force, with one warning.
+Called by `webhook` for each request; the roster service has its secret here, too. Always holds: secrets are compared in
+constant time; one in a file is read again within seconds, never on the event loop; a file that cannot be read leaves
+its last value in force, with one warning.
 """
 
 import base64
@@ -26,6 +27,9 @@ _READ_AGAIN_S: Final = 5.0
 """Seconds between two reads of a file while the secrets of requests fit."""
 _READ_SOON_S: Final = 1.0
 """Seconds between two reads of a file while one does not."""
+_KNOWN_S: Final = 0.5
+_FIRST_S: Final = 5.0
+"""Seconds that a file may take: `_KNOWN_S` where its last value is known, and this where none is."""
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]*))(?::\d{1,5})?")
 
 
@@ -39,6 +43,8 @@ class CurrentSecret:
     """The value as it was read last, in UTF-8; empty while it could not be read yet."""
     _read_at_s: float = -_READ_AGAIN_S
     _is_reported: bool = False
+    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    """A limiter of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
 
     async def current(self) -> bytes:
         """Return the value, read again if the last read was more than some seconds ago; the last one if that fails."""
@@ -48,16 +54,17 @@ class CurrentSecret:
     async def read(self, after_s: float) -> bool:
         """Read the value if the last read was `after_s` seconds ago or more; return whether a read was tried.
 
-        If the file cannot be read, the value stays, and one warning is reported.
+        If the file cannot be read, or does not answer soon, the value stays; of the first one warning is reported.
         """
         now_s = trio.current_time()
         if self.value and (self.secret.path is None or now_s - self._read_at_s < after_s):
             return False
         self._read_at_s = now_s
         try:
-            # A slow disk must not hold up deliveries.
-            self.value = (await trio.to_thread.run_sync(self.secret.reveal)).encode()
-            self._is_reported = False
+            # A slow disk must hold up neither deliveries nor requests.
+            with trio.move_on_after(_KNOWN_S if self.value else _FIRST_S):
+                text = await trio.to_thread.run_sync(self.secret.reveal, abandon_on_cancel=True, limiter=self._thread)
+                self.value, self._is_reported = text.encode(), False
         except ConfigError as error:
             if not self._is_reported:
                 self._is_reported = True

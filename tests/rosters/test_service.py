@@ -16,10 +16,7 @@ from restbroker.config.load import load
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
-from restbroker.rosters.refresh_target import RefreshTarget
-from restbroker.rosters.rules import Contact
-from restbroker.rosters.service.login import Login
-from restbroker.rosters.service.reader import (
+from restbroker.rosters.reader import (
     BOUND_S,
     MOST,
     PreparedRoster,
@@ -28,6 +25,9 @@ from restbroker.rosters.service.reader import (
     choose_users,
     prepare_rosters,
 )
+from restbroker.rosters.refresh_target import RefreshTarget
+from restbroker.rosters.rules import Contact
+from restbroker.rosters.service import Login
 from restbroker.servers import registry
 from restbroker.serving.plain import Request
 from restbroker.store import queues
@@ -178,7 +178,7 @@ async def test_a_key_in_a_file_counts_anew_at_once_and_stays_while_the_file_cann
 ) -> None:
     path, events = tmp_path / "key", list[Event]()
     path.write_text("first\n")
-    login = Login(QueryKey(Secret(path=path)), events.append)
+    login = Login.of(QueryKey(Secret(path=path)), events.append)
     asked = Request("GET", b"/", [])
     assert await login.fits(asked, b"first")
     path.write_text("second\n")
@@ -188,7 +188,7 @@ async def test_a_key_in_a_file_counts_anew_at_once_and_stays_while_the_file_cann
     mock_clock.jump(HOURS_S)
     assert await login.fits(asked, b"second")
     assert not await login.fits(asked, b"first")
-    assert {event.code for event in events if isinstance(event, OperatorWarning)} == {"LoginUnreadable"}
+    assert {event.code for event in events if isinstance(event, OperatorWarning)} == {"SecretFileUnusable"}
     assert "second" not in repr(login)
 
 
@@ -197,10 +197,11 @@ async def test_while_a_file_hangs_the_key_that_was_read_before_counts(
 ) -> None:
     path, goes_on, asked = tmp_path / "key", threading.Event(), Request("GET", b"/", [])
     path.write_text("first\n")
-    login = Login(QueryKey(Secret(path=path)), lambda _: None)
+    login = Login.of(QueryKey(Secret(path=path)), lambda _: None)
     assert await login.fits(asked, b"first")
     monkeypatch.setattr(Secret, "reveal", lambda _: str(goes_on.wait(60)))
-    login._read_at_s = float("-inf")
+    assert login.secret is not None
+    login.secret._read_at_s = float("-inf")
     with trio.fail_after(20):
         assert await login.fits(asked, b"first")
         assert not await login.fits(asked, b"wrong")
@@ -212,7 +213,7 @@ async def test_a_login_that_cannot_be_read_lets_nobody_in(
 ) -> None:
     async with serve(redis_server, auth=QueryKey(Secret(path=tmp_path / "gone"))) as site:
         status, _ = await site.ask(b"/roster/john?key=k")
-    assert (status, site.told()) == (503, ["LoginUnreadable"])
+    assert (status, site.told()) == (503, ["SecretFileUnusable"])
 
 
 async def test_what_is_asked_for_together_is_one_read_and_a_change_before_a_question_is_in_its_answer(
@@ -251,7 +252,7 @@ def held(monkeypatch: pytest.MonkeyPatch, calls: int = 1000, is_held: threading.
         assert is_free or goes_on.wait(60)
         return prepare_rosters(stored, domain)
 
-    monkeypatch.setattr("restbroker.rosters.service.reader.prepare_rosters", slowly)
+    monkeypatch.setattr("restbroker.rosters.reader.prepare_rosters", slowly)
     return goes_on
 
 
@@ -260,7 +261,7 @@ async def test_who_waits_for_the_processor_gets_his_roster_late_rather_than_not_
 ) -> None:
     put(redis_server, john=ANN, mary=ANN)
     goes_on = held(monkeypatch)
-    monkeypatch.setattr("restbroker.rosters.service.reader.BOUND_S", 0.1)
+    monkeypatch.setattr("restbroker.rosters.reader.BOUND_S", 0.1)
     reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), lambda _: None)
     answers: list[bytes] = []
 
@@ -347,7 +348,7 @@ async def test_a_fault_of_ours_costs_one_answer_and_serving_goes_on(
     put(redis_server, john=ANN)
     async with serve(redis_server) as site:
         with monkeypatch.context() as patch:
-            patch.setattr("restbroker.rosters.service.reader.prepare_rosters", broken)
+            patch.setattr("restbroker.rosters.reader.prepare_rosters", broken)
             status, body = await site.ask(b"/roster/john")
         assert (status, b"secret" in body) == (503, False)
         assert await site.ask(b"/roster/john") == (200, ANN_AS_JSON)

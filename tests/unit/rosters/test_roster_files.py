@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from restbroker.job.jid import unprintable
 from restbroker.rosters.files import FileContents, RefusedRoster, read, write
+from restbroker.rosters.reader import Copies, Copy
 from restbroker.rosters.rules import Contact
-from restbroker.rosters.service.reader import Copies, Copy
 
 NAMES = st.text(min_size=1, max_size=6).filter(lambda text: not unprintable(text))
 CONTACTS = st.builds(

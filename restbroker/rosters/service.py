@@ -1,7 +1,7 @@
 """Answers `GET /roster/USER` for Prosody: the app that `app` serves.
 
 Always holds: each request is answered, or Prosody would wait for a quarter of an hour, and its user's client with it:
-within `bound_s` of `rosters.service.reader` where Redis does not answer, and after `longest_s` in every case. A user
+within `bound_s` of `rosters.reader` where Redis does not answer, and after `longest_s` in every case. A user
 who is not known has an empty roster, since Prosody ends a session for any status but 200; but while Redis does not
 answer, a user gets the copy that was read last, with its `Age` (RFC 9111, in seconds), and without one 503: an empty
 roster would take all contacts from a client. Nothing of an address is written anywhere: it may hold the key.
@@ -11,7 +11,10 @@ nothing; all other clients write addresses with percent-encoding. So the header 
 what Prosody sends is never decoded, or a user `adm%69n` would get the roster of `admin`.
 """
 
+import binascii
+import hmac
 import re
+from base64 import b64decode
 from collections import Counter
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -20,10 +23,11 @@ import attrs
 import trio
 
 from restbroker.config.roster import USER, QueryKey, Roster
-from restbroker.errors import ConfigError, RestbrokerError
+from restbroker.config.target import Basic
+from restbroker.errors import RestbrokerError
+from restbroker.events.secrets import CurrentSecret
+from restbroker.rosters.reader import Reader
 from restbroker.rosters.rules import BadRoster, read_user
-from restbroker.rosters.service.login import Login
-from restbroker.rosters.service.reader import Reader
 from restbroker.serving.plain import Answer, Request, error_answer
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.telemetry.latency import Histogram
@@ -33,6 +37,8 @@ METHODS: Final = ("GET", "HEAD")
 _EMPTY: Final = Answer(200, b"{}")
 _LATER: Final = (b"retry-after", b"1")
 _BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8"')
+_IN_DOUBT_S: Final = 1.0
+"""Seconds between two reads of a secret's file while what requests show does not fit."""
 _PROSODY: Final = b"Prosody XMPP Server"
 _KEY: Final = b"?key="
 _QUERY: Final = re.compile(rb"\?[^?]+=")
@@ -84,6 +90,41 @@ class Addresses:
 
 
 @attrs.frozen(eq=False)
+class Login:
+    """The check of one service's login: `before` and the `secret`, which Prosody sends as its address has them.
+
+    That is as they are written there, percent sequences too (measured), and not every secret can be written into an
+    address without them: so both forms fit. Secrets are compared in constant time, and never leave this class.
+    `secret` None: nothing is required.
+    """
+
+    secret: CurrentSecret | None
+    before: bytes = b""
+
+    @classmethod
+    def of(cls, auth: Basic | QueryKey | None, report: Report) -> "Login":
+        """Return the check of the configured login."""
+        match auth:
+            case None:
+                return cls(None)
+            case QueryKey(value):
+                return cls(CurrentSecret(value, report))
+            case Basic(user, password):
+                return cls(CurrentSecret(password, report), user.encode() + b":")
+
+    async def fits(self, request: Request, key: bytes) -> bool | None:
+        """Tell whether this request shows the login, in its head or as this `key`; None: the secret is not known."""
+        if self.secret is None:
+            return True
+        given = _basic(request.header(b"authorization")) if self.before else key
+        if not await self.secret.current():
+            return None
+        if _equal(given, self.before + self.secret.value):
+            return True
+        return await self.secret.read(_IN_DOUBT_S) and _equal(given, self.before + self.secret.value)
+
+
+@attrs.frozen(eq=False)
 class Service:
     """The roster service. `longest_s`: an answer that comes later could undo that to a newer request."""
 
@@ -130,11 +171,11 @@ class Service:
                 closing=True,
             )
         path, key = self.addresses.split(request.target, request.header(b"user-agent"))
-        try:
-            if not await self.login.fits(request, key):
-                return self._denial()
-        except ConfigError:
+        fits = await self.login.fits(request, key)
+        if fits is None:
             return _unavailable("The login for rosters cannot be read; the log says why.")
+        if not fits:
+            return self._denial()
         name = self.addresses.name(path)
         if name is None:
             return self._elsewhere()
@@ -176,7 +217,24 @@ def service(config: Roster, reader: Reader, report: Report) -> Service:
     before, _, after = config.path.partition(USER)
     with_key = isinstance(config.auth, QueryKey)
     where = Addresses(before.encode(), after.encode(), config.domain, with_key)
-    return Service(where, Login(config.auth, report), reader, report=report, longest_s=config.longest_s)
+    return Service(where, Login.of(config.auth, report), reader, report=report, longest_s=config.longest_s)
+
+
+def _equal(given: bytes, known: bytes) -> bool:
+    as_written = hmac.compare_digest(given, known)
+    decoded = hmac.compare_digest(unquote_to_bytes(given), known)
+    return as_written or decoded
+
+
+def _basic(header: bytes) -> bytes:
+    """Return user and password of this header as `user:password`; b"" if there are none."""
+    kind, _, given = header.partition(b" ")
+    if kind.lower() != b"basic":
+        return b""
+    try:
+        return b64decode(given.strip(), validate=True)
+    except binascii.Error:
+        return b""
 
 
 def _unavailable(why: str) -> Answer:

@@ -1,6 +1,6 @@
 """Gathers requests for rosters that come at the same time, and reads all from Redis in one call.
 
-A service; `rosters.service.service` calls `roster`. Always holds: while Redis answers, a roster is read after it was
+A service; `rosters.service` calls `roster`. Always holds: while Redis answers, a roster is read after it was
 requested, never before, so that a change which was made earlier is in it; a user who got an older copy, since Redis did
 not answer, is refreshed as soon as it does; what was read earlier is never answered after what was read later, since
 Prosody would keep what comes last. Redis gets one call at a time, for small rosters first;

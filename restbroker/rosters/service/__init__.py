@@ -1,1 +1,0 @@
-"""Answers Prosody, which requests the roster of one user at a time."""
