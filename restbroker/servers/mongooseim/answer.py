@@ -23,6 +23,9 @@ _MOST_PROBLEMS: Final = 10_000
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
 # Written as Erlang writes it, in which no secret or message text would be recognised.
 _VALUE: Final = re.compile(r"(failed for type \w{1,60}) with value .*(\. The reason)", re.DOTALL)
+# What stands there in the job's document, which may hold a password.
+_PART: Final = re.compile(r"(Cannot (?:parse|scan) line \d+).*", re.DOTALL)
+_QUOTING: Final = ("parser_error", "scanner_error")
 _TAG: Final = re.compile(r"<[^>]*>")
 _OF_PAGE: Final = AnswerForm(lambda _response, text: ("", text))
 _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The server says: ")
@@ -32,8 +35,8 @@ _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The 
 class Problem:
     """One error of an answer. `code` is stable, "" if the error has none.
 
-    The texts are for a judge and for `answer_of` alone; a message about a value that does not fit its type lacks that
-    value. `missing`: the modules and services that are not loaded.
+    The texts are for a judge and for `answer_of` alone; a message about a value that does not fit its type, or about a
+    document, quotes nothing of it. `missing`: the modules and services that are not loaded.
     """
 
     code: str
@@ -79,6 +82,8 @@ def answer_of(
 
     The words are masked: they hold none of these secrets. `now_s`: epoch seconds.
     """
+    if problem is not None and problem.code in _QUOTING:
+        response = attrs.evolve(response, body=b"")
     shown = mask_response(response, hiding.spellings_of(secrets))
     if problem is not None:
         words = shown.hide(": ".join(part for part in (problem.code, problem.message) if part))
@@ -109,7 +114,7 @@ def _problems(errors: list[Json]) -> Iterator[Problem]:
         yield Problem(
             code if isinstance(code, str) and _CODE.fullmatch(code) else "",
             tuple(part for part in path if isinstance(part, str | int)) if isinstance(path, list) else (),
-            _VALUE.sub(r"\1\2", message) if isinstance(message, str) else "",
+            _PART.sub(r"\1", _VALUE.sub(r"\1\2", message)) if isinstance(message, str) else "",
             tuple(_texts(more.get("not_loaded_modules"))) + tuple(_texts(more.get("not_loaded_services"))),
         )
 

@@ -114,6 +114,7 @@ _OF_DOCUMENTS: Final = frozenset(
         *("unknown_field", "excess_args", "excess_fields_in_object", "missing_non_null_param", "unknown_enum"),
         *("input_coercion", "input_coerce_abort", "type_mismatch"),
         *("parser_error", "scanner_error", "unsupported_operation", "operation_not_found", "no_query_supplied"),
+        *("more_than_one_operation", "unnamed_operation_params"),
     }
 )
 

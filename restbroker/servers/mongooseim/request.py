@@ -9,20 +9,19 @@ would take any value, or print a secret.
 Values never stand in the text of a document, since MongooseIM does not unescape its strings (measured); an argument
 without a value is not in it, so that the server's own default counts; the selection covers the whole result, as far as
 its types are known, under the names of the schema. A union may have a member of several types, as `result` of
-mnesia.systemInfo: MongooseIM takes that, though GraphQL does not (measured). A job's own document has one operation,
-and no subscription; what stands inside its texts and comments does not count, and messages show nothing of it. That is
-no parser: what else is wrong with a document, the server says before it does anything.
+mnesia.systemInfo: MongooseIM takes that, though GraphQL does not (measured). Of a job's own document nothing is
+checked: MongooseIM refuses a subscription (measured), several operations (read in its GraphQL library) and what it
+cannot read before it does anything.
 
 A message with an `id` of its job's own is sent as a stanza, since `sendMessage` makes up another id for each sending:
 the stanza is what MongooseIM makes of such a message (read in 6.0.0, 6.8.0), except for the `id`; the answer has the
 place and form of the operation's own.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 from xml.etree import ElementTree as ET
 
 from restbroker.config.target import Basic, IssuedLogin, Target
@@ -42,14 +41,6 @@ from restbroker.transport.message import Request
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
 _ANSWER_LIMIT_BYTES: Final = 65_536
 """The most bytes that are read of the answer to a question of the connector's own."""
-Kind = Literal["query", "mutation"]
-_LIMIT_CHARACTERS: Final = 500_000
-# The first alternative that fits counts: a block string before an empty one.
-_TOKEN: Final = re.compile(
-    r'(?P<text>"""(?:[^"\\]|\\"""|\\|"(?!""))*"""|"(?:[^"\\\n\r]|\\.)*")|(?P<comment>\#[^\n\r]*)'
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<bracket>[{}()\[\]])|(?P<quote>\")|(?P<other>[^\sA-Za-z_{}()\[\]\"\#]+)"
-)
-_PAIRS: Final = {"}": "{", ")": "(", "]": "["}
 
 
 def build(call: Call, operation: Operation | None, target: Target) -> Request:
@@ -129,7 +120,8 @@ def _own_document(call: Call) -> tuple[bytes, bool]:
         raise InvalidArguments('the argument "query" is missing, or is not a string')
     if not isinstance(variables, dict | None):
         raise InvalidArguments('the argument "variables" is not an object')
-    is_query = operation_kind(text) == "query"
+    # A keyword has no other spelling.
+    is_query = "mutation" not in text
     return json_body({"query": text, "variables": variables or {}}), is_query
 
 
@@ -241,63 +233,3 @@ def _of_object(name: str, above: tuple[str, ...]) -> Iterator[str]:
 
 def _has_members(name: str) -> bool:
     return bool(catalogue.fields_of_object(name) or catalogue.members_of_union(name))
-
-
-def operation_kind(document: str) -> Kind:
-    """Return whether the document's one operation is a query or a mutation.
-
-    Raise `InvalidArguments` if it has none, several or a subscription, is too long, or is not a GraphQL document.
-    """
-    if len(document) > _LIMIT_CHARACTERS:
-        raise InvalidArguments(
-            'the argument "query" is longer than any document needs to be; put values into "variables"'
-        )
-    found = [kind for kind in _definitions(document) if kind != "fragment"]
-    if "subscription" in found:
-        message = 'the argument "query" is a subscription, which has no answer to wait for'
-        raise InvalidArguments(message)
-    if len(found) != 1:
-        how_many = "no operation" if not found else f"{len(found)} operations, in no defined order"
-        message = f'the argument "query" has {how_many}; send one in each job'
-        raise InvalidArguments(message)
-    return "mutation" if found[0] == "mutation" else "query"
-
-
-def _definitions(document: str) -> list[str]:
-    """Return the word with which each definition begins; "query" where the word is left out.
-
-    Raise `InvalidArguments` if brackets or quotation marks do not match, or a definition begins with another word.
-    """
-    found: list[str] = []
-    opened: list[str] = []
-    is_inside = False
-    for token in _TOKEN.finditer(document):
-        text, kind = token[0], token.lastgroup
-        if kind == "quote":
-            raise InvalidArguments('a string in the argument "query" has no end')
-        if kind == "comment":
-            continue
-        if not is_inside and text.strip(","):
-            found.append(_definition_kind(text))
-            is_inside = True
-        if kind == "bracket" and text in _PAIRS:
-            if not opened or opened.pop() != _PAIRS[text]:
-                raise InvalidArguments(_ODD)
-            is_inside = bool(opened) or text != "}"
-        elif kind == "bracket":
-            opened.append(text)
-    if is_inside:
-        raise InvalidArguments(_ODD)
-    return found
-
-
-def _definition_kind(text: str) -> str:
-    """Return the kind of a definition that begins with this token. Raise `InvalidArguments` if no definition does."""
-    if text == "{":
-        return "query"
-    if text not in ("query", "mutation", "subscription", "fragment"):
-        raise InvalidArguments(_ODD)
-    return text
-
-
-_ODD: Final = 'the argument "query" is not a GraphQL document: a query or mutation, perhaps with fragments'

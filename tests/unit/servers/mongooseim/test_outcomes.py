@@ -123,3 +123,16 @@ def test_the_answer_to_a_document_that_names_a_password_is_whole() -> None:
     outcome = answer("graphql", said, arguments={"query": query, "variables": {"domain": "localhost"}})
     assert isinstance(outcome, Delivered)
     assert outcome.body == said
+
+
+def test_a_document_that_cannot_be_read_is_not_quoted() -> None:
+    rows = [
+        ("scanner_error", 'Cannot scan line 1 because of illegal characters "s3cret) {'),
+        ("parser_error", "Cannot parse line 1 because of syntax error before: s3cret"),
+    ]
+    for code, said in rows:
+        error: Json = {"message": said, "extensions": {"code": code}}
+        outcome = answer("graphql", {"errors": [error]}, 400, arguments={"query": '{a(b: "s3cret) {c}}'})
+        assert isinstance(outcome, Rejected)
+        assert (outcome.reason.code, "line 1" in outcome.reason.message) == ("BadArgument", True)
+        assert "s3cret" not in repr(outcome)

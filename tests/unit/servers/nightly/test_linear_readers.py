@@ -17,7 +17,6 @@ import pytest
 from restbroker.job import failure_group, hiding, redact, rubyjson
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.ejabberd import answer as ejabberd_answer
-from restbroker.servers.mongooseim.request import operation_kind
 from restbroker.servers.mongooseim.sns.hook import read_notification
 from restbroker.servers.openfire.stream.frames import FrameReader, read_data
 from restbroker.servers.prosody import xml_stanza
@@ -109,9 +108,6 @@ READERS: list[tuple[str, Callable[[str], object], Callable[[int], str], int]] = 
     ("head: a request's path", _request, lambda n: f"GET /{'%' * n}", 40_000),
     ("head: an answer's headers", _answer, lambda n: "HTTP/1.1 200 OK\r\n" + "a: b\r\n" * n, 1_000),
     ("head: a long value", _answer, lambda n: "HTTP/1.1 200 OK\r\na: " + "\r\n b" * n, 500),
-    ("GraphQL: brackets", operation_kind, lambda n: "{" + "{ a " * n, 1_000),
-    ("GraphQL: quotation marks", operation_kind, lambda n: '{ a(b: """' + '\\"""' * n, 1_000),
-    ("GraphQL: comments", operation_kind, lambda n: "{" + "#\n" * n + "}", 1_000),
     ("masking: blanks", _masked, lambda n: "Basic" + " " * n + "x", 4_000),
     ("masking: half a secret", _masked, lambda n: "s3cret-of-the-" * n, 500),
     ("masking: base64", _masked, lambda n: "czNjcmV0" * n, 500),
