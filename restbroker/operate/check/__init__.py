@@ -20,7 +20,7 @@ from restbroker.operate.names import require
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding
 
-_NO_ANSWER: Final = frozenset({"Unreachable", "TlsFailed", "Silent", "HangsUp"})
+_NO_ANSWER: Final = frozenset({"Unreachable", "TlsFailed", "Silent"})
 """Codes of a target that cannot be reached; what has another one answers, and does not work."""
 
 

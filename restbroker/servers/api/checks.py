@@ -3,7 +3,7 @@
 The checks of the kinds call these. Always holds: requests use the same transport settings as the target's jobs.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -18,6 +18,14 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Transport
 
 JOBS_WAIT: Final = "Jobs for this target wait in Redis until it works."
+_CAUSES: Final[Mapping[str, Cause]] = {
+    "CommandForbidden": "refused",
+    "LoginRefused": "refused",
+    "NoApiVersions": "config",
+    "NoToken": "refused",
+    "Refused": "refused",
+}
+"""By the code of a health, what its problem is about; that of others is the target."""
 
 
 @asynccontextmanager
@@ -43,8 +51,7 @@ def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
     message = f"{target.url}: {health.probe.detail}"
     if health.probe.ok:
         return ok(target.name, health.code, message)
-    cause: Cause = "refused" if health.code == "LoginRefused" else "target"
-    return problem(target, health.code, message, hint or health.probe.hint, cause=cause)
+    return problem(target, health.code, message, hint or health.probe.hint, cause=_CAUSES.get(health.code, "target"))
 
 
 def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: str = "") -> Finding:

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from restbroker.job.outcome import Probe
+from restbroker.servers.api.answer import Answer
 
 # Only secret files are read again while it runs.
 _WAIT: Final = (
@@ -43,3 +44,20 @@ def target_denied(code: str, detail: str, hint: str) -> Health:
 def target_down(detail: str, hint: str, code: str = "Unwell") -> Health:
     """Return the health of a server that does not work now."""
     return Health(Probe(ok=False, denied=False, version=None, detail=detail, hint=hint), code, hint)
+
+
+def standard_health(answer: Answer, server: str, check_login: str, check_url: str) -> Health:
+    """Return the health that an answer shows by its status alone; a kind judges first what means more to it.
+
+    `server` is what should answer; `check_login` and `check_url` are hints.
+    """
+    match answer.status:
+        case 401 | 403:
+            return target_denied("LoginRefused", f"The login is refused ({answer.summary}).", check_login)
+        case status if 300 <= status < 400:
+            where = answer.masked_text.address() or "elsewhere"
+            return target_denied("Redirect", f"The server redirects to {where} (status {answer.status}).", check_url)
+        case 200 | 404 | 405:
+            return target_denied("NotTheApi", f"This is not {server} ({answer.summary}).", check_url)
+        case _:
+            return target_down(f"The server does not work now ({answer.summary}).", f"{IF_NOT}see its log.")

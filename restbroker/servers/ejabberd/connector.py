@@ -17,8 +17,7 @@ from restbroker.job import redact
 from restbroker.job.command import Call, Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
-from restbroker.servers.api.answer import Answer
-from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
+from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
 from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
@@ -27,6 +26,7 @@ from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
 from restbroker.servers.ejabberd.issued_token import NoToken
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (
+    CHECK_LOGIN,
     CHECK_URL,
     classify,
     could_be_stopping,
@@ -49,8 +49,11 @@ FORBIDDEN_AT_FIRST: Final = 3
 _ROUTES_LIMIT: Final = 500
 """How many routes are kept at most: producers can invent endpoints."""
 
-CHECK_LOGIN: Final = "Correct the target's user and password (RestUser, RestPass), or its token (RestToken)."
 _WAITS: Final = f"{IF_NOT}see ejabberd's log."
+_ALLOW_STATUS: Final = (
+    "Allow `status` for restbroker's account or address in ejabberd's api_permissions, for tokens under `oauth`: "
+    "`restbroker check --suggest` prints the lines."
+)
 
 
 @attrs.define
@@ -136,8 +139,15 @@ class EjabberdConnector:
         if not isinstance(response, NoToken) and response.status == 403:
             response = await self._ask("connected_users_number", link)
         if isinstance(response, NoToken):
-            return _without_token(response).probe
-        return self._health_of(response).probe
+            return without_token(response).probe
+        if response.status == 403 and self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
+            return target_up("The account may not call status, but may call other commands.", self._version).probe
+        probe = health_of(self._target, response, self._version).probe
+        if probe.version not in (None, self._version):
+            self._version = probe.version
+            self._routes.clear()
+            self._plans.clear()
+        return probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Sleep until cancelled: there is no background work."""
@@ -234,42 +244,6 @@ class EjabberdConnector:
         # ejabberd says so in JSON, and with no status above 500.
         return False if response.status <= 500 and read(response).body is not None else None
 
-    def _health_of(self, response: Response) -> Health:
-        answer = read(response)
-        match response.status:
-            case 200 if answer.is_own:
-                self._note_version(version_in(answer))
-                if (why := catalogue.too_old(self._target, self._version)) is not None:
-                    return target_denied("NoApiVersions", why, catalogue.NO_API_VERSION)
-                if is_stopped(answer):
-                    return target_down(answer.message, _WAITS)
-                return target_up(answer.message, self._version)
-            case 401:
-                return target_denied(
-                    "LoginRefused", f"The server does not accept the credentials ({answer.summary}).", CHECK_LOGIN
-                )
-            case 403:
-                return self._forbidden_health(answer)
-            case 200 | 404 | 301 | 302 | 303 | 307 | 308:
-                return target_denied("NotTheApi", f"This is not the API ({answer.summary}).", CHECK_URL)
-            case _:
-                return target_down(f"The server does not work now ({answer.summary}).", _WAITS)
-
-    def _note_version(self, version: str | None) -> None:
-        if version is not None and version != self._version:
-            self._version = version
-            self._routes.clear()
-            self._plans.clear()
-
-    def _forbidden_health(self, answer: Answer) -> Health:
-        """Judge an account to which both questions are forbidden: it may do little, or nothing (any more)."""
-        if self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
-            return target_up("The account may not call status, but may call other commands.", self._version)
-        hint = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
-        return target_denied(
-            "CommandForbidden", f"The account may not call any command tried so far ({answer.summary}).", hint
-        )
-
 
 def _with_login(call: Call, way: Route, login: Login) -> Request:
     return build(call, way, headers_of(login))
@@ -281,10 +255,35 @@ def _no_token(why: NoToken) -> Denied | Deferred:
     return Denied(reason) if why.denied else Deferred(reason, counts=False, pause_target=True)
 
 
-def _without_token(why: NoToken) -> Health:
+def without_token(why: NoToken) -> Health:
+    """Return the health of a target for which ejabberd issues no token, and without one nothing is sent."""
     if why.denied:
         return target_denied("NoToken", why.message, why.hint)
     return target_down(why.message, _WAITS)
+
+
+def health_of(target: Target, response: Response, known: str | None = None) -> Health:
+    """Return the health that the answer to `status` shows, or where that is forbidden to `connected_users_number`.
+
+    `known` is the server's version by an earlier answer.
+    """
+    answer = read(response)
+    match response.status:
+        case 200 if answer.is_own:
+            version = version_in(answer) or known
+            if (why := catalogue.too_old(target, version)) is not None:
+                return target_denied("NoApiVersions", why, catalogue.NO_API_VERSION)
+            if is_stopped(answer):
+                return target_down(answer.message, _WAITS)
+            return target_up(answer.message, version)
+        case 403 if answer.is_own:
+            about = f"The account may not call any command tried so far ({answer.summary})."
+            return target_denied("CommandForbidden", about, _ALLOW_STATUS)
+        case 403:
+            hint = "ejabberd does not refuse like this: have the proxy or firewall before it let this machine through."
+            return target_denied("Refused", f"A proxy or firewall refuses ({answer.summary}).", hint)
+        case _:
+            return standard_health(answer, "ejabberd's API", CHECK_LOGIN, CHECK_URL)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -30,6 +30,9 @@ _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 _ANSWER_BY_CODE: Final = command_attributes.QUESTIONS | command_attributes.FAIL_BY_RESULT
 
 CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
+CHECK_LOGIN: Final = (
+    "Check the target's user (RestUser, a whole JID: admin@example.org) and its password, or its token (RestToken)."
+)
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
 _CHECK_LOG: Final = "See ejabberd's log."
 _CRASHED: Final = (
@@ -68,11 +71,7 @@ _PASSING: Final = re.compile("atabase failure|db_failure|timeout|try again", re.
 
 _SHARED: Final = standard("ejabberd", check_url=CHECK_URL, check_log=_CHECK_LOG)
 _RUNGS: Final[Ladder] = _SHARED | {
-    401: Rung(
-        "denied",
-        "LoginRefused",
-        "Check the target's user (RestUser, a whole JID: admin@example.org) and its password, or its token.",
-    ),
+    401: Rung("denied", "LoginRefused", CHECK_LOGIN),
     # No answer of the API. If the probe meets the same, the whole target is wrong, not this job.
     404: Rung("denied", "WrongUrl", CHECK_URL),
     "4xx": attrs.evolve(_SHARED["4xx"], hint=CHECK_ARGUMENTS),

@@ -3,106 +3,71 @@
 Always holds: nothing changes on the server, and no stanza goes to anyone but the account's own host.
 """
 
-from restbroker.config.target import Basic, Target
+from typing import Final
+
+import attrs
+
+from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
+from restbroker.servers.api.health import standard_health
 from restbroker.servers.api.login import authorization
-from restbroker.servers.findings import Finding, Texts, ok
-from restbroker.servers.prosody.answer import FORM, is_page
+from restbroker.servers.findings import Finding, ok
+from restbroker.servers.prosody.answer import FORM
 from restbroker.servers.prosody.connector import health_of, probe_request
-from restbroker.servers.prosody.options import ApiAddress, options_of
-from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL
+from restbroker.servers.prosody.options import Api, ApiAddress, options_of
+from restbroker.servers.prosody.outcomes import CHECK_LOGIN, CHECK_URL
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Request, Transport
 
-_TEXTS = Texts.beside(__file__)
-_LIMIT_BYTES = 65_536
+_LIMIT_BYTES: Final = 65_536
 
 
 async def check(target: Target) -> list[Finding]:
     """Return all findings about this target; a failure that a person can act on is a finding, too. Safe to cancel."""
-    settings = options_of(target)
+    settings, found = options_of(target), list[Finding]()
     try:
         async with open_client(target) as http:
             health = health_of(await http.send(probe_request(target, settings)))
-            found = [finding(target, health, _login_hint(target) if health.code == "LoginRefused" else None)]
-            if not health.probe.ok:
-                return found
-            if settings.host is None:
-                found.append(_TEXTS.finding(target.name, "NoDomain", target=target.name))
-            if (admin := settings.apis.get("admin")) is not None:
-                found.append(_admin(target, await http.send(_admin_request(target, admin))))
-            if (msg := settings.apis.get("msg")) is not None:
-                found.append(_msg(target, await http.send(_msg_request(target, msg))))
+            found.append(finding(target, health))
+            if health.probe.ok and settings.host is None:
+                found.append(_no_domain(target))
+            for api, place in settings.apis.items() if health.probe.ok else ():
+                if api != "rest":
+                    found.append(await _module(target, http, api, place))
     except (NotSent, MaybeSent) as error:
         hint = "Check that Prosody runs, its http_interfaces and http_ports, and the target's URL."
-        return [unreachable(target, error, hint)]
+        found.append(unreachable(target, error, hint))
     except ConfigError as error:
-        return [bad_login(target, error)]
+        found.append(bad_login(target, error))
     return found
 
 
-def _login_hint(target: Target) -> str:
-    match target.credentials:
-        case None:
-            return "Give Auth: mod_rest accepts an account's password or a token."
-        case Basic():
-            return "Check that the account exists on that VirtualHost, and its password."
-        case _:
-            return "Create a new token for the account, with the right to send stanzas."
+def _no_domain(target: Target) -> Finding:
+    message = "The account's domain is unknown, so its host's version could not be queried."
+    why = "The probe tests the login, but not whether stanzas are accepted."
+    hint = f'"Domain": "example.org" in Targets.{target.name}'
+    return Finding("note", target.name, "NoDomain", message=message, why=why, hint=hint)
 
 
-def _admin_request(target: Target, place: ApiAddress) -> Request:
-    return Request(
-        "GET",
-        f"{place.path}/server/info",
-        target.timeout_s,
-        query=(),
-        headers=authorization(place.login),
-        body=b"",
-        body_limit_bytes=_LIMIT_BYTES,
-    )
-
-
-def _admin(target: Target, response: Response) -> Finding:
-    return _classify_module(
-        target, response, is_well=response.status == 200, option="AdminURL", module="mod_http_admin_api"
-    )
-
-
-def _msg_request(target: Target, place: ApiAddress) -> Request:
-    # No JSON: anyone who is let in is told that, and nothing is sent.
-    headers = (*authorization(place.login), ("Content-Type", "application/json"))
-    return Request(
-        "POST",
-        f"{place.path}/restbroker",
-        target.timeout_s,
-        query=(),
-        headers=headers,
-        body=b"{",
-        body_limit_bytes=_LIMIT_BYTES,
-    )
-
-
-def _msg(target: Target, response: Response) -> Finding:
-    return _classify_module(
-        target, response, is_well=response.status in (400, 422), option="MsgURL", module="mod_post_msg"
-    )
-
-
-def _classify_module(target: Target, response: Response, *, is_well: bool, option: str, module: str) -> Finding:
-    if is_well:
+async def _module(target: Target, http: Transport, api: Api, place: ApiAddress) -> Finding:
+    """Return whether another module than mod_rest answers and accepts its login."""
+    option, module = ("AdminURL", "mod_http_admin_api") if api == "admin" else ("MsgURL", "mod_post_msg")
+    response = await http.send(_question(target, api, place))
+    # mod_post_msg tells anyone whom it lets in that the body is no JSON.
+    if response.status in ((200,) if api == "admin" else (400, 422)):
         return ok(target.name, option, f"{module} answers and accepts the login.")
-    says = read(FORM, response).summary
-    match response.status:
-        case 401 | 403:
-            is_admin = option == "AdminURL"
-            hint = "Check AdminToken." if is_admin else "Check the account with its domain, and its password."
-            return _TEXTS.finding(target.name, "LoginRefused", module=module, says=says, hint=hint)
-        case 500 if option == "MsgURL" and is_page(response):
-            return _TEXTS.finding(target.name, "LoginRefused-crash", module=module, says=says, hint=CHECK_ACCOUNT)
-        case status if status < 500:
-            return _TEXTS.finding(target.name, "NotTheApi", option=option, module=module, says=says, hint=CHECK_URL)
-        case _:
-            return _TEXTS.finding(target.name, "Unwell", module=module, says=says)
+    health = standard_health(read(FORM, response), module, CHECK_LOGIN[api], CHECK_URL)
+    why = f"Jobs with the commands of {module} die."
+    return attrs.evolve(finding(target, health), message=f"{option}: {health.probe.detail}", why=why)
+
+
+def _question(target: Target, api: Api, place: ApiAddress) -> Request:
+    if api == "admin":
+        method, path, body, headers = "GET", "/server/info", b"", authorization(place.login)
+    else:
+        json = ("Content-Type", "application/json")
+        method, path, body, headers = "POST", "/restbroker", b"{", (*authorization(place.login), json)
+    path = f"{place.path}{path}"
+    return Request(method, path, target.timeout_s, headers=headers, body=body, body_limit_bytes=_LIMIT_BYTES)

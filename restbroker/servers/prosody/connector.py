@@ -13,19 +13,17 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Outcome, Probe, Rejected
 from restbroker.servers.api.answer import read
-from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
+from restbroker.servers.api.health import Health, standard_health, target_denied, target_up
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.prosody import catalogue, xml_stanza
 from restbroker.servers.prosody.answer import FORM, is_page, stanza_in, version_in
 from restbroker.servers.prosody.options import Options, options_of
-from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, classify
+from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_LOGIN, CHECK_URL, classify
 from restbroker.servers.prosody.request import build, question
 from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request, Response
-
-CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a valid token."
 
 
 @attrs.frozen
@@ -88,17 +86,11 @@ def health_of(response: Response) -> Health:
             return target_up(about, version)
         case 202 | 400 | 422:
             return target_up("mod_rest answers and accepts the login.")
-        case 401 | 403:
-            return target_denied("LoginRefused", f"The login is refused ({answer.summary}).", CHECK_LOGIN)
         case 500 if is_page(response):
             # It asks a module of Prosody's own, so that nothing but the login is likely to have crashed.
             return target_denied("LoginRefused", f"Prosody crashed on the login ({answer.summary}).", CHECK_ACCOUNT)
-        case 200 | 404 | 405:
-            return target_denied("NotTheApi", f"This is not mod_rest ({answer.summary}).", CHECK_URL)
-        case _ if 300 <= status < 400:
-            return target_denied("NotTheApi", f"The server redirects (status {status}).", CHECK_URL)
         case _:
-            return target_down(f"The server does not work now ({answer.summary}).", f"{IF_NOT}see Prosody's log.")
+            return standard_health(answer, "mod_rest", CHECK_LOGIN["rest"], CHECK_URL)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -86,7 +86,7 @@ _OF_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
-_CHECK_LOGIN: Final[Mapping[Api, str]] = {
+CHECK_LOGIN: Final[Mapping[Api, str]] = {
     "rest": "Check the login (Auth): the account's local part and password, or a token; and `from`, if it is given.",
     "admin": "Check AdminToken: a token of an administrator, with its rights.",
     "msg": "Check the login (Auth): the account with its domain, and its password.",
@@ -115,8 +115,8 @@ def _rungs(api: Api) -> Ladder:
     return shared | {
         "3xx": attrs.evolve(shared["3xx"], fate=of_all),
         400: bad,
-        401: Rung(of_all, "LoginRefused", _CHECK_LOGIN[api]),
-        403: Rung(of_all, "CommandForbidden", _CHECK_LOGIN[api]),
+        401: Rung(of_all, "LoginRefused", CHECK_LOGIN[api]),
+        403: Rung(of_all, "CommandForbidden", CHECK_LOGIN[api]),
         404: Rung(of_all, "WrongUrl", CHECK_URL),
         413: attrs.evolve(shared[413], hint=_TOO_LARGE),
         422: bad,

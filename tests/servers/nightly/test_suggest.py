@@ -18,7 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.rosters.refresh.sender import probe_request
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import allowed_commands
-from restbroker.servers.ejabberd.check.rights import trials
+from restbroker.servers.ejabberd.check import trials
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.prosody.options import ApiAddress
 from restbroker.servers.prosody.options import Options as ProsodyOptions
