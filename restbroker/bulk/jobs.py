@@ -205,7 +205,7 @@ class Makers:
     def _make(self, command: str) -> Maker:
         any_command = self.options.any_command
         target = target_of(self.settings.targets, self.options.target, self.options.queue, command)
-        spec = signatures_of(target, self._version(target), command, any_command=any_command).newest
+        spec = signatures_of(target, self._version(target), command, any_command=any_command).spec
         if spec is None and not any_command:
             # One job may be a try; a thousand are to be right.
             raise UsageError(f"{command} is not in the catalogue.", "If you mean exactly this name, add --any.")

@@ -4,7 +4,7 @@ It needs neither a server, Redis nor a configuration; with them, it lists the co
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final
@@ -75,10 +75,9 @@ def commands(
         return
     if server_version is not None:
         kind = kind or registry.KINDS[0]
-        catalogues: Sequence[Catalogue] = [registry.catalogue(kind, server_version)]
+        catalogue = registry.catalogue(kind, server_version)
     else:
-        kind, catalogues = _of_server(kind, target, how.config, name)
-    catalogue = catalogues[-1]
+        kind, catalogue = _of_server(kind, target, how.config, name)
     if not catalogue.commands:
         raise UsageError(
             f"The configuration defines the commands of a target of kind {kind}.",
@@ -88,7 +87,7 @@ def commands(
         another = "--target" if catalogue.is_whole else "--server-version (or --target)"
         output.say(f"Commands of {f'{kind} {catalogue.version}'.strip()}; {another} chooses others.")
     if name is not None:
-        _show(_find(catalogues, name, kind, target), as_json=how.json)
+        _show(_find(catalogue, name, kind, target), as_json=how.json)
         return
     tags = sorted({tag for spec in catalogue.commands.values() for tag in spec.tags})
     if tag is not None and tag not in tags:
@@ -123,14 +122,10 @@ def _kind_as_json(kind: str, package: Package, error: ConfigError | None) -> Jso
     }
 
 
-def _of_server(
-    kind: str | None, name: str | None, path: Path | None, command: str | None
-) -> tuple[str, Sequence[Catalogue]]:
-    """Return the kind and catalogues of the first matching target, preferably of one that has the command.
+def _of_server(kind: str | None, name: str | None, path: Path | None, command: str | None) -> tuple[str, Catalogue]:
+    """Return the kind and catalogue of the first matching target, preferably of one that has the command.
 
-    There are several catalogues, the oldest version first, if it is not known which version answers, or no
-    configuration can be used. Raise `UsageError` for an unknown target, and `ConfigError` if `path` or `name` needs a
-    configuration.
+    Raise `UsageError` for an unknown target, and `ConfigError` if `path` or `name` needs a configuration.
     """
     newest = kind or registry.KINDS[0]
     try:
@@ -138,24 +133,22 @@ def _of_server(
     except ConfigError:
         if path is not None or name is not None:
             raise
-        return newest, registry.candidates(newest, None)
+        return newest, registry.catalogue(newest)
     fitting = [one for one in settings.targets if kind in (None, one.kind) and name in (None, one.name)]
     able = (one for one in fitting if command is None or has_command(one, command))
     target = next(able, None) or next(iter(fitting), None)
     if target is not None:
-        return target.kind, registry.candidates_of(target, server_version_of(settings, target))
+        return target.kind, registry.catalogue_of(target, server_version_of(settings, target))
     if name is not None:
         names = listed([target.name for target in settings.targets])
         raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")
-    return newest, registry.candidates(newest, None)
+    return newest, registry.catalogue(newest)
 
 
-def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | None) -> CommandSpec:
-    """Return what the newest version with the command takes. Raise `UsageError` if none has it."""
-    for one in reversed(catalogues):
-        if name in one.commands:
-            return one.commands[name]
-    catalogue = catalogues[-1]
+def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> CommandSpec:
+    """Return what the command takes. Raise `UsageError` if there is none of this name."""
+    if name in catalogue.commands:
+        return catalogue.commands[name]
     near, alike = get_close_matches(name, catalogue.commands, n=3), [one for one in catalogue.commands if name in one]
     others = [one for one in registry.KINDS if one != kind and name in registry.catalogue(one).commands]
     if instead := catalogue.unavailable.get(name):

@@ -109,15 +109,14 @@ class OneJob:
 def fit_arguments(
     signatures: Signatures, typed: arguments.TypedArguments, default_host: str | None, *, any_command: bool = False
 ) -> tuple[CommandSpec | None, Mapping[str, Json]]:
-    """Return the command of the newest version that takes these arguments, and the arguments in the form it takes.
+    """Return the form of the command that takes these arguments, and the arguments as it takes them.
 
-    If no version takes them, raise `UsageError`, or print a note with `any_command`. The command is None if no version
-    has it.
+    If none takes them, raise `UsageError`, or print a note with `any_command`. The command is None if it is not known.
     """
     fit = best_fit(signatures, typed.values, default_host)
     if fit is None:
         if not any_command:
-            of = f"{signatures.kind} {' and '.join(signatures.by_version)}"
+            of = f"{signatures.kind} {signatures.version}".strip()
             output.say(
                 f"note: restbroker knows no command {signatures.command} of {of}: it is passed on as it is, and the "
                 "job dies if the server has none either."
@@ -127,7 +126,7 @@ def fit_arguments(
     values = _coerced_where_it_can_be(spec, typed.values) if any_command else coerce(spec, typed.values)
     if reason is not None and not any_command:
         lists = f"`restbroker commands {spec.name}` lists what each version takes; --any queues it as it is."
-        raise UsageError(reason, f"This is how {f'{signatures.kind} {fit.version}'.strip()} takes it. {lists}")
+        raise UsageError(reason, f"This is how {f'{signatures.kind} {signatures.version}'.strip()} takes it. {lists}")
     # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
     arguments.note_secrets(spec, typed)
     _note_addresses(spec, values, default_host)

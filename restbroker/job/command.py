@@ -5,7 +5,7 @@ holds: a catalogue is facts about a server version; what to do with them is deci
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -66,7 +66,8 @@ class CommandSpec:
     may take, where that is longer than the target's time-out. `bare`: the argument that a job may send as a bare list
     of texts in the place of all (`["refresh", ["john"]]`). `unanswered`: code and hint of a job that was sent and not
     answered, where the command has its own. `dangerous_in`: what of the server itself a job touches by its arguments,
-    as `Catalogue.dangerous_in` says it of endpoints.
+    as `Catalogue.dangerous_in` says it of endpoints. `others`: the forms of other versions, the newest first, if it is
+    not known exactly which version the server is.
     """
 
     name: str
@@ -86,6 +87,7 @@ class CommandSpec:
     fields: tuple[tuple[str, str], ...] = ()
     unanswered: Reason | None = None
     dangerous_in: Callable[[Mapping[str, Json]], Mapping[str, frozenset[str]]] | None = None
+    others: tuple["CommandSpec", ...] = ()
 
     def argument(self, name: str) -> ArgumentSpec | None:
         """Return the argument of this name or alias; None if the command has none."""
@@ -132,24 +134,6 @@ class Catalogue:
 
     def _words_of(self, name: str) -> frozenset[str]:
         return frozenset(danger.word for danger in self.dangerous if danger.names.fullmatch(name))
-
-
-def possible_versions(
-    known: Sequence[str], number: Callable[[str | None], tuple[int, ...] | None], version: str | None
-) -> Sequence[str]:
-    """Return those of the known versions (oldest first) whose commands a server of this version may have.
-
-    One, if it is known; the two beside it, if it lies between them; all, if `version` is None or no version. `number`
-    parses a version.
-    """
-    asked = number(version)
-    if asked is None:
-        return known
-    numbers = [(one, number(one) or ()) for one in known]
-    same = [one for one, found in numbers if found == asked]
-    older = [one for one, found in numbers if found < asked]
-    newer = [one for one, found in numbers if found > asked]
-    return same or [*older[-1:], *newer[:1]]
 
 
 @light

@@ -306,13 +306,13 @@ def _fields_of(name: str, new: str) -> str:
 
 
 def _fit(edit: Edit, target: Target, queue: str, command: Command) -> Command | str:
-    """Return the command as the newest version takes it that takes it at all, or why none does."""
+    """Return the command as the first of its forms takes it that takes it at all, or why none does."""
     try:
         known = signatures_of(target, edit.version(queue), command.endpoint, any_command=edit.any_command)
     except UsageError as error:
         return _reason_text(error)
     wrong = ""
-    for spec in reversed([spec for spec in known.by_version.values() if spec is not None]):
+    for spec in known.forms:
         fit = _as_taken(spec, target, command)
         if isinstance(fit, Command):
             return fit

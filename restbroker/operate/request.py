@@ -57,9 +57,9 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
 
 
 def has_command(target: Target, command: str) -> bool:
-    """Tell whether a version that the target's server may have has the command."""
-    catalogues = registry.candidates_of(target, None, command)
-    return any(catalogue.name_in(command) in catalogue.commands for catalogue in catalogues)
+    """Tell whether the target's server, or a version of it that it may be, has the command."""
+    catalogue = registry.catalogue_of(target, None, command)
+    return catalogue.name_in(command) in catalogue.commands
 
 
 def access_of(target: Target, queue: str, spec: CommandSpec | None, command: Command) -> AccessRequest:
@@ -81,20 +81,20 @@ def allowing_token(tokens: Sequence[Token], access: AccessRequest) -> Token | li
 
 @attrs.frozen
 class Signatures:
-    """The specifications of a command, for each version of the server in `by_version`, the oldest first.
+    """What a command takes: in the form of the server's `version`, and in those of others if it is not known exactly.
 
-    None stands for a version without the command; None for all means that nothing is known of it. If it is known which
-    version answers, there is only that one.
+    There is none if nothing is known of it.
     """
 
     kind: str
     command: str
-    by_version: Mapping[str, CommandSpec | None]
+    version: str
+    forms: Sequence[CommandSpec]
 
     @property
-    def newest(self) -> CommandSpec | None:
-        """What the newest version that has the command takes; None if none has it."""
-        return next((spec for spec in reversed([*self.by_version.values()]) if spec is not None), None)
+    def spec(self) -> CommandSpec | None:
+        """What the server's version takes; None if nothing is known of it."""
+        return next(iter(self.forms), None)
 
 
 def signatures_of(target: Target, found: str | None, command: str, *, any_command: bool) -> Signatures:
@@ -106,39 +106,37 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     refused = endpoint.check(command)
     if not isinstance(refused, str):
         raise UsageError(refused.message, refused.hint)
-    catalogues = registry.candidates_of(target, found, command)
-    newest = catalogues[-1]
-    name = newest.name_in(command)
-    signatures = Signatures(target.kind, name, {one.version: one.commands.get(name) for one in catalogues})
-    if signatures.newest is not None or any_command:
+    catalogue = registry.catalogue_of(target, found, command)
+    name = catalogue.name_in(command)
+    spec = catalogue.commands.get(name)
+    signatures = Signatures(target.kind, name, catalogue.version, () if spec is None else (spec, *spec.others))
+    if spec is not None or any_command:
         return signatures
-    if instead := newest.unavailable.get(name):
+    if instead := catalogue.unavailable.get(name):
         raise UsageError(f"The target {target.name} has no command {name}.", instead)
-    near = get_close_matches(name, sorted({known for one in catalogues for known in one.commands}), n=3)
-    if near or newest.is_whole:
+    near = get_close_matches(name, sorted(catalogue.commands), n=3)
+    if near or catalogue.is_whole:
         meant = f"; did you mean {endpoint.either(near)}?" if near else "."
         known = f"`restbroker commands --target {target.name}` lists them all."
-        hint = known if newest.is_whole else "If you mean exactly this name, add --any."
+        hint = known if catalogue.is_whole else "If you mean exactly this name, add --any."
         raise UsageError(f"There is no command {name!r}{meant}", hint)
     return signatures
 
 
 @attrs.frozen
 class Fit:
-    """The newest version that takes some arguments, and its command; if none does, the newest that has the command.
+    """The first form of a command that takes some arguments; if none does, that of the server's version.
 
-    `reason`: why even this version does not take the arguments; None if it does.
+    `reason`: why even this form does not take the arguments; None if it does.
     """
 
-    version: str
     spec: CommandSpec
     reason: str | None
 
 
 def best_fit(signatures: Signatures, values: Mapping[str, Json], default_host: str | None) -> Fit | None:
-    """Return the version that fits these arguments best; None if no version has the command."""
-    specs = [(version, spec) for version, spec in signatures.by_version.items() if spec is not None]
-    fits = [Fit(version, spec, _reason(spec, values, default_host)) for version, spec in reversed(specs)]
+    """Return the form that fits these arguments best; None if nothing is known of the command."""
+    fits = [Fit(spec, _reason(spec, values, default_host)) for spec in signatures.forms]
     return next((fit for fit in fits if fit.reason is None), fits[0] if fits else None)
 
 
@@ -160,11 +158,11 @@ def _ambiguous(targets: Sequence[Target], command: str) -> UsageError:
     """Return the error that says why none of several targets is chosen."""
     word = command.partition("/")[0]
     names = listed([target.name for target in targets])
-    catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}
-    known = {name for one in catalogues.values() for catalogue in one for name in catalogue.commands}
+    catalogues = {target.name: registry.catalogue_of(target, None, command) for target in targets}
+    known = {name for catalogue in catalogues.values() for name in catalogue.commands}
     if word in known:
         return UsageError(f"Several targets have the command {word}.", f"Name one with --target: {names}.")
-    for name, (*_, catalogue) in catalogues.items():
+    for name, catalogue in catalogues.items():
         if instead := catalogue.unavailable.get(word):
             return UsageError(f"No target has a command {word}.", f"{name}: {instead}")
     near = get_close_matches(word, sorted(known), n=3)
@@ -241,7 +239,7 @@ def _request(config: Config, one: "PeriodicCommand") -> tuple[str, JobRequest]:
 
 
 def _fitting(target: Target, one: "PeriodicCommand") -> tuple[CommandSpec | None, dict[str, Json]]:
-    """Return the command of the newest version that takes the arguments, and these in the form it takes."""
+    """Return the form of the command that takes the arguments, and these in the form it takes."""
     with _blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
         signatures = signatures_of(target, None, one.command, any_command=False)
     fit = best_fit(signatures, one.arguments, target.default_host)

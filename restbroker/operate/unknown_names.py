@@ -37,7 +37,8 @@ def unknown_names(config: Config) -> Iterator[Notice]:
 def _specs(target: Target) -> Sequence[CommandSpec]:
     """Return all commands, in any version that the server may have; none if these are not known."""
     with suppress(ConfigError):  # of a package that cannot be used: it is told elsewhere
-        return [spec for one in registry.candidates_of(target, None) for spec in one.commands.values()]
+        commands = registry.catalogue_of(target, None).commands.values()
+        return [form for spec in commands for form in (spec, *spec.others)]
     return ()
 
 

@@ -7,8 +7,7 @@ are looked up when this table lacks one (`packages`); they are made alike. A fol
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
   may judge the whole target (`config.kind`);
 - `catalogue`: the function `for_version`, as `catalogue` below; if a target may have other commands than its server's
-  version, also `for_target`, as `catalogue_of`; for a kind whose versions take different commands, also `candidates`;
-  for a kind that `reference` lists, also `requests`;
+  version, also `for_target`, as `catalogue_of`; for a kind that `reference` lists, also `requests`;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below;
 - `suggest`: the function `suggest`, as below.
@@ -112,28 +111,6 @@ def catalogue_of(target: "Target", found: str | None, endpoint: str = "") -> "Ca
         return catalogue(target.kind, found)
     commands: Catalogue = of_target(target, found, endpoint)
     return commands
-
-
-def candidates_of(target: "Target", found: str | None, endpoint: str = "") -> "tuple[Catalogue, ...]":
-    """Return the catalogues that a target's server may have, oldest first, for telling people what it takes.
-
-    There is one if the version is known: the one that a running process `found`, else the configured one. There are
-    several if it may be one of several versions; what holds for the server then holds for one of them.
-    """
-    of_versions = vars(_package(target.kind).part("catalogue")).get("candidates")
-    if of_versions is None:
-        return (catalogue_of(target, found, endpoint),)
-    possible: tuple[Catalogue, ...] = of_versions(found, target, endpoint)
-    return possible
-
-
-def candidates(kind: str, version: str | None) -> "tuple[Catalogue, ...]":
-    """Return the catalogues that a server of this kind and version may have, oldest first; see `candidates_of`."""
-    of_versions = vars(_package(kind).part("catalogue")).get("candidates")
-    if of_versions is None:
-        return (catalogue(kind, version),)
-    possible: tuple[Catalogue, ...] = of_versions(version)
-    return possible
 
 
 def requests(kind: str) -> Mapping[str, str]:

@@ -242,7 +242,7 @@ def _specified(spec: CommandSpec) -> str:
     shown: list[str] = [spec.repeat]
     for field in attrs.fields(CommandSpec):
         value = getattr(spec, field.name)
-        if field.name not in ("name", "arguments", "repeat") and value != getattr(usual, field.name):
+        if field.name not in ("name", "arguments", "repeat", "others") and value != getattr(usual, field.name):
             shown.append(f"{field.name} {_fact(value)}")
     return f"{spec.name} {'; '.join([*shown, *map(_argument, spec.arguments)])}"
 

@@ -18,7 +18,7 @@ from typing import Final, Literal, NotRequired, TypedDict
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
+from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
 from restbroker.servers.api import catalogue_file
 from restbroker.servers.ejabberd import command_attributes
 from restbroker.servers.ejabberd.options import Options
@@ -63,7 +63,8 @@ class _File(TypedDict):
 class _Commands(Mapping[str, CommandSpec]):
     """Commands by name, made when they are looked up: a shell command needs one of several hundred."""
 
-    places: Mapping[str, int]
+    places: Mapping[str, tuple[int, ...]]
+    """By name the places of its forms in the file; that of the server's version is the first."""
 
     def __getitem__(self, name: str) -> CommandSpec:
         return _spec(self.places[name])
@@ -82,19 +83,29 @@ class _Commands(Mapping[str, CommandSpec]):
 def for_version(version: str | None, api: int | None = None) -> Catalogue:
     """Return the commands of the newest known server that is not newer than `version` ("24.12").
 
-    For None or an unknown version, these are the newest server's; for one that is older than all, the oldest's. `api`
+    For None or an unknown version, these are the newest server's; for one that is older than all, the oldest's. If the
+    version is not exactly a known one, the commands of the other versions are in it too, and their forms of each. `api`
     is the interface version that the URL or the endpoint pins; None means the newest, as the server sees it.
     """
     file = _read()
     known = _known_version(file["servers"], version)
-    chosen: dict[str, tuple[int, int]] = {}
-    for place, record in enumerate(file["commands"]):
-        if known not in record["servers"] or (api is not None and record["api"] > api):
-            continue
-        found = record["api"], place
-        if record["name"] not in chosen or found[0] > chosen[record["name"]][0]:
-            chosen[record["name"]] = found
-    return Catalogue(known, _Commands({name: place for name, (_, place) in sorted(chosen.items())}), _DANGERS)
+    is_exact = _number(known) == _number(version)
+    forms: dict[str, list[int]] = {}
+
+    def order(one: tuple[int, _Record]) -> tuple[bool, int, str]:
+        return known in one[1]["servers"], one[1]["api"], one[1]["servers"][-1]
+
+    for place, record in sorted(enumerate(file["commands"]), key=order, reverse=True):
+        if api is None or record["api"] <= api:
+            forms.setdefault(record["name"], []).append(place)
+    places = {name: (found[0],) if is_exact else tuple(found) for name, found in sorted(forms.items())}
+    lacking = {
+        name: f"ejabberd {record['servers'][0]} has it; this one is {version}."
+        for name, (place, *_) in places.items()
+        if is_exact and known not in (record := file["commands"][place])["servers"]
+    }
+    commands = {name: found for name, found in places.items() if name not in lacking}
+    return Catalogue(known, _Commands(commands), _DANGERS, unavailable=lacking)
 
 
 def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
@@ -105,18 +116,6 @@ def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalog
     options = target.options_as(Options)
     version = found if options.server_version == "auto" else options.server_version
     return for_version(version, pinned_api(target, endpoint))
-
-
-def candidates(found: str | None, target: Target | None = None, endpoint: str = "") -> tuple[Catalogue, ...]:
-    """Return the catalogues that the server may have, oldest first.
-
-    They are of the version that was `found`, else of the configured one, else of each that is known; see
-    `possible_versions`.
-    """
-    configured = "auto" if target is None else target.options_as(Options).server_version
-    api = None if target is None else pinned_api(target, endpoint)
-    versions = possible_versions(_read()["servers"], _number, found or configured)
-    return tuple(for_version(version, api) for version in versions)
 
 
 def pinned_api(target: Target, endpoint: str) -> int | None:
@@ -178,8 +177,8 @@ def _read() -> _File:
 
 
 @cache  # most commands are the same in several versions
-def _spec(place: int) -> CommandSpec:
-    record = _read()["commands"][place]
+def _spec(places: tuple[int, ...]) -> CommandSpec:
+    record = _read()["commands"][places[0]]
     name = record["name"]
     by_user = record.get("user", False)
     return CommandSpec(
@@ -197,6 +196,7 @@ def _spec(place: int) -> CommandSpec:
         timeout_s=command_attributes.timeout_of(name),
         since=record.get("since"),
         fields=tuple((part, kind) for part, kind in record.get("fields", ())),
+        others=tuple(_spec((place,)) for place in places[1:]),
     )
 
 

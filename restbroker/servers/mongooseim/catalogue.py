@@ -19,7 +19,7 @@ from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType, possible_versions
+from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
 from restbroker.servers.api import catalogue_file
 from restbroker.servers.mongooseim import command_attributes
 from restbroker.servers.mongooseim.options import Options, Schema
@@ -195,18 +195,6 @@ def for_target(target: Target, found: str | None, _endpoint: str = "") -> Catalo
     options = target.options_as(Options)
     version = found if options.server_version == "auto" else options.server_version
     return _catalogue(options.schema, known_version(version))
-
-
-def candidates(found: str | None, target: Target | None = None, _endpoint: str = "") -> tuple[Catalogue, ...]:
-    """Return the catalogues that the server may have, oldest first.
-
-    They are those of the found version, else of the configured one, else of every known version; see
-    `possible_versions`. Without a target they are an admin's.
-    """
-    kind = "admin" if target is None else target.options_as(Options).schema
-    configured = "auto" if target is None else target.options_as(Options).server_version
-    known = possible_versions(versions(), number, found or configured)
-    return tuple(_catalogue(kind, version) for version in known)
 
 
 def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
