@@ -161,7 +161,7 @@ async def test_the_login_is_never_sent_where_the_operator_did_not_point() -> Non
     async with recording() as there:
         there.default = answer(301, b"", (("Location", f"http://127.0.0.1:{there.port}/other/status"),))
         await looked(target_at(there.port))
-        assert [request.path for request in there.requests] == ["/api/status"]
+        assert [request.line for request in there.requests] == ["POST /api/status HTTP/1.1"]
 
 
 async def test_a_server_that_is_no_ejabberd_is_called_what_it_is() -> None:

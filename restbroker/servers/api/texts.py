@@ -1,9 +1,10 @@
-"""Checks whether XML can hold a text, and parses the JSON of an answer. Pure.
+"""Checks whether XML can hold a text, parses the JSON of an answer, and finds the heading of a page. Pure.
 
 The requests and the judges of several kinds use it. Always holds: nothing here raises.
 """
 
 import re
+from html import unescape
 from typing import Final
 
 import orjson
@@ -13,6 +14,11 @@ from restbroker.job.json_types import Json
 NO_XML: Final = "a control character or half of one, which XML does not allow"
 """What a value has that XML cannot hold, as part of a sentence."""
 _NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+_PAGE_LIMIT: Final = 4096
+"""How many characters of a page are searched."""
+_HEADING: Final = re.compile(r"<(?:h1|title)\b[^<>]*>([^<]*)<", re.IGNORECASE)
+_TAG: Final = re.compile(r"<[^>]*>")
 
 
 def fits_xml(value: Json) -> bool:
@@ -37,3 +43,12 @@ def parse_json(body: bytes | str) -> Json:
     except ValueError:
         return None
     return found
+
+
+def page_heading(text: str) -> str:
+    """Return the title of a page of HTML, or what is in it without its tags; a text that is no page as it is."""
+    if not text.lstrip().startswith("<"):
+        return text
+    page = text[:_PAGE_LIMIT]
+    found = _HEADING.search(page)
+    return unescape(found[1] if found else _TAG.sub(" ", page)).strip()

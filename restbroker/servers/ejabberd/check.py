@@ -24,12 +24,11 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
 from restbroker.servers.api.health import Health, target_denied
 from restbroker.servers.ejabberd import catalogue
-from restbroker.servers.ejabberd.answer import hosts_in, read
 from restbroker.servers.ejabberd.connector import health_of, without_token
-from restbroker.servers.ejabberd.issued_token import NoToken, read_token, token_request
 from restbroker.servers.ejabberd.options import Options
-from restbroker.servers.ejabberd.outcomes import CHECK_URL
+from restbroker.servers.ejabberd.outcomes import CHECK_URL, hosts_in, read
 from restbroker.servers.ejabberd.request import question
+from restbroker.servers.ejabberd.session import NoToken, read_token, token_request
 from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response, Transport
@@ -91,9 +90,12 @@ async def _check_login(target: Target, http: Transport, login: Login, found: lis
     version = health.probe.version
     found += _version(target, version)
     hosts = await http.send(question(target, "registered_vhosts", login=login))
-    found += _hosts(target, hosts)
+    found += hosts_findings(target, hosts)
     found += await _rights(target, http, login, hosts=hosts, version=version)
-    found.append(await _speed(target, http, login))
+    if isinstance(login, Basic):
+        found.append(await _speed(target, http, login))
+    elif isinstance(target.credentials, IssuedLogin):
+        found.append(ok(target.name, "Speed", "ejabberd issues tokens: it checks the password for a token alone."))
 
 
 async def _health(target: Target, http: Transport, login: Login) -> Health:
@@ -116,7 +118,8 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
     yield ok(target.name, "Version", f"It is ejabberd {version}; restbroker uses the command list of {known}.")
 
 
-def _hosts(target: Target, response: Response) -> Iterator[Finding]:
+def hosts_findings(target: Target, response: Response) -> Iterator[Finding]:
+    """Yield the finding about the answer to `registered_vhosts`: does the server have the target's domain?"""
     name, domain = target.name, target.default_host
     served, hide = hosts_in(response), read(response).masked_text.hide
     if served is None:
@@ -217,19 +220,15 @@ def _right(
             return "allowed"
 
 
-async def _speed(target: Target, http: Transport, login: Login) -> Finding:
+async def _speed(target: Target, http: Transport, login: Basic) -> Finding:
     """Return what the login costs the server for each request; ejabberd checks it before it refuses the argument."""
-    if isinstance(target.credentials, IssuedLogin) and login is not target.credentials.login:
-        return ok(target.name, "Speed", "ejabberd issues tokens: it checks the password for a token alone.")
-    without, login_s, took_s = attrs.evolve(target, credentials=None), inf, inf
-    for _ in range(_MOST_ROUNDS if isinstance(login, Basic) else 1):
+    without, login_s = attrs.evolve(target, credentials=None), inf
+    for _ in range(_MOST_ROUNDS):
         took_s = await _fastest_s(target, login, http)
         login_s = min(login_s, took_s - await _fastest_s(without, None, http))
         if login_s < _SLOW_LOGIN_S:
-            break
-    # A moment in which the machine is busy makes no login slow.
-    if not isinstance(login, Basic) or login_s < _SLOW_LOGIN_S:
-        return ok(target.name, "Speed", f"It answers in {duration_text(took_s)}.")
+            return ok(target.name, "Speed", f"It answers in {duration_text(took_s)}.")
+    # Never in a single moment in which the machine is busy.
     return _TEXTS.finding(target.name, "SlowLogin", rate=1 / login_s, took=duration_text(login_s))
 
 

@@ -21,23 +21,34 @@ from restbroker.servers.api.health import IF_NOT, Health, standard_health, targe
 from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
-from restbroker.servers.ejabberd import catalogue, command_attributes, stanza
-from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
-from restbroker.servers.ejabberd.issued_token import NoToken
+from restbroker.servers.ejabberd import catalogue, command_attributes
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (
     CHECK_LOGIN,
     CHECK_URL,
     classify,
     could_be_stopping,
+    is_stopped,
     is_unknown_command,
     on_host,
     plain_outcome,
+    read,
     stopping_outcome,
     unknown_command,
+    version_in,
 )
-from restbroker.servers.ejabberd.request import Route, body_of, build, headers_of, host_of, question, route
-from restbroker.servers.ejabberd.session import Session
+from restbroker.servers.ejabberd.request import (
+    Route,
+    as_stanza,
+    body_of,
+    build,
+    headers_of,
+    host_of,
+    is_message_with_id,
+    question,
+    route,
+)
+from restbroker.servers.ejabberd.session import NoToken, Session
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -103,8 +114,8 @@ class EjabberdConnector:
 
         When cancelled, only the link knows whether it was sent.
         """
-        if stanza.is_for(call):
-            made = guard(partial(stanza.as_stanza, call), self._target.name, command_attributes.MESSAGE)
+        if is_message_with_id(call):
+            made = guard(partial(as_stanza, call), self._target.name, command_attributes.MESSAGE)
             if isinstance(made, Rejected):
                 return made
             call = made

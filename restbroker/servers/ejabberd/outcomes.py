@@ -1,25 +1,29 @@
-"""Judges ejabberd's answers: status, code and words to an outcome. Pure; the connector calls `classify`.
+"""Reads ejabberd's answers, and judges them: status, code and words to an outcome. Pure.
 
-Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
+The connector calls `classify`; session, probe and check `read`. Always holds: every answer has an outcome, nothing here
+raises, and no message holds a secret argument's value or the login.
 
 HTTP's classes do not fit ejabberd: it answers 500 to a wrong host name, 400 while it stops, and 200 when it failed.
 Measured on 23.01 and 24.12 unless said otherwise.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
+import orjson
 
-from restbroker.job import hiding
+from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
-from restbroker.servers.api.answer import Answer, deliver_as_is
+from restbroker.servers.api import answer as api_answer
+from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is
 from restbroker.servers.api.ladder import EXISTS, Ladder, Rung, ladder, standard
+from restbroker.servers.api.texts import page_heading
 from restbroker.servers.ejabberd import command_attributes
-from restbroker.servers.ejabberd.answer import hosts_in, parse, read, read_for
 from restbroker.transport.message import Response
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3
@@ -39,6 +43,8 @@ _CRASHED: Final = (
     "This often means a wrong argument; otherwise see ejabberd's log. "
     f"The job is tried at most {INTERNAL_ERROR_ATTEMPTS} times."
 )
+_BYTE_LIST: Final = re.compile(r"<<([0-9]{1,3}(?:,\s*[0-9]{1,3})*)>>")
+_RUNNING: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
 _UNKNOWN: Final = ("40", "44")
 _FAILED: Final = ("0", "10001")
 """The codes of a command that said itself that it failed: a proof that it did not run."""
@@ -78,12 +84,73 @@ _RUNGS: Final[Ladder] = _SHARED | {
 }
 
 
+def _parse(body: bytes) -> tuple[Json, bool]:
+    """Return a body as JSON, and whether it is any."""
+    try:
+        return orjson.loads(body), True
+    except ValueError:
+        return None, False
+
+
+def _error(response: Response, text: str) -> tuple[str, str]:
+    # Of the whole body: a message may be long, and is cut only once it is masked.
+    body = _parse(response.body)[0]
+    code, message = (body.get("code"), body.get("message")) if isinstance(body, dict) else (None, body)
+    words = message if isinstance(message, str) else page_heading(text)
+    return str(code) if isinstance(code, int) else "", render(words)
+
+
+_FORM: Final = AnswerForm(_error, prefix="The server says: ", is_own=lambda response: _parse(response.body)[1])
+
+
+def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
+    """Return the answer in this response, with these secrets and the login masked wherever the server echoes them.
+
+    Its `body` is parsed, its `code` ejabberd's number; `is_own` if it is JSON, which ejabberd's API always sends.
+    """
+    answer = api_answer.read(_FORM, response, secrets, now_s)
+    return attrs.evolve(answer, body=_parse(answer.text.encode())[0])
+
+
+def _read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:
+    return read(response, redact.secret_values(spec, call.command.arguments), now_s)
+
+
+def version_in(answer: Answer) -> str | None:
+    """Return the version in a running ejabberd's answer to `status`; None for every other answer."""
+    found = _RUNNING.search(answer.raw_message)
+    return found[1] if found else None
+
+
+def hosts_in(response: Response) -> list[str] | None:
+    """Return the virtual hosts in an answer to `registered_vhosts`, not masked; None if it has no such list."""
+    hosts = _parse(response.body)[0]
+    return [str(host) for host in hosts] if response.status == 200 and isinstance(hosts, list) else None
+
+
+def is_stopped(answer: Answer) -> bool:
+    """Tell whether, by this answer to `status`, the Erlang node runs but ejabberd in it does not."""
+    return answer.raw_message.startswith("The node") and version_in(answer) is None
+
+
+def render(text: str) -> str:
+    """Return the text with Erlang's byte lists as text: `Arg <<51,48>> is not in format integer` speaks of "30"."""
+    return _BYTE_LIST.sub(_characters, text)
+
+
+def _characters(found: re.Match[str]) -> str:
+    numbers = [int(number) for number in found[1].split(",")]
+    if any(number > 255 for number in numbers):
+        return found[0]
+    return '"' + bytes(numbers).decode("utf-8", "replace") + '"'
+
+
 def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: float = 0.0) -> Outcome:
     """Return the outcome of this answer to this call; `now_s` (epoch seconds) is for a Retry-After with a date."""
     status = response.status
     if 200 <= status < 300:
         return _success(call, spec, response)
-    answer = read_for(call, spec, response, now_s)
+    answer = _read_for(call, spec, response, now_s)
     match status:
         case 400:
             return _bad_request(call, spec, answer)
@@ -111,10 +178,10 @@ def plain_outcome(endpoint: str, spec: CommandSpec | None, status: int, body: by
     """
     if not 200 <= status < 300:
         return None
-    text, parsed, is_json = parse(body)
+    parsed, is_json = _parse(body)
     if not is_json or (_result(parsed) == 1 and _answers_by_code(endpoint, spec)):
         return None
-    return Delivered(text, parsed, status)
+    return Delivered(body.decode("utf-8", "replace"), parsed, status)
 
 
 def is_unknown_command(response: Response) -> bool:
@@ -181,12 +248,13 @@ def unknown_command(answer_text: str, status: int) -> Rejected:
 
 def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcome:
     # Nothing is masked here: the text is what the producer asked for.
-    text, body, is_json = parse(response.body)
+    text = response.body.decode("utf-8", "replace")
+    body, is_json = _parse(response.body)
     if not is_json and not response.truncated:
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
         found = "a page that is not JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
-        return read_for(call, spec, response, 0.0).deny("NotTheApi", CHECK_URL, message)
+        return _read_for(call, spec, response, 0.0).deny("NotTheApi", CHECK_URL, message)
     if _result(body) == 1 and _answers_by_code(call.command.endpoint, spec):
         return _said_one(call, spec, response, text=text, body=body)
     return deliver_as_is(response, body)
@@ -203,7 +271,7 @@ def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: st
     if name in command_attributes.ALREADY_BY_RESULT and call.maybe_run:
         return Delivered(text, body, status, note="already done")
     hint = "Check the arguments and ejabberd's log; clients get no reason."
-    answer = read_for(call, spec, response, 0.0)
+    answer = _read_for(call, spec, response, 0.0)
     return answer.reject("CommandFailed", hint, f"ejabberd answered 1 to {name}: it failed.")
 
 

@@ -11,7 +11,7 @@ from typing import Final, assert_never
 from restbroker.config.target import Basic, Bearer, IssuedLogin, Target
 from restbroker.config.urls import is_loopback
 from restbroker.servers.allowed_commands import AllowedCommands
-from restbroker.servers.ejabberd.issued_token import SCOPE
+from restbroker.servers.ejabberd.session import SCOPE
 
 PROBES: Final = ("status", "connected_users_number")
 """What the probe asks for, to see whether the server works."""

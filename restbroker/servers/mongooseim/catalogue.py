@@ -87,11 +87,6 @@ class _File(TypedDict):
     unions: dict[str, list[str]]
 
 
-def versions() -> list[str]:
-    """Return the known versions, oldest first."""
-    return _read()["versions"]
-
-
 @lru_cache(maxsize=50)  # asked for each job
 def known_version(version: str | None) -> str:
     """Return the newest known version that is not newer than this one; the oldest known one if there is none.

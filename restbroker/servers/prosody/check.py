@@ -11,13 +11,13 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
-from restbroker.servers.api.health import standard_health
+from restbroker.servers.api.health import standard_health, target_denied
 from restbroker.servers.api.login import authorization
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.prosody.answer import FORM
+from restbroker.servers.prosody.answer import FORM, is_page
 from restbroker.servers.prosody.connector import health_of, probe_request
 from restbroker.servers.prosody.options import Api, ApiAddress, options_of
-from restbroker.servers.prosody.outcomes import CHECK_LOGIN, CHECK_URL
+from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_LOGIN, CHECK_URL
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
 
@@ -58,7 +58,12 @@ async def _module(target: Target, http: Transport, api: Api, place: ApiAddress) 
     # mod_post_msg tells anyone whom it lets in that the body is no JSON.
     if response.status in ((200,) if api == "admin" else (400, 422)):
         return ok(target.name, option, f"{module} answers and accepts the login.")
-    health = standard_health(read(FORM, response), module, CHECK_LOGIN[api], CHECK_URL)
+    answer = read(FORM, response)
+    if api == "msg" and response.status == 500 and is_page(response):
+        about = f"{module} crashed on the login ({answer.summary})."
+        health = target_denied("LoginRefused", about, CHECK_ACCOUNT)
+    else:
+        health = standard_health(answer, module, CHECK_LOGIN[api], CHECK_URL)
     why = f"Jobs with the commands of {module} die."
     return attrs.evolve(finding(target, health), message=f"{option}: {health.probe.detail}", why=why)
 

@@ -20,10 +20,12 @@ from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.prosody import catalogue, xml_stanza
 from restbroker.servers.prosody.answer import FORM, is_page, stanza_in, version_in
 from restbroker.servers.prosody.options import Options, options_of
-from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_LOGIN, CHECK_URL, classify
+from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, classify
 from restbroker.servers.prosody.request import build, question
 from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request, Response
+
+CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a valid token."
 
 
 @attrs.frozen
@@ -90,7 +92,7 @@ def health_of(response: Response) -> Health:
             # It asks a module of Prosody's own, so that nothing but the login is likely to have crashed.
             return target_denied("LoginRefused", f"Prosody crashed on the login ({answer.summary}).", CHECK_ACCOUNT)
         case _:
-            return standard_health(answer, "mod_rest", CHECK_LOGIN["rest"], CHECK_URL)
+            return standard_health(answer, "mod_rest", CHECK_LOGIN, CHECK_URL)
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -88,13 +88,13 @@ def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.Captu
         assert capsys.readouterr().err == (f"note: {command} also needs {missing}.\n" if missing else "")
 
 
-def test_arguments_are_judged_as_the_version_takes_them_that_runs_or_else_is_configured(
+def test_arguments_are_those_of_the_configured_or_running_version(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows: list[tuple[Target, str | None, dict[str, str], dict[str, object]]] = [
         (AUTO, "23.01", {"group": "a"}, {"group": "a"}),
         (AUTO, "24.12", {"groups": "a,b"}, {"groups": ["a", "b"]}),
-        (NEW, "23.01", {"group": "a"}, {"group": "a"}),
+        (NEW, "23.01", {"groups": "a,b"}, {"groups": ["a", "b"]}),
         (OLD, None, {"group": "a"}, {"group": "a"}),
         (AUTO, "26.07", {}, {}),
     ]

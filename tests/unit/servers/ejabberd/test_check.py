@@ -18,10 +18,10 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.servers.api.checks import finding
 from restbroker.servers.ejabberd import check as checking
-from restbroker.servers.ejabberd.answer import is_stopped, read, version_in
-from restbroker.servers.ejabberd.check import check
+from restbroker.servers.ejabberd.check import check, hosts_findings
 from restbroker.servers.ejabberd.connector import health_of
 from restbroker.servers.ejabberd.options import Options
+from restbroker.servers.ejabberd.outcomes import is_stopped, read, version_in
 from restbroker.servers.findings import Finding
 from restbroker.transport.message import Response
 from tests.support.player import Exchange, Player, recorded
@@ -123,14 +123,16 @@ async def test_commands_that_the_server_lacks_are_named_with_their_module() -> N
     assert "mod_admin_extra" in (found.hint or "")
 
 
-async def test_hosts_do_not_show_the_login() -> None:
-    hosts = (200, '["l0gin-p4ss-w0rdZ", "example.org"]')
-    with standing_in("26.07", "admin", registered_vhosts=hosts) as (target, _):
-        known = attrs.evolve(target, credentials=Basic("admin@localhost", Secret("l0gin-p4ss-w0rdZ")))
-        for domain, code in (("l0gin-p4ss-w0rdx", "UnknownHost"), (None, "NoDomain")):
-            found = (await looked(attrs.evolve(known, default_host=domain)))[code]
-            assert "***, example.org" in found.message, domain
-            assert found.hint == '"JabberDomain": "***"', domain
+def test_hosts_do_not_show_the_login() -> None:
+    said = (("Authorization", "Basic " + b64encode(b"bob@h:l0gin-p4ss-w0rdZ").decode()),)
+    hosts = attrs.evolve(response(200, '["l0gin-p4ss-w0rdZ", "example.org"]'), request_pairs=said)
+    for domain, code in (("l0gin-p4ss-w0rdx", "UnknownHost"), (None, "NoDomain")):
+        (found,) = hosts_findings(
+            Target("t", "ejabberd", Url("https", "h", 443), ("rest",), default_host=domain), hosts
+        )
+        assert found.code == code
+        assert "***, example.org" in found.message, domain
+        assert found.hint == '"JabberDomain": "***"', domain
 
 
 @pytest.mark.parametrize(

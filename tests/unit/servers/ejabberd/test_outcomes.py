@@ -17,8 +17,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected, Uncertain
 from restbroker.servers.api.login import authorization
 from restbroker.servers.ejabberd import catalogue
-from restbroker.servers.ejabberd.answer import read
-from restbroker.servers.ejabberd.outcomes import classify
+from restbroker.servers.ejabberd.outcomes import classify, read
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
 

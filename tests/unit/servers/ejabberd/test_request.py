@@ -17,8 +17,7 @@ from restbroker.servers.contract import Planner, Ports
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options
-from restbroker.servers.ejabberd.request import build, headers_of, question, route
-from restbroker.servers.ejabberd.stanza import as_stanza
+from restbroker.servers.ejabberd.request import as_stanza, build, headers_of, question, route
 from restbroker.transport.message import Request, Response
 from tests.support.rows import rows
 

@@ -16,8 +16,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import open_connector
-from restbroker.servers.ejabberd.issued_token import NoToken, Token, read_token
-from restbroker.servers.ejabberd.session import PAUSE_S, WEAK_PAUSE_S
+from restbroker.servers.ejabberd.session import PAUSE_S, WEAK_PAUSE_S, NoToken, Token, read_token
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response

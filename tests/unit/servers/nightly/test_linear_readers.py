@@ -16,7 +16,7 @@ import pytest
 
 from restbroker.job import failure_group, hiding, redact, rubyjson
 from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.ejabberd import answer as ejabberd_answer
+from restbroker.servers.ejabberd import outcomes as ejabberd_answer
 from restbroker.servers.mongooseim.sns.hook import read_notification
 from restbroker.servers.openfire.stream.frames import FrameReader, read_data
 from restbroker.servers.prosody import xml_stanza
