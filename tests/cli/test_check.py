@@ -75,7 +75,7 @@ def test_what_works_ends_with_0_and_a_line_for_each_thing(check: Check) -> None:
         ({"RestQueu": "x"}, "Unusable", 2),
         ({"RedisURL": AWAY}, "Unreachable", 3),
         ({"RestPass": SECRET}, "LoginRefused", 4),
-        ({"RestUser": "limited@localhost"}, "Forbidden", 4),
+        ({"RestUser": "limited@localhost"}, "CommandForbidden", 4),
         ({"RestURL": "http://127.0.0.1:1/api"}, "Unreachable", 5),
         ({"JabberDomain": "nowhere.test"}, "UnknownHost", 1),
     ],
