@@ -30,15 +30,13 @@ def check_events(events: Events, targets: tuple[Target, ...], problems: Problems
         problems.refuse(place, "is missing or empty; name at least one source, or remove Events.")
     owners = {queue: target.name for target in targets for queue in target.queues}
     is_open = not is_loopback(events.listen[0])
-    paths: dict[str, str] = {}
-    readers: dict[tuple[str | None, str], str] = {}
+    firsts: dict[object, str] = {}
     found: list[EventSource] = []
     for written in events.sources:
         where = at(place, written.name)
         source = _with_target(_source(written, where, problems), where, targets, problems)
-        _check_source(source, where, owners, paths=paths, problems=problems)
-        _check_alone(source, where, readers, problems)
-        _check_more(source, where, owners, problems)
+        _check_queues(source, where, owners, problems)
+        _check_alone(source, where, firsts, problems)
         _classify_listen(source, where, problems)
         if is_open and source.listen is None and source.path is not None and not _defaults(source, problems).is_signed:
             _check_secret(source, written, where, problems)
@@ -172,42 +170,28 @@ def _check_shape(shape: Shape, written: Shape, where: str, problems: Problems) -
             problems.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.")
 
 
-def _check_source(
-    source: EventSource, where: str, owners: dict[str, str], paths: dict[str, str], problems: Problems
-) -> None:
-    if source.path is not None:
-        first = paths.setdefault(source.path, where)
-        if first != where:
-            problems.refuse(
-                at(where, "Path"), f"is also {problems.as_written(at(first, 'Path'))}; each source needs its own."
-            )
-    routes = [(place, route.queue) for place, route in _placed_routes(source, where)]
-    named = [(where, source.queue), *((place, queue) for place, queue in routes if queue != source.queue)]
+def _check_queues(source: EventSource, where: str, owners: dict[str, str], problems: Problems) -> None:
+    """Refuse each queue of the source, of its routes and of its kind (`more_queues`) that a target serves."""
+    named = [(where, source.queue), *((at(where, member), queue) for member, queue in source.more_queues)]
+    named += [(place, one.queue) for place, one in _placed_routes(source, where) if one.queue != source.queue]
     for place, queue in named:
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}, so that every event would be"
             problems.refuse(at(place, "Queue"), f"{why} taken for a command; name a queue of your application.")
 
 
-def _check_alone(
-    source: EventSource, where: str, readers: dict[tuple[str | None, str], str], problems: Problems
-) -> None:
-    """Refuse a user of a target that an earlier source reads too: the two would take each other's events."""
+def _check_alone(source: EventSource, where: str, firsts: dict[object, str], problems: Problems) -> None:
+    """Refuse a path, or a user of a target, that an earlier source has: the two would take each other's events.
+
+    `firsts` has the source that was the first to have one.
+    """
+    if source.path is not None and (first := firsts.setdefault(source.path, where)) != where:
+        other = problems.as_written(at(first, "Path"))
+        problems.refuse(at(where, "Path"), f"is also {other}; each source needs its own.")
     for user in source.alone:
-        first = readers.setdefault((source.target_name, user), where)
-        if first != where:
-            place = at(at(where, "Options"), "Users")
-            problems.refuse(
-                place, f"{user!r} is also one of {problems.as_written(first)}; a user belongs to one source."
-            )
-
-
-def _check_more(source: EventSource, where: str, owners: dict[str, str], problems: Problems) -> None:
-    """Refuse a queue that only the source's kind knows (`more_queues`) if a target serves it."""
-    for member, queue in source.more_queues:
-        if queue in owners:
-            why = f"the target {owners[queue]} serves the queue {queue!r}"
-            problems.refuse(at(at(where, member), "Queue"), f"{why}; name a queue of your application.")
+        if (first := firsts.setdefault((source.target_name, user), where)) != where:
+            why = f"{user!r} is also one of {problems.as_written(first)}; a user belongs to one source."
+            problems.refuse(at(where, "Options.Users"), why)
 
 
 def _classify_listen(source: EventSource, where: str, problems: Problems) -> None:

@@ -3,12 +3,17 @@
 Called by `config.load`. cattrs finds the hook of each type. All hooks are our own, since those of cattrs take `3.7` for
 3, `true` for 1 and "abc" for a list; none is generated, since that costs more than reading a class once, as we do.
 Always holds: a value that its key does not take becomes a problem that says where it is, what is expected and what was
-found (unless it is secret), and is left out; a type without a form is refused.
+found (unless it is secret), and is left out; an unknown name is a problem; a name that is read differently from how it
+is written leaves a note; a type without a form is refused. The Go original read its keys with Go's JSON (any case, null
+means default), never read `Concurrency` but the misspelt `Concurreny`, and took unknown keys silently (measured).
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 import attrs
@@ -17,19 +22,20 @@ from cattrs import BaseConverter
 from restbroker.config.document import is_comment
 from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, notation_of
 from restbroker.config.key import Key, Kinds, Members, T, exclusive_pairs, keys_of, make
-from restbroker.config.names import fold
 from restbroker.config.problems import Problems, at, printable_name
 from restbroker.config.values import BadValue, BadValues
 from restbroker.job.json_types import Json
 
 _Hook: TypeAlias = Callable[[Any, Any], Any]
 """Returns the value typed; None after a problem."""
+_SYNONYMS: Final = {"cron": "periodic"}
+"""What people write for a key that is called differently, in small letters."""
 
 
 def read(members: type[T], document: Mapping[str, Json], problems: Problems) -> T:
     """Return `document` as an object of the class `members`, without the parts that cannot be read.
 
-    Its own names must have their proper spelling (`names.fold`). Each part that cannot be read becomes a problem in
+    Its own names must have their proper spelling (`fold`). Each part that cannot be read becomes a problem in
     `problems`. Options of an unknown kind are left as they are.
     """
     return _Reading(problems).members(members, document)
@@ -165,3 +171,47 @@ class _Reading:
 
 def _refuse_type(_: object, __: object) -> NoReturn:
     raise TypeError("This value has no written form.")
+
+
+@cache
+def spellings(members: Members) -> Mapping[str, Key]:
+    """Return every key of the class by each of its spellings, in lower case."""
+    keys = keys_of(members).values()
+    return MappingProxyType({name.lower(): key for key in keys for name in (key.name, *key.aliases)})
+
+
+def fold(members: Members, document: Mapping[str, Json], place: str, problems: Problems) -> dict[str, Json]:
+    """Return the members of an object under their proper names, without comments, nulls and empty texts.
+
+    Null and an empty text mean the default. Only the object's own names are changed, not those inside its members. Each
+    name that is no key becomes a problem in `problems`, each other spelling a note.
+    """
+    known = spellings(members)
+    folded: dict[str, Json] = {}
+    for name, value in document.items():
+        if is_comment(name):
+            continue
+        key = known.get(name.lower())
+        if key is None:
+            meant = nearest(members, name)
+            hint = f"; did you mean {meant}?" if meant else "."
+            problems.refuse(at(place, printable_name(name)), f"is not a key of {place or 'restbroker'}{hint}")
+            continue
+        if value is None or value == "":
+            continue
+        if key.ignored is not None:
+            problems.note("KeyIgnored", f"{key.name} is ignored: {key.ignored}.", "Remove it.")
+        elif name.lower() != key.name.lower():
+            if any(other.lower() == key.name.lower() for other in document):
+                problems.note("KeyIgnored", f"{name} is ignored, since {key.name} is given.", f"Remove {name}.")
+                continue
+            problems.note("KeyMisspelt", f"{name} is read as {key.name}.", f"Rename it to {key.name}.")
+        folded[key.name] = value
+    return folded
+
+
+def nearest(members: Members, name: str) -> str:
+    """Return the key whose name or alias is spelt most like this name, or "" if none is similar."""
+    names = {spelling: key.name for spelling, key in spellings(members).items()}
+    found = get_close_matches(_SYNONYMS.get(name.lower(), name.lower()[:60]), names, n=1, cutoff=0.6)
+    return names[found[0]] if found else ""

@@ -13,7 +13,6 @@ import attrs
 from restbroker.config import converter, document
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.key import NO_KINDS, Members, exclusive_pairs
-from restbroker.config.names import fold
 from restbroker.config.problems import Problems
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
@@ -68,7 +67,7 @@ def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[st
     problems = Problems(found.parent if found is not None else Path(), environ)
     given: dict[str, Json] = {}
     if found is not None:
-        given = _redis_url(fold(Config, document.read(found, problems), "", problems), problems)
+        given = _redis_url(converter.fold(Config, document.read(found, problems), "", problems), problems)
     variables = _overlay(environ, problems)
     if found is None and not (variables or problems.problems):
         raise document.missing_configuration()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.core import all_keys
-from restbroker.config.load import load
+from restbroker.config.load import collect, load
+from restbroker.config.mask import mask
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
@@ -90,12 +91,14 @@ def places(value: Json, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str
 
 
 def said(path: Path) -> str:
-    """All that a person would see of it."""
+    """All that a person would see of it, with what `config show` shows of one that loads."""
     try:
         loaded = load(path, {}, {}, KINDS, SOURCES)
     except ConfigError as error:
         return f"{error}\n{error!r}"
-    return f"{loaded!r}\n{loaded.notes}"
+    keys = all_keys()
+    shown = [mask(keys[name], value, KINDS, SOURCES) for name, value in collect(path, {}, {}).values.items()]
+    return f"{loaded!r}\n{loaded.notes}\n{json.dumps(shown)}"
 
 
 @pytest.mark.promise(

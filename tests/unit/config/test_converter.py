@@ -1,81 +1,25 @@
-"""What the converter makes of JSON, what it refuses, and how a duration is written and shown."""
+"""What the converter loads and refuses, and how a duration is written and shown.
+
+What it makes of each value of each key is in tests/golden.
+"""
 
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import Annotated
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.config import forms
 from restbroker.config.converter import read
-from restbroker.config.form import whole
 from restbroker.config.key import key
 from restbroker.config.problems import Problems
 from restbroker.config.values import BadValue, duration_text, seconds
-from restbroker.job.json_types import Json
-
-
-@attrs.frozen(kw_only=True)
-class Inner:
-    count: Annotated[int, whole(1, 1000)] = key("Count", "A number.", 1)
-    secret: str | None = key("Secret", "A secret.", secret=True)
-
-
-@attrs.frozen(kw_only=True)
-class Outer:
-    count: Annotated[int, whole(1, 1000)] = key("Count", "A number.", 1)
-    switch: bool = key("Switch", "On or off.", False)
-    wait: forms.Duration | None = key("Wait", "A duration.")
-    hosts: forms.Hosts = key("Hosts", "A list.", ())
-    queues: forms.Queues = key("Queues", "A list, or weights.", ())
-    inner: Inner | None = key("Inner", "An object.")
-    named: Annotated[Mapping[str, Inner], forms.objects_by_name("things")] = key("Named", "Objects by name.", {})
 
 
 @attrs.frozen(kw_only=True)
 class Bare:
     count: int = key("Count", "A number of which nobody has said how it is written.", 1)
-
-
-def test_no_value_becomes_another_type_s_silently() -> None:
-    """Each of these is taken by the hooks that cattrs itself has."""
-    wrong: list[tuple[str, Json]] = [("Count", value) for value in (3.7, 1.0, True, "5", float("nan"), None, [1])]
-    wrong += [("Hosts", "abc"), ("Hosts", {"a": 1}), ("Switch", 1), ("Switch", "true"), ("Wait", True), ("Wait", "")]
-    for name, value in wrong:
-        review = Problems()
-        read(Outer, {name: value}, review)
-        assert len(review.problems) == 1, (name, value)
-
-
-def test_every_problem_is_told_with_its_place_and_no_secret() -> None:
-    review = Problems()
-    document: dict[str, Json] = {
-        "Count": 3.7,
-        "Hosts": ["example.org", 5, "a b"],
-        "Queues": {"high": 0, " x": 1},
-        "Inner": {"Count": True, "Secret": ["hunter2"], "Cuont": 1},
-        "Named": {"e": {"Count": "5"}, "No Name": {}},
-    }
-    read(Outer, document, review)
-    unknown = "Inner.Cuont: is not a key of Inner; did you mean Count?"
-    found = [problem.partition(": expected ") for problem in review.problems if problem != unknown]
-    assert [(place, what.rpartition(", found ")[2]) for place, _, what in found] == [
-        ("Count", "a number (3.7)."),
-        ("Hosts[1]", "a whole number (5)."),
-        ("Hosts[2]", 'a string ("a b").'),
-        ("Queues.high", "a whole number (0)."),
-        ("Queues. x", 'a string (" x").'),
-        ("Inner.Count", "true or false (true)."),
-        ("Inner.Secret", "a list."),
-        ("Named.e.Count", 'a string ("5").'),
-        ("Named.No Name", 'a string ("No Name").'),
-    ]
-    assert unknown in review.problems
-    assert "Count: expected a whole number from 1 to 1000, found a number (3.7)." in review.problems
 
 
 def test_a_type_without_a_form_is_refused_whatever_is_written() -> None:
