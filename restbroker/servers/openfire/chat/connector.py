@@ -34,7 +34,7 @@ from restbroker.servers.openfire.chat.outcomes import (
     is_empty,
 )
 from restbroker.servers.openfire.chat.request import ChatRequest, build, question
-from restbroker.servers.openfire.chat.rooms import CREATE, Creation, Rooms
+from restbroker.servers.openfire.chat.rooms import CREATE, Rooms
 from restbroker.servers.openfire.chat.sessions import as_unsent
 from restbroker.store.logins import AskingOnly, LoggedOff
 from restbroker.transport.errors import NotSent
@@ -51,14 +51,12 @@ An earlier try may have deleted the user, or this one may have before it failed.
 class ChatConnector:
     """The connector of one target, as `servers.contract.Connector` describes it.
 
-    `_logins`, `_rooms` and `_creation` are None where no job is delivered.
+    `_rooms` is None where no job is delivered.
     """
 
     _target: Target
     _now_s: Callable[[], float]
-    _logins: SharedLogins | None
     _rooms: Rooms | None
-    _creation: Creation | None = None
 
     @property
     def catalogue(self) -> Catalogue:
@@ -104,9 +102,9 @@ class ChatConnector:
         try:
             await trio.sleep_forever()
         finally:
-            if self._logins is not None:
+            if self._rooms is not None:
                 with trio.CancelScope(shield=True):
-                    await self._logins.aclose()
+                    await self._rooms.logins.aclose()
 
     async def _do(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
         if entry.effect == "logs_in":
@@ -133,8 +131,8 @@ class ChatConnector:
     async def _without_stream(
         self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link
     ) -> Outcome:
-        if entry.name == CREATE and self._creation is not None:
-            return await self._creation.do(call, entry, spec, request=request, link=link)
+        if entry.name == CREATE:
+            return await self._require_rooms().create(call, entry, spec, request=request, link=link)
         name, without = _session_user(entry, request), request.of("")
         if entry.effect in ("expels", "sets_room"):
             response = await self._require_rooms().expel(entry, request, link)
@@ -241,9 +239,7 @@ class ChatConnector:
         return self._rooms
 
     def _shared_logins(self) -> SharedLogins:
-        if self._logins is None:
-            raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
-        return self._logins
+        return self._require_rooms().logins
 
 
 def _session_user(entry: Entry, request: ChatRequest) -> str:
@@ -283,8 +279,5 @@ def health_of(response: Response) -> Health:
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
     if ports.logins is None or ports.http is None:
-        return ChatConnector(target, ports.now_s, None, None)
-    logins = shared_logins(target, ports)
-    rooms = Rooms(target, ports.logins, logins, ports.now_s)
-    creation = Creation(target, rooms, ports.now_s)
-    return ChatConnector(target, ports.now_s, logins=logins, rooms=rooms, creation=creation)
+        return ChatConnector(target, ports.now_s, None)
+    return ChatConnector(target, ports.now_s, Rooms(target, ports.logins, shared_logins(target, ports), ports.now_s))

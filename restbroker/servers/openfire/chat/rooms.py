@@ -105,12 +105,13 @@ class _NoRoom(Exception):
 
 @attrs.frozen
 class Rooms:
-    """Delivers the commands of one target that users do in rooms."""
+    """Delivers the commands of one target that users do in rooms, and those that create rooms."""
 
     _target: Target
     _store: LoginStore
-    _logins: SharedLogins
+    logins: SharedLogins
     _now_s: Callable[[], float]
+    _locks: RoomLocks = attrs.field(factory=RoomLocks)
 
     async def deliver(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
         """Deliver one command, having the user join the room first if that is needed, and return its outcome.
@@ -119,7 +120,7 @@ class Rooms:
         """
         job = _Job(call, entry, spec, request=request, link=link)
         wanted = need = self._need(entry)
-        stream, is_renewed = await as_unsent(self._logins.stream, request.user), False
+        stream, is_renewed = await as_unsent(self.logins.stream, request.user), False
         for others in reversed(range(_TRIES)):
             try:
                 answer = await self._try(job, stream, need)
@@ -129,7 +130,7 @@ class Rooms:
             if answer.response.status != 400 or not others:
                 return outcome
             # An unknown stream gets it too.
-            fresh = await as_unsent(self._logins.renew, request.user, stream)
+            fresh = await as_unsent(self.logins.renew, request.user, stream)
             is_new = fresh != stream
             if not is_new and (need != "need" or answer.is_join or answer.has_joined):
                 return outcome
@@ -247,6 +248,45 @@ class Rooms:
             await self._note(entry, request, is_done=200 <= response.status < 300)
         return response
 
+    async def create(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
+        """Create the room unless it exists; return the call's outcome. Raise the same as a connector's `deliver`."""
+        async with self._locks.hold({room_of(request)}):
+            there = await self._outcome_unsent(call, request, link)
+            if there is not None:
+                return there
+            response = await self.expel(entry, request, link)
+            outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream="")
+            if response.status != 500 or not isinstance(outcome, Deferred):
+                return outcome
+            answer = None
+            with suppress(NotSent, MaybeSent):
+                answer = await self._ask_for_room(call, request, link)
+            is_there = None if answer is None else _is_there(answer, request)
+            return after_failure(call, outcome, there=is_there)
+
+    async def _outcome_unsent(self, call: Call, request: ChatRequest, link: Link) -> Outcome | None:
+        """Ask for the room; return the outcome of a call that must not be sent, None if it may be sent."""
+        response = await self._ask_for_room(call, request, link)
+        match _is_there(response, request):
+            case True:
+                return existing_room(call, response.status)
+            case False:
+                return None
+        service = room_of(request).rpartition("@")[2]
+        if response.status == 500 and service != DEFAULT_SERVICE:
+            usual = await self._ask_for_room(call, request, link, DEFAULT_SERVICE)
+            if _is_there(usual, request) is not None:
+                return None
+        if 200 <= response.status < 300:
+            message = f"Status {response.status}, but the answer is not the requested room."
+            return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
+        entry = table(self._target.options_as(Options).paths)[LOOK_AT_ROOM]
+        spec = for_target(self._target, None).commands[LOOK_AT_ROOM]
+        return before_sending(classify(call, entry, spec, response=response, now_s=self._now_s(), stream=""))
+
+    async def _ask_for_room(self, call: Call, request: ChatRequest, link: Link, service: str | None = None) -> Response:
+        return await link.ask(unsent(lambda: room_question(call, request, self._target, service)))
+
     async def _note(self, entry: Entry, request: ChatRequest, *, is_done: bool) -> None:
         for jid in _departures(entry, request.arguments):
             _, at, host = jid.partition("/")[0].rpartition("@")
@@ -264,55 +304,6 @@ def _departures(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
             yield str(one)
     else:
         yield str(given.get("jid", ""))
-
-
-@attrs.frozen
-class Creation:
-    """Creates the rooms of one target."""
-
-    _target: Target
-    _rooms: Rooms
-    _now_s: Callable[[], float]
-    _locks: RoomLocks = attrs.field(factory=RoomLocks)
-
-    async def do(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
-        """Create the room unless it exists; return the call's outcome. Raise the same as a connector's `deliver`."""
-        async with self._locks.hold({room_of(request)}):
-            there = await self._outcome_unsent(call, request, link)
-            if there is not None:
-                return there
-            response = await self._rooms.expel(entry, request, link)
-            outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream="")
-            if response.status != 500 or not isinstance(outcome, Deferred):
-                return outcome
-            answer = None
-            with suppress(NotSent, MaybeSent):
-                answer = await self._ask(call, request, link)
-            is_there = None if answer is None else _is_there(answer, request)
-            return after_failure(call, outcome, there=is_there)
-
-    async def _outcome_unsent(self, call: Call, request: ChatRequest, link: Link) -> Outcome | None:
-        """Ask for the room; return the outcome of a call that must not be sent, None if it may be sent."""
-        response = await self._ask(call, request, link)
-        match _is_there(response, request):
-            case True:
-                return existing_room(call, response.status)
-            case False:
-                return None
-        service = room_of(request).rpartition("@")[2]
-        if response.status == 500 and service != DEFAULT_SERVICE:
-            usual = await self._ask(call, request, link, DEFAULT_SERVICE)
-            if _is_there(usual, request) is not None:
-                return None
-        if 200 <= response.status < 300:
-            message = f"Status {response.status}, but the answer is not the requested room."
-            return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
-        entry = table(self._target.options_as(Options).paths)[LOOK_AT_ROOM]
-        spec = for_target(self._target, None).commands[LOOK_AT_ROOM]
-        return before_sending(classify(call, entry, spec, response=response, now_s=self._now_s(), stream=""))
-
-    async def _ask(self, call: Call, request: ChatRequest, link: Link, service: str | None = None) -> Response:
-        return await link.ask(unsent(lambda: room_question(call, request, self._target, service)))
 
 
 def _is_there(response: Response, request: ChatRequest) -> bool | None:

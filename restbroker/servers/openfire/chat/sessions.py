@@ -146,9 +146,7 @@ class Sessions:
             return None
         headers = (("Accept", "text/plain"), *authorization_header(self._target))
         path = f"/sse/{quote(name, safe='')}"
-        response = await self._send(
-            Request("GET", path, self._target.timeout_s, query=(), headers=headers, repeatable=True)
-        )
+        response = await self._send(Request("GET", path, self._target.timeout_s, headers=headers, repeatable=True))
         return response.status != _NO_PATH
 
     async def present(self, stream: str) -> None:
@@ -160,9 +158,7 @@ class Sessions:
     async def _post(self, stream: str, what: str) -> Response:
         path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/{what}"
         headers = (("Accept", "application/json"), *authorization_header(self._target))
-        return await self._send(
-            Request("POST", path, self._target.timeout_s, query=(), headers=headers, repeatable=True)
-        )
+        return await self._send(Request("POST", path, self._target.timeout_s, headers=headers, repeatable=True))
 
     async def _require_administrator(self) -> None:
         """Raise `NoLogin` if the server says that the target's login is not an administrator's.

@@ -83,7 +83,6 @@ def question(
         "GET",
         target.url.path + path,
         timeout_s or target.timeout_s,
-        query=(),
         headers=headers,
         body_limit_bytes=_LIMIT_BYTES,
         repeatable=True,
