@@ -313,7 +313,7 @@ def import_(
             output.say(files.OTHER_FILES)
         if dry_run:
             changed = operate.count_changed(rosters.client, found.rosters, add=add)
-            done = ImportProgress(len(found.rosters), len(found.rosters), changed)
+            done = ImportProgress(len(found.rosters), changed)
         else:
             done = _import(rosters, found.rosters, str(file), add=add, yes=yes)
             if done.changed:
@@ -325,7 +325,7 @@ def _import(
     rosters: Rosters, found: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool
 ) -> ImportProgress:
     """Ask and write; at Ctrl-C or an error of Redis, print how far it came and raise that."""
-    so_far, told_s = ImportProgress(len(found)), time.monotonic()
+    so_far, told_s = ImportProgress(), time.monotonic()
     if not found:
         return so_far
     replaced = 0 if add else sum(one.contacts > 0 for one in store.user_states(rosters.client, list(found)))
@@ -336,7 +336,7 @@ def _import(
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
                     told_s = time.monotonic()
-                    output.say(f"… {so_far.done} of {counted(so_far.total, 'user')} written")
+                    output.say(f"… {so_far.done} of {counted(len(found), 'user')} written")
         except (KeyboardInterrupt, RestbrokerError):
             output.say(f"{counted(so_far.done, 'roster')} written. Run the same command again for the rest.")
             raise

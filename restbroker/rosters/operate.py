@@ -50,9 +50,8 @@ class RosterView:
 
 @attrs.frozen
 class ImportProgress:
-    """The progress of an import: `done` of `total` users, how many of them `changed`, and those who were refused."""
+    """The progress of an import: users that are `done`, how many of them `changed`, and those who were refused."""
 
-    total: int
     done: int = 0
     changed: int = 0
     refused: tuple[RefusedRoster, ...] = ()
@@ -209,7 +208,7 @@ def import_rosters(
     `add`: contacts that are not named stay. A caller who stops iterating stops the import; the same import again goes
     on. `source` is for the entry in the audit log.
     """
-    so_far, noted_s = ImportProgress(len(found)), time.monotonic()
+    so_far, noted_s = ImportProgress(), time.monotonic()
     with AuditedAction(
         rosters.client, AuditEntry(who=rosters.who, action="import", place="rosters", where=source)
     ) as note:

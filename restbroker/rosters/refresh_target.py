@@ -82,25 +82,16 @@ class RefreshTarget:
         token's file cannot be read, and `StoreUnavailable`: then they may have been pushed.
         """
         pieces = [users[start : start + _USERS_PER_JOB] for start in range(0, len(users), _USERS_PER_JOB)]
-        how, now_s = {"now": True} if now else {}, time.time()
-        orders = {
-            secrets.token_hex(12): JobRequest(
-                REFRESH, {"users": list(piece), **how}, self.queue, self.token, wants_reply=wanted
-            )
-            for piece in pieces
-        }
-        queues.push(client, self.queue, [payload(order, jid, now_s) for jid, order in orders.items()])
-        return list(orders)
+        jobs = dict(self._job(piece, now=now, wanted=wanted) for piece in pieces)
+        queues.push(client, self.queue, list(jobs.values()))
+        return list(jobs)
 
     def jobs(self, users: Iterable[str]) -> RefreshJobs:
         """Return a job for each of these users; raise `ConfigError` while the token's file cannot be read."""
-        now_s = time.time()
-        return RefreshJobs(
-            self.queue,
-            {
-                user: payload(
-                    JobRequest(REFRESH, {"users": [user]}, self.queue, self.token), secrets.token_hex(12), now_s
-                )
-                for user in users
-            },
-        )
+        return RefreshJobs(self.queue, {user: self._job([user])[1] for user in users})
+
+    def _job(self, users: Sequence[str], *, now: bool = False, wanted: bool = False) -> tuple[str, bytes]:
+        """Return the id of a new job, and the job."""
+        jid, how = secrets.token_hex(12), {"now": True} if now else {}
+        request = JobRequest(REFRESH, {"users": list(users), **how}, self.queue, self.token, wants_reply=wanted)
+        return jid, payload(request, jid, time.time())

@@ -102,14 +102,6 @@ async def test_who_is_in_flight_is_asked_for_soon_and_who_failed_stays_marked(cl
     assert len(jobs(client, "home")) == 3, "aaron's job comes again by itself"
 
 
-async def test_who_was_changed_a_moment_ago_is_due_when_the_changes_calm_down(of: Of) -> None:
-    rosters = of("home")
-    await rosters.change([CHANGE])
-    claimed = await rosters.claim(["john"], RefreshDelay(5000, 20_000))
-    assert claimed.users == ()
-    assert 4.0 < claimed.wait_s["john"] <= 5.0
-
-
 async def test_a_landing_is_told_though_the_connection_ended_meanwhile(client: Client, of: Of) -> None:
     home = of("home")
     mine = (await home.claim(["mary"], PACE)).holder

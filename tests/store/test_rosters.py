@@ -150,19 +150,6 @@ def test_a_mark_whose_job_was_taken_away_by_hand_has_it_pushed_again_ever_more_r
     assert len(jobs(server)) == pushed + 1
 
 
-def test_a_claim_and_an_end_that_are_sent_twice_say_the_same_and_do_no_harm(client: Client, server: Server) -> None:
-    change(client, put("ann"))
-    first = claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE)
-    change(client, put("ann", BOB))
-    assert claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE) == first
-    assert server.raw.hexists(DIRTY, "ann"), "the later change keeps its mark"
-    server.raw.delete(DIRTY)
-    assert end_refreshes(client, "h1", [], again=["ann"]) == 1
-    server.raw.delete(DIRTY)
-    assert end_refreshes(client, "h1", [], again=["ann"]) == 0
-    assert server.raw.exists(DIRTY) == 0
-
-
 def test_users_are_refreshed_without_a_roster_however_many_they_are(client: Client, server: Server) -> None:
     change(client, put("u7"))
     names = [f"u{n}" for n in range(3000)]

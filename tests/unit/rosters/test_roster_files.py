@@ -91,9 +91,3 @@ def test_together_they_take_no_more_than_their_bound_and_those_read_first_go() -
     assert copies.of("user0", 99.0) is None
     copies.keep("huge", Copy(b"x" * 10_001, 100.0))
     assert (len(copies), copies.size_bytes) == (0, 0)
-
-
-def test_where_none_are_wanted_none_are_kept() -> None:
-    copies = Copies(0.0, 1_000_000)
-    copies.keep("john", Copy(b"{}", 100.0))
-    assert copies.of("john", 100.0) is None

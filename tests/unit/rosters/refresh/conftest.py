@@ -74,19 +74,14 @@ class Prosody:
             await trio.sleep_forever()
         if (request.method, request.path) == ("GET", "/roster_admin/refresh"):
             return Response(404 if self.status == 404 else 301, {}, b"", 0.0)
-        is_alone = request.method == "GET"
-        users = [request.path.rpartition("/")[2]] if is_alone else json.loads(request.body)
+        users = json.loads(request.body)
         self.seen.append(tuple(users))
         with self._in_flight(users):
             await trio.sleep(self.takes_s)
             if not users or self.poisoned & set(users):
                 await trio.sleep_forever()
         errors = len(self.fails & set(users))
-        body: dict[str, Json]
-        if is_alone:
-            body = {"status": "error" if errors else "ok", "message": "roster update complete"}
-        else:
-            body = {"updated": len(users), "message": "roster update complete", "status": "ok", "errors": errors}
+        body = {"updated": len(users), "message": "roster update complete", "status": "ok", "errors": errors}
         return Response(self.status, {}, json.dumps(body).encode() if self.body is None else self.body, 0.0)
 
     def _in_flight(self, users: Sequence[str]) -> Any:
