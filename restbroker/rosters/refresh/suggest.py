@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from restbroker.config.target import Target
 from restbroker.servers.allowed_commands import AllowedCommands
-from restbroker.servers.prosody.common import listener_lines
+from restbroker.servers.prosody.suggest import listener_lines
 
 
 def suggest(target: Target, _allowed: AllowedCommands) -> str | None:

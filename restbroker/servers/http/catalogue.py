@@ -1,8 +1,79 @@
-"""The commands of a target of kind `http` are those of its configuration. Through the registry; loads no Trio."""
+"""The commands of a target of kind `http`, which are those of its configuration, and the request for each, as a recipe.
 
+`options` makes them, the connector reads them, also through the registry. Always holds: loads no Trio; secrets are in
+`Secret`s, and one in a file is read again whenever it is needed.
+"""
+
+import re
+from collections.abc import Mapping
+from itertools import chain
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from restbroker.config.secret import Secret
 from restbroker.config.target import Target
-from restbroker.job.command import Catalogue
-from restbroker.servers.http.recipes import settings_of
+from restbroker.errors import ConfigError
+from restbroker.job.command import Catalogue, CommandSpec
+from restbroker.servers.http.template import Path, Template, Text
+
+_VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)
+
+
+@attrs.frozen
+class Recipe:
+    """The request for one command.
+
+    `body` None: no body, or with `spec.takes_more` the arguments that are in neither path nor query.
+    """
+
+    spec: CommandSpec
+    method: str
+    path: Path
+    query: Mapping[str, Text]
+    body: Template = attrs.field(repr=False)
+    """Not shown, as a secret may stand in it, though it should be a header."""
+    encoding: str
+    headers: Mapping[str, Secret]
+    success: tuple[range, ...]
+    retry: tuple[range, ...]
+    has_key: bool
+    """Whether it carries an `Idempotency-Key`."""
+    secret_headers: frozenset[str]
+    """The headers, in lower case, whose values are secret; with those of the target."""
+
+
+@attrs.frozen
+class Settings:
+    """The options of a target of kind `http`, ready for use; `probe`: method and path, if one is configured."""
+
+    recipes: Mapping[str, Recipe]
+    catalogue: Catalogue
+    headers: Mapping[str, Secret] = MappingProxyType({})
+    signing: tuple[Secret, ...] = ()
+    probe: tuple[str, str] | None = None
+
+
+def settings_of(target: Target) -> Settings:
+    """Return the target's settings; settings without any command for a target that no configuration made."""
+    return target.options if isinstance(target.options, Settings) else Settings({}, Catalogue("", {}, is_whole=True))
+
+
+def secrets_of(settings: Settings) -> tuple[Secret, ...]:
+    """Return all secrets in the settings; values of headers such as `Accept` are not among them."""
+    recipes = settings.recipes.values()
+    hidden = frozenset[str]().union(*(recipe.secret_headers for recipe in recipes))
+    headers = chain(settings.headers.items(), *(recipe.headers.items() for recipe in recipes))
+    return (*settings.signing, *(secret for name, secret in headers if name.lower() in hidden))
+
+
+def header_value(secret: Secret) -> str:
+    """Return the secret as a header's value; raise `ConfigError` if it cannot be read or put into a header."""
+    value = secret.reveal()
+    if not _VALUE.fullmatch(value):
+        raise ConfigError("A header's value is empty or has characters beyond visible ASCII.", "Put in only the value.")
+    return value
 
 
 def for_version(_version: str | None) -> Catalogue:

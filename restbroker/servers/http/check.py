@@ -6,8 +6,8 @@ Always holds: only the probe is sent, which changes nothing there.
 from restbroker.config.target import Target
 from restbroker.servers.api.checks import finding, open_client, unreachable
 from restbroker.servers.findings import Finding, Texts, ok
+from restbroker.servers.http.catalogue import Settings, settings_of
 from restbroker.servers.http.connector import health_of, probe_request
-from restbroker.servers.http.recipes import Settings, settings_of
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _TEXTS = Texts.beside(__file__)

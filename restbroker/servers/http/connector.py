@@ -19,8 +19,8 @@ from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
 from restbroker.servers.api.health import Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.http.catalogue import Settings, settings_of
 from restbroker.servers.http.outcomes import BUSY, BUSY_S, LONGEST_BUSY_S, REFUSED, classify
-from restbroker.servers.http.recipes import Settings, settings_of
 from restbroker.servers.http.request import build, question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response

@@ -1,18 +1,18 @@
 """The options that a target of kind `http` takes: the request of each command, its signature, the meaning of answers.
 
-The loader makes an instance, whose `check` turns it into `recipes.Settings`, the options of the finished target. Always
-holds: no Trio is loaded here; a broken template, a secret that cannot be read and a header that is not allowed are
-problems that name their place.
+The loader makes an instance, whose `check` turns it into `catalogue.Settings`, the options of the finished target.
+Always holds: no Trio is loaded here; a broken template, a secret that cannot be read and a header that is not allowed
+are problems that name their place.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from restbroker.config.form import Names
+from restbroker.config.form import Form, Items, Names
 from restbroker.config.forms import AnyValue
 from restbroker.config.key import key
 from restbroker.config.kind import At
@@ -20,13 +20,66 @@ from restbroker.config.logins import note_plain
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import Secret
 from restbroker.config.target import IssuedLogin, Target
-from restbroker.config.values import without_logins
+from restbroker.config.values import BadValue, is_plain, without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
-from restbroker.servers.http import forms, signature, template
-from restbroker.servers.http.forms import WrittenSecret
-from restbroker.servers.http.recipes import Recipe, Settings, header_value, secrets_of
+from restbroker.job.json_types import Json
+from restbroker.servers.http import signature, template
+from restbroker.servers.http.catalogue import Recipe, Settings, header_value, secrets_of
 from restbroker.servers.http.template import BadTemplate, Template, Text
+
+Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+COMMAND: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,63}"
+_HEADER: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
+_NAME: Final = r"[^\s{}\ud800-\udfff]{1,100}"
+_CLASS: Final = re.compile(r"([2-5])xx")
+_WHERE: Final[dict[str, Json]] = {
+    "type": "object",
+    "properties": {"File": {"type": "string"}, "Env": {"type": "string"}},
+    "minProperties": 1,
+    "maxProperties": 1,
+    "additionalProperties": False,
+}
+
+
+def _status(value: Json) -> range:
+    if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599:
+        return range(value, value + 1)
+    if isinstance(value, str) and (found := _CLASS.fullmatch(value)):
+        first = int(found[1]) * 100
+        return range(first, first + 100)
+    raise BadValue('a status from 200 to 599, or a class such as "2xx"', value)
+
+
+def _secret(value: Json) -> str | tuple[str, str]:
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((where, named),) = value.items()
+        if where in ("File", "Env") and isinstance(named, str) and named and is_plain(named):
+            return where, named
+    elif isinstance(value, str) and is_plain(value):
+        return value
+    raise BadValue('a string without line breaks, {"File": "its path"} or {"Env": "its variable"}', value)
+
+
+Statuses: TypeAlias = Annotated[
+    tuple[range, ...],
+    Items(
+        "list of statuses",
+        'a list of statuses such as [200, 202] or ["2xx", 404]',
+        Form("status", {"anyOf": [{"type": "integer"}, {"enum": ["2xx", "3xx", "4xx", "5xx"]}]}, _status),
+    ),
+]
+WrittenSecret: TypeAlias = Annotated[
+    str | tuple[str, str], Form("string, `File` or `Env`", {"anyOf": [{"type": "string"}, _WHERE]}, _secret)
+]
+"""A secret as it is written: its text, or where it is ("File" or "Env") and the name of that."""
+Secrets: TypeAlias = Annotated[
+    tuple[WrittenSecret, ...],
+    Items("list of `File` or `Env`", 'a list of secrets such as [{"File": "/run/credentials/hook"}]'),
+]
+Headers: TypeAlias = Annotated[Mapping[str, WrittenSecret], Names("secrets by header", _HEADER, "a header's name")]
+Query: TypeAlias = Annotated[Mapping[str, str], Names("templates by name", _NAME, "a name without blanks and braces")]
+
 
 T = TypeVar("T")
 _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE"})
@@ -47,9 +100,9 @@ _NO_QUERY: Mapping[str, str] = MappingProxyType({})
 class CommandKeys:
     """The keys of one command."""
 
-    method: forms.Method = key("Method", "The request's method.", "POST")
+    method: Method = key("Method", "The request's method.", "POST")
     path: str = key("Path", "Appended to the target's URL; a template.", "")
-    query: forms.Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
+    query: Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
     body: AnyValue = key(
         "Body",
         "JSON whose strings are templates; by default, an object of the arguments that Path and Query do not use.",
@@ -58,11 +111,9 @@ class CommandKeys:
     encoding: Literal["json", "form", "none"] | None = key(
         "Encoding", "The body's encoding. Unset, GET, HEAD and DELETE have no body.", shown="json"
     )
-    headers: forms.Headers = key(
-        "Headers", "Headers to add to the target's, or to replace them.", _NOTHING, secret=True
-    )
-    success: forms.Statuses = key("Success", "Statuses that mean success.", (range(200, 300),), shown=["2xx"])
-    retry: forms.Statuses = key(
+    headers: Headers = key("Headers", "Headers to add to the target's, or to replace them.", _NOTHING, secret=True)
+    success: Statuses = key("Success", "Statuses that mean success.", (range(200, 300),), shown=["2xx"])
+    retry: Statuses = key(
         "Retry",
         "Statuses after which it is retried; with any other the job dies.",
         tuple(range(one, one + 1) for one in _RETRY),
@@ -88,11 +139,11 @@ class ProbeKeys:
 class Options:
     """What is written under `Options`."""
 
-    commands: Annotated[Mapping[str, CommandKeys], Names("commands by name", forms.COMMAND, "a command's name")] = key(
+    commands: Annotated[Mapping[str, CommandKeys], Names("commands by name", COMMAND, "a command's name")] = key(
         "Commands", "The commands of jobs; nothing else is sent.", MappingProxyType({}), mandatory="always"
     )
-    headers: forms.Headers = key("Headers", "Headers of every request.", _NOTHING, secret=True)
-    signing: forms.Secrets = key(
+    headers: Headers = key("Headers", "Headers of every request.", _NOTHING, secret=True)
+    signing: Secrets = key(
         "SigningSecrets",
         "Sign requests as in Standard Webhooks with each of these (`whsec_…`); several during a rotation.",
         (),

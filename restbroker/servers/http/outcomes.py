@@ -5,10 +5,8 @@ it back. The answer to a command that was done is passed on as it is. No redirec
 """
 
 import math
-import re
 from collections.abc import Sequence
 from functools import lru_cache
-from html import unescape
 from typing import Final
 
 import attrs
@@ -19,9 +17,9 @@ from restbroker.job.outcome import Deferred, Outcome, Uncertain
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, read_for
 from restbroker.servers.api.ladder import BUSY as BUSY_ALL
 from restbroker.servers.api.ladder import FAILED, Ladder, ladder, may_pass, standard
-from restbroker.servers.api.texts import parse_json
+from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.servers.http import signature
-from restbroker.servers.http.recipes import Recipe
+from restbroker.servers.http.catalogue import Recipe
 from restbroker.transport.message import Response
 
 BUSY: Final = frozenset({429, 503})
@@ -34,9 +32,7 @@ A job heeds all of a 429's Retry-After; others must not wait a day for what one 
 """
 REFUSED: Final = frozenset({401, 403})
 _TOO_MANY: Final = 429
-_HEAD_LIMIT: Final = 1024
 _SAYS: Final = ("message", "error_description", "detail", "error", "title")
-_TAG: Final = re.compile(r"<[^>]*>")
 _HINTS: Final = {
     401: "Check the target's login (Auth, Headers).",
     403: "Check what the target's login may do.",
@@ -107,7 +103,7 @@ def _error(_response: Response, text: str) -> tuple[str, str]:
     body = parse_json(text.encode("utf-8", "surrogatepass"))
     told = (body.get(name) for name in _SAYS) if isinstance(body, dict) else ()
     words = next((said for said in told if isinstance(said, str)), text)
-    return "", unescape(_TAG.sub(" ", words[:_HEAD_LIMIT])) if words.lstrip().startswith("<") else words
+    return "", page_heading(words)
 
 
 # Made for each answer, and the same for nearly all: it takes 0.2 ms.

@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.http import signature, template
-from restbroker.servers.http.recipes import Recipe, Settings, header_value
+from restbroker.servers.http.catalogue import Recipe, Settings, header_value
 from restbroker.servers.http.template import Placeholder, Text
 from restbroker.transport.message import Request
 
@@ -59,7 +59,7 @@ def question(target: Target, settings: Settings) -> Request:
     method, path = settings.probe or ("HEAD", "")
     headers = tuple(_fixed_headers(target, settings))
     path = target.url.path + path or "/"
-    return Request(method, path, target.timeout_s, query=(), headers=headers, body_limit_bytes=65_536, repeatable=True)
+    return Request(method, path, target.timeout_s, headers=headers, body_limit_bytes=65_536, repeatable=True)
 
 
 def _fixed_headers(target: Target, settings: Settings) -> Headers:

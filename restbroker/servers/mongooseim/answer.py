@@ -6,19 +6,16 @@ people, and the words hold neither a secret of the call nor the login that the r
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import unescape
 from typing import Final
 
 import attrs
 
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
-from restbroker.servers.api.answer import Answer, AnswerForm, is_of_api
-from restbroker.servers.api.masked_text import mask_response
-from restbroker.servers.api.texts import parse_json
+from restbroker.servers.api.answer import Answer, AnswerForm, is_of_api, mask_response
+from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.transport.message import Response
 
-_HEAD_LIMIT: Final = 1024
 _MOST_PROBLEMS: Final = 10_000
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
 # Written as Erlang writes it, in which no secret or message text would be recognised.
@@ -26,7 +23,6 @@ _VALUE: Final = re.compile(r"(failed for type \w{1,60}) with value .*(\. The rea
 # What stands there in the job's document, which may hold a password.
 _PART: Final = re.compile(r"(Cannot (?:parse|scan) line \d+).*", re.DOTALL)
 _QUOTING: Final = ("parser_error", "scanner_error")
-_TAG: Final = re.compile(r"<[^>]*>")
 _OF_PAGE: Final = AnswerForm(lambda _response, text: ("", text))
 _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The server says: ")
 
@@ -91,8 +87,7 @@ def answer_of(
             response, shown, words, code=problem.code, raw_message=problem.message, now_s=now_s, form=_OF_PROBLEM
         )
     is_own = is_of_api(response)
-    page = shown.text[:_HEAD_LIMIT]
-    words = shown.hide(unescape(_TAG.sub(" ", page)) if page.lstrip().startswith("<") else page)
+    words = shown.hide(page_heading(shown.text))
     return Answer(response, shown, words, code="", raw_message="", now_s=now_s, form=_OF_PAGE, is_own=is_own)
 
 

@@ -14,10 +14,9 @@ from restbroker.servers.api.checks import bad_login, finding, open_client, unrea
 from restbroker.servers.api.health import standard_health, target_denied
 from restbroker.servers.api.login import authorization
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.prosody.answer import FORM, is_page
 from restbroker.servers.prosody.connector import health_of, probe_request
 from restbroker.servers.prosody.options import Api, ApiAddress, options_of
-from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_LOGIN, CHECK_URL
+from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_LOGIN, CHECK_URL, FORM, is_page
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
 

@@ -18,11 +18,10 @@ from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.prosody import catalogue, xml_stanza
-from restbroker.servers.prosody.answer import FORM, is_page, stanza_in, version_in
+from restbroker.servers.prosody.catalogue import Entry
 from restbroker.servers.prosody.options import Options, options_of
-from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, classify
+from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, FORM, classify, is_page, stanza_in, version_in
 from restbroker.servers.prosody.request import build, question
-from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request, Response
 
 CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a valid token."

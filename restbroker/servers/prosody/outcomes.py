@@ -1,14 +1,21 @@
-"""Judges Prosody's answers: a status, and within a 200 the stanza that came back. Pure; the connector calls `classify`.
+"""Reads and judges Prosody's answers: a status, and within a 200 the stanza that came back. Pure.
 
-Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
+The connector calls `classify`; the probe and the check use `FORM`. Always holds: every answer has an outcome, nothing
+here raises, and no message holds a secret argument's value.
 
 mod_rest answers 202 if it passed a stanza on, and 200 with a stanza if Prosody itself, or for an iq the addressee,
 replied at once. An XMPP error comes in a 200, too (measured on 0.12.3 and 13.0.1): its type says whether to try again
 (RFC 6120, 8.3.2).
+
+A failure in a note of type `info`, which mod_admin_adhoc puts into the answer to an ad-hoc command, is found; a JID in
+it never counts as a heading. A note on several accounts has two lists, of which either may be missing (the same texts
+on 0.12.3 and 13.0.1, recorded): "The following accounts were successfully deleted:" and "The following accounts could
+not be deleted:".
 """
 
 import re
 from collections.abc import Mapping
+from html import unescape
 from types import MappingProxyType
 from typing import Final, get_args
 
@@ -17,16 +24,33 @@ import attrs
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome
-from restbroker.servers.api.answer import Answer, deliver_as_is, read_for
+from restbroker.servers.api.ad_hoc import ADMIN
+from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, is_of_api, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
-from restbroker.servers.api.texts import parse_json
-from restbroker.servers.prosody import notes, xml_stanza
-from restbroker.servers.prosody.answer import FORM, is_page, stanza_in
+from restbroker.servers.api.texts import page_heading, parse_json
+from restbroker.servers.prosody import xml_stanza
+from restbroker.servers.prosody.catalogue import Entry
 from restbroker.servers.prosody.options import Api
 from restbroker.servers.prosody.request import is_question
-from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Response
 
+_HEAD_LIMIT: Final = 4096
+"""How many characters of a page are searched; Prosody's own pages, with their style, have 1 KiB."""
+# Prosody's pages say what is wrong in their last paragraph, and the name of the status in the heading.
+_SAID: Final = re.compile(r'<p class="extra">([^<]*)</p>')
+_OWN_PAGE: Final = re.compile(rb'p\.extra\{|<p class="extra">')
+"""What each of Prosody's own pages has: the style of that paragraph, or one (recorded on 0.12.3 and 13.0.1)."""
+_WORDS: Final = re.compile(r"<text\b[^>]*>([^<]*)</text>")
+"""The text of an error that mod_rest sends as XML."""
+_REPORTS: Final = frozenset({"delete-user", "end-user-session", "disable-user", "reenable-user"})
+"""The commands that report on several accounts, by the end of their nodes."""
+_HEADING: Final = re.compile(r"The following accounts (were successfully|could not be) \w+:")
+_CODES: Final = (
+    ("AlreadyExists", re.compile("Account already exists")),
+    ("NotFound", re.compile("User does not exist|The following accounts could not be (deleted|disconnected):")),
+)
+_JID: Final = re.compile(r"[^\s@/]+([@/].*)?")
+"""What may stand under a heading: only behind its first @ or / a JID may have spaces."""
 BROKEN_ATTEMPTS: Final = 3
 """So often at most a stanza is sent that Prosody answers with 500: one of its modules failed over it."""
 CHECK_URL: Final = (
@@ -126,6 +150,94 @@ def _rungs(api: Api) -> Ladder:
 _LADDERS: Final[Mapping[Api, Ladder]] = {api: _rungs(api) for api in get_args(Api)}
 
 
+def stanza_in(body: Json) -> Mapping[str, Json] | None:
+    """Return the stanza in an answer of mod_rest, the last of several (an archive's); None if there is none."""
+    if isinstance(body, dict) and isinstance(several := body.get("xmpp"), list):
+        body = several[-1] if several else None
+    return body if isinstance(body, dict) else None
+
+
+def version_in(body: Json) -> str:
+    """Return the version in Prosody's answer to an iq asking for it; "" if it tells none, or a bot's host answered."""
+    match stanza_in(body):
+        case {"version": {"name": "Prosody", "version": str(version)}}:
+            return version  # "0.12.3", "13.0.1", and for nightly builds words behind it
+        case _:
+            return ""
+
+
+def _is_xml(response: Response) -> bool:
+    return response.headers.get("content-type", "").startswith("application/xmpp+xml")
+
+
+def is_page(response: Response) -> bool:
+    """Tell whether the body is a page; Prosody answers 500 with one if any of its modules crashed.
+
+    The answers of mod_rest itself in XML, errors too, have another content type (0.12.3 and 13.0.1, recorded).
+    """
+    return not _is_xml(response) and response.body.lstrip().startswith(b"<")
+
+
+def _error(response: Response, text: str) -> tuple[str, str]:
+    if _is_xml(response) and (words := _WORDS.search(text)) is not None:
+        return "", unescape(words[1])
+    if not is_page(response):
+        return "", _in_json(parse_json(text.encode()), text)
+    found = _SAID.search(text[:_HEAD_LIMIT])
+    return "", unescape(found[1]).strip() if found else page_heading(text)
+
+
+def _in_json(body: Json, text: str) -> str:
+    """Return what an error says, in a stanza or in the body of a status (the same on 0.12.3 and 13.0.1, recorded)."""
+    match body:
+        case {"error": {"text": str(words)}} | {"error": {"condition": str(words)}}:
+            return words
+        case {"type": "error", "code": int()}:
+            return ""  # of the status alone
+        case _:
+            return text
+
+
+def _is_own(response: Response) -> bool:
+    return is_of_api(response) or _OWN_PAGE.search(response.body[:_HEAD_LIMIT]) is not None
+
+
+FORM: Final = AnswerForm(_error, is_own=_is_own)
+"""How Prosody answers; it has names of errors in stanzas alone."""
+
+
+@attrs.frozen
+class _Report:
+    """For how many accounts the command was done, and for how many it failed; both 0 if the note's text is unknown."""
+
+    done: int
+    failed: int
+
+
+def _is_report(node: Json) -> bool:
+    """Tell whether a command of this node reports on several accounts."""
+    return isinstance(node, str) and node.removeprefix(f"{ADMIN}#") in _REPORTS
+
+
+def _read_report(text: str) -> _Report:
+    """Return the numbers of accounts in a note on several accounts."""
+    counts = {"were successfully": 0, "could not be": 0}
+    part = ""
+    for line in text.splitlines():
+        if heading := _HEADING.fullmatch(line):
+            part = heading[1]
+        elif part and _JID.fullmatch(line):
+            counts[part] += 1
+        elif line:
+            return _Report(0, 0)
+    return _Report(counts["were successfully"], counts["could not be"])
+
+
+def _code_of(text: str) -> str:
+    """Return our code for the failure in a note's text about one account; "CommandFailed" for an unknown text."""
+    return next((code for code, words in _CODES if words.match(text)), "CommandFailed")
+
+
 def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """Return the outcome of this answer to this call; `now_s` (epoch seconds) is for a Retry-After with a date."""
     status, rungs = response.status, _LADDERS[entry.api]
@@ -171,7 +283,7 @@ def _is_plain(body: Json, response: Response) -> bool:
         case {"type": "error"} | {"command": {"note": {"type": "error"}}}:
             return False
         case {"command": {"node": node, "note": {"text": str()}}}:
-            return not notes.is_report(node)
+            return not _is_report(node)
         case _:
             return True
 
@@ -196,10 +308,10 @@ def _classify_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, an
             return _failed_command(call, entry, spec, answer=answer, words=words)
         case {"command": {"note": {"type": "error"}}}:
             return _failed_command(call, entry, spec, answer=answer, words="")
-        case {"command": {"note": {"text": str(words)}}} if (report := notes.read(words)).failed and not report.done:
+        case {"command": {"note": {"text": str(words)}}} if (report := _read_report(words)).failed and not report.done:
             return _failed_command(call, entry, spec, answer=answer, words=words)
         case {"command": {"note": {"text": str(words)}}}:
-            return Delivered(text, body, answer.status, note=_note(notes.read(words)))
+            return Delivered(text, body, answer.status, note=_note(_read_report(words)))
         case _:
             return deliver_as_is(answer.response, body)
 
@@ -208,7 +320,7 @@ def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer,
     """Return the outcome of an ad-hoc command that failed, which the note of its result says (XEP-0050)."""
     says = f": {answer.masked_text.hide(words)}" if words.strip() else "."
     message = f"The ad-hoc command failed{says}"
-    code = "CommandFailed" if entry.ad_hoc is None else notes.code_of(words)
+    code = "CommandFailed" if entry.ad_hoc is None else _code_of(words)
     match code:
         case "AlreadyExists" if call.maybe_run or call.ok_if_exists:
             return answer.deliver_already_done(call, spec)
@@ -223,7 +335,7 @@ def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer,
             return answer.reject(code, hint, message)
 
 
-def _note(report: notes.Report) -> str | None:
+def _note(report: _Report) -> str | None:
     """Return what to note of a report that is no failure; None if it tells of successes alone."""
     if report.failed:
         return f"partly done: {report.failed} of {report.failed + report.done} failed"

@@ -21,8 +21,8 @@ from restbroker.servers.api.request import json_body, path_of
 from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.prosody import xml_stanza
+from restbroker.servers.prosody.catalogue import Entry
 from restbroker.servers.prosody.options import Options
-from restbroker.servers.prosody.table import Entry
 from restbroker.transport.message import Request
 
 _ACCEPT: Final = ("Accept", "application/json")
@@ -52,9 +52,7 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
     if is_xml:
         body = xml_stanza.body_of(None if entry.name == "stanza" else entry.stanza, given, call.identity)
         headers = (*headers, ("Content-Type", _XML), *call.headers)
-        return Request(
-            "POST", place.path or "/", call.timeout_s, query=(), headers=headers, body=body, repeatable=repeatable
-        )
+        return Request("POST", place.path or "/", call.timeout_s, headers=headers, body=body, repeatable=repeatable)
     method, path, members = _fill(entry, given, call, settings)
     body = b"" if members is None else json_body(members)
     if members is not None:
@@ -63,7 +61,6 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
         method,
         place.path + path or "/",
         call.timeout_s,
-        query=(),
         headers=(*headers, *call.headers),
         body=body,
         repeatable=repeatable,
@@ -92,22 +89,13 @@ def question(target: Target, settings: Options) -> Request:
             "GET",
             f"{place.path}/version/{settings.host}",
             target.timeout_s,
-            query=(),
             headers=headers,
-            body=b"",
             body_limit_bytes=65_536,
             repeatable=True,
         )
     path = place.path or "/"
     return Request(
-        "POST",
-        path,
-        target.timeout_s,
-        query=(),
-        headers=(*headers, _JSON),
-        body=b"{}",
-        body_limit_bytes=65_536,
-        repeatable=True,
+        "POST", path, target.timeout_s, headers=(*headers, _JSON), body=b"{}", body_limit_bytes=65_536, repeatable=True
     )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from restbroker.config.target import Bearer, Target
+from restbroker.config.urls import is_loopback
 from restbroker.servers.allowed_commands import AllowedCommands
-from restbroker.servers.prosody.common import listener_lines
+from restbroker.servers.prosody.catalogue import TABLE
 from restbroker.servers.prosody.options import Api, account_domain, options_of
-from restbroker.servers.prosody.table import TABLE
 
 _MODULES: Final[Mapping[Api, str]] = {"rest": "rest", "admin": "http_admin_api", "msg": "post_msg"}
 _AD_HOC: Final = "admin_adhoc"
@@ -62,3 +62,16 @@ def _modules_needed(target: Target, allowed: AllowedCommands) -> Mapping[str, li
             module = _MODULES[entry.api] if entry.ad_hoc is None else _AD_HOC
             found.setdefault(module, []).append(name)
     return found
+
+
+def listener_lines(target: Target) -> Iterator[str]:
+    """Yield lines that have Prosody's web server listen where this target's URL leads; on loopback only, if that is."""
+    url = target.url
+    used = "https" if url.scheme == "https" else "http"
+    yield "-- This applies to all that Prosody's web server offers, not only to this target."
+    if is_loopback(url.host):
+        yield f'{used}_interfaces = {{ "127.0.0.1" }}'
+    else:
+        yield "-- Others must not reach this port: give it an address that only restbroker reaches."
+        yield f'{used}_interfaces = {{ "THE ADDRESS THAT RESTBROKER REACHES" }}'
+    yield f"{used}_ports = {{ {url.port} }}"

@@ -17,7 +17,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe, Unsent
 from restbroker.servers import registry
-from restbroker.servers.api.masked_text import WORDS_LIMIT
+from restbroker.servers.api.answer import WORDS_LIMIT
 from restbroker.servers.contract import Ports
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.transport.client import open_transport

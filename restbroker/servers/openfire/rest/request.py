@@ -21,7 +21,7 @@ from restbroker.servers.api.answer import AnswerForm
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import path_of, query_of
 from restbroker.servers.api.table import fit, without_host
-from restbroker.servers.api.texts import parse_json
+from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.servers.openfire.entities import check_room, xml
 from restbroker.servers.openfire.forms import check_segment
 from restbroker.servers.openfire.normal import LOGINS
@@ -40,8 +40,6 @@ _LIMIT_BYTES: Final = 65_536
 _VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 _HEAD_LIMIT: Final = 4096
 _PARTS: Final = re.compile(r"<(exception|message|resource|ressource)>([^<]*)</")
-_TITLE: Final = re.compile(r"<title>([^<]*)</title>", re.IGNORECASE)
-_TAG: Final = re.compile(r"<[^>]*>")
 _COOKIE: Final = re.compile(r"JSESSIONID=([A-Za-z0-9._!~-]{1,128})(?:;|,|$)")
 
 
@@ -147,15 +145,7 @@ def _error(response: Response, text: str) -> tuple[str, str]:
         found = [(name, unescape(value)) for name, value in _PARTS.findall(text[:_HEAD_LIMIT])] if is_xml else []
     parts = {name.replace("ressource", "resource"): value for name, value in found}
     words = ", ".join(parts[name] for name in ("exception", "message", "resource") if parts.get(name))
-    return parts.get("exception", ""), words or _page(text)
-
-
-def _page(text: str) -> str:
-    if not text.lstrip().startswith("<"):
-        return text
-    head = text[:_HEAD_LIMIT]
-    title = _TITLE.search(head)
-    return unescape(title[1] if title else _TAG.sub(" ", head)).strip()
+    return parts.get("exception", ""), words or page_heading(text)
 
 
 FORM: Final = AnswerForm(_error, LOGINS)

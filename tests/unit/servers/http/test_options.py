@@ -11,7 +11,7 @@ from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
-from restbroker.servers.http.recipes import Settings, settings_of
+from restbroker.servers.http.catalogue import Settings, settings_of
 from tests.unit.servers.conftest import Configured, Made, Problems
 
 SECRET = "whsec_" + "QUJD" * 10
