@@ -66,4 +66,4 @@ def _reader_ports(
         return ReaderPorts(intake, report)
     http, book = open_transport(source.target), logins_of(source.target, open_connection)
     logins = registry.open_logins(source.target, Ports(report, time.time, http, logins=book))
-    return ReaderPorts(intake, report, LeasesInRedis(source.name, open_connection), logins=logins, http=http)
+    return ReaderPorts(intake, report, LeasesInRedis(source.name, open_connection()), logins=logins, http=http)

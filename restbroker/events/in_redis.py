@@ -6,7 +6,6 @@ written to once a second at most, and each `REFRESH_S` where nothing changes, so
 lives; what is stored is what was logged. A message that cannot be recorded is sent all the same, with a warning.
 """
 
-import contextlib
 import os
 import secrets
 import socket
@@ -142,65 +141,49 @@ class StatesOfSource:
 
 @attrs.define(eq=False)
 class LeasesInRedis:
-    """The `Leases` of the source of this name; `open_connection` makes a connection with a short time-out."""
+    """The `Leases` of the source of this name; `connection` has a short time-out, and is its own."""
 
     source: str
-    open_connection: Callable[[], Connection]
+    connection: Connection
     _holder: str = attrs.field(factory=lambda: secrets.token_hex(8))
-    _connection: Connection | None = None
 
     async def hold(self, names: Sequence[str], lease_s: float) -> Mapping[str, Lease]:
         """Take or renew the leases of these names for `lease_s` seconds; return for each whether it is ours now.
 
         Raise `StoreUnavailable` or `StoreRefused`.
         """
-        return await self._connect().call(leases.acquire, self.source, self._holder, round(lease_s * 1000), names)
+        return await self.connection.call(leases.acquire, self.source, self._holder, round(lease_s * 1000), names)
 
     async def end(self, names: Sequence[str]) -> None:
         """End the leases of these names, as `Leases.end` promises: never raise, and give up after a second."""
-        with trio.move_on_after(_ENDING_S), contextlib.suppress(StoreUnavailable, StoreRefused):
-            await self._connect().call(leases.end, self.source, self._holder, names)
+        with trio.move_on_after(_ENDING_S), suppress(StoreUnavailable, StoreRefused):
+            await self.connection.call(leases.end, self.source, self._holder, names)
 
     async def aclose(self) -> None:
-        """Close the connection, if there is one; a later call opens a new one."""
-        if self._connection is not None:
-            await self._connection.aclose()
-            self._connection = None
-
-    def _connect(self) -> Connection:
-        if self._connection is None:
-            self._connection = self.open_connection()
-        return self._connection
+        """Close the connection; a later call opens it again."""
+        await self.connection.aclose()
 
 
 @attrs.define(eq=False)
 class SentMessagesInRedis:
-    """The record of sent messages. `window_s`: for how many seconds each is kept.
-
-    `open_connection` makes a connection with a short time-out.
-    """
+    """The record of sent messages; `connection` has a short time-out. `window_s`: for how many seconds each is kept."""
 
     window_s: float
-    open_connection: Callable[[], Connection]
+    connection: Connection
     report: Report
-    _connection: Connection | None = None
 
     async def remember(self, sender: str, receiver: str, body: str) -> None:
         """Note this message in Redis before it is sent; if Redis does not take the note, warn and return."""
-        if self._connection is None:
-            self._connection = self.open_connection()
         mark, window_ms = mark_of_sent(sender, receiver, body), max(1, round(self.window_s * 1000))
         try:
-            await self._connection.call(store.remember, mark, window_ms)
+            await self.connection.call(store.remember, mark, window_ms)
         except (StoreUnavailable, StoreRefused) as error:
             what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
             self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
 
     async def aclose(self) -> None:
-        """Close the connection, if there is one; a later call opens a new one."""
-        if self._connection is not None:
-            await self._connection.aclose()
-            self._connection = None
+        """Close the connection; a later call opens it again."""
+        await self.connection.aclose()
 
 
 def sent_messages_of(
@@ -208,4 +191,4 @@ def sent_messages_of(
 ) -> SentMessagesInRedis | None:
     """Return the record for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
     windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
-    return SentMessagesInRedis(max(windows_s), open_connection, report) if windows_s else None
+    return SentMessagesInRedis(max(windows_s), open_connection(), report) if windows_s else None

@@ -30,13 +30,16 @@ BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_GIVE_IT: Final = "Give the server this source's Secret."
-_SEE_TO_KEY: Final = (
+_HINT_LOGIN: Final = "Give the server this source's Secret."
+_HINT_KEY: Final = (
     "Check that the server has the keys of this source's Options, that both clocks are right, and that no "
     "proxy changes its requests."
 )
-_ONLY_THE_SERVER: Final = "Let only the server post there."
-_SEE_TO_SOURCE: Final = "It was signed with the right key: adapt this source's Options to what the server publishes."
+_HINT_SERVER: Final = "Let only the server post there."
+_HINT_OPTIONS: Final = "It was signed with the right key: adapt this source's Options to what the server publishes."
+_HINT_NOT_TAKEN: Final = (
+    "restbroker did not keep it. The server got an error: some servers publish again, some tell the sender."
+)
 METHODS: Final = ("OPTIONS", "POST")
 _PROBLEM: Final = "application/problem+json"
 """A type that no server takes for an event's: Prosody would send a plain text to the user."""
@@ -232,7 +235,7 @@ class Webhooks:
             return place.hook.answer_probe()
         if place.signed_hook is not None:
             place.signed_hook.check_head(headers, self._now_s())
-        _classify_headers(headers, place.hook)
+        _require_headers(headers, place.hook)
         try:
             async with place.quota.slot(scope["client"][0] if scope["client"] else ""):
                 body = await _body(receive)
@@ -246,23 +249,23 @@ class Webhooks:
 
     async def _take(self, place: _WebhookSource, posted: HookRequest, began_s: float) -> Answer:
         try:
-            told = place.hook.read(posted, place.source.name, self._now_s())
+            incoming = place.hook.read(posted, place.source.name, self._now_s())
         except MalformedEvent as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is not an event: {error}.") from None
-        if told.asks and place.source.iq == "refuse":
-            return self._count(place, "refused", place.hook.answer_refused(told))
+        if incoming.asks and place.source.iq == "refuse":
+            return self._count(place, "refused", place.hook.answer_refused(incoming))
         try:
-            verdict = await self._deliver(told.source or place.source, told.event)
+            verdict = await self._deliver(incoming.source or place.source, incoming.event)
         except (StoreUnavailable, StoreRefused) as error:
             self._count_refusal(place, _not_now("unavailable", error.message))
-            return place.hook.answer_not_now(told, RETRY_AFTER_S)
+            return place.hook.answer_not_now(incoming, RETRY_AFTER_S)
         except ValueError:
             raise _Refusal(
                 HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply."
             ) from None
-        if told.asks and verdict == "ignored":
-            return self._count(place, "refused", place.hook.answer_refused(told))
-        return self._count(place, verdict, place.hook.answer_accepted(told), trio.current_time() - began_s)
+        if incoming.asks and verdict == "ignored":
+            return self._count(place, "refused", place.hook.answer_refused(incoming))
+        return self._count(place, verdict, place.hook.answer_accepted(incoming), trio.current_time() - began_s)
 
     def _count(self, place: _WebhookSource, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
         self._report(EventHandled(place.source.name, outcome, took_s))
@@ -275,27 +278,23 @@ class Webhooks:
         name = place.source.name
         self._report(EventHandled(name, refusal.outcome))
         what = f"An event of the source {name} was not accepted ({refusal.status.value}): {refusal.detail}"
+        has_secret = place.login is not None
         match refusal.outcome:
             case "unauthorized":
                 self._note_refusal(name)
-                hint = _GIVE_IT if place.login is not None else _SEE_TO_KEY
-                self._report(OperatorWarning("EventUnauthorized", what, hint))
+                code, hint = "EventUnauthorized", _HINT_LOGIN if has_secret else _HINT_KEY
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-                hint = f"Let the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
-                self._report(OperatorWarning("EventMalformed", what, hint))
+                wanted = f"Let the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
+                code, hint = "EventMalformed", wanted
             case "malformed":
-                hint = _ONLY_THE_SERVER if place.login is not None else _SEE_TO_SOURCE
-                self._report(OperatorWarning("EventMalformed", what, hint))
+                code, hint = "EventMalformed", _HINT_SERVER if has_secret else _HINT_OPTIONS
             case "too_large":
-                self._report(OperatorWarning("EventTooLarge", what, "Let the server send less in one event."))
+                code, hint = "EventTooLarge", "Let the server send less in one event."
             case "busy" | "unavailable":
-                hint = (
-                    "restbroker did not keep it. The server got an error: some servers publish again, some tell the "
-                    "sender."
-                )
-                self._report(OperatorWarning("EventNotTaken", what, hint))
+                code, hint = "EventNotTaken", _HINT_NOT_TAKEN
             case _:
-                pass
+                return
+        self._report(OperatorWarning(code, what, hint))
 
     def _warn_of_path(self) -> None:
         what = "A request came to a path that belongs to no event source."
@@ -303,7 +302,7 @@ class Webhooks:
         self._report(OperatorWarning("EventPathUnknown", what, hint))
 
 
-def _classify_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
+def _require_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
     """Raise `_Refusal` if the headers show that the body need not be read."""
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > BODY_LIMIT_BYTES:

@@ -51,9 +51,8 @@ def test_without_a_source_that_asks_for_it_nothing_is_remembered() -> None:
 
 async def test_without_redis_a_message_is_sent_all_the_same_with_a_warning() -> None:
     told: list[Event] = []
-    own = SentMessagesInRedis(
-        60.0, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5)), told.append
-    )
+    connection = Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5))
+    own = SentMessagesInRedis(60.0, connection, told.append)
     with trio.fail_after(20):
         await own.remember("bot@a.example", "bob@b.example", "a text that nobody else may see")
     await own.aclose()

@@ -76,13 +76,13 @@ def check_head(headers: Iterable[tuple[bytes, bytes]], expected: ExpectedSignatu
 
     `now_s`: epoch seconds.
     """
-    _classify_claim(_join_headers(headers), expected, now_s)
+    _require_claim(_join_headers(headers), expected, now_s)
 
 
 def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: float) -> None:
     """Raise `SignatureError` unless the request is signed as expected with the key `secret`. `now_s`: epoch seconds."""
     headers = _join_headers(request.headers)
-    claim, moment = _classify_claim(headers, expected, now_s), headers["x-amz-date"]
+    claim, moment = _require_claim(headers, expected, now_s), headers["x-amz-date"]
     if any(name not in headers for name in claim.signed_headers):
         raise SignatureError("SignatureDoesNotMatch", "a signed header is missing")
     digest = hashlib.sha256(request.body).hexdigest()
@@ -97,12 +97,12 @@ def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: 
         raise SignatureError("SignatureDoesNotMatch", why)
 
 
-def _classify_claim(headers: dict[str, str], expected: ExpectedSignature, now_s: float) -> _Claim:
+def _require_claim(headers: dict[str, str], expected: ExpectedSignature, now_s: float) -> _Claim:
     """Return what the headers say of the signature. Raise `SignatureError` if that is not as expected."""
     claim = _claim(headers)
     if not hmac.compare_digest(claim.key_name.encode(), expected.key_name.encode()):
         raise SignatureError("InvalidClientTokenId", "it is signed with a key that has another name")
-    _classify_scope(claim, headers.get("x-amz-date", ""), expected, now_s)
+    _require_scope(claim, headers.get("x-amz-date", ""), expected, now_s)
     return claim
 
 
@@ -128,7 +128,7 @@ def _pair(part: str) -> tuple[str, str]:
     return name, value
 
 
-def _classify_scope(claim: _Claim, moment: str, expected: ExpectedSignature, now_s: float) -> None:
+def _require_scope(claim: _Claim, moment: str, expected: ExpectedSignature, now_s: float) -> None:
     """Raise `SignatureError` if the request was signed at another time, for another day or for another service."""
     day, _, claimed = claim.scope
     at_s = _epoch_s(moment)
