@@ -151,7 +151,7 @@ def test_all_rosters_are_exported_to_a_file_of_ones_own_and_imported_again(do: D
     assert noted(store)[:2] == [("import", "rosters", "begun"), ("import", "rosters", "ended")]
 
 
-def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, place: Path, store: Client) -> None:
+def test_an_import_leaves_out_users_with_anything_wrong(do: Do, place: Path, store: Client) -> None:
     users = {"john": ["ann@example.org", "Bob@example.org"], "zoe": ["ann@example.org"]}
     lines = [json.dumps({"user": user, "contacts": {jid: {} for jid in jids}}) for user, jids in users.items()]
     (place / "some.ndjson").write_text("\n".join(lines))

@@ -173,7 +173,7 @@ async def test_a_query_that_nobody_asks_for_is_ignored_or_refused_and_empties_no
         assert (await site.ask(b"/roster/john?key=k", basic("prosody:p")))[0] == 404
 
 
-async def test_a_key_in_a_file_counts_anew_at_once_and_stays_while_the_file_cannot_be_read(
+async def test_a_changed_key_counts_at_once_and_outlives_its_file(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
     path, events = tmp_path / "key", list[Event]()

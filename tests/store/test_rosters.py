@@ -105,9 +105,7 @@ def test_where_nobody_refreshes_there_is_neither_mark_nor_job(client: Client, se
     assert set(server.raw.keys()) == {b"ns:restbroker:rosters", b"ns:restbroker:roster:of:john"}
 
 
-def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_first(
-    client: Client, server: Server
-) -> None:
+def test_a_user_is_due_after_the_last_change_but_not_long(client: Client, server: Server) -> None:
     change(client, put("ann"))
     waits_ms = claim(client, ["ann", "bob"], "h", LEASE_MS, LATE)
     assert waits_ms["bob"] == 0, "who is not marked need not wait"
@@ -150,7 +148,7 @@ def test_a_mark_whose_job_was_taken_away_by_hand_has_it_pushed_again_ever_more_r
     assert len(jobs(server)) == pushed + 1
 
 
-def test_users_are_refreshed_without_a_roster_however_many_they_are(client: Client, server: Server) -> None:
+def test_any_number_of_users_is_refreshed_without_rosters(client: Client, server: Server) -> None:
     change(client, put("u7"))
     names = [f"u{n}" for n in range(3000)]
     rosters.mark(client, names, WANTED)

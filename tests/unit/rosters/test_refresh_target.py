@@ -45,7 +45,7 @@ def test_a_target_that_only_writes_cannot_be_named(tmp_path: Path) -> None:
         configured(tmp_path, Roster={"Target": "writes"})
 
 
-def test_each_user_gets_a_whole_job_of_his_own_with_the_first_token_that_may(tmp_path: Path) -> None:
+def test_each_user_gets_a_job_with_the_first_token_that_may(tmp_path: Path) -> None:
     tokens = {
         "app": {"Secret": "a", "Allow": ["get_*"]},
         "abroad": {"Secret": "b", "Hosts": ["example.net"]},
