@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from restbroker.config.files import bytes_of
 from restbroker.config.problems import Problems, at, printable_name
+from restbroker.config.secret import bytes_of
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 

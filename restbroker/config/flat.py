@@ -133,8 +133,7 @@ class FlatKeys:
         if ":" in self.rest_user:
             problems.refuse("RestUser", "must not hold a colon, which HTTP Basic cannot carry.")
         if password is None:
-            if self.rest_pass is None:
-                problems.refuse("RestPass", "is missing or empty, although RestUser is given (or use RestPassFile).")
+            problems.refuse("RestPass", "is missing or empty, although RestUser is given (or use RestPassFile).")
             return None
         return Basic(self.rest_user, password)
 

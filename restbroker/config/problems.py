@@ -55,8 +55,11 @@ class Problems:
         return list(self._by_place.values())
 
     def refuse(self, place: str, text: str) -> None:
-        """Add the problem `text` at `place`, e.g. `Targets.a.Queues[1]`; the first one of a place counts."""
-        self._by_place.setdefault(place, words_without_logins(f"{self.as_written(place)}: {text}"))
+        """Add the problem `text` at `place`, e.g. `Targets.a.Queues[1]`; the first one of a place counts.
+
+        A secret and the key for its file are one place: one whose file cannot be read is not missing as well.
+        """
+        self._by_place.setdefault(place.removesuffix("File"), words_without_logins(f"{self.as_written(place)}: {text}"))
 
     def note(self, code: str, message: str, hint: str | None = None) -> None:
         """Add a note that the operator should see; the configuration can be used nevertheless."""

@@ -8,8 +8,8 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from restbroker.config.files import bytes_of
 from restbroker.config.problems import Problems, at
+from restbroker.config.secret import bytes_of
 from restbroker.config.target import CertFiles, TlsFiles
 from restbroker.config.values import without_logins
 

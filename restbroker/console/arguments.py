@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.config import files
+from restbroker.config import secret as secret_files
 from restbroker.console import output
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
@@ -99,7 +99,7 @@ def text_of(name: str, path: Path) -> str:
         return getpass.getpass(f"{name}: ")
     try:
         raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        return files.text_of(raw).removesuffix("\n").removesuffix("\r")
+        return secret_files.text_of(raw).removesuffix("\n").removesuffix("\r")
     except OSError as error:
         hint = (
             "Check its path." if name.startswith("--") else f"For a string that begins with @ write {name}:='\"@…\"'."

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.config.files import text_of
-from restbroker.config.secret import Secret
+from restbroker.config.problems import Problems
+from restbroker.config.secret import Secret, text_of
 from restbroker.config.target import Bearer, Target
 from restbroker.config.target_secrets import remove_secrets
 from restbroker.config.tokens import Token
@@ -54,6 +54,14 @@ def test_a_file_with_nothing_but_marks_and_blanks_is_empty(raw: bytes, tmp_path:
     (tmp_path / "secret").write_bytes(raw)
     with pytest.raises(ConfigError, match="is empty"):
         Secret(path=tmp_path / "secret").reveal()
+
+
+def test_a_secret_whose_file_is_unreadable_is_not_missing_too(tmp_path: Path) -> None:
+    problems = Problems(tmp_path)
+    assert problems.try_secret("Options.Key", Secret(path=Path("none"))) is None
+    problems.refuse("Options.Key", "must be given.")
+    (problem,) = problems.problems
+    assert problem.startswith("Options.KeyFile: The secret file ")
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
