@@ -76,11 +76,11 @@ class ChatConnector:
         entry = lookup(entries, call.command, name, {})
         if isinstance(entry, Rejected):
             return entry
-        asked = guard(lambda: build(call, entry, self._target), name, entry.name)
-        if isinstance(asked, Rejected):
-            return asked
+        request = guard(lambda: build(call, entry, self._target), name, entry.name)
+        if isinstance(request, Rejected):
+            return request
         try:
-            return await self._do(call, entry, self.catalogue.commands[entry.name], request=asked, link=link)
+            return await self._do(call, entry, self.catalogue.commands[entry.name], request=request, link=link)
         except NoLogin as refused:
             return before_sending(refused.outcome)
         except StoreRefused as error:

@@ -64,7 +64,7 @@ class Options:
         """
         place = at("Options")
         secret = problems.try_secret(f"{place}.Secret", self.secret)
-        self._classify_login(target, secret, at, problems)
+        self._check_login(target, secret, at, problems)
         passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", problems)
         return attrs.evolve(
             target,
@@ -76,7 +76,7 @@ class Options:
             at_most_once=with_broadcasts(_with_question(target.at_most_once), *_ONCE),
         )
 
-    def _classify_login(self, target: Target, secret: Secret | None, at: At, problems: Problems) -> None:
+    def _check_login(self, target: Target, secret: Secret | None, at: At, problems: Problems) -> None:
         place = at("Options")
         match target.credentials:
             case None if secret is None:
@@ -107,7 +107,7 @@ def _is_header(secret: Secret) -> bool:
     try:
         text = secret.reveal()
     except ConfigError:
-        return True  # told where it is read
+        return True  # reported where it is read
     return bool(text) and all("!" <= one <= "~" for one in text)
 
 

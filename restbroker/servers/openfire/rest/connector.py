@@ -227,8 +227,7 @@ class OpenfireConnector:
 
     async def _ask(self, question: Call, link: Link) -> tuple[Response, CommandSpec]:
         name = question.command.endpoint
-        asked = unsent(lambda: build(question, TABLE[name], self._target, self._session))
-        response = await link.ask(asked)
+        response = await link.ask(unsent(lambda: build(question, TABLE[name], self._target, self._session)))
         self._remember(response)
         return response, self.catalogue.commands[name]
 

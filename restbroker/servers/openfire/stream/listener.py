@@ -73,7 +73,7 @@ class Listener:
     _is_lost: bool = False
     _renewal: trio.Event = attrs.field(factory=trio.Event)
     _wake: trio.Event = attrs.field(factory=trio.Event)
-    _heard_at_s: float = 0.0
+    _last_frame_s: float = 0.0
     _is_held_up: bool = False
     """Whether the buffer is full: then what comes waits in the connection, which must not be left."""
     _is_proven: bool = False
@@ -92,7 +92,7 @@ class Listener:
 
     def note_disturbed(self) -> None:
         """Open a new stream soon: another process may have opened one of this user late; then ours gets no events."""
-        self._heard_at_s = -math.inf
+        self._last_frame_s = -math.inf
         self._wake.set()
 
     def note_state(self, known: LoginState, was: LoginState) -> None:
@@ -115,7 +115,7 @@ class Listener:
                     login = self.state.login
                     stream = await self._open(login.stream if reading and isinstance(login, LoggedIn) else "")
                     if reading is not None:
-                        is_taken = self._heard_at_s == -math.inf
+                        is_taken = self._last_frame_s == -math.inf
                         self.state.note_replacement(
                             login, reading.last_event_s, is_over=reading.over.is_set(), is_taken=is_taken
                         )
@@ -140,7 +140,7 @@ class Listener:
         """Note that a stream is open."""
         self.state.note_open(self.context.now_s())
         self._afresh = ""
-        self._heard_at_s = trio.current_time()
+        self._last_frame_s = trio.current_time()
         self._is_proven = False
 
     async def _wait_after_early_end(self) -> None:
@@ -166,7 +166,7 @@ class Listener:
         while not over.is_set() and not self.state.is_outdated:
             if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
                 self._note_proven()
-            remaining_s = self._heard_at_s + self.context.quiet_s - trio.current_time()
+            remaining_s = self._last_frame_s + self.context.quiet_s - trio.current_time()
             if remaining_s <= 0 and not self._is_held_up:
                 return
             self._wake = trio.Event()
@@ -190,9 +190,9 @@ class Listener:
                         await shared.buffer.put(event, _EACH_BYTES + len(frame.data.encode()))
                         reading.resume()
                         self._is_held_up = False
-                    self._heard_at_s = trio.current_time()
+                    self._last_frame_s = trio.current_time()
                     if frames.is_ending and not reading.is_replaced:
-                        self._heard_at_s -= max(shared.quiet_s - _ENDING_S, 0.0)
+                        self._last_frame_s -= max(shared.quiet_s - _ENDING_S, 0.0)
                         self._wake.set()
         except StreamEnded as ended:
             if ended.reason == "large":
