@@ -293,6 +293,8 @@ def health_of(target: Target, response: Response, known: str | None = None) -> H
         case 403:
             hint = "ejabberd does not refuse like this: have the proxy or firewall before it let this machine through."
             return target_denied("Refused", f"A proxy or firewall refuses ({answer.summary}).", hint)
+        case 400 if answer.raw_message != "unknown_command":
+            return target_denied("NotTheApi", f"This is not ejabberd's API ({answer.summary}).", CHECK_URL)
         case _:
             return standard_health(answer, "ejabberd's API", CHECK_LOGIN, CHECK_URL)
 
