@@ -1,6 +1,7 @@
-"""Redis fails, or the process stops, while events come: nobody is told "taken" of what is not, all within bounds."""
+"""Redis fails, the process stops, or someone holds every place: nobody is told "taken" of what is not, in bounds."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import attrs
 import httpx
@@ -23,6 +24,12 @@ from tests.events.conftest import EVENT, MESSAGE, PATH, SOURCE, Hall, Open, sent
 from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
+
+GUARDED = attrs.evolve(SOURCE, secret=Secret("a-secret-of-sixteen"))
+SIGN_IN = {"Authorization": "Bearer a-secret-of-sixteen"}
+OTHER = attrs.evolve(SOURCE, name="guarded", path="/events/guarded", secret=Secret("a-secret-of-sixteen"))
+_FLOOD = 2 * AT_ONCE
+"""When the first places are free again after ten seconds, others of them wait for these."""
 
 
 async def posted(one: Hall, answers: list[httpx.Response], number: int = 0) -> None:
@@ -168,10 +175,6 @@ async def test_what_waits_for_a_frozen_redis_when_the_process_stops_is_told_so(h
     assert isinstance(answer, httpx.TransportError) or answer.status_code == 503
 
 
-GUARDED = attrs.evolve(SOURCE, secret=Secret("a-secret-of-sixteen"))
-SIGN_IN = {"Authorization": "Bearer a-secret-of-sixteen"}
-
-
 @pytest.mark.promise("Security: who can reach the ports", "as a server, to write into the log or use up memory")
 @pytest.mark.parametrize(
     ("source", "headers", "room"), [(GUARDED, SIGN_IN, AT_ONCE), (SOURCE, {}, AT_ONCE // 2)], ids=["secret", "none"]
@@ -220,3 +223,44 @@ async def test_a_source_says_how_long_redis_may_take(redis_server: RedisServer) 
         await deliverer.deliver(attrs.evolve(SOURCE, patience_s=0.05), EVENT)
     assert trio.current_time() - began_s < 30
     await deliverer.connection.aclose()
+
+
+@asynccontextmanager
+async def flooded(one: Hall, path: str, places: int, headers: dict[str, str]) -> AsyncIterator[None]:
+    """From 127.0.0.1 so many requests stand there whose bodies do not come, until the block ends."""
+    reading: list[bytes] = []
+
+    async def hold() -> None:
+        async with await one.connect() as stream:
+            await stream.send_all(sent(b"", path=path, length=5, Expect="100-continue", **headers))
+            reading.append(await stream.receive_some())
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(_FLOOD):
+            nursery.start_soon(hold)
+        await until_async(lambda: len(reading) >= places, "all places are taken")
+        assert all(answer.startswith(b"HTTP/1.1 100 ") for answer in reading)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("Security: who can reach the ports", "to hold all places for events")
+async def test_one_who_floods_a_source_without_a_secret_keeps_neither_the_others_nor_other_addresses_from_it(
+    hall: Open,
+) -> None:
+    async with hall(SOURCE, OTHER) as one, flooded(one, str(SOURCE.path), AT_ONCE // 4, {}):
+        assert (await one.post(path=str(OTHER.path), **SIGN_IN)).status_code == 202
+        transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+        async with httpx.AsyncClient(timeout=60, transport=transport) as elsewhere:
+            answer = await elsewhere.post(f"{one.url}{SOURCE.path}", json=dict(MESSAGE))
+        assert answer.status_code == 202
+        assert [job["args"][0]["id"] for job in one.jobs()] == ["m1", "m1"]
+    assert "EventNotTaken" not in {warned.code for warned in one.warnings()}
+
+
+@pytest.mark.promise("Security: who can reach the ports", "to hold all places for events")
+async def test_one_with_the_secret_of_a_source_takes_no_place_of_another(hall: Open) -> None:
+    async with hall(SOURCE, OTHER) as one, flooded(one, str(OTHER.path), AT_ONCE // 2, SIGN_IN):
+        assert (await one.post()).status_code == 202
+    assert "EventNotTaken" not in {warned.code for warned in one.warnings()}

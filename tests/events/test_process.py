@@ -1,29 +1,38 @@
-"""`restbroker run` takes events in as a process, alone and as a group, and dies without having claimed anything."""
+"""`restbroker run` takes events in as a process, alone and as a group, in bursts, over TLS and plainly, and may die."""
 
 import http.client
 import json
+import os
 import re
 import signal
+import ssl
+import statistics
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
+import trio
 
 from restbroker.store import queues
 from restbroker.store.client import Client
-from tests.events.conftest import PATH, QUEUE, events_in, jobs_in, written
+from tests.events.conftest import PATH, QUEUE, events_in, jobs_in, sent, written
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.pages import page
 from tests.support.ports import free_port
 from tests.support.process import Running, run, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
+from tests.transport.authority import authority
 
 TEXT: Final = "a text that nobody else may see"
 MESSAGE: Final = {"kind": "message", "from": "ann@example.org/phone", "to": "bot@bots.example.org", "body": TEXT}
+EVENTS: Final = int(os.environ.get("BURST_EVENTS", "500"))
+CONNECTIONS: Final = 100
 
 
 def configure(place: Path, redis: RedisServer, **more: Any) -> None:
@@ -172,3 +181,76 @@ def test_the_terminal_shows_what_came_and_what_comes_without_its_text(
             assert tail.wait() == 0
     assert TEXT not in shown.stdout + as_json.stdout
     assert broker.process.poll() is not None
+
+
+@pytest.mark.promise("Events", "an event is a job before its 202")
+async def test_of_a_burst_of_events_each_becomes_a_job(
+    redis_server: RedisServer, store: Client, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    configure(tmp_path, redis_server)
+    took_s: list[float] = []
+    with started(["run"], directory=tmp_path) as broker:
+        url = await trio.to_thread.run_sync(url_of, broker)
+        port = int(url.rpartition(":")[2])
+        alone_s = [await post(port, -number) for number in range(1, 21)]
+        began_s = trio.current_time()
+
+        async def several(first: int) -> None:
+            took_s.extend([await post(port, number) for number in range(first, EVENTS, CONNECTIONS)])
+
+        async with trio.open_nursery() as nursery:
+            for first in range(CONNECTIONS):
+                nursery.start_soon(several, first)
+        whole_s = trio.current_time() - began_s
+        assert await trio.to_thread.run_sync(broker.stop) == 0
+    assert {event["id"] for event in events_in(store)} >= {str(number) for number in range(EVENTS)}
+    cuts = statistics.quantiles(took_s, n=100)
+    median_ms, most_ms, last_ms = cuts[49] * 1000, cuts[98] * 1000, max(took_s) * 1000
+    tell(
+        f"events: {EVENTS} over {CONNECTIONS} connections at once in {whole_s:.1f} s ({EVENTS / whole_s:.0f}/s), 202"
+        f" after {median_ms:.0f} ms (median), {most_ms:.0f} ms (99 %), {last_ms:.0f} ms (last); one alone after"
+        f" {statistics.median(alone_s) * 1000:.1f} ms"
+    )
+
+
+async def post(port: int, number: int) -> float:
+    """How long its 202 took, the connection included, in seconds; a 503 is tried again, as a busy machine may cause."""
+    while True:
+        began_s = trio.current_time()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(sent(json.dumps({**MESSAGE, "id": str(number)}).encode()))
+            answer = await stream.receive_some()
+        took_s = trio.current_time() - began_s
+        if answer.split()[1] == b"202":
+            return took_s
+        assert answer.split()[1] == b"503", answer
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.nightly)])
+def test_a_source_is_taken_by_tls_and_another_plainly_in_one_process(
+    redis_server: RedisServer, store: Client, tmp_path: Path, processes: int
+) -> None:
+    (tmp_path / "authority").mkdir()
+    ours = authority(tmp_path / "authority")
+    cert, key = ours.pair("server")
+    secured, plain = free_port(), free_port()
+    source = {"Kind": "prosody-rest", "Path": PATH}
+    sources = {"far": source, "near": {**source, "Path": "/events/near", "Listen": f"127.0.0.1:{plain}"}}
+    events = {"Listen": f"127.0.0.1:{secured}", "Sources": sources, "CertFile": str(cert), "KeyFile": str(key)}
+    written(tmp_path, redis_server.url, events)
+    with started(["run", "--processes", str(processes)], directory=tmp_path) as broker:
+        broker.wait_for(f"listening what=events addresses=https://127.0.0.1:{secured}", timeout_s=180.0)
+        broker.wait_for(f"addresses=http://127.0.0.1:{plain}", timeout_s=180.0)
+        trusting = ssl.create_default_context(cafile=str(ours.ca))
+        with httpx.Client(verify=trusting) as far, httpx.Client() as near:
+            assert far.post(f"https://localhost:{secured}{PATH}", json=dict(MESSAGE)).status_code == 202
+            assert near.post(f"http://localhost:{plain}/events/near", json=dict(MESSAGE)).status_code == 202
+            # Each address has its own sources alone.
+            assert near.post(f"http://localhost:{plain}{PATH}", json=dict(MESSAGE)).status_code == 404
+        done = run(["check", "--json"], directory=tmp_path)
+        found = [one["message"] for one in json.loads(done.stdout)["findings"] if one["code"] == "Serving"]
+        assert [message.rpartition(" at ")[2] for message in found] == [
+            f"127.0.0.1:{secured}.",
+            f"127.0.0.1:{plain}.",
+        ]
+    assert {event["source"] for event in events_in(store)} == {"far", "near"}
