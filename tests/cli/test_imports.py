@@ -103,12 +103,15 @@ def test_only_the_catalogue_of_the_commands_own_server_is_loaded(place: Path) ->
 
 def test_to_push_or_show_jobs_what_serves_others_is_not_read(place: Path, shell: Shell) -> None:
     """What is wrong there is said by `check`, and by what needs it."""
-    configure(place, Events={"Listen": 1}, Roster="x", Stats=True, StatsUser="ann", StatsPassFile="none")
+    configure(place, Stats=True, StatsUser="ann", StatsPassFile="none")
+    for line in ("check", "health"):
+        done = shell(*line.split())
+        assert (done.returncode, "StatsPassFile" in done.stdout + done.stderr) == (2, True)
+    configure(place, Events={"Listen": 1}, Roster="x")
     for line in ("enqueue status", "dead"):
         assert not {"restbroker.config.events", "restbroker.config.roster"} & loaded(line.split(), place)
     found = shell("check").stdout
-    rows = {"events tail --once": "Events.Listen", "roster show ann": "Roster", "health": "StatsPassFile"}
-    for line, name in rows.items():
+    for line, name in {"events tail --once": "Events.Listen", "roster show ann": "Roster"}.items():
         done = shell(*line.split())
         assert (done.returncode, name in done.stderr, name in found) == (2, True, True)
     (place / "env.json").write_text((place / "env.json").read_text().replace("Events", "Evnts"))
