@@ -183,7 +183,8 @@ class SetJobs:
         matched: list[int] = []
         for count, n in enumerate(there, start=1):
             if not act_job.is_moved_already(views[n], run.action) and views[n].matches(self.where):
-                if self.seen is None or views[n].last_change_s:
+                # What comes into the dead set has the time of its death as its score.
+                if self.seen is None or self.zset == "dead" or views[n].last_change_s:
                     matched.append(n)
                 else:
                     run.refuse(act_job.NO_TIME, 1)
