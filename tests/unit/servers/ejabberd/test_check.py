@@ -21,7 +21,6 @@ from restbroker.servers.ejabberd import check as checking
 from restbroker.servers.ejabberd.check import check, hosts_findings
 from restbroker.servers.ejabberd.connector import health_of
 from restbroker.servers.ejabberd.options import Options
-from restbroker.servers.ejabberd.outcomes import is_stopped, read, version_in
 from restbroker.servers.findings import Finding
 from restbroker.transport.message import Response
 from tests.support.player import Exchange, Player, recorded
@@ -153,11 +152,3 @@ def test_each_wrong_answer_has_its_name_and_cure(answer: Response, code: str, ca
     assert (found.code, found.cause, found.level) == (code, cause, "problem")
     assert found.hint
     assert "x:y" not in repr(found)
-
-
-@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-def test_a_password_that_is_a_word_of_the_answer_hides_no_version() -> None:
-    said = (("Authorization", "Basic " + b64encode(b"admin@h:ejabberd").decode()),)
-    answer = read(attrs.evolve(response(200, json.dumps(RUNNING)), request_pairs=said))
-    assert (version_in(answer), is_stopped(answer)) == ("23.01", False)
-    assert "ejabberd" not in answer.message + answer.text

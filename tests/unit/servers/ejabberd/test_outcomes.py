@@ -1,6 +1,7 @@
 """What ejabberd's answers mean, and what is read out of a hostile one: no secret, and soon."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -17,7 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected, Uncertain
 from restbroker.servers.api.login import authorization
 from restbroker.servers.ejabberd import catalogue
-from restbroker.servers.ejabberd.outcomes import classify, read
+from restbroker.servers.ejabberd.outcomes import classify, is_stopped, read, version_in
 from restbroker.transport.message import Response
 from tests.unit.servers.conftest import fate
 
@@ -138,3 +139,12 @@ def test_no_part_of_the_login_is_left_where_a_long_refusal_or_the_head_of_a_page
             Response(502, {}, (b"<i>" * 330).ljust(1024 - shift) + b"c4n4ry-s3cr3t and more", 0.0, request_pairs=said)
         )
         assert "c4" not in f"{answer.text} {answer.body} {answer.message} {page.message}", shift
+
+
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
+def test_a_password_that_is_a_word_of_the_answer_hides_no_version() -> None:
+    running = "The node n@h is started. Status: startedejabberd 23.01-1 is running in that node"
+    said = (("Authorization", "Basic " + b64encode(b"admin@h:ejabberd").decode()),)
+    answer = read(Response(200, {}, json.dumps(running).encode(), 0.0, request_pairs=said))
+    assert (version_in(answer), is_stopped(answer)) == ("23.01", False)
+    assert "ejabberd" not in answer.message + answer.text
