@@ -1,19 +1,24 @@
 """Fails a run for a test that takes more than five seconds, twice, and is not marked `slow`.
 
 `make quick` and `make test` load it (`-p tests.support.slow`). On a busy machine any test may take long: each such test
-is run again by itself, and only what is slow then, too, fails the run. An interrupted run runs nothing again; who
-interrupts the second run still sees what failed in the first.
+is run again by itself, and only what is slow then, too, fails the run. A machine that is slower than `_LOOP_S` says
+gets as many times longer for it. An interrupted run runs nothing again; who interrupts the second run still sees what
+failed in the first.
 """
 
 import contextlib
 import subprocess
 import sys
+import time
 from typing import Final
 
 import attrs
 import pytest
 
 _LONG_S: Final = 5.0
+_LOOPS: Final = 3_000_000
+_LOOP_S: Final = 0.15
+"""So long a machine takes for so many turns of a loop on which the five seconds count as they are."""
 _MOST: Final = 10
 """So many are run again; where more are slow, it is the machine."""
 _ENDED: Final = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -43,7 +48,8 @@ class _Slow:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.is_alone:
-            self.failed = [*self.took_s]
+            limit_s = _LONG_S * _slowness()
+            self.failed = [test for test, took_s in self.took_s.items() if took_s > limit_s]
         elif len(self.took_s) <= _MOST and session.exitstatus in _ENDED:
             self.run_again(session.config)
         if self.failed and session.exitstatus == pytest.ExitCode.OK:
@@ -69,6 +75,14 @@ class _Slow:
                 else "the machine was busy"
             )
             terminalreporter.line(f"{took_s:5.1f} s  {test}  ({again})", red=is_slow)
+
+
+def _slowness() -> float:
+    """Return how many times longer this machine takes now; at least 1."""
+    started_s = time.perf_counter()
+    for number in range(_LOOPS):
+        _ = number & 7
+    return max(1.0, (time.perf_counter() - started_s) / _LOOP_S)
 
 
 def _is_fast_alone(test: str, ini: list[str]) -> bool:
