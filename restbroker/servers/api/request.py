@@ -22,15 +22,17 @@ T = TypeVar("T")
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
-def lookup(entries: Mapping[str, T], command: Command, target: str, lacking: Mapping[str, str]) -> T | Rejected:
+def lookup(
+    entries: Mapping[str, T], command: Command, target: str, lacking: Mapping[str, str], unknown: str = ""
+) -> T | Rejected:
     """Return the command's entry, or the outcome of a job whose command the target does not have.
 
-    `lacking`: hints for commands that need another one or a newer server: command → hint.
+    `lacking`: hints for commands that need another one or a newer server: command → hint; `unknown`: for all others.
     """
     endpoint = command.endpoint
     if (entry := entries.get(endpoint)) is not None:
         return entry
-    hint = lacking.get(endpoint, f"`restbroker commands --target {target}` lists them.")
+    hint = lacking.get(endpoint) or unknown or f"`restbroker commands --target {target}` lists them."
     return Rejected(Reason("UnknownCommand", f"The target {target} has no command {endpoint}.", hint))
 
 

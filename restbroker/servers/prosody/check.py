@@ -13,10 +13,12 @@ from restbroker.servers.api.answer import read
 from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
 from restbroker.servers.api.health import standard_health, target_denied
 from restbroker.servers.api.login import authorization
+from restbroker.servers.api.request import unsent
 from restbroker.servers.findings import Finding, ok
-from restbroker.servers.prosody.connector import health_of, probe_request
+from restbroker.servers.prosody.connector import health_of
 from restbroker.servers.prosody.options import Api, ApiAddress, options_of
 from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_LOGIN, CHECK_URL, FORM, is_page
+from restbroker.servers.prosody.request import question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
 
@@ -28,7 +30,7 @@ async def check(target: Target) -> list[Finding]:
     settings, found = options_of(target), list[Finding]()
     try:
         async with open_client(target) as http:
-            health = health_of(await http.send(probe_request(target, settings)))
+            health = health_of(await http.send(unsent(lambda: question(target, settings))))
             found.append(finding(target, health))
             if health.probe.ok and settings.host is None:
                 found.append(_no_domain(target))

@@ -4,76 +4,24 @@
 without a word is refused before anything is sent; the probe changes nothing.
 """
 
-from collections.abc import Callable, Mapping
-
 import attrs
-import trio
 
 from restbroker.config.target import Target
-from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Delivered, Outcome, Probe, Rejected
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.api.answer import read
+from restbroker.servers.api.connector import TableConnector, ask_once, send_once
 from restbroker.servers.api.health import Health, standard_health, target_denied, target_up
-from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.prosody import catalogue, xml_stanza
 from restbroker.servers.prosody.catalogue import Entry
-from restbroker.servers.prosody.options import Options, options_of
+from restbroker.servers.prosody.options import options_of
 from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, FORM, classify, is_page, stanza_in, version_in
 from restbroker.servers.prosody.request import build, question
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Response
 
 CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a valid token."
-
-
-@attrs.frozen
-class ProsodyConnector:
-    """The connector of one target, as `servers.contract.Connector` describes it; it holds nothing that changes."""
-
-    _target: Target
-    _settings: Options
-    _table: Mapping[str, Entry]
-    catalogue: Catalogue
-    _now_s: Callable[[], float]
-
-    def spec(self, endpoint: str) -> CommandSpec | None:
-        """Return the command of this name; None if there is none, and a job with it is rejected."""
-        return self.catalogue.commands.get(endpoint)
-
-    async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Send the command's request, and return the outcome of its answer; raise `NotSent` or `MaybeSent` without one.
-
-        When cancelled, only the link knows whether it was sent.
-        """
-        entry = lookup(self._table, call.command, self._target.name, self.catalogue.unavailable)
-        if isinstance(entry, Rejected):
-            return entry
-        request = guard(lambda: build(call, entry, self._settings), self._target.name, entry.name)
-        if isinstance(request, Rejected):
-            return request
-        response = await link.send(request)
-        outcome = classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
-        if isinstance(outcome, Delivered) and xml_stanza.is_given(call.command.arguments):
-            return attrs.evolve(outcome, body=None)  # no JSON; its text is the stanza
-        return outcome
-
-    async def probe(self, link: Link) -> Probe:
-        """Ask the account's own host for its version, or test the login; judge the answer. Change nothing.
-
-        Raise `NotSent` or `MaybeSent` without an answer.
-        """
-        return health_of(await link.ask(probe_request(self._target, self._settings))).probe
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Sleep until cancelled: there is no background work."""
-        task_status.started()
-        await trio.sleep_forever()
-
-
-def probe_request(target: Target, settings: Options) -> Request:
-    """Return the probe's request; raise `NotSent` in place of `ConfigError`."""
-    return unsent(lambda: question(target, settings))
 
 
 def health_of(response: Response) -> Health:
@@ -94,8 +42,21 @@ def health_of(response: Response) -> Health:
             return standard_health(answer, "mod_rest", CHECK_LOGIN, CHECK_URL)
 
 
+def _classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
+    outcome = classify(call, entry, spec, response, now_s)
+    if isinstance(outcome, Delivered) and xml_stanza.is_given(call.command.arguments):
+        return attrs.evolve(outcome, body=None)  # no JSON; its text is the stanza
+    return outcome
+
+
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
     settings = options_of(target)
-    known = catalogue.for_target(target, None)
-    return ProsodyConnector(target, settings, catalogue.entries_of(settings), catalogue=known, now_s=ports.now_s)
+    return TableConnector(
+        target,
+        catalogue.for_target(target, None),
+        catalogue.entries_of(settings),
+        request=lambda call, entry: build(call, entry, settings),
+        send=send_once(_classify, ports.now_s),
+        probe=ask_once(lambda: question(target, settings), health_of),
+    )
