@@ -141,6 +141,7 @@ async def test_after_a_fence_the_next_generation_has_the_fast_path_and_all_its_p
     assert serving.fast_jobs() > before
 
 
+@pytest.mark.slow  # thousands of jobs
 async def test_a_target_that_trips_in_the_middle_gets_nothing_until_it_is_found_well(paths: Paths) -> None:
     async with paths.broker(jobs(MANY, {MANY // 2: _BUSY})) as serving:
         await serving.until_ended(MANY)
@@ -370,6 +371,7 @@ async def test_a_job_that_a_process_had_when_it_crashed_is_sent_as_one_that_may_
     assert serving.fast_jobs() == before > 0
 
 
+@pytest.mark.slow  # thousands of jobs
 async def test_what_is_to_die_by_an_order_that_the_target_had_before_is_not_sent_by_the_fast_path(paths: Paths) -> None:
     def keyed(key: str, numbers: range, its_mood: Mood) -> list[bytes]:
         return [

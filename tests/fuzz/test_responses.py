@@ -67,6 +67,7 @@ tame = st.builds(
 answers = st.lists(wild | tame, min_size=1, max_size=4)
 
 
+@pytest.mark.slow  # answers that stall, each to its time-out
 @pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
 @given(answers=answers, command=st.sampled_from(["register", "status", "unheard_of"]), closes=st.booleans())
 @FUZZING

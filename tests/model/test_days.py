@@ -161,6 +161,7 @@ async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_s
     assert world.of(IdentityFenced) == []
 
 
+@pytest.mark.slow  # ten hours of a simulated clock
 @pytest.mark.promise("Back soon", "an outage of Redis for all has nobody taken over")
 async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_anybody(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch

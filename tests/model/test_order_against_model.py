@@ -390,6 +390,7 @@ class OrderHistories(RuleBasedStateMachine):
             assert (state == "s") == (self.keys[key].is_stopped and self.keys[key].in_hand is None)
 
 
+@pytest.mark.slow  # many histories
 @pytest.mark.promise("One key after the other", "any order of calls, crashes and people's hands")
 def test_histories(server: Server) -> None:
     class Here(OrderHistories):

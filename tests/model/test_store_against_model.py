@@ -711,6 +711,7 @@ def payload(entry: bytes) -> bytes:
     return payload(bytes.fromhex(text.partition(b'"was":"')[2].partition(b'"')[0].decode()))
 
 
+@pytest.mark.slow  # many histories
 @pytest.mark.promise("No command is lost", "fetches, settlements, crashes, recoveries in any order")
 @pytest.mark.promise("A good citizen", "MaxInFlight holds for all processes together")
 def test_in_every_history_the_store_does_what_the_reference_does_and_no_job_is_lost(server: Server) -> None:

@@ -207,6 +207,7 @@ def lived(tell: Told, seed: int = 0, *, fast: bool = True) -> tuple[Story, Trans
     return story, transitions
 
 
+@pytest.mark.slow  # many histories
 @settings(max_examples=settings().max_examples // 4)
 @given(
     steps=st.lists(st.sampled_from(STEPS), min_size=8, max_size=30),

@@ -71,6 +71,7 @@ def test_rosters_are_served_without_a_broker_and_with_metrics(
     assert "Traceback" not in alone.output()
 
 
+@pytest.mark.slow  # processes that start and end
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_broker_and_a_group_serve_rosters_once_and_deliver(
     processes: int, configured: Configured, tmp_path: Path, redis_server: RedisServer

@@ -110,6 +110,7 @@ def test_the_latency_is_the_age_of_the_job_that_is_taken_next(citizen: Citizen, 
     assert (100.0 <= shown <= longest_s) if queue == "default" else shown == 0
 
 
+@pytest.mark.slow  # Ruby starts for each step
 @pytest.mark.promise("Sidekiq: queues", "size, latency, each, find_job")
 @pytest.mark.promise("Sidekiq: queues", "delete, clear")
 def test_a_paused_queue_shows_its_jobs_and_can_be_cut_and_cleared(citizen: Citizen) -> None:
