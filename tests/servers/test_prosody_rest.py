@@ -15,8 +15,7 @@ import pytest
 import trio
 
 from restbroker.config.target import Target
-from restbroker.job.json_types import Json
-from restbroker.job.outcome import Delivered, Outcome, Rejected
+from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.api.jid import is_jid
 from restbroker.transport.errors import NotSent
@@ -80,78 +79,6 @@ async def test_what_is_sent_reaches_the_client(side: Open, aaron: Client, accoun
     assert (first.sender, first.kind, first.body) == ("john@example.org", "chat", "hello ☂")
     assert [message.body for message in others] == ["hello, too ☂", "by a token"]
     assert [seen.sender for seen in await aaron.presences.awaited_number(1)] == ["john@example.org"]
-
-
-@pytest.mark.nightly
-async def test_what_an_ad_hoc_command_did_for_some_accounts_alone_is_told(side: Open, accounts: Prosody) -> None:
-    accounts.register("admin", "anna")
-    auth = {"Basic": {"User": "admin", "Pass": PASSWORD}}
-
-    async def delete(*users: str) -> Outcome:
-        names: list[Json] = [f"{user}@{accounts.host}" for user in users]
-        command: Json = {"node": "http://jabber.org/protocol/admin#delete-user", "data": {"accountjids": names}}
-        return await ours.do("iq", to=accounts.host, type="set", command=command)
-
-    async with side(Auth=auth) as ours:
-        partly, gone, done = await delete("anna", "nobody"), await delete("anna"), await delete("aaron")
-    assert isinstance(partly, Delivered)
-    assert partly.note == "partly done: 1 of 2 failed"
-    assert isinstance(gone, Rejected)
-    assert gone.reason.message.endswith("The following accounts could not be deleted: anna@example.org")
-    assert isinstance(done, Delivered)
-    assert done.note is None
-
-
-@pytest.mark.nightly
-async def test_what_an_iq_asks_is_the_answer(side: Open, accounts: Prosody) -> None:
-    async with side() as ours:
-        for command in ("ping", "version", "disco"):
-            for outcome in (
-                await ours.do(command, to="example.org"),
-                await ours.do("iq", to="example.org", type="get", **{command: True}),
-            ):
-                assert isinstance(outcome, Delivered), command
-                assert isinstance(outcome.body, dict)
-                assert (outcome.body["kind"], outcome.body["type"]) == ("iq", "result")
-
-
-async def test_what_cannot_be_done_is_told_for_what_it_is(side: Open, accounts: Prosody) -> None:
-    accounts.appear(["mute"])
-    # Prosody itself answers a ping of a bare address, whoever has it.
-    rows: list[tuple[str, dict[str, Json], str]] = [
-        ("message", {"to": "nobody@example.org"}, "Rejected StanzaRefused"),
-        ("ping", {"to": "nobody@example.org/phone"}, "Rejected StanzaRefused"),
-        ("ping", {"to": "mute@example.org/without"}, "Deferred StanzaUnanswered"),
-        ("message", {"to": AARON, "body": "x" * 300_000}, "Rejected Refused"),
-    ]
-    async with side() as ours:
-        outcomes = [await ours.call(command, given, timeout_s=3.0) for command, given, _ in rows]
-    assert [in_short(outcome) for outcome in outcomes] == [wanted for *_, wanted in rows]
-    assert "service-unavailable (type cancel)" in str(outcomes[0])
-    async with side(URL=accounts.url + "/elsewhere") as ours:
-        assert in_short(await ours.do("message", to=AARON, body="x")) == "Denied WrongUrl"
-        assert (await ours.probe()).denied
-
-
-async def test_a_refused_login_and_a_forged_sender_are_told_apart_by_the_probe(side: Open, accounts: Prosody) -> None:
-    async with side(Auth={"Basic": {"User": "john", "Pass": "wrong"}}) as ours:
-        assert in_short(await ours.do("message", to=AARON, body="x")).startswith("Denied ")
-        refused = await ours.probe()
-    async with side() as ours:
-        assert in_short(await ours.do("message", to=AARON, body="x", from_=AARON)).startswith("Denied ")
-        let_in = await ours.probe()
-    assert (refused.ok, refused.denied) == (False, True)
-    assert (let_in.ok, let_in.denied) == (True, False)
-    assert (let_in.version or "").startswith(("0.12", "13."))
-
-
-@pytest.mark.nightly
-async def test_the_probe_works_without_a_host_to_ask(side: Open, accounts: Prosody) -> None:
-    token = {"Bearer": {"Token": accounts.token("john")}}
-    async with side(Auth=token, Domain=None) as ours:
-        assert (await ours.probe()).ok
-    async with side(Auth={"Bearer": {"Token": "wrong"}}, Domain=None) as ours:
-        assert (await ours.probe()).denied
 
 
 async def test_the_admin_api_announces_invites_and_shows_users(side: Open, aaron: Client, accounts: Prosody) -> None:
@@ -269,31 +196,6 @@ package.path, package.cpath = "{0}/?.lua;" .. package.path, "{0}/?.so;" .. packa
 local jid, json = require "util.jid", require "util.json"
 for line in io.lines() do print(jid.prep(json.decode(line)[1]) and "yes" or "no") end
 """
-
-
-@pytest.mark.nightly
-async def test_a_stanza_is_sent_and_answered_as_the_xml_that_the_job_has(
-    side: Open, aaron: Client, accounts: Prosody
-) -> None:
-    async with side() as ours:
-
-        async def send(xml: str) -> Outcome:
-            return await ours.do("stanza", xml=xml)
-
-        chat = f'<message type="chat" to="{AARON}"><body>Hi ☂ &amp; bye</body><odd xmlns="urn:odd"/></message>'
-        assert await send(chat) == Delivered("", None, 202)
-        version = await send('<iq type="get" to="example.org"><query xmlns="jabber:iq:version"/></iq>')
-        nonsense = await send('<iq type="get" to="example.org"><query xmlns="urn:example:nonsense"/></iq>')
-        nobody = await send('<message to="nobody@example.org"><body>x</body></message>')
-        forged = await send(f'<message to="{AARON}" from="admin@example.org"><body>x</body></message>')
-    assert isinstance(version, Delivered)
-    assert "<name>Prosody</name>" in version.text
-    assert [in_short(one) for one in (nonsense, nobody)] == ["Rejected StanzaRefused"] * 2
-    assert "service-unavailable (type cancel)" in str(nobody)
-    assert in_short(forged) == "Denied CommandForbidden"
-    assert "Not authorized to send stanza with requested 'from'" in str(forged)
-    (message,) = await aaron.messages.awaited_number(1)
-    assert (message.sender, message.kind, message.body) == ("john@example.org", "chat", "Hi ☂ & bye")
 
 
 @pytest.mark.nightly

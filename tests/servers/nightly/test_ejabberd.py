@@ -48,20 +48,6 @@ async def test_who_may_send_no_stanza_is_told_which_right_a_message_with_an_id_n
     assert "Allow send_stanza for restbroker's account" in (outcome.reason.hint or "")
 
 
-async def test_the_probe_tells_the_version_and_the_catalogue_follows_it_unless_one_is_configured(
-    admin: Side, ejabberd: Ejabberd
-) -> None:
-    assert admin.connector.catalogue.version == "26.07"
-    probe = await admin.probe()
-    assert (probe.ok, probe.denied) == (True, False)
-    assert probe.version is not None
-    assert probe.version in probe.detail
-    assert admin.connector.catalogue.version <= probe.version
-    async with side_of(ejabberd, options=Options(server_version="24.12")) as side:
-        await side.probe()
-        assert side.connector.catalogue.version == "24.12"
-
-
 async def test_commands_go_to_the_configured_version_of_the_interface_and_a_server_without_any_gets_none(
     ejabberd: Ejabberd,
 ) -> None:
@@ -75,22 +61,6 @@ async def test_commands_go_to_the_configured_version_of_the_interface_and_a_serv
         else:
             assert isinstance(outcome, Delivered)
             assert probe.ok
-
-
-async def test_an_account_that_may_call_little_is_well_unless_it_was_refused_thrice_and_never_succeeded(
-    ejabberd: Ejabberd,
-) -> None:
-    limited = Basic(ejabberd.limited, Secret(PASSWORD))
-    for works in (True, False):
-        async with side_of(ejabberd, limited) as side:
-            assert (await side.probe()).ok
-            if works:
-                await side.done("check_account", NOBODY)
-            for _ in range(3):
-                assert in_short(await side.do("connected_users_number")) == "Denied CommandForbidden"
-            probe = await side.probe()
-            assert (probe.ok, probe.denied) == (works, not works)
-    assert "api_permissions" in (probe.hint or "")
 
 
 async def test_a_server_that_stops_defers_commands_and_never_rejects_them(own_ejabberd: Ejabberd) -> None:
