@@ -185,65 +185,6 @@ def test_whoever_refreshes_by_hand_and_waits_is_told_how_many_were_refreshed_and
     assert broker.stop() == 0, broker.output()
 
 
-def test_a_refresh_by_hand_waits_for_no_debounce(stage: Stage) -> None:
-    stage.configure({"Debounce": "1h", "MaxWait": "1h"})
-    with stage.broker() as broker:
-        broker.wait_for(r"broker\.started")
-        stage.push("add_contact", {"user": "john", "jid": AARON}, queue="writes")
-        until(lambda: rosters.counts(stage.client) == (1, 1), "the change waits for its debounce")
-        for _ in range(2):
-            done = process.run(["roster", "refresh", "john", "--wait", "--timeout", "20s"], directory=stage.directory)
-            assert (done.returncode, done.stderr.partition(".")[0]) == (0, "1 user refreshed")
-        assert rosters.counts(stage.client) == (1, 0), "what was changed is in it"
-        assert broker.stop() == 0, broker.output()
-
-
-def test_jobs_of_many_users_that_wait_for_their_debounce_hold_nobody_else_up(stage: Stage) -> None:
-    stage.configure({"Debounce": "1h", "MaxWait": "1h"}, Concurrency=2)
-    stage.prosody.appear(names(5))
-    until(lambda: stage.prosody.sent().get("iq") == 5, "all have their rosters", 60)
-    stage.service.gets.clear()
-    with stage.broker() as broker:
-        broker.wait_for(r"broker\.started")
-        for number in range(6):
-            stage.push("refresh", names(5), reply=number)
-        stage.push("get_roster", {"user": "john"}, reply=6)
-        until(lambda: stage.size("queue:replies") == 7, "all are done", 20.0)
-        assert stage.service.asked == dict.fromkeys(names(5), 1)
-        _, dirty = rosters.counts(stage.client)
-        assert dirty == 5, "each who waits has a job of their own"
-        assert broker.stop() == 0, broker.output()
-    assert stage.size("queue:rosters") == 5
-    stage.configure()
-    with stage.broker() as broker:
-        stage.wait_until_idle()
-        until(lambda: stage.service.asked == dict.fromkeys(names(5), 2), "nobody was lost")
-        assert broker.stop() == 0, broker.output()
-
-
-def test_many_changes_of_one_user_are_one_refresh_each_debounce_and_the_last_state_is_seen_last(
-    stage: Stage, broker: Running, clients: Clients, tell: Callable[[str], None]
-) -> None:
-    stage.prosody.register("john")
-    john = clients.login("john")
-    before = stage.service.asked["john"]
-    jobs = []
-    for number in range(300):
-        args = ["add_contact", {"user": "john", "jid": f"friend{number}@example.org"}, TOKEN]
-        job = {"class": "Add", "jid": f"{number:024x}", "queue": "writes", "args": args}
-        jobs.append(json.dumps(job).encode())
-    began_s = time.monotonic()
-    queues.push(stage.client, "writes", jobs)
-    john.pushes.wait_for_number(300, 60.0)
-    took_s = time.monotonic() - began_s
-    stage.wait_until_idle()
-    refreshes = stage.service.asked["john"] - before
-    assert refreshes <= 2 + took_s / 0.2, "no more than one each Debounce"
-    assert {contact.jid for contact in john.pushes.all} == {f"friend{number}@example.org" for number in range(300)}
-    tell(f"300 changes of one user: all pushed to the client after {took_s:.1f} s, by {refreshes} refreshes")
-    assert broker.stop() == 0, broker.output()
-
-
 def test_over_two_brokers_a_user_is_never_refreshed_twice_at_the_same_moment(stage: Stage, clients: Clients) -> None:
     stage.prosody.register("john")
     clients.login("john")

@@ -129,6 +129,7 @@ async def test_a_refresh_by_hand_waits_for_a_flight_and_for_no_debounce(side: Op
     async with side(prosody=Prosody(takes_s=0.01), rosters=rosters) as at, trio.open_nursery() as nursery:
         began_s = trio.current_time()
         await at.refresh("changed", "john", now=True)
+        assert at.prosody.seen == [("changed", "john")]
         rosters.waits["john"] = BUSY_S
         await at.refresh("john", now=True)
         nursery.start_soon(at.refresh, "john")
