@@ -16,8 +16,7 @@ from typing import Any, Final
 from restbroker.job.json_types import Json
 from tests.record.steps import TOKEN
 from tests.record.tap import Tap
-from tests.support.prosody import Prosody
-from tests.support.prosody_config import HOST
+from tests.support.prosody import HOST, Prosody
 
 PASSWORD: Final = "test"
 GROUP: Final = "GROUP"

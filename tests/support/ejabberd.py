@@ -29,74 +29,8 @@ FULL: Final = "full"
 """May everything by `api_permissions`, and administers no host. No account until a test registers it."""
 PASSWORD: Final = "test password ☂"
 
-CONFIG: Final = """\
-hosts: {hosts}
-loglevel: warning
-listen:
-  - port: {port}
-    ip: "127.0.0.1"
-    module: ejabberd_http
-    request_handlers:
-      /api: mod_http_api
-      /pinned/v1: mod_http_api
-      /oauth: ejabberd_oauth
-auth_method: internal
-auth_password_format: {password_format}
-registration_timeout: infinity
-oauth_access: {oauth_access}
-acl:
-  admin:
-    user: {admins}
-  full:
-    user: {full}
-  limited:
-    user: {limited}
-access_rules:
-  configure:
-    allow: admin
-api_permissions:
-  "admin":
-    who:
-      access:
-        - allow:
-          - acl: admin
-    what: ["*"]
-  "full":
-    who:
-      access:
-        - allow:
-          - acl: full
-    what: ["*"]
-  "limited":
-    who:
-      access:
-        - allow:
-          - acl: limited
-    what: ["check_account", "registered_users"]
-  "admin's tokens":
-    who:
-      oauth:
-        - scope: "ejabberd:admin"
-        - access:
-          - allow:
-            - acl: admin
-    what: {token_rights}
-  "by address":
-    who:
-      ip: "127.0.0.2/32"
-    what: ["*"]
-modules:
-  mod_admin_extra: {{}}
-  mod_http_api: {{}}
-  mod_last: {{}}
-  mod_muc: {{}}
-  mod_muc_admin: {{}}
-  mod_offline: {{}}
-  mod_private: {{}}
-  mod_roster: {{}}
-  mod_shared_roster: {{}}
-  mod_vcard: {{}}
-"""
+CONFIG: Final = Path(__file__).with_name("ejabberd.yml").read_text("utf-8")
+"""To be filled in by `str.format`."""
 
 
 def libraries(root: str = "") -> Path:
@@ -123,7 +57,6 @@ class Ejabberd(Daemon):
     """Keep passwords as SCRAM does, which makes each Basic login cost 6 ms."""
     tokens: bool = True
     """Whether it issues bearer tokens; without a word about it in its configuration, ejabberd does not."""
-    token_rights: tuple[str, ...] = ("*",)
     without: tuple[str, ...] = ()
     """Erlang applications that it shall not find, as if their packages were missing."""
     by: tuple[str, ...] = ()
@@ -176,7 +109,6 @@ class Ejabberd(Daemon):
             limited=json.dumps([self.limited]),
             password_format="scram" if self.scram else "plain",
             oauth_access="all" if self.tokens else "none",
-            token_rights=json.dumps(self.token_rights),
         )
         (self.directory / "ejabberd.yml").write_text(config, encoding="utf-8")
 

@@ -23,10 +23,25 @@ import attrs
 
 from tests.support.daemon import Daemon
 from tests.support.ports import accepts, free_port
-from tests.support.prosody_config import CONFIG, HOOK, HOST, INCLUDE
 
 PASSWORD: Final = "test password ☂"
 STAND_INS: Final = Path(__file__).with_name("prosody_modules")
+CONFIG: Final = Path(__file__).with_name("prosody.cfg.lua").read_text("utf-8")
+"""To be filled in by `str.format`: it listens on loopback alone, and a login costs next to nothing."""
+HOST: Final = """
+VirtualHost "{host}"
+    modules_disabled = {{ "roster" }}
+    modules_enabled = {{ {modules} }}
+    storage = {{ roster = "memory" }}
+    http_roster_url = "{roster_url}"
+"""
+# Whatever is sent to this host, or to anybody at it, goes to the hook.
+HOOK: Final = """
+Component "hook.{host}" "rest"
+    rest_callback_url = "{hook_url}"
+    rest_callback_content_type = "{hook_type}"
+"""
+INCLUDE: Final = '\nInclude "{directory}/included.cfg.lua"\n'
 
 
 @attrs.frozen

@@ -22,54 +22,7 @@ from tests.support.process import Running, clean_environment, run, started
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.wait import until
 
-_SCRIPT: Final = r"""
-# Accounts, and what is wrong with some of them.
-ejabberdctl register alice localhost secret
-ejabberdctl register alice localhost secret
-ejabberdctl register bob nowhere.example secret
-ejabberdctl register ünï localhost 'geh""eim \ ☂'
-ejabberdctl check-account alice localhost && echo and on
-ejabberdctl check_account nobody localhost || echo or not
-ejabberdctl change_password nobody localhost new
-ejabberdctl registered_users localhost
-
-# Numbers, texts, words, tuples, lists and nothing.
-ejabberdctl connected_users_number
-ejabberdctl user_sessions_info alice localhost
-ejabberdctl get_loglevel
-ejabberdctl set_last alice localhost 1500045311 "gone	for ☂"
-ejabberdctl get_last alice localhost
-
-# Rosters, vCards and what is private.
-ejabberdctl add_rosteritem alice localhost bob localhost Bob Friends both
-ejabberdctl get_roster alice localhost | sort
-ejabberdctl set_vcard2_multi alice localhost ORG ORGUNIT '["A","B"]'
-ejabberdctl get_vcard2_multi alice localhost ORG ORGUNIT
-
-# Groups.
-ejabberdctl srg_create group localhost Group "A group" 'one\ntwo'
-ejabberdctl srg_get_info group localhost
-ejabberdctl srg_create unnamed localhost "" "" ""
-ejabberdctl srg_get_info unnamed localhost
-
-# Rooms.
-ejabberdctl create_room room conference.localhost localhost
-ejabberdctl create_room room conference.localhost localhost
-ejabberdctl change_room_option room conference.localhost persistent true
-ejabberdctl set_room_affiliation room conference.localhost alice@localhost owner
-ejabberdctl get_room_affiliations room conference.localhost
-ejabberdctl get_room_occupants nothing conference.localhost
-ejabberdctl destroy_room room conference.localhost
-
-# Messages, what is unknown, and what is miscounted.
-ejabberdctl send_message chat @@ alice@localhost Hi "How are you"
-ejabberdctl regster alice
-ejabberdctl --version x connected_users_number
-
-ejabberdctl unregister alice localhost
-ejabberdctl unregister ünï localhost
-ejabberdctl unregister alice nowhere.example
-"""
+_SCRIPT: Final = Path(__file__).with_name("ejabberdctl.sh").read_text("utf-8")
 
 
 _WRAPPER = """\
@@ -173,15 +126,3 @@ def test_a_command_waits_for_a_server_that_is_down_and_is_done_once_it_is_back(s
         assert waiting.wait() == 0
         assert waiting.stdout.read_text() == "User carol@localhost successfully registered\n"
     assert server.call("unregister", user="carol", host="localhost")[0] == 200
-
-
-def test_a_wrong_number_of_arguments_and_a_broken_command_are_refused_as_ejabberdctl_does_but_for_its_help(
-    scene: Scene,
-) -> None:
-    script = "ejabberdctl register alice\nejabberdctl check_account a b c"
-    theirs = scene.output(script)
-    ours = scene.output(script.replace("ejabberdctl", "restbroker ctl"))
-    assert [line for line in ours if not line.startswith("stderr: ")] == [
-        line for line in theirs if line.startswith(("[", "Error: "))
-    ]
-    assert ours[-1] == "stderr: usage: restbroker ctl check_account user host"

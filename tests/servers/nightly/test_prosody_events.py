@@ -101,14 +101,6 @@ def test_a_stanza_as_xml_keeps_elements_that_json_loses_and_a_name_is_told_as_we
         assert john.ask(f"bot@{prosody.hook_host}", "<query xmlns='urn:odd'/>") == ("error", "service-unavailable")
 
 
-def test_a_question_is_refused_so_that_nobody_takes_silence_for_an_answer(
-    prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
-) -> None:
-    with broker(tmp_path, redis_server, prosody):
-        assert john.ask(f"bot@{prosody.hook_host}", PING) == ("error", "service-unavailable")
-        assert events(store) == []
-
-
 def test_a_host_with_a_name_answers_for_whom_it_is_and_refuses_other_questions(
     prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
 ) -> None:

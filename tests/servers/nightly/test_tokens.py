@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, IssuedLogin, Url
+from restbroker.config.target import Basic, IssuedLogin
 from restbroker.job.outcome import Delivered, Denied, Outcome
 from tests.servers.ejabberd import NOBODY, side_of
 from tests.servers.sides import Side
@@ -84,22 +84,6 @@ async def test_a_token_that_was_taken_back_fails_no_job(fresh: Ejabberd, fallbac
         assert len(await trio.to_thread.run_sync(tokens, fresh)) == 1
 
 
-async def test_a_token_that_was_given_is_used_as_it_is(fresh: Ejabberd) -> None:
-    def issue() -> str:
-        text = fresh.call("oauth_issue_token", jid=fresh.admin, ttl=60, scopes="ejabberd:admin")[1]
-        token: str = json.loads(text)["token"]
-        return token
-
-    token = await trio.to_thread.run_sync(issue)
-    async with side_of(fresh, Bearer(Secret(token))) as side:
-        assert await ask(side) == [NO]
-    async with side_of(fresh, Bearer(Secret(token[:-1]))) as side:
-        (outcome,) = await ask(side)
-        assert isinstance(outcome, Denied)
-        assert (await side.probe()).denied
-    assert await trio.to_thread.run_sync(tokens, fresh) == [token]
-
-
 @pytest.mark.parametrize(
     ("changes", "hint"),
     [({"tokens": False}, "oauth_access"), ({"without": ("p1_oauth2",)}, "erlang-p1-oauth2")],
@@ -120,31 +104,3 @@ async def test_a_server_that_issues_no_tokens_gets_basic_or_says_what_it_lacks(
             assert hint in ((await side.probe()).hint or "")
     finally:
         await trio.to_thread.run_sync(server.kill)
-
-
-async def test_what_tokens_may_not_is_done_with_basic_and_the_token_outlives_a_restart(tmp_path: Path) -> None:
-    server = Ejabberd(tmp_path, token_rights=("status",))
-    await trio.to_thread.run_sync(server.start)
-    try:
-        async with side_of(server, login(server)) as side:
-            assert await ask(side, 3) == [NO] * 3
-        server.token_rights = ("*",)
-        await trio.to_thread.run_sync(server.restart)
-        async with side_of(server, login(server, fallback=False)) as side:
-            assert await ask(side) == [NO]
-            before = await trio.to_thread.run_sync(tokens, server)
-            await trio.to_thread.run_sync(server.restart)
-            assert await ask(side) == [NO]
-            assert await trio.to_thread.run_sync(tokens, server) == before
-    finally:
-        await trio.to_thread.run_sync(server.kill)
-
-
-async def test_a_version_of_the_interface_is_pinned_by_the_url(fresh: Ejabberd) -> None:
-    async with side_of(fresh, login(fresh), url=Url("http", "127.0.0.1", fresh.port, "/pinned/v1")) as side:
-        assert (await side.probe()).ok
-        assert await ask(side) == [NO]
-        spec = side.connector.spec("check_account")
-        assert spec is not None
-        assert (spec.api_version or 0) <= 1
-    assert len(await trio.to_thread.run_sync(tokens, fresh)) == 1

@@ -111,6 +111,7 @@ def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothin
         found = DIALECT.read(OLD, shlex.split(line), None)
         assert isinstance(found, CtlOutput), (line, text)
         assert (found.text, found.code) == (text, 1), (line, text)
+        assert (found.note == "usage: restbroker ctl register user host password") == ("requires" in text), line
 
 
 def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:

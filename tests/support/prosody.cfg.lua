@@ -1,11 +1,3 @@
-"""What a test's Prosody is configured with: texts in Prosody's Lua, to be filled in by `tests.support.prosody`.
-
-Always holds: it listens on loopback alone, and a login costs next to nothing.
-"""
-
-from typing import Final
-
-CONFIG: Final = """\
 pidfile = "{directory}/prosody.pid"
 data_path = "{directory}/data"
 admin_socket = "{directory}/admin.sock"
@@ -31,23 +23,3 @@ authentication = "{authentication}"
 admins = {{ "admin@{host}" }}
 -- Without it, mod_http_admin_api crashes over its metrics.
 statistics = "internal"
-"""
-
-HOST: Final = """
-VirtualHost "{host}"
-    modules_disabled = {{ "roster" }}
-    modules_enabled = {{ {modules} }}
-    storage = {{ roster = "memory" }}
-    http_roster_url = "{roster_url}"
-"""
-
-# Whatever is sent to this host, or to anybody at it, goes to the hook.
-HOOK: Final = """
-Component "hook.{host}" "rest"
-    rest_callback_url = "{hook_url}"
-    rest_callback_content_type = "{hook_type}"
-"""
-
-INCLUDE: Final = """
-Include "{directory}/included.cfg.lua"
-"""
