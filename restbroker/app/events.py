@@ -50,10 +50,9 @@ def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report:
         f"events of {' and '.join(source.name for source in sources)}" if own else "events",
         f"Listen of the source {sources[0].name}" if own else "Listen of Events",
         *bind,
-        Webhooks(sources, deliverer.deliver, deliverer.note_refusal, report),
+        Webhooks(sources, deliverer.deliver, deliverer.note_refusal, report).app,
         report,
         at_stop=deliverer.hurry,
-        is_plain=True,
         certificate=secured,
     )
 

@@ -118,7 +118,7 @@ def roster_service(
     """
     from restbroker.rosters.reader import BOUND_S, Copies, Reader
     from restbroker.rosters.service import service
-    from restbroker.serving.plain import plain_app
+    from restbroker.serving.plain import PlainApp
     from restbroker.serving.runner import Server
 
     copies = Copies(config.copy_age_s, config.copies_mib * 1024 * 1024)
@@ -127,8 +127,8 @@ def roster_service(
     bound_s = min(BOUND_S, config.longest_s / 2)
     reader = Reader(open_connection(), report, config.domain, copies=copies, refresh=refresh, bound_s=bound_s)
     made = service(config, reader, report)
-    at, app = ("rosters", "Listen of Roster", *config.bind), plain_app("rosters", made.answer, report)
-    server = Server(*at, app, report, at_stop=reader.stop, reads_bodies=False, is_plain=True)
+    app = PlainApp("rosters", made.answer, report, reads_bodies=False)
+    server = Server("rosters", "Listen of Roster", *config.bind, app, report, at_stop=reader.stop)
     return RosterService((reader, server), made.samples)
 
 

@@ -1,6 +1,6 @@
 """The web app that servers post their events to: each source has its path.
 
-`app` runs it with `serving.runner`. It is plain ASGI, without Quart: events share the loop with the deliveries, and
+`app` runs it with `serving.runner`. It is a `PlainApp`, without Quart: events share the loop with the deliveries, and
 most of what a request costs would be the framework. Always holds: 202 is answered only when Redis has the job, or the
 source's filters drop the event; a client that does not show the secret learns nothing, and its body is not read; memory
 is bounded; no answer and no line of the log repeats a part of a request; a failure here is answered with 500 and ends
@@ -9,14 +9,14 @@ nothing.
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote
 
 import attrs
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from restbroker.config.events import EventSource
 from restbroker.config.kind import source_defaults_of
@@ -24,12 +24,13 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.events import registry
 from restbroker.events.secrets import CurrentSecret, SourceLogin
 from restbroker.servers.event_contract import Answer, Deliver, Forbidden, Hook, HookRequest, MalformedEvent, SignedHook
+from restbroker.serving import plain
+from restbroker.serving.plain import PlainApp, Request
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
-_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _HINT_LOGIN: Final = "Give the server this source's Secret."
 _HINT_KEY: Final = (
     "Check that the server has the keys of this source's Options, that both clocks are right, and that no "
@@ -158,7 +159,7 @@ class _WebhookSource:
 
 
 class Webhooks:
-    """The ASGI app. `now_s`: epoch seconds, for the time of each event.
+    """The sources of one address. `now_s`: epoch seconds, for the time of each event.
 
     `note_refusal` gets the name of the source of each request that is refused as unauthorized.
     """
@@ -179,26 +180,22 @@ class Webhooks:
         self._report = report
         self._now_s = now_s
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Serve one request, or what else ASGI opens a scope for: a websocket is closed, the lifespan is confirmed."""
-        if scope["type"] == "http":
-            await _send(send, await self._answer(scope, receive))
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000, "reason": None})
-        else:
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
+    @property
+    def app(self) -> PlainApp:
+        """The app for `serving.runner`."""
+        return PlainApp("events", self._answer, self._report)
 
-    async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
-        place, rest = self._find_source(scope["path"])
+    async def _answer(self, request: Request) -> plain.Answer:
+        path = request.target.partition(b"?")[0]
+        place, rest = self._find_source(unquote(path.decode("ascii")))
         if place is None:
             self._warn_of_path()
-            return _problem(_Refusal(HTTPStatus.NOT_FOUND, None, "No source of events has this path."))
+            return _encode(_problem(_Refusal(HTTPStatus.NOT_FOUND, None, "No source of events has this path.")))
+        return _encode(await self._answer_of(place, rest, request))
+
+    async def _answer_of(self, place: _WebhookSource, rest: str, request: Request) -> Answer:
         try:
-            return await self._handle(place, rest, scope, receive)
+            return await self._handle(place, rest, request)
         except Forbidden as error:
             self._count_refusal(place, _Refusal(HTTPStatus(error.answer.status), "unauthorized", error.why))
             return error.answer
@@ -221,12 +218,13 @@ class Webhooks:
         found = max(above, key=len, default=None)
         return (None, "") if found is None else (self._places[found], path[len(found) + 1 :])
 
-    async def _handle(self, place: _WebhookSource, rest: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
+    async def _handle(self, place: _WebhookSource, rest: str, request: Request) -> Answer:
         began_s = trio.current_time()
-        method, headers = scope["method"], dict(scope["headers"])
+        method, headers = request.method, dict(request.headers)
+        raw_path, _, query = request.target.partition(b"?")
         if method not in METHODS:
             raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", {"Allow": ", ".join(METHODS)})
-        if place.login is not None and not await place.login.accepts(headers, scope["query_string"], rest):
+        if place.login is not None and not await place.login.accepts(headers, query, rest):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
             raise _Refusal(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
@@ -237,12 +235,10 @@ class Webhooks:
             place.signed_hook.check_head(headers, self._now_s())
         _require_headers(headers, place.hook)
         try:
-            async with place.quota.slot(scope["client"][0] if scope["client"] else ""):
-                body = await _body(receive)
-                raw_path, query, secrets = scope["raw_path"], scope["query_string"], await place.secrets()
-                posted = HookRequest(
-                    method, scope["path"], raw_path, query=query, headers=headers, body=body, secrets=secrets
-                )
+            async with place.quota.slot(request.client):
+                body, secrets = await _body(request), await place.secrets()
+                path = unquote(raw_path.decode("ascii"))
+                posted = HookRequest(method, path, raw_path, query=query, headers=headers, body=body, secrets=secrets)
                 return await self._take(place, posted, began_s)
         except QuotaFull:
             raise _not_now("busy", "Too many events arrive at once.") from None
@@ -313,21 +309,19 @@ def _require_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
         raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", wanted, {"Accept": hook.CONTENT_TYPE})
 
 
-async def _body(receive: ASGIReceiveCallable) -> bytes:
+async def _body(request: Request) -> bytes:
     """Return the whole body; raise `_Refusal` if it is too long, or does not come in 10 s."""
     parts: list[bytes] = []
     size = 0
     with trio.move_on_after(_BODY_S):
-        while True:
-            event = await receive()
-            if event["type"] != "http.request":
-                raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body was cut off, or its chunks are invalid.")
-            parts.append(event["body"])
-            size += len(event["body"])
+        while part := await request.read_part():
+            parts.append(part)
+            size += len(part)
             if size > BODY_LIMIT_BYTES:
                 raise _too_large()
-            if not event["more_body"]:
-                return b"".join(parts)
+        if part is None:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body was cut off, or its chunks are invalid.")
+        return b"".join(parts)
     raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not arrive in time.")
 
 
@@ -347,14 +341,6 @@ def _problem(refusal: _Refusal) -> Answer:
     return Answer(status.value, json.dumps(body).encode() + b"\n", _PROBLEM, refusal.headers)
 
 
-async def _send(send: ASGISendCallable, answer: Answer) -> None:
-    headers: list[tuple[bytes, bytes]] = [*_HEADERS, (b"content-length", str(len(answer.body)).encode())]
-    if answer.content_type:
-        headers.append((b"content-type", answer.content_type.encode()))
-    headers += _encode(answer.headers.items())
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
-
-
-def _encode(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers]
+def _encode(answer: Answer) -> plain.Answer:
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in answer.headers.items())
+    return plain.Answer(answer.status, answer.body, headers, content_type=answer.content_type.encode())

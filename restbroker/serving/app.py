@@ -23,7 +23,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from restbroker.job.json_types import Json
-from restbroker.serving.plain import error_answer, send_answer
+from restbroker.serving.plain import error_answer
 from restbroker.telemetry.events import OperatorWarning, Report
 
 _HEADERS = {
@@ -157,7 +157,10 @@ class StrictApp:
             # Not behind a 100: where the body is read on there, Hypercorn 0.18 loses one answer of four (measured).
             if all(name != b"expect" for name, _ in scope["headers"]):
                 await _drop_body(receive)
-            await send_answer(error_answer(400, "BadRequest", *doubt), send, closing=True)
+            answer = error_answer(400, "BadRequest", *doubt)
+            headers = (*answer.all_headers, (b"connection", b"close"))
+            await send({"type": "http.response.start", "status": 400, "headers": headers, "trailers": False})
+            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
         else:
             await self.app(scope, receive, send)
 

@@ -10,7 +10,8 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
 
@@ -32,8 +33,8 @@ from hypercorn.typing import (
 )
 
 from restbroker.config.values import duration_text
-from restbroker.serving.connections import STALLED_S, BoundedStream, Connections, RequestLines
-from restbroker.serving.plain import PlainHttp
+from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
+from restbroker.serving.plain import PlainApp, PlainHttp, Stream
 from restbroker.serving.tls import Certificate, failure
 from restbroker.telemetry.events import ListenerStarted, OperatorWarning, Report
 
@@ -53,22 +54,19 @@ class Server:
 
     A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
     `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
-    `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: whether the app
-    reads the bodies of requests; if it does not, addresses may hold any bytes (see `connections`), though not over TLS.
-    `is_plain`: of HTTP only what machines need (see `plain`). With a `certificate` it speaks TLS, and no HTTP/2.
+    `at_stop` is called when a stop begins: answers that would last are to end then. A `PlainApp` gets of HTTP only what
+    machines need (see `plain`), and TLS if there is a `certificate`.
     """
 
     what: str
     key: str
     host: str
     port: int
-    app: ASGIFramework
+    app: ASGIFramework | PlainApp
     report: Report
     bind_again_s: float = 5.0
     keep_alive_s: float = 5.0
     at_stop: Callable[[], None] = _do_nothing
-    reads_bodies: bool = True
-    is_plain: bool = False
     certificate: Certificate | None = None
     addresses: tuple[str, ...] = ()
     _warned: set[str] = attrs.field(factory=set)
@@ -134,45 +132,58 @@ class Server:
                         await stopping.wait()
 
     async def _serve_once(self, listeners: list[trio.SocketListener], stopping: trio.Event) -> None:
+        if isinstance(self.app, PlainApp):
+            if self.certificate is not None:
+                # Before anybody comes: who comes while it is read takes what there is by then.
+                await self.certificate.context()
+            async with self._accept(partial(self._serve_plainly, self.app), listeners):
+                await stopping.wait()
+        else:
+            await self._serve_hypercorn(self.app, listeners, stopping)
+
+    async def _serve_hypercorn(
+        self, app: ASGIFramework, listeners: list[trio.SocketListener], stopping: trio.Event
+    ) -> None:
         """Serve as `hypercorn.trio.serve` does, which hands out no connections: their sends are to be bounded."""
-        whole = _whole_sends(self.app, self._connections)
+        whole = _whole_sends(app, self._connections)
         config, context = _config(self.keep_alive_s), WorkerContext(None)
         state: LifespanState = {}
         lifespan = Lifespan(ASGIWrapper(whole), config, state)
-        if self.certificate is not None:
-            # Before anybody comes: who comes while it is read takes what there is by then.
-            await self.certificate.context()
 
-        async def connection(stream: trio.SocketStream) -> None:
-            with trio.CancelScope() as scope:
-                # What the bytes are that TLS makes, no one may look at.
-                lines = None if self.reads_bodies or self.certificate is not None else RequestLines()
-                bounded = BoundedStream(stream, self._connections, scope, lines)
-                if (wrapped := await self._wrap(bounded)) is None:
-                    return
-                if self.is_plain:
-                    await self._serve_plainly(wrapped, _client(stream))
-                else:
-                    with self._connections.bound_connection(self.keep_alive_s) as life:
-                        app = ASGIWrapper(bounded.keep_to_protocol(whole, life))
-                        await self._serve_alone(TCPServer(app, config, context, ConnectionState(state.copy()), wrapped))
+        async def connection(bounded: BoundedStream) -> None:
+            # Neither is one for mypy; Hypercorn takes it for one with TLS where it has the method `do_handshake`.
+            stream = cast("trio.SSLStream[trio.SocketStream]", bounded)
+            with self._connections.bound_connection(self.keep_alive_s) as life:
+                kept = ASGIWrapper(bounded.keep_to_protocol(whole, life))
+                await self._serve_alone(TCPServer(kept, config, context, ConnectionState(state.copy()), stream))
 
         async with trio.open_nursery() as living:
             await living.start(lifespan.handle_lifespan)
             await lifespan.wait_for_startup()
-            async with trio.open_nursery() as serving:
-                try:
-                    async with trio.open_nursery() as accepting:
-                        # What accepts closes them; ours stay open for a restart.
-                        copies = [trio.SocketListener(one.socket.dup()) for one in listeners]
-                        accepting.start_soon(partial(trio.serve_listeners, connection, copies, handler_nursery=serving))
-                        await stopping.wait()
-                        accepting.cancel_scope.cancel()
-                finally:
-                    await context.terminated.set()
-                    serving.cancel_scope.deadline = trio.current_time() + GRACE_S
+            async with self._accept(connection, listeners):
+                await stopping.wait()
+                await context.terminated.set()
             await lifespan.wait_for_shutdown()
             living.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def _accept(
+        self, serve: Callable[[BoundedStream], Awaitable[None]], listeners: list[trio.SocketListener]
+    ) -> AsyncIterator[None]:
+        """Serve connections; at the end of the block take no more, and give those that there are some time to end."""
+
+        async def connection(stream: trio.SocketStream) -> None:
+            with trio.CancelScope() as scope:
+                await serve(BoundedStream(stream, self._connections, scope))
+
+        async with trio.open_nursery() as serving:
+            async with trio.open_nursery() as accepting:
+                # What accepts closes them; ours stay open for a restart.
+                copies = [trio.SocketListener(one.socket.dup()) for one in listeners]
+                accepting.start_soon(partial(trio.serve_listeners, connection, copies, handler_nursery=serving))
+                yield
+                accepting.cancel_scope.cancel()
+            serving.cancel_scope.deadline = trio.current_time() + GRACE_S
 
     async def _serve_alone(self, connection: TCPServer) -> None:
         """Serve one connection of Hypercorn's; the others go on even if it fails.
@@ -189,18 +200,12 @@ class Server:
                 "Jobs are not affected. Restrict access to this port.",
             )
 
-    async def _serve_plainly(self, stream: "trio.SSLStream[trio.SocketStream]", client: tuple[str, int] | None) -> None:
-        is_secured = self.certificate is not None
+    async def _serve_plainly(self, app: PlainApp, bounded: BoundedStream) -> None:
+        stream: Stream | None = bounded if self.certificate is None else await self._secure(bounded, self.certificate)
+        if stream is None:
+            return
         try:
-            await PlainHttp(
-                self.app,
-                stream,
-                self._connections,
-                keep_alive_s=self.keep_alive_s,
-                is_secured=is_secured,
-                reads_bodies=self.reads_bodies,
-                client=client,
-            ).serve()
+            await PlainHttp(app, stream, self._connections, self.keep_alive_s, _client(bounded)).serve()
         # Whatever it is: the others' connections go on.
         except Exception as error:  # noqa: BLE001
             self._warn_once(
@@ -209,18 +214,12 @@ class Server:
                 "Jobs are not affected. Please report this.",
             )
 
-    async def _wrap(self, bounded: BoundedStream) -> "trio.SSLStream[trio.SocketStream] | None":
-        """Return the connection as Hypercorn is to use it, with TLS if there is a certificate.
-
-        Return None if TLS does not come about.
-        """
-        # Neither is one for mypy; Hypercorn uses it as such where it has the method `do_handshake`.
-        stream = cast("trio.SocketStream", bounded)
-        if self.certificate is None:
-            return cast("trio.SSLStream[trio.SocketStream]", stream)
-        tls = await self.certificate.context()
+    async def _secure(self, bounded: BoundedStream, certificate: Certificate) -> Stream | None:
+        """Return the connection with TLS; None if that does not come about."""
+        tls = await certificate.context()
         if tls is None:
             return None
+        stream = cast("trio.SocketStream", bounded)
         secured = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
         try:
             return secured if await self._connections.handshake(secured) else None
@@ -255,13 +254,12 @@ def _drop_stalled(listener: trio.SocketListener) -> None:
         listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(STALLED_S * 1000))
 
 
-def _client(stream: trio.SocketStream) -> tuple[str, int] | None:
-    """Return the other end's address and port; None if it is gone already."""
+def _client(stream: BoundedStream) -> str:
+    """Return the other end's address; "" if it is gone already."""
     try:
-        host, port = stream.socket.getpeername()[:2]
+        return str(stream.socket.getpeername()[0])
     except OSError:
-        return None
-    return host, port
+        return ""
 
 
 def _whole_sends(app: ASGIFramework, connections: Connections) -> ASGIFramework:

@@ -190,8 +190,8 @@ async def test_more_at_once_than_there_is_room_for_wait_their_turn(
         await go.wait()
         return "accepted"
 
-    server = Server("events", "Events.Listen", "127.0.0.1", 0, Webhooks([source], take, _unheard, _unheard), _unheard)
-    server.is_plain = True
+    app = Webhooks([source], take, _unheard, _unheard).app
+    server = Server("events", "Events.Listen", "127.0.0.1", 0, app, _unheard)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         port = int(server.addresses[0].rpartition(":")[2])

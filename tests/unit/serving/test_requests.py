@@ -1,5 +1,6 @@
 """What one connection sends, as requests: the same in whatever pieces, and nothing that could be two things."""
 
+import re
 from itertools import pairwise
 
 import h11
@@ -7,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.serving.requests import HEAD_LIMIT_BYTES, MOST_CHUNKS, PART_BYTES, IncomingRequest, Requests, Unreadable
+from restbroker.serving.requests import (
+    HEAD_LIMIT_BYTES,
+    MOST_CHUNKS,
+    PART_BYTES,
+    IncomingRequest,
+    RequestLines,
+    Requests,
+    Unreadable,
+    restore_bytes,
+)
 from tests.support.rows import rows
 
 JAVA = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAA\r\n"
@@ -67,11 +77,15 @@ def read(pieces: list[bytes]) -> list[IncomingRequest]:
     return found
 
 
+def cut(whole: bytes, cuts: list[int]) -> list[bytes]:
+    at = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    return [whole[begin:end] for begin, end in pairwise(at)]
+
+
 @given(st.lists(sent(), min_size=1, max_size=4), st.lists(st.integers(0, 400), max_size=6))
 def test_requests_are_what_h11_reads_whatever_pieces_they_come_in(all_sent: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(all_sent)
-    at = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
-    found = read([whole[begin:end] for begin, end in pairwise(at)])
+    found = read(cut(whole, cuts))
     assert all(one.is_whole and one.keeps_alive for one in found)
     mine = [(one.method.encode(), one.target, one.headers, b"".join(one.parts)) for one in found]
     assert mine == as_h11_reads(whole)
@@ -89,6 +103,7 @@ def test_requests_are_what_h11_reads_whatever_pieces_they_come_in(all_sent: list
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: x\n\n", 400),
+        (b"GET / HTTP/1.1\r\n\xff: x\r\nHost: x\r\n\r\n", 400),
         (b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
@@ -217,3 +232,16 @@ def test_who_waits_to_be_told_that_a_body_is_wanted_is_known(head: bytes, *, wai
 def test_whether_a_connection_may_be_used_again_is_known(head: bytes, *, keeps: bool) -> None:
     (request,) = read([head])
     assert request.keeps_alive is keeps
+
+
+targets = st.binary(max_size=40).map(lambda text: b"/" + re.sub(rb"[\x00-\x20\x7f<>#]", b"", text))
+
+
+@given(st.lists(targets, min_size=1, max_size=3), st.lists(st.integers(0, 200), max_size=6))
+def test_an_address_of_any_bytes_arrives_as_it_was_sent(all_sent: list[bytes], cuts: list[int]) -> None:
+    head = b"Host: x\r\nX-Note: \xc3\xb6\r\n\r\n"
+    whole, lines = b"".join(b"GET %s HTTP/1.1\r\n%s" % (target, head) for target in all_sent), RequestLines()
+    found = read([lines.ascii(piece) for piece in cut(whole, cuts)])
+    assert [restore_bytes(one.target) for one in found] == all_sent
+    assert {dict(one.headers)[b"x-note"] for one in found} == {"ö".encode()}
+    assert restore_bytes(b"/a<C3><B6>b<41><c3>") == b"/a\xc3\xb6b<41><c3>", "others are no such bytes"
