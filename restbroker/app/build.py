@@ -15,7 +15,6 @@ import trio
 
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reload
-from restbroker.app.rosters import rosters_of
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import ProcessView, Summaries, parts_of, services
 from restbroker.app.snapshot import snapshot
@@ -32,14 +31,14 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
 from restbroker.config.variables import FAST
-from restbroker.events.in_redis import sent_messages_of
 from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
 from restbroker.operate.enqueue import payload
 from restbroker.operate.request import periodic_requests
+from restbroker.rosters.in_redis import RostersInRedis, rosters_of
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
-from restbroker.servers.logins import logins_of
+from restbroker.servers.in_redis import LoginsInRedis, SentMessagesInRedis, logins_of, sent_messages_of
 from restbroker.store import scripts
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter
@@ -162,14 +161,15 @@ def _replanned(broker_plan: BrokerPlan, config: Config, counters: Counters) -> B
         http = open_transport(target, shared=upkeep)
         sent = sent_messages_of(config.events, open_control, report)
         rosters, logins = rosters_of(config, target, open_connection), logins_of(target, open_connection)
-        ports = Ports(report=report, now_s=time.time, http=http, rosters=rosters, sent_messages=sent, logins=logins)
+        services = {RostersInRedis: rosters, SentMessagesInRedis: sent, LoginsInRedis: logins}
         return TargetPlan(
             target,
-            registry.open_connector(target, ports),
+            registry.open_connector(target, Ports(report, time.time, http, services)),
             http,
             tokens=tokens,
             policy=_policy(config, target),
             limits=_limits(config, target),
+            services=tuple(service for service in services.values() if service is not None),
             history_s=config.history_s,
             shows_bodies=config.show_bodies,
             bug=partial(registry.bug, target.kind),

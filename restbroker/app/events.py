@@ -14,10 +14,9 @@ from restbroker.events import registry as kinds
 from restbroker.events.deliver import Deliverer, Receiver
 from restbroker.events.in_redis import LeasesInRedis, StatesInRedis
 from restbroker.events.webhook import Webhooks
-from restbroker.servers import registry
 from restbroker.servers.contract import Ports
 from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
-from restbroker.servers.logins import logins_of
+from restbroker.servers.in_redis import LoginsInRedis, logins_of
 from restbroker.serving.runner import Server
 from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection
@@ -60,9 +59,9 @@ def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report:
 def _reader_ports(
     source: EventSource, intake: Intake, open_connection: Callable[[], Connection], report: Report
 ) -> ReaderPorts:
-    """Return what the source's reader may use; for a source that names a target, its users' logins too."""
+    """Return what the source's reader may use; for a source that names a target, what its connector may use, too."""
     if source.target is None:
         return ReaderPorts(intake, report)
-    http, book = open_transport(source.target), logins_of(source.target, open_connection)
-    logins = registry.open_logins(source.target, Ports(report, time.time, http, logins=book))
-    return ReaderPorts(intake, report, LeasesInRedis(source.name, open_connection()), logins=logins, http=http)
+    http, logins = open_transport(source.target), logins_of(source.target, open_connection)
+    ports = Ports(report, time.time, http, {LoginsInRedis: logins})
+    return ReaderPorts(intake, report, LeasesInRedis(source.name, open_connection()), ports)

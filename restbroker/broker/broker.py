@@ -103,7 +103,7 @@ class _Generations:
     _serving: list[tuple[trio.Event, trio.Lock]] = attrs.field(factory=list)
 
     async def serve(self, plan: BrokerPlan) -> None:
-        """Run generations until the process stops or a later plan takes over; close their transports."""
+        """Run generations until the process stops or a later plan takes over; close what their targets use."""
         older = tuple(self._serving)
         replaced, intake = trio.Event(), trio.Lock()
         self._serving.append((replaced, intake))
@@ -133,6 +133,7 @@ class _Generations:
             self._serving.remove((replaced, intake))
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):
                 for target in plan.targets:
-                    await target.transport.aclose()
+                    for one in (*target.services, target.transport):
+                        await one.aclose()
         if self.control.stop.is_set():
             self.stop_result = self.stop_result.plus(stop_result)

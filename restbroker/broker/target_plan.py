@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 
@@ -38,6 +39,14 @@ class OldOrder:
         self.is_kept_elsewhere = is_kept_elsewhere
 
 
+class Closable(Protocol):
+    """An object with connections of its own."""
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        ...
+
+
 @attrs.frozen
 class TargetPlan:
     """The parts that a worker pool is made of."""
@@ -50,6 +59,8 @@ class TargetPlan:
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
     """The seconds for which Redis keeps a record of finished jobs; None: it keeps none."""
+    services: tuple[Closable, ...] = ()
+    """What else the connector uses; closed with the transport."""
     shows_bodies: bool = False
     """Whether the reasons of refusals may hold message texts of jobs."""
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")

@@ -56,8 +56,7 @@ from restbroker.rosters.rules import (
     read_roster,
     require_writable,
 )
-from restbroker.rosters.store import UserState
-from restbroker.servers.roster_change import Change
+from restbroker.rosters.store import Change, UserState
 
 app = typer.Typer(
     cls=ListsFirst,

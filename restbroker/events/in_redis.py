@@ -1,4 +1,4 @@
-"""What the sources of events keep in Redis: their states, their leases, and the messages that restbroker sent.
+"""What the sources of events keep in Redis: their states and their leases.
 
 `app` makes each for those that need it. Always holds: no reader stops because Redis is away, and no call waits for it
 longer than a connection's time-out; nothing is connected before it is needed. Setting a state never waits: Redis is
@@ -17,16 +17,13 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.config.events import Events, EventSource
+from restbroker.config.events import EventSource
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.job.event import mark_of_sent
 from restbroker.servers.event_contract import Problem, StreamInfo
-from restbroker.store import events as store
 from restbroker.store import leases, sources
 from restbroker.store.connection import Connection
 from restbroker.store.leases import Lease
 from restbroker.store.sources import SourceState, StateKey
-from restbroker.telemetry.events import OperatorWarning, Report
 
 REFRESH_S: Final = sources.TTL_S / 3
 _LEAST_S: Final = 1.0
@@ -162,33 +159,3 @@ class LeasesInRedis:
     async def aclose(self) -> None:
         """Close the connection; a later call opens it again."""
         await self.connection.aclose()
-
-
-@attrs.define(eq=False)
-class SentMessagesInRedis:
-    """The record of sent messages; `connection` has a short time-out. `window_s`: for how many seconds each is kept."""
-
-    window_s: float
-    connection: Connection
-    report: Report
-
-    async def remember(self, sender: str, receiver: str, body: str) -> None:
-        """Note this message in Redis before it is sent; if Redis does not take the note, warn and return."""
-        mark, window_ms = mark_of_sent(sender, receiver, body), max(1, round(self.window_s * 1000))
-        try:
-            await self.connection.call(store.remember, mark, window_ms)
-        except (StoreUnavailable, StoreRefused) as error:
-            what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
-            self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
-
-    async def aclose(self) -> None:
-        """Close the connection; a later call opens it again."""
-        await self.connection.aclose()
-
-
-def sent_messages_of(
-    events: Events | None, open_connection: Callable[[], Connection], report: Report
-) -> SentMessagesInRedis | None:
-    """Return the record for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
-    windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
-    return SentMessagesInRedis(max(windows_s), open_connection(), report) if windows_s else None

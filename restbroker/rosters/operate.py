@@ -28,8 +28,7 @@ from restbroker.rosters.rules import (
     roster_of,
     too_large,
 )
-from restbroker.rosters.store import UserState
-from restbroker.servers.roster_change import Change, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import Change, RosterUnchanged, RosterVersions, UserState
 from restbroker.store.client import Client
 
 _USERS_AT_ONCE: Final = 100

@@ -1,6 +1,6 @@
 """Rosters in Redis, and the marks of changes to refresh: writes and reads them, and assigns refreshes to processes.
 
-Used by `app.rosters` for connectors, the roster service and `rosters.operate`. Always holds: a change, the rise of its
+Used by `in_redis` for connectors, the roster service and `rosters.operate`. Always holds: a change, the rise of its
 version, the user's mark and the user's refresh job are one step (`roster_change.lua`), so that no crash comes between;
 no process refreshes a user while another one does; a change during a refresh has another one follow.
 """
@@ -11,7 +11,6 @@ from typing import Final
 import attrs
 
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
@@ -21,6 +20,42 @@ _AT_ONCE: Final = 100
 _SCANNED_AT_ONCE: Final = 1000
 _MARKED_AT_ONCE: Final = 1000
 """The most users who are marked in one step; Redis does nothing else for 17 ms then (measured)."""
+
+
+@attrs.frozen
+class Change:
+    """The change of one user's roster. `put`: JID → contact, as `rosters.rules.as_stored` writes it.
+
+    `drop`: JIDs to remove. `whole`: `put` replaces all contacts. `forget`: roster and version are removed.
+    """
+
+    user: str
+    put: Mapping[str, bytes] = attrs.Factory(dict)
+    drop: tuple[str, ...] = ()
+    whole: bool = False
+    forget: bool = False
+
+
+@attrs.frozen
+class RosterVersions:
+    """The changes were written. `versions`: user → version of their roster now; 0: it was forgotten."""
+
+    versions: Mapping[str, int]
+
+
+@attrs.frozen
+class RosterUnchanged:
+    """Nothing was written: the roster of this user would be too large."""
+
+    user: str
+
+
+@attrs.frozen
+class RefreshDelay:
+    """When a marked user is due: `debounce_ms` after their last change, and `longest_ms` after the first at most."""
+
+    debounce_ms: int
+    longest_ms: int
 
 
 @attrs.frozen

@@ -21,9 +21,8 @@ from restbroker.telemetry.events import Report
 if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTTP
     import trio
 
-    from restbroker.servers.contract import Logins
+    from restbroker.servers.contract import Ports
     from restbroker.store.leases import Lease
-    from restbroker.transport.message import Transport
 
 Verdict = Literal["accepted", "duplicate", "own", "ignored"]
 """What became of an event.
@@ -267,16 +266,15 @@ class States(Protocol):
 
 @attrs.frozen
 class ReaderPorts:
-    """All that a reader may use; `leases`, `logins` and `http` are None unless its options name a target.
+    """All that a reader may use; `leases` and `target` are None unless its options name a target.
 
-    `http` is what the logins use. The reader closes these three. `states` is None if nothing shows them.
+    `target`: what that target's connector may use. The reader closes both. `states` is None if nothing shows them.
     """
 
     intake: Intake
     report: Report
     leases: Leases | None = None
-    logins: "Logins | None" = None
-    http: "Transport | None" = None
+    target: "Ports | None" = None
     states: States | None = None
 
 

@@ -12,11 +12,8 @@ are looked up when this table lacks one (`packages`); they are made alike. A fol
 - `check`: the function `check`, as below;
 - `suggest`: the function `suggest`, as below.
 
-`parts` says what a folder can leave out. Two more parts are for our own kinds alone:
-
-- `logins`: the function `open_logins`, as below, if acting as a user needs a login;
-- `ctl`: `DIALECT`, as `ctl_dialect` below, if the server has a command line of its own that `restbroker ctl` stands in
-  for.
+`parts` says what a folder can leave out. One more part is for our own kinds alone: `ctl`, with `DIALECT`, as
+`ctl_dialect` below, if the server has a command line of its own that `restbroker ctl` stands in for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +33,7 @@ if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
     from restbroker.job.command import Catalogue
     from restbroker.job.reason import Reason
     from restbroker.servers.allowed_commands import AllowedCommands
-    from restbroker.servers.contract import Connector, Logins, Ports
+    from restbroker.servers.contract import Connector, Ports
     from restbroker.servers.ctl import CtlDialect
     from restbroker.servers.findings import Finding
 
@@ -52,7 +49,6 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-_WITH_LOGINS: Final = frozenset({"openfire-chat"})
 _WITH_CTL: Final = frozenset({"ejabberd", "mongooseim"})
 
 _OTHERS: Final = (
@@ -126,15 +122,6 @@ def open_connector(target: "Target", ports: "Ports") -> "Connector":
     """Return a connector for this target; nothing is sent yet. Raise `ConfigError`."""
     connector: Connector = _package(target.kind).call("connector", target, ports)
     return connector
-
-
-def open_logins(target: "Target", ports: "Ports") -> "Logins":
-    """Return the logins of this target's users; nothing is sent yet. Raise `ConfigError` for a kind that has none."""
-    if target.kind not in _WITH_LOGINS:
-        kinds = ", ".join(sorted(_WITH_LOGINS))
-        raise ConfigError(f"The target {target.name} has no logins of users.", f"Only those of kind {kinds} have.")
-    logins: Logins = _package(target.kind).part("logins").open_logins(target, ports)
-    return logins
 
 
 def ctl_dialect(kind: str) -> "CtlDialect | None":

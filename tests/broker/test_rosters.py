@@ -9,11 +9,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.app.rosters import RostersInRedis, rosters_of
 from restbroker.config.core import Config
 from restbroker.config.load import load
+from restbroker.rosters.in_redis import RostersInRedis, rosters_of
+from restbroker.rosters.store import Change, RefreshDelay, RosterVersions
 from restbroker.servers import registry
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterVersions
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.replies import items, raw

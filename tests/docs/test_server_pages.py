@@ -16,7 +16,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
-from restbroker.servers.logins import logins_of
+from restbroker.servers.in_redis import LoginsInRedis, logins_of
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport
@@ -57,7 +57,8 @@ async def test_the_job_of_a_page_becomes_the_request_that_it_shows(
         (target,) = load(tmp_path / "env.json", {}, {}, registry.kinds()).config.targets
         transport, settings = open_transport(target), StoreSettings(f"redis://127.0.0.1:{redis_server.port}")
         book = logins_of(target, lambda: Connection(open_client(settings)))
-        connector = registry.open_connector(target, Ports(lambda _: None, trio.current_time, transport, logins=book))
+        ports = Ports(lambda _: None, trio.current_time, transport, {LoginsInRedis: book})
+        connector = registry.open_connector(target, ports)
         endpoint, arguments, _ = job["args"]
         outcome = await connector.deliver(Call(Command(endpoint, arguments), identity=job["jid"]), Direct(transport))
         await transport.aclose()

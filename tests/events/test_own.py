@@ -5,8 +5,8 @@ import trio
 
 from restbroker.config.events import Events
 from restbroker.events.deliver import Deliverer
-from restbroker.events.in_redis import SentMessagesInRedis, sent_messages_of
 from restbroker.job.event import ServerEvent
+from restbroker.servers.in_redis import SentMessagesInRedis, sent_messages_of
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, OperatorWarning

@@ -31,7 +31,7 @@ from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response, Sender
 from tests.golden.cases import KINDS, Kind
 from tests.golden.fates import delivered, target_of
-from tests.golden.memory import FreeRosters, OneLogin
+from tests.golden.memory import SERVICES
 
 VALUES: Final[tuple[Json, ...]] = (
     *("a text", "ann", "ann@example.org", "balcony@conference.example.org", "5", "2026-01-31T12:00:00Z"),
@@ -222,9 +222,7 @@ class _Bench:
         return sent or (f"refused {outcome.reason.text}" if isinstance(outcome, Rejected) else type(outcome).__name__)
 
     def _open(self, server: _Server) -> Connector:
-        ports = Ports(
-            lambda _: None, lambda: _NOW_S, _Transport(server, self.kind.works), FreeRosters(), None, OneLogin()
-        )
+        ports = Ports(lambda _: None, lambda: _NOW_S, _Transport(server, self.kind.works), SERVICES)
         return registry.open_connector(self.target, ports)
 
     def _written(self, request: Request) -> str:

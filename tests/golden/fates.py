@@ -33,7 +33,7 @@ from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 from tests.golden.cases import Asked, Body, Kind
-from tests.golden.memory import FreeRosters, Memory, OneLogin, Questions, Way
+from tests.golden.memory import SERVICES, Memory, Questions, Way
 from tests.golden.table import Table, label_of, parsed, statuses_of
 
 ALL: Final = range(200, 600)
@@ -90,7 +90,7 @@ class Bench:
         """A connector and what it speaks to: a new one for each command, where it remembers something of the last."""
         if through not in self._open or self.kind.remembers:
             memory = Memory(_GONE, _GONE, through)
-            ports = Ports(lambda _: None, lambda: _NOW_S, Way(memory), FreeRosters(), None, OneLogin())
+            ports = Ports(lambda _: None, lambda: _NOW_S, Way(memory), SERVICES)
             self._open[through] = registry.open_connector(self.target, ports), memory
         return self._open[through]
 

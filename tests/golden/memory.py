@@ -6,8 +6,9 @@ from typing import Final, TypeAlias
 import attrs
 import trio
 
-from restbroker.servers.contract import Claim, LoginStore, Rosters
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.rosters.in_redis import Claim, RostersInRedis
+from restbroker.rosters.store import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.store.logins import (
     AskingOnly,
     ClaimResult,
@@ -88,7 +89,7 @@ class Way:
 
 
 @attrs.frozen
-class FreeRosters(Rosters):
+class FreeRosters:
     """Rosters that anybody may refresh at once."""
 
     async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
@@ -120,7 +121,7 @@ class FreeRosters(Rosters):
 
 
 @attrs.frozen
-class OneLogin(LoginStore):
+class OneLogin:
     """Everybody is logged in, on one stream, and in each room; a stream that is refused is followed by a login."""
 
     async def take(self, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False) -> TakeResult:
@@ -160,3 +161,6 @@ class OneLogin(LoginStore):
 
     async def aclose(self) -> None:
         """Has nothing to close."""
+
+
+SERVICES: Final[Mapping[type, object]] = {RostersInRedis: FreeRosters(), LoginsInRedis: OneLogin()}

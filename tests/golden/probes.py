@@ -20,7 +20,7 @@ from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.golden.cases import KINDS, Body, Kind
 from tests.golden.fates import target_of
-from tests.golden.memory import FreeRosters, Memory, OneLogin, Way
+from tests.golden.memory import SERVICES, Memory, Way
 
 _MOST_BODIES: Final = 6
 _ALL: Final = range(100, 600)
@@ -71,7 +71,7 @@ def _spans(target: Target, body: Body, said: dict[str, int]) -> str:
 
 async def _found(target: Target, answer: Response) -> str:
     away = NotSent("Connection refused")
-    ports = Ports(lambda _: None, lambda: _NOW_S, Way(Memory(away, answer)), FreeRosters(), None, OneLogin())
+    ports = Ports(lambda _: None, lambda: _NOW_S, Way(Memory(away, answer)), SERVICES)
     try:
         probe = await registry.open_connector(target, ports).probe(_Same(answer))
     except NotSent as error:

@@ -14,8 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import RefreshJobs
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterVersions
+from restbroker.rosters.store import Change, RefreshDelay, RefreshJobs, RosterVersions
 from restbroker.store.client import Client, open_client
 from tests.store.pools import Server
 from tests.support.roster_claims import claim, end_refreshes

@@ -12,7 +12,7 @@ import trio
 
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
-from restbroker.servers.logins import LoginsInRedis
+from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.logins import UserBase
@@ -48,7 +48,7 @@ def sides_of(place: Path, redis: RedisServer, url: str) -> Open:
         for _ in range(count):
             ways.append(http := open_transport(target))
             books.append(book := LoginsInRedis(UserBase("chat", "localhost"), Connection(open_client(settings))))
-            ports = Ports(lambda _: None, lambda: 0.0, http, logins=book)
+            ports = Ports(lambda _: None, lambda: 0.0, http, services={LoginsInRedis: book})
             found.append(Side(registry.open_connector(target, ports), Direct(http)))
         try:
             with trio.fail_after(60):

@@ -15,10 +15,11 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Denied, Rejected
-from restbroker.servers.contract import NoLogin, Ports
-from restbroker.servers.logins import LoginsInRedis
+from restbroker.servers.contract import Ports
+from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Options
+from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.logins import UserBase
@@ -117,7 +118,7 @@ async def processes(redis: RedisServer, server: Openfire) -> AsyncIterator[Open]
 
     def open_one(target: Target = TARGET) -> SharedLogins:
         book = LoginsInRedis(UserBase(target.name, "localhost"), Connection(open_client(settings)))
-        opened.append(shared_logins(target, Ports(lambda _: None, lambda: 0.0, server, logins=book)))
+        opened.append(shared_logins(target, Ports(lambda _: None, lambda: 0.0, server, services={LoginsInRedis: book})))
         return opened[-1]
 
     with trio.fail_after(20):

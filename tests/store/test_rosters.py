@@ -7,8 +7,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import RefreshJobs, UserState
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import Change, RefreshDelay, RefreshJobs, RosterUnchanged, RosterVersions, UserState
 from restbroker.store.client import Client
 from tests.store.pools import Server
 from tests.support.roster_claims import claim, end_refreshes

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from restbroker.rosters.store import claim_call, end_call, read_claims
-from restbroker.servers.roster_change import RefreshDelay
+from restbroker.rosters.store import RefreshDelay, claim_call, end_call, read_claims
 from restbroker.store.client import Client
 from restbroker.store.replies import integer
 

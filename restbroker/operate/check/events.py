@@ -32,7 +32,7 @@ from restbroker.servers import registry
 from restbroker.servers.contract import DirectLink, Ports
 from restbroker.servers.event_contract import Emission, Parties
 from restbroker.servers.findings import Cause, Finding, ok
-from restbroker.servers.logins import logins_of
+from restbroker.servers.in_redis import LoginsInRedis, logins_of
 from restbroker.store import events as store
 from restbroker.store.client import Client, open_client
 from restbroker.store.connection import Connection
@@ -122,7 +122,7 @@ async def _test_source(client: Client, config: Config, source: EventSource, test
 async def _send(config: Config, target: Target, emission: Emission, number: str) -> Outcome:
     http, logins = open_transport(target), logins_of(target, lambda: Connection(open_client(store_settings(config))))
     try:
-        connector = registry.open_connector(target, Ports(lambda _: None, time.time, http, logins=logins))
+        connector = registry.open_connector(target, Ports(lambda _: None, time.time, http, {LoginsInRedis: logins}))
         call = Call(emission.command, host=target.default_host, timeout_s=target.timeout_s, identity=number)
         return await connector.deliver(call, DirectLink(http))
     finally:

@@ -17,14 +17,15 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.rosters.in_redis import RostersInRedis
 from restbroker.rosters.refresh import catalogue, requests
 from restbroker.rosters.refresh.options import Options
 from restbroker.rosters.refresh.refresher import Refresher
 from restbroker.rosters.refresh.requests import Refresh, Show
 from restbroker.rosters.refresh.sender import RefreshSender, health_of, probe_request
 from restbroker.rosters.rules import as_json, roster_of, too_large
-from restbroker.servers.contract import Connector, Link, NotYet, Ports, Rosters
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.servers.contract import Connector, Link, NotYet, Ports
 
 _MARGIN_S: Final = 5.0
 """Seconds before the end of its claim at which a request is cancelled."""
@@ -41,7 +42,7 @@ class RosterConnector:
     """The `Connector` of a target of kind `prosody-roster`."""
 
     _target: Target
-    _rosters: Rosters
+    _rosters: RostersInRedis
     _refresher: Refresher
 
     @property
@@ -77,12 +78,8 @@ class RosterConnector:
         return health_of(await link.ask(probe_request(self._target))).probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Send the refreshes until cancelled, then close the connection to Redis."""
-        try:
-            await self._refresher.run(task_status=task_status)
-        finally:
-            with trio.CancelScope(shield=True):
-                await self._rosters.aclose()
+        """Send the refreshes until cancelled."""
+        await self._refresher.run(task_status=task_status)
 
     async def _do(self, request_: requests.RosterRequest, attempt: int) -> Outcome:
         match request_:
@@ -132,7 +129,7 @@ def open_connector(target: Target, ports: Ports) -> Connector:
 
     Raise `ConfigError` if `ports` lacks the rosters or the HTTP client that it needs.
     """
-    rosters, http = ports.rosters, ports.http
+    rosters, http = ports.service(RostersInRedis), ports.http
     if rosters is None or http is None:
         raise ConfigError(f"The target {target.name} needs rosters in Redis.", "Please report this.")
     options = target.options_as(Options)

@@ -17,9 +17,10 @@ import trio
 
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.rosters.in_redis import Claim, RostersInRedis
 from restbroker.rosters.refresh.sender import Result
-from restbroker.servers.contract import Claim, NotYet, Rosters
-from restbroker.servers.roster_change import RefreshDelay
+from restbroker.rosters.store import RefreshDelay
+from restbroker.servers.contract import NotYet
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _GATHER_S: Final = 0.01
@@ -83,7 +84,7 @@ class Refresher:
     `at_once`: producers may push refreshes themselves, which no mark in Redis gathers.
     """
 
-    _rosters: Rosters
+    _rosters: RostersInRedis
     _send: Callable[[Sequence[str]], Awaitable[Mapping[str, Result]]]
     _batch_size: int
     _most: int

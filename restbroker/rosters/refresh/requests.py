@@ -23,7 +23,7 @@ from restbroker.rosters.rules import (
     read_user,
     require_writable,
 )
-from restbroker.servers.roster_change import Change
+from restbroker.rosters.store import Change
 
 _COMMANDS: Final = catalogue.for_version(None).commands
 _NEEDED: Final = {

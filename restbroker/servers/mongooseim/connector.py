@@ -22,7 +22,8 @@ from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import guard, unsent
-from restbroker.servers.contract import Connector, Link, Ports, SentMessages
+from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.in_redis import SentMessagesInRedis
 from restbroker.servers.mongooseim import catalogue, command_attributes
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of, read, version_in
 from restbroker.servers.mongooseim.catalogue import Operation
@@ -70,7 +71,7 @@ class MongooseimConnector:
 
     _target: Target
     _now_s: Callable[[], float]
-    _sent: SentMessages | None
+    _sent: SentMessagesInRedis | None
     _version: str | None = None
     _domain: str | None = None
 
@@ -134,14 +135,9 @@ class MongooseimConnector:
         return found
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Sleep until cancelled, then close the memory of sent messages; there is no background work."""
+        """Sleep until cancelled: there is no background work."""
         task_status.started()
-        try:
-            await trio.sleep_forever()
-        finally:
-            if self._sent is not None:
-                with trio.CancelScope(shield=True):
-                    await self._sent.aclose()
+        await trio.sleep_forever()
 
     def _operation(self, name: str) -> Operation | None:
         return catalogue.operations(self._target.options_as(Options).schema, self.catalogue.version).get(name)
@@ -201,7 +197,7 @@ class MongooseimConnector:
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of a target. Nothing is sent, but the catalogue file is read now, not at the first job."""
     catalogue.for_target(target, None)
-    return MongooseimConnector(target, ports.now_s, ports.sent_messages)
+    return MongooseimConnector(target, ports.now_s, ports.service(SentMessagesInRedis))
 
 
 _NO_SECOND: Final = Rejected(

@@ -12,7 +12,7 @@ import trio
 
 from restbroker.events import in_redis
 from restbroker.servers.contract import Ports
-from restbroker.servers.logins import LoginsInRedis
+from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.store import sources
 from restbroker.store.client import StoreSettings, open_client
@@ -49,7 +49,7 @@ class Turns:
 async def another_process(openfire: Openfire, redis: RedisServer) -> AsyncIterator[SharedLogins]:
     book = LoginsInRedis(UserBase("chat", "localhost"), Connection(open_client(StoreSettings(redis.url))))
     http = open_transport(target(openfire))
-    logins = shared_logins(target(openfire), Ports(lambda _: None, time.time, http, logins=book))
+    logins = shared_logins(target(openfire), Ports(lambda _: None, time.time, http, services={LoginsInRedis: book}))
     try:
         yield logins
     finally:

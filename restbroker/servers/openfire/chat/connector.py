@@ -20,7 +20,8 @@ from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.request import guard, lookup, unsent
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.contract import Connector, Link, NoLogin, Ports
+from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat import catalogue
 from restbroker.servers.openfire.chat.catalogue import FROM, Entry, table
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
@@ -35,7 +36,7 @@ from restbroker.servers.openfire.chat.outcomes import (
 )
 from restbroker.servers.openfire.chat.request import ChatRequest, build, question
 from restbroker.servers.openfire.chat.rooms import CREATE, Rooms
-from restbroker.servers.openfire.chat.sessions import as_unsent
+from restbroker.servers.openfire.chat.sessions import NoLogin, as_unsent
 from restbroker.store.logins import AskingOnly, LoggedOff
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
@@ -278,6 +279,7 @@ def health_of(response: Response) -> Health:
 
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
-    if ports.logins is None or ports.http is None:
+    book = ports.service(LoginsInRedis)
+    if book is None or ports.http is None:
         return ChatConnector(target, ports.now_s, None)
-    return ChatConnector(target, ports.now_s, Rooms(target, ports.logins, shared_logins(target, ports), ports.now_s))
+    return ChatConnector(target, ports.now_s, Rooms(target, book, shared_logins(target, ports), ports.now_s))

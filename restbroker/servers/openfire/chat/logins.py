@@ -23,10 +23,11 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.jid import fold_case
 from restbroker.job.outcome import Denied, Rejected
-from restbroker.servers.contract import Logins, LoginStore, NoLogin, Ports
+from restbroker.servers.contract import Ports
+from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.outcomes import ASKS, LOGGED_IN, SHARED
-from restbroker.servers.openfire.chat.sessions import Sessions
+from restbroker.servers.openfire.chat.sessions import NoLogin, Sessions
 from restbroker.store.logins import (
     AskingOnly,
     LoggedIn,
@@ -71,26 +72,37 @@ class LogoffResult:
 
 @attrs.define(eq=False)
 class SharedLogins:
-    """The logins of one target's users, as `servers.contract.Logins` describes them."""
+    """One login for each of a target's users, shared by all processes; users are bare names or JIDs.
+
+    Each call may raise `NoLogin`, `NotSent`, `MaybeSent` and `StoreRefused`, and waits while Redis is away. The ids
+    that they return are as good as the user's password: they are shown nowhere.
+    """
 
     _target: Target
-    _store: LoginStore
+    _store: LoginsInRedis
     _sessions: Sessions
     _streams: dict[str, str] = attrs.field(factory=dict, repr=False)
     _line: trio.Lock = attrs.field(factory=trio.Lock, repr=False)
     """Who holds it looks for all in this process whether the server's lock is free."""
 
     async def stream(self, user: str) -> str:
-        """Return the id of the user's stream, as `Logins.stream` promises, at once if this process knows it."""
+        """Return the id of the user's stream, as far as is known; log them in if there is none, also after a logoff."""
         name = user_name(user)
         return self._streams.get(name) or await self._find_stream(name, "")
 
     async def renew(self, user: str, stale: str) -> str:
-        """Return the id of a stream other than the stale one, as `Logins.renew` promises."""
+        """Return the id of the user's stream after the server refused `stale`: another process' login, or a new one.
+
+        If it is the same id again, the server knows it, and refused the request for another reason.
+        """
         return await self._find_stream(user_name(user), stale)
 
     async def stream_for_reader(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
-        """Return the id of a stream to read events from, or None, as `Logins.stream_for_reader` promises."""
+        """Return an id as `stream` does, or with a `stale` one as `renew` does; None for a user not to be logged in.
+
+        That is a user whom a job logged off, or whose name asks a question. `afresh`: no events come over the stale
+        stream although the server knows it; it is logged off first.
+        """
         return await self._find_stream(user_name(user), stale, stays_off=True, afresh=afresh) or None
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
@@ -198,11 +210,11 @@ class SharedLogins:
         return await self._end_login(user_name(user), "off", send)
 
     async def present(self, user: str) -> None:
-        """Make the user available, as `Logins.present` promises, after a login if there is none."""
+        """Send the user's presence, after a login if there is none: a login alone makes no user available."""
         await self._sessions.present(await self.stream(user))
 
     async def note_expelled(self, user: str, room: str) -> None:
-        """Note in Redis that the user is out of the room (`balcony@conference`), as `Logins.note_expelled` promises."""
+        """Note that the user is out of the room (`balcony@conference`), which they join before their next post."""
         await self._store.forget_room(fold_case(room), user_name(user), is_out=True)
 
     async def aclose(self) -> None:
@@ -390,13 +402,9 @@ def _bounded() -> Iterator[None]:
         yield
 
 
-def open_logins(target: Target, ports: Ports) -> Logins:
-    """Return the logins of this target's users. Raise `ConfigError` if `ports` lacks logins in Redis or HTTP."""
-    return shared_logins(target, ports)
-
-
 def shared_logins(target: Target, ports: Ports) -> SharedLogins:
-    """Return the same as `open_logins`, with the methods that only the connector uses."""
-    if ports.logins is None or ports.http is None:
+    """Return the logins of this target's users. Raise `ConfigError` if `ports` lacks logins in Redis or HTTP."""
+    book = ports.service(LoginsInRedis)
+    if book is None or ports.http is None:
         raise ConfigError(f"The target {target.name} needs logins in Redis.", "Please report this.")
-    return SharedLogins(target, ports.logins, Sessions(target, ports.http.send, ports.now_s))
+    return SharedLogins(target, book, Sessions(target, ports.http.send, ports.now_s))

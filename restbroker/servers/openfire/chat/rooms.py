@@ -30,7 +30,8 @@ from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, Rejected
 from restbroker.job.settle import before_sending
 from restbroker.servers.api.request import unsent
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.contract import Link, LoginStore
+from restbroker.servers.contract import Link
+from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.catalogue import Entry, for_target, table
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.logins import SharedLogins
@@ -108,7 +109,7 @@ class Rooms:
     """Delivers the commands of one target that users do in rooms, and those that create rooms."""
 
     _target: Target
-    _store: LoginStore
+    _store: LoginsInRedis
     logins: SharedLogins
     _now_s: Callable[[], float]
     _locks: RoomLocks = attrs.field(factory=RoomLocks)

@@ -16,7 +16,6 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Basic, Target
 from restbroker.job.outcome import Denied, Outcome, Reason
 from restbroker.servers.api.request import unsent
-from restbroker.servers.contract import NoLogin
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import LOGGED_IN, NO_PASSWORD, classify_login
 from restbroker.servers.openfire.chat.request import accept_header, authorization_header, question
@@ -36,6 +35,17 @@ _STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 _TRUST: Final = "/restapi/v1/admin/restbroker"
 MESSAGE: Final = "The target's login is not an administrator's: users without their own password would have no name."
 HINT: Final = "Set Auth to an administrator's login, or give each user's password in Options.PasswordsFile."
+
+
+class NoLogin(Exception):
+    """The user could not be logged in: the server refuses it, or cannot do it now.
+
+    `outcome` is that of a job that needs the login.
+    """
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("The user could not be logged in.")
+        self.outcome = outcome
 
 
 async def as_unsent(ask: Callable[P, Awaitable[T]], *arguments: P.args, **named: P.kwargs) -> T:

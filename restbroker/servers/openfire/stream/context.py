@@ -17,7 +17,7 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.job.event import ServerEvent
-from restbroker.servers.contract import Logins
+from restbroker.servers.openfire.chat.logins import SharedLogins
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter
 
@@ -124,7 +124,7 @@ class ListenerContext:
     source: str
     settings: Options
     target: Target
-    logins: Logins
+    logins: SharedLogins
     buffer: EventBuffer
     reporter: ProblemReporter
     now_s: Callable[[], float] = time.time

@@ -17,7 +17,7 @@ import trio
 
 from restbroker.errors import StoreRefused
 from restbroker.job.event import ServerEvent
-from restbroker.servers.contract import NoLogin
+from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.frames import FrameReader
 from restbroker.servers.openfire.stream.open_stream import OpenStream, StreamAttributes, headers_of

@@ -12,8 +12,8 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.job.outcome import Delivered
-from restbroker.servers.contract import NoLogin
 from restbroker.servers.event_contract import States, StreamInfo
+from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.servers.openfire.stream.state import Gap
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
 

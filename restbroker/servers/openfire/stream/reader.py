@@ -19,6 +19,7 @@ from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Leases, ReaderPorts
 from restbroker.servers.offers import Offers
+from restbroker.servers.openfire.chat.logins import shared_logins
 from restbroker.servers.openfire.stream.context import EventBuffer, ListenerContext
 from restbroker.servers.openfire.stream.listener import Listener
 from restbroker.servers.openfire.stream.options import Options
@@ -42,13 +43,12 @@ _PATIENCE_S: Final = 2.0
 def open_reader(source: EventSource, ports: ReaderPorts) -> "StreamReader":
     """Return the reader of one source. Raise `ConfigError` if it lacks its target, or leases and logins in Redis."""
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
-    if source.target is None or ports.leases is None or ports.logins is None:
+    if source.target is None or ports.leases is None or ports.target is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
     reporter = ProblemReporter(source.name, ports.report, ports.states)
     buffer = EventBuffer(source.options.buffer_bytes, partial(_warn_of_full, source.name, ports.report))
-    shared = ListenerContext(
-        source.name, source.options, source.target, logins=ports.logins, buffer=buffer, reporter=reporter
-    )
+    logins = shared_logins(source.target, ports.target)
+    shared = ListenerContext(source.name, source.options, source.target, logins, buffer=buffer, reporter=reporter)
     hint = "Openfire keeps none: a stop of restbroker loses the events that it has read."
     offers = Offers(source, ports.intake, ports.report, "", hint)
     return StreamReader(shared, source, ports, offers, ports.leases)
@@ -83,8 +83,8 @@ class StreamReader:
                 await self.leases.end(tuple(self._listeners))
                 await self.leases.aclose()
                 await self.context.logins.aclose()
-                if self.ports.http is not None:
-                    await self.ports.http.aclose()
+                if self.ports.target is not None and self.ports.target.http is not None:
+                    await self.ports.target.http.aclose()
 
     async def _keep_leases(self, nursery: trio.Nursery) -> None:
         settings = self.context.settings

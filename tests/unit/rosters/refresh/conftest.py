@@ -16,10 +16,11 @@ from restbroker.errors import StoreRefused
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome
+from restbroker.rosters.in_redis import Claim, RostersInRedis
 from restbroker.rosters.refresh.connector import open_connector
 from restbroker.rosters.refresh.options import Options
-from restbroker.servers.contract import Claim, Connector, NotYet, Ports
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.servers.contract import Connector, NotYet, Ports
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 
@@ -125,7 +126,6 @@ class FakeRosters:
     """Called while a claim is on its way."""
     refreshes: bool = True
     lease_s: float = 30.0
-    closed: int = 0
 
     async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         self._allow()
@@ -155,9 +155,6 @@ class FakeRosters:
         assert holder.startswith("claim ")
         self.ended += [*done, *again]
         self.again += again
-
-    async def aclose(self) -> None:
-        self.closed += 1
 
     def _allow(self) -> None:
         if self.refuses is not None:
@@ -212,7 +209,7 @@ def side() -> Opened:
     @asynccontextmanager
     async def run(target: Target = TARGET, **ends: Any) -> AsyncIterator[Side]:
         prosody, rosters = ends.get("prosody") or Prosody(), ends.get("rosters") or FakeRosters()
-        connector = open_connector(target, Ports(lambda _: None, lambda: 0.0, prosody, rosters))
+        connector = open_connector(target, Ports(lambda _: None, lambda: 0.0, prosody, {RostersInRedis: rosters}))
         async with trio.open_nursery() as nursery:
             await nursery.start(connector.run)
             yield Side(connector, prosody, rosters)

@@ -10,7 +10,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.rosters.refresh.options import Options
-from restbroker.servers.roster_change import Change, RosterUnchanged
+from restbroker.rosters.store import Change, RosterUnchanged
 from restbroker.transport.errors import NotSent
 from tests.unit.rosters.refresh.conftest import TARGET, FakeRosters, Link, Opened, Prosody
 from tests.unit.servers.conftest import fate

@@ -5,7 +5,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.rosters.refresh import catalogue, requests
 from restbroker.rosters.refresh.requests import Refresh, RosterRequest, Show
-from restbroker.servers.roster_change import Change
+from restbroker.rosters.store import Change
 
 DOMAIN = "example.org"
 

@@ -8,7 +8,6 @@ from urllib.parse import quote, quote_plus
 
 import attrs
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.event_contract import HookRequest, MalformedEvent
+from restbroker.servers.in_redis import SentMessagesInRedis
 from restbroker.servers.mongooseim.emit import message_of
 from restbroker.servers.mongooseim.webhook.hook import PushHook, open_hook, read_form
 from restbroker.transport.message import Request, Response
@@ -193,9 +193,6 @@ class Side:
     async def remember(self, sender: str, receiver: str, body: str) -> None:
         self.noted.append((sender, receiver, body))
 
-    async def aclose(self) -> None:
-        self.noted.append("closed")
-
     async def ask(self, request: Request) -> Response:
         raise AssertionError(request)
 
@@ -210,7 +207,7 @@ def side() -> Side:
 
 
 def connector(side: Side | None) -> Connector:
-    return registry.open_connector(TARGET, Ports(lambda _: None, lambda: 0.0, sent_messages=side))
+    return registry.open_connector(TARGET, Ports(lambda _: None, lambda: 0.0, services={SentMessagesInRedis: side}))
 
 
 async def test_a_message_is_remembered_before_it_is_sent(side: Side) -> None:
@@ -223,10 +220,3 @@ async def test_what_is_not_sent_is_not_remembered(side: Side) -> None:
     call = Call(Command("stanza.sendMessage", {"from": A, "body": "hi"}))
     assert isinstance(await connector(side).deliver(call, side), Rejected)
     assert side.noted == []
-
-
-async def test_its_connection_is_closed_with_the_pool(side: Side) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(lambda *, task_status: connector(side).run(task_status=task_status))
-        nursery.cancel_scope.cancel()
-    assert side.noted == ["closed"]

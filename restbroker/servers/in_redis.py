@@ -1,7 +1,8 @@
-"""The logins in Redis for a connector or a reader of events: one `LoginsInRedis` for each target that has users.
+"""What connectors of our own kinds keep in Redis: the logins of a target's users, and the messages that were sent.
 
-Made by `app`, and by the test of events. Always holds: nothing is connected before the first call; a call waits while
-Redis is away, which the worker pool reports; a target of another kind has none.
+`app` and the test of events make them, as services of a connector's `Ports`. Always holds: nothing is connected before
+the first call. A call for a login waits while Redis is away, which the worker pool reports; a message that cannot be
+recorded is sent all the same, with a warning.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +10,11 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import attrs
 
+from restbroker.config.events import Events
 from restbroker.config.target import Target
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.job.event import mark_of_sent
+from restbroker.store import events as store
 from restbroker.store import logins, rooms
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection, until_answered
@@ -28,6 +33,7 @@ from restbroker.store.logins import (
     UserBase,
 )
 from restbroker.store.rooms import Need, RoomMembership, State
+from restbroker.telemetry.events import OperatorWarning, Report
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +44,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 @attrs.define(eq=False)
 class LoginsInRedis:
-    """The `LoginStore` of the target of this name; see `servers.contract.LoginStore`.
+    """The logins of a target's users, and the rooms that they are in, for all processes.
 
     A stream is a login of a user, named by its id. A lock is the right of one holder at a time, over all processes, to
     add or remove a stream at the server, or to have a user join or leave a room. Every call waits while Redis is away,
@@ -110,3 +116,33 @@ def logins_of(target: Target, open_connection: Callable[[], Connection]) -> Logi
     host = target.url.host.lower().rstrip(".")
     is_here = target.url.socket is not None or host in _LOOPBACK
     return LoginsInRedis(UserBase(target.name, "localhost" if is_here else host), open_connection())
+
+
+@attrs.define(eq=False)
+class SentMessagesInRedis:
+    """The record of sent messages; `connection` has a short time-out. `window_s`: for how many seconds each is kept."""
+
+    window_s: float
+    connection: Connection
+    report: Report
+
+    async def remember(self, sender: str, receiver: str, body: str) -> None:
+        """Note this message in Redis before it is sent; if Redis does not take the note, warn and return."""
+        mark, window_ms = mark_of_sent(sender, receiver, body), max(1, round(self.window_s * 1000))
+        try:
+            await self.connection.call(store.remember, mark, window_ms)
+        except (StoreUnavailable, StoreRefused) as error:
+            what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
+            self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
+
+    async def aclose(self) -> None:
+        """Close the connection; a later call opens it again."""
+        await self.connection.aclose()
+
+
+def sent_messages_of(
+    events: Events | None, open_connection: Callable[[], Connection], report: Report
+) -> SentMessagesInRedis | None:
+    """Return the record for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
+    windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
+    return SentMessagesInRedis(max(windows_s), open_connection(), report) if windows_s else None

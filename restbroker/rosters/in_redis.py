@@ -1,8 +1,8 @@
 """The rosters in Redis for a connector: one `RostersInRedis` for each target of that kind, with its own connection.
 
-Made by `build`. Always holds: nothing is connected before the first call; a call waits while Redis is away, which the
-pool reports; a target that is not the one for changed rosters has marks of its own, as two servers may both have a user
-of the same name.
+Made by `app.build`. Always holds: nothing is connected before the first call; a call waits while Redis is away, which
+the pool reports; a target that is not the one for changed rosters has marks of its own, as two servers may both have a
+user of the same name.
 """
 
 import contextlib
@@ -19,9 +19,7 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rosters import store as rosters
 from restbroker.rosters.refresh_target import RefreshTarget
-from restbroker.rosters.store import RefreshJobs
-from restbroker.servers.contract import Claim
-from restbroker.servers.roster_change import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import Change, RefreshDelay, RefreshJobs, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.connection import Connection, until_answered
 from restbroker.store.keys import Keys
@@ -36,12 +34,25 @@ _BUSY_MS: Final = 50
 """Milliseconds until a user who is refreshed elsewhere is claimed again: there is no signal when that is over."""
 
 
+@attrs.frozen
+class Claim:
+    """Claimed refreshes: those of `users` are under way until `RostersInRedis.end_refreshes` gets `holder`.
+
+    `wait_s`: for each of the other users, after how many seconds to claim them again.
+    """
+
+    holder: str
+    users: tuple[str, ...]
+    wait_s: Mapping[str, float] = attrs.Factory(dict)
+
+
 @attrs.define(eq=False)
 class RostersInRedis:
-    """The `Rosters` of one target; see `servers.contract.Rosters`.
+    """The rosters in Redis, and whose refresh is due, for one target; users are local parts.
 
     `_changed` makes the refresh jobs of changes, `_marked` those of marks. `_prefix`: the text before each user in the
-    records of refreshes in Redis. Every call waits while Redis is away, and raises `StoreRefused`.
+    records of refreshes in Redis. Every call waits while Redis is away, raises `StoreRefused`, and is safe to cancel. A
+    change or a mark pushes one refresh job for each user who has none waiting.
     """
 
     _connection: Connection
