@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -83,22 +85,51 @@ def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
     assert jobs(redis_server) == []
 
 
-def test_an_event_that_filters_leave_out_is_told_as_that(
-    prosody: Prosody, document: dict[str, Any], tmp_path: Path
-) -> None:
-    document["Events"]["Sources"]["bots"]["Only"] = {"Types": ["presence"]}
-    code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "20s")
-    assert (code, list(found)) == (0, ["EventUnwanted"]), found
+SOURCE, TARGET, PASS = "Events.Sources.bots", "Targets.prosody", "Targets.prosody.Auth.Basic.Pass"
+AWAY = {"Kind": "prosody-rest", "URL": "http://127.0.0.1:1/rest", "Queues": {"other": 1}}
+MONGOOSEIM = {"Kind": "mongooseim", "URL": "http://127.0.0.1:1/api", "Queues": {"m": 1}}
+PUSHED = {TARGET: MONGOOSEIM, f"{SOURCE}.Kind": "mongooseim-webhook"}
+CHECK, NONE = "--to check@hook.example.org --within", f"--to {NOBODY}"
 
 
-def test_a_message_that_was_taken_and_no_event_say_what_to_look_at(
-    prosody: Prosody, document: dict[str, Any], tmp_path: Path
+def when(*case: Any, night: bool = False) -> Any:
+    """The keys that are otherwise, the words, whether a broker runs; exit code, finding, and what is said in it."""
+    return pytest.param(*case, marks=[pytest.mark.nightly] * night, id=f"{case[0]} {case[1]}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "runs", "code", "finding", "told"),
+    [
+        when({f"{SOURCE}.Only": {"Types": ["presence"]}}, f"{CHECK} 20s", True, 0, "EventUnwanted", ""),
+        when({f"{SOURCE}.Path": "/e/x"}, f"{CHECK} 1s", True, 1, "EventLost", "rest_callback_url leads to /e/x"),
+        when({PASS: "wrong"}, NONE, False, 1, "EventNotTested", "nothing was sent. No process accepts events at "),
+        when({PASS: "wrong"}, NONE, True, 4, "EventNotSent", "", night=True),
+        when({f"{TARGET}.URL": AWAY["URL"]}, NONE, True, 5, "EventNotSent", "", night=True),
+        when({TARGET: MONGOOSEIM}, "", False, 2, "EventNotTested", ""),
+        when({"Targets.other": AWAY}, "", False, 2, "EventNotTested", ""),
+        when({"Targets.other": AWAY}, f"--target other {NONE}", True, 5, "EventNotSent", ""),
+        when(PUSHED, "", False, 2, "EventNotTested", "--from and --to"),
+        when(PUSHED, "--from a@example.org --to b@example.org", True, 5, "EventNotSent", ""),
+        when({}, "", False, 2, "EventNotTested", NONE),
+        when({}, "--to nobody@example.org --within 1s", True, 1, "EventNotSent", "service-unavailable", night=True),
+    ],
+)
+def test_the_half_that_is_broken_is_named(
+    document: dict[str, Any],
+    tmp_path: Path,
+    changes: dict[str, Any],
+    words: str,
+    runs: bool,
+    code: int,
+    finding: str,
+    told: str,
 ) -> None:
-    document["Events"]["Sources"]["bots"]["Path"] = "/events/another"
-    code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "1s")
-    assert (code, list(found)) == (1, ["EventLost"]), found
-    assert "within 1 s" in found["EventLost"]["message"]
-    assert "rest_callback_url leads to /events/another" in found["EventLost"]["hint"]
+    for place, value in changes.items():
+        *parents, key = place.split(".")
+        reduce(getitem, parents, document)[key] = value
+    ended, found = (beside_broker if runs else checked)(tmp_path, document, *words.split())
+    assert (ended, list(found)) == (code, [finding]), found
+    assert told in f"{found[finding]['message']} {found[finding]['hint']}"
 
 
 @pytest.mark.nightly
@@ -115,45 +146,6 @@ def test_a_server_that_posts_with_a_wrong_secret_is_told_as_that(
     assert "a right secret" not in json.dumps(found)
 
 
-def test_nothing_is_sent_where_no_process_would_take_the_event(document: dict[str, Any], tmp_path: Path) -> None:
-    # It would be refused.
-    document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
-    code, found = checked(tmp_path, document, "--to", NOBODY)
-    assert (code, list(found)) == (1, ["EventNotTested"]), found
-    assert "nothing was sent. No process accepts events at 127.0.0.1:" in found["EventNotTested"]["message"]
-    assert "Start `restbroker run`" in found["EventNotTested"]["hint"]
-
-
-@pytest.mark.nightly
-def test_a_command_that_is_refused_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
-    document["Targets"]["prosody"]["Auth"]["Basic"]["Pass"] = "wrong"
-    code, found = beside_broker(tmp_path, document, "--to", NOBODY)
-    assert (code, list(found)) == (4, ["EventNotSent"]), found
-
-
-@pytest.mark.nightly
-def test_a_server_that_is_away_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
-    document["Targets"]["prosody"]["URL"] = "http://127.0.0.1:1/rest"
-    code, found = beside_broker(tmp_path, document, "--to", NOBODY)
-    assert (code, list(found)) == (5, ["EventNotSent"]), found
-
-
-def test_without_a_target_of_that_server_nothing_is_tested(document: dict[str, Any], tmp_path: Path) -> None:
-    document["Targets"]["prosody"] = {"Kind": "mongooseim", "URL": "http://127.0.0.1:1/api", "Queues": {"m": 1}}
-    code, found = checked(tmp_path, document)
-    assert (code, list(found)) == (2, ["EventNotTested"]), found
-
-
-def test_where_two_targets_may_be_that_server_one_is_to_be_named(document: dict[str, Any], tmp_path: Path) -> None:
-    document["Targets"]["other"] = {**document["Targets"]["prosody"], "Queues": {"other": 1}}
-    document["Targets"]["other"]["URL"] = "http://127.0.0.1:1/rest"
-    code, found = checked(tmp_path, document)
-    assert (code, list(found)) == (2, ["EventNotTested"]), found
-    code, found = beside_broker(tmp_path, document, "--target", "other", "--to", NOBODY)
-    assert (code, list(found)) == (5, ["EventNotSent"]), found
-    assert run(["check", "--events", "--target", "none"], directory=tmp_path).returncode == 2
-
-
 def test_one_source_is_tested_alone(document: dict[str, Any], tmp_path: Path) -> None:
     sources = document["Events"]["Sources"]
     sources["others"] = {**sources["bots"], "Path": "/events/others"}
@@ -163,32 +155,6 @@ def test_one_source_is_tested_alone(document: dict[str, Any], tmp_path: Path) ->
     assert [message.split(":")[0] for message in messages] == ["Source others"]
     unknown = run(["check", "--events", "--source", "other"], directory=tmp_path)
     assert (unknown.returncode, "Did you mean others?" in unknown.stderr) == (2, True)
-
-
-def test_a_mongooseim_sends_nothing_to_anybody_who_was_not_named(document: dict[str, Any], tmp_path: Path) -> None:
-    document["Targets"]["prosody"] = {"Kind": "mongooseim", "URL": "http://127.0.0.1:1/api", "Queues": {"m": 1}}
-    document["Events"]["Sources"]["bots"]["Kind"] = "mongooseim-webhook"
-    code, found = checked(tmp_path, document)
-    assert (code, list(found)) == (2, ["EventNotTested"]), found
-    assert "--from and --to" in found["EventNotTested"]["hint"]
-    code, found = beside_broker(tmp_path, document, "--from", "a@example.org", "--to", "b@example.org")
-    assert (code, list(found)) == (5, ["EventNotSent"]), found
-
-
-def test_a_prosody_whose_component_nobody_named_is_sent_nothing_and_nothing_is_said_to_be_well(
-    document: dict[str, Any], tmp_path: Path
-) -> None:
-    code, found = checked(tmp_path, document)
-    assert (code, list(found)) == (2, ["EventNotTested"]), found
-    assert "--to restbroker-check@bots.example.org" in found["EventNotTested"]["hint"]
-
-
-@pytest.mark.nightly
-def test_an_address_that_is_not_at_the_component_is_the_other_half(document: dict[str, Any], tmp_path: Path) -> None:
-    code, found = beside_broker(tmp_path, document, "--to", "nobody@example.org", "--within", "1s")
-    assert (code, list(found)) == (1, ["EventNotSent"]), found
-    assert "service-unavailable" in found["EventNotSent"]["message"]
-    assert "that nobody@example.org/restbroker-check is at the component" in found["EventNotSent"]["hint"]
 
 
 @pytest.fixture

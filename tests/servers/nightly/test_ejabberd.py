@@ -1,20 +1,117 @@
-"""What the connector does beside a real ejabberd, beyond the few commands, errors and the restart of each day."""
+"""What restbroker does beside a real ejabberd, beyond a few commands and a restart: logins, stanzas, the fast path."""
 
 import json
+import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Final
 
+import pytest
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic
+from restbroker.config.target import Basic, IssuedLogin
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.servers.ejabberd.options import Options
+from restbroker.telemetry.events import JobFinished
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.ejabberd import HOST, NOBODY, account, side_of
 from tests.servers.sides import Side, in_short
 from tests.support.ejabberd import PASSWORD, Ejabberd
+from tests.support.paths import Paths
+from tests.support.wait import until_async
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+NO = Delivered("1", 1, 200, negative=True)
+"""The answer to `check_account` for nobody."""
+
+
+@pytest.fixture(scope="module")
+def scram(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    found = [*Path("/usr/lib").glob("erlang/lib/p1_oauth2-*"), *Path("/usr/lib").glob("*/p1_oauth2-*")]
+    assert found, "oauth2 is not installed; `make test` installs it, or: sudo apt-get install erlang-p1-oauth2"
+    server = Ejabberd(tmp_path_factory.mktemp("scram"), scram=True).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def fresh(scram: Ejabberd) -> Ejabberd:
+    """The same server without a token."""
+    revoke_all(scram)
+    return scram
+
+
+def login(server: Ejabberd, user: str | None = None, *, fallback: bool = True) -> IssuedLogin:
+    return IssuedLogin(Basic(user or server.admin, Secret(PASSWORD)), fallback)
+
+
+def tokens(server: Ejabberd) -> list[str]:
+    """The tokens that the server has issued."""
+    return [one["token"] for one in json.loads(server.call("oauth_list_tokens")[1])]
+
+
+def revoke_all(server: Ejabberd) -> None:
+    """Has the server take none of its tokens any more."""
+    for token in tokens(server):
+        assert server.call("oauth_revoke_token", token=token)[0] == 200
+
+
+def cpu_s(server: Ejabberd) -> float:
+    """The CPU seconds that the server has used up."""
+    assert server.process is not None
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+async def ask(side: Side, times: int = 1) -> list[Outcome]:
+    """Asks for nobody's account so often, one after the other."""
+    return [await side.call("check_account", NOBODY) for _ in range(times)]
+
+
+async def test_a_token_costs_the_server_a_fraction_of_basic(fresh: Ejabberd) -> None:
+    used_s = []
+    for credentials in (Basic(fresh.admin, Secret(PASSWORD)), login(fresh)):
+        async with side_of(fresh, credentials) as side:
+            await ask(side)
+            before_s = cpu_s(fresh)
+            assert await ask(side, 60) == [NO] * 60
+            used_s.append(cpu_s(fresh) - before_s)
+    assert used_s[0] > 4 * used_s[1]
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+async def test_a_token_that_was_taken_back_fails_no_job(fresh: Ejabberd, fallback: bool) -> None:
+    async with side_of(fresh, login(fresh, fallback=fallback)) as side:
+        assert await ask(side) == [NO]
+        await trio.to_thread.run_sync(revoke_all, fresh)
+        assert await ask(side, 3) == [NO] * 3
+        assert (await side.probe()).ok
+        assert len(await trio.to_thread.run_sync(tokens, fresh)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [({"tokens": False}, "oauth_access"), ({"without": ("p1_oauth2",)}, "erlang-p1-oauth2")],
+    ids=["oauth_access none", "no oauth2"],
+)
+async def test_a_server_that_issues_no_tokens_gets_basic_or_says_what_it_lacks(
+    tmp_path: Path, changes: dict[str, object], hint: str
+) -> None:
+    server = Ejabberd(tmp_path, **changes)  # type: ignore[arg-type]  # real fields
+    await trio.to_thread.run_sync(server.start)
+    try:
+        async with side_of(server, login(server)) as side:
+            assert await ask(side, 3) == [NO] * 3
+        async with side_of(server, login(server, fallback=False)) as side:
+            (outcome,) = await ask(side)
+            assert isinstance(outcome, Denied)
+            assert hint in (outcome.reason.hint or "")
+            assert hint in ((await side.probe()).hint or "")
+    finally:
+        await trio.to_thread.run_sync(server.kill)
 
 
 async def test_a_message_with_an_id_arrives_as_one_without_but_for_its_id(
@@ -87,3 +184,60 @@ async def test_a_server_that_stops_defers_commands_and_never_rejects_them(own_ej
     assert {in_short(outcome) for outcome in outcomes} == {"Delivered", "Deferred ServerStopping"}
     deferred = [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
     assert {(outcome.counts, outcome.pause_target) for outcome in deferred} == {(False, True)}
+
+
+_JOBS: Final = 12_000
+_SHARE: Final = 0.99
+_HOST: Final = "example.org"
+_OWNER: Final = "fast-path-owner"
+
+
+def job(number: int, name: str) -> bytes:
+    """Return one of four commands, with an answer for each third of the jobs."""
+    command, arguments = (
+        ("register", {"user": f"fast-path-{name}-{number}", "host": _HOST, "password": "a password"}),
+        ("send_message", _message(number)),
+        ("user_sessions_info", {"user": _OWNER, "host": _HOST}),
+        ("add_rosteritem", _contact(number)),
+    )[number % 4]
+    args: list[object] = [command, arguments, "t"]
+    if number % 3 == 0:
+        args.append(f"reply-{number}")
+    return json.dumps({"class": "Add", "args": args, "jid": f"jid-{number}", "queue": "q", "retry": True}).encode()
+
+
+def _message(number: int) -> dict[str, Any]:
+    ends = {"from": f"admin@{_HOST}", "to": f"nobody-{number}@{_HOST}"}
+    return {"type": "headline", **ends, "subject": "", "body": f"number {number}"}
+
+
+def _contact(number: int) -> dict[str, Any]:
+    names = {"localuser": _OWNER, "user": f"contact-{number}", "nick": "a nick", "group": "a group", "subs": "both"}
+    return {"localhost": _HOST, "host": _HOST, **names}
+
+
+@pytest.mark.parametrize("login", ["password", "file", "token"])
+async def test_of_ordinary_commands_ninety_nine_in_a_hundred_take_the_fast_path(
+    login: str, paths: Paths, ejabberd: Ejabberd, tell: Callable[[str], None], tmp_path: Path
+) -> None:
+    status, said = ejabberd.call("register", user=_OWNER, host=_HOST, password=PASSWORD)
+    assert status in {200, 409}, said
+    file = tmp_path / "password"
+    file.write_text(PASSWORD)
+    await until_async(lambda: Secret(path=file).file_state() is not None, "it changed long enough ago")
+    user = {"User": ejabberd.admin}
+    auth = {
+        "password": {"Basic": {**user, "Pass": PASSWORD}},
+        "file": {"Basic": {**user, "PassFile": str(file)}},
+        "token": {"Auto": {**user, "PassFile": str(file)}},
+    }[login]
+    jobs = [job(number, login) for number in range(_JOBS)]
+    async with paths.broker(jobs, URL=ejabberd.url, Auth=auth) as serving:
+        await serving.until_ended(_JOBS)
+        serving.control.stop.set()
+    share = serving.fast_jobs() / _JOBS
+    tell(f"fast path: {share:.2%} of {_JOBS} commands of ejabberd, login by {login}")
+    odd = [event for event in serving.events if isinstance(event, JobFinished) and event.outcome != "delivered"]
+    assert odd == []
+    assert paths.client.command("LLEN", "queue:replies") == _JOBS // 3
+    assert share >= _SHARE

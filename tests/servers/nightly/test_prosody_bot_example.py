@@ -200,18 +200,6 @@ def test_the_bot_does_not_answer_what_the_room_repeats_of_the_past(stage: Stage)
         assert said_by_bot(john.messages.all) == ["john: before to you", "john: again to you"]
 
 
-def test_the_bot_is_back_in_its_room_after_it_was_thrown_out_since_redis_was_away(stage: Stage) -> None:
-    with Clients(stage.prosody.c2s_port) as clients:
-        john = enter(clients)
-        stage.redis.stop(save=True)
-        john.say(ROOM, "bot: unheard", "groupchat")
-        await_bot_gone(john)
-        stage.redis.start()
-        await_bot(john)
-        john.say(ROOM, "bot: again", "groupchat")
-        await_answer(john, "again")
-
-
 def test_what_was_said_to_a_bot_whose_process_was_killed_is_answered_once_when_it_is_back(stage: Stage) -> None:
     with Clients(stage.prosody.c2s_port) as clients:
         john = enter(clients)

@@ -72,22 +72,6 @@ def test_names_with_a_semicolon_or_a_hash_are_cut_by_prosody_as_the_page_warns(
         assert contacts(clients.login("john#x", roster=False)) == set(ANN)
 
 
-def test_while_redis_is_away_whoever_was_there_before_can_log_in_with_the_contacts_of_then(
-    prosody: Prosody, clients: Clients, serve: Serve, make_redis: Callable[..., RedisServer]
-) -> None:
-    redis = make_redis()
-    put(redis, john=ANN, mary=ZOE)
-    prosody.register("john", "mary")
-    with serve(prosody, redis):
-        clients.login("john").logout()
-        until(lambda: "john" not in prosody.online(), "Prosody has ended that session")
-        redis.suspend()
-        assert contacts(clients.login("john")) == set(ANN)
-        mary = clients.login("mary", roster=False)
-        assert mary.ask(mary.jid, "<query xmlns='jabber:iq:roster'/>") == ("error", "internal-server-error")
-        redis.resume()
-
-
 def test_while_redis_is_away_nobody_loses_his_contacts_and_a_login_works_when_it_is_back(
     prosody: Prosody, clients: Clients, serve: Serve, make_redis: Callable[..., RedisServer]
 ) -> None:
