@@ -10,7 +10,7 @@ entities and no rows.
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, Literal, TypedDict, Unpack
+from typing import Final, Literal
 
 import attrs
 
@@ -124,57 +124,59 @@ _ASK_UNANSWERED: Final = Reason(
 )
 
 
-class _Columns(TypedDict, total=False):
-    """The columns of a row that become members of the `Entry` as they are."""
-
-    sends: Sends
-    raw: str
-    body: str
-    defaults: Mapping[str, Json]
-    accepts: str
-    answer: str
-    repeat: Repeat
-    answers_404: bool
-    effect: Effect
-    danger: Literal["server"]
-    secret_answer: bool
-    beyond: bool
-    timeout_s: float
-    documented: bool
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Entry:
     """One command.
 
-    `path` is below the plugin's own, with `{name}` for an argument; `query`: the arguments in the query.
+    `request`: method, path below the plugin's own, with `{name}` for an argument, and the arguments in the query.
 
     `raw`: the argument that is the body, if `sends` says so; else `body`: the entity that is sent, and `answer`: what a
     200 holds, both in the plugin's words, "" for nothing. `defaults`: members of the body if the job has none.
     `answers_404`: a 404 that says nothing is about what the command names, and not about the whole API (read).
     `danger`: what of the server itself it touches. `beyond`: it may reach any address that it names, or all users.
-    `documented`: the plugin's page has it.
+    `documented`: the plugin's page has it. `takes`: the arguments of its path, query and body. `own`, `same`: as for
+    `in_order`.
     """
 
     name: str
-    method: str
-    path: str
-    query: tuple[str, ...]
-    takes: Arguments
+    request: str
     sends: Sends = ""
     raw: str = "body"
     body: str = ""
     defaults: Mapping[str, Json] = MappingProxyType({})
     accepts: str = "application/json"
     answer: str = ""
-    repeat: Repeat = "safe"
     answers_404: bool = False
+    repeat: Repeat = attrs.field()
     effect: Effect = ""
     danger: Literal["", "server"] = ""
     secret_answer: bool = False
     beyond: bool = False
     timeout_s: float | None = None
     documented: bool = False
+    own: tuple[Argument, ...] = ()
+    same: tuple[str, str] | None = None
+    method: str = attrs.field(init=False, default=attrs.Factory(lambda self: split_request(self.request)[0], True))
+    path: str = attrs.field(init=False, default=attrs.Factory(lambda self: split_request(self.request)[1], True))
+    query: tuple[str, ...] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: split_request(self.request)[2], True)
+    )
+    takes: Arguments = attrs.field(init=False)
+
+    @repeat.default
+    def _repeat(self) -> Repeat:
+        return "already_done" if self.answers_404 and self.request.startswith("DELETE ") else "safe"
+
+    @takes.default
+    def _takes(self) -> Arguments:
+        alias = () if self.raw == "body" else _BODY
+        rows = (
+            *(_row(one, _IN_PATH.get(one, SEGMENT), needed=True) for one in names_in(self.path)),
+            *(_row(one, _IN_QUERY.get(one, TEXT)) for one in self.query),
+            *([Argument(self.raw, _RAW[self.sends], required=True, aliases=alias)] if self.sends else []),
+            *(BODIES[self.body].members if self.body else ()),
+        )
+        return in_order(rows, self.own, self.same)
 
     @property
     def acts(self) -> bool:
@@ -187,32 +189,9 @@ class Entry:
         return self.path.split("/")[1]
 
 
-def entry(
-    name: str,
-    request: str,
-    *,
-    own: tuple[Argument, ...] = (),
-    same: tuple[str, str] | None = None,
-    **columns: Unpack[_Columns],
-) -> Entry:
-    """Return a row, which takes the arguments of its path, query and body. `own`, `same`: as for `in_order`."""
-    method, path, query = split_request(request)
-    raw, sends = columns.get("raw", "body"), columns.get("sends", "")
-    rows = (
-        *(
-            _STREAM_OF if one == STREAM else _row(one, _IN_PATH.get(one, SEGMENT), needed=True)
-            for one in names_in(path)
-        ),
-        *(_row(one, _IN_QUERY.get(one, TEXT)) for one in query),
-        *([Argument(raw, _RAW[sends], required=True, aliases=("body",) if raw != "body" else ())] if sends else []),
-        *(BODIES[columns["body"]].members if "body" in columns else ()),
-    )
-    if method == "DELETE" and columns.get("answers_404"):
-        columns.setdefault("repeat", "already_done")
-    return Entry(name=name, method=method, path=path, query=query, takes=in_order(rows, own, same), **columns)
-
-
 def _row(name: str, form: Form, *, needed: bool = False) -> Argument:
+    if name == STREAM:
+        return _STREAM_OF
     return Argument(name, form, needed, aliases=_ALIASES.get(name, ()))
 
 
@@ -220,155 +199,153 @@ def _affiliations() -> Iterator[Entry]:
     for kind in ("admin", "member", "outcast", "owner"):
         for who, path in (("", "{jid}"), ("_group", "group/{groupname}")):
             where = f"/chatrooms/{{roomName}}/{kind}s/{path}?servicename"
-            yield entry(f"add_room_{kind}{who}", f"POST {where}", effect="expels" if kind == "outcast" else "")
-            yield entry(f"delete_room_{kind}{who}", f"DELETE {where}", effect="" if kind == "outcast" else "expels")
+            yield Entry(f"add_room_{kind}{who}", f"POST {where}", effect="expels" if kind == "outcast" else "")
+            yield Entry(f"delete_room_{kind}{who}", f"DELETE {where}", effect="" if kind == "outcast" else "expels")
 
 
 # `ask` waits for an agent, 180 s (read). What is gone already gets 400 from those that
 # end something, as all else that is wrong does (read).
 # fmt: off
 ENTRIES: Final[tuple[Entry, ...]] = (
-    entry("ask", "POST /ask",
+    Entry("ask", "POST /ask",
           body="AssistEntity", answer="AssistEntity", repeat="unsafe", effect="asks", timeout_s=210.0, documented=True),
-    entry("create_workgroup", "POST /ask/admin", body="WorkgroupEntity", repeat="already_done"),
-    entry("update_workgroup", "POST /ask/admin/{workgroup}",
+    Entry("create_workgroup", "POST /ask/admin", body="WorkgroupEntity", repeat="already_done"),
+    Entry("update_workgroup", "POST /ask/admin/{workgroup}",
           sends="text", raw="members", own=_MEMBERS),
-    entry("delete_workgroup", "DELETE /ask/admin/{workgroup}"),
-    entry("ask_status", "GET /ask/{userId}", answer="AskQueue"),
-    entry("ask_join", "POST /ask/{userId}", repeat="unsafe"),
-    entry("ask_send", "PUT /ask/{userId}", sends="either", repeat="unsafe"),
-    entry("ask_revoke", "DELETE /ask/{userId}", repeat="already_done", effect="revokes"),
-    entry("create_bookmark", "POST /bookmarks", body="Bookmark", answer="Bookmark", repeat="unsafe"),
-    entry("list_bookmarks", "GET /bookmarks", answer="Bookmarks"),
-    entry("get_bookmark", "GET /bookmarks/{bookmarkID}", answer="Bookmark"),
-    entry("delete_bookmark", "DELETE /bookmarks/{bookmarkID}"),
-    entry("update_bookmark", "PUT /bookmarks/{bookmarkID}", body="Bookmark", answer="Bookmark"),
-    entry("set_bookmark_property", "PUT /bookmarks/{bookmarkID}/property?name&value", answer="Bookmark"),
-    entry("delete_bookmark_property", "DELETE /bookmarks/{bookmarkID}/property?name", answer="Bookmark"),
-    entry("chat_login", "POST /chat/{from}/login", sends="text", raw="password", own=_LOGIN,
+    Entry("delete_workgroup", "DELETE /ask/admin/{workgroup}"),
+    Entry("ask_status", "GET /ask/{userId}", answer="AskQueue"),
+    Entry("ask_join", "POST /ask/{userId}", repeat="unsafe"),
+    Entry("ask_send", "PUT /ask/{userId}", sends="either", repeat="unsafe"),
+    Entry("ask_revoke", "DELETE /ask/{userId}", repeat="already_done", effect="revokes"),
+    Entry("create_bookmark", "POST /bookmarks", body="Bookmark", answer="Bookmark", repeat="unsafe"),
+    Entry("list_bookmarks", "GET /bookmarks", answer="Bookmarks"),
+    Entry("get_bookmark", "GET /bookmarks/{bookmarkID}", answer="Bookmark"),
+    Entry("delete_bookmark", "DELETE /bookmarks/{bookmarkID}"),
+    Entry("update_bookmark", "PUT /bookmarks/{bookmarkID}", body="Bookmark", answer="Bookmark"),
+    Entry("set_bookmark_property", "PUT /bookmarks/{bookmarkID}/property?name&value", answer="Bookmark"),
+    Entry("delete_bookmark_property", "DELETE /bookmarks/{bookmarkID}/property?name", answer="Bookmark"),
+    Entry("chat_login", "POST /chat/{from}/login", sends="text", raw="password", own=_LOGIN,
           accepts="text/plain", answer="String", effect="logs_in", documented=True),
-    entry("chat_logoff", "POST /chat/{streamid}/logoff", repeat="already_done", effect="logs_off", documented=True),
-    entry("send_xmpp", "POST /chat/{streamid}/xmpp",
+    Entry("chat_logoff", "POST /chat/{streamid}/logoff", repeat="already_done", effect="logs_off", documented=True),
+    Entry("send_xmpp", "POST /chat/{streamid}/xmpp",
           sends="text", raw="stanza", repeat="unsafe", beyond=True, documented=True),
-    entry("set_presence", "POST /chat/{streamid}/presence?show&status", documented=True),
-    entry("post_message", "POST /chat/{streamid}/messages/{to}", sends="either", repeat="unsafe", documented=True),
-    entry("post_chat_state", "POST /chat/{streamid}/chatstate/{state}/{to}", repeat="unsafe"),
-    entry("get_conversations", "GET /chat/{username}/messages?keywords&to&start&end&room&service",
+    Entry("set_presence", "POST /chat/{streamid}/presence?show&status", documented=True),
+    Entry("post_message", "POST /chat/{streamid}/messages/{to}", sends="either", repeat="unsafe", documented=True),
+    Entry("post_chat_state", "POST /chat/{streamid}/chatstate/{state}/{to}", repeat="unsafe"),
+    Entry("get_conversations", "GET /chat/{username}/messages?keywords&to&start&end&room&service",
           own=_WHOSE, answer="Conversations", documented=True),
-    entry("chat_search_users", "GET /chat/users?search", answer="UserEntities", documented=True),
-    entry("set_own_property", "POST /chat/{streamid}/users/{propertyName}",
+    Entry("chat_search_users", "GET /chat/users?search", answer="UserEntities", documented=True),
+    Entry("set_own_property", "POST /chat/{streamid}/users/{propertyName}",
           sends="text", raw="value", documented=True),
-    entry("delete_own_property", "DELETE /chat/{streamid}/users/{propertyName}", documented=True),
-    entry("list_contacts", "GET /chat/{streamid}/contacts",
+    Entry("delete_own_property", "DELETE /chat/{streamid}/users/{propertyName}", documented=True),
+    Entry("list_contacts", "GET /chat/{streamid}/contacts",
           answer="RosterEntities", effect="lists_contacts", documented=True),
-    entry("add_contact", "POST /chat/{streamid}/contacts",
+    Entry("add_contact", "POST /chat/{streamid}/contacts",
           body="RosterItemEntity", repeat="already_done", documented=True),
-    entry("update_contact", "PUT /chat/{streamid}/contacts/{rosterJid}",
+    Entry("update_contact", "PUT /chat/{streamid}/contacts/{rosterJid}",
           body="RosterItemEntity", same=("jid", "rosterJid")),
-    entry("delete_contact", "DELETE /chat/{streamid}/contacts/{rosterJid}", repeat="already_done", documented=True),
-    entry("chat_list_rooms", "GET /chat/rooms?servicename&type&search&expandGroups",
+    Entry("delete_contact", "DELETE /chat/{streamid}/contacts/{rosterJid}", repeat="already_done", documented=True),
+    Entry("chat_list_rooms", "GET /chat/rooms?servicename&type&search&expandGroups",
           answer="MUCRoomEntities", documented=True),
-    entry("chat_get_room", "GET /chat/rooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity"),
-    entry("chat_room_participants", "GET /chat/rooms/{roomName}/participants?servicename",
+    Entry("chat_get_room", "GET /chat/rooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity"),
+    Entry("chat_room_participants", "GET /chat/rooms/{roomName}/participants?servicename",
           answer="ParticipantEntities"),
-    entry("chat_room_occupants", "GET /chat/rooms/{roomName}/occupants?servicename", answer="OccupantEntities"),
-    entry("chat_room_history", "GET /chat/rooms/{roomName}/chathistory?servicename", answer="MUCRoomMessageEntities"),
-    entry("join_room", "PUT /chat/{streamid}/rooms/{roomName}?service", effect="joins", documented=True),
-    entry("leave_room", "DELETE /chat/{streamid}/rooms/{roomName}?service",
+    Entry("chat_room_occupants", "GET /chat/rooms/{roomName}/occupants?servicename", answer="OccupantEntities"),
+    Entry("chat_room_history", "GET /chat/rooms/{roomName}/chathistory?servicename", answer="MUCRoomMessageEntities"),
+    Entry("join_room", "PUT /chat/{streamid}/rooms/{roomName}?service", effect="joins", documented=True),
+    Entry("leave_room", "DELETE /chat/{streamid}/rooms/{roomName}?service",
           repeat="already_done", effect="leaves", documented=True),
-    entry("post_to_room", "POST /chat/{streamid}/rooms/{roomName}?service",
+    Entry("post_to_room", "POST /chat/{streamid}/rooms/{roomName}?service",
           sends="either", repeat="unsafe", effect="speaks", documented=True),
-    entry("invite_contact_to_room", "POST /chat/{streamid}/rooms/{roomName}/{invitedJid}?service",
+    Entry("invite_contact_to_room", "POST /chat/{streamid}/rooms/{roomName}/{invitedJid}?service",
           sends="text", raw="reason", own=_REASON, repeat="unsafe", effect="speaks", documented=True),
-    entry("list_workgroups", "GET /chat/{streamid}/assists", answer="WorkgroupEntities"),
-    entry("list_assist_queues", "GET /chat/{streamid}/assists/queues", answer="AssistQueues"),
-    entry("join_workgroup", "POST /chat/{streamid}/assists/{workgroup}"),
-    entry("accept_offer", "POST /chat/{streamid}/offer/{offerId}",
+    Entry("list_workgroups", "GET /chat/{streamid}/assists", answer="WorkgroupEntities"),
+    Entry("list_assist_queues", "GET /chat/{streamid}/assists/queues", answer="AssistQueues"),
+    Entry("join_workgroup", "POST /chat/{streamid}/assists/{workgroup}"),
+    Entry("accept_offer", "POST /chat/{streamid}/offer/{offerId}",
           own=_OFFERED, repeat="unsafe", effect="answers_offer", documented=True),
-    entry("reject_offer", "DELETE /chat/{streamid}/offer/{offerId}",
+    Entry("reject_offer", "DELETE /chat/{streamid}/offer/{offerId}",
           own=_OFFERED, repeat="unsafe", effect="answers_offer", documented=True),
-    entry("leave_workgroup", "DELETE /chat/{streamid}/assists/{workgroup}", repeat="already_done"),
-    entry("list_groups", "GET /groups", answer="GroupEntities"),
-    entry("create_group", "POST /groups", body="GroupEntity", repeat="already_done"),
-    entry("get_group", "GET /groups/{groupName}", answer="GroupEntity", answers_404=True),
-    entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName"), answers_404=True),
-    entry("delete_group", "DELETE /groups/{groupName}", answers_404=True),
+    Entry("leave_workgroup", "DELETE /chat/{streamid}/assists/{workgroup}", repeat="already_done"),
+    Entry("list_groups", "GET /groups", answer="GroupEntities"),
+    Entry("create_group", "POST /groups", body="GroupEntity", repeat="already_done"),
+    Entry("get_group", "GET /groups/{groupName}", answer="GroupEntity", answers_404=True),
+    Entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName"), answers_404=True),
+    Entry("delete_group", "DELETE /groups/{groupName}", answers_404=True),
     *_affiliations(),
-    entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
+    Entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
           answer="MUCRoomEntities", answers_404=True),
-    entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity", answers_404=True),
-    entry("delete_room", "DELETE /chatrooms/{roomName}?servicename", answers_404=True, effect="expels"),
-    entry("create_room", "POST /chatrooms?servicename",
+    Entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity", answers_404=True),
+    Entry("delete_room", "DELETE /chatrooms/{roomName}?servicename", answers_404=True, effect="expels"),
+    Entry("create_room", "POST /chatrooms?servicename",
           body="MUCRoomEntity", repeat="already_done", answers_404=True, effect="sets_room", defaults=ROOM_DEFAULTS),
-    entry("update_room", "PUT /chatrooms/{roomName}?servicename",
+    Entry("update_room", "PUT /chatrooms/{roomName}?servicename",
           body="MUCRoomEntity", answers_404=True, effect="sets_room", defaults=ROOM_DEFAULTS),
-    entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
+    Entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
           answer="ParticipantEntities", answers_404=True),
-    entry("list_room_occupants", "GET /chatrooms/{roomName}/occupants?servicename",
+    Entry("list_room_occupants", "GET /chatrooms/{roomName}/occupants?servicename",
           answer="OccupantEntities", answers_404=True),
-    entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
+    Entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
           answer="MUCRoomMessageEntities", answers_404=True),
-    entry("broadcast_message", "POST /messages/users", body="MessageEntity", repeat="unsafe", beyond=True),
-    entry("get_unread_count", "GET /archive/messages/unread/{jid}", answer="MsgArchiveEntity"),
-    entry("list_system_properties", "GET /system/properties",
+    Entry("broadcast_message", "POST /messages/users", body="MessageEntity", repeat="unsafe", beyond=True),
+    Entry("get_unread_count", "GET /archive/messages/unread/{jid}", answer="MsgArchiveEntity"),
+    Entry("list_system_properties", "GET /system/properties",
           answer="SystemProperties", danger="server", secret_answer=True),
-    entry("get_system_property", "GET /system/properties/{propertyKey}",
+    Entry("get_system_property", "GET /system/properties/{propertyKey}",
           answer="SystemProperty", answers_404=True, danger="server", secret_answer=True),
-    entry("create_system_property", "POST /system/properties",
+    Entry("create_system_property", "POST /system/properties",
           body="SystemProperty", repeat="already_done", danger="server"),
-    entry("update_system_property", "PUT /system/properties/{propertyKey}",
+    Entry("update_system_property", "PUT /system/properties/{propertyKey}",
           body="SystemProperty", same=("key", "propertyKey"), answers_404=True, danger="server"),
-    entry("delete_system_property", "DELETE /system/properties/{propertyKey}", answers_404=True, danger="server"),
-    entry("notify_sessions", "POST /sessions", sends="text", repeat="unsafe", beyond=True),
-    entry("list_sessions", "GET /sessions", answer="SessionEntities", timeout_s=60.0),
-    entry("user_sessions", "GET /sessions/{username}", answer="SessionEntities"),
-    entry("notify_user_sessions", "POST /sessions/{username}", sends="text", repeat="unsafe", beyond=True),
-    entry("kick_user_sessions", "DELETE /sessions/{username}", effect="kicks"),
-    entry("list_sip_accounts", "GET /sipaccounts?start&count", answer="SipAccounts", secret_answer=True),
-    entry("get_sip_account", "GET /sipaccounts/username/{username}", answer="SipAccount", secret_answer=True),
-    entry("get_sip_account_by_extension", "GET /sipaccounts/extension/{extension}",
+    Entry("delete_system_property", "DELETE /system/properties/{propertyKey}", answers_404=True, danger="server"),
+    Entry("notify_sessions", "POST /sessions", sends="text", repeat="unsafe", beyond=True),
+    Entry("list_sessions", "GET /sessions", answer="SessionEntities", timeout_s=60.0),
+    Entry("user_sessions", "GET /sessions/{username}", answer="SessionEntities"),
+    Entry("notify_user_sessions", "POST /sessions/{username}", sends="text", repeat="unsafe", beyond=True),
+    Entry("kick_user_sessions", "DELETE /sessions/{username}", effect="kicks"),
+    Entry("list_sip_accounts", "GET /sipaccounts?start&count", answer="SipAccounts", secret_answer=True),
+    Entry("get_sip_account", "GET /sipaccounts/username/{username}", answer="SipAccount", secret_answer=True),
+    Entry("get_sip_account_by_extension", "GET /sipaccounts/extension/{extension}",
           answer="SipAccount", secret_answer=True),
-    entry("put_sip_account", "POST /sipaccounts", body="SipAccount"),
-    entry("delete_sip_account", "DELETE /sipaccounts/{username}"),
-    entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
-    entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity", answers_404=True),
-    entry("add_user_to_groups", "POST /users/{username}/groups",
+    Entry("put_sip_account", "POST /sipaccounts", body="SipAccount"),
+    Entry("delete_sip_account", "DELETE /sipaccounts/{username}"),
+    Entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
+    Entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity", answers_404=True),
+    Entry("add_user_to_groups", "POST /users/{username}/groups",
           body="UserGroupsEntity", own=needs(groupnames=GROUPS), answers_404=True),
-    entry("add_user_to_group", "POST /users/{username}/groups/{groupName}",
+    Entry("add_user_to_group", "POST /users/{username}/groups/{groupName}",
           own=needs(groupName=NEW_GROUP), answers_404=True),
-    entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}", answers_404=True),
-    entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity", answers_404=True),
-    entry("lock_user", "POST /lockouts/{username}", answers_404=True, effect="kicks"),
-    entry("unlock_user", "DELETE /lockouts/{username}", answers_404=True),
-    entry("get_roster", "GET /users/{username}/roster", answer="RosterEntities"),
-    entry("add_roster_item", "POST /users/{username}/roster",
+    Entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}", answers_404=True),
+    Entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity", answers_404=True),
+    Entry("lock_user", "POST /lockouts/{username}", answers_404=True, effect="kicks"),
+    Entry("unlock_user", "DELETE /lockouts/{username}", answers_404=True),
+    Entry("get_roster", "GET /users/{username}/roster", answer="RosterEntities"),
+    Entry("add_roster_item", "POST /users/{username}/roster",
           body="RosterItemEntity", repeat="already_done", answers_404=True),
-    entry("delete_roster_item", "DELETE /users/{username}/roster/{rosterJid}", answers_404=True),
-    entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
+    Entry("delete_roster_item", "DELETE /users/{username}/roster/{rosterJid}", answers_404=True),
+    Entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
           body="RosterItemEntity", same=("jid", "rosterJid"), answers_404=True),
-    entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=60.0),
-    entry("create_user", "POST /users",
+    Entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=60.0),
+    Entry("create_user", "POST /users",
           body="UserEntity", own=_PASSWORD, repeat="already_done"),
-    entry("get_user", "GET /users/{username}", answer="UserEntity", answers_404=True),
-    entry("update_user", "PUT /users/{username}", body="UserEntity", answers_404=True),
-    entry("delete_user", "DELETE /users/{username}", answers_404=True, effect="kicks"),
+    Entry("get_user", "GET /users/{username}", answer="UserEntity", answers_404=True),
+    Entry("update_user", "PUT /users/{username}", body="UserEntity", answers_404=True),
+    Entry("delete_user", "DELETE /users/{username}", answers_404=True, effect="kicks"),
 )
 # fmt: on
 _SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in ENTRIES})
 
 
-def _with_path(name: str, request: str, *rows: Argument) -> Entry:
-    """Return the command of this name with another path, which takes `rows` before its other arguments."""
-    source, (method, path, _) = _SOURCE[name], split_request(request)
-    return attrs.evolve(source, method=method, path=path, takes=in_order((*rows, *source.takes.rows)))
+def _with_path(name: str, request: str) -> Entry:
+    """Return the command of this name with another request, which names no stream."""
+    return attrs.evolve(_SOURCE[name], request=request, own=(Argument(FROM, USER),))
 
 
-_BY: Final = Argument(FROM, USER)
 # As the plugin's page has them; its source does not (read).
 _ON_PAGE: Final = (
-    _with_path("accept_offer", "PUT /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
-    _with_path("reject_offer", "DELETE /chat/assists/{workgroup}/{offerId}", *needs(workgroup=SEGMENT), _BY),
-    _with_path("add_contact", "POST /chat/contacts/{jid}", *needs(jid=SEGMENT), _BY),
+    _with_path("accept_offer", "PUT /chat/assists/{workgroup}/{offerId}"),
+    _with_path("reject_offer", "DELETE /chat/assists/{workgroup}/{offerId}"),
+    _with_path("add_contact", "POST /chat/contacts/{jid}"),
 )
 _DOCUMENTED: Final[Mapping[str, Entry]] = MappingProxyType({**_SOURCE, **{one.name: one for one in _ON_PAGE}})
 

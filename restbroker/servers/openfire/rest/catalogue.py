@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, Literal, TypedDict, Unpack
+from typing import Final, Literal
 
 import attrs
 
@@ -78,45 +78,26 @@ _BROKEN: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-class _Columns(TypedDict, total=False):
-    """The columns of a row that become members of the `Entry` as they are."""
-
-    body: str
-    answer: str
-    repeat: Repeat
-    effect: Literal["creates", "removes"]
-    since: str
-    logs_in: bool
-    danger: Literal["cluster", "server"]
-    defaults: Mapping[str, Json]
-    timeout_s: float
-    secret_answer: bool
-    is_question: bool
-    bad_input: str
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Entry:
     """One command.
 
-    `path` is below the target's own, with `{name}` for an argument; `query`: the arguments in the query.
+    `request`: method, path below the target's own, with `{name}` for an argument, and the arguments in the query.
 
     `body`: the entity that is sent, and `answer`: what a 200 holds, both in the plugin's words, "" for nothing.
     `defaults`: members of the body if the job has none. `effect`: its object may exist already, which gets 409, or be
     gone, which gets 404 (measured). `danger`: what of the server itself it touches. `logs_in`: it needs the login.
     `is_question`: it asks whether the server is well, and 503 is its "no". `bad_input`: the most likely reason of a
-    500. `since`: the version that brought it (read in the plugin's history); None if 1.2 has it.
+    500. `since`: the version that brought it (read in the plugin's history); None if 1.2 has it. `takes`: the arguments
+    of its path, query and body. `own`, `same`: as for `in_order`.
     """
 
     name: str
-    method: str
-    path: str
-    query: tuple[str, ...]
-    takes: Arguments
+    request: str
     body: str = ""
     answer: str = ""
-    repeat: Repeat = "safe"
     effect: Literal["", "creates", "removes"] = ""
+    repeat: Repeat = attrs.field()
     since: str | None = None
     logs_in: bool = True
     danger: Literal["", "cluster", "server"] = ""
@@ -125,6 +106,27 @@ class Entry:
     secret_answer: bool = False
     is_question: bool = False
     bad_input: str = ""
+    own: tuple[Argument, ...] = ()
+    same: tuple[str, str] | None = None
+    method: str = attrs.field(init=False, default=attrs.Factory(lambda self: split_request(self.request)[0], True))
+    path: str = attrs.field(init=False, default=attrs.Factory(lambda self: split_request(self.request)[1], True))
+    query: tuple[str, ...] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: split_request(self.request)[2], True)
+    )
+    takes: Arguments = attrs.field(init=False)
+
+    @repeat.default
+    def _repeat(self) -> Repeat:
+        return "already_done" if self.effect else "safe"
+
+    @takes.default
+    def _takes(self) -> Arguments:
+        rows = (
+            *needs(**{one: _IN_PATH.get(one, FILLED) for one in names_in(self.path)}),
+            *may(**{one: _IN_QUERY.get(one, TEXT) for one in self.query}),
+            *(self.entity.members if self.entity is not None else ()),
+        )
+        return in_order(rows, self.own, self.same)
 
     @property
     def entity(self) -> Entity | None:
@@ -132,94 +134,74 @@ class Entry:
         return ENTITIES.get(self.body)
 
 
-def _entry(
-    name: str,
-    request: str,
-    *,
-    own: tuple[Argument, ...] = (),
-    same: tuple[str, str] | None = None,
-    **columns: Unpack[_Columns],
-) -> Entry:
-    """Return a row, which takes the arguments of its path, query and body. `own`, `same`: as for `in_order`."""
-    method, path, query = split_request(request)
-    rows = (
-        *needs(**{one: _IN_PATH.get(one, FILLED) for one in names_in(path)}),
-        *may(**{one: _IN_QUERY.get(one, TEXT) for one in query}),
-        *(ENTITIES[columns["body"]].members if "body" in columns else ()),
-    )
-    if "effect" in columns:
-        columns.setdefault("repeat", "already_done")
-    return Entry(name=name, method=method, path=path, query=query, takes=in_order(rows, own, same), **columns)
-
-
 def _question(name: str, path: str) -> Entry:
-    return _entry(name, f"GET /system/{path}", logs_in=False, is_question=True, since="1.8.0")
+    return Entry(name, f"GET /system/{path}", logs_in=False, is_question=True, since="1.8.0")
 
 
 # What is left of POST was measured to be the same twice: it sets an affiliation, a group or a lock.
 # fmt: off
 ENTRIES: Final = (
     # Which machines serve together; also what only reads it, since it names them.
-    _entry("clustering_status", "GET /clustering/status", answer="ClusteringEntity", danger="cluster", since="1.8.0"),
-    _entry("list_cluster_nodes", "GET /clustering/nodes",
+    Entry("clustering_status", "GET /clustering/status", answer="ClusteringEntity", danger="cluster", since="1.8.0"),
+    Entry("list_cluster_nodes", "GET /clustering/nodes",
            answer="ClusterNodeEntities", danger="cluster", since="1.8.0"),
-    _entry("get_cluster_node", "GET /clustering/nodes/{nodeId}",
+    Entry("get_cluster_node", "GET /clustering/nodes/{nodeId}",
            answer="ClusterNodeEntity", danger="cluster", since="1.8.0"),
-    _entry("openapi_yaml", "GET /openapi.yaml", answer="yaml", logs_in=False, since="1.7.0"),
-    _entry("openapi_json", "GET /openapi.json", answer="any", since="1.7.0"),
-    _entry("list_groups", "GET /groups", answer="GroupEntities"),
-    _entry("create_group", "POST /groups", body="GroupEntity", effect="creates", defaults=_NOBODY),
-    _entry("get_group", "GET /groups/{groupName}", answer="GroupEntity"),
-    _entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName")),
-    _entry("delete_group", "DELETE /groups/{groupName}", effect="removes"),
-    _entry("list_room_affiliations", "GET /chatrooms/{roomName}/{affiliation}?servicename",
+    Entry("openapi_yaml", "GET /openapi.yaml", answer="yaml", logs_in=False, since="1.7.0"),
+    Entry("openapi_json", "GET /openapi.json", answer="any", since="1.7.0"),
+    Entry("list_groups", "GET /groups", answer="GroupEntities"),
+    Entry("create_group", "POST /groups", body="GroupEntity", effect="creates", defaults=_NOBODY),
+    Entry("get_group", "GET /groups/{groupName}", answer="GroupEntity"),
+    Entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName")),
+    Entry("delete_group", "DELETE /groups/{groupName}", effect="removes"),
+    Entry("list_room_affiliations", "GET /chatrooms/{roomName}/{affiliation}?servicename",
            answer="AffiliatedEntities", since="1.8.1"),
-    _entry("add_room_affiliation", "POST /chatrooms/{roomName}/{affiliation}/{jid}?servicename&sendInvitations"),
-    _entry("add_room_affiliation_group",
+    Entry("add_room_affiliation", "POST /chatrooms/{roomName}/{affiliation}/{jid}?servicename&sendInvitations"),
+    Entry("add_room_affiliation_group",
            "POST /chatrooms/{roomName}/{affiliation}/group/{groupname}?servicename&sendInvitations"),
-    _entry("delete_room_affiliation", "DELETE /chatrooms/{roomName}/{affiliation}/{jid}?servicename"),
-    _entry("delete_room_affiliation_group", "DELETE /chatrooms/{roomName}/{affiliation}/group/{groupname}?servicename"),
-    _entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
+    Entry("delete_room_affiliation", "DELETE /chatrooms/{roomName}/{affiliation}/{jid}?servicename"),
+    Entry("delete_room_affiliation_group", "DELETE /chatrooms/{roomName}/{affiliation}/group/{groupname}?servicename"),
+    Entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
            answer="MUCRoomEntities", timeout_s=_LIST_S),
-    _entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity"),
-    _entry("delete_room", "DELETE /chatrooms/{roomName}?servicename", effect="removes"),
-    _entry("create_room", "POST /chatrooms?servicename&sendInvitations",
+    Entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity"),
+    Entry("delete_room", "DELETE /chatrooms/{roomName}?servicename", effect="removes"),
+    Entry("create_room", "POST /chatrooms?servicename&sendInvitations",
            body="MUCRoomEntity", effect="creates", defaults=ROOM_DEFAULTS),
-    _entry("create_rooms_bulk", "POST /chatrooms/bulk?servicename&sendInvitations",
+    Entry("create_rooms_bulk", "POST /chatrooms/bulk?servicename&sendInvitations",
            body="MUCRoomEntities", answer="RoomCreationResultEntities", repeat="already_done", since="1.9.0",
            timeout_s=_LIST_S, bad_input=_ONE_ROOM),
-    _entry("update_room", "PUT /chatrooms/{roomName}?servicename&sendInvitations",
+    Entry("update_room", "PUT /chatrooms/{roomName}?servicename&sendInvitations",
            body="MUCRoomEntity", defaults=ROOM_DEFAULTS),
-    _entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
+    Entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
            answer="ParticipantEntities"),
-    _entry("list_room_occupants", "GET /chatrooms/{roomName}/occupants?servicename", answer="OccupantEntities"),
-    _entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
+    Entry("list_room_occupants", "GET /chatrooms/{roomName}/occupants?servicename", answer="OccupantEntities"),
+    Entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
            answer="MUCRoomMessageEntities", since="1.3.5"),
-    _entry("invite_to_room", "POST /chatrooms/{roomName}/invite/{jid}?servicename",
+    Entry("invite_to_room", "POST /chatrooms/{roomName}/invite/{jid}?servicename",
            body="MUCInvitationEntity", repeat="unsafe", since="1.3.8"),
-    _entry("invite_many_to_room", "POST /chatrooms/{roomName}/invite?servicename",
+    Entry("invite_many_to_room", "POST /chatrooms/{roomName}/invite?servicename",
            body="MUCInvitationsEntity", repeat="unsafe", since="1.9.0"),
-    _entry("list_chat_services", "GET /chatservices", answer="MUCServiceEntities", since="1.9.0"),
-    _entry("create_chat_service", "POST /chatservices",
+    Entry("list_chat_services", "GET /chatservices", answer="MUCServiceEntities", since="1.9.0"),
+    Entry("create_chat_service", "POST /chatservices",
            body="MUCServiceEntity", effect="creates", danger="server", since="1.9.0"),
-    _entry("broadcast_message", "POST /messages/users", body="MessageEntity", repeat="unsafe"),
-    _entry("get_unread_count", "GET /archive/messages/unread/{jid}", answer="MsgArchiveEntity"),
-    _entry("get_security_audit_log", "GET /logs/security?username&offset&limit&startTime&endTime",
+    Entry("broadcast_message", "POST /messages/users", body="MessageEntity", repeat="unsafe"),
+    Entry("get_unread_count", "GET /archive/messages/unread/{jid}", answer="MsgArchiveEntity"),
+    Entry("get_security_audit_log", "GET /logs/security?username&offset&limit&startTime&endTime",
            answer="SecurityAuditLogs", danger="server", since="1.3.0"),
-    _entry("list_sessions", "GET /sessions", answer="SessionEntities", timeout_s=_LIST_S),
-    _entry("user_sessions", "GET /sessions/{username}", answer="SessionEntities"),
-    _entry("kick_user_sessions", "DELETE /sessions/{username}"),
-    _entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
+    Entry("list_sessions", "GET /sessions", answer="SessionEntities", timeout_s=_LIST_S),
+    Entry("user_sessions", "GET /sessions/{username}", answer="SessionEntities"),
+    Entry("kick_user_sessions", "DELETE /sessions/{username}"),
+    Entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
     # They hold passwords, the shared secret and who the server's admins are.
-    _entry("list_system_properties", "GET /system/properties",
+    Entry("list_system_properties", "GET /system/properties",
            answer="SystemProperties", danger="server", secret_answer=True),
-    _entry("get_system_property", "GET /system/properties/{propertyKey}",
+    Entry("get_system_property", "GET /system/properties/{propertyKey}",
            answer="SystemProperty", danger="server", secret_answer=True),
-    _entry("create_system_property", "POST /system/properties",
+    Entry("create_system_property", "POST /system/properties",
            body="SystemProperty", effect="creates", danger="server"),
-    _entry("update_system_property", "PUT /system/properties/{propertyKey}",
+    Entry("update_system_property", "PUT /system/properties/{propertyKey}",
            body="SystemProperty", same=("key", "propertyKey"), danger="server"),
-    _entry("delete_system_property", "DELETE /system/properties/{propertyKey}", effect="removes", danger="server"),
+    Entry("delete_system_property", "DELETE /system/properties/{propertyKey}", effect="removes", danger="server"),
     _question("liveness", "liveness"),
     _question("liveness_deadlock", "liveness/deadlock"),
     _question("liveness_properties", "liveness/properties"),
@@ -228,28 +210,28 @@ ENTRIES: Final = (
     _question("readiness_cluster", "readiness/cluster"),
     _question("readiness_plugins", "readiness/plugins"),
     _question("readiness_connections", "readiness/connections?connectionType&encrypted"),
-    _entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity"),
-    _entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity",
+    Entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity"),
+    Entry("add_user_to_groups", "POST /users/{username}/groups", body="UserGroupsEntity",
            own=(GROUPNAMES._replace(form=GROUPS),), bad_input=_NO_GROUP),
-    _entry("add_user_to_group", "POST /users/{username}/groups/{groupName}",
+    Entry("add_user_to_group", "POST /users/{username}/groups/{groupName}",
            own=needs(groupName=GROUP), bad_input=_NO_GROUP),
-    _entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}"),
-    _entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity"),
-    _entry("lock_user", "POST /lockouts/{username}"),
-    _entry("unlock_user", "DELETE /lockouts/{username}"),
-    _entry("get_roster", "GET /users/{username}/roster", answer="RosterEntities"),
-    _entry("add_roster_item", "POST /users/{username}/roster", body="RosterItemEntity", effect="creates"),
-    _entry("delete_roster_item", "DELETE /users/{username}/roster/{rosterJid}", effect="removes"),
-    _entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
+    Entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}"),
+    Entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity"),
+    Entry("lock_user", "POST /lockouts/{username}"),
+    Entry("unlock_user", "DELETE /lockouts/{username}"),
+    Entry("get_roster", "GET /users/{username}/roster", answer="RosterEntities"),
+    Entry("add_roster_item", "POST /users/{username}/roster", body="RosterItemEntity", effect="creates"),
+    Entry("delete_roster_item", "DELETE /users/{username}/roster/{rosterJid}", effect="removes"),
+    Entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
            body="RosterItemEntity", same=("jid", "rosterJid")),
-    _entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=_LIST_S),
-    _entry("create_user", "POST /users", body="UserEntity", own=(PASSWORD._replace(required=True),), effect="creates"),
-    _entry("get_user", "GET /users/{username}", answer="UserEntity"),
-    _entry("update_user", "PUT /users/{username}", body="UserEntity", own=may(newUsername=NAME)),
-    _entry("delete_user", "DELETE /users/{username}", effect="removes"),
-    _entry("get_vcard", "GET /users/{username}/vcard", answer="xml", since="1.12.0"),
-    _entry("set_vcard", "PUT /users/{username}/vcard", body="VCard", since="1.12.0"),
-    _entry("delete_vcard", "DELETE /users/{username}/vcard", since="1.12.0"),
+    Entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=_LIST_S),
+    Entry("create_user", "POST /users", body="UserEntity", own=(PASSWORD._replace(required=True),), effect="creates"),
+    Entry("get_user", "GET /users/{username}", answer="UserEntity"),
+    Entry("update_user", "PUT /users/{username}", body="UserEntity", own=may(newUsername=NAME)),
+    Entry("delete_user", "DELETE /users/{username}", effect="removes"),
+    Entry("get_vcard", "GET /users/{username}/vcard", answer="xml", since="1.12.0"),
+    Entry("set_vcard", "PUT /users/{username}/vcard", body="VCard", since="1.12.0"),
+    Entry("delete_vcard", "DELETE /users/{username}/vcard", since="1.12.0"),
 )
 # fmt: on
 TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in ENTRIES})
