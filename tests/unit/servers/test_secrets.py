@@ -22,6 +22,7 @@ from restbroker.servers.contract import Ports
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import NotSent
+from tests.golden.memory import SERVICES
 from tests.support.link import Direct
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.spellings import found_in
@@ -97,7 +98,8 @@ async def asked(kind: str, act: Act, file: Path, login: str = LOGIN) -> tuple[Pr
         target = target_of(kind, server.url, file, login)
         http = open_transport(target)
         try:
-            connector = registry.open_connector(target, Ports(lambda _: None, lambda: 1_700_000_000.0))
+            ports = Ports(lambda _: None, lambda: 1_700_000_000.0, http, SERVICES)
+            connector = registry.open_connector(target, ports)
             probe = await connector.probe(Direct(http))
             server.received.clear()
             outcome = await connector.deliver(Call(Command(case.command, case.arguments)), Direct(http))

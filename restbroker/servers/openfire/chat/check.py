@@ -9,8 +9,9 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
+from restbroker.servers.api.request import unsent
 from restbroker.servers.findings import Finding, Texts, ok
-from restbroker.servers.openfire.chat.connector import health_of, probe_request
+from restbroker.servers.openfire.chat.connector import health_of
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.chat.sessions import HINT, MESSAGE, is_administrator, trust_question
@@ -27,7 +28,7 @@ async def check(target: Target) -> list[Finding]:
     """
     try:
         async with open_client(target) as http:
-            found = finding(target, health_of(await http.send(probe_request(target))))
+            found = finding(target, health_of(await http.send(unsent(lambda: question(target)))))
             if found.level != "ok":
                 return [found]
             return [found, *await _trust(target, http), *await _rooms(target, http), *_passwords(target)]

@@ -209,21 +209,19 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
 
 def as_offer_refusal(outcome: Outcome, *, maybe_run: bool) -> Outcome:
     """Return the refusal of a job that answers an offer as `OfferGone`, with the likely reason; else `outcome`."""
-    if not isinstance(outcome, Rejected):
-        return outcome
-    hint = _OFFER_TAKEN if maybe_run else _OFFER_GONE
-    return Rejected(Reason("OfferGone", outcome.reason.message, hint, outcome.reason.status), outcome.text)
+    return _renamed(outcome, "OfferGone", _OFFER_TAKEN if maybe_run else _OFFER_GONE)
 
 
 def as_join_refusal(outcome: Outcome) -> Outcome:
-    """Return the refusal of a join as `JoinRefused`: the command that needed the join was not sent.
+    """Return the refusal of a join as `JoinRefused`: the command that needed the join was not sent; else `outcome`."""
+    return _renamed(outcome, "JoinRefused", _CHECK_ROOM, "The room did not let the user in: ")
 
-    Other outcomes are returned as they are.
-    """
+
+def _renamed(outcome: Outcome, code: str, hint: str, before: str = "") -> Outcome:
     if not isinstance(outcome, Rejected):
         return outcome
-    message = f"The room did not let the user in: {outcome.reason.message}"
-    return Rejected(Reason("JoinRefused", message, _CHECK_ROOM, outcome.reason.status), outcome.text)
+    reason = outcome.reason
+    return Rejected(Reason(code, before + reason.message, hint, reason.status), outcome.text)
 
 
 def no_such_room(response: Response, room: str) -> Rejected | None:
@@ -233,11 +231,6 @@ def no_such_room(response: Response, room: str) -> Rejected | None:
             return Rejected(Reason("NoSuchRoom", f"There is no room {quote(room)}.", _NO_SUCH_ROOM, 404))
         case _:
             return None
-
-
-def deliver_with_stream_end(status: int) -> Delivered:
-    """Return the outcome of a command that ends something of a stream which has ended already: it counts as done."""
-    return Delivered("", None, status, note=DONE_BEFORE)
 
 
 def is_empty(body: Json) -> bool:

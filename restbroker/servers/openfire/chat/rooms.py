@@ -4,8 +4,7 @@ The connector uses it. Always holds: a post is sent only by a login whose join o
 one of which nothing is known if rooms are not to be joined; one process at a time has a user join or leave a room, and
 the others wait; a command is sent again within a delivery only after a 400, which means that it was not done. No user
 joins, or says anything in, a room that the server does not know: the plugin would make one that no one else can enter
-(measured), or answer 200 to a message that no one receives. No room is created if the server does not say that it is
-not there.
+(measured), or answer 200 to a message that no one receives.
 
 The plugin remembers each room that a stream asked for, and from then on answers 200 to what is said there: even if the
 room refused or banned the user, or they left (measured). So Redis has to know who is in a room. A service that is not
@@ -14,34 +13,31 @@ service shows that the server is well.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, assert_never
+from functools import partial
+from typing import Final, TypeAlias, assert_never
 
 import attrs
 import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
-from restbroker.job.command import Call, CommandSpec
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Denied, Outcome, Reason, Rejected
+from restbroker.job.outcome import Denied, Outcome, Reason, Rejected
 from restbroker.job.settle import before_sending
+from restbroker.servers.api.connector import Delivery
 from restbroker.servers.api.request import unsent
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.contract import Link
 from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.catalogue import Entry, for_target, table
 from restbroker.servers.openfire.chat.forms import user_name
-from restbroker.servers.openfire.chat.logins import SharedLogins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import (
     CHECK_URL,
     NOT_IN_ROOM,
-    as_join_refusal,
     classify,
-    deliver_with_stream_end,
     no_such_room,
 )
 from restbroker.servers.openfire.chat.request import (
@@ -52,14 +48,12 @@ from restbroker.servers.openfire.chat.request import (
     room_of,
     room_question,
 )
-from restbroker.servers.openfire.chat.sessions import as_unsent
-from restbroker.servers.openfire.new_rooms import DEFAULT_SERVICE, RoomLocks, after_failure, existing_room
+from restbroker.servers.openfire.new_rooms import DEFAULT_SERVICE, Found, NewRoom, RoomCreator
 from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
 from restbroker.store.rooms import Need, RoomMembership, State
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
-_TRIES: Final = 3
+TRIES: Final = 3
 """The tries: with the stream known here, with the one in Redis, and after a login.
 
 The first two may be older than the server's last start. It is also how often a user joins a room that has them leave at
@@ -70,22 +64,13 @@ _LATER_S: Final = 5.0
 _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _RELEASE_S: Final = 1.0
-CREATE: Final = "create_room"
+
+
+Job: TypeAlias = Delivery[Entry, ChatRequest]
 
 
 @attrs.frozen
-class _Job:
-    """One delivery."""
-
-    call: Call
-    entry: Entry
-    spec: CommandSpec
-    request: ChatRequest
-    link: Link
-
-
-@attrs.frozen
-class _Answer:
+class Answer:
     """One answer. `is_join`: it answers the join before the command, which was not sent then.
 
     `has_joined`: the user joined just before the command.
@@ -96,7 +81,7 @@ class _Answer:
     has_joined: bool = False
 
 
-class _NoRoom(Exception):
+class NoRoom(Exception):
     """The command must not be sent to this room. `outcome`: the job's."""
 
     def __init__(self, outcome: Rejected) -> None:
@@ -106,87 +91,52 @@ class _NoRoom(Exception):
 
 @attrs.frozen
 class Rooms:
-    """Delivers the commands of one target that users do in rooms, and those that create rooms."""
+    """Sends the commands of one target that users do in rooms, and creates rooms. Its methods raise what a link does.
+
+    All that are given a job raise `NoRoom` if it must not be sent, and `StoreRefused`.
+    """
 
     _target: Target
     _store: LoginsInRedis
-    logins: SharedLogins
     _now_s: Callable[[], float]
-    _locks: RoomLocks = attrs.field(factory=RoomLocks)
+    _creator: RoomCreator = attrs.field(factory=RoomCreator)
 
-    async def deliver(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
-        """Deliver one command, having the user join the room first if that is needed, and return its outcome.
-
-        Raise the same as a connector's `deliver`.
-        """
-        job = _Job(call, entry, spec, request=request, link=link)
-        wanted = need = self._need(entry)
-        stream, is_renewed = await as_unsent(self.logins.stream, request.user), False
-        for others in reversed(range(_TRIES)):
-            try:
-                answer = await self._try(job, stream, need)
-            except _NoRoom as none:
-                return none.outcome
-            outcome = self._classify(job, answer, stream, is_renewed=is_renewed)
-            if answer.response.status != 400 or not others:
-                return outcome
-            # An unknown stream gets it too.
-            fresh = await as_unsent(self.logins.renew, request.user, stream)
-            is_new = fresh != stream
-            if not is_new and (need != "need" or answer.is_join or answer.has_joined):
-                return outcome
-            # On a stream that lives, it is the server that does not know them to be in the room.
-            need = wanted if is_new else "again"
-            stream, is_renewed = fresh, is_renewed or is_new
-        raise AssertionError("the last try is the outcome")
-
-    def _need(self, entry: Entry) -> Need:
+    def need(self, entry: Entry) -> Need:
+        """Return what a command that a user does in a room needs to know of the two."""
         if entry.effect != "speaks":
             return "again"
         return "need" if self._target.options_as(Options).joins else "look"
 
-    def _classify(self, job: _Job, answer: _Answer, stream: str, *, is_renewed: bool) -> Outcome:
-        response = answer.response
-        if is_renewed and job.entry.effect == "leaves" and response.status == 400:
-            return deliver_with_stream_end(response.status)
-        # A join may be sent again; what was to follow it was not sent.
-        spec = attrs.evolve(job.spec, repeat="safe") if answer.is_join else job.spec
-        outcome = classify(job.call, job.entry, spec, response=response, now_s=self._now_s(), stream=stream)
-        if answer.is_join:
-            outcome = before_sending(outcome)
-        is_refused = response.status == 400 and (answer.is_join or job.entry.effect == "joins")
-        return as_join_refusal(outcome) if is_refused else outcome
-
-    async def _try(self, job: _Job, stream: str, need: Need) -> _Answer:
-        """Try the command once on this stream. Raise `_NoRoom` if it must not be sent."""
+    async def send(self, job: Job, stream: str, need: Need) -> Answer:
+        """Send the command once on this stream, after a join if that is needed."""
         stay = RoomMembership(room_of(job.request), user_name(job.request.user), stream)
         command, has_joined = job.request.of(stream), False
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             match await self._claim_room(job, stay, "need" if has_joined else need):
                 case LoginLock() as lock if job.entry.effect != "speaks":
-                    return _Answer(await self._send_with_lock(job, stay, lock, command))
+                    return Answer(await self._send_with_lock(job, stay, lock, command))
                 case LoginLock() as lock:
                     join = join_request(job.call, job.request, self._target).of(stream)
                     response = await self._send_with_lock(job, stay, lock, join)
                     if not 200 <= response.status < 300:
-                        return _Answer(response, is_join=True)
+                        return Answer(response, is_join=True)
                     # Asked once more: others may have had them leave meanwhile, or the room lets no one stay.
                     has_joined = True
                 case "out":
-                    raise _NoRoom(NOT_IN_ROOM)
+                    raise NoRoom(NOT_IN_ROOM)
                 case "":
                     await self._require_room(job)
-                    return _Answer(await job.link.send(command))
+                    return Answer(await job.link.send(command))
                 case "in":
                     # Others may have deleted it since they joined: what they say there would be answered with 200, too.
                     if not has_joined:
                         await self._require_room(job)
-                    return _Answer(await job.link.send(command), has_joined=has_joined)
+                    return Answer(await job.link.send(command), has_joined=has_joined)
                 case other:
                     assert_never(other)
-        raise _NoRoom(NOT_IN_ROOM)
+        raise NoRoom(NOT_IN_ROOM)
 
-    async def _claim_room(self, job: _Job, stay: RoomMembership, need: Need) -> State | LoginLock:
+    async def _claim_room(self, job: Job, stay: RoomMembership, need: Need) -> State | LoginLock:
         """Return what is known of the user and the room, or the lock for a join or leave, once no one else has it."""
         wait_s = _LOOK_S
         while True:
@@ -201,8 +151,8 @@ class Rooms:
                 case state:
                     return state
 
-    async def _send_with_lock(self, job: _Job, stay: RoomMembership, lock: LoginLock, request: Request) -> Response:
-        """Send the join or leave, note its result in Redis, and return the answer. Raise `_NoRoom` if there is no room.
+    async def _send_with_lock(self, job: Job, stay: RoomMembership, lock: LoginLock, request: Request) -> Response:
+        """Send the join or leave, note its result in Redis, and return the answer. Raise `NoRoom` if there is no room.
 
         When it is cancelled or fails, the lock is released, if Redis takes it within a second.
         """
@@ -222,77 +172,69 @@ class Rooms:
         await self._store.put_room(stay, lock.holder, state)
         return response
 
-    async def _require_room(self, job: _Job) -> None:
-        """Ask whether the room is there. Raise `_NoRoom` if the server says that it is not."""
-        response = await job.link.ask(room_question(job.call, job.request, self._target))
+    async def _require_room(self, job: Job) -> None:
+        """Ask whether the room is there. Raise `NoRoom` if the server says that it is not."""
+        response = await self._ask_for_room(job)
         missing = no_such_room(response, named_room(job.request))
         if missing is not None:
             # No one is in one of that name that comes later.
             with suppress(StoreRefused):
                 await self._store.forget_room(room_of(job.request), "", is_out=False)
-            raise _NoRoom(missing)
+            raise NoRoom(missing)
 
-    async def expel(self, entry: Entry, request: ChatRequest, link: Link) -> Response:
+    async def expel(self, job: Job) -> Response:
         """Send a command that may have users leave a room, and return the answer.
 
         The rooms are recorded as left before the command, so that a lost answer does no harm, and again afterwards,
         since a user may join in between. Raise `StoreRefused` only if the command was not sent.
         """
-        await self._note(entry, request, is_done=True)
+        await self._note(job, is_done=True)
         try:
-            response = await link.send(request.of(""))
+            response = await job.link.send(job.request.of(""))
         except BaseException:
             with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
-                await self._note(entry, request, is_done=True)
+                await self._note(job, is_done=True)
             raise
         with suppress(StoreRefused):
-            await self._note(entry, request, is_done=200 <= response.status < 300)
+            await self._note(job, is_done=200 <= response.status < 300)
         return response
 
-    async def create(self, call: Call, entry: Entry, spec: CommandSpec, request: ChatRequest, link: Link) -> Outcome:
-        """Create the room unless it exists; return the call's outcome. Raise the same as a connector's `deliver`."""
-        async with self._locks.hold({room_of(request)}):
-            there = await self._outcome_unsent(call, request, link)
-            if there is not None:
-                return there
-            response = await self.expel(entry, request, link)
-            outcome = classify(call, entry, spec, response=response, now_s=self._now_s(), stream="")
-            if response.status != 500 or not isinstance(outcome, Deferred):
-                return outcome
-            answer = None
-            with suppress(NotSent, MaybeSent):
-                answer = await self._ask_for_room(call, request, link)
-            is_there = None if answer is None else _is_there(answer, request)
-            return after_failure(call, outcome, there=is_there)
+    async def create(self, job: Job) -> Outcome:
+        """Create the room unless it exists, and return the job's outcome."""
 
-    async def _outcome_unsent(self, call: Call, request: ChatRequest, link: Link) -> Outcome | None:
-        """Ask for the room; return the outcome of a call that must not be sent, None if it may be sent."""
-        response = await self._ask_for_room(call, request, link)
-        match _is_there(response, request):
-            case True:
-                return existing_room(call, response.status)
-            case False:
-                return None
-        service = room_of(request).rpartition("@")[2]
+        async def send(_kept: Sequence[bool]) -> Outcome:
+            response = await self.expel(job)
+            return classify(job.call, job.entry, job.spec, response=response, now_s=self._now_s(), stream="")
+
+        room = NewRoom(room_of(job.request), partial(self._look_for_room, job))
+        return await self._creator.create(job.call, [room], send)
+
+    async def _look_for_room(self, job: Job) -> Found:
+        """Ask for the room that a job creates; one of a service that is not there is not there."""
+        response = await self._ask_for_room(job)
+        is_there = _is_there(response, job.request)
+        if is_there is not None:
+            return is_there
+        service = room_of(job.request).rpartition("@")[2]
         if response.status == 500 and service != DEFAULT_SERVICE:
-            usual = await self._ask_for_room(call, request, link, DEFAULT_SERVICE)
-            if _is_there(usual, request) is not None:
-                return None
+            usual = await self._ask_for_room(job, DEFAULT_SERVICE)
+            if _is_there(usual, job.request) is not None:
+                return False
         if 200 <= response.status < 300:
             message = f"Status {response.status}, but the answer is not the requested room."
             return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
         entry = table(self._target.options_as(Options).paths)[LOOK_AT_ROOM]
         spec = for_target(self._target, None).commands[LOOK_AT_ROOM]
-        return before_sending(classify(call, entry, spec, response=response, now_s=self._now_s(), stream=""))
+        return before_sending(classify(job.call, entry, spec, response=response, now_s=self._now_s(), stream=""))
 
-    async def _ask_for_room(self, call: Call, request: ChatRequest, link: Link, service: str | None = None) -> Response:
-        return await link.ask(unsent(lambda: room_question(call, request, self._target, service)))
+    async def _ask_for_room(self, job: Job, service: str | None = None) -> Response:
+        return await job.link.ask(unsent(lambda: room_question(job.call, job.request, self._target, service)))
 
-    async def _note(self, entry: Entry, request: ChatRequest, *, is_done: bool) -> None:
-        for jid in _departures(entry, request.arguments):
+    async def _note(self, job: Job, *, is_done: bool) -> None:
+        for jid in _departures(job.entry, job.request.arguments):
             _, at, host = jid.partition("/")[0].rpartition("@")
             if not at or fold_case(host) == fold_case(self._target.default_host or host):
-                await self._store.forget_room(room_of(request), user_name(jid), is_out=is_done)
+                await self._store.forget_room(room_of(job.request), user_name(jid), is_out=is_done)
 
 
 def _departures(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:

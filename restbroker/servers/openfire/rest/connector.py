@@ -6,22 +6,22 @@ since it would end at a page with 200; no question changes anything on the serve
 """
 
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Literal
 
 import attrs
-import trio
 
 from restbroker.config.target import Target
-from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Rejected
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.outcome import Outcome, Probe, Rejected
 from restbroker.servers.api.answer import read
-from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
-from restbroker.servers.api.request import guard, lookup, unsent
+from restbroker.servers.api.connector import Delivery, TableConnector
+from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
+from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.openfire.new_rooms import RoomLocks
+from restbroker.servers.openfire.new_rooms import Found, NewRoom, RoomCreator
 from restbroker.servers.openfire.rest import catalogue, lookups
 from restbroker.servers.openfire.rest.catalogue import TABLE, Entry
 from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, REDIRECTS, classify
@@ -35,13 +35,11 @@ from restbroker.servers.openfire.rest.request import (
     question,
     session_in,
 )
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
 Dialect = Literal["1.2", "1.3"]
 """How the plugin writes JSON: `1.2` as versions up to 1.2.x do, `1.3` as newer ones do."""
 _VERSION: Final = re.compile(rb"^  version: *[\"']?([0-9][\w.-]{0,30})", re.MULTILINE)
-_WAITS: Final = f"{IF_NOT}see Openfire's log."
 
 
 def dialect_in(response: Response) -> Dialect | None:
@@ -81,11 +79,6 @@ def version_of(dialect: Dialect | None, ready: Response, described: Response | N
     return "1.3 to 1.6" if ready.status == described.status == 404 else None
 
 
-def target_starting() -> Health:
-    """Return the health of a server that says that it is starting or stopping."""
-    return target_down("Openfire answers but is not ready: it is starting or stopping.", _WAITS)
-
-
 def health_of(response: Response) -> Health:
     """Judge the answer to the question for the number of sessions: whether the server is well, and why not."""
     status, dialect, answer = response.status, dialect_in(response), read(FORM, response)
@@ -93,65 +86,58 @@ def health_of(response: Response) -> Health:
         case 200 if dialect is not None:
             about = "up to 1.2" if dialect == "1.2" else "1.3 or newer"
             return target_up(f"The REST API plugin answers, and accepts the login; its JSON is that of {about}.")
-        case 401:
-            return target_denied("LoginRefused", f"The login is refused ({answer.summary}).", CHECK_LOGIN)
         case 403:
             return target_denied("PluginDisabled", f"The plugin is switched off ({answer.summary}).", CHECK_ENABLED)
         case _ if 300 <= status < 400:
             where = answer.masked_text.address() or "elsewhere"
             return target_down(REDIRECTS.format(location=where), BARRED, "Redirected")
-        case _ if status < 500:
-            return target_denied("NotTheApi", f"This is not the REST API plugin ({answer.summary}).", CHECK_URL)
         case _:
-            return target_down(f"The server does not work now ({answer.summary}).", _WAITS)
+            return standard_health(answer, "the REST API plugin", CHECK_LOGIN, CHECK_URL)
 
 
-@attrs.define
-class OpenfireConnector:
-    """The connector of one target, as `servers.contract.Connector` describes it.
+@attrs.define(eq=False)
+class RestSender:
+    """Sends the calls of one target, in the session that the server keeps for restbroker.
 
-    It holds the session that the server keeps for restbroker.
+    Its methods raise `NotSent` and `MaybeSent`. When one is cancelled, only the link knows whether the call was sent.
     """
 
     _target: Target
-    catalogue: Catalogue
+    _commands: Mapping[str, CommandSpec]
     _now_s: Callable[[], float]
     _session: str | None = None
     """The session's id, to send as a cookie: without one the server makes a session for each request (measured)."""
-    _locks: RoomLocks = attrs.field(factory=RoomLocks)
+    _rooms: RoomCreator = attrs.field(factory=RoomCreator)
 
-    def spec(self, endpoint: str) -> CommandSpec | None:
-        """Return the command of this name; None if there is none, and a job with it is rejected."""
-        return self.catalogue.commands.get(endpoint)
+    def request(self, call: Call, entry: Entry) -> Request:
+        """Return the request of a call. Raise the same as `build`."""
+        return build(call, entry, self._target, self._session)
 
-    async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Send the command and judge the answer, after asking for the group or the room if that is needed.
-
-        Raise `NotSent` or `MaybeSent`. When cancelled, only the link knows whether the command was sent.
-        """
-        entry = lookup(TABLE, call.command, self._target.name, self.catalogue.unavailable)
-        if isinstance(entry, Rejected):
-            return entry
-        request = self._request(call, entry)
-        if isinstance(request, Request) and lookups.is_incomplete_group(call):
-            whole = await self._complete(call, link)
-            if not isinstance(whole, Call):
-                return whole
-            request = self._request(whole, entry)
+    async def send(self, one: Delivery[Entry, Request]) -> Outcome:
+        """Send the call and judge the answer, after asking for the group or the rooms if that is needed."""
+        call, name = one.call, one.entry.name
+        if lookups.needs_lookup(call):
+            return await self._create(one)
+        if not lookups.is_incomplete_group(call):
+            return await self._send(one)
+        response, spec = await self._ask(lookups.group_question(call), one.link)
+        whole = lookups.complete_group(call, spec, response, self._now_s())
+        if not isinstance(whole, Call):
+            return whole
+        request = guard(lambda: self.request(whole, one.entry), self._target.name, name)
         if isinstance(request, Rejected):
             return request
-        if lookups.needs_lookup(call):
-            return await self._create(call, entry, link)
-        return await self._send(call, entry, request, link)
+        return await self._send(attrs.evolve(one, call=whole, request=request))
 
     async def probe(self, link: Link) -> Probe:
         """Ask whether the server is ready (if it can tell), for the number of sessions, and for its version.
 
-        Nothing changes on the server. Raise `NotSent` or `MaybeSent` if it cannot be reached.
+        Nothing changes on the server.
         """
         ready = await link.ask(unsent(lambda: question(self._target, READY)))
         if is_starting(ready):
-            return target_starting().probe
+            starting = "Openfire answers but is not ready: it is starting or stopping."
+            return target_down(starting, f"{IF_NOT}see Openfire's log.").probe
         response = await link.ask(unsent(lambda: question(self._target, STATISTICS, self._session)))
         self._remember(response)
         dialect = dialect_in(response) if response.status == 200 else None
@@ -160,76 +146,39 @@ class OpenfireConnector:
             described = await link.ask(unsent(lambda: question(self._target, DESCRIPTION, self._session, accept=YAML)))
         return attrs.evolve(probe, version=version_of(dialect, ready, described))
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Sleep until cancelled; there is no background work."""
-        task_status.started()
-        await trio.sleep_forever()
-
-    def _request(self, call: Call, entry: Entry) -> Request | Rejected:
-        return guard(lambda: build(call, entry, self._target, self._session), self._target.name, entry.name)
-
-    async def _complete(self, call: Call, link: Link) -> Call | Outcome:
-        """Read the group that this call replaces, and return the completed call.
-
-        If the group cannot be read, return an outcome; then nothing is to be sent.
-        """
-        response, spec = await self._ask(lookups.group_question(call), link)
-        return lookups.complete_group(call, spec, response, self._now_s())
-
-    async def _send(self, call: Call, entry: Entry, request: Request, link: Link) -> Outcome:
-        response = await link.send(request)
+    async def _send(self, one: Delivery[Entry, Request]) -> Outcome:
+        response = await one.link.send(one.request)
         self._remember(response)
-        return classify(call, entry, self.catalogue.commands[entry.name], response=response, now_s=self._now_s())
+        return classify(one.call, one.entry, one.spec, response=response, now_s=self._now_s())
 
-    async def _create(self, call: Call, entry: Entry, link: Link) -> Outcome:
+    async def _create(self, one: Delivery[Entry, Request]) -> Outcome:
         """Create those rooms of this call that are not there; return its outcome, also if nothing was sent."""
-        each = lookups.each(call)
-        async with self._locks.hold({lookups.key_of(one) for one in each}):
-            kept, outcome = [], None
-            for one in each:
-                outcome = await self._look_for_room(one, link, in_bulk=one is not call)
-                if outcome is not None and not isinstance(outcome, Delivered):
-                    return outcome
-                kept.append(outcome is None)
-            if outcome is not None and not any(kept):
-                return outcome
-            missing = lookups.only(call, kept)
-            request = self._request(missing, entry)
-            if isinstance(request, Rejected):
-                return request
-            outcome = await self._send(missing, entry, request, link)
-            if isinstance(outcome, Deferred) and outcome.reason.status == 500:
-                return await self._classify_creation(missing, outcome, link)
-            return lookups.with_existing(outcome, kept)
 
-    async def _look_for_room(self, one: Call, link: Link, *, in_bulk: bool) -> Outcome | None:
-        """Ask for the room that one call creates; return the call's outcome if it must not be sent, else None."""
+        async def send(kept: Sequence[bool]) -> Outcome:
+            missing = lookups.only(one.call, kept)
+            request = unsent(lambda: self.request(missing, one.entry))
+            return await self._send(attrs.evolve(one, call=missing, request=request))
+
+        rooms = [
+            NewRoom(lookups.key_of(each), partial(self._look_for_room, each, one.link), lookups.text_of(each, one.call))
+            for each in lookups.each(one.call)
+        ]
+        return await self._rooms.create(one.call, rooms, send)
+
+    async def _look_for_room(self, one: Call, link: Link) -> Found:
+        """Ask for the room that one call creates; one of a service that is not there is not there."""
         response, spec = await self._ask(lookups.room_question(one), link)
-        outcome = lookups.outcome_of(one, spec, response, self._now_s(), in_bulk=in_bulk)
         if response.status == 500 and (other := lookups.well_question(one)) is not None:
-            response, spec = await self._ask(other, link)
-            return None if lookups.service_is_missing(one, spec, response, self._now_s()) else outcome
-        return outcome
-
-    async def _classify_creation(self, call: Call, failed: Deferred, link: Link) -> Outcome:
-        """Ask which rooms are there whose creation was answered with 500, and return the call's outcome."""
-        outcome: Outcome = failed
-        for one in lookups.each(call):
-            spec, response = self.catalogue.commands["get_room"], None
-            with suppress(NotSent, MaybeSent):
-                response, spec = await self._ask(lookups.room_question(one), link)
-            outcome = lookups.after_failure(
-                one, spec, failed, response=response, now_s=self._now_s(), in_bulk=one is not call
-            )
-            if isinstance(outcome, Rejected):
-                break
-        return outcome
+            usual, spec = await self._ask(other, link)
+            if isinstance(lookups.find_room(one, spec, usual, self._now_s()), bool):
+                return False
+        return lookups.find_room(one, spec, response, self._now_s())
 
     async def _ask(self, question: Call, link: Link) -> tuple[Response, CommandSpec]:
         name = question.command.endpoint
-        response = await link.ask(unsent(lambda: build(question, TABLE[name], self._target, self._session)))
+        response = await link.ask(unsent(lambda: self.request(question, TABLE[name])))
         self._remember(response)
-        return response, self.catalogue.commands[name]
+        return response, self._commands[name]
 
     def _remember(self, response: Response) -> None:
         if (session := session_in(response)) is not None:
@@ -238,4 +187,6 @@ class OpenfireConnector:
 
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
-    return OpenfireConnector(target, catalogue.for_target(target, None), ports.now_s)
+    known = catalogue.for_target(target, None)
+    sender = RestSender(target, known.commands, ports.now_s)
+    return TableConnector(target, known, TABLE, request=sender.request, send=sender.send, probe=sender.probe)

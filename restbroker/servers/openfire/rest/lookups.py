@@ -1,6 +1,6 @@
 """Looks at what a job would replace before it is sent: the group of `update_group`, the rooms of a creation. Pure.
 
-The connector sends the questions; what becomes of an existing room is `new_rooms`' to say. Always holds: what a job
+The connector sends the questions; `new_rooms` says what becomes of a room that exists. Always holds: what a job
 leaves out of a group is sent as the server has it. Since 1.8.1 the plugin removes everyone who is not listed, and a
 group is shared only if the request says so (read in the sources of 1.8.1 to 1.12.0; a request without the lists gets
 500, measured on 1.10.2). An empty list is sent only if the job or the server has one. Each room of a bulk is asked for
@@ -16,10 +16,9 @@ import attrs
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.openfire import new_rooms
-from restbroker.servers.openfire.new_rooms import DEFAULT_SERVICE
+from restbroker.servers.openfire.new_rooms import DEFAULT_SERVICE, Found
 from restbroker.servers.openfire.normal import normalise
 from restbroker.servers.openfire.rest.outcomes import classify_question, is_named, other_answer
 from restbroker.transport.message import Response
@@ -113,7 +112,8 @@ def room_question(one: Call) -> Call:
 def well_question(one: Call) -> Call | None:
     """Return the call that shows whether a server is well that answered 500 to `room_question`; None if nothing can.
 
-    It asks for the same name in the service that a job without `servicename` means.
+    It asks for the same name in the service that a job without `servicename` means. Before 1.8.1 a service that is not
+    there gets 500 (read), as does a server that is unhealthy. A room makes it (measured on 1.2.5 and 1.3.10).
     """
     given = one.command.arguments
     service = given.get("servicename")
@@ -122,67 +122,24 @@ def well_question(one: Call) -> Call | None:
     return attrs.evolve(one, command=Command(_GET_ROOM, {"roomName": str(given["roomName"]).lower()}))
 
 
-def service_is_missing(one: Call, spec: CommandSpec, response: Response, now_s: float) -> bool:
-    """Tell by the answer to `well_question` whether the 500 before it says that the service is not there.
+def find_room(one: Call, spec: CommandSpec, response: Response, now_s: float) -> Found:
+    """Return whether the room of one call exists, as far as this answer to the question for it says it.
 
-    Before 1.8.1 such a service gets 500 (read), as does a server that is unhealthy. A room makes it (measured on 1.2.5
-    and 1.3.10).
+    `spec` is the question's command; `now_s`: epoch seconds.
     """
     match classify_question(one, _GET_ROOM, spec, response=response, now_s=now_s):
         case Delivered(body=body):
-            return response.truncated or is_named(body, "roomName", one.command.arguments["roomName"])
+            is_it = response.truncated or is_named(body, "roomName", one.command.arguments["roomName"])
+            return is_it or other_answer("room", response)
         case Rejected(Reason(code="NotFound")):
-            return True
-        case _:
             return False
-
-
-def outcome_of(one: Call, spec: CommandSpec, response: Response, now_s: float, *, in_bulk: bool) -> Outcome | None:
-    """Return the outcome of one call that must not be sent; None if it may be sent.
-
-    `response` answers the question for the room, `spec` is the question's command; `now_s`: epoch seconds.
-    """
-    name = one.command.arguments["roomName"]
-    match classify_question(one, _GET_ROOM, spec, response=response, now_s=now_s):
-        case Delivered(body=body) if not response.truncated and not is_named(body, "roomName", name):
-            return other_answer("room", response)
-        case Delivered():
-            return new_rooms.existing_room(one, response.status, _room_text(one, in_bulk=in_bulk))
-        case Rejected(Reason(code="NotFound")):
-            return None
         case outcome:
             return outcome
 
 
-def after_failure(
-    one: Call, spec: CommandSpec, failed: Deferred, response: Response | None, now_s: float, *, in_bulk: bool
-) -> Outcome:
-    """Return the outcome of one call that was answered with 500.
-
-    `response` answers the question for the room behind it, None if there is no answer.
-    """
-    answer = None if response is None else classify_question(one, _GET_ROOM, spec, response=response, now_s=now_s)
-    match answer:
-        case Rejected(Reason(code="NotFound")):
-            there: bool | None = False
-        case Delivered():
-            there = True
-        case _:
-            there = None
-    return new_rooms.after_failure(one, failed, there=there, room=_room_text(one, in_bulk=in_bulk))
-
-
-def with_existing(outcome: Outcome, kept: Sequence[bool]) -> Outcome:
-    """Return the outcome of a bulk whose other rooms existed, with how many of them there were."""
-    existed = len(kept) - sum(kept)
-    if not existed or not isinstance(outcome, Delivered):
-        return outcome
-    counted = f"already done: {existed} of {len(kept)}"
-    return attrs.evolve(outcome, note=counted if outcome.note is None else f"{outcome.note}; {counted}")
-
-
-def _room_text(one: Call, *, in_bulk: bool) -> str:
-    return f"room {quote(str(one.command.arguments['roomName']))}" if in_bulk else "room"
+def text_of(one: Call, call: Call) -> str:
+    """Return how people read of the room of one of the calls that `call` consists of."""
+    return "room" if one is call else f"room {quote(str(one.command.arguments['roomName']))}"
 
 
 def _listed(call: Call) -> list[dict[str, Json]]:
