@@ -12,7 +12,7 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, IssuedLogin, Target, Url
-from restbroker.servers.ejabberd import check as checking
+from restbroker.servers.ejabberd import session
 from restbroker.servers.ejabberd.check import check
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.findings import Finding, worst_cause
@@ -27,7 +27,7 @@ LOGIN = Basic("admin@localhost", Secret("hush-hush"))
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine makes some answers slow, but not the fastest of so many."""
-    monkeypatch.setattr(checking, "_SAMPLES", 40)
+    monkeypatch.setattr(session, "_SAMPLES", 40)
 
 
 def target_of(server: Ejabberd, user: str | None = None, **changes: object) -> Target:
@@ -130,7 +130,7 @@ async def test_a_slow_login_is_told_until_tokens_are_issued(tmp_path: Path) -> N
     await trio.to_thread.run_sync(server.start)
     try:
         slow = (await looked(target_of(server)))["SlowLogin"]
-        assert (slow.level, '"RestAuth": "auto"' in (slow.hint or "")) == ("note", True)
+        assert (slow.level, '"RestAuth": "auto"' in (slow.hint or "")) == ("warning", True)
         found = await looked(target_of(server, credentials=issued(server, True)))
         assert {finding.level for finding in found.values()} == {"ok"}
         assert await trio.to_thread.run_sync(tokens, server) == set()

@@ -154,9 +154,7 @@ def api_of(path: str) -> int | None:
 
 def _known_version(servers: list[str], version: str | None) -> str:
     asked = _number(version)
-    older = [server for server in servers if asked is not None and _version_order(server) <= asked]
-    if asked is None:
-        return servers[-1]
+    older = [server for server in servers if asked is None or (_number(server) or asked) <= asked]
     # A server older than all we know is most like the oldest.
     return older[-1] if older else servers[0]
 
@@ -164,10 +162,6 @@ def _known_version(servers: list[str], version: str | None) -> str:
 def _number(version: str | None) -> tuple[int, int] | None:
     found = _VERSION.search(version or "")
     return (int(found[1]), int(found[2])) if found else None
-
-
-def _version_order(version: str) -> tuple[int, int]:
-    return _number(version) or (0, 0)
 
 
 @lru_cache(maxsize=1)

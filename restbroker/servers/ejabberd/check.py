@@ -9,16 +9,11 @@ an account has no right to a host that the server does not serve, so that one wh
 host only a user whom no server can have is out of harm's way (measured on 23.01, 24.12 and 26.07).
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from math import inf
 from typing import Final, Literal
 
-import attrs
-
 from restbroker.config.target import Basic, IssuedLogin, Login, Target
-from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
@@ -28,21 +23,17 @@ from restbroker.servers.ejabberd.connector import health_of, without_token
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import CHECK_URL, hosts_in, read
 from restbroker.servers.ejabberd.request import question
-from restbroker.servers.ejabberd.session import NoToken, read_token, token_request
-from restbroker.servers.findings import Finding, Texts, ok
+from restbroker.servers.ejabberd.session import TEXTS, NoToken, login_cost, read_token, token_request
+from restbroker.servers.findings import Finding, ok
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response, Transport
 
-_TEXTS: Final = Texts.beside(__file__)
 _CHECK_SERVER: Final = f"Check that ejabberd runs, and that this port is its HTTP listener's. {CHECK_URL}"
 _NO_HOST: Final = "restbroker.invalid"
 """A host that no server has (RFC 2606)."""
 _NOBODY: Final = "@"
 """A user's name has no @ in it: nothing is found, made, changed or ended under this one."""
 _TOKEN_LIFE_S: Final = 60
-_SAMPLES: Final = 5
-_MOST_ROUNDS: Final = 3
-_SLOW_LOGIN_S: Final = 0.004
 
 
 async def check(target: Target) -> list[Finding]:
@@ -66,7 +57,7 @@ async def _check_server(target: Target, http: Transport, found: list[Finding]) -
     login, fallback = target.credentials.login, target.credentials.fallback
     token = read_token(await http.send(token_request(target, login, life_s=_TOKEN_LIFE_S)), 0.0)
     if isinstance(token, NoToken) and fallback:
-        found.append(_TEXTS.finding(target.name, "NoToken", message=token.message, hint=token.hint))
+        found.append(TEXTS.finding(target.name, "NoToken", message=token.message, hint=token.hint))
         await _check_login(target, http, login, found)
     elif isinstance(token, NoToken):
         found.append(finding(target, without_token(token)))
@@ -81,7 +72,7 @@ async def _check_login(target: Target, http: Transport, login: Login, found: lis
     health = await _health(target, http, login)
     match target.credentials:
         case IssuedLogin(_, True) if health.code == "CommandForbidden" and login is not target.credentials.login:
-            found.append(_TEXTS.finding(target.name, "TokenForbidden", message=health.probe.detail))
+            found.append(TEXTS.finding(target.name, "TokenForbidden", message=health.probe.detail))
             return
         case _:
             found.append(finding(target, health))
@@ -93,7 +84,7 @@ async def _check_login(target: Target, http: Transport, login: Login, found: lis
     found += hosts_findings(target, hosts)
     found += await _rights(target, http, login, hosts=hosts, version=version)
     if isinstance(login, Basic):
-        found.append(await _speed(target, http, login))
+        found.append(await login_cost(target, login, http.send))
     elif isinstance(target.credentials, IssuedLogin):
         found.append(ok(target.name, "Speed", "ejabberd issues tokens: it checks the password for a token alone."))
 
@@ -113,7 +104,7 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
     if version is None:
         return
     if wanted not in ("auto", version):
-        yield _TEXTS.finding(target.name, "OtherVersion", wanted=wanted, version=version)
+        yield TEXTS.finding(target.name, "OtherVersion", wanted=wanted, version=version)
     known = catalogue.for_target(target, version).version
     yield ok(target.name, "Version", f"It is ejabberd {version}; restbroker uses the command list of {known}.")
 
@@ -123,31 +114,24 @@ def hosts_findings(target: Target, response: Response) -> Iterator[Finding]:
     name, domain = target.name, target.default_host
     served, hide = hosts_in(response), read(response).masked_text.hide
     if served is None:
-        yield _TEXTS.finding(name, "HostsHidden")
+        yield TEXTS.finding(name, "HostsHidden")
         return
     more = f" and {len(served) - 5} more" if len(served) > 5 else ""
     hosts = hide(", ".join(served[:5])) + more
     nearest = [*get_close_matches(domain or "", served, n=1, cutoff=0.6), *served][:1]
     hint = f'"JabberDomain": "{hide(nearest[0])}"' if nearest else None
     if domain is None:
-        yield _TEXTS.finding(name, "NoDomain", hosts=hosts, hint=hint)
+        yield TEXTS.finding(name, "NoDomain", hosts=hosts, hint=hint)
     elif domain in served:
         yield ok(name, "Host", f"The server has the virtual host {domain}.")
     else:
-        yield _TEXTS.finding(name, "UnknownHost", domain=domain, hosts=hosts, hint=hint)
+        yield TEXTS.finding(name, "UnknownHost", domain=domain, hosts=hosts, hint=hint)
 
 
-@attrs.frozen
-class TrialHost:
-    """The host that the test of rights names in its calls; `is_served`: the server certainly has it."""
+def _trial_host(target: Target, response: Response) -> tuple[str, bool]:
+    """Return the host for the test of rights, and whether the server certainly has it.
 
-    name: str
-    is_served: bool
-
-
-def trial_host(target: Target, response: Response) -> TrialHost:
-    """Return the host for the test of rights; `response` is the answer to `registered_vhosts`.
-
+    `response` is the answer to `registered_vhosts`.
     It is the target's domain, else the account's, which is there since the login was taken, else any of the server's.
     If the server does not tell its hosts, the account's counts before the target's domain.
     """
@@ -155,9 +139,9 @@ def trial_host(target: Target, response: Response) -> TrialHost:
     own = login.user.rpartition("@")[2].lower() if isinstance(login, Basic) and "@" in login.user else None
     served = hosts_in(response)
     if served is None:
-        return TrialHost(own or target.default_host or _NO_HOST, is_served=own is not None)
+        return own or target.default_host or _NO_HOST, own is not None
     found = next((host for host in (target.default_host, own, *served) if host in served), None)
-    return TrialHost(found or _NO_HOST, is_served=found is not None)
+    return found or _NO_HOST, found is not None
 
 
 def trials(host: str) -> Mapping[str, Mapping[str, Json]]:
@@ -179,20 +163,20 @@ async def _rights(target: Target, http: Transport, login: Login, hosts: Response
 
     `hosts` is the answer to `registered_vhosts`; `version` is None if the login may not even ask for it.
     """
-    host = trial_host(target, hosts)
+    host, is_served = _trial_host(target, hosts)
     by_host = login is not None and (version is None or catalogue.checks_hosts(version))
     # A refusal is then of the host, or of the command.
-    is_doubtful = by_host and not host.is_served
+    is_doubtful = by_host and not is_served
     found: dict[str, list[str]] = {"allowed": [], "forbidden": [], "unknown": [], "missing": []}
-    for command, arguments in trials(host.name).items():
+    for command, arguments in trials(host).items():
         response = await http.send(question(target, command, arguments, login))
         found[_right(command, response, is_doubtful=is_doubtful and "host" in arguments)].append(command)
     named = {right: ", ".join(commands) for right, commands in found.items()}
     findings: list[Finding] = []
     if found["missing"]:
-        findings.append(_TEXTS.finding(target.name, "ModuleMissing", commands=named["missing"]))
+        findings.append(TEXTS.finding(target.name, "ModuleMissing", commands=named["missing"]))
     if found["forbidden"]:
-        findings.append(_TEXTS.finding(target.name, "SomeForbidden", commands=named["forbidden"]))
+        findings.append(TEXTS.finding(target.name, "SomeForbidden", commands=named["forbidden"]))
     says = [f"The login may call {named['allowed']}."] if found["allowed"] else []
     if found["unknown"]:
         says.append(f"restbroker could not check whether it may call {named['unknown']}.")
@@ -218,25 +202,3 @@ def _right(
             return "allowed" if answer.code == "10001" else "unknown"
         case _:
             return "allowed"
-
-
-async def _speed(target: Target, http: Transport, login: Basic) -> Finding:
-    """Return what the login costs the server for each request; ejabberd checks it before it refuses the argument."""
-    without, login_s = attrs.evolve(target, credentials=None), inf
-    for _ in range(_MOST_ROUNDS):
-        took_s = await _fastest_s(target, login, http)
-        login_s = min(login_s, took_s - await _fastest_s(without, None, http))
-        if login_s < _SLOW_LOGIN_S:
-            return ok(target.name, "Speed", f"It answers in {duration_text(took_s)}.")
-    # Never in a single moment in which the machine is busy.
-    return _TEXTS.finding(target.name, "SlowLogin", rate=1 / login_s, took=duration_text(login_s))
-
-
-async def _fastest_s(target: Target, login: Login, http: Transport) -> float:
-    """Return how many seconds the fastest of some harmless requests took."""
-    fastest_s = inf
-    for _ in range(_SAMPLES):
-        began_s = time.perf_counter()
-        await http.send(question(target, "status", {"zz_probe": 1}, login))
-        fastest_s = min(fastest_s, time.perf_counter() - began_s)
-    return fastest_s

@@ -5,6 +5,7 @@ only where the server refused it for its token, before it looked at it; what the
 probe, whether the server is stopping) changes nothing else on the server.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
@@ -124,7 +125,7 @@ class EjabberdConnector:
         if not self._session.is_issued and (headers := self._session.current_headers()) is not None:
             response = await link.send(build(call, way, headers))
         else:
-            found = await self._exchange(partial(_with_login, call, way), link.send, link)
+            found = await self._exchange(lambda login: build(call, way, headers_of(login)), link.send, link)
             if isinstance(found, NoToken):
                 return _no_token(found)
             response = found
@@ -146,7 +147,9 @@ class EjabberdConnector:
 
         Raise `NotSent` or `MaybeSent` without an answer.
         """
+        began_s = time.perf_counter()
         response = await self._ask("status", link)
+        took_s = time.perf_counter() - began_s
         if not isinstance(response, NoToken) and response.status == 403:
             response = await self._ask("connected_users_number", link)
         if isinstance(response, NoToken):
@@ -158,6 +161,8 @@ class EjabberdConnector:
             self._version = probe.version
             self._routes.clear()
             self._plans.clear()
+        if probe.ok:
+            await self._session.warn_if_slow(link, took_s)
         return probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -254,10 +259,6 @@ class EjabberdConnector:
             return True
         # ejabberd says so in JSON, and with no status above 500.
         return False if response.status <= 500 and read(response).body is not None else None
-
-
-def _with_login(call: Call, way: Route, login: Login) -> Request:
-    return build(call, way, headers_of(login))
 
 
 def _no_token(why: NoToken) -> Denied | Deferred:

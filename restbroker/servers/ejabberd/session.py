@@ -7,7 +7,8 @@ one is requested at once, at most once a minute. With `fallback`, no job waits w
 fails because there is none, and a warning says why Basic is used, once for each cause.
 
 Why: HTTP Basic costs ejabberd 6.6 ms of CPU a request where passwords are stored as SCRAM does, a token 0.12 ms
-(measured on 24.12; 12 ms against 0.35 ms of time on 23.01).
+(measured on 24.12; 12 ms against 0.35 ms of time on 23.01). `login_cost` measures it for `check`, and once for each
+session that uses Basic; if it is slow there, a warning says so.
 
 Traps, all measured on 23.01: `oauth_issue_token` answers 500 "internal_error" while the Erlang application `oauth2` is
 missing, and 400 "badpass" while `oauth_access` does not allow the account, as by default; a token has only the rights
@@ -15,8 +16,10 @@ that `api_permissions` gives under `oauth`.
 """
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from math import inf
 from typing import Final
 
 import attrs
@@ -24,6 +27,7 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Login, Target
+from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers
@@ -32,10 +36,12 @@ from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Link
 from restbroker.servers.ejabberd.outcomes import CHECK_URL, read
 from restbroker.servers.ejabberd.request import headers_of, question
+from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
+TEXTS: Final = Texts.beside(__file__)
 SCOPE: Final = "ejabberd:admin"
 """The one scope that stands for every command; what a token may do is then up to `api_permissions`."""
 LIFE_S: Final = 3600
@@ -48,6 +54,13 @@ SHORT_PAUSE_S: Final = 1.0
 """The same pause if there is no Basic to fall back on."""
 WEAK_PAUSE_S: Final = 600.0
 """Basic counts for so many seconds after it was allowed what a token was not."""
+SLOW_LOGIN_S: Final = 0.004
+"""A login is slow that costs each request so many seconds; passwords in plain cost none."""
+_SAMPLES: Final = 5
+_MOST_ROUNDS: Final = 3
+NEEDS_OAUTH2: Final = "Install the Erlang application oauth2 (Debian: erlang-p1-oauth2), then restart ejabberd."
+_FIXED: Final = "fixed"
+"""The state of headers that never change, as their secret is neither issued nor in a file."""
 
 
 @attrs.frozen
@@ -68,6 +81,23 @@ class NoToken:
     denied: bool
 
 
+_REFUSED: Final = NoToken(
+    "ejabberd does not accept a token that it issued a short time ago.",
+    "Check its log; behind a balancer, its nodes must share their database.",
+    denied=True,
+)
+_HINTS: Final[Mapping[int | str, str]] = {
+    401: "Correct the target's user (a whole JID) and password (RestUser, RestPass).",
+    403: "Allow oauth_issue_token for the account in ejabberd's api_permissions.",
+    "badpass": (
+        "The password may be right: `oauth_access` in ejabberd.yml must allow the account tokens; by default it "
+        "allows no one, and ejabberd then says badpass. `restbroker check --suggest` prints the lines."
+    ),
+    "internal_error": NEEDS_OAUTH2,
+}
+"""What to do if no token is issued, by the answer's status or words."""
+
+
 @attrs.define(eq=False)
 class Session:
     """The login of one target in one process."""
@@ -84,15 +114,9 @@ class Session:
     _warned_hints: dict[str, str | None] = attrs.field(factory=dict)
     """By the code of a warning, the hint that it gave."""
     _token_lock: trio.Lock = attrs.field(factory=trio.Lock)
-    fixed_headers: Headers | None = attrs.field(init=False, repr=False)
-    """The headers of every request, if these never change; None if a token stands in, or a file holds the secret."""
-
+    _is_measured: bool = False
     _headers: Headers | None = attrs.field(init=False, repr=False, default=None)
     _headers_state: object = attrs.field(init=False, default=None)
-
-    def __attrs_post_init__(self) -> None:
-        """Find out whether one login, once known, counts for good."""
-        self.fixed_headers = _unchanging(self._target.credentials)
 
     @property
     def is_issued(self) -> bool:
@@ -104,19 +128,29 @@ class Session:
 
         None: they are not known without `login`, or the secret's file cannot be used or has just changed.
         """
-        if self.fixed_headers is not None:
-            return self.fixed_headers
-        match self._target.credentials:
+        if self._headers_state is _FIXED:
+            return self._headers
+        login: Credentials = self._target.credentials
+        state: object = _FIXED
+        match login:
             case IssuedLogin():
                 token = self._token
                 if token is None or token.login is self.unproven_token or trio.current_time() >= token.renew_at_s:
                     return None
-                return self._headers_of(token.login, token)
-            case (Basic(password=secret) | Bearer(token=secret)) as login:
+                login, state = token.login, token
+            case Basic(password=secret) | Bearer(token=secret) if secret.path is not None:
                 state = secret.file_state()
-                return None if state is None else self._headers_of(login, state)
+                if state is None:
+                    return None
             case _:
-                return None
+                pass
+        if self._headers_state != state:
+            try:
+                self._headers = headers_of(login)
+            except ConfigError:
+                return None  # told for each request
+            self._headers_state = state
+        return self._headers
 
     async def login(self, link: Link) -> Login | NoToken:
         """Return the login that the next request carries, or why there is none; wait while a token for it is asked for.
@@ -178,15 +212,22 @@ class Session:
             hint = 'Give tokens the same rights in ejabberd\'s api_permissions, under "oauth".'
             self._warn_once("TokenForbidden", message, hint)
 
-    def _headers_of(self, login: Login, state: object) -> Headers | None:
-        """Return the headers of this login, made again if `state` is another one than that of the last time."""
-        if self._headers is None or self._headers_state != state:
-            try:
-                self._headers = headers_of(login)
-            except ConfigError:
-                return None  # told for each request
-            self._headers_state = state
-        return self._headers
+    async def warn_if_slow(self, link: Link, request_s: float) -> None:
+        """Report, once, that the password is used and what it costs, if it is slow; `request_s`: what a request took.
+
+        Raises nothing but Trio's own exceptions; what could not be measured is measured next time.
+        """
+        login = self._target.credentials
+        if isinstance(login, IssuedLogin) and self._current_token is None:
+            login = login.login
+        if self._is_measured or not isinstance(login, Basic):
+            return
+        with suppress(NotSent, MaybeSent, ConfigError):
+            found = None if request_s < SLOW_LOGIN_S else await login_cost(self._target, login, link.ask)
+            self._is_measured = True
+            if found is not None and found.level != "ok":
+                message = f"Target {self._target.name!r}: {found.message} {found.why}"
+                self._report(OperatorWarning(found.code, message, found.hint))
 
     @property
     def _current_token(self) -> Bearer | None:
@@ -199,11 +240,11 @@ class Session:
 
     def _drop(self, credentials: IssuedLogin) -> None:
         now_s = trio.current_time()
-        worked, self._token, self._no_token = self.unproven_token is None, None, token_refusal()
+        worked, self._token, self._no_token = self.unproven_token is None, None, _REFUSED
         if worked and now_s >= self._spare_at_s:
             self._ask_at_s, self._spare_at_s = now_s, now_s + PAUSE_S
         elif credentials.fallback:
-            self._warn_once("TokenRefused", self._no_token.message, self._no_token.hint)
+            self._warn_once("TokenRefused", _REFUSED.message, _REFUSED.hint)
 
     def _warn_once(self, code: str, message: str, hint: str) -> None:
         """Report that Basic is used, once until the cause is another one or was gone."""
@@ -248,16 +289,29 @@ class Session:
         self._token, self.unproven_token = token, token.login
 
 
-def _unchanging(credentials: Credentials) -> Headers | None:
-    match credentials:
-        case IssuedLogin() | Basic(password=Secret(path=Path())) | Bearer(token=Secret(path=Path())):
-            return None
-        case _:
-            pass
-    try:
-        return headers_of(credentials)
-    except ConfigError:
-        return None  # as a file that holds no secret: told for each request
+async def login_cost(target: Target, login: Basic, send: Callable[[Request], Awaitable[Response]]) -> Finding:
+    """Return what the login costs the server for each request; ejabberd checks it before it refuses the argument.
+
+    Raise `ConfigError` as `request.headers_of` does, and what `send` raises.
+    """
+    without, login_s = attrs.evolve(target, credentials=None), inf
+    for _ in range(_MOST_ROUNDS):
+        took_s = await _fastest_s(target, login, send)
+        login_s = min(login_s, took_s - await _fastest_s(without, None, send))
+        if login_s < SLOW_LOGIN_S:
+            return ok(target.name, "Speed", f"It answers in {duration_text(took_s)}.")
+    # Never in a single moment in which the machine is busy.
+    return TEXTS.finding(target.name, "SlowLogin", rate=1 / login_s, took=duration_text(login_s))
+
+
+async def _fastest_s(target: Target, login: Login, send: Callable[[Request], Awaitable[Response]]) -> float:
+    """Return how many seconds the fastest of some harmless requests took."""
+    fastest_s = inf
+    for _ in range(_SAMPLES):
+        began_s = time.perf_counter()
+        await send(question(target, "status", {"zz_probe": 1}, login))
+        fastest_s = min(fastest_s, time.perf_counter() - began_s)
+    return fastest_s
 
 
 def token_request(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_S) -> Request:
@@ -279,7 +333,8 @@ def read_token(response: Response, now_s: float) -> Token | NoToken:
     passing = response.status in (408, 425, 429) or answer.raw_message == "unknown_command"
     if passing or (response.status >= 500 and answer.raw_message != "internal_error"):
         return NoToken(message, "See ejabberd's log.", denied=False)
-    return NoToken(message, _hint(response.status, answer.raw_message), denied=True)
+    hint = _HINTS.get(response.status) or _HINTS.get(answer.raw_message, CHECK_URL)
+    return NoToken(message, hint, denied=True)
 
 
 def _token(response: Response, now_s: float) -> Token | NoToken:
@@ -292,25 +347,3 @@ def _token(response: Response, now_s: float) -> Token | NoToken:
         return NoToken(message, CHECK_URL, denied=True)
     life_s = int(life[0]) if life else LIFE_S
     return Token(Bearer(Secret(text)), now_s + life_s * RENEW_AFTER, now_s + life_s)
-
-
-def _hint(status: int, words: str) -> str:
-    if status == 401:
-        return "Correct the target's user (a whole JID) and password (RestUser, RestPass)."
-    if status == 403:
-        return "Allow oauth_issue_token for the account in ejabberd's api_permissions."
-    if words == "badpass":
-        return (
-            "The password may be right: `oauth_access` in ejabberd.yml must allow the account tokens; by default it "
-            "allows no one, and ejabberd then says badpass. `restbroker check --suggest` prints the lines."
-        )
-    if words == "internal_error":
-        return "Install the Erlang application oauth2 (Debian: erlang-p1-oauth2), then restart ejabberd."
-    return CHECK_URL
-
-
-def token_refusal() -> NoToken:
-    """Return why there is no token, after ejabberd refused one that it had just issued."""
-    message = "ejabberd does not accept a token that it issued a short time ago."
-    hint = "Check its log; behind a balancer, its nodes must share their database."
-    return NoToken(message, hint, denied=True)

@@ -5,13 +5,13 @@ names of commands that it lacks. Commands that restbroker itself sends are allow
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, assert_never
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from restbroker.config.target import Basic, Bearer, IssuedLogin, Target
+from restbroker.config.target import Basic, IssuedLogin, Target
 from restbroker.config.urls import is_loopback
 from restbroker.servers.allowed_commands import AllowedCommands
-from restbroker.servers.ejabberd.session import SCOPE
+from restbroker.servers.ejabberd.session import NEEDS_OAUTH2, SCOPE
 
 PROBES: Final = ("status", "connected_users_number")
 """What the probe asks for, to see whether the server works."""
@@ -32,6 +32,8 @@ def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     if target.credentials is not None:
         yield "# Before ejabberd 26.07 the account needs no other right; from then on it must also be an administrator"
         yield "# (access rule configure) of each host that its commands name."
+    if isinstance(target.credentials, IssuedLogin):
+        yield f"# {NEEDS_OAUTH2}"
     if allowed.all_others:
         yield '# A token\'s Allow has "*". Commands of modules that restbroker does not know must be added by hand.'
     if allowed.hosts:
@@ -40,29 +42,27 @@ def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
 
 
 def _settings(target: Target, allowed: AllowedCommands) -> Iterator[str]:
-    match target.credentials:
-        case Basic(user, _):
-            yield "api_permissions:"
-            yield from _permission(target, "", _of_account(user), commands=allowed.commands, own=_ACCOUNTS)
-        case IssuedLogin(Basic(user, _), fallback):
-            yield from _may_have_tokens(user)
-            yield "api_permissions:"
-            commands, own = (allowed.commands, (*_ACCOUNTS, *_TOKENS)) if fallback else ((), _TOKENS)
-            yield from _permission(target, "", _of_account(user), commands=commands, own=own)
-            yield from _permission(target, "'s tokens", _of_tokens(user), commands=allowed.commands, own=_ACCOUNTS)
-        case Bearer():
-            yield "api_permissions:"
-            yield from _permission(target, "'s token", _of_tokens(_ACCOUNT), commands=allowed.commands, own=_ACCOUNTS)
+    login, commands = target.credentials, allowed.commands
+    if isinstance(login, IssuedLogin):
+        yield from ("oauth_access: restbroker", "access_rules:", "  restbroker:", "    allow:")
+        yield f"      - user: {json.dumps(login.login.user)}"
+    yield "api_permissions:"
+    match login:
         case None:
             address = "127.0.0.1/32" if is_loopback(target.url.host) else "THIS MACHINE'S ADDRESS"
-            yield "api_permissions:"
-            yield from _permission(target, "", [f'ip: "{address}"'], commands=allowed.commands, own=PROBES)
+            yield from _permission(target, "", [f'ip: "{address}"'], commands, own=PROBES)
+        case Basic(user):
+            yield from _permission(target, "", _account(user), commands, own=_ACCOUNTS)
+        case IssuedLogin(Basic(user), fallback):
+            own = (*_ACCOUNTS, *_TOKENS) if fallback else _TOKENS
+            yield from _permission(target, "", _account(user), commands if fallback else (), own=own)
+            yield from _permission(target, "'s tokens", _tokens_of(user), commands, own=_ACCOUNTS)
         case _:
-            assert_never(target.credentials)
+            yield from _permission(target, "'s token", _tokens_of(_ACCOUNT), commands, own=_ACCOUNTS)
 
 
 def _permission(
-    target: Target, what: str, who: Iterable[str], commands: Sequence[str], own: Sequence[str]
+    target: Target, what: str, who: list[str], commands: Sequence[str], own: Sequence[str]
 ) -> Iterator[str]:
     yield f"  {json.dumps(f'restbroker {target.name}{what}')}:"
     yield "    from: mod_http_api"
@@ -71,31 +71,15 @@ def _permission(
     yield "    what:"
     yield "      # restbroker itself needs these."
     yield from (f"      - {json.dumps(name)}" for name in own)
-    jobs = [name for name in commands if name not in own]
-    if jobs:
+    if jobs := [name for name in commands if name not in own]:
         yield "      # Jobs may run these."
         yield from (f"      - {json.dumps(name)}" for name in jobs)
 
 
-def _of_account(user: str) -> list[str]:
+def _account(user: str) -> list[str]:
     return ["access:", "  - allow:", f"    - user: {json.dumps(user)}"]
 
 
-def _of_tokens(user: str) -> list[str]:
-    return [
-        "oauth:",
-        f'  - scope: "{SCOPE}"',
-        "  - access:",
-        "    - allow:",
-        f"      - user: {json.dumps(user)}",
-    ]
-
-
-def _may_have_tokens(user: str) -> list[str]:
-    return [
-        "oauth_access: restbroker",
-        "access_rules:",
-        "  restbroker:",
-        "    allow:",
-        f"      - user: {json.dumps(user)}",
-    ]
+def _tokens_of(user: str) -> list[str]:
+    first, *rest = _account(user)
+    return ["oauth:", f'  - scope: "{SCOPE}"', f"  - {first}", *(f"  {line}" for line in rest)]

@@ -19,8 +19,10 @@ from restbroker.telemetry.events import JobFinished
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.ejabberd import HOST, NOBODY, account, side_of
 from tests.servers.sides import Side, in_short
+from tests.support import process
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.paths import Paths
+from tests.support.shared import TOKEN
 from tests.support.wait import until_async
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -80,6 +82,31 @@ async def test_a_token_costs_the_server_a_fraction_of_basic(fresh: Ejabberd) -> 
             assert await ask(side, 60) == [NO] * 60
             used_s.append(cpu_s(fresh) - before_s)
     assert used_s[0] > 4 * used_s[1]
+
+
+@pytest.mark.parametrize(
+    ("rest_auth", "is_scram", "is_slow"), [("basic", True, True), ("auto", True, False), ("basic", False, False)]
+)
+def test_run_says_that_basic_costs_the_server_much(
+    fresh: Ejabberd,
+    ejabberd: Ejabberd,
+    tmp_path: Path,
+    redis_url: str,
+    rest_auth: str,
+    is_scram: bool,
+    is_slow: bool,
+) -> None:
+    """Passwords in plain cost nothing, and no warning comes of them."""
+    server = fresh if is_scram else ejabberd
+    login = {"RestAuth": rest_auth, "RestUser": server.admin, "RestPass": PASSWORD, "JabberDomain": server.hosts[0]}
+    document = {"RedisURL": redis_url, "RestURL": server.url, **login, "RestQueue": "rest", "Token": TOKEN}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    with process.started(["run"], directory=tmp_path) as broker:
+        broker.wait_for(r"broker\.started")
+        assert process.run(["enqueue", "--wait", "connected_users_number"], directory=tmp_path).returncode == 0
+        if is_slow:
+            broker.wait_for(r"SlowLogin.*for each of its cores")
+    assert broker.output().count("SlowLogin") == is_slow
 
 
 @pytest.mark.parametrize("fallback", [False, True])

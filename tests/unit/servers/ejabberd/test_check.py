@@ -17,7 +17,7 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.servers.api.checks import finding
-from restbroker.servers.ejabberd import check as checking
+from restbroker.servers.ejabberd import session
 from restbroker.servers.ejabberd.check import check, hosts_findings
 from restbroker.servers.ejabberd.connector import health_of
 from restbroker.servers.ejabberd.options import Options
@@ -34,7 +34,7 @@ FORBIDDEN = '{"status":"error","code":32,"message":"AccessRules: Account does no
 @pytest.fixture(autouse=True)
 def no_login_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A login may seem slow by the clock of a busy machine."""
-    monkeypatch.setattr(checking, "_SLOW_LOGIN_S", float("inf"))
+    monkeypatch.setattr(session, "SLOW_LOGIN_S", float("inf"))
 
 
 def exchanges(version: str, login: str, other: dict[str, tuple[int, str]]) -> Iterator[Exchange]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Awaitable, Callable
 from itertools import cycle
 
@@ -50,7 +51,7 @@ class Server:
         return await self.send(request) if not request.path.endswith(ASK) else await self._issue(request)
 
     async def send(self, request: Request) -> Response:
-        login = dict(request.headers)["Authorization"].replace(BASIC, "basic").removeprefix("Bearer ")
+        login = dict(request.headers).get("Authorization", "nobody").replace(BASIC, "basic").removeprefix("Bearer ")
         self.seen.append(f"{login} {request.path.rpartition('/')[2]}")
         await trio.lowlevel.checkpoint()
         return self.answers(login)
@@ -296,6 +297,65 @@ async def test_a_command_that_is_forbidden_to_both_is_denied_and_the_token_kept(
     await connector.deliver(KICK, server)
     tried = [f"{login} {command}" for command in ("kick_user", "connected_users_number") for login in ("t1", "basic")]
     assert server.seen == ["ask", *tried, "t1 kick_user"]
+
+
+@pytest.mark.parametrize(
+    ("credentials", "issue", "basic_s", "plain_s", "codes"),
+    [
+        (LOGIN, None, 0.010, 0.002, ["SlowLogin"]),
+        (AUTO, BROKEN, 0.010, 0.002, ["NoToken", "SlowLogin"]),
+        (LOGIN, None, 0.003, 0.001, []),
+        (LOGIN, None, 0.042, 0.040, []),
+        (AUTO, None, 0.010, 0.002, []),
+        (None, None, 0.010, 0.040, []),
+    ],
+    ids=["basic", "no token", "fast", "far away", "token", "no login"],
+)
+async def test_a_password_that_costs_much_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch,
+    credentials: Credentials,
+    issue: Response | None,
+    basic_s: float,
+    plain_s: float,
+    codes: list[str],
+) -> None:
+    now_s, told = 0.0, list[Event]()
+
+    def answer(login: str) -> Response:
+        nonlocal now_s
+        now_s += basic_s if login == "basic" else plain_s
+        return OK
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+    server, connector = Server(issue=issue, answers=answer), opened(credentials, told)
+    for _ in range(3):
+        assert (await connector.probe(server)).ok
+    warnings = [event for event in told if isinstance(event, OperatorWarning)]
+    assert [warning.code for warning in warnings] == codes
+    if codes:
+        assert "Target 't': ejabberd does at most about 125 jobs/s for each of its cores" in warnings[-1].message
+        assert '"RestAuth": "auto"' in (warnings[-1].hint or "")
+    if basic_s == 0.003:
+        assert server.seen == ["basic status"] * 3, "what was fast is not measured"
+
+
+async def test_an_outage_while_a_login_is_measured_fails_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, told, down = 0.0, list[Event](), True
+
+    def answer(login: str) -> Response:
+        nonlocal now_s
+        if down and login == "nobody":
+            raise MaybeSent("reset")
+        now_s += 0.010 if login == "basic" else 0.001
+        return OK
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+    server, connector = Server(answers=answer), opened(LOGIN, told)
+    assert (await connector.probe(server)).ok
+    assert told == []
+    down = False
+    assert (await connector.probe(server)).ok
+    assert len(told) == 1
 
 
 async def test_where_a_token_is_needed_and_not_to_be_had_nothing_is_sent() -> None:
