@@ -22,6 +22,7 @@ from restbroker.config.key import Members
 from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
+from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.urls import BadUrl, redis_address, rest_address, without_login
 from restbroker.config.values import is_plain
 from restbroker.console import completion, output
@@ -32,6 +33,7 @@ from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
 from restbroker.job.jid import BadAddress, printable, read_bare, read_domain
 from restbroker.servers import registry
+from restbroker.servers.allowed_commands import AllowedCommands
 
 _Read: TypeAlias = Callable[[str], str]
 """Returns the meaning of an answer; raises `UsageError` for an unusable one."""
@@ -42,7 +44,10 @@ _SERVERS: Final = (
     "prosody-roster, or the kind of another package."
 )
 _LOGIN_FILE: Final = "The file with its password, which stays there; - reads standard input."
+_AUTH: Final = "ejabberd: log in with tokens that it issues, else the password (auto), or always the password (basic)."
 _BEARER_FILE: Final = "The file with a bearer token, used instead of a login."
+EVERYTHING: Final = AllowedCommands(("*", "!stop", "!start"))
+"""What the lines that are printed for an ejabberd allow; `check --suggest` prints what the tokens allow."""
 _OTHERS: Final = "For any other server, write a target of kind http by hand (docs/http.md)."
 
 
@@ -55,6 +60,7 @@ class InitOptions:
     redis: Annotated[str | None, option("URL", f"Where Redis is. (default: {REDIS})")] = None
     login: Annotated[str | None, option("USER", "The user to log in as. (default: no login)")] = None
     password_file: Annotated[Path | None, option("FILE", _LOGIN_FILE, completion.paths)] = None
+    auth: Annotated[str | None, option("HOW", _AUTH)] = None
     token_file: Annotated[Path | None, option("FILE", _BEARER_FILE, completion.paths)] = None
     domain: Annotated[str | None, option("HOST", "The virtual host of the jobs. (default: the login's)")] = None
     queue: Annotated[str | None, option("QUEUE", "The queue that producers push to. (default: rest)")] = None
@@ -79,7 +85,9 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     kinds = registry.kinds()
     _require_valid(given)
     answers = _answers(given, kinds, ask=ask)
-    _write(path, setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES)))
+    target = _write(path, setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES)))
+    if isinstance(target.credentials, IssuedLogin):
+        output.say(f"\nIts tokens need this:\n\n{registry.suggest(target, EVERYTHING)}\n")
     code = _offer_test(path) if ask else None
     _print_next_steps(path, answers, tested=code)
     if code:
@@ -116,6 +124,12 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
     if not login and given.password_file is not None:
         raise UsageError("There is a password but no login.", "Add --login USER.")
     password = None if not login or file is not None else _password(login) if ask else _piped_password(login, given)
+    auth = None
+    if login and kind == FLAT:
+        form = "Log in with tokens that it issues (auto) or the password (basic)"
+        auth = question(given.auth, form, "auto", _read_auth)
+    elif given.auth is not None:
+        raise UsageError("--auth is for the login at an ejabberd.", "Leave it out, or add --login USER.")
     token_file = given.token_file
     if ask and not login and token_file is None and defaults_of(members).takes_token:
         token_file = _ask_token_file()
@@ -131,6 +145,7 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
         user=_name_of(login or None, members),
         domain=domain or None,
         stats=bool(given.stats),
+        auth=auth,
         password=password,
         password_file=file and file.absolute(),
         token_file=token_file and token_file.absolute(),
@@ -197,8 +212,8 @@ def _name_of(login: str | None, kind: Members) -> str | None:
     return name
 
 
-def _write(path: Path, planned: Setup) -> None:
-    """Write all files or none, the configuration last: once it is there, so are its secrets."""
+def _write(path: Path, planned: Setup) -> Target:
+    """Write all files or none, the configuration last: once it is there, so are its secrets. Return its target."""
     files = {path.with_name(name): f"{secret}\n" for name, secret in planned.secrets.items()}
     files[path] = json.dumps(planned.document, indent=2) + "\n"
     with contextlib.ExitStack() as undo:
@@ -207,13 +222,14 @@ def _write(path: Path, planned: Setup) -> None:
             undo.callback(file.unlink, missing_ok=True)
         try:
             # By itself, whatever else this shell's variables say.
-            load(path, {}, {}, kinds=registry.kinds(), sources=sources.kinds())
+            (target,) = load(path, {}, {}, kinds=registry.kinds(), sources=sources.kinds()).config.targets
         except ConfigError as error:
             raise UsageError(f"{error.message}\nNo file was left behind.", error.hint or "") from error
         undo.pop_all()
     beside = ", ".join(planned.secrets)
     output.say(f"Wrote {path}, and beside it {beside}: only you can read them (mode 0600).")
     output.say("The user that runs restbroker must be able to read them. Producers need the token.")
+    return target
 
 
 def _offer_test(path: Path) -> Exit | None:
@@ -291,6 +307,12 @@ def _read_login(text: str, members: Members) -> str:
             read_bare(text)
         except BadAddress as bad:
             raise UsageError(f"The login {printable(text)} {bad.why}.", bad.hint) from bad
+    return text
+
+
+def _read_auth(text: str) -> str:
+    if text not in ("auto", "basic"):
+        raise UsageError(f"There is no way {printable(text)!r} to log in.", "Write auto or basic.")
     return text
 
 

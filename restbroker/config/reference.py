@@ -64,6 +64,7 @@ def sample(token: str = SAMPLE_SECRET) -> dict[str, Json]:
         "//": "Every key is described in docs/configuration.md. Keys that begin with // or _ are comments.",
         "RedisURL": "redis://127.0.0.1:6379/0",
         "RestURL": "http://127.0.0.1:5281/api",
+        "RestAuth": "auto",
         "RestUser": "admin@example.org",
         "RestPass": SAMPLE_SECRET,
         "JabberDomain": "example.org",

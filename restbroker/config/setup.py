@@ -22,8 +22,8 @@ _NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin
 class Answers:
     """The answers of the operator: `user` is that of the login (None: no login), `domain` the default virtual host.
 
-    `password` belongs to the login; `password_file` is a file that has it already. `token_file` is a file with a bearer
-    token, which replaces the login.
+    `auth` is how the login is used (`RestAuth`). `password` belongs to the login; `password_file` is a file that has it
+    already. `token_file` is a file with a bearer token, which replaces the login.
     """
 
     kind: str
@@ -33,6 +33,7 @@ class Answers:
     domain: str | None = None
     queue: str = "rest"
     stats: bool = False
+    auth: str | None = None
     password: str | None = attrs.field(default=None, repr=False)
     password_file: Path | None = None
     token_file: Path | None = None
@@ -73,7 +74,9 @@ def setup(answers: Answers, stem: str, token: str) -> Setup:
 
 
 def _flat(answers: Answers, password: str | None) -> dict[str, Json]:
-    login: dict[str, Json] = {} if answers.user is None else {"RestUser": answers.user, "RestPassFile": password}
+    login: dict[str, Json] = {}
+    if answers.user is not None:
+        login = {"RestAuth": answers.auth, "RestUser": answers.user, "RestPassFile": password}
     if answers.token_file is not None:
         login = {"RestTokenFile": str(answers.token_file)}
     domain: dict[str, Json] = {} if answers.domain is None else {"JabberDomain": answers.domain}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.config.load import load
-from restbroker.config.target import Basic, Bearer, Target
+from restbroker.config.target import Basic, Bearer, IssuedLogin, Target
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 from tests.support.ports import free_port
@@ -24,8 +24,9 @@ def made(directory: Path, name: str = "env.json") -> Target:
 
 
 def password_of(target: Target) -> str:
-    assert isinstance(target.credentials, Basic)
-    return target.credentials.password.reveal()
+    login = target.credentials.login if isinstance(target.credentials, IssuedLogin) else target.credentials
+    assert isinstance(login, Basic)
+    return login.password.reveal()
 
 
 def token_of(target: Target) -> str:
@@ -45,13 +46,17 @@ def test_a_few_questions_make_a_configuration_with_its_secrets_in_private_files(
         talk.answer("3. Redis [redis://127.0.0.1:6379/0]", "")
         talk.answer("4. The login", "admin@example.org")
         assert not talk.answer("The password of admin@example.org (not shown)", PASSWORD)
-        talk.answer("5. The queue that producers push to [rest]", "jobs")
+        talk.answer("5. Log in with tokens that it issues (auto) or the password (basic) [auto]", "token")
+        talk.answer("There is no way 'token' to log in. Write auto or basic.", "")
+        talk.answer("6. The queue that producers push to [rest]", "jobs")
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "n")
         assert talk.end() == 0
     assert private(tmp_path) == dict.fromkeys(("env.json", "env.token", "env.password"), True)
     target = made(tmp_path)
     assert (target.kind, str(target.url), target.queues) == ("ejabberd", "http://xmpp.example.org:5280/api", ("jobs",))
     assert (target.default_host, password_of(target)) == ("example.org", PASSWORD)
+    assert isinstance(target.credentials, IssuedLogin)
+    assert "oauth_access: restbroker" in talk.shown
     token = (tmp_path / "env.token").read_text().strip()
     assert re.fullmatch(r"[A-Za-z0-9_-]{32}", token)
     document = (tmp_path / "env.json").read_text()
@@ -86,16 +91,19 @@ def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_
 
 def test_the_end_of_a_tested_connection_is_that_of_check(tmp_path: Path, redis_url: str) -> None:
     login = ["--server", "ejabberd", "--login", "admin@localhost", "--url", f"http://127.0.0.1:{free_port()}/api"]
-    with dialogue(["config", "init", "--redis", redis_url, "--queue", "q", *login], tmp_path) as talk:
+    given = ["--redis", redis_url, "--queue", "q", "--auth", "basic"]
+    with dialogue(["config", "init", *given, *login], tmp_path) as talk:
         talk.answer("The password of admin@localhost (not shown)", PASSWORD)
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "")
         talk.until("Unreachable")
         talk.until("restbroker run")
         assert talk.end() == 5
+    assert isinstance(made(tmp_path).credentials, Basic)
+    assert "ejabberd.yml" not in talk.shown
 
 
 def test_nothing_is_asked_where_an_option_cannot_be(tmp_path: Path) -> None:
-    for words in (["--queue", "queue:jobs"], ["etc/env.json"]):
+    for words in (["--queue", "queue:jobs"], ["etc/env.json"], ["--server", "openfire", "--auth", "basic", "--yes"]):
         with dialogue(["config", "init", *words], tmp_path) as talk:
             assert (talk.end(), "1." in talk.shown) == (2, False)
 

@@ -11,13 +11,14 @@ from typing import Any
 import attrs
 import pytest
 
+from restbroker.cli.config_init import EVERYTHING
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job.json_types import Json
 from restbroker.rosters.refresh.sender import probe_request
 from restbroker.servers import registry
-from restbroker.servers.allowed_commands import allowed_commands
+from restbroker.servers.allowed_commands import AllowedCommands, allowed_commands
 from restbroker.servers.ejabberd.check import trials
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.prosody.options import ApiAddress
@@ -93,11 +94,17 @@ def refused(server: Ejabberd, login: str | None) -> set[str]:
     return {name for name, arguments in ALL.items() if asked(server, name, arguments, login)[0] == 403}
 
 
-def take(server: Ejabberd, credentials: Credentials, blanks: Mapping[str, str] = MappingProxyType({})) -> None:
+def take(
+    server: Ejabberd,
+    credentials: Credentials,
+    blanks: Mapping[str, str] = MappingProxyType({}),
+    allowed: AllowedCommands | None = None,
+) -> None:
     """Has the server take what is suggested for such a target, with these blanks filled in."""
     url = Url("http", "127.0.0.1", server.port, "/api")
     target = Target("main", "ejabberd", url, ("rest",), credentials, default_host=HOST, options=Options("23.01"))
-    text = registry.suggest(target, allowed_commands([token(*ALLOW)], registry.catalogue_of(target, None)))
+    allowed = allowed or allowed_commands([token(*ALLOW)], registry.catalogue_of(target, None))
+    text = registry.suggest(target, allowed)
     assert text is not None
     assert PASSWORD not in text
     for blank, word in blanks.items():
@@ -138,6 +145,13 @@ def test_so_may_this_machine_by_its_address_and_the_tokens_of_an_account_without
     # A token of one's own, once its account is filled in.
     take(ejabberd, Bearer(Secret("t")), {"THE TOKEN'S ACCOUNT": ejabberd.limited})
     assert refused(ejabberd, issued(ejabberd, None)) == set(ALL) - ACCOUNT_MAY
+
+
+def test_tokens_may_all_that_config_init_prints(ejabberd: Ejabberd) -> None:
+    login = IssuedLogin(Basic(ejabberd.limited, Secret(PASSWORD)), fallback=True)
+    take(ejabberd, login, allowed=EVERYTHING)
+    own = ejabberd.authorization("limited")
+    assert refused(ejabberd, issued(ejabberd, own)) == refused(ejabberd, own) == {"stop"}
 
 
 def looks(folder: Path, target: Target, *allow: str) -> tuple[int, ...]:
