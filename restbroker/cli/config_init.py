@@ -261,13 +261,10 @@ def _read_kind(name: str, kinds: Mapping[str, Members]) -> str:
 
     A kind that another package provides is not listed in that error, but can be named.
     """
-    known = [one for one, members in kinds.items() if defaults_of(members).url]
     for one in (name, f"{name}-rest"):
-        if one in known:
+        if (members := kinds.get(one)) is not None and defaults_of(members).url:
             return one
-    brought = kinds.get(name)
-    if brought is not None and defaults_of(brought).url:
-        return name
+    known = [one for one, members in kinds.items() if defaults_of(members).url]
     raise UsageError(f"There is no server {name!r}.", f"There are {', '.join(known)}. {_OTHERS}")
 
 

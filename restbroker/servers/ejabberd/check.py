@@ -172,11 +172,8 @@ async def _rights(target: Target, http: Transport, login: Login, hosts: Response
         response = await http.send(question(target, command, arguments, login))
         found[_right(command, response, is_doubtful=is_doubtful and "host" in arguments)].append(command)
     named = {right: ", ".join(commands) for right, commands in found.items()}
-    findings: list[Finding] = []
-    if found["missing"]:
-        findings.append(TEXTS.finding(target.name, "ModuleMissing", commands=named["missing"]))
-    if found["forbidden"]:
-        findings.append(TEXTS.finding(target.name, "SomeForbidden", commands=named["forbidden"]))
+    codes = {"missing": "ModuleMissing", "forbidden": "SomeForbidden"}
+    findings = [TEXTS.finding(target.name, code, commands=named[one]) for one, code in codes.items() if found[one]]
     says = [f"The login may call {named['allowed']}."] if found["allowed"] else []
     if found["unknown"]:
         says.append(f"restbroker could not check whether it may call {named['unknown']}.")

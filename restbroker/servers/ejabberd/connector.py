@@ -230,8 +230,7 @@ class EjabberdConnector:
             response = await send(unsent(partial(make, login)))
             if isinstance(login, Basic):
                 self._session.compare(refused, response.status)
-        if login is not None and login is self._session.unproven_token:
-            self._session.note_answer(response.status)
+        self._session.note_answer(login, response.status)
         return response
 
     def _find(self, endpoint: str) -> Route:

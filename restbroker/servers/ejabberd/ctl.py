@@ -267,17 +267,13 @@ def write(catalogue: Catalogue, command: CtlCommand, answered: JobReply) -> CtlO
     if answered.code == "CommandFailed" and spec.result == "integer":
         # ejabberdctl takes this 1 for a number like any other.
         return CtlOutput(f"{_FAILURE}\n")
-    if not answered.is_done or _is_no(spec, answered):
+    if not answered.is_done or (answered.outcome == "negative" and spec.result == "rescode"):
         return _failure_output(command.name, answered)
     if spec.result == "rescode" or answered.status != 200:
         # Another status: done, since an earlier try of this job had done it.
         return CtlOutput()
     text = _text(spec, answered, _separator(catalogue, command))
     return CtlOutput(f"{text}\n" if text else "", note=_note(spec, answered.answer))
-
-
-def _is_no(spec: CommandSpec, answered: JobReply) -> bool:
-    return answered.outcome == "negative" and spec.result == "rescode"
 
 
 def _text(spec: CommandSpec, answered: JobReply, separator: str) -> str:
@@ -290,7 +286,7 @@ def _text(spec: CommandSpec, answered: JobReply, separator: str) -> str:
         case "tuple" if isinstance(body, Mapping):
             return _tuple(spec, body, separator)
         case "restuple" | "string" if spec.name == "status":
-            return _status(str(_bare(body)))
+            return _STATUS.sub(r"\1 with status: \2\n\3", str(_bare(body)))
         case "atom":
             return _atom(_plain(_bare(body), separator))
         case _:
@@ -366,10 +362,6 @@ def _bare(body: Json) -> Json:
     if isinstance(body, Mapping) and len(body) == 1:
         (body,) = body.values()
     return body
-
-
-def _status(text: str) -> str:
-    return _STATUS.sub(r"\1 with status: \2\n\3", text)
 
 
 def _separator(catalogue: Catalogue, command: CtlCommand) -> str:

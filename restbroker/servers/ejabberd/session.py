@@ -105,7 +105,7 @@ class Session:
     _target: Target
     _report: Report
     _token: Token | None = None
-    unproven_token: Bearer | None = None
+    _unproven_token: Bearer | None = None
     """The token that is held, as long as no request with it was answered well."""
     _no_token: NoToken | None = None
     _ask_at_s: float = float("-inf")
@@ -135,7 +135,7 @@ class Session:
         match login:
             case IssuedLogin():
                 token = self._token
-                if token is None or token.login is self.unproven_token or trio.current_time() >= token.renew_at_s:
+                if token is None or token.login is self._unproven_token or trio.current_time() >= token.renew_at_s:
                     return None
                 login, state = token.login, token
             case Basic(password=secret) | Bearer(token=secret) if secret.path is not None:
@@ -195,10 +195,10 @@ class Session:
                 return found
         return credentials.login if credentials.fallback else None
 
-    def note_answer(self, status: int) -> None:
-        """Note the HTTP status of a request with the `unproven_token`; with a success, the token is proven."""
-        if 200 <= status < 300:
-            self.unproven_token = None
+    def note_answer(self, login: Login, status: int) -> None:
+        """Note the HTTP status of a request with this login; with a success, the unproven token is proven."""
+        if login is self._unproven_token and 200 <= status < 300:
+            self._unproven_token = None
 
     def compare(self, token_status: int, basic_status: int) -> None:
         """Note the statuses of one request sent with the token and then with Basic.
@@ -240,7 +240,7 @@ class Session:
 
     def _drop(self, credentials: IssuedLogin) -> None:
         now_s = trio.current_time()
-        worked, self._token, self._no_token = self.unproven_token is None, None, _REFUSED
+        worked, self._token, self._no_token = self._unproven_token is None, None, _REFUSED
         if worked and now_s >= self._spare_at_s:
             self._ask_at_s, self._spare_at_s = now_s, now_s + PAUSE_S
         elif credentials.fallback:
@@ -283,10 +283,10 @@ class Session:
                 self._warn_once("NoToken", found.message, found.hint)
 
     def _take(self, token: Token) -> None:
-        if self._token is not None and self.unproven_token is None:
+        if self._token is not None and self._unproven_token is None:
             self._warned_hints.clear()  # the one before it served to its end: what was wrong is over
         self._warned_hints.pop("NoToken", None)
-        self._token, self.unproven_token = token, token.login
+        self._token, self._unproven_token = token, token.login
 
 
 async def login_cost(target: Target, login: Basic, send: Callable[[Request], Awaitable[Response]]) -> Finding:
