@@ -79,7 +79,7 @@ tested: $(VENV)/.dev
 	@$(PIP) install --quiet --no-index --no-deps --target $(TESTED)/lib $(TESTED)/dist/*.whl
 
 # What needs no root, no wheel, and no server but a Redis: an installed one, or the one that `make demo` brings.
-QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py
+QUICK := tests/unit tests/broker tests/model/test_store_against_model.py tests/model/test_rosters_against_model.py tests/golden/test_golden.py
 # -u: in a pipe or a file, too, each line comes when it is written.
 PYTEST := $(BIN)/python -u -m pytest -p tests.support.progress -p tests.support.slow
 # Most tests wait for servers most of the time: one worker more than there are cores keeps those busy.

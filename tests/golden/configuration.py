@@ -27,6 +27,8 @@ from tests.golden.keys import BASES, EVERYWHERE, MORE, Base
 
 _BESIDE: Final[Mapping[str, str]] = {
     "secret": "s3cret-in-a-file-of-32-letters-xx\n",
+    "short": "fifteen-letters\n",
+    "redis": "redis://hunter2@h\n",
     "empty": "",
     "two-lines": "one\ntwo\n",
     "passwords": "ann:pass-of-ann\n",

@@ -21,7 +21,16 @@ def _targets(**entries: Json) -> dict[str, Json]:
 
 
 def _events(**source: Json) -> dict[str, Json]:
-    return {**_FLAT, "Events": {"Sources": {"src": {**_RULES, **source}}}}
+    return _sources(src=source)
+
+
+def _sources(listen: str = "127.0.0.1:8081", **sources: dict[str, Json]) -> dict[str, Json]:
+    found: dict[str, Json] = {name: {**_RULES, **source} for name, source in sources.items()}
+    return {**_FLAT, "Events": {"Listen": listen, "Sources": found}}
+
+
+def _posted(path: str = "/e", **more: Json) -> dict[str, Json]:
+    return {"Kind": "prosody-rest", "Path": path, **more}
 
 
 _EJABBERD: Final = _target("ejabberd", "https://xmpp.example.org:5443/api", Auth=_BASIC)
@@ -117,8 +126,16 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         Options={"Name": "Tea bot", "Version": "1"},
         Only={"Types": ["message"], "Receiver": ["bot-*"]}, Except={"Body": ["*spam*"]}, IQ="accept",
         Fields={"origin": "prosody"}, Names={"body": "text"}, Omit=["raw"],
-        Routes=[{"Only": {"Types": ["presence"]}, "Queue": "presence", "Class": "P"}, {"Queue": "rest_of_it"}],
+        Routes=[
+            {"Only": {"Types": ["presence"]}, "Queue": "presence", "Class": "P"},
+            {"Except": {"Body": ["*spam*"]}, "Class": "Bot", "Fields": {"level": 1}, "Omit": ["id"]},
+            {"Queue": "rest_of_it"},
+        ],
     ),
+    "events of routes alone": _events(**_posted(), Queue=None, Class=None, Routes=[{"Queue": "q", "Class": "C"}]),
+    "events at addresses of their own": {
+        **_sources(one=_posted(), two=_posted("/q", Listen="127.0.0.1:8083"), three=_posted("/r", Listen="127.0.0.1:8083")),
+    },
     "events of mongooseim-sns": _events(
         Kind="mongooseim-sns", Path="/sns",
         Options={"AccessKey": "AKIAEXAMPLE", "SecretKeyFile": "secret", "Topics": {"arn:x": {"Type": "message"}}},
@@ -155,4 +172,85 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         **_events(Kind="prosody-rest", Path="/e", Secret=_SECRET), "Stats": True, "StatsPort": 8081,
         "HealthBind": "127.0.0.1:8081",
     },
+    "doors of one port at two addresses": {
+        **_events(**_posted()), "Roster": {"Listen": "127.0.0.2:8081"},
+        "Stats": True, "StatsPort": 8082, "HealthBind": "127.0.0.1:0",
+    },
+    "a door at an address of all": {**_FLAT, "Roster": {"Listen": "[::1]:90"}, "HealthBind": "[::]:90"},
+    "a door at the port of events": {**_events(**_posted()), "Roster": {"Listen": "localhost:8081"}},
+    "rosters that are not served": {**_events(**_posted()), "Roster": {"Listen": "127.0.0.1:8081", "Serve": False}},
+    "rosters open to others": {**_FLAT, "Roster": {"Listen": "192.0.2.1:8082", "Serve": False}},
+    "rosters open to others, with a key": {
+        **_FLAT, "Roster": {"Listen": "xmpp.example.org:8082", "Auth": {"Key": {"Value": "k3y"}}},
+    },
+    "rosters of a target that is quick": {**_targets(main={**_ROSTER, "RequestTimeout": "2s"}), "Roster": {"Target": "main"}},
+    "rosters of a target that cannot refresh": {**_targets(main=_EJABBERD), "Roster": {"Target": "main"}},
+    "names of targets that none may have": _targets(
+        **dict.fromkeys(("Main", "a_b", "", "x" * 33, "a.b"), _EJABBERD)
+    ),
+    "a queue twice in a target": _targets(main={**_EJABBERD, "Queues": ["a", "b", "a"]}),
+    "a queue of the flat form and of a target": {**_FLAT, "Targets": {"main": _EJABBERD}},
+    "a weighed queue of two targets": _targets(one=_EJABBERD, two={**_EJABBERD, "Queues": {"b": 2, "rest": 1}}),
+    "answers that would be jobs": {**_targets(main=_EJABBERD), "ResponseQueue": "rest"},
+    "a flat key beside targets": {**_targets(main=_EJABBERD), "Concurrency": 5},
+    "a target of the flat form's name": {**_FLAT, "Targets": {"ejabberd": {**_EJABBERD, "Queues": ["b"]}}},
+    "weights without turns": _targets(main={**_EJABBERD, "FairWeights": {"a": 2}}),
+    "weights of two names": _targets(main={**_EJABBERD, "FairBy": ["host", "user"], "FairWeights": {"a": 2}}),
+    "periodic commands": {
+        **_FLAT,
+        "Periodic": {
+            "nightly": {"Cron": "@daily", "Command": "status"},
+            "weekly": {
+                "Cron": "30 4 * * 1", "TimeZone": "Europe/Berlin", "Command": "status",
+                "Arguments": {"host": "example.org", "deep": [None, {"a": 1}]}, "Missed": "once", "CatchUp": "2h",
+                "Overlap": "skip", "Expiry": "5m", "Retry": 3,
+            },
+            "late": {"Cron": "@daily", "Command": "status", "Missed": "once", "CatchUp": "1s", "Within": "5m"},
+        },
+    },
+    "a periodic command of another name": {**_FLAT, "Periodic": {"Each night": {"Cron": "@daily", "Command": "status"}}},
+    "events that would be commands": _events(**_posted(), Queue="rest"),
+    "events that would be commands by a route": _events(**_posted(), Routes=[{}, {"Queue": "rest"}]),
+    "two sources of one path": _sources(one=_posted(), two=_posted()),
+    "members of events that clash": _events(
+        **_posted(), Fields={"from": "x"}, Routes=[{"Names": {"id": "to"}}, {"Names": {"body": "comment"}}]
+    ),
+    "a route without a class": _events(**_posted(), Class=None, Routes=[{"Class": "C"}, {"Queue": "q"}]),
+    "topics that lead back": _events(
+        Kind="mongooseim-sns",
+        Options={"AccessKey": "A", "SecretKey": _SECRET, "Topics": {"a": {"Type": "message", "Queue": "rest"}}},
+    ),
+    "topics as whole ARNs": _events(
+        Kind="mongooseim-sns",
+        Options={"AccessKey": "A", "SecretKey": _SECRET, "Topics": {"arn:aws:sns:x:1:a": {"Type": "message"}}},
+    ),
+    "topics that routes do not count for": _events(
+        Kind="mongooseim-sns", Queue=None, Class=None, Routes=[{"Queue": "q", "Class": "Q"}],
+        Options={
+            "AccessKey": "A", "SecretKey": _SECRET,
+            "Topics": {"a": {"Type": "message", "Queue": "q"}, "b": {"Type": "message", "Class": "C"}, "c": {"Type": "message"}},
+        },
+    ),
+    "an address of a source that others reach": _sources(one=_posted(), two=_posted("/q", Listen="0.0.0.0:8083")),
+    "an address of a source that is taken": _sources(
+        "0.0.0.0:8081", one=_posted(Secret=_SECRET), two=_posted("/q", Listen="127.0.0.1:8081")
+    ),
+    "an address of what fetches": _events(Kind="mongooseim-amqp", Listen="[::1]:1", Options={"URL": "amqps://u:p@r"}),
+    "an exchange of nothing beside no URL": _events(Kind="mongooseim-amqp", Options={"Exchanges": {"mine": {}}}),
+    "RabbitMQ far away without TLS": _events(
+        Kind="mongooseim-amqp", Options={"URL": "amqp://u:s3cret@r.example.org", "TLS": {}}
+    ),
+    "the flat token's name": {**_FLAT, "Tokens": {"default": {"Secret": _SECRET}}},
+    "a token that was another's": {**_FLAT, "Tokens": {"app": {"Secret": _SECRET, "PreviousSecret": "t0ken-of-app"}}},
+    "a signed token with a short previous secret": {
+        **_FLAT, "Tokens": {"app": {"Secret": _SECRET, "PreviousSecretFile": "short", "Signed": True}},
+    },
+    "no token": {**_FLAT, "Token": "", "Tokens": {"_": "a comment"}},
+    "Redis twice": {**_FLAT, "RedisURLFile": "secret", "RedisHost": "redis"},
+    "Redis as URL and file": {**_FLAT, "RedisURLFile": "secret", "RedisURL": "redis://r"},
+    "logins without users": {**_FLAT, "RestPassFile": "missing", "StatsPassFile": "missing"},
+    "names that stand twice": (
+        '{"RestQueue": "a", "Token": "t", "token": "s3cret", "Stats": 5, "Backoff": {"Base": 1, "Base": 2},'
+        ' "Targets": {"a": {"http://u:s3cret@h/": [], "http://u:s3cret@h/": []}}, "_": 1, "_": 2}'
+    ),
 }  # fmt: skip

@@ -32,8 +32,22 @@ _DURATIONS: Final[Sequence[Json]] = (
     86_401,
     1e300,
 )
-_FILES: Final[Sequence[Json]] = ("secret", "./secret", "missing", "empty", "two-lines", "/nonexistent/file")
-_NAMES: Final[Sequence[Json]] = ("rest", "rest high", "queue:rest", "a" * 201, "x\ny")
+_MORE_DURATIONS: Final[Sequence[Json]] = (
+    *("250 ms", " 30s ", "5 min", "1 d", "2 h 30 min", "1m 30s", "1.5h", "1s250ms", "23h59m59s", 2.5),
+    *(" ", "h", "10", "1h1h", "1h30", "2x", "-5m", "1,5h", "1h  5m", "1 d 1 s"),
+)
+_FILES: Final[Sequence[Json]] = ("secret", "./secret", "short", "missing", "empty", "two-lines", "/nonexistent/file")
+_LOGINS: Final[Sequence[Json]] = ("http://admin:s3cret@h/", "http://admin:of s3cret@h/", "redis://h/0?password=s3cret")
+_NAMES: Final[Sequence[Json]] = (
+    "rest",
+    "rest high",
+    "queue:rest",
+    "a" * 201,
+    "x\ny",
+    "rest:jobs@e.org",
+    "a:b@c",
+    *_LOGINS,
+)
 _LISTS: Final[Sequence[Json]] = (["one"], ["one", "one"], ["*"], [""], [None], ["a", 1], "one", {"one": 3, "two": 1})
 _GLOBS: Final[Sequence[Json]] = (["check_*"], ["register", "dangerous:files"], ["dangerous:*"], ["a b"], ["one", "one"])
 _URLS: Final[Sequence[Json]] = (
@@ -46,10 +60,23 @@ _URLS: Final[Sequence[Json]] = (
         "unix:///run/s",
         "http://é.example/",
     ),
+    *("http://h/api#x", "http+unix://%2Frun%2Fx.sock/api", "http+unix://run/x.sock", "http://", "http://user@h"),
+    *("http://h//x", "http://h/../x", "http://h/ä"),
 )
+_CHECKS: Final = (
+    *("none", "None", "CERT_NONE", "cert_none", "ssl.CERT_NONE", "VerifyMode.CERT_NONE", "0", "optional", "1"),
+    *("CERT_OPTIONAL", "required", "Required", "CERT_REQUIRED", "ssl.CERT_REQUIRED", "2", "never", ""),
+)
+"""How clients spell whether a certificate is checked."""
 _REDIS: Final[Sequence[Json]] = (
     *("redis://127.0.0.1:6379/1", "rediss://r.example.org", "redis://:s3cret@r.example.org/2", "redis://u:p@r:1/"),
     *("redis://secret@r.example.org", "unix:///run/redis.sock", "r.example.org:6380", "redis://r/abc", "r.example.org"),
+    *("redis://r?db=5", "redis://[::1]:7000", "valkey://r", "redis://:p%40w@r", "redis://bob@r/4", "redis://bob:@r/4"),
+    *("redis://b%40b@r", "redis://:@r", "unix://bob:pw@/run/s", "unix://bob@/run/s?db=2", "redis://r/1?db=2"),
+    *("redis://r?socket_timeout=9", "redis://:12?ss@r", "redis://:pa#ss@r", "redis://:pa?ss@r", "redis://r s"),
+    *("redis://[::1", "redis-sentinel://r", "unix://relative.sock", "redis://:%00@r", "redis://hö:1"),
+    *("::1", "[::1]:7000", "r/1", "a@r", ":7000", "r:x", "r?db=1"),
+    *(f"rediss://r?ssl_cert_reqs={check}&ssl_ca_certs=/ca.pem" for check in _CHECKS),
 )
 _PLACES: Final[Sequence[Json]] = ("127.0.0.1:0", "127.0.0.1:8099", "[::1]:80", "0.0.0.0:80", ":80", "h:99999", "h", 80)
 _NUMBERS: Final[Sequence[Json]] = (1, 2, 1000, 1001, 10_000, 1_000_000, 1_000_001, 4_294_967_297, "20", "0x10")
@@ -58,20 +85,24 @@ _FIELDS: Final[Sequence[Json]] = ({"event": "chat"}, {"a": True, "b": 2}, {"a": 
 
 MORE: Final[Mapping[str, Sequence[Json]]] = {
     **dict.fromkeys(("RequestTimeout", "ConnectTimeout", "IdleExpiry", "MaxConnectionAge"), _DURATIONS),
-    **dict.fromkeys(("ShutdownTimeout", "History", "Window", "DropDuplicates", "DropOwn", "IqTimeout"), _DURATIONS),
+    **dict.fromkeys(("ShutdownTimeout", "Window", "DropDuplicates", "DropOwn", "IqTimeout"), _DURATIONS),
     **dict.fromkeys(("Debounce", "MaxWait", "ClockSkew", "Resend", "Patience", "Silence", "Lease"), _DURATIONS),
-    **dict.fromkeys(("RedisURLFile", "RedisPassFile", "RedisSentinelPassFile", "RestPassFile"), _FILES),
+    **dict.fromkeys(("RedisPassFile", "RedisSentinelPassFile", "RestPassFile"), _FILES),
     **dict.fromkeys(
         ("RestTokenFile", "TokenFile", "StatsPassFile", "MetricsTokenFile", "SecretFile", "PreviousSecretFile"), _FILES
     ),
     **dict.fromkeys(("PassFile", "AdminTokenFile", "URLFile", "SecretKeyFile", "ValueFile"), _FILES),
     **dict.fromkeys(("PasswordsFile",), ("passwords", *_FILES)),
-    **dict.fromkeys(("CAFile", "CertFile", "KeyFile"), _FILES),
+    **dict.fromkeys(("CAFile", "CertFile", "KeyFile"), ("/dev/null", *_FILES)),
     **dict.fromkeys(
-        ("RestURL", "URL", "AdminURL", "MsgURL"), (*_URLS, "amqp://u:p@r.example.org:5672/%2F", "amqps://r")
+        ("RestURL", "URL", "AdminURL", "MsgURL"),
+        (*_URLS, "amqp://u:p@r.example.org:5672/%2F", "amqps://r", "amqp://u:p@r/a/b"),
     ),
     **dict.fromkeys(("RedisURL", "RedisHost"), _REDIS),
     **dict.fromkeys(("Listen", "HealthBind"), _PLACES),
+    "History": (*_DURATIONS, *_MORE_DURATIONS),
+    "RedisURLFile": ("redis", *_FILES),
+    **dict.fromkeys(("Within", "CatchUp", "Expiry"), (*_DURATIONS, "4s", "10000d")),
     **dict.fromkeys(("Concurrency", "Concurreny", "MaxInFlight", "DeadLimit", "UncertainRetries"), _NUMBERS),
     **dict.fromkeys(("Processes", "StatsPort", "RedisDatabase", "ApiVersion", "BatchSize", "Prefetch"), _NUMBERS),
     **dict.fromkeys(("LargestEvent", "Buffer"), (*_NUMBERS, 1024, 1_048_576)),
@@ -83,8 +114,8 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     **dict.fromkeys(("Fields",), (*_FIELDS, ["receipt"], ["1x"])),
     **dict.fromkeys(("ServerVersion",), ("auto", "24.12", "23.01-1", "26.07", "6.8.0", "1.0", "nonsense")),
     "RedisSentinels": (["s1:26379", "s2"], ["s1:0"], ["[::1]:26379"], "s1:26379"),
-    "RedisMaster": ("mymaster", "a b"),
-    "RedisNamespace": ("app", "app:", ":"),
+    "RedisMaster": ("mymaster", "a b", *_LOGINS),
+    "RedisNamespace": ("app", "app:", ":", "a:b@c", *_LOGINS),
     "RestAuth": ("auto", "basic", "bearer", "Basic", "none"),
     "RestUser": ("admin@example.org", "admin", "a:b"),
     "RestPass": ("s3cret", "pass word", "pä", "a\nb"),
@@ -93,12 +124,21 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "Slots": ({"register": 2}, {"register": 0}, {"register": "2"}, {"a b": 1}, {"reg*": 1}),
     "Expire": ({"send_*": "10m"}, {"send_*": 0}, {"send_*": "soon"}, {"a b": 60}, {"send_message": 2.5}),
     "OnExpiry": ("drop", "dead", "park", True),
-    "FairBy": (["host"], ["host", "user"], ["host", "host"], ["a b"], ["a", "b", "c", "d", "e"], "fair_key", [1]),
-    "OrderBy": (["user"], ["user", "host"], ["host", "host"], ["a b"], [], "order_key", "user", [1]),
+    "FairBy": (
+        *(["host"], ["host", "user"], ["host", "host"], ["a b"], ["a", "b", "c", "d", "e"], "fair_key", [1]),
+        *("host", "fairkey", "Fair-Key", ["fair_key"], ["host", "fair_key"]),
+    ),
+    "OrderBy": (
+        *(["user"], ["user", "host"], ["host", "host"], ["a b"], [], "order_key", "user", [1]),
+        *("fair_key", "Order-Key", ["user", "order_key"]),
+    ),
     "OnDead": ("go", "stop", "cancel", "park", True),
-    "FairWeights": ({"vip.example.org": 4}, {"a": 0}, {"a": 101}, {"a": "4"}, {"a\n": 1}),
-    "Cron": ("30 4 * * *", "@daily", "0 0 30 2 *", "* * * * * *", "@reboot"),
-    "TimeZone": ("Europe/Berlin", "europe/berlin", "localtime"),
+    "FairWeights": (
+        *({"vip.example.org": 4}, {"a": 0}, {"a": 101}, {"a": "4"}, {"a\n": 1}, {"A.org": 2, "a.org": 3}),
+        *({f"k{number}": 2 for number in range(count)} for count in (200, 201)),
+    ),
+    "Cron": ("30 4 * * *", "@daily", "0 0 30 2 *", "* * * * * *", "0 4 * * * *", "@reboot"),
+    "TimeZone": ("Europe/Berlin", "europe/berlin", "localtime", "Mars/Olympus"),
     "Missed": ("skip", "once", "all"),
     "Overlap": ("allow", "skip", "wait"),
     "Arguments": ({"host": "example.org"}, ["host"]),
@@ -106,24 +146,40 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "Backoff": ("sidekiq", {"Base": "1s", "Factor": 2, "Cap": "1h"}, {"Base": 0}, {"Factor": 0.5}, {"base": "2s"}),
     "Engine": ("lean", "httpx", "Lean"),
     "LogLevel": ("debug", "warning", "WARNING", "trace"),
-    "StatsBind": ("0.0.0.0", "::1", "127.0.0.1", "localhost:80"),
+    "StatsBind": (
+        "0.0.0.0",
+        "::1",
+        "127.0.0.1",
+        "localhost:80",
+        "127.1.2.3",
+        "192.168.1.4",
+        "::",
+        "stats.example.org",
+        *_LOGINS,
+    ),
     "StatsUser": ("ann", "a:b"),
-    "StatsPass": ("long-enough-password", "short"),
-    "MetricsToken": ("long-enough-password", "short"),
+    "StatsPass": ("long-enough-password", "sesame-1234", "sesame-12345"),
+    "MetricsToken": ("fifteen-letters", "sixteen-letters-"),
     "StatsPrefix": ("/jobs", "/jobs/", "jobs", "/a/../b"),
     "Token": ("t0ken-of-app", "a" * 5000, "a b"),
     "Secret": ("a-long-enough-secret-of-32-letters", "short"),
     "PreviousSecret": ("another-long-secret-of-32-letters", "a-long-enough-secret-of-32-letters"),
     "Kind": ("ejabberd", "http", "prosody-rest", "Ejabberd", "matrix", "mongooseim-sns"),
     "Domain": ("example.org", "Example.ORG", "a@b", "exa mple"),
-    "JabberDomain": ("example.org", "Example.ORG", "a@b"),
-    "HostHeader": ("example.org", "example.org:8080", "a b"),
+    "JabberDomain": ("example.org", "Example.ORG", "a@b", *_LOGINS),
+    "HostHeader": (
+        *("example.org", "xn--nxasmq6b:5281", "127.0.0.1", "[::1]:80", "a_b"),
+        *("a b", "ä.example", "a/b", "a@b", "a:b", "::1", "a:", "a\r\nb", "http://a"),
+    ),
     "Types": (["message"], ["message", "presence"], ["nonsense"], "message"),
     "Body": (["hello*"], ["*"], "hello", {"text": "{body}"}, "{user}"),
     "Names": ({"body": "text"}, {"body": "1x"}, {"nonsense": "a"}, {"body": "from"}),
     "Omit": (["raw"], ["raw", "nonsense"]),
     "IQ": ("refuse", "accept"),
-    "Path": ("/events/one", "events", "/a b", "/roster/{user}", "/{user}/x", "/{id}", "/../x"),
+    "Path": (
+        *("/events/one", "events", "/a b", "/roster/{user}", "/{user}/x", "/{id}", "/../x"),
+        *("/", "/a/b/", "/r?user={user}", "/r/{user}/{user}", "/r/x{user}"),
+    ),
     "Target": ("it", "other"),
     "User": ("admin", "admin@example.org", "a:b"),
     "Pass": ("s3cret", "pä"),
@@ -133,6 +189,10 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
         {"Bearer": {"Token": "t"}},
         {"Basic": {"User": "u"}},
         {"basic": {}},
+        {"Bearer": {"User": "u", "Token": "t"}},
+        {"Auto": {}, "Bearer": {}},
+        {"Key": {"Value": "s3cret&b"}},
+        {"Basic": {"User": "u", "Pass": "p"}, "Key": {"Value": "k"}},
     ),
     "Method": ("GET", "get", "PUT"),
     "Query": ({"q": "{a}"}, {"q": 1}, {"a b": "x"}),
@@ -212,8 +272,11 @@ BASES: Final[Sequence[Base]] = (
     ),
     Base("Redis by sentinels", {**_FLAT, "RedisSentinels": ["s1:26379"], "RedisMaster": "m"}, "",
          "RedisURL RedisSentinels RedisMaster RedisSentinelPass RedisSentinelPassFile RedisDatabase RedisPass"),
+    Base("a password of Redis", {**_FLAT, "RedisPass": "s3cret"}, "", "RedisURL RedisURLFile"),
+    Base("a database of Redis", {**_FLAT, "RedisDatabase": 4}, "", "RedisURL"),
     Base("a login", {**_FLAT, "RestUser": "admin@example.org", "RestPass": "s3cret"}, "",
          "RestUser RestPass RestPassFile-RestPass RestAuth RestToken RestURL"),
+    Base("pages without a login", {**_FLAT, "Stats": True}, "", "StatsBind"),
     Base("pages", {**_FLAT, "Stats": True, "StatsUser": "ann", "StatsPass": "long-enough-password"}, "",
          "StatsPort StatsBind StatsUser StatsPass StatsPassFile-StatsPass MetricsToken MetricsTokenFile StatsHosts"
          " StatsPrefix StatsReadOnly HealthBind"),
@@ -227,6 +290,8 @@ BASES: Final[Sequence[Base]] = (
         " RateLimit MaxInFlight Slots Expire OnExpiry IdempotencyFor FairBy FairWeights OrderBy OnDead AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
         " Auth.Bearer Auth.Auto Auth.Basic.User Auth.Bearer.Token Auth.Bearer.TokenFile",
     ),
+    Base("fairness", _target("ejabberd", FairBy=["host"]), "Targets.it", "FairWeights OrderBy"),
+    Base("order", _target("ejabberd", OrderBy=["user"]), "Targets.it", "OnDead FairBy"),
     *(
         Base(f"a login by {how}", _target("ejabberd", Auth={how: {"User": "admin@example.org", "Pass": "s3cret"}}),
              f"Targets.it.Auth.{how}", "User Pass PassFile-Pass")

@@ -9,8 +9,9 @@ import pytest
 from restbroker.config.core import LoadedConfig
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
-from tests.support.kinds import KINDS, SOURCES
+from restbroker.servers import registry
 
 Write = Callable[..., LoadedConfig]
 Refused = Callable[..., list[str]]
@@ -23,7 +24,7 @@ def write(tmp_path: Path) -> Write:
     def run(document: Mapping[str, Json], environ: Mapping[str, str] | None = None) -> LoadedConfig:
         path = tmp_path / "env.json"
         path.write_text(json.dumps(document))
-        return load(path, environ or {}, {}, KINDS, SOURCES)
+        return load(path, environ or {}, {}, registry.kinds(), sources.kinds())
 
     return run
 

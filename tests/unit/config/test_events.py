@@ -1,163 +1,110 @@
-"""What sources of events are read as, also of the kind `mongooseim-amqp`, and what is refused before a start."""
+"""What sources of events and the roster service show to others: with which secrets, certificates and notes."""
 
-from typing import Any
+import shutil
+from pathlib import Path
+from typing import Any, Final
 
-import attrs
 import pytest
 
-from restbroker.config.events import EventSource, Filter, Route, Shape
-from restbroker.job.names import BODY_NAMES
-from tests.support.kinds import Fetched
+from restbroker.app.reload import warnings_of
+from restbroker.config.core import LoadedConfig
+from restbroker.config.target import CertFiles
+from restbroker.operate.check.config import check_config
+from tests.transport.authority import Authority, authority
 from tests.unit.config.conftest import Refused, Write
 
-BASE: dict[str, Any] = {"RestQueue": "rest", "Token": "t"}
-SOURCE: dict[str, Any] = {"Kind": "prosody-rest", "Path": "/events/prosody", "Queue": "events", "Class": "Event"}
-KNOWN = ", ".join(sorted(BODY_NAMES))
-WHY = "restbroker could not recognise and hide message texts under another name"
-LONG = "a-secret-of-many-letters"
+BASE: Final[dict[str, Any]] = {"RestQueue": "rest", "Token": "t"}
+LONG: Final = "a-secret-of-many-letters"
+TOPICS: Final = {"user_message_sent": {"Type": "message"}}
+OPTIONS: Final[dict[str, Any]] = {"AccessKey": "MIM", "SecretKey": LONG, "Topics": TOPICS}
+SIGNED: Final[dict[str, Any]] = {"Kind": "mongooseim-sns", "Queue": "events", "Class": "Event", "Options": OPTIONS}
+POSTED: Final[dict[str, Any]] = {"Kind": "prosody-rest", "Path": "/p", "Queue": "e", "Class": "E"}
+LOCKED: Final = POSTED | {"Secret": LONG}
 
 
-def events(listen: str | None = None, **sources: dict[str, Any]) -> dict[str, Any]:
-    section: dict[str, Any] = {"Sources": sources}
-    return {**BASE, "Events": section if listen is None else {"Listen": listen, **section}}
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))
 
 
-def test_a_queue_that_a_target_serves_would_be_a_loop_for_a_source_and_for_a_route(refused: Refused) -> None:
-    (problem,) = refused(events(prosody=SOURCE | {"Queue": "rest"}))
-    assert problem == (
-        "Events.Sources.prosody.Queue: the target ejabberd serves the queue 'rest', so that every event would be taken"
-        " for a command; name a queue of your application."
-    )
-    (problem,) = refused(events(prosody=SOURCE | {"Routes": [{}, {"Queue": "rest"}]}))
-    assert problem.startswith("Events.Sources.prosody.Routes[1].Queue: the target ejabberd serves the queue 'rest'")
+def events(listen: str = "0.0.0.0:8081", source: Any = LOCKED, **more: str) -> dict[str, Any]:
+    return {**BASE, "Events": {"Listen": listen, "Sources": {"one": source}, **more}}
 
 
-def test_two_sources_with_one_path_are_refused(refused: Refused) -> None:
-    (problem,) = refused(events(one=SOURCE, two=SOURCE))
-    assert problem == "Events.Sources.two.Path: is also Events.Sources.one.Path; each source needs its own."
+def rosters(**members: Any) -> dict[str, Any]:
+    return {**BASE, "Roster": members}
+
+
+def noted(loaded: LoadedConfig) -> set[str]:
+    return {note.code for note in loaded.notes}
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to have an event taken that no server sent")
 def test_where_others_may_reach_it_each_source_needs_a_secret_of_some_length(refused: Refused, write: Write) -> None:
     for address in ("0.0.0.0:8081", "[::]:8081", "events.example.org:80"):
-        (missing,) = refused(events(address, prosody=SOURCE))
-        assert missing.startswith("Events.Sources.prosody.Secret: is missing or empty, and Listen is open to others;")
-        (short,) = refused(events(address, prosody=SOURCE | {"Secret": "short"}))
+        (missing,) = refused(events(address, POSTED))
+        assert missing.startswith("Events.Sources.one.Secret: is missing or empty, and Listen is open to others;")
+        (short,) = refused(events(address, POSTED | {"Secret": "short"}))
         assert "expected at least 16 characters, found fewer" in short, address
         assert "'short'" not in short, address
-        loaded = write(events(address, prosody=SOURCE | {"Secret": LONG}))
-        assert [note.code for note in loaded.notes if note.code == "PlainEvents"] == ["PlainEvents"], address
+        loaded = write(events(address))
+        assert "PlainEvents" in noted(loaded), address
         assert LONG not in repr(loaded), address
 
 
-def test_a_source_has_routes_that_keep_what_they_do_not_say(write: Write) -> None:
-    route = {"Except": {"Body": ["*spam*"]}, "Class": "Bot", "Fields": {"level": 1}, "Omit": ["raw"]}
-    more = {
-        "Fields": {"tenant": "a"},
-        "Names": {"from": "author", "body": "message"},
-        "Routes": [route, {"Queue": "q"}],
-    }
-    found = write(events(prosody=SOURCE | more | {"Except": {"Sender": ["bot-*"]}})).config.events
-    assert found is not None
-    (source,) = found.sources
-    assert source.excluded == Filter(sender=("bot-*",))
-    shape = Shape({"tenant": "a"}, {"from": "author", "body": "message"})
-    assert source.shape == shape
-    own = Shape({"tenant": "a", "level": 1}, shape.names, ("raw",))
-    assert source.routes == (
-        Route("events", "Bot", excluded=Filter(body=("*spam*",)), shape=own),
-        Route("q", "Event", shape=shape),
-    )
+def test_a_certificate_beside_the_configuration_is_found(write: Write, tmp_path: Path, ours: Authority) -> None:
+    put(ours, tmp_path)
+    loaded = write(events(CertFile="cert.pem", KeyFile="tls.key"))
+    assert loaded.config.events is not None
+    assert loaded.config.events.tls == CertFiles(tmp_path / "cert.pem", tmp_path / "tls.key")
+    assert "PlainEvents" not in noted(loaded)
 
 
-def test_queue_and_class_are_needed_where_a_route_has_none(write: Write, refused: Refused) -> None:
-    left = {name: value for name, value in SOURCE.items() if name not in ("Queue", "Class")}
-    whole = {"Queue": "q", "Class": "C"}
-    found = write(events(prosody=left | {"Routes": [whole]})).config.events
-    assert found is not None
-    assert found.sources[0].routes == (Route("q", "C"),)
-    problems = refused(events(prosody=left | {"Routes": [whole, {"Queue": "q"}]}))
-    assert problems == [
-        "Events.Sources.prosody.Class: is missing or empty; each source needs Kind, Path, Queue and Class."
-    ]
+def put(ours: Authority, folder: Path) -> None:
+    for source, name in zip(ours.pair("server"), ("cert.pem", "tls.key"), strict=True):
+        shutil.copyfile(source, folder / name)
 
 
-def test_names_that_clash_or_hide_a_text_are_refused(refused: Refused) -> None:
-    rows: list[tuple[dict[str, Any], str]] = [
-        ({"Fields": {"from": "x"}}, "Fields.from: is a member of events; choose another name."),
-        ({"Names": {"id": "to"}}, "Names.id: 'to' is another member's name."),
-        ({"Names": {"body": "comment"}}, f"Names.body: expected one of {KNOWN}, found 'comment'; {WHY}."),
-    ]
-    for written, problem in rows:
-        assert refused(events(prosody=SOURCE | written)) == [f"Events.Sources.prosody.{problem}"]
-        assert refused(events(prosody=SOURCE | {"Routes": [written]})) == [
-            f"Events.Sources.prosody.Routes[0].{problem}"
-        ]
+def test_signed_requests_without_a_certificate_are_noted(write: Write) -> None:
+    signed = noted(write(events(source=SIGNED)))
+    assert "SignedWithoutTLS" in signed
+    assert "PlainEvents" not in signed
+    assert "SignedWithoutTLS" not in noted(write(events("127.0.0.1:0", SIGNED)))
 
 
-FETCHED: dict[str, Any] = {"Kind": "fetched", "Queue": "events", "Class": "Event", "Options": {"Depth": 3}}
+def test_a_wrong_pair_is_named(refused: Refused, ours: Authority) -> None:
+    names = {"CertFile": "server.pem", "KeyFile": "client.key"}
+    (problem,) = refused(events(**{key: str(ours.folder / name) for key, name in names.items()}))
+    assert problem.startswith("Events.KeyFile: ")
+    assert "is not the key of the certificate" in problem
 
 
-def test_a_kind_that_fetches_by_itself_has_options_and_no_path(write: Write) -> None:
-    found = write(events("0.0.0.0:1", one=FETCHED)).config.events
-    assert found is not None
-    assert found.sources == (EventSource("one", "fetched", None, "events", "Event", options=Fetched(3)),)
+def test_others_may_not_read_the_keys_unnoticed(write: Write, tmp_path: Path, ours: Authority) -> None:
+    put(ours, tmp_path)
+    (tmp_path / "key").write_text(f"{LONG}\n")
+    for name in ("cert.pem", "tls.key", "key"):
+        (tmp_path / name).chmod(0o644)
+    options = {"AccessKey": "MIM", "SecretKeyFile": "key", "Topics": TOPICS}
+    section = events(source={**SIGNED, "Options": options}, CertFile="cert.pem", KeyFile="tls.key")
+    for document, files in ((section, ["tls.key", "key"]), (rosters(Auth={"Key": {"ValueFile": "key"}}), ["key"])):
+        found = check_config(write(document))
+        readable = "\n".join(finding.message for finding in found if finding.code == "WorldReadable")
+        assert all(str(tmp_path / name) in readable for name in files)
+        assert str(tmp_path / "cert.pem") not in readable
 
 
-def test_options_of_a_source_judge_the_whole_of_it_and_are_read_first(refused: Refused) -> None:
-    assert refused(events(one=FETCHED | {"Options": {}})) == ["Events.Sources.one.Options.Depth: is missing."]
-    (unread,) = refused(events(one=FETCHED | {"Options": {"Depth": "x"}}))
-    assert unread.startswith("Events.Sources.one.Options.Depth: expected a whole number")
-    (unknown,) = refused(events(one=FETCHED | {"Options": {"Depht": 3}}))
-    assert (
-        unknown == "Events.Sources.one.Options.Depht: is not a key of Events.Sources.one.Options; did you mean Depth?"
-    )
+@pytest.mark.promise("Security: who can reach the ports", "to read rosters, or to learn the key to them")
+def test_rosters_that_others_reach_need_a_login_and_are_noted_with_one(write: Write, refused: Refused) -> None:
+    for host in ("192.0.2.1", "[::]", "xmpp.example.org"):
+        (problem,) = refused(rosters(Listen=f"{host}:8082", Serve=False))
+        assert problem.startswith("Roster.Listen: ")
+        assert "is open to others, and rosters have no login" in problem
+        loaded = write(rosters(Listen=f"{host}:8082", Auth={"Key": {"Value": "4711-key"}}))
+        levels = {finding.code: finding.level for finding in check_config(loaded)}
+        assert levels["PlainRosters"] == "warning", host
 
 
-URL = "amqp://user:secret-word@127.0.0.1:5672/%2F"
-
-
-def document(**options: Any) -> dict[str, Any]:
-    given = {name: value for name, value in {"URL": URL, **options}.items() if value is not None}
-    source: dict[str, Any] = {"Kind": "mongooseim-amqp", "Queue": "events", "Class": "Event", "Options": given}
-    return {"RestQueue": "rest", "Token": "t", "Events": {"Sources": {"rabbit": source}}}
-
-
-def source(write: Write, **options: Any) -> EventSource:
-    events = write(document(**options)).config.events
-    assert events is not None
-    return events.sources[0]
-
-
-def test_the_url_is_a_secret_of_the_source(write: Write) -> None:
-    found = source(write)
-    assert [secret.reveal() for secret in found.secrets] == [URL]
-    assert "secret-word" not in f"{found} {attrs.asdict(found)}"
-
-
-def test_a_url_that_cannot_be_used_is_refused_by_its_place_without_its_password(refused: Refused) -> None:
-    for url, why in (
-        ("http://user:secret-word@h", "The URL begins with amqp:// or amqps://"),
-        ("amqp://user:secret-word@h/a/b", "cannot be used"),
-    ):
-        (problem,) = refused(document(URL=url))
-        assert problem.startswith("Events.Sources.rabbit.Options.URL: ")
-        assert why in problem
-        assert "secret-word" not in problem, url
-
-
-def test_an_exchange_that_cannot_be_used_is_told_beside_a_missing_url(refused: Refused) -> None:
-    problems = refused(document(URL=None, Exchanges={"mine": {}}))
-    places = ["Events.Sources.rabbit.Options.URL", "Events.Sources.rabbit.Options.Exchanges.mine.Carries"]
-    assert [one.partition(": ")[0] for one in problems] == places
-
-
-def test_a_login_that_goes_unencrypted_over_a_network_is_noted(write: Write) -> None:
-    notes = write(document(URL="amqp://user:secret-word@rabbit.example.org")).notes
-    (note,) = [one for one in notes if one.code == "PlainRabbitMQ"]
-    assert "secret-word" not in note.message
-    assert "amqp://rabbit.example.org:5672" in note.message
-
-
-def test_certificates_without_tls_are_noted(write: Write) -> None:
-    assert "NoTLS" in [note.code for note in write(document(TLS={})).notes]
+def test_a_change_of_rosters_counts_after_a_restart(write: Write) -> None:
+    before = write(rosters()).config
+    *_, warned = warnings_of(before, write(rosters(Listen="127.0.0.1:1")))
+    assert (warned.code, warned.message) == ("NeedsRestart", "Roster: the change takes effect after a restart.")

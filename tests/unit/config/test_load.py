@@ -16,7 +16,6 @@ from restbroker.config.core import LoadedConfig, all_keys
 from restbroker.config.key import Members
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.job.backoff import ExponentialBackoff
 from restbroker.job.json_types import Json
@@ -65,21 +64,6 @@ def codes(loaded: LoadedConfig) -> list[str]:
 def test_every_mandatory_key_that_is_missing_is_named_at_once(load_keys: Load) -> None:
     text = problem(load_keys, RestQueue=None, Token="", RestPass=None)
     assert all(name in text for name in ("RestQueue: is missing", "Token: is missing", "RestPass: is missing"))
-
-
-def test_a_missing_user_is_told_beside_an_unreadable_password(load_keys: Load) -> None:
-    files = {"RestPass": None, "RestPassFile": "none", "StatsPassFile": "none"}
-    text = problem(load_keys, RestUser="", StatsUser="", **files)
-    assert "RestUser: is missing or empty, although RestPass is given." in text
-    assert "StatsUser: is missing or empty, although StatsPass is given." in text
-    assert len(text.splitlines()) == 1 + 4, "and each password's own mistake"
-
-
-def test_a_host_header_is_a_host_with_or_without_a_port(load_keys: Load) -> None:
-    for good in ("xmpp.example.org", "xn--nxasmq6b:5281", "127.0.0.1", "[::1]:80", "a_b"):
-        assert load_keys(HostHeader=good).config.targets[0].host_header == good
-    for bad in ("a b", "ä.example", "a/b", "a@b", "a:b", "::1", "a:", "a\r\nb", "http://a"):
-        assert "HostHeader: expected a host in ASCII with or without a port" in problem(load_keys, HostHeader=bad)
 
 
 def test_unknown_keys_are_named_with_the_nearest_known_ones(load_keys: Load) -> None:
@@ -224,26 +208,6 @@ def test_redis_host_of_old_gains_a_port_and_a_url_in_it_is_taken_as_redis_url(lo
     assert "RedisURL and RedisHost: say the same" in problem(load_keys, RedisURL="redis://a", RedisHost="b")
 
 
-def test_a_password_for_redis_comes_from_one_place_only(load_keys: Load) -> None:
-    assert load_keys(RedisPass="pw").config.redis_password == Secret("pw")
-    assert "RedisPass: is given beside" in problem(load_keys, RedisURL="redis://:a@h", RedisPass="b")
-    assert "RedisPass: is given beside" in problem(load_keys, RedisURL="redis://bob:a@h", RedisPass="b")
-
-
-def test_a_redis_user_without_a_password_in_the_url_has_the_one_that_is_given_beside_it(
-    load_keys: Load, tmp_path: Path
-) -> None:
-    (tmp_path / "pass").write_text("pw\n")
-    for url in ("redis://bob@h/1", "redis://bob:@h/1"):
-        for beside in ({"RedisPass": "pw"}, {"RedisPassFile": str(tmp_path / "pass")}):
-            config = load_keys(RedisURL=url, **beside).config
-            assert config.redis_url == "redis://bob@h:6379/1", url
-            assert config.redis_password is not None, url
-            assert config.redis_password.reveal() == "pw", url
-    # A user without any password is one of Redis', too (nopass).
-    assert load_keys(RedisURL="redis://bob:@h").config.redis_password == Secret("")
-
-
 @pytest.mark.parametrize("service", ["", "WEB_", "STATS_", "REDIS_", "REDIS_URL_", "X_PORT_1_"])
 def test_variables_of_a_kubernetes_service_are_no_keys(service: str, load_keys: Load) -> None:
     links = {
@@ -319,24 +283,6 @@ def test_a_file_that_is_no_configuration_says_why(tmp_path: Path) -> None:
         load(tmp_path, {}, {}, KINDS)
 
 
-def test_a_name_that_stands_twice_is_told_with_its_place_beside_the_other_mistakes(tmp_path: Path) -> None:
-    path = tmp_path / "env.json"
-    path.write_text(
-        '{"RestQueue": "a", "Token": "t", "token": "hunter2", "Stats": 5, "Backoff": {"Base": 1, "Base": 2},'
-        ' "Targets": {"a": {"http://u:hunter2@h/": [], "http://u:hunter2@h/": []}}, "_": 1, "_": 2}'
-    )
-    with pytest.raises(ConfigError) as caught:
-        load(path, {}, {}, KINDS)
-    told = str(caught.value)
-    assert [line for line in told.splitlines() if line.endswith("appears twice; keep one of the two.")] == [
-        "  token: appears twice; keep one of the two.",
-        "  Backoff.Base: appears twice; keep one of the two.",
-        "  Targets.a.http://***@h/: appears twice; keep one of the two.",
-    ]
-    assert "Stats: expected true or false" in told
-    assert "hunter2" not in told
-
-
 @given(st.binary(max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_bytes_raise_anything_but_a_config_error(tmp_path: Path, content: bytes) -> None:
@@ -366,23 +312,12 @@ def test_stats_without_a_login_are_served_on_loopback_only(load_keys: Load) -> N
     ] == []
 
 
-def test_any_loopback_address_will_do_for_stats_and_with_a_login_any_other(load_keys: Load) -> None:
-    for address in ("127.1.2.3", "::1", "localhost"):
-        assert load_keys(Stats=True, StatsBind=address).config.stats_bind == address
-    loaded = load_keys(Stats=True, StatsBind="stats.example.org", StatsUser="ops", StatsPass="sesame-12345")
-    assert loaded.config.stats_login == Basic("ops", Secret("sesame-12345"))
-    assert codes(loaded) == ["PlainPages"]
-
-
-def test_a_password_of_the_pages_under_twelve_characters_is_noted(load_keys: Load) -> None:
-    assert codes(load_keys(StatsUser="ops", StatsPass="sesame-1234")) == ["WeakStatsPass"]
-    assert codes(load_keys(StatsUser="ops", StatsPass="sesame-12345")) == []
-
-
-def test_a_token_of_the_metrics_that_can_be_guessed_is_refused(load_keys: Load, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("fifteen-letters\n")
-    for key, value in (("MetricsToken", "fifteen-letters"), ("MetricsTokenFile", str(tmp_path / "token"))):
-        told = problem(load_keys, **{key: value})
-        assert f"{key}: expected at least 16 characters, found fewer." in told
-        assert "fifteen-letters" not in told
-    assert load_keys(MetricsToken="sixteen-letters-").config.metrics_token == Secret("sixteen-letters-")
+def test_how_late_a_periodic_command_may_be(load_keys: Load) -> None:
+    usual: dict[str, Json] = {"Cron": "@daily", "Command": "status"}
+    once = {**usual, "Missed": "once"}
+    for written, late_s in (
+        (usual, 60.0),
+        ({**once, "CatchUp": "2h"}, 7200.0),
+        ({**once, "CatchUp": "1s", "Within": "5m"}, 300.0),
+    ):
+        assert load_keys(Periodic={"nightly": written}).config.periodic[0].late_s == late_s

@@ -13,7 +13,7 @@ from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 from tests.support.rows import rows
-from tests.unit.config.conftest import Refused, Write
+from tests.unit.config.conftest import Write
 
 SECRETS = ("hunter2", "pässwörd €", "пароль-1", " two  blanks  ", "\ttab\t", "a", "a\x0bb")
 ENDS = ("", "\n", "\r\n", "\r", "\n\n", "\r\n\r\n", "\x85", "\u2028", "\r\n\x1a")
@@ -78,7 +78,6 @@ def test_a_secret_that_was_replaced_or_is_gone_by_now_is_masked_as_it_was_sent(t
 
 
 SERVED: dict[str, Json] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", "JabberDomain": "example.org"}
-LONG = "a-secret-of-enough-length"
 
 
 def revealed(token: Token) -> list[str]:
@@ -101,19 +100,21 @@ def test_the_flat_token_is_the_first_of_all_and_called_default(write: Write) -> 
     assert [(token.name, token.flat) for token in alone] == [("default", False)]
 
 
-def test_a_signed_tokens_previous_secret_must_be_long_too(refused: Refused, tmp_path: Path) -> None:
-    (tmp_path / "old").write_text("short\n")
-    written: dict[str, Json] = {"Secret": LONG, "PreviousSecretFile": "old", "Signed": True}
-    (problem,) = refused({**SERVED, "Tokens": {"app": written}})
-    assert problem.startswith("Tokens.app.PreviousSecretFile: expected at least 16 characters")
+def test_a_variable_counts_before_a_file_with_the_url_of_redis(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("redis://h\n")
+    document = {**SERVED, "Token": "x", "RedisURLFile": "url"}
+    assert write(document, {"RESTBROKER_REDIS_URL": "redis://v:1"}).config.redis_url == "redis://v:1/0"
 
 
-def test_the_name_of_the_flat_token_is_taken_and_some_token_must_be_given(refused: Refused) -> None:
-    (problem,) = refused({**SERVED, "Token": "flat", "Tokens": {"default": {"Secret": "one"}}})
-    assert problem.startswith("Tokens.default: is the name of the token that Token gives")
-    (problem,) = refused({**SERVED, "Token": "same", "Tokens": {"a": {"Secret": "other", "PreviousSecret": "same"}}})
-    assert problem == "Tokens.a.PreviousSecret: is the same secret as Token; each token needs its own."
-    empty: tuple[dict[str, Json], ...] = ({}, {"Tokens": {}}, {"Tokens": {"_": "a comment"}})
-    for none in empty:
-        (problem,) = refused({**SERVED, **none})
-        assert problem.startswith("Token: is missing or empty"), none
+def test_the_password_in_a_file_with_the_url_is_read_again(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("redis://bob:first@r:1/0")
+    password = write({**SERVED, "Token": "x", "RedisURLFile": "url"}).config.redis_password
+    assert password is not None
+    assert password.last_text == "first"
+    for text in ("redis://r:1", "no url", "", "redis://bob:first@other:1/0"):
+        (tmp_path / "url").write_text(text)
+        assert not password.is_other_than("first"), text
+    (tmp_path / "url").write_text("redis://bob:sec%40nd@r:1/0")
+    assert password.is_other_than("first")
+    assert password.last_text == "sec@nd"
+    assert password.texts_read == {"first", "sec@nd"}
