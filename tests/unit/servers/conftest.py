@@ -15,9 +15,13 @@ import pytest
 from restbroker.config.core import LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.target import Target
+from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
-from restbroker.job.command import Call, Command
+from restbroker.job.auth import AccessRequest, refusal
+from restbroker.job.command import Call, Catalogue, Command
+from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome
+from restbroker.job.reason import Reason
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.client import open_transport
@@ -73,6 +77,16 @@ def fate(outcome: Outcome) -> str:
         words += ["free"] * (not outcome.counts) + ["pauses"] * outcome.pause_target
         words += [f"max {outcome.max_attempts}"] * bool(outcome.max_attempts) + ["maybe run"] * (outcome.ran == "maybe")
     return " ".join(words)
+
+
+def refused(
+    catalogue: Catalogue, name: str, arguments: Mapping[str, Json], default: str | None = None, **rights: Any
+) -> Reason | None:
+    """Why a token of these rights, else of any command, may not ask for this; None: it may."""
+    wish = AccessRequest(
+        Command(name, arguments), catalogue.commands[name], catalogue.dangerous_in(name), default, "t", "q"
+    )
+    return refusal(Token("app", (), **{"allow": ("*",), **rights}), wish)
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Act:

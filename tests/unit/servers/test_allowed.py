@@ -1,4 +1,4 @@
-"""What tokens allow all together is what at least one of them lets in, and nothing else."""
+"""What tokens allow: all together what at least one of them lets in, and no administration by ad-hoc commands."""
 
 from typing import Any
 
@@ -10,9 +10,11 @@ from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.allowed_commands import allowed_commands
+from restbroker.servers.api.ad_hoc import ADMIN, dangerous_in
 from restbroker.servers.ejabberd.catalogue import for_version
 from restbroker.servers.prosody import catalogue as prosody
 from tests.support.rows import rows
+from tests.unit.servers.conftest import refused
 
 CATALOGUE = for_version("24.12")
 PATTERNS = st.sampled_from(
@@ -94,3 +96,43 @@ def test_hosts_are_told_where_every_token_is_bound_to_some(
 ) -> None:
     found = allowed_commands(grants, CATALOGUE)
     assert (found.hosts, found.all_others) == (hosts, others)
+
+
+SHUTDOWN, LOAD = f"{ADMIN}#shutdown", "http://prosody.im/protocol/modules#load"
+XML = f"<command xmlns='http://jabber.org/protocol/commands' node='{SHUTDOWN}'/>"
+
+
+def test_a_node_of_administration_is_found_however_it_is_written() -> None:
+    stanzas: list[dict[str, Json]] = [
+        {"command": {"node": SHUTDOWN}},
+        {"command": SHUTDOWN},
+        {"command": {"node": SHUTDOWN, "sessionid": "x", "data": {}}},
+        {"xml": f"<iq><command node='{SHUTDOWN}'/></iq>"},
+        {"xml": "<iq><command node='http&#58;//jabber.org/protocol/admin&#x23;shut&#100;own'/></iq>"},
+    ]
+    for arguments in stanzas:
+        assert dangerous_in({"to": "a.org", **arguments}) == {"admin-shutdown": {"server"}}, arguments
+    assert dangerous_in({"to": "a.org", "command": {"node": LOAD}}) == {"modules-load": {"code"}}
+    assert dangerous_in({"to": "a.org", "command": {"node": "weather"}, "version": {}}) == {}
+
+
+@rows(("name", "arguments", "allow", "dangerous"), [
+    *(("iq", {"command": {"node": SHUTDOWN}}, allow, "admin-shutdown")
+      for allow in (["*"], ["iq"], ["*", "dangerous:code"], ["dangerous:admin-add-user", "iq"])),
+    *(("iq", {"command": {"node": SHUTDOWN}}, allow, None)
+      for allow in (["*", "dangerous:*"], ["iq", "dangerous:server"], ["iq", "dangerous:admin-shutdown"])),
+    ("iq", {"command": {"node": LOAD}}, ["*", "dangerous:server"], "modules-load"),
+    ("iq", {"command": {"node": LOAD}}, ["*", "dangerous:code"], None),
+    ("iq", {"command": {"node": "weather"}}, ["*"], None),
+    *(("iq", {"xml": f"<iq type='set'>{XML}</iq>"}, allow, why)
+      for allow, why in ((["*"], "admin-shutdown"), (["*", "dangerous:server"], None))),
+    *(("stanza", {"xml": f"<iq type='set' to='a.org'>{XML}</iq>"}, allow, why)
+      for allow, why in ((["*"], "admin-shutdown"), (["*", "dangerous:server"], None))),
+])  # fmt: skip
+def test_an_administrators_command_needs_to_be_allowed_as_dangerous(
+    name: str, arguments: dict[str, Json], allow: list[str], dangerous: str | None
+) -> None:
+    to: dict[str, Json] = {} if name == "stanza" else {"to": "a.org"}
+    reason = refused(prosody.for_version(None), name, to | arguments, "a.org", allow=tuple(allow))
+    assert (reason and reason.code) == (dangerous and "DangerousCommand")
+    assert reason is None or f'"dangerous:{dangerous}"' in (reason.hint or "")

@@ -1,14 +1,25 @@
-"""Kinds of servers, and what a new one takes: a folder and a line."""
+"""What all kinds of servers share: the registry, logins that one cannot use, findings, addresses, texts."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from restbroker.config.load import load
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
+from restbroker.job.json_types import Json
 from restbroker.servers import registry
+from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.jid import is_jid
+from restbroker.servers.api.request import segment
+from restbroker.servers.api.texts import fits_xml, parse_json
 from restbroker.servers.ejabberd.options import Options
+from restbroker.servers.findings import CAUSES, Cause, Finding, worst_cause
+from tests.support.rows import rows
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
 
@@ -39,3 +50,116 @@ def test_no_server_is_imported_before_it_is_asked_for_and_its_commands_come_with
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n[]\n"
+
+
+def problem(cause: Cause) -> Finding:
+    return Finding("problem", "redis", "Code", "message", cause=cause)
+
+
+@rows("place", range(len(CAUSES)))
+def test_the_first_cause_in_order_counts_whatever_was_found_first(place: int) -> None:
+    assert worst_cause([problem(cause) for cause in reversed(CAUSES[place:])]) == CAUSES[place]
+
+
+AUTO = {"Auto": {"User": "u", "Pass": "p"}}
+BEARER = {"Bearer": {"Token": "t0ken"}}
+ISSUED = "asks for tokens that the server issues"
+COMMANDS: dict[str, Any] = {"Commands": {"a": {}}}
+
+
+def basic(user: str) -> dict[str, Any]:
+    return {"Basic": {"User": user, "Pass": "p"}}
+
+
+def configured(folder: Path, kind: str, login: Any, options: Any, **more: Any) -> Target:
+    """The target of this kind, login and options."""
+    entry = {"Kind": kind, "URL": "http://127.0.0.1:1", "Queues": ["q"], "Auth": login, "Options": options, **more}
+    (folder / "env.json").write_text(json.dumps({"Token": "t", "Targets": {"it": entry}}))
+    (target,) = load(folder / "env.json", {}, {}, registry.kinds()).config.targets
+    return target
+
+
+@rows(
+    ("kind", "login", "options", "problem"),
+    [
+        ("http", AUTO, COMMANDS, f"Auth: {ISSUED}"),
+        ("http", BEARER, {**COMMANDS, "Headers": {"Authorization": "x"}}, "Options.Headers.Authorization: is given"),
+        ("prosody-rest", AUTO, {}, f"Auth: {ISSUED}"),
+        ("prosody-rest", BEARER, {"MsgURL": "http://127.0.0.1:1/msg"}, "Options.MsgURL: needs Targets.it.Auth with"),
+        ("openfire-rest", basic("admin"), {"Secret": "s"}, "Auth: and the shared secret exclude one another"),
+        ("openfire-rest", basic("admin@example.org"), {}, "Auth: needs the administrator's name alone"),
+        ("openfire-rest", BEARER, {}, "Auth: must be Basic"),
+        ("openfire-rest", None, {"Secret": "two words"}, "Options.Secret"),
+        ("openfire-chat", basic("admin"), {"Secret": "s"}, "Options.Secret: is given beside Targets.it.Auth"),
+        ("openfire-chat", basic("admin@example.org"), {}, "Auth: needs the administrator's name alone"),
+        ("openfire-chat", BEARER, {}, "Auth: must be Basic"),
+        ("openfire-chat", basic("admin"), {"PasswordsFile": "odd"}, "Options.PasswordsFile: Line 2 of the file"),
+        ("mongooseim", basic("root@localhost"), {"Schema": "domain_admin"}, "Auth: is not a domain admin's"),
+        ("mongooseim", basic("bot"), {"Schema": "user"}, "Auth: is not a user's"),
+        ("mongooseim", None, {"Schema": "domain_admin"}, "Auth: must be Basic"),
+        ("mongooseim", None, {"Schema": "user"}, "Auth: must be Basic"),
+        ("mongooseim", BEARER, {"Schema": "admin"}, "Auth: must be Basic"),
+    ],
+)
+def test_what_a_kind_cannot_use_is_refused_by_its_place(
+    tmp_path: Path, kind: str, login: Any, options: Any, problem: str
+) -> None:
+    (tmp_path / "odd").write_text("# ours\nromeo\n")
+    domain = {} if kind == "http" else {"Domain": "example.org"}
+    with pytest.raises(ConfigError) as refused:
+        configured(tmp_path, kind, login, options, **domain)
+    lines = [line.strip().removeprefix("Targets.it.") for line in refused.value.message.splitlines()]
+    assert any(line.startswith(problem) for line in lines), lines
+
+
+def test_a_domain_admins_domain_is_that_of_his_login(tmp_path: Path) -> None:
+    login = basic("admin@example.net")
+    assert configured(tmp_path, "mongooseim", login, {"Schema": "domain_admin"}).default_host == "example.net"
+
+
+def test_these_are() -> None:
+    good = (
+        *("juliet@example.org", "Juliet@Example.ORG/balcony", "example.org", "example.org/resource with blanks"),
+        *("a@localhost/b/c@d", "юлия@пример.рф", "a@[::1]", "a@127.0.0.1", "a.b+c=d!e@_xmpp.example.org."),
+        *("אב@example.org", "a@example.org/📱"),
+    )
+    assert [text for text in good if not is_jid(text)] == []
+
+
+def test_these_are_not() -> None:
+    bad = (
+        *("", "@", "@@", "a@", "@example.org", "a@b@c", "a b@example.org", "a@example org", "a@example..org", "a@."),
+        *("a@example.org/", "a@example.org/\n", "a\x00@example.org", "a:b@example.org", "a\u00a0b@example.org"),
+        *("\u00ad@example.org", "א1@example.org", "a@א.example", "a@\ufffd.org", "a" * 1024 + "@example.org"),
+        *("a@" + "é" * 70 + ".org", "a@example.org/" + "é" * 512),
+    )
+    assert [text for text in bad if is_jid(text)] == []
+
+
+def test_an_argument_is_one_segment_of_a_path_or_refused_where_it_would_lead_to_another() -> None:
+    assert [segment("name", text) for text in ("ann", "a/b", "../x", "é ?#%")] == [
+        "ann",
+        "a%2Fb",
+        "..%2Fx",
+        "%C3%A9%20%3F%23%25",
+    ]
+    for text in ("", ".", ".."):
+        with pytest.raises(InvalidArguments, match="name"):
+            segment("name", text)
+
+
+def test_a_text_that_xml_cannot_hold_is_found_wherever_it_is() -> None:
+    rows: list[tuple[Json, bool]] = [
+        ("Good night\n\t", True),
+        ("a\x00b", False),
+        ("\ud800", False),
+        (["a", {"b": "\x1f"}], False),
+        ({"a\x0b": 1}, False),
+        ([1, None, True, {"a": ["b"]}], True),
+    ]
+    assert [(value, fits) for value, fits in rows if fits_xml(value) is not fits] == []
+
+
+def test_what_is_no_json_is_none() -> None:
+    rows: list[tuple[bytes, Json]] = [(b"", None), (b"no", None), (b'{"a":1}', {"a": 1})]
+    assert [(body, found) for body, found in rows if parse_json(body) != found] == []

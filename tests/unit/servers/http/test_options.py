@@ -6,13 +6,11 @@ from typing import Any
 
 from restbroker.config.core import all_keys
 from restbroker.config.mask import mask
-from restbroker.config.tokens import Token
-from restbroker.job.auth import AccessRequest, refusal
-from restbroker.job.command import Command, CommandSpec
+from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
 from restbroker.servers.http.catalogue import Settings, settings_of
-from tests.unit.servers.conftest import Configured, Made, Problems
+from tests.unit.servers.conftest import Configured, Made, Problems, refused
 
 SECRET = "whsec_" + "QUJD" * 10
 CANARY = "c4n4ry-s3cr3t"
@@ -52,14 +50,10 @@ def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made) -> None:
     for arguments in rows:
         target = made({"Commands": {"do": {"Path": "{host}/{user}"}}}, Domain="a.example")
         catalogue = registry.catalogue_of(target, None)
-        dangerous = catalogue.dangerous_in("do")
-        wish = AccessRequest(
-            Command("do", arguments), catalogue.commands["do"], dangerous, target.default_host, "t", "q"
-        )
-        found = refusal(Token("bound", (), hosts=("a.example",)), wish)
+        found = refused(catalogue, "do", arguments, target.default_host, hosts=("a.example",))
         assert found is not None, arguments
         assert (found.code, found.hint) == ("HostNotAllowed", "Push with a token without Hosts."), arguments
-        assert refusal(Token("free", ()), wish) is None, arguments
+        assert refused(catalogue, "do", arguments, target.default_host) is None, arguments
 
 
 def test_a_secret_header_that_others_can_read_on_its_way_is_noted(configured: Configured) -> None:

@@ -1,14 +1,10 @@
 """What the catalogue says of MongooseIM's operations, for each kind of login and each version."""
 
-import attrs
-
 from restbroker.config.target import Target, Url
-from restbroker.job import auth
-from restbroker.job.auth import AccessRequest
-from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers.mongooseim.catalogue import for_target, for_version
 from restbroker.servers.mongooseim.options import Options, Schema
+from tests.unit.servers.conftest import refused
 
 ALL = for_version(None)
 URL = Url("http", "localhost", 5551, "/api/graphql")
@@ -47,22 +43,9 @@ def test_what_touches_the_server_itself_is_dangerous() -> None:
     assert {command for command in takes if not ALL.dangerous_in(command)} == set()
 
 
-@attrs.frozen
-class Bound:
-    """A token that may do everything on these hosts."""
-
-    hosts: tuple[str, ...]
-    name: str = "bound"
-    allow: tuple[str, ...] = ("*", "dangerous:*")
-    targets: tuple[str, ...] = ()
-    queues: tuple[str, ...] = ()
-
-
 def allowed(host: str, command: str, arguments: dict[str, Json], default: str | None = None) -> bool:
-    wish = AccessRequest(
-        Command(command, arguments), ALL.commands[command], ALL.dangerous_in(command), default, "t", "q"
-    )
-    return auth.refusal(Bound((host,)), wish) is None
+    """Whether a token that may do everything on this host may ask for this."""
+    return refused(ALL, command, arguments, default, hosts=(host,), allow=("*", "dangerous:*")) is None
 
 
 def test_a_token_that_is_bound_to_a_domain_reaches_no_other() -> None:

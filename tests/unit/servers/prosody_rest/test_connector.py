@@ -1,15 +1,46 @@
-"""What Prosody gets for a job, byte for byte, and what is refused before anything is sent."""
+"""What Prosody gets for a job, as JSON or as the XML that the job gives, what is refused unsent, and its options."""
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Delivered, Rejected
-from tests.support.receiver import Received
-from tests.unit.servers.conftest import JID, Opened, answering
-from tests.unit.servers.prosody_rest.conftest import all_modules
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from restbroker.config.core import all_keys
+from restbroker.config.mask import mask
+from restbroker.job import redact
+from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Outcome, Rejected
+from restbroker.servers import registry
+from restbroker.servers.api.ad_hoc import COMMANDS as ACCOUNTS
+from restbroker.servers.prosody import xml_stanza
+from restbroker.servers.prosody.catalogue import for_version
+from tests.support.receiver import Answer, Received, Receiver
+from tests.unit.servers.conftest import JID, Configured, Made, Opened, Usual, answering, refused
+
+BASIC = {"Basic": {"User": "broker", "Pass": "b4sic-s3cr3t"}}
+
+
+@pytest.fixture
+def usual() -> Usual:
+    """Of this kind."""
+    url = "http://127.0.0.1:5280/rest"
+    entry = {"Kind": "prosody-rest", "URL": url, "Auth": BASIC, "Domain": "example.org"}
+    return Usual("chat", entry, "/rest", lambda _: Answer(202, b""))
+
+
+def all_modules(url: str) -> Mapping[str, str]:
+    """Options that name each module of this server."""
+    return {"AdminURL": f"{url}/admin_api", "AdminToken": "4dmin", "MsgURL": f"{url}/msg"}
+
+
+TO = {"to": "a@example.org"}
+COMMANDS = "xmlns='http://jabber.org/protocol/commands'"
+PING = "<ping xmlns='urn:xmpp:ping'/>"
 RESULT = json.dumps({"kind": "iq", "type": "result", "id": "1", "from": "example.org", "to": "broker@example.org"})
 
 
@@ -33,9 +64,9 @@ async def test_null_and_the_own_kind_are_as_if_they_were_not_given_and_members_o
     async with opened(options={"Fields": ["receipt"]}) as bench:
         assert json.loads((await bench.sent("message", **TO, receipt=True)).body)["receipt"] is True
         got = await bench.sent("message", to="a@example.org", body="x", subject=None, kind="message")
-        refused = await bench.deliver("message", to="a@example.org", kind="presence")
+        other = await bench.deliver("message", to="a@example.org", kind="presence")
     assert json.loads(got.body) == {"kind": "message", "id": JID, "to": "a@example.org", "body": "x"}
-    assert isinstance(refused, Rejected)
+    assert isinstance(other, Rejected)
 
 
 async def test_a_command_on_an_account_of_no_host_is_refused(opened: Opened) -> None:
@@ -52,9 +83,6 @@ async def test_prosody_gives_up_on_an_iq_before_we_do(opened: Opened) -> None:
         short = Call(Command("ping", {"to": "a@example.org"}), timeout_s=2.0)
         await bench.connector.deliver(short, bench.link)
     assert [got.headers["prosody-rest-timeout"] for got in bench.server.received] == ["29", "1.6"]
-
-
-TO = {"to": "a@example.org"}
 
 
 async def test_what_prosody_would_drop_or_do_elsewhere_is_refused_unsent(opened: Opened) -> None:
@@ -112,3 +140,176 @@ async def test_the_probe_asks_the_own_host_for_its_version_or_without_one_sends_
         (without,) = bench.server.received
     assert (got.method, got.target) == ("GET", "/rest/version/example.org")
     assert (without.method, without.target, without.body) == ("POST", "/rest", b"{}")
+
+
+ADMIN = "http://127.0.0.1:5280/admin_api/"
+MSG = "http://127.0.0.1:5280/msg"
+CANARY = "c4n4ry-s3cr3t"
+
+
+def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> None:
+    alone = registry.catalogue_of(made(), None)
+    whole = registry.catalogue_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG}), None)
+    stanzas = ["message", "presence", "iq", "stanza", "iq_get", "ping", "version", "disco", "items"]
+    assert list(alone.commands) == [*stanzas, *(one.name for one in ACCOUNTS)]
+    assert (alone.version, alone.is_whole) == ("chat", True)
+    assert set(whole.commands) == set(registry.catalogue("prosody-rest").commands) > set(alone.commands)
+
+
+def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -> None:
+    loaded = configured({"AdminURL": ADMIN, "AdminToken": CANARY})
+    (target,) = loaded.config.targets
+    assert [secret.reveal() for secret in target.secrets] == [CANARY]
+    assert CANARY not in repr(target) + repr(loaded)
+    written: Json = {"chat": {"Kind": "prosody-rest", "Options": {"AdminToken": CANARY}}}
+    assert CANARY not in repr(mask(all_keys()["Targets"], written, registry.kinds()))
+
+
+def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configured: Configured) -> None:
+    rows: list[tuple[str, dict[str, Json], bool]] = [
+        ("message", {"to": "a@example.org", "body": "x"}, True),
+        ("message", {"to": "a@elsewhere.org", "body": "x"}, False),
+        ("message", {"to": "a@example.org", "from": "b@elsewhere.org"}, False),
+        ("iq", {"to": "a@example.org", "ping": True}, False),
+        ("iq_get", {"to": "a@example.org", "disco": True}, True),
+        ("ping", {"to": "example.org"}, True),
+        ("announcement", {"body": "x", "recipients": "all"}, True),
+        ("announcement", {"body": "x", "recipients": ["a@elsewhere.org"]}, False),
+        ("delete_user", {"username": "romeo"}, True),
+        ("delete_user", {"username": "romeo", "host": "elsewhere.org"}, False),
+        ("message", {**TO, "xml": "<message/>"}, True),
+        ("message", {"to": "a@b", "xml": "<message to='a@example.org'/>"}, False),
+        ("stanza", {"xml": "<message to='a@example.org'/>"}, False),
+        ("iq", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, False),
+    ]
+    target = configured({"AdminURL": ADMIN, "AdminToken": "t"}).config.targets[0]
+    catalogue = registry.catalogue_of(target, None)
+    for command, arguments, is_allowed in rows:
+        reason = refused(catalogue, command, arguments, target.default_host, hosts=("example.org",))
+        assert (reason and reason.code) == (None if is_allowed else "HostNotAllowed"), (command, arguments)
+
+
+ANSWER = b"<iq type='result' id='1' from='example.org'><query xmlns='jabber:iq:version'><name>P</name></query></iq>"
+BOMB = "<!DOCTYPE m [<!ENTITY a 'aa'><!ENTITY b '&a;&a;'>]><message to='a@b'><body>&b;</body></message>"
+
+
+async def test_a_stanza_is_sent_as_it_was_given_but_for_its_address_and_the_id_of_a_message(opened: Opened) -> None:
+    rows: list[tuple[str, dict[str, Any], str]] = [
+        (
+            "stanza",
+            {"xml": " <message to='a@b'><body>x &lt;☂<![CDATA[<]]></body><!-- c --><o xmlns='urn:o'/></message>"},
+            f'<message to="a@b" id="{JID}"><body>x &lt;☂&lt;</body><o xmlns="urn:o"></o></message>',
+        ),
+        (
+            "message",
+            {**TO, "xml": "<message id='own' xmlns='jabber:client'><body>x</body></message>"},
+            '<message id="own" xmlns="jabber:client" to="a@example.org"><body>x</body></message>',
+        ),
+        (
+            "presence",
+            {**TO, "type": "unavailable", "xml": "<presence/>"},
+            f'<presence id="{JID}" to="a@example.org" type="unavailable"></presence>',
+        ),
+        (
+            "iq",
+            {**TO, "xml": f"<iq type='get' to='a@example.org'>{PING}</iq>"},
+            '<iq type="get" to="a@example.org"><ping xmlns="urn:xmpp:ping"></ping></iq>',
+        ),
+    ]
+    for command, arguments, body in rows:
+        async with opened(answering(202)) as bench:
+            got = await bench.sent(command, **arguments)
+        assert (got.method, got.target, got.body.decode()) == ("POST", "/rest", body)
+        assert (got.headers["content-type"], got.headers["accept"]) == ("application/xmpp+xml",) * 2
+        assert ("prosody-rest-timeout" in got.headers) == (command in ("iq", "stanza"))
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("stanza", {"xml": "<message to='a@b'>"}, "is not well-formed: no element found (line 1, column 19)"),
+    ("stanza", {"xml": "<message to='a@b'>&x;</message>"}, "is not well-formed: undefined entity"),
+    ("stanza", {"xml": BOMB}, "has a document type"),
+    ("stanza", {"xml": "<?php?><message to='a@b'/>"}, "has a document type or an instruction"),
+    ("stanza", {"xml": "<stream to='a@b'/>"}, "is not a message, presence or iq"),
+    ("stanza", {"xml": "<c:message xmlns:c='jabber:client' to='a@b'/>"}, "is not a message, presence or iq"),
+    ("stanza", {"xml": "<message xmlns='jabber:server' to='a@b'/>"}, "is not of the namespace jabber:client"),
+    ("stanza", {"xml": "<message/>"}, 'has no JID as its "to"'),
+    ("stanza", {"xml": "<iq type='result' to='a@b'><x/></iq>"}, "is an iq whose type is neither get nor set"),
+    ("stanza", {"xml": "<iq type='get' to='a@b'/>"}, "is an iq that does not contain exactly one element"),
+    ("stanza", {"xml": f"<message to='a@b'>{'<x>' * 200}{'</x>' * 200}</message>"}, "nests elements deeper"),
+    ("message", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, "is no message"),
+    ("message", {**TO, "xml": "<message to='b@example.org'/>"}, 'has another to than the argument "to"'),
+    (
+        "message",
+        {**TO, "xml": "<message from='b@example.org'/>"},
+        'has a "from": give the sender as the argument "from"',
+    ),
+    ("message", {**TO, "xml": "<message/>", "body": "x"}, 'the argument "xml" cannot stand beside "body": write'),
+    ("iq_get", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, "there is an argument 'xml'"),
+]
+
+
+async def test_what_is_no_stanza_or_has_another_address_than_its_arguments_is_refused_before_anything_is_sent(
+    opened: Opened,
+) -> None:
+    async with opened() as bench:
+        for command, arguments, why in REFUSED:
+            outcome = await bench.deliver(command, **arguments)
+            assert isinstance(outcome, Rejected), why
+            assert (outcome.reason.code, why in outcome.reason.message) == ("BadArgument", True), outcome.reason
+        assert bench.server.received == []
+
+
+async def test_the_answer_comes_back_as_the_xml_that_it_is(opened: Opened) -> None:
+    async with opened(answering(200, ANSWER)) as bench:
+        outcome: Outcome = await bench.deliver("stanza", xml=f"<iq type='get' to='a@b'>{PING}</iq>")
+    assert isinstance(outcome, Delivered)
+    assert (outcome.text, outcome.body) == (ANSWER.decode(), None)
+
+
+async def test_only_an_iq_that_asks_may_be_sent_again_by_the_transport(opened: Opened) -> None:
+    for kind, is_repeatable in (("get", True), ("set", False)):
+        assert xml_stanza.is_question({"xml": f"<iq type='{kind}' to='a@b'>{PING}</iq>"}) is is_repeatable
+    assert not xml_stanza.is_question({"xml": "<message to='a@b' type='get'/>"})
+    assert not xml_stanza.is_question({"xml": "<"})
+
+
+def test_xml_is_shown_as_message_texts_are_and_never_where_it_names_a_secret() -> None:
+    text = {"xml": "<message to='a@b'><body>psst</body></message>"}
+    secret = {"xml": "<iq type='set' to='a@b'><x><field var='password'><value>psst</value></field></x></iq>"}
+    rows = [(text, False, False), (text, True, True), (secret, False, False), (secret, True, False)]
+    for arguments, show_bodies, is_shown in rows:
+        shown = redact.arguments(for_version(None).commands["stanza"], arguments, show_bodies=show_bodies)
+        assert ("psst" in str(shown)) is is_shown, shown
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_no_answer_makes_the_reading_of_xml_raise(body: bytes) -> None:
+    xml_stanza.as_json(body)
+
+
+async def test_a_form_with_a_password_hides_no_reason_of_its_refusal(opened: Opened) -> None:
+    why = "Trying to add a user on elsewhere.example but command was sent to example.org"
+    field = "<field var='password'><value>c4n4ry-of-bob</value></field>"
+    form = f"<iq type='set' to='example.org'><command node='n'><x xmlns='jabber:x:data'>{field}</x></command></iq>"
+    given: Json = {"node": "n", "data": {"password": "c4n4ry-of-bob"}}
+    said = json.dumps({"kind": "iq", "type": "result", "command": {"note": {"type": "error", "text": why}}})
+    xml = f"<iq type='result'><command {COMMANDS}><note type='error'>{why}</note></command></iq>"
+    rows: list[tuple[str, dict[str, Any], str]] = [
+        ("iq", {"to": "example.org", "type": "set", "command": given}, said),
+        ("stanza", {"xml": form}, xml),
+    ]
+    for command, arguments, answer in rows:
+        async with opened(answering(200, answer.encode())) as bench:
+            outcome = await bench.deliver(command, **arguments)
+        assert isinstance(outcome, Rejected), command
+        assert outcome.reason.hint == "Correct the form; check that the accounts exist on its host.", command
+        for part in ("The ad-hoc command failed: Trying to add a user on ", " but command was sent to "):
+            assert part in outcome.reason.message, command
+        assert "c4n4ry" not in repr(outcome), command
+
+
+async def test_the_check_notes_a_missing_domain_and_a_server_that_is_away(made: Made) -> None:
+    with Receiver(answering(400)) as server:
+        target = made(URL=server.url + "/rest", Auth={"Bearer": {"Token": "t"}}, Domain=None)
+        assert [one.code for one in await registry.check(target)] == ["Reachable", "NoDomain"]
+    assert [one.code for one in await registry.check(target)] == ["Unreachable"]
