@@ -1,4 +1,4 @@
-"""Prosody itself: which addresses it takes, what a kill in the middle costs, and the page's recipes for tokens."""
+"""Prosody itself: which addresses it takes, and the page's recipes for tokens."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from restbroker.job.jid import BadAddress, read_domain, read_local
+from restbroker.servers.api.jid import is_jid
 from tests.support.prosody import Prosody
 
 PREPARED = """
@@ -43,6 +44,30 @@ def test_what_is_taken_prosody_leaves_as_it_is_whichever_letter_is_in_it() -> No
         assert [text for text in ours if text not in theirs] == []
         # Ours are fewer by blanks and signs in domains, and by large letters that are younger than its tables.
         assert len(theirs) - len(ours) < 1000
+
+
+JIDS = [
+    *("a@b", "A@B/c", "b", "a@b/ ", "a.b+c@x-y.z", "я@пример.рф", "a@[::1]", "א@b", "ab@אב", "a@b/📱", "ß@ß.de"),
+    "a@b/\u0085",
+    *("", "@", "@@", "a@", "@b", "a@b/", "a b@c", "a@b@c", "a@א.b", "א1@b", "\u00ad@b", "a:b@c", "a\u00a0@b"),
+    *("a@\ufffd", "x" * 1024 + "@b", "a@b/" + "é" * 512, "a\u0340@b", "\ue000@b"),
+]
+PREP = """
+package.path, package.cpath = "{0}/?.lua;" .. package.path, "{0}/?.so;" .. package.cpath
+local jid, json = require "util.jid", require "util.json"
+for line in io.lines() do print(jid.prep(json.decode(line)[1]) and "yes" or "no") end
+"""
+
+
+def test_no_address_is_let_through_that_prosody_takes_for_none() -> None:
+    """It would say 202 to it, and nobody would be sent anything."""
+    lines = "\n".join(json.dumps([text], ensure_ascii=False) for text in JIDS)
+    code = PREP.format("/usr/lib/prosody")
+    done = subprocess.run(["lua5.4", "-e", code], input=lines, capture_output=True, text=True, check=True)
+    takes = [answer == "yes" for answer in done.stdout.split()]
+    assert len(takes) == len(JIDS)
+    assert {text for text, is_one in zip(JIDS, takes, strict=True) if is_jid(text) and not is_one} == set()
+    assert [is_jid(text) for text in JIDS[:11]] == [True] * 11
 
 
 ROOT = Path(__file__).parents[3]

@@ -101,27 +101,6 @@ def test_a_stanza_as_xml_keeps_elements_that_json_loses_and_a_name_is_told_as_we
         assert john.ask(f"bot@{prosody.hook_host}", "<query xmlns='urn:odd'/>") == ("error", "service-unavailable")
 
 
-def test_a_host_with_a_name_answers_for_whom_it_is_and_refuses_other_questions(
-    prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
-) -> None:
-    disco, version = "http://jabber.org/protocol/disco#info", "jabber:iq:version"
-    with broker(tmp_path, redis_server, prosody, Options={"Name": "Tea bot", "Version": "1"}):
-        for query in (PING, f"<query xmlns='{disco}'/>", f"<query xmlns='{version}'/>"):
-            assert john.ask(f"bot@{prosody.hook_host}", query) == ("result", None)
-        other = f"<query xmlns='{disco}' node='x'/>"
-        assert john.ask(f"bot@{prosody.hook_host}", other) == ("error", "service-unavailable")
-        assert events(store) == []
-
-
-def test_a_question_that_is_wanted_is_a_job_and_gets_an_empty_result(
-    prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
-) -> None:
-    with broker(tmp_path, redis_server, prosody, IQ="accept"):
-        assert john.ask(f"bot@{prosody.hook_host}", PING) == ("result", None)
-        (event,) = awaited(store, 1)
-    assert (event["type"], event["raw"]["type"], event["raw"]["ping"]) == ("iq", "get", True)
-
-
 def test_while_redis_is_away_the_sender_learns_of_it_and_may_try_again(
     prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
@@ -223,55 +222,6 @@ def test_a_change_whose_broker_is_killed_before_its_refresh_is_refreshed_all_the
         assert john.pushes.wait_for_number(1, 60.0)[0].jid == AARON
         stage.wait_until_idle()
         assert broker.stop() == 0, broker.output()
-
-
-def test_a_refresh_of_many_users_whose_broker_is_killed_on_the_way_is_done_by_the_next_one(stage: Stage) -> None:
-    users = names(100)
-    stage.prosody.appear(users)
-    until(lambda: stage.prosody.sent().get("iq") == len(users), "all have their rosters", 60)
-    for user in users:
-        stage.service.rosters[user] = {ANN: {}}
-    killed = threading.Event()
-    # The first half is answered, the other half is not before the broker is dead.
-    stage.service.before = lambda user: user in users[:50] or killed.wait(60)
-    with stage.broker() as broker:
-        broker.wait_for(r"broker\.started")
-        stage.push("refresh", users, reply=7)
-        until(lambda: len(stage.service.asked) == len(users), "Prosody asks for all rosters")
-        broker.signal(signal.SIGKILL)
-        broker.wait()
-    assert stage.size("queue:replies") == 0
-    stage.service.gets.clear()
-    killed.set()
-    with stage.broker() as broker:
-        broker.wait_for(r"broker\.started")
-        until(lambda: len(stage.service.asked) == len(users), "the next broker refreshes all", 60)
-        until(lambda: stage.size("queue:replies") == 1, "it is done", 60)
-        stage.wait_until_idle()
-        assert stage.size("dead") == 0
-        assert broker.stop() == 0, broker.output()
-
-
-def test_rosters_change_while_prosody_is_down_and_their_refreshes_end_when_it_is_back(
-    stage: Stage, make_prosody: Callable[..., Prosody]
-) -> None:
-    own = make_prosody(roster_port=stage.prosody.roster_port)
-    stage.prosody = own
-    stage.configure()
-    own.register("john")
-    own.stop()
-    with stage.broker() as again:
-        again.wait_for(r"broker\.started")
-        stage.push("add_contact", {"user": "john", "jid": AARON}, queue="writes", reply=7)
-        stage.push("get_roster", {"user": "john"}, queue="writes", reply=8)
-        until(lambda: stage.size("queue:replies") == 2, "rosters are changed and shown")
-        assert rosters.read(stage.client, ["john"])[0]
-        own.start()
-        with Clients(own.c2s_port, own.host) as others:
-            assert others.login("john").roster().keys() == {AARON}
-        stage.wait_until_idle()
-        assert stage.size("dead") == 0
-        assert again.stop() == 0
 
 
 def test_the_check_finds_the_module_or_says_what_to_configure(stage: Stage) -> None:
