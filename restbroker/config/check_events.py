@@ -11,6 +11,7 @@ import attrs
 from restbroker.config.events import Events, EventSource, Route, Shape
 from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of, unknown_kind
 from restbroker.config.problems import Problems, at
+from restbroker.config.secret import place_of
 from restbroker.config.target import Target
 from restbroker.config.tls import cert_files
 from restbroker.config.urls import is_loopback
@@ -123,16 +124,14 @@ def _refuse_missing(
         if written.path:
             problems.refuse(at(where, "Path"), f"has no effect: a source of kind {source.kind} fetches events itself.")
     if (defaults.is_reader or defaults.is_signed) and source.secret is not None:
-        problems.refuse(_place_of_secret(source, where), f"has no effect for the kind {source.kind}; see its Options.")
+        problems.refuse(
+            place_of(at(where, "Secret"), source.secret), f"has no effect for the kind {source.kind}; see its Options."
+        )
     if source.kind not in problems.sources:
         # That kind may have a path of its own, or need none.
         del members["Path"]
     for member in [member for member, value in members.items() if not value]:
         problems.refuse(at(where, member), f"is missing or empty; {must}.")
-
-
-def _place_of_secret(written: EventSource, where: str) -> str:
-    return at(where, "Secret" if written.secret is None or written.secret.path is None else "SecretFile")
 
 
 def _routes(source: EventSource, where: str, problems: Problems) -> Iterator[Route]:
@@ -206,7 +205,7 @@ def _classify_listen(source: EventSource, where: str, problems: Problems) -> Non
 
 def _check_secret(source: EventSource, written: EventSource, where: str, problems: Problems) -> None:
     """Refuse a missing or short secret of a source that other machines can reach."""
-    place = _place_of_secret(written, where)
+    place = place_of(at(where, "Secret"), written.secret)
     if written.secret is None:
         hint = "use SecretFile, or listen on a loopback address"
         problems.refuse(place, f"is missing or empty, and Listen is open to others; {hint}.")

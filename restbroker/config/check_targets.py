@@ -125,6 +125,7 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
         target = attrs.evolve(target, options=members() if target.options is None else target.options)
         judge = target.options
         return judge.check(target, placed.at, problems) if can_connect and isinstance(judge, TargetCheck) else target
+    # The options of an installed package may raise anything; what those of our own raise is a bug, and goes on.
     except Exception as error:
         if not isinstance(problems.kinds, Kinds):
             raise

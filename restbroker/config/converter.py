@@ -95,6 +95,7 @@ class _Reading:
         try:
             members = kinds.get(kind)
             return value if members is None else self._object(members, value)
+        # The options of an installed package may raise anything; what those of our own raise is a bug, and goes on.
         except Exception as error:
             if not isinstance(kinds, Kinds):
                 raise

@@ -14,10 +14,10 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.flat import FlatKeys
 from restbroker.config.form import LateBound, whole
-from restbroker.config.key import Key, Members, inline, key, keys_of, secret
+from restbroker.config.key import Key, inline, key, keys_of, secret
 from restbroker.config.problems import Notice, Problems, at
 from restbroker.config.redis import Redis
-from restbroker.config.secret import Secret
+from restbroker.config.secret import Secret, place_of
 from restbroker.config.target import Basic
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
@@ -34,36 +34,6 @@ _ANY = ("0.0.0.0", "::")  # noqa: S104 (nothing is bound to it here)
 _LEAST_PASSWORD = 12
 _LEAST_TOKEN = 16
 _HINT = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
-
-
-def _target() -> Members:
-    from restbroker.config.target import Target
-
-    return Target
-
-
-def _tokens() -> Members:
-    from restbroker.config.tokens import Token
-
-    return Token
-
-
-def _events() -> Members:
-    from restbroker.config.events import Events
-
-    return Events
-
-
-def _periodic() -> Members:
-    from restbroker.config.periodic import PeriodicCommand
-
-    return PeriodicCommand
-
-
-def _roster() -> Members:
-    from restbroker.config.roster import Roster
-
-    return Roster
 
 
 @attrs.frozen(kw_only=True)
@@ -133,14 +103,14 @@ class Config:
         "Several tokens, each with its rights. Token is the one named `default`.",
         (),
         secret=True,
-        type=forms.objects_by_name("tokens", LateBound(_tokens)),
+        type=forms.objects_by_name("tokens", LateBound("tokens", "Token")),
     )
     targets: "tuple[Target, ...]" = key(
         "Targets",
         "Several servers; the flat keys (RestURL, RestQueue, …) define the one named `ejabberd`.",
         (),
         secret=True,
-        type=forms.objects_by_name("targets", LateBound(_target)),
+        type=forms.objects_by_name("targets", LateBound("target", "Target")),
     )
     response_queue: forms.Name | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
     response_details: bool = key("ResponseDetails", "Answers get a third argument: status, outcome and error.", False)
@@ -150,14 +120,14 @@ class Config:
         "Events",
         "Events from servers, each as a job for your application (docs/events.md).",
         secret=True,
-        type=LateBound(_events),
+        type=LateBound("events", "Events"),
     )
 
     periodic: "tuple[PeriodicCommand, ...]" = key(
         "Periodic",
         "Commands that become jobs at set times (docs/periodic.md).",
         (),
-        type=forms.objects_by_name("periodic commands", LateBound(_periodic)),
+        type=forms.objects_by_name("periodic commands", LateBound("periodic", "PeriodicCommand")),
     )
 
     shutdown_timeout_s: forms.Duration = key(
@@ -204,7 +174,7 @@ class Config:
         "Roster",
         "Serve rosters from Redis to Prosody (docs/roster-service.md); all members have defaults.",
         secret=True,
-        type=LateBound(_roster),
+        type=LateBound("roster", "Roster"),
     )
     health_bind: forms.Bind | None = key(
         "HealthBind", "host:port that serves only /healthz and /readyz, without login."
@@ -317,8 +287,9 @@ class Config:
         """Return the token of /metrics; one that could be guessed is a problem, as no number of tries blocks it."""
         token = problems.try_secret("MetricsToken", self._login.token)
         if token is not None and len(token.reveal()) < _LEAST_TOKEN:
-            place = "MetricsToken" if token.path is None else "MetricsTokenFile"
-            problems.refuse(place, f"expected at least {_LEAST_TOKEN} characters, found fewer.")
+            problems.refuse(
+                place_of("MetricsToken", token), f"expected at least {_LEAST_TOKEN} characters, found fewer."
+            )
         return token
 
 

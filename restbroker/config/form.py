@@ -9,6 +9,7 @@ object of its keys.
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import import_module
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
@@ -83,9 +84,15 @@ class Keys:
 
 @attrs.frozen
 class LateBound:
-    """An attrs class whose module is loaded only when the class is needed, since many files have no such key."""
+    """An attrs class of this package, whose module is loaded only when it is needed: many files have no such key."""
 
-    load: Callable[[], type[attrs.AttrsInstance]]
+    module: str
+    name: str
+
+    def load(self) -> type[attrs.AttrsInstance]:
+        """Return the class."""
+        found: type[attrs.AttrsInstance] = getattr(import_module(f"restbroker.config.{self.module}"), self.name)
+        return found
 
 
 Notation: TypeAlias = Form | Items | Names | OptionsOf | Keys

@@ -69,7 +69,7 @@ class Kinds(Mapping[str, Members]):
         self._failed: Final = failed
 
     def failure_text(self, kind: str, error: Exception) -> str:
-        """Return a text for people about an unforeseen error of this kind's options, or raise that error itself."""
+        """Return a text for people about an unforeseen error of this kind's options; raise it if it is our own."""
         if self._failed is None:
             raise error
         return self._failed(kind, error)

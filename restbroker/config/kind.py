@@ -40,20 +40,9 @@ class Defaults:
     takes_token: bool = False
 
 
-@runtime_checkable
-class _WithDefaults(Protocol):
-    """A kind's class of options that has `DEFAULTS` of its own."""
-
-    DEFAULTS: object
-
-
-def _with_defaults(options: object) -> object:
-    return options.DEFAULTS if isinstance(options, _WithDefaults) else None
-
-
 def defaults_of(options: Members) -> Defaults:
     """Return the defaults of the kind of target that has these options."""
-    found = _with_defaults(options)
+    found = getattr(options, "DEFAULTS", None)
     return found if isinstance(found, Defaults) else Defaults()
 
 
@@ -85,7 +74,7 @@ class SourceDefaults:
 
 def source_defaults_of(options: Members) -> SourceDefaults:
     """Return the defaults of the kind of source that has these options."""
-    found = _with_defaults(options)
+    found = getattr(options, "DEFAULTS", None)
     return found if isinstance(found, SourceDefaults) else SourceDefaults()
 
 

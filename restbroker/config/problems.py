@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from restbroker.config.key import NO_KINDS, Members
-from restbroker.config.secret import Secret
+from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.values import is_plain, without_logins, words_without_logins
 from restbroker.errors import ConfigError
 
@@ -71,11 +71,15 @@ class Problems:
         """Return the place as the operator wrote it: behind the variable or flag that set its key, if one did."""
         return _TOP.sub(lambda key: self.setters.get(key[0], key[0]), place, count=1)
 
-    def try_secret(self, place: str, written: Secret | None, *, maker: str = "") -> Secret | None:
+    def try_secret(self, place: str, written: Secret | None, *, maker: str = "", missing: str = "") -> Secret | None:
         """Return the secret that was written at `place`, with its file found and read once; None without a usable one.
 
         A file that cannot be used becomes a problem. `maker`: the command that makes such a file, if there is one.
+        `missing`: there must be one, and this says what for.
         """
+        if missing and written in (None, NO_SECRET):
+            self.refuse(place, f"is missing or empty; {missing}.")
+            return None
         if written is None or written.path is None:
             return written
         secret = Secret(path=self.base / written.path)

@@ -12,7 +12,7 @@ from restbroker.config import forms
 from restbroker.config.form import whole
 from restbroker.config.key import key, secret
 from restbroker.config.problems import Problems
-from restbroker.config.secret import Secret
+from restbroker.config.secret import Secret, place_of
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, redis_host
 from restbroker.errors import ConfigError
 
@@ -76,16 +76,14 @@ class Redis:
                 return found
             return attrs.evolve(found, password=Secret(path=url.path, part=_password_in))
         except BadUrl as bad:
-            in_file = self.url is not None and self.url.path is not None
-            problems.refuse("RedisURLFile" if in_file else "RedisHost" if self.host else "RedisURL", str(bad))
+            problems.refuse("RedisHost" if self.host else place_of("RedisURL", self.url), str(bad))
             return None
 
     def _classify_sentinels(self, address: RedisAddress | None, problems: Problems) -> None:
         if not self.sentinels:
-            of_file = self.sentinel_password is not None and self.sentinel_password.path is not None
             for place, value in (
                 ("RedisMaster", self.master),
-                ("RedisSentinelPassFile" if of_file else "RedisSentinelPass", self.sentinel_password),
+                (place_of("RedisSentinelPass", self.sentinel_password), self.sentinel_password),
             ):
                 if value is not None:
                     problems.refuse(

@@ -40,10 +40,7 @@ class QueryKey:
     def check(self, place: str, problems: Problems) -> "QueryKey | None":
         """Return the key as it is to be used; None without a usable one, which becomes a problem in `problems`."""
         where = at(place, "Value")
-        if self.value == NO_SECRET:
-            problems.refuse(where, "is missing or empty; it is the key in the address (or use ValueFile).")
-            return None
-        value = problems.try_secret(where, self.value)
+        value = problems.try_secret(where, self.value, missing="it is the key in the address (or use ValueFile)")
         if value is None:
             return None
         if not _KEY.fullmatch(value.reveal()):

@@ -122,6 +122,11 @@ NO_SECRET: Final = Secret()
 """The value of a field for which no secret was written."""
 
 
+def place_of(place: str, written: Secret | None) -> str:
+    """Return the key that the secret was written for: that at `place`, or the one for its file."""
+    return place if written is None or written.path is None else f"{place}File"
+
+
 def is_blank(written: Secret | None) -> bool:
     """Tell whether nothing, or only blanks, was written; a secret in a file is judged when it is read."""
     return written is None or (written.path is None and not written.reveal().strip())

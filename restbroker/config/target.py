@@ -34,14 +34,12 @@ class Basic:
 
     def check(self, place: str, problems: Problems) -> "Basic | None":
         """Return user and password as they are to be used; None after a problem, which is added to `problems`."""
-        password = problems.try_secret(at(place, "Pass"), self.password)
         if not self.user:
             problems.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
         elif ":" in self.user:
             problems.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
-        if self.password == NO_SECRET:
-            problems.refuse(at(place, "Pass"), "is missing or empty; it is that user's password (or use PassFile).")
-            return None
+        missing = "it is that user's password (or use PassFile)"
+        password = problems.try_secret(at(place, "Pass"), self.password, missing=missing)
         return Basic(self.user, password) if self.user and password is not None else None
 
 
@@ -72,10 +70,8 @@ class Bearer:
             login = Basic(self._user or "", self._password or NO_SECRET).check(place, problems)
             return None if login is None else IssuedLogin(login, fallback=False)
         where = at(place, "Token")
-        if self.token == NO_SECRET:
-            problems.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
-            return None
-        return check_bearer(where, problems.try_secret(where, self.token), problems)
+        missing = "it is the token to log in with (or use TokenFile)"
+        return check_bearer(where, problems.try_secret(where, self.token, missing=missing), problems)
 
 
 def check_bearer(place: str, token: Secret | None, problems: Problems) -> Bearer | None:

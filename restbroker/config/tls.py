@@ -6,14 +6,11 @@ holds: the files that were checked are those that are used; no passphrase is ask
 
 import ssl
 from pathlib import Path
-from typing import Final
 
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import bytes_of
 from restbroker.config.target import CertFiles, TlsFiles
 from restbroker.config.values import without_logins
-
-_KEY_ALONE: Final = "is the key of a certificate; give that too, as CertFile."
 
 
 def context_of(files: TlsFiles) -> ssl.SSLContext:
@@ -40,17 +37,9 @@ def cert_files(files: CertFiles | None, place: str, problems: Problems) -> CertF
     """Return the files, each read once; None if there are none, or for problems, which are added to `problems`."""
     if files is None:
         return None
-    if files.cert == Path():
-        problems.refuse(at(place, "KeyFile"), _KEY_ALONE)
-        return None
-    cert, key = (
-        _check_readable(files.cert, at(place, "CertFile"), problems),
-        _check_readable(files.key, at(place, "KeyFile"), problems),
-    )
-    if cert is None or (key is None and files.key is not None):
-        return None
-    _try_certificate(TlsFiles(None, cert, key), place, problems)
-    return CertFiles(cert, key)
+    written = TlsFiles(None, None if files.cert == Path() else files.cert, files.key)
+    found = tls_files(written, place, "", problems, is_used=True)
+    return None if found.cert is None else CertFiles(found.cert, found.key)
 
 
 def tls_files(files: TlsFiles, place: str, url_place: str, problems: Problems, *, is_used: bool) -> TlsFiles:
@@ -62,7 +51,7 @@ def tls_files(files: TlsFiles, place: str, url_place: str, problems: Problems, *
     cert = _check_readable(files.cert, at(place, "CertFile"), problems)
     key = _check_readable(files.key, at(place, "KeyFile"), problems)
     if files.key is not None and files.cert is None:
-        problems.refuse(at(place, "KeyFile"), _KEY_ALONE)
+        problems.refuse(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
     if ca is not None:
         _try_authority(ca, at(place, "CAFile"), problems)
     if cert is not None and (key is not None or files.key is None):

@@ -12,7 +12,7 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.key import key, secret
 from restbroker.config.problems import Problems, at
-from restbroker.config.secret import Secret, is_blank
+from restbroker.config.secret import Secret, is_blank, place_of
 from restbroker.config.values import DAY_S
 
 FLAT_TOKEN = "default"  # noqa: S105  a name
@@ -78,7 +78,7 @@ class Token:
         placed: list[_Placed] = []
         for member, written in ((where, self._current), (previous, self._previous)):
             if not is_blank(written) and (tried := problems.try_secret(member, written)) is not None:
-                placed.append((member if tried.path is None else f"{member}File", tried))
+                placed.append((place_of(member, tried), tried))
         for member, one in placed:
             if self.signed and len(one.reveal()) < _LEAST_SIGNED:
                 wanted = f"at least {_LEAST_SIGNED} characters for a token that signs, found fewer"

@@ -56,7 +56,7 @@ def redis_address(text: str, database: int | None = None, *, password_beside: bo
     to one and silently 0 to the others.
     """
     whole = f"unix://{quote(text)}" if text.startswith("/") else text
-    parts = _split(whole)
+    parts = split(whole)
     scheme = _REDIS_SCHEMES.get(parts.scheme)
     if scheme is None or "://" not in whole:
         raise BadUrl(
@@ -65,7 +65,7 @@ def redis_address(text: str, database: int | None = None, *, password_beside: bo
         )
     if parts.fragment:
         raise BadUrl('RedisURL must not have a "#" part; write a "#" in a password as %23.')
-    host, port = _host(parts, "RedisURL"), _port(parts, "RedisURL")
+    host, port = host_of(parts, "RedisURL"), port_of(parts, "RedisURL")
     user, password = _redis_user(parts, password_beside=password_beside)
     query = _redis_query(parts, scheme)
     named = _database(parts, scheme, query)
@@ -91,10 +91,10 @@ def redis_host(text: str) -> str:
     """
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"
-    parts = _split(f"redis://{text}")
+    parts = split(f"redis://{text}")
     if parts.path or parts.query or parts.fragment or "@" in parts.netloc or not parts.hostname:
         raise BadUrl("RedisHost is a host name with or without a port, e.g. localhost:6379; use RedisURL for more.")
-    return f"redis://{_host(parts, 'RedisHost')}:{_port(parts, 'RedisHost') or 6379}"
+    return f"redis://{host_of(parts, 'RedisHost')}:{port_of(parts, 'RedisHost') or 6379}"
 
 
 def rest_address(text: str) -> RestAddress:
@@ -106,7 +106,7 @@ def rest_address(text: str) -> RestAddress:
     if text.startswith("unix:"):
         raise BadUrl("For a unix socket write http+unix:// with its path percent-encoded: http+unix://%2Frun%2Fx.sock.")
     assumed = "://" not in text
-    parts = _split(f"http://{text}" if assumed else text)
+    parts = split(f"http://{text}" if assumed else text)
     if parts.scheme not in ("http", "https", "http+unix"):
         raise BadUrl("The URL begins with http://, https:// or http+unix://, e.g. http://127.0.0.1:5281/api.")
     if parts.query or parts.fragment or text.endswith(("?", "#")):
@@ -117,15 +117,15 @@ def rest_address(text: str) -> RestAddress:
         raise BadUrl("The URL's path must be plain segments, percent-encoded where needed, without . or .. or //.")
     credentials = _rest_user(parts)
     if parts.scheme == "http+unix":
-        socket = _plain(parts.netloc.rpartition("@")[2])
+        socket = decode(parts.netloc.rpartition("@")[2])
         if not socket.startswith("/"):
             raise BadUrl("The socket in the URL is a whole path, percent-encoded: http+unix://%2Frun%2Fx.sock/api.")
         return RestAddress(Url("http", "localhost", 80, path=path, socket=socket), credentials)
     host = parts.hostname
     if not host:
         raise BadUrl("The URL names no host; write e.g. http://127.0.0.1:5281/api.")
-    _host(parts, "The URL")
-    port = _port(parts, "The URL") or (443 if parts.scheme == "https" else 80)
+    host_of(parts, "The URL")
+    port = port_of(parts, "The URL") or (443 if parts.scheme == "https" else 80)
     return RestAddress(Url(parts.scheme, host, port, path), credentials, assumed)
 
 
@@ -146,7 +146,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _split(text: str) -> SplitResult:
+def split(text: str) -> SplitResult:
+    """Return the parts of an address; raise `BadUrl` if it cannot be read."""
     # urlsplit drops tabs and line breaks silently, so that "ho\nst" would become another host.
     if any(c.isspace() or not c.isprintable() for c in text):
         raise BadUrl("An address must not contain blanks or control characters.")
@@ -156,7 +157,8 @@ def _split(text: str) -> SplitResult:
         raise BadUrl("The address cannot be read: check the [brackets] around an IPv6 address.") from error
 
 
-def _port(parts: SplitResult, key: str) -> int | None:
+def port_of(parts: SplitResult, key: str) -> int | None:
+    """Return the port of the address at `key`, None if it has none; raise `BadUrl` if it is no port."""
     try:
         port = parts.port
     except ValueError:
@@ -167,7 +169,8 @@ def _port(parts: SplitResult, key: str) -> int | None:
     return port
 
 
-def _host(parts: SplitResult, key: str) -> str:
+def host_of(parts: SplitResult, key: str) -> str:
+    """Return the host of the address at `key`, "" if it has none; raise `BadUrl` if it is no host."""
     host = parts.hostname or ""
     if host and not _HOST.fullmatch(host):
         raise BadUrl(f"{key}'s host is not a host name or address; write a name outside ASCII in its xn-- form.")
@@ -180,14 +183,14 @@ def _redis_user(parts: SplitResult, *, password_beside: bool) -> tuple[str, Secr
         return "", None
     user, colon, password = who.partition(":")
     if password_beside and not password:
-        return _plain(user), None
+        return decode(user), None
     if not colon:
         raise BadUrl(
             "Clients disagree whether a single word before @ in RedisURL is a password or a user name; write "
             "redis://:PASSWORD@host for a password, or redis://USER:PASSWORD@host; a user's name may stand "
             "alone where RedisPass or RedisPassFile gives the password."
         )
-    return _plain(user), Secret(_plain(password))
+    return decode(user), Secret(decode(password))
 
 
 def _rest_user(parts: SplitResult) -> Basic | None:
@@ -197,10 +200,11 @@ def _rest_user(parts: SplitResult) -> Basic | None:
     user, colon, password = who.partition(":")
     if not user or not colon:
         raise BadUrl("The URL's part before @ is USER:PASSWORD; it is better to keep the login out of the URL.")
-    return Basic(_plain(user), Secret(_plain(password)))
+    return Basic(decode(user), Secret(decode(password)))
 
 
-def _plain(encoded: str) -> str:
+def decode(encoded: str) -> str:
+    """Return a percent-encoded part of an address as text; raise `BadUrl` if it has a control character."""
     decoded = unquote(encoded)
     if not is_plain(decoded):
         raise BadUrl("An address must not contain control characters, percent-encoded or not.")

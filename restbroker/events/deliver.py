@@ -193,10 +193,7 @@ class Deliverer:
         refused, self._refused = self._refused, set()
         for source in refused:
             with suppress(StoreUnavailable, StoreRefused):
-                try:
-                    await self.connection.call(store.note_refusal, source)
-                except ConnectionEnded:
-                    await self.connection.call(store.note_refusal, source)
+                await self.connection.ask(store.note_refusal, source)
 
     async def _push_group(self, arrivals: list[IncomingEvent]) -> list[PushResult]:
         try:

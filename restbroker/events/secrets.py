@@ -8,7 +8,7 @@ its last value in force, with one warning.
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
@@ -50,6 +50,12 @@ class CurrentSecret:
         """Return the value, read again if the last read was more than some seconds ago; the last one if that fails."""
         await self.read(_READ_AGAIN_S)
         return self.value
+
+    async def fits(self, is_right: Callable[[bytes], bool]) -> bool:
+        """Tell whether the value is right, as it was read last or else as it is now; one that is not known is not."""
+        if is_right(await self.current()) and self.value:
+            return True
+        return await self.read(_READ_SOON_S) and is_right(self.value) and bool(self.value)
 
     async def read(self, after_s: float) -> bool:
         """Read the value if the last read was `after_s` seconds ago or more; return whether a read was tried.
@@ -96,14 +102,20 @@ class SourceLogin:
         if fresh is None:
             return _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
         given = [*_credentials(headers, query), *([rest] if rest else [])]
-        if _fits(given, await fresh.current()):
-            return True
-        return bool(given) and await fresh.read(_READ_SOON_S) and _fits(given, fresh.value)
+        return bool(given) and await fresh.fits(lambda secret: _is_among(secret, given))
 
 
-def _fits(given: list[str], secret: bytes) -> bool:
-    fits = [signing.place_of(one, [secret]) is not None for one in given]
-    return bool(secret) and any(fits)
+def _is_among(secret: bytes, given: list[str]) -> bool:
+    return any([signing.place_of(one, [secret]) is not None for one in given])  # noqa: C419  all take their time
+
+
+def basic_login(header: bytes) -> bytes:
+    """Return the `user:password` of HTTP Basic in the header `Authorization`; b"" if there is none."""
+    scheme, _, credentials = header.partition(b" ")
+    try:
+        return base64.b64decode(credentials.strip(), validate=True) if scheme.lower() == b"basic" else b""
+    except binascii.Error:
+        return b""
 
 
 def _credentials(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
@@ -113,10 +125,7 @@ def _credentials(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
         case b"bearer":
             yield credentials.strip().decode("utf-8", "replace")
         case b"basic":
-            try:
-                login = base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace")
-            except (binascii.Error, ValueError):
-                login = ""
+            login = basic_login(headers[b"authorization"]).decode("utf-8", "replace")
             # Prosody sends what stands before the @ of its URL, whatever that is.
             yield login.partition(":")[2] if ":" in login else login
         case _:

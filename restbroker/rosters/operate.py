@@ -28,10 +28,9 @@ from restbroker.rosters.rules import (
     roster_of,
     too_large,
 )
-from restbroker.rosters.store import Change, RosterUnchanged, RosterVersions, UserState
+from restbroker.rosters.store import Change, RosterUnchanged, RosterVersions, UserState, in_batches
 from restbroker.store.client import Client
 
-_USERS_AT_ONCE: Final = 100
 _CONTACTS_AT_ONCE: Final = 2000
 """The most contacts in one step, during which Redis does nothing else: some milliseconds."""
 _NOTE_EVERY_S: Final = 1.0
@@ -180,7 +179,7 @@ def export_rosters(
 
     `tell` is called with each entry that is left out.
     """
-    for some in _in_batches(list(only) or sorted(store.users(client)), lambda _: 1):
+    for some in in_batches(list(only) or sorted(store.users(client)), lambda _: 1, _CONTACTS_AT_ONCE):
         for user, stored in zip(some, store.read(client, some), strict=True):
             contacts, left_out = roster_of(stored, user, domain)
             for bad in left_out:
@@ -191,7 +190,7 @@ def export_rosters(
 def count_changed(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool) -> int:
     """Return how many users' rosters an import of these would change now; `add` as for `import_rosters`."""
     count = 0
-    for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
+    for some in in_batches(list(rosters), lambda user: len(rosters[user]), _CONTACTS_AT_ONCE):
         for known, stored in zip(store.user_states(client, some), store.read(client, some), strict=True):
             wanted = {jid.encode(): as_stored(contact) for jid, contact in rosters[known.user].items()}
             is_new = any(stored.get(jid) != contact for jid, contact in wanted.items())
@@ -211,7 +210,7 @@ def import_rosters(
     with AuditedAction(
         rosters.client, AuditEntry(who=rosters.who, action="import", place="rosters", where=source)
     ) as note:
-        for some in _in_batches(list(found), lambda user: len(found[user])):
+        for some in in_batches(list(found), lambda user: len(found[user]), _CONTACTS_AT_ONCE):
             so_far = _import(rosters, {user: found[user] for user in some}, so_far, add=add)
             note.done, note.entry = so_far.done, attrs.evolve(note.entry, refused=len(so_far.refused))
             if time.monotonic() >= noted_s + _NOTE_EVERY_S:
@@ -239,16 +238,3 @@ def _import(
             case RosterUnchanged(user):
                 so_far = attrs.evolve(so_far, refused=(*so_far.refused, RefusedRoster(user, too_large(user))))
     return so_far
-
-
-def _in_batches(names: Sequence[str], contacts: Callable[[str], int]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    count = 0
-    for name in names:
-        if batch and (len(batch) >= _USERS_AT_ONCE or count + contacts(name) > _CONTACTS_AT_ONCE):
-            yield batch
-            batch, count = [], 0
-        batch.append(name)
-        count += contacts(name)
-    if batch:
-        yield batch

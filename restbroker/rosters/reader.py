@@ -13,7 +13,7 @@ nowhere else.
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, islice
 from typing import Final, TypeAlias
 
@@ -264,7 +264,7 @@ class Reader:
 
     async def _write(self, batch: Mapping[str, _PendingRead], stored: Mapping[str, RosterHash], read_s: float) -> None:
         async with self._writing:
-            for piece in _pieces(stored):
+            for piece in store.in_batches(list(stored), lambda user: len(stored[user]), _CONTACTS, MOST):
                 given, found = {user: stored[user] for user in piece}, list[PreparedRoster | RestbrokerError]()
                 try:
                     found += await trio.to_thread.run_sync(prepare_rosters, given, self.domain, limiter=self._thread)
@@ -327,20 +327,6 @@ class Reader:
 
 def _failure(error: Exception) -> RestbrokerError:
     return StoreRefused(f"Reading it failed with {type(error).__name__}.", "Please report this.")
-
-
-def _pieces(stored: Mapping[str, RosterHash]) -> Iterator[list[str]]:
-    """Yield the users whose rosters are written together."""
-    piece: list[str] = []
-    contacts = 0
-    for user, one in stored.items():
-        piece.append(user)
-        contacts += len(one)
-        if contacts >= _CONTACTS:
-            yield piece
-            piece, contacts = [], 0
-    if piece:
-        yield piece
 
 
 def choose_users(client: Client, users: Sequence[str], most: int) -> list[str]:

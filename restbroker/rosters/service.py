@@ -11,10 +11,8 @@ nothing; all other clients write addresses with percent-encoding. So the header 
 what Prosody sends is never decoded, or a user `adm%69n` would get the roster of `admin`.
 """
 
-import binascii
 import hmac
 import re
-from base64 import b64decode
 from collections import Counter
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -25,7 +23,7 @@ import trio
 from restbroker.config.roster import USER, QueryKey, Roster
 from restbroker.config.target import Basic
 from restbroker.errors import RestbrokerError
-from restbroker.events.secrets import CurrentSecret
+from restbroker.events.secrets import CurrentSecret, basic_login
 from restbroker.rosters.reader import Reader
 from restbroker.rosters.rules import BadRoster, read_user
 from restbroker.serving.plain import Answer, Request, error_answer
@@ -37,8 +35,6 @@ METHODS: Final = ("GET", "HEAD")
 _EMPTY: Final = Answer(200, b"{}")
 _LATER: Final = (b"retry-after", b"1")
 _BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8"')
-_IN_DOUBT_S: Final = 1.0
-"""Seconds between two reads of a secret's file while what requests show does not fit."""
 _PROSODY: Final = b"Prosody XMPP Server"
 _KEY: Final = b"?key="
 _QUERY: Final = re.compile(rb"\?[^?]+=")
@@ -116,12 +112,9 @@ class Login:
         """Tell whether this request shows the login, in its head or as this `key`; None: the secret is not known."""
         if self.secret is None:
             return True
-        given = _basic(request.header(b"authorization")) if self.before else key
-        if not await self.secret.current():
-            return None
-        if _equal(given, self.before + self.secret.value):
-            return True
-        return await self.secret.read(_IN_DOUBT_S) and _equal(given, self.before + self.secret.value)
+        given = basic_login(request.header(b"authorization")) if self.before else key
+        fits = await self.secret.fits(lambda value: _equal(given, self.before + value))
+        return fits if self.secret.value else None
 
 
 @attrs.frozen(eq=False)
@@ -224,17 +217,6 @@ def _equal(given: bytes, known: bytes) -> bool:
     as_written = hmac.compare_digest(given, known)
     decoded = hmac.compare_digest(unquote_to_bytes(given), known)
     return as_written or decoded
-
-
-def _basic(header: bytes) -> bytes:
-    """Return user and password of this header as `user:password`; b"" if there are none."""
-    kind, _, given = header.partition(b" ")
-    if kind.lower() != b"basic":
-        return b""
-    try:
-        return b64decode(given.strip(), validate=True)
-    except binascii.Error:
-        return b""
 
 
 def _unavailable(why: str) -> Answer:

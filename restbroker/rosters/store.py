@@ -5,7 +5,7 @@ version, the user's mark and the user's refresh job are one step (`roster_change
 no process refreshes a user while another one does; a change during a refresh has another one follow.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -16,7 +16,7 @@ from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
 
 _AT_ONCE: Final = 100
-"""The most rosters that are read in one go: each may be large."""
+"""The most rosters that are read or written in one go: each may be large."""
 _SCANNED_AT_ONCE: Final = 1000
 _MARKED_AT_ONCE: Final = 1000
 """The most users who are marked in one step; Redis does nothing else for 17 ms then (measured)."""
@@ -230,3 +230,19 @@ def _arguments(one: Change, wanted: RefreshJobs | None) -> Iterator[Argument]:
 def _in_pieces(names: Sequence[str], size: int = _AT_ONCE) -> Iterator[Sequence[str]]:
     for start in range(0, len(names), size):
         yield names[start : start + size]
+
+
+def in_batches(
+    users: Sequence[str], contacts: Callable[[str], int], most: int, most_users: int = _AT_ONCE
+) -> Iterator[list[str]]:
+    """Yield the users in batches whose rosters have at most so many `contacts` together, or are of a single user."""
+    batch: list[str] = []
+    count = 0
+    for user in users:
+        if batch and (len(batch) >= most_users or count + contacts(user) > most):
+            yield batch
+            batch, count = [], 0
+        batch.append(user)
+        count += contacts(user)
+    if batch:
+        yield batch

@@ -13,7 +13,8 @@ properties, so there is no id and no time in it:
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, assert_never
 
 from restbroker.config.events import EventSource
@@ -58,11 +59,12 @@ def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, 
     _require_depth(payload)
     what = carries.get(message.exchange) or _guess(message, payload)
     raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, "payload": payload}
+    make = partial(ServerEvent, id=None, source=source, received_at_s=now_s, raw=raw)
     match what:
         case "presence":
-            return _presence(payload, raw, source, now_s)
+            return _presence(payload, make)
         case "chat" | "groupchat":
-            return _message(payload, raw, message.key, source=source, now_s=now_s, is_room=what == "groupchat")
+            return _message(payload, message.key, make, is_room=what == "groupchat")
         case _:
             assert_never(what)
 
@@ -86,46 +88,25 @@ def _guess(message: Message, payload: Mapping[str, Json]) -> ExchangeContent:
     return "groupchat" if _suffix(message.key).startswith("groupchat") else "chat"
 
 
-def _presence(payload: Mapping[str, Json], raw: Json, source: str, now_s: float) -> ServerEvent:
+def _presence(payload: Mapping[str, Json], make: Callable[..., ServerEvent]) -> ServerEvent:
     user = _text(payload, "user_id")
     is_present = payload.get("present")
     if not isinstance(is_present, bool):
         raise MalformedEvent("its present is neither true nor false")
-    return ServerEvent(
-        type="presence",
-        sender=user,
-        receiver=None,
-        id=None,
-        body=None,
-        room=None,
-        server=domain(user),
-        source=source,
-        received_at_s=now_s,
-        raw=raw,
-        presence=PRESENCE[is_present],
+    is_there = PRESENCE[is_present]
+    return make(
+        type="presence", sender=user, receiver=None, body=None, room=None, server=domain(user), presence=is_there
     )
 
 
-def _message(
-    payload: Mapping[str, Json], raw: Json, key: str, source: str, now_s: float, *, is_room: bool
-) -> ServerEvent:
+def _message(payload: Mapping[str, Json], key: str, make: Callable[..., ServerEvent], *, is_room: bool) -> ServerEvent:
     sender, receiver = _text(payload, "from_user_id"), _text(payload, "to_user_id")
     room = None
     if is_room:
         # To the room itself, from its user; or from the room with the occupant's nickname, to the user.
         room = receiver if "/" not in receiver else bare(sender)
-    return ServerEvent(
-        type="groupchat" if is_room else "message",
-        sender=sender,
-        receiver=receiver,
-        id=None,
-        body=_text(payload, "message"),
-        room=room,
-        server=_host(key, sender, receiver),
-        source=source,
-        received_at_s=now_s,
-        raw=raw,
-    )
+    kind, body, server = "groupchat" if is_room else "message", _text(payload, "message"), _host(key, sender, receiver)
+    return make(type=kind, sender=sender, receiver=receiver, body=body, room=room, server=server)
 
 
 def _host(key: str, sender: str, receiver: str) -> str | None:

@@ -4,10 +4,8 @@ Used by the other files of this folder. Always holds: neither Trio nor a client 
 is a `Secret`, and no message shows it; a URL that could mean two places is refused.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
-from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -16,11 +14,10 @@ from restbroker.config.form import Items, Names, whole, word
 from restbroker.config.key import inline, key, secret
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
-from restbroker.config.secret import NO_SECRET, Secret
+from restbroker.config.secret import NO_SECRET, Secret, place_of
 from restbroker.config.target import TlsFiles
 from restbroker.config.tls import tls_files
-from restbroker.config.urls import BadUrl, is_loopback
-from restbroker.config.values import is_plain
+from restbroker.config.urls import BadUrl, decode, host_of, is_loopback, port_of, split
 from restbroker.errors import ConfigError
 
 INSTALL: Final = "pip install --require-hashes -r requirements/amqp.lock"
@@ -30,7 +27,6 @@ ExchangeContent = Literal["presence", "chat", "groupchat"]
 """What MongooseIM publishes to an exchange."""
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _EXAMPLE: Final = "amqp://USER:PASSWORD@127.0.0.1:5672/%2F"
 _NAME: Final = r"[A-Za-z0-9_.:@-]{1,200}"
 _KEY: Final = r"\S{1,255}"
@@ -78,30 +74,22 @@ def address(text: str) -> Address:
 
     Without a login it is RabbitMQ's own guest; without a path the virtual host `/`.
     """
-    if any(c.isspace() or not c.isprintable() for c in text):
-        raise BadUrl("An address must not contain blanks or control characters.")
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise BadUrl(_wrong("its port or the [brackets] around an IPv6 address cannot be read")) from None
+    parts = split(text)
     if parts.scheme not in _PORTS:
         raise BadUrl(f"The URL begins with amqp:// or amqps:// (TLS), as {_EXAMPLE}.")
     if parts.query or parts.fragment:
         raise BadUrl(_wrong('it must not have a "?" or "#" part'))
-    host = parts.hostname or ""
-    if not _HOST.fullmatch(host) or port == 0:
-        raise BadUrl(_wrong("it names no host, or port 0"))
+    host, port = host_of(parts, "The URL"), port_of(parts, "The URL") or _PORTS[parts.scheme]
+    if not host:
+        raise BadUrl(_wrong("it names no host"))
     vhost = parts.path.removeprefix("/")
     if "/" in vhost:
         raise BadUrl(_wrong('a "/" within the name of a virtual host is written as %2F'))
     user, colon, password = parts.netloc.rpartition("@")[0].partition(":")
     if user and not colon:
         raise BadUrl(_wrong("the part before @ is USER:PASSWORD"))
-    words = [unquote(word) for word in (vhost or "%2F", user or "guest", password if user else "guest")]
-    if not all(is_plain(word) for word in words):
-        raise BadUrl("An address must not contain control characters, percent-encoded or not.")
-    return Address(parts.scheme == "amqps", host, port or _PORTS[parts.scheme], *words)
+    words = [decode(word) for word in (vhost or "%2F", user or "guest", password if user else "guest")]
+    return Address(parts.scheme == "amqps", host.strip("[]"), port, *words)
 
 
 def _wrong(what: str) -> str:
@@ -123,11 +111,9 @@ class Server:
 
     def check(self, place: str, problems: Problems) -> "Server | None":
         """Return the server as it is to be used, or None after adding a problem to `problems`."""
-        place_of_url = f"{place}.URL" if self.url.path is None else f"{place}.URLFile"
-        if self.url == NO_SECRET:
-            problems.refuse(place_of_url, "is missing or empty; say where RabbitMQ is, or name a file that does.")
-            return None
-        url = problems.try_secret(f"{place}.URL", self.url)
+        place_of_url = place_of(f"{place}.URL", self.url)
+        missing = "say where RabbitMQ is, or name a file that does"
+        url = problems.try_secret(f"{place}.URL", self.url, missing=missing)
         if url is None:
             return None
         try:
