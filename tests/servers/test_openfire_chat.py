@@ -4,21 +4,18 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import attrs
 import httpx
 import pytest
 import trio
 
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
 from restbroker.servers.openfire.chat import logins as chat_logins
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, restart, sides_of
-from tests.servers.sides import Side, in_short
-from tests.support.openfire_chat.answers import named
+from tests.servers.sides import Side
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import State
-from tests.support.player import Player, recorded
 from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
@@ -98,26 +95,6 @@ async def test_an_empty_list_of_contacts_is_believed_of_a_stream_that_lives(chat
         await restart(chat, side)
         assert JULIET in (await side.done("list_contacts", {"from": "romeo"})).text
         assert "jid" not in (await side.done("list_contacts", {"from": "nurse"})).text
-
-
-async def test_contacts_are_added_renamed_and_removed(tmp_path: Path, redis_server: RedisServer) -> None:
-    commands = {one.command: one for one in recorded("openfire-chat/0.9.6/commands") if one.status < 300}
-    added, updated, deleted = (commands[f"{verb}_contact"] for verb in ("add", "update", "delete"))
-    nickname = "<nickname>Nurse &amp; &lt;co&gt;</nickname>"
-    added = attrs.evolve(added, body=(added.body or "").replace("<nickname>N</nickname>", nickname))
-    new = {**(added.arguments or {}), "nickname": "Nurse & <co>"}
-    renamed = attrs.evolve(updated, body="<rosterItem><jid>nurse@example.org</jid><nickname>P</nickname></rosterItem>")
-    there, gone = named("a contact that is there already"), named("a contact that is not there")
-    logins = (named("whether the login is an administrator's"), commands["chat_login"])
-    with Player([*logins, added, there, renamed, deleted, gone]) as server:
-        async with sides_of(tmp_path, redis_server, f"{server.url}/rest/api")() as (side,):
-            await side.done("add_contact", new)
-            assert isinstance(await side.call("add_contact", new), Rejected)
-            assert (await side.done("add_contact", new, maybe_run=True)).note == "already done"
-            await side.done("update_contact", {**(updated.arguments or {}), "nickname": "P"})
-            await side.done("delete_contact", deleted.arguments)
-            assert isinstance(await side.call("delete_contact", deleted.arguments), Rejected)
-            assert (await side.done("delete_contact", deleted.arguments, maybe_run=True)).note == "already done"
 
 
 async def test_a_logoff_is_done_once_and_a_command_logs_in_again(chat: Openfire, sides: Open) -> None:
@@ -203,22 +180,6 @@ async def test_an_offer_is_gone_with_its_stream(chat: Openfire, sides: Open) -> 
         assert [asked.path.rpartition("/")[2] for asked in chat.requests[before:]][:4] == ["o1", "login", "o1", "login"]
 
 
-async def test_an_offer_to_the_stream_that_another_process_knows_is_answered_on_that(
-    chat: Openfire, sides: Open
-) -> None:
-    question = {"userID": "romeo", "emailAddress": "r@example.org", "question": "Wherefore?", "workgroup": "love"}
-    async with sides(2) as (one, other), trio.open_nursery() as nursery:
-        await one.done("set_presence", {"from": "nurse"})
-        await restart(chat, one, other)
-        await other.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
-        nursery.start_soon(other.done, "ask", question)
-        await until_async(lambda: "romeo" in chat.state.questions, "the question is asked")
-        with chat.state.lock:
-            offer = chat.state.offer("romeo", "nurse")
-        await one.done("accept_offer", {"from": "nurse", "offerId": offer})
-    assert chat.state.logins == ["nurse", "nurse"]
-
-
 async def test_a_room_is_left_on_the_stream_that_another_process_knows(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         for user in ("nurse", "romeo"):
@@ -243,22 +204,6 @@ async def test_a_login_that_is_not_answered_leaves_the_command_unsent(chat: Open
             await side.call("post_message", message)
         await side.done("post_message", message)
         assert chat.state.logins == ["romeo", "romeo"]
-
-
-async def test_a_question_that_nobody_answers_in_time_is_not_asked_again_by_itself(chat: Openfire, sides: Open) -> None:
-    chat.faults.add(Kind.HANG, "POST */ask")
-    asked = {"userID": "romeo", "emailAddress": "r@example.org", "question": "Wherefore?", "workgroup": "love"}
-    async with sides() as (side,):
-        spec = side.connector.spec("ask")
-        assert spec is not None
-        assert spec.timeout_s is not None
-        assert spec.timeout_s >= 200
-        assert spec.repeat == "unsafe"
-        assert spec.unanswered is not None
-        assert spec.unanswered.code == "AskUnanswered"
-        assert "ask_status" in spec.unanswered.text
-        with pytest.raises(MaybeSent):
-            await side.call("ask", asked, timeout_s=0.5)
 
 
 QUESTION: Mapping[str, Json] = {
@@ -535,18 +480,3 @@ async def test_what_a_user_leaves_who_was_deleted_by_an_earlier_try_is_logged_of
         chat.faults.clear()
         await side.done("delete_user", {"username": "romeo"}, maybe_run=True)
         assert not chat.state.streams
-
-
-async def test_a_server_that_starts_is_not_well_and_what_it_says_concerns_all_jobs(chat: Openfire, sides: Open) -> None:
-    async with sides(Auth={"Basic": {"User": "admin", "Pass": "wr0ng-one"}}) as (stranger,):
-        for command, given in (("set_presence", {"from": "romeo"}), ("list_users", {})):
-            assert in_short(await stranger.call(command, given)) == "Denied LoginRefused"
-        assert (await stranger.probe()).denied
-    async with sides() as (side,):
-        assert (await side.probe()).ok
-        for kind, code in ((Kind.REDIRECT, "Redirected"), (Kind.DENIED, "LoginRefused")):
-            chat.faults.add(kind, times=2)
-            refused = await side.call("list_bookmarks")
-            assert isinstance(refused, Denied)
-            assert refused.reason.code == code
-            assert not (await side.probe()).ok

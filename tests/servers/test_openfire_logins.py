@@ -142,25 +142,6 @@ async def test_many_jobs_of_many_processes_share_one_login(redis_server: RedisSe
     assert len(server.asked) == 1
 
 
-async def test_after_a_restart_of_the_server_each_user_is_logged_in_once(redis_server: RedisServer) -> None:
-    server = Openfire(takes_s=0.05)
-    async with processes(redis_server, server) as open_one:
-        all_of_them = [open_one(), open_one(), open_one()]
-        stale = [await logins.stream("juliet") for logins in all_of_them]
-        server.restart()
-        found: list[str] = []
-
-        async def renew(logins: SharedLogins, old: str) -> None:
-            found.append(await logins.renew("juliet", old))
-
-        async with trio.open_nursery() as nursery:
-            for logins, old in zip(all_of_them * 3, stale * 3, strict=True):
-                nursery.start_soon(renew, logins, old)
-        assert found == ["ofchat-102"] * 9
-        assert len(server.asked) == 2
-        assert [await logins.stream("juliet") for logins in all_of_them] == ["ofchat-102"] * 3
-
-
 async def test_an_administrator_logs_users_in_with_nothing_or_with_their_own_passwords(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 from tests.servers.openfire_sides import Open, sides_of
-from tests.servers.sides import Side, in_short
+from tests.servers.sides import Side
 from tests.support.link import Direct
 from tests.support.openfire_chat.server import Openfire
 from tests.support.receiver import Kind
@@ -123,35 +123,6 @@ async def test_who_left_joins_again_before_a_post_whoever_had_him_leave(chat: Op
         await other.done("post_to_room", says("and more"))
     assert told(chat) == ["before", "after", "and more"]
     assert sent(chat, "PUT") == 2
-
-
-@rows(
-    ("command", "how"),
-    [
-        ("add_room_outcast", NURSE),
-        ("add_room_outcast_group", {"roomName": "Balcony@conference.example.org", "groupname": "montagues"}),
-        ("delete_room_member", NURSE),
-        ("delete_room_admin", NURSE),
-        ("delete_room_owner", NURSE),
-        ("delete_room_member_group", {"roomName": "balcony", "groupname": "montagues"}),
-        ("delete_room_owner_group", {"roomName": "balcony", "groupname": "montagues"}),
-        ("update_room", {**ROOM, "membersOnly": True}),
-        ("update_room", {**ROOM, "outcasts": ["juliet", "Romeo@Example.org"]}),
-        ("update_room", {**ROOM, "outcastGroups": ["montagues"]}),
-        ("update_room", {**ROOM, "outcasts": "romeo"}),
-    ],
-)
-async def test_whom_a_job_may_have_had_leave_joins_before_his_next_post(
-    chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
-) -> None:
-    anew(chat, redis_server)
-    async with sides(2) as (one, other):
-        await one.done("create_room", ROOM)
-        await one.done("post_to_room", says("before"))
-        await other.call(command, how)
-        before = sent(chat, "PUT")
-        await one.call("post_to_room", says("after"))
-    assert sent(chat, "PUT") == before + 1
 
 
 @rows(
@@ -330,14 +301,19 @@ async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(
     ("command", "how"),
     [
         ("add_room_outcast", NURSE),
-        ("update_room", {**ROOM, "outcasts": ["romeo"]}),
+        ("add_room_outcast_group", {"roomName": "Balcony@conference.example.org", "groupname": "montagues"}),
         ("delete_room", {"roomName": "balcony"}),
-        ("update_room", {**ROOM, "membersOnly": True}),
         ("delete_room_member", NURSE),
-        ("add_room_outcast_group", {"roomName": "balcony", "groupname": "montagues"}),
+        ("delete_room_admin", NURSE),
+        ("delete_room_owner", NURSE),
+        ("delete_room_member_group", {"roomName": "balcony", "groupname": "montagues"}),
+        ("delete_room_owner_group", {"roomName": "balcony", "groupname": "montagues"}),
+        ("update_room", {**ROOM, "membersOnly": True}),
+        ("update_room", {**ROOM, "outcasts": ["juliet", "Romeo@Example.org"]}),
+        ("update_room", {**ROOM, "outcastGroups": ["montagues"]}),
     ],
 )
-async def test_where_rooms_are_not_joined_by_themselves_whom_a_job_may_have_had_leave_says_nothing_until_he_joins(
+async def test_whom_a_job_may_have_had_leave_says_nothing_until_he_joins(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
 ) -> None:
     anew(chat, redis_server)
@@ -419,20 +395,6 @@ async def test_where_nobody_can_say_whether_a_room_is_there_it_is_joined(chat: O
     assert told(chat) == ["heard"]
 
 
-@rows("command", ["create_room", "update_room"])
-async def test_a_room_that_a_job_makes_or_sets_can_be_joined_unless_it_is_to_tell_nobodys_presence(
-    chat: Openfire, sides: Open, redis_server: RedisServer, command: str
-) -> None:
-    anew(chat, redis_server)
-    plain = {name: value for name, value in ROOM.items() if name != "broadcastPresenceRoles"}
-    async with sides() as (side,):
-        await side.done(command, plain)
-        await side.done("join_room", IN)
-        await side.done("leave_room", IN)
-        await side.done("update_room", {**plain, "broadcastPresenceRoles": []})
-        assert_refused(await side.call("join_room", IN), "JoinRefused", "broadcastPresenceRoles")
-
-
 async def test_a_room_that_exists_is_created_by_no_job_and_stays_as_it_is(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("create_room", {**ROOM, "membersOnly": True, "members": ["juliet"]})
@@ -466,23 +428,6 @@ async def test_a_500_for_a_service_that_is_not_there_yet_is_told_from_a_server_t
         chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*", times=2)
         assert isinstance(await side.call("create_room", {**ROOM, "servicename": "park"}), Deferred)
     assert creations(chat) == 1
-
-
-@rows(("is_made", "expected"), [(True, "Rejected ServerError"), (False, "Deferred ServerError")])
-async def test_a_room_that_a_500_may_have_left_half_made_never_counts_as_created(
-    chat: Openfire, sides: Open, redis_server: RedisServer, is_made: bool, expected: str
-) -> None:
-    anew(chat, redis_server)
-    chat.faults.add(Kind.EMPTY, "POST */chatrooms")
-
-    async def make() -> None:
-        if is_made and creations(chat):
-            chat.state.open_room("balcony")
-
-    async with sides() as (side,):
-        outcome = await Side(side.connector, Then(side.link.http, make)).call("create_room", ROOM, ok_if_exists=True)
-    assert in_short(outcome) == expected
-    assert not getattr(outcome, "maybe_run", False)
 
 
 async def test_of_two_jobs_of_one_process_that_create_one_room_the_second_finds_it(chat: Openfire, sides: Open) -> None:

@@ -51,6 +51,11 @@ async def test_a_stream_that_is_read_stays_with_its_reader(reading: Read, openfi
         assert openfire.state.readers["ann"] is before
 
 
+def test_what_a_process_that_reads_says_is_a_finding(openfire: Openfire, passwords: Path) -> None:
+    silent = sources.SourceState("o", "openfire-sse", "h:1", "ann", code="OpenfireAway", message="Silent.")
+    assert [one.code for one in check(source(openfire, passwords, "ann"), [silent])] == ["Streams", "OpenfireAway"]
+
+
 def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
     openfire: Openfire, passwords: Path
 ) -> None:

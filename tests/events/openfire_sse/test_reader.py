@@ -1,29 +1,23 @@
 """Streams of Openfire become jobs: each user's once, whatever the server, Redis or a process does meanwhile."""
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-import attrs
 import pytest
 import trio
 
-from restbroker.config.events import EventSource
-from restbroker.config.secret import Secret
-from restbroker.config.target import Target
-from restbroker.events import in_redis, registry
+from restbroker.events import in_redis
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.openfire.stream.frames import FrameReader
-from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
 from restbroker.store import logins, sources
 from restbroker.store.logins import LoggedIn, LoginGranted, LoginLock, UserBase
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import OperatorWarning, SourceOpened
 from restbroker.transport.stream import Frame
-from tests.events.openfire_sse.conftest import Read, Reading, chat, say, target
+from tests.events.openfire_sse.conftest import Read, chat, say
+from tests.support.openfire_chat import emitter
 from tests.support.openfire_chat.server import Openfire
 from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
@@ -65,17 +59,6 @@ async def test_who_is_read_is_made_available_unless_that_is_not_wanted_and_the_l
         assert not is_announced()
     async with reading("ann"):
         await until_async(is_announced, "ann is announced", 60)
-
-
-async def test_what_openfire_kept_is_lost_at_the_login_and_what_comes_then_is_read(
-    reading: Read, openfire: Openfire
-) -> None:
-    say(openfire, "ann", "bob", "kept")
-    assert openfire.state.accounts["bob"].offline
-    async with reading("bob") as reader:
-        assert not openfire.state.accounts["bob"].offline
-        say(openfire, "ann", "bob", "hi")
-        await reader.has("hi")
 
 
 async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
@@ -187,32 +170,6 @@ async def test_users_with_names_and_passwords_beyond_ascii_are_read_and_who_cann
     assert len(reader.warnings("OpenfireDenied")) == 1
 
 
-async def test_how_each_users_stream_stands_is_kept_for_who_looks(
-    reading: Read, openfire: Openfire, passwords: Path
-) -> None:
-    def codes(reader: Reading) -> dict[str, str]:
-        return {one.user: one.code for one in sources.read_states(reader.store)}
-
-    openfire.state.register("ann", password="another")
-    async with reading("ann", "bob", ready=False) as reader:
-        expected = {"ann": "OpenfireDenied", "bob": ""}
-        await until_async(lambda: codes(reader) == expected, "what is refused to ann is there")
-        kept = sources.read_states(reader.store)
-        assert "does not let ann read their events (401)" in kept[0].message
-        made = EventSource("openfire", "openfire-sse", None, "", "", options=None, target=target(openfire))
-        options = Options(users=("ann", "bob"), askers=(), passwords=Secret(path=passwords))
-        found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), kept))
-        # The check has found it by itself.
-        assert [one.code for one in found] == ["OpenfireDenied", "Streams"]
-        openfire.state.register("ann")
-        await until_async(lambda: codes(reader) == {"ann": "", "bob": ""}, "both are read")
-        silent = [attrs.evolve(one, code="OpenfireAway", message="It is silent.") for one in kept]
-        found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), silent))
-        assert [one.code for one in found] == ["Streams", "OpenfireAway", "OpenfireAway"]
-        reader.stop()
-        await until_async(lambda: codes(reader) == {}, "nothing is kept")
-
-
 async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_it_last_told_something(
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,57 +231,21 @@ async def test_answers_of_a_server_that_starts_are_waited_out(reading: Read, ope
     assert _secret_free(reader.warnings())
 
 
-@asynccontextmanager
-async def instead_of_streams(openfire: Openfire, head: bytes) -> AsyncIterator[tuple[Target, list[float]]]:
-    """The server behind one that answers so, and closes, whenever it is asked for a stream; and when it was."""
-    asked: list[float] = []
-
-    async def serve(stream: trio.SocketStream) -> None:
-        with contextlib.suppress(trio.BrokenResourceError):
-            begin = await stream.receive_some()
-            if begin.startswith(b"GET /sse/"):
-                asked.append(trio.current_time())
-                await stream.send_all(b"HTTP/1.1 200 OK\r\n" + head + b"Connection: close\r\n\r\n")
-                await stream.aclose()
-                return
-            async with (
-                await trio.open_tcp_stream("127.0.0.1", openfire.port) as there,
-                trio.open_nursery() as both,
-            ):
-                await there.send_all(begin)
-                both.start_soon(pass_on, stream, there, both)
-                both.start_soon(pass_on, there, stream, both)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        own = target(openfire)
-        port = listeners[0].socket.getsockname()[1]
-        yield attrs.evolve(own, url=attrs.evolve(own.url, host="127.0.0.1", port=port)), asked
-        nursery.cancel_scope.cancel()
-
-
-async def pass_on(one: trio.SocketStream, other: trio.SocketStream, both: trio.Nursery) -> None:
-    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        async for part in one:
-            await other.send_all(part)
-    both.cancel_scope.cancel()
-
-
 @pytest.mark.parametrize(
-    ("head", "says"),
+    ("kind", "says"),
     [
-        (b"Content-Type: text/event-stream\r\n", "ends each stream of ann at once"),
-        pytest.param(b"Content-Type: text/html\r\n", "something other than a stream", marks=pytest.mark.nightly),
+        (b"text/event-stream", "ends each stream of ann at once"),
+        pytest.param(b"text/html", "something other than a stream", marks=pytest.mark.nightly),
     ],
 )
 @pytest.mark.slow  # pauses that grow, by the clock
-async def test_a_server_that_ends_each_stream_at_once_is_told_of_once_and_asked_less_and_less(
-    reading: Read, openfire: Openfire, head: bytes, says: str
+async def test_a_server_that_ends_each_stream_at_once_is_asked_less(
+    reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch, kind: bytes, says: str
 ) -> None:
-    async with (
-        instead_of_streams(openfire, head) as (behind, asked),
-        reading("ann", ready=False, source={"target": behind}) as reader,
-    ):
+    asked: list[float] = []
+    monkeypatch.setattr(emitter, "HEAD", b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nConnection: close\r\n\r\n" % kind)
+    monkeypatch.setattr(emitter.Emitter, "run", lambda _: asked.append(time.monotonic()))
+    async with reading("ann", ready=False) as reader:
         assert says in (await reader.tells("OpenfireAway")).message
         await until_async(lambda: len(asked) >= 6, "it is asked again", 60)
         assert [one.code for one in reader.warnings()] == ["OpenfireAway"]

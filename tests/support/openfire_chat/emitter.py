@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n\r\n"
+HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n\r\n"
 _LINE: Final = re.compile(r"\r\n|\r|\n")
 
 
@@ -34,7 +34,7 @@ class Emitter:
 
     def begin(self) -> None:
         """Writes the answer's head."""
-        self.raw(_HEAD)
+        self.raw(HEAD)
 
     def run(self) -> None:
         """Heartbeats until it ends or the other side is gone."""

@@ -155,7 +155,6 @@ def _set_room(call: Call) -> Exchange:
     room = call.state.rooms.setdefault(name.casefold(), Room(name.casefold()))
     room.members = people("member") if "<membersOnly>true<" in call.text else None
     room.outcasts = people("outcast")
-    room.is_silent = "<broadcastPresenceRole>" not in call.text
     return call.exchange
 
 
@@ -194,8 +193,6 @@ def _join(call: Call) -> Exchange:
         return REFUSED
     if stream.username not in room.occupants:
         room.occupants.append(stream.username)
-    if room.is_silent:
-        return REFUSED
     call.state.told(stream.username, "entered", **given)
     return call.exchange
 

@@ -56,8 +56,6 @@ class Room:
     members: set[str] | None = None
     """Who alone may come in."""
     outcasts: set[str] = attrs.field(factory=set)
-    is_silent: bool = False
-    """It tells nobody's presence, for which the plugin waits at a join, in vain."""
 
     @property
     def address(self) -> str:

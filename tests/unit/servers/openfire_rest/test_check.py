@@ -10,7 +10,7 @@ from restbroker.servers.openfire.rest import check as checking
 from restbroker.transport.errors import NotSent
 from tests.support.receiver import Answer, Received, Receiver
 from tests.unit.servers.conftest import Made
-from tests.unit.servers.openfire_rest.conftest import BASE, empty
+from tests.unit.servers.openfire_rest.conftest import BASE
 
 DESCRIPTION = b"openapi: 3.0.1\ninfo:\n  title: REST API\n  version: 1.12.0\npaths: {}\n"
 
@@ -40,41 +40,11 @@ async def test_a_well_server_tells_its_dialect_and_version(made: Made) -> None:
     assert findings[1].message == "REST API plugin 1.12.0."
 
 
-async def test_an_old_server_is_told_by_what_it_lacks(made: Made) -> None:
-    told = {}
-    for sessions in (b'{"clusterSessions":"0","localSessions":"0"}', b'{"clusterSessions":0,"localSessions":0}'):
-
-        def act(received: Received, sessions: bytes = sessions) -> Answer:
-            return Answer(200, sessions) if received.target.endswith("/statistics/sessions") else Answer(404, b"")
-
-        reachable, version = await found(made, act)
-        told[version.message] = "up to 1.2" in reachable.message
-    assert told == {
-        "REST API plugin up to 1.2.": True,
-        "REST API plugin 1.3 to 1.6.": False,
-    }
-
-
 async def test_a_server_that_is_not_ready_is_a_problem(made: Made) -> None:
     def act(received: Received) -> Answer:
         return Answer(503, b"") if "readiness" in received.target else serving(received)
 
     assert [one.code for one in await found(made, act)] == ["Reachable", "Unwell", "Version"]
-
-
-async def test_what_is_wrong_comes_with_what_to_do(made: Made) -> None:
-    rows: list[tuple[int, str, str]] = [
-        (401, "LoginRefused", "excludes the other"),
-        (403, "PluginDisabled", "plugin.restapi.enabled"),
-        (302, "Redirected", "adminConsole.access.allow-wildcards-in-excludes"),
-        (404, "NotTheApi", BASE),
-        (500, "Unwell", "log"),
-    ]
-    for status, code, says in rows:
-        (finding,) = await found(made, empty(status))
-        assert (finding.level, finding.code) == ("problem", code), (status, code)
-        assert finding.hint is not None, (status, code)
-        assert says in finding.hint, (status, code)
 
 
 async def test_a_server_that_is_away_and_a_secret_file_that_is_gone_are_told(made: Made, tmp_path: Path) -> None:

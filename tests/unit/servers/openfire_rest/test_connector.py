@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import attrs
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -143,25 +142,6 @@ async def test_rooms_that_a_500_may_have_left_half_made_never_count_as_created(o
     async with opened(act) as bench:
         outcome = await bench.deliver("create_rooms_bulk", chatRooms=[ROOMS[0], lobby])
     assert (fate(outcome), "'lobby' exists" in outcome.reason.message) == ("Rejected ServerError", True)
-
-
-async def test_of_jobs_of_one_process_that_create_a_room_one_at_a_time_looks_and_creates(opened: Opened) -> None:
-    def act(received: Received) -> Answer:
-        made = any(one.method == "POST" for one in bench.server.received)
-        if received.method == "POST":
-            return Answer(201, b"")
-        return A_ROOM if made else NO_ROOM
-
-    outcomes: list[str] = []
-
-    async def create(name: str) -> None:
-        outcomes.append(fate(await bench.deliver("create_room", **{**ROOMS[0], "roomName": name})))
-
-    async with opened(act) as bench, trio.open_nursery() as nursery:
-        for name in ("lobby", "Lobby", "LOBBY"):
-            nursery.start_soon(create, name)
-    assert sorted(outcomes) == ["Delivered", "Rejected AlreadyExists", "Rejected AlreadyExists"]
-    assert [one.method for one in bench.server.received] == ["GET", "POST", "GET", "GET"]
 
 
 async def test_what_the_server_says_as_it_is_asked_for_a_group_shows_no_secret_of_the_job(opened: Opened) -> None:
