@@ -1,9 +1,9 @@
 """The interface between the broker and a server's connector: what each may use of the other.
 
-Public: packages of others are written to it (docs/write-a-server-kind.md). A change here, in `servers.parts` or in
-anything else that the page lets a package import goes into CHANGELOG.md. If an older kind can go on without the
+Public: packages of others are written to it (docs/write-a-server-kind.md). A change here or in anything
+else that the page lets a package import goes into CHANGELOG.md. If an older kind can go on without the
 change, only the version of restbroker rises: a kind that uses the change names that version among its dependencies. If
-every kind has to follow, `CONTRACT_VERSION` in `servers.parts` rises: a kind that was written for another version is
+every kind has to follow, `CONTRACT_VERSION` in `servers.packages` rises: a kind that was written for another version is
 refused, with what to do about it.
 
 `broker/processor` calls `deliver` for a job, and `probe` for the target's prober; `app` opens connectors through the

@@ -1,8 +1,9 @@
 """The packages that bring kinds of servers: restbroker itself, and those that others install beside it.
 
-The registry calls this. Other packages name their kinds as entry points of the group `restbroker.servers`. Always
-holds: that group is read when a kind is needed that is none of ours, and not before, since that takes 60 ms; anything
-wrong with a package is a `ConfigError` that names it.
+The registry calls this. Other packages name their kinds as entry points of the group `restbroker.servers`. A kind is a
+module that has the parts in `PARTS`, or a package whose modules have them. Always holds: that group is read when a kind
+is needed that is none of ours, and not before, since that takes 60 ms; anything wrong with a package is a `ConfigError`
+that names it.
 """
 
 import traceback
@@ -11,15 +12,39 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 import attrs
 
 from restbroker.errors import ConfigError
 from restbroker.job.reason import Reason
-from restbroker.servers.parts import CONTRACT_VERSION, PARTS
 
+CONTRACT_VERSION: Final = 1
+"""The version of the contract with kinds of other packages (`contract`); it rises with a change that they must follow.
+
+A kind declares the version that it was written for as its own `CONTRACT_VERSION`.
+"""
+
+
+@attrs.frozen
+class Part:
+    """One part of a kind: `offers` is the name that it must have; `required` says that there is no default of it."""
+
+    offers: str
+    required: bool = False
+
+
+PARTS: Final[Mapping[str, Part]] = MappingProxyType(
+    {
+        "options": Part("Options"),
+        "catalogue": Part("for_version", required=True),
+        "connector": Part("open_connector", required=True),
+        "check": Part("check"),
+        "suggest": Part("suggest"),
+    }
+)
+"""The parts by the names of the modules that may have them; the docstring of the registry says what each offers."""
 PRODUCT: Final = "restbroker"
 GROUP: Final = "restbroker.servers"
 _DEFAULT: Final = "restbroker.servers.default"
@@ -27,7 +52,7 @@ _DEFAULT: Final = "restbroker.servers.default"
 
 @attrs.frozen
 class Package:
-    """A package that brings a kind: `name` and `version` as it is installed, `module` where the kind's parts are."""
+    """A package that brings a kind: `name` and `version` as it is installed, `module` what its entry point names."""
 
     name: str
     version: str
@@ -42,12 +67,13 @@ class Package:
         return (self._import(self.module).__doc__ or "").strip().partition("\n")[0]
 
     def part(self, name: str) -> ModuleType:
-        """Return the kind's module `name`, one of `PARTS`, or the default where the kind has none and needs none.
+        """Return the module that has the part `name`: of this name in the kind's package, else the kind's own.
 
-        Raise `ConfigError` if it cannot be imported.
+        Where it has none and needs none, return that of the defaults. Raise `ConfigError` if it cannot be imported.
         """
-        is_left_out = name in PARTS and not PARTS[name].required and not self._has(name)
-        return self._import(f"{_DEFAULT if is_left_out else self.module}.{name}")
+        if name not in PARTS:
+            return self._import(f"{self.module}.{name}")
+        return self._import(self._place(name) or (self.module if PARTS[name].required else _DEFAULT))
 
     def load(self, part: str) -> Any:  # noqa: ANN401  each part offers something else
         """Return the class or function that this part must offer (`parts`); raise `ConfigError` if it has none.
@@ -93,25 +119,28 @@ class Package:
         return self.name == PRODUCT
 
     def _location(self, error: Exception) -> str:
-        folder = Path(*self._import(self.module).__path__)
+        own = vars(self._import(self.module))
+        place = Path(*own.get("__path__", [own["__file__"]]))
         files = ((Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__))
-        within = [(file, line) for file, line in files if file.is_relative_to(folder)]
-        above = folder.parents[self.module.count(".")]
+        within = [(file, line) for file, line in files if file.is_relative_to(place)]
+        above = place.parents[self.module.count(".")]
         return "".join(f"{file.relative_to(above).as_posix()}:{line}" for file, line in within[-1:])
 
     def require_usable(self) -> None:
         """Raise `ConfigError` unless the kind was written for this contract, and has all parts that it needs."""
         if not all(part.isidentifier() for part in self.module.split(".")):
-            raise self._unusable(
-                f'its entry point names "{self.module}", which is not a valid name of a Python package'
-            )
-        names = vars(self._import(self.module))
-        if "__path__" not in names:
-            raise self._unusable(f"{self.module} is a module, and must be a package, with a module for each part")
-        self._require_contract(names.get("CONTRACT_VERSION"))
+            raise self._unusable(f'its entry point names "{self.module}", which is not a valid name of a Python module')
+        self._require_contract(vars(self._import(self.module)).get("CONTRACT_VERSION"))
         for name, part in PARTS.items():
-            if part.required and not self._has(name):
-                raise self._unusable(f"{self.module} has no module {name}")
+            if part.required and not self._place(name):
+                raise self._unusable(f"{self.module} has no {part.offers}")
+
+    def _place(self, part: str) -> str:
+        """Return the name of the kind's module for this part, which is not imported yet; "" if there is none."""
+        own, inner = vars(self._import(self.module)), f"{self.module}.{part}"
+        if "__path__" in own and find_spec(inner) is not None:
+            return inner
+        return self.module if PARTS[part].offers in own else ""
 
     def _require_contract(self, version: object) -> None:
         if type(version) is not int:
@@ -123,9 +152,6 @@ class Package:
                 f"this restbroker has version {CONTRACT_VERSION}.",
                 f"Install a newer {older}.",
             )
-
-    def _has(self, part: str) -> bool:
-        return find_spec(f"{self.module}.{part}") is not None
 
     def _import(self, module: str) -> ModuleType:
         try:

@@ -12,7 +12,7 @@ are looked up when this table lacks one (`packages`); they are made alike. A fol
 - `check`: the function `check`, as below;
 - `suggest`: the function `suggest`, as below.
 
-`parts` says what a folder can leave out. One more part is for our own kinds alone: `ctl`, with `DIALECT`, as
+`packages.PARTS` says what a folder can leave out. One more part is for our own kinds alone: `ctl`, with `DIALECT`, as
 `ctl_dialect` below, if the server has a command line of its own that `restbroker ctl` stands in for.
 """
 
@@ -25,8 +25,7 @@ import attrs
 from restbroker import __version__
 from restbroker.config.key import Kinds, Members, UnusableKind
 from restbroker.errors import ConfigError
-from restbroker.servers.packages import GROUP, PRODUCT, Package, ambiguous, installed_packages, package_of
-from restbroker.servers.parts import PARTS
+from restbroker.servers.packages import GROUP, PARTS, PRODUCT, Package, ambiguous, installed_packages, package_of
 
 if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
     from restbroker.config.target import Target

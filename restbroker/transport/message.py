@@ -5,12 +5,13 @@ target, and nothing outside this room knows which client is inside.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
-
-import trio
+from typing import TYPE_CHECKING, Protocol
 
 from restbroker.config.secret import Secret
 from restbroker.light import light
+
+if TYPE_CHECKING:  # a kind of server in one file does without Trio where a job is pushed
+    import trio
 
 
 @light
@@ -78,7 +79,7 @@ class Transport(Protocol):
         """
         ...
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, *, task_status: "trio.TaskStatus[None]") -> None:
         """Keep deadlines cheaply until cancelled; without it, they are kept all the same.
 
         When cancelled, it ends as soon as no request is on its way whose deadline it keeps.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from restbroker.servers import registry
-from restbroker.servers.parts import CONTRACT_VERSION
+from restbroker.servers.packages import CONTRACT_VERSION
 from tests.support.process import run, started
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.redis_server import RedisServer
@@ -46,8 +46,8 @@ def _write(place: Path, configuration: Mapping[str, Any]) -> None:
     (place / "env.json").write_text(json.dumps(configuration))
 
 
-def _package(lib: Path) -> Path:
-    return lib / "restbroker_chatter"
+def _file(lib: Path) -> Path:
+    return lib / "restbroker_chatter.py"
 
 
 def _names_twice(name: str) -> Change:
@@ -63,17 +63,15 @@ def _names_twice(name: str) -> Change:
 
 
 def _says(text: str) -> Change:
-    return lambda lib: (_package(lib) / "__init__.py").write_text(text)
+    return lambda lib: _file(lib).write_text(text)
 
 
-def _lacks(part: str) -> Change:
-    return lambda lib: (_package(lib) / f"{part}.py").unlink()
+def _adds(text: str) -> Change:
+    return lambda lib: _file(lib).write_text(f"{_file(lib).read_text()}\n\n{text}\n")
 
 
-def _is_a_single_module(lib: Path) -> None:
-    text = (_package(lib) / "__init__.py").read_text()
-    shutil.rmtree(_package(lib))
-    _package(lib).with_suffix(".py").write_text(text)
+def _lacks_its_last_line(lib: Path) -> None:
+    _file(lib).write_text(_file(lib).read_text().rpartition("for_version, open_connector")[0])
 
 
 def _is_entered_as(value: str) -> Change:
@@ -93,8 +91,7 @@ BROKEN: list[tuple[Change, str, str]] = [
     (_says("raise SystemExit(3)\n"), "restbroker_chatter cannot be imported (SystemExit: 3)", "another version"),
     (_says(""), "does not declare its CONTRACT_VERSION", "Install"),
     (_says(f"CONTRACT_VERSION = {CONTRACT_VERSION - 1}"), f"version {CONTRACT_VERSION - 1}", "a newer restbroker-c"),
-    (_lacks("connector"), "restbroker_chatter has no module connector", "Install"),
-    (_is_a_single_module, "restbroker_chatter is a module, and must be a package", "Install"),
+    (_lacks_its_last_line, "restbroker_chatter has no for_version", "Install"),
 ]
 ROWS = [pytest.param(*row, id=row[1], marks=[NIGHTLY] if number > 2 else []) for number, row in enumerate(BROKEN)]
 
@@ -164,42 +161,50 @@ def test_a_package_that_cannot_be_used_is_an_error_of_the_configuration_that_nam
 def test_a_connector_that_cannot_be_imported_is_such_an_error_at_the_start_in_a_check_and_in_the_list_of_kinds(
     shell: Shell, lib: Path, tmp_path: Path
 ) -> None:
+    package = lib / "restbroker_chatter"
+    package.mkdir()
+    _file(lib).rename(package / "catalogue.py")
+    (package / "__init__.py").write_text(f"CONTRACT_VERSION = {CONTRACT_VERSION}\n")
+    (package / "options.py").write_text("from restbroker_chatter.catalogue import Options\n")
     for text, why in (("import nowhere", "cannot be imported"), ("", "has no open_connector")):
-        (_package(lib) / "connector.py").write_text(text)
+        (package / "connector.py").write_text(text)
         ended, found = shell("run"), _of_chat(shell, tmp_path, document(NOWHERE))
         for one in (ended, shell("commands", "--kinds")):
             assert (one.returncode, "restbroker-chatter 1.0" in one.stderr, why in one.stderr) == (2, True, True)
         assert [(one["code"], why in one["message"]) for one in found] == [("Unusable", True)]
 
 
-def _raises(part: str, before: str) -> Change:
-    """Has a part of the package raise, before this line of it, an error whose text is a secret."""
+_RAISE = "raise ValueError('s3cr3t-text')"
+"""An error whose text is a secret."""
+
+
+def _raises(before: str) -> Change:
+    """Has the kind raise before this line of it."""
 
     def change(lib: Path) -> None:
-        file = _package(lib) / f"{part}.py"
-        begin, found, end = file.read_text().partition(before)
+        begin, found, end = _file(lib).read_text().partition(before)
+        assert found
         indent = before[: len(before) - len(before.lstrip())]
-        file.write_text(f"{begin}{indent}raise ValueError('s3cr3t-text')\n{found}{end}")
+        _file(lib).write_text(f"{begin}{indent}{_RAISE}\n{found}{end}")
 
     return change
 
 
 @pytest.mark.parametrize(
-    ("change", "file"),
+    "change",
     [
-        (_raises("connector", "    return Chatter(target"), "connector.py"),
-        pytest.param(_raises("catalogue", "    return Catalogue("), "catalogue.py", marks=NIGHTLY),
-        pytest.param(_raises("options", "        match target.credentials"), "options.py", marks=NIGHTLY),
+        _adds(f"def open_connector(target, ports):\n    {_RAISE}"),
+        pytest.param(_raises("        match target.credentials"), marks=NIGHTLY),
     ],
 )
 def test_what_a_part_raises_is_an_error_of_the_configuration_that_names_the_package_and_the_line(
-    shell: Shell, lib: Path, change: Change, file: str
+    shell: Shell, lib: Path, change: Change
 ) -> None:
     change(lib)
     ended, checked = shell("run"), shell("check", "--json")
     assert (ended.returncode, checked.returncode) == (2, 2)
     for told in (ended.stderr, json.loads(checked.stdout)["findings"][-1]["message"]):
-        assert f" failed with ValueError (restbroker-chatter 1.0, restbroker_chatter/{file}:" in told
+        assert " failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in told
         assert "s3cr3t" not in told
     assert "Please report this to the authors of restbroker-chatter." in ended.stderr
     assert "Traceback" not in ended.stderr + checked.stderr
@@ -211,17 +216,16 @@ def test_a_check_that_raises_is_a_problem_of_its_target_beside_what_else_was_fou
     shell: Shell, lib: Path, tmp_path: Path, *, has_check: bool
 ) -> None:
     if has_check:
-        (_package(lib) / "check.py").write_text("async def check(target):\n    raise ValueError('s3cr3t-text')\n")
+        _adds(f"async def check(target):\n    {_RAISE}")(lib)
     else:
-        _raises("connector", "        return health_of(")(lib)
+        _raises("    return authorization(")(lib)
     whole = document(NOWHERE)
     whole["Targets"]["other"] = {**whole["Targets"]["chat"], "Kind": "ejabberd", "Queues": ["other"], "Options": {}}
     _write(tmp_path, whole)
     checked = shell("check", "--json")
     found = {one["area"]: one for one in json.loads(checked.stdout)["findings"] if one["level"] == "problem"}
-    file = "check.py:2" if has_check else "connector.py:"
     assert {"chat", "other", "redis"} <= found.keys()
-    assert f"failed with ValueError (restbroker-chatter 1.0, restbroker_chatter/{file}" in found["chat"]["message"]
+    assert "failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in found["chat"]["message"]
     assert "Traceback" not in checked.stderr
     assert "s3cr3t" not in checked.stdout
 
@@ -230,7 +234,7 @@ def test_a_check_that_raises_is_a_problem_of_its_target_beside_what_else_was_fou
 def test_a_job_over_which_a_connector_raises_says_of_which_package_and_where(
     shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    _raises("connector", "        response = await link.send(request)")(lib)
+    _raises("    more = {")(lib)
     with Receiver(answer) as server:
         _write(tmp_path, document(server.url, redis_server.url))
         with started(["run"], directory=tmp_path, environ=beside(lib)) as broker:
@@ -238,18 +242,36 @@ def test_a_job_over_which_a_connector_raises_says_of_which_package_and_where(
             listed = shell("retries", "list", "--json")
         log = broker.output()
     for told in (log, listed.stdout):
-        assert "The connector failed with ValueError (restbroker-chatter 1.0, restbroker_chatter/connector.py:" in told
+        assert "The connector failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in told
         assert "report this to the authors of restbroker-chatter" in told
     assert "s3cr3t" not in done.stdout + done.stderr + listed.stdout + log
+
+
+_BUSY = """\
+class Busy:
+    def __init__(self, made):
+        self._made = made
+
+    def __getattr__(self, name):
+        return getattr(self._made, name)
+
+    async def run(self, *, task_status):
+        {lines}
+
+
+def open_connector(target, ports):
+    return Busy(KIND.open_connector(target, ports))
+"""
+"""A connector with background work."""
 
 
 @NIGHTLY
 def test_background_work_that_raises_pauses_its_target_and_no_other(
     shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    for place in ("        task_status.started()", "        await trio.sleep_forever()"):
-        copy = Path(shutil.copytree(lib, tmp_path / place.strip()))
-        _raises("connector", place)(copy)
+    for number, lines in enumerate((_RAISE, f"task_status.started()\n        {_RAISE}")):
+        copy = Path(shutil.copytree(lib, tmp_path / f"copy{number}"))
+        _adds(_BUSY.format(lines=lines))(copy)
         environ = beside(copy)
         with Receiver(answer) as server:
             whole = document(server.url, redis_server.url)
@@ -263,31 +285,34 @@ def test_background_work_that_raises_pauses_its_target_and_no_other(
                 assert broker.process.poll() is None
             log = broker.output()
         assert done.returncode == 0, (done, log)
-        assert "background work failed with ValueError (restbroker-chatter 1.0, restbroker_chatter/connector.py:" in log
+        assert "background work failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in log
         assert "s3cr3t" not in log + listed.stdout
 
 
 def _takes_a_key(lib: Path) -> None:
     """Has the package log in by a header of its own, as the page says."""
     field, check, login = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)[:3]
-    options, connector = _package(lib) / "options.py", _package(lib) / "connector.py"
-    begin = options.read_text().partition("        match target.credentials")[0]
+    begin, _, end = _file(lib).read_text().partition("        match target.credentials")
     begin = begin.replace("import key\n", "import key, secret\nfrom restbroker.config.secret import Secret\n")
-    options.write_text(begin.replace("    DEFAULTS", f"{field}    DEFAULTS") + check)
-    begin, _, end = connector.read_text().partition("def _login(")
-    connector.write_text(f"{begin}{login}\n\ndef _question({end.partition('def _question(')[2]}")
+    end = end.partition("        return target\n")[2]
+    text = begin.replace("    DEFAULTS", f"{field}    DEFAULTS") + check + end
+    begin, _, end = text.partition("def login(")
+    _file(lib).write_text(f"{begin}{login}\n\n{end[end.index('def body(') :]}")
 
 
 def _masks_nothing(lib: Path) -> None:
     """Has it tell people what the server said without the functions that mask an answer."""
     _takes_a_key(lib)
-    connector = _package(lib) / "connector.py"
-    text = connector.read_text()
-    refused = "return Rejected(Reason('No', response.body.decode(), response.body.decode()), response.body.decode())"
-    text = text.replace("    answer = read_for(", f"    {refused}\n    answer = read_for(")
-    denied = "return target_denied(response.body.decode(), response.body.decode(), response.body.decode())"
-    text = text.replace("    answer = read(_FORM", f"    {denied}\n    answer = read(_FORM")
-    connector.write_text(text.replace("import Outcome, Probe, Rejected", "import Outcome, Probe, Reason, Rejected"))
+    text = _file(lib).read_text()
+    said = "answer.response.body.decode()"
+    for head, then in (
+        ("match answer.status, answer.code", f"return Rejected(Reason('No', {said}, {said}), {said})"),
+        ("match answer.status, parse_json(", f"return target_denied({said}, {said}, {said})"),
+    ):
+        assert head in text
+        text = text.replace(f"    {head}", f"    {then}\n    {head}")
+    text = text.replace("import Outcome\n", "import Outcome, Reason, Rejected\n")
+    _file(lib).write_text(text.replace("import Health, target_up", "import Health, target_denied, target_up"))
 
 
 def _repeats_the_key(received: Received) -> Answer:

@@ -44,6 +44,14 @@ def test_the_page_shows_what_is_in_the_package() -> None:
     assert [name for name, text in shown if text not in (CHATTER / name).read_text("utf-8")] == []
 
 
+def test_the_page_has_the_whole_file_of_at_most_120_lines() -> None:
+    block = re.compile(r'^```python title="restbroker_chatter.py"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+    shown = block.findall(PAGE.read_text("utf-8"))
+    file = (CHATTER / "restbroker_chatter.py").read_text("utf-8")
+    assert "".join(shown).split() == file.split()
+    assert sum(bool(line.strip()) for line in file.splitlines()) <= 120
+
+
 @pytest.mark.parametrize("example", [CHATTER, CHATTER.parent / "restbroker_synapse"], ids=lambda folder: folder.name)
 def test_an_example_imports_what_the_page_allows(example: Path) -> None:
     allowed = re.findall(r"`(restbroker\.[\w.]+)`", PAGE.read_text("utf-8").partition("## What you may import")[2])

@@ -5,9 +5,11 @@ Always holds: only the probe is sent, which changes nothing there.
 
 from restbroker.config.target import Target
 from restbroker.servers.api.checks import finding, open_client, unreachable
+from restbroker.servers.api.request import unsent
 from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.servers.http.catalogue import Settings, settings_of
-from restbroker.servers.http.connector import health_of, probe_request
+from restbroker.servers.http.connector import health_of
+from restbroker.servers.http.request import question
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _TEXTS = Texts.beside(__file__)
@@ -27,7 +29,7 @@ async def check(target: Target) -> list[Finding]:
 async def _answer(target: Target, settings: Settings) -> Finding:
     try:
         async with open_client(target) as http:
-            response = await http.send(probe_request(target, settings))
+            response = await http.send(unsent(lambda: question(target, settings)))
     except (NotSent, MaybeSent) as error:
         hint = "Check that the server runs, and the target's URL;"
         return unreachable(target, error, f"{hint} for a server in a private network set AllowPrivate in Options.")

@@ -14,12 +14,13 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.job.command import Call, Catalogue, CommandSpec
+from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
+from restbroker.servers.api.connector import Delivery, TableConnector
 from restbroker.servers.api.health import Health, target_denied, target_down, target_up
-from restbroker.servers.api.request import guard, lookup, unsent
+from restbroker.servers.api.request import unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.http.catalogue import Settings, settings_of
+from restbroker.servers.http.catalogue import Recipe, Settings, settings_of
 from restbroker.servers.http.outcomes import BUSY, BUSY_S, LONGEST_BUSY_S, REFUSED, classify
 from restbroker.servers.http.request import build, question
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -34,9 +35,17 @@ _NOT_IMPLEMENTED: Final = 501
 _ADD_IT: Final = "Correct the name, or add the command to the target's Options.Commands."
 
 
+@attrs.frozen
+class _Signed:
+    """The request of a call, and the secrets that it is signed with."""
+
+    request: Request
+    signing: list[str]
+
+
 @attrs.define
-class HttpConnector:
-    """The connector of one target, as `servers.contract.Connector` describes it."""
+class _HttpTarget:
+    """One target: what its answers say about how busy it is, and its latest probe."""
 
     _target: Target
     _settings: Settings
@@ -46,37 +55,17 @@ class HttpConnector:
     _last_probe_at_s: float = float("-inf")
     _probe_lock: trio.Lock = attrs.field(factory=trio.Lock)
 
-    @property
-    def catalogue(self) -> Catalogue:
-        """The commands of the configuration; there are no others."""
-        return self._settings.catalogue
+    def request(self, call: Call, recipe: Recipe) -> _Signed:
+        """Return the request of a call, signed; raise as `build` does."""
+        signing = [secret.reveal() for secret in self._settings.signing]
+        return _Signed(build(call, recipe, self._target, self._settings, signing, self._now_s()), signing)
 
-    def spec(self, endpoint: str) -> CommandSpec | None:
-        """Return the command of this name; None if there is none, and a job with it is rejected."""
-        return self._settings.catalogue.commands.get(endpoint)
-
-    async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Send the request, and return the outcome of its answer; raise `NotSent` or `MaybeSent` without one.
-
-        When cancelled, only the link knows whether it was sent. A 401 or 403 is `Denied` if the probe gets one too.
-        """
-        name, command = self._target.name, call.command
-        recipe = lookup(self._settings.recipes, command, name, {command.endpoint: _ADD_IT})
-        if isinstance(recipe, Rejected):
-            return recipe
-        signing = unsent(lambda: [secret.reveal() for secret in self._settings.signing])
-        now_s = self._now_s()
-        request = guard(
-            lambda: build(call, recipe, self._target, settings=self._settings, signing=signing, now_s=now_s),
-            name,
-            recipe.spec.name,
-        )
-        if isinstance(request, Rejected):
-            return request
-        response = await link.send(request)
-        outcome = classify(call, recipe, response, now_s=self._now_s(), signing=signing)
+    async def send(self, one: Delivery[Recipe, _Signed]) -> Outcome:
+        """Send the request, and return the outcome of its answer: a 401 or 403 is `Denied` if the probe gets it too."""
+        response = await one.link.send(one.request.request)
+        outcome = classify(one.call, one.entry, response, now_s=self._now_s(), signing=one.request.signing)
         self._learn(response, outcome)
-        if response.status in REFUSED and isinstance(outcome, Rejected) and await self._is_shut_out(link):
+        if response.status in REFUSED and isinstance(outcome, Rejected) and await self._is_shut_out(one.link):
             return Denied(outcome.reason, outcome.text)
         return outcome
 
@@ -93,11 +82,6 @@ class HttpConnector:
             if self._last_probe is not None and self._last_probe.denied and now_s - self._last_probe_at_s < _DENIED_S:
                 return self._last_probe
             return await self._ask(link)
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Sleep until cancelled: there is no background work."""
-        task_status.started()
-        await trio.sleep_forever()
 
     def _learn(self, response: Response, outcome: Outcome) -> None:
         if isinstance(outcome, Delivered):
@@ -123,15 +107,10 @@ class HttpConnector:
             return not found.ok
 
     async def _ask(self, link: Link) -> Probe:
-        request = probe_request(self._target, self._settings)
+        request = unsent(lambda: question(self._target, self._settings))
         found = health_of(await link.ask(request), is_asked=self._settings.probe is not None).probe
         self._last_probe, self._last_probe_at_s = found, trio.current_time()
         return found
-
-
-def probe_request(target: Target, settings: Settings) -> Request:
-    """Return the probe's request; raise `NotSent` in place of `ConfigError`."""
-    return unsent(lambda: question(target, settings))
 
 
 def health_of(response: Response, *, is_asked: bool) -> Health:
@@ -152,4 +131,8 @@ def health_of(response: Response, *, is_asked: bool) -> Health:
 
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
-    return HttpConnector(target, settings_of(target), ports.now_s)
+    settings = settings_of(target)
+    it = _HttpTarget(target, settings, ports.now_s)
+    return TableConnector(
+        target, settings.catalogue, settings.recipes, it.request, send=it.send, probe=it.probe, unknown=_ADD_IT
+    )

@@ -9,7 +9,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered, Denied, Outcome, Rejected
 from restbroker.servers.contract import Ports
 from restbroker.transport.message import Request, Response
-from restbroker_chatter.connector import open_connector
+from restbroker_chatter import open_connector
 
 TARGET = Target("chat", "chatter", Url("http", "127.0.0.1", 8200), ("chat",), Bearer(Secret("a-token")))
 EXISTS = Response(409, {}, b'{"error": {"code": "exists", "message": "There is one."}}', 0.1)
