@@ -210,7 +210,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 
 reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/appendix/proofs.md, docs/servers/openfire-commands.md, env.json.sample, and the tables of codes and paths again
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
-		from restbroker.servers.api import reference as commands; \
+		from tools import openfire_commands as commands; \
 		from restbroker.events import registry as sources; \
 		from restbroker.telemetry import reference as telemetry; \
 		reference.write(registry.kinds(), sources.kinds()); telemetry.write(); commands.write()'

@@ -7,7 +7,7 @@ are looked up when this table lacks one (`packages`); they are made alike. A fol
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
   may judge the whole target (`config.kind`);
 - `catalogue`: the function `for_version`, as `catalogue` below; if a target may have other commands than its server's
-  version, also `for_target`, as `catalogue_of`; for a kind that `reference` lists, also `requests`;
+  version, also `for_target`, as `catalogue_of`;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below;
 - `suggest`: the function `suggest`, as below.
@@ -106,15 +106,6 @@ def catalogue_of(target: "Target", found: str | None, endpoint: str = "") -> "Ca
         return catalogue(target.kind, found)
     commands: Catalogue = of_target(target, found, endpoint)
     return commands
-
-
-def requests(kind: str) -> Mapping[str, str]:
-    """Return the method and path of each command (`POST /users`), for a kind whose commands are one request each.
-
-    The page that lists them is made from it.
-    """
-    found: Mapping[str, str] = _package(kind).part("catalogue").requests()
-    return found
 
 
 def open_connector(target: "Target", ports: "Ports") -> "Connector":

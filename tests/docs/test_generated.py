@@ -7,9 +7,9 @@ import tomllib
 from restbroker.config import reference as options
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from restbroker.servers.api import reference as commands
 from restbroker.telemetry import reference as telemetry
 from tools import code_tables, man_pages, proofs
+from tools import openfire_commands as commands
 from tools.pages import ROOT
 
 

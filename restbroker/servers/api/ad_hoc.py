@@ -16,9 +16,8 @@ import attrs
 
 from restbroker.job.command import Repeat
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_jid
-from restbroker.servers.api.table import FLAG, TEXT, Argument, Arguments, Form, may, needs
+from restbroker.servers.api.table import FLAG, TEXT, Argument, Arguments, Form, InvalidArguments, may, needs
 
 ADMIN: Final = "http://jabber.org/protocol/admin"
 """The namespace of XEP-0133: nodes begin with it, and forms have it as their type."""

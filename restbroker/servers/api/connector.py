@@ -49,8 +49,7 @@ class TableConnector(Generic[E, R]):
     it fails, returns an outcome if nothing is to be sent, and else sends over `delivery.link.send`, itself or by
     `send_once`, under the locks that it needs. It may evolve the `Delivery`, with the request of a completed call.
 
-    `_probe` is `ask_once` for most kinds. `_unknown`: the hint for a job whose command is not in the table. `_close`
-    is called at the end.
+    `_probe` is `ask_once` for most kinds. `_unknown`: the hint for a job whose command is not in the table.
     """
 
     _target: Target
@@ -60,7 +59,6 @@ class TableConnector(Generic[E, R]):
     _send: Callable[[Delivery[E, R]], Awaitable[Outcome]]
     _probe: Callable[[Link], Awaitable[Probe]]
     _unknown: str = ""
-    _close: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """Return the command of this name; None if there is none, and a job with it is rejected."""
@@ -85,13 +83,9 @@ class TableConnector(Generic[E, R]):
         return await self._probe(link)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Sleep until cancelled, then close: there is no background work."""
+        """Sleep until cancelled: there is no background work."""
         task_status.started()
-        try:
-            await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True):
-                await self._close()
+        await trio.sleep_forever()
 
 
 def send_once(

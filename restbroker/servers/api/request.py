@@ -15,7 +15,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason, Rejected
-from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.transport.errors import NotSent
 
 T = TypeVar("T")

@@ -15,7 +15,6 @@ from restbroker.job.command import ArgumentSpec, DangerousCommands, HostSource, 
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.texts import NO_XML, fits_xml
 
@@ -24,6 +23,10 @@ Convert: TypeAlias = Callable[[str, Json, str | None], Json]
 
 `host`: the target's domain. It raises `InvalidArguments` if it can say more than `expected` does.
 """
+
+
+class InvalidArguments(Exception):
+    """No request can be made of the job's arguments. The text names the argument that is wrong, and shows no value."""
 
 
 class Form(NamedTuple):

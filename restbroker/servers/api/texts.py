@@ -1,11 +1,14 @@
-"""Checks whether XML can hold a text, parses the JSON of an answer, and finds the heading of a page. Pure.
+"""Checks whether XML can hold a text, parses the JSON of an answer and of a catalogue, and finds the heading of a page.
 
-The requests and the judges of several kinds use it. Always holds: nothing here raises.
+The requests, the judges and the catalogues of several kinds use it. Always holds: no text makes anything here raise;
+little is loaded, since a shell command that pushes one job reads a catalogue.
 """
 
 import re
+import zlib
 from html import unescape
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import orjson
 
@@ -18,6 +21,8 @@ _NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\ufff
 _PAGE_LIMIT: Final = 4096
 """How many characters of a page are searched."""
 _HEADING: Final = re.compile(r"<(?:h1|title)\b[^<>]*>([^<]*)<", re.IGNORECASE)
+_GZIP: Final = 31
+"""The number by which zlib knows gzip's format."""
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
@@ -52,3 +57,8 @@ def page_heading(text: str) -> str:
     page = text[:_PAGE_LIMIT]
     found = _HEADING.search(page)
     return unescape(found[1] if found else _TAG.sub(" ", page)).strip()
+
+
+def read_catalogue(module: str) -> Any:  # noqa: ANN401  each catalogue has its own shape
+    """Return the JSON of `catalogue.json.gz` beside the Python file `module`."""
+    return orjson.loads(zlib.decompress(Path(module).with_name("catalogue.json.gz").read_bytes(), _GZIP))

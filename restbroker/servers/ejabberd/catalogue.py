@@ -19,7 +19,7 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
-from restbroker.servers.api import catalogue_file
+from restbroker.servers.api.texts import read_catalogue
 from restbroker.servers.ejabberd import command_attributes
 from restbroker.servers.ejabberd.options import Options
 
@@ -166,7 +166,7 @@ def _number(version: str | None) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=1)
 def _read() -> _File:
-    file: _File = catalogue_file.read(__file__, "catalogue.json.gz")
+    file: _File = read_catalogue(__file__)
     return file
 
 

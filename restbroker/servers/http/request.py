@@ -13,8 +13,8 @@ from restbroker.config.target import IssuedLogin, Target
 from restbroker.job.command import Call
 from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.catalogue import Recipe, Settings, header_value
 from restbroker.servers.http.template import Placeholder, Text

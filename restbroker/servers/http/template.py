@@ -17,7 +17,7 @@ import attrs
 from restbroker.job.endpoint import kind_of
 from restbroker.job.json_types import Json
 from restbroker.job.rubyjson import MAX_NESTING
-from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.table import InvalidArguments
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,63})(\?)?\}|[{}]|[^{}]+")
 _UNFIT_IN_PATH: Final = re.compile(r"[/\\\x00-\x1f\x7f]")

@@ -29,9 +29,9 @@ from restbroker.job.command import Call
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.mongooseim import catalogue, command_attributes
 from restbroker.servers.mongooseim.catalogue import Operation, Type

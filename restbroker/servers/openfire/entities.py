@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.table import (
     FLAG,
     TEXT,
@@ -21,6 +20,7 @@ from restbroker.servers.api.table import (
     Argument,
     Arguments,
     Form,
+    InvalidArguments,
     fit,
     may,
     needs,

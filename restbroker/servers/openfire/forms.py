@@ -11,9 +11,8 @@ from typing import Final
 
 from restbroker.job.json_types import Json
 from restbroker.servers.api import table
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_local
-from restbroker.servers.api.table import Form, is_text, is_whole
+from restbroker.servers.api.table import Form, InvalidArguments, is_text, is_whole
 
 LONGEST_NAME: Final = 64
 """The most characters of an account's name: 65 get 500 (measured)."""

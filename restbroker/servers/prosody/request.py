@@ -15,10 +15,9 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.ad_hoc import ADMIN, AdHoc
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body, path_of
-from restbroker.servers.api.table import fit, without_host
+from restbroker.servers.api.table import InvalidArguments, fit, without_host
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.catalogue import Entry

@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape, quoteattr
 import attrs
 
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_jid
+from restbroker.servers.api.table import InvalidArguments
 
 KINDS: Final = ("message", "presence", "iq")
 ADDRESS: Final = ("to", "from", "id", "type")

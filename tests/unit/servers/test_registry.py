@@ -13,9 +13,9 @@ from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.request import segment
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.api.texts import fits_xml, parse_json
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.findings import CAUSES, Cause, Finding, worst_cause

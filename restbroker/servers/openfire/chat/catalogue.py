@@ -365,11 +365,6 @@ def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catal
     return _catalogue_of(target.options_as(Options).paths)
 
 
-def requests() -> Mapping[str, str]:
-    """Return the method and path of each command, below `/rest/api/restapi/v1`, by name."""
-    return {name: f"{entry.method} {entry.path}" for name, entry in table("source").items()}
-
-
 @lru_cache(maxsize=2)
 def _catalogue_of(paths: Paths) -> Catalogue:
     entries = table(paths)

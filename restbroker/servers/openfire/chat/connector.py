@@ -233,5 +233,4 @@ def open_connector(target: Target, ports: Ports) -> Connector:
         request=lambda call, entry: build(call, entry, target),
         send=sender.send,
         probe=ask_once(lambda: question(target), health_of),
-        close=logins.aclose,
     )

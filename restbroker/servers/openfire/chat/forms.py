@@ -19,7 +19,6 @@ from typing import Final
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api import table
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.table import (
     ANY,
@@ -28,6 +27,7 @@ from restbroker.servers.api.table import (
     WHOLE,
     Argument,
     Form,
+    InvalidArguments,
     are_texts,
     is_text,
     is_whole,

@@ -18,10 +18,9 @@ from restbroker.config.target import Basic, Target
 from restbroker.job.command import Call
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body, path_of, query_of
-from restbroker.servers.api.table import fit
+from restbroker.servers.api.table import InvalidArguments, fit
 from restbroker.servers.openfire.chat.catalogue import FROM, STREAM, Entry, table
 from restbroker.servers.openfire.chat.forms import BODIES, service_of
 from restbroker.servers.openfire.chat.options import Options

@@ -261,11 +261,6 @@ def _numbers(version: str) -> tuple[float, ...]:
     return (*(float(part) for part in found[-1].split(".")), math.inf) if found else (math.inf,)
 
 
-def requests() -> Mapping[str, str]:
-    """Return the method and path of each command, such as {"get_user": "GET /users/{username}"}."""
-    return {name: f"{entry.method} {entry.path}" for name, entry in TABLE.items()}
-
-
 def _spec(entry: Entry) -> CommandSpec:
     dangerous = [DANGEROUS + entry.danger] if entry.danger else []
     return CommandSpec(

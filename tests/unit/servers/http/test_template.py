@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import template
 from restbroker.servers.http.template import BadTemplate
 

@@ -15,7 +15,7 @@ import httptools
 import pytest
 
 from restbroker.job import failure_group, hiding, redact, rubyjson
-from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.ejabberd import outcomes as ejabberd_answer
 from restbroker.servers.mongooseim.sns.hook import read_notification
 from restbroker.servers.openfire.stream.frames import FrameReader, read_data

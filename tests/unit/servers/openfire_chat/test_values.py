@@ -14,7 +14,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
 from restbroker.job.redact import arguments
-from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.openfire.chat.catalogue import table
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.options import Options, Paths

@@ -14,7 +14,7 @@ from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
-from restbroker.servers.api.arguments import InvalidArguments
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.openfire.rest.catalogue import TABLE
 from restbroker.servers.openfire.rest.connector import Dialect, version_of
 from restbroker.servers.openfire.rest.request import build

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.job.json_types import Json
-from restbroker.servers.api.arguments import InvalidArguments
-from restbroker.servers.api.table import fit
+from restbroker.servers.api.table import InvalidArguments, fit
 from restbroker.servers.openfire.entities import ENTITIES, xml
 from restbroker.servers.openfire.rest.catalogue import TABLE
 

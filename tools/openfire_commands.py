@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Final
 
 from restbroker.job.command import DANGEROUS, CommandSpec, Repeat
-from restbroker.servers import registry
+from restbroker.servers.openfire.chat import catalogue as chat
+from restbroker.servers.openfire.rest import catalogue as rest
 
 PAGE: Final = Path("docs") / "servers" / "openfire-commands.md"
 _HEAD: Final = """\
@@ -56,8 +57,9 @@ def write(root: Path = Path()) -> None:
 def _section(kind: str) -> Iterator[str]:
     title, where = _TITLES[kind]
     yield f"\n## {title}\n\n{where}\n{_TABLE}"
-    commands, requests = registry.catalogue(kind).commands, registry.requests(kind)
-    yield from (_row(commands[name], requests[name]) for name in sorted(commands))
+    module, entries = (rest, rest.TABLE) if kind == "openfire-rest" else (chat, chat.table("source"))
+    for name, spec in sorted(module.for_version(None).commands.items()):
+        yield _row(spec, f"{entries[name].method} {entries[name].path}")
 
 
 def _row(spec: CommandSpec, request: str) -> str:
