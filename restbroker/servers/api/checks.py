@@ -39,6 +39,21 @@ async def open_client(target: Target) -> AsyncIterator[Transport]:
             await http.aclose()
 
 
+@asynccontextmanager
+async def asking(target: Target, found: list[Finding], hint: str, plain: str = "") -> AsyncIterator[Transport]:
+    """Open an HTTP client for the block; add to `found` why something in it could not be sent or was not answered.
+
+    `hint` and `plain`: as of `unreachable`. Safe to cancel.
+    """
+    try:
+        async with open_client(target) as http:
+            yield http
+    except (NotSent, MaybeSent) as error:
+        found.append(unreachable(target, error, hint, plain))
+    except ConfigError as error:
+        found.append(bad_login(target, error))
+
+
 def problem(
     target: Target, code: str, message: str, hint: str | None, *, why: str = JOBS_WAIT, cause: Cause = "target"
 ) -> Finding:

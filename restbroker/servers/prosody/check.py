@@ -8,18 +8,15 @@ from typing import Final
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.errors import ConfigError
 from restbroker.servers.api.answer import read
-from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
+from restbroker.servers.api.checks import asking, finding
 from restbroker.servers.api.health import standard_health, target_denied
 from restbroker.servers.api.login import authorization
-from restbroker.servers.api.request import unsent
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.prosody.connector import health_of
 from restbroker.servers.prosody.options import Api, ApiAddress, options_of
 from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_LOGIN, CHECK_URL, FORM, is_page
 from restbroker.servers.prosody.request import question
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
 
 _LIMIT_BYTES: Final = 65_536
@@ -28,20 +25,15 @@ _LIMIT_BYTES: Final = 65_536
 async def check(target: Target) -> list[Finding]:
     """Return all findings about this target; a failure that a person can act on is a finding, too. Safe to cancel."""
     settings, found = options_of(target), list[Finding]()
-    try:
-        async with open_client(target) as http:
-            health = health_of(await http.send(unsent(lambda: question(target, settings))))
-            found.append(finding(target, health))
-            if health.probe.ok and settings.host is None:
-                found.append(_no_domain(target))
-            for api, place in settings.apis.items() if health.probe.ok else ():
-                if api != "rest":
-                    found.append(await _module(target, http, api, place))
-    except (NotSent, MaybeSent) as error:
-        hint = "Check that Prosody runs, its http_interfaces and http_ports, and the target's URL."
-        found.append(unreachable(target, error, hint))
-    except ConfigError as error:
-        found.append(bad_login(target, error))
+    hint = "Check that Prosody runs, its http_interfaces and http_ports, and the target's URL."
+    async with asking(target, found, hint) as http:
+        health = health_of(await http.send(question(target, settings)))
+        found.append(finding(target, health))
+        if health.probe.ok and settings.host is None:
+            found.append(_no_domain(target))
+        for api, place in settings.apis.items() if health.probe.ok else ():
+            if api != "rest":
+                found.append(await _module(target, http, api, place))
     return found
 
 
