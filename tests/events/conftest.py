@@ -14,7 +14,7 @@ import trio
 from restbroker.app.events import event_services
 from restbroker.config.events import Events, EventSource
 from restbroker.config.target import CertFiles
-from restbroker.events.deliver import Receiver
+from restbroker.events.deliver import Deliverer, Receiver
 from restbroker.job.event import ServerEvent
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -139,6 +139,14 @@ def written(place: Path, redis_url: str, events: Mapping[str, Any], **more: Any)
     sources = {name: usual | source for name, source in events["Sources"].items()}
     document = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t"}
     (place / "env.json").write_text(json.dumps({**document, "Events": {**events, "Sources": sources}, **more}))
+
+
+@pytest.fixture
+async def deliverer(redis_server: RedisServer) -> AsyncIterator[Deliverer]:
+    """What pushes events, not running yet."""
+    connection = Connection(open_client(StoreSettings(redis_server.url)))
+    yield Deliverer(connection, patience_s=60)
+    await connection.aclose()
 
 
 @pytest.fixture

@@ -17,12 +17,11 @@ from restbroker.events.webhook import AT_ONCE, Webhooks
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
 from restbroker.serving.runner import GRACE_S, Server
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.events import IncomingEvent, PushResult
 from tests.events.conftest import EVENT, MESSAGE, PATH, SOURCE, Hall, Open, sent
 from tests.support.process import Stopwatch
-from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 GUARDED = attrs.evolve(SOURCE, secret=Secret("a-secret-of-sixteen"))
@@ -79,8 +78,7 @@ async def test_a_redis_that_is_back_within_two_seconds_is_not_noticed(hall: Open
     assert one.warnings() == []
 
 
-async def test_an_event_whose_sender_left_is_not_pushed_later(redis_server: RedisServer) -> None:
-    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
+async def test_an_event_whose_sender_left_is_not_pushed_later(deliverer: Deliverer, store: Client) -> None:
     event = attrs.evolve(EVENT, id="left")
     with trio.move_on_after(0.05):
         await deliverer.deliver(SOURCE, event)
@@ -88,15 +86,12 @@ async def test_an_event_whose_sender_left_is_not_pushed_later(redis_server: Redi
         await nursery.start(deliverer.run)
         await deliverer.deliver(SOURCE, EVENT)
         nursery.cancel_scope.cancel()
-    store = open_client(StoreSettings(redis_server.url))
     assert store.command("LLEN", f"queue:{SOURCE.queue}") == 1
-    store.close()
-    await deliverer.connection.aclose()
 
 
 @pytest.mark.promise("Events", "the answer of Redis is lost: one job")
 async def test_a_push_whose_answer_is_lost_is_repeated_and_makes_one_job(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    deliverer: Deliverer, store: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
 
@@ -110,20 +105,14 @@ async def test_a_push_whose_answer_is_lost_is_repeated_and_makes_one_job(
         return heard
 
     monkeypatch.setattr(Connection, "push_events", lossy)
-    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
     async with trio.open_nursery() as nursery:
         await nursery.start(deliverer.run)
         assert await deliverer.deliver(SOURCE, EVENT) == "accepted"
         nursery.cancel_scope.cancel()
-    store = open_client(StoreSettings(redis_server.url))
     assert (calls, store.command("LLEN", f"queue:{SOURCE.queue}")) == ([1, 1], 1)
-    store.close()
-    await deliverer.connection.aclose()
 
 
-async def test_events_that_come_together_go_to_redis_together(redis_server: RedisServer) -> None:
-    store = open_client(StoreSettings(redis_server.url))
-    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
+async def test_events_that_come_together_go_to_redis_together(deliverer: Deliverer, store: Client) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(500):
             nursery.start_soon(deliverer.deliver, SOURCE, attrs.evolve(EVENT, id=str(number)))
@@ -136,8 +125,6 @@ async def test_events_that_come_together_go_to_redis_together(redis_server: Redi
     assert isinstance(told, bytes)
     calls = sum(int(line.split(b"calls=")[1].split(b",")[0]) for line in told.splitlines() if b"stat_evalsha:" in line)
     assert 3 <= calls <= 5
-    store.close()
-    await deliverer.connection.aclose()
 
 
 async def test_whoever_is_still_connected_a_stop_is_over_soon_after_the_grace(hall: Open) -> None:
@@ -216,13 +203,11 @@ def _unheard(_event: object) -> None:
     pass
 
 
-async def test_a_source_says_how_long_redis_may_take(redis_server: RedisServer) -> None:
-    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
+async def test_a_source_says_how_long_redis_may_take(deliverer: Deliverer) -> None:
     began_s = trio.current_time()
     with pytest.raises(StoreUnavailable, match="within 50 ms"):
         await deliverer.deliver(attrs.evolve(SOURCE, patience_s=0.05), EVENT)
     assert trio.current_time() - began_s < 30
-    await deliverer.connection.aclose()
 
 
 @asynccontextmanager

@@ -94,21 +94,12 @@ async def test_what_is_known_of_a_stream_is_asked_for_at_each_write_until_it_is_
         await shows(client, ann)
         facts = StreamInfo("…123", 3.0, 8.0, 9.0)
         await shows(client, attrs.evolve(ann, event_s=8.0, heartbeat_s=9.0))
+        # It is written again before it counts no more.
+        client.command("DEL", client.keys.sources)
+        await shows(client, attrs.evolve(ann, event_s=8.0, heartbeat_s=9.0))
         mine.end("ann")
         mine.put(None, "ann")
         await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0))
-
-
-async def test_a_state_is_written_again_before_it_counts_no_more(
-    redis_server: RedisServer, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(in_redis, "REFRESH_S", 0.05)
-    monkeypatch.setattr(in_redis, "_LEAST_S", 0.01)
-    async with kept(redis_server) as states:
-        states.of(SOURCE).put(None)
-        await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=5.0))
-        client.command("DEL", client.keys.sources)
-        await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=5.0))
 
 
 async def test_while_redis_is_silent_nobody_waits_and_what_is_so_then_is_written_when_it_is_back(

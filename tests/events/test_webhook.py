@@ -2,7 +2,6 @@
 
 import base64
 import json
-from pathlib import Path
 
 import attrs
 import pytest
@@ -97,27 +96,24 @@ async def test_what_comes_again_is_dropped_where_that_is_configured(hall: Open) 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a server, to write into the log or use up memory")
 @rows(
-    ("body", "status", "outcome"),
+    "body",
     [
-        (b"", 400, "malformed"),
-        (b"{", 400, "malformed"),
-        (b'{"kind": "stream", "body": "a text that nobody else may see"}', 400, "malformed"),
-        (b"\xff\xfe", 400, "malformed"),
-        (b'{"kind": "message", "x": ' + b"[" * 99 + b"]" * 99 + b"}", 400, "malformed"),
+        b"",
+        b'{"kind": "stream", "body": "a text that nobody else may see"}',
+        b"\xff\xfe",
+        b'{"kind": "message", "x": ' + b"[" * 99 + b"]" * 99 + b"}",
     ],
 )
-async def test_what_is_no_event_is_refused_and_told_without_a_word_of_it(
-    hall: Open, body: bytes, status: int, outcome: str
-) -> None:
+async def test_what_is_no_event_is_refused_and_told_without_a_word_of_it(hall: Open, body: bytes) -> None:
     async with hall() as one:
         answer = await one.post(body)
         assert one.jobs() == []
         assert (await one.post()).status_code == 202
-    assert answer.status_code == status
+    assert answer.status_code == 400
     # Of no type that Prosody would send on as a message.
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["status"] == status
-    assert one.outcomes() == [outcome, "accepted"]
+    assert answer.json()["status"] == 400
+    assert one.outcomes() == ["malformed", "accepted"]
     (warned,) = one.warnings()
     assert warned.code == "EventMalformed"
     assert "nobody else" not in f"{warned} {answer.text}"
@@ -232,25 +228,6 @@ async def test_a_body_is_not_waited_for_where_it_would_be_refused(hall: Open) ->
                     assert (await stream.receive_some()).split()[1] in (b"401", b"413")
     assert one.outcomes() == ["unauthorized", "too_large"]
     assert one.warnings()[-1].code == "EventTooLarge"
-
-
-async def test_a_secret_in_a_file_may_change_and_is_soon_the_only_one(hall: Open, tmp_path: Path) -> None:
-    file = tmp_path / "secret"
-    file.write_text("the-first-of-these\n")
-    async with hall(attrs.evolve(SOURCE, secret=Secret(path=file))) as one:
-        assert (await one.post(path=f"{PATH}?key=the-first-of-these")).status_code == 202
-        file.write_text("the-second-of-these\n")
-
-        async def status(key: str) -> int:
-            return (await one.post(path=f"{PATH}?key={key}")).status_code
-
-        with trio.fail_after(15):
-            while await status("the-second-of-these") != 202:  # noqa: ASYNC110 - nothing tells of it
-                await trio.sleep(0.1)
-        assert await status("the-first-of-these") == 401
-        file.unlink()
-        assert await status("the-second-of-these") == 202
-        await until_async(one.warnings, "there are warnings")
 
 
 @rows("host", ["127.0.0.1", "localhost:8081", "[::1]:8081", "127.0.0.2:1"])

@@ -11,6 +11,7 @@ import trio
 
 from restbroker.app.services import RosterService, roster_service
 from restbroker.config.roster import Roster
+from restbroker.rosters.reader import Reader
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact, as_stored
 from restbroker.serving.runner import Server
@@ -80,6 +81,15 @@ def serve() -> Serve:
             nursery.cancel_scope.cancel()
 
     return opened
+
+
+@asynccontextmanager
+async def reading(server: RedisServer, events: list[Event] | None = None) -> AsyncIterator[tuple[Reader, trio.Nursery]]:
+    """A reader that is to run, or runs once it was started in the nursery."""
+    reader = Reader(Connection(open_client(StoreSettings(server.url))), ([] if events is None else events).append)
+    async with trio.open_nursery() as nursery:
+        yield reader, nursery
+        nursery.cancel_scope.cancel()
 
 
 def put(server: RedisServer, **rosters: dict[str, Contact]) -> None:

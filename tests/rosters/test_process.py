@@ -104,14 +104,3 @@ def test_without_the_section_there_is_nothing_to_serve_and_that_is_said(configur
     done = run(["roster", "serve", "--config", str(configured(None))])
     assert (done.returncode, done.stdout) == (2, "")
     assert 'Add "Roster": {}' in done.stderr
-
-
-def test_a_taken_port_stops_no_delivery_and_is_told_by_its_key(
-    configured: Configured, tmp_path: Path, redis_server: RedisServer
-) -> None:
-    config = configured({"Listen": f"127.0.0.1:{redis_server.port}"})
-    with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
-        broker.wait_for("code=PortTaken")
-        broker.wait_for("broker.started")
-        assert broker.stop() == 0
-    assert "change Listen of Roster" in broker.output()

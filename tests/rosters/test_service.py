@@ -32,10 +32,9 @@ from restbroker.servers import registry
 from restbroker.serving.plain import Request
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Connection
 from restbroker.store.keys import Keys
 from restbroker.telemetry.events import Event, OperatorWarning
-from tests.rosters.conftest import Serve, Site, put, put_by
+from tests.rosters.conftest import Serve, Site, put, put_by, reading
 from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
@@ -221,13 +220,12 @@ async def test_what_is_asked_for_together_is_one_read_and_a_change_before_a_ques
 ) -> None:
     events = list[Event]()
     put(redis_server, **{f"user{number}": {f"friend{number}@example.org": Contact()} for number in range(MOST)})
-    reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), events.append)
     answers: list[tuple[int, bytes]] = []
 
     async def ask(number: int) -> None:
         answers.append((number, (await reader.roster(f"user{number}")).body))
 
-    async with trio.open_nursery() as nursery:
+    async with reading(redis_server, events) as (reader, nursery):
         for number in [*range(MOST)] * 2:
             nursery.start_soon(ask, number)
         await trio.testing.wait_all_tasks_blocked()
@@ -236,7 +234,6 @@ async def test_what_is_asked_for_together_is_one_read_and_a_change_before_a_ques
         assert reader.calls == 1
         put(redis_server, john=ANN)
         assert (await reader.roster("john")).body == ANN_AS_JSON
-        nursery.cancel_scope.cancel()
     assert {answer == b'{"friend%d@example.org":{}}' % number for number, answer in answers} == {True}
     assert events == []
 
@@ -261,14 +258,13 @@ async def test_who_waits_for_the_processor_gets_his_roster_late_rather_than_not_
 ) -> None:
     put(redis_server, john=ANN, mary=ANN)
     goes_on = held(monkeypatch)
-    monkeypatch.setattr("restbroker.rosters.reader.BOUND_S", 0.1)
-    reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), lambda _: None)
     answers: list[bytes] = []
 
     async def ask(user: str) -> None:
         answers.append((await reader.roster(user)).body)
 
-    async with trio.open_nursery() as outer:
+    async with reading(redis_server) as (reader, outer):
+        reader.bound_s = 0.1
         await outer.start(reader.run)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask, "john")
@@ -277,17 +273,7 @@ async def test_who_waits_for_the_processor_gets_his_roster_late_rather_than_not_
             await until_async(lambda: reader.calls == 2, "the next one is read though the first is not written yet")
             await trio.sleep(0.3)
             goes_on.set()
-        outer.cancel_scope.cancel()
     assert answers == [ANN_AS_JSON] * 2
-
-
-async def test_who_is_his_own_contact_in_redis_is_served_the_others_since_prosody_would_hang(
-    serve: Serve, redis_server: RedisServer
-) -> None:
-    put(redis_server, john={"ann@example.org": Contact("Ann"), "john@example.org": Contact()})
-    async with serve(redis_server) as site:
-        assert (await site.get("/roster/john")).json() == {"ann@example.org": {"name": "Ann"}}
-        assert site.told() == ["RosterUnreadable"]
 
 
 async def test_an_older_roster_is_never_told_after_a_newer_one(
@@ -295,13 +281,12 @@ async def test_an_older_roster_is_never_told_after_a_newer_one(
 ) -> None:
     put(redis_server, john=ANN)
     goes_on = held(monkeypatch, calls=1, is_held=(is_held := threading.Event()))
-    reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), lambda _: None)
     told: list[bytes] = []
 
     async def ask() -> None:
         told.append((await reader.roster("john")).body)
 
-    async with trio.open_nursery() as outer:
+    async with reading(redis_server) as (reader, outer):
         await outer.start(reader.run)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
@@ -311,7 +296,6 @@ async def test_an_older_roster_is_never_told_after_a_newer_one(
             await until_async(lambda: reader.calls == 2, "the newer one is read")
             assert told == []
             goes_on.set()
-        outer.cancel_scope.cancel()
     older, newer = told
     assert older == ANN_AS_JSON
     assert json.loads(newer).keys() == {"ann@example.org", "bob@example.org"}
@@ -423,15 +407,6 @@ async def test_while_redis_hangs_or_is_gone_who_has_a_copy_gets_it_with_its_age_
         samples = site.made.samples()
         assert samples["restbroker_roster_stale_total"] == {(): 4}
         assert samples["restbroker_roster_copies"] == {(): 3}
-
-
-async def test_a_copy_that_is_too_old_is_given_to_nobody(serve: Serve, make_redis: Callable[..., RedisServer]) -> None:
-    redis_server = make_redis()
-    put(redis_server, john=ANN)
-    async with serve(redis_server, copy_age_s=0.001) as site:
-        assert (await site.ask(b"/roster/john"))[0] == 200
-        redis_server.kill()
-        assert (await site.ask(b"/roster/john"))[0] == 503
 
 
 def refreshing(directory: Path) -> RefreshTarget:
