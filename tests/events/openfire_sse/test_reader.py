@@ -12,11 +12,11 @@ from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.openfire.stream.frames import FrameReader
 from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
 from restbroker.store import logins, sources
-from restbroker.store.logins import LoggedIn, LoginGranted, LoginLock, UserBase
+from restbroker.store.logins import LoggedIn, UserBase
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import OperatorWarning, SourceOpened
 from restbroker.transport.stream import Frame
-from tests.events.openfire_sse.conftest import Read, chat, say
+from tests.events.openfire_sse.conftest import Read, say
 from tests.support.openfire_chat import emitter
 from tests.support.openfire_chat.server import Openfire
 from tests.support.receiver import Kind
@@ -78,29 +78,6 @@ async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
     others = [warning.code for warning in reader.warnings() if warning.code != "OpenfireGap"]
     assert others == ["OpenfireAway", "OpenfireBack"]
     assert sorted(user for user, _, _ in reader.gaps()) == ["ann", "bob", "eve"]
-
-
-async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
-    reading: Read, openfire: Openfire
-) -> None:
-    async with reading("ann", "bob") as reader:
-        login = logins.read_state(reader.store, BASE, "bob")
-        assert isinstance(login, LoggedIn)
-        assert logins.start_logoff(reader.store, BASE, "bob", LoginLock("job", 60_000), "off") == LoginGranted(
-            login.stream
-        )
-        chat(openfire, "POST", f"/chat/{login.stream}/logoff")
-        assert logins.end(reader.store, BASE, "bob", login)
-        assert logins.put(reader.store, BASE, "bob", "job", "") == "unchanged"
-        await reader.reads("bob", count=0)
-        # So often it was looked, and he was not logged in.
-        await trio.sleep(1.5)
-        await reader.reads("bob", count=0)
-        again = chat(openfire, "POST", "/chat/bob/login")
-        assert logins.take(reader.store, BASE, "bob", LoginLock("job", 60_000)) == LoginGranted()
-        assert logins.put(reader.store, BASE, "bob", "job", again) == "noted"
-        await reader.reads("ann", "bob")
-    assert not reader.warnings("OpenfireAway")
 
 
 async def test_an_asker_is_not_logged_in_and_is_read_while_he_asks(reading: Read, openfire: Openfire) -> None:

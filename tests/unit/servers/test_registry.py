@@ -90,7 +90,7 @@ def configured(folder: Path, kind: str, login: Any, options: Any, **more: Any) -
         ("openfire-rest", basic("admin@example.org"), {}, "Auth: needs the administrator's name alone"),
         ("openfire-rest", BEARER, {}, "Auth: must be Basic"),
         ("openfire-rest", None, {"Secret": "two words"}, "Options.Secret"),
-        ("openfire-chat", basic("admin"), {"Secret": "s"}, "Options.Secret: is given beside Targets.it.Auth"),
+        ("openfire-chat", basic("admin"), {"Secret": "s"}, "Auth: and the shared secret exclude one another"),
         ("openfire-chat", basic("admin@example.org"), {}, "Auth: needs the administrator's name alone"),
         ("openfire-chat", BEARER, {}, "Auth: must be Basic"),
         ("openfire-chat", basic("admin"), {"PasswordsFile": "odd"}, "Options.PasswordsFile: Line 2 of the file"),

@@ -42,7 +42,7 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
 _LATER_S: Final = 5.0
-"""The seconds, beyond the requests' time-outs, after which others take the holder of the server's lock for dead.
+"""The seconds, beyond the requests' time-outs, after which others take the holder of a lock for dead.
 
 Also how long a question without an answer has the lock if the server cannot be asked for its connection.
 """
@@ -116,7 +116,7 @@ class SharedLogins:
         question.
         """
         name = user_name(user)
-        lock = self._new_lock()
+        lock = new_lock(self._target.timeout_s)
         while True:
             (known,) = await self.store.read_states([name])
             stale = known.stream if isinstance(known, LoggedIn) else ""
@@ -140,7 +140,7 @@ class SharedLogins:
 
         Two connections of one name leave every later login without a stream, until Openfire restarts (measured).
         """
-        name, lock = user_name(user), self._new_lock()
+        name, lock = user_name(user), new_lock(self._target.timeout_s)
         while True:
             # Others may have logged them in, or a login whose answer was lost.
             if await self.read_state(user) in (None, LoggedOff()) and await self._sessions.is_taken(user):
@@ -173,7 +173,7 @@ class SharedLogins:
 
     async def send_alone(self, send: Callable[[], Awaitable[Response]]) -> Response:
         """Return what `send` returns, which may remove connections, called while no one else adds or removes one."""
-        lock = self._new_lock()
+        lock = new_lock(self._target.timeout_s)
         await self._acquire(lock, partial(self.store.take, _NOBODY, lock))
         async with self._releasing(lock.holder):
             return await send()
@@ -228,7 +228,7 @@ class SharedLogins:
 
         No login runs meanwhile: one that meets a logoff on the server may get a stream that is about to end.
         """
-        lock = self._new_lock()
+        lock = new_lock(self._target.timeout_s)
         known = await self._acquire(lock, partial(self.store.start_logoff, name, lock, how))
         # What this process has beside what Redis knows, Redis lost.
         self._streams.pop(name, None)
@@ -238,7 +238,7 @@ class SharedLogins:
             response = await send(known.ends)
             is_over = await self._sessions.is_over(name, response)
             if is_over:
-                with _bounded():
+                with bounded():
                     await self.store.end(name, LoggedIn(known.ends))
             return LogoffResult(known.ends, response, is_over)
 
@@ -257,7 +257,7 @@ class SharedLogins:
         # Whether they were logged off, by any process, only Redis knows.
         if here is not None and here != stale and not stays_off:
             return here
-        lock = self._new_lock()
+        lock = new_lock(self._target.timeout_s)
         while True:
             attempt = partial(self.store.take, name, lock, stale=stale, stays_off=stays_off)
             known: LoggedIn | LoggedOff | AskingOnly | LoginGranted = await self._acquire(lock, attempt)
@@ -300,7 +300,7 @@ class SharedLogins:
                 raise
             finally:
                 if stream == unknown:
-                    with _bounded():
+                    with bounded():
                         await self.store.put(name, lock.holder, unknown)
             self._keep(name, stream)
         return stream
@@ -318,10 +318,6 @@ class SharedLogins:
                 raise NoLogin(SHARED)
         return given
 
-    def _new_lock(self) -> LoginLock:
-        # For the question whose login the target has, and for the login.
-        return LoginLock(secrets.token_hex(8), round((2 * self._target.timeout_s + _LATER_S) * 1000))
-
     async def _acquire(self, lock: LoginLock, attempt: Callable[[], Awaitable[T | LoginBusy]]) -> T:
         """Return what `attempt` returns once no one else has the server's lock; with the lock, if it is granted.
 
@@ -331,11 +327,7 @@ class SharedLogins:
             answer = await self._attempt(attempt)
             if isinstance(answer, LoginBusy):
                 async with self._line:
-                    wait_s = _LOOK_S
-                    while isinstance(answer, LoginBusy):
-                        await trio.sleep(min(answer.remaining_ms / 1000, wait_s))
-                        wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
-                        answer = await self._attempt(attempt)
+                    return await until_free(partial(self._attempt, attempt))
         except BaseException:
             await self._release(lock.holder)  # an attempt without an answer may have got it
             raise
@@ -363,7 +355,7 @@ class SharedLogins:
             may_run = False
         except MaybeSent as error:
             if not error.timed_out:
-                with _bounded():
+                with bounded():
                     await self.store.take(_NOBODY, LoginLock(holder, _ENDED_MS))
             raise
         except Exception:
@@ -375,7 +367,7 @@ class SharedLogins:
 
     async def _release(self, holder: str) -> None:
         """Release the server's lock, if it is still this holder's, and Redis takes that within a second."""
-        with _bounded():
+        with bounded():
             await self.store.put(_NOBODY, holder, "")
 
     async def _release_once_connected(self, name: str, holder: str) -> None:
@@ -395,8 +387,22 @@ class SharedLogins:
         self._streams[name] = stream
 
 
+def new_lock(timeout_s: float) -> LoginLock:
+    """Return a lock for two requests with this time-out: the question before a login, a join or a leave, and that."""
+    return LoginLock(secrets.token_hex(8), round((2 * timeout_s + _LATER_S) * 1000))
+
+
+async def until_free(attempt: Callable[[], Awaitable[T | LoginBusy]]) -> T:
+    """Return what `attempt` returns once no one else has the lock."""
+    wait_s = _LOOK_S
+    while isinstance(answer := await attempt(), LoginBusy):
+        await trio.sleep(min(answer.remaining_ms / 1000, wait_s))
+        wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
+    return answer
+
+
 @contextmanager
-def _bounded() -> Iterator[None]:
+def bounded() -> Iterator[None]:
     """Bound a call to Redis after a request, which counts whatever becomes of the call: this raises nothing of it."""
     with trio.move_on_after(_RELEASE_S, shield=True), contextlib.suppress(StoreRefused):
         yield

@@ -8,13 +8,12 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.key import key, secret
-from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts, with_slots
-from restbroker.config.logins import check_name_alone, note_plain
+from restbroker.config.kind import At, Defaults, with_broadcasts, with_slots
 from restbroker.config.passwords import check_passwords
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Target
-from restbroker.errors import ConfigError
+from restbroker.config.target import Target
+from restbroker.servers.openfire.access import check_access
 
 Paths = Literal["source", "documented"]
 
@@ -62,9 +61,12 @@ class Options:
 
         The path, the slots and the commands to send at most once are filled in.
         """
+        secret = check_access(target, self.secret, at, problems)
         place = at("Options")
-        secret = problems.try_secret(f"{place}.Secret", self.secret)
-        self._check_login(target, secret, at, problems)
+        if target.credentials is None and secret is not None and self.passwords is None:
+            hint = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
+            message = f"{place}.Secret cannot log users in: commands that act as a user need their password."
+            problems.note("NoPasswords", message, hint)
         passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", problems)
         return attrs.evolve(
             target,
@@ -76,39 +78,10 @@ class Options:
             at_most_once=with_broadcasts(_with_question(target.at_most_once), *_ONCE),
         )
 
-    def _check_login(self, target: Target, secret: Secret | None, at: At, problems: Problems) -> None:
-        place = at("Options")
-        match target.credentials:
-            case None if secret is None:
-                hint = f"Give {at('Auth')} with Basic (an administrator's), or {place}.Secret."
-                note_no_login(target, hint, problems)
-            case None:
-                note_plain(target.url, problems)
-                if self.passwords is None:
-                    hint = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
-                    message = f"{place}.Secret cannot log users in: commands that act as a user need their password."
-                    problems.note("NoPasswords", message, hint)
-            case Basic(user, _) if secret is None:
-                check_name_alone(at("Auth"), user, problems)
-            case Basic():
-                problems.refuse(f"{place}.Secret", f"is given beside {at('Auth')}; give one of them.")
-            case _:
-                problems.refuse(at("Auth"), "must be Basic: the Chat API takes that, or the Secret of its Options.")
-        if secret is not None and not _is_header(secret):
-            problems.refuse(f"{place}.Secret", "must be printable ASCII without blanks, as a header is.")
-
 
 def _base(path: str) -> str:
     """Return the path before that of each command; people may write it with the plugin's part, or leave it out."""
     return path.removesuffix(_PLUGIN) or BASE
-
-
-def _is_header(secret: Secret) -> bool:
-    try:
-        text = secret.reveal()
-    except ConfigError:
-        return True  # reported where it is read
-    return bool(text) and all("!" <= one <= "~" for one in text)
 
 
 def _with_question(patterns: tuple[str, ...]) -> tuple[str, ...]:

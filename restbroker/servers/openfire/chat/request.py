@@ -2,9 +2,9 @@
 
 Called by the connector, the logins and the check. Always holds: each part of the path is encoded; a text that begins
 with a brace is sent as an object with `body`, since the server would take it for JSON (read); the login is sent from
-the beginning, since a 401 does not ask for it (measured); the secret has no scheme before it: with `Bearer` it is
-refused (measured on the REST API plugin). The first type of `Accept` is JSON: the server writes an error in it, and if
-it cannot, the error becomes a 500 without a word (measured there, the same code was read).
+the beginning, since a 401 does not ask for it (measured). The first type of `Accept` is JSON: the server writes an
+error in it, and if it cannot, the error becomes a 500 without a word (measured on the REST API plugin; the same code
+was read).
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,14 @@ from urllib.parse import quote
 import attrs
 import orjson
 
-from restbroker.config.target import Basic, Target
+from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import json_body, path_of, query_of
 from restbroker.servers.api.table import InvalidArguments, fit
+from restbroker.servers.openfire.access import login_header
 from restbroker.servers.openfire.chat.catalogue import FROM, STREAM, Entry, table
 from restbroker.servers.openfire.chat.forms import BODIES, service_of
 from restbroker.servers.openfire.chat.options import Options
@@ -96,14 +97,19 @@ def room_question(call: Call, request: ChatRequest, target: Target, service: str
     return _make(call, _entry_of(target, LOOK_AT_ROOM), target, given).of("")
 
 
-def question(target: Target, path: str = _PROBE) -> Request:
-    """Return a GET below the target's path that changes nothing. Raise `ConfigError`.
+def question(
+    target: Target, path: str = _PROBE, method: str = "GET", *, accept: str = _JSON, body: bytes | None = None
+) -> Request:
+    """Return a request below the target's path that belongs to no job, and may be repeated. Raise `ConfigError`.
 
-    By default it is the probe's, for the number of sessions, which every account may ask for.
+    By default it is the probe's, for the number of sessions, which every account may ask for. `body`: a text.
     """
-    headers = (accept_header(_JSON), *authorization_header(target))
+    headers = (accept_header(accept), *(() if body is None else (("Content-Type", _TEXT),)))
+    headers = (*headers, *authorization_header(target))
     path = target.url.path + path
-    return Request("GET", path, target.timeout_s, headers=headers, body_limit_bytes=65_536, repeatable=True)
+    return Request(
+        method, path, target.timeout_s, headers=headers, body=body or b"", body_limit_bytes=65_536, repeatable=True
+    )
 
 
 def _entry_of(target: Target, name: str) -> Entry:
@@ -184,14 +190,5 @@ def accept_header(kind: str) -> tuple[str, str]:
 
 
 def authorization_header(target: Target) -> Headers:
-    """Return the header that logs in; none without a login and secret.
-
-    Raise `ConfigError` if a secret cannot be read.
-    """
-    match target.credentials, target.options_as(Options).secret:
-        case Basic() as login, _:
-            return authorization(login)
-        case _, secret if secret is not None:
-            return (("Authorization", secret.reveal()),)
-        case _:
-            return ()
+    """Return the header that logs in; none without a login and secret. Raise the same as `login_header`."""
+    return login_header(target, target.options_as(Options).secret)

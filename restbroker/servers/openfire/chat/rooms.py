@@ -12,14 +12,12 @@ there gets 500 (read), as does a server that is unhealthy; it counts as missing 
 service shows that the server is well.
 """
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
 import attrs
-import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
@@ -33,6 +31,7 @@ from restbroker.servers.api.texts import parse_json
 from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.catalogue import Entry, for_target, table
 from restbroker.servers.openfire.chat.forms import user_name
+from restbroker.servers.openfire.chat.logins import bounded, new_lock, until_free
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import (
     CHECK_URL,
@@ -49,7 +48,7 @@ from restbroker.servers.openfire.chat.request import (
     room_question,
 )
 from restbroker.servers.openfire.new_rooms import DEFAULT_SERVICE, Found, NewRoom, RoomCreator
-from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
+from restbroker.store.logins import LoginGranted, LoginLock
 from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response
 
@@ -59,11 +58,6 @@ TRIES: Final = 3
 The first two may be older than the server's last start. It is also how often a user joins a room that has them leave at
 once.
 """
-_LATER_S: Final = 5.0
-"""The seconds, beyond the requests' time-outs, after which others take a process that joins or leaves for dead."""
-_LOOK_S: Final = 0.05
-_LONGEST_LOOK_S: Final = 0.5
-_RELEASE_S: Final = 1.0
 
 
 Job: TypeAlias = Delivery[Entry, ChatRequest]
@@ -138,18 +132,9 @@ class Rooms:
 
     async def _claim_room(self, job: Job, stay: RoomMembership, need: Need) -> State | LoginLock:
         """Return what is known of the user and the room, or the lock for a join or leave, once no one else has it."""
-        wait_s = _LOOK_S
-        while True:
-            # For the question whether the room is there, and for the join.
-            lock = LoginLock(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
-            match await self._store.take_room(stay, lock, need):
-                case LoginGranted():
-                    return lock
-                case LoginBusy(remaining_ms):
-                    await trio.sleep(min(remaining_ms / 1000, wait_s))
-                    wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
-                case state:
-                    return state
+        lock = new_lock(job.call.timeout_s)
+        known: State | LoginGranted = await until_free(partial(self._store.take_room, stay, lock, need))
+        return lock if isinstance(known, LoginGranted) else known
 
     async def _send_with_lock(self, job: Job, stay: RoomMembership, lock: LoginLock, request: Request) -> Response:
         """Send the join or leave, note its result in Redis, and return the answer. Raise `NoRoom` if there is no room.
@@ -163,7 +148,7 @@ class Rooms:
             response = await (job.link.ask if job.entry.effect == "speaks" else job.link.send)(request)
         except BaseException:
             # The next one need not wait until the lease ends.
-            with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
+            with bounded():
                 await self._store.put_room(stay, lock.holder, "")
             raise
         is_done = 200 <= response.status < 300
@@ -192,7 +177,7 @@ class Rooms:
         try:
             response = await job.link.send(job.request.of(""))
         except BaseException:
-            with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
+            with bounded():
                 await self._note(job, is_done=True)
             raise
         with suppress(StoreRefused):

@@ -18,7 +18,7 @@ from restbroker.job.outcome import Denied, Outcome, Reason
 from restbroker.servers.api.request import unsent
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import LOGGED_IN, NO_PASSWORD, classify_login
-from restbroker.servers.openfire.chat.request import accept_header, authorization_header, question
+from restbroker.servers.openfire.chat.request import authorization_header, question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -33,6 +33,7 @@ _LOOK_S: Final = 0.05
 _STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 """`ofchat` and a number, which may have a minus (read)."""
 _TRUST: Final = "/restapi/v1/admin/restbroker"
+_CHAT: Final = "/restapi/v1/chat"
 MESSAGE: Final = "The target's login is not an administrator's: users without their own password would have no name."
 HINT: Final = "Set Auth to an administrator's login, or give each user's password in Options.PasswordsFile."
 
@@ -166,9 +167,7 @@ class Sessions:
             raise NoLogin(classify_login(response, self._now_s(), (stream,)))
 
     async def _post(self, stream: str, what: str) -> Response:
-        path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/{what}"
-        headers = (("Accept", "application/json"), *authorization_header(self._target))
-        return await self._send(Request("POST", path, self._target.timeout_s, headers=headers, repeatable=True))
+        return await self._send(question(self._target, f"{_CHAT}/{quote(stream, safe='')}/{what}", "POST"))
 
     async def _require_administrator(self) -> None:
         """Raise `NoLogin` if the server says that the target's login is not an administrator's.
@@ -192,19 +191,5 @@ class Sessions:
         if password is None and not isinstance(target.credentials, Basic):
             # The secret belongs to no user: with it they would act without a name (read in the plugin's source).
             raise NoLogin(NO_PASSWORD)
-        headers = (
-            accept_header("text/plain"),
-            ("Content-Type", "text/plain; charset=UTF-8"),
-            *authorization_header(target),
-        )
-        path = f"{target.url.path}/restapi/v1/chat/{quote(name, safe='')}/login"
-        body = (password or "").encode()
-        return Request(
-            "POST",
-            path,
-            target.timeout_s,
-            headers=headers,
-            body=body,
-            body_limit_bytes=65_536,
-            repeatable=True,
-        )
+        path = f"{_CHAT}/{quote(name, safe='')}/login"
+        return question(target, path, "POST", accept="text/plain", body=(password or "").encode())

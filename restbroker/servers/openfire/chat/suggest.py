@@ -6,8 +6,8 @@ sources.)
 
 from restbroker.config.target import Target
 from restbroker.servers.allowed_commands import AllowedCommands
+from restbroker.servers.openfire.access import properties
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.properties import properties
 
 
 def suggest(target: Target, allowed: AllowedCommands) -> str:

@@ -8,11 +8,11 @@ from typing import ClassVar, Final
 import attrs
 
 from restbroker.config.key import secret
-from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
-from restbroker.config.logins import check_name_alone, note_plain
+from restbroker.config.kind import At, Defaults, with_broadcasts
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Target, check_bearer
+from restbroker.config.target import Target
+from restbroker.servers.openfire.access import check_access
 
 BASE: Final = "/plugins/restapi/v1"
 """Where the plugin is on the port of Openfire's console."""
@@ -36,21 +36,7 @@ class Options:
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target as it is to be used, with its path and secret; add what is wrong with it to `problems`."""
-        place = at("Options")
-        secret = problems.try_secret(f"{place}.Secret", self.secret)
-        check_bearer(f"{place}.Secret", secret, problems)
-        match target.credentials:
-            case None if secret is None:
-                hint = f"Give {at('Auth')} with Basic, an administrator's, or {place}.SecretFile."
-                note_no_login(target, hint, problems)
-            case None:
-                note_plain(target.url, problems)
-            case Basic(user, _) if secret is None:
-                check_name_alone(at("Auth"), user, problems)
-            case Basic():
-                problems.refuse(at("Auth"), "and the shared secret exclude one another: the plugin takes one of them.")
-            case _:
-                problems.refuse(at("Auth"), f"must be Basic; the plugin's shared secret belongs in {place}.SecretFile.")
+        secret = check_access(target, self.secret, at, problems)
         url = target.url if target.url.path else attrs.evolve(target.url, path=BASE)
         return attrs.evolve(
             target,

@@ -12,16 +12,15 @@ from html import unescape
 from typing import Final
 from urllib.parse import quote
 
-from restbroker.config.secret import Secret
-from restbroker.config.target import IssuedLogin, Target
-from restbroker.errors import ConfigError
+from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import AnswerForm
-from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import path_of, query_of
 from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.api.texts import page_heading, parse_json
+from restbroker.servers.openfire.access import login_header
 from restbroker.servers.openfire.entities import check_room, xml
 from restbroker.servers.openfire.forms import check_segment
 from restbroker.servers.openfire.normal import LOGINS
@@ -37,7 +36,6 @@ DESCRIPTION: Final = "/openapi.yaml"
 YAML: Final = "application/yaml"
 _ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
 _LIMIT_BYTES: Final = 65_536
-_VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
 _HEAD_LIMIT: Final = 4096
 _PARTS: Final = re.compile(r"<(exception|message|resource|ressource)>([^<]*)</")
 _COOKIE: Final = re.compile(r"JSESSIONID=([A-Za-z0-9._!~-]{1,128})(?:;|,|$)")
@@ -53,7 +51,7 @@ def build(call: Call, entry: Entry, target: Target, cookie: str | None) -> Reque
     if entry.body == "MUCRoomEntity":
         check_room(given)
     path = path_of(entry.path, given, _segment)
-    login = _login(target) if entry.logs_in else ()
+    login = login_header(target, target.options_as(Options).secret) if entry.logs_in else ()
     headers: Headers = (("Accept", _ACCEPTS.get(entry.answer, JSON)), *login, *_cookie(cookie))
     body = b""
     if (entity := entry.entity) is not None:
@@ -76,7 +74,7 @@ def question(
 
     `cookie`: the id of the session, if there is one. `timeout_s`: the target's time-out if None.
     """
-    headers: Headers = (("Accept", accept), *_login(target), *_cookie(cookie))
+    headers: Headers = (("Accept", accept), *login_header(target, target.options_as(Options).secret), *_cookie(cookie))
     return Request(
         "GET",
         target.url.path + path,
@@ -85,29 +83,6 @@ def question(
         body_limit_bytes=_LIMIT_BYTES,
         repeatable=True,
     )
-
-
-def _login(target: Target) -> Headers:
-    """Return the header that logs in; none without a login.
-
-    Raise `ConfigError` if its secret cannot be read or used.
-    """
-    secret = target.options_as(Options).secret
-    if secret is not None:
-        # As it is: "Bearer" before it gets 401 (measured).
-        return (("Authorization", _text_of(secret)),)
-    # Issued is refused when the configuration is loaded.
-    return () if isinstance(target.credentials, IssuedLogin) else authorization(target.credentials)
-
-
-def _text_of(secret: Secret) -> str:
-    text = secret.reveal()
-    if not _VISIBLE.fullmatch(text):
-        raise ConfigError(
-            "The shared secret cannot be put into a header: it is empty or has characters beyond visible ASCII.",
-            "Put the secret alone into the setting or its file, without spaces and line breaks.",
-        )
-    return text
 
 
 def _cookie(cookie: str | None) -> Headers:

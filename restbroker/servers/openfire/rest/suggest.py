@@ -8,7 +8,7 @@ from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.servers.allowed_commands import AllowedCommands
-from restbroker.servers.openfire.properties import properties
+from restbroker.servers.openfire.access import properties
 from restbroker.servers.openfire.rest.options import Options
 
 _CONSOLE: Final = """

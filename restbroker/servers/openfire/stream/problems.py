@@ -20,9 +20,9 @@ from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, S
 Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireJammed", "OpenfireLarge", ""]
 
 NOT_LOGGED_IN: Final = 404
-_DENIED: Final = (401, 403)
-_NOT_NOW: Final = 503
 UNWANTED: Final = 405
+_SERVER: Final = "/"
+"""What the places of the server's problems begin with, and no user's name."""
 
 
 @attrs.define(eq=False)
@@ -39,22 +39,21 @@ class Problem(Exception):
 
 def refusal(target: Target, user: str, status: int) -> Problem:
     """Return the problem that the server answered this status to the question for a stream (measured, but for 403)."""
-    if status in _DENIED:
-        what = f"{target.url} does not let {user} read their events ({status})."
-        return Problem(
-            "OpenfireDenied", what, "Check their line in PasswordsFile, and that plugin.ofchat.enabled is on."
-        )
-    if status == _NOT_NOW:
-        what = f"{target.url} opens no stream for {user} now (503)."
-        hint = (
-            "restbroker tries again. If it persists for this user alone, check their name in Users and PasswordsFile."
-        )
-        return Problem("OpenfireAway", what, hint)
-    if status == UNWANTED:
-        what = f"{target.url} opens no stream for {user}: it refuses the header Accept (405)."
-        return Problem("OpenfireAway", what, "restbroker tries again. A proxy in between may have changed the header.")
-    what = f"{target.url} answers with status {status}, not with the events of {user}."
-    return Problem("OpenfireAway", what, "restbroker tries again; a server that is starting answers like this.")
+    match status:
+        case 401 | 403:
+            what = f"does not let {user} read their events ({status})."
+            hint = "Check their line in PasswordsFile, and that plugin.ofchat.enabled is on."
+            return Problem("OpenfireDenied", f"{target.url} {what}", hint)
+        case 503:
+            what = f"opens no stream for {user} now (503)."
+            hint = "If it persists for this user alone, check their name in Users and PasswordsFile."
+        case 405:
+            what = f"opens no stream for {user}: it refuses the header Accept (405)."
+            hint = "A proxy in between may have changed the header."
+        case _:
+            what = f"answers with status {status}, not with the events of {user}."
+            hint = "A server that is starting answers like this."
+    return no_answer(f"{target.url} {what}", hint)
 
 
 def no_new_streams(target: Target, user: str) -> Problem:
@@ -68,9 +67,9 @@ def no_new_streams(target: Target, user: str) -> Problem:
     return Problem("OpenfireJammed", what, f"{why} If there never was a stream, check the URL: port 7070.")
 
 
-def no_answer(why: str) -> Problem:
-    """Return the problem that the server does not answer; `why` is a sentence."""
-    return Problem("OpenfireAway", why, "restbroker tries again.")
+def no_answer(why: str, hint: str = "") -> Problem:
+    """Return the problem that the server does not answer; `why` is a sentence, and so is `hint`."""
+    return Problem("OpenfireAway", why, f"restbroker tries again. {hint}".rstrip())
 
 
 def no_stream(target: Target, user: str) -> Problem:
@@ -116,9 +115,8 @@ class ProblemReporter:
     report: Report
     states: States | None = None
     _has_opened: bool = False
-    _away: bool = False
-    _jammed: bool = False
-    _denied: dict[str, str] = attrs.field(factory=dict)
+    _reported: dict[str, str] = attrs.field(factory=dict)
+    """What is not over: of a user a message, of the server, whose problem all users share, its code."""
     _users: set[str] = attrs.field(factory=set)
 
     def add_user(self, user: str, read_info: Callable[[], StreamInfo]) -> None:
@@ -137,22 +135,11 @@ class ProblemReporter:
         """Report this problem of this user, unless it was reported already."""
         if problem.code != "OpenfireLarge":
             self._keep(user, problem)
-        match problem.code:
-            case "OpenfireAway":
-                # A server that stops ends the streams of all.
-                if self._away:
-                    return
-                self._away = True
-            case "OpenfireJammed":
-                if self._jammed:
-                    return
-                self._jammed = True
-            case "OpenfireDenied":
-                if self._denied.get(user) == problem.message:
-                    return
-                self._denied[user] = problem.message
-            case _:
-                pass
+            is_of_user = problem.code == "OpenfireDenied"
+            place, what = (user, problem.message) if is_of_user else (_SERVER + problem.code, problem.code)
+            if self._reported.get(place) == what:
+                return
+            self._reported[place] = what
         self.report(OperatorWarning(problem.code, f"Source {self.source}: {problem.message}", problem.hint))
 
     def report_unreadable(self, user: str, name: str, error: str) -> None:
@@ -174,14 +161,12 @@ class ProblemReporter:
         if not self._has_opened:
             self._has_opened = True
             self.report(SourceOpened(self.source, server))
-        denied = self._denied.pop(user, None) is not None
-        if self._away or self._jammed or denied:
-            self._away = self._jammed = False
-            self.report(
-                OperatorWarning(
-                    "OpenfireBack", f"Source {self.source}: events are read again, at least those of {user}."
-                )
-            )
+        over = [place for place in self._reported if place == user or place.startswith(_SERVER)]
+        for place in over:
+            del self._reported[place]
+        if over:
+            what = f"Source {self.source}: events are read again, at least those of {user}."
+            self.report(OperatorWarning("OpenfireBack", what))
 
     def note_idle(self, user: str, why: Literal["no login", "no question"]) -> None:
         """Note that the user has no stream, as it should be; `why` says what is missing."""
