@@ -65,15 +65,6 @@ def response(status: int, body: str, **headers: str) -> Response:
     return Response(status, headers, body.encode(), 0.0)
 
 
-@pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
-async def test_of_an_administrator_all_is_ok(version: str) -> None:
-    with standing_in(version, "admin") as (target, _):
-        found = await looked(target)
-    assert {one.level for one in found.values()} == {"ok"}
-    assert set(found) == {"Reachable", "Version", "Host", "Rights", "Speed"}
-    assert found["Rights"].message == ALL
-
-
 async def test_what_26_07_wants_of_an_account_besides_is_told() -> None:
     with standing_in("26.07", "full") as (target, _):
         found = (await looked(target))["SomeForbidden"]
@@ -88,14 +79,6 @@ async def test_rights_are_tested_with_a_host_that_is_served_and_a_user_that_cann
     persons = [(body["user"], body["host"]) for body in bodies if "user" in body]
     assert persons == [("@", "localhost")] * 5
     assert {body["to"] for body in bodies if "to" in body} == {"@"}
-
-
-@pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
-async def test_a_login_to_which_the_probe_is_forbidden_is_a_problem(version: str) -> None:
-    with standing_in(version, "limited") as (target, _):
-        (found,) = await check(target)
-    assert (found.code, found.level, found.cause) == ("CommandForbidden", "problem", "refused")
-    assert "`restbroker check --suggest` prints the lines" in (found.hint or "")
 
 
 async def test_a_name_refused_before_the_rights_tells_nothing_of_them() -> None:

@@ -136,13 +136,6 @@ async def test_the_probe_tells_unwell_from_denied() -> None:
         assert probe.hint, (answer, is_ok)
 
 
-async def test_an_account_that_may_not_ask_for_status_is_asked_for_something_else() -> None:
-    link = answering(FORBIDDEN, ok(b"3"))
-    probe = await opened().probe(link)
-    assert (probe.ok, probe.denied, probe.version) == (True, False, None)
-    assert link.asked == ["ask /api/status", "ask /api/connected_users_number"]
-
-
 async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_no_longer_call_anything_is_denied() -> None:
     for worked, often in ((False, FORBIDDEN_AT_FIRST), (True, FORBIDDEN_IN_A_ROW)):
         connector = opened()

@@ -1,4 +1,4 @@
-"""What is sent for a job, what is asked besides, and what the probe makes of the answers."""
+"""What is sent for a job, what is asked besides, and what is made of the answers. Each answer's code: golden fates."""
 
 import json
 import threading
@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from restbroker.job.command import Call, Command
-from restbroker.job.outcome import Delivered, Probe, Rejected, Uncertain
+from restbroker.job.json_types import Json
+from restbroker.job.outcome import Delivered, Outcome, Probe, Rejected, Uncertain
 from restbroker.transport.errors import MaybeSent
 from tests.support.receiver import Answer, Received
-from tests.unit.servers.conftest import Bench, Opened
+from tests.unit.servers.conftest import Opened, fate
 from tests.unit.servers.mongooseim.conftest import refusal, says
 
 DONE = {"data": {"account": {"registerUser": {"jid": "alice@localhost", "message": "done"}}}}
@@ -20,11 +21,6 @@ WELL = {"data": {"checkAuth": WHO, "server": RUNS, "account": {"countUsers": 3}}
 CRASHED = {"data": {"account": {"registerUser": None}}, "errors": [refusal("resolver_crash")]}
 NO_DATABASE = {"data": {"checkAuth": WHO, "server": RUNS, "account": {"countUsers": None}},
                "errors": [refusal("resolver_crash", "No", "account", "countUsers")]}  # fmt: skip
-
-
-def asked(bench: Bench) -> list[str]:
-    """The documents that came, in order."""
-    return [json.loads(one.body)["query"] for one in bench.server.received]
 
 
 async def test_a_domain_that_is_missing_is_that_of_the_job(opened: Opened) -> None:
@@ -38,7 +34,6 @@ async def test_a_domain_that_is_missing_is_that_of_the_job(opened: Opened) -> No
 async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Opened) -> None:
     """So are the few values that MongooseIM would take, crash on, or print with a secret in them."""
     rows: list[tuple[str, dict[str, Any], str]] = [
-        ("account.registerUser", {"password": ["hush"]}, '"password" is a list, where a string is needed'),
         (
             "roster.addContacts",
             {"user": "alice@localhost", "contacts": [{"jid": "a@b", "name": "", "group": []}]},
@@ -49,8 +44,6 @@ async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Open
             {"room": "r@muc.localhost", "config": {"password": ["hush"]}},
             '"config.password" is a list, where a string is needed',
         ),
-        ("graphql", {"query": "{ a }", "variables": []}, 'the argument "variables" is not an object'),
-        ("graphql", {"query": "{ a }", "operationName": "x"}, 'takes "query" and "variables" alone'),
     ]
     async with opened(says(DONE)) as bench:
         for command, arguments, told in rows:
@@ -60,26 +53,6 @@ async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Open
             assert told in outcome.reason.message
             assert "hush" not in outcome.reason.message
         assert bench.server.received == []
-
-
-async def test_a_value_of_a_wrong_type_is_sent_and_not_shown(opened: Opened) -> None:
-    said = 'Input coercion failed for type JID with value <<"ab">>. The reason it failed is: jid_without_local_part'
-    async with opened(says({"errors": [refusal("input_coercion", said, "..", "x")]}, status=400)) as bench:
-        outcome = await bench.deliver("roster.addContacts", user="alice", contacts={"jid": "a@b", "name": "\ud800"})
-        assert len(bench.server.received) == 1
-    assert isinstance(outcome, Rejected)
-    assert outcome.reason.code == "BadArgument"
-    assert outcome.reason.message.endswith("failed for type JID. The reason it failed is: jid_without_local_part")
-
-
-async def test_a_headline_with_an_id_becomes_a_stanza_from_the_login(opened: Opened) -> None:
-    login, done = {"Basic": {"User": "bot@localhost", "Pass": "p"}}, {"data": {"stanza": {"x": {"id": "1"}}}}
-    given = {"to": "bob@localhost", "subject": "s", "id": "1"}
-    async with opened(says(done), {"Schema": "user"}, Auth=login) as bench:
-        got = await bench.sent("stanza.sendMessageHeadLine", **given)
-    ends = 'from="bot@localhost" to="bob@localhost" id="1"'
-    stanza = f'<message type="headline" {ends}><subject>s</subject></message>'
-    assert json.loads(got.body)["variables"] == {"stanza": stanza}
 
 
 async def test_what_the_server_or_the_login_does_not_have_is_refused_unsent(opened: Opened) -> None:
@@ -106,19 +79,6 @@ async def test_a_registration_without_a_name_is_not_sent_twice(opened: Opened) -
         assert isinstance(await bench.deliver("account.registerUser", password="p"), Delivered)
     assert isinstance(outcome, Rejected)
     assert outcome.reason.code == "Uncertain"
-
-
-async def test_after_cannot_register_the_account_is_asked_for(opened: Opened) -> None:
-    rows: list[tuple[bool, str]] = [(True, "AlreadyExists"), (False, "Refused")]
-    for exists, code in rows:
-        refused = {"data": {"account": {"registerUser": None}}, "errors": [refusal("cannot_register", "not_allowed")]}
-        found = {"data": {"account": {"checkUser": {"exist": exists}}}}
-        async with opened(says(refused, found)) as bench:
-            outcome = await bench.deliver("account.registerUser", username="alice", password="p")
-            asked = json.loads(bench.server.received[1].body)
-        assert asked["variables"] == {"user": "alice@localhost"}, (exists, code)
-        assert isinstance(outcome, Rejected), (exists, code)
-        assert outcome.reason.code == code, (exists, code)
 
 
 async def test_a_domain_that_a_crash_was_about_is_asked_about_from_then_on(opened: Opened) -> None:
@@ -157,19 +117,6 @@ async def test_the_version_that_the_probe_finds_chooses_the_operations(opened: O
         assert bench.connector.spec("blocklist.addUser") is None
 
 
-async def test_who_is_no_admin_asks_for_what_he_may(opened: Opened) -> None:
-    rows: list[tuple[str, str, str]] = [
-        ("domain_admin", "admin@localhost", "status"),
-        ("user", "bot@localhost", "countUsers"),
-    ]
-    for schema, user, absent in rows:
-        login = {"Basic": {"User": user, "Pass": "p"}}
-        async with opened(says(WELL), {"Schema": schema}, Auth=login) as bench:
-            assert (await bench.connector.probe(bench.link)).ok, (schema, user)
-            (text,) = asked(bench)
-        assert absent not in text, (schema, user)
-
-
 MESSAGE = {"from": "alice@localhost", "to": "bob@localhost", "body": "x"}
 
 
@@ -194,3 +141,107 @@ async def test_a_job_timed_out_for_its_database_only_where_the_server_then_says_
                     assert (outcome.reason.code, outcome.pause_target) == ("DatabaseAway", True), health
             finally:
                 waits.set()
+
+
+REGISTER, REMOVE, SECRET = "account.registerUser", "account.removeUser", "s3cr3t-p4ssw0rd"
+
+
+def failed(command: str, *errors: Json, data: Json = None) -> Json:
+    category, _, name = command.partition(".")
+    return {"data": data or {category: {name: None}}, "errors": list(errors)}
+
+
+async def fate_of(opened: Opened, command: str, how: dict[str, Any], *answers: Any, **given: Any) -> Outcome:
+    """What becomes of a command that is answered so."""
+    async with opened(says(*answers)) as bench:
+        outcome: Outcome = await bench.deliver(command, how, **given)
+    return outcome
+
+
+async def test_done_before_counts_if_every_error_says_so(opened: Opened) -> None:
+    command, given = "muc.deleteRoom", {"room": "r@muc.localhost", "reason": "x"}
+    rows: list[tuple[list[str], str]] = [
+        (["room_not_found"], "Delivered already done"),
+        (["room_not_found", "category_disabled"], "Rejected NotFound"),
+    ]
+    for codes, wanted in rows:
+        said = failed(command, *map(refusal, codes))
+        assert fate(await fate_of(opened, command, {"maybe_run": True}, said, **given)) == wanted, codes
+
+
+async def test_whether_the_account_exists_says_what_a_refusal_means(opened: Opened) -> None:
+    rows: list[tuple[str, str, bool, bool, str]] = [
+        (REGISTER, "cannot_register", True, False, "Rejected AlreadyExists"),
+        (REGISTER, "cannot_register", False, True, "Rejected Refused"),
+        (REMOVE, "not_allowed", False, True, "Delivered already done"),
+        (REMOVE, "not_allowed", False, False, "Rejected NotFound"),
+    ]
+    for command, code, exists, maybe_run, wanted in rows:
+        given = {"user": "alice@localhost"} if command == REMOVE else {"username": "alice", "password": "p"}
+        found = {"data": {"account": {"checkUser": {"exist": exists}}}}
+        async with opened(says(failed(command, refusal(code)), found, WELL)) as bench:
+            outcome = await bench.deliver(command, {"maybe_run": maybe_run}, **given)
+            assert json.loads(bench.server.received[1].body)["variables"] == {"user": "alice@localhost"}, command
+        assert fate(outcome) == wanted, (command, exists, maybe_run)
+
+
+async def test_a_value_in_the_spelling_of_erlang_is_in_no_message(opened: Opened) -> None:
+    """Erlang breaks long texts, and writes others as numbers: neither would be recognised as a message's text."""
+    value = '<<"<message><body>one long text that goes on, and then">>,\n  <<"goes on. The reason it failed is: x">>'
+    said = f"Input coercion failed for type XmlElement with value {value}. The reason it failed is: <<112,195,182>>"
+    answer = Answer(400, json.dumps({"errors": [refusal("input_coercion", said)]}).encode())
+    outcome = await fate_of(opened, "stanza.sendStanza", {}, answer, stanza="<message/>")
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "BadArgument"
+    assert "goes" not in outcome.reason.message
+    assert outcome.reason.message.endswith("for type XmlElement. The reason it failed is: <<112,195,182>>")
+
+
+async def test_a_module_that_is_not_loaded_is_named(opened: Opened) -> None:
+    lacks = {"not_loaded_modules": ["mod_muc"], "not_loaded_services": []}
+    said = failed("muc.deleteRoom", refusal("deps_not_loaded", "It is so", "muc", "deleteRoom", **lacks))
+    outcome = await fate_of(opened, "muc.deleteRoom", {}, said, room="r@muc.localhost", reason="x")
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.hint == "Load mod_muc in MongooseIM for that domain."
+
+
+async def test_a_password_is_masked_in_what_was_answered(opened: Opened) -> None:
+    """Also in the answer to a document of one's own, to what had been done before, and to what was done in part."""
+    checked: Json = {"data": {"account": {"checkPassword": {"message": f"{SECRET} for alice@localhost"}}}}
+    variables: Json = {"password": SECRET}
+    error = refusal("exists", f"{SECRET} for alice@localhost and b4sic-s3cr3t")
+    partly = failed(REGISTER, error, data={"account": {"registerUser": {}}})
+    new = {"username": "alice", "password": SECRET}
+    rows: list[tuple[str, dict[str, Any], Json, dict[str, Any]]] = [
+        ("account.checkPassword", {}, checked, {"user": "alice@localhost", "password": SECRET}),
+        ("graphql", {}, checked, {"query": "…", "variables": variables}),
+        (REGISTER, {"maybe_run": True}, failed(REGISTER, error), new),
+        (REGISTER, {"ok_if_exists": True}, failed(REGISTER, error), new),
+        (REGISTER, {}, partly, new),
+    ]
+    for command, how, said, given in rows:
+        outcome = await fate_of(opened, command, how, said, **given)
+        assert isinstance(outcome, Delivered), (command, how)
+        for told in (outcome.text, json.dumps(outcome.body)):
+            assert "*** for alice@localhost" in told, (command, how)
+            assert "s3cr3t" not in told, (command, how)
+
+
+async def test_the_answer_to_a_document_that_names_a_password_is_whole(opened: Opened) -> None:
+    said: Json = {"data": {"account": {"registerUser": {"message": "user registered", "jid": "bob@localhost"}}}}
+    query = 'mutation { account { registerUser(username: "bob", password: "s3cret-pw") { message jid } } }'
+    outcome = await fate_of(opened, "graphql", {}, said, query=query, variables={"domain": "localhost"})
+    assert isinstance(outcome, Delivered)
+    assert outcome.body == said
+
+
+async def test_a_document_that_cannot_be_read_is_not_quoted(opened: Opened) -> None:
+    for code, said in (
+        ("scanner_error", 'Cannot scan line 1 because of illegal characters "s3cret) {'),
+        ("parser_error", "Cannot parse line 1 because of syntax error before: s3cret"),
+    ):
+        answer = Answer(400, json.dumps({"errors": [{"message": said, "extensions": {"code": code}}]}).encode())
+        outcome = await fate_of(opened, "graphql", {}, answer, query='{a(b: "s3cret) {c}}')
+        assert isinstance(outcome, Rejected)
+        assert "line 1" in outcome.reason.message
+        assert "s3cret" not in repr(outcome)
