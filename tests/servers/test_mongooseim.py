@@ -17,12 +17,10 @@ from restbroker.servers.mongooseim import check
 from tests.servers import sides
 from tests.servers.mongooseim import entry, exchanges
 from tests.servers.sides import Side, in_short, target_of
-from tests.support import process
 from tests.support.player import Player
 from tests.support.ports import free_port
 from tests.support.receiver import Answer, Kind, Receiver
 from tests.support.rows import rows
-from tests.support.shared import FAST_RETRIES
 
 ALICE, BOB = "alice@localhost", "bob@localhost"
 
@@ -133,43 +131,6 @@ async def test_a_connection_that_the_server_ends_with_an_answer_is_not_used_agai
             for _ in range(3):
                 assert isinstance(await ours.do("account.checkUser", user=ALICE), Delivered)
     assert server.connections == 2
-
-
-Place = Callable[..., Path]
-
-
-@pytest.fixture
-def place(tmp_path: Path, redis_url: str) -> Place:
-    """Write an env.json for a server and the run's Redis, and return its folder."""
-
-    def write(server: Player, **members: Any) -> Path:
-        targets = {"chat": entry(server, Concurrency=10, **members)}
-        document = {"RedisURL": redis_url, "Token": "t", "Backoff": FAST_RETRIES, "Targets": targets}
-        (tmp_path / "env.json").write_text(json.dumps(document))
-        return tmp_path
-
-    return write
-
-
-def test_the_shell_makes_an_account_and_sends_a_message(place: Place) -> None:
-    answers = exchanges("health", "account") + exchanges("message", others={ALICE: "carol@localhost"})
-    with Player(answers) as server:
-        folder = place(server)
-        (folder / "pw").write_text("p4ssw0rd!\n")
-        with process.started(["run"], directory=folder) as broker:
-            broker.wait_for("MongooseIM|started|running")
-            made = process.run(
-                ["enqueue", "--wait", "account.registerUser", "username=carol", "domain=localhost", "password=@pw"],
-                directory=folder,
-            )
-            assert made.returncode == 0, made.stderr
-            words = ["stanza.sendMessage", "from=carol@localhost", f"to={BOB}", "body=hello"]
-            message = process.run(["enqueue", "--wait", *words], directory=folder)
-            assert message.returncode == 0, message.stderr
-            words = ["account.registerUser", "username=carol", "password=@pw"]
-            twice = process.run(["enqueue", "--wait", *words], directory=folder)
-            assert (twice.returncode, twice.stderr.splitlines()[-3].partition(":")[0]) == (1, "AlreadyExists")
-            assert "p4ssw0rd" not in broker.output()
 
 
 Look = Callable[..., Any]

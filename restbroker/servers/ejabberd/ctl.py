@@ -6,8 +6,8 @@ leaves out is left out, or as docs/ctl.md describes. Columns stand in the catalo
 Erlang/OTP 27 ejabberd sorts them by name. The API returns the words of a refusal without the Erlang term around them,
 which `ejabberdctl` shows; the tables have that term for each command, as measured on 23.01 and 24.12.
 
-Compared with ejabberdctl 23.01, result by result, by tests/servers/nightly/test_ctl.py, and with what the ejabberdctl
-of 24.12 and 26.07 printed, as recorded; how these take lists of objects was read in their source, and not compared.
+Compared with ejabberdctl 23.01, result by result, by tests/servers/nightly/test_ejabberd.py, and with what those of
+24.12 and 26.07 printed, as recorded; how these take lists of objects was read in their source, and not compared.
 """
 
 import re

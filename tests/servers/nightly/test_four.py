@@ -6,7 +6,6 @@ others than in the example.
 """
 
 import json
-import secrets
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from tests.servers.mongooseim import exchanges, sent
 from tests.servers.openfire_rest import named
 from tests.support import census
 from tests.support.ejabberd import Ejabberd
+from tests.support.example import moved, with_secrets
 from tests.support.player import Player, recorded
 from tests.support.process import run, started
 from tests.support.prosody import Prosody
@@ -88,10 +88,7 @@ class Four:
 @pytest.fixture
 def passwords(tmp_path: Path) -> Mapping[str, str]:
     """As the README has one make them."""
-    made = {name: secrets.token_hex(16) for name in SECRETS}
-    for name, secret in made.items():
-        (tmp_path / name).write_text(secret)
-    return made
+    return with_secrets(tmp_path, SECRETS)
 
 
 @pytest.fixture
@@ -102,12 +99,8 @@ def four(tmp_path: Path, passwords: Mapping[str, str], redis_server: RedisServer
             name: make(stack, tmp_path / name, passwords[f"{name}_password"])
             for name, make in zip(PORTS, made, strict=True)
         }
-        env = (EXAMPLE / "env.json").read_text("utf-8").replace("/etc/restbroker/", f"{tmp_path}/")
-        env = env.replace("redis://127.0.0.1:6379/0", redis_server.url)
-        for name, port in PORTS.items():
-            assert env.count(f":{port}/") == 1
-            env = env.replace(f":{port}/", f":{servers[name].network.port}/")
-        (tmp_path / "env.json").write_text(env)
+        ports = {port: servers[name].network.port for name, port in PORTS.items()}
+        (tmp_path / "env.json").write_text(moved(EXAMPLE / "env.json", tmp_path, redis_server.url, ports))
         store = stack.enter_context(closing(open_client(StoreSettings(redis_server.url))))
         yield Four(tmp_path / "env.json", servers, store)
 

@@ -5,10 +5,9 @@ Only ports, folders and the address of Redis are others than in the example; sec
 
 import contextlib
 import json
-import secrets
 import sqlite3
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ import redis
 from pika.exceptions import ChannelClosedByBroker
 
 from tests.servers.mongooseim import PATH, exchanges, sent
+from tests.support.example import moved, with_secrets
 from tests.support.mongooseim.push_http import HttpPusher
 from tests.support.mongooseim.push_sns import SnsPusher
 from tests.support.player import Player
@@ -63,7 +63,7 @@ class Place:
 
     env: Path
     ports: dict[str, int]
-    secrets: dict[str, str]
+    secrets: Mapping[str, str]
     ca: Path
 
 
@@ -80,19 +80,12 @@ def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
 
 @pytest.fixture
 def place(tmp_path: Path, redis_server: RedisServer, rabbit: RabbitMQ) -> Place:
-    made = {name: secrets.token_hex(16) for name in SECRETS}
-    for name, secret in made.items():
-        (tmp_path / name).write_text(secret)
-    env = (EXAMPLE / "env.json").read_text("utf-8").replace("/etc/restbroker/", f"{tmp_path}/")
-    env = env.replace("redis://127.0.0.1:6379/0", redis_server.url)
-    ports = {name: free_port() for name in ("5551", "8443")}
-    for name, port in ports.items():
-        env = env.replace(f":{name}", f":{port}")
+    made, ports = with_secrets(tmp_path, SECRETS), {name: free_port() for name in ("5551", "8443")}
     ours = authority(tmp_path)
     for made_file, name in zip(ours.pair("server"), ("cert.pem", "key.pem"), strict=True):
         made_file.rename(tmp_path / name)
     (tmp_path / "rabbitmq_url").write_text(rabbit.url())
-    (tmp_path / "env.json").write_text(env)
+    (tmp_path / "env.json").write_text(moved(EXAMPLE / "env.json", tmp_path, redis_server.url, ports))
     return Place(tmp_path / "env.json", ports, made, ours.ca)
 
 

@@ -4,11 +4,8 @@ import http.client
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-import attrs
 import pytest
 
 from restbroker.cli.config_init import EVERYTHING
@@ -16,17 +13,12 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job.json_types import Json
-from restbroker.rosters.refresh.sender import probe_request
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import AllowedCommands, allowed_commands
 from restbroker.servers.ejabberd.check import trials
 from restbroker.servers.ejabberd.options import Options
-from restbroker.servers.prosody.options import ApiAddress
-from restbroker.servers.prosody.options import Options as ProsodyOptions
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
-from tests.support.ports import free_port
-from tests.support.prosody import Prosody
 
 HOST = "example.org"
 # The fixture makes its accounts from another loopback address.
@@ -152,46 +144,3 @@ def test_tokens_may_all_that_config_init_prints(ejabberd: Ejabberd) -> None:
     take(ejabberd, login, allowed=EVERYTHING)
     own = ejabberd.authorization("limited")
     assert refused(ejabberd, issued(ejabberd, own)) == refused(ejabberd, own) == {"stop"}
-
-
-def looks(folder: Path, target: Target, *allow: str) -> tuple[int, ...]:
-    """What a Prosody that takes what is suggested answers for its modules rest, http_admin_api, post_msg and the one of
-    rosters: 404 where one is not loaded.
-    """
-    text = registry.suggest(target, allowed_commands([token(*allow)], registry.catalogue_of(target, None)))
-    assert text is not None
-    server = Prosody(folder, HOST, target.url.port, included=text)
-    host = {"Host": HOST}
-    question = probe_request(attrs.evolve(target, url=attrs.evolve(target.url, path="/roster_admin")))
-    try:
-        server.start().register("john")
-        own = {**host, "Authorization": server.authorization("john"), "Content-Type": "application/json"}
-        return (
-            server.call("POST", "/rest", "{}", own)[0],
-            server.call("GET", "/admin_api/users", headers=host)[0],
-            server.call("POST", "/msg/john@example.org", "hi", host)[0],
-            server.call(question.method, question.path, headers=host)[0],
-        )
-    finally:
-        server.kill()
-
-
-def test_prosody_loads_the_modules_whose_commands_the_tokens_allow(tmp_path: Path) -> None:
-    login = Basic("john", Secret(PASSWORD))
-    places = {
-        "rest": ApiAddress("/rest", login),
-        "admin": ApiAddress("/admin_api", Bearer(Secret("t"))),
-        "msg": ApiAddress("/msg", login),
-    }
-    settings = ProsodyOptions(apis=places)  # type: ignore[arg-type]  # the literals are lost in a variable
-
-    def target(kind: str, **more: Any) -> Target:
-        url = Url("http", "127.0.0.1", free_port(), "/rest")
-        return Target("prosody", kind, url, ("p",), host_header=HOST, default_host=HOST, **more)
-
-    rest = target("prosody-rest", credentials=login, options=settings)
-    assert looks(tmp_path / "one", rest, "message") == (400, 404, 404, 404)
-    assert looks(tmp_path / "more", rest, "users", "msg") == (400, 401, 401, 404)
-    *others, rosters = looks(tmp_path / "rosters", target("prosody-roster"), "*")
-    assert others == [404] * 3
-    assert rosters != 404

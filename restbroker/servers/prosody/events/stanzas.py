@@ -2,7 +2,7 @@
 
 Always holds: pure; an answer that is no success has a type that mod_rest does not read as a stanza, or is one. What is
 said of mod_rest was read in its source (Debian 13's prosody-modules, of April 2025, and a copy of January 2024), and of
-messages and iqs measured with the former under Prosody 0.12.3 (tests/servers/nightly/test_prosody_events.py):
+messages and iqs measured with the former under Prosody 0.12.3 (tests/servers/nightly/test_prosody.py):
 
 - 202 and 204 mean that the stanza is consumed. To an iq that asks, mod_rest then sends an empty result by itself, which
   tells its sender that all went well; so one that is not answered is refused with an error in a 200.

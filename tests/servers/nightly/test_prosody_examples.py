@@ -1,31 +1,138 @@
-"""examples/prosody-bot as it stands there: a real Prosody, restbroker and the bot's own process, each restarted.
+"""examples/prosody and examples/prosody-bot as they stand there: a real Prosody, restbroker, and the bot's own process.
 
-Only ports, folders and how often the bot looks are others; the token is made by the README's own line. mod_rest is a
-stand-in.
+Only ports, folders and how often the bot looks are others; secrets are filled in, and the token is made, as the READMEs
+say. Prosody's modules are stand-ins.
 """
 
+import contextlib
+import json
 import os
 import re
-import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import pytest
+import redis
 
+from tests.support.example import moved, with_secrets
 from tests.support.ports import free_port
 from tests.support.process import Running, run, started
-from tests.support.prosody import Prosody
+from tests.support.prosody import PASSWORD, Prosody
 from tests.support.redis_server import RedisServer
+from tests.support.wait import until
 from tests.support.xmpp import Client, Clients, Message
 from tools.pages import ROOT
 
-EXAMPLE: Final = ROOT / "examples" / "prosody-bot"
-README: Final = (EXAMPLE / "README.md").read_text("utf-8")
+EXAMPLE: Final = ROOT / "examples" / "prosody"
+SECRETS: Final = ("token", "roster_key", "events_key", "prosody_password")
+IN_THE_BACKGROUND_S: Final = 60.0
+
+
+@attrs.frozen
+class Place:
+    """A machine on which the README was followed, but for starting anything."""
+
+    env: Path
+    lua: str
+    port: int
+    secrets: Mapping[str, str]
+
+
+def placed(example: Path, folder: Path, redis_url: str, lua: str, names: Iterable[str], *own: str) -> Place:
+    """Follow the README of this example; `lua`: its file for Prosody, `own`: the ports that it names."""
+    made, ports = with_secrets(folder, names), {name: free_port() for name in own}
+    (folder / "env.json").write_text(moved(example / "env.json", folder, redis_url, ports))
+    _, line, said = (example / lua).read_text("utf-8").partition("\nhttp_interfaces")
+    for name in ("roster_key", "events_key"):
+        said = said.replace(name.upper().replace("_", "-"), made.get(name, ""))
+    for name, port in ports.items():
+        said = said.replace(f":{name}", f":{port}")
+    return Place(folder / "env.json", line + said, ports["5280"], made)
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_server: RedisServer) -> Place:
+    return placed(EXAMPLE, tmp_path, redis_server.url, "restbroker.cfg.lua", SECRETS, "5280", "8081", "8082")
+
+
+@pytest.fixture
+def prosody_of_it(place: Place, make_prosody: Callable[..., Prosody]) -> Prosody:
+    server = make_prosody(port=place.port, included=place.lua)
+    server.register("john", "aaron")
+    server.register("restbroker", password=place.secrets["prosody_password"])
+    return server
+
+
+@pytest.fixture
+def broker(place: Place, prosody_of_it: Prosody, tmp_path: Path) -> Iterator[Running]:
+    with started(["run", "--config", str(place.env)], directory=tmp_path / "broker") as running:
+        running.wait_for("broker.started", timeout_s=IN_THE_BACKGROUND_S)
+        running.wait_for("target.found target=prosody", timeout_s=IN_THE_BACKGROUND_S)
+        yield running
+        running.stop()
+
+
+@pytest.fixture
+def clients(prosody_of_it: Prosody, broker: Running) -> Iterator[Clients]:
+    with Clients(prosody_of_it.c2s_port) as clients:
+        yield clients
+
+
+def test_prosody_loads_it(prosody_of_it: Prosody) -> None:
+    assert prosody_of_it.refresh("nobody")[0] == 200
+    assert prosody_of_it.call("POST", "/rest", "{}")[0] == 401
+    log = prosody_of_it.log_tail()
+    assert "Unable to load" not in log
+    assert "Error" not in log
+
+
+def test_restbroker_loads_and_checks_it_and_two_users_become_contacts_without_a_new_login(
+    place: Place, broker: Running, clients: Clients
+) -> None:
+    shown = run(["config", "show", "--config", str(place.env)])
+    assert (shown.returncode, shown.stderr) == (0, "")
+    checked = run(["check", "--config", str(place.env)])
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    john, aaron = clients.login("john"), clients.login("aaron")
+    for user, contact in (("john", "aaron@example.org"), ("aaron", "john@example.org")):
+        done = run(["roster", "add", "--config", str(place.env), user, contact])
+        assert done.returncode == 0, done.stdout + done.stderr
+    for one, other in ((john, aaron), (aaron, john)):
+        assert [contact.jid for contact in one.pushes.wait_for_number(1)] == [other.jid]
+        assert is_seen(one, other)
+    again = clients.login("john", PASSWORD)
+    assert list(again.roster()) == [aaron.jid]
+
+
+def is_seen(one: Client, other: Client) -> bool:
+    return one.presences.wait_for(
+        lambda all_: any(seen.sender.startswith(f"{other.jid}/") and seen.kind == "available" for seen in all_),
+        f"{other.jid} is seen",
+    )
+
+
+def test_a_message_goes_out_and_one_comes_in(place: Place, clients: Clients, redis_server: RedisServer) -> None:
+    john = clients.login("john")
+    words = ["message", "to=john@example.org", "type=chat", "body=hello"]
+    done = run(["enqueue", "--config", str(place.env), "--wait", *words])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [message.body for message in john.messages.wait_for_number(1)] == ["hello"]
+    john.say("anybody@bots.example.org", "hello to you")
+    with contextlib.closing(redis.Redis.from_url(redis_server.url)) as line:
+        taken: Any = until(lambda: line.rpop("queue:xmpp_events"), "the event is a job")
+    job = json.loads(taken)
+    assert (job["class"], job["queue"]) == ("XmppEvent", "xmpp_events")
+    assert "hello to you" in json.dumps(job["args"])
+    assert len(john.messages.all) == 1  # no error came back
+
+
+BOT_EXAMPLE: Final = ROOT / "examples" / "prosody-bot"
+README: Final = (BOT_EXAMPLE / "README.md").read_text("utf-8")
 ROOM: Final = "tea@rooms.example.org"
 BOT: Final = "bot@bots.example.org"
 
@@ -54,7 +161,7 @@ class Stage:
 
     def start_bot(self) -> None:
         own = {"REDIS_URL": self.redis.url, "TOKEN_FILE": str(self.folder / "token"), "LOOK_S": "1"}
-        self._bot = subprocess.Popen([sys.executable, EXAMPLE / "bot.py"], env={**os.environ, **own})
+        self._bot = subprocess.Popen([sys.executable, BOT_EXAMPLE / "bot.py"], env={**os.environ, **own})
 
     def kill_bot(self) -> None:
         if self._bot is not None:
@@ -68,18 +175,8 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path, make_prosody: Callable[..., Prosody], redis_server: RedisServer) -> Iterator[Stage]:
-    made = {name: secrets.token_hex(16) for name in ("token", "events_key")}
-    for name, secret in made.items():
-        (tmp_path / name).write_text(secret)
-    env = (EXAMPLE / "env.json").read_text("utf-8").replace("/etc/restbroker/", f"{tmp_path}/")
-    env = env.replace("redis://127.0.0.1:6379/0", redis_server.url)
-    _, line, rest = (EXAMPLE / "bots.cfg.lua").read_text("utf-8").partition("\nhttp_interfaces")
-    lua = (line + rest).replace("EVENTS-KEY", made["events_key"])
-    ports = {name: free_port() for name in ("5280", "8081")}
-    for name, port in ports.items():
-        env, lua = env.replace(f":{name}", f":{port}"), lua.replace(f":{name}", f":{port}")
-    (tmp_path / "env.json").write_text(env)
-    prosody = make_prosody(port=ports["5280"], included=lua)
+    made = placed(BOT_EXAMPLE, tmp_path, redis_server.url, "bots.cfg.lua", ("token", "events_key"), "5280", "8081")
+    prosody = make_prosody(port=made.port, included=made.lua)
     prosody.register("john")
     (tmp_path / "bot_token").write_text(token_by_the_readme(prosody))
     stage = Stage(tmp_path, prosody, redis_server)

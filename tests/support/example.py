@@ -1,0 +1,23 @@
+"""A file of `examples/` for the ports, the folder and the Redis of a test, and secrets made as its README says."""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+def with_secrets(folder: Path, names: Iterable[str]) -> Mapping[str, str]:
+    """Write a secret into a file of each name; return them."""
+    made = {name: secrets.token_hex(16) for name in names}
+    for name, secret in made.items():
+        (folder / name).write_text(secret)
+    return made
+
+
+def moved(file: Path, folder: Path, redis_url: str, ports: Mapping[str, int]) -> str:
+    """Return the file's text with this folder, Redis, and for each port named in it another one."""
+    text = file.read_text("utf-8").replace("/etc/restbroker/", f"{folder}/")
+    text = text.replace("redis://127.0.0.1:6379/0", redis_url)
+    for name, port in ports.items():
+        assert f":{name}" in text
+        text = text.replace(f":{name}", f":{port}")
+    return text
