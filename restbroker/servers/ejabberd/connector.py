@@ -5,7 +5,6 @@ only where the server refused it for its token, before it looked at it; what the
 probe, whether the server is stopping) changes nothing else on the server.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
@@ -147,9 +146,7 @@ class EjabberdConnector:
 
         Raise `NotSent` or `MaybeSent` without an answer.
         """
-        began_s = time.perf_counter()
         response = await self._ask("status", link)
-        took_s = time.perf_counter() - began_s
         if not isinstance(response, NoToken) and response.status == 403:
             response = await self._ask("connected_users_number", link)
         if isinstance(response, NoToken):
@@ -162,7 +159,7 @@ class EjabberdConnector:
             self._routes.clear()
             self._plans.clear()
         if probe.ok:
-            await self._session.warn_if_slow(link, took_s)
+            await self._session.warn_if_slow(link, response.duration_s)
         return probe
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
