@@ -1,18 +1,17 @@
 """Sends a job's command to Synapse, and judges the answer. What answers mean was measured on Synapse 1.163.2."""
 
+from functools import partial
 from typing import Final
 
-import attrs
-import trio
-
 from restbroker.config.target import Bearer, Target
-from restbroker.job.command import Call, Catalogue, CommandSpec
-from restbroker.job.outcome import Outcome, Probe, Rejected
+from restbroker.job.command import Call, CommandSpec
+from restbroker.job.outcome import Outcome, Probe
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, read, read_for
+from restbroker.servers.api.connector import TableConnector, send_once
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.ladder import Rung, ladder, standard
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import guard, json_body, lookup, path_of, query_of, segment, unsent
+from restbroker.servers.api.request import json_body, path_of, query_of, segment, unsent
 from restbroker.servers.api.table import fit, names_in, split_request, without_host
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
@@ -42,46 +41,23 @@ def _error(_response: Response, text: str) -> tuple[str, str]:
 _FORM: Final = AnswerForm(_error)
 
 
-@attrs.frozen
-class Synapse:
-    """See `restbroker.servers.contract.Connector`."""
-
-    _target: Target
-    _ports: Ports
-    catalogue: Catalogue
-
-    def spec(self, endpoint: str) -> CommandSpec | None:
-        """Return the command of this name; None if there is none."""
-        return self.catalogue.commands.get(endpoint)
-
-    async def deliver(self, call: Call, link: Link) -> Outcome:
-        """Send the command, and judge the answer."""
-        entry = lookup(TABLE, call.command, self._target.name, {})
-        if isinstance(entry, Rejected):
-            return entry
-        request = guard(lambda: _build(call, entry, self._target), self._target.name, entry.name)
-        if isinstance(request, Rejected):
-            return request
-        response = await link.send(request)
-        if 200 <= response.status < 300:
-            return deliver_as_is(response, parse_json(response.body))
-        return classify(read_for(_FORM, call, self.spec(entry.name), response, self._ports.now_s()))
-
-    async def probe(self, link: Link) -> Probe:
-        """Ask for a user, which takes an administrator, and for the version, which anybody is told."""
-        users = await link.ask(unsent(lambda: _question(self._target, "/_synapse/admin/v2/users", ("limit", "1"))))
-        version = await link.ask(unsent(lambda: _question(self._target, "/_synapse/admin/v1/server_version")))
-        return health_of(users, version, self._target.default_host).probe
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Sleep: there is no background work."""
-        task_status.started()
-        await trio.sleep_forever()
-
-
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
-    return Synapse(target, ports, for_version(None))
+    return TableConnector(
+        target,
+        for_version(None),
+        TABLE,
+        request=lambda call, entry: _build(call, entry, target),
+        send=send_once(_outcome, ports.now_s),
+        probe=partial(_probe, target),
+    )
+
+
+async def _probe(target: Target, link: Link) -> Probe:
+    """Ask for a user, which takes an administrator, and for the version, which anybody is told."""
+    users = await link.ask(unsent(lambda: _question(target, "/_synapse/admin/v2/users", ("limit", "1"))))
+    version = await link.ask(unsent(lambda: _question(target, "/_synapse/admin/v1/server_version")))
+    return health_of(users, version, target.default_host).probe
 
 
 def _login(target: Target) -> Headers:
@@ -108,6 +84,12 @@ def _build(call: Call, entry: Entry, target: Target) -> Request:
         body=json_body({name: value for name, value in given.items() if name not in elsewhere}) if has_body else b"",
         repeatable=True,
     )
+
+
+def _outcome(call: Call, _entry: Entry, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
+    if 200 <= response.status < 300:
+        return deliver_as_is(response, parse_json(response.body))
+    return classify(read_for(_FORM, call, spec, response, now_s))
 
 
 def classify(answer: Answer) -> Outcome:
