@@ -12,11 +12,10 @@ from restbroker.broker.service import Service
 from restbroker.config.events import Events, EventSource
 from restbroker.events import registry as kinds
 from restbroker.events.deliver import Deliverer, Receiver
-from restbroker.events.in_redis import LeasesInRedis, StatesInRedis
 from restbroker.events.webhook import Webhooks
 from restbroker.servers.contract import Ports
 from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
-from restbroker.servers.in_redis import LoginsInRedis, logins_of
+from restbroker.servers.in_redis import LeasesInRedis, LoginsInRedis, StatesInRedis, logins_of
 from restbroker.serving.runner import Server
 from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection

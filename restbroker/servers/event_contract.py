@@ -5,9 +5,9 @@ server) is a `Reader`: it offers its events to an `Intake`, and confirms them to
 Always holds: no kind uses Redis itself; an event that Redis does not have is not confirmed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTT
     import trio
 
     from restbroker.servers.contract import Ports
-    from restbroker.store.leases import Lease
+    from restbroker.servers.in_redis import LeasesInRedis, StatesOfSource
 
 Verdict = Literal["accepted", "duplicate", "own", "ignored"]
 """What became of an event.
@@ -178,37 +178,11 @@ class Emission:
     look_at: str
 
 
-class Deliver(Protocol):
-    """The function that pushes an event's job to Redis."""
+Deliver: TypeAlias = Callable[[EventSource, ServerEvent], Awaitable[Verdict]]
+"""A function that pushes an event's job to Redis, and returns the verdict once it is decided.
 
-    async def __call__(self, source: EventSource, event: ServerEvent, /) -> Verdict:
-        """Push the event's job and return the verdict once it is decided.
-
-        Raise `StoreUnavailable` or `StoreRefused`, after some seconds at most.
-        """
-        ...
-
-
-class Leases(Protocol):
-    """The leases of one reader in one process (`store.leases`), so that one process alone reads each stream."""
-
-    async def hold(self, names: Sequence[str], lease_s: float) -> "Mapping[str, Lease]":
-        """Take or renew the leases of these names for `lease_s` seconds; return for each name whether it is ours now.
-
-        Raise `StoreUnavailable` or `StoreRefused`.
-        """
-        ...
-
-    async def end(self, names: Sequence[str]) -> None:
-        """End these leases; if another process holds one by now, it learns that this one was late.
-
-        Never raises, and gives up soon.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Close the connection; a later call opens a new one."""
-        ...
+It raises `StoreUnavailable` or `StoreRefused`, after some seconds at most.
+"""
 
 
 class Problem(Protocol):
@@ -244,26 +218,6 @@ class StreamInfo:
     heartbeat_s: float = 0.0
 
 
-class States(Protocol):
-    """Takes a reader's reports about the state of its source, for display (`events.in_redis`)."""
-
-    def put(self, problem: Problem | None, user: str = "") -> None:
-        """Note the problem that there is from now on, or still; None: events are read.
-
-        A problem with an empty code means that nothing is wrong, but that there is nothing to read; its message is a
-        word or two. `user`: whose stream it is; "" for the whole source.
-        """
-        ...
-
-    def watch(self, user: str, read_info: Callable[[], StreamInfo]) -> None:
-        """Have `read_info` called for the user's stream whenever their state is written, until `end`."""
-        ...
-
-    def end(self, user: str) -> None:
-        """Note that this process reads no stream of this user any more."""
-        ...
-
-
 @attrs.frozen
 class ReaderPorts:
     """All that a reader may use; `leases` and `target` are None unless its options name a target.
@@ -273,9 +227,9 @@ class ReaderPorts:
 
     intake: Intake
     report: Report
-    leases: Leases | None = None
+    leases: "LeasesInRedis | None" = None
     target: "Ports | None" = None
-    states: States | None = None
+    states: "StatesOfSource | None" = None
 
 
 class Reader(Protocol):

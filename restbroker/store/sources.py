@@ -1,6 +1,6 @@
 """The state of each source of events, as the process that reads from it reports it.
 
-Written by `events.in_redis`, read by `check`, the pages and `stats`. Always holds: it is for display only, and a write
+Written by `servers.in_redis`, read by `check`, the pages and `stats`. Always holds: it is for display only, and a write
 that is lost is made up for by the next; a state counts for `TTL_S` by Redis' clock, so that what a process reported
 goes when the process is gone; each text is bounded, and none is a secret.
 """

@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from restbroker.config.events import EventSource
-from restbroker.events import in_redis
-from restbroker.events.in_redis import StatesInRedis
+from restbroker.servers import in_redis
 from restbroker.servers.event_contract import StreamInfo
+from restbroker.servers.in_redis import StatesInRedis
 from restbroker.store import sources
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection

@@ -23,7 +23,8 @@ from restbroker.errors import ConfigError
 from restbroker.events.amqp.event import Message, dead_job, read
 from restbroker.events.amqp.options import INSTALL, Options
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import MalformedEvent, Problem, ReaderPorts, States
+from restbroker.servers.event_contract import MalformedEvent, Problem, ReaderPorts
+from restbroker.servers.in_redis import StatesOfSource
 from restbroker.servers.offers import Offers
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
 
@@ -58,7 +59,7 @@ class RabbitReader:
     settings: Options
     offers: Offers
     report: Report
-    states: States | None = None
+    states: StatesOfSource | None = None
     now_s: Callable[[], float] = time.time
     _pause_s: float = _LEAST_PAUSE_S
     _last_warning: str = ""

@@ -14,7 +14,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Engine, Url
 from restbroker.errors import ConfigError
-from restbroker.events import in_redis
+from restbroker.servers import in_redis
 from restbroker.servers.event_contract import ReaderPorts, StreamInfo
 from restbroker.servers.findings import Finding
 from restbroker.servers.openfire.stream.check import check

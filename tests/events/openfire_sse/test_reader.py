@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
 
-from restbroker.events import in_redis
+from restbroker.servers import in_redis
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.openfire.stream.frames import FrameReader
 from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
@@ -185,7 +186,7 @@ async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> No
         def end(self, user: str) -> None:
             kept.pop(user, None)
 
-    teller = ProblemReporter("openfire", lambda _: None, Kept())
+    teller = ProblemReporter("openfire", lambda _: None, cast("in_redis.StatesOfSource", Kept()))
     teller.add_user("ann", StreamInfo)
     teller.report_problem("ann", no_answer("It is away."))
     assert kept == {"ann": "OpenfireAway"}

@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.events import in_redis
+from restbroker.servers import in_redis
 from restbroker.servers.contract import Ports
 from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins

@@ -12,7 +12,8 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.job.outcome import Delivered
-from restbroker.servers.event_contract import States, StreamInfo
+from restbroker.servers.event_contract import StreamInfo
+from restbroker.servers.in_redis import StatesOfSource
 from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.servers.openfire.stream.state import Gap
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
@@ -113,7 +114,7 @@ class ProblemReporter:
 
     source: str
     report: Report
-    states: States | None = None
+    states: StatesOfSource | None = None
     _has_opened: bool = False
     _reported: dict[str, str] = attrs.field(factory=dict)
     """What is not over: of a user a message, of the server, whose problem all users share, its code."""

@@ -17,7 +17,8 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Leases, ReaderPorts
+from restbroker.servers.event_contract import ReaderPorts
+from restbroker.servers.in_redis import LeasesInRedis
 from restbroker.servers.offers import Offers
 from restbroker.servers.openfire.chat.logins import shared_logins
 from restbroker.servers.openfire.stream.context import EventBuffer, ListenerContext
@@ -62,7 +63,7 @@ class StreamReader:
     source: EventSource
     ports: ReaderPorts
     offers: Offers
-    leases: Leases
+    leases: LeasesInRedis
     _listeners: dict[str, Listener] = attrs.field(factory=dict)
     _late: dict[str, int] = attrs.field(factory=dict)
     _unpushed: dict[int, ServerEvent] = attrs.field(factory=dict)

@@ -1,21 +1,38 @@
-"""Reads and answers the stanzas that mod_rest posts, as JSON or XML. `events.registry` opens it for a source.
+"""Reads and answers the stanzas that mod_rest posts (`rest_callback_url`), as JSON or XML, for a source of events.
 
-Always holds: pure. mod_rest makes an iq of an answer's JSON, with the address of the query (measured on 0.12.3), also
-where it posted XML: an answer is read by its own type (read in its source, and tried on 0.12.3).
+`events.registry` opens it. Always holds: pure; an answer that is no success has a type that mod_rest does not read as a
+stanza, or is one. mod_rest makes an iq of an answer's JSON, with the address of the query (measured on 0.12.3), also
+where it posted XML: an answer is read by its own type (read in its source, and tried on 0.12.3). What else is said of
+it was read in its source (Debian 13's prosody-modules, of April 2025, and a copy of January 2024), and of messages and
+iqs measured with the former under Prosody 0.12.3 (tests/servers/nightly/test_prosody.py):
+
+- 202 and 204 mean that the stanza is consumed. To an iq that asks, mod_rest then sends an empty result by itself, which
+  tells its sender that all went well; so one that is not answered is refused with an error in a 200.
+- Any other status: the body is read as a stanza if its type is one that mod_rest knows, text/plain included, which it
+  would send to the user as a message; if not, the status decides (503: service-unavailable, of type cancel). JSON with
+  a member `error` and without `type` becomes an error to the sender of a message or presence. With `"type": "error"` it
+  would not, since Prosody replies to no error.
+- OPTIONS is sent once, when the module is loaded; `Accept` in the answer to it chooses what is posted.
+- Nothing is posted twice: the sender is told, and may try again.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 import attrs
 import orjson
 
 from restbroker.config.events import EventSource
+from restbroker.job import rubyjson
+from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Answer, Hook, HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.prosody import xml_stanza
-from restbroker.servers.prosody.events import stanzas
 from restbroker.servers.prosody.events.options import Options
 
+CONTENT_TYPE: Final = "application/json"
+TAKEN: Final = Answer(202)
 _FEATURES: Json = ["http://jabber.org/protocol/disco#info", "jabber:iq:version", "urn:xmpp:ping"]
 
 
@@ -31,14 +48,14 @@ class StanzaHook:
     @property
     def CONTENT_TYPE(self) -> str:  # noqa: N802  as `Hook` has it
         """The media type that the server is to post: JSON, or XML if the source asks for that."""
-        return xml_stanza.CONTENT_TYPE if self.options.xml else stanzas.CONTENT_TYPE
+        return xml_stanza.CONTENT_TYPE if self.options.xml else CONTENT_TYPE
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
         """Return the stanza as an event; raise `MalformedEvent` if it is none."""
         if not self.options.xml:
-            return stanzas.event_of(stanzas.read_json(posted.body), source, now_s)
+            return event_of(read_json(posted.body), source, now_s)
         try:
-            return stanzas.event_of(xml_stanza.members_of(posted.body), source, now_s)
+            return event_of(xml_stanza.members_of(posted.body), source, now_s)
         except xml_stanza.UnreadableStanza as error:
             raise MalformedEvent(f"it {error}") from None
 
@@ -48,26 +65,26 @@ class StanzaHook:
 
     def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  every stanza is confirmed in the same way
         """Return the answer that the stanza is consumed."""
-        return stanzas.TAKEN
+        return TAKEN
 
     def answer_refused(self, event: IncomingEvent) -> Answer:
         """Return the answer to `ping`, `version` and `disco#info` without a node, if there is a name; else an error."""
         if not self.options.name:
-            return stanzas.answer_refused(event)
+            return _refused(event)
         match event.event.raw:
             case {"type": "get", "ping": _}:
-                return stanzas.TAKEN  # mod_rest makes an empty result of it
+                return TAKEN  # mod_rest makes an empty result of it
             case {"type": "get", "version": _}:
                 return _result({"version": {"name": self.options.name, "version": self.options.version}})
             case {"type": "get", "disco": True | {}}:
                 identity: Json = {"category": "client", "type": "bot", "name": self.options.name}
                 return _result({"disco": {"identities": [identity], "features": _FEATURES}})
             case _:
-                return stanzas.answer_refused(event)
+                return _refused(event)
 
     def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:
         """Return the answer that has the sender get an error of the type wait."""
-        return stanzas.not_now(event, retry_after_s)
+        return _not_now(event, retry_after_s)
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as `Hook` has it
         """Return None: so the answer has a type that mod_rest does not read as a stanza, and its status decides."""
@@ -81,4 +98,83 @@ def open_hook(source: EventSource) -> Hook:
 
 def _result(payload: dict[str, Json]) -> Answer:
     body: dict[str, Json] = {"kind": "iq", "type": "result", **payload}
-    return Answer(200, orjson.dumps(body), stanzas.CONTENT_TYPE)
+    return Answer(200, orjson.dumps(body), CONTENT_TYPE)
+
+
+def read_json(body: bytes) -> dict[str, Json]:
+    """Return the members of a stanza that was posted as JSON; raise `MalformedEvent` if it is not a JSON object."""
+    try:
+        stanza = rubyjson.loads(body)
+    except rubyjson.Unreadable as error:
+        # Its text quotes nothing but single characters and numbers.
+        raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
+    if not isinstance(stanza, dict):
+        raise MalformedEvent("it is not a JSON object")
+    return stanza
+
+
+def event_of(stanza: dict[str, Json], source: str, now_s: float) -> IncomingEvent:
+    """Return the stanza of these members as an event; raise `MalformedEvent` if its kind is unknown."""
+    kind = stanza.get("kind")
+    if not isinstance(kind, str) or kind not in xml_stanza.KINDS:
+        raise MalformedEvent(f"its kind is not one of {', '.join(xml_stanza.KINDS)}")
+    sender, receiver = _text(stanza, "from"), _text(stanza, "to")
+    word = _text(stanza, "type")
+    event = ServerEvent(
+        type=_type(kind, word),
+        sender=sender,
+        receiver=receiver,
+        id=_text(stanza, "id"),
+        body=_text(stanza, "body"),
+        room=bare(sender) if word == "groupchat" and sender is not None else None,
+        server=domain(receiver) if receiver is not None else None,
+        source=source,
+        received_at_s=now_s,
+        raw=stanza,
+        presence=word or PRESENCE[True] if kind == "presence" and word != "error" else None,
+    )
+    return IncomingEvent(event, asks=kind == "iq" and word not in ("result", "error"))
+
+
+def _refused(event: IncomingEvent) -> Answer:
+    """Return the answer that has the sender of an iq get an error."""
+    return _error(
+        200, event, "cancel", condition="service-unavailable", text="This address does not answer such queries."
+    )
+
+
+def _not_now(event: IncomingEvent, retry_after_s: int) -> Answer:
+    """Return the answer that sends the error (of type wait) that Prosody also sends if no one listens here.
+
+    Its `Retry-After` is `retry_after_s` seconds.
+    """
+    answer = _error(
+        503, event, "wait", condition="recipient-unavailable", text="This could not be accepted. Try again later."
+    )
+    return Answer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
+
+
+def _error(status: int, event: IncomingEvent, kind: str, condition: str, text: str) -> Answer:
+    stanza = event.event.raw
+    name = stanza["kind"] if isinstance(stanza, Mapping) else "message"
+    error = {"type": kind, "condition": condition, "text": text}
+    return Answer(status, orjson.dumps({"kind": name, "error": error}), CONTENT_TYPE)
+
+
+def _type(kind: str, word: str | None) -> EventType:
+    match kind, word:
+        case _, "error":
+            return "error"
+        case "message", "groupchat":
+            return "groupchat"
+        case "message", _:
+            return "message"
+        case "presence", _:
+            return "presence"
+        case _:
+            return "iq"
+
+
+def _text(stanza: Mapping[str, Json], member: str) -> str | None:
+    value = stanza.get(member)
+    return value if isinstance(value, str) else None

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from restbroker.events import in_redis
+from restbroker.servers import in_redis
 from restbroker.servers.openfire.stream import reader as sse_reader
 from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.store import sources

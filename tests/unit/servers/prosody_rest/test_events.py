@@ -8,7 +8,6 @@ import pytest
 
 from restbroker.config.events import EventSource
 from restbroker.servers.event_contract import HookRequest, IncomingEvent, MalformedEvent
-from restbroker.servers.prosody.events import stanzas
 from restbroker.servers.prosody.events.hook import open_hook
 from restbroker.servers.prosody.events.options import Options
 from tests.support.rows import rows
@@ -104,7 +103,7 @@ def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
 
 @rows("kind", ["message", "presence", "iq"])
 def test_what_could_not_be_taken_comes_back_as_an_error_to_wait_for(kind: str) -> None:
-    answer = stanzas.not_now(told(kind=kind), 2)
+    answer = open_hook(EventSource(options=Options())).answer_not_now(told(kind=kind), 2)
     stanza = json.loads(answer.body)
     assert (answer.status, answer.headers["Retry-After"], stanza["kind"]) == (503, "2", kind)
     assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("wait", "recipient-unavailable")
