@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -192,18 +193,11 @@ def talking(
     *,
     askers: Sequence[str] = (),
     brokers: int = 1,
-    lease: str = "15s",
-    once: Sequence[str] = (),
-    more: Mapping[str, object] | None = None,
-    targets: Mapping[str, object] | None = None,
-    sources: Mapping[str, object] | None = None,
+    **how: Any,
 ) -> Iterator[Talk]:
-    """Brokers that run. `lease`: how long a stream stays with a broker that is dead. `once`: `AtMostOnce`. `more`: keys
-    of the configuration, besides further `targets` and `sources`.
-    """
+    """Brokers that run. `how`: as for `configure`."""
     server.state.register(*users, *askers, password=PASSWORD)
-    others = (targets or {}, sources or {})
-    _configure(place, redis, server, (users, askers), lease, once, more or {}, others)
+    configure(place, redis, server, users, askers=askers, **how)
     with ExitStack() as stack:
         store = stack.enter_context(closing(open_client(StoreSettings(redis.url))))
         running = [stack.enter_context(started(["run"], directory=place)) for _ in range(brokers)]
@@ -216,17 +210,23 @@ def talking(
                 assert broker.stop() == 0, broker.output()
 
 
-def _configure(
+def configure(
     place: Path,
     redis: RedisServer,
     server: Openfire,
-    names: tuple[Sequence[str], Sequence[str]],
-    lease: str,
-    once: Sequence[str],
-    more: Mapping[str, object],
-    others: tuple[Mapping[str, object], Mapping[str, object]],
+    users: Sequence[str],
+    *,
+    askers: Sequence[str] = (),
+    lease: str = "15s",
+    once: Sequence[str] = (),
+    more: Mapping[str, object] = MappingProxyType({}),
+    targets: Mapping[str, object] = MappingProxyType({}),
+    sources: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    users, askers = names
+    """Writes the configuration. `lease`: how long a stream stays with a broker that is dead. `once`: `AtMostOnce`.
+
+    `more`: further keys, besides further `targets` and `sources`.
+    """
     passwords = place / "passwords"
     passwords.write_text("".join(f"{user}:{PASSWORD}\n" for user in (*users, *askers)))
     passwords.chmod(0o600)
@@ -246,8 +246,8 @@ def _configure(
         "RedisURL": redis.url,
         "Token": TOKEN,
         "Backoff": FAST_RETRIES,
-        "Targets": {"chat": target, **others[0]},
-        "Events": {"Sources": {"openfire": source, **others[1]}},
+        "Targets": {"chat": target, **targets},
+        "Events": {"Sources": {"openfire": source, **sources}},
         "LogLevel": "debug",
         **more,
     }

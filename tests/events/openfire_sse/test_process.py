@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from restbroker.store.client import Client
-from tests.events.conftest import QUEUE, events_in
+from tests.events.conftest import events_in
 from tests.events.openfire_sse.conftest import say
-from tests.servers.openfire_talk import gaps_in
+from tests.servers.openfire_talk import HEARD, configure, gaps_in
 from tests.support.openfire_chat.server import Openfire
 from tests.support.process import Running, Stopwatch, run, started
 from tests.support.redis_server import RedisServer
@@ -21,33 +21,8 @@ TEXT: Final = "a text that nobody else may see"
 LEASE_S: Final = 3.0
 
 
-def configure(
-    place: Path, redis: RedisServer, server: Openfire, passwords: Path, lease_s: float = LEASE_S, **more: Any
-) -> None:
-    source = {
-        "Kind": "openfire-sse",
-        "Queue": QUEUE,
-        "Class": "XmppEvent",
-        "Options": {"Target": "chat", "Users": ["ann", "bob"], "PasswordsFile": str(passwords), "Lease": lease_s},
-    }
-    target = {
-        "Kind": "openfire-chat",
-        "URL": server.url,
-        "Queues": ["chat"],
-        "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
-    }
-    document = {
-        "RedisURL": redis.url,
-        "Token": "t",
-        "LogLevel": "debug",
-        "Targets": {"chat": target},
-        "Events": {"Sources": {"openfire": source}},
-    }
-    (place / "env.json").write_text(json.dumps(document | more))
-
-
 def texts(store: Client) -> list[str]:
-    return [event["body"] for event in events_in(store) if event["type"] == "message"]
+    return [event["body"] for event in events_in(store, HEARD) if event["type"] == "message"]
 
 
 def holder(store: Client, user: str) -> bytes | None:
@@ -73,9 +48,9 @@ def two(place: Path, server: Openfire, store: Client) -> Iterator[tuple[Running,
 
 
 def test_a_group_of_brokers_reads_once(
-    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
+    openfire: Openfire, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    configure(tmp_path, redis_server, openfire, passwords, Processes=2)
+    configure(tmp_path, redis_server, openfire, ["ann", "bob"], more={"Processes": 2})
     with started(["run"], directory=tmp_path) as broker:
         until(lambda: read(openfire, "ann", "bob"), "the streams are open", 60)
         say(openfire, "ann", "bob", TEXT)
@@ -96,9 +71,9 @@ def test_a_group_of_brokers_reads_once(
 
 
 def test_when_the_process_that_reads_is_killed_another_reads_within_the_time_of_the_lease(
-    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
+    openfire: Openfire, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    configure(tmp_path, redis_server, openfire, passwords)
+    configure(tmp_path, redis_server, openfire, ["ann", "bob"], lease=f"{LEASE_S}s")
     with two(tmp_path, openfire, store) as (first, other):
         before = holder(store, "ann")
         first.signal(signal.SIGKILL)

@@ -251,6 +251,7 @@ async def test_while_redis_is_away_events_wait_and_streams_stay_open(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading("ann", url=redis_server.url, lease_s=1.0) as reader:
+        await reader.hears("ann")
         stream = openfire.state.readers["ann"]
         redis_server.suspend()
         try:

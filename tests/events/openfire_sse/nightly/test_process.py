@@ -9,7 +9,8 @@ from typing import Final
 from restbroker.store.client import Client
 from tests.events.conftest import events_in
 from tests.events.openfire_sse.conftest import say
-from tests.events.openfire_sse.test_process import configure, holder, read, texts, two
+from tests.events.openfire_sse.test_process import LEASE_S, holder, read, texts, two
+from tests.servers.openfire_talk import HEARD, configure
 from tests.support.openfire_chat.server import Openfire
 from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
@@ -21,13 +22,13 @@ MANY: Final = 4000
 
 def notified(store: Client) -> int:
     """How many events without a text are jobs."""
-    return sum(event["type"] == "notify" for event in events_in(store))
+    return sum(event["type"] == "notify" for event in events_in(store, HEARD))
 
 
 def test_one_that_was_frozen_does_not_read_on_when_it_wakes_and_what_it_had_got_is_not_lost(
-    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
+    openfire: Openfire, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    configure(tmp_path, redis_server, openfire, passwords)
+    configure(tmp_path, redis_server, openfire, ["ann", "bob"], lease=f"{LEASE_S}s")
     with two(tmp_path, openfire, store) as (first, _):
         before, old = holder(store, "bob"), openfire.state.readers["bob"]
         os.kill(first.process.pid, signal.SIGSTOP)
@@ -55,9 +56,9 @@ def test_one_that_was_frozen_does_not_read_on_when_it_wakes_and_what_it_had_got_
 
 
 def test_one_that_was_frozen_while_its_stream_ended_opens_none_when_it_wakes(
-    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
+    openfire: Openfire, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    configure(tmp_path, redis_server, openfire, passwords)
+    configure(tmp_path, redis_server, openfire, ["ann", "bob"], lease=f"{LEASE_S}s")
     with two(tmp_path, openfire, store) as (first, _):
         old = openfire.state.readers["bob"]
         os.kill(first.process.pid, signal.SIGSTOP)
@@ -76,9 +77,9 @@ def test_one_that_was_frozen_while_its_stream_ended_opens_none_when_it_wakes(
 
 
 def test_one_that_stops_leaves_its_users_to_another_at_once(
-    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
+    openfire: Openfire, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    configure(tmp_path, redis_server, openfire, passwords, lease_s=60.0)
+    configure(tmp_path, redis_server, openfire, ["ann", "bob"], lease="60s")
     with two(tmp_path, openfire, store) as (first, other):
         old = dict(openfire.state.readers)
         assert first.stop() == 0

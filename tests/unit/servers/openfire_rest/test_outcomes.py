@@ -6,7 +6,7 @@ from typing import Any
 
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Delivered, Denied, Outcome, Rejected
+from restbroker.job.outcome import Delivered, Outcome, Rejected
 from restbroker.servers.openfire.rest.catalogue import TABLE, for_version
 from restbroker.servers.openfire.rest.outcomes import classify
 from restbroker.transport.message import Response
@@ -75,13 +75,3 @@ def test_a_repeated_rename_that_finds_nobody_is_for_a_person_to_look_at() -> Non
     assert (fate(outcome), fate(first)) == ("Rejected NotFound", "Rejected NotFound")
     assert "may have renamed the account, or only part of it" in str(outcome)
     assert "may have renamed" not in str(first)
-
-
-def test_a_resource_that_an_old_plugin_lacks_is_named_with_the_version_that_brought_it() -> None:
-    outcome = answer("invite_to_room", 404)
-    assert fate(outcome) == "Denied UnknownCommand"
-    assert isinstance(outcome, Denied)
-    assert "came with 1.3.8" in outcome.reason.message
-    assert fate(answer("create_rooms_bulk", 405)) == "Denied UnknownCommand"
-    # What needs no login is sent without one, for which plugins before 1.8 ask (measured on 1.3.10).
-    assert fate(answer("readiness", 401)) == "Denied UnknownCommand"
