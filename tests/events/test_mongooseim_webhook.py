@@ -64,9 +64,7 @@ def test_what_the_pusher_posts_is_a_job_once(redis_server: RedisServer, store: C
     assert SECRET not in broker.output()
 
 
-def test_what_the_pusher_posts_three_times_since_the_answer_was_lost_is_one_job(
-    redis_server: RedisServer, store: Client, tmp_path: Path
-) -> None:
+def test_a_post_whose_answer_was_lost_is_one_job(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     configure(tmp_path, redis_server.url, Options={**PATIENT, "Resend": "20s"})
     with started(["run"], directory=tmp_path) as broker:
         port = int(url_of(broker).rpartition(":")[2])

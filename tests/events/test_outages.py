@@ -90,7 +90,7 @@ async def test_an_event_whose_sender_left_is_not_pushed_later(deliverer: Deliver
 
 
 @pytest.mark.promise("Events", "the answer of Redis is lost: one job")
-async def test_a_push_whose_answer_is_lost_is_repeated_and_makes_one_job(
+async def test_a_push_whose_answer_is_lost_makes_one_job(
     deliverer: Deliverer, store: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
@@ -127,7 +127,7 @@ async def test_events_that_come_together_go_to_redis_together(deliverer: Deliver
     assert 3 <= calls <= 5
 
 
-async def test_whoever_is_still_connected_a_stop_is_over_soon_after_the_grace(hall: Open) -> None:
+async def test_a_stop_is_over_soon_whoever_is_still_connected(hall: Open) -> None:
     async with hall() as one:
         assert (await one.post()).status_code == 202
         idle = await one.connect()
@@ -140,7 +140,7 @@ async def test_whoever_is_still_connected_a_stop_is_over_soon_after_the_grace(ha
 
 
 @pytest.mark.promise("Events", "the process is told to stop")
-async def test_what_waits_for_a_frozen_redis_when_the_process_stops_is_told_so(hall: Open) -> None:
+async def test_a_stop_tells_events_that_wait_for_a_frozen_redis(hall: Open) -> None:
     answers: list[httpx.Response | httpx.TransportError] = []
 
     async def post(one: Hall) -> None:
@@ -231,7 +231,7 @@ async def flooded(one: Hall, path: str, places: int, headers: dict[str, str]) ->
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to hold all places for events")
-async def test_one_who_floods_a_source_without_a_secret_keeps_neither_the_others_nor_other_addresses_from_it(
+async def test_a_flood_without_a_secret_keeps_out_no_others(
     hall: Open,
 ) -> None:
     async with hall(SOURCE, OTHER) as one, flooded(one, str(SOURCE.path), AT_ONCE // 4, {}):
@@ -245,7 +245,7 @@ async def test_one_who_floods_a_source_without_a_secret_keeps_neither_the_others
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to hold all places for events")
-async def test_one_with_the_secret_of_a_source_takes_no_place_of_another(hall: Open) -> None:
+async def test_a_flood_with_a_secret_takes_no_place_of_others(hall: Open) -> None:
     async with hall(SOURCE, OTHER) as one, flooded(one, str(OTHER.path), AT_ONCE // 2, SIGN_IN):
         assert (await one.post()).status_code == 202
     assert "EventNotTaken" not in {warned.code for warned in one.warnings()}

@@ -16,9 +16,7 @@ GUARDED = attrs.evolve(SOURCE, own_s=60.0)
 ECHO = attrs.evolve(EVENT, sender="Bot@a.example/x", receiver="bob", body="hello")
 
 
-async def test_a_message_that_was_sent_is_dropped_as_an_event_and_others_are_not(
-    redis_server: RedisServer, deliverer: Deliverer
-) -> None:
+async def test_a_message_that_was_sent_is_dropped_as_an_event(redis_server: RedisServer, deliverer: Deliverer) -> None:
     def opened() -> Connection:
         return Connection(open_client(StoreSettings(redis_server.url)))
 
@@ -45,7 +43,7 @@ def test_without_a_source_that_asks_for_it_nothing_is_remembered() -> None:
         )
 
 
-async def test_without_redis_a_message_is_sent_all_the_same_with_a_warning() -> None:
+async def test_without_redis_a_message_is_sent_with_a_warning() -> None:
     told: list[Event] = []
     connection = Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5))
     own = SentMessagesInRedis(60.0, connection, told.append)

@@ -84,9 +84,7 @@ def test_a_broker_takes_events_in_and_a_group_does_so_once(
 
 
 @pytest.mark.promise("Events", "the process is killed")
-def test_whatever_is_confirmed_is_there_however_often_the_process_is_killed(
-    redis_server: RedisServer, store: Client, tmp_path: Path
-) -> None:
+def test_what_is_confirmed_outlives_each_kill(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     told: list[str] = []
     number = 0
     for _ in range(2):
@@ -106,9 +104,7 @@ def test_whatever_is_confirmed_is_there_however_often_the_process_is_killed(
 
 
 @pytest.mark.promise("Events", "the process is told to stop")
-def test_events_are_taken_while_the_broker_waits_for_its_last_answers(
-    redis_server: RedisServer, store: Client, tmp_path: Path
-) -> None:
+def test_events_are_taken_until_the_last_answers(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     released = threading.Event()
 
     def hang(_arrival: Arrival) -> int:
@@ -130,9 +126,7 @@ def test_events_are_taken_while_the_broker_waits_for_its_last_answers(
     assert ids(store) == ["1"]
 
 
-def test_the_terminal_shows_what_came_and_what_comes_without_its_text(
-    redis_server: RedisServer, store: Client, tmp_path: Path
-) -> None:
+def test_the_terminal_shows_events_without_their_text(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     configure(tmp_path, redis_server)
     with started(["run"], directory=tmp_path) as broker:
         url = url_of(broker)
@@ -204,7 +198,7 @@ async def post(port: int, number: int) -> float:
 
 
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.nightly)])
-def test_a_source_is_taken_by_tls_and_another_plainly_in_one_process(
+def test_one_source_has_tls_and_another_none(
     redis_server: RedisServer, store: Client, tmp_path: Path, processes: int
 ) -> None:
     (tmp_path / "authority").mkdir()

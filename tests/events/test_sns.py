@@ -179,7 +179,7 @@ async def test_another_method_or_type_is_refused_as_xml_too(publishing: Any) -> 
         assert (await one.client.options(one.url)).status_code == 200
 
 
-async def test_the_same_message_twice_is_two_jobs_unless_duplicates_are_dropped(publishing: Any) -> None:
+async def test_the_same_message_twice_is_two_jobs_by_default(publishing: Any) -> None:
     async with publishing() as one:
         at_s = time.time()
         # One second, one signature: MongooseIM may mean both.
@@ -198,7 +198,7 @@ async def test_the_same_message_twice_is_two_jobs_unless_duplicates_are_dropped(
     assert shown == [True, False, True], "who goes and comes means it"
 
 
-async def test_a_topic_with_a_queue_goes_there_and_the_others_by_the_routes(publishing: Any) -> None:
+async def test_a_topic_with_a_queue_is_not_routed(publishing: Any) -> None:
     routed = attrs.evolve(SOURCE, routes=(Route("routed", "Routed"),), shape=Shape({"tenant": "a"}))
     async with publishing(routed) as one:
         assert (await one.publish(form())).status_code == 200

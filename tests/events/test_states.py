@@ -43,9 +43,7 @@ async def shows(client: Client, *states: SourceState) -> None:
 
 
 @pytest.mark.slow  # a process that starts and ends
-async def test_a_state_is_there_until_it_changes_and_goes_with_its_process(
-    redis_server: RedisServer, client: Client
-) -> None:
+async def test_a_state_goes_with_its_process(redis_server: RedisServer, client: Client) -> None:
     moments = iter([5.0, 6.0, 7.0, 8.0])
     silent = SourceState("mim", "mongooseim-amqp", "web1:7", "", 5.0, "RabbitMQAway", "It is silent.", "Wait for it.")
     async with kept(redis_server, lambda: next(moments)) as states:
@@ -64,9 +62,7 @@ async def test_a_state_is_there_until_it_changes_and_goes_with_its_process(
     assert sources.read_states(client) == []
 
 
-async def test_since_when_there_is_nothing_to_read_is_told_apart_from_since_when_it_was_read(
-    redis_server: RedisServer, client: Client
-) -> None:
+async def test_nothing_to_read_has_a_beginning_of_its_own(redis_server: RedisServer, client: Client) -> None:
     moments = iter([5.0, 6.0, 7.0, 8.0])
     well = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0)
     async with kept(redis_server, lambda: next(moments)) as states:
@@ -80,7 +76,7 @@ async def test_since_when_there_is_nothing_to_read_is_told_apart_from_since_when
         await shows(client, attrs.evolve(well, since_s=8.0))
 
 
-async def test_what_is_known_of_a_stream_is_asked_for_at_each_write_until_it_is_anothers(
+async def test_facts_of_a_stream_are_written_until_it_ends(
     redis_server: RedisServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_redis, "REFRESH_S", 0.05)
@@ -102,9 +98,7 @@ async def test_what_is_known_of_a_stream_is_asked_for_at_each_write_until_it_is_
         await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0))
 
 
-async def test_while_redis_is_silent_nobody_waits_and_what_is_so_then_is_written_when_it_is_back(
-    redis_server: RedisServer, client: Client
-) -> None:
+async def test_nobody_waits_while_redis_takes_no_states(redis_server: RedisServer, client: Client) -> None:
     async with kept(redis_server) as states:
         redis_server.suspend()
         try:

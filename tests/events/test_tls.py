@@ -117,9 +117,7 @@ async def test_nothing_older_than_tls_1_2_is_spoken(ours: Authority, files: Cert
             await posted(server, context)
 
 
-async def test_a_client_that_does_not_trust_us_is_told_of_once_and_harms_nobody(
-    ours: Authority, files: CertFiles
-) -> None:
+async def test_a_client_that_does_not_trust_us_is_told_of_once(ours: Authority, files: CertFiles) -> None:
     async with served(files) as (server, told):
         for _ in range(3):
             with pytest.raises(ssl.SSLCertVerificationError):
@@ -132,9 +130,7 @@ async def test_a_client_that_does_not_trust_us_is_told_of_once_and_harms_nobody(
     assert "authority" in warned.hint
 
 
-async def test_a_client_without_tls_is_told_of_and_one_that_only_looks_is_not(
-    ours: Authority, files: CertFiles
-) -> None:
+async def test_a_client_without_tls_is_told_of(ours: Authority, files: CertFiles) -> None:
     async with served(files) as (server, told):
         async with await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
             pass
@@ -158,9 +154,7 @@ async def test_who_does_not_begin_with_tls_is_dropped(
     assert warnings(told) == []
 
 
-async def test_a_stop_waits_neither_for_who_is_idle_nor_for_who_has_not_begun(
-    ours: Authority, files: CertFiles
-) -> None:
+async def test_a_stop_waits_for_nobody_who_is_idle(ours: Authority, files: CertFiles) -> None:
     async with served(files) as (server, _):
         silent = await trio.open_tcp_stream("127.0.0.1", port_of(server))
         idle = await trio.open_ssl_over_tcp_stream("localhost", port_of(server), ssl_context=trusting(ours.ca))
@@ -183,7 +177,7 @@ async def test_a_reader_that_takes_nothing_is_dropped_with_tls_too(
         assert (await posted(server, trusting(ours.ca))).status_code == 200
 
 
-async def test_a_renewed_certificate_counts_for_new_connections_and_one_that_cannot_be_used_for_none(
+async def test_a_renewed_certificate_counts_once_it_is_usable(
     ours: Authority, files: CertFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.0)

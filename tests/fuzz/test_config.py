@@ -131,9 +131,7 @@ def test_no_secret_is_shown_wherever_the_file_is_damaged(
 
 @given(data=st.data())
 @FUZZING
-def test_whatever_stands_in_a_configuration_of_all_kinds_nothing_else_is_raised_and_no_secret_shown(
-    tmp_path: Path, data: st.DataObject
-) -> None:
+def test_any_configuration_of_all_kinds_shows_no_secret(tmp_path: Path, data: st.DataObject) -> None:
     document: Any = json.loads(json.dumps(whole(tmp_path)))
     is_copied = False
     for _ in range(data.draw(st.integers(1, 8))):

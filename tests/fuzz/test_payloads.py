@@ -67,7 +67,7 @@ payloads = near_jobs | extreme_jobs | cut_jobs | st.binary(max_size=100) | odd_v
 @pytest.mark.promise("Producers: jobs", "what is no job is dead as an object")
 @given(pushed=st.lists(payloads, min_size=1, max_size=12), status=st.sampled_from([200, 200, 500]))
 @FUZZING
-def test_whatever_is_pushed_ends_in_exactly_one_place_and_the_process_goes_on(pushed: list[bytes], status: int) -> None:
+def test_whatever_is_pushed_ends_in_exactly_one_place(pushed: list[bytes], status: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         simulate(patch)
         world = trio.run(work_on, pushed, status, clock=MockClock(autojump_threshold=0))

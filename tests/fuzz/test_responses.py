@@ -72,7 +72,7 @@ answers = st.lists(wild | tame, min_size=1, max_size=4)
 @given(answers=answers, command=st.sampled_from(["register", "status", "unheard_of"]), closes=st.booleans())
 @FUZZING
 @pytest.mark.parametrize("engine", ["lean", "httpx"])
-def test_whatever_a_server_answers_is_an_outcome_within_the_time_out(
+def test_any_answer_is_an_outcome_within_the_time_out(
     engine: Engine, answers: list[bytes], command: str, closes: bool
 ) -> None:
     call = Call(Command(command, {"user": "u", "host": "h", "password": "secret"}), timeout_s=TIMEOUT_S)

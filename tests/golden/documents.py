@@ -157,9 +157,25 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
     "nothing": {},
     "no object": ["RestURL"],
     "no JSON": '{"RestURL": "http://x/api",\n "RestQueue": rest}',
+    "no JSON since a comma is missing": '{\n  "RestUser": "bob"\n  "RestPass": "s3cret"\n}',
+    "no text": "",
+    "a number without an end": '{"Concurrency": ' + "1" * 5000 + "}",
+    "lists in lists without an end": "[" * 100_000,
+    "lists in lists for a token": '{"Token": ' + "[" * 900 + "]" * 900 + "}",
+    "the flat token's name alone": {**_FLAT, "Token": "", "Tokens": {"default": {"Secret": _SECRET}}},
+    "a login in a target's URL": _targets(
+        one={"Kind": "ejabberd", "URL": "bob:s3cret@h/api", "Queues": ["a"], "RequestTimeout": "1m"}
+    ),
+    "targets without a login": _targets(
+        one=_target("ejabberd", "http://127.0.0.1/api"),
+        two={**_target("ejabberd", "http://127.0.0.1/api"), "Queues": ["b"], "RequestTimeout": "1m"},
+    ),
     "a key twice": '{"RestQueue": "a", "RestQueue": "b", "RestURL": "http://x/api", "Token": "t"}',
     "a number that is none": '{"RestQueue": "a", "RestURL": "http://x/api", "Token": "t", "Concurrency": NaN}',
-    "keys that do not exist": {**_FLAT, "RestUrI": "x", "Concurency": 3, "Targetz": {}},
+    "keys that do not exist": {
+        **_FLAT, "RestUrI": "x", "Concurency": 3, "Targetz": {}, "Stat": True, "Cron": {}, "Token": "",
+        "Events": {"Lisen": "x", "Sources": {"a": {"Kind": "b"}}},
+    },
     "several wrong values": {**_FLAT, "Concurrency": 0, "RequestTimeout": "soon", "LogLevel": "loud", "Stats": "yes"},
     "a key and its file": {**_FLAT, "TokenFile": "secret", "RestPass": "p", "RestPassFile": "secret"},
     "one queue of two targets": _targets(one=_EJABBERD, two=_EJABBERD),

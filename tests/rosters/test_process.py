@@ -100,7 +100,7 @@ def test_a_broker_and_a_group_serve_rosters_once_and_deliver(
     assert "restbroker_ready" in metrics
 
 
-def test_without_the_section_there_is_nothing_to_serve_and_that_is_said(configured: Configured) -> None:
+def test_without_the_section_there_is_nothing_to_serve(configured: Configured) -> None:
     done = run(["roster", "serve", "--config", str(configured(None))])
     assert (done.returncode, done.stdout) == (2, "")
     assert 'Add "Roster": {}' in done.stderr

@@ -68,7 +68,7 @@ async def rest(stream: trio.SocketStream) -> bytes:
     return received
 
 
-async def test_one_request_after_the_other_is_answered_over_one_connection() -> None:
+async def test_requests_follow_each_other_on_one_connection() -> None:
     async with served() as (stream, _):
         for number in range(3):
             await stream.send_all(b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" % number)
@@ -90,7 +90,7 @@ async def test_requests_that_come_at_once_are_answered_in_their_order() -> None:
     assert answered.count(b"connection: close") == 1
 
 
-async def test_who_asks_first_whether_a_body_is_wanted_is_told_so_when_it_is() -> None:
+async def test_who_asks_for_100_continue_gets_it_when_wanted() -> None:
     async with served() as (stream, _):
         head = b"POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
         await stream.send_all(head % b"/")
@@ -119,7 +119,7 @@ async def test_an_address_may_begin_with_the_servers_name() -> None:
             await until(stream, b"GET %s " % path)
 
 
-async def test_who_sends_a_body_that_nobody_wants_gets_the_answer_before_the_end() -> None:
+async def test_an_unwanted_body_gets_its_answer_before_its_end() -> None:
     async with served() as (stream, _):
         size = 3_000_000
 
@@ -137,7 +137,7 @@ async def test_who_sends_a_body_that_nobody_wants_gets_the_answer_before_the_end
             nursery.cancel_scope.cancel()
 
 
-async def test_a_small_body_that_nobody_wants_is_passed_by_and_the_connection_stays() -> None:
+async def test_a_small_unwanted_body_is_passed_by() -> None:
     async with served() as (stream, _):
         await stream.send_all(
             b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -148,9 +148,7 @@ async def test_a_small_body_that_nobody_wants_is_passed_by_and_the_connection_st
 @pytest.mark.parametrize(
     ("path", "body"), [(b"/413", b"2\r\n"), (b"/404", b"2\r\n"), (b"/200", b"no chunk\r\n"), (b"/400", b"no chunk\r\n")]
 )
-async def test_who_is_answered_before_the_end_of_his_body_is_told_that_the_connection_ends(
-    path: bytes, body: bytes
-) -> None:
+async def test_an_early_answer_ends_the_connection(path: bytes, body: bytes) -> None:
     async def refuse(request: Request) -> Answer:
         if request.target not in (b"/404", b"/413"):
             assert await read(request) == b"(broken off)"
@@ -164,7 +162,7 @@ async def test_who_is_answered_before_the_end_of_his_body_is_told_that_the_conne
         assert b"connection: close\r\n" in answer
 
 
-async def test_what_is_no_request_is_refused_and_ends_its_connection_alone() -> None:
+async def test_what_is_no_request_ends_its_connection_alone() -> None:
     async with served() as (stream, connect):
         async with await connect() as other:
             await other.send_all(b"nonsense\r\n\r\n")
@@ -205,7 +203,7 @@ async def test_who_goes_in_the_middle_of_a_body_leaves_nothing_behind() -> None:
         await seen.wait()
 
 
-async def test_a_stop_ends_connections_that_wait_at_once_and_lets_an_answer_end() -> None:
+async def test_a_stop_lets_an_answer_end_and_no_more() -> None:
     begun, may_end = trio.Event(), trio.Event()
 
     async def held(request: Request) -> Answer:
@@ -238,7 +236,7 @@ async def test_a_stop_ends_connections_that_wait_at_once_and_lets_an_answer_end(
     assert b"/next" not in answered
 
 
-async def test_what_an_app_raises_is_answered_500_and_told_without_its_text(
+async def test_what_an_app_raises_is_a_500_without_its_text(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     events: list[Event] = []

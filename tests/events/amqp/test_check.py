@@ -39,7 +39,7 @@ def state(code: str, message: str, process: str = "web1:7") -> SourceState:
     return SourceState("rabbit", "mongooseim-amqp", process, "", 1_795_368_605.0, code, message, "Do it.")
 
 
-def test_what_the_check_finds_itself_is_not_told_twice_and_of_many_that_say_it_a_few_are_named() -> None:
+def test_what_the_check_finds_itself_is_told_once() -> None:
     away = [state("RabbitMQAway", "It is away.")]
     assert len(found("amqp://u:p@127.0.0.1:1", states=away)) == 1
     many = [state("RabbitMQDenied", "It is silent.", f"web{number}:7") for number in range(30)]
@@ -57,7 +57,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     assert one.hint == "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_accepts_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("restbroker.events.amqp.connection._HANDSHAKE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         (one,) = found(f"amqp://u:p@127.0.0.1:{mute.getsockname()[1]}")

@@ -47,7 +47,7 @@ def pushing(broker: Running, ours: Authority, **how: Any) -> Iterator[SnsPusher]
         yield pusher
 
 
-def test_what_mongooseim_publishes_arrives_as_jobs_with_whole_addresses(
+def test_what_mongooseim_publishes_arrives_as_jobs(
     redis_server: RedisServer, store: Client, ours: Authority, tmp_path: Path
 ) -> None:
     configure(tmp_path, redis_server, ours)
@@ -78,7 +78,7 @@ def test_what_mongooseim_publishes_arrives_as_jobs_with_whole_addresses(
         assert "He said" not in text
 
 
-def test_an_event_that_redis_missed_is_published_again_and_lands_once(
+def test_an_event_that_redis_missed_is_published_again(
     make_redis: Callable[..., RedisServer], ours: Authority, tmp_path: Path
 ) -> None:
     redis = make_redis(appendonly="yes", appendfsync="always")
@@ -104,7 +104,7 @@ def test_an_event_that_redis_missed_is_published_again_and_lands_once(
     assert found == ["before", *(f"meanwhile {number}" for number in range(5))]
 
 
-def test_amazons_own_client_publishes_and_understands_every_answer(
+def test_amazons_own_client_understands_every_answer(
     redis_server: RedisServer, store: Client, ours: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

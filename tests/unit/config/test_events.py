@@ -40,7 +40,7 @@ def noted(loaded: LoadedConfig) -> set[str]:
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to have an event taken that no server sent")
-def test_where_others_may_reach_it_each_source_needs_a_secret_of_some_length(refused: Refused, write: Write) -> None:
+def test_a_source_that_others_reach_needs_a_long_secret(refused: Refused, write: Write) -> None:
     for address in ("0.0.0.0:8081", "[::]:8081", "events.example.org:80"):
         (missing,) = refused(events(address, POSTED))
         assert missing.startswith("Events.Sources.one.Secret: is missing or empty, and Listen is open to others;")
@@ -94,7 +94,7 @@ def test_others_may_not_read_the_keys_unnoticed(write: Write, tmp_path: Path, ou
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to read rosters, or to learn the key to them")
-def test_rosters_that_others_reach_need_a_login_and_are_noted_with_one(write: Write, refused: Refused) -> None:
+def test_rosters_that_others_reach_need_a_login(write: Write, refused: Refused) -> None:
     for host in ("192.0.2.1", "[::]", "xmpp.example.org"):
         (problem,) = refused(rosters(Listen=f"{host}:8082", Serve=False))
         assert problem.startswith("Roster.Listen: ")

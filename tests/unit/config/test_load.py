@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restbroker.config.core import LoadedConfig, all_keys
@@ -66,24 +66,8 @@ def test_every_mandatory_key_that_is_missing_is_named_at_once(load_keys: Load) -
     assert all(name in text for name in ("RestQueue: is missing", "Token: is missing", "RestPass: is missing"))
 
 
-def test_unknown_keys_are_named_with_the_nearest_known_ones(load_keys: Load) -> None:
-    text = problem(
-        load_keys, RestQueu="x", Stat=True, Cron={}, Token="", Events={"Lisen": "x", "Sources": {"a": {"Kind": "b"}}}
-    )
-    for place in (
-        "RestQueu: is not a key of restbroker; did you mean RestQueue?\n",
-        "Stat: is not a key",
-        "Cron: is not a key of restbroker; did you mean Periodic?\n",
-        "Events.Lisen: is not a key",
-    ):
-        assert place in text
-    # What is missing is told when all keys are known.
-    assert "Token" not in text
-    assert "`restbroker config schema` describes every key." in text
-
-
 @pytest.mark.promise("Defects of the Go original", "ProcessID as a number ended it")
-def test_keys_without_effect_are_understood_with_a_note_whatever_they_hold(load_keys: Load) -> None:
+def test_keys_without_effect_are_noted_whatever_they_hold(load_keys: Load) -> None:
     keys = ("ProcessID", "RedisPoolCount", "MaxIdleConnections", "JabberRestHost")
     values: tuple[Json, ...] = ("1", 1, 7.5, [], {"a": 1})
     for key, value in product(keys, values):
@@ -93,7 +77,7 @@ def test_keys_without_effect_are_understood_with_a_note_whatever_they_hold(load_
 
 
 @pytest.mark.promise("Defects of the Go original", "Concurrency had no effect, only the misspelt one")
-def test_the_misspelt_concurrency_counts_with_a_note_and_yields_to_the_right_spelling(load_keys: Load) -> None:
+def test_the_misspelt_concurrency_counts_with_a_note(load_keys: Load) -> None:
     misspelt = load_keys(Concurreny=7)
     assert (misspelt.config.targets[0].concurrency, codes(misspelt)) == (7, ["KeyMisspelt"])
     both = load_keys(Concurreny=7, Concurrency=8)
@@ -144,7 +128,7 @@ def test_a_variable_replaces_the_whole_key(load_keys: Load) -> None:
         load_keys({"RESTBROKER_TOKENS": '{"app": {"Secret": 5}}'})
 
 
-def test_a_wrong_variable_is_named_as_such_and_an_unknown_one_is_only_noted(load_keys: Load) -> None:
+def test_a_wrong_variable_is_named_an_unknown_one_noted(load_keys: Load) -> None:
     with pytest.raises(ConfigError, match="RESTBROKER_CONCURRENCY: expected a whole number"):
         load_keys({"RESTBROKER_CONCURRENCY": "many"})
     loaded = load_keys({"RESTBROKER_CONCURENCY": "1", "RESTBROKER_SERVICE_HOST": "10.0.0.1"})
@@ -167,9 +151,7 @@ def test_the_environment_alone_can_be_the_whole_configuration(tmp_path: Path, mo
     assert (loaded.path, loaded.config.targets[0].queues) == (None, ("rest",))
 
 
-def test_without_any_configuration_the_error_says_where_it_looked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_configuration_the_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
         load(None, {}, {}, KINDS)
@@ -177,9 +159,7 @@ def test_without_any_configuration_the_error_says_where_it_looked(
     assert all(place in str(caught.value) for place in places)
 
 
-def test_the_file_is_looked_up_by_flag_then_variable_then_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_file_is_looked_up_in_this_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("flag.json", "variable.json", "env.json"):
         (tmp_path / name).write_text(json.dumps({**MINIMAL, "RestQueue": name}))
@@ -192,7 +172,7 @@ def test_the_file_is_looked_up_by_flag_then_variable_then_working_directory(
 
 
 @pytest.mark.promise("Defects of the Go original", "the default of RestURL could not work")
-def test_a_missing_url_and_a_missing_scheme_are_filled_in_with_a_note(load_keys: Load) -> None:
+def test_a_missing_url_or_scheme_is_filled_in(load_keys: Load) -> None:
     missing = load_keys(RestURL=None)
     assert (str(missing.config.targets[0].url), codes(missing)) == ("http://localhost:5281", ["DefaultURL"])
     bare = load_keys(RestURL="localhost:5281")
@@ -200,7 +180,7 @@ def test_a_missing_url_and_a_missing_scheme_are_filled_in_with_a_note(load_keys:
 
 
 @pytest.mark.promise("Defects of the Go original", "RedisHost without a port was tried forever")
-def test_redis_host_of_old_gains_a_port_and_a_url_in_it_is_taken_as_redis_url(load_keys: Load) -> None:
+def test_redis_host_may_lack_a_port_or_be_a_url(load_keys: Load) -> None:
     assert load_keys(RedisHost="r1", RedisDatabase=3).config.redis_url == "redis://r1:6379/3"
     url = load_keys(RedisHost="redis://:pw@r2:7000/2")
     assert (url.config.redis_url, codes(url)) == ("redis://r2:7000/2", ["KeyMisspelt"])
@@ -244,7 +224,7 @@ def test_no_repr_or_copy_of_a_configuration_shows_a_secret(load_keys: Load) -> N
     "Security: who has an account on the host, or controls the configuration",
     "to find secrets in a dump, a traceback or a copy",
 )
-def test_an_unreadable_secret_file_is_not_in_the_exception_either(tmp_path: Path) -> None:
+def test_an_unreadable_secret_is_not_in_the_exception(tmp_path: Path) -> None:
     (tmp_path / "pass").write_bytes(b"hunter2 \xff")
     with pytest.raises(ConfigError, match="neither UTF-8 nor UTF-16") as caught:
         Secret(path=tmp_path / "pass").reveal()
@@ -252,44 +232,13 @@ def test_an_unreadable_secret_file_is_not_in_the_exception_either(tmp_path: Path
     assert "hunter" not in repr(chain)
 
 
-def test_broken_json_is_shown_with_line_column_and_the_line_without_its_secrets(tmp_path: Path) -> None:
-    path = tmp_path / "env.json"
-    path.write_text('{\n  "RestUser": "bob"\n  "RestPass": "hunter2"\n}')
-    with pytest.raises(ConfigError) as caught:
-        load(path, {}, {}, KINDS)
-    text = str(caught.value)
-    assert "line 3, column 3" in text
-    assert "or before this, perhaps on the line above" in text
-    assert '"RestPass": …' in text
-    assert "hunter2" not in text
-
-
 def test_a_file_that_is_no_configuration_says_why(tmp_path: Path) -> None:
-    rows: list[tuple[bytes, str]] = [
-        (b"\xff\xfe", "not UTF-8"),
-        (b"[1]", "one JSON object"),
-        (b'{"Concurrency": NaN}', "an invalid number"),
-        (b'{"Concurrency": ' + b"1" * 5000 + b"}", "an invalid number"),
-        (b"[" * 100_000, "nested too deeply"),
-        (b'{"Token": ' + b"[" * 900 + b"]" * 900 + b"}", "expected a string, found a list"),
-        (b"", "line 1, column 1"),
-    ]
-    for content, expected in rows:
-        path = tmp_path / "env.json"
-        path.write_bytes(content)
-        with pytest.raises(ConfigError, match=expected):
-            load(path, {}, {}, KINDS)
+    path = tmp_path / "env.json"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load(path, {}, {}, KINDS)
     with pytest.raises(ConfigError, match="Is a directory"):
         load(tmp_path, {}, {}, KINDS)
-
-
-@given(st.binary(max_size=60))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_no_bytes_raise_anything_but_a_config_error(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "env.json"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError):
-        load(path, {}, {}, KINDS)
 
 
 variable_texts = st.text(max_size=20) | st.sampled_from(["{}", "[1]", "1e999", "NaN", "true", "null", "[" * 9999])

@@ -180,7 +180,7 @@ def test_what_is_to_be_broken_is_whole(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.nightly)])
-def test_each_mistake_alone_is_told_at_its_place_and_nothing_else(folder: Path, step: int) -> None:
+def test_each_mistake_alone_is_told_at_its_place(folder: Path, step: int) -> None:
     """By day each fourth one, with all that `JUDGED` has."""
     document = whole(folder)
     found = {

@@ -47,7 +47,7 @@ def test_the_schema_names_exactly_the_keys_and_holds_the_sample() -> None:
     assert json.loads(json.dumps(schema)) == schema
 
 
-def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_default_of() -> None:
+def test_each_shown_default_is_the_real_one() -> None:
     every: tuple[Members, ...] = (Config, *INSIDE)
     for members in every:
         for field in attrs.fields(members):

@@ -65,7 +65,7 @@ def test_a_secret_whose_file_is_unreadable_is_not_missing_too(tmp_path: Path) ->
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-def test_a_secret_that_was_replaced_or_is_gone_by_now_is_masked_as_it_was_sent(tmp_path: Path) -> None:
+def test_a_replaced_secret_is_masked_as_it_was_sent(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("the-first-key\n")
     target = Target(secrets=(Secret(path=file),), credentials=Bearer(Secret("a-token")))
@@ -84,20 +84,12 @@ def revealed(token: Token) -> list[str]:
     return [secret.reveal() for secret in token.secrets]
 
 
-def test_the_previous_secret_counts_after_the_current_one_and_both_are_read_anew(write: Write, tmp_path: Path) -> None:
+def test_the_previous_secret_counts_after_the_current(write: Write, tmp_path: Path) -> None:
     (tmp_path / "now").write_text("new\n")
     token = write({**SERVED, "Tokens": {"app": {"SecretFile": "now", "PreviousSecret": "old"}}}).config.tokens[0]
     assert revealed(token) == ["new", "old"]
     (tmp_path / "now").write_text("newer\n")
     assert revealed(token) == ["newer", "old"]
-
-
-def test_the_flat_token_is_the_first_of_all_and_called_default(write: Write) -> None:
-    tokens = write({**SERVED, "Token": "flat", "Tokens": {"app": {"Secret": "one"}}}).config.tokens
-    assert [(token.name, revealed(token)) for token in tokens] == [("default", ["flat"]), ("app", ["one"])]
-    assert [token.flat for token in tokens] == [True, False]
-    alone = write({**SERVED, "Tokens": {"default": {"Secret": "one"}}}).config.tokens
-    assert [(token.name, token.flat) for token in alone] == [("default", False)]
 
 
 def test_a_variable_counts_before_a_file_with_the_url_of_redis(write: Write, tmp_path: Path) -> None:

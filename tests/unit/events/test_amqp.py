@@ -51,7 +51,7 @@ def test_the_server_is_that_of_the_side_on_which_it_was_seen(key: str, server: s
 
 
 @rows("is_there", [True, False])
-def test_a_presence_has_no_body_and_says_whether_the_user_is_there(is_there: bool) -> None:
+def test_a_presence_says_whether_the_user_is_there(is_there: bool) -> None:
     payload = {"user_id": "bob@localhost/PC", "present": is_there}
     event = told("presence", "bob@localhost", payload)
     assert (event.type, event.sender, event.receiver) == ("presence", "bob@localhost/PC", None)
@@ -93,9 +93,7 @@ def test_an_exchange_of_another_name_is_read_by_what_it_holds() -> None:
         ("chat_msg", b" " * (LIMIT_BYTES + 1), "it has more than 1048576 bytes"),
     ],
 )
-def test_what_is_no_event_is_malformed_and_says_why_without_repeating_it(
-    exchange: str, payload: object, why: str
-) -> None:
+def test_what_is_no_event_is_malformed_and_says_why(exchange: str, payload: object, why: str) -> None:
     with pytest.raises(MalformedEvent, match=why):
         told(exchange, "k", payload)
 
@@ -113,7 +111,7 @@ _members = st.sampled_from(["user_id", "present", "from_user_id", "to_user_id", 
     st.text(max_size=30),
     st.binary(max_size=50) | st.dictionaries(_members, _values, max_size=6).map(lambda one: json.dumps(one).encode()),
 )
-def test_whatever_comes_is_an_event_that_ruby_can_read_or_is_malformed(exchange: str, key: str, body: bytes) -> None:
+def test_whatever_comes_is_readable_for_ruby_or_malformed(exchange: str, key: str, body: bytes) -> None:
     try:
         found: Any = as_json(told(exchange, key, body))
     except MalformedEvent:
@@ -147,7 +145,7 @@ def test_an_address_is_read(text: str, found: Address) -> None:
         "amqp://u:sec ret@h", "amqp://u:secret%00@h", "amqp://u:se/cret@h", "amqp://u:secret@[::1",
     ],
 )  # fmt: skip
-def test_an_address_that_cannot_be_used_is_refused_without_its_password(text: str) -> None:
+def test_an_unusable_address_is_refused_without_its_password(text: str) -> None:
     with pytest.raises(BadUrl) as caught:
         address(text)
     assert "secret" not in str(caught.value)
@@ -193,7 +191,7 @@ def test_what_is_no_event_is_a_job_of_the_source_that_failed() -> None:
     assert (argument["type"], argument["source"]) == (None, "rabbit")
 
 
-def test_what_is_no_event_goes_to_the_first_route_where_a_source_has_only_routes() -> None:
+def test_what_is_no_event_goes_to_the_first_route() -> None:
     routed = attrs.evolve(SOURCE, queue="", job_class="", routes=(Route("chats", "Chat"), Route("others", "Other")))
     found = json.loads(dead_job(Message(1, "e", "k", b"[]", redelivered=False), routed, "j", "x", 1.0))
     assert (found["class"], found["queue"]) == ("Chat", "chats")
@@ -207,7 +205,7 @@ def test_the_bytes_of_what_is_no_event_can_be_had_back(body: bytes) -> None:
     assert (raw["text"].encode() if "text" in raw else base64.b64decode(raw["base64"])) == body
 
 
-def test_of_what_is_too_large_the_beginning_is_kept_and_how_long_it_was() -> None:
+def test_of_what_is_too_large_the_beginning_is_kept() -> None:
     (argument,) = job(b"x" * (LIMIT_BYTES + 5))["args"]
     assert argument["raw"]["size"] == LIMIT_BYTES + 5
     assert len(argument["raw"]["text"]) == LIMIT_BYTES

@@ -70,7 +70,7 @@ def test_only_an_event_with_an_id_can_be_known_to_come_again() -> None:
     assert mark not in {arrived(watched, attrs.evolve(EVENT, **other), "j").mark for other in others}
 
 
-def test_where_a_kind_has_no_ids_the_same_content_is_the_same_event() -> None:
+def test_without_ids_the_same_content_is_the_same_event() -> None:
     source = attrs.evolve(SOURCE, window_s=60.0, has_ids=False)
     event = attrs.evolve(EVENT, id=None, raw={"exchange": "chat_msg", "routing_key": "a.b@c.chat_msg_sent"})
     mark = arrived(source, event, "j1").mark
@@ -85,13 +85,13 @@ def test_of_presences_without_an_id_none_is_a_repetition() -> None:
     assert arrived(source, attrs.evolve(EVENT, id=None, type="presence"), "j1").mark == "j1"
 
 
-def test_each_other_event_is_known_again_by_its_job_while_its_push_may_be_repeated() -> None:
+def test_each_other_event_is_known_by_its_job() -> None:
     watched = attrs.evolve(SOURCE, window_s=60.0)
     for one in (arrived(watched, attrs.evolve(EVENT, id=None), "j1"), arrived(SOURCE, EVENT, "j1")):
         assert one.mark == "j1"
 
 
-def test_what_was_sent_is_looked_for_only_where_that_is_asked_for_and_all_is_known() -> None:
+def test_own_messages_are_looked_for_where_asked() -> None:
     guarded = attrs.evolve(SOURCE, own_s=30.0)
     one = arrived(guarded, EVENT, "j1")
     assert (one.sent_mark, one.sent_ms) == (mark_of_sent("a@b", "bot@d", "a secret text"), 30_000)
@@ -107,7 +107,7 @@ def test_a_source_takes_what_it_wants() -> None:
     assert route_of(attrs.evolve(wanted, excluded=Filter(receiver=("nobody",), sender=("a@b",))), EVENT) is None
 
 
-def test_the_first_route_that_fits_takes_an_event_and_what_fits_none_is_dropped() -> None:
+def test_the_first_route_that_fits_takes_an_event() -> None:
     bots = Route("bots", "Bot", only=Filter(receiver=("bot*",)), excluded=Filter(body=("*SPAM*",)))
     urgent = Route("urgent", "Urgent", only=Filter(body=("*urgent*",)))
     source = attrs.evolve(SOURCE, routes=(bots, urgent))
@@ -116,7 +116,7 @@ def test_the_first_route_that_fits_takes_an_event_and_what_fits_none_is_dropped(
     assert found == [bots, urgent, None]
 
 
-def test_what_nobody_wants_is_nothing_to_push_but_where_it_may_be_of_a_test() -> None:
+def test_what_nobody_wants_is_pushed_for_a_test_only() -> None:
     dropping = attrs.evolve(SOURCE, only=Filter(("presence",)))
     assert incoming_event(dropping, EVENT, "j1") is None
     text = text_of_test("0123456789abcdef" * 2)

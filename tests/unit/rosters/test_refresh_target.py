@@ -9,13 +9,8 @@ import pytest
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
-from restbroker.job import arguments, signing
-from restbroker.job.arguments import Submission
-from restbroker.job.command import Command
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.servers import registry
-
-SECRET = "a secret of at least 16 letters"
 
 
 def entry(queue: str, **options: Any) -> dict[str, Any]:
@@ -61,19 +56,7 @@ def test_each_user_gets_a_job_with_the_first_token_that_may(tmp_path: Path) -> N
     assert jobs["john"]["jid"] != jobs["aaron"]["jid"]
 
 
-def test_a_job_of_a_token_that_signs_is_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.time", lambda: 1e9)
-    found = RefreshTarget.from_config(
-        configured(tmp_path, Token=None, Tokens={"app": {"Secret": SECRET, "Signed": True}})
-    )
-    assert found is not None
-    job = json.loads(found.jobs(["john"]).payloads["john"])
-    submission = Submission(Command("refresh", {"users": ["john"]}), None, None)
-    assert job["args"][2] == signing.sign(SECRET, "app", 1_000_000_000, job["jid"], submission)
-    assert isinstance(arguments.read(job["args"]), Submission)
-
-
-def test_where_no_token_allows_a_refresh_that_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+def test_a_token_must_allow_a_refresh(tmp_path: Path) -> None:
     config = configured(tmp_path, Token=None, Tokens={"app": {"Secret": "s", "Allow": ["get_*"]}})
     with pytest.raises(ConfigError, match="No token allows the command refresh"):
         RefreshTarget.from_config(config)

@@ -45,7 +45,7 @@ def refusal(document: Json) -> str:
     return str(refused.value)
 
 
-def test_a_roster_may_be_an_object_a_list_of_contacts_or_a_list_of_jids() -> None:
+def test_a_roster_is_an_object_or_a_list() -> None:
     ann = Contact("Ann", ("Friends", "Work"))
     assert read_roster({"ann@a.b": {"name": "Ann", "groups": ["Work", "Friends", "Work"]}, "bob@a.b": {}}) == {
         "ann@a.b": ann,
@@ -111,7 +111,7 @@ def test_a_roster_is_bounded_by_contacts_and_by_bytes() -> None:
 
 
 @given(ROSTERS)
-def test_whatever_comes_is_a_roster_that_prosody_takes_or_is_refused_in_one_line(document: Json) -> None:
+def test_whatever_comes_is_a_roster_or_refused_in_one_line(document: Json) -> None:
     found = tried(document)
     if isinstance(found, BadRoster):
         assert str(found).isprintable()
@@ -129,13 +129,13 @@ def test_whatever_comes_is_a_roster_that_prosody_takes_or_is_refused_in_one_line
     assert read_roster(roster.as_json(found)) == found
 
 
-def test_prosody_gets_groups_as_an_object_and_nothing_that_is_empty() -> None:
+def test_prosody_gets_groups_as_an_object() -> None:
     found = read_roster({"b@x.y": {"name": "Bé", "groups": ["W", "F"]}, "a@x.y": {}})
     assert roster.as_prosody(found).decode() == '{"a@x.y":{},"b@x.y":{"name":"Bé","groups":{"F":true,"W":true}}}'
     assert roster.as_prosody({}) == b"{}"
 
 
-def test_of_what_somebody_else_wrote_to_redis_only_the_bad_entries_are_left_out() -> None:
+def test_bad_entries_of_others_are_left_out() -> None:
     stored = {
         b"a@x.y": b'{"name":"A"}',
         b"B@x.y": b"{}",
@@ -152,7 +152,7 @@ def test_of_what_somebody_else_wrote_to_redis_only_the_bad_entries_are_left_out(
     ]
 
 
-def test_whoever_put_it_there_nobody_is_served_himself_as_a_contact() -> None:
+def test_nobody_is_served_himself_as_a_contact() -> None:
     stored = {b"john@x.y": b"{}", b"john@z.y": b"{}", b"johnny@x.y": b"{}", b"x.y": b"{}"}
     found, bad = roster.roster_of(stored, "john", "x.y")
     assert set(found) == {"john@z.y", "johnny@x.y", "x.y"}

@@ -75,14 +75,14 @@ def test_a_copy_is_kept_until_it_is_too_old() -> None:
     assert (len(copies), copies.size_bytes) == (0, 0)
 
 
-def test_what_was_read_earlier_replaces_nothing_that_was_read_later() -> None:
+def test_an_earlier_copy_replaces_no_later_one() -> None:
     copies = Copies(60.0, 1_000_000)
     copies.keep("john", Copy(b"later", 101.0))
     copies.keep("john", Copy(b"earlier", 100.0))
     assert copies.of("john", 101.0) == Copy(b"later", 101.0)
 
 
-def test_together_they_take_no_more_than_their_bound_and_those_read_first_go() -> None:
+def test_copies_have_a_bound_and_the_oldest_go() -> None:
     copies = Copies(1000.0, 10_000)
     for number in range(100):
         copies.keep(f"user{number}", Copy(b"x" * 600, float(number)))

@@ -83,7 +83,7 @@ def cut(whole: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @given(st.lists(sent(), min_size=1, max_size=4), st.lists(st.integers(0, 400), max_size=6))
-def test_requests_are_what_h11_reads_whatever_pieces_they_come_in(all_sent: list[bytes], cuts: list[int]) -> None:
+def test_requests_are_what_h11_reads_in_any_pieces(all_sent: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(all_sent)
     found = read(cut(whole, cuts))
     assert all(one.is_whole and one.keeps_alive for one in found)
@@ -156,7 +156,7 @@ def test_a_body_of_any_length_in_small_chunks_is_read() -> None:
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to hold all places for events")
-def test_a_body_of_nothing_but_tiny_chunks_is_refused_before_it_costs_what_others_need() -> None:
+def test_a_body_of_tiny_chunks_is_refused_early() -> None:
     requests = _chunked()
     requests.feed(b"1\r\na\r\n" * 10 * MOST_CHUNKS)
     request = requests.take()

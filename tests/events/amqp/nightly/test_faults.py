@@ -109,7 +109,7 @@ def all_of(confirmed: list[str], store: Client, tell: Tell, what: str) -> int:
     return twice
 
 
-def test_rabbitmq_is_killed_and_restarted_and_redis_cut_under_ten_thousand_events_and_none_is_lost(
+def test_no_event_is_lost_while_rabbitmq_dies_and_redis_is_cut(
     own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, tell: Tell
 ) -> None:
     with TcpProxy(redis_server.port) as proxy:
@@ -146,7 +146,7 @@ def test_rabbitmq_is_killed_and_restarted_and_redis_cut_under_ten_thousand_event
     assert "RabbitMQDiffers" not in output
 
 
-def test_what_is_published_to_a_durable_exchange_after_a_restart_waits_for_a_broker_that_does_not_run(
+def test_a_durable_exchange_keeps_events_for_a_later_broker(
     own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
     configure(tmp_path, redis_server.port, own_rabbit.url(), Durable=True)
@@ -170,7 +170,7 @@ def test_what_is_published_to_a_durable_exchange_after_a_restart_waits_for_a_bro
         assert broker.stop() == 0
 
 
-def test_a_broker_is_killed_and_what_it_had_in_hand_comes_to_the_next_one(
+def test_events_of_a_killed_broker_come_to_the_next(
     own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, tell: Tell
 ) -> None:
     configure(tmp_path, redis_server.port, own_rabbit.url())

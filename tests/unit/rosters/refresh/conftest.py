@@ -202,6 +202,10 @@ class Link:
 Opened = Callable[..., Any]
 
 
+def users(count: int) -> list[str]:
+    return [f"user{number}" for number in range(count)]
+
+
 @pytest.fixture
 def side() -> Opened:
     """A side whose connector runs inside the block."""

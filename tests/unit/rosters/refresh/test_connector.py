@@ -12,7 +12,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.rosters.refresh.options import Options
 from restbroker.rosters.store import Change, RosterUnchanged
 from restbroker.transport.errors import NotSent
-from tests.unit.rosters.refresh.conftest import TARGET, FakeRosters, Link, Opened, Prosody
+from tests.unit.rosters.refresh.conftest import TARGET, FakeRosters, Link, Opened, Prosody, users
 from tests.unit.servers.conftest import fate
 
 LOCAL = attrs.evolve(TARGET, is_local=True, options=Options(writes_only=True))
@@ -44,10 +44,6 @@ async def test_a_roster_is_answered_as_set_roster_takes_it(side: Opened) -> None
     assert (none.text, none.body) == ("{}", {})
 
 
-def named(count: int) -> list[str]:
-    return [f"user{number}" for number in range(count)]
-
-
 async def test_a_refresh_of_several_users_is_done_by_their_one_job(side: Opened, autojump_clock: object) -> None:
     async with side() as at:
         outcome = await at.refresh("john", "aaron")
@@ -59,23 +55,19 @@ async def test_a_refresh_of_several_users_is_done_by_their_one_job(side: Opened,
     assert at.rosters.again == []
 
 
-async def test_of_a_refresh_of_several_only_who_fails_gets_a_job_of_their_own(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_of_a_refresh_of_several_who_fails_gets_a_job(side: Opened, autojump_clock: object) -> None:
     prosody = Prosody(fails={"user3"}, poisoned={"user70"})
     async with side(prosody=prosody) as at:
-        outcome = await at.refresh(*named(120))
+        outcome = await at.refresh(*users(120))
     assert isinstance(outcome, Delivered)
     assert outcome.body == {"users": 120, "failed": 2, "waiting": 0}
     assert at.rosters.marked == ["user3", "user70"]
     assert at.rosters.again == [], "a mark would say that the job comes again, and none would be pushed"
 
 
-async def test_however_many_users_one_job_names_no_more_than_concurrency_are_in_flight(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_one_job_has_no_more_than_concurrency_in_flight(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(takes_s=0.5)) as at, trio.open_nursery() as nursery:
-        nursery.start_soon(at.refresh, *named(1000))
+        nursery.start_soon(at.refresh, *users(1000))
         while len(at.rosters.ended) < 1000:
             assert at.prosody.flying.total() <= 200
             await trio.sleep(0.1)
@@ -83,9 +75,7 @@ async def test_however_many_users_one_job_names_no_more_than_concurrency_are_in_
     assert all(len(batch) == 50 for batch in at.prosody.seen)
 
 
-async def test_where_prosody_is_away_the_job_of_many_users_comes_again_as_a_whole(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_job_of_many_users_comes_again_as_a_whole(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(refuses=True)) as at:
         with pytest.raises(NotSent):
             await at.refresh("john", "aaron")
@@ -98,7 +88,7 @@ async def test_where_prosody_is_away_the_job_of_many_users_comes_again_as_a_whol
     assert at.rosters.marked == []
 
 
-async def test_where_only_writes_are_done_a_refresh_is_passed_on_and_the_probe_asks_nobody(side: Opened) -> None:
+async def test_where_only_writes_are_done_nothing_is_sent(side: Opened) -> None:
     async with side(LOCAL, prosody=Prosody(refuses=True)) as at:
         assert isinstance(await at.refresh("john"), Delivered)
         probe = await at.connector.probe(Link(at.prosody))

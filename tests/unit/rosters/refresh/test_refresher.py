@@ -9,7 +9,7 @@ import trio.testing
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.transport.errors import MaybeSent, NotSent
-from tests.unit.rosters.refresh.conftest import BUSY_S, FakeRosters, Link, Opened, Prosody, Side
+from tests.unit.rosters.refresh.conftest import BUSY_S, FakeRosters, Link, Opened, Prosody, Side, users
 
 Collected = dict[str, Outcome | Exception]
 
@@ -32,10 +32,6 @@ async def all_of(side: Side, users: list[str]) -> Collected:
     return found
 
 
-def users(count: int) -> list[str]:
-    return [f"user{number}" for number in range(count)]
-
-
 async def test_one_user_is_posted_as_a_list_with_its_length(side: Opened, autojump_clock: object) -> None:
     async with side() as at:
         outcome = await at.refresh("john")
@@ -48,9 +44,7 @@ async def test_one_user_is_posted_as_a_list_with_its_length(side: Opened, autoju
     assert at.rosters.ended == ["john"]
 
 
-async def test_jobs_that_come_together_fly_together_in_batches_of_at_most_fifty(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_jobs_that_come_together_fly_together(side: Opened, autojump_clock: object) -> None:
     async with side() as at:
         found = await all_of(at, users(120))
     assert all(isinstance(outcome, Delivered) for outcome in found.values())
@@ -69,9 +63,7 @@ async def test_full_flights_wait_for_nobody_else(side: Opened, autojump_clock: o
     assert took_s < 0.06, "ten times 10 ms, if each claim of 200 waited for more"
 
 
-async def test_a_job_that_comes_during_a_flight_gets_the_next_one_and_never_a_second_beside_it(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_job_during_a_flight_gets_the_next_one(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(takes_s=2.0)) as at, trio.open_nursery() as nursery:
         nursery.start_soon(at.refresh, "john")
         await trio.sleep(1.0)
@@ -83,9 +75,7 @@ async def test_a_job_that_comes_during_a_flight_gets_the_next_one_and_never_a_se
     assert at.prosody.seen == [("john",), ("aaron",), ("john",)]
 
 
-async def test_a_job_that_comes_while_redis_is_asked_is_not_done_with_that_claim(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_job_that_comes_during_a_claim_has_its_own(side: Opened, autojump_clock: object) -> None:
     rosters = FakeRosters()
     async with side(rosters=rosters) as at, trio.open_nursery() as nursery:
 
@@ -110,9 +100,7 @@ async def test_who_is_not_due_yet_is_asked_for_again_when_redis_says(side: Opene
     assert 0.75 <= took_s <= 0.8
 
 
-async def test_a_job_of_one_user_waits_for_the_debounce_elsewhere_and_for_a_flight_here(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_job_waits_elsewhere_for_the_debounce(side: Opened, autojump_clock: object) -> None:
     rosters = FakeRosters(waits={"early": 0.75, "busy": 0.05})
     async with side(rosters=rosters) as at:
         await all_of(at, ["early", "busy"])
@@ -124,7 +112,7 @@ async def test_a_job_of_one_user_waits_for_the_debounce_elsewhere_and_for_a_flig
     assert at.prosody.seen == [("busy",), ("early",), ("early",)]
 
 
-async def test_a_refresh_by_hand_waits_for_a_flight_and_for_no_debounce(side: Opened, autojump_clock: object) -> None:
+async def test_a_refresh_by_hand_waits_for_no_debounce(side: Opened, autojump_clock: object) -> None:
     rosters = FakeRosters(waits={"changed": 0.75})
     async with side(prosody=Prosody(takes_s=0.01), rosters=rosters) as at, trio.open_nursery() as nursery:
         began_s = trio.current_time()
@@ -142,9 +130,7 @@ async def test_a_refresh_by_hand_waits_for_a_flight_and_for_no_debounce(side: Op
     assert at.prosody.seen[-1] == ("john",)
 
 
-async def test_what_was_refreshed_by_hand_leaves_the_debounce_of_others_as_it_was(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_refresh_by_hand_keeps_the_debounce_of_others(side: Opened, autojump_clock: object) -> None:
     async with side() as at:
         await at.refresh("john", "aaron")
         await trio.sleep(0.15)
@@ -156,9 +142,7 @@ async def test_what_was_refreshed_by_hand_leaves_the_debounce_of_others_as_it_wa
         assert 0.18 <= trio.current_time() - began_s < 0.25, "200 ms after the one by hand"
 
 
-async def test_a_job_of_many_users_waits_for_no_debounce_and_has_those_who_are_not_due_marked(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_job_of_many_users_waits_for_no_debounce(side: Opened, autojump_clock: object) -> None:
     rosters = FakeRosters(waits={"early": 0.75, "busy": BUSY_S})
     async with side(rosters=rosters) as at:
         began_s = trio.current_time()
@@ -171,9 +155,7 @@ async def test_a_job_of_many_users_waits_for_no_debounce_and_has_those_who_are_n
     assert at.rosters.marked == ["early", "john", "john", "aaron"]
 
 
-async def test_a_job_that_comes_while_redis_is_asked_waits_for_the_debounce_without_a_worker(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_job_that_comes_during_a_claim_keeps_no_worker(side: Opened, autojump_clock: object) -> None:
     rosters, took_s = FakeRosters(), list[float]()
     async with side(rosters=rosters) as at, trio.open_nursery() as nursery:
 
@@ -198,9 +180,7 @@ def body(outcome: Outcome) -> object:
     return outcome.body
 
 
-async def test_of_a_batch_with_errors_each_user_is_looked_at_alone_and_the_culprit_named(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_the_culprit_of_a_batch_with_errors_is_named(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(fails={"user7"})) as at:
         found = await all_of(at, users(20))
     culprit = found.pop("user7")
@@ -215,9 +195,7 @@ async def test_of_a_batch_with_errors_each_user_is_looked_at_alone_and_the_culpr
     assert sorted(json.loads(request.body) for request in at.prosody.requests[1:]) == sorted([u] for u in users(20))
 
 
-async def test_a_batch_that_is_never_answered_costs_the_poisoned_user_alone(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_batch_without_an_answer_costs_one_user(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(poisoned={"user3"})) as at:
         began_s = trio.current_time()
         found = await all_of(at, users(50))
@@ -230,9 +208,7 @@ async def test_a_batch_that_is_never_answered_costs_the_poisoned_user_alone(
     assert 10.0 <= took_s <= 10.1, "the time-out of the batch, and that of the one user"
 
 
-async def test_a_single_refresh_that_is_not_answered_is_tried_once_more_at_once(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_single_refresh_is_tried_once_more_at_once(side: Opened, autojump_clock: object) -> None:
     prosody = Prosody(poisoned={"john"})
     async with side(prosody=prosody) as at, trio.open_nursery() as nursery:
         found: list[Outcome] = []
@@ -247,18 +223,14 @@ async def test_a_single_refresh_that_is_not_answered_is_tried_once_more_at_once(
     assert prosody.seen == [("john",), ("john",)]
 
 
-async def test_a_prosody_that_answers_nothing_is_an_outage_and_not_the_users_fault(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_silent_prosody_is_an_outage(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(hangs=True)) as at:
         found = await all_of(at, users(50))
     assert all(isinstance(error, MaybeSent) and error.timed_out for error in found.values())
     assert [request.method for request in at.prosody.requests] == ["POST", "GET"], "nobody was asked for alone"
 
 
-async def test_a_refused_connection_leaves_every_job_unsent_and_its_user_marked(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_refused_connection_leaves_jobs_unsent(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(refuses=True)) as at:
         found = await all_of(at, users(3))
     assert all(isinstance(error, NotSent) for error in found.values())
@@ -266,9 +238,7 @@ async def test_a_refused_connection_leaves_every_job_unsent_and_its_user_marked(
     assert sorted(at.rosters.again) == users(3)
 
 
-async def test_a_prosody_that_goes_away_between_batch_and_single_leaves_the_jobs_unsent(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_an_end_between_batch_and_single_leaves_jobs_unsent(side: Opened, autojump_clock: object) -> None:
     prosody = Prosody(poisoned={"user0"})
     async with side(prosody=prosody) as at, trio.open_nursery() as nursery:
         found: Collected = {}
@@ -338,9 +308,7 @@ async def test_a_job_that_is_cancelled_takes_no_flight_with_it(side: Opened, aut
     assert sorted(at.rosters.ended) == ["aaron", "john"]
 
 
-async def test_a_user_whose_only_job_is_cancelled_before_the_flight_is_not_flown(
-    side: Opened, autojump_clock: object
-) -> None:
+async def test_a_user_whose_job_is_cancelled_is_not_flown(side: Opened, autojump_clock: object) -> None:
     rosters = FakeRosters(waits={"john": 1.0})
     async with side(rosters=rosters) as at:
         with trio.move_on_after(0.5):

@@ -56,6 +56,8 @@ def test_nobody_becomes_his_own_contact() -> None:
         # Whose domain nobody knows may be the same.
         assert "may be the user themselves" in refusal(command, None, user="john", **there).message
         assert wish(command, None, user="john", **arguments(command, "john.doe@elsewhere.net"))
+    change = Change("john", drop=("john@example.org",))
+    assert wish("remove_contact", user="john", jid="john@example.org") == change, "who is may be removed"
 
 
 def test_whom_prosody_asks_for_by_another_name_gets_no_contacts() -> None:
@@ -63,11 +65,6 @@ def test_whom_prosody_asks_for_by_another_name_gets_no_contacts() -> None:
         found = refusal("add_contact", user=user, jid="ann@example.org")
         assert "Prosody asks for the roster of john instead" in found.message, user
         assert wish("remove_contact", user=user, jid="ann@example.org")
-
-
-def test_who_is_his_own_contact_may_be_removed() -> None:
-    change = Change("john", drop=("john@example.org",))
-    assert wish("remove_contact", user="john", jid="john@example.org") == change
 
 
 def test_a_refresh_names_each_user_once_by_his_local_part() -> None:
@@ -104,10 +101,7 @@ def test_what_prosody_would_choke_on_is_refused_by_name() -> None:
         ("refresh", {"users": ["john@elsewhere.net"]}, "john@elsewhere.net"),
         ("add_contact", {"user": "john", "jid": "bad@@jid"}, "bad@@jid"),
         ("add_contact", {"user": "john", "jid": "ann@example.org", "name": 7}, "ann@example.org"),
-        ("add_contact", {"user": "john", "jid": "ann@example.org", "groups": [None]}, "ann@example.org"),
-        ("add_contact", {"user": "john", "jid": "ann@example.org", "name": "a\nb"}, "ann@example.org"),
         ("set_roster", {"user": "john", "contacts": {"ann@example.org": None}}, "ann@example.org"),
-        ("set_roster", {"user": "john", "contacts": "ann"}, "roster"),
         ("set_roster", {"user": "john"}, "contacts"),
         ("remove_contact", {"user": "john"}, "jid"),
         ("get_roster", {"user": "john", "host": "elsewhere.net"}, "elsewhere.net"),
@@ -120,20 +114,13 @@ def test_what_prosody_would_choke_on_is_refused_by_name() -> None:
         assert reason.hint, (command, arguments)
 
 
-def test_contacts_that_came_as_their_text_are_refused_with_how_to_enqueue_them() -> None:
+def test_contacts_as_a_text_are_refused_with_the_right_form() -> None:
     reason = refusal("set_roster", user="john", contacts='{"ann@example.org": {}}')
     assert reason.message == "The roster is a string, not an object or a list."
     assert "contacts:='{" in str(reason.hint)
 
 
-def test_an_unknown_command_or_argument_is_refused_with_what_exists() -> None:
+def test_an_unknown_command_or_argument_is_refused() -> None:
     assert refusal("refresch").hint == f"These exist: {', '.join(sorted(catalogue.for_version(None).commands))}."
     reason = refusal("refresh", user="john")
     assert (reason.code, reason.hint) == ("BadArgument", "It takes users, now, host.")
-
-
-def test_every_command_may_be_repeated_and_the_catalogue_is_whole() -> None:
-    found = catalogue.for_version(None)
-    assert found.is_whole
-    assert {spec.repeat for spec in found.commands.values()} == {"safe"}
-    assert [name for name, spec in found.commands.items() if spec.bare] == ["refresh"]
