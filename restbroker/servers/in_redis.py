@@ -26,25 +26,11 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import mark_of_sent
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.store import events as store
-from restbroker.store import leases, logins, rooms, sources
+from restbroker.store import leases, sources
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection, until_answered
 from restbroker.store.leases import Lease
-from restbroker.store.logins import (
-    AskingOnly,
-    ClaimResult,
-    LoggedIn,
-    LoginBusy,
-    LoginGranted,
-    LoginLock,
-    LoginState,
-    LogoffReason,
-    LogoffStart,
-    PutResult,
-    TakeResult,
-    UserBase,
-)
-from restbroker.store.rooms import Need, RoomMembership, State
+from restbroker.store.logins import UserBase
 from restbroker.store.sources import SourceState, StateKey
 from restbroker.telemetry.events import OperatorWarning, Report
 
@@ -71,59 +57,17 @@ class LoginsInRedis:
     _base: UserBase
     _connection: Connection
 
-    async def take(self, user: str, lock: LoginLock, *, stale: str = "", stays_off: bool = False) -> TakeResult:
-        """Return the user's stream, if one is known that is not `stale`, else the lock for logging the user in.
+    async def call(self, do: Callable[Concatenate[Client, UserBase, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what `do`, a function of `store.logins`, returns for this target."""
+        return await until_answered(lambda: self._connection.call(do, self._base, *args, **kwargs))
 
-        `stays_off`: a user whom a job logged off is not logged in. See `store.logins.take`.
-        """
-        return await self._call_until_answered(logins.take, self._base, user, lock, stale=stale, stays_off=stays_off)
-
-    async def put(self, user: str, holder: str, stream: str) -> PutResult:
-        """Record the user's `stream` ("": no login), which releases the holder's lock; return what became of it.
-
-        See `store.logins.put`.
-        """
-        return await self._call_until_answered(logins.put, self._base, user, holder, stream)
-
-    async def start_logoff(self, user: str, lock: LoginLock, how: LogoffReason) -> LogoffStart:
-        """Return the lock for ending the user's stream, or None if none is known (`store.logins.start_logoff`)."""
-        return await self._call_until_answered(logins.start_logoff, self._base, user, lock, how)
-
-    async def read_states(self, users: Sequence[str]) -> list[LoginState]:
-        """Return the recorded state of each user's login (`store.logins.read_states`)."""
-        return await self._call_until_answered(logins.read_states, self._base, users)
-
-    async def ask(self, user: str, lock: LoginLock) -> ClaimResult:
-        """Claim the name for a question, if it is not logged in, and take the lock (`store.logins.ask`)."""
-        return await self._call_until_answered(logins.ask, self._base, user, lock)
-
-    async def end(self, user: str, what: LoggedIn | AskingOnly) -> bool:
-        """Remove the record of a stream or claims that are over; False: another one is there (`store.logins.end`)."""
-        return await self._call_until_answered(logins.end, self._base, user, what)
-
-    async def take_room(self, stay: RoomMembership, lock: LoginLock, need: Need) -> State | LoginGranted | LoginBusy:
-        """Return whether the user is in the room, or the lock for joining or leaving it (`store.rooms.take`)."""
-        return await self._call_until_answered(rooms.take, self._base.target, stay, lock, need)
-
-    async def put_room(self, stay: RoomMembership, holder: str, state: State) -> bool:
-        """Release the holder's lock on a room with the `state` that it reached: `in`, `out`, or "" if it is not known.
-
-        Return False if the holder did not have the lock any more, so that nothing changed (`store.rooms.put`).
-        """
-        return await self._call_until_answered(rooms.put, self._base.target, stay, holder, state)
-
-    async def forget_room(self, room: str, user: str, *, is_out: bool) -> None:
-        """Record that the user, or every user (""), is out of the room, or perhaps is (`store.rooms.forget`)."""
-        return await self._call_until_answered(rooms.forget, self._base.target, room, user, is_out=is_out)
+    async def call_room(self, do: Callable[Concatenate[Client, str, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what `do`, a function of `store.rooms`, returns for this target."""
+        return await until_answered(lambda: self._connection.call(do, self._base.target, *args, **kwargs))
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._connection.aclose()
-
-    async def _call_until_answered(
-        self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await until_answered(lambda: self._connection.call(do, *args, **kwargs))
 
 
 def logins_of(target: Target, open_connection: Callable[[], Connection]) -> LoginsInRedis | None:

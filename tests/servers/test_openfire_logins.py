@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.sessions import NoLogin
+from restbroker.store import logins
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.logins import UserBase
@@ -247,16 +248,23 @@ async def test_a_refusal_of_redis_hides_nothing_that_was_sent(
 ) -> None:
     """Else a question or a kick that may have been done would go out again, as one that was never sent."""
 
-    async def refuse(*_: object, **__: object) -> None:
-        raise StoreRefused("NOPERM")
+    def refusing(function: object) -> Callable[..., Awaitable[object]]:
+        call: Callable[..., Awaitable[object]] = LoginsInRedis.call
+
+        async def refuse(book: LoginsInRedis, do: object, *given: object, **named: object) -> object:
+            if do is function:
+                raise StoreRefused("NOPERM")
+            return await call(book, do, *given, **named)
+
+        return refuse
 
     async def ended() -> Response:
-        monkeypatch.setattr(LoginsInRedis, "take", refuse)
+        monkeypatch.setattr(LoginsInRedis, "call", refusing(logins.take))
         raise MaybeSent("ended")
 
     async with processes(redis_server, Openfire(status=500)) as open_one:
         with monkeypatch.context() as patched:
-            patched.setattr(LoginsInRedis, "put", refuse)
+            patched.setattr(LoginsInRedis, "call", refusing(logins.put))
             with pytest.raises(NoLogin):
                 await open_one().stream("juliet")
         redis_server.flush()

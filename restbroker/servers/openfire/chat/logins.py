@@ -28,6 +28,7 @@ from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.outcomes import ASKS, LOGGED_IN, SHARED
 from restbroker.servers.openfire.chat.sessions import NoLogin, Sessions
+from restbroker.store import logins, rooms
 from restbroker.store.logins import (
     AskingOnly,
     LoggedIn,
@@ -107,7 +108,7 @@ class SharedLogins:
 
     async def read_states(self, users: Sequence[str]) -> list[LoginState]:
         """Return the state of each user's login in Redis, in the order of `users`."""
-        return await self.store.read_states([user_name(user) for user in users])
+        return await self.store.call(logins.read_states, [user_name(user) for user in users])
 
     async def login(self, user: str, password: str | None = None) -> str:
         """Log the user in now, even if a stream is known, and return the new stream's id.
@@ -118,9 +119,9 @@ class SharedLogins:
         name = user_name(user)
         lock = new_lock(self._target.timeout_s)
         while True:
-            (known,) = await self.store.read_states([name])
+            (known,) = await self.store.call(logins.read_states, [name])
             stale = known.stream if isinstance(known, LoggedIn) else ""
-            match await self._acquire(lock, partial(self.store.take, name, lock, stale=stale)):
+            match await self._acquire(lock, partial(self.store.call, logins.take, name, lock, stale=stale)):
                 case LoginGranted(ends):
                     return await self._log_in(name, lock, password, ends=(ends,))
                 case AskingOnly() as asks:
@@ -145,7 +146,7 @@ class SharedLogins:
             # Others may have logged them in, or a login whose answer was lost.
             if await self.read_state(user) in (None, LoggedOff()) and await self._sessions.is_taken(user):
                 raise NoLogin(LOGGED_IN)
-            match await self._acquire(lock, partial(self.store.ask, name, lock)):
+            match await self._acquire(lock, partial(self.store.call, logins.ask, name, lock)):
                 case LoginGranted():
                     return AskingOnly(lock.holder)
                 case LoggedOff():
@@ -174,7 +175,7 @@ class SharedLogins:
     async def send_alone(self, send: Callable[[], Awaitable[Response]]) -> Response:
         """Return what `send` returns, which may remove connections, called while no one else adds or removes one."""
         lock = new_lock(self._target.timeout_s)
-        await self._acquire(lock, partial(self.store.take, _NOBODY, lock))
+        await self._acquire(lock, partial(self.store.call, logins.take, _NOBODY, lock))
         async with self._releasing(lock.holder):
             return await send()
 
@@ -191,7 +192,7 @@ class SharedLogins:
         """Remove the user's record, here and in Redis, since the stream or the question in `what` is over."""
         name = user_name(user)
         self._streams.pop(name, None)
-        await self.store.end(name, what)
+        await self.store.call(logins.end, name, what)
 
     async def note_kicked(self, user: str) -> None:
         """Log the user off, since a job may have ended the session, which the plugin does not notice.
@@ -215,7 +216,7 @@ class SharedLogins:
 
     async def note_expelled(self, user: str, room: str) -> None:
         """Note that the user is out of the room (`balcony@conference`), which they join before their next post."""
-        await self.store.forget_room(fold_case(room), user_name(user), is_out=True)
+        await self.store.call_room(rooms.forget, fold_case(room), user_name(user), is_out=True)
 
     async def aclose(self) -> None:
         """Close the connection to Redis; a later call opens a new one."""
@@ -229,7 +230,7 @@ class SharedLogins:
         No login runs meanwhile: one that meets a logoff on the server may get a stream that is about to end.
         """
         lock = new_lock(self._target.timeout_s)
-        known = await self._acquire(lock, partial(self.store.start_logoff, name, lock, how))
+        known = await self._acquire(lock, partial(self.store.call, logins.start_logoff, name, lock, how))
         # What this process has beside what Redis knows, Redis lost.
         self._streams.pop(name, None)
         if not isinstance(known, LoginGranted):
@@ -239,14 +240,14 @@ class SharedLogins:
             is_over = await self._sessions.is_over(name, response)
             if is_over:
                 with bounded():
-                    await self.store.end(name, LoggedIn(known.ends))
+                    await self.store.call(logins.end, name, LoggedIn(known.ends))
             return LogoffResult(known.ends, response, is_over)
 
     async def _require_over(self, name: str, asks: AskingOnly) -> None:
         """Return if the question is over, which a restart of the server does not tell. Raise `NoLogin` if it is not."""
         if asks.age_s < _FIRM_S or await self._sessions.has_path(name) is not False:
             raise NoLogin(ASKS)
-        await self.store.end(name, asks)
+        await self.store.call(logins.end, name, asks)
 
     async def _find_stream(self, name: str, stale: str, *, stays_off: bool = False, afresh: bool = False) -> str:
         """Return the id of the user's stream; "" if a job logged the user off or they ask, and `stays_off` is set.
@@ -259,7 +260,7 @@ class SharedLogins:
             return here
         lock = new_lock(self._target.timeout_s)
         while True:
-            attempt = partial(self.store.take, name, lock, stale=stale, stays_off=stays_off)
+            attempt = partial(self.store.call, logins.take, name, lock, stale=stale, stays_off=stays_off)
             known: LoggedIn | LoggedOff | AskingOnly | LoginGranted = await self._acquire(lock, attempt)
             match known:
                 case LoggedIn(stream):
@@ -301,20 +302,20 @@ class SharedLogins:
             finally:
                 if stream == unknown:
                     with bounded():
-                        await self.store.put(name, lock.holder, unknown)
+                        await self.store.call(logins.put, name, lock.holder, unknown)
             self._keep(name, stream)
         return stream
 
     async def _new_stream(self, name: str, lock: LoginLock, password: str | None, *, ends: Collection[str]) -> str:
         """Log the user in, and return a stream that is none of `ends` and no other user's, once it is noted."""
         given = await self._sessions.log_in(name, password)
-        if given in ends or await self.store.put(name, lock.holder, given) == "shared":
+        if given in ends or await self.store.call(logins.put, name, lock.holder, given) == "shared":
             # A kick or a lock ended their session, which the plugin does not notice (measured), or a late logoff; or
             # another program logged one of two users in at the same moment, who both have this stream now.
-            await self.store.take(_NOBODY, attrs.evolve(lock, lease_ms=3 * lock.lease_ms))
+            await self.store.call(logins.take, _NOBODY, attrs.evolve(lock, lease_ms=3 * lock.lease_ms))
             await self._sessions.end(name, given)
             given = await self._sessions.log_in(name, password)
-            if await self.store.put(name, lock.holder, given) == "shared":
+            if await self.store.call(logins.put, name, lock.holder, given) == "shared":
                 raise NoLogin(SHARED)
         return given
 
@@ -356,7 +357,7 @@ class SharedLogins:
         except MaybeSent as error:
             if not error.timed_out:
                 with bounded():
-                    await self.store.take(_NOBODY, LoginLock(holder, _ENDED_MS))
+                    await self.store.call(logins.take, _NOBODY, LoginLock(holder, _ENDED_MS))
             raise
         except Exception:
             may_run = False
@@ -368,7 +369,7 @@ class SharedLogins:
     async def _release(self, holder: str) -> None:
         """Release the server's lock, if it is still this holder's, and Redis takes that within a second."""
         with bounded():
-            await self.store.put(_NOBODY, holder, "")
+            await self.store.call(logins.put, _NOBODY, holder, "")
 
     async def _release_once_connected(self, name: str, holder: str) -> None:
         """Release the server's lock as soon as the name has a connection."""

@@ -48,6 +48,7 @@ from restbroker.servers.openfire.chat.request import (
     room_question,
 )
 from restbroker.servers.openfire.new_rooms import DEFAULT_SERVICE, Found, NewRoom, RoomCreator
+from restbroker.store import rooms
 from restbroker.store.logins import LoginGranted, LoginLock
 from restbroker.store.rooms import Need, RoomMembership, State
 from restbroker.transport.message import Request, Response
@@ -133,7 +134,7 @@ class Rooms:
     async def _claim_room(self, job: Job, stay: RoomMembership, need: Need) -> State | LoginLock:
         """Return what is known of the user and the room, or the lock for a join or leave, once no one else has it."""
         lock = new_lock(job.call.timeout_s)
-        known: State | LoginGranted = await until_free(partial(self._store.take_room, stay, lock, need))
+        known: State | LoginGranted = await until_free(partial(self._store.call_room, rooms.take, stay, lock, need))
         return lock if isinstance(known, LoginGranted) else known
 
     async def _send_with_lock(self, job: Job, stay: RoomMembership, lock: LoginLock, request: Request) -> Response:
@@ -149,12 +150,12 @@ class Rooms:
         except BaseException:
             # The next one need not wait until the lease ends.
             with bounded():
-                await self._store.put_room(stay, lock.holder, "")
+                await self._store.call_room(rooms.put, stay, lock.holder, "")
             raise
         is_done = 200 <= response.status < 300
         done: State = "out" if job.entry.effect == "leaves" else "in"
         state: State = done if is_done else "out" if response.status == 400 else ""
-        await self._store.put_room(stay, lock.holder, state)
+        await self._store.call_room(rooms.put, stay, lock.holder, state)
         return response
 
     async def _require_room(self, job: Job) -> None:
@@ -164,7 +165,7 @@ class Rooms:
         if missing is not None:
             # No one is in one of that name that comes later.
             with suppress(StoreRefused):
-                await self._store.forget_room(room_of(job.request), "", is_out=False)
+                await self._store.call_room(rooms.forget, room_of(job.request), "", is_out=False)
             raise NoRoom(missing)
 
     async def expel(self, job: Job) -> Response:
@@ -219,7 +220,7 @@ class Rooms:
         for jid in _departures(job.entry, job.request.arguments):
             _, at, host = jid.partition("/")[0].rpartition("@")
             if not at or fold_case(host) == fold_case(self._target.default_host or host):
-                await self._store.forget_room(room_of(job.request), user_name(jid), is_out=is_done)
+                await self._store.call_room(rooms.forget, room_of(job.request), user_name(jid), is_out=is_done)
 
 
 def _departures(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
