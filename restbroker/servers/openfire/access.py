@@ -56,6 +56,12 @@ def login_header(target: Target, secret: Secret | None) -> Headers:
     return (("Authorization", text),)
 
 
+def tls_hint(target: Target, plain: int, tls: int) -> str:
+    """Return the beginning of a hint for a target with https on the port `plain`; "" for any other."""
+    is_plain = target.url.scheme == "https" and target.url.port == plain
+    return f"Port {plain} has no TLS by default: https is on {tls}. " if is_plain else ""
+
+
 def properties(target: Target, allowed: "AllowedCommands", plugin: str, own: Iterable[str]) -> str:
     """Return the lines of the properties to set, with remarks above them on what an operator must know.
 

@@ -8,14 +8,13 @@ from typing import Final
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
-from restbroker.servers.api.request import unsent
+from restbroker.servers.api.checks import asking, bad_login, finding
 from restbroker.servers.findings import Finding, Texts, ok
+from restbroker.servers.openfire.access import tls_hint
 from restbroker.servers.openfire.chat.connector import health_of
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.chat.sessions import HINT, MESSAGE, is_administrator, trust_question
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Transport
 
 _TEXTS: Final = Texts.beside(__file__)
@@ -26,14 +25,13 @@ async def check(target: Target) -> list[Finding]:
 
     Safe to cancel.
     """
-    try:
-        async with open_client(target) as http:
-            found = finding(target, health_of(await http.send(unsent(lambda: question(target)))))
-            if found.level != "ok":
-                return [found]
-            return [found, *await _trust(target, http), *await _rooms(target, http), *_passwords(target)]
-    except (NotSent, MaybeSent) as error:
-        return [no_answer(target, error)]
+    found = list[Finding]()
+    hint = "Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL: "
+    async with asking(target, found, f"{hint}http://HOST:7070/rest/api.", tls_hint(target, 7070, 7443)) as http:
+        found.append(finding(target, health_of(await http.send(question(target)))))
+        if found[0].level == "ok":
+            found += [*await _trust(target, http), *await _rooms(target, http), *_passwords(target)]
+    return found
 
 
 async def _trust(target: Target, http: Transport) -> list[Finding]:
@@ -65,14 +63,3 @@ def _passwords(target: Target) -> list[Finding]:
     except ConfigError as error:
         return [bad_login(target, error)]
     return [ok(target.name, "Passwords", f"{count} users are logged in with their own passwords.")]
-
-
-def no_answer(target: Target, error: NotSent | MaybeSent) -> Finding:
-    """Return the finding that the target did not answer a request of the check, for the reason in `error`."""
-    is_plain = target.url.scheme == "https" and target.url.port == 7070
-    plain = "Port 7070 has no TLS by default: https is on 7443. " if is_plain else ""
-    hint = (
-        "Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL: "
-        "http://HOST:7070/rest/api."
-    )
-    return unreachable(target, error, hint, plain)

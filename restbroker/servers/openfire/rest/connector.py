@@ -54,15 +54,6 @@ def dialect_in(response: Response) -> Dialect | None:
             return None
 
 
-def is_starting(response: Response) -> bool:
-    """Tell whether this answer to the question for readiness says no.
-
-    Any other answer means that the question was not understood: 404 before 1.8.0, and 1.10 is broken on Openfire 4.8
-    (read).
-    """
-    return response.status == 503
-
-
 def version_of(dialect: Dialect | None, ready: Response, described: Response | None) -> str | None:
     """Return the plugin's version, or a range such as "1.3 to 1.6"; None if it cannot be told.
 
@@ -130,21 +121,27 @@ class RestSender:
         return await self._send(attrs.evolve(one, call=whole, request=request))
 
     async def probe(self, link: Link) -> Probe:
+        """Return what `look` finds."""
+        return (await self.look(link)).probe
+
+    async def look(self, link: Link) -> Health:
         """Ask whether the server is ready (if it can tell), for the number of sessions, and for its version.
 
         Nothing changes on the server.
         """
         ready = await link.ask(unsent(lambda: question(self._target, READY)))
-        if is_starting(ready):
+        # Any other answer means that the question was not understood: 404 before 1.8.0, and 1.10 is broken on
+        # Openfire 4.8 (read).
+        if ready.status == 503:
             starting = "Openfire answers but is not ready: it is starting or stopping."
-            return target_down(starting, f"{IF_NOT}see Openfire's log.").probe
+            return target_down(starting, f"{IF_NOT}see Openfire's log.")
         response = await link.ask(unsent(lambda: question(self._target, STATISTICS, self._session)))
         self._remember(response)
-        dialect = dialect_in(response) if response.status == 200 else None
-        probe, described = health_of(response).probe, None
+        dialect, described = dialect_in(response) if response.status == 200 else None, None
+        health = health_of(response)
         if dialect == "1.3":
             described = await link.ask(unsent(lambda: question(self._target, DESCRIPTION, self._session, accept=YAML)))
-        return attrs.evolve(probe, version=version_of(dialect, ready, described))
+        return attrs.evolve(health, probe=attrs.evolve(health.probe, version=version_of(dialect, ready, described)))
 
     async def _send(self, one: Delivery[Entry, Request]) -> Outcome:
         response = await one.link.send(one.request)

@@ -17,9 +17,9 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import open_client
-from restbroker.servers.api.login import authorization
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.findings import Cause, Finding, Texts, ok
+from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.stream.open_stream import basic
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import (
@@ -122,11 +122,9 @@ async def _is_logged_in(target: Target, user: str) -> bool:
     """
     if not isinstance(target.credentials, Basic):
         return False
-    path = f"{target.url.path}/restapi/v1/sessions/{quote(user, safe='')}"
-    headers = (("Accept", "application/json"), *authorization(target.credentials))
-    request = Request("GET", path, target.timeout_s, headers=headers, body_limit_bytes=_MOST_BYTES)
+    asked = question(target, f"/restapi/v1/sessions/{quote(user, safe='')}")
     async with open_client(target) as http:
-        answer = await http.send(request)
+        answer = await http.send(asked)
     match parse_json(answer.body):
         case {"session": sessions}:
             listed = sessions if isinstance(sessions, list) else [sessions]
