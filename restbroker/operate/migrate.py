@@ -144,7 +144,8 @@ def _plan(
             return "stays", queue, None
         failed_at = seconds(read.fields.get("failed_at"))
         # Within its second, so that an equal job that was moved earlier is another one.
-        failed_at = stamp(round(now_s if failed_at is None else failed_at, 6), round(now_s * 1e6) % 1_000_000)
+        unique = 0 if failed_at is None else round(now_s * 1e6) % 1_000_000
+        failed_at = stamp(round(now_s if failed_at is None else failed_at, 6), unique)
         fields = {**repair(read.fields, queue), "jid": read.jid, "failed_at": failed_at}
         return "retry", queue, Placement(raw, zset="retry", new=rubyjson.dumps(fields))
     wrapped = wrap_unreadable(raw, queues[0], spare, reason_code=reason.code, message=reason.text, now_s=now_s)

@@ -33,7 +33,7 @@ def changed(**changes: Any) -> bytes:
 
 def test_a_job_as_the_original_writes_it_becomes_one_that_sidekiq_web_shows() -> None:
     new = (
-        FAILED.replace(b'"2026-11-20 06:35:15 UTC"', b"1795156515.0000005")
+        FAILED.replace(b'"2026-11-20 06:35:15 UTC"', b"1795156515.25")
         .replace(b'"2026-11-20 06:35:55 UTC"', b"1795156555.0000005")
         .replace(b"ns:rest", b"rest")
     )
