@@ -18,7 +18,7 @@ from restbroker.config.key import Key, inline, key, keys_of, secret
 from restbroker.config.problems import Notice, Problems, at
 from restbroker.config.redis import Redis
 from restbroker.config.secret import Secret, place_of
-from restbroker.config.target import Basic
+from restbroker.config.target import Basic, check_login
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
 from restbroker.job.backoff import SidekiqBackoff
@@ -254,34 +254,27 @@ class Config:
 
     def _check_login(self, problems: Problems) -> Basic | None:
         """Return the pages' login; None if none is configured, or if it has a problem, which is added to `problems`."""
-        user, password = self._login.user, problems.try_secret("StatsPass", self._login.password)
-        has_password = self._login.password is not None
+        login = check_login(self._login.user, self._login.password, ("StatsUser", "StatsPass"), problems)
         open_to_others = not is_loopback(self.stats_bind)
-        if user is None and not has_password:
+        if self._login.user is None and self._login.password is None:
             if self.stats and open_to_others:
                 why = f"{self.stats_bind} is open to others, and the pages have no login; {_HINT}."
                 problems.refuse("StatsBind", why)
             return None
-        if user is None:
-            problems.refuse("StatsUser", "is missing or empty, although StatsPass is given.")
-        elif ":" in user:
-            problems.refuse("StatsUser", "must not hold a colon, which HTTP Basic cannot carry.")
-        if not has_password:
-            problems.refuse("StatsPass", "is missing or empty, although StatsUser is given (or use StatsPassFile).")
         if self.stats and open_to_others:
             problems.note(
                 "PlainPages",
                 f"The login of the pages on {self.stats_bind} goes unencrypted.",
                 "Listen on a loopback address, with a reverse proxy with TLS in front of it.",
             )
-        if password is not None and len(password.reveal()) < _LEAST_PASSWORD:
+        if login is not None and len(login.password.reveal()) < _LEAST_PASSWORD:
             problems.note(
                 "WeakStatsPass",
                 f"StatsPass has fewer than {_LEAST_PASSWORD} characters: an address from which someone logged in may "
                 "try ten a second.",
                 "Take a longer one.",
             )
-        return None if user is None or password is None else Basic(user, password)
+        return login
 
     def _check_metrics_token(self, problems: Problems) -> Secret | None:
         """Return the token of /metrics; one that could be guessed is a problem, as no number of tries blocks it."""

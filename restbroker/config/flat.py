@@ -14,7 +14,7 @@ from restbroker.config.key import Key, inline, key, make, secret
 from restbroker.config.logins import issued_login
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Credentials, Target, check_bearer
+from restbroker.config.target import Basic, Credentials, Target, check_bearer, check_login
 from restbroker.config.urls import RestAddress
 
 DEFAULT_REST = "http://localhost:5281"
@@ -120,22 +120,15 @@ class FlatKeys:
         return found
 
     def _basic(self, address: RestAddress, problems: Problems) -> Basic | None:
-        password = problems.try_secret("RestPass", self.rest_pass)
+        basic = check_login(self.rest_user, self.rest_pass, ("RestUser", "RestPass"), problems)
+        if address.credentials is None:
+            return basic
         if self.rest_user is None:
-            if self.rest_pass is not None:
-                problems.refuse("RestUser", "is missing or empty, although RestPass is given.")
-            if address.credentials is not None:
-                hint = "Use RestUser and RestPassFile, so that the URL can be shown."
-                problems.note("LoginInURL", "The login is taken from RestURL.", hint)
+            hint = "Use RestUser and RestPassFile, so that the URL can be shown."
+            problems.note("LoginInURL", "The login is taken from RestURL.", hint)
             return address.credentials
-        if address.credentials is not None:
-            problems.note("LoginInURL", "RestUser is used, not the login in RestURL.", "Remove it from RestURL.")
-        if ":" in self.rest_user:
-            problems.refuse("RestUser", "must not hold a colon, which HTTP Basic cannot carry.")
-        if password is None:
-            problems.refuse("RestPass", "is missing or empty, although RestUser is given (or use RestPassFile).")
-            return None
-        return Basic(self.rest_user, password)
+        problems.note("LoginInURL", "RestUser is used, not the login in RestURL.", "Remove it from RestURL.")
+        return basic
 
 
 def place_of(member: str) -> str:

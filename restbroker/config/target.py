@@ -23,6 +23,7 @@ from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
 
 T = TypeVar("T")
+_COLON: Final = "must not hold a colon, which HTTP Basic cannot carry."
 
 
 @attrs.frozen
@@ -37,10 +38,24 @@ class Basic:
         if not self.user:
             problems.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
         elif ":" in self.user:
-            problems.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
+            problems.refuse(at(place, "User"), _COLON)
         missing = "it is that user's password (or use PassFile)"
         password = problems.try_secret(at(place, "Pass"), self.password, missing=missing)
         return Basic(self.user, password) if self.user and password is not None else None
+
+
+def check_login(user: str | None, password: Secret | None, keys: tuple[str, str], problems: Problems) -> Basic | None:
+    """Return the login that two flat keys of these names make; None without either, or after a problem."""
+    user_key, password_key = keys
+    usable = problems.try_secret(password_key, password)
+    if user is None and password is not None:
+        problems.refuse(user_key, f"is missing or empty, although {password_key} is given.")
+    elif user is not None and ":" in user:
+        problems.refuse(user_key, _COLON)
+    if password is None and user is not None:
+        why = f"is missing or empty, although {user_key} is given (or use {password_key}File)."
+        problems.refuse(password_key, why)
+    return None if user is None or usable is None else Basic(user, usable)
 
 
 @attrs.frozen

@@ -107,16 +107,6 @@ async def test_a_client_that_trusts_the_authority_is_served_with_tls(ours: Autho
     assert told == [ListenerStarted("events", server.addresses)]
 
 
-async def test_nothing_older_than_tls_1_2_is_spoken(ours: Authority, files: CertFiles) -> None:
-    context = trusting(ours.ca)
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    async with served(files) as (server, _):
-        with pytest.raises(httpx.ConnectError):
-            await posted(server, context)
-
-
 async def test_a_client_that_does_not_trust_us_is_told_of_once(ours: Authority, files: CertFiles) -> None:
     async with served(files) as (server, told):
         for _ in range(3):

@@ -70,7 +70,6 @@ others = st.dictionaries(
 )
 
 
-names = st.sampled_from(["", "a.b", "URL", "x y", "Kind", f"http://u:{CANARY}@h/"])
 ODD = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | addresses,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | addresses, inner, max_size=3),

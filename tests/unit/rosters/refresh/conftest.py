@@ -3,8 +3,8 @@
 import json
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import attrs
@@ -85,8 +85,14 @@ class Prosody:
         body = {"updated": len(users), "message": "roster update complete", "status": "ok", "errors": errors}
         return Response(self.status, {}, json.dumps(body).encode() if self.body is None else self.body, 0.0)
 
-    def _in_flight(self, users: Sequence[str]) -> Any:
-        return _InFlight(self.flying, users)
+    @contextmanager
+    def _in_flight(self, users: Sequence[str]) -> Iterator[None]:
+        self.flying.update(users)
+        assert max(self.flying.values(), default=0) <= 1, "two flights of one user"
+        try:
+            yield
+        finally:
+            self.flying.subtract(users)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -94,19 +100,6 @@ class Prosody:
     async def keep_none(self) -> None: ...
 
     async def aclose(self) -> None: ...
-
-
-@attrs.define
-class _InFlight:
-    flying: Counter[str]
-    users: Sequence[str]
-
-    def __enter__(self) -> None:
-        self.flying.update(self.users)
-        assert max(self.flying.values(), default=0) <= 1, "two flights of one user"
-
-    def __exit__(self, *_: object) -> None:
-        self.flying.subtract(self.users)
 
 
 @attrs.define(eq=False)
