@@ -27,8 +27,3 @@ SIGN: Final = re.compile(r"[^\w \t.,!?@-]")
 def is_secret(name: str) -> bool:
     """Tell whether an argument or header of this name is secret."""
     return _SECRET.search(name.lower()) is not None
-
-
-def may_be_secret(name: str, text: str) -> bool:
-    """Tell whether `job.redact` may find a secret in an argument of this name with this text; False is certain."""
-    return SIGN.search(name + text) is not None or is_secret(name) or name.lower() in VALUES

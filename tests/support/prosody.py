@@ -44,17 +44,6 @@ Component "hook.{host}" "rest"
 INCLUDE: Final = '\nInclude "{directory}/included.cfg.lua"\n'
 
 
-@attrs.frozen
-class Traffic:
-    """Requests of its modules to services: how many, how many of these were open at once, and are; and what came."""
-
-    asked: int
-    open: int
-    peak: int
-    came: Mapping[str, int]
-    """How many of each, as in `POST /roster_admin/refresh`; those of tests are left out."""
-
-
 @attrs.define
 class Prosody(Daemon):
     """One server. It has no accounts but those that `register` makes."""
@@ -125,10 +114,6 @@ class Prosody(Daemon):
 
     def online(self) -> Mapping[str, int]:
         return dict(self.act("online") or {})
-
-    def traffic(self) -> Traffic:
-        """What went over HTTP since this was asked last."""
-        return Traffic(**self.act("traffic"))
 
     def act(self, name: str, argument: object = None) -> Any:
         status, text = self.call("POST", f"/test_control/{name}", json.dumps(argument))

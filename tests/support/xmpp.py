@@ -55,7 +55,6 @@ class Message:
     sender: str
     kind: str
     body: str | None
-    subject: str | None
     condition: str | None
 
 
@@ -119,9 +118,9 @@ class Client:
     """From others; not the user's own."""
     messages: Told[Message] = attrs.field(factory=Told)
 
-    def roster(self, timeout_s: float = _NEVER_S) -> dict[str, Contact]:
+    def roster(self) -> dict[str, Contact]:
         """Asks the server for the roster, which also means that pushes come from now on. Raises TimeoutError."""
-        found: dict[str, Contact] = self._run(self._ask_roster(timeout_s))
+        found: dict[str, Contact] = self._run(self._ask_roster())
         return found
 
     def say(self, to: str, body: str, kind: Literal["chat", "groupchat"] = "chat") -> None:
@@ -137,20 +136,18 @@ class Client:
         presence.append(ET.Element("{http://jabber.org/protocol/muc}x"))
         self._do(self._stream.send, presence)
 
-    def ask(
-        self, to: str, query: str, kind: Literal["get", "set"] = "get", timeout_s: float = _NEVER_S
-    ) -> tuple[str, str | None]:
-        """Sends an iq with this XML in it; the type of the answer, and the condition where it is an error."""
-        answer: tuple[str, str | None] = self._run(self._ask(to, query, kind, timeout_s))
+    def ask(self, to: str, query: str) -> tuple[str, str | None]:
+        """Asks with an iq that has this XML in it; the type of the answer, and the condition where it is an error."""
+        answer: tuple[str, str | None] = self._run(self._ask(to, query))
         return answer
 
     def logout(self) -> None:
         self._run(self._logout())
 
-    async def _ask_roster(self, timeout_s: float) -> dict[str, Contact]:
+    async def _ask_roster(self) -> dict[str, Contact]:
         iq = self._stream.make_iq_get(queryxmlns="jabber:iq:roster")
-        async with asyncio.timeout(timeout_s):
-            answer = await iq.send(timeout=timeout_s + 5)  # type: ignore[no-untyped-call]
+        async with asyncio.timeout(_NEVER_S):
+            answer = await iq.send(timeout=_NEVER_S + 5)  # type: ignore[no-untyped-call]
         return {contact.jid: contact for contact in _contacts(answer.xml)}
 
     async def _appear(self) -> None:
@@ -177,8 +174,8 @@ class Client:
 
         self._run(doing())
 
-    async def _ask(self, to: str, query: str, kind: Literal["get", "set"], timeout_s: float) -> tuple[str, str | None]:
-        iq: Iq = self._stream.make_iq(ito=JID(to), itype=kind)
+    async def _ask(self, to: str, query: str) -> tuple[str, str | None]:
+        iq: Iq = self._stream.make_iq(ito=JID(to), itype="get")
         iq.append(ET.fromstring(query))  # noqa: S314 - the test wrote it
         answered: asyncio.Future[StanzaBase] = asyncio.get_running_loop().create_future()
         number = iq["id"]
@@ -189,7 +186,7 @@ class Client:
 
         self._stream.register_handler(Callback("answer", MatchXPath(f"{_CLIENT}iq"), look))
         self._stream.send(iq)
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(_NEVER_S):
             answer = await answered
         self._stream.remove_handler("answer")
         return answer.xml.get("type", ""), _condition(answer.xml)
@@ -211,8 +208,8 @@ class Client:
 
     def _heard(self, stanza: StanzaBase) -> None:
         xml = stanza.xml
-        body, subject = xml.findtext(f"{_CLIENT}body"), xml.findtext(f"{_CLIENT}subject")
-        self.messages.add(Message(xml.get("from", ""), xml.get("type", "normal"), body, subject, _condition(xml)))
+        body = xml.findtext(f"{_CLIENT}body")
+        self.messages.add(Message(xml.get("from", ""), xml.get("type", "normal"), body, _condition(xml)))
 
 
 @attrs.define(eq=False)

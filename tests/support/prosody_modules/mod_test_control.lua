@@ -11,27 +11,6 @@ local sessionmanager = require "core.sessionmanager";
 local host = module.host;
 local sent = module:shared("sent"); -- stanzas to users without a client: kind to number
 
--- What goes over HTTP: requests of modules to services (asked, open, the most that were open), and those that came.
-local traffic = { asked = 0, open = 0, peak = 0, came = {} };
-
-local outgoing = require "net.http".events;
-local function begun()
-	traffic.asked, traffic.open = traffic.asked + 1, traffic.open + 1;
-	traffic.peak = math.max(traffic.peak, traffic.open);
-end
-local function ended() traffic.open = math.max(0, traffic.open - 1); end -- one may have begun before this was loaded
-module:hook_object_event(outgoing, "request", begun);
-module:hook_object_event(outgoing, "response", ended);
-module:hook_object_event(outgoing, "request-connection-error", ended);
-
-module:wrap_object_event(require "net.http.server"._events, false, function (handlers, name, data)
-	-- Each request fires two events, of which this is the one without the host.
-	if name:find(" /", 1, true) and not name:find("/test_control/", 1, true) then
-		traffic.came[name] = (traffic.came[name] or 0) + 1;
-	end
-	return handlers(name, data);
-end);
-
 local acts = {};
 
 -- { user: password, … }
@@ -100,13 +79,6 @@ end
 -- What was sent to those who appeared, by kind: push, iq (their rosters), presence, message, error.
 function acts.sent()
 	return sent;
-end
-
--- What went over HTTP since this was asked last.
-function acts.traffic()
-	local found = { asked = traffic.asked, open = traffic.open, peak = traffic.peak, came = traffic.came };
-	traffic.asked, traffic.peak, traffic.came = 0, traffic.open, {};
-	return found;
 end
 
 module:depends("http");

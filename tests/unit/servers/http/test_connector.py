@@ -56,17 +56,6 @@ async def test_without_a_body_template_the_arguments_that_are_left_are_the_body(
     )
 
 
-async def test_a_method_without_a_body_sends_none_unless_the_encoding_is_given(opened: Opened) -> None:
-    for method in ("GET", "DELETE", "HEAD"):
-        plain = {"Method": method, "Path": "x", "Query": {"q": "{q}"}}
-        options = {"Commands": {"do": plain, "json": {"Method": method, "Encoding": "json"}}}
-        async with opened(options) as bench:
-            got, encoded = await bench.sent(q="a"), await bench.sent("json", q="a")
-        assert (got.method, got.target, got.body) == (method, "/v1/x?q=a", b"")
-        assert "content-type" not in got.headers, method
-        assert (encoded.method, encoded.body) == (method, b'{"q":"a"}')
-
-
 @pytest.mark.promise(
     "Security: who controls DNS, or the network between", "to send a request of an http target once more"
 )

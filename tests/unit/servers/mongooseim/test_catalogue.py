@@ -253,14 +253,6 @@ def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> No
         assert found.hint, word
 
 
-def test_the_answer_is_printed_as_mongooseimctl_writes_json() -> None:
-    one = read("account", "countUsers", "--domain", "example.org")
-    assert isinstance(one, CtlCommand)
-    text = '{"data":{"account":{"countUsers":3}}}'
-    found = DIALECT.write(NEWEST, one, JobReply("delivered", text, json.loads(text), 200, ""))
-    assert found == CtlOutput('{\n  "data" : {\n    "account" : {\n      "countUsers" : 3\n    }\n  }\n}\n', 0)
-
-
 def test_what_is_empty_has_three_lines_as_mongooseimctl_gives_it() -> None:
     one = read("session", "listSessions")
     assert isinstance(one, CtlCommand)
