@@ -51,6 +51,8 @@ class Prosody:
     poisoned: set[str] = attrs.field(factory=set)
     hangs: bool = False
     refuses: bool = False
+    leaves_after: float = math.inf
+    """How many requests it takes."""
     status: int = 200
     body: bytes | None = None
     requests: list[Request] = attrs.field(factory=list)
@@ -64,7 +66,7 @@ class Prosody:
         self.requests.append(request)
         if self.fault is not None:
             raise self.fault
-        if self.refuses:
+        if self.refuses or len(self.requests) > self.leaves_after:
             raise NotSent("Connection refused")
         with trio.move_on_after(request.timeout_s):
             return await self._answer(request)

@@ -237,16 +237,10 @@ async def test_a_refused_connection_leaves_jobs_unsent(side: Opened, autojump_cl
 
 
 async def test_an_end_between_batch_and_single_leaves_jobs_unsent(side: Opened, autojump_clock: object) -> None:
-    prosody = Prosody(poisoned={"user0"})
-
-    async def go_away() -> None:
-        await trio.sleep(4.0)
-        prosody.refuses = True
-
-    async with side(prosody=prosody) as at, trio.open_nursery() as nursery:
-        nursery.start_soon(go_away)
+    async with side(prosody=Prosody(poisoned={"user0"}, leaves_after=2)) as at:
         found = await all_of(at, users(3))
     assert all(isinstance(error, NotSent) for error in found.values())
+    assert [request.method for request in at.prosody.requests[:3]] == ["POST", "GET", "POST"]
 
 
 async def test_a_missing_module_is_denied_with_what_to_configure(side: Opened, autojump_clock: object) -> None:
@@ -299,9 +293,11 @@ async def test_a_job_that_is_cancelled_takes_no_flight_with_it(side: Opened, aut
 
 
 async def test_a_user_whose_job_is_cancelled_is_not_flown(side: Opened, autojump_clock: object) -> None:
-    rosters = FakeRosters(waits={"john": 1.0})
+    """Redis is asked for the user meanwhile, who is not due yet."""
+    rosters = FakeRosters(waits={"john": BUSY_S})
     async with side(rosters=rosters) as at:
-        with trio.move_on_after(0.5):
+        with trio.CancelScope() as scope:
+            rosters.while_asked = scope.cancel
             await at.refresh("john")
         await trio.sleep(5.0)
     assert at.prosody.seen == []
