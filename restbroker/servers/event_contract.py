@@ -185,23 +185,19 @@ It raises `StoreUnavailable` or `StoreRefused`, after some seconds at most.
 """
 
 
-class Problem(Protocol):
-    """Why nothing is read from a source; it holds no secret."""
+@attrs.define(eq=False)
+class Problem(Exception):
+    """Why nothing is read from a source, or for one of its users, and what to do (`hint`); it holds no secret.
 
-    @property
-    def code(self) -> str:
-        """The code of the warning; empty if nothing is wrong."""
-        ...
+    `code`: that of the warning; "" means that nothing is wrong.
+    """
 
-    @property
-    def message(self) -> str:
-        """What is wrong, as a sentence."""
-        ...
+    code: str
+    message: str
+    hint: str
 
-    @property
-    def hint(self) -> str:
-        """What to do about it."""
-        ...
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}"
 
 
 @attrs.frozen

@@ -5,11 +5,18 @@ exactly what to change; no finding holds a secret.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
+
+if TYPE_CHECKING:  # a check of targets does without the store
+    from restbroker.store.sources import SourceState
+
+_MOST: Final = 10
+"""The most findings about problems that processes reported."""
 
 Level = Literal["ok", "note", "warning", "problem"]
 """How much a finding matters.
@@ -85,3 +92,31 @@ def worst_cause(findings: Iterable[Finding]) -> Cause | None:
     """Return the cause that decides the exit code; None if there is no problem."""
     causes = {finding.cause for finding in findings if finding.level == "problem"}
     return next((cause for cause in CAUSES if cause in causes), None)
+
+
+def findings_of(
+    states: "Sequence[SourceState]", known: Sequence[Finding], why: str, causes: Mapping[str, Cause]
+) -> Iterator[Finding]:
+    """Yield a finding for each process and user of `states` for which nothing is read, except for what is `known`.
+
+    There are ten at most; the last says how many more there would be. `causes`: {code: cause}.
+    """
+    troubled = [state for state in states if state.code and not any(_is_same(one, state) for one in known)]
+    for number, state in enumerate(troubled[:_MOST], start=1):
+        since = f"{datetime.fromtimestamp(state.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        more = len(troubled) - _MOST if number == _MOST else 0
+        others = f" The same applies to {more} more." if more > 0 else ""
+        message = f"Source {state.source}: {state.message} {state.process} says so, since {since}.{others}"
+        yield Finding(
+            "problem",
+            "Events",
+            state.code,
+            message=message,
+            why=why,
+            hint=state.hint,
+            cause=causes.get(state.code, "other"),
+        )
+
+
+def _is_same(finding: Finding, state: "SourceState") -> bool:
+    return finding.code == state.code and (not state.user or state.message in finding.message)

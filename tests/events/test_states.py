@@ -9,7 +9,7 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.servers import in_redis
-from restbroker.servers.event_contract import StreamInfo
+from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.in_redis import StatesInRedis
 from restbroker.store import sources
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -21,11 +21,8 @@ from tests.support.wait import until_async
 SOURCE = EventSource("mim", "mongooseim-amqp", None, "q", "C")
 
 
-@attrs.frozen
-class Trouble:
-    code: str = "RabbitMQAway"
-    message: str = "It is silent."
-    hint: str = "Wait for it."
+def trouble(code: str = "RabbitMQAway", message: str = "It is silent.", hint: str = "Wait for it.") -> Problem:
+    return Problem(code, message, hint)
 
 
 @asynccontextmanager
@@ -48,9 +45,9 @@ async def test_a_state_goes_with_its_process(redis_server: RedisServer, client: 
     silent = SourceState("mim", "mongooseim-amqp", "web1:7", "", 5.0, "RabbitMQAway", "It is silent.", "Wait for it.")
     async with kept(redis_server, lambda: next(moments)) as states:
         mine = states.of(SOURCE)
-        mine.put(Trouble())
+        mine.put(trouble())
         await shows(client, silent)
-        mine.put(Trouble(message="It is silent still."))
+        mine.put(trouble(message="It is silent still."))
         await shows(client, attrs.evolve(silent, message="It is silent still."))
         mine.put(None)
         await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=7.0))
@@ -69,8 +66,8 @@ async def test_nothing_to_read_has_a_beginning_of_its_own(redis_server: RedisSer
         mine = states.of(SOURCE)
         mine.put(None, "ann")
         await shows(client, well)
-        mine.put(Trouble("", "no login", ""), "ann")
-        mine.put(Trouble("", "no login", ""), "ann")
+        mine.put(trouble("", "no login", ""), "ann")
+        mine.put(trouble("", "no login", ""), "ann")
         await shows(client, attrs.evolve(well, message="no login", since_s=6.0))
         mine.put(None, "ann")
         await shows(client, attrs.evolve(well, since_s=8.0))
@@ -102,7 +99,7 @@ async def test_nobody_waits_while_redis_takes_no_states(redis_server: RedisServe
     async with kept(redis_server) as states:
         redis_server.suspend()
         try:
-            states.of(SOURCE).put(Trouble())
+            states.of(SOURCE).put(trouble())
             # Longer than an answer may take.
             await trio.sleep(1.2)
             states.of(SOURCE).put(None)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from restbroker.config.events import EventSource
 from restbroker.events.amqp.options import INSTALL, Options
-from restbroker.servers.findings import Cause, Finding, Texts, ok
-from restbroker.servers.source_findings import findings_of
+from restbroker.servers.event_contract import Problem
+from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # without pika there is none
-    from restbroker.events.amqp.connection import AmqpConnection, Problem
+    from restbroker.events.amqp.connection import AmqpConnection
 
 AREA: Final = "Events"
 _TEXTS: Final = Texts.beside(__file__)
@@ -38,7 +38,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
 def _check_source(source: EventSource) -> Iterator[Finding]:
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     try:
-        from restbroker.events.amqp.connection import Problem, open_amqp
+        from restbroker.events.amqp.connection import open_amqp
     except ModuleNotFoundError:
         yield _TEXTS.finding(AREA, "NotInstalled", source=source.name, hint=INSTALL)
         return
@@ -51,8 +51,6 @@ def _check_source(source: EventSource) -> Iterator[Finding]:
 
 
 def _check_parts(source: EventSource, settings: Options, found: "AmqpConnection") -> Iterator[Finding]:
-    from restbroker.events.amqp.connection import Problem
-
     for exchange in settings.exchanges:
         how = f"{exchange.type}, {'durable' if exchange.is_durable else 'not durable'}"
         try:
@@ -76,7 +74,7 @@ def _check_parts(source: EventSource, settings: Options, found: "AmqpConnection"
         yield _TEXTS.finding(AREA, "RabbitMQUnread", queue=settings.queue)
 
 
-def _problem_finding(source: EventSource, problem: "Problem") -> Finding:
+def _problem_finding(source: EventSource, problem: Problem) -> Finding:
     message, cause = f"Source {source.name}: {problem.message}", _CAUSES[problem.code]
     return Finding("problem", AREA, problem.code, message=message, why=_WHY, hint=problem.hint, cause=cause)
 

@@ -31,6 +31,7 @@ from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
 from restbroker.events.amqp.event import Message
 from restbroker.events.amqp.options import Address, Exchange, Options, Server, address
+from restbroker.servers.event_contract import Problem
 
 _HEARTBEAT_S: Final = 10
 _CONNECT_S: Final = 3.0
@@ -42,18 +43,6 @@ NO_LIMIT: Final = 2**31 - 1
 _MISSING: Final = 404
 _REPLY: Final = re.compile(r"\((\d{3})\) ['\"](.*)['\"]")
 """The code and text of RabbitMQ in the words of pika, which makes an error of its own of a refused login."""
-
-
-@attrs.define(eq=False)
-class Problem(Exception):
-    """Why no events come from RabbitMQ, and what to do (`hint`); `code` is that of the warning."""
-
-    code: str
-    message: str
-    hint: str
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}"
 
 
 _HINT_LOGIN: Final = (

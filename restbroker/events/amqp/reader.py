@@ -92,12 +92,12 @@ class RabbitReader:
                 try:
                     # Left alone where RabbitMQ is silent: its waits are bounded, and it holds nothing.
                     await trio.to_thread.run_sync(link.run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
-                except connection.Problem as problem:
+                except Problem as problem:
                     why.append(problem)
                 # Whatever it is: what a stranger's server sends must not end a broker.
                 except Exception as error:  # noqa: BLE001
                     what = f"RabbitMQ's data cannot be read: {type(error).__name__}."
-                    why.append(connection.Problem("RabbitMQAway", what, self._removal_hint()))
+                    why.append(Problem("RabbitMQAway", what, self._removal_hint()))
             taking.cancel()
 
         async with trio.open_nursery() as nursery:

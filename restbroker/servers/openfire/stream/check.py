@@ -18,19 +18,18 @@ from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import open_client
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.findings import Cause, Finding, Texts, ok
+from restbroker.servers.event_contract import Problem
+from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.stream.open_stream import basic
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import (
     NOT_LOGGED_IN,
     UNWANTED,
-    Problem,
     no_new_streams,
     no_password,
     refusal,
 )
-from restbroker.servers.source_findings import findings_of
 from restbroker.store.sources import SourceState
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request

@@ -17,13 +17,13 @@ import trio
 
 from restbroker.errors import StoreRefused
 from restbroker.job.event import ServerEvent
+from restbroker.servers.event_contract import Problem
 from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.frames import FrameReader
 from restbroker.servers.openfire.stream.open_stream import OpenStream, StreamAttributes, headers_of
 from restbroker.servers.openfire.stream.problems import (
     NOT_LOGGED_IN,
-    Problem,
     login_problem,
     no_answer,
     no_new_streams,

@@ -6,36 +6,22 @@ id and no part of an event is in a text.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import attrs
 
 from restbroker.config.target import Target
 from restbroker.job.outcome import Delivered
-from restbroker.servers.event_contract import StreamInfo
+from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.in_redis import StatesOfSource
 from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.servers.openfire.stream.state import Gap
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
 
-Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireJammed", "OpenfireLarge", ""]
-
 NOT_LOGGED_IN: Final = 404
 UNWANTED: Final = 405
 _SERVER: Final = "/"
 """What the places of the server's problems begin with, and no user's name."""
-
-
-@attrs.define(eq=False)
-class Problem(Exception):
-    """Why no events come for a user, and a hint. `code`: the warning's; "" means that nothing is wrong."""
-
-    code: Code
-    message: str
-    hint: str
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}"
 
 
 def refusal(target: Target, user: str, status: int) -> Problem:
