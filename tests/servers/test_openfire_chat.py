@@ -122,17 +122,6 @@ async def test_a_logoff_ends_the_stream_also_of_whom_redis_lost_his_login(
         assert (await side.done("chat_logoff", {"from": "romeo"})).by_us
 
 
-async def test_a_logoff_that_was_not_sent_is_sent_later(chat: Openfire, sides: Open) -> None:
-    async with sides() as (side,):
-        await side.done("set_presence", {"from": "romeo"})
-        chat.faults.add(Kind.RESET, "*/logoff")
-        with pytest.raises((NotSent, MaybeSent)):
-            await side.call("chat_logoff", {"from": "romeo"})
-        assert chat.state.streams
-        await side.done("chat_logoff", {"from": "romeo"})
-        assert not chat.state.streams
-
-
 @pytest.mark.promise("Security: who can reach the ports", "as a user of Openfire, to be taken for another")
 async def test_a_login_is_a_command_and_tells_no_stream(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):

@@ -15,11 +15,6 @@ from tests.support.player import Exchange, Player, recorded
 from tests.support.receiver import Kind
 from tests.support.rows import rows
 
-LOGINS: Final[dict[str, tuple[str, dict[str, str]]]] = {
-    "basic": ("Basic YWRtaW46c2VjcmV0", {}),
-    "secret": ("rest-secret", {"Secret": "rest-secret"}),
-}
-"""What each sends, and the options that say so."""
 LOBBY: Final[dict[str, Any]] = {"roomName": "lobby", "naturalName": "Lobby", "description": "d"}
 READ: Final = ("get carol", "by prop", "roster get", "user groups get", "sessions user")
 
@@ -202,27 +197,6 @@ async def test_a_room_makes_a_service_of_which_an_old_plugin_cannot_say_that_it_
             async with opened(tmp_path, server.url) as side:
                 await side.done("create_room", {**LOBBY, "servicename": "nope"})
         assert [one.method for one in server.requests] == ["GET", "GET", "POST"]
-
-
-def taken(version: str, login: str) -> list[Exchange]:
-    """What a server that takes this login says to `list_users` and to `check`, with it and without."""
-    known = [attrs.evolve(one, headers={"Authorization": login}) for one in named(version, "search", "stats")]
-    with_none = recorded("openfire-rest/1.2.5/without_login")
-    (refused,) = named(version, "wrong key")
-    return [*known, *with_none, *(attrs.evolve(refused, path=one.path, headers={}) for one in known)]
-
-
-@rows(("mode", "version"), [("basic", "1.3.10"), ("secret", "1.2.5")])
-async def test_each_way_to_log_in_works_in_its_own_mode_alone(tmp_path: Path, mode: str, version: str) -> None:
-    found = {}
-    with Player(taken(version, LOGINS[mode][0])) as server:
-        for login, (_, given) in LOGINS.items():
-            async with opened(tmp_path, server.url, **given) as side:
-                checked = {one.code for one in await registry.check(made(tmp_path, server.url, **given))}
-                listed = in_short(await side.do("list_users", search="ali"))
-                found[login] = listed, "Reachable" in checked, "LoginRefused" in checked
-    wrong = dict.fromkeys(LOGINS, ("Denied LoginRefused", False, True))
-    assert found == {**wrong, mode: ("Delivered", True, False)}
 
 
 async def test_a_500_after_it_was_done_ends_as_done_at_the_next_try(tmp_path: Path) -> None:

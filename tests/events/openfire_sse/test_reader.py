@@ -21,7 +21,6 @@ from tests.events.openfire_sse.conftest import Read, say
 from tests.support.openfire_chat import emitter
 from tests.support.openfire_chat.server import Openfire
 from tests.support.receiver import Kind
-from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 BASE = UserBase("chat", "localhost")
@@ -245,25 +244,6 @@ async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
         gap = await reader.tells("OpenfireGap")
         assert "events of ann between" in gap.message
         assert "another process had opened a stream of theirs" in gap.message
-
-
-async def test_while_redis_is_away_events_wait_and_streams_stay_open(
-    reading: Read, openfire: Openfire, redis_server: RedisServer
-) -> None:
-    async with reading("ann", url=redis_server.url, lease_s=1.0) as reader:
-        await reader.hears("ann")
-        stream = openfire.state.readers["ann"]
-        redis_server.suspend()
-        try:
-            for number in range(300):
-                await trio.to_thread.run_sync(say, openfire, "bob", "ann", str(number))
-            await reader.tells("EventsWait")
-            # Longer than the lease: nobody could have taken it.
-            await trio.sleep(1.5)
-        finally:
-            redis_server.resume()
-        await reader.has(*map(str, range(300)))
-        assert openfire.state.readers["ann"] is stream
 
 
 async def test_what_has_come_when_it_stops_is_made_into_jobs(reading: Read, openfire: Openfire) -> None:

@@ -145,22 +145,6 @@ async def test_what_comes_between_a_login_and_the_first_stream_of_who_was_logged
             assert reader.texts() or said_s <= until_s
 
 
-async def test_while_a_user_is_logged_off_there_is_no_gap(
-    reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)
-    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
-        await reader.hears("bob")
-        await logs_off(logins, openfire, "bob")
-        off_s = time.time()
-        await until_async(
-            lambda: [one.message for one in sources.read_states(reader.store)] == ["no login"], "he has no stream", 60
-        )
-        await logins.login("bob")
-        ((_, since_s, _),) = await until_async(reader.gaps, "the gap is told", 60)
-        assert since_s >= off_s
-
-
 def logoffs(openfire: Openfire) -> int:
     return sum(asked.path.endswith("/logoff") for asked in list(openfire.requests))
 

@@ -42,7 +42,6 @@ class Openfire(Server):
 
     secret: str = "chat-secret"
     state: State = attrs.field(factory=State)
-    is_enabled: bool = True
     heartbeat_s: float = 10.0
     idle_s: float | None = attrs.field(default=30.0, kw_only=True)
     send_timeout_s: float = 5.0
@@ -93,8 +92,6 @@ class Openfire(Server):
             return self._events(request, line)
         if not request.path.startswith(f"{CHAT}/"):
             return _NO_PAGE
-        if not self.is_enabled:
-            return named("the plugin is switched off")
         given = request.headers.get("authorization", "")
         caller = Caller(None, is_admin=True) if given == self.secret else self._caller(given, "utf-8")
         is_for_admins = request.path.startswith(f"{CHAT}/admin")

@@ -6,13 +6,11 @@ from functools import partial
 
 import pytest
 
-from restbroker.servers import in_redis
 from restbroker.servers.openfire.stream import reader as sse_reader
 from restbroker.servers.openfire.stream.context import ListenerContext
-from restbroker.store import sources
 from restbroker.store.logins import AskingOnly, LoggedIn
 from tests.events.openfire_sse.conftest import Read, chat, say
-from tests.events.openfire_sse.test_relogin import ROUNDS, another_process, asks, logoffs, logs_off
+from tests.events.openfire_sse.test_relogin import another_process, asks, logoffs
 from tests.support.openfire_chat.server import Openfire
 from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
@@ -96,29 +94,6 @@ async def test_what_was_on_its_way_behind_the_end_of_a_session_does_not_keep_its
         late = '<message to="bob@example.org" from="ann@example.org/ann" type="chat"><body>late</body></message>'
         stream.event("chatapi.xmpp", f'{{"xmpp": "{base64.b64encode(late.encode()).decode()}"}}')
         await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
-
-
-async def test_what_came_under_a_login_that_was_over_before_it_was_seen_is_in_a_gap(
-    reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)
-    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
-        await reader.hears("bob")
-        rests = partial(sources.read_states, reader.store)
-        said_s: list[float] = []
-        await logs_off(logins, openfire, "bob")
-        for number in range(ROUNDS):
-            await until_async(lambda: [one.message for one in rests()] == ["no login"], "he has no stream", 60)
-            await logins.login("bob")
-            say(openfire, "ann", "bob", f"hello {number}")
-            said_s.append(time.time())
-            await logs_off(logins, openfire, "bob")
-
-        def accounted(number: int) -> bool:
-            in_gap = any(since_s <= said_s[number] <= until_s for _, since_s, until_s in reader.gaps())
-            return in_gap or f"hello {number}" in reader.texts()
-
-        await until_async(lambda: all(map(accounted, range(ROUNDS))), "each was read, or is in a gap", 60)
 
 
 async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
