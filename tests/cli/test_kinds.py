@@ -210,6 +210,16 @@ def test_what_a_part_raises_is_an_error_of_the_configuration_that_names_the_pack
     assert "Traceback" not in ended.stderr + checked.stderr
 
 
+_ASKS = f"""\
+def login(target):
+    {_RAISE}
+
+
+open_connector = attrs.evolve(KIND, login=login).open_connector
+"""
+"""A login that raises."""
+
+
 @NIGHTLY
 @pytest.mark.parametrize("has_check", [True, False])
 def test_a_check_that_raises_is_a_problem_of_its_target_beside_what_else_was_found(
@@ -218,7 +228,7 @@ def test_a_check_that_raises_is_a_problem_of_its_target_beside_what_else_was_fou
     if has_check:
         _adds(f"async def check(target):\n    {_RAISE}")(lib)
     else:
-        _raises("    return authorization(")(lib)
+        _adds(_ASKS)(lib)
     whole = document(NOWHERE)
     whole["Targets"]["other"] = {**whole["Targets"]["chat"], "Kind": "ejabberd", "Queues": ["other"], "Options": {}}
     _write(tmp_path, whole)
@@ -296,8 +306,9 @@ def _takes_a_key(lib: Path) -> None:
     begin = begin.replace("import key\n", "import key, secret\nfrom restbroker.config.secret import Secret\n")
     end = end.partition("        return target\n")[2]
     text = begin.replace("    DEFAULTS", f"{field}    DEFAULTS") + check + end
-    begin, _, end = text.partition("def login(")
-    _file(lib).write_text(f"{begin}{login}\n\n{end[end.index('def body(') :]}")
+    begin, kind, end = text.partition("KIND = TableKind(\n")
+    begin = begin.replace("import Rung\n", "import Rung\nfrom restbroker.servers.api.login import Headers\n")
+    _file(lib).write_text(f"{begin}{login}\n\n{kind}    login=login,\n{end}")
 
 
 def _masks_nothing(lib: Path) -> None:

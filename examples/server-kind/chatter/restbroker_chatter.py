@@ -16,7 +16,6 @@ from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import Health, target_up
 from restbroker.servers.api.kind import Row, TableKind
 from restbroker.servers.api.ladder import Rung
-from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.table import NAME, TEXT, Argument, may, needs
 from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response
@@ -52,11 +51,6 @@ COMMANDS = (
     Row("get_user", "GET /v1/users/{user}", "safe", USER),
     Row("send_message", "POST /v1/messages", "unsafe", needs(to=NAME, text=TEXT)),
 )
-
-
-def login(target: Target) -> Headers:
-    """Return the headers that log in."""
-    return authorization(target.credentials if isinstance(target.credentials, Bearer) else None)
 
 
 def body(row: Row, given: Mapping[str, Json], target: Target) -> Mapping[str, Json]:
@@ -105,7 +99,6 @@ KIND = TableKind(
     check_url="Correct the target's URL: it is Chatter's address, without /v1.",
     check_login="Make a new token at Chatter, and write it into the file that Auth names.",
     check_log="See Chatter's log.",
-    login=login,
     error=error,
     health=health,
     classify=classify,

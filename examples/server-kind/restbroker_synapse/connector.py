@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Final
 
-from restbroker.config.target import Bearer, Target
+from restbroker.config.target import Target
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Outcome, Probe
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, read, read_for
@@ -61,7 +61,7 @@ async def _probe(target: Target, link: Link) -> Probe:
 
 
 def _login(target: Target) -> Headers:
-    return authorization(target.credentials if isinstance(target.credentials, Bearer) else None)
+    return authorization(target.credentials)
 
 
 def _question(target: Target, path: str, *query: tuple[str, str]) -> Request:

@@ -16,7 +16,7 @@ import attrs
 import orjson
 import trio
 
-from restbroker.config.target import IssuedLogin, Target
+from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
@@ -151,8 +151,7 @@ def _request(target: Target, method: str, headers: Headers, body: bytes = b"") -
 
 
 def _login(target: Target) -> Headers:
-    login = None if isinstance(target.credentials, IssuedLogin) else target.credentials
-    return tuple((name.lower(), value) for name, value in unsent(lambda: authorization(login)))
+    return tuple((name.lower(), value) for name, value in unsent(lambda: authorization(target.credentials)))
 
 
 def _outcome(user: str | None, response: Response, now_s: float) -> Outcome | None:

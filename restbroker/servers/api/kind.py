@@ -17,7 +17,7 @@ from restbroker.job.outcome import Outcome
 from restbroker.servers.api.answer import Answer, AnswerForm, Parse, deliver_as_is, read, read_for
 from restbroker.servers.api.health import Health, standard_health
 from restbroker.servers.api.ladder import Ladder, Rung, ladder, standard
-from restbroker.servers.api.login import Headers
+from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body, path_of, query_of, segment
 from restbroker.servers.api.table import (
     Arguments,
@@ -81,6 +81,10 @@ def _segment(name: str, text: str, _target: Target) -> str:
     return segment(name, text)
 
 
+def _auth(target: Target) -> Headers:
+    return authorization(target.credentials)
+
+
 def _by_rung(_call: Call, _row: Row, _answer: Answer) -> None:
     return None
 
@@ -92,7 +96,7 @@ class TableKind:
     `probe`: the path of a GET that needs the login and changes nothing. `check_url`, `check_login` and `check_log` are
     hints: what to do where the address or the login is wrong, and where to look if the server fails.
 
-    - `login(target)` returns the headers that log in, and may raise `ConfigError`.
+    - `login(target)` returns the headers that log in, by default those of `Auth`; it may raise `ConfigError`.
     - `error(response, text)` returns the server's own name of the error in an answer, "" if it has none, and its words.
     - `health(answer)` judges the answer to the probe; None: by its status (`standard_health`), for which 200 is not
       enough: a proxy may have answered.
@@ -112,9 +116,9 @@ class TableKind:
     check_url: str
     check_login: str
     check_log: str
-    login: Callable[[Target], Headers]
     error: Parse
     health: Callable[[Answer], Health | None]
+    login: Callable[[Target], Headers] = _auth
     classify: Callable[[Call, Row, Answer], Outcome | None] = _by_rung
     rungs: Ladder = attrs.field(factory=dict)
     body: Callable[[Row, Mapping[str, Json], Target], Mapping[str, Json]] = _members

@@ -7,16 +7,19 @@ import base64
 from functools import lru_cache
 from typing import TypeAlias, assert_never
 
-from restbroker.config.target import Basic, Bearer, Login
+from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin
 from restbroker.errors import ConfigError
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
-def authorization(login: Login) -> Headers:
-    """Return the header of this login, none for None; raise `ConfigError` if its secret cannot be read or used."""
+def authorization(login: Credentials) -> Headers:
+    """Return the header of this login; raise `ConfigError` if its secret cannot be read or used.
+
+    There is none for None, and for a login by which the server issues tokens: only ejabberd's connector asks for them.
+    """
     match login:
-        case None:
+        case None | IssuedLogin():
             return ()
         case Basic(user, password):
             return _basic(user, password.reveal())

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
-from restbroker.config.target import IssuedLogin, Target
+from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
@@ -63,9 +63,8 @@ def question(target: Target, settings: Settings) -> Request:
 
 
 def _fixed_headers(target: Target, settings: Settings) -> Headers:
-    login = None if isinstance(target.credentials, IssuedLogin) else target.credentials
     given = ((name, header_value(secret)) for name, secret in settings.headers.items())
-    return (*((name.lower(), value) for name, value in authorization(login)), *given)
+    return (*((name.lower(), value) for name, value in authorization(target.credentials)), *given)
 
 
 def _arguments(call: Call, recipe: Recipe) -> Mapping[str, Json]:

@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from restbroker.config.target import Basic, IssuedLogin, Target
+from restbroker.config.target import Basic, Target
 from restbroker.job.command import Call
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.jid import fold_case
@@ -106,8 +106,7 @@ def headers_of(target: Target) -> Headers:
 
     Raise `ConfigError` if the login's secret cannot be read or used.
     """
-    login = None if isinstance(target.credentials, IssuedLogin) else target.credentials
-    return (*_HEADERS, *authorization(login))
+    return (*_HEADERS, *authorization(target.credentials))
 
 
 def _own_document(call: Call) -> tuple[bytes, bool]:

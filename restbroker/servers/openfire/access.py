@@ -12,7 +12,7 @@ from restbroker.config.kind import At, note_no_login
 from restbroker.config.logins import check_name_alone, note_plain
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, IssuedLogin, Target, check_bearer
+from restbroker.config.target import Basic, Target, check_bearer
 from restbroker.config.urls import is_loopback
 from restbroker.errors import ConfigError
 from restbroker.servers.api.login import Headers, authorization
@@ -45,8 +45,7 @@ def check_access(target: Target, secret: Secret | None, at: At, problems: Proble
 def login_header(target: Target, secret: Secret | None) -> Headers:
     """Return the header that logs in; none without a login. Raise `ConfigError` if its secret is of no use."""
     if secret is None:
-        # Issued is refused when the configuration is loaded.
-        return () if isinstance(target.credentials, IssuedLogin) else authorization(target.credentials)
+        return authorization(target.credentials)
     text = secret.reveal()
     if not _VISIBLE.fullmatch(text):
         raise ConfigError(

@@ -17,7 +17,7 @@ from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
 from restbroker.config.logins import note_plain
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, IssuedLogin, Login, Target, check_bearer
+from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Target, check_bearer
 from restbroker.config.urls import BadUrl, rest_address
 
 Api = Literal["rest", "admin", "msg"]
@@ -31,7 +31,7 @@ class ApiAddress:
     """Where one API is: the path before that of each command, and its login."""
 
     path: str
-    login: Login
+    login: Credentials
 
 
 @attrs.frozen(kw_only=True)
@@ -128,13 +128,9 @@ def account_domain(target: Target) -> str | None:
 
 def _bare(target: Target) -> Options:
     """Return options with mod_rest alone, which takes only the account's local part: a JID gets 403 (measured)."""
-    match target.credentials:
-        case Basic(user, password):
-            login: Login = Basic(user.rpartition("@")[0] or user, password)
-        case IssuedLogin():  # refused when the configuration is loaded
-            login = None
-        case plain:
-            login = plain
+    login = target.credentials
+    if isinstance(login, Basic):
+        login = Basic(login.user.rpartition("@")[0] or login.user, login.password)
     return Options(apis={"rest": ApiAddress(target.url.path, login)}, host=account_domain(target))
 
 
