@@ -290,7 +290,10 @@ def health_of(target: Target, response: Response, known: str | None = None) -> H
         case 403:
             hint = "ejabberd does not refuse like this: have the proxy or firewall before it let this machine through."
             return target_denied("Refused", f"A proxy or firewall refuses ({answer.summary}).", hint)
-        case 400 if answer.raw_message != "unknown_command":
+        case 400 if answer.raw_message == "unknown_command":
+            # Of a server that stops; of 24.12 also at a path below the API's.
+            return target_down(f"ejabberd does not know `status` now ({answer.summary}).", f"{_WAITS} {CHECK_URL}")
+        case 400:
             return target_denied("NotTheApi", f"This is not ejabberd's API ({answer.summary}).", CHECK_URL)
         case _:
             return standard_health(answer, "ejabberd's API", CHECK_LOGIN, CHECK_URL)

@@ -256,10 +256,8 @@ class Session:
         if not self._may_ask or self._token_lock.locked():
             return
         async with self._token_lock:
-            try:
+            with suppress(NotSent, MaybeSent):  # the request itself finds out whether the server is there
                 await self._ask(credentials, link)
-            except (NotSent, MaybeSent):
-                return  # the request itself finds out whether the server is there
 
     async def _ask(self, credentials: IssuedLogin, link: Link) -> None:
         now_s = trio.current_time()

@@ -118,7 +118,7 @@ def test_an_account_may_call_what_the_tokens_allow_and_nothing_else(ejabberd: Ej
 
 
 def issued(server: Ejabberd, own: str | None) -> str:
-    wanted: dict[str, Json] = {"jid": server.limited, "ttl": 60, "scopes": "ejabberd:admin"}
+    wanted: dict[str, Json] = {"jid": server.limited, "ttl": 60, "scopes": ["ejabberd:admin"]}
     if own is None:
         return f"Bearer {json.loads(server.call('oauth_issue_token', **wanted)[1])['token']}"
     return f"Bearer {json.loads(asked(server, 'oauth_issue_token', wanted, own)[1])['token']}"

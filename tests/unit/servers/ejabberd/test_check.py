@@ -134,4 +134,5 @@ def test_each_wrong_answer_has_its_name_and_cure(answer: Response, code: str, ca
     found = finding(target, health_of(target, answer))
     assert (found.code, found.cause, found.level) == (code, cause, "problem")
     assert found.hint
+    assert answer.status != 400 or "must lead to mod_http_api" in found.hint
     assert "x:y" not in repr(found)
