@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tests.support.process import run
+
 
 def with_secrets(folder: Path, names: Iterable[str]) -> Mapping[str, str]:
     """Write a secret into a file of each name; return them."""
@@ -11,6 +13,14 @@ def with_secrets(folder: Path, names: Iterable[str]) -> Mapping[str, str]:
     for name, secret in made.items():
         (folder / name).write_text(secret)
     return made
+
+
+def assert_well(env: Path) -> None:
+    """Fail unless this env.json is loaded without a note, and a check beside a running broker finds nothing wrong."""
+    shown = run(["config", "show", "--config", str(env)])
+    assert (shown.returncode, shown.stderr) == (0, "")
+    checked = run(["check", "--config", str(env)], timeout_s=180.0)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def moved(file: Path, folder: Path, redis_url: str, ports: Mapping[str, int]) -> str:

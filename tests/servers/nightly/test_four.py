@@ -23,7 +23,7 @@ from tests.servers.mongooseim import exchanges, sent
 from tests.servers.openfire_rest import named
 from tests.support import census
 from tests.support.ejabberd import Ejabberd
-from tests.support.example import moved, with_secrets
+from tests.support.example import assert_well, moved, with_secrets
 from tests.support.player import Player, recorded
 from tests.support.process import run, started
 from tests.support.prosody import Prosody
@@ -191,20 +191,12 @@ def test_while_one_is_down_and_one_is_slow_the_others_finish_their_jobs_and_then
     assert integer(four.store.command("ZCARD", "dead")) == 0
 
 
-def test_restbroker_loads_it_without_a_note_and_checks_all_four(four: Four, tmp_path: Path) -> None:
-    shown = run(["config", "show", "--config", str(four.env)])
-    assert (shown.returncode, shown.stderr) == (0, "")
-    with started(["run", "--config", str(four.env)], directory=tmp_path / "broker") as broker:
-        broker.wait_for(r"broker\.started", timeout_s=IN_THE_BACKGROUND_S)
-        checked = run(["check", "--config", str(four.env)], timeout_s=IN_THE_BACKGROUND_S)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
-        assert broker.stop() == 0
-
-
-def test_each_job_that_the_readme_enqueues_is_done(four: Four, tmp_path: Path) -> None:
+def test_all_four_are_well_and_do_each_job_that_the_readme_enqueues(four: Four, tmp_path: Path) -> None:
     (listing,) = blocks(EXAMPLE / "README.md", "sh")
     (tmp_path / "password_file").write_text("s3cret")
     with started(["run", "--config", str(four.env)], directory=tmp_path / "broker") as broker:
+        broker.wait_for(r"broker\.started", timeout_s=IN_THE_BACKGROUND_S)
+        assert_well(four.env)
         for line in listing.strip().splitlines():
             program, *words = line.split()
             assert program == "restbroker"

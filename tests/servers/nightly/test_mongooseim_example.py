@@ -17,7 +17,7 @@ import redis
 from pika.exceptions import ChannelClosedByBroker
 
 from tests.servers.mongooseim import PATH, exchanges, sent
-from tests.support.example import moved, with_secrets
+from tests.support.example import assert_well, moved, with_secrets
 from tests.support.mongooseim.push_http import HttpPusher
 from tests.support.mongooseim.push_sns import SnsPusher
 from tests.support.player import Player
@@ -162,10 +162,7 @@ def enqueue(place: Place, *words: str) -> None:
 def test_restbroker_loads_it_without_a_note_checks_it_and_does_its_jobs(
     place: Place, server: Player, broker: Running
 ) -> None:
-    shown = run(["config", "show", "--config", str(place.env)])
-    assert (shown.returncode, shown.stderr) == (0, "")
-    checked = run(["check", "--config", str(place.env)])
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert_well(place.env)
     (place.env.parent / "password_file").write_text('alice "s" password')
     enqueue(place, "--wait", "account.registerUser", "username=alice", "domain=localhost", "password=@password_file")
     enqueue(place, "--wait", "stanza.sendMessage", "from=alice@localhost", "to=bob@localhost", "body=hello")
