@@ -5,7 +5,7 @@ of a refused job was sent, and no refusal shows a value.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -185,9 +185,14 @@ def fit(takes: Arguments, command: str, given: Mapping[str, Json], host: str | N
 
 def unknown_argument(name: str, takes: Arguments, command: str) -> InvalidArguments:
     """Return the refusal of an argument that the command does not have."""
-    near = get_close_matches(name, [row.name for row in takes.rows], n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    meant = did_you_mean(name, [row.name for row in takes.rows])
     return InvalidArguments(f"there is an argument {quote(name)}, which {command} does not have{meant}")
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Return the end of a refusal of an unknown name: the nearest known one, or "" if none is near."""
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def wrong_value(name: str, value: Json, form: Form) -> InvalidArguments:

@@ -19,7 +19,6 @@ place and form of the operation's own.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -31,7 +30,7 @@ from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import json_body
-from restbroker.servers.api.table import InvalidArguments
+from restbroker.servers.api.table import InvalidArguments, did_you_mean
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.mongooseim import catalogue, command_attributes
 from restbroker.servers.mongooseim.catalogue import Operation, Type
@@ -154,8 +153,7 @@ def _require_known(given: Collection[str], known: Collection[str], message: str)
     """Raise `InvalidArguments` for a name that is unknown; it takes the place of the `{}` in the message."""
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise InvalidArguments(message.format(quote(name)) + (f"; did you mean {near[0]}?" if near else ""))
+            raise InvalidArguments(message.format(quote(name)) + did_you_mean(name, known))
 
 
 def stanza_document(operation: Operation) -> str:
