@@ -3,11 +3,13 @@
 import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.process import run, started
+from tests.support.process import clean_environment, run, started
 from tests.support.receiver import Receiver
 from tests.support.redis_server import RedisServer
 from tests.support.server_kind import CHATTER, PAGE, answer, beside, document, installed, written
@@ -50,6 +52,13 @@ def test_the_page_has_the_whole_file_of_at_most_120_lines() -> None:
     file = (CHATTER / "restbroker_chatter.py").read_text("utf-8")
     assert "".join(shown).split() == file.split()
     assert sum(bool(line.strip()) for line in file.splitlines()) <= 120
+
+
+def test_a_file_loads_no_trio_where_jobs_are_pushed() -> None:
+    code = "import sys, restbroker_chatter as kind; kind.for_version(None); print({'trio', 'httpx'} & set(sys.modules))"
+    environ = clean_environment(beside(CHATTER))
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True)
+    assert done.stdout == b"set()\n"
 
 
 @pytest.mark.parametrize("example", [CHATTER, CHATTER.parent / "restbroker_synapse"], ids=lambda folder: folder.name)

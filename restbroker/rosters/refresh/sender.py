@@ -22,7 +22,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import unsent
+from restbroker.servers.api.request import harmless_request, unsent
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 from restbroker.transport.retry_after import retry_after_s
@@ -44,7 +44,6 @@ _URL_HINT: Final = (
 _BUG: Final = Reason("Bug", "restbroker failed on a refresh.", "Please report this.")
 _REFUSED: Final = frozenset({401, 403})
 _BUSY_S: Final = 5.0
-_ANSWER_LIMIT_BYTES: Final = 65_536
 
 
 @attrs.frozen
@@ -119,7 +118,7 @@ def refresh_request(target: Target, users: Sequence[str]) -> Request:
     if not users:
         raise ValueError("Prosody never answers a refresh of no user.")
     headers = (("content-type", "application/json"), *_login(target))
-    return _request(target, "POST", headers, orjson.dumps(list(users)))
+    return harmless_request(target, f"{target.url.path}/refresh", headers, "POST", orjson.dumps(list(users)))
 
 
 def probe_request(target: Target) -> Request:
@@ -127,7 +126,7 @@ def probe_request(target: Target) -> Request:
 
     The module answers it with a redirect, and does nothing.
     """
-    return _request(target, "GET", _login(target))
+    return harmless_request(target, f"{target.url.path}/refresh", _login(target))
 
 
 def health_of(response: Response) -> Health:
@@ -142,12 +141,6 @@ def health_of(response: Response) -> Health:
         detail = f"Prosody, or a proxy before it, does not work now (status {status})."
         return target_down(detail, f"{IF_NOT}see its log.")
     return target_up(f"The roster module answers (status {status}).")
-
-
-def _request(target: Target, method: str, headers: Headers, body: bytes = b"") -> Request:
-    path = f"{target.url.path}/refresh"
-    request = Request(method, path, target.timeout_s, headers=headers, body=body, repeatable=True)
-    return attrs.evolve(request, body_limit_bytes=_ANSWER_LIMIT_BYTES)
 
 
 def _login(target: Target) -> Headers:

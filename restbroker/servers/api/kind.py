@@ -18,7 +18,7 @@ from restbroker.servers.api.answer import Answer, AnswerForm, Parse, deliver_as_
 from restbroker.servers.api.health import Health, standard_health
 from restbroker.servers.api.ladder import Ladder, Rung, ladder, standard
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import json_body, path_of, query_of, segment
+from restbroker.servers.api.request import harmless_request, json_body, path_of, query_of, segment
 from restbroker.servers.api.table import (
     Arguments,
     dangerous_commands_of,
@@ -181,8 +181,7 @@ class TableKind:
         return self.classify(call, row, answer) or ladder(answer, self._ladder)
 
     def _question(self, target: Target) -> Request:
-        path = target.url.path + self.probe
-        return Request("GET", path, target.timeout_s, headers=self.login(target), repeatable=True)
+        return harmless_request(target, target.url.path + self.probe, self.login(target))
 
     def _health_of(self, response: Response) -> Health:
         answer = read(self._form, response)

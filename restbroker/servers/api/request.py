@@ -6,19 +6,23 @@ value.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import orjson
 
+from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason, Rejected
+from restbroker.servers.api.login import Headers
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request
 
 T = TypeVar("T")
+_LIMIT_BYTES: Final = 65_536
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -55,6 +59,24 @@ def unsent(make: Callable[[], T]) -> T:
         return make()
     except ConfigError as error:
         raise NotSent(str(error)) from error
+
+
+def harmless_request(
+    target: Target, path: str, headers: Headers, method: str = "GET", body: bytes = b"", timeout_s: float | None = None
+) -> Request:
+    """Return a request of restbroker's own: it changes nothing and may be repeated, and its answer is short.
+
+    `path`: whole and encoded. `timeout_s`: the target's time-out if None.
+    """
+    return Request(
+        method,
+        path or "/",
+        timeout_s or target.timeout_s,
+        headers=headers,
+        body=body,
+        body_limit_bytes=_LIMIT_BYTES,
+        repeatable=True,
+    )
 
 
 def path_of(path: str, given: Mapping[str, Json], segment: Callable[[str, str], str]) -> str:

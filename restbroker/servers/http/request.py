@@ -14,6 +14,7 @@ from restbroker.job.command import Call
 from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.request import harmless_request
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.catalogue import Recipe, Settings, header_value
@@ -58,8 +59,7 @@ def question(target: Target, settings: Settings) -> Request:
     """Return the probe's request; raise `ConfigError` for a secret that cannot be used."""
     method, path = settings.probe or ("HEAD", "")
     headers = tuple(_fixed_headers(target, settings))
-    path = target.url.path + path or "/"
-    return Request(method, path, target.timeout_s, headers=headers, body_limit_bytes=65_536, repeatable=True)
+    return harmless_request(target, target.url.path + path, headers, method)
 
 
 def _fixed_headers(target: Target, settings: Settings) -> Headers:

@@ -29,7 +29,7 @@ from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import json_body
+from restbroker.servers.api.request import harmless_request, json_body
 from restbroker.servers.api.table import InvalidArguments, did_you_mean
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.mongooseim import catalogue, command_attributes
@@ -38,8 +38,6 @@ from restbroker.servers.mongooseim.options import Options, Schema
 from restbroker.transport.message import Request
 
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
-_ANSWER_LIMIT_BYTES: Final = 65_536
-"""The most bytes that are read of the answer to a question of the connector's own."""
 
 
 def build(call: Call, operation: Operation | None, target: Target) -> Request:
@@ -87,17 +85,7 @@ def question(target: Target, text: str, variables: Mapping[str, Json], timeout_s
     Raise `ConfigError` as `headers_of` does.
     """
     body = json_body({"query": text, "variables": dict(variables)})
-    path = target.url.path or "/"
-    return Request(
-        "POST",
-        path,
-        timeout_s,
-        query=(),
-        headers=headers_of(target),
-        body=body,
-        body_limit_bytes=_ANSWER_LIMIT_BYTES,
-        repeatable=True,
-    )
+    return harmless_request(target, target.url.path, headers_of(target), "POST", body, timeout_s)
 
 
 def headers_of(target: Target) -> Headers:

@@ -3,8 +3,6 @@
 Always holds: nothing changes on the server, and no stanza goes to anyone but the account's own host.
 """
 
-from typing import Final
-
 import attrs
 
 from restbroker.config.target import Target
@@ -12,14 +10,13 @@ from restbroker.servers.api.answer import read
 from restbroker.servers.api.checks import asking, finding
 from restbroker.servers.api.health import standard_health, target_denied
 from restbroker.servers.api.login import authorization
+from restbroker.servers.api.request import harmless_request
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.prosody.connector import health_of
 from restbroker.servers.prosody.options import Api, ApiAddress, options_of
 from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_LOGIN, CHECK_URL, FORM, is_page
 from restbroker.servers.prosody.request import question
 from restbroker.transport.message import Request, Transport
-
-_LIMIT_BYTES: Final = 65_536
 
 
 async def check(target: Target) -> list[Finding]:
@@ -62,10 +59,8 @@ async def _module(target: Target, http: Transport, api: Api, place: ApiAddress) 
 
 
 def _question(target: Target, api: Api, place: ApiAddress) -> Request:
+    headers = authorization(place.login)
     if api == "admin":
-        method, path, body, headers = "GET", "/server/info", b"", authorization(place.login)
-    else:
-        json = ("Content-Type", "application/json")
-        method, path, body, headers = "POST", "/restbroker", b"{", (*authorization(place.login), json)
-    path = f"{place.path}{path}"
-    return Request(method, path, target.timeout_s, headers=headers, body=body, body_limit_bytes=_LIMIT_BYTES)
+        return harmless_request(target, f"{place.path}/server/info", headers)
+    headers = (*headers, ("Content-Type", "application/json"))
+    return harmless_request(target, f"{place.path}/restbroker", headers, "POST", b"{")

@@ -16,7 +16,7 @@ from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.ad_hoc import ADMIN, AdHoc
 from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import json_body, path_of
+from restbroker.servers.api.request import harmless_request, json_body, path_of
 from restbroker.servers.api.table import InvalidArguments, fit, without_host
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.prosody import xml_stanza
@@ -84,18 +84,8 @@ def question(target: Target, settings: Options) -> Request:
     place = settings.apis["rest"]
     headers: Headers = (_ACCEPT, *authorization(place.login))
     if settings.host is not None and _PLAIN.fullmatch(settings.host):
-        return Request(
-            "GET",
-            f"{place.path}/version/{settings.host}",
-            target.timeout_s,
-            headers=headers,
-            body_limit_bytes=65_536,
-            repeatable=True,
-        )
-    path = place.path or "/"
-    return Request(
-        "POST", path, target.timeout_s, headers=(*headers, _JSON), body=b"{}", body_limit_bytes=65_536, repeatable=True
-    )
+        return harmless_request(target, f"{place.path}/version/{settings.host}", headers)
+    return harmless_request(target, place.path, (*headers, _JSON), "POST", b"{}")
 
 
 def _fill(

@@ -19,7 +19,7 @@ from restbroker.job.command import Call
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.servers.api.login import Headers
-from restbroker.servers.api.request import json_body, path_of, query_of
+from restbroker.servers.api.request import harmless_request, json_body, path_of, query_of
 from restbroker.servers.api.table import InvalidArguments, fit
 from restbroker.servers.openfire.access import login_header
 from restbroker.servers.openfire.chat.catalogue import FROM, STREAM, Entry, table
@@ -106,10 +106,7 @@ def question(
     """
     headers = (accept_header(accept), *(() if body is None else (("Content-Type", _TEXT),)))
     headers = (*headers, *authorization_header(target))
-    path = target.url.path + path
-    return Request(
-        method, path, target.timeout_s, headers=headers, body=body or b"", body_limit_bytes=65_536, repeatable=True
-    )
+    return harmless_request(target, target.url.path + path, headers, method, body or b"")
 
 
 def _entry_of(target: Target, name: str) -> Entry:

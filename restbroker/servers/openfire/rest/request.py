@@ -17,7 +17,7 @@ from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import AnswerForm
 from restbroker.servers.api.login import Headers
-from restbroker.servers.api.request import path_of, query_of
+from restbroker.servers.api.request import harmless_request, path_of, query_of
 from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.servers.openfire.access import login_header
@@ -35,7 +35,6 @@ READY: Final = "/system/readiness/server"
 DESCRIPTION: Final = "/openapi.yaml"
 YAML: Final = "application/yaml"
 _ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
-_LIMIT_BYTES: Final = 65_536
 _HEAD_LIMIT: Final = 4096
 _PARTS: Final = re.compile(r"<(exception|message|resource|ressource)>([^<]*)</")
 _COOKIE: Final = re.compile(r"JSESSIONID=([A-Za-z0-9._!~-]{1,128})(?:;|,|$)")
@@ -67,22 +66,13 @@ def build(call: Call, entry: Entry, target: Target, cookie: str | None) -> Reque
     )
 
 
-def question(
-    target: Target, path: str, cookie: str | None = None, timeout_s: float | None = None, accept: str = JSON
-) -> Request:
+def question(target: Target, path: str, cookie: str | None = None, accept: str = JSON) -> Request:
     """Return a harmless GET of a path below the target's own. Raise `ConfigError` if the login cannot be read or used.
 
-    `cookie`: the id of the session, if there is one. `timeout_s`: the target's time-out if None.
+    `cookie`: the id of the session, if there is one.
     """
     headers: Headers = (("Accept", accept), *login_header(target, target.options_as(Options).secret), *_cookie(cookie))
-    return Request(
-        "GET",
-        target.url.path + path,
-        timeout_s or target.timeout_s,
-        headers=headers,
-        body_limit_bytes=_LIMIT_BYTES,
-        repeatable=True,
-    )
+    return harmless_request(target, target.url.path + path, headers)
 
 
 def _cookie(cookie: str | None) -> Headers:
