@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from operator import getitem
@@ -157,56 +157,27 @@ def test_one_source_is_tested_alone(document: dict[str, Any], tmp_path: Path) ->
     assert (unknown.returncode, "Did you mean others?" in unknown.stderr) == (2, True)
 
 
-@pytest.fixture
-def openfire() -> Iterator[Openfire]:
-    with Openfire(heartbeat_s=0.2) as server:
-        yield server
-
-
-def stream_findings(place: Path, *words: str) -> tuple[int, dict[str, dict[str, str]]]:
-    """The exit code and the findings on a source of Openfire's streams whose configuration is there."""
-    return checked(place, json.loads((place / "env.json").read_text()), *words)
-
-
 @pytest.mark.nightly
-def test_a_message_between_users_of_an_openfire_is_the_event_of_the_receiver_s_stream(
-    openfire: Openfire, redis_server: RedisServer, tmp_path: Path
+def test_a_message_between_users_of_an_openfire_is_an_event_of_its_receivers_stream(
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    with talking(tmp_path, redis_server, openfire, ["ann", "bob"]) as talk:
-        talk.listening()
-        for sender, receiver in (("ann", "bob"), (talk.jid("bob"), talk.jid("ann"))):
-            code, found = stream_findings(tmp_path, "--from", sender, "--to", receiver)
-            assert (code, list(found)) == (0, ["EventCame"]), found
-        assert [event for event in talk.heard() if event["type"] != "presence"] == []
-    assert "ofchat" not in json.dumps(found)
+    def expect(code: int, finding: str, hint: str, *words: str) -> None:
+        ended, found = checked(tmp_path, json.loads((tmp_path / "env.json").read_text()), *words)
+        assert (ended, list(found)) == (code, [finding]), found
+        assert hint in str(found[finding]["hint"])
+        assert "ofchat" not in json.dumps(found)
 
-
-@pytest.mark.nightly
-def test_at_an_openfire_whose_stream_is_not_read_gets_nothing_and_who_is_refused_is_the_other_half(
-    openfire: Openfire, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    with talking(tmp_path, redis_server, openfire, ["ann"]) as talk:
-        talk.listening()
-        code, found = stream_findings(tmp_path)
-        assert (code, list(found)) == (2, ["EventNotTested"]), found
-        assert "Users: ann" in found["EventNotTested"]["hint"]
-        code, found = stream_findings(tmp_path, "--from", "ann", "--to", "zoe")
-        assert (code, list(found)) == (2, ["EventNotTested"]), found
-        assert "one of its Users with --to: ann" in found["EventNotTested"]["hint"]
-        openfire.faults.add(Kind.EMPTY, "POST */messages/*")
-        code, found = stream_findings(tmp_path, "--from", "zoe", "--to", "ann")
-        assert (code, list(found)) == (1, ["EventNotSent"]), found
-
-
-@pytest.mark.nightly
-def test_at_an_openfire_a_message_that_was_taken_and_no_event_say_whose_stream_to_look_at(
-    openfire: Openfire, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    with talking(tmp_path, redis_server, openfire, ["ann", "bob"]):
-        pass
-    code, found = stream_findings(tmp_path, "--from", "ann", "--to", "bob", "--within", "1s")
-    assert (code, list(found)) == (1, ["EventLost"]), found
-    assert "the stream of bob open" in found["EventLost"]["hint"]
+    with Openfire(heartbeat_s=0.2) as openfire:
+        with talking(tmp_path, redis_server, openfire, ["ann", "bob"]) as talk:
+            talk.listening()
+            expect(0, "EventCame", "", "--from", "ann", "--to", "bob")
+            expect(0, "EventCame", "", "--from", talk.jid("bob"), "--to", talk.jid("ann"))
+            expect(2, "EventNotTested", "Users: ann")
+            expect(2, "EventNotTested", "one of its Users with --to: ann", "--from", "ann", "--to", "zoe")
+            assert [event for event in talk.heard() if event["type"] != "presence"] == []
+            openfire.faults.add(Kind.EMPTY, "POST */messages/*")
+            expect(1, "EventNotSent", "", "--from", "zoe", "--to", "ann")
+        expect(1, "EventLost", "the stream of bob open", "--from", "ann", "--to", "bob", "--within", "1s")
 
 
 @pytest.mark.nightly
