@@ -59,7 +59,7 @@ def _section(kind: str) -> Iterator[str]:
     yield f"\n## {title}\n\n{where}\n{_TABLE}"
     module, entries = (rest, rest.TABLE) if kind == "openfire-rest" else (chat, chat.table("source"))
     for name, spec in sorted(module.for_version(None).commands.items()):
-        yield _row(spec, f"{entries[name].method} {entries[name].path}")
+        yield _row(spec, entries[name].request.partition("?")[0])
 
 
 def _row(spec: CommandSpec, request: str) -> str:

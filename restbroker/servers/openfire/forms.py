@@ -12,7 +12,7 @@ from typing import Final
 from restbroker.job.json_types import Json
 from restbroker.servers.api import table
 from restbroker.servers.api.jid import is_local
-from restbroker.servers.api.table import Form, InvalidArguments, is_text, is_whole
+from restbroker.servers.api.table import Convert, Form, InvalidArguments, is_text, is_whole
 
 LONGEST_NAME: Final = 64
 """The most characters of an account's name: 65 get 500 (measured)."""
@@ -71,28 +71,37 @@ def check_segment(name: str, value: Json, host: str | None = None) -> Json:
     return _refuse_empty(name, value, host)
 
 
+def then(form: Form, *steps: Convert) -> Form:
+    """Return this form, with these steps behind its own conversion; each gets what the one before returned."""
+
+    def convert(name: str, value: Json, host: str | None) -> Json:
+        for step in (form.convert, *steps):
+            value = value if step is None else step(name, value, host)
+        return value
+
+    return form._replace(convert=convert)
+
+
 def limit_length(most: int, form: Form) -> Form:
     """Return this form, limited to `most` characters."""
 
-    def convert(name: str, value: Json, host: str | None) -> Json:
-        taken = value if form.convert is None else form.convert(name, value, host)
-        if isinstance(taken, str) and len(taken) > most:
+    def limit(name: str, value: Json, _host: str | None) -> Json:
+        if isinstance(value, str) and len(value) > most:
             raise InvalidArguments(f'the argument "{name}" is longer than the {most} characters that Openfire takes')
-        return taken
+        return value
 
-    return form._replace(convert=convert)
+    return then(form, limit)
 
 
 def list_form(one: Form, form: Form) -> Form:
     """Return this form of a list, limited to texts of the form `one`."""
 
-    def convert(name: str, value: Json, host: str | None) -> Json:
-        taken = value if form.convert is None else form.convert(name, value, host)
-        if not isinstance(taken, list):
-            return taken
-        return [one.take(f"{name}[{index}]", text, host) for index, text in enumerate(taken)]
+    def take(name: str, value: Json, host: str | None) -> Json:
+        if not isinstance(value, list):
+            return value
+        return [one.take(f"{name}[{index}]", text, host) for index, text in enumerate(value)]
 
-    return form._replace(convert=convert)
+    return then(form, take)
 
 
 def _to_pairs(_name: str, value: Json, _host: str | None) -> Json:

@@ -156,23 +156,25 @@ class Entry:
     documented: bool = False
     own: tuple[Argument, ...] = ()
     same: tuple[str, str] | None = None
-    method: str = attrs.field(init=False, default=attrs.Factory(lambda self: split_request(self.request)[0], True))
-    path: str = attrs.field(init=False, default=attrs.Factory(lambda self: split_request(self.request)[1], True))
-    query: tuple[str, ...] = attrs.field(
-        init=False, default=attrs.Factory(lambda self: split_request(self.request)[2], True)
-    )
+    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False)
+    """Method, path and names of the query."""
     takes: Arguments = attrs.field(init=False)
 
     @repeat.default
     def _repeat(self) -> Repeat:
         return "already_done" if self.answers_404 and self.request.startswith("DELETE ") else "safe"
 
+    @parts.default
+    def _split(self) -> tuple[str, str, tuple[str, ...]]:
+        return split_request(self.request)
+
     @takes.default
     def _takes(self) -> Arguments:
         alias = () if self.raw == "body" else _BODY
+        _, path, query = self.parts
         rows = (
-            *(_row(one, _IN_PATH.get(one, SEGMENT), needed=True) for one in names_in(self.path)),
-            *(_row(one, _IN_QUERY.get(one, TEXT)) for one in self.query),
+            *(_row(one, _IN_PATH.get(one, SEGMENT), needed=True) for one in names_in(path)),
+            *(_row(one, _IN_QUERY.get(one, TEXT)) for one in query),
             *([Argument(self.raw, _RAW[self.sends], required=True, aliases=alias)] if self.sends else []),
             *(BODIES[self.body].members if self.body else ()),
         )
@@ -181,12 +183,12 @@ class Entry:
     @property
     def acts(self) -> bool:
         """Whether the command acts as a user, on the user's stream."""
-        return f"{{{STREAM}}}" in self.path
+        return f"{{{STREAM}}}" in self.request
 
     @property
     def family(self) -> str:
         """The group that people see the command in, such as `chat` or `users`."""
-        return self.path.split("/")[1]
+        return self.parts[1].split("/")[1]
 
 
 def _row(name: str, form: Form, *, needed: bool = False) -> Argument:

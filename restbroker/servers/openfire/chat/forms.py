@@ -36,7 +36,7 @@ from restbroker.servers.api.table import (
 )
 from restbroker.servers.openfire import forms
 from restbroker.servers.openfire.entities import AFFILIATIONS, ENTITIES, Entity
-from restbroker.servers.openfire.forms import GROUP, LONGEST_GROUP, LONGEST_NAME, choice, limit_length, list_form
+from restbroker.servers.openfire.forms import GROUP, LONGEST_GROUP, LONGEST_NAME, choice, limit_length, list_form, then
 
 _ELSEWHERE: Final = "names another server than the target's Domain"
 
@@ -73,23 +73,7 @@ def _to_text(name: str, value: Json, host: str | None) -> Json:
     return str(value) if is_whole(value) else value
 
 
-def _room(name: str, value: Json, host: str | None) -> Json:
-    return _check_segment(name, _unquote(name, value, host))
-
-
-def _segment(name: str, value: Json, host: str | None) -> Json:
-    return _check_segment(name, _to_text(name, value, host))
-
-
-def _user(name: str, value: Json, host: str | None) -> Json:
-    return _check_user(name, _unquote(name, value, host), host)
-
-
-def _sender(name: str, value: Json, host: str | None) -> Json:
-    return _check_user(name, _to_text(name, value, host), host)
-
-
-def _check_segment(name: str, value: Json) -> Json:
+def _check_segment(name: str, value: Json, _host: str | None = None) -> Json:
     """Return the value, or raise `InvalidArguments` for a part of a path that Openfire cannot take.
 
     Such a part gets 500 (measured on the REST API plugin), or would lead elsewhere.
@@ -143,11 +127,11 @@ def _members(name: str, value: Json, host: str | None) -> Json:
 
 
 QUOTED: Final = TEXT._replace(convert=_unquote)
-SEGMENT: Final = TEXT._replace(convert=_segment)
-ROOM: Final = TEXT._replace(convert=_room)
-SENDER: Final = TEXT._replace(convert=_sender)
+SEGMENT: Final = then(TEXT, _to_text, _check_segment)
+ROOM: Final = then(TEXT, _unquote, _check_segment)
+SENDER: Final = then(TEXT, _to_text, _check_user)
 """The name of a user on whose behalf nothing is done."""
-USER: Final = Form("a user's name or JID", is_text, host_source="name", convert=_user)
+USER: Final = then(Form("a user's name or JID", is_text, host_source="name"), _unquote, _check_user)
 """The user as whom a command acts."""
 JID: Final = table.JID._replace(convert=_complete)
 SHOW: Final = choice(

@@ -167,12 +167,11 @@ def classify_login(response: Response, now_s: float, secrets: Iterable[hiding.Se
             why = f"Openfire says: {answer.message}" if explains(answer) else "Openfire gives no reason."
             message = f"The user could not log in (status 400). {why}"
             return Rejected(Reason("UserLoginRefused", message, _CHECK_USER, status))
-        case 200:
-            message = "Openfire answered a login with something that is not a stream id: this is not the Chat API."
-            return Denied(Reason("NotTheApi", message, CHECK_URL, status))
         case _:
-            message = f"Openfire answered a login with status {status}."
-            return Denied(Reason("NotTheApi", message, CHECK_URL, status))
+            what = (
+                "something that is not a stream id: this is not the Chat API" if status == 200 else f"status {status}"
+            )
+            return Denied(Reason("NotTheApi", f"Openfire answered a login with {what}.", CHECK_URL, status))
 
 
 def _message(response: Response, text: str) -> tuple[str, str]:

@@ -121,7 +121,7 @@ def _with_service(entry: Entry, given: dict[str, Json], host: str | None) -> Map
     room = given.get("roomName")
     if not isinstance(room, str) or "@" not in room:
         return given
-    argument = "service" if "service" in entry.query else "servicename"
+    argument = "service" if "service" in entry.parts[2] else "servicename"
     name, service = service_of(room, host)
     if given.setdefault(argument, service) != service:
         raise InvalidArguments(f'the room\'s JID in "roomName" is of another service than "{argument}" says')
@@ -129,18 +129,17 @@ def _with_service(entry: Entry, given: dict[str, Json], host: str | None) -> Map
 
 
 def _make(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -> ChatRequest:
-    before, _, behind = entry.path.partition(f"{{{STREAM}}}")
+    method, path, names = entry.parts
+    before, _, behind = path.partition(f"{{{STREAM}}}")
     before = target.url.path + _PLUGIN + path_of(before, given, _segment)
     behind = path_of(behind, given, _segment)
-    query = query_of(entry.query, given)
+    query = query_of(names, given)
     kind, body = _body(entry, given)
     headers = (accept_header(entry.accepts), *authorization_header(target), *call.headers)
     if kind:
         headers = (*headers, ("Content-Type", kind))
     repeatable = entry.repeat == "safe"
-    request = Request(
-        entry.method, before, call.timeout_s, query=query, headers=headers, body=body, repeatable=repeatable
-    )
+    request = Request(method, before, call.timeout_s, query=query, headers=headers, body=body, repeatable=repeatable)
     return ChatRequest(str(given[FROM]) if entry.acts else "", given, request, before=before, behind=behind)
 
 

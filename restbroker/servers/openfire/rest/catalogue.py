@@ -108,22 +108,24 @@ class Entry:
     bad_input: str = ""
     own: tuple[Argument, ...] = ()
     same: tuple[str, str] | None = None
-    method: str = attrs.field(init=False, default=attrs.Factory(lambda self: split_request(self.request)[0], True))
-    path: str = attrs.field(init=False, default=attrs.Factory(lambda self: split_request(self.request)[1], True))
-    query: tuple[str, ...] = attrs.field(
-        init=False, default=attrs.Factory(lambda self: split_request(self.request)[2], True)
-    )
+    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False)
+    """Method, path and names of the query."""
     takes: Arguments = attrs.field(init=False)
 
     @repeat.default
     def _repeat(self) -> Repeat:
         return "already_done" if self.effect else "safe"
 
+    @parts.default
+    def _split(self) -> tuple[str, str, tuple[str, ...]]:
+        return split_request(self.request)
+
     @takes.default
     def _takes(self) -> Arguments:
+        _, path, query = self.parts
         rows = (
-            *needs(**{one: _IN_PATH.get(one, FILLED) for one in names_in(self.path)}),
-            *may(**{one: _IN_QUERY.get(one, TEXT) for one in self.query}),
+            *needs(**{one: _IN_PATH.get(one, FILLED) for one in names_in(path)}),
+            *may(**{one: _IN_QUERY.get(one, TEXT) for one in query}),
             *(self.entity.members if self.entity is not None else ()),
         )
         return in_order(rows, self.own, self.same)
@@ -267,7 +269,7 @@ def _spec(entry: Entry) -> CommandSpec:
         name=entry.name,
         arguments=specs_of(entry.takes),
         repeat=entry.repeat,
-        tags=frozenset({entry.path.split("/")[1], *dangerous}),
+        tags=frozenset({entry.parts[1].split("/")[1], *dangerous}),
         result=entry.answer,
         fills_host=True,
         secret_result=entry.secret_answer,

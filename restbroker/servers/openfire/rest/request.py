@@ -49,20 +49,20 @@ def build(call: Call, entry: Entry, target: Target, cookie: str | None) -> Reque
     given = fit(entry.takes, entry.name, arguments, target.default_host)
     if entry.body == "MUCRoomEntity":
         check_room(given)
-    path = path_of(entry.path, given, _segment)
+    method, path, query = entry.parts
     login = login_header(target, target.options_as(Options).secret) if entry.logs_in else ()
     headers: Headers = (("Accept", _ACCEPTS.get(entry.answer, JSON)), *login, *_cookie(cookie))
     body = b""
     if (entity := entry.entity) is not None:
         body, headers = xml(entity, _members(entry, given)), (*headers, ("Content-Type", XML))
     return Request(
-        entry.method,
-        target.url.path + path,
+        method,
+        target.url.path + path_of(path, given, _segment),
         call.timeout_s,
-        query=query_of(entry.query, given),
+        query=query_of(query, given),
         headers=(*headers, *call.headers),
         body=body,
-        repeatable=entry.method == "GET" and entry.repeat == "safe",
+        repeatable=method == "GET" and entry.repeat == "safe",
     )
 
 

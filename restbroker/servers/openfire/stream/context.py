@@ -34,10 +34,6 @@ Another reader may have taken it, which the server does not tell.
 """
 
 
-def _ignore(size_bytes: int) -> None:
-    del size_bytes
-
-
 @attrs.define(eq=False)
 class EventBuffer:
     """The buffer of one source.
@@ -46,7 +42,7 @@ class EventBuffer:
     """
 
     most_bytes: int
-    on_full: Callable[[int], None] = _ignore
+    on_full: Callable[[int], None] = lambda _: None
     _events: deque[tuple[ServerEvent, int]] = attrs.field(factory=deque)
     _size_bytes: int = 0
     """The bytes of all events, also of those that were taken last: they are in memory until Redis has them."""

@@ -130,10 +130,6 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _ignore_room(room: str) -> None:
-    del room
-
-
 @attrs.define(eq=False)
 class FrameReader:
     """The reader of one stream's frames. `host`: the domain of its user, None if that is not configured.
@@ -144,7 +140,7 @@ class FrameReader:
     source: str
     user: str
     host: str | None
-    on_out: Callable[[str], None] = _ignore_room
+    on_out: Callable[[str], None] = lambda _: None
     is_ending: bool = False
     """Whether a stanza said that the user's session may be over; what was on its way may still come after it."""
 

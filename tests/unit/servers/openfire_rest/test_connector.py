@@ -269,7 +269,7 @@ async def test_an_unknown_command_is_parked_with_where_to_look(opened: Opened) -
     assert bench.server.received == []
 
 
-NAMING_A_GROUP = sorted(name for name, entry in TABLE.items() if "{groupName}" in entry.path)
+NAMING_A_GROUP = sorted(name for name, entry in TABLE.items() if "{groupName}" in entry.request)
 
 
 @given(st.sampled_from(NAMING_A_GROUP), st.text(min_size=1, max_size=40))
@@ -283,7 +283,7 @@ def test_a_name_in_the_path_is_refused_or_stands_there_as_it_was_given(command: 
         return
     parts = request.path.removeprefix(BASE).split("/")
     wanted = [
-        name if part == "{groupName}" else "a" if part == "{username}" else part for part in entry.path.split("/")
+        name if part == "{groupName}" else "a" if part == "{username}" else part for part in entry.parts[1].split("/")
     ]
     assert [unquote(part) for part in parts] == wanted
     assert request.path.isascii()
