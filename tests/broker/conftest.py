@@ -76,6 +76,8 @@ class Scripted:
     catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", SPECS))
     before: Callable[[Call], None] = lambda _call: None
     closed: bool = False
+    closings: int = 0
+    """Two of each plan: it is the transport, and a service of the connector."""
     keeps: bool = True
     connected: Callable[[], Awaitable[None]] | None = None
     """Returns when there is a connection for the next request."""
@@ -103,6 +105,7 @@ class Scripted:
 
     async def aclose(self) -> None:
         self.closed = True
+        self.closings += 1
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         self.calls.append(call)
@@ -327,6 +330,7 @@ class Harness:
             self.policy,
             self.limits,
             self.history_s,
+            services=(scripted,),
             shows_bodies=self.shows_bodies,
         )
 

@@ -22,7 +22,7 @@ async def test_a_drain_finishes_what_was_sent_and_puts_the_rest_back_in_order(ha
         # In one turn of the loop the stop is heard; no job is started after it.
         await trio.lowlevel.checkpoint()
         slow.let.set()
-    assert len(harness.of(JobFinished)) == 3
+    assert (len(harness.of(JobFinished)), harness.target.closings) == (3, 2)
     assert harness.size("queue:rest") == 9
     order = [harness.client.command("RPOP", "queue:rest") for _ in range(9)]
     assert [b'"n": %d' % number in bytes(raw) for number, raw in zip(range(3, 12), order, strict=True)] == [True] * 9  # type: ignore[arg-type]

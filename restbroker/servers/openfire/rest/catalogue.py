@@ -15,7 +15,6 @@ from typing import Final, Literal
 
 import attrs
 
-from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
 from restbroker.servers.api.table import (
@@ -250,11 +249,6 @@ def for_version(version: str | None) -> Catalogue:
     newer = {name: _NEWER.format(TABLE[name].since) for name in TABLE.keys() - commands.keys()}
     dangerous = dangerous_commands_of({name: entry.danger for name, entry in TABLE.items()})
     return Catalogue(version or _VERSION, commands, dangerous, is_whole=True, unavailable={**_BROKEN, **newer})
-
-
-def for_target(_target: Target, found: str | None, _endpoint: str = "") -> Catalogue:
-    """Return the commands of the version that a probe found, as `for_version` does; the target does not count."""
-    return for_version(found)
 
 
 def _numbers(version: str) -> tuple[float, ...]:

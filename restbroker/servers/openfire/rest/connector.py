@@ -184,6 +184,6 @@ class RestSender:
 
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
-    known = catalogue.for_target(target, None)
+    known = catalogue.for_version(None)
     sender = RestSender(target, known.commands, ports.now_s)
     return TableConnector(target, known, TABLE, request=sender.request, send=sender.send, probe=sender.probe)
