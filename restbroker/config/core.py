@@ -71,7 +71,7 @@ class _Login:
     )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Config:
     """The whole configuration; the one that `config.load` returns is checked. Durations are seconds.
 
@@ -181,6 +181,10 @@ class Config:
     )
     log_level: LogLevel = key("LogLevel", "The lowest level that is logged.", "info")
     show_bodies: bool = key("ShowBodies", "Show message texts in logs, on pages and in Sidekiq Web's Busy.", False)
+
+    def __repr__(self) -> str:
+        # Among all that it holds are free texts, in which an operator may have written an address with its login.
+        return "Config(…)"
 
     @property
     def queues(self) -> tuple[str, ...]:
