@@ -28,7 +28,7 @@ class Daemon:
     name: ClassVar[str]
     logs: ClassVar[tuple[str, ...]] = ("output.log",)
     directory: Path
-    root: str = attrs.field(default="", kw_only=True)
+    root: str = attrs.field(default=os.environ.get("SERVERS_ROOT", ""), kw_only=True)
     """A folder with an unpacked system in which it runs by chroot; `directory` is then the same path in there."""
     process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
 
