@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,33 +143,6 @@ def test_a_contact_that_a_job_adds_is_pushed_to_the_client_and_one_that_it_remov
     assert stage.size("dead") == stage.size("retry") == 0
 
 
-@pytest.mark.parametrize(
-    ("answer", "number", "code"),
-    [(503, 20, "RefreshFailed"), (b'{"ann@example.org":{"groups":["a list"]}}', 5, "RefreshUnanswered")],
-)
-def test_one_roster_that_fails_or_stops_the_answer_is_retried_alone_and_costs_the_others_of_its_batch_nothing(
-    stage: Stage, broker: Running, clients: Clients, answer: int | bytes, number: int, code: str
-) -> None:
-    users = names(number)
-    stage.prosody.register(*users)
-    online = {user: clients.login(user) for user in users}
-    stage.service.answers["user3"] = answer
-    for user in users:
-        stage.service.rosters[user] = {ANN: {}}
-    stage.push("refresh", users)
-    for user in users:
-        if user != "user3":
-            assert online[user].pushes.wait_for_number(1)[0].jid == ANN
-    (job,) = until(lambda: [one for one in stage.jobs("retry") if one["retry_count"] >= 1], "it is tried again")
-    assert (job["error_class"], "user3" in job["error_message"]) == (code, True)
-    asked = stage.service.asked.copy()
-    del stage.service.answers["user3"]
-    assert online["user3"].pushes.wait_for_number(1)[0].jid == ANN
-    stage.wait_until_idle()
-    assert set(stage.service.asked - asked) == {"user3"}
-    assert broker.stop() == 0, broker.output()
-
-
 def test_whoever_refreshes_by_hand_and_waits_is_told_how_many_were_refreshed_and_how_many_failed(
     stage: Stage, broker: Running, clients: Clients
 ) -> None:
@@ -191,27 +163,6 @@ def test_whoever_refreshes_by_hand_and_waits_is_told_how_many_were_refreshed_and
     del stage.service.answers["user3"]
     stage.wait_until_idle()
     assert broker.stop() == 0, broker.output()
-
-
-def test_over_two_brokers_a_user_is_never_refreshed_twice_at_the_same_moment(stage: Stage, clients: Clients) -> None:
-    stage.prosody.register("john")
-    clients.login("john")
-    stage.service.before = lambda _user: time.sleep(0.2)
-    with stage.broker() as one, stage.broker() as other:
-        for running in (one, other):
-            running.wait_for(r"broker\.started")
-        stage.service.peak, before = 0, stage.service.asked["john"]
-        number = 0
-        while stage.service.asked["john"] - before <= 4:
-            assert number < 10_000, "he is not refreshed"
-            stage.push("refresh", ["john"])
-            number += 1
-            stage.push("add_contact", {"user": "john", "jid": f"friend{number}@example.org"}, queue="writes")
-            time.sleep(0.02)
-        stage.wait_until_idle()
-        assert stage.service.peak == 1
-        assert one.stop() == other.stop() == 0
-    assert len(clients.login("john").roster()) == number, "what the server saw last is what is in Redis"
 
 
 def test_a_change_whose_broker_is_killed_before_its_refresh_is_refreshed_all_the_same(
@@ -241,35 +192,6 @@ def test_the_check_finds_the_module_or_says_what_to_configure(stage: Stage) -> N
     wrong = process.run(["check"], directory=stage.directory)
     assert wrong.returncode != 0
     assert "HostHeader" in wrong.stdout
-
-
-def asked_for_more(stage: Stage, so_far: int) -> bool:
-    return stage.prosody.sent().get("iq", 0) > so_far
-
-
-def test_many_users_are_refreshed_with_few_requests_and_no_flood_at_the_roster_service(
-    stage: Stage, broker: Running, tell: Callable[[str], None]
-) -> None:
-    users = names(int(os.environ.get("ROSTER_USERS", "400")))
-    for first in range(0, len(users), 200):
-        stage.prosody.appear(users[first : first + 200])
-        until(partial(asked_for_more, stage, first), "they ask", 60)
-    until(lambda: stage.prosody.sent().get("iq") == len(users), "all have their rosters", 60)
-    for user in users:
-        stage.service.rosters[user] = {ANN: {}}
-    stage.service.asked.clear()
-    stage.service.peak = 0
-    began_s = time.monotonic()
-    for first in range(0, len(users), 1000):
-        stage.push("refresh", users[first : first + 1000])
-    until(lambda: len(stage.service.asked) == len(users), "all are refreshed", 300)
-    stage.wait_until_idle(60)
-    took_s = time.monotonic() - began_s
-    until(lambda: stage.prosody.sent().get("push") == len(users), "all are pushed")
-    assert stage.service.asked.most_common(1)[0][1] == 1, "nobody is refreshed twice"
-    assert stage.service.peak <= 200, "Concurrency bounds it"
-    tell(f"{len(users):,} users refreshed in {took_s:.1f} s; {stage.service.peak} GETs at once at most")
-    assert broker.stop() == 0, broker.output()
 
 
 ROSTERS_ONLY = ("http_roster_admin", "block_subscriptions")
