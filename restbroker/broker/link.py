@@ -206,17 +206,24 @@ async def probe(plan: TargetPlan) -> Probe:
     """
     try:
         found = await plan.connector.probe(ProbeLink(plan.transport))
+        return attrs.evolve(
+            found,
+            version=remove_secrets(found.version, plan.target),
+            detail=remove_secrets(found.detail, plan.target),
+            hint=None if found.hint is None else plan.target.name_own_keys(remove_secrets(found.hint, plan.target)),
+        )
     except (NotSent, MaybeSent):
         raise
     except Exception as error:  # noqa: BLE001 - a connector's bug must not end the prober
         bug = plan.bug("The probe", error)
         return Probe(ok=False, denied=False, version=None, detail=bug.message, hint=bug.hint)
-    return attrs.evolve(
-        found,
-        version=remove_secrets(found.version, plan.target),
-        detail=remove_secrets(found.detail, plan.target),
-        hint=None if found.hint is None else plan.target.name_own_keys(remove_secrets(found.hint, plan.target)),
-    )
+
+
+def require_outcome(returned: Outcome) -> Outcome:
+    """Return what a connector returned; raise `TypeError` for what is no outcome, which nothing could be made of."""
+    if not isinstance(returned, Outcome):
+        raise TypeError("It returned no outcome.")
+    return returned
 
 
 def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: CommandSpec | None) -> Outcome:

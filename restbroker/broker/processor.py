@@ -71,6 +71,7 @@ from restbroker.broker.link import (
     is_ours,
     outcome_of,
     redact_outcome,
+    require_outcome,
 )
 from restbroker.broker.order_warnings import ON_DEAD_IGNORED
 from restbroker.broker.ready_buffer import ReadyBuffer
@@ -453,7 +454,7 @@ class Processor:
         if link.partial is not None:
             started_s -= trio.current_time() - link.partial.started_s
         try:
-            outcome = await self.plan.connector.deliver(call, link)
+            outcome = require_outcome(await self.plan.connector.deliver(call, link))
         except (JobTakenAway, SendingStopped, JobExpired, JobIsDuplicate) as why:
             return self._note_unsent(job, why), time.perf_counter() - started_s
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker

@@ -14,6 +14,7 @@ from restbroker.config.key import Kinds, Members
 from restbroker.config.kind import At, Defaults, TargetCheck, defaults_of, unknown_kind
 from restbroker.config.logins import login, note_plain
 from restbroker.config.problems import Problems, at
+from restbroker.config.secret import Secret
 from restbroker.config.target import Credentials, Target, TlsFiles, WrittenKeys
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 
@@ -124,13 +125,22 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
     try:
         target = attrs.evolve(target, options=members() if target.options is None else target.options)
         judge = target.options
-        return judge.check(target, placed.at, problems) if can_connect and isinstance(judge, TargetCheck) else target
+        return _judged(judge, target, placed, problems) if can_connect and isinstance(judge, TargetCheck) else target
     # The options of an installed package may raise anything; what those of our own raise is a bug, and goes on.
     except Exception as error:
         if not isinstance(problems.kinds, Kinds):
             raise
         problems.refuse(placed.at("Kind"), problems.kinds.failure_text(target.kind, error))
         return target
+
+
+def _judged(judge: TargetCheck, target: Target, placed: _TargetEntry, problems: Problems) -> Target:
+    """Return the target as its kind judges it, with each secret in its options among those that are masked."""
+    target = judge.check(target, placed.at, problems)
+    kind = type(target.options)
+    values = [getattr(target.options, field.name) for field in attrs.fields(kind)] if attrs.has(kind) else []
+    written = [one for one in values if isinstance(one, Secret) and (one.path is None or one.path.is_absolute())]
+    return attrs.evolve(target, secrets=tuple(dict.fromkeys((*target.secrets, *written))))
 
 
 def _check_fairness(placed: _TargetEntry, problems: Problems) -> None:

@@ -1,6 +1,7 @@
 """The main job on a real Redis: what is pushed is delivered, settled and answered."""
 
 import json
+from typing import cast
 
 import attrs
 import pytest
@@ -9,7 +10,7 @@ from trio.testing import MockClock
 
 from restbroker.broker.same_host import this_process
 from restbroker.job.backoff import SidekiqBackoff
-from restbroker.job.outcome import Deferred, Delivered, Denied, Probe, Reason, Rejected
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.job.policy import Policy
 from restbroker.store import heartbeats, jobs
 from restbroker.store.replies import items
@@ -180,6 +181,19 @@ async def test_a_bug_in_the_connector_costs_the_job_a_try_and_not_the_worker(har
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are settled")
     assert harness.members("retry")[0]["error_class"] == "Bug"
     assert [event.outcome for event in harness.of(JobFinished)] == ["deferred", "delivered"]
+
+
+async def test_what_a_connector_returns_that_is_no_outcome_is_its_bug(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: cast("Outcome", "done")
+    async with harness.broker():
+        harness.push("once")
+        harness.push("safe")
+        await harness.until(lambda: harness.size("retry") == 2, "both wait as they are")
+    assert {(one["error_class"], one["args"][0]) for one in harness.members("retry")} == {
+        ("Bug", "once"),
+        ("Bug", "safe"),
+    }
+    assert harness.of(OperatorWarning) == []
 
 
 async def test_one_job_that_is_never_sent_while_others_succeed_uses_up_a_try(harness: Harness) -> None:

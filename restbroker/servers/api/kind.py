@@ -5,8 +5,9 @@ Trio before a connector is opened, since shell commands that push a job read the
 of a proxy kills no job.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import attrs
 
@@ -48,7 +49,7 @@ class Row:
 
     name: str
     request: str
-    repeat: Repeat
+    repeat: Repeat = attrs.field(validator=attrs.validators.in_(get_args(Repeat)))
     takes: Arguments = attrs.field(converter=Arguments)
     touches: str = ""
     tags: tuple[str, ...] = ()
@@ -60,6 +61,14 @@ class Row:
     @parts.default
     def _split(self) -> tuple[str, str, tuple[str, ...]]:
         return split_request(self.request)
+
+    @parts.validator
+    def _require_sense(self, _attribute: object, parts: tuple[str, str, tuple[str, ...]]) -> None:
+        method, path, query = parts
+        if not (method.isalpha() and path.startswith("/")):
+            raise ValueError(f"The request of {self.name} must be a method and a path, such as GET /users.")
+        if unknown := {*names_in(path), *query} - {argument.name for argument in self.takes.rows}:
+            raise ValueError(f"The request of {self.name} names {', '.join(sorted(unknown))}, which it does not take.")
 
     @spec.default
     def _specify(self) -> CommandSpec:
@@ -111,7 +120,7 @@ class TableKind:
 
     server: str
     version: str
-    commands: tuple[Row, ...]
+    commands: tuple[Row, ...] = attrs.field()
     probe: str
     check_url: str
     check_login: str
@@ -126,6 +135,12 @@ class TableKind:
     one_domain: bool = False
     _form: AnswerForm = attrs.field(init=False)
     _ladder: Ladder = attrs.field(init=False)
+
+    @commands.validator
+    def _require_names(self, _attribute: object, commands: tuple[Row, ...]) -> None:
+        names = Counter(row.name for row in commands)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"There is more than one row of {', '.join(twice)}.")
 
     @_form.default
     def _find_form(self) -> AnswerForm:

@@ -217,8 +217,11 @@ class Session:
         Raises nothing but Trio's own exceptions; what could not be measured is measured next time.
         """
         login = self._target.credentials
+        why_no_token = None
         if isinstance(login, IssuedLogin) and self._current_token is None:
-            login = login.login
+            login, why_no_token = login.login, self._no_token
+            if why_no_token is None or not why_no_token.denied:
+                return  # there will be one
         if self._is_measured or not isinstance(login, Basic):
             return
         with suppress(NotSent, MaybeSent, ConfigError):
@@ -226,7 +229,7 @@ class Session:
             self._is_measured = True
             if found is not None and found.level != "ok":
                 message = f"Target {self._target.name!r}: {found.message} {found.why}"
-                self._report(OperatorWarning(found.code, message, found.hint))
+                self._report(OperatorWarning(found.code, message, why_no_token.hint if why_no_token else found.hint))
 
     @property
     def _current_token(self) -> Bearer | None:
@@ -270,6 +273,9 @@ class Session:
         except trio.Cancelled:
             # It says nothing of the server: anyone who waits asks in its place.
             self._ask_at_s = now_s
+            raise
+        except NotSent:
+            self._ask_at_s = now_s + SHORT_PAUSE_S  # as soon as the server is back
             raise
         found = read_token(response, now_s)
         if isinstance(found, Token):

@@ -113,3 +113,23 @@ def test_its_catalogue_has_hosts_tags_and_dangers() -> None:
     assert catalogue.commands["rename"].tags == {"users"}
     assert catalogue.commands["rename"].fills_host
     assert catalogue.dangerous_in("stop") == {"stop": {"server"}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "repeat", "told"),
+    [
+        ("GET /users/{usr}", "safe", "names usr, which it does not take"),
+        ("GET /users?lim", "safe", "names lim, which it does not take"),
+        ("/users", "safe", "must be a method and a path"),
+        ("GET users", "safe", "must be a method and a path"),
+        ("GET /users", "Unsafe", "'repeat' must be in"),
+    ],
+)
+def test_a_wrong_row_is_refused_when_it_is_read(request_: str, repeat: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Row("rooms", request_, repeat, USER)
+
+
+def test_two_rows_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than one row of rooms"):
+        attrs.evolve(KIND, commands=(KIND.commands[0], *KIND.commands))
