@@ -107,6 +107,15 @@ def test_rosters_in_a_table_or_in_json_are_written_for_import(tmp_path: Path) ->
     found, _ = written(sys.executable, _SCRIPTS / "table.py", table)
     bob = {"bob@example.org": Contact("=Bob", ("Friends", "Work"))}
     assert read(found, "example.org").rosters == {"john": ANN, "jo-ann": {}, "zoe": bob}
+    for wrong in (
+        "user,jid,nick\nu,a@b,A",
+        "user;jid\nu;a@b",
+        "user,jid,name\nu,,Ann",
+        "user,jid\nu,a@b,x",
+        "user,jid\nu",
+    ):
+        table.write_text(wrong)
+        assert written(sys.executable, _SCRIPTS / "table.py", table, code=1)[0] == b""
     document.write_text(json.dumps({"zoe": {"bob@example.org": {"name": "=Bob", "groups": ["Work", "Friends"]}}}))
     found, _ = written("jq", "-c", "-f", _SCRIPTS / "json.jq", document)
     assert read(found, "example.org").rosters == {"zoe": bob}
