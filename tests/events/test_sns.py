@@ -108,10 +108,11 @@ async def test_what_is_published_is_a_job_on_the_queue_of_its_topic(publishing: 
         [("XmppEvent", "presences")],
     ]
     events = [jobs[0]["args"][0] for jobs in found]
-    assert [(event["type"], event["from"], event["to"], event["body"], event["room"]) for event in events] == [
-        ("message", "ann@one.example", "bob@two.example", TEXT, None),
-        ("groupchat", "ann@one.example", "den@muc.one.example", TEXT, "den@muc.one.example"),
-        ("presence", "ann@one.example", None, None, None),
+    names = ("type", "from", "to", "body", "room", "presence")
+    assert [tuple(event[name] for name in names) for event in events] == [
+        ("message", "ann@one.example", "bob@two.example", TEXT, None, None),
+        ("groupchat", "ann@one.example", "den@muc.one.example", TEXT, "den@muc.one.example", None),
+        ("presence", "ann@one.example", None, None, None, "available"),
     ]
     assert events[2]["raw"]["payload"] == PRESENCE
 

@@ -17,7 +17,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Denied, Rejected
 from restbroker.servers.contract import Ports
 from restbroker.servers.in_redis import LoginsInRedis
-from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
+from restbroker.servers.openfire.chat.logins import SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.store import logins
@@ -58,8 +58,6 @@ class Openfire:
             return Response(self.admin_status, {}, b"", 0.0)
         if request.path == "/rest/api/restapi/v1/system/statistics/sessions":
             return Response(200, {}, b"{}", 0.0)
-        if request.path.endswith("/logoff"):
-            return self.log_off(request.path.split("/")[-2])
         self.asked.append(request)
         self.began_s.append(trio.current_time())
         self.at_once += 1
@@ -77,12 +75,6 @@ class Openfire:
             self.number += 1
             self.streams[user] = f"ofchat-{self.number}"
         return Response(200, {"content-type": "text/plain"}, self.streams[user].encode(), 0.0)
-
-    def log_off(self, stream: str) -> Response:
-        users = [user for user, known in self.streams.items() if known == stream]
-        for user in users:
-            del self.streams[user]
-        return Response(200 if users else 400, {}, b"", 0.0)
 
     def restart(self) -> None:
         self.streams.clear()
@@ -306,29 +298,6 @@ async def test_what_is_no_stream_is_no_login(redis_server: RedisServer) -> None:
                 await open_one().stream("juliet")
         assert isinstance(refused.value.outcome, Denied)
         assert body == "" or body not in repr(refused.value.outcome)
-
-
-async def test_who_watches_logs_nobody_in_whom_a_job_logged_off(redis_server: RedisServer) -> None:
-    server = Openfire()
-
-    async def send(stream: str) -> Response:
-        return server.log_off(stream)
-
-    async with processes(redis_server, server) as open_one:
-        watcher, worker = open_one(), open_one()
-        first = await watcher.stream_for_reader("juliet")
-        assert first == "ofchat-101", "nobody logged her off"
-        ended = await worker.log_off("juliet", send)
-        assert isinstance(ended, LogoffResult)
-        assert ended.is_over
-        assert await watcher.stream_for_reader("juliet") is None
-        server.restart()
-        assert await watcher.stream_for_reader("juliet", first) is None
-        assert len(server.asked) == 1
-        assert await worker.stream("juliet") == "ofchat-102"
-        assert await watcher.stream_for_reader("juliet") == "ofchat-102"
-        server.restart()
-        assert await watcher.stream_for_reader("juliet", "ofchat-102") == "ofchat-103"
 
 
 async def test_a_login_asked_for_is_done_and_takes_the_place_of_what_was_known(redis_server: RedisServer) -> None:

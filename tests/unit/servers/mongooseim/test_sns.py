@@ -21,7 +21,6 @@ from restbroker.servers.mongooseim.sns.sigv4 import (
     ExpectedSignature,
     Request,
     SignatureError,
-    check_head,
     verify,
 )
 from tests.support.aws_signing import NAME, SECRET, signed_headers
@@ -172,26 +171,6 @@ def test_nothing_that_is_sent_is_taken_by_chance_or_breaks_anything(
     assert refusal(Request("POST", path, query, headers, BODY))
 
 
-@rows(
-    ("name", "ago_s", "fault"),
-    [
-        (NAME, 0, None),
-        (NAME, 901, "SignatureDoesNotMatch"),
-        ("AKIAOTHER", 0, "InvalidClientTokenId"),
-        (None, 0, "MissingAuthenticationToken"),
-    ],
-)
-def test_the_head_alone_shows_most_of_what_is_wrong(name: str | None, ago_s: float, fault: str | None) -> None:
-    request = made(at_s=NOW_S - ago_s, name=name or NAME)
-    headers = request.headers if name else without(request, "authorization").headers
-    if fault is None:
-        check_head(headers, EXPECTED, NOW_S)
-        return
-    with pytest.raises(SignatureError) as caught:
-        check_head(headers, EXPECTED, NOW_S)
-    assert caught.value.fault == fault
-
-
 ARN: Final = "arn:aws:sns:eu-west-1:123456789012:user_message_sent"
 MESSAGE: Final = {"from_user_id": "ann@one.example", "to_user_id": "bob@two.example", "message": "hello"}
 SPACE: Final = "{http://sns.amazonaws.com/doc/2010-03-31/}"
@@ -202,16 +181,6 @@ def posted(message: object = MESSAGE, **more: str) -> bytes:
     text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
     fields = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": ARN, "MessageStructure": "json"}
     return urlencode({**fields, "Message": text, **more}).encode()
-
-
-@rows("is_there", [True, False])
-def test_a_presence_has_no_text_and_says_whether_somebody_is_there(is_there: bool) -> None:
-    told = {"user_id": "ann@one.example", "present": is_there}
-    event = event_of(read_notification(posted(told)), "presence", "mim", 1000.5)
-    assert (event.sender, event.receiver, event.body, event.server) == ("ann@one.example", None, None, "one.example")
-    assert event.presence == ("available" if is_there else "unavailable")
-    assert isinstance(event.raw, dict)
-    assert event.raw["payload"] == told
 
 
 def test_a_name_that_is_no_jid_says_nothing_of_a_host() -> None:
