@@ -1,10 +1,13 @@
-"""Offers the events of a reader to Redis until it has them all, and reports once that they wait.
+"""Holds the events of a reader in memory, and offers them to Redis until it has them all.
 
-Used by the readers of RabbitMQ and of Openfire's streams. Always holds: an event leaves `left` only once it has a
-verdict, also where the wait is cancelled.
+Used by the readers of RabbitMQ, of Openfire's streams and of ejabberd's component. Always holds: an event leaves `left`
+only once it has a verdict, also where the wait is cancelled. Events stay in the order in which they came; the buffer is
+bounded in bytes, however long Redis is away: who finds it full waits and reads no more, so that further events wait in
+the connection and at the server.
 """
 
-from collections.abc import Container
+from collections import deque
+from collections.abc import Callable, Container
 from typing import Final
 
 import attrs
@@ -17,6 +20,12 @@ from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
 
 _PATIENCE_S: Final = 2.0
 """Seconds that Redis may take before an operator is warned."""
+AT_ONCE: Final = 200
+_BYTES_AT_ONCE: Final = 1024 * 1024
+"""The bytes after which no more events are taken at once.
+
+Redis must have them well within the time that it is given: many large events at once take longer.
+"""
 _LEAST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 5.0
 
@@ -70,3 +79,77 @@ class Offers:
     def _warn_of(self, offer: Offer) -> None:
         errors = (one.message for one in offer.verdicts() if isinstance(one, Exception))
         self.warn(next(errors, "Redis does not answer."))
+
+
+@attrs.define(eq=False)
+class EventBuffer:
+    """The buffer of one source.
+
+    `on_full` is called with the number of bytes that wait when it gets full, and not again until all were taken.
+    """
+
+    most_bytes: int
+    on_full: Callable[[int], None] = lambda _: None
+    _events: deque[tuple[ServerEvent, int]] = attrs.field(factory=deque)
+    _size_bytes: int = 0
+    """The bytes of all events, also of those that were taken last: they are in memory until Redis has them."""
+    _taken_bytes: int = 0
+    _waiting: int = 0
+    _was_full: bool = False
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def put(self, event: ServerEvent, size_bytes: int) -> None:
+        """Add an event, after waiting for room; one larger than the whole buffer waits until that is empty.
+
+        When cancelled, the event is not in the buffer.
+        """
+        self._waiting += 1
+        try:
+            while self._size_bytes and self._size_bytes + size_bytes > self.most_bytes:
+                self._report_full()
+                await self._changed.wait()
+        finally:
+            self._waiting -= 1
+        self._events.append((event, size_bytes))
+        self._size_bytes += size_bytes
+        self._wake()
+
+    async def take(self) -> list[ServerEvent]:
+        """Drop the events of the last call, wait for others, and return the oldest, as many as one push takes.
+
+        Safe to cancel: the others stay.
+        """
+        self._settle()
+        while not self._events:
+            self._was_full = self._was_full and self._waiting > 0
+            await self._changed.wait()
+        return self.take_now()
+
+    def take_now(self) -> list[ServerEvent]:
+        """Return the same as `take` without waiting; none if the buffer is empty."""
+        self._settle()
+        taken: list[ServerEvent] = []
+        while self._events and len(taken) < AT_ONCE and self._taken_bytes < _BYTES_AT_ONCE:
+            event, size_bytes = self._events.popleft()
+            taken.append(event)
+            self._taken_bytes += size_bytes
+        return taken
+
+    def __len__(self) -> int:
+        """Return the number of events, without those that were taken."""
+        return len(self._events)
+
+    def _settle(self) -> None:
+        self._size_bytes -= self._taken_bytes
+        if self._taken_bytes:
+            self._taken_bytes = 0
+            self._wake()
+
+    def _report_full(self) -> None:
+        if not self._was_full:
+            self._was_full = True
+            self.on_full(self._size_bytes)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()

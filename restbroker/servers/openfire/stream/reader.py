@@ -19,9 +19,9 @@ from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.in_redis import LeasesInRedis
-from restbroker.servers.offers import Offers
+from restbroker.servers.offers import EventBuffer, Offers
 from restbroker.servers.openfire.chat.logins import shared_logins
-from restbroker.servers.openfire.stream.context import EventBuffer, ListenerContext
+from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.listener import Listener
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.problems import ProblemReporter
