@@ -159,7 +159,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config, counters: Counters) -> B
 
     def plan(target: Target) -> TargetPlan:
         http = open_transport(target, shared=upkeep)
-        sent = sent_messages_of(config.events, open_control, report)
+        sent = sent_messages_of(config.events, target, open_control, report)
         rosters, logins = rosters_of(config, target, open_connection), logins_of(target, open_connection)
         services = {RostersInRedis: rosters, SentMessagesInRedis: sent, LoginsInRedis: logins}
         return TargetPlan(

@@ -15,7 +15,7 @@ from restbroker.events.deliver import Deliverer, Receiver
 from restbroker.events.webhook import Webhooks
 from restbroker.servers.contract import Ports
 from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
-from restbroker.servers.in_redis import LeasesInRedis, LoginsInRedis, StatesInRedis, logins_of
+from restbroker.servers.in_redis import LeasesInRedis, LoginsInRedis, ProgressInRedis, StatesInRedis, logins_of
 from restbroker.serving.runner import Server
 from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection
@@ -59,8 +59,9 @@ def _reader_ports(
     source: EventSource, intake: Intake, open_connection: Callable[[], Connection], report: Report
 ) -> ReaderPorts:
     """Return what the source's reader may use; for a source that names a target, what its connector may use, too."""
-    if source.target is None:
-        return ReaderPorts(intake, report)
-    http, logins = open_transport(source.target), logins_of(source.target, open_connection)
-    ports = Ports(report, time.time, http, {LoginsInRedis: logins})
-    return ReaderPorts(intake, report, LeasesInRedis(source.name, open_connection()), ports)
+    leases = LeasesInRedis(source.name, open_connection())
+    ports = ReaderPorts(intake, report, leases, ProgressInRedis(source.name, open_connection()))
+    if source.target is None or (logins := logins_of(source.target, open_connection)) is None:
+        return ports
+    http = open_transport(source.target)
+    return attrs.evolve(ports, target=Ports(report, time.time, http, {LoginsInRedis: logins}))

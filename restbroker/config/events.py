@@ -166,7 +166,7 @@ class EventSource:
         "Kind",
         "The sender: `prosody-rest` (mod_rest); `mongooseim-sns`, `mongooseim-amqp`, `mongooseim-webhook` "
         "(MongooseIM's event pusher with sns, rabbit, http); `openfire-sse` (users' streams of Openfire's "
-        "Chat API).",
+        "Chat API); `ejabberd-component` (copies of ejabberd's stanzas).",
         "",
         mandatory="always",
     )
@@ -195,7 +195,8 @@ class EventSource:
     )
     own_s: forms.Duration | None = key(
         "DropOwn",
-        "Drop events of messages that a mongooseim target sent within this time.",
+        "Drop events of messages that a mongooseim target sent within this time; for ejabberd-component those of its "
+        "Target, by default 60s.",
     )
     only: Filter = key("Only", "Events that become jobs; others are accepted and dropped.", _NO_FILTER)
     excluded: Filter = key("Except", "Exceptions to Only.", _NO_FILTER)

@@ -40,6 +40,8 @@ _PAUSE_S: Final = 0.1
 """Seconds before the next call after one that failed."""
 _PATIENT_PAUSE_S: Final = 1.0
 """Seconds before jobs that could not be made dead are tried again."""
+_UNNAMED_S: Final = 2.0
+"""Seconds within which equal stanzas without an id are one event: a user may well send such a text again."""
 _REFUSAL_GAP_S: Final = 1.0
 """Of the refusals of a source in so many seconds, one is noted: strangers may cause them."""
 
@@ -281,7 +283,7 @@ def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> Incomin
         record=rubyjson.dumps(_note_of(route, event, jid)),
         jid=jid,
         mark=mark or jid,
-        window_ms=_ms(source.window_s),
+        window_ms=_ms(_UNNAMED_S if event.digest and event.id is None else source.window_s),
         sent_mark=mark_of_sent(event.sender or "", event.receiver or "", event.body or "") if own else None,
         sent_ms=_ms(source.own_s),
         test_mark=test,
@@ -326,7 +328,11 @@ def _mark(source: EventSource, event: ServerEvent) -> str | None:
     back sends the same twice, and means it.
     """
     what: list[Json] = [event.source, event.type, event.sender, event.receiver]
-    if event.id is not None:
+    if event.digest is not None:
+        if not event.digest:
+            return None
+        what.append(event.digest)
+    elif event.id is not None:
         what.append(event.id)
     elif source.has_ids or event.type == "presence":
         return None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the command line gets the kinds alone
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "ejabberd-component": "restbroker.servers.ejabberd.component",
         "mongooseim-amqp": "restbroker.events.amqp",
         "mongooseim-sns": "restbroker.servers.mongooseim.sns",
         "mongooseim-webhook": "restbroker.servers.mongooseim.webhook",
@@ -38,6 +39,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
 _EMITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(("mongooseim-amqp", "mongooseim-sns", "mongooseim-webhook"), "restbroker.servers.mongooseim"),
+        "ejabberd-component": "restbroker.servers.ejabberd",
         "openfire-sse": "restbroker.servers.openfire",
         "prosody-rest": "restbroker.servers.prosody",
     }

@@ -17,6 +17,7 @@ EventType = Literal[
     "message",
     "groupchat",
     "presence",
+    "subscription",
     "iq",
     "error",
     "chatstate",
@@ -29,9 +30,10 @@ EventType = Literal[
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 """All types of events.
 
-`groupchat`: a message of a room. `error`: a stanza of any kind that came back. `chatstate`: a user writes or stops.
-`invitation`: into a room. `offer`: a question for an expert, and `offer-revoked` its end; `queue`: where one's own
-question stands. `notify`: any other notice of a server.
+`groupchat`: a message of a room. `subscription`: a user asks for another's presence, allows or ends it. `error`: a
+stanza of any kind that came back. `chatstate`: a user writes or stops. `invitation`: into a room. `offer`: a question
+for an expert, and `offer-revoked` its end; `queue`: where one's own question stands. `notify`: any other notice of a
+server.
 """
 
 
@@ -52,7 +54,7 @@ class ServerEvent:
 
     `server`: the host there that took it in. `source`: the name of the source in the configuration. `raw`: what the
     server sent. `presence`: of a presence, whether the user is available, or another type of its stanza; None if it is
-    not known.
+    not known. `digest`: what is equal in all reports of it, "" if there is one alone; None if that is not known.
     """
 
     type: EventType
@@ -66,6 +68,7 @@ class ServerEvent:
     received_at_s: float
     raw: Json
     presence: str | None = None
+    digest: str | None = None
 
 
 def as_json(event: ServerEvent) -> dict[str, Json]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTT
     import trio
 
     from restbroker.servers.contract import Ports
-    from restbroker.servers.in_redis import LeasesInRedis, StatesOfSource
+    from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis, StatesOfSource
 
 Verdict = Literal["accepted", "duplicate", "own", "ignored"]
 """What became of an event.
@@ -216,14 +216,16 @@ class StreamInfo:
 
 @attrs.frozen
 class ReaderPorts:
-    """All that a reader may use; `leases` and `target` are None unless its options name a target.
+    """All that a reader may use; `target` is None unless its options name a target.
 
-    `target`: what that target's connector may use. The reader closes both. `states` is None if nothing shows them.
+    `target`: what that target's connector may use. The reader closes the others that it uses, and what `target` has.
+    `states` is None if nothing shows them.
     """
 
     intake: Intake
     report: Report
     leases: "LeasesInRedis | None" = None
+    progress: "ProgressInRedis | None" = None
     target: "Ports | None" = None
     states: "StatesOfSource | None" = None
 

@@ -1,9 +1,10 @@
 """What connectors and readers of events of our own kinds keep in Redis.
 
-That is, the logins of a target's users, the messages that were sent, the states of sources, and the leases of streams;
-`app` makes each for those that need it, as does the test of events. Always holds: nothing is connected before the first
-call. A call for a login waits while Redis is away, which the worker pool reports; no other call waits longer than its
-connection's time-out. A message that cannot be recorded is sent all the same, with a warning.
+That is, the logins of a target's users, the messages that were sent, the states of sources, the leases of streams, and
+up to when a reader's events are there; `app` makes each for those that need it, as does the test of events. Always
+holds: nothing is connected before the first call. A call for a login waits while Redis is away, which the worker pool
+reports; no other call waits longer than its connection's time-out. A message that cannot be recorded is sent all the
+same, with a warning.
 
 Setting a state never waits: Redis is written to once a second at most, and each `REFRESH_S` where nothing changes, so
 that a state counts while its process lives; what is stored is what was logged.
@@ -26,7 +27,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import mark_of_sent
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.store import events as store
-from restbroker.store import leases, sources
+from restbroker.store import leases, progress, sources
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection, until_answered
 from restbroker.store.leases import Lease
@@ -41,6 +42,9 @@ REFRESH_S: Final = sources.TTL_S / 3
 _LEAST_S: Final = 1.0
 """Seconds between two writes, at least."""
 _ENDING_S: Final = 1.0
+_ENDED_S: Final = 5.0
+"""Seconds without a word of a reader, which writes each second, after which it counts as dead."""
+_STOPPED: Final = b"stopped"
 _KIND: Final = "openfire-chat"
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
@@ -81,20 +85,31 @@ def logins_of(target: Target, open_connection: Callable[[], Connection]) -> Logi
 
 @attrs.define(eq=False)
 class SentMessagesInRedis:
-    """The record of sent messages; `connection` has a short time-out. `window_s`: for how many seconds each is kept."""
+    """The record of sent messages; `connection` has a short time-out. `window_s`: for how many seconds each is kept.
+
+    Those that come while a call is under way are recorded by the next one, together.
+    """
 
     window_s: float
     connection: Connection
     report: Report
+    _next: list[str] = attrs.field(factory=list)
+    """The marks that the next call records."""
+    _turn: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def remember(self, sender: str, receiver: str, body: str) -> None:
         """Note this message in Redis before it is sent; if Redis does not take the note, warn and return."""
-        mark, window_ms = mark_of_sent(sender, receiver, body), max(1, round(self.window_s * 1000))
-        try:
-            await self.connection.call(store.remember, mark, window_ms)
-        except (StoreUnavailable, StoreRefused) as error:
-            what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
-            self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
+        marks = self._next
+        marks.append(mark_of_sent(sender, receiver, body))
+        async with self._turn:
+            if marks is not self._next:  # another's call has recorded it
+                return
+            self._next = []
+            try:
+                await self.connection.call(store.remember, marks, max(1, round(self.window_s * 1000)))
+            except (StoreUnavailable, StoreRefused) as error:
+                what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
+                self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
 
     async def aclose(self) -> None:
         """Close the connection; a later call opens it again."""
@@ -102,10 +117,19 @@ class SentMessagesInRedis:
 
 
 def sent_messages_of(
-    events: Events | None, open_connection: Callable[[], Connection], report: Report
+    events: Events | None, target: Target, open_connection: Callable[[], Connection], report: Report
 ) -> SentMessagesInRedis | None:
-    """Return the record for these sources, with the longest of their windows; None if none of them has `DropOwn`."""
-    windows_s = [source.own_s for source in (events.sources if events is not None else ()) if source.own_s is not None]
+    """Return the record of what this target sends, with the longest window of the sources that drop it.
+
+    None if none drops it: one that names its target drops that one's alone, and only such a one drops an ejabberd's.
+    """
+    sources = () if events is None else events.sources
+    windows_s = [
+        source.own_s
+        for source in sources
+        if source.own_s is not None
+        and (source.target_name == target.name or (source.target_name is None and target.kind != "ejabberd"))
+    ]
     return SentMessagesInRedis(max(windows_s), open_connection(), report) if windows_s else None
 
 
@@ -243,3 +267,59 @@ class LeasesInRedis:
     async def aclose(self) -> None:
         """Close the connection; a later call opens it again."""
         await self.connection.aclose()
+
+
+@attrs.define(eq=False)
+class ProgressInRedis:
+    """Up to when one reader of a source has all events in Redis, so that others can say what it lost if it dies.
+
+    `connection` has a short time-out, and is its own.
+    """
+
+    source: str
+    connection: Connection
+    _reader: str = attrs.field(factory=lambda: secrets.token_hex(8))
+    _others: dict[str, tuple[bytes, float]] = attrs.field(factory=dict)
+    """What each other reader wrote last, and since when that is so (Trio's clock)."""
+
+    async def put(self, until_s: float, *, takes: bool) -> Sequence[float]:
+        """Note that all events up to this time (epoch seconds) are in Redis; return the same of readers that ended.
+
+        One reader alone learns of each, and none without `takes`. To be called each second. Never raise: while Redis is
+        away, return nothing.
+        """
+        try:
+            await self._write(f"{until_s:.3f} {time.time():.3f}")
+            ended = [name for name in self._others if takes and self._has_ended(name)]
+            taken = [name for name in ended if await self.connection.ask(progress.take, self.source, name)]
+            return [float(self._others.pop(name)[0].split()[0]) for name in taken]
+        except (StoreUnavailable, StoreRefused):
+            # The others could not write either: from now on they have their time again.
+            self._others.clear()
+            return ()
+
+    async def end(self, until_s: float) -> None:
+        """Note that this reader stops at `until_s`; unless others read, the next one learns of it.
+
+        Never raise, and give up after a second.
+        """
+        with trio.move_on_after(_ENDING_S), suppress(StoreUnavailable, StoreRefused):
+            if all(map(self._has_ended, self._others)):
+                await self._write(f"{until_s:.3f} {_STOPPED.decode()}")
+            else:
+                await self.connection.ask(progress.take, self.source, self._reader)
+        await self.connection.aclose()
+
+    async def _write(self, entry: str) -> None:
+        """Write this reader's entry, and look at those of the others."""
+        found = await self.connection.ask(progress.write, self.source, self._reader, entry)
+        now_s, before = trio.current_time(), self._others
+        self._others = {
+            name: before[name] if name in before and before[name][0] == value else (value, now_s)
+            for name, value in found.items()
+            if name != self._reader
+        }
+
+    def _has_ended(self, reader: str) -> bool:
+        value, since_s = self._others[reader]
+        return value.endswith(_STOPPED) or trio.current_time() - since_s > _ENDED_S

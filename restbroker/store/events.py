@@ -91,13 +91,13 @@ def read_push(reply: Reply | StoreRefused) -> list[PushResult]:
     return [_read_code(code) for code in items(reply)]
 
 
-def remember(client: Client, sent_mark: str, window_ms: int) -> None:
-    """Record for `window_ms` milliseconds that a message is this broker's own; `sent_mark` is the mark of its event.
+def remember(client: Client, sent_marks: Sequence[str], window_ms: int) -> None:
+    """Record for `window_ms` milliseconds that messages are this broker's own; these are the marks of their events.
 
-    `push` answers `own` for the event that reports the message, and pushes no job for it. Raise `StoreUnavailable` or
-    `StoreRefused`.
+    `push` answers `own` for the event that reports such a message, and pushes no job for it. Raise `StoreUnavailable`
+    or `StoreRefused`.
     """
-    client.command("SET", client.keys.event(sent_mark), window_ms, "PX", window_ms)
+    client.commands([("SET", client.keys.event(mark), window_ms, "PX", window_ms) for mark in sent_marks])
 
 
 def expect_test(client: Client, test_mark: str) -> None:

@@ -169,6 +169,10 @@ class Keys:
         """
         return self._key(f"restbroker:sse:{source}")
 
+    def progress(self, source: str) -> str:
+        """Return the key of a HASH: reader of the source → up to when it has all events in Redis (`store.progress`)."""
+        return self._key(f"restbroker:progress:{source}")
+
     @property
     def sources(self) -> str:
         """HASH with an expiry: source, process and user → the state of the reading (JSON)."""

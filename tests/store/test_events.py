@@ -68,7 +68,7 @@ def test_a_mark_of_an_older_version_counts_while_it_is_there(client: Client, ser
 
 
 def test_what_this_broker_sent_is_dropped_for_as_long_as_a_source_wants(client: Client, server: Server) -> None:
-    events.remember(client, "sent", 60_000)
+    events.remember(client, ["sent"], 60_000)
     long, short = (attrs.evolve(arrival(name, mark=name), sent_mark="sent") for name in ("1", "2"))
     assert events.push(client, [attrs.evolve(long, sent_ms=60_000)]) == ["own"]
     assert events.push(client, [attrs.evolve(long, sent_ms=60_000)]) == ["own"]

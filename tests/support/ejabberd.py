@@ -31,6 +31,31 @@ PASSWORD: Final = "test password ☂"
 
 CONFIG: Final = Path(__file__).with_name("ejabberd.yml").read_text("utf-8")
 """To be filled in by `str.format`."""
+SPEAKING_LISTENERS: Final = """\
+  - port: {c2s_port}
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    starttls: false
+    shaper: none
+  - port: {component_port}
+    ip: "127.0.0.1"
+    module: ejabberd_service
+    shaper: none
+    global_routes: false
+    hosts:
+      {component}: {{password: {secret}}}
+      {remote}: {{password: {secret}}}
+"""
+SPEAKING_MODULES: Final = """\
+  mod_service_log: {{loggers: [{component}]}}
+  mod_carboncopy: {{}}
+  mod_mam: {{default: always}}
+  mod_register: {{ip_access: all}}
+  mod_stream_mgmt: {{}}
+"""
+SECRET: Final = "component secret"
+REMOTE: Final = "remote.example"
+"""A second component, which plays another server: its users are none of this one's."""
 
 
 def libraries(root: str = "") -> Path:
@@ -59,6 +84,10 @@ class Ejabberd(Daemon):
     """Whether it issues bearer tokens; without a word about it in its configuration, ejabberd does not."""
     without: tuple[str, ...] = ()
     """Erlang applications that it shall not find, as if their packages were missing."""
+    component: str = ""
+    """The name of the component that gets a copy of every stanza; then clients may log in, too."""
+    c2s_port: int = attrs.Factory(free_port)
+    component_port: int = attrs.Factory(free_port)
     by: tuple[str, ...] = ()
     """The command that starts it, in the place of `erl`; such a server can be killed, and not stopped."""
 
@@ -101,7 +130,16 @@ class Ejabberd(Daemon):
         return False
 
     def _write_config(self) -> None:
+        speaking: dict[str, object] = {
+            "c2s_port": self.c2s_port,
+            "component_port": self.component_port,
+            "component": self.component,
+            "remote": REMOTE,
+            "secret": json.dumps(SECRET),
+        }
         config = CONFIG.format(
+            listeners=SPEAKING_LISTENERS.format(**speaking) if self.component else "",
+            modules=SPEAKING_MODULES.format(**speaking) if self.component else "",
             port=self.port,
             hosts=json.dumps(self.hosts),
             admins=json.dumps([self.admin]),

@@ -22,6 +22,7 @@ from restbroker.servers.api.login import Headers
 from restbroker.servers.api.request import guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
 from restbroker.servers.ejabberd import catalogue, command_attributes
+from restbroker.servers.ejabberd.emit import messages_of
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (
     CHECK_LOGIN,
@@ -49,6 +50,7 @@ from restbroker.servers.ejabberd.request import (
     route,
 )
 from restbroker.servers.ejabberd.session import NoToken, Session
+from restbroker.servers.in_redis import SentMessagesInRedis
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -74,6 +76,8 @@ class EjabberdConnector:
     _target: Target
     _now_s: Callable[[], float]
     _session: Session
+    _sent: SentMessagesInRedis | None = None
+    """Where messages are recorded that a component would be told of; None: no source drops them."""
     _version: str | None = None
     _worked: bool = False
     _forbidden: int = 0
@@ -114,6 +118,7 @@ class EjabberdConnector:
 
         When cancelled, only the link knows whether it was sent.
         """
+        await self._remember(call)
         if is_message_with_id(call):
             made = guard(partial(as_stanza, call), self._target.name, command_attributes.MESSAGE)
             if isinstance(made, Rejected):
@@ -167,9 +172,20 @@ class EjabberdConnector:
         task_status.started()
         await trio.sleep_forever()
 
+    async def _remember(self, call: Call) -> None:
+        """Record what the call sends before it is sent, where a component would be told of it."""
+        if self._sent is not None:
+            for message in messages_of(call.command):
+                await self._sent.remember(*message)
+
     def _plan(self, endpoint: str, headers: Headers) -> Plan | None:
         way = self._routes.get(endpoint) or self._find(endpoint)
         if way.path_by_jid is not None:
+            return None
+        if self._sent is not None and endpoint.partition("/")[0] in (
+            command_attributes.MESSAGE,
+            command_attributes.STANZA,
+        ):
             return None
         is_message, host = endpoint.partition("/")[0] == command_attributes.MESSAGE, self._target.default_host
 
@@ -305,4 +321,4 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     The catalogue is read now, as the store's scripts are.
     """
     catalogue.for_target(target, None)
-    return EjabberdConnector(target, ports.now_s, Session(target, ports.report))
+    return EjabberdConnector(target, ports.now_s, Session(target, ports.report), ports.service(SentMessagesInRedis))

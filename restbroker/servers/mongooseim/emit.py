@@ -8,13 +8,13 @@ from accounts that exist, and reports only messages between users (measured).
 
 from collections.abc import Mapping
 from typing import Final
-from xml.etree import ElementTree as ET
 
 from restbroker.config.events import EventSource
 from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
+from restbroker.servers.api.stanza import body_in, read_message
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.event_contract import Emission, Parties
 from restbroker.servers.mongooseim import command_attributes
@@ -64,14 +64,8 @@ def _user(target: Target) -> str | None:
 
 
 def _in_stanza(stanza: Json) -> Message | None:
-    if not isinstance(stanza, str) or "<!DOCTYPE" in stanza or not fits_xml(stanza):
-        return None
-    try:
-        root = ET.fromstring(stanza)  # noqa: S314 - no document type, so nothing to expand
-    except ET.ParseError:
-        return None
-    body = next((part.text for part in root if part.tag.rpartition("}")[2] == "body"), None)
-    return _message(root.get("from"), root.get("to"), body) if root.tag.rpartition("}")[2] == "message" else None
+    root = read_message(stanza)
+    return None if root is None else _message(root.get("from"), root.get("to"), body_in(root))
 
 
 def _message(sender: Json, receiver: Json, body: Json) -> Message | None:

@@ -1,0 +1,165 @@
+"""One connection to ejabberd's listener for components: TLS, the handshake, and what comes then. `reader` opens it.
+
+Always holds: a failure is a `Problem` that says what happened and what to do; the password is in none of them, and only
+its digest is sent. Beyond loopback the server proves who it is before anything is sent (`options`).
+"""
+
+import hashlib
+import ssl
+from collections import deque
+from typing import Final
+from xml.sax.saxutils import quoteattr
+
+import attrs
+import trio
+
+from restbroker.config.target import TlsFiles
+from restbroker.config.tls import context_of
+from restbroker.errors import ConfigError
+from restbroker.servers.ejabberd.component.options import Options
+from restbroker.servers.ejabberd.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
+from restbroker.servers.event_contract import Problem
+
+_CONNECT_S: Final = 10.0
+_SILENCE_S: Final = 60.0
+"""Seconds without a byte after which the connection counts as dead: the component's own heartbeats come back before."""
+_SENDING_S: Final = 5.0
+_PIECE_BYTES: Final = 65_536
+
+
+@attrs.define(eq=False)
+class ComponentStream:
+    """An open connection of the component."""
+
+    where: str
+    _stream: trio.abc.Stream
+    _parser: StreamParser
+    _came: deque[Item] = attrs.field(factory=deque)
+    _sending: trio.Lock = attrs.field(factory=trio.Lock)
+
+    async def next(self) -> Item:
+        """Return the next item; raise `Problem` once the stream is over. Safe to cancel: nothing is lost."""
+        while not self._came:
+            self._came.extend(self._parser.feed(await self._receive()))
+        item = self._came.popleft()
+        if isinstance(item, Broken):
+            raise Problem("EjabberdAway", f"{self.where} ended the stream: {item.why}.", _AGAIN)
+        return item
+
+    def put_back(self, item: Item) -> None:
+        """Let `next` return this item again."""
+        self._came.appendleft(item)
+
+    async def send(self, xml: str) -> None:
+        """Send a stanza, or close the connection if the server does not take it; `next` says so then."""
+        try:
+            with trio.fail_after(_SENDING_S):
+                async with self._sending:
+                    await self._stream.send_all(xml.encode())
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            await trio.aclose_forcefully(self._stream)
+
+    async def aclose(self) -> None:
+        """Close the connection at once."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def _receive(self) -> bytes:
+        with trio.move_on_after(_SILENCE_S):
+            try:
+                data = await self._stream.receive_some(_PIECE_BYTES)
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if not data:
+                raise Problem("EjabberdAway", f"{self.where} closed the connection.", _AGAIN)
+            return bytes(data)
+        raise Problem("EjabberdAway", f"{self.where} sends nothing, not even our own heartbeats.", _AGAIN)
+
+
+_AGAIN: Final = "restbroker connects again."
+_HINT_LISTENER: Final = (
+    "Check that ejabberd runs, and that a listener with `module: ejabberd_service` is at this address; "
+    "with `tls: true` there, set TLS of the source."
+)
+_FAULTS: Final = {
+    "not-authorized": (
+        "ejabberd refuses the password for {name}, or does not know the name.",
+        "Check Pass or PassFile, and Name under `hosts` of the listener.",
+    ),
+    "conflict": (
+        "ejabberd does not accept {name}: a virtual host or another component has that name.",
+        "Choose another Name.",
+    ),
+    "host-unknown": ("ejabberd does not know {name}.", "Add it under `hosts` of the listener."),
+}
+
+
+async def open_stream(settings: Options) -> ComponentStream:
+    """Connect, and return the stream once ejabberd accepts the component. Raise `Problem`; nothing stays open then."""
+    host, port = settings.address
+    where = f"ejabberd at {host}:{port}"
+    try:
+        with trio.fail_after(_CONNECT_S):
+            stream = await _connect(settings)
+            try:
+                opened = ComponentStream(where, stream, _parser_of(settings))
+                await _shake_hands(opened, settings)
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+    except trio.TooSlowError:
+        raise Problem("EjabberdAway", f"{where} does not answer within {_CONNECT_S:g} s.", _HINT_LISTENER) from None
+    except (trio.BrokenResourceError, ssl.SSLError) as error:
+        cause = error if isinstance(error, ssl.SSLError) else error.__cause__
+        why = f": {cause.reason or cause}" if isinstance(cause, ssl.SSLError) else ""
+        hint = "Check that the listener has `tls: true`, that its certificate is for the Address, and CAFile."
+        raise Problem("EjabberdAway", f"TLS with {where} failed{why}.", hint) from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be reached"
+        raise Problem("EjabberdAway", f"No connection to {where}: {why}.", _HINT_LISTENER) from None
+    return opened
+
+
+def _parser_of(settings: Options) -> StreamParser:
+    return StreamParser(settings.name, frozenset(settings.hosts), settings.limit_bytes)
+
+
+async def _connect(settings: Options) -> trio.abc.Stream:
+    host, port = settings.address
+    stream = await trio.open_tcp_stream(host, port)
+    if not settings.is_tls:
+        return stream
+    context = await trio.to_thread.run_sync(context_of, TlsFiles(settings.ca))
+    secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secured
+
+
+async def _shake_hands(stream: ComponentStream, settings: Options) -> None:
+    try:
+        secret = await trio.to_thread.run_sync(settings.password.reveal)
+    except ConfigError as error:
+        raise Problem("EjabberdDenied", error.message, error.hint or "") from None
+    await stream.send(
+        "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
+        f"to={quoteattr(settings.name)}>"
+    )
+    try:
+        while True:
+            match await stream.next():
+                case Opened(stream_id):
+                    # The protocol's own digest (XEP-0114).
+                    digest = hashlib.sha1((stream_id + secret).encode(), usedforsecurity=False).hexdigest()
+                    await stream.send(f"<handshake>{digest}</handshake>")
+                case Accepted():
+                    return
+                case _:
+                    continue
+    except Problem as problem:
+        for fault, (message, hint) in _FAULTS.items():
+            if problem.message.endswith(f": {fault}."):
+                raise Problem("EjabberdDenied", message.format(name=settings.name), hint) from None
+        raise Problem(problem.code, problem.message, _HINT_LISTENER) from None

@@ -1,0 +1,136 @@
+"""Makes events of what ejabberd sends a component: of the copies of mod_service_log, and of the rooms' own messages.
+
+Called by `reader`. Always holds: pure; one event for what a user sends, however many copies there are, but for those
+that are equal, which `ServerEvent.digest` names. Nothing that a client writes makes an event vanish: what is dropped
+here is dropped for its `from` or `to`, which the server sets, and a client's address always has a resource (measured on
+23.01). ejabberd passes on the rest as it was written: `<delay>`, `<result>`, `<sent>`, an `id` that was used before.
+"""
+
+import hashlib
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+import attrs
+
+from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
+from restbroker.job.json_types import Json
+from restbroker.servers.ejabberd.component.stanzas import Direct, Stanza
+
+SUBSCRIBER: Final = "rooms"
+"""The name, before the component's, that is to be subscribed to rooms."""
+_SUBSCRIPTIONS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
+_CARBONS: Final = frozenset({"{urn:xmpp:carbons:2}sent", "{urn:xmpp:carbons:2}received"})
+_ARCHIVED: Final = frozenset({"{urn:xmpp:mam:1}result", "{urn:xmpp:mam:2}result"})
+_LATE: Final = _CARBONS | _ARCHIVED | {"{urn:xmpp:delay}delay", "{jabber:x:delay}x"}
+_BODY: Final = "{jabber:client}body"
+_NOTICE: Final = "{http://jabber.org/protocol/pubsub#event}event"
+_SILENT: Final = frozenset({"http://jabber.org/protocol/chatstates", "urn:xmpp:receipts", "urn:xmpp:chat-markers:0"})
+_HINTS: Final = frozenset({"urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp"})
+
+
+@attrs.frozen
+class Deriver:
+    """Makes the events of one source: those of the types in `takes`. `hosts`: the server's own; `rooms`: `Rooms`."""
+
+    source: str
+    name: str
+    hosts: AbstractSet[str]
+    rooms: AbstractSet[str]
+    takes: AbstractSet[str]
+
+    def event_of_copy(self, host: str, stanza: Stanza, now_s: float) -> ServerEvent | None:
+        """Return the event of a stanza that a user of this host sends or receives; None if it makes none.
+
+        `now_s`: epoch seconds.
+        """
+        kind = self._kind(stanza)
+        if kind is None or kind not in self.takes:
+            return None
+        room = bare(stanza.receiver) if kind == "groupchat" else None
+        # Of the others there is one copy: each is another event, even where it has the same bytes.
+        is_copied = kind in ("message", "error") or (kind == "groupchat" and "/" in stanza.receiver)
+        digest = hashlib.blake2b(stanza.xml.encode(), digest_size=16).hexdigest() if is_copied else ""
+        return self._event(kind, stanza, stanza.receiver, room, server=host, now_s=now_s, digest=digest)
+
+    def event_of_room(self, direct: Direct, now_s: float) -> ServerEvent | None:
+        """Return the event of a room of `Rooms` that tells our subscriber of a message; None if it is none."""
+        said, room = direct.said, direct.stanza.sender
+        is_subscribed = room in self.rooms and bare(direct.stanza.receiver) == f"{SUBSCRIBER}@{self.name}"
+        if said is None or not is_subscribed or "groupchat" not in self.takes:
+            return None
+        if said.element.get("type") != "groupchat" or bare(said.sender) != room:
+            return None
+        return self._event("groupchat", said, room, room, server=domain(room), now_s=now_s, digest="")
+
+    def _event(
+        self,
+        kind: EventType,
+        stanza: Stanza,
+        receiver: str,
+        room: str | None,
+        *,
+        server: str,
+        now_s: float,
+        digest: str,
+    ) -> ServerEvent:
+        element = stanza.element
+        word = element.get("type")
+        raw: dict[str, Json] = {"kind": stanza.kind, "type": word, "xml": stanza.xml}
+        if any(child.tag in _LATE for child in element):
+            raw["delayed"] = True
+        body = element.find(_BODY)
+        return ServerEvent(
+            type=kind,
+            sender=stanza.sender,
+            receiver=receiver,
+            id=element.get("id"),
+            body=None if body is None else body.text or "",
+            room=room,
+            server=server,
+            source=self.source,
+            received_at_s=now_s,
+            raw=raw,
+            presence=word or PRESENCE[True] if kind in ("presence", "subscription") else None,
+            digest=digest,
+        )
+
+    def _kind(self, stanza: Stanza) -> EventType | None:
+        match stanza.kind, stanza.element.get("type"):
+            case "message" | "presence", "error":
+                return "error"
+            case "message", "groupchat":
+                return "groupchat" if self._is_said(stanza) else None
+            case "message", _:
+                return "message" if self._is_message(stanza) else None
+            case "presence", (None | "unavailable"):
+                # As the user sends it to all; what reaches others has another `from` or `to`.
+                return "presence" if _has_resource(stanza.sender) and bare(stanza.sender) == stanza.receiver else None
+            case "presence", str(word) if word in _SUBSCRIPTIONS:
+                # The server takes the resource away from what it passes on.
+                return "subscription" if _has_resource(stanza.sender) else None
+            case _:
+                return None
+
+    def _is_said(self, stanza: Stanza) -> bool:
+        """Tell whether a local user says it; what a room tells its occupants comes from none of `hosts`."""
+        return domain(stanza.sender) in self.hosts and stanza.receiver not in self.rooms
+
+    def _is_message(self, stanza: Stanza) -> bool:
+        names, sender = {child.tag for child in stanza.element}, stanza.sender
+        if not _has_resource(sender):
+            is_own = sender == bare(stanza.receiver) and domain(sender) in self.hosts
+            if is_own and names & _CARBONS:
+                return False
+            if names & _ARCHIVED and (is_own or self._is_room_here(sender)):
+                return False
+            if _NOTICE in names and _BODY not in names:
+                return False
+        spaces = {name[1:].partition("}")[0] for name in names}
+        return not (spaces <= _SILENT | _HINTS and spaces & _SILENT)
+
+    def _is_room_here(self, sender: str) -> bool:
+        return "@" in sender and any(domain(sender).endswith(f".{host}") for host in self.hosts)
+
+
+def _has_resource(jid: str) -> bool:
+    return "/" in jid

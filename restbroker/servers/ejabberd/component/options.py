@@ -1,0 +1,157 @@
+"""The options that a source of kind `ejabberd-component` takes: ejabberd's listener, our name there, and what is taken.
+
+Used by the other files of this folder. Always holds: beyond loopback TLS is used, and the certificate is verified; the
+name belongs to one of the server's hosts unless the operator says otherwise, since ejabberd would look for it in DNS
+and send all copies there. Trio is not loaded here.
+"""
+
+from typing import Annotated, ClassVar, Final, TypeAlias
+
+import attrs
+
+from restbroker.config import forms
+from restbroker.config.events import EventSource
+from restbroker.config.form import Items, choice, whole, word
+from restbroker.config.key import key, secret
+from restbroker.config.kind import At, SourceDefaults
+from restbroker.config.problems import Problems
+from restbroker.config.secret import NO_SECRET, Secret, is_blank
+from restbroker.config.target import TlsFiles
+from restbroker.config.tls import tls_files
+from restbroker.config.urls import is_loopback
+from restbroker.config.values import duration_text
+from restbroker.job.event import EventType
+from restbroker.job.jid import fold_case
+
+TAKES: Final[tuple[EventType, ...]] = ("message", "groupchat", "presence", "subscription", "error")
+_WINDOW_S: Final = 60.0
+"""The seconds within which equal stanzas with an id are copies of one."""
+_OWN_S: Final = 60.0
+_UNREAD_S: Final = 30.0
+_LEAST_LEASE_S: Final = 1.0
+_LEAST_STANZA: Final = 64 * 1024
+_MOST_STANZA: Final = 16 * 1024 * 1024
+
+_Types: TypeAlias = Annotated[
+    tuple[EventType, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*TAKES))
+]
+_Rooms: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of rooms",
+        'a list of rooms such as ["team@conference.example.org"]',
+        word("room", r"[^\s/@]{1,255}@[^\s/@]{1,255}", 'a room such as "team@conference.example.org"'),
+    ),
+]
+_Host: TypeAlias = Annotated[str, word("host", r"|[^\s/@:*]{1,255}", 'a name such as "events.example.org"')]
+
+
+@attrs.frozen
+class Options:
+    """The members of `Options` in the configuration.
+
+    `max_unread_s`: how long the stream is left unread once the buffer is full. `lease_s`: None, unless one process is
+    to read alone.
+    """
+
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, target_kind="ejabberd")
+
+    address: forms.Bind = key(
+        "Address", "host:port of ejabberd's listener (ejabberd_service).", ("127.0.0.1", 5347), shown="127.0.0.1:5347"
+    )
+    name: _Host = key(
+        "Name",
+        "The component's name, as in mod_service_log and under `hosts` of the listener: a subdomain of one of Hosts.",
+        "",
+        mandatory="always",
+    )
+    hosts: forms.Hosts = key("Hosts", "The server's virtual hosts whose users' stanzas count.", (), mandatory="always")
+    password: Secret = secret(
+        "Pass", "The listener's password for Name.", "A file with it.", NO_SECRET, mandatory="or PassFile"
+    )
+    is_tls: bool = key("TLS", "The listener has `tls: true`; its certificate must be for the Address.", default=False)
+    ca: forms.File | None = key("CAFile", "Certificates (PEM) to verify the server's, instead of the system's.")
+    foreign_name: bool = key(
+        "ForeignName",
+        "Name is a subdomain of none of Hosts. Without the component ejabberd sends all copies to whoever has that "
+        "name in DNS.",
+        default=False,
+    )
+    takes: _Types = key("Take", f"The types of events that are taken; by default {', '.join(TAKES)}.", TAKES)
+    rooms: _Rooms = key(
+        "Rooms",
+        "Rooms with people of other servers: a job subscribes rooms@Name there, and what the room sends counts.",
+        (),
+    )
+    _target: str | None = key(
+        "Target", "The target of kind ejabberd with the same server's API, whose messages DropOwn drops."
+    )
+    lease_s: forms.Duration | None = key(
+        "Lease",
+        "One process reads, for events in order; how long after it dies another takes over. By default all read.",
+    )
+    max_unread_s: forms.Duration = key(
+        "MaxUnread",
+        "While Redis accepts no events: how long the stream is left unread once 32 MiB wait in memory, so that "
+        "ejabberd keeps the rest in its memory. After that events are read and lost, and counted.",
+        _UNREAD_S,
+        shown=f"{_UNREAD_S:g}s",
+    )
+    limit_bytes: Annotated[int, whole(_LEAST_STANZA, _MOST_STANZA)] = key(
+        "MaxStanza", "Bytes of the longest stanza; longer ones are skipped and counted.", 1024 * 1024
+    )
+
+    def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
+        """Return the source as it is to be used, with names folded; add what is wrong with it to `problems`."""
+        place = at("Options")
+        name, hosts = fold_case(self.name), tuple(map(fold_case, self.hosts))
+        self._check_names(name, hosts, place, problems)
+        if is_blank(self.password):
+            problems.refuse(f"{place}.Pass", "is missing or empty; it is the listener's password for Name.")
+        password = problems.try_secret(f"{place}.Pass", self.password) or NO_SECRET
+        if self.lease_s is not None and self.lease_s < _LEAST_LEASE_S:
+            least, found = duration_text(_LEAST_LEASE_S), duration_text(self.lease_s)
+            problems.refuse(f"{place}.Lease", f"expected at least {least}, found {found}.")
+        if source.own_s is not None and self._target is None:
+            problems.refuse(at("DropOwn"), "has no effect without the Target in Options whose messages are dropped.")
+        options = attrs.evolve(
+            self,
+            name=name,
+            hosts=hosts,
+            password=password,
+            ca=self._authorities(place, problems),
+            takes=self.takes or TAKES,
+            rooms=tuple(map(fold_case, self.rooms)),
+            target=None,
+        )
+        own_s = None if self._target is None else source.own_s or _OWN_S
+        return attrs.evolve(
+            source,
+            options=options,
+            window_s=source.window_s or _WINDOW_S,
+            own_s=own_s,
+            target_name=self._target,
+            secrets=(password,),
+        )
+
+    def _check_names(self, name: str, hosts: tuple[str, ...], place: str, problems: Problems) -> None:
+        if not name:
+            problems.refuse(f"{place}.Name", "is missing or empty; it is the component's name.")
+        if not hosts:
+            problems.refuse(f"{place}.Hosts", "is missing or empty; name the server's virtual hosts.")
+        elif name in hosts:
+            problems.refuse(f"{place}.Name", f"{name!r} is also one of Hosts; the component needs a name of its own.")
+        elif name and not self.foreign_name and not any(name.endswith(f".{host}") for host in hosts):
+            why = "while the component is away, ejabberd sends all copies to whoever has this name in DNS"
+            hint = "name a subdomain of one of Hosts, or set ForeignName"
+            problems.refuse(f"{place}.Name", f"{name!r} is a subdomain of none of Hosts: {why}; {hint}.")
+        if not (self.is_tls or is_loopback(self.address[0])):
+            why = "private stanzas would go unencrypted, to a server that proves nothing"
+            problems.refuse(f"{place}.TLS", f"is needed beyond loopback, with `tls: true` at the listener: {why}.")
+
+    def _authorities(self, place: str, problems: Problems) -> forms.File | None:
+        if self.ca is None:
+            return None
+        if not self.is_tls:
+            problems.refuse(f"{place}.CAFile", "has no effect without TLS.")
+        return tls_files(TlsFiles(self.ca), place, place, problems, is_used=True).ca

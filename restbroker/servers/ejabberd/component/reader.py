@@ -1,0 +1,373 @@
+"""Reads the stream of a component and pushes its events to Redis. `app` runs one for each source.
+
+Always holds: what was read is in the buffer until Redis has it. While Redis is away, the buffer fills; then nothing is
+read for `MaxUnread`, so that ejabberd keeps what comes; then it is read and lost, and counted. A heartbeat that the
+component sends itself comes back behind all copies that came before it: up to the last one whose events are in Redis
+nothing is lost, and each time after it that may be incomplete is logged with its beginning and end, by this process or,
+if it dies, by another (`ProgressInRedis`). Without `Lease` all processes read: ejabberd gives each copy to one of them.
+"""
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final, assert_never
+from xml.sax.saxutils import quoteattr
+
+import attrs
+import trio
+
+from restbroker.config.events import EventSource
+from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.job.event import ServerEvent, domain
+from restbroker.servers.ejabberd.component.connection import ComponentStream, open_stream
+from restbroker.servers.ejabberd.component.derive import Deriver
+from restbroker.servers.ejabberd.component.options import Options
+from restbroker.servers.ejabberd.component.stanzas import (
+    FORWARDED,
+    Accepted,
+    Broken,
+    Copy,
+    Direct,
+    Item,
+    Opened,
+    Skipped,
+    Stanza,
+)
+from restbroker.servers.event_contract import Problem, ReaderPorts, StreamInfo
+from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis
+from restbroker.servers.offers import EventBuffer, Offers
+from restbroker.store.leases import LeaseHeld
+from restbroker.telemetry.events import EventHandled, OperatorWarning, SourceOpened
+
+_BUFFER_BYTES: Final = 32 * 1024 * 1024
+_EACH_BYTES: Final = 2048
+"""What an event takes in memory besides its texts, roughly."""
+_BEAT_S: Final = 1.0
+_MARGIN_S: Final = 1.0
+"""How long ejabberd may take at most from a stanza to its copies, within what a gap allows for."""
+_LEAST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 5.0
+_PATIENCE_S: Final = 2.0
+"""Seconds that Redis may take at the end."""
+_DRAIN_S: Final = 1.0
+_RENEWALS: Final = 3
+_MOST_HOSTS: Final = 20
+"""How many unknown hosts are named: anyone may invent some."""
+_PUBSUB: Final = "{http://jabber.org/protocol/pubsub}pubsub"
+
+
+def open_reader(source: EventSource, ports: ReaderPorts) -> "ComponentReader":
+    """Return the reader of one source, without connecting yet. Raise `ConfigError` if it lacks its ports in Redis."""
+    settings = source.options
+    assert isinstance(settings, Options)  # noqa: S101  as its options judged it
+    if ports.leases is None or ports.progress is None:
+        raise ConfigError(f"The source {source.name} needs its leases and its progress in Redis.")
+    deriver = Deriver(
+        source.name, settings.name, frozenset(settings.hosts), frozenset(settings.rooms), frozenset(settings.takes)
+    )
+    hint = "ejabberd keeps no events: a stop of restbroker loses those that it has read."
+    offers = Offers(source, ports.intake, ports.report, "", hint)
+    return ComponentReader(source, settings, ports, deriver, offers, leases=ports.leases, progress=ports.progress)
+
+
+@attrs.define(eq=False)
+class ComponentReader:
+    """The reader of one source, over one connection after the other. Times are epoch seconds; 0: never."""
+
+    source: EventSource
+    settings: Options
+    ports: ReaderPorts
+    deriver: Deriver
+    offers: Offers
+    leases: LeasesInRedis
+    progress: ProgressInRedis
+    now_s: Callable[[], float] = time.time
+    _buffer: EventBuffer = attrs.field(init=False)
+    _stream: ComponentStream | None = None
+    _may_read: trio.Event = attrs.field(factory=trio.Event)
+    _left: dict[int, ServerEvent] = attrs.field(factory=dict)
+    """What was taken out of the buffer and is not known to be in Redis."""
+    _put: int = 0
+    _pushed: int = 0
+    """How many events came into the buffer, and how many of these Redis has."""
+    _beats: deque[tuple[int, float]] = attrs.field(factory=deque)
+    """The heartbeats that came back: how many events had been put by then, and when each was sent."""
+    _until_s: float = 0.0
+    """Up to when all events are in Redis."""
+    _beat_s: float = 0.0
+    """When the last heartbeat was sent that came back, or the stream was opened."""
+    _broken_s: float = 0.0
+    """Since when events may be missing, until a stream is open again."""
+    _event_s: float = 0.0
+    _opened_s: float = 0.0
+    _lost: int = 0
+    _lost_since_s: float = 0.0
+    _unknown_hosts: set[str] = attrs.field(factory=set)
+    _last_warning: str = ""
+    _was_open: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self._buffer = EventBuffer(_BUFFER_BYTES, self._warn_of_full)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Read until cancelled; then push what came within two seconds, and disconnect."""
+        if self.ports.states is not None:
+            self.ports.states.watch("", self._info)
+        task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._push_events)
+                nursery.start_soon(self._keep_progress)
+                if self.settings.lease_s is None:
+                    self._may_read.set()
+                else:
+                    nursery.start_soon(self._keep_lease, self.settings.lease_s)
+                await self._stay_connected()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._end()
+
+    async def _stay_connected(self) -> None:
+        pause_s = _LEAST_PAUSE_S
+        while True:
+            await self._may_read.wait()
+            try:
+                self._stream = await open_stream(self.settings)
+                pause_s = _LEAST_PAUSE_S
+                self._note_open(self._stream.where)
+                while True:
+                    await self._take(await self._stream.next())
+            except Problem as problem:
+                if self._may_read.is_set():
+                    self._warn(problem)
+            await self._note_closed()
+            await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _note_open(self, where: str) -> None:
+        now_s = self.now_s()
+        self._opened_s = self._beat_s = now_s
+        self._until_s = self._until_s or now_s
+        if self.ports.states is not None:
+            self.ports.states.put(None)
+        if not self._was_open:
+            self._was_open = True
+            self.ports.report(SourceOpened(self.source.name, where))
+        if self._last_warning:
+            self._last_warning = ""
+            self._report("EjabberdBack", "events are read again.")
+        if self._broken_s:
+            self._report_gap(self._broken_s, now_s, "the connection ended")
+            self._broken_s = 0.0
+
+    async def _note_closed(self) -> None:
+        if (stream := self._stream) is not None:
+            self._stream = None
+            await stream.aclose()
+            if self._may_read.is_set():
+                self._broken_s = self._broken_s or self._beat_s
+            else:
+                self._report_gap(self._beat_s, self.now_s(), "another process took over")
+
+    async def _take(self, item: Item) -> None:
+        event: ServerEvent | None = None
+        match item:
+            case Copy(host, stanza):
+                event = self.deriver.event_of_copy(host, stanza, self.now_s())
+            case Direct():
+                event = await self._direct(item)
+            case Skipped(why):
+                self._count("too_large" if why == "length" else "malformed")
+                limit = self.settings.limit_bytes
+                what = f"of more than {limit} bytes" if why == "length" else "with an address that no server gives"
+                self._report("EventTooLarge" if why == "length" else "EventMalformed", f"a stanza {what} was skipped.")
+            case Opened() | Accepted() | Broken():
+                pass
+            case _:
+                assert_never(item)
+        if event is not None:
+            await self._keep(event, item)
+
+    async def _keep(self, event: ServerEvent, item: Item) -> None:
+        """Put the event into the buffer, or lose it if that is full for too long."""
+        size_bytes = _EACH_BYTES + 2 * len(item.stanza.xml) if isinstance(item, Copy | Direct) else _EACH_BYTES
+        try:
+            with trio.move_on_after(0.0 if self._lost else self.settings.max_unread_s) as waiting:
+                await self._buffer.put(event, size_bytes)
+        except trio.Cancelled:
+            # The process stops: it is not in the buffer.
+            if self._stream is not None:
+                self._stream.put_back(item)
+            raise
+        if waiting.cancelled_caught:
+            self._lost_since_s = self._lost_since_s or self.now_s()
+            self._lost += 1
+            self._count("lost")
+        else:
+            self._put += 1
+            self._event_s = self.now_s()
+
+    async def _direct(self, direct: Direct) -> ServerEvent | None:
+        """Return the event of a stanza to the component itself, if it is a room's; answer a question."""
+        name, stanza = self.settings.name, direct.stanza
+        if stanza.kind == "message" and stanza.sender == stanza.receiver == name:
+            self._note_beat(stanza.element.get("id", ""))
+            return None
+        event = self.deriver.event_of_room(direct, self.now_s())
+        if event is None:
+            self._count("direct")
+            self._note_host(stanza)
+            if (answer := answer_to(stanza, name)) and self._stream is not None:
+                await self._stream.send(answer)
+        return event
+
+    def _note_beat(self, beat: str) -> None:
+        number, _, sent = beat.partition(" ")
+        with suppress(ValueError):
+            # Of another connection, such as another process': it says nothing of ours.
+            if number == self._connection_id:
+                self._beat_s = float(sent)
+                self._beats.append((self._put, self._beat_s))
+                self._settle()
+
+    @property
+    def _connection_id(self) -> str:
+        return f"beat-{id(self):x}-{self._opened_s:.6f}"
+
+    def _note_host(self, stanza: Stanza) -> None:
+        """Warn once of a copy from a host that `Hosts` lacks."""
+        host = stanza.sender
+        is_copy = stanza.element.find(FORWARDED) is not None and stanza.receiver == self.settings.name
+        is_new = host not in self._unknown_hosts and len(self._unknown_hosts) < _MOST_HOSTS
+        if is_copy and is_new and domain(host) == host:
+            self._unknown_hosts.add(host)
+            what = f"copies of stanzas come from {host}, which is none of Hosts; they are no events."
+            self._report("EjabberdHost", what, f"Add {host} to Hosts if it is a virtual host of this server.")
+
+    async def _push_events(self) -> None:
+        while True:
+            self._left = dict(enumerate(await self._buffer.take()))
+            await self._push()
+
+    async def _push(self) -> None:
+        count = len(self._left)
+        await self.offers.push(self._left)
+        self._pushed += count
+        self._report_lost("Redis accepted none for longer than MaxUnread")
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._beats and self._beats[0][0] <= self._pushed:
+            self._until_s = self._beats.popleft()[1]
+
+    async def _keep_progress(self) -> None:
+        """Send a heartbeat each second, note the progress in Redis, and report what others lost that have ended."""
+        name = quoteattr(self.settings.name)
+        while True:
+            await trio.sleep(_BEAT_S)
+            if (stream := self._stream) is not None:
+                beat = quoteattr(f"{self._connection_id} {self.now_s():.3f}")
+                await stream.send(f"<message from={name} to={name} id={beat}/>")
+            if self._until_s:
+                # While nothing is read here, the time that others miss is not over.
+                for since_s in await self.progress.put(self._until_s, takes=self._stream is not None):
+                    self._report_gap(since_s, self.now_s(), "a process that read them ended")
+
+    async def _keep_lease(self, lease_s: float) -> None:
+        """Let this process read while it has the lease; while Redis is away, nothing changes."""
+        name = self.settings.name
+        while True:
+            try:
+                lease = (await self.leases.hold([name], lease_s))[name]
+            except (StoreUnavailable, StoreRefused) as error:
+                self.offers.warn(error.message)
+            else:
+                if isinstance(lease, LeaseHeld):
+                    self._may_read.set()
+                elif self._may_read.is_set():
+                    self._may_read = trio.Event()
+                    if self._stream is not None:
+                        await self._stream.aclose()
+                if not self._may_read.is_set() and self.ports.states is not None:
+                    self.ports.states.put(Problem("", "another process reads", ""))
+            await trio.sleep(lease_s / _RENEWALS)
+
+    async def _end(self) -> None:
+        """Read what ejabberd has sent, push it, and leave."""
+        if (stream := self._stream) is not None:
+            await stream.send("</stream:stream>")
+            with trio.move_on_after(_DRAIN_S), suppress(Problem):
+                while True:
+                    await self._take(await stream.next())
+            await stream.aclose()
+        with trio.move_on_after(_PATIENCE_S):
+            await self._push()
+            while events := self._buffer.take_now():
+                self._left = dict(enumerate(events))
+                await self._push()
+        if count := len(self._left) + len(self._buffer):
+            self._lost, self._lost_since_s = self._lost + count, self._lost_since_s or self._until_s
+        else:
+            self._until_s = max(self._until_s, self._broken_s or self._beat_s)
+        self._report_lost("Redis did not accept them before the stop")
+        if self._until_s:
+            await self.progress.end(self._until_s)
+        if self.settings.lease_s is not None:
+            await self.leases.end([self.settings.name])
+        await self.leases.aclose()
+
+    def _report_lost(self, why: str) -> None:
+        if self._lost:
+            between = _between(self._lost_since_s, self.now_s())
+            self._report("EventsLost", f"{self._lost} events {between} are lost: {why}.", "Fix Redis; run two brokers.")
+            self._lost, self._lost_since_s = 0, 0.0
+
+    def _report_gap(self, since_s: float, until_s: float, why: str) -> None:
+        hint = "ejabberd keeps no events for a component. Its archive (mod_mam) has the messages of that time."
+        self._report("EjabberdGap", f"events {_between(since_s - _MARGIN_S, until_s)} may be missing: {why}.", hint)
+
+    def _warn_of_full(self, size_bytes: int) -> None:
+        what = f"{size_bytes} bytes of events wait in memory, and ejabberd keeps what comes, until Redis accepts some."
+        self._report("EventsHeld", what, "Fix Redis. After MaxUnread events are lost.")
+
+    def _warn(self, problem: Problem) -> None:
+        """Warn of this problem, once until another one comes or it is over."""
+        if self.ports.states is not None:
+            self.ports.states.put(problem)
+        if problem.message != self._last_warning:
+            self._last_warning = problem.message
+            self._report(problem.code, problem.message, problem.hint)
+
+    def _report(self, code: str, what: str, hint: str | None = None) -> None:
+        self.ports.report(OperatorWarning(code, f"Source {self.source.name}: {what}", hint))
+
+    def _count(self, outcome: str) -> None:
+        self.ports.report(EventHandled(self.source.name, outcome))
+
+    def _info(self) -> StreamInfo:
+        return StreamInfo(opened_s=self._opened_s, event_s=self._event_s, heartbeat_s=self._beat_s)
+
+
+def answer_to(stanza: Stanza, name: str) -> str | None:
+    """Return the answer to an iq that asks; None for any other stanza, and for one to another name.
+
+    A notification (XEP-0357) is asked to wait: of another error ejabberd takes that the device is gone for good.
+    """
+    element, sender, receiver = stanza.element, stanza.sender, stanza.receiver
+    if stanza.kind != "iq" or element.get("type") not in ("get", "set") or domain(receiver) != name:
+        return None
+    kind = "cancel" if element.find(_PUBSUB) is None else "wait"
+    addresses = f"from={quoteattr(receiver)} to={quoteattr(sender)} id={quoteattr(element.get('id', ''))}"
+    condition = "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+    return f"<iq type='error' {addresses}><error type='{kind}'>{condition}</error></iq>"
+
+
+def _between(since_s: float, until_s: float) -> str:
+    since, until = (
+        datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        for at_s in (since_s, until_s)
+    )
+    return f"between {since} and {until}"

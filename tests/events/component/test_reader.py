@@ -1,0 +1,319 @@
+"""What ejabberd tells a component becomes jobs, once, whatever ejabberd, Redis or a process does meanwhile."""
+
+import re
+from datetime import datetime
+from typing import Final
+from xml.etree import ElementTree as ET
+
+import pytest
+import trio
+
+from restbroker.servers.ejabberd.component import connection, reader
+from restbroker.servers.ejabberd.component.reader import answer_to
+from restbroker.servers.ejabberd.component.stanzas import Stanza
+from restbroker.store import sources
+from restbroker.telemetry.events import SourceOpened
+from tests.events.component.conftest import HOST, NAME, Listener, Read, Reading, message, wrapped
+from tests.support.redis_server import RedisServer
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.wait import until_async
+
+IQ: Final = (
+    "<iq to='example.org' from='ann@example.org/phone' type='set' id='1' xmlns='jabber:client'>"
+    "<query xmlns='jabber:iq:register'><password>hidden</password></query></iq>"
+)
+
+
+def gaps(found: Reading) -> list[tuple[float, float]]:
+    """The beginning and the end of each time of which it is said that something may be missing."""
+    texts = [warning.message for warning in found.warnings("EjabberdGap")]
+    both = [re.search(r"between (\S+) and (\S+) may be missing", text) for text in texts]
+    return [(_epoch_s(one[1]), _epoch_s(one[2])) for one in both if one]
+
+
+def _epoch_s(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+async def test_copies_become_one_job_each_in_their_order(reading: Read, listener: Listener) -> None:
+    async with reading() as found:
+        await found.reads()
+        one, two, three = (wrapped(message(text, text)) for text in ("one", "two", "three"))
+        await listener.tell(one, two, one, IQ and wrapped(IQ), three, two, three)
+        await found.has("one", "two", "three")
+        await found.counts("duplicate", 3)
+        (job, *_) = found.jobs()
+        assert (job["type"], job["from"], job["to"]) == ("message", "ann@example.org/phone", "bob@example.org")
+        assert (job["server"], job["source"], job["id"]) == (HOST, "ejabberd", "one")
+        assert job["raw"] == {"kind": "message", "type": "chat", "xml": message("one", "one")}
+    assert [event for event in found.events if isinstance(event, SourceOpened)] == [
+        SourceOpened("ejabberd", f"ejabberd at 127.0.0.1:{listener.port}")
+    ]
+    assert not found.warnings()
+    assert listener.said.endswith(b"</stream:stream>")
+
+
+@pytest.mark.promise
+async def test_the_same_id_twice_hides_no_other_text(reading: Read, listener: Listener) -> None:
+    async with reading() as found:
+        await found.reads()
+        await listener.tell(*(wrapped(message(text, "same")) for text in ("one", "two", "one")))
+        await found.has("one", "two")
+
+
+@pytest.mark.promise
+async def test_equal_stanzas_without_an_id_are_one_for_two_seconds(
+    reading: Read, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restbroker.events.deliver._UNNAMED_S", 0.2)
+    async with reading() as found:
+        await found.reads()
+        await listener.tell(wrapped(message("yes")), wrapped(message("yes")))
+        await found.counts("duplicate")
+        await trio.sleep(0.3)
+        await listener.tell(wrapped(message("yes")))
+        await found.has("yes", "yes")
+
+
+@pytest.mark.promise
+async def test_what_is_sent_to_the_component_itself_is_only_counted(reading: Read, listener: Listener) -> None:
+    forged = wrapped("{}", "ann@example.org/x")
+    async with reading() as found:
+        await found.reads()
+        await listener.tell(
+            forged.format(message("forged", "f")),
+            f"<message to='x@{NAME}' from='ann@example.org/x'><body>hi</body></message>",
+            f"<presence to='x@{NAME}' from='ann@example.org/x'/>",
+            f"<iq to='{NAME}' from='ann@example.org/x' type='result' id='1'/>",
+            f"<iq to='{NAME}' from='ann@example.org/x' type='error' id='2'/>",
+            f"<message to='{NAME}' from='ann@example.org/x' type='error'/>",
+            wrapped(message("true", "t")),
+        )
+        await found.has("true")
+        await found.counts("direct", 6)
+        await found.is_beating()
+        assert listener.said == b""
+
+
+@pytest.mark.promise
+async def test_a_question_gets_no_service_and_a_notification_wait(reading: Read, listener: Listener) -> None:
+    async with reading() as found:
+        await found.reads()
+        notification = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='n1'/></pubsub>"
+        await listener.tell(
+            f"<iq to='{NAME}' from='ann@example.org/x' type='get' id='q1'><ping xmlns='urn:xmpp:ping'/></iq>",
+            f"<iq to='{NAME}' from='{HOST}' type='set' id='q2'>{notification}</iq>",
+        )
+        await until_async(lambda: listener.said.count(b"</iq>") == 2, "both are answered", 60)
+    first, second, _ = listener.said.decode().split("</iq>")
+    assert 'to="ann@example.org/x" id="q1"><error type=\'cancel\'><service-unavailable' in first
+    assert f'to="{HOST}" id="q2"><error type=\'wait\'' in second
+
+
+def test_what_is_for_another_name_is_not_answered() -> None:
+    """The server closes the stream of a component that speaks for another."""
+    asked = Stanza(ET.Element("iq", {"type": "get"}), "ann@example.org/x", "other.example.org", "<iq/>")
+    assert answer_to(asked, NAME) is None
+
+
+async def test_copies_of_a_host_that_is_not_named_are_warned_of_once(reading: Read, listener: Listener) -> None:
+    async with reading() as found:
+        await found.reads()
+        await listener.tell(*[wrapped(message("x", "x"), "example.net")] * 3, wrapped(message("true", "t")))
+        await found.has("true")
+        (warning,) = found.warnings("EjabberdHost")
+        assert "come from example.net" in warning.message
+
+
+async def test_a_room_of_rooms_tells_by_its_subscription(reading: Read, listener: Listener) -> None:
+    said = (
+        f"<message to='rooms@{NAME}' from='team@conference.example.org/Rob' type='groupchat' id='r' "
+        "xmlns='jabber:client'><body>all</body></message>"
+    )
+    items = f"<items node='urn:xmpp:mucsub:nodes:messages'><item id='7'>{said}</item></items>"
+    event = f"<event xmlns='http://jabber.org/protocol/pubsub#event'>{items}</event>"
+    own = said.replace(f"rooms@{NAME}", "team@conference.example.org").replace(
+        "team@conference.example.org/Rob", "ann@example.org/x"
+    )
+    async with reading(rooms=("team@conference.example.org",)) as found:
+        await found.reads()
+        await listener.tell(
+            f"<message to='rooms@{NAME}' from='team@conference.example.org' id='7'>{event}</message>",
+            f"<message to='rooms@{NAME}' from='other@conference.example.org' id='7'>{event}</message>",
+            wrapped(own),
+        )
+        await found.has("all")
+        await found.counts("direct")
+
+
+@pytest.mark.promise
+async def test_a_stanza_that_is_too_long_blinds_nobody(reading: Read, listener: Listener) -> None:
+    async with reading(limit_bytes=65_536) as found:
+        await found.reads()
+        await listener.tell(
+            wrapped(message("one", "1")), wrapped(message("x" * 500_000, "2")), wrapped(message("two", "3"))
+        )
+        await found.has("one", "two")
+        assert len(found.warnings("EventTooLarge")) == 1
+        assert listener.accepted == 1
+
+
+@pytest.mark.promise
+async def test_an_entity_ends_the_stream_and_the_next_is_read(reading: Read, listener: Listener) -> None:
+    async with reading() as found:
+        await found.reads()
+        await listener.tell(wrapped(message("one", "1")), "<message>&lol;</message>", wrapped(message("lost", "2")))
+        await found.reads(2)
+        await listener.tell(wrapped(message("two", "3")))
+        await found.has("one", "two")
+        assert "its XML cannot be read" in found.warnings("EjabberdAway")[0].message
+        assert len(gaps(found)) == 1
+
+
+@pytest.mark.promise
+async def test_a_lost_connection_names_the_gap_from_the_last_heartbeat(reading: Read, listener: Listener) -> None:
+    async with reading() as found:
+        await found.reads()
+        await found.is_beating()
+        broke_s = trio.current_time()
+        await listener.stop()
+        await found.tells("EjabberdAway")
+        await trio.sleep(0.5)
+        await listener.start()
+        await found.reads(2)
+        await found.tells("EjabberdBack")
+        await until_async(lambda: gaps(found), "the gap is told", 60)
+        took_s = trio.current_time() - broke_s
+    ((since_s, until_s),) = gaps(found)
+    assert 0.5 <= until_s - since_s <= took_s + 4.0
+
+
+async def test_a_wrong_password_is_told_once_and_not_shown(reading: Read, listener: Listener) -> None:
+    listener.password = "another"
+    async with reading() as found:
+        warning = await found.tells("EjabberdDenied")
+        assert f"refuses the password for {NAME}" in warning.message
+        states = sources.read_states(found.store)
+        await until_async(lambda: [one.code for one in sources.read_states(found.store)] == ["EjabberdDenied"], "kept")
+        listener.password = "component secret"
+        await found.tells("EjabberdBack")
+    assert len(found.warnings("EjabberdDenied")) == 1
+    assert "component secret" not in repr(found.events) + repr(states)
+
+
+async def test_a_silent_server_is_left(reading: Read, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_SILENCE_S", 1.5)
+    listener.returns = False
+    async with reading() as found:
+        assert "sends nothing" in (await found.tells("EjabberdAway")).message
+        await found.reads(2)
+
+
+async def test_how_it_stands_is_kept_for_who_looks(reading: Read) -> None:
+    async with reading() as found:
+        await found.reads()
+
+        def beats() -> bool:
+            return any(not one.code and one.heartbeat_s > 0 for one in sources.read_states(found.store))
+
+        await until_async(beats, "a heartbeat is there", 60)
+
+
+@pytest.mark.promise
+async def test_while_redis_is_away_nothing_is_lost(
+    reading: Read, listener: Listener, redis_server: RedisServer
+) -> None:
+    with TcpProxy(redis_server.port) as way:
+        async with reading(url=f"redis://127.0.0.1:{way.port}") as found:
+            await found.reads()
+            way.cut()
+            texts = [str(number) for number in range(300)]
+            for text in texts:
+                await listener.tell(wrapped(message(text, text)))
+            await found.tells("EventsWait")
+            way.mend()
+            await found.has(*texts)
+    assert not found.warnings("EventsLost")
+
+
+@pytest.mark.promise
+async def test_beyond_max_unread_events_are_lost_and_counted(
+    reading: Read, listener: Listener, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_BUFFER_BYTES", 10_000)
+    with TcpProxy(redis_server.port) as way:
+        async with reading(url=f"redis://127.0.0.1:{way.port}", max_unread_s=0.2) as found:
+            await found.reads()
+            way.cut()
+            for number in range(50):
+                await listener.tell(wrapped(message(str(number), str(number))))
+            await until_async(lambda: found.outcomes().count("lost") > 10, "some are lost", 60)
+            await found.tells("EventsHeld")
+            way.mend()
+            warning = await found.tells("EventsLost")
+            await listener.tell(wrapped(message("after", "after")))
+            await until_async(lambda: found.texts()[-1:] == ["after"], "it goes on", 60)
+            lost = int(re.findall(r": (\d+) events", warning.message)[0])
+            assert lost == found.outcomes().count("lost")
+            assert len(found.texts()) == 51 - lost
+
+
+@pytest.mark.promise
+async def test_another_process_says_what_a_dead_one_lost(
+    reading: Read, listener: Listener, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restbroker.events.in_redis._ENDED_S", 2.0)
+    with TcpProxy(redis_server.port) as way:
+        async with reading(url=f"redis://127.0.0.1:{way.port}") as dead:
+            await dead.reads()
+            await until_async(lambda: redis_server_progress(dead), "its progress is there", 60)
+            way.cut()
+            async with reading(goes_on=True) as found:
+                await found.reads(2)
+                await until_async(lambda: len(gaps(found)) == 1, "what the dead one lost is told", 60)
+                await found.is_beating()
+                assert len(gaps(found)) == 1
+            way.mend()
+
+
+def redis_server_progress(found: Reading) -> object:
+    return found.store.command("HGETALL", found.store.keys.progress("ejabberd"))
+
+
+@pytest.mark.promise
+async def test_after_a_stop_the_next_start_names_the_gap(reading: Read, listener: Listener) -> None:
+    async with reading() as found:
+        await found.reads()
+        await found.is_beating()
+    await trio.sleep(0.3)
+    async with reading(goes_on=True) as later:
+        await until_async(lambda: len(gaps(later)) == 1, "the gap is told", 60)
+        ((since_s, until_s),) = gaps(later)
+        assert until_s - since_s > 0.3
+
+
+async def test_a_stop_beside_another_process_is_no_gap(reading: Read) -> None:
+    async with reading() as found:
+        await found.reads()
+        await found.is_beating()
+        async with reading(goes_on=True) as other:
+            await found.reads(2)
+            await other.is_beating()
+        await found.is_beating()
+        await found.is_beating()
+    assert not gaps(found)
+
+
+@pytest.mark.promise
+async def test_with_a_lease_one_process_reads(reading: Read, listener: Listener) -> None:
+    async with reading(lease_s=1.0) as first:
+        await first.reads()
+        async with reading(goes_on=True, lease_s=1.0) as second:
+            await trio.sleep(1.5)
+            assert listener.accepted == len(listener.lines) == 1
+            await listener.tell(wrapped(message("one", "1")))
+            await first.has("one")
+            first.stop()
+            await second.reads(2)
+            await listener.tell(wrapped(message("two", "2")))
+            await second.has("one", "two")
