@@ -1,0 +1,323 @@
+"""Users of a real ejabberd who do anything at random, and the events that are expected of it. For tests and recordings.
+
+Always holds: each thing that is done has a mark in it that no other has, by which its event is known; `expected` has
+what each is to become, and what is to become nothing is done as well.
+"""
+
+import gzip
+import hashlib
+import json
+import random
+import re
+import socket
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import attrs
+
+from tests.support.ejabberd import PASSWORD, REMOTE, SECRET, Ejabberd
+from tests.support.xmpp import Client, Clients
+
+NAME: Final = "events.localhost"
+HOST: Final = "localhost"
+TEAM: Final = f"team@conference.{HOST}"
+"""A room with people of another server, of which the component is told itself (`Rooms`)."""
+OPEN: Final = f"open@conference.{HOST}"
+USERS: Final = ("ann", "bob", "eve", "off")
+HIDDEN: Final = "a-password-that-nobody-may-see"
+_COMPOSING: Final = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
+Expected = tuple[str, str, bool]
+"""The event's type, the mark in it, and whether it is told as delayed."""
+_MARK: Final = re.compile(r"mix-\d+-")
+
+
+def event_of(job: Mapping[str, Any]) -> Expected:
+    """What an event is known by; without a mark, as where the clients say by themselves that they are there."""
+    raw = job["raw"]
+    found = _MARK.search(raw["xml"])
+    return job["type"], found[0] if found else "", raw.get("delayed", False)
+
+
+def differences(found: Iterable[Expected], expected: Counter[Expected]) -> tuple[Counter[Expected], Counter[Expected]]:
+    """The events that are missing, and those that are too many; without a mark, all but presences are."""
+    counted = Counter(one for one in found if one[1] or one[0] not in ("presence", "subscription"))
+    return expected - counted, counted - expected
+
+
+@attrs.define(eq=False)
+class Component:
+    """A component on a plain socket; `came`: what it was sent."""
+
+    port: int
+    name: str
+    came: bytearray = attrs.field(factory=bytearray)
+    _line: socket.socket = attrs.field(init=False)
+
+    def __enter__(self) -> Self:
+        self._line = socket.create_connection(("127.0.0.1", self.port), 30)
+        self._line.sendall(
+            "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
+            f"to='{self.name}'>".encode()
+        )
+        number = self.read_until(rb"<stream:stream id='([^']+)'[^>]*>")[1]
+        digest = hashlib.sha1(number + SECRET.encode(), usedforsecurity=False).hexdigest()
+        self._line.sendall(f"<handshake>{digest}</handshake>".encode())
+        self.read_until(rb"<handshake/>")
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._line.close()
+
+    def send(self, stanza: str) -> None:
+        self._line.sendall(stanza.encode())
+
+    def read_until(self, pattern: bytes) -> re.Match[bytes]:
+        while (found := re.search(pattern, self.came)) is None:
+            data = self._line.recv(1 << 20)
+            assert data, f"the stream ended: {bytes(self.came[-300:])!r}"
+            self.came += data
+        return found
+
+    def read_all(self) -> None:
+        """Reads until a message to itself is back, behind which nothing of before comes."""
+        number = f"end-{len(self.came)}"
+        self.send(f"<message from='{self.name}' to='{self.name}' id='{number}'/>")
+        self.read_until(number.encode())
+
+
+def prepare(server: Ejabberd) -> None:
+    """Makes the users and the rooms; to be called once the component is there."""
+    for user in USERS:
+        server.call("register", user=user, host=HOST, password=PASSWORD)
+    options = [{"name": name, "value": "true"} for name in ("persistent", "allow_subscription", "mam")]
+    for room in (TEAM, OPEN):
+        given = {"name": room.partition("@")[0], "service": f"conference.{HOST}", "host": HOST, "options": options}
+        assert server.call("create_room_with_opts", **given)[0] == 200
+    status, text = server.call(
+        "subscribe_room", user=f"rooms@{NAME}/x", nick="feed", room=TEAM, nodes="urn:xmpp:mucsub:nodes:messages"
+    )
+    assert status == 200, text
+
+
+@attrs.define(eq=False)
+class Mix:
+    """What the users do. `sessions`: theirs by a name."""
+
+    server: Ejabberd
+    clients: Clients
+    remote: Component
+    choice: random.Random
+    expected: Counter[Expected] = attrs.field(factory=Counter)
+    _sessions: dict[str, Client] = attrs.field(factory=dict)
+    _number: int = 0
+    _late: list[Expected] = attrs.field(factory=list)
+
+    def begin(self) -> None:
+        """Logs them in, with carbons, and has them join the rooms."""
+        for name, user in (("phone", "ann"), ("pad", "ann"), ("bob", "bob"), ("eve", "eve")):
+            session = self._sessions[name] = self.clients.login(user, PASSWORD)
+            session.ask(f"{user}@{HOST}", "<enable xmlns='urn:xmpp:carbons:2'/>", "set")
+            for room in (TEAM, OPEN):
+                session.join(f"{room}/{name}")
+        for room in (TEAM, OPEN):
+            self.remote.send(
+                f"<presence from='rob@{REMOTE}/r' to='{room}/Rob'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+            )
+
+    def do(self, count: int) -> None:
+        """Does so many things."""
+        things: list[Callable[[str], None]] = [
+            *[self._chat] * 6,
+            *[self._say] * 3,
+            *[self._say_remotely] * 2,
+            *[self._forge] * 6,
+            *[self._noise] * 2,
+            self._offline,
+            self._unknown,
+            self._api,
+            self._api_stanza,
+            self._remote_chat,
+            self._appear,
+            self._subscribe,
+            self._error,
+            self._forge_copy,
+            self._whisper,
+            self._archive,
+        ]
+        for _ in range(count):
+            self._number += 1
+            self.choice.choice(things)(f"mix-{self._number}-")
+
+    def end(self) -> None:
+        """Logs in the one who was away, once all is done: what was kept for them is told again."""
+        for session in self._sessions.values():
+            session.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+        self.clients.login("off", PASSWORD)
+        self.expected.update(self._late)
+
+    def _session(self) -> Client:
+        return self._sessions[self.choice.choice(list(self._sessions))]
+
+    def _somebody(self) -> str:
+        to = self.choice.choice(["ann", "bob", "eve"])
+        full = [one._stream.boundjid.full for one in self._sessions.values()]  # noqa: SLF001  its address
+        return self.choice.choice([f"{to}@{HOST}", *full])
+
+    def _id(self, mark: str) -> str:
+        """An id of its own, one that was used before, or none."""
+        return self.choice.choice([f" id='{mark}'", " id='always'", ""])
+
+    def _expect(self, kind: str, mark: str, *, delayed: bool = False) -> None:
+        self.expected[kind, mark, delayed] += 1
+
+    def _chat(self, mark: str) -> None:
+        word = self.choice.choice(["chat", "normal", "headline"])
+        self._session().send(
+            f"<message to='{self._somebody()}' type='{word}'{self._id(mark)}><body>{mark} ☂ &lt;</body></message>"
+        )
+        self._expect("message", mark)
+
+    def _forge(self, mark: str) -> None:
+        """Write what a server writes beside a body, or without one."""
+        child = self.choice.choice(
+            [
+                f"<delay xmlns='urn:xmpp:delay' from='{HOST}' stamp='2020-01-01T00:00:00Z'>Offline storage</delay>",
+                "<result xmlns='urn:xmpp:mam:2' id='1'/>",
+                "<sent xmlns='urn:xmpp:carbons:2'/>",
+                "<received xmlns='urn:xmpp:carbons:2'/>",
+                f"<x xmlns='jabber:x:delay' from='{HOST}' stamp='20200101T00:00:00'/>",
+            ]
+        )
+        session = self._session()
+        to = self.choice.choice([self._somebody(), session.jid])
+        self._session().send(f"<message to='{to}' type='chat'{self._id(mark)}>{child}<body>{mark}</body></message>")
+        self._expect("message", mark, delayed=True)
+
+    def _forge_copy(self, mark: str) -> None:
+        addresses = f"from='king@{HOST}/x' to='bob@{HOST}'"
+        inner = f"<message xmlns='jabber:client' {addresses} type='chat'><body>forged</body></message>"
+        self._session().send(
+            f"<message to='{NAME}' id='{mark}'><forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded></message>"
+        )
+        self._expect("message", mark)
+
+    def _whisper(self, mark: str) -> None:
+        """Write to a user as if it were a room's."""
+        to = self._sessions["bob"]._stream.boundjid.full  # noqa: SLF001  its address
+        self._session().send(f"<message to='{to}' type='groupchat'{self._id(mark)}><body>{mark}</body></message>")
+        self._expect("groupchat", mark)
+
+    def _say(self, mark: str) -> None:
+        room = self.choice.choice([TEAM, OPEN])
+        self._session().send(f"<message to='{room}' type='groupchat'{self._id(mark)}><body>{mark}</body></message>")
+        self._expect("groupchat", mark)
+
+    def _say_remotely(self, mark: str) -> None:
+        room = self.choice.choice([TEAM, OPEN])
+        self.remote.send(f"<message from='rob@{REMOTE}/r' to='{room}' type='groupchat'><body>{mark}</body></message>")
+        if room == TEAM:
+            self._expect("groupchat", mark)
+
+    def _offline(self, mark: str) -> None:
+        self._session().send(f"<message to='off@{HOST}' type='chat'{self._id(mark)}><body>{mark}</body></message>")
+        self._expect("message", mark)
+        self._late.append(("message", mark, True))
+
+    def _unknown(self, mark: str) -> None:
+        self._session().send(f"<message to='nobody@{HOST}' type='chat'{self._id(mark)}><body>{mark}</body></message>")
+        self._expect("message", mark)
+        self._expect("error", mark)
+
+    def _error(self, mark: str) -> None:
+        self._session().send(
+            f"<message to='{self._somebody()}' type='error'{self._id(mark)}><body>{mark}</body></message>"
+        )
+        self._expect("error", mark)
+
+    def _api(self, mark: str) -> None:
+        given = {"type": "chat", "from": f"bot@{HOST}", "to": f"bob@{HOST}", "subject": "", "body": mark}
+        assert self.server.call("send_message", **given)[0] == 200
+        self._expect("message", mark)
+
+    def _api_stanza(self, mark: str) -> None:
+        given = {
+            "from": f"ann@{HOST}/x",
+            "to": f"eve@{HOST}",
+            "stanza": f"<message type='chat'><body>{mark}</body></message>",
+        }
+        assert self.server.call("send_stanza", **given)[0] == 200
+        self._expect("message", mark)
+
+    def _remote_chat(self, mark: str) -> None:
+        addresses = f"from='rob@{REMOTE}/r' to='{self._somebody()}'"
+        self.remote.send(f"<message {addresses} type='chat'{self._id(mark)}><body>{mark}</body></message>")
+        self._expect("message", mark)
+
+    def _appear(self, mark: str) -> None:
+        self._session().send(f"<presence{self._id(mark)}><show>away</show><status>{mark}</status></presence>")
+        self._expect("presence", mark)
+
+    def _subscribe(self, mark: str) -> None:
+        self._sessions["eve"].send(
+            f"<presence to='{self.choice.choice(USERS)}@{HOST}' type='subscribe'><status>{mark}</status></presence>"
+        )
+        self._expect("subscription", mark)
+
+    def _noise(self, mark: str) -> None:
+        """What is no event."""
+        self._session().send(
+            self.choice.choice(
+                [
+                    f"<message to='{self._somebody()}' type='chat'>{_COMPOSING}</message>",
+                    f"<iq type='get' to='{NAME}' id='{mark}'><ping xmlns='urn:xmpp:ping'/></iq>",
+                    f"<iq type='get' to='{HOST}' id='{mark}'><ping xmlns='urn:xmpp:ping'/></iq>",
+                    f"<iq type='set' id='{mark}'><vCard xmlns='vcard-temp'><NOTE>{HIDDEN}</NOTE></vCard></iq>",
+                    f"<presence to='bob@{HOST}/nowhere'><status>{HIDDEN}</status></presence>",
+                ]
+            )
+        )
+
+    def _archive(self, mark: str) -> None:
+        self._session().send(f"<iq type='set' id='{mark}'><query xmlns='urn:xmpp:mam:2' queryid='{mark}'/></iq>")
+
+
+def write_stream(server: Ejabberd, place: Path, count: int, seed: int) -> Counter[Expected]:
+    """Writes what a component is told of so many things into a file; returns what is expected of it."""
+    with (
+        Component(server.component_port, REMOTE) as remote,
+        Component(server.component_port, NAME) as feed,
+        Clients(server.c2s_port, HOST) as clients,
+    ):
+        prepare(server)
+        mix = Mix(server, clients, remote, random.Random(seed))
+        mix.begin()
+        mix.do(count)
+        mix.end()
+        feed.read_all()
+    place.write_bytes(feed.came)
+    return mix.expected
+
+
+def main() -> None:
+    """`python -m tests.events.component.mix FOLDER`: record a stream, and beside it what is expected of it."""
+    with tempfile.TemporaryDirectory(prefix="mix-") as place:
+        server = Ejabberd(Path(place), component=NAME).start()
+        try:
+            expected = write_stream(server, Path(place) / "stream", 300, 7)
+        finally:
+            server.kill()
+        folder = Path(sys.argv[1])
+        (folder / "component.xml.gz").write_bytes(gzip.compress((Path(place) / "stream").read_bytes(), 9, mtime=0))
+        lines = [json.dumps(one) for one in sorted(expected.elements())]
+        (folder / "component.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()

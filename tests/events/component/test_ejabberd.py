@@ -1,0 +1,93 @@
+"""A real ejabberd, a real restbroker: what users do becomes events, and what restbroker sends itself does not."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.store.client import Client
+from tests.events.component.mix import HIDDEN, HOST, NAME, TEAM, Component, Mix, differences, event_of, prepare
+from tests.events.conftest import QUEUE, events_in
+from tests.support.ejabberd import PASSWORD, REMOTE, SECRET, Ejabberd
+from tests.support.process import Running, run, started
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+from tests.support.xmpp import Clients
+
+
+@pytest.fixture(scope="module")
+def speaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    """An ejabberd that tells a component of every stanza."""
+    server = Ejabberd(tmp_path_factory.mktemp("speaking"), component=NAME).start()
+    yield server
+    server.kill()
+
+
+def configure(place: Path, server: Ejabberd, redis: RedisServer, **options: Any) -> None:
+    source = {
+        "Kind": "ejabberd-component",
+        "Queue": QUEUE,
+        "Class": "XmppEvent",
+        "Options": {
+            "Address": f"127.0.0.1:{server.component_port}",
+            "Name": NAME,
+            "Hosts": [HOST],
+            "Pass": SECRET,
+            "Rooms": [TEAM],
+            "Target": "api",
+            **options,
+        },
+    }
+    target = {
+        "Kind": "ejabberd",
+        "URL": server.url,
+        "Queues": ["rest"],
+        "Domain": HOST,
+        "Auth": {"Basic": {"User": server.admin, "Pass": PASSWORD}},
+    }
+    document = {
+        "RedisURL": redis.url,
+        "Token": "t",
+        "Targets": {"api": target},
+        "Events": {"Sources": {"feed": source}},
+    }
+    (place / "env.json").write_text(json.dumps(document))
+
+
+def reads(broker: Running) -> None:
+    broker.wait_for(r"source\.opened source=feed")
+
+
+def test_everything_that_users_do_is_told_once(
+    speaking: Ejabberd, redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    redis_server.flush()
+    configure(tmp_path, speaking, redis_server)
+    with (
+        started(["run"], directory=tmp_path) as broker,
+        Component(speaking.component_port, REMOTE) as remote,
+        Clients(speaking.c2s_port, HOST) as clients,
+    ):
+        reads(broker)
+        prepare(speaking)
+        mix = Mix(speaking, clients, remote, random.Random(11))
+        mix.begin()
+        mix.do(120)
+        mix.end()
+        until(lambda: not differences(map(event_of, events_in(store)), mix.expected)[0], "all of it is told", 60)
+        clients.login("bob", PASSWORD)
+        missing, besides = differences(map(event_of, events_in(store)), mix.expected)
+        assert not missing
+        assert not besides
+        words = ["type=chat", f"from=bot@{HOST}", f"to=bob@{HOST}", "subject=", "body=own", "--wait"]
+        told = run(["enqueue", "send_message", *words], directory=tmp_path)
+        assert told.returncode == 0, told.stderr
+        mix.clients.login("eve", PASSWORD).say(f"bob@{HOST}", "last")
+        until(lambda: any(one["body"] == "last" for one in events_in(store)), "what follows is told", 60)
+        assert not [one for one in events_in(store) if one["body"] == "own"]
+        assert HIDDEN not in broker.output()
+    assert HIDDEN not in json.dumps(events_in(store))
+    assert SECRET not in broker.output()
