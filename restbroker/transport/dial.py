@@ -51,7 +51,7 @@ async def _connect(target: Target, arrivals: Readiness) -> PlainWire:
         stream = await _open_tcp(await addresses_of(target), url.port)
     # A name that cannot be one (a label of 64 letters) is a UnicodeError.
     except (OSError, UnicodeError) as error:
-        raise NotSent(f"No connection to {url}: {_why(error)}.") from error
+        raise NotSent(f"No connection to {url}: {cause_of(error)}.") from error
     taken = stream.socket
     # Told what it is, Python does not ask the kernel, which could fail and leave the descriptor to no one.
     family, kind, protocol = taken.family, taken.type, taken.proto
@@ -111,12 +111,12 @@ async def _start_tls(target: Target, tls: ssl.SSLContext, wire: PlainWire) -> Wi
         secured = TlsWire(wire, tls, target.url.host)
     except ValueError as error:
         wire.close()
-        raise NotSent(f"TLS with {target.url} failed: {_why(error)}.", tls=True) from error
+        raise NotSent(f"TLS with {target.url} failed: {cause_of(error)}.", tls=True) from error
     try:
         await secured.shake_hands()
     except ssl.SSLError as error:
         secured.close()
-        raise NotSent(f"TLS with {target.url} failed: {_why(error)}.", tls=True) from error
+        raise NotSent(f"TLS with {target.url} failed: {cause_of(error)}.", tls=True) from error
     except OSError as error:
         secured.close()
         raise NotSent(f"No connection to {target.url}: it broke during the TLS handshake.") from error
@@ -126,7 +126,8 @@ async def _start_tls(target: Target, tls: ssl.SSLContext, wire: PlainWire) -> Wi
     return secured
 
 
-def _why(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
+    """Return why a connection failed, as text without a full stop, by the last address that was tried."""
     # Trio tries every address of a name and wraps what became of each.
     while isinstance(error.__cause__, OSError | BaseExceptionGroup):
         cause: BaseException = error.__cause__

@@ -19,6 +19,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers.ejabberd.component.options import Options
 from restbroker.servers.ejabberd.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
 from restbroker.servers.event_contract import Problem
+from restbroker.transport.dial import cause_of
 
 _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 60.0
@@ -114,8 +115,7 @@ async def open_stream(settings: Options) -> ComponentStream:
         hint = "Check that the listener has `tls: true`, that its certificate is for the Address, and CAFile."
         raise Problem("EjabberdAway", f"TLS with {where} failed{why}.", hint) from None
     except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be reached"
-        raise Problem("EjabberdAway", f"No connection to {where}: {why}.", _HINT_LISTENER) from None
+        raise Problem("EjabberdAway", f"No connection to {where}: {cause_of(error)}.", _HINT_LISTENER) from None
     return opened
 
 
