@@ -215,7 +215,8 @@ class EventOffer:
     async def wait(self) -> None:
         """Wait until all events are decided, for as long as Redis is away."""
         for one in self._pending:
-            if one is not None:
+            # A wait for what is done would let each other task have its turn, once for each event.
+            if one is not None and not one.done.is_set():
                 await one.done.wait()
 
     async def withdraw(self) -> None:
@@ -224,7 +225,7 @@ class EventOffer:
             if one is not None:
                 one.is_abandoned = True
         for one in self._pending:
-            if one is not None and one.is_on_its_way:
+            if one is not None and one.is_on_its_way and not one.done.is_set():
                 await one.done.wait()
 
     def verdicts(self) -> list[Verdict | RestbrokerError | None]:
