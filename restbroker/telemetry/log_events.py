@@ -35,7 +35,8 @@ LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
         "delivered it before, so it may be a job twice), `duplicate`, `own` (this broker sent it), "
         "`ignored` (dropped, as configured), `refused` (a query without an answer), `malformed`, "
         "`too_large`, `unauthorized`, `busy` (too many at once), `unavailable` (Redis did not take it) "
-        "or `failed` (a bug). The server learns of all but the first five. `took_s`, for these five: "
+        "or `failed` (a bug); from ejabberd also `lost` (`MaxUnread`) and `direct` (sent to the component itself). "
+        "The server learns of all but the first five. `took_s`, for these five: "
         "the time until a waiting server was answered.",
     ),
     "events": LogEvent("info", "The last ten seconds of an event source, if it had events: how many, by outcome."),

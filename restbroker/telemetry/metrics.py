@@ -135,8 +135,8 @@ PROCESS: Final = (
         "restbroker_events_total",
         "counter",
         "Events from servers (docs/events.md). `outcome`: `accepted`, `redelivered`, `duplicate`, `own`, "
-        "`ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or `failed`, "
-        "as in the log's `event`.",
+        "`ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable`, `failed`, `lost` or "
+        "`direct`, as in the log's `event`.",
         ("source", "outcome"),
     ),
     Metric(

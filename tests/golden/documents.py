@@ -150,6 +150,11 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         **_targets(chat=_CHAT),
         "Events": {"Sources": {"src": {"Kind": "openfire-sse", **_RULES, "Options": {"Target": "chat", "Users": ["ann"], "PasswordsFile": "passwords"}}}},
     },
+    "events of ejabberd-component": {
+        **_targets(main=_EJABBERD),
+        "Events": {"Sources": {"src": {"Kind": "ejabberd-component", **_RULES,
+            "Options": {"Name": "events.example.org", "Hosts": ["example.org"], "PassFile": "secret", "Target": "main"}}}},
+    },
     "events, open to others and without TLS": {
         **_FLAT,
         "Events": {"Listen": "0.0.0.0:8081", "Sources": {"src": {"Kind": "prosody-rest", "Path": "/e", **_RULES}}},

@@ -348,4 +348,15 @@ BASES: Final[Sequence[Base]] = (
         f"{_OF_EVENTS}.Options",
         "Target Users Askers PasswordsFile Announce Silence Lease LargestEvent Buffer",
     ),
+    Base(
+        "options of ejabberd-component",
+        {
+            **_target("ejabberd", Domain="example.org"),
+            "Events": {"Sources": {"src": {"Kind": "ejabberd-component", "Queue": "events", "Class": "Event",
+                                           "Options": {"Name": "events.example.org", "Hosts": ["example.org"], "Pass": "p",
+                                                       "Target": "it"}}}},
+        },
+        f"{_OF_EVENTS}.Options",
+        "Address Name Hosts Pass PassFile-Pass TLS CAFile ForeignName Take Rooms Target Lease MaxUnread MaxStanza",
+    ),
 )  # fmt: skip

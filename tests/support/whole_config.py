@@ -121,6 +121,21 @@ def whole(folder: Path) -> dict[str, Json]:
             "Secret": SECRET,
             "Options": {"Resend": "2s", "Patience": "1s"},
         },
+        "component": {
+            "Kind": "ejabberd-component",
+            "Queue": "events",
+            "Class": "Event",
+            "Options": {
+                "Name": "events.example.org",
+                "Hosts": ["example.org"],
+                "Pass": SECRET,
+                "Rooms": ["team@conference.example.org"],
+                "Take": ["message", "groupchat"],
+                "Lease": "9s",
+                "MaxUnread": "9s",
+                "MaxStanza": 100_000,
+            },
+        },
         "sse": {
             "Kind": "openfire-sse",
             "Queue": "events",

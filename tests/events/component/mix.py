@@ -315,8 +315,8 @@ def main() -> None:
             server.kill()
         folder = Path(sys.argv[1])
         (folder / "component.xml.gz").write_bytes(gzip.compress((Path(place) / "stream").read_bytes(), 9, mtime=0))
-        lines = [json.dumps(one) for one in sorted(expected.elements())]
-        (folder / "component.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+        lines = [json.dumps(one) + "\n" for one in sorted(expected.elements())]
+        (folder / "component.jsonl").write_text("".join(lines))
 
 
 if __name__ == "__main__":

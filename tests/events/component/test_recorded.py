@@ -49,7 +49,9 @@ def jobs(items: list[Item]) -> list[dict[str, object]]:
 def test_each_expected_event_comes_once_and_none_besides(version: str) -> None:
     folder = FOLDER / "ejabberd" / version
     stream = gzip.decompress((folder / "component.xml.gz").read_bytes())
-    expected: Counter[Expected] = Counter(tuple(one) for one in json.loads((folder / "component.json").read_text()))
+    expected: Counter[Expected] = Counter(
+        tuple(json.loads(line)) for line in (folder / "component.jsonl").read_text().splitlines()
+    )
     items = read(stream, 65_536)
     assert not [item for item in items if isinstance(item, Skipped | Broken)]
     found = jobs(items)

@@ -43,7 +43,15 @@ _Rooms: TypeAlias = Annotated[
         word("room", r"[^\s/@]{1,255}@[^\s/@]{1,255}", 'a room such as "team@conference.example.org"'),
     ),
 ]
-_Host: TypeAlias = Annotated[str, word("host", r"|[^\s/@:*]{1,255}", 'a name such as "events.example.org"')]
+_Name: TypeAlias = Annotated[str, word("host", r"|[^\s/@:*]{1,255}", 'a name such as "events.example.org"')]
+_Hosts: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items(
+        "list of hosts",
+        'a list of virtual hosts such as ["example.org"]',
+        word("host", r"[^\s/@:*]{1,255}", 'a virtual host such as "example.org"'),
+    ),
+]
 
 
 @attrs.frozen
@@ -59,13 +67,13 @@ class Options:
     address: forms.Bind = key(
         "Address", "host:port of ejabberd's listener (ejabberd_service).", ("127.0.0.1", 5347), shown="127.0.0.1:5347"
     )
-    name: _Host = key(
+    name: _Name = key(
         "Name",
         "The component's name, as in mod_service_log and under `hosts` of the listener: a subdomain of one of Hosts.",
         "",
         mandatory="always",
     )
-    hosts: forms.Hosts = key("Hosts", "The server's virtual hosts whose users' stanzas count.", (), mandatory="always")
+    hosts: _Hosts = key("Hosts", "The server's virtual hosts whose users' stanzas count.", (), mandatory="always")
     password: Secret = secret(
         "Pass", "The listener's password for Name.", "A file with it.", NO_SECRET, mandatory="or PassFile"
     )

@@ -86,7 +86,8 @@ def highest_mib(pid: int) -> float:
 
 def parser_s(rest: bytes, count: int) -> float:
     """The CPU that Python's own parser needs for all of it."""
-    parser, began_s = XMLPullParser(["start", "end"]), time.process_time()
+    parser: XMLPullParser[Element] = XMLPullParser(["start", "end"])
+    began_s = time.process_time()
     parser.feed(stream()[0])
     stanzas: list[Element] = []
     for data in loops(rest, count):
