@@ -123,7 +123,7 @@ class Mix:
         """Logs them in, with carbons, and has them join the rooms."""
         for name, user in (("phone", "ann"), ("pad", "ann"), ("bob", "bob"), ("eve", "eve")):
             session = self._sessions[name] = self.clients.login(user, PASSWORD)
-            session.ask(f"{user}@{HOST}", "<enable xmlns='urn:xmpp:carbons:2'/>", "set")
+            session.send("<iq type='set' id='carbons'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
             for room in (TEAM, OPEN):
                 session.join(f"{room}/{name}")
         for room in (TEAM, OPEN):

@@ -262,7 +262,7 @@ async def test_beyond_max_unread_events_are_lost_and_counted(
 async def test_another_process_says_what_a_dead_one_lost(
     reading: Read, listener: Listener, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("restbroker.events.in_redis._ENDED_S", 2.0)
+    monkeypatch.setattr("restbroker.servers.in_redis._ENDED_S", 2.0)
     with TcpProxy(redis_server.port) as way:
         async with reading(url=f"redis://127.0.0.1:{way.port}") as dead:
             await dead.reads()
