@@ -31,6 +31,7 @@ OPEN: Final = f"open@conference.{HOST}"
 USERS: Final = ("ann", "bob", "eve", "off")
 HIDDEN: Final = "a-password-that-nobody-may-see"
 _COMPOSING: Final = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
+_PING: Final = "<ping xmlns='urn:xmpp:ping'/>"
 Expected = tuple[str, str, bool]
 """The event's type, the mark in it, and whether it is told as delayed."""
 _MARK: Final = re.compile(r"mix-\d+-")
@@ -124,6 +125,7 @@ class Mix:
         for name, user in (("phone", "ann"), ("pad", "ann"), ("bob", "bob"), ("eve", "eve")):
             session = self._sessions[name] = self.clients.login(user, PASSWORD)
             session.send("<iq type='set' id='carbons'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
+            session.ask(HOST, _PING)
             for room in (TEAM, OPEN):
                 session.join(f"{room}/{name}")
         for room in (TEAM, OPEN):
@@ -158,7 +160,7 @@ class Mix:
     def end(self) -> None:
         """Logs in the one who was away, once all is done: what was kept for them is told again."""
         for session in self._sessions.values():
-            session.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+            session.ask(HOST, _PING)
         self.clients.login("off", PASSWORD)
         self.expected.update(self._late)
 
