@@ -152,6 +152,8 @@ class StreamParser:
             self._parser.Parse(data, False)
         except expat.ExpatError as error:
             self._break(f"its XML cannot be read ({expat.ErrorString(error.code)})")
+        except ET.ParseError:
+            self._break("its XML cannot be read")
         except _Refused:
             self._break("it has a document type or an entity, or begins as no stream")
 
@@ -173,8 +175,10 @@ class StreamParser:
         if self._depth == 0:
             self._break("the server ended it")
         elif self._depth == 1 and not self._is_over:
-            # Behind an empty element the parser is at the next one already.
-            self._read(self._cut(is_in_tag=self._buffer.startswith(b"</", self._position())))
+            # Behind an empty element the parser is at the next tag already, which may be the stream's end.
+            at = self._position()
+            is_in_tag = self._buffer.startswith(b"</", at) and not self._buffer.startswith(b"</stream:stream", at)
+            self._read(self._cut(is_in_tag=is_in_tag))
 
     def _position(self) -> int:
         return self._parser.CurrentByteIndex - self._base

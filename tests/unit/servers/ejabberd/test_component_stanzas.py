@@ -256,6 +256,14 @@ def test_an_impossible_address_is_skipped_alone(jid: str) -> None:
     assert read([f"<message from={quoteattr(jid)} to='{NAME}'/>".encode()]) == [Skipped("address")]
 
 
+def test_an_empty_stanza_right_before_the_end_is_read() -> None:
+    beat = f"<message from='{NAME}' to='{NAME}' id='1'/>"
+    items = read([f"{beat}</stream:stream>".encode()])
+    assert [type(item) for item in items] == [Direct, Broken]
+    assert isinstance(items[0], Direct)
+    assert items[0].stanza.xml == beat
+
+
 def test_an_iq_of_its_own_is_kept_whole() -> None:
     ping = "<iq from='ann@example.org/x' to='events.example.org' type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
     (item,) = read([ping.encode()])
