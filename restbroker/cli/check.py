@@ -122,6 +122,7 @@ def _event_findings(
     loaded: LoadedConfig, *, between: tuple[str, str], within: str, targets: Sequence[str], source: str | None
 ) -> Sequence[Finding]:
     from restbroker.operate.check.events import EventTest, check_events
+    from restbroker.operate.check.reading import check_readers
     from restbroker.operate.check.services import check_services
     from restbroker.operate.names import require
     from restbroker.servers.event_contract import Parties
@@ -132,7 +133,11 @@ def _event_findings(
     if source is not None and configured:
         require("source", source, [one.name for one in configured])
     test = EventTest(Parties(*between), targets, duration_s("--within", within), source=source)
-    return [*check_services(loaded.config), *check_events(loaded.config, test)]
+    return [
+        *check_services(loaded.config),
+        *check_readers(loaded.config, reads=False),
+        *check_events(loaded.config, test),
+    ]
 
 
 def _findings(config: ConfigOption, test: Callable[[LoadedConfig], Sequence[Finding]] | None) -> Sequence[Finding]:

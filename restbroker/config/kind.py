@@ -62,7 +62,7 @@ class SourceDefaults:
     `path` is where servers post if the source does not say; None: the source has to say it. `is_reader`: no server
     posts, the source fetches events itself. `is_signed`: each request proves by itself who made it, so that the source
     takes no `Secret`. `has_ids`: see `EventSource`. `target_kind` is the kind of the target that a source names; None:
-    it names none.
+    it names none. `check_reads`: where no process reads the source, a check does so for a moment.
     """
 
     path: str | None = None
@@ -70,6 +70,7 @@ class SourceDefaults:
     is_signed: bool = False
     has_ids: bool = True
     target_kind: str | None = None
+    check_reads: bool = False
 
 
 def source_defaults_of(options: Members) -> SourceDefaults:

@@ -6,7 +6,8 @@ needed, and neither this file nor `options` loads Trio. A folder has
 - `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it
   may judge the whole source, and its `DEFAULTS` say what holds for all of them (`config.kind`);
 - `hook`, if servers post: the function `open_hook`, as below;
-- `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below.
+- `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below;
+- `suggest`, if its server's own configuration needs lines for it: the function `suggest`, as below.
 
 The module `emit` in a server's own folder makes the server emit an event, for all its kinds of sources: `TARGET_KIND`,
 the kind of target that takes the command, and the function `emission`, as below.
@@ -18,6 +19,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
 from restbroker.config.key import Kinds, Members
+from restbroker.config.kind import source_defaults_of
 
 if TYPE_CHECKING:  # the command line gets the kinds alone
     from restbroker.config.events import EventSource
@@ -44,6 +46,8 @@ _EMITS: Final[Mapping[str, str]] = MappingProxyType(
         "prosody-rest": "restbroker.servers.prosody",
     }
 )
+
+_SUGGESTS: Final = frozenset({"ejabberd-component"})
 
 KINDS: Final = tuple(_FOLDERS)
 """The kinds of sources."""
@@ -75,6 +79,16 @@ def check(source: "EventSource", states: "Sequence[SourceState]" = ()) -> Iterat
     return findings
 
 
+def check_reads(source: "EventSource") -> bool:
+    """Tell whether a check reads this source for a moment where no process does."""
+    return source_defaults_of(_options(source.kind)).check_reads
+
+
+def suggest(source: "EventSource") -> str | None:
+    """Return lines for the server's own configuration file; None: sources of this kind need none."""
+    return _part(source.kind, "suggest").suggest(source) if source.kind in _SUGGESTS else None
+
+
 def emits(kind: str) -> str:
     """Return the kind of target that makes a server emit an event to this kind of source."""
     found: str = import_module(f"{_EMITS[kind]}.emit").TARGET_KIND
@@ -95,5 +109,5 @@ def _options(kind: str) -> Members:
     return members
 
 
-def _part(kind: str, name: Literal["options", "hook", "reader", "check"]) -> ModuleType:
+def _part(kind: str, name: Literal["options", "hook", "reader", "check", "suggest"]) -> ModuleType:
     return import_module(f"{_FOLDERS[kind]}.{name}")

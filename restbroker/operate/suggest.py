@@ -9,6 +9,7 @@ from collections.abc import Collection
 import attrs
 
 from restbroker.config.core import Config
+from restbroker.events import registry as sources
 from restbroker.job.auth import reaches
 from restbroker.operate.enqueue import server_version_of
 from restbroker.operate.names import require
@@ -18,9 +19,9 @@ from restbroker.servers.allowed_commands import allowed_commands
 
 @attrs.frozen
 class Suggestion:
-    """A suggestion for one target. `text`: lines for a file of its server, or settings to make there.
+    """A suggestion for one target, or for one source of events, whose name `target` is then.
 
-    `text` None: targets of this kind need nothing.
+    `text`: lines for a file of its server, or settings to make there; None: targets of this kind need nothing.
     """
 
     target: str
@@ -29,7 +30,7 @@ class Suggestion:
 
 
 def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestion]:
-    """Return one suggestion per target; `targets` limits them to these.
+    """Return one suggestion per target, and per source that needs one; `targets` limits them to these and theirs.
 
     The commands are those of the server's version that a running process found. Raise `UsageError` for a target that is
     not configured.
@@ -44,4 +45,7 @@ def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestio
             tokens = [token for token in config.tokens if reaches(token, target.name, target.queues)]
             text = registry.suggest(target, allowed_commands(tokens, catalogue))
             found.append(Suggestion(target.name, target.kind, text))
-    return found
+    of_events = () if config.events is None else config.events.sources
+    fitting = [source for source in of_events if not targets or source.target_name in targets]
+    texts = [(source, sources.suggest(source)) for source in fitting]
+    return found + [Suggestion(source.name, source.kind, text) for source, text in texts if text is not None]

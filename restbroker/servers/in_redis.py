@@ -149,6 +149,11 @@ class StatesInRedis:
     _ended: set[StateKey] = attrs.field(factory=set)
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
+    @property
+    def current(self) -> Sequence[SourceState]:
+        """All states as they are now."""
+        return [self._with_attributes(state) for state in self._states.values()]
+
     def of(self, source: EventSource) -> "StatesOfSource":
         """Return the states of this source, which write here."""
         return StatesOfSource(self, source.name, source.kind)
@@ -198,7 +203,7 @@ class StatesInRedis:
                 await connection.aclose()
 
     async def _try_write(self, connection: Connection) -> bool:
-        states, ended = [self._with_attributes(state) for state in self._states.values()], frozenset(self._ended)
+        states, ended = self.current, frozenset(self._ended)
         # What Redis does not take now is written at the next change or refresh: the log has said it already.
         with suppress(StoreUnavailable, StoreRefused):
             await connection.call(sources.write, states, ended)
@@ -273,11 +278,13 @@ class LeasesInRedis:
 class ProgressInRedis:
     """Up to when one reader of a source has all events in Redis, so that others can say what it lost if it dies.
 
-    `connection` has a short time-out, and is its own.
+    `connection` has a short time-out, and is its own. `is_check`: it reads for a moment only, and leaves what others
+    missed for a process that logs it.
     """
 
     source: str
     connection: Connection
+    is_check: bool = False
     _reader: str = attrs.field(factory=lambda: secrets.token_hex(8))
     _others: dict[str, tuple[bytes, float]] = attrs.field(factory=dict)
     """What each other reader wrote last, and since when that is so (Trio's clock)."""
@@ -290,7 +297,7 @@ class ProgressInRedis:
         """
         try:
             await self._write(f"{until_s:.3f} {time.time():.3f}")
-            ended = [name for name in self._others if takes and self._has_ended(name)]
+            ended = [name for name in self._others if takes and not self.is_check and self._has_ended(name)]
             taken = [name for name in ended if await self.connection.ask(progress.take, self.source, name)]
             return [float(self._others.pop(name)[0].split()[0]) for name in taken]
         except (StoreUnavailable, StoreRefused):
@@ -304,7 +311,7 @@ class ProgressInRedis:
         Never raise, and give up after a second.
         """
         with trio.move_on_after(_ENDING_S), suppress(StoreUnavailable, StoreRefused):
-            if all(map(self._has_ended, self._others)):
+            if not self.is_check and all(map(self._has_ended, self._others)):
                 await self._write(f"{until_s:.3f} {_STOPPED.decode()}")
             else:
                 await self.connection.ask(progress.take, self.source, self._reader)

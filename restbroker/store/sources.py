@@ -48,6 +48,11 @@ class SourceState:
     heartbeat_s: float = 0.0
 
     @property
+    def is_reading(self) -> bool:
+        """Whether the source, or the user's stream, is read."""
+        return not self.code and not self.message
+
+    @property
     def key(self) -> StateKey:
         """The source, process and user that it is the state of."""
         return self.source, self.process, self.user

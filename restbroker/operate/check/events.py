@@ -72,12 +72,12 @@ def check_events(config: Config, test: EventTest) -> Iterator[Finding]:
         with open_store(config) as client:
             for source in config.events.sources:
                 if test.source in (None, source.name):
-                    yield trio.run(_test_source, client, config, source, test)
+                    yield trio.run(try_source, client, config, source, test)
     except (StoreUnavailable, StoreRefused) as error:
         yield _finding("EventNotTested-store", message=error.message, hint=error.hint)
 
 
-async def _test_source(client: Client, config: Config, source: EventSource, test: EventTest) -> Finding:
+async def try_source(client: Client, config: Config, source: EventSource, test: EventTest) -> Finding:
     """Return whether an event of this source arrives; where no process serves it, none is sent.
 
     Raise `StoreUnavailable` or `StoreRefused`. If it is cancelled, the mark that identifies the test event stays in

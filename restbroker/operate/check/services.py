@@ -1,15 +1,13 @@
-"""Checks whether restbroker's own services are there: rosters for Prosody, and the ways by which events come.
+"""Checks whether restbroker's own services are there: rosters for Prosody, and the paths to which events are posted.
 
-Those are the paths to which events are posted, and the places from which others are fetched; what the processes that
-fetch them say is read in Redis. Called by `restbroker check`. Always holds: no event is posted, and what is read of a
-roster is thrown away; the secrets go to the configured address only, and into no finding.
+Called by `restbroker check`. Always holds: no event is posted, and what is read of a roster is thrown away; the secrets
+go to the configured address only, and into no finding.
 """
 
 import base64
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import quote
@@ -19,12 +17,9 @@ from restbroker.config.events import Events, EventSource
 from restbroker.config.roster import USER, QueryKey, Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
-from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
-from restbroker.events import registry as sources
+from restbroker.errors import ConfigError
 from restbroker.operate.check.config import TEXTS
-from restbroker.operate.connect import open_store
 from restbroker.servers.findings import Finding, ok
-from restbroker.store.sources import SourceState, read_states
 
 _WAIT_S: Final = 5.0
 _USER: Final = "restbroker-check"
@@ -36,8 +31,7 @@ def check_services(config: Config) -> Iterator[Finding]:
     if config.roster is not None:
         yield _roster(config.roster)
     if config.events is not None:
-        is_read = any(source.path is None for source in config.events.sources)
-        yield from _events(config.events, _states(config) if is_read else ())
+        yield from _events(config.events)
 
 
 def why_unserved(events: Events, source: EventSource) -> str | None:
@@ -80,20 +74,11 @@ def _roster(roster: Roster) -> Finding:
     return TEXTS.finding(area, "NotOurs", where=where, what="", status=status)
 
 
-def _states(config: Config) -> list[SourceState]:
-    """Return how the reading of sources stands, as the processes say; empty if Redis does not answer."""
-    # What Redis says instead is a finding of `check.redis`.
-    with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
-        return read_states(client)
-    return []
-
-
-def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
+def _events(events: Events) -> Iterator[Finding]:
     area = "Events"
     told: set[tuple[str, int]] = set()
     for source in events.sources:
         if source.path is None:
-            yield from sources.check(source, [one for one in states if one.source == source.name])
             continue
         bind = source.listen or events.listen
         where, is_secured = _url_host(bind), source.listen is None and events.tls is not None

@@ -2,13 +2,14 @@
 
 `emission` is called through `events.registry`, `messages_of` by the connector before it sends. Always holds: pure; no
 argument of a job makes it raise. A test goes to the component itself, from an address that need not exist: ejabberd
-takes any sender of its own (measured on 23.01).
+takes any sender of its own (measured on 23.01), and puts a headline into no archive.
 """
 
 from typing import Final
 
 from restbroker.config.events import EventSource
 from restbroker.config.target import Target
+from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers.api.stanza import body_in, read_message
@@ -21,12 +22,17 @@ TARGET_KIND: Final = "ejabberd"
 
 
 def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
-    """Return the command that sends a message with this text, and what to check if no event comes."""
+    """Return the command that sends a message with this text, and what to check if no event comes.
+
+    Raise `ConfigError` if the source takes no messages.
+    """
     options = source.options
     assert isinstance(options, Options)  # noqa: S101  as its options judged it
+    if "message" not in options.takes:
+        raise ConfigError("Take lacks message, so no message becomes an event.", "Add it to test whether events come.")
     sender = parties.sender or f"restbroker-check@{options.hosts[0]}"
     arguments: dict[str, Json] = {
-        "type": "chat",
+        "type": "headline",
         "from": sender,
         "to": parties.receiver or options.name,
         "subject": "",

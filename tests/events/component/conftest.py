@@ -25,6 +25,7 @@ HEADER: Final = (
     "<?xml version='1.0'?><stream:stream id='{}' xml:lang='en' xmlns:stream='http://etherx.jabber.org/streams' "
     f"from='{NAME}' xmlns='jabber:component:accept'>"
 )
+_TO: Final = re.compile(rb"""\bto=["']([^"']*)["']""")
 _HEARTBEAT: Final = re.compile(rb"<message from=\"([^\"]+)\" to=\"\1\" id=\"[^\"]*\"/>")
 
 
@@ -45,12 +46,16 @@ def wrapped(inner: str, host: str = HOST) -> str:
 
 @attrs.define(eq=False)
 class Listener:
-    """ejabberd's listener for components: it takes one name, and returns what a component sends itself."""
+    """ejabberd's listener for components: it takes `names`, and returns what a component sends itself."""
 
     port: int = attrs.field(factory=free_port)
     password: str = PASSWORD
+    names: tuple[str, ...] = (NAME,)
+    """Empty: any name, as with `password:` alone."""
     returns: bool = True
     """Whether the component's heartbeats come back."""
+    greeting: str = ""
+    """What each component that is accepted is told at once."""
     lines: list[trio.SocketStream] = attrs.field(factory=list)
     """The components that are accepted."""
     accepted: int = 0
@@ -96,21 +101,21 @@ class Listener:
                 self.lines.remove(line)
 
     async def _talk(self, line: trio.SocketStream) -> None:
-        number, heard = f"{self.accepted}7", b""
+        number, heard, name = f"{self.accepted}7", b"", ""
         expected = hashlib.sha1(f"{number}{self.password}".encode(), usedforsecurity=False).hexdigest()
         async for data in line:
             heard += data
-            if b"<stream:stream" in heard and b"to=" in heard:
-                heard = b""
+            if b"<stream:stream" in heard and (found := _TO.search(heard)):
+                name, heard = found[1].decode(), b""
                 await line.send_all(HEADER.format(number).encode())
             elif b"</handshake>" in heard:
-                if expected.encode() not in heard:
+                if expected.encode() not in heard or (self.names and name not in self.names):
                     fault = "<not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
                     await line.send_all(f"<stream:error>{fault}</stream:error></stream:stream>".encode())
                     return
                 self.accepted += 1
                 heard = b""
-                await line.send_all(b"<handshake/>")
+                await line.send_all(b"<handshake/>" + self.greeting.encode())
                 self.lines.append(line)
             elif line in self.lines:
                 beats = [found[0] for found in _HEARTBEAT.finditer(heard)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from restbroker.store.client import Client
 from tests.events.component.mix import HIDDEN, HOST, NAME, TEAM, Component, Mix, differences, event_of, prepare
@@ -91,3 +92,45 @@ def test_everything_that_users_do_is_told_once(
         assert HIDDEN not in broker.output()
     assert HIDDEN not in json.dumps(events_in(store))
     assert SECRET not in broker.output()
+
+
+def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
+    redis_server.flush()
+    configure(tmp_path, speaking, redis_server)
+    assert checked(tmp_path) == ["Component", "EventCame"]
+    with started(["run"], directory=tmp_path) as broker:
+        reads(broker)
+        until(lambda: f"{broker.process.pid} reads" in run(["check"], directory=tmp_path).stdout, "it is known", 60)
+        assert checked(tmp_path) == ["Component", "EventCame"]
+        assert broker.stop() == 0
+    # Its other name is none of mod_service_log's.
+    configure(tmp_path, speaking, redis_server, Name=REMOTE, ForeignName=True)
+    assert checked(tmp_path) == ["ForeignName", "Component", "EventLost"]
+    configure(tmp_path, speaking, redis_server, Pass="wrong")
+    assert checked(tmp_path) == ["EjabberdDenied"]
+    for port in (speaking.c2s_port, speaking.port):
+        configure(tmp_path, speaking, redis_server, Address=f"127.0.0.1:{port}")
+        (found,) = findings(tmp_path)
+        assert "components" in found["message"]
+
+
+def findings(place: Path) -> list[dict[str, str]]:
+    found = json.loads(run(["check", "--json"], directory=place, timeout_s=120.0).stdout)["findings"]
+    return [one for one in found if one["area"] == "Events"]
+
+
+def checked(place: Path) -> list[str]:
+    return [one["code"] for one in findings(place)]
+
+
+def test_what_is_suggested_is_what_runs_here(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
+    configure(tmp_path, speaking, redis_server)
+    told = json.loads(run(["check", "--suggest", "--json"], directory=tmp_path).stdout)
+    (text,) = [one["text"] for one in told if one["kind"] == "ejabberd-component"]
+    assert SECRET not in text
+    said, runs = yaml.safe_load(text), yaml.safe_load((speaking.directory / "ejabberd.yml").read_text("utf-8"))
+    (listener,) = [one for one in runs["listen"] if one["module"] == "ejabberd_service"]
+    del listener["hosts"][REMOTE]
+    listener["hosts"][NAME]["password"] = "THE PASSWORD"
+    assert said["listen"] == [listener]
+    assert said["modules"].items() <= runs["modules"].items()

@@ -1,20 +1,69 @@
-"""Checks a source of kind `ejabberd-component`, by what the processes that read it say. Called by `operate.check`.
+"""Checks a source of kind `ejabberd-component`. Called by `operate.check.reading`.
 
-Always holds: nothing connects here, since a second connection of the name would take a share of the copies.
+Always holds: nothing connects with the component's own name, since a second connection would take a share of the
+copies; how that one fares, the processes that read say in `states`. Where none reads, a name that nobody configured
+shows whether the listener is there, and whether it lets anyone in.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Final
 
+import attrs
+import trio
+
 from restbroker.config.events import EventSource
-from restbroker.servers.findings import Cause, Finding, findings_of
+from restbroker.servers.ejabberd.component.connection import open_stream
+from restbroker.servers.ejabberd.component.options import Options, host_of
+from restbroker.servers.event_contract import Problem
+from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok
 from restbroker.store.sources import SourceState
 
+_AREA: Final = "Events"
+_TEXTS: Final = Texts.beside(__file__)
 _WHY: Final = "ejabberd's events do not become jobs."
 _CAUSES: Final[dict[str, Cause]] = {"EjabberdAway": "target", "EjabberdDenied": "refused"}
 
 
 def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
-    """Return what `states`, those of the reading processes, say is wrong."""
-    del source
-    return findings_of(states, (), _WHY, _CAUSES)
+    """Yield what `states`, those of the reading processes, say; without any, what the listener does.
+
+    It blocks and runs an event loop of its own: do not call it in a thread that has one.
+    """
+    options = source.options
+    assert isinstance(options, Options)  # noqa: S101  as its options judged it
+    if not states:
+        yield from trio.run(_try_unknown_name, source, options)
+        return
+    host = host_of(options.name, options.hosts)
+    if host is None:
+        yield _TEXTS.finding(_AREA, "ForeignName", source=source.name, name=options.name)
+    for state in states:
+        if state.is_reading:
+            last = f"the last event came at {_moment(state.event_s)}" if state.event_s else "no event came yet"
+            beat = f"its last heartbeat at {_moment(state.heartbeat_s)}"
+            belongs = "" if host is None else f", a subdomain of {host}"
+            message = f"Source {source.name}: {state.process} reads as {options.name}{belongs}; {last}; {beat}."
+            yield ok(_AREA, "Component", message)
+        elif not state.code:
+            yield ok(_AREA, "Component", f"Source {source.name}: {state.process} waits: {state.message}.")
+    yield from findings_of(states, (), _WHY, _CAUSES)
+
+
+async def _try_unknown_name(source: EventSource, options: Options) -> list[Finding]:
+    """Return what is wrong if the listener does not answer, or takes a name that it cannot know."""
+    name = f"restbroker-check-{token_hex(4)}.{options.hosts[0]}"
+    try:
+        stream = await open_stream(attrs.evolve(options, name=name))
+    except Problem as problem:
+        if problem.code != "EjabberdAway":
+            return []  # as it should be; what is wrong with the own name or password, its reader says
+        message = f"Source {source.name}: {problem.message}"
+        return [Finding("problem", _AREA, problem.code, message, _WHY, problem.hint, _CAUSES[problem.code])]
+    await stream.aclose()
+    return [_TEXTS.finding(_AREA, "AnyName", source=source.name, where=stream.where, name=options.name)]
+
+
+def _moment(at_s: float) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"

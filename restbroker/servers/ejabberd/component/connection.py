@@ -84,7 +84,11 @@ _HINT_LISTENER: Final = (
 _FAULTS: Final = {
     "not-authorized": (
         "ejabberd refuses the password for {name}, or does not know the name.",
-        "Check Pass or PassFile, and Name under `hosts` of the listener.",
+        "Check Pass or PassFile; if ejabberd's log calls the domain unconfigured, Name under `hosts` of the listener.",
+    ),
+    "invalid-namespace": (
+        "At this Address ejabberd takes clients or servers, and no components.",
+        "Set Address to the listener with `module: ejabberd_service`.",
     ),
     "conflict": (
         "ejabberd does not accept {name}: a virtual host or another component has that name.",
@@ -143,14 +147,17 @@ async def _shake_hands(stream: ComponentStream, settings: Options) -> None:
         secret = await trio.to_thread.run_sync(settings.password.reveal)
     except ConfigError as error:
         raise Problem("EjabberdDenied", error.message, error.hint or "") from None
+    # What reads lines, such as an HTTP server, answers after the end of this one.
     await stream.send(
         "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
-        f"to={quoteattr(settings.name)}>"
+        f"to={quoteattr(settings.name)}>\n"
     )
+    is_xmpp = False
     try:
         while True:
             match await stream.next():
                 case Opened(stream_id):
+                    is_xmpp = True
                     # The protocol's own digest (XEP-0114).
                     digest = hashlib.sha1((stream_id + secret).encode(), usedforsecurity=False).hexdigest()
                     await stream.send(f"<handshake>{digest}</handshake>")
@@ -162,4 +169,5 @@ async def _shake_hands(stream: ComponentStream, settings: Options) -> None:
         for fault, (message, hint) in _FAULTS.items():
             if problem.message.endswith(f": {fault}."):
                 raise Problem("EjabberdDenied", message.format(name=settings.name), hint) from None
-        raise Problem(problem.code, problem.message, _HINT_LISTENER) from None
+        other = "" if is_xmpp else " It is no listener for components, or one with `tls: true`."
+        raise Problem(problem.code, problem.message + other, _HINT_LISTENER) from None

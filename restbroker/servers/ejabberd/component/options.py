@@ -5,6 +5,7 @@ name belongs to one of the server's hosts unless the operator says otherwise, si
 and send all copies there. Trio is not loaded here.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 import attrs
@@ -62,7 +63,7 @@ class Options:
     to read alone.
     """
 
-    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, target_kind="ejabberd")
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, target_kind="ejabberd", check_reads=True)
 
     address: forms.Bind = key(
         "Address", "host:port of ejabberd's listener (ejabberd_service).", ("127.0.0.1", 5347), shown="127.0.0.1:5347"
@@ -149,7 +150,7 @@ class Options:
             problems.refuse(f"{place}.Hosts", "is missing or empty; name the server's virtual hosts.")
         elif name in hosts:
             problems.refuse(f"{place}.Name", f"{name!r} is also one of Hosts; the component needs a name of its own.")
-        elif name and not self.foreign_name and not any(name.endswith(f".{host}") for host in hosts):
+        elif name and not self.foreign_name and host_of(name, hosts) is None:
             why = "while the component is away, ejabberd sends all copies to whoever has this name in DNS"
             hint = "name a subdomain of one of Hosts, or set ForeignName"
             problems.refuse(f"{place}.Name", f"{name!r} is a subdomain of none of Hosts: {why}; {hint}.")
@@ -163,3 +164,8 @@ class Options:
         if not self.is_tls:
             problems.refuse(f"{place}.CAFile", "has no effect without TLS.")
         return tls_files(TlsFiles(self.ca), place, place, problems, is_used=True).ca
+
+
+def host_of(name: str, hosts: Sequence[str]) -> str | None:
+    """Return the first of `hosts` that this name is a subdomain of."""
+    return next((host for host in hosts if name.endswith(f".{host}")), None)

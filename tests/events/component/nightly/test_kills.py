@@ -219,13 +219,24 @@ def test_a_frozen_redis_loses_nothing_for_twenty_seconds(
 
 
 @pytest.mark.promise
-def test_ten_checks_take_nothing_away(speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_known", [True, False])
+def test_ten_checks_take_nothing_away(
+    speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path, is_known: bool
+) -> None:
+    """A reader that is not known yet shares with the check, which makes jobs of what it gets."""
     with feeding(tmp_path, speaking, own_redis) as (feed, talk):
         feed.begin()
         talk.begin()
         time.sleep(2.0)
+        beside = 0
         for _ in range(10):
-            run(["check"], directory=tmp_path)
+            if not is_known:
+                feed.store.command("DEL", feed.store.keys.sources)
+            checked = run(["check"], directory=tmp_path)
+            beside += "This check reads" in checked.stdout
+            assert "EventCame" in checked.stdout
+        # The reader makes itself known again and again.
+        assert beside == 0 if is_known else beside >= 5
         talk.end()
         assert feed.judge(talk, 0) == []
 

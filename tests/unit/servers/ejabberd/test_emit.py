@@ -70,7 +70,7 @@ def test_a_test_message_goes_to_the_component_itself() -> None:
     target = Target("one", "ejabberd", Url("http", "127.0.0.1", 1, "/api"), ("one",))
     made = emission(source, target, Parties(), "hello")
     assert made.command.arguments == {
-        "type": "chat",
+        "type": "headline",
         "from": "restbroker-check@example.org",
         "to": "events.example.org",
         "subject": "",
