@@ -1,0 +1,89 @@
+"""examples/ejabberd-events as it stands there: ejabberd, Sidekiq, restbroker and both workers are real.
+
+Only ports, folders and secrets are others; phones' push service is played.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from tests.support.ejabberd import PASSWORD, SECRET, Ejabberd
+from tests.support.example import assert_well, moved, with_secrets
+from tests.support.process import started
+from tests.support.receiver import Receiver
+from tests.support.redis_server import RedisServer
+from tests.support.ruby import environment
+from tests.support.sidekiq_process import sidekiq_command
+from tests.support.wait import until
+from tests.support.xmpp import Clients
+from tools.pages import ROOT
+
+EXAMPLE: Final = ROOT / "examples" / "ejabberd-events"
+HOST: Final = "example.org"
+NAME: Final = "events.example.org"
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    made = Ejabberd(tmp_path_factory.mktemp("speaking"), hosts=(HOST,), component=NAME).start()
+    yield made
+    made.kill()
+
+
+def test_a_bot_answers_and_phones_of_the_absent_are_woken(
+    server: Ejabberd, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with_secrets(tmp_path, ["token"])
+    (tmp_path / "component").write_text(SECRET)
+    (tmp_path / "ejabberd").write_text(PASSWORD)
+    env = tmp_path / "env.json"
+    env.write_text(
+        moved(EXAMPLE / "env.json", tmp_path, redis_server.url, {"5281": server.port, "5347": server.component_port})
+    )
+    for user in ("ann", "bob", "eve", "bot"):
+        server.call("register", user=user, host=HOST, password=PASSWORD)
+    own = {"TOKEN_FILE": str(tmp_path / "token")}
+    ruby = environment(redis_server.url, extra=own)
+    words = ["-r", str(EXAMPLE / "bot_worker.rb"), "-q", "xmpp_bot"]
+    with (
+        Receiver() as phones,
+        started(["run", "--config", str(env)], directory=tmp_path) as broker,
+        started(words, directory=tmp_path, environ=ruby, command=[sidekiq_command()]),
+        started(
+            [str(EXAMPLE / "push_worker.py")],
+            directory=tmp_path,
+            environ={**os.environ, **own, "REDIS_URL": redis_server.url, "PUSH_URL": f"{phones.url}/wake"},
+            command=[sys.executable],
+        ),
+        Clients(server.c2s_port, HOST) as clients,
+    ):
+        broker.wait_for(r"source\.opened")
+        assert_well(env)
+        ann, bob = clients.login("ann", PASSWORD), clients.login("bob", PASSWORD)
+        ann.say(f"bot@{HOST}", "hello")
+        ann.messages.wait_for(
+            lambda heard: any(one.body == "You said: hello" for one in heard), "the bot answers", 120.0
+        )
+        ann.say(f"bob@{HOST}", "you are here")
+        bob.messages.wait_for_number(1)
+        ann.say(f"eve@{HOST}", "you are away")
+        until(lambda: phones.received, "a phone is woken", 120)
+        assert [json.loads(one.body) for one in phones.received] == [{"user": f"eve@{HOST}"}]
+
+
+def test_the_file_for_ejabberd_says_what_the_tests_run(tmp_path: Path) -> None:
+    server = Ejabberd(tmp_path, component=NAME)
+    server._write_config()  # noqa: SLF001  what it is started with
+    run = yaml.safe_load((tmp_path / "ejabberd.yml").read_text("utf-8"))
+    shown = yaml.safe_load((EXAMPLE / "ejabberd.yml").read_text("utf-8"))
+    (listener,) = shown["listen"]
+    (ran,) = [one for one in run["listen"] if one["module"] == "ejabberd_service"]
+    assert listener.items() >= {key: ran[key] for key in ("ip", "module", "shaper", "global_routes")}.items()
+    assert shown["modules"].items() <= run["modules"].items()
+    assert list(listener["hosts"]) == [NAME]
