@@ -26,6 +26,7 @@ EventType = Literal[
     "offer-revoked",
     "queue",
     "notify",
+    "push",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 """All types of events.
@@ -33,7 +34,7 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 `groupchat`: a message of a room. `subscription`: a user asks for another's presence, allows or ends it. `error`: a
 stanza of any kind that came back. `chatstate`: a user writes or stops. `invitation`: into a room. `offer`: a question
 for an expert, and `offer-revoked` its end; `queue`: where one's own question stands. `notify`: any other notice of a
-server.
+server. `push`: a receiver could not be reached.
 """
 
 

@@ -82,7 +82,7 @@ class _View:
         """Return the members of an object, masked as needed."""
         return {
             _name(self.finder, name): MASK
-            if self.finder.is_secret(name) or self._is_hidden(name)
+            if _is_secret_member(self.finder, members, name) or self._is_hidden(name)
             else self._mask_nested(value)
             for name, value in members.items()
         }
@@ -198,7 +198,7 @@ class _Collection:
             case dict():
                 for name, inner in value.items():
                     self._text(name)
-                    self._value(inner, secret=secret or self.finder.is_secret(name))
+                    self._value(inner, secret=secret or _is_secret_member(self.finder, value, name))
             case list():
                 for inner in value:
                     self._value(inner, secret=secret)
@@ -499,6 +499,11 @@ def _unknown_arguments(spec: CommandSpec, names: tuple[str, ...]) -> set[str]:
 def _lacks_a_secret(spec: CommandSpec, filled: Collection[str]) -> bool:
     """Tell whether the command takes a secret that none of these arguments is."""
     return any(_is_secret(one) and not {one.name, *one.aliases}.intersection(filled) for one in spec.arguments)
+
+
+def _is_secret_member(finder: Finder, members: Mapping[str, Json], name: str) -> bool:
+    """Tell whether this member is secret by its name; of a notification (the event `push`) all options are."""
+    return finder.is_secret(name) or (name == "options" and members.get("kind") == "push")
 
 
 def _is_secret(one: ArgumentSpec) -> bool:

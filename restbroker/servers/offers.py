@@ -7,7 +7,7 @@ the connection and at the server.
 """
 
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import Final
 
 import attrs
@@ -138,6 +138,10 @@ class EventBuffer:
     def __len__(self) -> int:
         """Return the number of events, without those that were taken."""
         return len(self._events)
+
+    def __iter__(self) -> Iterator[ServerEvent]:
+        """Return the same events, in their order."""
+        return (event for event, _ in self._events)
 
     def _settle(self) -> None:
         self._size_bytes -= self._taken_bytes

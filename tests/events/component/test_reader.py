@@ -3,14 +3,11 @@
 import re
 from datetime import datetime
 from typing import Final
-from xml.etree import ElementTree as ET
 
 import pytest
 import trio
 
 from restbroker.servers.ejabberd.component import connection, reader
-from restbroker.servers.ejabberd.component.reader import answer_to
-from restbroker.servers.ejabberd.component.stanzas import Stanza
 from restbroker.store import sources
 from restbroker.telemetry.events import SourceOpened
 from tests.events.component.conftest import HOST, NAME, Listener, Read, Reading, message, wrapped
@@ -101,19 +98,13 @@ async def test_a_question_gets_no_service_and_a_notification_wait(reading: Read,
         await found.reads()
         notification = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='n1'/></pubsub>"
         await listener.tell(
-            f"<iq to='{NAME}' from='ann@example.org/x' type='get' id='q1'><ping xmlns='urn:xmpp:ping'/></iq>",
+            f"<iq to='{NAME}' from='ann@example.org/x' type='get' id='q1'><query xmlns='jabber:iq:version'/></iq>",
             f"<iq to='{NAME}' from='{HOST}' type='set' id='q2'>{notification}</iq>",
         )
         await until_async(lambda: listener.said.count(b"</iq>") == 2, "both are answered", 60)
     first, second, _ = listener.said.decode().split("</iq>")
     assert 'to="ann@example.org/x" id="q1"><error type=\'cancel\'><service-unavailable' in first
     assert f'to="{HOST}" id="q2"><error type=\'wait\'' in second
-
-
-def test_what_is_for_another_name_is_not_answered() -> None:
-    """The server closes the stream of a component that speaks for another."""
-    asked = Stanza(ET.Element("iq", {"type": "get"}), "ann@example.org/x", "other.example.org", "<iq/>")
-    assert answer_to(asked, NAME) is None
 
 
 async def test_copies_of_a_host_that_is_not_named_are_warned_of_once(reading: Read, listener: Listener) -> None:

@@ -34,7 +34,8 @@ _LEAST_STANZA: Final = 64 * 1024
 _MOST_STANZA: Final = 16 * 1024 * 1024
 
 _Types: TypeAlias = Annotated[
-    tuple[EventType, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*TAKES))
+    tuple[EventType, ...],
+    Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*TAKES, "push")),
 ]
 _Rooms: TypeAlias = Annotated[
     tuple[str, ...],
@@ -86,7 +87,13 @@ class Options:
         "name in DNS.",
         default=False,
     )
-    takes: _Types = key("Take", f"The types of events that are taken; by default {', '.join(TAKES)}.", TAKES)
+    takes: _Types = key("Take", f"The types of events that are taken, also push; by default {', '.join(TAKES)}.", TAKES)
+    push_empty: bool = key(
+        "PushEmpty",
+        "Of the events push also those without a text and sender, as of receipts and calls; false: they are answered "
+        "and dropped.",
+        default=True,
+    )
     rooms: _Rooms = key(
         "Rooms",
         "Rooms with people of other servers: a job subscribes rooms@Name there, and what the room sends counts.",

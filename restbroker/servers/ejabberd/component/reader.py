@@ -10,7 +10,7 @@ if it dies, by another (`ProgressInRedis`). Without `Lease` all processes read: 
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, assert_never
@@ -25,6 +25,14 @@ from restbroker.job.event import ServerEvent, domain
 from restbroker.servers.ejabberd.component.connection import ComponentStream, open_stream
 from restbroker.servers.ejabberd.component.derive import Deriver
 from restbroker.servers.ejabberd.component.options import Options
+from restbroker.servers.ejabberd.component.push import (
+    Kind,
+    answer_to,
+    answer_to_push,
+    event_of_push,
+    has_text,
+    is_notification,
+)
 from restbroker.servers.ejabberd.component.stanzas import (
     FORWARDED,
     Accepted,
@@ -56,7 +64,6 @@ _DRAIN_S: Final = 1.0
 _RENEWALS: Final = 3
 _MOST_HOSTS: Final = 20
 """How many unknown hosts are named: anyone may invent some."""
-_PUBSUB: Final = "{http://jabber.org/protocol/pubsub}pubsub"
 
 
 def open_reader(source: EventSource, ports: ReaderPorts) -> "ComponentReader":
@@ -90,6 +97,8 @@ class ComponentReader:
     _may_read: trio.Event = attrs.field(factory=trio.Event)
     _left: dict[int, ServerEvent] = attrs.field(factory=dict)
     """What was taken out of the buffer and is not known to be in Redis."""
+    _unanswered: dict[int, ServerEvent] = attrs.field(factory=dict)
+    """The notifications among what was taken, which are answered once Redis has them all."""
     _put: int = 0
     _pushed: int = 0
     """How many events came into the buffer, and how many of these Redis has."""
@@ -105,7 +114,7 @@ class ComponentReader:
     _opened_s: float = 0.0
     _lost: int = 0
     _lost_since_s: float = 0.0
-    _unknown_hosts: set[str] = attrs.field(factory=set)
+    _named_hosts: set[str] = attrs.field(factory=set)
     _last_warning: str = ""
     _was_open: bool = False
 
@@ -206,6 +215,7 @@ class ComponentReader:
             self._lost_since_s = self._lost_since_s or self.now_s()
             self._lost += 1
             self._count("lost")
+            await self._answer("wait", [event])
         else:
             self._put += 1
             self._event_s = self.now_s()
@@ -216,13 +226,25 @@ class ComponentReader:
         if stanza.kind == "message" and stanza.sender == stanza.receiver == name:
             self._note_beat(stanza.element.get("id", ""))
             return None
-        event = self.deriver.event_of_room(direct, self.now_s())
+        now_s = self.now_s()
+        event = self.deriver.event_of_room(direct, now_s) or event_of_push(self.deriver, stanza, now_s)
         if event is None:
             self._count("direct")
             self._note_host(stanza)
-            if (answer := answer_to(stanza, name)) and self._stream is not None:
+            takes_push = "push" in self.settings.takes
+            if (answer := answer_to(stanza, name, takes_push=takes_push)) and self._stream is not None:
                 await self._stream.send(answer)
+        elif event.type == "push" and not (self.settings.push_empty or has_text(event)):
+            self._count("ignored")
+            await self._answer("result", [event])
+            return None
         return event
+
+    async def _answer(self, kind: Kind, events: Iterable[ServerEvent]) -> None:
+        """Answer the notifications among these events; without a connection there is nobody to tell."""
+        answers = [answer_to_push(event, self.settings.name, kind) for event in events if event.type == "push"]
+        if answers and self._stream is not None:
+            await self._stream.send("".join(answers))
 
     def _note_beat(self, beat: str) -> None:
         number, _, sent = beat.partition(" ")
@@ -238,24 +260,37 @@ class ComponentReader:
         return f"beat-{id(self):x}-{self._opened_s:.6f}"
 
     def _note_host(self, stanza: Stanza) -> None:
-        """Warn once of a copy from a host that `Hosts` lacks."""
+        """Warn once of a copy or notification from a host that `Hosts` lacks, and of notifications not in `Take`."""
         host = stanza.sender
-        is_copy = stanza.element.find(FORWARDED) is not None and stanza.receiver == self.settings.name
-        is_new = host not in self._unknown_hosts and len(self._unknown_hosts) < _MOST_HOSTS
-        if is_copy and is_new and domain(host) == host:
-            self._unknown_hosts.add(host)
-            what = f"copies of stanzas come from {host}, which is none of Hosts; they are no events."
+        is_push = is_notification(stanza)
+        is_meant = (is_push or stanza.element.find(FORWARDED) is not None) and stanza.receiver == self.settings.name
+        is_new = host not in self._named_hosts and len(self._named_hosts) < _MOST_HOSTS
+        if not (is_meant and is_new and domain(host) == host):
+            return
+        if host not in self.settings.hosts:
+            self._named_hosts.add(host)
+            what = f"stanzas come from {host}, which is none of Hosts; they are no events."
             self._report("EjabberdHost", what, f"Add {host} to Hosts if it is a virtual host of this server.")
+        elif is_push and "push" not in self.settings.takes:
+            self._named_hosts.add(host)
+            what = f"{host} sends notifications (XEP-0357), which become no events; it was asked to wait."
+            self._report("EjabberdPush", what, 'Add "push" to Take.')
 
     async def _push_events(self) -> None:
         while True:
-            self._left = dict(enumerate(await self._buffer.take()))
-            await self._push()
+            await self._push_all(await self._buffer.take())
+
+    async def _push_all(self, events: list[ServerEvent]) -> None:
+        self._left = dict(enumerate(events))
+        self._unanswered = {number: event for number, event in self._left.items() if event.type == "push"}
+        await self._push()
 
     async def _push(self) -> None:
         count = len(self._left)
         await self.offers.push(self._left)
         self._pushed += count
+        answered, self._unanswered = self._unanswered, {}
+        await self._answer("result", answered.values())
         self._report_lost("Redis accepted none for longer than MaxUnread")
         self._settle()
 
@@ -296,18 +331,21 @@ class ComponentReader:
             await trio.sleep(lease_s / _RENEWALS)
 
     async def _end(self) -> None:
-        """Read what ejabberd has sent, push it, and leave."""
+        """Answer the notifications that were read, read what ejabberd has sent besides, push it, and leave."""
         if (stream := self._stream) is not None:
+            if "push" in self.settings.takes:
+                await self._push_rest(_DRAIN_S)
+                done = [event for number, event in self._unanswered.items() if number not in self._left]
+                await self._answer("result", done)
+                await self._answer("wait", [*self._left.values(), *self._buffer])
+            # What comes from here on cannot be answered: the server keeps the registration then, too.
+            self._stream = None
             await stream.send("</stream:stream>")
             with trio.move_on_after(_DRAIN_S), suppress(Problem):
                 while True:
                     await self._take(await stream.next())
             await stream.aclose()
-        with trio.move_on_after(_PATIENCE_S):
-            await self._push()
-            while events := self._buffer.take_now():
-                self._left = dict(enumerate(events))
-                await self._push()
+        await self._push_rest(_PATIENCE_S)
         if count := len(self._left) + len(self._buffer):
             self._lost, self._lost_since_s = self._lost + count, self._lost_since_s or self._until_s
         else:
@@ -318,6 +356,12 @@ class ComponentReader:
         if self.settings.lease_s is not None:
             await self.leases.end([self.settings.name])
         await self.leases.aclose()
+
+    async def _push_rest(self, within_s: float) -> None:
+        with trio.move_on_after(within_s):
+            await self._push()
+            while events := self._buffer.take_now():
+                await self._push_all(events)
 
     def _report_lost(self, why: str) -> None:
         if self._lost:
@@ -349,20 +393,6 @@ class ComponentReader:
 
     def _info(self) -> StreamInfo:
         return StreamInfo(opened_s=self._opened_s, event_s=self._event_s, heartbeat_s=self._beat_s)
-
-
-def answer_to(stanza: Stanza, name: str) -> str | None:
-    """Return the answer to an iq that asks; None for any other stanza, and for one to another name.
-
-    A notification (XEP-0357) is asked to wait: of another error ejabberd takes that the device is gone for good.
-    """
-    element, sender, receiver = stanza.element, stanza.sender, stanza.receiver
-    if stanza.kind != "iq" or element.get("type") not in ("get", "set") or domain(receiver) != name:
-        return None
-    kind = "cancel" if element.find(_PUBSUB) is None else "wait"
-    addresses = f"from={quoteattr(receiver)} to={quoteattr(sender)} id={quoteattr(element.get('id', ''))}"
-    condition = "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
-    return f"<iq type='error' {addresses}><error type='{kind}'>{condition}</error></iq>"
 
 
 def _between(since_s: float, until_s: float) -> str:
