@@ -51,6 +51,7 @@ SPEAKING_MODULES: Final = """\
   mod_carboncopy: {{}}
   mod_mam: {{default: always}}
   mod_register: {{ip_access: all}}
+  mod_push: {{include_sender: true, include_body: true}}
   mod_stream_mgmt: {{}}
 """
 SECRET: Final = "component secret"

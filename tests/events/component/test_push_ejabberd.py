@@ -1,0 +1,183 @@
+"""A real ejabberd tells a real restbroker of receivers that it cannot reach: what of, and that it goes on to do so."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from restbroker.store.client import Client as RedisClient
+from tests.events.component.mix import HOST, NAME, Component
+from tests.events.component.test_ejabberd import configure, reads
+from tests.events.conftest import events_in
+from tests.support.ejabberd import PASSWORD, REMOTE, Ejabberd
+from tests.support.process import started
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+from tests.support.xmpp import Client, Clients
+
+ROOM: Final = f"sub@conference.{HOST}"
+PLAIN: Final = f"plain@conference.{HOST}"
+ENABLE: Final = (
+    f"<enable xmlns='urn:xmpp:push:0' jid='{NAME}' node='{{}}'><x xmlns='jabber:x:data' type='submit'>"
+    "<field var='FORM_TYPE'><value>http://jabber.org/protocol/pubsub#publish-options</value></field>"
+    "<field var='secret'><value>hidden-option</value></field></x></enable>"
+)
+_TO: Final = f"to='{{user}}@{HOST}'"
+_NO_STORE: Final = "<no-store xmlns='urn:xmpp:hints'/>"
+_OMEMO: Final = (
+    "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/><payload>x</payload></encrypted>"
+    "<store xmlns='urn:xmpp:hints'/>"
+)
+STANZAS: Final = {
+    "chat": f"<message {_TO} type='chat'><body>chat</body></message>",
+    "normal": f"<message {_TO}><body>normal</body></message>",
+    "omemo": f"<message {_TO} type='chat'>{_OMEMO}</message>",
+    "receipt": f"<message {_TO}><received xmlns='urn:xmpp:receipts' id='1'/><store xmlns='urn:xmpp:hints'/></message>",
+    "state": f"<message {_TO} type='chat'><active xmlns='http://jabber.org/protocol/chatstates'/></message>",
+    "call": f"<message {_TO} type='chat'><propose xmlns='urn:xmpp:jingle-message:0' id='1'/></message>",
+    "headline": f"<message {_TO} type='headline'><body>headline</body></message>",
+    "no-store": f"<message {_TO} type='chat'><body>no-store</body>{_NO_STORE}</message>",
+    "room": f"<message to='{ROOM}' type='groupchat'><body>room</body></message>",
+    "plain room": f"<message to='{PLAIN}' type='groupchat'><body>plain room</body></message>",
+}
+"""What Ann sends to a user, by its name."""
+USERS: Final = ("gone", "asleep", "two", "bob")
+"""One for each test: a registration stays."""
+
+
+@pytest.fixture(scope="module")
+def pushing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    """An ejabberd with two rooms, to one of which a user is subscribed (MUC/Sub)."""
+    server = Ejabberd(tmp_path_factory.mktemp("pushing"), component=NAME).start()
+    for user in ("ann", *USERS):
+        server.call("register", user=user, host=HOST, password=PASSWORD)
+    options = [{"name": name, "value": "true"} for name in ("persistent", "allow_subscription", "mam")]
+    for room in (ROOM, PLAIN):
+        given = {"name": room.partition("@")[0], "service": f"conference.{HOST}", "host": HOST, "options": options}
+        assert server.call("create_room_with_opts", **given)[0] == 200
+    nodes = "urn:xmpp:mucsub:nodes:messages"
+    assert server.call("subscribe_room", user=f"gone@{HOST}/x", nick="gone", room=ROOM, nodes=nodes)[0] == 200
+    yield server
+    server.kill()
+
+
+@attrs.define(eq=False)
+class Pushes:
+    """The notifications that became jobs."""
+
+    _store: RedisClient
+
+    def all(self) -> list[dict[str, Any]]:
+        return [event for event in events_in(self._store) if event["type"] == "push"]
+
+    def told(self) -> list[str]:
+        """Their texts; "-" of those without."""
+        return [event["body"] or "-" for event in self.all()]
+
+    def of(self, ann: Client, user: str, names: Iterable[str]) -> dict[str, list[str]]:
+        """What is told of each of these stanzas of Ann to this user."""
+        return {
+            name: self.follow(lambda name=name: ann.send(STANZAS[name].format(user=user)), ann, user) for name in names
+        }
+
+    def follow(self, act: Callable[[], object], ann: Client, user: str) -> list[str]:
+        """What is told because of this act, behind which Ann sends the user a message."""
+        before = len(self.all())
+        end = f"end after {before}"
+        act()
+        ann.say(f"{user}@{HOST}", end)
+        until(lambda: end in self.told(), f"the {end} is told", 60)
+        return [text for text in self.told()[before:] if text != end]
+
+
+@pytest.fixture
+def pushes(pushing: Ejabberd, redis_server: RedisServer, store: RedisClient, tmp_path: Path) -> Iterator[Pushes]:
+    redis_server.flush()
+    configure(tmp_path, pushing, redis_server, Take=["push"], Rooms=[])
+    with started(["run"], directory=tmp_path) as broker:
+        reads(broker)
+        yield Pushes(store)
+        assert "EjabberdAway" not in broker.output()
+
+
+def login(clients: Clients, user: str) -> Client:
+    """The user on a device that is registered as the node of that name."""
+    client = clients.login(user, PASSWORD)
+    client.send(f"<iq type='set' id='enable'>{ENABLE.format(user)}</iq>")
+    client.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+    return client
+
+
+def vanish(client: Client) -> None:
+    client._do(client._stream.abort)  # noqa: SLF001  there is no other way to break a connection
+
+
+def test_what_is_told_of_a_user_whose_sessions_are_gone(pushing: Ejabberd, pushes: Pushes) -> None:
+    with Clients(pushing.c2s_port, HOST) as clients:
+        login(clients, "gone").logout()
+        ann = clients.login("ann", PASSWORD)
+        ann.join(f"{ROOM}/ann")
+        told = pushes.of(ann, "gone", [name for name in STANZAS if name != "room"])
+        ann.send(STANZAS["room"])
+        until(lambda: "room" in pushes.told(), "what a subscriber missed is told", 60)
+        api = {"type": "chat", "from": f"ann@{HOST}", "to": f"gone@{HOST}", "subject": "", "body": "api"}
+        told["api"] = pushes.follow(lambda: pushing.call("send_message", **api), ann, "gone")
+    assert told == {
+        "chat": ["chat"],
+        "normal": ["normal"],
+        "omemo": ["(encrypted)"],
+        "receipt": ["-"],
+        "state": [],
+        "call": ["-"],
+        "headline": [],
+        "no-store": [],
+        "plain room": [],
+        "api": ["api"],
+    }
+    first = pushes.all()[0]
+    raw = first["raw"]
+    assert (first["server"], raw["node"], raw["options"]) == (HOST, "gone", {"secret": "hidden-option"})
+    assert first["from"].startswith(f"ann@{HOST}")
+
+
+def test_what_is_told_of_a_session_that_may_be_resumed(pushing: Ejabberd, pushes: Pushes) -> None:
+    with Clients(pushing.c2s_port, HOST) as clients:
+        ann, asleep = clients.login("ann", PASSWORD), login(clients, "asleep")
+        for one in (ann, asleep):
+            one.join(f"{PLAIN}/{one.jid.partition('@')[0]}")
+        asleep.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+        asleep.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+        vanish(asleep)
+        pushes.follow(lambda: None, ann, "asleep")
+        told = pushes.of(ann, "asleep", ("chat", "receipt", "state", "call", "headline"))
+        ann.send(STANZAS["plain room"])
+        until(lambda: "plain room" in pushes.told(), "what an occupant missed is told", 60)
+    assert told == {
+        "chat": ["chat"],
+        "receipt": ["-"],
+        "state": ["-"],
+        "call": ["-"],
+        "headline": ["headline"],
+    }
+
+
+def test_a_device_that_is_gone_is_told_beside_another(pushing: Ejabberd, pushes: Pushes) -> None:
+    with Clients(pushing.c2s_port, HOST) as clients:
+        login(clients, "two").logout()
+        ann, _online = clients.login("ann", PASSWORD), clients.login("two", PASSWORD)
+        assert pushes.of(ann, "two", ("chat", "call")) == {"chat": ["chat"], "call": []}
+
+
+def test_strangers_get_wait_and_change_nothing(pushing: Ejabberd, pushes: Pushes) -> None:
+    content = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='bob'/></pubsub>"
+    with Clients(pushing.c2s_port, HOST) as clients, Component(pushing.component_port, REMOTE) as remote:
+        login(clients, "bob").logout()
+        ann = clients.login("ann", PASSWORD)
+        assert ann.ask(NAME, content) == ("error", "service-unavailable")
+        remote.send(f"<iq type='set' from='{REMOTE}' to='{NAME}' id='forged'>{content}</iq>")
+        assert remote.read_until(rb"<iq[^>]*id='forged'[^>]*><error type='(\w+)'")[1] == b"wait"
+        assert ann.ask(NAME, "<ping xmlns='urn:xmpp:ping'/>") == ("result", None)
+        assert ann.ask(NAME, "<query xmlns='http://jabber.org/protocol/disco#info'/>") == ("result", None)
+        assert pushes.of(ann, "bob", ("chat",)) == {"chat": ["chat"]}
