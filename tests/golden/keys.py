@@ -357,6 +357,6 @@ BASES: Final[Sequence[Base]] = (
                                                        "Target": "it"}}}},
         },
         f"{_OF_EVENTS}.Options",
-        "Address Name Hosts Pass PassFile-Pass TLS CAFile ForeignName Take Rooms Target Lease MaxUnread MaxStanza",
+        "Address Name Hosts Pass PassFile-Pass TLS CAFile ForeignName Take PushEmpty Rooms Target Lease MaxUnread MaxStanza",
     ),
 )  # fmt: skip
