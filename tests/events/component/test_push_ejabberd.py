@@ -1,6 +1,7 @@
 """A real ejabberd tells a real restbroker of receivers that it cannot reach: what of, and that it goes on to do so."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,9 +79,7 @@ class Pushes:
 
     def of(self, ann: Client, user: str, names: Iterable[str]) -> dict[str, list[str]]:
         """What is told of each of these stanzas of Ann to this user."""
-        return {
-            name: self.follow(lambda name=name: ann.send(STANZAS[name].format(user=user)), ann, user) for name in names
-        }
+        return {name: self.follow(partial(ann.send, STANZAS[name].format(user=user)), ann, user) for name in names}
 
     def follow(self, act: Callable[[], object], ann: Client, user: str) -> list[str]:
         """What is told because of this act, behind which Ann sends the user a message."""

@@ -70,7 +70,7 @@ def parts(answer: str | None) -> tuple[str, str, str]:
 
 def test_a_notification_has_the_members_of_every_event() -> None:
     found = event(iq())
-    raw = {"kind": "push", "node": "n1", "options": {"secret": "hidden-option"}}
+    options, summary = {"secret": "hidden-option"}, {"last-message-body": "New message"}
     assert found == ServerEvent(
         "push",
         None,
@@ -81,7 +81,7 @@ def test_a_notification_has_the_members_of_every_event() -> None:
         server=HOST,
         source="ejabberd",
         received_at_s=1.5,
-        raw={**raw, "summary": {"last-message-body": "New message"}},
+        raw={"kind": "push", "node": "n1", "options": options, "summary": summary},
         digest=found.digest,
     )
 
