@@ -218,12 +218,11 @@ def configure(
     *,
     askers: Sequence[str] = (),
     lease: str = "15s",
-    once: Sequence[str] = (),
     more: Mapping[str, object] = MappingProxyType({}),
     targets: Mapping[str, object] = MappingProxyType({}),
     sources: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Writes the configuration. `lease`: how long a stream stays with a broker that is dead. `once`: `AtMostOnce`.
+    """Writes the configuration. `lease`: how long a stream stays with a broker that is dead.
 
     `more`: further keys, besides further `targets` and `sources`.
     """
@@ -236,7 +235,7 @@ def configure(
         "Domain": DOMAIN,
         "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
         "Queues": ["talk"],
-        "AtMostOnce": ["announce_*", *once],
+        "AtMostOnce": ["announce_*"],
     }
     options = {"Target": "chat", "Users": list(users), "PasswordsFile": str(passwords), "Lease": lease}
     if askers:

@@ -5,17 +5,14 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import pytest
 
-from tests.servers.openfire_talk import Answer, Talk, talking
+from tests.servers.openfire_talk import Talk, talking
 from tests.support.openfire_chat.server import Openfire
-from tests.support.openfire_chat.state import DOMAIN
 from tests.support.process import started
 from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
@@ -63,7 +60,6 @@ WALKS: Final[Mapping[str, Sequence[Step]]] = {
 }
 """Between them they go along every arrow of the page but two, which only the server's own time decides."""
 _REQUESTS: Final[Mapping[str, str]] = {
-    "broadcast_message": "POST */messages/users",
     "set_presence": "POST */presence*",
     "post_message": "POST */messages/*",
     "join_room": "PUT */rooms/*",
@@ -91,10 +87,6 @@ def server() -> Iterator[Openfire]:
     with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0) as server:
         server.state.open_room(ROOM)
         yield server
-
-
-def in_room(talk: Talk) -> str:
-    return f"{ROOM}@conference.{DOMAIN}"
 
 
 def room_of(user: str) -> dict[str, str]:
@@ -137,30 +129,19 @@ def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_
 def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any], kind: Kind) -> int:
     """Restarts the server while it works on this job, which is delivered all the same. How many logins were before.
 
-    `HANG`: before it is carried out; `LATE`: after that, and before it is answered.
-    """
-    answer, before = cut_off(talk, command, arguments, kind)
-    assert answer["outcome"] == "delivered", f"{command}: {answer}\n{talk.output()}"
-    return before
-
-
-def cut_off(
-    talk: Talk, command: str, arguments: Mapping[str, Any], kind: Kind, told: tuple[str, str] | None = None
-) -> tuple[Answer, int]:
-    """As `interrupted`, whatever becomes of the job. With `LOST`, the answer is lost and the server goes on.
-
-    `told`: who is told what by then; what a server has not sent by its end, nobody hears.
+    `HANG`: before it is carried out; `LATE`: after that, and before it is answered. With `LOST`, the answer is lost and
+    the server goes on.
     """
     fault = talk.server.faults.add(kind, _REQUESTS[command], delay_s=600)
     jid = talk.push(command, **arguments)
     reached = fault.reached if kind is Kind.HANG else fault.carried_out
     assert reached.wait(60), talk.output()
     before = len(talk.server.state.logins)
-    if told is not None:
-        talk.told(*told)
     if kind is not Kind.LOST:
         talk.server.restart()
-    return talk.answer(jid), before
+    answer = talk.answer(jid)
+    assert answer["outcome"] == "delivered", f"{command}: {answer}\n{talk.output()}"
+    return before
 
 
 @pytest.mark.parametrize("kind", [Kind.HANG, Kind.LATE, Kind.LOST])
@@ -189,51 +170,6 @@ def test_a_restart_in_or_behind_any_step_of_a_chat_or_a_lost_answer_loses_nothin
         talk.listening("bob")
         assert set(server.state.of_user) == {"bob"}
         assert Counter(server.state.logins[before:])["bob"] == (kind is not Kind.LOST)
-
-
-def test_what_must_happen_once_at_most_happens_once_whatever_becomes_of_its_answer(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path
-) -> None:
-    once = ["post_message", "post_to_room", "invite_contact_to_room"]
-    # One broker: another could still know an older stream of ann, and have the fault hit the request that is refused.
-    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=1, once=once) as talk:
-        talk.listening()
-        broadcast = ("broadcast_message", {"body": "To all"}, ("bob", "message"))
-        steps = (*(step for step in chat_steps(talk) if step[0] in once), broadcast)
-        for kind, (command, arguments, told) in itertools.product((Kind.LOST, Kind.LATE), steps):
-            talk.listening()
-            talk.do("join_room", **room_of("ann"))
-            assert told is not None
-            server.requests.clear()
-            answer, _ = cut_off(talk, command, arguments, kind, told)
-            assert answer["outcome"] == "uncertain", f"{command}: {answer}\n{talk.output()}"
-            pattern = _REQUESTS[command].replace("*/", "*/restapi/v1/*", 1)
-            assert sum(fnmatchcase(asked.line, pattern) for asked in server.requests) == 1, command
-        assert len(talk.parked()) == 2 * len(steps)
-
-
-def test_a_broker_that_is_killed_costs_no_login_and_the_other_one_goes_on(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path
-) -> None:
-    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2, lease="5s") as talk:
-        talk.listening()
-        talk.brokers[0].signal(signal.SIGKILL)
-        talk.brokers[0].wait()
-        sent: list[str] = []
-
-        def is_heard() -> bool:
-            sent.append(f"Do you hear me? {len(sent)}")
-            talk.do("post_message", from_="ann", to=talk.jid("bob"), body=sent[-1])
-            with suppress(AssertionError):
-                return until(lambda: any(event["body"] == sent[-1] for event in talk.heard()), "heard", 1.0)
-            return False
-
-        until(is_heard, "the other one listens", 60)
-        talk.do("post_message", from_="bob", to=talk.jid("ann"), body="Yes!")
-        until(lambda: talk.is_heard("ann"), "the other one listens to both", 60)
-        talk.do("post_message", from_="bob", to=talk.jid("ann"), body="Again!")
-        talk.told("ann", "message", body="Again!")
-        assert Counter(server.state.logins) == {"ann": 1, "bob": 1}
 
 
 @attrs.define
