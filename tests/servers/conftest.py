@@ -1,13 +1,17 @@
-"""Our side of ejabberd, and one Prosody for all tests; a test that stops or kills one asks for one of its own."""
+"""Our side of ejabberd, an Openfire that is played, one Prosody for all; a test that stops one asks for its own."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.servers.ejabberd import side_of
+from tests.servers.openfire_sides import Open, sides_of
 from tests.servers.sides import Side
 from tests.support.ejabberd import Ejabberd
+from tests.support.openfire_chat.server import Openfire
 from tests.support.prosody import Prosody
+from tests.support.redis_server import RedisServer
 from tests.support.roster_service import RosterService
 from tests.support.xmpp import Clients
 
@@ -58,3 +62,18 @@ def roster_service(prosody: Prosody) -> Iterator[RosterService]:
 async def admin(ejabberd: Ejabberd) -> AsyncIterator[Side]:
     async with side_of(ejabberd) as side:
         yield side
+
+
+@pytest.fixture
+def chat() -> Iterator[Openfire]:
+    with Openfire() as server:
+        server.state.register("romeo", "juliet", "nurse")
+        server.state.befriend("romeo", "juliet")
+        server.state.open_room("balcony")
+        yield server
+
+
+@pytest.fixture
+def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
+    """As many brokers as a test wants, over one Redis."""
+    return sides_of(tmp_path, redis_server, chat.url)

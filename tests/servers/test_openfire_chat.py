@@ -1,8 +1,7 @@
 """Openfire's Chat API as its connector uses it, beside recorded answers: users' streams, rooms, restarts, refusals."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import httpx
 import pytest
@@ -12,7 +11,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
 from restbroker.servers.openfire.chat import logins as chat_logins
 from restbroker.transport.errors import MaybeSent, NotSent
-from tests.servers.openfire_sides import Open, restart, sides_of
+from tests.servers.openfire_sides import Open, restart
 from tests.servers.sides import Side
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import State
@@ -23,21 +22,6 @@ from tests.support.wait import until_async
 
 ROMEO, JULIET = "romeo@example.org", "juliet@example.org"
 ROOM = "/restapi/v1/chat/{}/rooms/balcony"
-
-
-@pytest.fixture
-def chat() -> Iterator[Openfire]:
-    with Openfire() as server:
-        server.state.register("romeo", "juliet", "nurse")
-        server.state.befriend("romeo", "juliet")
-        server.state.open_room("balcony")
-        yield server
-
-
-@pytest.fixture
-def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
-    """As many brokers as a test wants, over one Redis."""
-    return sides_of(tmp_path, redis_server, chat.url)
 
 
 def lines(chat: Openfire, *, logins: bool = False) -> list[str]:

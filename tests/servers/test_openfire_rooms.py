@@ -56,12 +56,6 @@ def chat() -> Iterator[Openfire]:
         yield server
 
 
-@pytest.fixture
-def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
-    """As many brokers as a test wants, over one Redis."""
-    return sides_of(tmp_path, redis_server, chat.url)
-
-
 def anew(chat: Openfire, redis: RedisServer) -> None:
     """Nobody is logged in, there is no room, and nothing was asked."""
     chat.restart()
