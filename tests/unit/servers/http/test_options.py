@@ -11,21 +11,16 @@ from hypothesis import strategies as st
 
 from restbroker.config.core import all_keys
 from restbroker.config.mask import mask
-from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import template
-from restbroker.servers.http.catalogue import Settings, settings_of
+from restbroker.servers.http.catalogue import Settings
 from restbroker.servers.http.template import BadTemplate
 from tests.unit.servers.conftest import Configured, Made, Problems, refused
 
 SECRET = "whsec_" + "QUJD" * 10
 CANARY = "c4n4ry-s3cr3t"
-
-
-def spec(made: Made, **keys: Any) -> CommandSpec:
-    return settings_of(made({"Commands": {"do": keys}})).catalogue.commands["do"]
 
 
 def test_the_commands_of_the_configuration_are_the_catalogue_and_there_are_no_others(made: Made) -> None:
@@ -34,18 +29,6 @@ def test_the_commands_of_the_configuration_are_the_catalogue_and_there_are_no_ot
     assert (catalogue.is_whole, catalogue.version, list(catalogue.commands)) == (True, "hook", ["add"])
     assert [argument.name for argument in catalogue.commands["add"].arguments] == ["user", "mode", "n"]
     assert registry.catalogue("http").commands == {}
-
-
-def test_what_may_be_sent_twice_and_what_takes_any_argument(made: Made) -> None:
-    rows: list[tuple[dict[str, Any], str, bool]] = [
-        ({"Method": "PATCH"}, "unsafe", True),
-        ({"Body": {"a": "{a}"}}, "unsafe", False),
-        ({"Encoding": "none"}, "unsafe", False),
-        ({"Encoding": "form"}, "unsafe", True),
-    ]
-    for keys, repeat, takes_more in rows:
-        found = spec(made, **keys)
-        assert (found.repeat, found.takes_more) == (repeat, takes_more), (keys, repeat)
 
 
 def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made) -> None:

@@ -15,7 +15,7 @@ from restbroker.servers.ctl import CtlCommand, CtlOutput, CtlRefusal, JobReply
 from restbroker.servers.mongooseim.catalogue import Operation, for_target, for_version, operations
 from restbroker.servers.mongooseim.ctl import DIALECT
 from restbroker.servers.mongooseim.options import Options, Schema
-from restbroker.servers.mongooseim.request import build, document
+from restbroker.servers.mongooseim.request import build
 from tests.unit.servers.conftest import refused
 from tests.unit.servers.mongooseim.conftest import example
 
@@ -96,22 +96,6 @@ ADMIN = operations("admin", "6.8.0")
 TARGET = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("q",))
 
 
-def test_every_operation_is_understood_and_asks_for_all_of_its_result() -> None:
-    wrong = []
-    for operation in ADMIN.values():
-        parsed = graphql.parse(document(operation, tuple(operation.arguments)))
-        (definition,) = parsed.definitions
-        assert isinstance(definition, graphql.OperationDefinitionNode), operation
-        kind = graphql.get_named_type(graphql.type_from_ast(SCHEMA, graphql.parse_type(operation.returns.text)))
-        # A vCard's agent has a vCard: that is where it ends.
-        wanted = set(kind.fields) if isinstance(kind, graphql.GraphQLObjectType) else set()
-        missing = wanted - {node.name.value for node in _fields(parsed)}
-        problems = graphql.validate(SCHEMA, parsed, RULES)
-        if problems or missing or (definition.operation.value == "query") != operation.is_query:
-            wrong.append((operation.name, problems, missing))
-    assert wrong == []
-
-
 def test_every_operation_is_sent_as_the_schema_takes_it_with_and_without_what_is_optional() -> None:
     wrong = []
     for operation in ADMIN.values():
@@ -137,17 +121,6 @@ def _problems(operation: Operation, arguments: dict[str, Json]) -> list[graphql.
     assert definition is not None
     values = get_variable_values(SCHEMA, definition.variable_definitions or (), sent["variables"])
     return graphql.validate(SCHEMA, parsed, RULES) or (values if isinstance(values, list) else [])
-
-
-def _fields(document_: graphql.DocumentNode) -> list[graphql.FieldNode]:
-    found: list[graphql.FieldNode] = []
-
-    class Finder(graphql.Visitor):
-        def enter_field(self, node: graphql.FieldNode, *_: object) -> None:
-            found.append(node)
-
-    graphql.visit(document_, Finder())
-    return found
 
 
 NEWEST: Final = for_version(None)
