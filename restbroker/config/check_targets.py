@@ -138,7 +138,8 @@ def _judged(judge: TargetCheck, target: Target, placed: _TargetEntry, problems: 
     """Return the target as its kind judges it, with each secret in its options among those that are masked."""
     target = judge.check(target, placed.at, problems)
     kind = type(target.options)
-    values = [getattr(target.options, field.name) for field in attrs.fields(kind)] if attrs.has(kind) else []
+    fields = [field for field in attrs.fields(kind) if "secret" in field.metadata] if attrs.has(kind) else []
+    values = [getattr(target.options, field.name) for field in fields]
     written = [one for one in values if isinstance(one, Secret) and (one.path is None or one.path.is_absolute())]
     return attrs.evolve(target, secrets=tuple(dict.fromkeys((*target.secrets, *written))))
 
