@@ -34,6 +34,8 @@ def main() -> None:
     except RestbrokerError as error:
         _end(error)
     except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:
+            sys.exit(128 + 2)  # as without nurseries around it
         known, unknown = group.split(RestbrokerError)
         if known is None or unknown is not None:
             raise

@@ -1,6 +1,7 @@
 """`check` of a component's source: beside a process that reads it connects nothing, and else it loses nothing."""
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,21 @@ from restbroker.store.sources import read_states
 from tests.events.component.conftest import HOST, NAME, PASSWORD, Listener, Read, message, wrapped
 from tests.events.conftest import QUEUE, events_in, written
 from tests.support.ports import free_port
+from tests.support.process import started
+from tests.support.receiver import Answer, Receiver
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 
-async def checked(place: Path, redis_url: str, listener: Listener, **options: Any) -> Sequence[Finding]:
-    """In a thread, as `check` runs a loop of its own."""
+def configure(place: Path, redis_url: str, listener: Listener, options: Mapping[str, Any], **more: Any) -> None:
     given = {"Address": f"127.0.0.1:{listener.port}", "Name": NAME, "Hosts": [HOST], "Pass": PASSWORD, **options}
     source = {"Kind": "ejabberd-component", "Queue": QUEUE, "Class": "XmppEvent", "Options": given}
-    written(place, redis_url, {"Sources": {"ejabberd": source}})
+    written(place, redis_url, {"Sources": {"ejabberd": source}}, **more)
+
+
+async def checked(place: Path, redis_url: str, listener: Listener, **options: Any) -> Sequence[Finding]:
+    """In a thread, as `check` runs a loop of its own."""
+    configure(place, redis_url, listener, options)
     config = load(place / "env.json", {}, {}, kinds=registry.kinds(), sources=kinds.kinds()).config
     found = await trio.to_thread.run_sync(lambda: list(check_readers(config)))
     assert PASSWORD not in str(found)
@@ -62,6 +69,21 @@ async def test_what_comes_while_the_check_reads_becomes_jobs(
     assert [one["body"] for one in events_in(store)] == texts
     assert read_states(store) == []
     assert not store.command("EXISTS", store.keys.progress("ejabberd"))
+
+
+async def test_ctrl_c_loses_nothing_of_what_was_read(
+    redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
+) -> None:
+    redis_server.flush()
+    texts = [str(number) for number in range(500)]
+    listener.greeting = "".join(wrapped(message(text, text)) for text in texts)
+    with Receiver(lambda _: Answer(body=b"0")) as api:
+        configure(tmp_path, redis_server.url, listener, {}, RestURL=f"{api.url}/api")
+        with started(["check"], directory=tmp_path) as running:
+            await until_async(lambda: events_in(store), "the check reads", 60)
+            running.process.send_signal(signal.SIGINT)
+            assert await trio.to_thread.run_sync(running.process.wait) == 130
+    assert [one["body"] for one in events_in(store)] == texts
 
 
 async def test_each_fault_of_the_handshake_has_words_of_its_own(
