@@ -94,6 +94,7 @@ def test_everything_that_users_do_is_told_once(
     assert SECRET not in broker.output()
 
 
+@pytest.mark.slow  # a real server, asked by checks as processes
 def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
     redis_server.flush()
     configure(tmp_path, speaking, redis_server)

@@ -86,6 +86,7 @@ async def test_beyond_max_unread_notifications_wait_and_are_counted(
             assert found.outcomes().count("lost") == list(kinds.values()).count("wait")
 
 
+@pytest.mark.slow  # a stop waits for Redis
 @pytest.mark.promise
 async def test_at_a_stop_what_redis_does_not_take_waits(
     reading: Read, listener: Listener, redis_server: RedisServer

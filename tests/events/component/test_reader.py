@@ -249,6 +249,7 @@ async def test_beyond_max_unread_events_are_lost_and_counted(
             assert len(found.texts()) == 51 - lost
 
 
+@pytest.mark.slow  # a process counts as dead after seconds
 @pytest.mark.promise
 async def test_another_process_says_what_a_dead_one_lost(
     reading: Read, listener: Listener, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
@@ -283,6 +284,7 @@ async def test_after_a_stop_the_next_start_names_the_gap(reading: Read, listener
         assert until_s - since_s > 0.3
 
 
+@pytest.mark.slow  # a process counts as dead after seconds
 async def test_a_stop_beside_another_process_is_no_gap(reading: Read) -> None:
     async with reading() as found:
         await found.reads()
