@@ -157,12 +157,6 @@ def valkey_server(shared_valkey: RedisServer) -> RedisServer:
 
 
 @pytest.fixture
-def valkey_url(valkey_server: RedisServer) -> str:
-    """The URL of an empty Valkey."""
-    return valkey_server.url
-
-
-@pytest.fixture
 def make_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
     """Starts a Redis of the test's own: `make_redis(appendonly="yes")`; redis.conf's dashes are underscores here."""
     servers: list[RedisServer] = []

@@ -6,16 +6,13 @@ retry, drop, delete and retry dead jobs, and entries are deleted by hand and men
 """
 
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.job.order import Order
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement
@@ -34,10 +31,10 @@ from restbroker.store.jobs import (
     register,
 )
 from restbroker.store.tickets import ticket_how, ticket_key
+from tests.model.histories import run_histories
 from tests.model.pair import Slow
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "25"))
 TEXT = Order(on_dead="stop").text
 KEYS = st.sampled_from(["x", "x", "x", "y", ""])
 FATES = st.sampled_from(
@@ -393,13 +390,4 @@ class OrderHistories(RuleBasedStateMachine):
 @pytest.mark.slow  # many histories
 @pytest.mark.promise("One key after the other", "any order of calls, crashes and people's hands")
 def test_histories(server: Server) -> None:
-    class Here(OrderHistories):
-        pass
-
-    Here.server = server
-    run_machine(
-        Here,
-        settings=settings(
-            max_examples=HISTORIES, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_histories(OrderHistories, server, histories=25, steps=40)

@@ -4,23 +4,19 @@ Answers get lost and scripts are sent twice, flights fail, outlive their leases 
 in progress. A job here is just its user's name; what the core does with jobs (retries, giving back) is done by hand.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 
 import attrs
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.rosters import store as rosters
 from restbroker.rosters.store import Change, RefreshDelay, RefreshJobs, RosterVersions
 from restbroker.store.client import Client, open_client
+from tests.model.histories import run_histories
 from tests.store.pools import Server
 from tests.support.roster_claims import claim, end_refreshes
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "15"))
-STEPS = 30
 USERS, JIDS = ("a", "b"), ("x@y.z", "v@y.z")
 WANTED = RefreshJobs("rosters", {user: user.encode() for user in USERS})
 QUEUE, DIRTY, FLIGHTS = "ns:queue:rosters", "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights"
@@ -199,15 +195,4 @@ class Histories(RuleBasedStateMachine):
 
 
 def test_in_every_history_of_rosters_whoever_changed_has_a_refresh_ahead(server: Server) -> None:
-    machine = type("Machine", (Histories,), {"server": server})
-    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    run_machine(
-        machine,
-        settings=settings(
-            print_blob=True,
-            max_examples=HISTORIES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=checks,
-        ),
-    )
+    run_histories(Histories, server, histories=15, steps=30)

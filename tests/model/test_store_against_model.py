@@ -9,7 +9,6 @@ import base64
 import copy
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,8 @@ from typing import Literal, cast
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.fairness import Fairness
@@ -60,11 +57,10 @@ from restbroker.store.jobs import (
 from restbroker.store.keys import SortedSet
 from restbroker.store.tickets import ticket_number
 from tests.model.fair import Lines
+from tests.model.histories import run_histories
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "25"))
-STEPS = 40
 LIMIT_BYTES, MOST_BYTES = 16, 40
 STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"
 OF_X, OF_Y = b'{"fair_key":"x"}', b'{"fair_key":"y"}'
@@ -715,15 +711,4 @@ def payload(entry: bytes) -> bytes:
 @pytest.mark.promise("No command is lost", "fetches, settlements, crashes, recoveries in any order")
 @pytest.mark.promise("A good citizen", "MaxInFlight holds for all processes together")
 def test_in_every_history_the_store_does_what_the_reference_does_and_no_job_is_lost(server: Server) -> None:
-    machine = type("Machine", (Histories,), {"server": server})
-    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-    run_machine(
-        machine,
-        settings=settings(
-            print_blob=True,
-            max_examples=HISTORIES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=checks,
-        ),
-    )
+    run_histories(Histories, server, histories=25, steps=40)
