@@ -57,7 +57,8 @@ def check_readers(config: Config, *, reads: bool = True) -> Iterator[Finding]:
         if any(state.is_reading for state in own):
             yield trio.run(_try_event, config, source)
         elif not own and not any(one.level == "problem" for one in found):
-            yield from trio.run(_Reading(config, source).run)
+            # Ctrl-C ends the waiting, never a reader in the middle of what it read.
+            yield from trio.run(_Reading(config, source).run, restrict_keyboard_interrupt_to_checkpoints=True)
 
 
 def _states(config: Config) -> Sequence[SourceState] | None:
