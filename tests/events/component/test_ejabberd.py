@@ -62,6 +62,7 @@ def reads(broker: Running) -> None:
     broker.wait_for(r"source\.opened source=feed")
 
 
+@pytest.mark.nightly
 def test_everything_that_users_do_is_told_once(
     speaking: Ejabberd, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_what_is_told_of_a_user_whose_sessions_are_gone(pushing: Ejabberd, pushe
     assert first["from"].startswith(f"ann@{HOST}")
 
 
+@pytest.mark.nightly
 def test_what_is_told_of_a_session_that_may_be_resumed(pushing: Ejabberd, pushes: Pushes) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
         ann, asleep = clients.login("ann", PASSWORD), login(clients, "asleep")
