@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the command line gets the kinds alone
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "ejabberd-component": "restbroker.servers.ejabberd.component",
+        "ejabberd-component": "restbroker.servers.component",
         "mongooseim-amqp": "restbroker.events.amqp",
         "mongooseim-sns": "restbroker.servers.mongooseim.sns",
         "mongooseim-webhook": "restbroker.servers.mongooseim.webhook",

@@ -14,8 +14,8 @@ from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers.api.stanza import body_in, read_message
 from restbroker.servers.api.texts import fits_xml
+from restbroker.servers.component.options import Options
 from restbroker.servers.ejabberd.command_attributes import MESSAGE, STANZA
-from restbroker.servers.ejabberd.component.options import Options
 from restbroker.servers.event_contract import Emission, Parties
 
 TARGET_KIND: Final = "ejabberd"

@@ -12,7 +12,7 @@ import trio
 
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
-from restbroker.servers.ejabberd.component.options import Options
+from restbroker.servers.component.options import Options
 from tests.events.conftest import QUEUE, Taking, taking
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer

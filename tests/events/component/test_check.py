@@ -91,9 +91,9 @@ async def test_each_fault_of_the_handshake_has_words_of_its_own(
 ) -> None:
     redis_server.flush()
     (denied,) = await checked(tmp_path, redis_server.url, listener, Pass="wrong")
-    assert (denied.code, denied.cause) == ("EjabberdDenied", "refused")
+    assert (denied.code, denied.cause) == ("ComponentDenied", "refused")
     (away,) = await checked(tmp_path, redis_server.url, listener, Address=f"127.0.0.1:{free_port()}")
-    assert (away.code, away.cause) == ("EjabberdAway", "target")
+    assert (away.code, away.cause) == ("ComponentAway", "target")
     (other,) = await checked(tmp_path, redis_server.url, listener, Address=redis_server.url.split("/")[2])
     assert "It is no listener for components" in other.message
 

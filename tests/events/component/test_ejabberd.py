@@ -109,7 +109,7 @@ def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: Redi
     configure(tmp_path, speaking, redis_server, Name=REMOTE, ForeignName=True)
     assert checked(tmp_path) == ["ForeignName", "Component", "EventLost"]
     configure(tmp_path, speaking, redis_server, Pass="wrong")
-    assert checked(tmp_path) == ["EjabberdDenied"]
+    assert checked(tmp_path) == ["ComponentDenied"]
     for port in (speaking.c2s_port, speaking.port):
         configure(tmp_path, speaking, redis_server, Address=f"127.0.0.1:{port}")
         (found,) = findings(tmp_path)

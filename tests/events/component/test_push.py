@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 import trio
 
-from restbroker.servers.ejabberd.component import reader
+from restbroker.servers.component import reader
 from tests.events.component.conftest import HOST, NAME, Listener, Read, message, wrapped
 from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import TcpProxy
@@ -126,7 +126,7 @@ async def test_strangers_and_push_turned_off_get_wait(reading: Read, listener: L
         await answered(listener, *((str(number), "wait") for number in range(len(strangers))))
         await listener.tell(wrapped(message("true", "t")))
         await found.has("true")
-        (unknown,), (unwanted,) = found.warnings("EjabberdHost"), found.warnings("EjabberdPush")
+        (unknown,), (unwanted,) = found.warnings("ComponentHost"), found.warnings("ComponentPush")
         assert "example.net" in unknown.message
         assert "Take" in (unwanted.hint or "")
 

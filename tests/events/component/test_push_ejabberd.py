@@ -98,7 +98,7 @@ def pushes(pushing: Ejabberd, redis_server: RedisServer, store: RedisClient, tmp
     with started(["run"], directory=tmp_path) as broker:
         reads(broker)
         yield Pushes(store)
-        assert "EjabberdAway" not in broker.output()
+        assert "ComponentAway" not in broker.output()
 
 
 def login(clients: Clients, user: str) -> Client:

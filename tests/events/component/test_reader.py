@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 import trio
 
-from restbroker.servers.ejabberd.component import connection, reader
+from restbroker.servers.component import connection, reader
 from restbroker.store import sources
 from restbroker.telemetry.events import SourceOpened
 from tests.events.component.conftest import HOST, NAME, Listener, Read, Reading, message, wrapped
@@ -23,7 +23,7 @@ IQ: Final = (
 
 def gaps(found: Reading) -> list[tuple[float, float]]:
     """The beginning and the end of each time of which it is said that something may be missing."""
-    texts = [warning.message for warning in found.warnings("EjabberdGap")]
+    texts = [warning.message for warning in found.warnings("ComponentGap")]
     both = [re.search(r"between (\S+) and (\S+) may be missing", text) for text in texts]
     return [(_epoch_s(one[1]), _epoch_s(one[2])) for one in both if one]
 
@@ -112,7 +112,7 @@ async def test_copies_of_a_host_that_is_not_named_are_warned_of_once(reading: Re
         await found.reads()
         await listener.tell(*[wrapped(message("x", "x"), "example.net")] * 3, wrapped(message("true", "t")))
         await found.has("true")
-        (warning,) = found.warnings("EjabberdHost")
+        (warning,) = found.warnings("ComponentHost")
         assert "come from example.net" in warning.message
 
 
@@ -157,7 +157,7 @@ async def test_an_entity_ends_the_stream_and_the_next_is_read(reading: Read, lis
         await found.reads(2)
         await listener.tell(wrapped(message("two", "3")))
         await found.has("one", "two")
-        assert "its XML cannot be read" in found.warnings("EjabberdAway")[0].message
+        assert "its XML cannot be read" in found.warnings("ComponentAway")[0].message
         assert len(gaps(found)) == 1
 
 
@@ -168,11 +168,11 @@ async def test_a_lost_connection_names_the_gap_from_the_last_heartbeat(reading: 
         await found.is_beating()
         broke_s = trio.current_time()
         await listener.stop()
-        await found.tells("EjabberdAway")
+        await found.tells("ComponentAway")
         await trio.sleep(0.5)
         await listener.start()
         await found.reads(2)
-        await found.tells("EjabberdBack")
+        await found.tells("ComponentBack")
         await until_async(lambda: gaps(found), "the gap is told", 60)
         took_s = trio.current_time() - broke_s
     ((since_s, until_s),) = gaps(found)
@@ -182,13 +182,13 @@ async def test_a_lost_connection_names_the_gap_from_the_last_heartbeat(reading: 
 async def test_a_wrong_password_is_told_once_and_not_shown(reading: Read, listener: Listener) -> None:
     listener.password = "another"
     async with reading() as found:
-        warning = await found.tells("EjabberdDenied")
+        warning = await found.tells("ComponentDenied")
         assert f"refuses the password for {NAME}" in warning.message
         states = sources.read_states(found.store)
-        await until_async(lambda: [one.code for one in sources.read_states(found.store)] == ["EjabberdDenied"], "kept")
+        await until_async(lambda: [one.code for one in sources.read_states(found.store)] == ["ComponentDenied"], "kept")
         listener.password = "component secret"
-        await found.tells("EjabberdBack")
-    assert len(found.warnings("EjabberdDenied")) == 1
+        await found.tells("ComponentBack")
+    assert len(found.warnings("ComponentDenied")) == 1
     assert "component secret" not in repr(found.events) + repr(states)
 
 
@@ -196,7 +196,7 @@ async def test_a_silent_server_is_left(reading: Read, listener: Listener, monkey
     monkeypatch.setattr(connection, "_SILENCE_S", 1.5)
     listener.returns = False
     async with reading() as found:
-        assert "sends nothing" in (await found.tells("EjabberdAway")).message
+        assert "sends nothing" in (await found.tells("ComponentAway")).message
         await found.reads(2)
 
 

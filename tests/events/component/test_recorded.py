@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from restbroker.config.events import EventSource
 from restbroker.events.deliver import incoming_event
-from restbroker.servers.ejabberd.component.derive import Deriver
-from restbroker.servers.ejabberd.component.options import TAKES
-from restbroker.servers.ejabberd.component.stanzas import Broken, Copy, Direct, Item, Skipped, StreamParser
+from restbroker.servers.component.derive import Deriver
+from restbroker.servers.component.options import TAKES
+from restbroker.servers.component.stanzas import Broken, Copy, Direct, Item, Skipped, StreamParser
 from tests.events.component.mix import HIDDEN, HOST, NAME, TEAM, Expected, differences, event_of
 from tests.support.player import FOLDER
 

@@ -8,7 +8,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.target import Target, Url
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
-from restbroker.servers.ejabberd.component.options import Options
+from restbroker.servers.component.options import Options
 from restbroker.servers.ejabberd.emit import emission, messages_of
 from restbroker.servers.event_contract import Parties
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.job.event import ServerEvent
-from restbroker.servers.ejabberd.component.derive import Deriver
-from restbroker.servers.ejabberd.component.options import TAKES
-from restbroker.servers.ejabberd.component.stanzas import Direct, Stanza
+from restbroker.servers.component.derive import Deriver
+from restbroker.servers.component.options import TAKES
+from restbroker.servers.component.stanzas import Direct, Stanza
 
 ANN: Final = "ann@example.org/phone"
 BOB: Final = "bob@example.org"

@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.ejabberd.component.stanzas import Direct, Stanza
+from restbroker.servers.component.stanzas import Direct, Stanza
 
 SUBSCRIBER: Final = "rooms"
 """The name, before the component's, that is to be subscribed to rooms."""

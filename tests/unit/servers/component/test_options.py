@@ -11,7 +11,7 @@ from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
 from restbroker.servers import registry as targets
-from restbroker.servers.ejabberd.component.options import TAKES, Options
+from restbroker.servers.component.options import TAKES, Options
 from tests.support.rows import rows
 
 OPTIONS: Final[dict[str, Any]] = {"Name": "Events.example.org", "Hosts": ["example.org"], "Pass": "secret"}

@@ -14,8 +14,8 @@ import attrs
 import trio
 
 from restbroker.config.events import EventSource
-from restbroker.servers.ejabberd.component.connection import open_stream
-from restbroker.servers.ejabberd.component.options import Options, host_of
+from restbroker.servers.component.connection import open_stream
+from restbroker.servers.component.options import Options, host_of
 from restbroker.servers.event_contract import Problem
 from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok
 from restbroker.store.sources import SourceState
@@ -23,7 +23,7 @@ from restbroker.store.sources import SourceState
 _AREA: Final = "Events"
 _TEXTS: Final = Texts.beside(__file__)
 _WHY: Final = "ejabberd's events do not become jobs."
-_CAUSES: Final[dict[str, Cause]] = {"EjabberdAway": "target", "EjabberdDenied": "refused"}
+_CAUSES: Final[dict[str, Cause]] = {"ComponentAway": "target", "ComponentDenied": "refused"}
 
 
 def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ async def _try_unknown_name(source: EventSource, options: Options) -> list[Findi
     try:
         stream = await open_stream(attrs.evolve(options, name=name))
     except Problem as problem:
-        if problem.code != "EjabberdAway":
+        if problem.code != "ComponentAway":
             return []  # as it should be; what is wrong with the own name or password, its reader says
         message = f"Source {source.name}: {problem.message}"
         return [Finding("problem", _AREA, problem.code, message, _WHY, problem.hint, _CAUSES[problem.code])]

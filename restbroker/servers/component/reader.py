@@ -22,10 +22,10 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent, domain
-from restbroker.servers.ejabberd.component.connection import ComponentStream, open_stream
-from restbroker.servers.ejabberd.component.derive import Deriver
-from restbroker.servers.ejabberd.component.options import Options
-from restbroker.servers.ejabberd.component.push import (
+from restbroker.servers.component.connection import ComponentStream, open_stream
+from restbroker.servers.component.derive import Deriver
+from restbroker.servers.component.options import Options
+from restbroker.servers.component.push import (
     Kind,
     answer_to,
     answer_to_push,
@@ -33,7 +33,7 @@ from restbroker.servers.ejabberd.component.push import (
     has_text,
     is_notification,
 )
-from restbroker.servers.ejabberd.component.stanzas import (
+from restbroker.servers.component.stanzas import (
     FORWARDED,
     Accepted,
     Broken,
@@ -167,7 +167,7 @@ class ComponentReader:
             self.ports.report(SourceOpened(self.source.name, where))
         if self._last_warning:
             self._last_warning = ""
-            self._report("EjabberdBack", "events are read again.")
+            self._report("ComponentBack", "events are read again.")
         if self._broken_s:
             self._report_gap(self._broken_s, now_s, "the connection ended")
             self._broken_s = 0.0
@@ -270,11 +270,11 @@ class ComponentReader:
         if host not in self.settings.hosts:
             self._named_hosts.add(host)
             what = f"stanzas come from {host}, which is none of Hosts; they are no events."
-            self._report("EjabberdHost", what, f"Add {host} to Hosts if it is a virtual host of this server.")
+            self._report("ComponentHost", what, f"Add {host} to Hosts if it is a virtual host of this server.")
         elif is_push and "push" not in self.settings.takes:
             self._named_hosts.add(host)
             what = f"{host} sends notifications (XEP-0357), which become no events; it was asked to wait."
-            self._report("EjabberdPush", what, 'Add "push" to Take.')
+            self._report("ComponentPush", what, 'Add "push" to Take.')
 
     async def _push_events(self) -> None:
         while True:
@@ -371,7 +371,7 @@ class ComponentReader:
 
     def _report_gap(self, since_s: float, until_s: float, why: str) -> None:
         hint = "ejabberd keeps no events for a component. Its archive (mod_mam) has the messages of that time."
-        self._report("EjabberdGap", f"events {_between(since_s - _MARGIN_S, until_s)} may be missing: {why}.", hint)
+        self._report("ComponentGap", f"events {_between(since_s - _MARGIN_S, until_s)} may be missing: {why}.", hint)
 
     def _warn_of_full(self, size_bytes: int) -> None:
         what = f"{size_bytes} bytes of events wait in memory, and ejabberd keeps what comes, until Redis accepts some."

@@ -8,7 +8,7 @@ from typing import Final
 
 from restbroker.config.events import EventSource
 from restbroker.config.urls import is_loopback
-from restbroker.servers.ejabberd.component.options import Options
+from restbroker.servers.component.options import Options
 
 _TLS: Final = """
     tls: true

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.servers.ejabberd.component.stanzas import (
+from restbroker.servers.component.stanzas import (
     Accepted,
     Broken,
     Copy,

@@ -13,8 +13,8 @@ from xml.sax.saxutils import quoteattr
 
 from restbroker.job.event import ServerEvent, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.ejabberd.component.derive import Deriver
-from restbroker.servers.ejabberd.component.stanzas import Stanza
+from restbroker.servers.component.derive import Deriver
+from restbroker.servers.component.stanzas import Stanza
 
 _PUBSUB: Final = "{http://jabber.org/protocol/pubsub}"
 _PUSH: Final = "urn:xmpp:push:0"

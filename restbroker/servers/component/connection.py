@@ -16,8 +16,8 @@ import trio
 from restbroker.config.target import TlsFiles
 from restbroker.config.tls import context_of
 from restbroker.errors import ConfigError
-from restbroker.servers.ejabberd.component.options import Options
-from restbroker.servers.ejabberd.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
+from restbroker.servers.component.options import Options
+from restbroker.servers.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
 from restbroker.servers.event_contract import Problem
 from restbroker.transport.dial import cause_of
 
@@ -44,7 +44,7 @@ class ComponentStream:
             self._came.extend(self._parser.feed(await self._receive()))
         item = self._came.popleft()
         if isinstance(item, Broken):
-            raise Problem("EjabberdAway", f"{self.where} ended the stream: {item.why}.", _AGAIN)
+            raise Problem("ComponentAway", f"{self.where} ended the stream: {item.why}.", _AGAIN)
         return item
 
     def put_back(self, item: Item) -> None:
@@ -71,9 +71,9 @@ class ComponentStream:
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if not data:
-                raise Problem("EjabberdAway", f"{self.where} closed the connection.", _AGAIN)
+                raise Problem("ComponentAway", f"{self.where} closed the connection.", _AGAIN)
             return bytes(data)
-        raise Problem("EjabberdAway", f"{self.where} sends nothing, not even our own heartbeats.", _AGAIN)
+        raise Problem("ComponentAway", f"{self.where} sends nothing, not even our own heartbeats.", _AGAIN)
 
 
 _AGAIN: Final = "restbroker connects again."
@@ -112,14 +112,14 @@ async def open_stream(settings: Options) -> ComponentStream:
                 await trio.aclose_forcefully(stream)
                 raise
     except trio.TooSlowError:
-        raise Problem("EjabberdAway", f"{where} does not answer within {_CONNECT_S:g} s.", _HINT_LISTENER) from None
+        raise Problem("ComponentAway", f"{where} does not answer within {_CONNECT_S:g} s.", _HINT_LISTENER) from None
     except (trio.BrokenResourceError, ssl.SSLError) as error:
         cause = error if isinstance(error, ssl.SSLError) else error.__cause__
         why = f": {cause.reason or cause}" if isinstance(cause, ssl.SSLError) else ""
         hint = "Check that the listener has `tls: true`, that its certificate is for the Address, and CAFile."
-        raise Problem("EjabberdAway", f"TLS with {where} failed{why}.", hint) from None
+        raise Problem("ComponentAway", f"TLS with {where} failed{why}.", hint) from None
     except (OSError, UnicodeError) as error:
-        raise Problem("EjabberdAway", f"No connection to {where}: {cause_of(error)}.", _HINT_LISTENER) from None
+        raise Problem("ComponentAway", f"No connection to {where}: {cause_of(error)}.", _HINT_LISTENER) from None
     return opened
 
 
@@ -146,7 +146,7 @@ async def _shake_hands(stream: ComponentStream, settings: Options) -> None:
     try:
         secret = await trio.to_thread.run_sync(settings.password.reveal)
     except ConfigError as error:
-        raise Problem("EjabberdDenied", error.message, error.hint or "") from None
+        raise Problem("ComponentDenied", error.message, error.hint or "") from None
     # What reads lines, such as an HTTP server, answers after the end of this one.
     await stream.send(
         "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' "
@@ -168,6 +168,6 @@ async def _shake_hands(stream: ComponentStream, settings: Options) -> None:
     except Problem as problem:
         for fault, (message, hint) in _FAULTS.items():
             if problem.message.endswith(f": {fault}."):
-                raise Problem("EjabberdDenied", message.format(name=settings.name), hint) from None
+                raise Problem("ComponentDenied", message.format(name=settings.name), hint) from None
         other = "" if is_xmpp else " It is no listener for components, or one with `tls: true`."
         raise Problem(problem.code, problem.message + other, _HINT_LISTENER) from None
