@@ -101,10 +101,17 @@ def prepare(server: Ejabberd) -> None:
     for room in (TEAM, OPEN):
         given = {"name": room.partition("@")[0], "service": f"conference.{HOST}", "host": HOST, "options": options}
         assert server.call("create_room_with_opts", **given)[0] == 200
-    status, text = server.call(
-        "subscribe_room", user=f"rooms@{NAME}/x", nick="feed", room=TEAM, nodes="urn:xmpp:mucsub:nodes:messages"
-    )
-    assert status == 200, text
+    subscribe(server, "rooms", NAME, TEAM)
+
+
+def subscribe(server: Ejabberd, user: str, host: str, room: str) -> None:
+    """Subscribes somebody to a room's messages, as 24.12 and newer take it, else as older ones do."""
+    name, _, service = room.partition("@")
+    nodes = "urn:xmpp:mucsub:nodes:messages"
+    newer = {"user": user, "host": host, "room": name, "service": service, "nodes": [nodes]}
+    if server.call("subscribe_room", nick=user, **newer)[0] != 200:
+        status, text = server.call("subscribe_room", nick=user, user=f"{user}@{host}/x", room=room, nodes=nodes)
+        assert status == 200, text
 
 
 @attrs.define(eq=False)

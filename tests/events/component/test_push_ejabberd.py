@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from restbroker.store.client import Client as RedisClient
-from tests.events.component.mix import HOST, NAME, Component
+from tests.events.component.mix import HOST, NAME, Component, subscribe
 from tests.events.component.test_ejabberd import configure, reads
 from tests.events.conftest import events_in
 from tests.support.ejabberd import PASSWORD, REMOTE, Ejabberd
@@ -58,8 +58,7 @@ def pushing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
     for room in (ROOM, PLAIN):
         given = {"name": room.partition("@")[0], "service": f"conference.{HOST}", "host": HOST, "options": options}
         assert server.call("create_room_with_opts", **given)[0] == 200
-    nodes = "urn:xmpp:mucsub:nodes:messages"
-    assert server.call("subscribe_room", user=f"gone@{HOST}/x", nick="gone", room=ROOM, nodes=nodes)[0] == 200
+    subscribe(server, "gone", HOST, ROOM)
     yield server
     server.kill()
 
