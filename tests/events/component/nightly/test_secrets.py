@@ -1,0 +1,157 @@
+"""What users trust their server with passes by in the copies; it is hunted wherever restbroker leaves words."""
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from tests.events.component.mix import HOST, OPEN
+from tests.events.component.nightly.test_kills import own_redis, speaking
+from tests.events.component.test_ejabberd import configure, reads
+from tests.events.component.test_push_ejabberd import ENABLE
+from tests.events.conftest import QUEUE, events_in, jobs_in
+from tests.support.ejabberd import PASSWORD, SECRET, Ejabberd
+from tests.support.ports import free_port
+from tests.support.process import run, started
+from tests.support.redis_server import RedisServer
+from tests.support.spellings import found_in
+from tests.support.wait import until
+from tests.support.xmpp import Client, Clients
+
+__all__ = ["own_redis", "speaking"]
+"""Fixtures."""
+
+HIDDEN: Final = {
+    "password": "changed-in-band-4711",
+    "vCard": "printed-on-a-card-4711",
+    "archive": "said-long-ago-4711",
+    "room's archive": "said-in-a-room-4711",
+    "private data": "kept-at-the-server-4711",
+    "listener's password": SECRET,
+}
+"""What is to be nowhere."""
+PUSH: Final = {"option": "publish-option-4711"}
+"""What is to be in one job."""
+SERVICE: Final = OPEN.partition("@")[2]
+LAST: Final = "this-is-told-4711"
+_LINKS: Final = re.compile(r"""(?:href|src)=["']?([^"'\s>#]+)""")
+_MOST_PAGES: Final = 300
+_OLD: Final = "<query xmlns='urn:xmpp:mam:2' queryid='q'/>"
+
+
+def do(client: Client, content: str, to: str = HOST) -> None:
+    """Has the server do what is asked, which it has done then."""
+    client.send(f"<iq type='set' to='{to}' id='does'>{content}</iq>")
+    client.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+
+
+def look_up(client: Client, room: str) -> None:
+    """Has an archive answer; each answer is a message without a text."""
+
+    def answers() -> int:
+        return sum(one.body is None and one.sender == room for one in client.messages.all)
+
+    before = answers()
+    do(client, _OLD, room)
+    until(lambda: answers() > before, f"{room} answers", 60)
+
+
+def remember(server: Ejabberd, ann: Client, bob: Client) -> None:
+    """Has the archives keep what nobody reads."""
+    options = [{"name": name, "value": "true"} for name in ("persistent", "mam")]
+    assert server.call("create_room_with_opts", name="open", service=SERVICE, host=HOST, options=options)[0] == 200
+    ann.join(f"{OPEN}/ann")
+    bob.say(f"ann@{HOST}", HIDDEN["archive"])
+    ann.say(OPEN, HIDDEN["room's archive"], "groupchat")
+    until(lambda: {HIDDEN["archive"], HIDDEN["room's archive"]} <= {one.body for one in ann.messages.all}, "they came")
+
+
+def trust(server: Ejabberd, ann: Client, bob: Client, off: Client) -> None:
+    """Trusts the server with all of it."""
+    look_up(ann, f"ann@{HOST}")
+    look_up(ann, OPEN)
+    do(ann, f"<vCard xmlns='vcard-temp'><NICKNAME>{HIDDEN['vCard']}</NICKNAME></vCard>", f"ann@{HOST}")
+    assert HIDDEN["vCard"] in server.call("get_vcard", user="ann", host=HOST, name="NICKNAME")[1]
+    assert bob.ask(f"ann@{HOST}", "<vCard xmlns='vcard-temp'/>") == ("result", None)
+    do(ann, f"<query xmlns='jabber:iq:private'><own xmlns='own'>{HIDDEN['private data']}</own></query>", f"ann@{HOST}")
+    assert ann.ask(f"ann@{HOST}", "<query xmlns='jabber:iq:private'><own xmlns='own'/></query>") == ("result", None)
+    given = f"<username>ann</username><password>{HIDDEN['password']}</password>"
+    do(ann, f"<query xmlns='jabber:iq:register'>{given}</query>")
+    assert server.call("check_password", user="ann", host=HOST, password=HIDDEN["password"]) == (200, "0")
+    # An option that is no secret by its name.
+    given = ENABLE.replace("'secret'", "'device'").replace("hidden-option", PUSH["option"])
+    do(off, given.format("off"), f"off@{HOST}")
+    off.logout()
+    bob.say(f"off@{HOST}", LAST)
+
+
+def pages(port: int, *more: str) -> Iterator[tuple[str, str]]:
+    """Each page that can be reached, and these."""
+    with httpx.Client(trust_env=False, headers={"Accept": "text/html"}, timeout=60) as client:
+        left, seen = [f"http://127.0.0.1:{port}{path}" for path in ("/", "/stats", "/metrics", "/readyz", *more)], set()
+        while left:
+            url = left.pop()
+            if url in seen or not url.startswith(f"http://127.0.0.1:{port}/"):
+                continue
+            seen.add(url)
+            assert len(seen) <= _MOST_PAGES
+            answer = client.get(url, follow_redirects=True)
+            assert answer.status_code == 200, url
+            yield url, answer.text
+            if "html" in answer.headers["content-type"]:
+                left += [urljoin(url, html.unescape(link)) for link in _LINKS.findall(answer.text)]
+
+
+def commands(place: Path, jid: str) -> Iterator[tuple[str, str]]:
+    """What each command says."""
+    shown = ("events tail --last 100 --once", "events sources", "check", "stats", "queues peek " + QUEUE)
+    for words in (*shown, f"explain {jid}", "find 4711", f"find jid={jid}", "config show", "targets", "processes"):
+        for given in (words.split(), [*words.split(), "--json"]):
+            done = run(given, directory=place)
+            assert done.stdout, (given, done.stderr)
+            yield " ".join(given), done.stdout + done.stderr
+
+
+@pytest.mark.promise
+def test_what_users_trust_the_server_with_is_nowhere(
+    speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path
+) -> None:
+    """But for the options of a notification, which are in its job alone."""
+    port = free_port()
+    configure(tmp_path, speaking, own_redis, Rooms=[], Take=["message", "groupchat", "presence", "error", "push"])
+    file = tmp_path / "env.json"
+    more = {"LogLevel": "debug", "ShowBodies": True, "Stats": True, "StatsPort": port}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    for user in ("ann", "bob", "off"):
+        speaking.call("register", user=user, host=HOST, password=PASSWORD)
+    with closing(open_client(StoreSettings(own_redis.url))) as store, Clients(speaking.c2s_port, HOST) as clients:
+        ann, bob, off = (clients.login(user, PASSWORD) for user in ("ann", "bob", "off"))
+        remember(speaking, ann, bob)
+        with started(["run"], directory=tmp_path) as broker:
+            reads(broker)
+            trust(speaking, ann, bob, off)
+            until(
+                lambda: {"message", "push"} == {one["type"] for one in events_in(store) if one["body"] == LAST}, "all"
+            )
+            (job,) = [one for one in jobs_in(store) if one["args"][0]["type"] == "push"]
+            shown = (f"/queue?name={QUEUE}", f"/job?jid={job['jid']}", "/find?q=4711", f"/find?q={job['jid']}")
+            texts = {**dict(pages(port, *shown)), **dict(commands(tmp_path, job["jid"]))}
+            assert broker.stop() == 0
+            texts["log"] = broker.output()
+    written = "".join(path.read_text("utf-8", "replace") for path in own_redis.directory.glob("appendonlydir/*"))
+    assert len(texts) > 40
+    assert "DEBUG" in texts["log"]
+    assert LAST in written
+    assert any(LAST in texts[f"http://127.0.0.1:{port}{page}"] for page in shown)
+    assert found_in(written, HIDDEN) == []
+    assert [(where, leak) for where, text in texts.items() for leak in found_in(text, {**HIDDEN, **PUSH})] == []
+    assert job["args"][0]["raw"]["options"] == {"device": PUSH["option"]}
+    assert written.count(PUSH["option"]) == 1, "of all that Redis was given, only this has it"
