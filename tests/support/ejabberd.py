@@ -41,7 +41,7 @@ SPEAKING_LISTENERS: Final = """\
     ip: "127.0.0.1"
     module: ejabberd_service
     shaper: none
-    global_routes: false
+    global_routes: false{tls}
     hosts:
       {component}: {{password: {secret}}}
       {remote}: {{password: {secret}}}
@@ -87,6 +87,8 @@ class Ejabberd(Daemon):
     """Erlang applications that it shall not find, as if their packages were missing."""
     component: str = ""
     """The name of the component that gets a copy of every stanza; then clients may log in, too."""
+    certificate: Path | None = None
+    """A file with key and certificate for components, which come with TLS then."""
     c2s_port: int = attrs.Factory(free_port)
     component_port: int = attrs.Factory(free_port)
     by: tuple[str, ...] = ()
@@ -137,6 +139,7 @@ class Ejabberd(Daemon):
             "component": self.component,
             "remote": REMOTE,
             "secret": json.dumps(SECRET),
+            "tls": "" if self.certificate is None else f'\n    tls: true\n    certfile: "{self.certificate}"',
         }
         config = CONFIG.format(
             listeners=SPEAKING_LISTENERS.format(**speaking) if self.component else "",

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
@@ -54,10 +55,16 @@ class Listener:
     """Empty: any name, as with `password:` alone."""
     returns: bool = True
     """Whether the component's heartbeats come back."""
+    context: ssl.SSLContext | None = None
+    """As with `tls: true`."""
     greeting: str = ""
     """What each component that is accepted is told at once."""
-    lines: list[trio.SocketStream] = attrs.field(factory=list)
+    lines: list[trio.abc.Stream] = attrs.field(factory=list)
     """The components that are accepted."""
+    tried: int = 0
+    """How many connections came."""
+    heard: bytes = b""
+    """What came, with TLS what was in it."""
     accepted: int = 0
     heartbeats: int = 0
     said: bytes = b""
@@ -91,7 +98,11 @@ class Listener:
         with self._scope:
             await trio.serve_tcp(self._serve, self.port, host="127.0.0.1", task_status=task_status)
 
-    async def _serve(self, line: trio.SocketStream) -> None:
+    async def _serve(self, plain: trio.SocketStream) -> None:
+        self.tried += 1
+        line: trio.abc.Stream = plain
+        if self.context is not None:
+            line = trio.SSLStream(plain, self.context, server_side=True, https_compatible=True)
         try:
             await self._talk(line)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -100,11 +111,16 @@ class Listener:
             if line in self.lines:
                 self.lines.remove(line)
 
-    async def _talk(self, line: trio.SocketStream) -> None:
+    async def _talk(self, line: trio.abc.Stream) -> None:
         number, heard, name = f"{self.accepted}7", b"", ""
         expected = hashlib.sha1(f"{number}{self.password}".encode(), usedforsecurity=False).hexdigest()
         async for data in line:
             heard += data
+            self.heard += data
+            if heard.startswith(b"\x16"):
+                # A TLS client's first byte. ejabberd answers so.
+                await line.send_all(b"<?xml version='1.0'?>")
+                return
             if b"<stream:stream" in heard and (found := _TO.search(heard)):
                 name, heard = found[1].decode(), b""
                 await line.send_all(HEADER.format(number).encode())
