@@ -42,6 +42,8 @@ PUSH: Final = {"option": "publish-option-4711"}
 """What is to be in one job."""
 SERVICE: Final = OPEN.partition("@")[2]
 LAST: Final = "this-is-told-4711"
+ELSEWHERE: Final = ("dead", "retry", "schedule")
+"""Where a worker that fails may put its job."""
 _LINKS: Final = re.compile(r"""(?:href|src)=["']?([^"'\s>#]+)""")
 _MOST_PAGES: Final = 300
 _OLD: Final = "<query xmlns='urn:xmpp:mam:2' queryid='q'/>"
@@ -112,8 +114,8 @@ def pages(port: int, *more: str) -> Iterator[tuple[str, str]]:
 
 def commands(place: Path, jid: str) -> Iterator[tuple[str, str]]:
     """What each command says."""
-    shown = ("events tail --last 100 --once", "events sources", "check", "stats", "queues peek " + QUEUE)
-    for words in (*shown, f"explain {jid}", "find 4711", f"find jid={jid}", "config show", "targets", "processes"):
+    lists = ("events tail --last 100 --once", "events sources", "dead", "retries", f"queues peek {QUEUE}", "find 4711")
+    for words in (*lists, f"explain {jid}", f"find jid={jid}", "check", "stats", "config show", "targets", "processes"):
         for given in (words.split(), [*words.split(), "--json"]):
             done = run(given, directory=place)
             assert done.stdout, (given, done.stderr)
@@ -143,15 +145,18 @@ def test_what_users_trust_the_server_with_is_nowhere(
             )
             (job,) = [one for one in jobs_in(store) if one["args"][0]["type"] == "push"]
             shown = (f"/queue?name={QUEUE}", f"/job?jid={job['jid']}", "/find?q=4711", f"/find?q={job['jid']}")
+            for number, place in enumerate(ELSEWHERE):
+                failed = {**job, "error_message": "no", "error_class": "No", "failed_at": 1.5, "retry_count": number}
+                store.command("ZADD", place, 4e9 + number, json.dumps(failed))
             texts = {**dict(pages(port, *shown)), **dict(commands(tmp_path, job["jid"]))}
             assert broker.stop() == 0
             texts["log"] = broker.output()
     written = "".join(path.read_text("utf-8", "replace") for path in own_redis.directory.glob("appendonlydir/*"))
-    assert len(texts) > 40
+    assert len(texts) > 60
     assert "DEBUG" in texts["log"]
     assert LAST in written
     assert any(LAST in texts[f"http://127.0.0.1:{port}{page}"] for page in shown)
     assert found_in(written, HIDDEN) == []
     assert [(where, leak) for where, text in texts.items() for leak in found_in(text, {**HIDDEN, **PUSH})] == []
     assert job["args"][0]["raw"]["options"] == {"device": PUSH["option"]}
-    assert written.count(PUSH["option"]) == 1, "of all that Redis was given, only this has it"
+    assert written.count(PUSH["option"]) == 1 + len(ELSEWHERE), "of all that Redis was given, only these have it"
