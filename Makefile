@@ -9,7 +9,7 @@ PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody \
 	ruby-sqlite3 ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
 	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd
 # What only `make nightly` and `make soak` run.
-NIGHTLY_PACKAGES := faketime nginx-light libnginx-mod-http-echo tmux zsh fish strace nodejs golang-go
+NIGHTLY_PACKAGES := prosody-modules faketime nginx-light libnginx-mod-http-echo tmux zsh fish strace nodejs golang-go
 # What only `make image` runs.
 IMAGE_PACKAGES := debootstrap
 # What only `make bench` runs, Node.js with npm beside it.

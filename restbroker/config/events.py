@@ -166,7 +166,8 @@ class EventSource:
         "Kind",
         "The sender: `prosody-rest` (mod_rest); `mongooseim-sns`, `mongooseim-amqp`, `mongooseim-webhook` "
         "(MongooseIM's event pusher with sns, rabbit, http); `openfire-sse` (users' streams of Openfire's "
-        "Chat API); `ejabberd-component` (copies of ejabberd's stanzas).",
+        "Chat API); `ejabberd-component` (copies of ejabberd's stanzas); `prosody-component` "
+        "(Prosody's notifications to phones).",
         "",
         mandatory="always",
     )

@@ -35,9 +35,12 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
         "mongooseim-sns": "restbroker.servers.mongooseim.sns",
         "mongooseim-webhook": "restbroker.servers.mongooseim.webhook",
         "openfire-sse": "restbroker.servers.openfire.stream",
+        "prosody-component": "restbroker.servers.component",
         "prosody-rest": "restbroker.servers.prosody.events",
     }
 )
+_CLASSES: Final[Mapping[str, str]] = MappingProxyType({"prosody-component": "ProsodyOptions"})
+"""Which class of a folder's `options` a kind has, if another than `Options`."""
 _EMITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(("mongooseim-amqp", "mongooseim-sns", "mongooseim-webhook"), "restbroker.servers.mongooseim"),
@@ -47,7 +50,7 @@ _EMITS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-_SUGGESTS: Final = frozenset({"ejabberd-component"})
+_SUGGESTS: Final = frozenset({"ejabberd-component", "prosody-component"})
 
 KINDS: Final = tuple(_FOLDERS)
 """The kinds of sources."""
@@ -89,9 +92,9 @@ def suggest(source: "EventSource") -> str | None:
     return _part(source.kind, "suggest").suggest(source) if source.kind in _SUGGESTS else None
 
 
-def emits(kind: str) -> str:
-    """Return the kind of target that makes a server emit an event to this kind of source."""
-    found: str = import_module(f"{_EMITS[kind]}.emit").TARGET_KIND
+def emits(kind: str) -> str | None:
+    """Return the kind of target that makes a server emit an event to this kind of source; None: none does."""
+    found: str | None = import_module(f"{_EMITS[kind]}.emit").TARGET_KIND if kind in _EMITS else None
     return found
 
 
@@ -105,7 +108,7 @@ def emission(source: "EventSource", target: "Target", parties: "Parties", text: 
 
 
 def _options(kind: str) -> Members:
-    members: Members = _part(kind, "options").Options
+    members: Members = getattr(_part(kind, "options"), _CLASSES.get(kind, "Options"))
     return members
 
 

@@ -155,6 +155,11 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         "Events": {"Sources": {"src": {"Kind": "ejabberd-component", **_RULES,
             "Options": {"Name": "events.example.org", "Hosts": ["example.org"], "PassFile": "secret", "Target": "main"}}}},
     },
+    "events of prosody-component": {
+        **_FLAT,
+        "Events": {"Sources": {"src": {"Kind": "prosody-component", **_RULES,
+            "Options": {"Name": "push.example.org", "Hosts": ["example.org"], "PassFile": "secret", "Target": "main"}}}},
+    },
     "events, open to others and without TLS": {
         **_FLAT,
         "Events": {"Listen": "0.0.0.0:8081", "Sources": {"src": {"Kind": "prosody-rest", "Path": "/e", **_RULES}}},

@@ -359,4 +359,7 @@ BASES: Final[Sequence[Base]] = (
         f"{_OF_EVENTS}.Options",
         "Address Name Hosts Pass PassFile-Pass TLS CAFile ForeignName Take PushEmpty Rooms Target Lease MaxUnread MaxStanza",
     ),
+    Base("options of prosody-component",
+         _source("prosody-component", {"Name": "push.example.org", "Hosts": ["example.org"], "Pass": "p"}), f"{_OF_EVENTS}.Options",
+         "Address Name Hosts Pass PassFile-Pass TLS CAFile Take PushEmpty Lease MaxUnread MaxStanza"),
 )  # fmt: skip

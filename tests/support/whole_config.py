@@ -137,6 +137,22 @@ def whole(folder: Path) -> dict[str, Json]:
                 "MaxStanza": 100_000,
             },
         },
+        "push": {
+            "Kind": "prosody-component",
+            "Queue": "events",
+            "Class": "Event",
+            "Options": {
+                "Address": "127.0.0.1:5348",
+                "Name": "push.example.org",
+                "Hosts": ["example.org"],
+                "Pass": SECRET,
+                "Take": ["push"],
+                "PushEmpty": False,
+                "Lease": "9s",
+                "MaxUnread": "9s",
+                "MaxStanza": 100_000,
+            },
+        },
         "sse": {
             "Kind": "openfire-sse",
             "Queue": "events",

@@ -84,7 +84,8 @@ async def try_source(client: Client, config: Config, source: EventSource, test: 
     Redis for an hour.
     """
     assert config.events is not None  # noqa: S101  it has this source
-    kind = sources.emits(source.kind)
+    if (kind := sources.emits(source.kind)) is None:
+        return _finding("EventNotTested-kind", source=source.name, kind=source.kind)
     named = test.targets or ([] if source.target_name is None else [source.target_name])
     fitting = [one for one in config.targets if one.kind == kind and one.name in (named or [one.name])]
     if len(fitting) != 1:

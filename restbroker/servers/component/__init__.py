@@ -1,1 +1,1 @@
-"""The source of events `ejabberd-component`: an XMPP component (XEP-0114) that gets a copy of every stanza."""
+"""Sources of events that are a component of a server (XEP-0114): `ejabberd-component` and `prosody-component`."""

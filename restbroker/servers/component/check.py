@@ -1,4 +1,4 @@
-"""Checks a source of kind `ejabberd-component`. Called by `operate.check.reading`.
+"""Checks a source that is a component. Called by `operate.check.reading`.
 
 Always holds: nothing connects with the component's own name, since a second connection would take a share of the
 copies; how that one fares, the processes that read say in `states`. Where none reads, a name that nobody configured
@@ -16,13 +16,14 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.servers.component.connection import open_stream
 from restbroker.servers.component.options import Options, host_of
+from restbroker.servers.component.server import SERVERS
 from restbroker.servers.event_contract import Problem
 from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok
 from restbroker.store.sources import SourceState
 
 _AREA: Final = "Events"
 _TEXTS: Final = Texts.beside(__file__)
-_WHY: Final = "ejabberd's events do not become jobs."
+_WHY: Final = "The server's events do not become jobs."
 _CAUSES: Final[dict[str, Cause]] = {"ComponentAway": "target", "ComponentDenied": "refused"}
 
 
@@ -37,7 +38,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
         yield from trio.run(_try_unknown_name, source, options)
         return
     host = host_of(options.name, options.hosts)
-    if host is None:
+    if host is None and SERVERS[options.server].looks_up:
         yield _TEXTS.finding(_AREA, "ForeignName", source=source.name, name=options.name)
     for state in states:
         if state.is_reading:

@@ -1,4 +1,4 @@
-"""One connection to ejabberd's listener for components: TLS, the handshake, and what comes then. `reader` opens it.
+"""One connection to a server's listener for components: TLS, the handshake, and what comes then. `reader` opens it.
 
 Always holds: a failure is a `Problem` that says what happened and what to do; the password is in none of them, and only
 its digest is sent. Beyond loopback the server proves who it is before anything is sent (`options`).
@@ -17,6 +17,7 @@ from restbroker.config.target import TlsFiles
 from restbroker.config.tls import context_of
 from restbroker.errors import ConfigError
 from restbroker.servers.component.options import Options
+from restbroker.servers.component.server import SERVERS, Server
 from restbroker.servers.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
 from restbroker.servers.event_contract import Problem
 from restbroker.transport.dial import cause_of
@@ -77,49 +78,30 @@ class ComponentStream:
 
 
 _AGAIN: Final = "restbroker connects again."
-_HINT_LISTENER: Final = (
-    "Check that ejabberd runs, and that a listener with `module: ejabberd_service` is at this address; "
-    "with `tls: true` there, set TLS of the source."
-)
-_FAULTS: Final = {
-    "not-authorized": (
-        "ejabberd refuses the password for {name}, or does not know the name.",
-        "Check Pass or PassFile; if ejabberd's log calls the domain unconfigured, Name under `hosts` of the listener.",
-    ),
-    "invalid-namespace": (
-        "At this Address ejabberd takes clients or servers, and no components.",
-        "Set Address to the listener with `module: ejabberd_service`.",
-    ),
-    "conflict": (
-        "ejabberd does not accept {name}: a virtual host or another component has that name.",
-        "Choose another Name.",
-    ),
-    "host-unknown": ("ejabberd does not know {name}.", "Add it under `hosts` of the listener."),
-}
 
 
 async def open_stream(settings: Options) -> ComponentStream:
-    """Connect, and return the stream once ejabberd accepts the component. Raise `Problem`; nothing stays open then."""
+    """Connect, and return the stream once the component is accepted. Raise `Problem`; nothing stays open then."""
     host, port = settings.address
-    where = f"ejabberd at {host}:{port}"
+    server = SERVERS[settings.server]
+    where = f"{server.name} at {host}:{port}"
     try:
         with trio.fail_after(_CONNECT_S):
             stream = await _connect(settings)
             try:
                 opened = ComponentStream(where, stream, _parser_of(settings))
-                await _shake_hands(opened, settings)
+                await _shake_hands(opened, settings, server)
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
     except trio.TooSlowError:
-        raise Problem("ComponentAway", f"{where} does not answer within {_CONNECT_S:g} s.", _HINT_LISTENER) from None
+        raise Problem("ComponentAway", f"{where} does not answer within {_CONNECT_S:g} s.", server.no_answer) from None
     except (trio.BrokenResourceError, ssl.SSLError) as error:
         cause = error if isinstance(error, ssl.SSLError) else error.__cause__
         why = f": {cause.reason or cause}" if isinstance(cause, ssl.SSLError) else ""
-        hint = "Check that the listener has `tls: true`, that its certificate is for the Address, and CAFile."
-        raise Problem("ComponentAway", f"TLS with {where} failed{why}.", hint) from None
+        raise Problem("ComponentAway", f"TLS with {where} failed{why}.", server.no_tls) from None
     except (OSError, UnicodeError) as error:
-        raise Problem("ComponentAway", f"No connection to {where}: {cause_of(error)}.", _HINT_LISTENER) from None
+        raise Problem("ComponentAway", f"No connection to {where}: {cause_of(error)}.", server.no_answer) from None
     return opened
 
 
@@ -142,7 +124,7 @@ async def _connect(settings: Options) -> trio.abc.Stream:
     return secured
 
 
-async def _shake_hands(stream: ComponentStream, settings: Options) -> None:
+async def _shake_hands(stream: ComponentStream, settings: Options, server: Server) -> None:
     try:
         secret = await trio.to_thread.run_sync(settings.password.reveal)
     except ConfigError as error:
@@ -166,8 +148,9 @@ async def _shake_hands(stream: ComponentStream, settings: Options) -> None:
                 case _:
                     continue
     except Problem as problem:
-        for fault, (message, hint) in _FAULTS.items():
+        for fault, (message, hint) in server.faults.items():
             if problem.message.endswith(f": {fault}."):
-                raise Problem("ComponentDenied", message.format(name=settings.name), hint) from None
+                texts = (text.format(name=settings.name) for text in (message, hint))
+                raise Problem("ComponentDenied", *texts) from None
         other = "" if is_xmpp else " It is no listener for components, or one with `tls: true`."
-        raise Problem(problem.code, problem.message + other, _HINT_LISTENER) from None
+        raise Problem(problem.code, problem.message + other, server.no_answer) from None

@@ -1,19 +1,20 @@
-"""The options that a source of kind `ejabberd-component` takes: ejabberd's listener, our name there, and what is taken.
+"""The options of a source that is a component: the server's listener, our name there, and what is taken.
 
-Used by the other files of this folder. Always holds: beyond loopback TLS is used, and the certificate is verified; the
-name belongs to one of the server's hosts unless the operator says otherwise, since ejabberd would look for it in DNS
-and send all copies there. Trio is not loaded here.
+Used by the other files of this folder. Always holds: beyond loopback TLS is used, and the certificate is verified; at
+ejabberd the name belongs to one of the server's hosts unless the operator says otherwise, since it would look for it in
+DNS and send all copies there. Trio is not loaded here.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 import attrs
 
 from restbroker.config import forms
 from restbroker.config.events import EventSource
 from restbroker.config.form import Items, choice, whole, word
-from restbroker.config.key import key, secret
+from restbroker.config.key import Key, inline, key, secret
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
 from restbroker.config.secret import NO_SECRET, Secret, is_blank
@@ -29,6 +30,8 @@ _WINDOW_S: Final = 60.0
 """The seconds within which equal stanzas with an id are copies of one."""
 _OWN_S: Final = 60.0
 _UNREAD_S: Final = 30.0
+_LEASE_S: Final = 15.0
+"""Where only one connection may have the name."""
 _LEAST_LEASE_S: Final = 1.0
 _LEAST_STANZA: Final = 64 * 1024
 _MOST_STANZA: Final = 16 * 1024 * 1024
@@ -61,13 +64,13 @@ class Options:
     """The members of `Options` in the configuration.
 
     `max_unread_s`: how long the stream is left unread once the buffer is full. `lease_s`: None, unless one process is
-    to read alone.
+    to read alone. `server`: which one it is, of `server.SERVERS`.
     """
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, target_kind="ejabberd", check_reads=True)
 
     address: forms.Bind = key(
-        "Address", "host:port of ejabberd's listener (ejabberd_service).", ("127.0.0.1", 5347), shown="127.0.0.1:5347"
+        "Address", "host:port of the listener (ejabberd_service).", ("127.0.0.1", 5347), shown="127.0.0.1:5347"
     )
     name: _Name = key(
         "Name",
@@ -87,7 +90,7 @@ class Options:
         "name in DNS.",
         default=False,
     )
-    takes: _Types = key("Take", f"The types of events that are taken, also push; by default {', '.join(TAKES)}.", TAKES)
+    takes: _Types = key("Take", f"The types of events that are taken, also push; by default {', '.join(TAKES)}.", ())
     push_empty: bool = key(
         "PushEmpty",
         "Of the events push also those without a text and sender, as of receipts and calls; false: they are answered "
@@ -109,13 +112,14 @@ class Options:
     max_unread_s: forms.Duration = key(
         "MaxUnread",
         "While Redis accepts no events: how long the stream is left unread once 32 MiB wait in memory, so that "
-        "ejabberd keeps the rest in its memory. After that events are read and lost, and counted.",
+        "the server keeps the rest in its memory. After that events are read and lost, and counted.",
         _UNREAD_S,
         shown=f"{_UNREAD_S:g}s",
     )
     limit_bytes: Annotated[int, whole(_LEAST_STANZA, _MOST_STANZA)] = key(
         "MaxStanza", "Bytes of the longest stanza; longer ones are skipped and counted.", 1024 * 1024
     )
+    server: Literal["ejabberd", "prosody"] = "ejabberd"
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source as it is to be used, with names folded; add what is wrong with it to `problems`."""
@@ -129,7 +133,7 @@ class Options:
             least, found = duration_text(_LEAST_LEASE_S), duration_text(self.lease_s)
             problems.refuse(f"{place}.Lease", f"expected at least {least}, found {found}.")
         if source.own_s is not None and self._target is None:
-            problems.refuse(at("DropOwn"), "has no effect without the Target in Options whose messages are dropped.")
+            problems.refuse(at("DropOwn"), "has no effect without a Target in Options, whose messages are dropped.")
         options = attrs.evolve(
             self,
             name=name,
@@ -157,7 +161,7 @@ class Options:
             problems.refuse(f"{place}.Hosts", "is missing or empty; name the server's virtual hosts.")
         elif name in hosts:
             problems.refuse(f"{place}.Name", f"{name!r} is also one of Hosts; the component needs a name of its own.")
-        elif name and not self.foreign_name and host_of(name, hosts) is None:
+        elif name and self.server == "ejabberd" and not self.foreign_name and host_of(name, hosts) is None:
             why = "while the component is away, ejabberd sends all copies to whoever has this name in DNS"
             hint = "name a subdomain of one of Hosts, or set ForeignName"
             problems.refuse(f"{place}.Name", f"{name!r} is a subdomain of none of Hosts: {why}; {hint}.")
@@ -171,6 +175,42 @@ class Options:
         if not self.is_tls:
             problems.refuse(f"{place}.CAFile", "has no effect without TLS.")
         return tls_files(TlsFiles(self.ca), place, place, problems, is_used=True).ca
+
+
+_OF_PROSODY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Address": "host:port of Prosody's component_ports.",
+        "Name": "The component's name, as in Prosody's configuration.",
+        "Hosts": "The server's virtual hosts whose notifications count.",
+        "Pass": "The component_secret.",
+        "TLS": "Something in front of Prosody speaks TLS; its certificate must be for the Address.",
+        "Take": 'Nothing but ["push"], the default: Prosody copies no messages.',
+        "Lease": f"One process reads; how long after it dies another takes over. By default {_LEASE_S:g}s.",
+    }
+)
+
+
+def _of_prosody(described: Key) -> Key | None:
+    meaning = _OF_PROSODY.get(described.name, described.meaning)
+    is_known = described.name not in ("ForeignName", "Rooms", "Target")
+    return attrs.evolve(described, meaning=meaning) if is_known else None
+
+
+@attrs.frozen
+class ProsodyOptions:
+    """The members of `Options` for Prosody, which sends a component notifications alone, over one connection."""
+
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, check_reads=True)
+
+    options: Options = inline(Options, Options(), _of_prosody)
+
+    def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
+        """Return the source with `Options`, as it is to be used; add what is wrong with it to `problems`."""
+        if self.options.takes not in ((), ("push",)):
+            problems.refuse(f"{at('Options')}.Take", 'expected ["push"]: Prosody sends a component nothing else.')
+        lease_s = self.options.lease_s or _LEASE_S
+        options = attrs.evolve(self.options, takes=("push",), lease_s=lease_s, server="prosody", target=None)
+        return options.check(source, at, problems)
 
 
 def host_of(name: str, hosts: Sequence[str]) -> str | None:

@@ -1,7 +1,7 @@
 """Reads the stream of a component and pushes its events to Redis. `app` runs one for each source.
 
 Always holds: what was read is in the buffer until Redis has it. While Redis is away, the buffer fills; then nothing is
-read for `MaxUnread`, so that ejabberd keeps what comes; then it is read and lost, and counted. A heartbeat that the
+read for `MaxUnread`, so that the server keeps what comes; then it is read and lost, and counted. A heartbeat that the
 component sends itself comes back behind all copies that came before it: up to the last one whose events are in Redis
 nothing is lost, and each time after it that may be incomplete is logged with its beginning and end, by this process or,
 if it dies, by another (`ProgressInRedis`). Without `Lease` all processes read: ejabberd gives each copy to one of them.
@@ -33,6 +33,7 @@ from restbroker.servers.component.push import (
     has_text,
     is_notification,
 )
+from restbroker.servers.component.server import SERVERS
 from restbroker.servers.component.stanzas import (
     FORWARDED,
     Accepted,
@@ -75,9 +76,12 @@ def open_reader(source: EventSource, ports: ReaderPorts) -> "ComponentReader":
     deriver = Deriver(
         source.name, settings.name, frozenset(settings.hosts), frozenset(settings.rooms), frozenset(settings.takes)
     )
-    hint = "ejabberd keeps no events: a stop of restbroker loses those that it has read."
+    server = SERVERS[settings.server].name
+    hint = f"{server} keeps no events: a stop of restbroker loses those that it has read."
     offers = Offers(source, ports.intake, ports.report, "", hint)
-    return ComponentReader(source, settings, ports, deriver, offers, leases=ports.leases, progress=ports.progress)
+    return ComponentReader(
+        source, settings, ports, deriver, offers, leases=ports.leases, progress=ports.progress, server=server
+    )
 
 
 @attrs.define(eq=False)
@@ -91,6 +95,8 @@ class ComponentReader:
     offers: Offers
     leases: LeasesInRedis
     progress: ProgressInRedis
+    server: str
+    """Its name, in texts."""
     now_s: Callable[[], float] = time.time
     _buffer: EventBuffer = attrs.field(init=False)
     _stream: ComponentStream | None = None
@@ -331,7 +337,7 @@ class ComponentReader:
             await trio.sleep(lease_s / _RENEWALS)
 
     async def _end(self) -> None:
-        """Answer the notifications that were read, read what ejabberd has sent besides, push it, and leave."""
+        """Answer the notifications that were read, read what the server has sent besides, push it, and leave."""
         if (stream := self._stream) is not None:
             if "push" in self.settings.takes:
                 await self._push_rest(_DRAIN_S)
@@ -370,11 +376,12 @@ class ComponentReader:
             self._lost, self._lost_since_s = 0, 0.0
 
     def _report_gap(self, since_s: float, until_s: float, why: str) -> None:
-        hint = "ejabberd keeps no events for a component. Its archive (mod_mam) has the messages of that time."
+        hint = f"{self.server} keeps no events for a component. Its archive (mod_mam) has the messages of that time."
         self._report("ComponentGap", f"events {_between(since_s - _MARGIN_S, until_s)} may be missing: {why}.", hint)
 
     def _warn_of_full(self, size_bytes: int) -> None:
-        what = f"{size_bytes} bytes of events wait in memory, and ejabberd keeps what comes, until Redis accepts some."
+        keeps = f"{self.server} keeps what comes, until Redis accepts some"
+        what = f"{size_bytes} bytes of events wait in memory, and {keeps}."
         self._report("EventsHeld", what, "Fix Redis. After MaxUnread events are lost.")
 
     def _warn(self, problem: Problem) -> None:

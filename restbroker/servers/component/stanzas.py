@@ -165,10 +165,12 @@ class StreamParser:
     def _start(self, name: str, given: dict[str, str]) -> None:
         self._depth += 1
         if self._depth == 1 and not self._header:
-            if name != _STREAM or not given.get("id"):
+            if name != _STREAM:
                 raise _Refused
             self._header = self._cut(is_in_tag=True)
-            self._items.append(Opened(given["id"]))
+            # Prosody's stream has none before the error that it does not know the name.
+            if number := given.get("id"):
+                self._items.append(Opened(number))
 
     def _end(self, _name: str) -> None:
         self._depth -= 1

@@ -1,4 +1,4 @@
-"""What a source of kind `ejabberd-component` may be told, and what is refused before anything connects."""
+"""What a source that is a component may be told, and what is refused before anything connects."""
 
 import json
 from pathlib import Path
@@ -91,6 +91,35 @@ def test_a_foreign_name_and_another_machine_are_taken_if_they_are_meant(tmp_path
     assert options.is_tls
 
 
+PROSODY: Final = {"Name": "push.example.net", "Hosts": ["Example.org"], "Pass": "secret"}
+
+
+def test_of_prosody_one_process_takes_notifications(tmp_path: Path) -> None:
+    source = source_of(tmp_path, Kind="prosody-component", Options=PROSODY)
+    options = source.options
+    assert isinstance(options, Options)
+    assert (options.server, options.takes, options.lease_s) == ("prosody", ("push",), 15.0)
+    assert (options.name, options.hosts, source.secrets) == ("push.example.net", ("example.org",), (options.password,))
+    chosen = source_of(tmp_path, Kind="prosody-component", Options=PROSODY | {"Take": ["push"], "Lease": "5s"}).options
+    assert isinstance(chosen, Options)
+    assert (chosen.takes, chosen.lease_s) == (("push",), 5.0)
+
+
+@rows(
+    ("change", "problem"),
+    [
+        ({"Take": ["message", "push"]}, r'Options.Take: expected \["push"\]: Prosody sends a component nothing else'),
+        ({"Rooms": ["team@conference.example.org"]}, "Rooms"),
+        ({"Target": "one"}, "Target"),
+        ({"ForeignName": True}, "ForeignName"),
+        ({"Hosts": []}, "Options.Hosts: is missing or empty"),
+    ],
+)
+def test_what_prosody_lacks_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        source_of(tmp_path, Kind="prosody-component", Options=PROSODY | change)
+
+
 def test_dropping_our_own_messages_needs_to_know_who_sends_them(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="DropOwn: has no effect without the Target"):
+    with pytest.raises(ConfigError, match="DropOwn: has no effect without a Target"):
         source_of(tmp_path, DropOwn="5s")

@@ -244,8 +244,10 @@ def test_what_is_no_xml_stream_ends_it_after_what_came(bad: str) -> None:
 def test_entities_are_refused_before_the_stream_begins() -> None:
     bomb = b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'ccc'><!ENTITY d '&b;&b;'>]>" + HEADER[21:]
     assert [type(item) for item in read([bomb], opened=True)] == [Broken]
-    for other in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"<html><body/></html>", HEADER.replace(b" id='42'", b"")):
+    for other in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"<html><body/></html>"):
         assert [type(item) for item in read([other], opened=True)] == [Broken]
+    fault = b"<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+    assert read([HEADER.replace(b" id='42'", b""), fault], opened=True) == [Broken("host-unknown")]
 
 
 @pytest.mark.promise
