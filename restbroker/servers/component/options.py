@@ -40,6 +40,7 @@ _Types: TypeAlias = Annotated[
     tuple[EventType, ...],
     Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*TAKES, "push")),
 ]
+_Push: TypeAlias = Annotated[tuple[str, ...], Items("list of types", 'the list ["push"]', choice("push"))]
 _Rooms: TypeAlias = Annotated[
     tuple[str, ...],
     Items(
@@ -90,7 +91,7 @@ class Options:
         "name in DNS.",
         default=False,
     )
-    takes: _Types = key("Take", f"The types of events that are taken, also push; by default {', '.join(TAKES)}.", ())
+    takes: _Types = key("Take", f"The types of events that are taken, also push; by default {', '.join(TAKES)}.", TAKES)
     push_empty: bool = key(
         "PushEmpty",
         "Of the events push also those without a text and sender, as of receipts and calls; false: they are answered "
@@ -184,7 +185,6 @@ _OF_PROSODY: Final[Mapping[str, str]] = MappingProxyType(
         "Hosts": "The server's virtual hosts whose notifications count.",
         "Pass": "The component_secret.",
         "TLS": "Something in front of Prosody speaks TLS; its certificate must be for the Address.",
-        "Take": 'Nothing but ["push"], the default: Prosody copies no messages.',
         "Lease": f"One process reads; how long after it dies another takes over. By default {_LEASE_S:g}s.",
     }
 )
@@ -192,7 +192,7 @@ _OF_PROSODY: Final[Mapping[str, str]] = MappingProxyType(
 
 def _of_prosody(described: Key) -> Key | None:
     meaning = _OF_PROSODY.get(described.name, described.meaning)
-    is_known = described.name not in ("ForeignName", "Rooms", "Target")
+    is_known = described.name not in ("ForeignName", "Rooms", "Take", "Target")
     return attrs.evolve(described, meaning=meaning) if is_known else None
 
 
@@ -203,11 +203,10 @@ class ProsodyOptions:
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, check_reads=True)
 
     options: Options = inline(Options, Options(), _of_prosody)
+    takes: _Push = key("Take", 'Nothing but ["push"], the default: Prosody copies no messages.', ("push",))
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with `Options`, as it is to be used; add what is wrong with it to `problems`."""
-        if self.options.takes not in ((), ("push",)):
-            problems.refuse(f"{at('Options')}.Take", 'expected ["push"]: Prosody sends a component nothing else.')
         lease_s = self.options.lease_s or _LEASE_S
         options = attrs.evolve(self.options, takes=("push",), lease_s=lease_s, server="prosody", target=None)
         return options.check(source, at, problems)
