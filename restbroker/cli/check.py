@@ -57,8 +57,8 @@ def check(
     With --suggest: print the lines for each server's own configuration (ejabberd.yml and the like) that allow what the
     tokens allow, and no more where the server can be that precise.
 
-    With --events: test only whether events arrive at each source. `restbroker run` must be running. The message and its
-    event are real; the event does not become a job.
+    With --events: test only whether events arrive at each source, beside a running `restbroker run`. The message and
+    its event are real; the event does not become a job. A component that no process reads is read for a moment.
 
     In a pipe each line is: level, area, code, what, why, what to do (line breaks as backslash-n).
     Ends with 0 if nothing is worse than a warning, 2: configuration, 3: Redis unreachable, 4: login or rights refused,
@@ -135,7 +135,7 @@ def _event_findings(
     test = EventTest(Parties(*between), targets, duration_s("--within", within), source=source)
     return [
         *check_services(loaded.config),
-        *check_readers(loaded.config, reads=False),
+        *check_readers(loaded.config, test),
         *check_events(loaded.config, test),
     ]
 

@@ -10,7 +10,7 @@ needed, and neither this file nor `options` loads Trio. A folder has
 - `suggest`, if its server's own configuration needs lines for it: the function `suggest`, as below.
 
 The module `emit` in a server's own folder makes the server emit an event, for all its kinds of sources: `TARGET_KIND`,
-the kind of target that takes the command, and the function `emission`, as below.
+the kind of target that takes the commands, and the function `emissions`, as below.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,12 +98,13 @@ def emits(kind: str) -> str | None:
     return found
 
 
-def emission(source: "EventSource", target: "Target", parties: "Parties", text: str) -> "Emission":
-    """Return the command that makes the target's server report a message with this text to this source.
+def emissions(source: "EventSource", target: "Target", parties: "Parties", text: str) -> "Sequence[Emission]":
+    """Return the commands that make the target's server report messages and the like with this text to this source.
 
     Raise `ConfigError` if `parties` lacks a sender or receiver that the server needs.
     """
-    found: Emission = import_module(f"{_EMITS[source.kind]}.emit").emission(source, target, parties, text)
+    module = import_module(f"{_EMITS[source.kind]}.emit")
+    found: Sequence[Emission] = module.emissions(source, target, parties, text)
     return found
 
 

@@ -167,15 +167,19 @@ class Parties:
     receiver: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Emission:
-    """The command that makes a server report a test message as an event.
+    """The command that makes a server report a test message, or another `what`, as an event.
 
-    `look_at`: what to check at the server if no event comes, as a sentence for people.
+    `look_at`: what to check at the server if no event comes, as a sentence for people. `members`: what the event has.
+    `trial`: a command that a server with the module for such events refuses for its arguments, before anything is done.
     """
 
     command: Command
     look_at: str
+    what: str = "message"
+    members: Mapping[str, str] = attrs.field(factory=dict)
+    trial: Command | None = None
 
 
 Deliver: TypeAlias = Callable[[EventSource, ServerEvent], Awaitable[Verdict]]
@@ -205,13 +209,15 @@ class StreamInfo:
     """Facts about a user's stream; times are epoch seconds, and 0 means never.
 
     `login`: the end of the id of the login under which it was opened; "" if it needs none. `opened_s`: when it was
-    opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat.
+    opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat. `notice`: a warning that
+    holds although it is read.
     """
 
     login: str = ""
     opened_s: float = 0.0
     event_s: float = 0.0
     heartbeat_s: float = 0.0
+    notice: str = ""
 
 
 @attrs.frozen

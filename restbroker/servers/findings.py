@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 
 if TYPE_CHECKING:  # a check of targets does without the store
+    from restbroker.servers.event_contract import Problem
     from restbroker.store.sources import SourceState
 
 _MOST: Final = 10
@@ -92,6 +93,12 @@ def worst_cause(findings: Iterable[Finding]) -> Cause | None:
     """Return the cause that decides the exit code; None if there is no problem."""
     causes = {finding.cause for finding in findings if finding.level == "problem"}
     return next((cause for cause in CAUSES if cause in causes), None)
+
+
+def problem_of(source: str, problem: "Problem", why: str, causes: Mapping[str, Cause]) -> Finding:
+    """Return the finding that the source of this name cannot be read. `causes`: {code: cause}."""
+    message, cause = f"Source {source}: {problem.message}", causes[problem.code]
+    return Finding("problem", "Events", problem.code, message, why, problem.hint, cause)
 
 
 def findings_of(

@@ -23,6 +23,11 @@ def write(client: Client, source: str, reader: str, entry: str) -> Mapping[str, 
     return mapping(client.transaction(calls)[-1])
 
 
+def read(client: Client, source: str) -> Mapping[str, bytes]:
+    """Return the entries of all readers of the source. Raise as `write` does."""
+    return mapping(client.command("HGETALL", client.keys.progress(source)))
+
+
 def take(client: Client, source: str, reader: str) -> bool:
     """Remove the entry of a reader that has ended; tell whether it was there. Raise as `write` does."""
     return integer(client.command("HDEL", client.keys.progress(source), reader)) == 1

@@ -31,7 +31,7 @@ class SourceState:
     there is nothing to read, as `message` says. `process`: `host:pid`. `user`: whose stream it is, "" where the source
     is read as a whole. For a stream, `login` is the end of the login's id under which it was opened; `opened_s`,
     `event_s` and `heartbeat_s` are when it was opened and brought its last event and heartbeat (epoch seconds, as of
-    the last write; 0: never).
+    the last write; 0: never). `notice`: a warning that holds although it is read.
     """
 
     source: str
@@ -46,6 +46,7 @@ class SourceState:
     opened_s: float = 0.0
     event_s: float = 0.0
     heartbeat_s: float = 0.0
+    notice: str = ""
 
     @property
     def is_reading(self) -> bool:
@@ -123,6 +124,7 @@ def _state(entry: Mapping[str, Json]) -> SourceState:
         opened_s=_number(entry, "opened_s"),
         event_s=_number(entry, "event_s"),
         heartbeat_s=_number(entry, "heartbeat_s"),
+        notice=text("notice"),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from restbroker.config.events import EventSource
 from restbroker.events.amqp.options import INSTALL, Options
 from restbroker.servers.event_contract import Problem
-from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok
+from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok, problem_of
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # without pika there is none
@@ -47,7 +47,7 @@ def _check_source(source: EventSource) -> Iterator[Finding]:
             yield ok(AREA, "RabbitMQ", f"The source {source.name} can log in to RabbitMQ at {found.where}.")
             yield from _check_parts(source, source.options, found)
     except Problem as problem:
-        yield _problem_finding(source, problem)
+        yield problem_of(source.name, problem, _WHY, _CAUSES)
 
 
 def _check_parts(source: EventSource, settings: Options, found: "AmqpConnection") -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def _check_parts(source: EventSource, settings: Options, found: "AmqpConnection"
                 continue
             found.exchange(exchange)
         except Problem as problem:
-            yield _problem_finding(source, problem)
+            yield problem_of(source.name, problem, _WHY, _CAUSES)
             continue
         compared = f" as configured ({how})" if exchange.create else ""
         yield ok(AREA, "RabbitMQ", f"The exchange {exchange.name} exists{compared}.")
@@ -72,11 +72,6 @@ def _check_parts(source: EventSource, settings: Options, found: "AmqpConnection"
     yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} exists ({settings.queue_type}).")
     if readers == 0:
         yield _TEXTS.finding(AREA, "RabbitMQUnread", queue=settings.queue)
-
-
-def _problem_finding(source: EventSource, problem: Problem) -> Finding:
-    message, cause = f"Source {source.name}: {problem.message}", _CAUSES[problem.code]
-    return Finding("problem", AREA, problem.code, message=message, why=_WHY, hint=problem.hint, cause=cause)
 
 
 _CAUSES: Final[dict[str, Cause]] = {

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from restbroker.config.core import Config, LoadedConfig, all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import mask
-from restbroker.config.problems import Notice
 from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
@@ -20,7 +19,7 @@ from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
 from restbroker.job.command import DANGEROUS
 from restbroker.servers import registry
-from restbroker.servers.findings import Finding, Level, Texts, ok
+from restbroker.servers.findings import Finding, Texts, ok
 
 if TYPE_CHECKING:  # many configurations have none
     from restbroker.config.periodic import PeriodicCommand
@@ -42,7 +41,8 @@ def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
     """Yield the configuration's notices, and whether others may read its secrets."""
     place = "the environment" if loaded.path is None else str(loaded.path)
     yield ok(AREA, "Loaded", f"The configuration is read from {place}.")
-    yield from (_as_finding(note) for note in loaded.notes)
+    for note in loaded.notes:
+        yield Finding("warning" if note.code in _WARNINGS else "note", AREA, note.code, note.message, hint=note.hint)
     yield from check_tokens(loaded.config)
     for command in loaded.config.periodic:
         yield _periodic(command)
@@ -52,11 +52,6 @@ def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
         holds = _holds_secrets(loaded.path)
         subject = f"{loaded.path} holds secrets, and it" if holds else str(loaded.path)
         yield from _open_to_all(loaded.path, subject, may_be_read=not holds)
-
-
-def _as_finding(note: Notice) -> Finding:
-    level: Level = "warning" if note.code in _WARNINGS else "note"
-    return Finding(level, AREA, note.code, note.message, hint=note.hint)
 
 
 def check_tokens(config: Config) -> Iterator[Finding]:

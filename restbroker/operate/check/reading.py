@@ -5,8 +5,10 @@ Then what comes becomes jobs, by the same reader as in `restbroker run`: it stop
 lost. Where a process reads, no more is sent than a test event.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import attrs
@@ -23,6 +25,7 @@ from restbroker.operate.connect import open_store, store_settings
 from restbroker.servers.event_contract import Parties, ReaderPorts
 from restbroker.servers.findings import Finding, Level
 from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis, StatesInRedis
+from restbroker.store import progress
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection
 from restbroker.store.sources import SourceState, read_states
@@ -30,15 +33,18 @@ from restbroker.telemetry.events import Event, EventHandled, OperatorWarning, So
 
 _AREA: Final = "Events"
 _OPENING_S: Final = 12.0
+_SILENT_S: Final = 5.0
+"""Seconds without a word of any reader, each of which writes every second, after which none lives."""
+_PAUSE_S: Final = 0.1
 _LEVELS: Final[Mapping[str, Level]] = {"EventUnwanted": "ok", "EventNotTested": "note", "EventNotSent": "warning"}
 """What a test finds that says nothing against the source."""
 
 
-def check_readers(config: Config, *, reads: bool = True) -> Iterator[Finding]:
-    """Yield the findings on the sources from which events are fetched.
+def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Finding]:
+    """Yield the findings on the sources from which events are fetched, and the results of `test` where `check_reads`.
 
-    With `reads`, one that no process reads is read for a moment, if its kind allows that. It takes some seconds if a
-    server does not answer, or does not report what was sent.
+    There one that no process reads is read for a moment. It takes some seconds if a server does not answer, or does not
+    report what was sent. Without `test`, what could not be tested is no problem.
     """
     fetched = () if config.events is None else [source for source in config.events.sources if source.path is None]
     if not fetched:
@@ -46,19 +52,27 @@ def check_readers(config: Config, *, reads: bool = True) -> Iterator[Finding]:
     states = _states(config)
     for source in fetched:
         own = [state for state in states or () if state.source == source.name]
-        is_readable = sources.check_reads(source)
-        if is_readable and states is None:
+        is_tested = sources.check_reads(source) and (test is None or test.source in (None, source.name))
+        if is_tested and states is None:
             yield TEXTS.finding(_AREA, "NotLookedAt-readers", source=source.name)
             continue
+        is_read = any(state.is_reading for state in own)
+        if is_tested and is_read and not _is_alive(config, source):
+            # It was killed: its state counts for a while.
+            own, is_read = [state for state in own if not state.is_reading], False
         found = list(sources.check(source, own))
         yield from found
-        if not (is_readable and reads):
+        if not is_tested:
             continue
-        if any(state.is_reading for state in own):
-            yield trio.run(_try_event, config, source)
-        elif not own and not any(one.level == "problem" for one in found):
+        if is_read:
+            tested = trio.run(_try_events, config, source, test)
+        elif own or any(one.level == "problem" for one in found):
+            tested = [] if test is None else [TEXTS.finding(_AREA, "EventNotTested-unread", source=source.name)]
+        else:
             # Ctrl-C ends the waiting, never a reader in the middle of what it read.
-            yield from trio.run(_Reading(config, source).run, restrict_keyboard_interrupt_to_checkpoints=True)
+            reading = _Reading(config, source, test)
+            tested = trio.run(reading.run, restrict_keyboard_interrupt_to_checkpoints=True)
+        yield from tested
 
 
 def _states(config: Config) -> Sequence[SourceState] | None:
@@ -69,12 +83,26 @@ def _states(config: Config) -> Sequence[SourceState] | None:
     return None
 
 
+def _is_alive(config: Config, source: EventSource) -> bool:
+    """Tell whether a process that reads writes how far it is, as each does every second; True if that is not known."""
+    until_s = time.monotonic() + _SILENT_S
+    with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
+        before = progress.read(client, source.name)
+        while time.monotonic() < until_s:
+            if progress.read(client, source.name) != before:
+                return True
+            time.sleep(_PAUSE_S)
+        return False
+    return True
+
+
 @attrs.define(eq=False)
 class _Reading:
     """The reading of a source by the check."""
 
     config: Config
     source: EventSource
+    test: EventTest | None
     _warnings: list[OperatorWarning] = attrs.field(factory=list)
     _is_open: bool = False
     _came_directly: bool = False
@@ -84,9 +112,9 @@ class _Reading:
         """Read until a test event came or is late; return what the reader and the test found."""
         name, states = self.source.name, StatesInRedis(self._connection, "This check")
         leases = LeasesInRedis(name, self._connection())
-        progress = ProgressInRedis(name, self._connection(), is_check=True)
+        written = ProgressInRedis(name, self._connection(), is_check=True)
         deliverer = Deliverer(self._connection())
-        ports = ReaderPorts(deliverer, self._note, leases, progress, states=states.of(self.source))
+        ports = ReaderPorts(deliverer, self._note, leases, written, states=states.of(self.source))
         receiver = Receiver(deliverer, (), [sources.open_reader(self.source, ports)])
         tested: list[Finding] = []
         async with trio.open_nursery() as nursery:
@@ -95,14 +123,15 @@ class _Reading:
                 await self._decided.wait()
             said = states.current
             if self._is_open:
-                tested.append(await _try_event(self.config, self.source))
+                tested = await _try_events(self.config, self.source, self.test)
             nursery.cancel_scope.cancel()
         found = list(sources.check(self.source, said)) if said else []
         for one in self._warnings:
             if one.code not in {state.code for state in said}:
                 found.append(Finding("warning", _AREA, one.code, one.message, hint=one.hint))
-        if self._came_directly and any(one.code == "EventLost" for one in tested):
-            return [*found, TEXTS.finding(_AREA, "EventLost-direct", source=name)]
+        if self._came_directly:
+            direct = partial(TEXTS.finding, _AREA, "EventLost-direct", source=name)
+            tested = [direct(hint=one.hint) if one.code == "EventLost" else one for one in tested]
         return [*found, *tested]
 
     def _note(self, event: Event) -> None:
@@ -122,11 +151,8 @@ class _Reading:
         return Connection(open_client(store_settings(self.config, "restbroker-check")))
 
 
-async def _try_event(config: Config, source: EventSource) -> Finding:
-    """Return whether a message comes as an event that the server is made to report."""
-    try:
-        with open_store(config) as client:
-            found = await try_source(client, config, source, EventTest(Parties()))
-    except (StoreUnavailable, StoreRefused) as error:
-        return TEXTS.finding(_AREA, "EventNotTested-store", message=error.message, hint=error.hint)
-    return attrs.evolve(found, level=_LEVELS.get(found.code, found.level))
+async def _try_events(config: Config, source: EventSource, test: EventTest | None) -> list[Finding]:
+    """Return whether what the server is made to report comes as events."""
+    found = await try_source(config, source, test or EventTest(Parties()))
+    levels = _LEVELS if test is None else {}
+    return [attrs.evolve(one, level=levels.get(one.code, one.level)) for one in found]

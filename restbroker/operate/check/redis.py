@@ -50,6 +50,8 @@ ONLY_ASKED_HERE = frozenset(
 RUBY_DEAD_LIMIT: Final = 9_999
 """How many jobs Ruby's Sidekiq leaves in the dead set (`dead_max_jobs` 10,000; versions 5 to 8)."""
 _CLOCK_S: Final = 1.0
+_SAVED: Final = {"always": "Saved", "everysec": "SavedEachSecond", "no": "SavedSometime"}
+"""What is found, by `appendfsync`."""
 _finding = partial(TEXTS.finding, AREA)
 
 
@@ -138,15 +140,7 @@ def _persistence(info: ServerInfo) -> Finding:
     if not info.aof_enabled:
         case = "Unknown" if info.save is None else "SnapshotsOnly" if info.save else "NotSaved"
         return _finding(case, save=info.save)
-    match info.appendfsync:
-        case "always":
-            return ok(AREA, "Saved", "Redis saves each job before it answers (appendfsync always).")
-        case "everysec":
-            return _finding("SavedEachSecond")
-        case "no":
-            return _finding("SavedSometime")
-        case _:
-            return _finding("Unknown-how-often")
+    return _finding(_SAVED.get(info.appendfsync or "", "Unknown-how-often"))
 
 
 def _policy(info: ServerInfo) -> Finding:

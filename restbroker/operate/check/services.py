@@ -15,7 +15,6 @@ from urllib.parse import quote
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource
 from restbroker.config.roster import USER, QueryKey, Roster
-from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.operate.check.config import TEXTS
@@ -99,11 +98,8 @@ def _events(events: Events) -> Iterator[Finding]:
 
 
 def _printable(source: EventSource) -> Mapping[str, str]:
-    return {} if source.secret is None else {"Authorization": f"Bearer {_ascii(source.secret)}"}
-
-
-def _ascii(secret: Secret) -> str:
-    return secret.reveal().encode().decode("latin-1")
+    secret = "" if source.secret is None else source.secret.reveal().encode().decode("latin-1")
+    return {"Authorization": f"Bearer {secret}"} if secret else {}
 
 
 def _status(

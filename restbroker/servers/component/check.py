@@ -5,6 +5,7 @@ copies; how that one fares, the processes that read say in `states`. Where none 
 shows whether the listener is there, and whether it lets anyone in.
 """
 
+import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -14,11 +15,12 @@ import attrs
 import trio
 
 from restbroker.config.events import EventSource
+from restbroker.config.urls import is_loopback
 from restbroker.servers.component.connection import open_stream
 from restbroker.servers.component.options import Options, host_of
 from restbroker.servers.component.server import SERVERS
 from restbroker.servers.event_contract import Problem
-from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok
+from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok, problem_of
 from restbroker.store.sources import SourceState
 
 _AREA: Final = "Events"
@@ -49,7 +51,28 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
             yield ok(_AREA, "Component", message)
         elif not state.code:
             yield ok(_AREA, "Component", f"Source {source.name}: {state.process} waits: {state.message}.")
+        if state.notice:
+            yield _TEXTS.finding(_AREA, "ComponentPush", source=source.name, notice=state.notice)
+    if "push" in options.takes:
+        yield from _check_pushing(source, options, states)
     yield from findings_of(states, (), _WHY, _CAUSES)
+
+
+def _check_pushing(source: EventSource, options: Options, states: Sequence[SourceState]) -> Iterator[Finding]:
+    """Yield what may cost notifications or registrations."""
+    if len([state for state in states if not state.code]) == 1:
+        yield _TEXTS.finding(_AREA, "OneReader", source=source.name)
+    is_asked = SERVERS[options.server].looks_up and is_loopback(options.address[0])
+    if is_asked and not _is_here(options.name):
+        yield _TEXTS.finding(_AREA, "NameElsewhere", source=source.name, name=options.name)
+
+
+def _is_here(name: str) -> bool:
+    try:
+        found = socket.getaddrinfo(name, None)
+    except OSError:
+        return False
+    return all(is_loopback(str(address[0])) for *_, address in found)
 
 
 async def _try_unknown_name(source: EventSource, options: Options) -> list[Finding]:
@@ -60,8 +83,7 @@ async def _try_unknown_name(source: EventSource, options: Options) -> list[Findi
     except Problem as problem:
         if problem.code != "ComponentAway":
             return []  # as it should be; what is wrong with the own name or password, its reader says
-        message = f"Source {source.name}: {problem.message}"
-        return [Finding("problem", _AREA, problem.code, message, _WHY, problem.hint, _CAUSES[problem.code])]
+        return [problem_of(source.name, problem, _WHY, _CAUSES)]
     await stream.aclose()
     return [_TEXTS.finding(_AREA, "AnyName", source=source.name, where=stream.where, name=options.name)]
 

@@ -121,6 +121,7 @@ class ComponentReader:
     _lost: int = 0
     _lost_since_s: float = 0.0
     _named_hosts: set[str] = attrs.field(factory=set)
+    _notice: str = ""
     _last_warning: str = ""
     _was_open: bool = False
 
@@ -280,6 +281,7 @@ class ComponentReader:
         elif is_push and "push" not in self.settings.takes:
             self._named_hosts.add(host)
             what = f"{host} sends notifications (XEP-0357), which become no events; it was asked to wait."
+            self._notice = what
             self._report("ComponentPush", what, 'Add "push" to Take.')
 
     async def _push_events(self) -> None:
@@ -399,7 +401,7 @@ class ComponentReader:
         self.ports.report(EventHandled(self.source.name, outcome))
 
     def _info(self) -> StreamInfo:
-        return StreamInfo(opened_s=self._opened_s, event_s=self._event_s, heartbeat_s=self._beat_s)
+        return StreamInfo("", self._opened_s, self._event_s, self._beat_s, self._notice)
 
 
 def _between(since_s: float, until_s: float) -> str:

@@ -1,8 +1,9 @@
 """Makes ejabberd report a message to a component, and finds the messages of a job that a component is told of.
 
-`emission` is called through `events.registry`, `messages_of` by the connector before it sends. Always holds: pure; no
+`emissions` is called through `events.registry`, `messages_of` by the connector before it sends. Always holds: pure; no
 argument of a job makes it raise. A test goes to the component itself, from an address that need not exist: ejabberd
-takes any sender of its own (measured on 23.01), and puts a headline into no archive.
+takes any sender of its own (measured on 23.01), and puts a headline into no archive. A test notification is one of the
+host; no user can send such a one.
 """
 
 from typing import Final
@@ -19,30 +20,45 @@ from restbroker.servers.ejabberd.command_attributes import MESSAGE, STANZA
 from restbroker.servers.event_contract import Emission, Parties
 
 TARGET_KIND: Final = "ejabberd"
+_NOTIFICATION: Final = """<iq type='set' id='{id}'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+<publish node='restbroker-check'><item><notification xmlns='urn:xmpp:push:0'><x xmlns='jabber:x:data' type='submit'>\
+<field var='FORM_TYPE'><value>urn:xmpp:push:summary</value></field>\
+<field var='last-message-body'><value>{text}</value></field></x></notification></item></publish></pubsub></iq>"""
 
 
-def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
-    """Return the command that sends a message with this text, and what to check if no event comes.
+def emissions(source: EventSource, target: Target, parties: Parties, text: str) -> list[Emission]:
+    """Return the commands that send a message from each host, and a notification from the first, with this text.
 
-    Raise `ConfigError` if the source takes no messages.
+    Those whose type is not taken are left out. Raise `ConfigError` if that leaves none.
     """
     options = source.options
     assert isinstance(options, Options)  # noqa: S101  as its options judged it
-    if "message" not in options.takes:
-        raise ConfigError("Take lacks message, so no message becomes an event.", "Add it to test whether events come.")
-    sender = parties.sender or f"restbroker-check@{options.hosts[0]}"
-    arguments: dict[str, Json] = {
-        "type": "headline",
-        "from": sender,
-        "to": parties.receiver or options.name,
-        "subject": "",
-        "body": text,
-    }
-    return Emission(
-        Command(MESSAGE, arguments),
-        f"Does ejabberd have `mod_service_log: {{loggers: [{options.name}]}}` for the host of {sender}, and does "
-        f"{target.name} lead to the same server? `restbroker events sources` says whether it is read.",
-    )
+    lines = f"the same server? `restbroker events sources` says whether {source.name} is read."
+    found = []
+    if "message" in options.takes:
+        for sender in [parties.sender] if parties.sender else [f"restbroker-check@{host}" for host in options.hosts]:
+            receiver = parties.receiver or options.name
+            given: dict[str, Json] = {"type": "headline", "from": sender, "to": receiver, "subject": "", "body": text}
+            # As ejabberd writes it: who names an address may write it otherwise.
+            members = {"type": "message"} | ({} if parties.sender else {"from": sender})
+            look_at = (
+                f"Does ejabberd have `mod_service_log: {{loggers: [{options.name}]}}` for the host of {sender}, and "
+                f"does {target.name} lead to {lines}"
+            )
+            found.append(Emission(Command(MESSAGE, given), look_at, members=members))
+    if "push" in options.takes:
+        given = {
+            "from": options.hosts[0],
+            "to": options.name,
+            "stanza": _NOTIFICATION.format(text=text, id=text.rpartition(" ")[2]),
+        }
+        look_at = f"Does {target.name} lead to {lines}"
+        trial = Command("delete_old_push_sessions", {"days": "not a number"})
+        found.append(Emission(Command(STANZA, given), look_at, "notification", {"type": "push"}, trial))
+    if not found:
+        why = "Take has neither message nor push, so nothing that can be sent becomes an event."
+        raise ConfigError(why, "Add one of them to test whether events come.")
+    return found
 
 
 def messages_of(command: Command) -> list[tuple[str, str, str]]:

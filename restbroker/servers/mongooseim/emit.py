@@ -1,6 +1,6 @@
 """Makes MongooseIM report a message to a source, and finds the message of a job that it will report: as an event.
 
-`emission` is called through `events.registry`, `message_of` by the connector before it sends, where a source of events
+`emissions` is called through `events.registry`, `message_of` by the connector before it sends, where a source of events
 drops the broker's own messages. Always holds: pure; a message goes only to users whom the operator named; no argument
 of a job makes it raise, and no XML with a document type is read, since one may expand. MongooseIM 6.8 sends messages
 from accounts that exist, and reports only messages between users (measured).
@@ -24,7 +24,7 @@ Message = tuple[str, str, str]
 """The sender, the receiver and the body."""
 
 
-def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
+def emissions(source: EventSource, target: Target, parties: Parties, text: str) -> list[Emission]:
     """Return the command that sends a message with this text between the parties, and what to check if no event comes.
 
     Raise `ConfigError` if `parties` lacks a sender or a receiver.
@@ -36,12 +36,13 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
         )
     backend = {"mongooseim-amqp": "rabbit", "mongooseim-sns": "sns"}.get(source.kind, "http")
     path = "" if source.path is None else f" (its path must be {source.path}, with the secret of this source)"
-    return Emission(
-        Command("stanza.sendMessage", {"from": parties.sender, "to": parties.receiver, "body": text}),
+    command = Command("stanza.sendMessage", {"from": parties.sender, "to": parties.receiver, "body": text})
+    look_at = (
         f"Check [modules.mod_event_pusher.{backend}] in MongooseIM{path}: is it loaded for the host of "
         f"{parties.sender}, and does it report chat messages? Is there a firewall between? What do both logs "
-        "say?",
+        "say?"
     )
+    return [Emission(command, look_at)]
 
 
 def message_of(name: str, given: Mapping[str, Json], target: Target) -> Message | None:

@@ -16,7 +16,7 @@ from restbroker.servers.openfire.stream.options import Options
 TARGET_KIND: Final = "openfire-chat"
 
 
-def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
+def emissions(source: EventSource, target: Target, parties: Parties, text: str) -> list[Emission]:
     """Return the command that sends a chat message with this text, and what to check if no event comes.
 
     Raise `ConfigError` if `parties` lacks a sender, or a receiver whose stream the source reads.
@@ -34,8 +34,9 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
         raise ConfigError(
             f"It does not read the stream of {parties.receiver}.", f"Name one of its Users with --to: {users}."
         )
-    return Emission(
-        Command("post_message", {"from": parties.sender, "to": parties.receiver, "body": text}),
-        f"Is the stream of {user_name(parties.receiver)} open? `restbroker events sources` says so for each user, and "
-        f"what is wrong. Does {target.name}, whose users this source reads, lead to the same Openfire?",
+    command = Command("post_message", {"from": parties.sender, "to": parties.receiver, "body": text})
+    look_at = (
+        f"Is the stream of {user_name(parties.receiver)} open? `restbroker events sources` says so for each user, "
+        f"and what is wrong. Does {target.name}, whose users this source reads, lead to the same Openfire?"
     )
+    return [Emission(command, look_at)]

@@ -17,7 +17,7 @@ TARGET_KIND: Final = "prosody-rest"
 _RESOURCE: Final = "restbroker-check"
 
 
-def emission(source: EventSource, target: Target, parties: Parties, text: str) -> Emission:
+def emissions(source: EventSource, target: Target, parties: Parties, text: str) -> list[Emission]:
     """Return the command that sends a message with this text, which Prosody then posts to the source as an event.
 
     Raise `ConfigError` if `parties` lacks a receiver.
@@ -35,10 +35,11 @@ def emission(source: EventSource, target: Target, parties: Parties, text: str) -
     arguments: dict[str, Json] = {"to": to, "body": text}
     if parties.sender:
         arguments["from"] = parties.sender
-    return Emission(
-        Command("message", arguments),
+    command = Command("message", arguments)
+    look_at = (
         f"Check in Prosody that {to} is at the component whose rest_callback_url leads to "
         f"{source.path}, with the secret of this source and rest_callback_content_type = "
         '"application/json"; and that rest_callback_stanzas has "message". Then check the logs of Prosody and '
-        "restbroker.",
+        "restbroker."
     )
+    return [Emission(command, look_at)]

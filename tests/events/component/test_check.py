@@ -1,27 +1,39 @@
 """`check` of a component's source: beside a process that reads it connects nothing, and else it loses nothing."""
 
+import json
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import trio
 
 from restbroker.config.load import load
 from restbroker.events import registry as kinds
+from restbroker.operate.check import reading as check_reading
+from restbroker.operate.check.events import EventTest
 from restbroker.operate.check.reading import check_readers
 from restbroker.servers import registry
+from restbroker.servers.event_contract import Parties
 from restbroker.servers.findings import Finding
 from restbroker.store.client import Client
-from restbroker.store.sources import read_states
+from restbroker.store.sources import SourceState, read_states, write
+from tests.events.component import test_push
 from tests.events.component.conftest import HOST, NAME, PASSWORD, Listener, Read, message, wrapped
 from tests.events.conftest import QUEUE, events_in, written
 from tests.support.ports import free_port
 from tests.support.process import started
-from tests.support.receiver import Answer, Receiver
+from tests.support.receiver import Answer, Received, Receiver
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
+
+HAS_PUSH: Final = Answer(400, b'"Arg <<110,111>> is not in format integer"')
+HAS_NONE: Final = Answer(404, b'{"status":"error","code":40,"message":"Endpoint not found."}')
+HAS_NONE_24: Final = Answer(400, b'"unknown_command"')
+"""As ejabberd 24.12 says it, also while it stops."""
 
 
 def configure(place: Path, redis_url: str, listener: Listener, options: Mapping[str, Any], **more: Any) -> None:
@@ -30,13 +42,42 @@ def configure(place: Path, redis_url: str, listener: Listener, options: Mapping[
     written(place, redis_url, {"Sources": {"ejabberd": source}}, **more)
 
 
-async def checked(place: Path, redis_url: str, listener: Listener, **options: Any) -> Sequence[Finding]:
-    """In a thread, as `check` runs a loop of its own."""
-    configure(place, redis_url, listener, options)
+async def checked(
+    place: Path, redis_url: str, listener: Listener, test: EventTest | None = None, api: str = "", **options: Any
+) -> Sequence[Finding]:
+    """In a thread, as `check` runs a loop of its own; `api`: where ejabberd's API is."""
+    configure(place, redis_url, listener, options, **({"RestURL": f"{api}/api"} if api else {}))
     config = load(place / "env.json", {}, {}, kinds=registry.kinds(), sources=kinds.kinds()).config
-    found = await trio.to_thread.run_sync(lambda: list(check_readers(config)))
+    found = await trio.to_thread.run_sync(lambda: list(check_readers(config, test)))
     assert PASSWORD not in str(found)
     return found
+
+
+@contextmanager
+def api_of(listener: Listener, trial: Answer, *, copies: Container[str] = ()) -> Iterator[str]:
+    """The API of ejabberd: what is sent comes to the component, of these hosts' messages also a copy."""
+    token = trio.lowlevel.current_trio_token()
+
+    def answer(request: Received) -> Answer:
+        given = json.loads(request.body)
+        if request.path.endswith("/delete_old_push_sessions"):
+            assert given == {"days": "not a number"}
+            return trial
+        if "from" not in given:
+            return Answer(body=b"0")
+        addresses = f"from='{given['from']}' to='{given['to']}'"
+        if "stanza" in given:
+            stanzas = [given["stanza"].replace("<iq ", f"<iq {addresses} ", 1)]
+        else:
+            inner = f"<message {addresses} type='headline' xmlns='jabber:client'><body>{given['body']}</body></message>"
+            host = given["from"].partition("@")[2]
+            stanzas = [wrapped(inner, host)] if host in copies else []
+            stanzas.append(inner.replace(" xmlns='jabber:client'", ""))
+        trio.from_thread.run(partial(listener.tell, *stanzas), trio_token=token)
+        return Answer(body=b"0")
+
+    with Receiver(answer) as api:
+        yield api.url
 
 
 def said(found: Sequence[Finding]) -> list[tuple[str, str]]:
@@ -121,3 +162,70 @@ async def test_a_foreign_name_is_a_warning_even_if_it_was_wanted(
     listener.names = ("events.example.net",)
     found = await checked(tmp_path, redis_server.url, listener, Name="events.example.net", ForeignName=True)
     assert said(found)[:2] == [("warning", "ForeignName"), ("ok", "Component")]
+
+
+@pytest.mark.parametrize(("trial", "level"), [(HAS_PUSH, "ok"), (HAS_NONE, "problem"), (HAS_NONE_24, "problem")])
+@pytest.mark.promise("Events", "a test notification of ejabberd becomes no job")
+async def test_a_test_notification_arrives_and_becomes_no_job(
+    redis_server: RedisServer,
+    store: Client,
+    listener: Listener,
+    tmp_path: Path,
+    trial: Answer,
+    level: str,
+) -> None:
+    redis_server.flush()
+    with api_of(listener, trial) as api:
+        found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"])
+    pushing = [("warning", "OneReader"), ("warning", "NameElsewhere")]
+    assert said(found) == [("ok", "Component"), *pushing, (level, "ModPush"), ("ok", "EventCame")]
+    assert f"reported a notification from {HOST} after " in found[-1].message
+    assert events_in(store) == []
+    assert [kind for _, kind in test_push.answers(listener)] == ["result"]
+
+
+async def test_each_of_the_hosts_is_tested(
+    redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
+) -> None:
+    redis_server.flush()
+    test = EventTest(Parties(), within_s=1.0)
+    with api_of(listener, HAS_NONE, copies=[HOST]) as api:
+        found = await checked(tmp_path, redis_server.url, listener, test, api, Hosts=[HOST, "example.net"])
+    assert said(found) == [("ok", "Component"), ("ok", "EventCame"), ("problem", "EventLost")]
+    assert "mod_service_log is off" in found[-1].message
+    assert "for the host of restbroker-check@example.net" in (found[-1].hint or "")
+    assert events_in(store) == []
+
+
+async def test_of_a_killed_process_the_state_does_not_count(
+    redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_server.flush()
+    monkeypatch.setattr(check_reading, "_SILENT_S", 0.3)
+    write(store, [SourceState("ejabberd", "ejabberd-component", "gone:1")])
+    found = await checked(tmp_path, redis_server.url, listener)
+    assert said(found) == [("ok", "Component"), ("warning", "EventNotSent")]
+    assert "This check reads" in found[0].message
+
+
+async def test_where_no_process_can_read_no_test_is_sent(
+    redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
+) -> None:
+    redis_server.flush()
+    state = SourceState("ejabberd", "ejabberd-component", "here:1", code="ComponentDenied", message="It is refused.")
+    write(store, [state])
+    found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()))
+    assert said(found) == [("problem", "ComponentDenied"), ("problem", "EventNotTested")]
+    assert said(await checked(tmp_path, redis_server.url, listener)) == [("problem", "ComponentDenied")]
+    assert listener.accepted == 0
+
+
+async def test_notifications_that_are_not_taken_are_told_of(
+    reading: Read, redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
+) -> None:
+    async with reading() as source:
+        await source.reads()
+        await listener.tell(test_push.notification("1"))
+        await until_async(lambda: any(one.notice for one in read_states(store)), "it is known", 60)
+        found = await checked(tmp_path, redis_server.url, listener)
+    assert said(found) == [("ok", "Component"), ("warning", "ComponentPush"), ("warning", "EventNotSent")]

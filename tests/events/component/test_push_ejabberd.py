@@ -9,8 +9,9 @@ import attrs
 import pytest
 
 from restbroker.store.client import Client as RedisClient
+from restbroker.store.sources import read_states
 from tests.events.component.mix import HOST, NAME, Component, subscribe
-from tests.events.component.test_ejabberd import configure, reads
+from tests.events.component.test_ejabberd import checked, configure, reads
 from tests.events.conftest import events_in
 from tests.support.ejabberd import PASSWORD, REMOTE, Ejabberd
 from tests.support.process import started
@@ -167,6 +168,18 @@ def test_a_device_that_is_gone_is_told_beside_another(pushing: Ejabberd, pushes:
         login(clients, "two").logout()
         ann, _online = clients.login("ann", PASSWORD), clients.login("two", PASSWORD)
         assert pushes.of(ann, "two", ("chat", "call")) == {"chat": ["chat"], "call": []}
+
+
+def test_a_check_sends_a_notification_that_becomes_no_job(
+    pushing: Ejabberd, pushes: Pushes, store: RedisClient, tmp_path: Path
+) -> None:
+    with Clients(pushing.c2s_port, HOST) as clients:
+        login(clients, "bob").logout()
+        until(lambda: read_states(store), "the check knows who reads", 60)
+        assert checked(tmp_path) == ["Component", "OneReader", "NameElsewhere", "ModPush", "EventCame"]
+        assert pushes.all() == []
+        ann = clients.login("ann", PASSWORD)
+        assert pushes.of(ann, "bob", ("chat",)) == {"chat": ["chat"]}, "the registration is kept"
 
 
 def test_strangers_get_wait_and_change_nothing(pushing: Ejabberd, pushes: Pushes) -> None:

@@ -19,7 +19,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.checks import open_client
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.event_contract import Problem
-from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok
+from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok, problem_of
 from restbroker.servers.openfire.chat.request import question
 from restbroker.servers.openfire.stream.open_stream import basic
 from restbroker.servers.openfire.stream.options import Options
@@ -73,7 +73,7 @@ async def _check_source(source: EventSource) -> list[Finding]:
             await _try(target, user, basic(user, passwords[user]))
             well.append(user)
         except Problem as problem:
-            found.append(_of(source, problem))
+            found.append(problem_of(source.name, problem, _WHY, _CAUSES))
         except (NotSent, MaybeSent) as error:
             return [*found, _TEXTS.finding(AREA, "OpenfireAway", source=source.name, fault=error.message)]
         except ConfigError as error:
@@ -83,13 +83,6 @@ async def _check_source(source: EventSource) -> list[Finding]:
         what = f"The source {source.name} can open the streams of {', '.join(well)} at {where}."
         found.append(ok(AREA, "Streams", what))
     return found
-
-
-def _of(source: EventSource, problem: Problem) -> Finding:
-    message = f"Source {source.name}: {problem.message}"
-    return Finding(
-        "problem", AREA, problem.code, message=message, why=_WHY, hint=problem.hint, cause=_CAUSES[problem.code]
-    )
 
 
 async def _try(target: Target, user: str, login: str) -> None:

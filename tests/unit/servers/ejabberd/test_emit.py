@@ -1,18 +1,26 @@
 """Which messages of a job ejabberd tells a component of, and how it is made to tell of one."""
 
+from typing import Any, Final
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.events import EventSource
 from restbroker.config.target import Target, Url
+from restbroker.errors import ConfigError
 from restbroker.job.command import Command
+from restbroker.job.event import text_of_test
 from restbroker.job.json_types import Json
+from restbroker.servers.component.derive import Deriver
 from restbroker.servers.component.options import Options
-from restbroker.servers.ejabberd.emit import emission, messages_of
-from restbroker.servers.event_contract import Parties
+from restbroker.servers.component.push import event_of_push
+from restbroker.servers.component.stanzas import Direct, StreamParser
+from restbroker.servers.ejabberd.emit import emissions, messages_of
+from restbroker.servers.event_contract import Emission, Parties
 
 ADDRESSES: dict[str, Json] = {"from": "bot@example.org", "to": "bob@example.org"}
+NUMBER: Final = "0" * 32
 HELLO = ("bot@example.org", "bob@example.org", "hello")
 
 
@@ -65,16 +73,51 @@ def test_no_argument_makes_it_raise(endpoint: str, arguments: dict[str, Json]) -
     messages_of(Command(endpoint, arguments))
 
 
-def test_a_test_message_goes_to_the_component_itself() -> None:
-    source = EventSource("a", "ejabberd-component", options=Options(name="events.example.org", hosts=("example.org",)))
+def emitted(parties: Parties | None = None, **options: Any) -> list[Emission]:
+    made = Options(
+        **{"name": "events.example.org", "hosts": ("example.org", "example.net"), "takes": ("message",), **options}
+    )
     target = Target("one", "ejabberd", Url("http", "127.0.0.1", 1, "/api"), ("one",))
-    made = emission(source, target, Parties(), "hello")
-    assert made.command.arguments == {
+    return emissions(
+        EventSource("a", "ejabberd-component", options=made), target, parties or Parties(), text_of_test(NUMBER)
+    )
+
+
+def test_a_test_message_of_each_host_goes_to_the_component() -> None:
+    first, second = emitted()
+    assert first.command.arguments == {
         "type": "headline",
         "from": "restbroker-check@example.org",
         "to": "events.example.org",
         "subject": "",
-        "body": "hello",
+        "body": text_of_test(NUMBER),
     }
-    named = emission(source, target, Parties("ann@example.org", "bob@example.org"), "hello").command.arguments
-    assert (named["from"], named["to"]) == ("ann@example.org", "bob@example.org")
+    assert second.command.arguments["from"] == "restbroker-check@example.net"
+    assert first.members == {"type": "message", "from": "restbroker-check@example.org"}
+    (named,) = emitted(Parties("ann@example.org", "bob@example.org"))
+    arguments = named.command.arguments
+    assert (arguments["from"], arguments["to"]) == ("ann@example.org", "bob@example.org")
+    assert named.members == {"type": "message"}
+
+
+def test_a_test_notification_is_one_of_the_host() -> None:
+    (made,) = emitted(takes=("push",))
+    given = made.command.arguments
+    assert (given["from"], given["to"]) == ("example.org", "events.example.org")
+    parser = StreamParser("events.example.org", frozenset({"example.org"}), 100_000)
+    header = "<stream:stream id='1' xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:component:accept'>"
+    iq = str(given["stanza"]).replace("<iq ", "<iq from='example.org' to='events.example.org' ", 1)
+    (_opened, direct) = parser.feed((header + iq).encode())
+    assert isinstance(direct, Direct)
+    deriver = Deriver("a", "events.example.org", frozenset({"example.org"}), frozenset(), frozenset({"push"}))
+    event = event_of_push(deriver, direct.stanza, 0.0)
+    assert event is not None
+    assert (event.body, event.type, event.id) == (text_of_test(NUMBER), "push", NUMBER)
+    assert made.trial is not None
+    assert made.trial.arguments["days"] == "not a number", "so that it never runs"
+
+
+def test_what_is_not_taken_is_not_sent() -> None:
+    assert [one.what for one in emitted(takes=("message", "push"))] == ["message", "message", "notification"]
+    with pytest.raises(ConfigError, match="neither message nor push"):
+        emitted(takes=("presence",))
