@@ -228,12 +228,8 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
 
 def _orphan(client: Client, orphan: Orphan) -> Finding:
     key = client.keys.in_progress(orphan.identity)
-    hint = (
-        f"Let a running restbroker return them: HSET {client.keys.fenced_identities} {orphan.identity} 0"
-        if orphan.is_described
-        else f"Push each job of HGETALL {key} (all fields but last and hwm) to its queue, then DEL {key}."
-    )
-    return _finding("Orphans", jobs=orphan.jobs, key=key, hint=hint)
+    case, fenced = "Orphans" if orphan.is_described else "Orphans-unnamed", client.keys.fenced_identities
+    return _finding(case, jobs=orphan.jobs, key=key, fenced=fenced, identity=orphan.identity)
 
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:

@@ -85,14 +85,12 @@ def _states(config: Config) -> Sequence[SourceState] | None:
 
 def _is_alive(config: Config, source: EventSource) -> bool:
     """Tell whether a process that reads writes how far it is, as each does every second; True if that is not known."""
-    until_s = time.monotonic() + _SILENT_S
     with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
-        before = progress.read(client, source.name)
-        while time.monotonic() < until_s:
-            if progress.read(client, source.name) != before:
-                return True
+        before, until_s = progress.read(client, source.name), time.monotonic() + _SILENT_S
+        while progress.read(client, source.name) == before:
+            if time.monotonic() > until_s:
+                return False
             time.sleep(_PAUSE_S)
-        return False
     return True
 
 

@@ -23,4 +23,6 @@ def suggest(source: EventSource) -> str:
         port=port,
         ip=host if is_loopback(host) and host != "localhost" else "THE ADDRESS",
         tls=lines["tls"].format(host=host) if options.is_tls else "",
+        copies=lines["copies"].format(name=options.name) if set(options.takes) != {"push"} else "",
+        push=lines["push"] if "push" in options.takes else "",
     )

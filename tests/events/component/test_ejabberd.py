@@ -127,7 +127,7 @@ def checked(place: Path, *words: str) -> list[str]:
 
 
 def test_what_is_suggested_is_what_runs_here(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
-    configure(tmp_path, speaking, redis_server)
+    configure(tmp_path, speaking, redis_server, Take=["message", "push"])
     told = json.loads(run(["check", "--suggest", "--json"], directory=tmp_path).stdout)
     (text,) = [one["text"] for one in told if one["kind"] == "ejabberd-component"]
     assert SECRET not in text
@@ -136,4 +136,6 @@ def test_what_is_suggested_is_what_runs_here(speaking: Ejabberd, redis_server: R
     del listener["hosts"][REMOTE]
     listener["hosts"][NAME]["password"] = "THE PASSWORD"
     assert said["listen"] == [listener]
+    push = runs["modules"]["mod_push"]
+    assert said["modules"].pop("mod_push").items() <= push.items()
     assert said["modules"].items() <= runs["modules"].items()
