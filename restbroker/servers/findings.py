@@ -1,7 +1,7 @@
-"""The results of `restbroker check`: one `Finding` each; and the texts of a check, which are data.
+"""The results of `restbroker check`: one `Finding` each; and the texts of a check or a reader, which are data.
 
-Made by the parts of the check, shown by `cli.check`. Always holds: a finding about a problem says why it matters and
-exactly what to change; no finding holds a secret.
+Made by the parts of the check, shown by `cli.check`; readers warn with the same texts (`reports`). Always holds: a
+finding about a problem says why it matters and exactly what to change; no finding holds a secret.
 """
 
 import tomllib
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from restbroker.servers.event_contract import Problem
+
 if TYPE_CHECKING:  # a check of targets does without the store
-    from restbroker.servers.event_contract import Problem
     from restbroker.store.sources import SourceState
 
 _MOST: Final = 10
@@ -51,9 +52,12 @@ class Finding:
 
 @attrs.frozen
 class Text:
-    """What a finding says, with `{names}` in place of what is found; a text that is None is given with these."""
+    """What a finding or warning says, with `{names}` in place of what is found.
 
-    level: Level
+    A text that is None is given with these.
+    """
+
+    level: Level = "problem"
     message: str = "{message}"
     why: str | None = None
     hint: str | None = None
@@ -62,7 +66,7 @@ class Text:
 
 @attrs.frozen
 class Texts:
-    """The texts of a check, each a table of `findings.toml`: by codes, with `-CASE` behind one that has several."""
+    """The texts of a folder, each a table of `findings.toml`: by codes, with `-CASE` behind one that has several."""
 
     rows: Mapping[str, Text]
 
@@ -83,6 +87,11 @@ class Texts:
         why, hint = filled("why", text.why), filled("hint", text.hint)
         return Finding(text.level, area, code, text.message.format_map(values), why=why, hint=hint, cause=text.cause)
 
+    def problem(self, name: str, /, **values: object) -> Problem:
+        """Return the problem with these values in its texts."""
+        found = self.finding("", name, **values)
+        return Problem(found.code, found.message, found.hint or "")
+
 
 def ok(area: str, code: str, message: str) -> Finding:
     """Return a finding without a problem."""
@@ -95,7 +104,7 @@ def worst_cause(findings: Iterable[Finding]) -> Cause | None:
     return next((cause for cause in CAUSES if cause in causes), None)
 
 
-def problem_of(source: str, problem: "Problem", why: str, causes: Mapping[str, Cause]) -> Finding:
+def problem_of(source: str, problem: Problem, why: str, causes: Mapping[str, Cause]) -> Finding:
     """Return the finding that the source of this name cannot be read. `causes`: {code: cause}."""
     message, cause = f"Source {source}: {problem.message}", causes[problem.code]
     return Finding("problem", "Events", problem.code, message, why, problem.hint, cause)

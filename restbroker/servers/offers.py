@@ -7,7 +7,7 @@ the connection and at the server.
 """
 
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -157,3 +157,51 @@ class EventBuffer:
     def _wake(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+
+async def _ignore(_: Sequence[ServerEvent]) -> None:
+    pass
+
+
+@attrs.define(eq=False)
+class Pusher:
+    """Pushes what comes into the buffer. `on_pushed` is called with the events that Redis has, once for each push."""
+
+    buffer: EventBuffer
+    offers: Offers
+    on_pushed: Callable[[Sequence[ServerEvent]], Awaitable[None]] = _ignore
+    _taken: dict[int, ServerEvent] = attrs.field(factory=dict)
+    """What was taken out of the buffer, and `on_pushed` was not called with."""
+    _left: dict[int, ServerEvent] = attrs.field(factory=dict)
+    """What of it is not known to be in Redis."""
+
+    async def run(self) -> None:
+        """Push until cancelled."""
+        while True:
+            await self._push(await self.buffer.take())
+
+    async def finish(self, within_s: float) -> None:
+        """Push what is left, for so many seconds at most."""
+        with trio.move_on_after(within_s):
+            await self._push_taken()
+            while events := self.buffer.take_now():
+                await self._push(events)
+
+    @property
+    def pushed(self) -> list[ServerEvent]:
+        """What Redis has of a push that did not end."""
+        return [event for number, event in self._taken.items() if number not in self._left]
+
+    @property
+    def unpushed(self) -> list[ServerEvent]:
+        """What is not known to be in Redis, in its order."""
+        return [*self._left.values(), *self.buffer]
+
+    async def _push(self, events: Sequence[ServerEvent]) -> None:
+        self._taken, self._left = dict(enumerate(events)), dict(enumerate(events))
+        await self._push_taken()
+
+    async def _push_taken(self) -> None:
+        await self.offers.push(self._left)
+        taken, self._taken = self._taken, {}
+        await self.on_pushed(list(taken.values()))

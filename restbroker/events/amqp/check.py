@@ -25,14 +25,11 @@ _WHY: Final = "Events that MongooseIM publishes do not become jobs."
 def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
     """Yield the findings about RabbitMQ, after some seconds at most if it does not answer.
 
-    Then yield findings about the problems in `states`, which the processes that read the queue reported. If there are
-    any, the note that no process reads is left out. It blocks.
+    Then yield findings about the problems in `states`, which the processes that read the queue reported. It blocks.
     """
     found = list(_check_source(source))
-    told = list(findings_of(states, found, _WHY, _CAUSES))
-    # That no one reads is said better by who tries to.
-    yield from (one for one in found if not told or one.code != "RabbitMQUnread")
-    yield from told
+    yield from found
+    yield from findings_of(states, found, _WHY, _CAUSES)
 
 
 def _check_source(source: EventSource) -> Iterator[Finding]:
@@ -64,14 +61,11 @@ def _check_parts(source: EventSource, settings: Options, found: "AmqpConnection"
             continue
         compared = f" as configured ({how})" if exchange.create else ""
         yield ok(AREA, "RabbitMQ", f"The exchange {exchange.name} exists{compared}.")
-    readers = found.count_consumers(settings)
-    if readers is None:
+    if not found.has_queue(settings):
         yield ok(AREA, "RabbitMQ", f"restbroker creates the queue {settings.queue} when it runs.")
         return
     found.queue(settings)
     yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} exists ({settings.queue_type}).")
-    if readers == 0:
-        yield _TEXTS.finding(AREA, "RabbitMQUnread", queue=settings.queue)
 
 
 _CAUSES: Final[dict[str, Cause]] = {

@@ -32,6 +32,7 @@ from restbroker.errors import ConfigError
 from restbroker.events.amqp.event import Message
 from restbroker.events.amqp.options import Address, Exchange, Options, Server, address
 from restbroker.servers.event_contract import Problem
+from restbroker.servers.findings import Texts
 
 _HEARTBEAT_S: Final = 10
 _CONNECT_S: Final = 3.0
@@ -44,36 +45,16 @@ _MISSING: Final = 404
 _REPLY: Final = re.compile(r"\((\d{3})\) ['\"](.*)['\"]")
 """The code and text of RabbitMQ in the words of pika, which makes an error of its own of a refused login."""
 
-
-_HINT_LOGIN: Final = (
-    "Check the user and the password in URL or URLFile; guest may log in only from the same machine. The user needs "
-    "configure, write and read for the queue, read for the exchanges, and configure for them unless Create is false."
-)
-_HINT_VHOST: Final = (
-    "Check the virtual host in URL or URLFile (/ is written %2F), or make it (rabbitmqctl add_vhost); the user needs "
-    "permissions in it (rabbitmqctl set_permissions -p)."
-)
-_HINT_MISSING: Final = (
-    "Start MongooseIM, which creates its exchanges; or let restbroker create them (Create). restbroker creates its "
-    "queue again at the next try."
-)
-_HINT_DIFFERS: Final = (
-    "Set Type and Durable of the exchange as in MongooseIM's configuration, or MongooseIM does not start. A queue must "
-    f"be durable and of QueueType (quorum: with x-delivery-limit {NO_LIMIT}): delete it, or change RabbitQueue."
-)
-_HINT_ENDED: Final = (
-    "The queue was deleted, its node left, or Redis took no events for half an hour. restbroker creates it if it is "
-    "missing, and reads it again."
-)
-_REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
-    403: ("RabbitMQDenied", _HINT_LOGIN),
-    _MISSING: ("RabbitMQDiffers", _HINT_MISSING),
-    405: ("RabbitMQDiffers", _HINT_DIFFERS),
-    406: ("RabbitMQDiffers", _HINT_DIFFERS),
-    530: ("RabbitMQDenied", _HINT_VHOST),
+_TEXTS: Final = Texts.beside(__file__)
+_AWAY: Final = "RabbitMQAway"
+_OF_CODE: Final[Mapping[int, str]] = {
+    403: "RabbitMQDenied-login",
+    _MISSING: "RabbitMQDiffers-missing",
+    405: "RabbitMQDiffers-made",
+    406: "RabbitMQDiffers-made",
+    530: "RabbitMQDenied-vhost",
 }
-"""By RabbitMQ's code: ours, and the hint."""
-_AWAY: Final = ("RabbitMQAway", "Check that RabbitMQ runs, and the source's URL. restbroker tries again.")
+"""By RabbitMQ's code: the problem that it is."""
 
 
 @attrs.frozen
@@ -85,25 +66,21 @@ class AmqpConnection:
 
     def has_exchange(self, exchange: Exchange) -> bool:
         """Tell whether the exchange is there, however it is."""
+        return self._has(lambda channel: channel.exchange_declare(exchange.name, passive=True))
+
+    def has_queue(self, settings: Options) -> bool:
+        """Tell whether the queue is there, however it is."""
+        return self._has(lambda channel: channel.queue_declare(settings.queue, passive=True))
+
+    def _has(self, look: Callable[[BlockingChannel], object]) -> bool:
         with translate_errors(self.where):
             try:
-                self.connection.channel().exchange_declare(exchange.name, passive=True)
+                look(self.connection.channel())
             except exceptions.ChannelClosedByBroker as error:
                 if error.reply_code == _MISSING:
                     return False
                 raise
         return True
-
-    def count_consumers(self, settings: Options) -> int | None:
-        """Return how many consumers read the queue, however it is; None if it is not there."""
-        with translate_errors(self.where):
-            try:
-                found = self.connection.channel().queue_declare(settings.queue, passive=True)
-            except exceptions.ChannelClosedByBroker as error:
-                if error.reply_code == _MISSING:
-                    return None
-                raise
-        return int(found.method.consumer_count)
 
     def exchange(self, exchange: Exchange) -> None:
         """Make the exchange as configured if it is missing; where it is not to be made, it has to be there.
@@ -187,7 +164,7 @@ class Link:
             opened.connection.process_data_events(time_limit=_EVENTS_S)
             if not channel.consumer_tags:
                 why = f"it ended the consumer of the queue {self.settings.queue}"
-                raise _problem(opened.where, why, ("RabbitMQDiffers", _HINT_ENDED))
+                raise _problem(opened.where, why, "RabbitMQDiffers-ended")
         # What was acknowledged just now is still to be sent.
         opened.connection.process_data_events(time_limit=0)
 
@@ -221,7 +198,7 @@ def open_amqp(server: Server, name: str) -> Iterator[AmqpConnection]:
         parameters = _parameters(found, server, name)
     except OSError as error:
         why = f"its TLS files cannot be read: {error.strerror or type(error).__name__}"
-        raise _problem(where, why, ("RabbitMQDenied", "Check TLS.")) from None
+        raise _problem(where, why, "RabbitMQDenied-tls") from None
     # In the whole process: this is pika's table of property classes.
     spec.props[spec.BasicProperties.INDEX] = _UndecodedProperties
     with translate_errors(where):
@@ -281,12 +258,11 @@ def translate_errors(where: str) -> Iterator[None]:
 
 def refusal(where: str, code: int, said: str) -> Problem:
     """Return the problem that RabbitMQ refused something, or ended the connection, with this code and text."""
-    return _problem(where, f"{code} {said.removesuffix('.')}", _REFUSALS.get(code, _AWAY))
+    return _problem(where, f"{code} {said.removesuffix('.')}", _OF_CODE.get(code, _AWAY))
 
 
-def _problem(where: str, why: str, kind: tuple[str, str] = _AWAY) -> Problem:
-    code, hint = kind
-    return Problem(code, f"restbroker cannot read from RabbitMQ at {where}: {why}.", hint)
+def _problem(where: str, why: str, name: str = _AWAY) -> Problem:
+    return _TEXTS.problem(name, where=where, why=why, limit=NO_LIMIT)
 
 
 def _describe_error(error: BaseException) -> str:

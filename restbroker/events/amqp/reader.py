@@ -24,13 +24,14 @@ from restbroker.events.amqp.event import Message, dead_job, read
 from restbroker.events.amqp.options import INSTALL, Options
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import MalformedEvent, Problem, ReaderPorts
-from restbroker.servers.in_redis import StatesOfSource
+from restbroker.servers.findings import Texts
 from restbroker.servers.offers import Offers
-from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
+from restbroker.servers.reports import SourceReports
 
 if TYPE_CHECKING:  # without pika there is none
     from restbroker.events.amqp.connection import Link
 
+_TEXTS: Final = Texts.beside(__file__)
 AT_ONCE: Final = 200
 """How many events are offered to Redis together: as many as go to it in one call."""
 _LEAST_PAUSE_S: Final = 0.5
@@ -48,7 +49,8 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
         raise ConfigError(message, f"Install it: {INSTALL}.")
     hint = "Nothing is lost: they are read when Redis accepts them."
     offers = Offers(source, ways.intake, ways.report, " in RabbitMQ", hint)
-    return RabbitReader(source, source.options, offers, report=ways.report, states=ways.states)
+    reports = SourceReports(source.name, ways.report, _TEXTS, "RabbitMQBack", ways.states)
+    return RabbitReader(source, source.options, offers, reports)
 
 
 @attrs.define(eq=False)
@@ -58,18 +60,15 @@ class RabbitReader:
     source: EventSource
     settings: Options
     offers: Offers
-    report: Report
-    states: StatesOfSource | None = None
+    reports: SourceReports
     now_s: Callable[[], float] = time.time
     _pause_s: float = _LEAST_PAUSE_S
-    _last_warning: str = ""
-    _was_open: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read until cancelled, over a new connection after each that ended; then acknowledge events with a job."""
         task_status.started()
         while True:
-            self._warn(await self._read_connection())
+            self.reports.fail(await self._read_connection())
             await trio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
@@ -96,8 +95,8 @@ class RabbitReader:
                     why.append(problem)
                 # Whatever it is: what a stranger's server sends must not end a broker.
                 except Exception as error:  # noqa: BLE001
-                    what = f"RabbitMQ's data cannot be read: {type(error).__name__}."
-                    why.append(Problem("RabbitMQAway", what, self._removal_hint()))
+                    name = type(error).__name__
+                    why.append(_TEXTS.problem("RabbitMQAway-data", why=name, queue=self.settings.queue))
             taking.cancel()
 
         async with trio.open_nursery() as nursery:
@@ -111,31 +110,9 @@ class RabbitReader:
                 grace.deadline = trio.current_time() + _GRACE_S
         return why[0]
 
-    def _removal_hint(self) -> str:
-        """Return the hint for a message that cannot be read, which RabbitMQ delivers again, with nothing behind it."""
-        take = f"rabbitmqadmin get queue={self.settings.queue} count=1 ackmode=ack_requeue_false"
-        return f"Please report this. If it is logged repeatedly, remove the first message from its queue: {take}"
-
-    def _warn(self, problem: Problem) -> None:
-        """Warn of this problem, once until another one comes or it is over."""
-        if self.states is not None:
-            self.states.put(problem)
-        if problem.message != self._last_warning:
-            self._last_warning = problem.message
-            self.report(OperatorWarning(problem.code, f"Source {self.source.name}: {problem.message}", problem.hint))
-
     def _note_opened(self, where: str) -> None:
         self._pause_s = _LEAST_PAUSE_S
-        if self.states is not None:
-            self.states.put(None)
-        if not self._was_open:
-            self._was_open = True
-            self.report(SourceOpened(self.source.name, where))
-        if self._last_warning:
-            self._last_warning = ""
-            self.report(
-                OperatorWarning("RabbitMQBack", f"Source {self.source.name}: events are read from RabbitMQ again.")
-            )
+        self.reports.note_open(where)
 
     async def _take(self, link: "Link", messages: Sequence[Message]) -> None:
         """Wait until each message has its job; acknowledge as many as have one, also when cancelled."""
@@ -162,14 +139,9 @@ class RabbitReader:
             if count := min(waiting | left.keys(), default=len(messages)):
                 link.acknowledge(messages[count - 1].tag)
         for _ in broken:
-            self.report(EventHandled(self.source.name, "malformed"))
+            self.reports.count("malformed")
         if broken:
-            what = f"Source {self.source.name}: {len(broken)} of RabbitMQ's messages are not events of MongooseIM."
-            hint = (
-                "They are in the dead set: `restbroker dead list` shows them. Let only MongooseIM publish "
-                "to these exchanges."
-            )
-            self.report(OperatorWarning("EventParked", what, hint))
+            self.reports.warn("EventParked", count=len(broken))
 
 
 @attrs.define(eq=False)

@@ -10,9 +10,8 @@ if it dies, by another (`ProgressInRedis`). Without `Lease` all processes read: 
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
 
@@ -46,11 +45,13 @@ from restbroker.servers.component.stanzas import (
     Stanza,
 )
 from restbroker.servers.event_contract import Problem, ReaderPorts, StreamInfo
+from restbroker.servers.findings import Texts
 from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis
-from restbroker.servers.offers import EventBuffer, Offers
+from restbroker.servers.offers import EventBuffer, Offers, Pusher
+from restbroker.servers.reports import SourceReports, between
 from restbroker.store.leases import LeaseHeld
-from restbroker.telemetry.events import EventHandled, OperatorWarning, SourceOpened
 
+_TEXTS: Final = Texts.beside(__file__)
 _BUFFER_BYTES: Final = 32 * 1024 * 1024
 _EACH_BYTES: Final = 2048
 """What an event takes in memory besides its texts, roughly."""
@@ -79,32 +80,29 @@ def open_reader(source: EventSource, ports: ReaderPorts) -> "ComponentReader":
     server = SERVERS[settings.server].name
     hint = f"{server} keeps no events: a stop of restbroker loses those that it has read."
     offers = Offers(source, ports.intake, ports.report, "", hint)
-    return ComponentReader(
-        source, settings, ports, deriver, offers, leases=ports.leases, progress=ports.progress, server=server
-    )
+    reports = SourceReports(source.name, ports.report, _TEXTS, "ComponentBack", ports.states)
+    return ComponentReader(settings, server, deriver, offers, reports, leases=ports.leases, progress=ports.progress)
 
 
 @attrs.define(eq=False)
 class ComponentReader:
-    """The reader of one source, over one connection after the other. Times are epoch seconds; 0: never."""
+    """The reader of one source, over one connection after the other. Times are epoch seconds; 0: never.
 
-    source: EventSource
+    `server`: its name, in texts.
+    """
+
     settings: Options
-    ports: ReaderPorts
+    server: str
     deriver: Deriver
     offers: Offers
+    reports: SourceReports
     leases: LeasesInRedis
     progress: ProgressInRedis
-    server: str
-    """Its name, in texts."""
     now_s: Callable[[], float] = time.time
     _buffer: EventBuffer = attrs.field(init=False)
+    _pusher: Pusher = attrs.field(init=False)
     _stream: ComponentStream | None = None
     _may_read: trio.Event = attrs.field(factory=trio.Event)
-    _left: dict[int, ServerEvent] = attrs.field(factory=dict)
-    """What was taken out of the buffer and is not known to be in Redis."""
-    _unanswered: dict[int, ServerEvent] = attrs.field(factory=dict)
-    """The notifications among what was taken, which are answered once Redis has them all."""
     _put: int = 0
     _pushed: int = 0
     """How many events came into the buffer, and how many of these Redis has."""
@@ -122,20 +120,18 @@ class ComponentReader:
     _lost_since_s: float = 0.0
     _named_hosts: set[str] = attrs.field(factory=set)
     _notice: str = ""
-    _last_warning: str = ""
-    _was_open: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._buffer = EventBuffer(_BUFFER_BYTES, self._warn_of_full)
+        self._pusher = Pusher(self._buffer, self.offers, self._note_pushed)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read until cancelled; then push what came within two seconds, and disconnect."""
-        if self.ports.states is not None:
-            self.ports.states.watch("", self._info)
+        self.reports.add_user("", self._info)
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._push_events)
+                nursery.start_soon(self._pusher.run)
                 nursery.start_soon(self._keep_progress)
                 if self.settings.lease_s is None:
                     self._may_read.set()
@@ -158,7 +154,7 @@ class ComponentReader:
                     await self._take(await self._stream.next())
             except Problem as problem:
                 if self._may_read.is_set():
-                    self._warn(problem)
+                    self.reports.fail(problem)
             await self._note_closed()
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -167,14 +163,7 @@ class ComponentReader:
         now_s = self.now_s()
         self._opened_s = self._beat_s = now_s
         self._until_s = self._until_s or now_s
-        if self.ports.states is not None:
-            self.ports.states.put(None)
-        if not self._was_open:
-            self._was_open = True
-            self.ports.report(SourceOpened(self.source.name, where))
-        if self._last_warning:
-            self._last_warning = ""
-            self._report("ComponentBack", "events are read again.")
+        self.reports.note_open(where)
         if self._broken_s:
             self._report_gap(self._broken_s, now_s, "the connection ended")
             self._broken_s = 0.0
@@ -196,10 +185,9 @@ class ComponentReader:
             case Direct():
                 event = await self._direct(item)
             case Skipped(why):
-                self._count("too_large" if why == "length" else "malformed")
-                limit = self.settings.limit_bytes
-                what = f"of more than {limit} bytes" if why == "length" else "with an address that no server gives"
-                self._report("EventTooLarge" if why == "length" else "EventMalformed", f"a stanza {what} was skipped.")
+                outcome, code = ("too_large", "EventTooLarge") if why == "length" else ("malformed", "EventMalformed")
+                self.reports.count(outcome)
+                self.reports.warn(code, limit=self.settings.limit_bytes)
             case Opened() | Accepted() | Broken():
                 pass
             case _:
@@ -221,7 +209,7 @@ class ComponentReader:
         if waiting.cancelled_caught:
             self._lost_since_s = self._lost_since_s or self.now_s()
             self._lost += 1
-            self._count("lost")
+            self.reports.count("lost")
             await self._answer("wait", [event])
         else:
             self._put += 1
@@ -236,13 +224,13 @@ class ComponentReader:
         now_s = self.now_s()
         event = self.deriver.event_of_room(direct, now_s) or event_of_push(self.deriver, stanza, now_s)
         if event is None:
-            self._count("direct")
+            self.reports.count("direct")
             self._note_host(stanza)
             takes_push = "push" in self.settings.takes
             if (answer := answer_to(stanza, name, takes_push=takes_push)) and self._stream is not None:
                 await self._stream.send(answer)
         elif event.type == "push" and not (self.settings.push_empty or has_text(event)):
-            self._count("ignored")
+            self.reports.count("ignored")
             await self._answer("result", [event])
             return None
         return event
@@ -276,29 +264,15 @@ class ComponentReader:
             return
         if host not in self.settings.hosts:
             self._named_hosts.add(host)
-            what = f"stanzas come from {host}, which is none of Hosts; they are no events."
-            self._report("ComponentHost", what, f"Add {host} to Hosts if it is a virtual host of this server.")
+            self.reports.warn("ComponentHost", host=host)
         elif is_push and "push" not in self.settings.takes:
             self._named_hosts.add(host)
-            what = f"{host} sends notifications (XEP-0357), which become no events; it was asked to wait."
-            self._notice = what
-            self._report("ComponentPush", what, 'Add "push" to Take.')
+            self._notice = f"{host} sends notifications (XEP-0357), which become no events; it was asked to wait."
+            self.reports.warn("ComponentPush-now", what=self._notice)
 
-    async def _push_events(self) -> None:
-        while True:
-            await self._push_all(await self._buffer.take())
-
-    async def _push_all(self, events: list[ServerEvent]) -> None:
-        self._left = dict(enumerate(events))
-        self._unanswered = {number: event for number, event in self._left.items() if event.type == "push"}
-        await self._push()
-
-    async def _push(self) -> None:
-        count = len(self._left)
-        await self.offers.push(self._left)
-        self._pushed += count
-        answered, self._unanswered = self._unanswered, {}
-        await self._answer("result", answered.values())
+    async def _note_pushed(self, events: Sequence[ServerEvent]) -> None:
+        self._pushed += len(events)
+        await self._answer("result", events)
         self._report_lost("Redis accepted none for longer than MaxUnread")
         self._settle()
 
@@ -334,18 +308,17 @@ class ComponentReader:
                     self._may_read = trio.Event()
                     if self._stream is not None:
                         await self._stream.aclose()
-                if not self._may_read.is_set() and self.ports.states is not None:
-                    self.ports.states.put(Problem("", "another process reads", ""))
+                if not self._may_read.is_set():
+                    self.reports.note_idle("another process reads")
             await trio.sleep(lease_s / _RENEWALS)
 
     async def _end(self) -> None:
         """Answer the notifications that were read, read what the server has sent besides, push it, and leave."""
         if (stream := self._stream) is not None:
             if "push" in self.settings.takes:
-                await self._push_rest(_DRAIN_S)
-                done = [event for number, event in self._unanswered.items() if number not in self._left]
-                await self._answer("result", done)
-                await self._answer("wait", [*self._left.values(), *self._buffer])
+                await self._pusher.finish(_DRAIN_S)
+                await self._answer("result", self._pusher.pushed)
+                await self._answer("wait", self._pusher.unpushed)
             # What comes from here on cannot be answered: the server keeps the registration then, too.
             self._stream = None
             await stream.send("</stream:stream>")
@@ -353,8 +326,8 @@ class ComponentReader:
                 while True:
                     await self._take(await stream.next())
             await stream.aclose()
-        await self._push_rest(_PATIENCE_S)
-        if count := len(self._left) + len(self._buffer):
+        await self._pusher.finish(_PATIENCE_S)
+        if count := len(self._pusher.unpushed):
             self._lost, self._lost_since_s = self._lost + count, self._lost_since_s or self._until_s
         else:
             self._until_s = max(self._until_s, self._broken_s or self._beat_s)
@@ -365,48 +338,18 @@ class ComponentReader:
             await self.leases.end([self.settings.name])
         await self.leases.aclose()
 
-    async def _push_rest(self, within_s: float) -> None:
-        with trio.move_on_after(within_s):
-            await self._push()
-            while events := self._buffer.take_now():
-                await self._push_all(events)
-
     def _report_lost(self, why: str) -> None:
         if self._lost:
-            between = _between(self._lost_since_s, self.now_s())
-            self._report("EventsLost", f"{self._lost} events {between} are lost: {why}.", "Fix Redis; run two brokers.")
+            when = between(self._lost_since_s, self.now_s())
+            self.reports.warn("EventsLost", count=self._lost, between=when, why=why)
             self._lost, self._lost_since_s = 0, 0.0
 
     def _report_gap(self, since_s: float, until_s: float, why: str) -> None:
-        hint = f"{self.server} keeps no events for a component. Its archive (mod_mam) has the messages of that time."
-        self._report("ComponentGap", f"events {_between(since_s - _MARGIN_S, until_s)} may be missing: {why}.", hint)
+        when = between(since_s - _MARGIN_S, until_s)
+        self.reports.warn("ComponentGap", between=when, why=why, server=self.server)
 
     def _warn_of_full(self, size_bytes: int) -> None:
-        keeps = f"{self.server} keeps what comes, until Redis accepts some"
-        what = f"{size_bytes} bytes of events wait in memory, and {keeps}."
-        self._report("EventsHeld", what, "Fix Redis. After MaxUnread events are lost.")
-
-    def _warn(self, problem: Problem) -> None:
-        """Warn of this problem, once until another one comes or it is over."""
-        if self.ports.states is not None:
-            self.ports.states.put(problem)
-        if problem.message != self._last_warning:
-            self._last_warning = problem.message
-            self._report(problem.code, problem.message, problem.hint)
-
-    def _report(self, code: str, what: str, hint: str | None = None) -> None:
-        self.ports.report(OperatorWarning(code, f"Source {self.source.name}: {what}", hint))
-
-    def _count(self, outcome: str) -> None:
-        self.ports.report(EventHandled(self.source.name, outcome))
+        self.reports.warn("EventsHeld", size=size_bytes, server=self.server)
 
     def _info(self) -> StreamInfo:
         return StreamInfo("", self._opened_s, self._event_s, self._beat_s, self._notice)
-
-
-def _between(since_s: float, until_s: float) -> str:
-    since, until = (
-        datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        for at_s in (since_s, until_s)
-    )
-    return f"between {since} and {until}"

@@ -23,7 +23,7 @@ from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.reader import open_reader
 from restbroker.store import sources
 from restbroker.transport.stream import EventStream
-from tests.events.openfire_sse.conftest import Read, chat, target
+from tests.events.openfire_sse.conftest import Read, target
 from tests.events.openfire_sse.test_relogin import another_process, asks, logs_off
 from tests.support.openfire_chat.server import Openfire
 from tests.support.ports import free_port
@@ -72,21 +72,6 @@ def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
     assert "cannot be read" in gone.message
 
 
-def test_a_server_that_gives_no_stream_to_who_is_logged_in_is_to_be_restarted(
-    openfire: Openfire, passwords: Path
-) -> None:
-    openfire.state.is_jammed = True
-    chat(openfire, "POST", "/chat/ann/login")
-    finding, well = check(source(openfire, passwords, "ann", "bob"))
-    assert (finding.level, finding.code, finding.cause) == ("problem", "OpenfireJammed", "target")
-    assert finding.hint is not None
-    assert finding.hint.startswith("Restart Openfire: two logins, logoffs, questions or uploads at one moment")
-    assert "of bob at" in well.message, "he is not logged in"
-    openfire.restart()
-    chat(openfire, "POST", "/chat/ann/login")
-    assert [one.level for one in check(source(openfire, passwords, "ann", "bob"))] == ["ok"]
-
-
 def test_a_server_that_does_not_answer_is_told_once(openfire: Openfire, passwords: Path) -> None:
     made = source(openfire, passwords, "ann", "bob")
     away = attrs.evolve(target(openfire), url=Url("http", "127.0.0.1", free_port(), "/rest/api"))
@@ -95,7 +80,7 @@ def test_a_server_that_does_not_answer_is_told_once(openfire: Openfire, password
 
 
 @pytest.mark.parametrize("engine", ["lean", "httpx"])
-async def test_a_server_behind_a_unix_socket_is_asked_there_for_streams_and_for_sessions(
+async def test_a_server_behind_a_unix_socket_is_asked_there(
     openfire: Openfire, passwords: Path, tmp_path: Path, engine: Engine
 ) -> None:
     made, nowhere = source(openfire, passwords, "ann", "bob"), free_port()
@@ -103,10 +88,6 @@ async def test_a_server_behind_a_unix_socket_is_asked_there_for_streams_and_for_
     made = attrs.evolve(made, target=attrs.evolve(target(openfire), url=there, engine=engine))
     async with passed_on(tmp_path / "s", openfire.port):
         assert [one.code for one in await looked_at(made)] == ["Streams"]
-        openfire.state.is_jammed = True
-        await trio.to_thread.run_sync(chat, openfire, "POST", "/chat/ann/login")
-        # Only who asks for his session learns that ann is logged in.
-        assert [one.code for one in await looked_at(made)] == ["OpenfireJammed", "Streams"]
     # A server at the URL's host and port is not the one whose streams are read.
     beside = attrs.evolve(there, port=openfire.port)
     made = attrs.evolve(made, target=attrs.evolve(target(openfire), url=beside, engine=engine))

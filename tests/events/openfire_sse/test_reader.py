@@ -11,7 +11,8 @@ import trio
 from restbroker.servers import in_redis
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.openfire.stream.frames import FrameReader
-from restbroker.servers.openfire.stream.problems import ProblemReporter, no_answer, too_large
+from restbroker.servers.openfire.stream.problems import TEXTS, no_answer
+from restbroker.servers.reports import SourceReports
 from restbroker.store import logins, sources
 from restbroker.store.logins import LoggedIn, UserBase
 from restbroker.store.sources import SourceState
@@ -185,17 +186,18 @@ async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> No
         def end(self, user: str) -> None:
             kept.pop(user, None)
 
-    teller = ProblemReporter("openfire", lambda _: None, cast("in_redis.StatesOfSource", Kept()))
+    kept_in = cast("in_redis.StatesOfSource", Kept())
+    teller = SourceReports("openfire", lambda _: None, TEXTS, "OpenfireBack", kept_in)
     teller.add_user("ann", StreamInfo)
-    teller.report_problem("ann", no_answer("It is away."))
+    teller.fail(no_answer("It is away."), "ann")
     assert kept == {"ann": "OpenfireAway"}
-    teller.report_problem("ann", too_large("ann", 1))
+    teller.warn("OpenfireLarge", user="ann", limit=1)
     assert kept == {"ann": "OpenfireAway"}
     teller.remove_user("ann")
-    teller.report_problem("ann", no_answer("It ended."))
+    teller.fail(no_answer("It ended."), "ann")
     assert kept == {}
     teller.add_user("ann", StreamInfo)
-    teller.note_open("ann", "http://h/sse")
+    teller.note_open("http://h/sse", "ann")
     assert kept == {"ann": ""}
 
 

@@ -16,7 +16,7 @@ from restbroker.config.target import Target
 from restbroker.servers.offers import EventBuffer
 from restbroker.servers.openfire.chat.logins import SharedLogins
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.problems import ProblemReporter
+from restbroker.servers.reports import SourceReports
 
 QUIET_S: Final = 600.0
 """The seconds without an event after which the stream is reopened.
@@ -39,7 +39,7 @@ class ListenerContext:
     target: Target
     logins: SharedLogins
     buffer: EventBuffer
-    reporter: ProblemReporter
+    reports: SourceReports
     now_s: Callable[[], float] = time.time
     quiet_s: float = QUIET_S
     expulsions: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = (

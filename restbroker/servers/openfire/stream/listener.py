@@ -22,16 +22,9 @@ from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.frames import FrameReader
 from restbroker.servers.openfire.stream.open_stream import OpenStream, StreamAttributes, headers_of
-from restbroker.servers.openfire.stream.problems import (
-    NOT_LOGGED_IN,
-    login_problem,
-    no_answer,
-    no_new_streams,
-    no_stream,
-    refusal,
-    too_large,
-)
-from restbroker.servers.openfire.stream.state import StreamState
+from restbroker.servers.openfire.stream.problems import NOT_LOGGED_IN, TEXTS, login_problem, no_answer, refusal
+from restbroker.servers.openfire.stream.state import Gap, StreamState
+from restbroker.servers.reports import between
 from restbroker.store.logins import LoggedIn, LoginState
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request
@@ -147,18 +140,20 @@ class Listener:
         """Wait before the next stream, longer each time, so that the server is not asked without end."""
         self._ends += 1
         if self._ends > _ENDS:
-            shared = self.context
-            shared.reporter.report_problem(
-                self.user, no_answer(f"{shared.target.url} ends each stream of {self.user} at once.")
-            )
+            why = f"{self.context.target.url} ends each stream of {self.user} at once."
+            self.context.reports.fail(no_answer(why), self.user)
         pause_s = min(_LEAST_PAUSE_S * 2**self._ends, _LONGEST_PAUSE_S)
         await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
 
     def _note_proven(self) -> None:
         self._is_proven, self._ends = True, 0
-        self.context.reporter.note_open(self.user, f"{self.context.target.url.origin}/sse")
+        self.context.reports.note_open(f"{self.context.target.url.origin}/sse", self.user)
         if (gap := self.state.take_gap()) is not None:
-            self.context.reporter.report_gap(self.user, gap)
+            self._report_gap(gap)
+
+    def _report_gap(self, gap: Gap) -> None:
+        when = between(gap.since_s, gap.until_s)
+        self.context.reports.warn("OpenfireGap", user=self.user, between=when, why=gap.why)
 
     async def _watch(self, over: trio.Event) -> None:
         """Return when the stream ended, is outdated, or is quiet for so long that another is to be opened."""
@@ -195,13 +190,13 @@ class Listener:
                         self._last_frame_s -= max(shared.quiet_s - _ENDING_S, 0.0)
                         self._wake.set()
         except StreamEnded as ended:
+            url = shared.target.url
             if ended.reason == "large":
-                shared.reporter.report_problem(self.user, too_large(self.user, shared.settings.limit_bytes))
+                shared.reports.warn("OpenfireLarge", user=self.user, limit=shared.settings.limit_bytes)
             elif ended.reason == "other":
-                shared.reporter.report_problem(self.user, no_stream(shared.target, self.user))
+                shared.reports.fail(TEXTS.problem("OpenfireAway-page", url=url, user=self.user), self.user)
             elif ended.reason == "silent":
-                why = f"{shared.target.url} sends nothing to {self.user}, not even a heartbeat."
-                shared.reporter.report_problem(self.user, no_answer(why))
+                shared.reports.fail(no_answer(f"{url} sends nothing to {self.user}, not even a heartbeat."), self.user)
         finally:
             await stream.aclose()
             reading.over.set()
@@ -215,7 +210,9 @@ class Listener:
             return frames.read(frame, self.context.now_s())
         # Whatever it holds: what someone sends a user must not end a broker.
         except Exception as error:  # noqa: BLE001
-            self.context.reporter.report_unreadable(self.user, frame.name, type(error).__name__)
+            self.context.reports.count("malformed")
+            name, why = f"{frame.name!r:.40}", type(error).__name__
+            self.context.reports.warn("EventMalformed", user=self.user, name=name, error=why)
             return None
 
     async def _open(self, doubted: str) -> EventStream:
@@ -240,26 +237,26 @@ class Listener:
                     else:
                         self.state.note_no_question()
                     self.attributes.note_ended()
-                    self.context.reporter.note_idle(self.user, "no login" if known is None else "no question")
+                    self.context.reports.note_idle("no login" if known is None else "no question", self.user)
                     await trio.sleep(_LOOK_S)
                     continue
                 # The login that is known may be older than the server's last start, or its session may have ended.
                 is_tried, stale = known in (stale, self._afresh), known
                 if is_tried and is_again:
-                    raise no_new_streams(self.context.target, self.user)
+                    raise TEXTS.problem("OpenfireJammed", url=self.context.target.url, user=self.user)
                 # Once it may be a kick or a logoff of this moment.
                 is_again = is_tried
                 if not is_tried:
                     continue
             except Problem as trouble:
-                self.context.reporter.report_problem(self.user, trouble)
+                self.context.reports.fail(trouble, self.user)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _note_logoff(self, looked_s: float) -> None:
         """Note that the user was logged off at `looked_s`, and report a gap if there is one. Raise `Problem`."""
         if (gap := self.state.note_logoff(looked_s, await self._read_state())) is not None:
-            self.context.reporter.report_gap(self.user, gap)
+            self._report_gap(gap)
 
     async def _read_state(self) -> LoginState:
         """Return what Redis has of the user's login. Raise `Problem` if Redis refuses."""

@@ -17,7 +17,7 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.servers.event_contract import StreamInfo
-from restbroker.servers.openfire.stream.problems import no_password, unwritable
+from restbroker.servers.openfire.stream.problems import TEXTS
 from restbroker.transport.stream import EventStream
 
 _GRACE_S: Final = 1.0
@@ -69,7 +69,7 @@ def basic(user: str, password: str) -> str:
             text.encode("latin-1")
         except UnicodeEncodeError:
             # Without the cause, which repeats the text.
-            raise unwritable(what) from None
+            raise TEXTS.problem("OpenfireDenied-letters", what=what) from None
     return "Basic " + base64.b64encode(f"{user}:{password}".encode("latin-1")).decode()
 
 
@@ -82,9 +82,9 @@ async def headers_of(user: str, passwords: Secret) -> tuple[tuple[str, str], ...
         # A slow disk must not hold up others.
         known = await trio.to_thread.run_sync(passwords_in, passwords)
     except ConfigError as error:
-        raise no_password(user, error.message) from None
+        raise TEXTS.problem("OpenfireDenied-password", user=user, why=error.message) from None
     if user not in known:
-        raise no_password(user, "the file has no line for this user.")
+        raise TEXTS.problem("OpenfireDenied-password", user=user, why="the file has no line for this user.")
     return (("Accept", "text/event-stream"), ("Authorization", basic(user, known[user])))
 
 

@@ -8,7 +8,6 @@ if Redis takes it at once; then the leases end, so that another process need not
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 import attrs
@@ -16,17 +15,16 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
-from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.in_redis import LeasesInRedis
-from restbroker.servers.offers import EventBuffer, Offers
+from restbroker.servers.offers import EventBuffer, Offers, Pusher
 from restbroker.servers.openfire.chat.logins import shared_logins
 from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.listener import Listener
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.problems import ProblemReporter
+from restbroker.servers.openfire.stream.problems import TEXTS
+from restbroker.servers.reports import SourceReports
 from restbroker.store.leases import Lease, LeaseHeld, LeaseTaken
-from restbroker.telemetry.events import OperatorWarning, Report
 
 _RENEWALS: Final = 3
 """How often a lease is renewed while it lasts."""
@@ -46,13 +44,13 @@ def open_reader(source: EventSource, ports: ReaderPorts) -> "StreamReader":
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
     if source.target is None or ports.leases is None or ports.target is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
-    reporter = ProblemReporter(source.name, ports.report, ports.states)
-    buffer = EventBuffer(source.options.buffer_bytes, partial(_warn_of_full, source.name, ports.report))
+    reports = SourceReports(source.name, ports.report, TEXTS, "OpenfireBack", ports.states)
+    buffer = EventBuffer(source.options.buffer_bytes, lambda size_bytes: reports.warn("EventsHeld", size=size_bytes))
     logins = shared_logins(source.target, ports.target)
-    shared = ListenerContext(source.name, source.options, source.target, logins, buffer=buffer, reporter=reporter)
+    shared = ListenerContext(source.name, source.options, source.target, logins, buffer=buffer, reports=reports)
     hint = "Openfire keeps none: a stop of restbroker loses the events that it has read."
     offers = Offers(source, ports.intake, ports.report, "", hint)
-    return StreamReader(shared, source, ports, offers, ports.leases)
+    return StreamReader(shared, ports, offers, Pusher(buffer, offers), ports.leases)
 
 
 @attrs.define(eq=False)
@@ -60,27 +58,27 @@ class StreamReader:
     """Reads all streams of one source of which this process has the leases."""
 
     context: ListenerContext
-    source: EventSource
     ports: ReaderPorts
     offers: Offers
+    pusher: Pusher
     leases: LeasesInRedis
     _listeners: dict[str, Listener] = attrs.field(factory=dict)
     _late: dict[str, int] = attrs.field(factory=dict)
-    _unpushed: dict[int, ServerEvent] = attrs.field(factory=dict)
-    """What was taken out of the buffer and is not known to be in Redis."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read until cancelled; then push the remaining events within two seconds, end the leases, and disconnect."""
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._push_events)
+                nursery.start_soon(self.pusher.run)
                 nursery.start_soon(self._watch_logins)
                 nursery.start_soon(self._note_expelled)
                 await self._keep_leases(nursery)
         finally:
             with trio.CancelScope(shield=True):
-                await self._push_rest()
+                await self.pusher.finish(_PATIENCE_S)
+                if lost := len(self.pusher.unpushed):
+                    self.context.reports.warn("EventsLost", count=lost)
                 await self.leases.end(tuple(self._listeners))
                 await self.leases.aclose()
                 await self.context.logins.aclose()
@@ -152,40 +150,13 @@ class StreamReader:
                     if listener is not None:
                         del self._listeners[user]
                         listener.note_lost()
-                        self.context.reporter.remove_user(user)
+                        self.context.reports.remove_user(user)
                         if listener.is_asking:
                             late.append(user)
         return late
 
     def _start(self, user: str, nursery: trio.Nursery) -> Listener:
         listener = self._listeners[user] = Listener(self.context, user)
-        self.context.reporter.add_user(user, listener.attributes)
+        self.context.reports.add_user(user, listener.attributes)
         nursery.start_soon(listener.run)
         return listener
-
-    async def _push_events(self) -> None:
-        while True:
-            self._unpushed = dict(enumerate(await self.context.buffer.take()))
-            await self.offers.push(self._unpushed)
-
-    async def _push_rest(self) -> None:
-        buffer = self.context.buffer
-        with trio.move_on_after(_PATIENCE_S):
-            await self.offers.push(self._unpushed)
-            while events := buffer.take_now():
-                self._unpushed = dict(enumerate(events))
-                await self.offers.push(self._unpushed)
-        if lost := len(self._unpushed) + len(buffer):
-            what = (
-                f"{lost} events of the source {self.source.name} are lost: Redis did not accept them before the stop."
-            )
-            hint = "Openfire keeps no events: make sure that Redis works when restbroker stops."
-            self.ports.report(OperatorWarning("EventsLost", what, hint))
-
-
-def _warn_of_full(source: str, report: Report, size_bytes: int) -> None:
-    what = (
-        f"Source {source}: {size_bytes} bytes of events wait in memory, and no stream is read until Redis "
-        "accepts some. Nothing is lost, but Openfire blocks senders to these users."
-    )
-    report(OperatorWarning("EventsHeld", what, "Fix Redis, or raise the source's Buffer."))
