@@ -1,51 +1,47 @@
-"""Wakes the phones of those who get a message while they are offline. Needs Debian's python3-redis.
+"""Wakes the phones of those who cannot be reached. Needs Debian's python3-redis.
 
-It speaks to Redis, and to the phones' push service at PUSH_URL: to a message's event it answers with a job that asks
-ejabberd for the receiver's sessions, and to an answer without one with a push. No text leaves Redis.
+It speaks to Redis, and to the phones' push service at PUSH_URL. The hash `devices` in Redis has what the backend gave
+each app for its `<enable/>`: node → {"secret": …, "token": …}. No text of a message leaves Redis.
 """
 
+import hmac
 import json
 import os
-import secrets
 import sys
 import time
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import redis
 
-COMES, IN_HAND, ASKS = "queue:xmpp_push", "xmpp_push:in_hand", "queue:rest"
+COMES, IN_HAND = "queue:xmpp_push", "xmpp_push:in_hand"
+QUIET_S = 10
 PUSH_URL = os.environ["PUSH_URL"]
-TOKEN = Path(os.environ.get("TOKEN_FILE", "/etc/restbroker/token")).read_text("utf-8").strip()
 line = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"))
 
 
-def question(jid: str) -> str:
-    """Return the job that asks whether this user is online; its answer carries the JID."""
-    user, _, host = jid.partition("@")
-    args = ["user_sessions_info", {"user": user, "host": host}, TOKEN, jid]
-    job = {"class": "Push", "jid": secrets.token_hex(12), "queue": "rest", "args": args, "created_at": time.time()}
-    return json.dumps({**job, "retry": True})
-
-
-def wake(jid: str) -> None:
-    """Have the push service wake the user's phones; it knows their devices."""
-    body = json.dumps({"user": jid}).encode()
+def wake(token: str) -> None:
+    """Have the push service wake the phone that it knows by this token."""
+    body = json.dumps({"token": token}).encode()
     request = urllib.request.Request(PUSH_URL, body, {"Content-Type": "application/json"})
     urllib.request.urlopen(request, timeout=10).close()
 
 
-def handle(job: dict[str, Any]) -> list[str]:
-    """Return the jobs that follow from one on the queue; raise OSError while the push service is away."""
-    if job["class"] == "XmppEvent":
-        event = job["args"][0]
-        is_news = event["body"] and not event["raw"].get("delayed")
-        return [question(event["to"].partition("/")[0])] if is_news else []
-    _text, jid, details = job["args"]
-    if details["outcome"] == "delivered" and details["answer"] == []:
-        wake(jid)
-    return []
+def handle(job: dict[str, Any]) -> None:
+    """Wake the device of this event, once in ten seconds; raise OSError while the push service is away."""
+    push = job["args"][0]["raw"]
+    known = line.hget("devices", push["node"] or "")
+    if known is None:
+        return
+    # Any user may enable any node: only its own app knows the secret.
+    device, secret = json.loads(known), push["options"].get("secret")
+    if not hmac.compare_digest(device["secret"].encode(), str(secret).encode()):
+        return
+    # Each message is a notification of its own.
+    woken = f"xmpp_push:woken:{push['node']}"
+    if not line.exists(woken):
+        wake(device["token"])
+        line.set(woken, 1, ex=QUIET_S)
 
 
 def main() -> None:
@@ -54,14 +50,9 @@ def main() -> None:
         pass
     while True:
         taken = line.blmove(COMES, IN_HAND, 1, "RIGHT", "LEFT")
-        if taken is None:
-            continue
-        jobs = handle(json.loads(taken))
-        with line.pipeline(transaction=True) as both:
-            for each in jobs:
-                both.lpush(ASKS, each)
-            both.lrem(IN_HAND, 1, taken)
-            both.execute()
+        if taken is not None:
+            handle(json.loads(taken))
+            line.lrem(IN_HAND, 1, taken)
 
 
 if __name__ == "__main__":

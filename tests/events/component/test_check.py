@@ -38,7 +38,9 @@ HAS_NONE_24: Final = Answer(400, b'"unknown_command"')
 
 def configure(place: Path, redis_url: str, listener: Listener, options: Mapping[str, Any], **more: Any) -> None:
     given = {"Address": f"127.0.0.1:{listener.port}", "Name": NAME, "Hosts": [HOST], "Pass": PASSWORD, **options}
-    source = {"Kind": "ejabberd-component", "Queue": QUEUE, "Class": "XmppEvent", "Options": given}
+    kind = options.get("Kind", "ejabberd-component")
+    given.pop("Kind", None)
+    source = {"Kind": kind, "Queue": QUEUE, "Class": "XmppEvent", "Options": given}
     written(place, redis_url, {"Sources": {"ejabberd": source}}, **more)
 
 
@@ -229,3 +231,9 @@ async def test_notifications_that_are_not_taken_are_told_of(
         await until_async(lambda: any(one.notice for one in read_states(store)), "it is known", 60)
         found = await checked(tmp_path, redis_server.url, listener)
     assert said(found) == [("ok", "Component"), ("warning", "ComponentPush"), ("warning", "EventNotSent")]
+
+
+async def test_of_prosody_no_test_can_be_sent(redis_server: RedisServer, listener: Listener, tmp_path: Path) -> None:
+    redis_server.flush()
+    found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), Kind="prosody-component")
+    assert said(found) == [("ok", "Component"), ("warning", "OneReader"), ("note", "EventNotTested")]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import redis
 import yaml
 
 from tests.support.ejabberd import PASSWORD, SECRET, Ejabberd
@@ -27,6 +28,11 @@ from tools.pages import ROOT
 EXAMPLE: Final = ROOT / "examples" / "ejabberd-events"
 HOST: Final = "example.org"
 NAME: Final = "events.example.org"
+ENABLE: Final = (
+    "<enable xmlns='urn:xmpp:push:0' jid='{}' node='{}'><x xmlns='jabber:x:data' type='submit'>"
+    "<field var='FORM_TYPE'><value>http://jabber.org/protocol/pubsub#publish-options</value></field>"
+    "<field var='secret'><value>{}</value></field></x></enable>"
+)
 
 
 @pytest.fixture
@@ -51,6 +57,8 @@ def test_a_bot_answers_and_phones_of_the_absent_are_woken(
     own = {"TOKEN_FILE": str(tmp_path / "token")}
     ruby = environment(redis_server.url, extra=own)
     words = ["-r", str(EXAMPLE / "bot_worker.rb"), "-q", "xmpp_bot"]
+    store = redis.Redis.from_url(redis_server.url)
+    store.hset("devices", "node-of-eve", json.dumps({"secret": "hers", "token": "eve's phone"}))
     with (
         Receiver() as phones,
         started(["run", "--config", str(env)], directory=tmp_path) as broker,
@@ -65,16 +73,23 @@ def test_a_bot_answers_and_phones_of_the_absent_are_woken(
     ):
         broker.wait_for(r"source\.opened")
         assert_well(env)
-        ann, bob = clients.login("ann", PASSWORD), clients.login("bob", PASSWORD)
+        ann = clients.login("ann", PASSWORD)
         ann.say(f"bot@{HOST}", "hello")
         ann.messages.wait_for(
             lambda heard: any(one.body == "You said: hello" for one in heard), "the bot answers", 120.0
         )
-        ann.say(f"bob@{HOST}", "you are here")
-        bob.messages.wait_for_number(1)
-        ann.say(f"eve@{HOST}", "you are away")
+        # Bob's app says that Eve's phone is its own, and knows no secret.
+        for user, secret in (("bob", "a guess"), ("eve", "hers")):
+            client = clients.login(user, PASSWORD)
+            client.send(f"<iq type='set' id='enable'>{ENABLE.format(NAME, 'node-of-eve', secret)}</iq>")
+            client.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+            client.logout()
+        for text in ("you are away", "still"):
+            ann.say(f"bob@{HOST}", text)
+            ann.say(f"eve@{HOST}", text)
         until(lambda: phones.received, "a phone is woken", 120)
-        assert [json.loads(one.body) for one in phones.received] == [{"user": f"eve@{HOST}"}]
+        until(lambda: not store.exists("queue:xmpp_push", "xmpp_push:in_hand"), "the worker is done", 120)
+        assert [json.loads(one.body) for one in phones.received] == [{"token": "eve's phone"}]
 
 
 def test_the_file_for_ejabberd_says_what_the_tests_run(tmp_path: Path) -> None:
@@ -85,5 +100,6 @@ def test_the_file_for_ejabberd_says_what_the_tests_run(tmp_path: Path) -> None:
     (listener,) = shown["listen"]
     (ran,) = [one for one in run["listen"] if one["module"] == "ejabberd_service"]
     assert listener.items() >= {key: ran[key] for key in ("ip", "module", "shaper", "global_routes")}.items()
+    assert shown["modules"].pop("mod_push").items() <= run["modules"]["mod_push"].items()
     assert shown["modules"].items() <= run["modules"].items()
     assert list(listener["hosts"]) == [NAME]
