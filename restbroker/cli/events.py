@@ -137,7 +137,7 @@ _COLUMNS: Final[Sequence[Column[SourceState]]] = (
     Column("", _moment(lambda one: one.heartbeat_s)),
     Column(
         "WHY",
-        lambda one: one.message if one.code else None,
-        lambda one: f"{one.message} {one.hint}" if one.code else "",
+        lambda one: one.message if one.code else one.notice or None,
+        lambda one: f"{one.message} {one.hint}" if one.code else one.notice,
     ),
 )

@@ -154,11 +154,12 @@ class _Trial:
 
             for one in emissions:
                 outcome = await send(one.command)
-                if not isinstance(outcome, Delivered):
+                if isinstance(outcome, Delivered):
+                    sent.append(one)
+                else:
                     found.append(self._refusal(one, outcome.reason, is_denied=isinstance(outcome, Denied)))
-                    continue
-                sent.append(one)
-                match None if one.trial is None else await send(one.trial):
+                # What is wrong with the address is wrong with both; rights to the one say nothing of the other.
+                match await send(one.trial) if one.trial and isinstance(outcome, Delivered | Denied) else None:
                     case Rejected(Reason("BadArgument" | "UnknownCommand" as code)):
                         found.append(self._finding(f"ModPush-{code}"))
             return sent, found

@@ -56,9 +56,10 @@ async def checked(
 
 
 @contextmanager
-def api_of(listener: Listener, trial: Answer, *, copies: Container[str] = ()) -> Iterator[str]:
+def api_of(listener: Listener, trial: Answer, *, copies: Container[str] = (), may_send: bool = True) -> Iterator[str]:
     """The API of ejabberd: what is sent comes to the component, of these hosts' messages also a copy."""
     token = trio.lowlevel.current_trio_token()
+    denied = Answer(403, b'{"status":"error","code":32,"message":"AccessRules: Account does not have the right."}')
 
     def answer(request: Received) -> Answer:
         given = json.loads(request.body)
@@ -67,6 +68,8 @@ def api_of(listener: Listener, trial: Answer, *, copies: Container[str] = ()) ->
             return trial
         if "from" not in given:
             return Answer(body=b"0")
+        if "stanza" in given and not may_send:
+            return denied
         addresses = f"from='{given['from']}' to='{given['to']}'"
         if "stanza" in given:
             stanzas = [given["stanza"].replace("<iq ", f"<iq {addresses} ", 1)]
@@ -237,3 +240,13 @@ async def test_of_prosody_no_test_can_be_sent(redis_server: RedisServer, listene
     redis_server.flush()
     found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), Kind="prosody-component")
     assert said(found) == [("ok", "Component"), ("warning", "OneReader"), ("note", "EventNotTested")]
+
+
+async def test_mod_push_is_told_of_where_no_test_may_be_sent(
+    redis_server: RedisServer, listener: Listener, tmp_path: Path
+) -> None:
+    redis_server.flush()
+    with api_of(listener, HAS_NONE, may_send=False) as api:
+        found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"])
+    assert said(found)[3:] == [("problem", "EventNotSent"), ("problem", "ModPush")]
+    assert found[3].cause == "refused"
