@@ -40,8 +40,6 @@ _PAUSE_S: Final = 0.1
 """Seconds before the next call after one that failed."""
 _PATIENT_PAUSE_S: Final = 1.0
 """Seconds before jobs that could not be made dead are tried again."""
-_UNNAMED_S: Final = 2.0
-"""Seconds within which equal stanzas without an id are one event: a user may well send such a text again."""
 _REFUSAL_GAP_S: Final = 1.0
 """Of the refusals of a source in so many seconds, one is noted: strangers may cause them."""
 
@@ -111,14 +109,11 @@ class Deliverer:
         Raise `ValueError` for what no JSON can hold; then none of them is pushed.
         """
         # All are made before one waits: of events that no JSON can hold, none is pushed.
-        waiting = [self._make(source, event) for event in events]
+        made = [incoming_event(source, event, self.new_jid()) for event in events]
+        waiting = [None if one is None else _PendingEvent(one, math.inf) for one in made]
         self._pending.extend(one for one in waiting if one is not None)
         self._came.set()
         return EventOffer(waiting)
-
-    def _make(self, source: EventSource, event: ServerEvent) -> _PendingEvent | None:
-        what = incoming_event(source, event, self.new_jid())
-        return None if what is None else _PendingEvent(what, math.inf)
 
     async def add_dead_jobs(self, jobs: Sequence[bytes]) -> None:
         """Put these jobs into the dead set, trying again for as long as Redis is away or refuses."""
@@ -284,7 +279,8 @@ def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> Incomin
         record=rubyjson.dumps(_note_of(route, event, jid)),
         jid=jid,
         mark=mark or jid,
-        window_ms=_ms(_UNNAMED_S if event.digest and event.id is None else source.window_s),
+        window_ms=_ms(source.window_s if event.window_s is None else event.window_s),
+        read_ms=_ms(event.received_at_s),
         sent_mark=mark_of_sent(event.sender or "", event.receiver or "", event.body or "") if own else None,
         sent_ms=_ms(source.own_s),
         test_mark=test,

@@ -56,6 +56,7 @@ class ServerEvent:
     `server`: the host there that took it in. `source`: the name of the source in the configuration. `raw`: what the
     server sent. `presence`: of a presence, whether the user is available, or another type of its stanza; None if it is
     not known. `digest`: what is equal in all reports of it, "" if there is one alone; None if that is not known.
+    `window_s`: the seconds within which such a report comes again; None: as the source says.
     """
 
     type: EventType
@@ -70,6 +71,7 @@ class ServerEvent:
     raw: Json
     presence: str | None = None
     digest: str | None = None
+    window_s: float | None = None
 
 
 def as_json(event: ServerEvent) -> dict[str, Json]:

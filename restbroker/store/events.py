@@ -26,8 +26,8 @@ it. `refused`: the queue's key is no list, or may not be written.
 """
 
 KEPT: Final = 1000
-AGAIN_MS: Final = 10_000
-"""Milliseconds for which a push is known, in case it is repeated because the answer to the first was lost."""
+AGAIN_MS: Final = 60_000
+"""Milliseconds for which a push is known: its repetition, and what was read with it, may wait while Redis is away."""
 _TEST_MS: Final = 3_600_000
 _READ: Final = 10 * KEPT
 """The number of entries to read: more than Redis keeps, which trims whole nodes of the stream."""
@@ -39,9 +39,10 @@ _COPIES: Final = 100_000
 class IncomingEvent:
     """An event to push: the complete job for its queue, with its id, and its record for the recent events (JSON).
 
-    `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `sent_mark`: the
-    mark of a message that this broker sent, if that is not to come back within `sent_ms`. `test_mark`: the mark of the
-    test that the event may belong to. An empty `queue`: it is for nothing but such a test.
+    `mark` names it among those that may come again within `window_ms`, from push to push, or from when one was read
+    (`read_ms`, by any clock) to when the other was; None: it is pushed in any case. `sent_mark`: the mark of a message
+    that this broker sent, if that is not to come back within `sent_ms`. `test_mark`: the mark of the test that the
+    event may belong to. An empty `queue`: it is for nothing but such a test.
     """
 
     queue: str
@@ -50,6 +51,7 @@ class IncomingEvent:
     jid: str
     mark: str | None = None
     window_ms: int = 0
+    read_ms: int = 0
     sent_mark: str | None = None
     sent_ms: int = 0
     test_mark: str | None = None
@@ -63,16 +65,8 @@ class RecentEvent:
     event: bytes
 
 
-def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
-    """Push the jobs of those events that did not come before, in their order; return one `PushResult` for each event.
-
-    Raise `StoreNotNow` or `StoreRefused`: nothing was done. Raise `StoreUnavailable`: any of it may have been done.
-    """
-    return read_push(client.run_each([push_call(client.keys, arrivals)])[0])
-
-
 def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
-    """Return the script call that `push` sends."""
+    """Return the script call that pushes the jobs of those events that did not come before, in their order."""
     places: dict[str, int] = {keys.queues: 1, keys.recent_events: 2}
     arguments: list[Argument] = [KEPT, AGAIN_MS]
     for one in arrivals:
@@ -80,7 +74,8 @@ def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
         mark = 0 if one.mark is None else places.setdefault(keys.event(one.mark), len(places) + 1)
         own = 0 if one.sent_mark is None else places.setdefault(keys.event(one.sent_mark), len(places) + 1)
         test = 0 if one.test_mark is None else places.setdefault(keys.event(one.test_mark), len(places) + 1)
-        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.sent_ms, test, one.record]
+        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, one.read_ms]
+        arguments += [own, one.sent_ms, test, one.record]
     return "hear", list(places), arguments
 
 

@@ -26,6 +26,8 @@ _BODY: Final = "{jabber:client}body"
 _NOTICE: Final = "{http://jabber.org/protocol/pubsub#event}event"
 _SILENT: Final = frozenset({"http://jabber.org/protocol/chatstates", "urn:xmpp:receipts", "urn:xmpp:chat-markers:0"})
 _HINTS: Final = frozenset({"urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp"})
+_UNNAMED_S: Final = 2.0
+"""Seconds within which equal stanzas without an id are one event: a user may well send such a text again."""
 
 
 @attrs.frozen
@@ -38,19 +40,20 @@ class Deriver:
     rooms: AbstractSet[str]
     takes: AbstractSet[str]
 
-    def event_of_copy(self, host: str, stanza: Stanza, now_s: float) -> ServerEvent | None:
+    def event_of_copy(self, host: str, stanza: Stanza, now_s: float, beat_s: float) -> ServerEvent | None:
         """Return the event of a stanza that a user of this host sends or receives; None if it makes none.
 
-        `now_s`: epoch seconds.
+        In epoch seconds: `now_s`, and when the last heartbeat was sent that came back. What comes may have waited since
+        then, so that an equal stanza without an id that was read since then is the same.
         """
         kind = self._kind(stanza)
         if kind is None or kind not in self.takes:
             return None
-        room = bare(stanza.receiver) if kind == "groupchat" else None
         # Of the others there is one copy: each is another event, even where it has the same bytes.
         is_copied = kind in ("message", "error") or (kind == "groupchat" and "/" in stanza.receiver)
         digest = hashlib.blake2b(stanza.xml.encode(), digest_size=16).hexdigest() if is_copied else ""
-        return self._event(kind, stanza, stanza.receiver, room, server=host, now_s=now_s, digest=digest)
+        window_s = None if "id" in stanza.element.attrib else max(_UNNAMED_S, now_s - beat_s)
+        return self._event(kind, stanza, host, now_s, digest, window_s)
 
     def event_of_room(self, direct: Direct, now_s: float) -> ServerEvent | None:
         """Return the event of a room of `Rooms` that tells our subscriber of a message; None if it is none."""
@@ -60,18 +63,10 @@ class Deriver:
             return None
         if said.element.get("type") != "groupchat" or bare(said.sender) != room:
             return None
-        return self._event("groupchat", said, room, room, server=domain(room), now_s=now_s, digest="")
+        return self._event("groupchat", Stanza(said.element, said.sender, room, said.xml), domain(room), now_s)
 
     def _event(
-        self,
-        kind: EventType,
-        stanza: Stanza,
-        receiver: str,
-        room: str | None,
-        *,
-        server: str,
-        now_s: float,
-        digest: str,
+        self, kind: EventType, stanza: Stanza, host: str, now_s: float, digest: str = "", window_s: float | None = None
     ) -> ServerEvent:
         element = stanza.element
         word = element.get("type")
@@ -82,16 +77,17 @@ class Deriver:
         return ServerEvent(
             type=kind,
             sender=stanza.sender,
-            receiver=receiver,
+            receiver=stanza.receiver,
             id=element.get("id"),
             body=None if body is None else body.text or "",
-            room=room,
-            server=server,
+            room=bare(stanza.receiver) if kind == "groupchat" else None,
+            server=host,
             source=self.source,
             received_at_s=now_s,
             raw=raw,
             presence=word or PRESENCE[True] if kind in ("presence", "subscription") else None,
             digest=digest,
+            window_s=window_s,
         )
 
     def _kind(self, stanza: Stanza) -> EventType | None:

@@ -112,6 +112,8 @@ class ComponentReader:
     """Up to when all events are in Redis."""
     _beat_s: float = 0.0
     """When the last heartbeat was sent that came back, or the stream was opened."""
+    _any_beat_s: float = 0.0
+    """The same of the last that came here, whichever process sent it: what comes has waited since then at most."""
     _broken_s: float = 0.0
     """Since when events may be missing, until a stream is open again."""
     _event_s: float = 0.0
@@ -161,7 +163,7 @@ class ComponentReader:
 
     def _note_open(self, where: str) -> None:
         now_s = self.now_s()
-        self._opened_s = self._beat_s = now_s
+        self._opened_s = self._beat_s = self._any_beat_s = now_s
         self._until_s = self._until_s or now_s
         self.reports.note_open(where)
         if self._broken_s:
@@ -181,7 +183,7 @@ class ComponentReader:
         event: ServerEvent | None = None
         match item:
             case Copy(host, stanza):
-                event = self.deriver.event_of_copy(host, stanza, self.now_s())
+                event = self.deriver.event_of_copy(host, stanza, self.now_s(), self._any_beat_s)
             case Direct():
                 event = await self._direct(item)
             case Skipped(why):
@@ -244,9 +246,10 @@ class ComponentReader:
     def _note_beat(self, beat: str) -> None:
         number, _, sent = beat.partition(" ")
         with suppress(ValueError):
-            # Of another connection, such as another process': it says nothing of ours.
+            self._any_beat_s = float(sent)
+            # One of another connection, such as another process', says nothing of what came here before.
             if number == self._connection_id:
-                self._beat_s = float(sent)
+                self._beat_s = self._any_beat_s
                 self._beats.append((self._put, self._beat_s))
                 self._settle()
 

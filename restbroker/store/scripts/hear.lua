@@ -7,31 +7,32 @@
 -- KEYS: queues, the stream, then lists and marks as the arguments number them
 -- ARGV: how many entries the stream keeps, and how many ms a push may be repeated; then for each event: its list (a
 --       place in KEYS), the queue's name, its payload, its job's id, its mark (a place in KEYS, 0 for none), how many ms
---       an event of that mark is the same, the mark of what was sent (a place in KEYS, 0 for none), how many ms that
---       counts, the mark of a test (a place in KEYS, 0 for none), what is noted. A queue without a name: no one wants
---       the event, unless it is that of a test
+--       an event of that mark is the same, when it was read (ms of whoever reads), the mark of what was sent (a place in
+--       KEYS, 0 for none), how many ms that counts, the mark of a test (a place in KEYS, 0 for none), what is noted. A
+--       queue without a name: no one wants the event, unless it is that of a test
 -- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), 3 (no one
 --          wants it), or why Redis refused
 -- Sent twice: an event with a mark is pushed once while its push may be repeated, each other twice. A mark holds the id
---             of the job and when it came.
+--             of the job, when it came, and when it was read.
 
 local queues, stream, kept, again = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local codes, known = {}, {}
 
--- Whether an event of this mark came before, and if so, what to answer.
-local function heard(mark, window, jid)
+-- Whether an event of this mark came before, and if so, what to answer. Both count: the clocks of who reads may differ,
+-- and what was read at once may come here at long intervals.
+local function heard(mark, window, jid, read)
   local found = redis.call('GET', mark)
   if not found then
     return nil
   end
-  local by, came = string.match(found, '^(%S+) (%d+)$')
+  local by, came, was_read = string.match(found, '^(%S+) (%d+) (%d+)$')
   if by == jid then
     return 1
   end
   -- What an older version wrote counts for as long as it is there.
-  if not came or now - tonumber(came) < window then
+  if not came or math.min(now - came, math.abs(read - was_read)) < window then
     return 0
   end
   return nil
@@ -52,12 +53,12 @@ local function is_of_test(mark, noted)
   return came
 end
 
-for n = 3, #ARGV, 10 do
-  local list, queue, payload, jid, mark, window, own, own_window, test, noted = unpack(ARGV, n, n + 9)
+for n = 3, #ARGV, 11 do
+  local list, queue, payload, jid, mark, window, read, own, own_window, test, noted = unpack(ARGV, n, n + 10)
   list, mark, own, window = KEYS[tonumber(list)], KEYS[tonumber(mark)], KEYS[tonumber(own)], tonumber(window)
   test = KEYS[tonumber(test)]
   local code = test and is_of_test(test, noted) and 2 or queue == '' and 3
-  code = code or own and is_own(own, tonumber(own_window)) and 2 or mark and heard(mark, window, jid)
+  code = code or own and is_own(own, tonumber(own_window)) and 2 or mark and heard(mark, window, jid, read)
   if code ~= 2 and code ~= 3 and not known[queue] then
     redis.call('SADD', queues, queue)
     known[queue] = true
@@ -68,7 +69,7 @@ for n = 3, #ARGV, 10 do
       code = pushed.err
     else
       if mark then
-        redis.call('SET', mark, jid .. ' ' .. now, 'PX', math.max(window, again))
+        redis.call('SET', mark, jid .. ' ' .. now .. ' ' .. read, 'PX', math.max(window, again))
       end
       redis.pcall('XADD', stream, 'MAXLEN', '~', kept, '*', 'event', noted)
       code = 1

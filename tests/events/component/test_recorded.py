@@ -34,7 +34,7 @@ def jobs(items: list[Item]) -> list[dict[str, object]]:
     for item in items:
         event = None
         if isinstance(item, Copy):
-            event = DERIVER.event_of_copy(item.host, item.stanza, 1.5)
+            event = DERIVER.event_of_copy(item.host, item.stanza, 1.5, 1.0)
         elif isinstance(item, Direct):
             event = DERIVER.event_of_room(item, 1.5)
         made = None if event is None else incoming_event(SOURCE, event, f"jid-{len(found)}")

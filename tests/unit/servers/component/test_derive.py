@@ -45,7 +45,7 @@ def stanza(
 
 
 def event(one: Stanza, deriver: Deriver = DERIVER) -> ServerEvent | None:
-    return deriver.event_of_copy("example.org", one, 1.5)
+    return deriver.event_of_copy("example.org", one, 1.5, 1.0)
 
 
 def kind(one: Stanza) -> str | None:
