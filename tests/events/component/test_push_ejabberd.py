@@ -109,13 +109,25 @@ def login(clients: Clients, user: str) -> Client:
     return client
 
 
+def register(server: Ejabberd, clients: Clients, user: str) -> None:
+    """The user's device is registered, and gone."""
+    login(clients, user).logout()
+    until(lambda: server.call("user_sessions_info", user=user, host=HOST) == (200, "[]"), f"{user} is gone", 60)
+
+
+def enter(client: Client, room: str) -> None:
+    """The user joins this room, and has all that it sends to who enters: the subject comes last."""
+    client.join(f"{room}/{client.jid.partition('@')[0]}")
+    client.messages.wait_for(lambda came: [one for one in came if one.sender == room], "the room's subject comes")
+
+
 def vanish(client: Client) -> None:
     client._do(client._stream.abort)  # noqa: SLF001  there is no other way to break a connection
 
 
 def test_what_is_told_of_a_user_whose_sessions_are_gone(pushing: Ejabberd, pushes: Pushes) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
-        login(clients, "gone").logout()
+        register(pushing, clients, "gone")
         ann = clients.login("ann", PASSWORD)
         ann.join(f"{ROOM}/ann")
         told = pushes.of(ann, "gone", [name for name in STANZAS if name != "room"])
@@ -141,12 +153,11 @@ def test_what_is_told_of_a_user_whose_sessions_are_gone(pushing: Ejabberd, pushe
     assert first["from"].startswith(f"ann@{HOST}")
 
 
-@pytest.mark.nightly
 def test_what_is_told_of_a_session_that_may_be_resumed(pushing: Ejabberd, pushes: Pushes) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
         ann, asleep = clients.login("ann", PASSWORD), login(clients, "asleep")
         for one in (ann, asleep):
-            one.join(f"{PLAIN}/{one.jid.partition('@')[0]}")
+            enter(one, PLAIN)
         asleep.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
         asleep.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
         vanish(asleep)
@@ -165,7 +176,7 @@ def test_what_is_told_of_a_session_that_may_be_resumed(pushing: Ejabberd, pushes
 
 def test_a_device_that_is_gone_is_told_beside_another(pushing: Ejabberd, pushes: Pushes) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
-        login(clients, "two").logout()
+        register(pushing, clients, "two")
         ann, _online = clients.login("ann", PASSWORD), clients.login("two", PASSWORD)
         assert pushes.of(ann, "two", ("chat", "call")) == {"chat": ["chat"], "call": []}
 
@@ -174,7 +185,7 @@ def test_a_check_sends_a_notification_that_becomes_no_job(
     pushing: Ejabberd, pushes: Pushes, store: RedisClient, tmp_path: Path
 ) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
-        login(clients, "bob").logout()
+        register(pushing, clients, "bob")
         until(lambda: read_states(store), "the check knows who reads", 60)
         assert checked(tmp_path) == ["Component", "OneReader", "NameElsewhere", "ModPush", "EventCame"]
         assert pushes.all() == []
@@ -185,7 +196,7 @@ def test_a_check_sends_a_notification_that_becomes_no_job(
 def test_strangers_get_wait_and_change_nothing(pushing: Ejabberd, pushes: Pushes) -> None:
     content = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='bob'/></pubsub>"
     with Clients(pushing.c2s_port, HOST) as clients, Component(pushing.component_port, REMOTE) as remote:
-        login(clients, "bob").logout()
+        register(pushing, clients, "bob")
         ann = clients.login("ann", PASSWORD)
         assert ann.ask(NAME, content) == ("error", "service-unavailable")
         remote.send(f"<iq type='set' from='{REMOTE}' to='{NAME}' id='forged'>{content}</iq>")

@@ -14,7 +14,7 @@ from restbroker.store.client import StoreSettings, open_client
 from tests.events.component.mix import HOST
 from tests.events.component.nightly.test_kills import own_redis
 from tests.events.component.test_ejabberd import configure, reads
-from tests.events.component.test_push_ejabberd import login, pushing
+from tests.events.component.test_push_ejabberd import pushing, register
 from tests.events.conftest import events_in
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.process import Running, started
@@ -65,7 +65,7 @@ def sleeping(place: Path, server: Ejabberd, redis: RedisServer, brokers: int) ->
         # One who has no messages of an earlier test, of which there would be notifications as well.
         user = f"user-{time.time_ns()}"
         server.call("register", user=user, host=HOST, password=PASSWORD)
-        login(clients, user).logout()
+        register(server, clients, user)
         yield Sleeper(user, clients.login("ann", PASSWORD), store, running)
     store.close()
 
