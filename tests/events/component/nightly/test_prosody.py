@@ -97,11 +97,11 @@ def test_a_check_says_what_prosody_does_not_take(prosody: Prosody, redis_server:
         return [f"{one['code']}: {one['message']}" for one in found if one["area"] == "Events"]
 
     found = checked()
-    assert [line.partition(":")[0] for line in found] == ["Component", "EventNotTested"], found
+    assert [line.partition(":")[0] for line in found] == ["Component", "OneReader", "EventNotTested"], found
     (wrong,) = checked(Pass="wrong")
     assert "ComponentDenied" in wrong
     assert "refuses the password" in wrong
     (unknown,) = checked(Name="other.example.org")
     assert "does not know other.example.org" in unknown
-    (other,) = checked(Address=f"127.0.0.1:{prosody.port}")
-    assert "components" in other
+    (other,) = checked(Address=f"127.0.0.1:{prosody.c2s_port}")
+    assert f"does not know {NAME}" in other, "at the clients' port it is a host"
