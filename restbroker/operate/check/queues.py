@@ -31,7 +31,6 @@ from restbroker.store.client import Client
 from restbroker.store.order import StoppedKeys, read_stopped
 from restbroker.store.pauses import paused_targets
 from restbroker.store.server import ServerInfo, time_s
-from restbroker.store.survey import Orphan
 
 _Zset: TypeAlias = Literal["retry", "schedule"]
 
@@ -222,14 +221,10 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
         if pool.in_progress and pool.is_gone:
             jobs = "1 job is" if pool.in_progress == 1 else f"{pool.in_progress} jobs are"
             yield _finding("Recovering" if living else "LeftBehind", jobs=jobs, process=pool.identity)
-    dead = survey.orphans(client, {pool.identity for pool in pools})
-    yield from (_orphan(client, one) for one in dead)
-
-
-def _orphan(client: Client, orphan: Orphan) -> Finding:
-    key = client.keys.in_progress(orphan.identity)
-    case, fenced = "Orphans" if orphan.is_described else "Orphans-unnamed", client.keys.fenced_identities
-    return _finding(case, jobs=orphan.jobs, key=key, fenced=fenced, identity=orphan.identity)
+    for one in survey.orphans(client, {pool.identity for pool in pools}):
+        key, fenced = client.keys.in_progress(one.identity), client.keys.fenced_identities
+        case = "Orphans" if one.is_described else "Orphans-unnamed"
+        yield _finding(case, jobs=one.jobs, key=key, fenced=fenced, identity=one.identity)
 
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:

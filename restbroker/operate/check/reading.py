@@ -49,12 +49,21 @@ def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Fin
     fetched = () if config.events is None else [source for source in config.events.sources if source.path is None]
     if not fetched:
         return
-    states = _states(config)
+    states: Sequence[SourceState] = ()
+    away: StoreUnavailable | StoreRefused | None = None
+    try:
+        with open_store(config) as client:
+            states = read_states(client)
+    except (StoreUnavailable, StoreRefused) as error:
+        away = error
     for source in fetched:
-        own = [state for state in states or () if state.source == source.name]
+        own = [state for state in states if state.source == source.name]
         is_tested = sources.check_reads(source) and (test is None or test.source in (None, source.name))
-        if is_tested and states is None:
-            yield TEXTS.finding(_AREA, "NotLookedAt-readers", source=source.name)
+        if is_tested and away is not None:
+            if test is None:  # `check.redis` says why
+                yield TEXTS.finding(_AREA, "NotLookedAt-readers", source=source.name)
+            else:
+                yield TEXTS.finding(_AREA, "EventNotTested-store", message=away.message, hint=away.hint)
             continue
         is_read = any(state.is_reading for state in own)
         if is_tested and is_read and not _is_alive(config, source):
@@ -73,14 +82,6 @@ def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Fin
             reading = _Reading(config, source, test)
             tested = trio.run(reading.run, restrict_keyboard_interrupt_to_checkpoints=True)
         yield from tested
-
-
-def _states(config: Config) -> Sequence[SourceState] | None:
-    """Return how the reading of sources stands, as the processes say; None if Redis does not answer."""
-    # What Redis says instead is a finding of `check.redis`.
-    with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
-        return read_states(client)
-    return None
 
 
 def _is_alive(config: Config, source: EventSource) -> bool:

@@ -155,8 +155,11 @@ async def test_a_listener_without_names_lets_in_anyone(
 
 
 async def test_without_redis_nothing_is_connected(listener: Listener, tmp_path: Path) -> None:
-    found = await checked(tmp_path, f"redis://127.0.0.1:{free_port()}/0", listener)
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    found = await checked(tmp_path, away, listener)
     assert said(found) == [("note", "NotLookedAt")]
+    (tested,) = await checked(tmp_path, away, listener, EventTest(Parties()))
+    assert (tested.level, tested.code, tested.cause) == ("problem", "EventNotTested", "store")
     assert listener.accepted == 0
 
 
