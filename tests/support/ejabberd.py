@@ -91,6 +91,8 @@ class Ejabberd(Daemon):
     """A file with key and certificate for components, which come with TLS then."""
     c2s_port: int = attrs.Factory(free_port)
     component_port: int = attrs.Factory(free_port)
+    within: tuple[str, ...] = ()
+    """A command that runs `erl`, which follows it, in surroundings of its own."""
     by: tuple[str, ...] = ()
     """The command that starts it, in the place of `erl`; such a server can be killed, and not stopped."""
 
@@ -159,7 +161,7 @@ class Ejabberd(Daemon):
         hidden = [word for name in self.without for word in ("-eval", f"code:del_path({name})")]
         spool = json.dumps(str(self.directory / "spool"))  # an Erlang string: the quotes are part of it
         erl = ("erl", "+K", "true", "-mnesia", "dir", spool, *hidden, "-s", "ejabberd", "-noinput")
-        return self._run(*(self.by or erl), env=self._environment())
+        return self._run(*(self.by or (*self.within, *erl)), env=self._environment())
 
     def _environment(self) -> Mapping[str, str]:
         return {
