@@ -324,7 +324,7 @@ BASES: Final[Sequence[Base]] = (
          "Kind Path Secret SecretFile-Secret Queue Class DropDuplicates DropOwn Only Except Routes Fields Names Omit IQ"
          " Listen Options Nonsense"),
     Base("options of events of prosody-rest", _source("prosody-rest", {}, Path="/events", Secret=_SECRET),
-         f"{_OF_EVENTS}.Options", "Name Version XML"),
+         f"{_OF_EVENTS}.Options", "Name Version XML Room"),
     Base("what a source takes", _source("prosody-rest", Path="/events", Secret=_SECRET, **_ONLY), f"{_OF_EVENTS}.Only",
          "Types Sender Receiver Body Nonsense"),
     Base("what a source drops", _source("prosody-rest", Path="/events", Secret=_SECRET, **_ONLY), f"{_OF_EVENTS}.Except",

@@ -18,7 +18,7 @@ iqs measured with the former under Prosody 0.12.3 (tests/servers/nightly/test_pr
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 import orjson
@@ -52,10 +52,11 @@ class StanzaHook:
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
         """Return the stanza as an event; raise `MalformedEvent` if it is none."""
+        room_in = self.options.room
         if not self.options.xml:
-            return event_of(read_json(posted.body), source, now_s)
+            return event_of(read_json(posted.body), source, now_s, room_in)
         try:
-            return event_of(xml_stanza.members_of(posted.body), source, now_s)
+            return event_of(xml_stanza.members_of(posted.body), source, now_s, room_in)
         except xml_stanza.UnreadableStanza as error:
             raise MalformedEvent(f"it {error}") from None
 
@@ -113,12 +114,15 @@ def read_json(body: bytes) -> dict[str, Json]:
     return stanza
 
 
-def event_of(stanza: dict[str, Json], source: str, now_s: float) -> IncomingEvent:
-    """Return the stanza of these members as an event; raise `MalformedEvent` if its kind is unknown."""
+def event_of(stanza: dict[str, Json], source: str, now_s: float, room_in: Literal["from", "to"]) -> IncomingEvent:
+    """Return the stanza of these members as an event; raise `MalformedEvent` if its kind is unknown.
+
+    `room_in` is the attribute of a groupchat that has the address of the room.
+    """
     kind = stanza.get("kind")
     if not isinstance(kind, str) or kind not in xml_stanza.KINDS:
         raise MalformedEvent(f"its kind is not one of {', '.join(xml_stanza.KINDS)}")
-    sender, receiver = _text(stanza, "from"), _text(stanza, "to")
+    sender, receiver, room = _text(stanza, "from"), _text(stanza, "to"), _text(stanza, room_in)
     word = _text(stanza, "type")
     event = ServerEvent(
         type=_type(kind, word),
@@ -126,7 +130,7 @@ def event_of(stanza: dict[str, Json], source: str, now_s: float) -> IncomingEven
         receiver=receiver,
         id=_text(stanza, "id"),
         body=_text(stanza, "body"),
-        room=bare(sender) if word == "groupchat" and sender is not None else None,
+        room=bare(room) if word == "groupchat" and room is not None else None,
         server=domain(receiver) if receiver is not None else None,
         source=source,
         received_at_s=now_s,

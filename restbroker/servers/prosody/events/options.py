@@ -1,5 +1,7 @@
 """The options that a source of kind `prosody-rest` takes beyond those of every source."""
 
+from typing import Literal
+
 import attrs
 
 from restbroker.config.key import key
@@ -20,3 +22,6 @@ class Options:
         default=False,
     )
     version: str = key("Version", "Its version, as the answer to version.", "")
+    room: Literal["from", "to"] = key(
+        "Room", "Whose address is the room's in a groupchat: to, for ejabberd's mod_post_log.", "from"
+    )
