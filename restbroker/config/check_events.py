@@ -16,7 +16,7 @@ from restbroker.config.target import Target
 from restbroker.config.tls import cert_files
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import describe
-from restbroker.job.event import EVENT_MEMBERS
+from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES
 from restbroker.job.names import BODY_NAMES
 
 LEAST_SECRET = 16
@@ -82,11 +82,25 @@ def _source(written: EventSource, where: str, problems: Problems) -> EventSource
         routes=tuple(_routes(written, where, problems)),
         has_ids=defaults.has_ids,
     )
+    if not defaults.has_own_types:
+        _check_types(source, where, problems)
     if members is None:
         return source
     own = members() if written.options is None else written.options
     source = attrs.evolve(source, options=own)
     return own.check(source, lambda member: at(where, member), problems) if isinstance(own, SourceCheck) else source
+
+
+def _check_types(source: EventSource, where: str, problems: Problems) -> None:
+    """Refuse types that no event of such a source has."""
+    filters = {at(where, "Only"): source.only, at(where, "Except"): source.excluded}
+    for place, route in _placed_routes(source, where):
+        filters |= {at(place, "Only"): route.only, at(place, "Except"): route.excluded}
+    for place, one in filters.items():
+        for number, found in enumerate(one.types):
+            if found not in EVENT_TYPES:
+                expected = f"expected one of {', '.join(EVENT_TYPES)}, found {describe(found)}."
+                problems.refuse(f"{at(place, 'Types')}[{number}]", expected)
 
 
 def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], problems: Problems) -> EventSource:

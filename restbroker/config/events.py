@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -43,9 +43,16 @@ JobClass: TypeAlias = Annotated[
     str, word("class", r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", 'a class such as "XmppEvent" or "Chat::Event"')
 ]
 """The class of the jobs that are made of events."""
+TYPE: Final = r"[A-Za-z0-9_.:/-]{1,64}"
 EventTypes: TypeAlias = Annotated[
-    tuple[str, ...], Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*EVENT_TYPES))
+    tuple[str, ...],
+    Items(
+        "list of types",
+        'a list of types such as ["message", "groupchat"]',
+        word("type", TYPE, "a type of event, a word without blanks"),
+    ),
 ]
+"""Those of `EVENT_TYPES`, or for kinds with types of their own any."""
 Addresses: TypeAlias = Annotated[
     tuple[str, ...],
     Items(
@@ -88,7 +95,7 @@ class Filter:
     servers do, bodies ignoring case. An event without a JID or body matches no pattern for it.
     """
 
-    types: EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}.", ())
+    types: EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}; for the kind webhook any words.", ())
     sender: Addresses = key("Sender", "JIDs of senders, without resource, with `*` and `?`.", ())
     receiver: Addresses = key("Receiver", "The same for recipients, e.g. `bot-*`.", ())
     body: Texts = key("Body", "Patterns with * and ?, e.g. `*urgent*`, ignoring case.", ())
@@ -167,7 +174,7 @@ class EventSource:
         "The sender: `prosody-rest` (mod_rest); `mongooseim-sns`, `mongooseim-amqp`, `mongooseim-webhook` "
         "(MongooseIM's event pusher with sns, rabbit, http); `openfire-sse` (users' streams of Openfire's "
         "Chat API); `ejabberd-component` (copies of ejabberd's stanzas); `prosody-component` "
-        "(Prosody's notifications to phones).",
+        "(Prosody's notifications to phones); `webhook` (any program that posts).",
         "",
         mandatory="always",
     )

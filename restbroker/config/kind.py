@@ -62,7 +62,8 @@ class SourceDefaults:
     `path` is where servers post if the source does not say; None: the source has to say it. `is_reader`: no server
     posts, the source fetches events itself. `is_signed`: each request proves by itself who made it, so that the source
     takes no `Secret`. `has_ids`: see `EventSource`. `target_kind` is the kind of the target that a source names; None:
-    it names none. `check_reads`: where no process reads the source, a check does so for a moment.
+    it names none. `check_reads`: where no process reads the source, a check does so for a moment. `takes_below`: what
+    is posted below its path is its, too. `has_own_types`: its types are any words.
     """
 
     path: str | None = None
@@ -71,6 +72,8 @@ class SourceDefaults:
     has_ids: bool = True
     target_kind: str | None = None
     check_reads: bool = False
+    takes_below: bool = False
+    has_own_types: bool = False
 
 
 def source_defaults_of(options: Members) -> SourceDefaults:

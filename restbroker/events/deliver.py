@@ -314,8 +314,8 @@ def _apply_shape(members: dict[str, Json], shape: Shape) -> dict[str, Json]:
 
 def _note_of(route: Route, event: ServerEvent, jid: str) -> dict[str, Json]:
     fields = as_json(event)
-    del fields["raw"], fields["body"]
-    return {**fields, "queue": route.queue, "jid": jid}
+    shown = fields.keys() - {"raw", "body", *event.more}
+    return {**{name: value for name, value in fields.items() if name in shown}, "queue": route.queue, "jid": jid}
 
 
 def _mark(source: EventSource, event: ServerEvent) -> str | None:

@@ -37,6 +37,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
         "openfire-sse": "restbroker.servers.openfire.stream",
         "prosody-component": "restbroker.servers.component",
         "prosody-rest": "restbroker.servers.prosody.events",
+        "webhook": "restbroker.servers.webhook",
     }
 )
 _CLASSES: Final[Mapping[str, str]] = MappingProxyType({"prosody-component": "ProsodyOptions"})

@@ -8,7 +8,7 @@ its last value in force, with one warning.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
@@ -30,6 +30,7 @@ _READ_SOON_S: Final = 1.0
 _KNOWN_S: Final = 0.5
 _FIRST_S: Final = 5.0
 """Seconds that a file may take: `_KNOWN_S` where its last value is known, and this where none is."""
+_MOST_PARTS: Final = 8
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]*))(?::\d{1,5})?")
 
 
@@ -91,18 +92,29 @@ class SourceLogin:
     def __attrs_post_init__(self) -> None:
         self._secret = None if self.source.secret is None else CurrentSecret(self.source.secret, self.report)
 
-    async def accepts(self, headers: Mapping[bytes, bytes], query: bytes, rest: str = "") -> bool:
+    async def accepts(self, headers: Mapping[bytes, bytes], query: bytes, in_path: Sequence[str] = ()) -> bool:
         """Tell whether a request shows the secret, or, where there is none, names this machine as its `Host`.
 
         Programs of this machine do name it. A web page that a user of this machine opens could send requests as well,
-        but under a host name of its own. `rest` is what follows the source's path in the request's path, where the
-        secret may stand too; a source without a secret is never found by a longer path.
+        but under a host name of its own. `in_path`: what follows the source's path in the request's may be these.
         """
         fresh = self._secret
         if fresh is None:
             return _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
-        given = [*_credentials(headers, query), *([rest] if rest else [])]
+        given = [*_credentials(headers, query), *in_path]
         return bool(given) and await fresh.fits(lambda secret: _is_among(secret, given))
+
+    def without_secret(self, rest: str) -> str:
+        """Return what follows the source's path in the path of a request that was accepted, without the secret."""
+        secret = b"" if self._secret is None else self._secret.value
+        found = next((one for one in beginnings(rest) if secret and _is_among(secret, [one])), "")
+        return rest[len(found) :].removeprefix("/") if found else rest
+
+
+def beginnings(path: str) -> list[str]:
+    """Return each beginning of a path that may be a secret, which may itself have some slashes."""
+    parts = path.split("/", _MOST_PARTS)[:_MOST_PARTS] if path else []
+    return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _is_among(secret: bytes, given: list[str]) -> bool:

@@ -22,8 +22,18 @@ from restbroker.config.events import EventSource
 from restbroker.config.kind import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.events import registry
-from restbroker.events.secrets import CurrentSecret, SourceLogin
-from restbroker.servers.event_contract import Answer, Deliver, Forbidden, Hook, HookRequest, MalformedEvent, SignedHook
+from restbroker.events.secrets import CurrentSecret, SourceLogin, beginnings
+from restbroker.servers.event_contract import (
+    ANY_TYPE,
+    Answer,
+    Deliver,
+    Forbidden,
+    Hook,
+    HookRequest,
+    MalformedEvent,
+    SignedHook,
+    UnknownMediaType,
+)
 from restbroker.serving import plain
 from restbroker.serving.plain import PlainApp, Request
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
@@ -38,6 +48,7 @@ _HINT_KEY: Final = (
 )
 _HINT_SERVER: Final = "Let only the server post there."
 _HINT_OPTIONS: Final = "It was signed with the right key: adapt this source's Options to what the server publishes."
+_HINT_MAP: Final = "Correct Map, or move what only some types have into MapByType; raw shows what comes."
 _HINT_NOT_TAKEN: Final = (
     "restbroker did not keep it. The server got an error: some servers publish again, some tell the sender."
 )
@@ -137,6 +148,8 @@ class _WebhookSource:
     quota: Quota
     keys: Sequence[CurrentSecret] = ()
     """The secrets with which its requests are signed."""
+    takes_below: bool = False
+    """Whether what is posted below its path is its, too."""
     signed_hook: SignedHook | None = attrs.field(init=False)
     """The hook, if it is a `SignedHook`; checked once, since a Protocol's members are gathered at each check."""
 
@@ -146,12 +159,17 @@ class _WebhookSource:
     @classmethod
     def of(cls, source: EventSource, sources: int, report: Report) -> "_WebhookSource":
         """Return this source, one out of `sources`, ready to be served."""
-        hook = registry.open_hook(source)
-        if source_defaults_of(registry.kinds()[source.kind]).is_signed:
+        hook, defaults = registry.open_hook(source), source_defaults_of(registry.kinds()[source.kind])
+        if defaults.is_signed:
             # The signature is of the body: anybody may begin to send one.
             keys = [CurrentSecret(secret, report) for secret in source.secrets]
             return cls(source, hook, login=None, quota=Quota(sources, is_shared_out=True), keys=keys)
-        return cls(source, hook, SourceLogin(source, report), Quota(sources, is_shared_out=source.secret is None))
+        quota = Quota(sources, is_shared_out=source.secret is None)
+        return cls(source, hook, SourceLogin(source, report), quota, takes_below=defaults.takes_below)
+
+    def below(self, rest: str) -> str:
+        """Return what follows its path in a request's, which was accepted, without the secret."""
+        return "" if self.login is None else self.login.without_secret(rest)
 
     async def secrets(self) -> tuple[bytes, ...]:
         """Return the current values of its keys."""
@@ -214,7 +232,8 @@ class Webhooks:
         """Return the source with this path, or None, and what follows the source's path, which may be its secret."""
         if path in self._places:
             return self._places[path], ""
-        above = [own for own, place in self._places.items() if place.source.secret and path.startswith(f"{own}/")]
+        longer = {own: one for own, one in self._places.items() if path.startswith(f"{own}/")}
+        above = [own for own, one in longer.items() if one.takes_below or one.source.secret]
         found = max(above, key=len, default=None)
         return (None, "") if found is None else (self._places[found], path[len(found) + 1 :])
 
@@ -224,7 +243,8 @@ class Webhooks:
         raw_path, _, query = request.target.partition(b"?")
         if method not in METHODS:
             raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", {"Allow": ", ".join(METHODS)})
-        if place.login is not None and not await place.login.accepts(headers, query, rest):
+        in_path = beginnings(rest) if place.takes_below else [rest] if rest else []
+        if place.login is not None and not await place.login.accepts(headers, query, in_path):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
             raise _Refusal(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
@@ -237,8 +257,8 @@ class Webhooks:
         try:
             async with place.quota.slot(request.client):
                 body, secrets = await _body(request), await place.secrets()
-                path = unquote(raw_path.decode("ascii"))
-                posted = HookRequest(method, path, raw_path, query=query, headers=headers, body=body, secrets=secrets)
+                path, below = unquote(raw_path.decode("ascii")), place.below(rest)
+                posted = HookRequest(method, path, raw_path, query, headers, body, secrets=secrets, below=below)
                 return await self._take(place, posted, began_s)
         except QuotaFull:
             raise _not_now("busy", "Too many events arrive at once.") from None
@@ -246,6 +266,8 @@ class Webhooks:
     async def _take(self, place: _WebhookSource, posted: HookRequest, began_s: float) -> Answer:
         try:
             incoming = place.hook.read(posted, place.source.name, self._now_s())
+        except UnknownMediaType as error:
+            raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", f"It is not read: {error}.") from None
         except MalformedEvent as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is not an event: {error}.") from None
         if incoming.asks and place.source.iq == "refuse":
@@ -261,6 +283,10 @@ class Webhooks:
             ) from None
         if incoming.asks and verdict == "ignored":
             return self._count(place, "refused", place.hook.answer_refused(incoming))
+        if incoming.unmapped and verdict != "ignored":
+            missing = ", ".join(incoming.unmapped)
+            what = f"Events of the source {place.source.name} lack what its Map names: {missing}. They are null."
+            self._report(OperatorWarning("EventUnmapped", what, _HINT_MAP))
         return self._count(place, verdict, place.hook.answer_accepted(incoming), trio.current_time() - began_s)
 
     def _count(self, place: _WebhookSource, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
@@ -279,7 +305,7 @@ class Webhooks:
             case "unauthorized":
                 self._note_refusal(name)
                 code, hint = "EventUnauthorized", _HINT_LOGIN if has_secret else _HINT_KEY
-            case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+            case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE and not place.takes_below:
                 wanted = f"Let the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
                 code, hint = "EventMalformed", wanted
             case "malformed":
@@ -303,8 +329,11 @@ def _require_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > BODY_LIMIT_BYTES:
         raise _too_large()
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        wanted = "The body must not be compressed."
+        raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", wanted, {"Accept-Encoding": "identity"})
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
-    if kind != hook.CONTENT_TYPE:
+    if hook.CONTENT_TYPE not in (kind, ANY_TYPE):
         wanted = f"The content type must be {hook.CONTENT_TYPE}."
         raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", wanted, {"Accept": hook.CONTENT_TYPE})
 

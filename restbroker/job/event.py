@@ -7,6 +7,8 @@ of its members, even those that the server left out.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from restbroker.job.jid import fold_case
@@ -57,9 +59,11 @@ class ServerEvent:
     server sent. `presence`: of a presence, whether the user is available, or another type of its stanza; None if it is
     not known. `digest`: what is equal in all reports of it, "" if there is one alone; None if that is not known.
     `window_s`: the seconds within which such a report comes again; None: as the source says.
+    `type` is one of `EVENT_TYPES`, or a sender's own word. `more`: members that a sender's events have beside those of
+    all.
     """
 
-    type: EventType
+    type: str
     sender: str | None
     receiver: str | None
     id: str | None
@@ -72,6 +76,7 @@ class ServerEvent:
     presence: str | None = None
     digest: str | None = None
     window_s: float | None = None
+    more: Mapping[str, Json] = MappingProxyType({})
 
 
 def as_json(event: ServerEvent) -> dict[str, Json]:
@@ -88,6 +93,7 @@ def as_json(event: ServerEvent) -> dict[str, Json]:
         "source": event.source,
         "received_at": event.received_at_s,
         "raw": event.raw,
+        **event.more,
     }
 
 

@@ -7,7 +7,7 @@ Always holds: no kind uses Redis itself; an event that Redis does not have is no
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -60,8 +60,16 @@ class Intake(Protocol):
         ...
 
 
+ANY_TYPE: Final = "*/*"
+"""The `CONTENT_TYPE` of a hook that looks at the type itself."""
+
+
 class MalformedEvent(ValueError):
     """The body of a request is no event of the server; the text says why, and repeats nothing of the body."""
+
+
+class UnknownMediaType(MalformedEvent):
+    """No body of this media type is read."""
 
 
 @light
@@ -69,7 +77,7 @@ class HookRequest:
     """One request that was posted; `headers` are keyed by their names in lower case.
 
     `path` is decoded; `raw_path` and `query` are as they came. `secrets`: the present values of the source's `secrets`,
-    if its requests are signed.
+    if its requests are signed. `below` is what follows the source's path, decoded and without its secret.
     """
 
     method: str
@@ -79,6 +87,7 @@ class HookRequest:
     headers: Mapping[bytes, bytes]
     body: bytes
     secrets: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    below: str = ""
 
 
 @attrs.frozen
@@ -104,11 +113,13 @@ class IncomingEvent:
     """An event that was posted. `asks`: its sender waits for an answer, which a queue cannot give.
 
     `source`: whose queue and class count, if the event itself says so; None: those of the source that it was posted to.
+    `unmapped`: the members that the source's map did not find.
     """
 
     event: ServerEvent
     asks: bool = False
     source: EventSource | None = None
+    unmapped: tuple[str, ...] = ()
 
 
 class Hook(Protocol):
@@ -116,7 +127,7 @@ class Hook(Protocol):
 
     @property
     def CONTENT_TYPE(self) -> str:  # noqa: N802  a module's constant
-        """The media type that a body must have."""
+        """The media type that a body must have, or `ANY_TYPE`."""
         ...
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:

@@ -8,12 +8,16 @@ from typing import Any, Final
 
 import attrs
 import httpx
+import pytest
 
 from restbroker.config.events import EventSource
 from restbroker.config.load import load
+from restbroker.config.secret import Secret
 from restbroker.events import registry as sources
 from restbroker.servers import registry
+from restbroker.servers.webhook.options import Options
 from tests.events.conftest import Hall, Open
+from tests.support.rows import rows
 from tools.pages import ROOT, blocks
 
 RECORDED: Final = ROOT / "tests" / "recorded" / "webhook"
@@ -42,7 +46,11 @@ def recorded(sender: str) -> list[Mapping[str, Any]]:
 
 async def play(hall: Hall, request: Mapping[str, Any], **headers: str) -> httpx.Response:
     """The answer to a recorded request, whose secret is the page's."""
-    own = {name: value for name, value in request["headers"].items() if name.lower() not in ("host", "connection")}
+    own = {
+        name: value
+        for name, value in request["headers"].items()
+        if name.lower() not in ("host", "connection", "content-length")
+    }
     own = {name: value.replace("SECRET", SECRET) for name, value in own.items()} | headers
     path = request["path"].replace("SECRET", SECRET)
     return await hall.client.post(f"{hall.url}{path}", content=request["body"].encode(), headers=own)
@@ -76,3 +84,90 @@ async def test_mod_post_log_with_its_own_type_is_refused_with_a_hint(hall: Open,
         answer = await play(one, recorded("mod_post_log")[0])
         assert one.jobs("xmpp_events") == []
     assert (answer.status_code, answer.headers["accept"]) == (415, "application/xmpp+xml")
+
+
+async def test_event_sync_makes_the_jobs_that_the_page_shows(hall: Open, tmp_path: Path) -> None:
+    source = source_of("jitsi", tmp_path)
+    shown = next(one for one in map(json.loads, blocks(PAGE, "json")) if "received_at" in one)
+    requests = recorded("event_sync")
+    async with hall(source) as one:
+        for request in (*requests, requests[1]):
+            assert (await play(one, request)).status_code == 202
+        events = [job["args"][0] for job in one.jobs("rooms")]
+        lost = await play(one, requests[0], Authorization="Bearer another")
+    assert events[1] == shown | {"received_at": events[1]["received_at"]}
+    assert [*events[1]] == [*shown]
+    told = [(event["type"], event["from"], event.get("occupants"), event.get("at")) for event in events]
+    bob = "bob@meet.example.org/res-bob"
+    assert told == [
+        ("created", None, None, 1795805691),
+        ("joined", bob, 1, 1795805692),
+        ("left", bob, 0, 1795805695),
+        ("destroyed", None, None, 1795805695),
+        ("left", None, 0, None),
+    ]
+    assert "mail@" not in json.dumps(events)
+    assert one.outcomes() == ["accepted"] * 5 + ["duplicate", "unauthorized"]
+    assert lost.status_code == 401
+    # Of an occupant without data there is nothing to find.
+    (warned,) = one.warnings("EventUnmapped")
+    assert "from, at" in warned.message
+
+
+async def test_mod_post_log_fits_a_map_as_well(hall: Open) -> None:
+    """With its own media type, and its time, which no stanza has."""
+    options = Options(
+        map={
+            "type": ("/message/@type",), "from": ("/message/@from",), "to": ("/message/@to",), "id": ("/message/@id",),
+            "body": ("/message/body",), "sent_at": ("header:X-Message-Timestamp",),
+        },
+        types={"chat": "message"},
+        by_type={"groupchat": {"room": ("/message/@to",)}},
+    )  # fmt: skip
+    source = EventSource("log", "webhook", "/events/log", "xmpp_events", "E", has_ids=False, options=options)
+    async with hall(source) as one:
+        for request in recorded("mod_post_log"):
+            assert (await play(one, request)).status_code == 202
+        events = [job["args"][0] for job in one.jobs("xmpp_events")]
+    told = [(event["type"], event["room"], event["id"], event["body"], event["sent_at"][:10]) for event in events[:3]]
+    assert told == [
+        ("groupchat", "tea@conference.example.org", "g1", 'Hello room & ☂ "q"', "2026-11-27"),
+        ("message", None, "c1", "Grüße <b>", "2026-11-27"),
+        ("message", None, None, "no id", "2026-11-27"),
+    ]
+    assert events[0]["raw"] == {"xml": recorded("mod_post_log")[0]["body"]}
+
+
+JITSI: Final = EventSource("any", "webhook", "/any", "q", "C", has_ids=False, options=Options(map={"at": ("path",)}))
+
+
+@pytest.mark.promise("Security: who can reach the ports", "to have an event taken that no server sent")
+async def test_the_secret_in_a_path_is_in_no_event(hall: Open) -> None:
+    """All below the path is the source's: the secret first, if it is there, and then what the event may hold."""
+    secret = "a/secret/of-many-letters"
+    async with hall(attrs.evolve(JITSI, secret=Secret(secret))) as one:
+        for path in (f"/any/{secret}/room/made", f"/any/room/made?key={secret}", f"/any/{secret}", "/any/room/made"):
+            await one.post({}, path)
+        events = [job["args"][0] for job in one.jobs("q")]
+    assert [event["at"] for event in events] == ["room/made", "room/made", None]
+    assert one.outcomes() == ["accepted"] * 3 + ["unauthorized"]
+    assert secret not in repr(one.events) + json.dumps(events)
+
+
+@rows(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
+        ({"Content-Type": ""}, 415),
+        ({"Content-Encoding": "gzip"}, 415),
+        ({"Content-Type": "text/xml"}, 400),
+    ],
+)
+async def test_what_is_not_read_is_refused_without_a_word_of_it(
+    hall: Open, headers: dict[str, str], status: int
+) -> None:
+    async with hall(JITSI) as one:
+        answer = await one.post(b'{"text": "nobody else"}', "/any", **headers)
+        assert one.jobs("q") == []
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert "nobody else" not in f"{one.events} {answer.text}"

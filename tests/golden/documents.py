@@ -146,6 +146,21 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
     "events of mongooseim-webhook": _events(
         Kind="mongooseim-webhook", Path="/hook", Secret=_SECRET, Options={"Resend": 0, "Patience": "1s"}
     ),
+    "events of webhook": _events(
+        Kind="webhook", Path="/jitsi", Only={"Types": ["joined"]},
+        Options={
+            "Map": {"type": "/event_name", "id": ["header:X-Id", "query:id"], "to": "path:0"}, "Types": {"in": "joined"},
+            "MapByType": {"in": {"from": "/who/@jid"}}, "Body": "json", "Drop": ["/a/*/mail"],
+        },
+    ),
+    "a map that cannot be": _events(
+        Kind="webhook", Path="/e", IQ="accept", Fields={"own": 1}, Names={"from": "author"},
+        Options={
+            "Map": {"raw": "/a", "own": "/b", "author": "/c", "to": "header:authorization", "x": ["path", "query:key"]},
+            "MapByType": {"in": {"type": "/d"}},
+        },
+    ),
+    "types that no event has": _events(**_posted(), Only={"Types": ["joined"]}, Routes=[{"Except": {"Types": ["a b"]}}]),
     "events of openfire-sse": {
         **_targets(chat=_CHAT),
         "Events": {"Sources": {"src": {"Kind": "openfire-sse", **_RULES, "Options": {"Target": "chat", "Users": ["ann"], "PasswordsFile": "passwords"}}}},

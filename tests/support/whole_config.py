@@ -121,6 +121,20 @@ def whole(folder: Path) -> dict[str, Json]:
             "Secret": SECRET,
             "Options": {"Resend": "2s", "Patience": "1s"},
         },
+        "posted": {
+            "Kind": "webhook",
+            "Path": "/events/posted",
+            "Queue": "events",
+            "Class": "Event",
+            "Secret": SECRET,
+            "Options": {
+                "Map": {"type": "/event", "from": ["/who", "header:X-From"], "at": "/at"},
+                "Types": {"in": "joined"},
+                "MapByType": {"in": {"room": "/room"}},
+                "Body": "json",
+                "Drop": ["/who/email"],
+            },
+        },
         "component": {
             "Kind": "ejabberd-component",
             "Queue": "events",

@@ -1,20 +1,18 @@
 """Stanzas as XML: a job's `xml` becomes a body; an answer is read for the judge, a posted stanza for an event.
 
 Called by `request`, `outcomes`, the connector and `events.hook`. Always holds: pure; the stanza that is sent is written
-from the parsed one, so that exactly the checked stanza is sent; no entity is resolved; a stanza whose command takes
-`to` and `from` gets both from these arguments, which the token was checked for.
+from the parsed one, so that exactly the checked stanza is sent; a stanza whose command takes `to` and `from` gets both
+from these arguments, which the token was checked for.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Final
-from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
-
-import attrs
 
 from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.table import InvalidArguments
+from restbroker.servers.api.xml import Element, UnreadableXml, read
 
 KINDS: Final = ("message", "presence", "iq")
 ADDRESS: Final = ("to", "from", "id", "type")
@@ -29,34 +27,6 @@ _QUERIES: Final = {
     ("query", "jabber:iq:version"): "version",
     ("query", "http://jabber.org/protocol/disco#info"): "disco",
 }
-_DEPTH: Final = 100
-
-
-@attrs.define(eq=False)
-class Element:
-    """One element, its name as it was written; `inner` has its texts and elements in their order."""
-
-    name: str
-    attributes: dict[str, str]
-    inner: list["Element | str"] = attrs.field(factory=list)
-
-    @property
-    def children(self) -> list["Element"]:
-        """The elements directly in it."""
-        return [one for one in self.inner if isinstance(one, Element)]
-
-    @property
-    def text(self) -> str:
-        """The text directly in it, without that of its elements."""
-        return "".join(one for one in self.inner if isinstance(one, str))
-
-    def child(self, name: str) -> "Element | None":
-        """Return the first element of this name directly in it; None if there is none."""
-        return next((one for one in self.children if one.name == name), None)
-
-
-class UnreadableStanza(ValueError):
-    """A stanza cannot be read; the text says why, and repeats nothing of it."""
 
 
 def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes:
@@ -68,8 +38,8 @@ def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes
     if extra := given.keys() - {_ALONE, *ADDRESS}:
         raise InvalidArguments(f'the argument "xml" cannot stand beside "{min(extra)}": write that into the XML')
     try:
-        stanza = _read(str(given[_ALONE]))
-    except UnreadableStanza as error:
+        stanza = read(str(given[_ALONE]))
+    except UnreadableXml as error:
         raise InvalidArguments(f'the argument "xml" {error}') from None
     for problem in _problems(kind, stanza, given):
         raise InvalidArguments(f'the argument "xml" {problem}')
@@ -90,8 +60,8 @@ def is_given(given: Mapping[str, Json]) -> bool:
 def is_question(given: Mapping[str, Json]) -> bool:
     """Tell whether a job's stanza is an iq of type get."""
     try:
-        stanza = _read(str(given[_ALONE]))
-    except UnreadableStanza:
+        stanza = read(str(given[_ALONE]))
+    except UnreadableXml:
         return False
     return stanza.name == "iq" and given.get("type", stanza.attributes.get("type")) == "get"
 
@@ -99,8 +69,8 @@ def is_question(given: Mapping[str, Json]) -> bool:
 def as_json(body: bytes) -> Json:
     """Return an answer in XML as the JSON that mod_rest would write, as far as `outcomes` needs; None if no stanza."""
     try:
-        stanza = _read(body.decode("utf-8", "replace"))
-    except UnreadableStanza:
+        stanza = read(body.decode("utf-8", "replace"))
+    except UnreadableXml:
         return None
     if stanza.name == "xmpp" and stanza.children:  # several; the last ends them
         stanza = stanza.children[-1]
@@ -120,7 +90,7 @@ def as_json(body: bytes) -> Json:
 
 
 def members_of(body: bytes) -> dict[str, Json]:
-    """Return the members of a posted stanza that an event needs. Raise `UnreadableStanza` if it cannot be read.
+    """Return the members of a posted stanza that an event needs. Raise `UnreadableXml` if it cannot be read.
 
     It has the plain members of mod_rest's JSON (kind, address, id, lang, body, subject, thread; ping, version, disco of
     a query), and the whole stanza as text: `{"kind": "message", "body": "hi", "xml": "<message …>"}`.
@@ -128,8 +98,8 @@ def members_of(body: bytes) -> dict[str, Json]:
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        raise UnreadableStanza("is not UTF-8") from None
-    stanza = _read(text)
+        raise UnreadableXml("is not UTF-8") from None
+    stanza = read(text)
     found: dict[str, Json] = {name: stanza.attributes[name] for name in _MEMBERS if name in stanza.attributes}
     if (lang := stanza.attributes.get("xml:lang")) is not None:
         found["lang"] = lang
@@ -157,41 +127,6 @@ def _problems(kind: str | None, stanza: Element, given: Mapping[str, Json]) -> I
         yield 'has no JID as its "to"'
     if stanza.name == "iq" and len(stanza.children) != 1:
         yield "is an iq that does not contain exactly one element"
-
-
-def _read(text: str) -> Element:
-    """Return the element; raise `UnreadableStanza`, whose text repeats nothing of it."""
-    names = expat.ParserCreate("utf-8", namespace_separator=" ")  # refuses prefixes that stand for nothing
-    parser = expat.ParserCreate("utf-8")
-    top, path = list[Element](), list[Element]()
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        element = Element(name, attributes)
-        (path[-1].inner if path else top).append(element)
-        path.append(element)
-        if len(path) > _DEPTH:
-            raise UnreadableStanza(f"nests elements deeper than {_DEPTH}")
-
-    def characters(words: str) -> None:
-        path[-1].inner.append(words)
-
-    def refuse(*_: object) -> None:
-        raise UnreadableStanza("has a document type or an instruction, which stanzas may not contain")
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = lambda _name: path.pop()
-    parser.CharacterDataHandler = characters
-    parser.StartDoctypeDeclHandler = parser.ProcessingInstructionHandler = refuse
-    try:
-        data = text.encode()
-        parser.Parse(data, True)
-        names.Parse(data, True)
-    except expat.ExpatError as error:
-        why = expat.errors.messages[error.code]
-        raise UnreadableStanza(f"is not well-formed: {why} (line {error.lineno}, column {error.offset + 1})") from None
-    except UnicodeEncodeError:
-        raise UnreadableStanza("has half a character") from None
-    return top[0]
 
 
 def _write(element: Element) -> Iterator[str]:

@@ -27,6 +27,7 @@ from restbroker.config.events import EventSource
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
+from restbroker.servers.api.xml import UnreadableXml
 from restbroker.servers.event_contract import Answer, Hook, HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.events.options import Options
@@ -57,7 +58,7 @@ class StanzaHook:
             return event_of(read_json(posted.body), source, now_s, room_in)
         try:
             return event_of(xml_stanza.members_of(posted.body), source, now_s, room_in)
-        except xml_stanza.UnreadableStanza as error:
+        except UnreadableXml as error:
             raise MalformedEvent(f"it {error}") from None
 
     def answer_probe(self) -> Answer:

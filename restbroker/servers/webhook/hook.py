@@ -1,0 +1,246 @@
+"""Reads what any program posts, as the map of its source says. A `Hook`, for the registry.
+
+Always holds: pure; any bytes make an event or a `MalformedEvent`, whose text repeats nothing of them, in a time that
+grows with their number; what the sender says decides nothing but the members of the event; an event has what `raw`
+holds, even if the map finds nothing.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Final, Literal, TypeAlias
+from urllib.parse import parse_qsl
+
+import attrs
+
+from restbroker.config.events import TYPE, EventSource
+from restbroker.job import rubyjson
+from restbroker.job.event import EVENT_MEMBERS, ServerEvent, bare, domain
+from restbroker.job.json_types import Json
+from restbroker.servers.api.xml import Element, UnreadableXml, read
+from restbroker.servers.event_contract import (
+    ANY_TYPE,
+    Answer,
+    Hook,
+    HookRequest,
+    IncomingEvent,
+    MalformedEvent,
+    UnknownMediaType,
+)
+from restbroker.servers.webhook.options import Options
+
+_MOST_FIELDS: Final = 1000
+_TEXT: Final = "#text"
+"""The member that holds the text of an element of XML, or of a body that is a text."""
+_OTHER: Final = "notify"
+"""The type of an event whose sender's word can be none."""
+_BodyKind: TypeAlias = Literal["json", "form", "xml", "text"]
+
+
+@attrs.frozen
+class PostHook:
+    """The hook of kind `webhook`, as `event_contract.Hook` describes it."""
+
+    options: Options
+    CONTENT_TYPE: str = ANY_TYPE
+
+    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+        """Return the posted request as an event; raise `MalformedEvent` if its body cannot be read."""
+        options = self.options
+        kind = _kind_of(posted.headers) if options.body == "auto" else options.body
+        body, raw = _read_body(kind, posted.body)
+        query = _fields(posted.query)
+        find = _finder(body, posted, query)
+        said = _text(find(options.map.get("type", ()))) or ""
+        given = {name: find(places) for name, places in {**options.map, **options.by_type.get(said, {})}.items()}
+        text = {name: _text(given.get(name)) for name in EVENT_MEMBERS}
+        word, receiver, room = options.types.get(said, said), text["to"], text["room"]
+        at_server = receiver or room
+        if options.drop:
+            raw = _without(raw, options.drop) if kind in ("json", "form") else None
+        event = ServerEvent(
+            type=word if re.fullmatch(TYPE, word) else _OTHER,
+            sender=text["from"],
+            receiver=receiver,
+            id=text["id"],
+            body=text["body"],
+            room=None if room is None else bare(room),
+            presence=text["presence"],
+            server=text["server"] or (None if at_server is None else domain(at_server)),
+            source=source,
+            received_at_s=now_s,
+            raw=raw,
+            digest=None if text["id"] is not None else _digest(posted, query),
+            more={name: value for name, value in given.items() if name not in EVENT_MEMBERS},
+        )
+        return IncomingEvent(event, unmapped=tuple(name for name, value in given.items() if value is None))
+
+    def answer_probe(self) -> Answer:
+        """Answer an OPTIONS request with 200 and the allowed methods."""
+        return Answer(200, headers={"Allow": "OPTIONS, POST"})
+
+    def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  all are confirmed in the same way
+        """Answer an accepted event with 202."""
+        return Answer(202)
+
+    def answer_refused(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  none of these events asks
+        """Answer with 202; it is never called."""
+        return Answer(202)
+
+    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  as above
+        """Answer an event that cannot be accepted now with 503 and Retry-After in seconds."""
+        return Answer(503, headers={"Retry-After": str(retry_after_s)})
+
+    def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as above
+        """Return None: a problem is answered as for all kinds."""
+        return None
+
+
+def open_hook(source: EventSource) -> Hook:
+    """Return the hook of this source."""
+    return PostHook(source.options if isinstance(source.options, Options) else Options())
+
+
+def _kind_of(headers: Mapping[bytes, bytes]) -> _BodyKind:
+    """Return how the body is read, by its media type; raise `UnknownMediaType` if nothing reads it."""
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+    top, _, sub = media_type.partition("/")
+    match sub.rpartition("+")[2]:
+        case "json":
+            return "json"
+        case "xml":
+            return "xml"
+        case "x-www-form-urlencoded":
+            return "form"
+        case _ if top == "text":
+            return "text"
+    raise UnknownMediaType("its content type is none of JSON, form (urlencoded), XML and text")
+
+
+def _read_body(kind: _BodyKind, body: bytes) -> tuple[Json, Json]:
+    """Return what pointers point into, and what is in `raw`; raise `MalformedEvent` if the body cannot be read."""
+    if kind == "json":
+        try:
+            value = rubyjson.loads(body)
+        except rubyjson.Unreadable as error:
+            raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
+        return value, value
+    if kind == "form":
+        fields: dict[str, Json] = {**_fields(body)}
+        return fields, fields
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise MalformedEvent("it is not UTF-8") from None
+    if kind == "text":
+        return {_TEXT: text}, {"text": text}
+    try:
+        top = read(text)
+    except UnreadableXml as error:
+        raise MalformedEvent(f"it {error}") from None
+    return {top.name: _value_of(top)}, {"xml": text}
+
+
+def _fields(written: bytes) -> dict[str, str]:
+    """Return the fields of a form or query; of a name that comes twice the first counts."""
+    try:
+        pairs = parse_qsl(written.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise MalformedEvent(f"its form or query has more than {_MOST_FIELDS} fields") from None
+    return dict(reversed(pairs))
+
+
+def _value_of(element: Element) -> Json:
+    """Return an element as its text if it has nothing else, else as an object: attributes as `@name`.
+
+    Of several elements of a name the first counts.
+    """
+    if not element.attributes and not element.children:
+        return element.text
+    found: dict[str, Json] = {f"@{name}": value for name, value in element.attributes.items()}
+    for child in element.children:
+        if child.name not in found:
+            found[child.name] = _value_of(child)
+    return {**found, _TEXT: element.text} if element.text.strip() else found
+
+
+def _finder(body: Json, posted: HookRequest, query: Mapping[str, str]) -> Callable[[Sequence[str]], Json]:
+    """Return a function that returns the value at the first of some places that the request has; None at none."""
+    below = posted.below.split("/") if posted.below else []
+
+    def at(place: str) -> Json:
+        kind, _, rest = place.partition(":")
+        match kind:
+            case "header":
+                value = posted.headers.get(rest.lower().encode())
+                return None if value is None else value.decode("utf-8", "replace")
+            case "query":
+                return query.get(rest)
+            case "path" if not rest:
+                return posted.below or None
+            case "path":
+                return below[int(rest)] if int(rest) < len(below) else None
+            case _ if place.startswith("="):
+                return place[1:]
+            case _:
+                return _point(body, place)
+
+    return lambda places: next((value for value in map(at, places) if value is not None), None)
+
+
+def _point(value: Json, pointer: str) -> Json:
+    for name in _names(pointer):
+        match value:
+            case Mapping():
+                value = value.get(name)
+            case list() if re.fullmatch("[0-9]{1,6}", name) and int(name) < len(value):
+                value = value[int(name)]
+            case _:
+                return None
+    return value
+
+
+def _names(pointer: str) -> list[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
+
+
+def _text(value: Json) -> str | None:
+    """Return a value as the text of an event's member; None for an object or a list, which is none."""
+    match value:
+        case str(text) | {"#text": str(text)}:
+            return text
+        case Mapping() | Sequence() | None:
+            return None
+        case number:
+            return rubyjson.dumps(number).decode()
+
+
+def _without(value: Json, pointers: Sequence[str]) -> Json:
+    """Return a copy of the value without what these pointers name; `*` stands for each element or member."""
+    for pointer in pointers:
+        value = _drop(value, _names(pointer))
+    return value
+
+
+def _drop(value: Json, names: Sequence[str]) -> Json:
+    first, rest = names[0], names[1:]
+
+    def kept(name: str, one: Json) -> list[Json]:
+        if first not in (name, "*"):
+            return [one]
+        return [_drop(one, rest)] if rest else []
+
+    match value:
+        case Mapping():
+            return {name: left for name, one in value.items() for left in kept(name, one)}
+        case list():
+            return [left for number, one in enumerate(value) for left in kept(str(number), one)]
+        case _:
+            return value
+
+
+def _digest(posted: HookRequest, query: Mapping[str, str]) -> str:
+    """Return what is equal if the same is posted again: path, query and body, without the secret."""
+    shown: dict[str, Json] = {name: value for name, value in query.items() if name != "key"}
+    return hashlib.sha256(rubyjson.dumps([posted.below, shown]) + posted.body).hexdigest()

@@ -1,0 +1,189 @@
+"""What programs post becomes an event as the map says; nothing that comes can do more than that."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.config.events import EventSource
+from restbroker.events.deliver import incoming_event
+from restbroker.job.event import EVENT_MEMBERS
+from restbroker.servers.event_contract import HookRequest, IncomingEvent, MalformedEvent, UnknownMediaType
+from restbroker.servers.webhook.hook import open_hook
+from restbroker.servers.webhook.options import Options
+from tests.support.rows import rows
+
+JSON: Final = "application/json"
+SECRET: Final = "a-secret-of-many-letters"
+
+
+def read(
+    posted: object, media_type: str = JSON, query: str = "", below: str = "", headers: Mapping[str, str] = {}, **of: Any
+) -> IncomingEvent:
+    """The event of a body: bytes, or what becomes JSON; `of`: the options, where one place may stand for a list."""
+    options: dict[str, Any] = {name: _listed(value) if name == "map" else value for name, value in of.items()}
+    content = posted if isinstance(posted, bytes) else json.dumps(posted).encode()
+    head = {name.lower().encode(): value.encode() for name, value in {"Content-Type": media_type, **headers}.items()}
+    request = HookRequest("POST", "/p", b"/p", query.encode(), head, content, below=below)
+    return open_hook(EventSource(kind="webhook", options=Options(**options))).read(request, "src", 1.5)
+
+
+def _listed(map_: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {name: (places,) if isinstance(places, str) else tuple(places) for name, places in map_.items()}
+
+
+def found(place: str | list[str], body: object, **more: Any) -> Any:
+    return read(body, map={"it": place}, **more).event.more["it"]
+
+
+@rows(
+    ("place", "value"),
+    [
+        ("/a/b", 1), ("/a/c", None), ("/list/1", "y"), ("/list/2", None), ("/list/-1", None), ("/list/01", "y"),
+        ("/x~1y/~0", True), ("/", "empty"), ("/a", {"b": 1}), ("=hello: you", "hello: you"), ("header:x-one", "1"),
+        ("header:X-One", "1"), ("header:X-Two", None), ("query:q", "a b"), ("query:none", None), ("path", "room/made"),
+        ("path:0", "room"), ("path:1", "made"), ("path:2", None), (["/none", "/a/b"], 1), (["/none", "=else"], "else"),
+    ],
+)  # fmt: skip
+def test_a_place_finds_what_is_there_or_null(place: str | list[str], value: object) -> None:
+    body = {"a": {"b": 1}, "list": ["x", "y"], "x/y": {"~": True}, "": "empty"}
+    told = read(body, query="q=a%20b&q=c", below="room/made", headers={"X-One": "1"}, map={"it": place})
+    assert told.event.more == {"it": value}
+    assert told.unmapped == (("it",) if value is None else ())
+
+
+@rows(
+    ("place", "value"),
+    [
+        ("/m/@to", "b@d"), ("/m/body", "hi & so"), ("/m/n", {"@a": "1", "k": "v"}), ("/m/n/k", "v"), ("/m/e", ""),
+        ("/m/x:y/@x:z", "3"), ("/other", None),
+    ],
+)  # fmt: skip
+def test_xml_is_found_by_element_and_attribute(place: str, value: object) -> None:
+    body = (
+        b"<?xml version='1.0'?><m to='b@d' xmlns:x='u'><body>hi &amp; so</body><body>2</body><n a='1'> <k>v</k></n><e/>"
+        b"<x:y x:z='3'/></m>"
+    )
+    assert found(place, body, media_type="text/xml; charset=utf-8") == value
+
+
+def test_an_element_with_attributes_is_the_text_of_a_member_of_events() -> None:
+    assert read(b"<m><body a='1'>hi</body></m>", "application/xmpp+xml", map={"body": "/m/body"}).event.body == "hi"
+
+
+@rows(
+    ("value", "text"), [("a", "a"), (1, "1"), (1.5, "1.5"), (True, "true"), (None, None), ({"a": 1}, None), ([1], None)]
+)
+def test_members_of_all_events_are_texts(value: object, text: str | None) -> None:
+    assert read({"v": value}, map={"from": "/v"}).event.sender == text
+
+
+@rows(
+    ("word", "type_"),
+    [("in", "joined"), ("other.word:1/2", "other.word:1/2"), ("two words", "notify"), (None, "notify")],
+)
+def test_a_type_is_the_senders_word_or_ours_for_it(word: str | None, type_: str) -> None:
+    assert read({"t": word}, map={"type": "/t"}, types={"in": "joined"}).event.type == type_
+
+
+def test_a_room_and_a_server_are_without_the_rest_of_their_address() -> None:
+    event = read({"r": "Tea@rooms.example.org/Ann"}, map={"room": "/r"}).event
+    assert (event.room, event.server) == ("Tea@rooms.example.org", "rooms.example.org")
+    assert read({"t": "b@d/x"}, map={"to": "/t"}).event.server == "d"
+
+
+def test_raw_is_what_came_without_what_is_dropped() -> None:
+    body = {"mail": 1, "all": [{"mail": 2, "n": 3}, {"mail": 4}], "sub": {"x": {"mail": 5}}}
+    assert read(body).event.raw == body
+    dropped = read(body, drop=("/mail", "/all/*/mail", "/sub/*/mail", "/none/x", "/all/1")).event.raw
+    assert dropped == {"all": [{"n": 3}], "sub": {"x": {}}}
+    assert read(b"a=1&b=2&a=3", "application/x-www-form-urlencoded", drop=("/b",)).event.raw == {"a": "1"}
+    assert read(b"<m/>", "text/xml", drop=("/m",)).event.raw is None
+    assert read(b"hi", "text/plain").event.raw == {"text": "hi"}
+    assert read(b"<m/>", "text/xml").event.raw == {"xml": "<m/>"}
+
+
+def test_a_body_is_read_as_the_file_says_where_the_type_lies() -> None:
+    assert read(b'{"a": 1}', "application/x-www-form-urlencoded", body="json").event.raw == {"a": 1}
+    assert read(b'{"a": 1}', "", body="json").event.raw == {"a": 1}
+
+
+@rows("media_type", ["", "multipart/form-data", "application/octet-stream", "json", "application/jsonx"])
+def test_other_media_types_are_not_read(media_type: str) -> None:
+    with pytest.raises(UnknownMediaType):
+        read(b"{}", media_type)
+
+
+@rows(
+    ("media_type", "body"),
+    [
+        (JSON, b""), (JSON, b"{"), (JSON, b"\xff"), (JSON, b'"\\ud800"'), (JSON, b"NaN"), (JSON, b"1" * 5000),
+        (JSON, b"[" * 101 + b"]" * 101), ("text/plain", b"\xff"), ("text/xml", b"<a>"), ("text/xml", b"<a/><b/>"),
+        ("text/xml", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"), ("text/xml", b"<a>" * 101 + b"</a>" * 101),
+        ("text/xml", b"<x:a/>"), ("application/x-www-form-urlencoded", b"&" * 1000),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_malformed(media_type: str, body: bytes) -> None:
+    with pytest.raises(MalformedEvent):
+        read(body, media_type)
+
+
+def test_the_same_is_recognised_by_id_or_by_all_that_was_posted() -> None:
+    def digest(body: object = 1, **more: Any) -> str | None:
+        return read(body, **more).event.digest
+
+    same = digest(query="a=1&key=one")
+    assert same
+    assert same == digest(query="key=two&a=1", headers={"X-Any": "2"})
+    assert len({same, digest(), digest(2, query="a=1"), digest(query="a=1", below="x"), digest(query="a=2")}) == 5
+    assert digest({"id": 7}, map={"id": "/id"}) is None
+
+
+VALUES: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=15,
+)
+NAMES: Final = st.sampled_from(["a", "b", "0", "1", "*", "@a", "#text", "~0", "", "body", "m"])
+POINTERS: Final = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
+PLACES: Final = POINTERS | st.sampled_from(["header:a", "query:a", "query:key2", "path", "path:0", "path:9", "=x"])
+MAPS: Final = st.dictionaries(
+    st.sampled_from(["type", "from", "to", "id", "body", "room", "presence", "server", "one", "two"]),
+    st.lists(PLACES, min_size=1, max_size=3).map(tuple),
+)
+ELEMENTS: Final = st.recursive(
+    st.text("ab&;<>é \x00", max_size=5),
+    lambda inner: st.tuples(st.sampled_from("abm"), st.lists(inner, max_size=3)).map(
+        lambda one: f"<{one[0]} a='1'>{''.join(one[1])}</{one[0]}>"
+    ),
+    max_leaves=8,
+)
+BODIES: Final = st.one_of(
+    st.tuples(st.just(JSON), VALUES.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)),
+    st.tuples(st.just("text/xml"), ELEMENTS.map(str.encode) | st.binary(max_size=40)),
+    st.tuples(st.sampled_from(["application/x-www-form-urlencoded", "text/plain", "a/b"]), st.binary(max_size=60)),
+)
+
+
+@pytest.mark.promise("Security: who can reach the ports", "as a server, to write into the log or use up memory")
+@given(BODIES, MAPS, st.dictionaries(st.text(max_size=3), MAPS, max_size=2), st.lists(POINTERS, max_size=3), st.text())
+def test_any_body_and_map_make_a_job_or_a_refusal(
+    body: tuple[str, bytes], map_: Any, by_type: Any, drop: list[str], word: str
+) -> None:
+    """A refusal is one of the errors that `webhook` answers; a secret in the query is in no job."""
+    query = f"key={SECRET}&a=%FF{word.encode('utf-8', 'replace').hex()}&b"
+    source = EventSource("src", "webhook", queue="q", job_class="C", window_s=60.0, has_ids=False)
+    try:
+        options: dict[str, Any] = {"map": map_, "by_type": by_type, "drop": tuple(drop), "types": {"a": "b"}}
+        event = read(body[1], body[0], query=query, below="x//y", headers={"A": "é"}, **options).event
+        one = incoming_event(source, event, "jid")
+    except (MalformedEvent, ValueError):
+        return
+    assert one is not None
+    made = json.loads(one.payload)["args"][0]
+    assert SECRET not in one.payload.decode() + one.record.decode()
+    assert made["source"] == "src"
+    assert {*made} - {"one", "two"} == {*EVENT_MEMBERS}
