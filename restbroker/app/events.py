@@ -4,15 +4,18 @@ Always holds: in a group, the supervisor receives events for all workers.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
+import trio
 
 from restbroker.broker.service import Service
 from restbroker.config.events import Events, EventSource
 from restbroker.events import registry as kinds
 from restbroker.events.deliver import Deliverer, Receiver
+from restbroker.events.secrets import CurrentSecret
 from restbroker.events.webhook import Webhooks
+from restbroker.operate.handovers import CommandJobs
 from restbroker.servers.contract import Ports
 from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
 from restbroker.servers.in_redis import LeasesInRedis, LoginsInRedis, ProgressInRedis, StatesInRedis, logins_of
@@ -22,13 +25,19 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 from restbroker.transport.client import open_transport
 
+_READ_AGAIN_S = 5.0
 
-def event_services(events: Events, open_connection: Callable[[], Connection], report: Report) -> tuple[Service, ...]:
+
+def event_services(
+    events: Events, open_connection: Callable[[], Connection], report: Report, commands: CommandJobs | None = None
+) -> tuple[Service, ...]:
     """Return the services that take in events.
 
-    `open_connection` makes a connection to Redis with a short time-out.
+    `open_connection` makes a connection to Redis with a short time-out. `commands` makes the jobs of events that become
+    commands.
     """
-    deliverer = Deliverer(open_connection())
+    secrets = None if commands is None or not commands.tokens else TokenSecrets.of(commands, report)
+    deliverer = Deliverer(open_connection(), commands)
     states = StatesInRedis(open_connection)
     readers: list[Reader] = []
     for source in events.sources:
@@ -36,7 +45,32 @@ def event_services(events: Events, open_connection: Callable[[], Connection], re
             ports = attrs.evolve(_reader_ports(source, deliverer, open_connection, report), states=states.of(source))
             readers.append(kinds.open_reader(source, ports))
     servers = [_server(events, bind, deliverer, report) for bind in events.webhook_sources]
-    return (Receiver(deliverer, servers, [states, *readers] if readers else []),)
+    receiver = Receiver(deliverer, servers, [states, *readers] if readers else [])
+    return (receiver,) if secrets is None else (secrets, receiver)
+
+
+@attrs.define(eq=False)
+class TokenSecrets:
+    """A service that reads the secrets of tokens again: a slow disk must not hold up the loop."""
+
+    _secrets: Mapping[str, CurrentSecret]
+
+    @classmethod
+    def of(cls, commands: CommandJobs, report: Report) -> "TokenSecrets":
+        """Return the service, from which `commands` gets its secrets from now on."""
+        secrets = {token.name: CurrentSecret(token.secrets[0], report) for token in commands.tokens}
+        commands.secret_of = lambda token: secrets[token.name].value.decode() or token.secrets[0].reveal()
+        return cls(secrets)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Read them every five seconds until cancelled."""
+        for one in self._secrets.values():
+            await one.current()
+        task_status.started()
+        while True:
+            await trio.sleep(_READ_AGAIN_S)
+            for one in self._secrets.values():
+                await one.current()
 
 
 def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report: Report) -> Server:

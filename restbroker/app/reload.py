@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from restbroker.config.core import Config, LoadedConfig
+from restbroker.config.events import Events
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.operate.connect import store_settings
@@ -70,6 +71,10 @@ class Reload:
     observers: Sequence[ReloadObserver] = ()
     warns: bool = True
     reload_workers: Callable[[], Awaitable[None]] | None = None
+    _events: Events | None = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.config.events, takes_self=True)
+    )
+    """The events that are taken in: those of the start."""
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _hindrance: OperatorWarning | None = None
 
@@ -124,6 +129,7 @@ class Reload:
                 "process cannot change while it runs. The new configuration is not used.",
                 "Restart restbroker. Jobs stay in the Redis that it used before.",
             )
+        _require_queues(self._events, new)
         result = self._replan(new)
         self.config = new
         self.log.settings = attrs.evolve(self.log.settings, level=new.log_level)
@@ -146,6 +152,18 @@ class Reload:
         plan = self.plan(new)
         self.targets = plan.targets
         return plan
+
+
+def _require_queues(events: Events | None, new: Config) -> None:
+    """Raise `ConfigError` if another target would get the jobs of events that become commands."""
+    for place, _, one in () if events is None else events.handovers:
+        owner = next((target for target in new.targets if one.queue in target.queues), None)
+        if owner is not None and (owner.name, owner.kind) != (one.handover.target, "http"):
+            raise ConfigError(
+                f"{place}: its events are jobs in the queue {one.queue!r}, which would be the target {owner.name}'s. "
+                "The new configuration is not used.",
+                "Restart restbroker when no such job waits any more, or give the target another queue.",
+            )
 
 
 def warnings_of(old: Config, new: LoadedConfig) -> Iterator[OperatorWarning]:

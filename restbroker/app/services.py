@@ -87,8 +87,9 @@ def services(
         found.append(_health(config.health_bind, view, report))
     if "events" in parts and config.events is not None:
         from restbroker.app.events import event_services
+        from restbroker.operate.handovers import CommandJobs
 
-        found += event_services(config.events, open_connection, report)
+        found += event_services(config.events, open_connection, report, CommandJobs(config))
     return found
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import attrs
 
-from restbroker.config.events import Events, EventSource, Route, Shape
+from restbroker.config.events import Events, EventSource, Handover, Route, Shape
+from restbroker.config.forms import Bind
 from restbroker.config.kind import SourceCheck, SourceDefaults, source_defaults_of, unknown_kind
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import place_of
-from restbroker.config.target import Target
+from restbroker.config.target import Target, Url
 from restbroker.config.tls import cert_files
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import describe
@@ -21,6 +22,8 @@ from restbroker.job.names import BODY_NAMES
 
 LEAST_SECRET = 16
 _MUST = "each source needs Kind, Queue and Class"
+_BESIDE = "stands beside Target; an event goes to one of the two."
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  nothing is bound to them here
 _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
 
 
@@ -33,9 +36,11 @@ def check_events(events: Events, targets: tuple[Target, ...], problems: Problems
     is_open = not is_loopback(events.listen[0])
     firsts: dict[object, str] = {}
     found: list[EventSource] = []
+    listens = [events.listen, *(one.listen for one in events.sources if one.listen is not None)]
     for written in events.sources:
         where = at(place, written.name)
         source = _with_target(_source(written, where, problems), where, targets, problems)
+        source = _with_handovers(source, where, targets, listens, problems)
         _check_queues(source, where, owners, problems)
         _check_alone(source, where, firsts, problems)
         _classify_listen(source, where, problems)
@@ -120,17 +125,72 @@ def _with_target(source: EventSource, where: str, targets: tuple[Target, ...], p
     return source
 
 
+def _with_handovers(
+    source: EventSource, where: str, targets: tuple[Target, ...], listens: list[Bind], problems: Problems
+) -> EventSource:
+    """Return the source with the queue of the target for each event that becomes a command."""
+    if source.handover.target and source.more_queues:
+        problems.refuse(at(where, "Target"), "cannot stand beside the queues of Options.")
+    routes = [
+        attrs.evolve(
+            route,
+            queue=_handover_queue(
+                route, where if route.handover == source.handover else place, targets, listens, problems
+            ),
+        )
+        for place, route in _placed_routes(source, where)
+    ]
+    return attrs.evolve(source, queue=_handover_queue(source, where, targets, listens, problems), routes=tuple(routes))
+
+
+def _handover_queue(
+    one: EventSource | Route, where: str, targets: tuple[Target, ...], listens: list[Bind], problems: Problems
+) -> str:
+    """Return the queue for the events of a source or route: where they become commands, that of the target."""
+    said = one.handover
+    if said == Handover():
+        return one.queue
+    for member, value in (("Target", said.target), ("Command", said.command)):
+        if not value:
+            problems.refuse(at(where, member), "is missing or empty; an event that becomes a command needs both.")
+    found = next((target for target in targets if target.name == said.target), None)
+    place = at(where, "Target")
+    if found is None or found.kind != "http":
+        known = ", ".join(target.name for target in targets if target.kind == "http") or "there is none"
+        text = f"expected the name of a target of the kind http ({known}), found {describe(said.target)}."
+        problems.refuse(place, text)
+        return one.queue
+    if any(_is_at(found.url, listen) for listen in listens):
+        problems.refuse(place, f"{found.name} is where these events are received, so each would come again for ever.")
+    return found.queues[0]
+
+
+def _is_at(url: Url, listen: Bind) -> bool:
+    """Tell whether a request to this address reaches the one that is listened on, as far as names tell."""
+    here = listen[0] in _ALL_ADDRESSES or is_loopback(listen[0])
+    return url.socket is None and url.port == listen[1] and (url.host == listen[0] or (here and is_loopback(url.host)))
+
+
 def _refuse_missing(
     source: EventSource, written: EventSource, defaults: SourceDefaults, where: str, problems: Problems
 ) -> None:
     """Refuse each member that is missing, and each member for which the source's kind has no use."""
+
+    def is_handed(one: EventSource | Route) -> bool:
+        return bool(one.handover.target or one.handover.command)
+
     members: dict[str, object] = {
         "Kind": source.kind,
         "Path": source.path,
         # Where each route has one of its own, that of the source would never count.
-        "Queue": source.queue or (source.routes and all(route.queue for route in source.routes)),
-        "Class": source.job_class or (source.routes and all(route.job_class for route in source.routes)),
+        "Queue": source.queue or (source.routes and all(route.queue or is_handed(route) for route in source.routes)),
+        "Class": source.job_class
+        or (source.routes and all(route.job_class or is_handed(route) for route in source.routes)),
     }
+    if is_handed(source):
+        for member in ("Queue", "Class"):
+            if members.pop(member):
+                problems.refuse(at(where, member), _BESIDE)
     must = _MUST_POSTED
     if defaults.is_reader:
         del members["Path"]
@@ -149,14 +209,18 @@ def _refuse_missing(
 
 
 def _routes(source: EventSource, where: str, problems: Problems) -> Iterator[Route]:
-    """Yield each route, completed by the queue, class, fields, names and omissions of its source."""
+    """Yield each route, completed by the queue, class, command, fields, names and omissions of its source."""
     under = source.shape
     for place, route in _placed_routes(source, where):
         own = route.shape
         shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
         _check_shape(shape, own, place, problems)
-        queue, job_class = route.queue or source.queue, route.job_class or source.job_class
-        yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape)
+        queue, job_class, handover = route.queue or source.queue, route.job_class or source.job_class, route.handover
+        if handover != Handover() and (route.queue or route.job_class):
+            problems.refuse(at(place, "Target"), _BESIDE)
+        elif handover == Handover() and not route.queue:
+            handover = source.handover
+        yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape, handover=handover)
 
 
 def _placed_routes(source: EventSource, where: str) -> Iterator[tuple[str, Route]]:
@@ -185,8 +249,12 @@ def _check_shape(shape: Shape, written: Shape, where: str, problems: Problems) -
 
 def _check_queues(source: EventSource, where: str, owners: dict[str, str], problems: Problems) -> None:
     """Refuse each queue of the source, of its routes and of its kind (`more_queues`) that a target serves."""
-    named = [(where, source.queue), *((at(where, member), queue) for member, queue in source.more_queues)]
-    named += [(place, one.queue) for place, one in _placed_routes(source, where) if one.queue != source.queue]
+    named = [
+        (where, "" if source.handover.target else source.queue),
+        *((at(where, member), queue) for member, queue in source.more_queues),
+    ]
+    plain = ((place, one) for place, one in _placed_routes(source, where) if not one.handover.target)
+    named += [(place, one.queue) for place, one in plain if one.queue != source.queue]
     for place, queue in named:
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}, so that every event would be"

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import Form, Items, Names, OptionsOf, choice, text, word
+from restbroker.config.form import Form, Items, Names, OptionsOf, choice, duration, text, word
 from restbroker.config.key import inline, key, secret
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles, Target
@@ -150,6 +150,22 @@ class Shape:
 
 
 @attrs.frozen
+class Handover:
+    """The command of a target that an event becomes, instead of a job for the application; without `target`: none."""
+
+    target: forms.Name = key("Target", "A target of kind http that gets the event, instead of Queue and Class.", "")
+    command: Annotated[str, text()] = key("Command", "Its command: the event's members are the arguments.", "")
+    # Secret, since some write the token itself.
+    token: forms.Name | None = key(
+        "Token", "The name of the token of such jobs; by default the first that allows it.", in_repr=False, secret=True
+    )
+    expire_s: Annotated[float, duration(366)] | None = key("Expiry", "Drop such a job unless it is sent in this time.")
+
+
+_NO_HANDOVER = Handover()
+
+
+@attrs.frozen
 class Route:
     """Where events go that match `only` and no member of `excluded`."""
 
@@ -158,6 +174,7 @@ class Route:
     only: Filter = key("Only", "The events it takes; by default all.", _NO_FILTER)
     excluded: Filter = key("Except", "Exceptions to Only.", _NO_FILTER)
     shape: Shape = inline(Shape, Shape())
+    handover: Handover = inline(Handover, _NO_HANDOVER)
 
 
 @attrs.frozen
@@ -187,9 +204,11 @@ class EventSource:
         "Queue",
         "The queue for these jobs, without `queue:`; no target may serve it.",
         "",
-        mandatory="unless each of Routes has one",
+        mandatory="unless each of Routes has one, or Target",
     )
-    job_class: JobClass = key("Class", "The class of these jobs.", "", mandatory="unless each of Routes has one")
+    job_class: JobClass = key(
+        "Class", "The class of these jobs.", "", mandatory="unless each of Routes has one, or Target"
+    )
     secret: Secret | None = secret(
         "Secret",
         "The secret that the server sends: HTTP Basic's password, a bearer token, ?key=, or behind Path: "
@@ -209,6 +228,7 @@ class EventSource:
     only: Filter = key("Only", "Events that become jobs; others are accepted and dropped.", _NO_FILTER)
     excluded: Filter = key("Except", "Exceptions to Only.", _NO_FILTER)
     shape: Shape = inline(Shape, Shape())
+    handover: Handover = inline(Handover, _NO_HANDOVER)
     routes: Annotated[tuple[Route, ...], Items("list of objects", "a list of routes, each an object")] = key(
         "Routes",
         "Other queues and classes for some events; see below.",
@@ -234,6 +254,10 @@ class EventSource:
     """The secrets in its options."""
     more_queues: tuple[tuple[str, str], ...] = ()
     """The queues that its options name: pairs of the place that names the queue, and the queue."""
+    takes_chains: bool = False
+    """Whether it takes what a target of kind `http` posts."""
+    more_members: tuple[str, ...] = ()
+    """The members of its events beside those of all events."""
     alone: tuple[str, ...] = ()
     """Users of the target whose events only one source may read."""
     target_name: str | None = None
@@ -256,6 +280,16 @@ class Events:
         "Sources", "The sources, by name.", (), secret=True, mandatory="always"
     )
     tls: CertFiles | None = inline(CertFiles)
+
+    @property
+    def handovers(self) -> Iterator[tuple[str, EventSource, EventSource | Route]]:
+        """Each source and route whose events become commands, behind its place in the configuration and its source."""
+        for source in self.sources:
+            where = f"Events.Sources.{source.name}"
+            routes = ((f"{where}.Routes[{number}]", route) for number, route in enumerate(source.routes))
+            for place, one in routes if source.routes else ((where, source),):
+                if one.handover.target:
+                    yield where if one.handover == source.handover else place, source, one
 
     @property
     def webhook_sources(self) -> Mapping[tuple[str, int], Sequence[EventSource]]:

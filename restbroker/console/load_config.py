@@ -61,6 +61,10 @@ def _check_commands(config: Config, problems: Problems) -> None:
         from restbroker.operate.request import check_periodic
 
         check_periodic(config, problems)
+    if config.events is not None:
+        from restbroker.operate.handovers import check_handovers
+
+        check_handovers(config, problems)
     for one in unknown_names(config):
         problems.note(one.code, one.message, one.hint)
 

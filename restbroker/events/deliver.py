@@ -14,14 +14,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from secrets import token_hex
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import trio
 
-from restbroker.config.events import EventSource, Route, Shape
+from restbroker.config.events import EventSource, Handover, Route, Shape
 from restbroker.config.values import duration_text
-from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json, mark_of_sent, mark_of_test
 from restbroker.job.json_types import Json
@@ -65,6 +65,8 @@ class Deliverer:
     """Pushes all events of a process to Redis; `run` must be running."""
 
     connection: Connection
+    command_job: "CommandJob | None" = None
+    """What makes the job of an event that becomes a command."""
     patience_s: float = PATIENCE_S
     new_jid: Callable[[], str] = lambda: token_hex(12)
     _pending: deque[_PendingEvent] = attrs.field(factory=deque)
@@ -78,10 +80,10 @@ class Deliverer:
         """Push the event and return its verdict when Redis has its job, or at once if the source's filters drop it.
 
         Raise `StoreUnavailable` or `StoreRefused` if Redis does not take it in time, though it may have the job all the
-        same; raise `ValueError` for what no JSON can hold.
+        same; raise `ValueError` for what no JSON can hold, `UsageError` for what no job of a command can hold.
         """
         patience_s = self.patience_s if source.patience_s is None else source.patience_s
-        what = incoming_event(source, event, self.new_jid())
+        what = incoming_event(source, event, self.new_jid(), self.command_job)
         if what is None:
             return "ignored"
         one = _PendingEvent(what, trio.current_time() + patience_s)
@@ -109,11 +111,17 @@ class Deliverer:
         Raise `ValueError` for what no JSON can hold; then none of them is pushed.
         """
         # All are made before one waits: of events that no JSON can hold, none is pushed.
-        made = [incoming_event(source, event, self.new_jid()) for event in events]
-        waiting = [None if one is None else _PendingEvent(one, math.inf) for one in made]
-        self._pending.extend(one for one in waiting if one is not None)
+        waiting = [self._make(source, event) for event in events]
+        self._pending.extend(one for one in waiting if not isinstance(one, str))
         self._came.set()
         return EventOffer(waiting)
+
+    def _make(self, source: EventSource, event: ServerEvent) -> "_PendingEvent | Verdict":
+        try:
+            what = incoming_event(source, event, self.new_jid(), self.command_job)
+        except UsageError:
+            return "too_large"
+        return "ignored" if what is None else _PendingEvent(what, math.inf)
 
     async def add_dead_jobs(self, jobs: Sequence[bytes]) -> None:
         """Put these jobs into the dead set, trying again for as long as Redis is away or refuses."""
@@ -204,28 +212,31 @@ class Deliverer:
 class EventOffer:
     """The `Offer` of events to Redis that `Deliverer.offer` made."""
 
-    _pending: Sequence[_PendingEvent | None]
-    """None stands for an event that the source's filters drop."""
+    _offered: Sequence[_PendingEvent | Verdict]
+    """A verdict stands for an event that is not pushed."""
+
+    @property
+    def _pending(self) -> list[_PendingEvent]:
+        return [one for one in self._offered if not isinstance(one, str)]
 
     async def wait(self) -> None:
         """Wait until all events are decided, for as long as Redis is away."""
         for one in self._pending:
             # A wait for what is done would let each other task have its turn, once for each event.
-            if one is not None and not one.done.is_set():
+            if not one.done.is_set():
                 await one.done.wait()
 
     async def withdraw(self) -> None:
         """Withdraw the events that are not yet being sent to Redis; return within seconds, when the rest is decided."""
         for one in self._pending:
-            if one is not None:
-                one.is_abandoned = True
+            one.is_abandoned = True
         for one in self._pending:
-            if one is not None and one.is_on_its_way and not one.done.is_set():
+            if one.is_on_its_way and not one.done.is_set():
                 await one.done.wait()
 
     def verdicts(self) -> list[Verdict | RestbrokerError | None]:
         """Return for each event, in order, its verdict or error so far; None: nothing is known yet."""
-        return ["ignored" if one is None else _verdict(one) for one in self._pending]
+        return [one if isinstance(one, str) else _verdict(one) for one in self._offered]
 
 
 def _verdict(one: _PendingEvent) -> Verdict | RestbrokerError | None:
@@ -255,15 +266,24 @@ def route_of(source: EventSource, event: ServerEvent) -> Route | None:
     if not source.only.fits(event) or source.excluded.touches(event):
         return None
     if not source.routes:
-        return Route(source.queue, source.job_class, shape=source.shape)
+        return Route(source.queue, source.job_class, shape=source.shape, handover=source.handover)
     fits = (route for route in source.routes if route.only.fits(event) and not route.excluded.touches(event))
     return next(fits, None)
 
 
-def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> IncomingEvent | None:
+CommandJob: TypeAlias = Callable[[Handover, Mapping[str, Json], str, float], bytes]
+"""Returns the job that an event of these members becomes, by its jid and time (epoch seconds).
+
+It raises `UsageError` if there can be no such job.
+"""
+
+
+def incoming_event(
+    source: EventSource, event: ServerEvent, jid: str, command_job: CommandJob | None = None
+) -> IncomingEvent | None:
     """Return the entry to push for this event, or None if the source's filters drop it and it belongs to no test.
 
-    Raise `ValueError` for what no JSON can hold.
+    Raise `ValueError` for what no JSON can hold, `UsageError` for what no job of a command can hold.
     """
     route, test = route_of(source, event), mark_of_test(event.body)
     if route is None:
@@ -275,7 +295,7 @@ def incoming_event(source: EventSource, event: ServerEvent, jid: str) -> Incomin
     own = source.own_s is not None and None not in (event.sender, event.receiver, event.body)
     return IncomingEvent(
         queue=route.queue,
-        payload=_payload(route, event, jid),
+        payload=_payload(route, event, jid, command_job),
         record=rubyjson.dumps(_note_of(route, event, jid)),
         jid=jid,
         mark=mark or jid,
@@ -291,11 +311,14 @@ def _ms(duration_s: float | None) -> int:
     return 0 if duration_s is None else max(1, round(duration_s * 1000))
 
 
-def _payload(route: Route, event: ServerEvent, jid: str) -> bytes:
+def _payload(route: Route, event: ServerEvent, jid: str, command_job: CommandJob | None) -> bytes:
     moment_s = fractional(event.received_at_s)
+    members = _apply_shape({**as_json(event), "received_at": moment_s}, route.shape)
+    if route.handover.target and command_job is not None:
+        return command_job(route.handover, members, jid, event.received_at_s)
     fields: dict[str, Json] = {
         "class": route.job_class,
-        "args": [_apply_shape({**as_json(event), "received_at": moment_s}, route.shape)],
+        "args": [members],
         "jid": jid,
         "queue": route.queue,
         "retry": True,

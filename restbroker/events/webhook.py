@@ -20,7 +20,7 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.config.kind import source_defaults_of
-from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.events import registry
 from restbroker.events.secrets import CurrentSecret, SourceLogin, beginnings
 from restbroker.servers.event_contract import (
@@ -34,6 +34,7 @@ from restbroker.servers.event_contract import (
     SignedHook,
     UnknownMediaType,
 )
+from restbroker.servers.loops import REFUSAL, came_from_us
 from restbroker.serving import plain
 from restbroker.serving.plain import PlainApp, Request
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
@@ -253,6 +254,8 @@ class Webhooks:
             return place.hook.answer_probe()
         if place.signed_hook is not None:
             place.signed_hook.check_head(headers, self._now_s())
+        if not place.source.takes_chains and came_from_us(request.headers):
+            raise _Refusal(HTTPStatus.LOOP_DETECTED, "loop", REFUSAL)
         _require_headers(headers, place.hook)
         try:
             async with place.quota.slot(request.client):
@@ -277,6 +280,8 @@ class Webhooks:
         except (StoreUnavailable, StoreRefused) as error:
             self._count_refusal(place, _not_now("unavailable", error.message))
             return place.hook.answer_not_now(incoming, RETRY_AFTER_S)
+        except UsageError as error:
+            raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", error.message) from None
         except ValueError:
             raise _Refusal(
                 HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply."
@@ -310,6 +315,8 @@ class Webhooks:
                 code, hint = "EventMalformed", wanted
             case "malformed":
                 code, hint = "EventMalformed", _HINT_SERVER if has_secret else _HINT_OPTIONS
+            case "loop":
+                code, hint = "EventLoop", "Let the target of its route be another program."
             case "too_large":
                 code, hint = "EventTooLarge", "Let the server send less in one event."
             case "busy" | "unavailable":

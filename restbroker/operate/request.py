@@ -185,8 +185,8 @@ class PeriodicRequest:
         return self.command.name
 
 
-class _WrongMember(Exception):
-    """What `member` of a periodic command says cannot be used."""
+class WrongMember(Exception):
+    """What `member` of a periodic command, or of a source of events, says cannot be used."""
 
     def __init__(self, member: str, why: str, hint: str = "") -> None:
         super().__init__(why)
@@ -195,12 +195,12 @@ class _WrongMember(Exception):
 
 
 @contextmanager
-def _blame(member: str, hint: str = "") -> Iterator[None]:
+def blame(member: str, hint: str = "") -> Iterator[None]:
     """Raise a `UsageError` of the block as the fault of this member, with this hint."""
     try:
         yield
     except UsageError as error:
-        raise _WrongMember(member, error.message, hint) from None
+        raise WrongMember(member, error.message, hint) from None
 
 
 def check_periodic(config: Config, problems: Problems) -> None:
@@ -208,7 +208,7 @@ def check_periodic(config: Config, problems: Problems) -> None:
     for command in config.periodic:
         try:
             _request(config, command)
-        except _WrongMember as wrong:
+        except WrongMember as wrong:
             problems.refuse(at(at("Periodic", command.name), wrong.member), wrong.text)
 
 
@@ -218,47 +218,49 @@ def periodic_requests(config: Config) -> Iterator[PeriodicRequest]:
 
 
 def _request(config: Config, one: "PeriodicCommand") -> tuple[str, JobRequest]:
-    """Return the name of the target, and the job; raise `_WrongMember`."""
+    """Return the name of the target, and the job; raise `WrongMember`."""
     known = ", ".join(target.name for target in config.targets)
-    with _blame("Command" if one.target is None else "Target", f"Name one of these in Target: {known}."):
+    with blame("Command" if one.target is None else "Target", f"Name one of these in Target: {known}."):
         target = target_of(config.targets, one.target, one.queue, one.command)
     queue = one.queue or target.queues[0]
     if queue not in target.queues:
         serves = ", ".join(target.queues)
-        raise _WrongMember("Queue", f"The target {target.name} does not serve it, but {serves}.")
+        raise WrongMember("Queue", f"The target {target.name} does not serve it, but {serves}.")
     spec, values = _fitting(target, one)
-    token = _token(config, target, queue, spec=spec, one=attrs.evolve(one, arguments=values))
+    token = token_for(config, target, queue, spec, Command(one.command, values), one.token)
     lock = None
     if one.overlap == "skip":
         key = f"periodic {one.name}"
         lock = Lock(claims.lock_name(target.name, token.name, key), key, _KEEP_S)
     order = JobRequest(one.command, values, queue, token, retry=one.retry, expire_s=one.expire_s, lock=lock)
-    with _blame("Arguments"):
+    with blame("Arguments"):
         payload(order, _SOME_JID, 0.0)
     return target.name, order
 
 
 def _fitting(target: Target, one: "PeriodicCommand") -> tuple[CommandSpec | None, dict[str, Json]]:
     """Return the form of the command that takes the arguments, and these in the form it takes."""
-    with _blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
+    with blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
         signatures = signatures_of(target, None, one.command, any_command=False)
     fit = best_fit(signatures, one.arguments, target.default_host)
     if fit is None:
         return None, dict(one.arguments)
     if fit.reason is not None:
         hint = f"`restbroker commands {fit.spec.name}` lists what it takes."
-        raise _WrongMember("Arguments", fit.reason, hint)
+        raise WrongMember("Arguments", fit.reason, hint)
     return fit.spec, dict(coerce(fit.spec, one.arguments))
 
 
-def _token(config: Config, target: Target, queue: str, spec: CommandSpec | None, *, one: "PeriodicCommand") -> Token:
-    """Return the token that is named, or the first that allows the command."""
-    named = [token for token in config.tokens if one.token in (None, token.name)]
+def token_for(
+    config: Config, target: Target, queue: str, spec: CommandSpec | None, command: Command, name: str | None
+) -> Token:
+    """Return the token that is named, or the first that allows the command; raise `WrongMember`."""
+    named = [token for token in config.tokens if name in (None, token.name)]
     if not named:
         known = ", ".join(token.name for token in config.tokens)
-        raise _WrongMember("Token", "There is no token of this name.", f"These are configured: {known}.")
-    found = allowing_token(named, access_of(target, queue, spec=spec, command=Command(one.command, one.arguments)))
+        raise WrongMember("Token", "There is no token of this name.", f"These are configured: {known}.")
+    found = allowing_token(named, access_of(target, queue, spec=spec, command=command))
     if isinstance(found, Token):
         return found
     texts = " ".join(f"{reason.message} {reason.hint or ''}".strip() for reason in found)
-    raise _WrongMember("Token" if one.token is not None else "Command", texts)
+    raise WrongMember("Token" if name is not None else "Command", texts)

@@ -24,11 +24,12 @@ if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTT
     from restbroker.servers.contract import Ports
     from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis, StatesOfSource
 
-Verdict = Literal["accepted", "duplicate", "own", "ignored"]
+Verdict = Literal["accepted", "duplicate", "own", "ignored", "too_large"]
 """What became of an event.
 
 `accepted`: Redis has its job. `duplicate`: Redis had one already (`DropDuplicates`). `own`: it reports what this broker
-sent (`DropOwn`). `ignored`: the source does not want it (`Only`, `Except`, `Routes`).
+sent (`DropOwn`). `ignored`: the source does not want it (`Only`, `Except`, `Routes`). `too_large`: its job would be
+(of what readers offer).
 """
 
 

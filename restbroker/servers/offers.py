@@ -63,6 +63,9 @@ class Offers:
                         del left[number]
                         again = verdict == "accepted" and number in redelivered
                         self.report(EventHandled(self.source.name, "redelivered" if again else verdict))
+                        if verdict == "too_large":
+                            what = f"An event of the source {self.source.name} would be too large a job: it is lost."
+                            self.report(OperatorWarning("EventTooLarge", what, "Leave raw out of its jobs (Omit)."))
             if left:
                 self._warn_of(offer)
                 await trio.sleep(pause_s)

@@ -321,7 +321,8 @@ BASES: Final[Sequence[Base]] = (
     Base("events", _source("prosody-rest", Path="/events", Secret=_SECRET), "Events",
          "Listen CertFile KeyFile Sources Nonsense"),
     Base("a source", _source("prosody-rest", Path="/events", Secret=_SECRET), _OF_EVENTS,
-         "Kind Path Secret SecretFile-Secret Queue Class DropDuplicates DropOwn Only Except Routes Fields Names Omit IQ"
+         "Kind Path Secret SecretFile-Secret Queue Class Target Command Token Expiry DropDuplicates DropOwn Only Except"
+         " Routes Fields Names Omit IQ"
          " Listen Options Nonsense"),
     Base("options of events of prosody-rest", _source("prosody-rest", {}, Path="/events", Secret=_SECRET),
          f"{_OF_EVENTS}.Options", "Name Version XML Room"),
@@ -337,7 +338,7 @@ BASES: Final[Sequence[Base]] = (
          "AccessKey SecretKey SecretKeyFile-SecretKey Topics ClockSkew"),
     Base("a topic", _source("mongooseim-sns", _SNS, Path="/sns"), f"{_OF_EVENTS}.Options.Topics.arn", "Type Queue Class"),
     Base("options of webhook", _source("webhook", {}, Path="/hook", Secret=_SECRET), f"{_OF_EVENTS}.Options",
-         "Map Map.to Types MapByType MapByType.chat Body Drop"),
+         "Map Map.to Types MapByType MapByType.chat Body Drop Chain"),
     Base("options of mongooseim-webhook", _source("mongooseim-webhook", {}, Path="/hook", Secret=_SECRET),
          f"{_OF_EVENTS}.Options", "Resend Patience"),
     Base(

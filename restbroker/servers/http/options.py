@@ -87,7 +87,7 @@ _RETRY: Final = (408, 425, 429, 500, 502, 503, 504)
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _OURS: Final = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"}
-    | {"idempotency-key", "traceparent", "webhook-id", "webhook-timestamp", "webhook-signature"}
+    | {"via", "idempotency-key", "traceparent", "webhook-id", "webhook-timestamp", "webhook-signature"}
 )
 """Headers that the client and the connector write by themselves."""
 _SECRET_NAME: Final = re.compile("auth|cookie|key|pass|secret|token|session|credential|signature")

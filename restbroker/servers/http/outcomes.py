@@ -20,6 +20,7 @@ from restbroker.servers.api.ladder import FAILED, Ladder, ladder, may_pass, stan
 from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.servers.http import signature
 from restbroker.servers.http.catalogue import Recipe
+from restbroker.servers.loops import REFUSAL
 from restbroker.transport.message import Response
 
 BUSY: Final = frozenset({429, 503})
@@ -32,6 +33,10 @@ A job heeds all of a 429's Retry-After; others must not wait a day for what one 
 """
 REFUSED: Final = frozenset({401, 403})
 _TOO_MANY: Final = 429
+_LOOP: Final = 508
+_HINT_LOOP: Final = (
+    "Let the route of events name another target; `Chain` of the source takes it where nothing leads back."
+)
 _SAYS: Final = ("message", "error_description", "detail", "error", "title")
 _HINTS: Final = {
     401: "Check the target's login (Auth, Headers).",
@@ -66,6 +71,9 @@ def classify(
         return deliver_as_is(response, parse_json(response.body.decode("utf-8", "replace").encode()))
     hidden = hiding.login_spellings(response.request_pairs, recipe.secret_headers) | _spellings_of(tuple(signing))
     answer = read_for(AnswerForm(_error, hidden, is_own=_is_json), call, recipe.spec, response=response, now_s=now_s)
+    if status == _LOOP and REFUSAL.encode() in response.body:
+        # In these words it is proof that nothing ran, whatever the command's list says.
+        return answer.reject("EventLoop", _HINT_LOOP)
     is_retried = _is_in(status, recipe.retry)
     if is_retried or may_pass(status):
         return _classify_failure(answer, is_retried=is_retried)

@@ -19,6 +19,7 @@ from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.catalogue import Recipe, Settings, header_value
 from restbroker.servers.http.template import Placeholder, Text
+from restbroker.servers.loops import VIA
 from restbroker.transport.message import Request
 
 _TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
@@ -36,7 +37,7 @@ def build(
     query = tuple(template.fill_pairs(recipe.query, given))
     body = _body(recipe, given)
     headers = {"content-type": _TYPES[recipe.encoding]} if recipe.encoding in _TYPES else {}
-    headers |= dict(_fixed_headers(target, settings))
+    headers |= {"via": VIA, **dict(_fixed_headers(target, settings))}
     headers |= {name: header_value(secret) for name, secret in recipe.headers.items()}
     own = signature.stable_id(call.identity)
     if recipe.has_key:

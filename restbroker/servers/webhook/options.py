@@ -80,10 +80,16 @@ class Options:
     body: Literal["auto", "json", "form", "xml", "text"] = key(
         "Body", "What its bodies are, whatever their Content-Type says: json, form, xml, text.", "auto"
     )
+    chain: bool = key(
+        "Chain", "Take what targets of kind http post, also of other restbrokers: only where nothing leads back.", False
+    )
     drop: Pointers = key("Drop", 'What raw is not to hold: ["/occupant/email"]; * is each element.', ())
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
-        """Refuse members that no map can give, or whose name the source or a route gives to another one."""
+        """Return the source with the names of its own members.
+
+        Refuse members that no map can give, or whose name the source or a route gives to another one.
+        """
         shapes = (source.shape, *(route.shape for route in source.routes))
         taken = {name for shape in shapes for name in (*shape.fields, *shape.names.values())}
         maps = {"Map": self.map, **{f"MapByType.{word}": of_type for word, of_type in self.by_type.items()}}
@@ -99,10 +105,6 @@ class Options:
                 problems.refuse(where, "is given by Fields or Names, too; keep one of the two.")
         if source.iq != "refuse":
             problems.refuse(at("IQ"), "has no effect: nothing that is posted here is an iq.")
-        return source
-
-    @property
-    def more_members(self) -> frozenset[str]:
-        """The names of the members that events of other kinds do not have."""
-        given = {*self.map, *(name for of_type in self.by_type.values() for name in of_type)}
-        return frozenset(given - {*EVENT_MEMBERS})
+        given = (name for map_ in maps.values() for name in map_)
+        own = tuple(dict.fromkeys(name for name in given if name not in EVENT_MEMBERS))
+        return attrs.evolve(source, more_members=own, takes_chains=self.chain)

@@ -22,6 +22,7 @@ from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
+from restbroker.config.events import Events, EventSource, Handover
 from restbroker.config.load import load
 from restbroker.config.problems import Notice
 from restbroker.config.secret import Secret
@@ -88,6 +89,27 @@ async def test_what_cannot_be_used_changes_nothing_and_is_said_with_the_cure(con
     assert desk.events == [ConfigRefused("env.json cannot be used: X: is bad.", "Mend X.")]
     assert reloader.config is config
     assert desk.planned == []
+
+
+async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None:
+    """Events change only at a restart: their jobs would be commands of another server."""
+    (target,) = config.targets
+    hook = attrs.evolve(target, name="hook", kind="http", queues=("hook",))
+    source = EventSource("src", "webhook", "/p", "hook", handover=Handover("hook", "event"))
+    running = attrs.evolve(config, targets=(target, hook), events=Events(sources=(source,)))
+    moved = attrs.evolve(target, queues=("rest", "hook"))
+    desk = Desk(attrs.evolve(config, targets=(moved,)))
+    reloader = desk.reloader(running)
+    assert await reloader.reload() is None
+    (refused,) = desk.events
+    assert isinstance(refused, ConfigRefused)
+    assert "Events.Sources.src: its events are jobs in the queue 'hook', which would be the target ejabberd's" in str(
+        refused
+    )
+    assert reloader.config is running
+    desk.next = config
+    assert await reloader.reload() is not None
+    assert reloader.config is config
 
 
 async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Config) -> None:

@@ -10,8 +10,8 @@ import trio
 from standardwebhooks.webhooks import Webhook
 
 from restbroker.errors import ConfigError
-from restbroker.job.outcome import Delivered, Denied, Outcome, Rejected
-from restbroker.servers import registry
+from restbroker.job.outcome import Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.servers import loops, registry
 from restbroker.servers.http import signature
 from restbroker.transport.errors import NotSent
 from tests.support.receiver import Answer, Received, Receiver
@@ -275,3 +275,16 @@ def test_a_secret_may_be_written_without_its_padding() -> None:
     padded = "whsec_" + base64.b64encode(key).decode()
     assert padded.endswith("=")
     assert signature.key_of(padded) == signature.key_of(padded.rstrip("=")) == key
+
+
+@pytest.mark.parametrize("members", [{}, {"AtMostOnce": ["*"]}])
+async def test_our_own_refusal_of_a_loop_proves_that_nothing_ran(opened: Opened, members: Any) -> None:
+    """Whatever the command's list says; in other words a 508 is a gateway's as any other 5xx."""
+    options = {"Commands": {"do": {"Retry": ["5xx"]}}}
+    body = json.dumps({"title": "Loop Detected", "status": 508, "detail": loops.REFUSAL}).encode()
+    async with opened(options, lambda _: Answer(508, body), **members) as bench:
+        outcome = await bench.deliver("do")
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "EventLoop"
+    async with opened(options, lambda _: Answer(508, b"{}"), **members) as bench:
+        assert isinstance(await bench.deliver("do"), Uncertain)

@@ -1,0 +1,104 @@
+"""From sources and routes with `Target` and `Command` to the jobs that their events become, as `enqueue` makes them.
+
+Called when a configuration is loaded for `run` and `check`, and by `app` for the jobs. Always holds: target, command,
+token and queue come from the configuration alone, an event gives arguments; none of these is `host`, which would choose
+a header; neither a server nor Redis is used.
+"""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from restbroker.config.core import Config
+from restbroker.config.events import EventSource, Handover, Route
+from restbroker.config.problems import Problems, at
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.job.command import Command, CommandSpec
+from restbroker.job.event import EVENT_MEMBERS
+from restbroker.job.json_types import Json
+from restbroker.operate.enqueue import JobRequest, payload
+from restbroker.operate.request import WrongMember, blame, signatures_of, token_for
+
+
+@attrs.frozen
+class _Plan:
+    """A command, the queue for its jobs, and their token."""
+
+    spec: CommandSpec
+    queue: str
+    token: Token
+
+
+@attrs.define(eq=False)
+class CommandJobs:
+    """Makes the jobs of events that become commands, as `events.deliver.CommandJob`.
+
+    `secret_of` returns the current secret of a token.
+    """
+
+    config: Config
+    secret_of: Callable[[Token], str] = lambda token: token.secrets[0].reveal()
+    _plans: dict[Handover, _Plan] = attrs.field(factory=dict)
+
+    def __call__(self, handover: Handover, members: Mapping[str, Json], jid: str, now_s: float, /) -> bytes:
+        """Return the job's bytes; raise `UsageError` if it is too large, or has too many values for a signature."""
+        plan = self._plans.get(handover)
+        if plan is None:
+            plan = self._plans[handover] = _plan(self.config, handover)
+        arguments = {name: value for name, value in members.items() if _takes(plan.spec, name, value)}
+        token = attrs.evolve(plan.token, secrets=(Secret(self.secret_of(plan.token)),))
+        return payload(JobRequest(plan.spec.name, arguments, plan.queue, token, expire_s=handover.expire_s), jid, now_s)
+
+    @property
+    def tokens(self) -> list[Token]:
+        """The tokens of all such jobs."""
+        events = self.config.events
+        found = () if events is None else (_plan(self.config, one.handover).token for _, _, one in events.handovers)
+        return list({token.name: token for token in found}.values())
+
+
+def check_handovers(config: Config, problems: Problems) -> None:
+    """Add a problem for each that can be no job: its command, arguments or token; note a token that may do more."""
+    for place, source, one in () if config.events is None else config.events.handovers:
+        try:
+            plan = _plan(config, one.handover)
+            _check_arguments(plan.spec, source, one)
+        except WrongMember as wrong:
+            problems.refuse(at(place, wrong.member), wrong.text)
+            continue
+        token = plan.token
+        if token.allow != (plan.spec.name,) or one.handover.target not in token.targets or not token.signed:
+            what = f"The token {token.name} of events that become {plan.spec.name} allows more, or is in each job."
+            wanted = f'"Allow": ["{plan.spec.name}"], "Targets": ["{one.handover.target}"], "Signed": "queue"'
+            problems.note("TokenTooBroad", what, f"Give them a token of their own: {wanted}.")
+
+
+def _plan(config: Config, said: Handover) -> _Plan:
+    """Return how the events become commands; raise `WrongMember`."""
+    target = next((target for target in config.targets if target.name == said.target), None)
+    if target is None:
+        raise WrongMember("Target", "There is no such target.")
+    with blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
+        spec = signatures_of(target, None, said.command, any_command=False).spec
+    assert spec is not None  # noqa: S101  the catalogue of the kind http is whole
+    queue = target.queues[0]
+    return _Plan(spec, queue, token_for(config, target, queue, spec, Command(said.command, {}), said.token))
+
+
+def _check_arguments(spec: CommandSpec, source: EventSource, one: EventSource | Route) -> None:
+    names = one.shape.names
+    members = {names.get(member, member) for member in EVENT_MEMBERS if member not in one.shape.omit}
+    members |= {*one.shape.fields, *source.more_members}
+    if "host" in members:
+        raise WrongMember("Command", "gets a member host, which would choose the header Host; rename it.")
+    missing = [argument.name for argument in spec.arguments if not argument.optional and argument.name not in members]
+    if missing:
+        known = ", ".join(sorted(members))
+        raise WrongMember("Command", f"needs {', '.join(missing)}, which no event has; events have {known}.")
+
+
+def _takes(spec: CommandSpec, name: str, value: Json) -> bool:
+    """Tell whether a member goes into the job: a null, which is no value, only where the command needs one."""
+    argument = spec.argument(name)
+    return spec.takes_more if argument is None else value is not None or not argument.optional

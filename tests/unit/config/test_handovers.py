@@ -1,0 +1,122 @@
+"""Events that become commands of a target: what the file must say, and what each mistake is told."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from restbroker.config.core import Config, LoadedConfig
+from restbroker.console.load_config import load_with_notices
+from restbroker.job.json_types import Json
+from tests.support.rows import rows
+from tests.unit.config.conftest import Refused, Write
+
+COMMANDS: Final = {
+    "event": {"Path": "xmpp"},
+    "of": {"Path": "{from}", "Body": {"x": "{body?}"}},
+    "own": {"Path": "{tea}"},
+}
+HOOK: Final = {
+    "Kind": "http",
+    "URL": "https://app.example.org",
+    "Queues": ["hook", "low"],
+    "Options": {"Commands": COMMANDS},
+}
+SAFE: Final = {"Secret": "a-secret-of-many-letters", "Allow": ["event"], "Targets": ["hook"], "Signed": "queue"}
+POSTED: Final = {"Kind": "webhook", "Path": "/p", "Target": "hook", "Command": "event"}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Loads a document as `run` and `check` do, with the commands of targets."""
+
+    def run(document: Mapping[str, Json], environ: Mapping[str, str] | None = None) -> LoadedConfig:
+        (tmp_path / "env.json").write_text(json.dumps(document))
+        assert environ is None
+        return load_with_notices(tmp_path / "env.json")
+
+    return run
+
+
+def document(source: Any = POSTED, hook: Any = HOOK, listen: str = "127.0.0.1:8081", **tokens: Any) -> dict[str, Any]:
+    main = {"RestQueue": "rest", "Token": "t", "Targets": {"hook": hook}}
+    return main | {"Tokens": tokens or {"safe": SAFE}, "Events": {"Listen": listen, "Sources": {"src": source}}}
+
+
+def source_of(loaded: LoadedConfig) -> Any:
+    assert loaded.config.events is not None
+    return loaded.config.events.sources[0]
+
+
+def test_an_event_goes_to_the_first_queue_of_the_target(write: Write) -> None:
+    loaded = write(document(POSTED | {"Token": "safe", "Expiry": "10m"}))
+    source = source_of(loaded)
+    assert (source.queue, source.handover.command, source.handover.expire_s) == ("hook", "event", 600.0)
+    assert "TokenTooBroad" not in {note.code for note in loaded.notes}
+
+
+def test_routes_may_go_elsewhere_or_add_to_the_sources(write: Write) -> None:
+    routes = [
+        {"Queue": "q", "Class": "C", "Only": {"Types": ["a"]}},
+        {"Omit": ["raw"]},
+        {"Target": "hook", "Command": "of"},
+    ]
+    found = source_of(write(document(POSTED | {"Routes": routes}))).routes
+    assert [(one.queue, one.handover.command) for one in found] == [("q", ""), ("hook", "event"), ("hook", "of")]
+
+
+@rows(
+    "token",
+    [{}, {"Allow": ["*"]}, {"Targets": []}, {"Signed": False}],
+)
+def test_a_token_that_may_more_is_noted(write: Write, token: dict[str, Any]) -> None:
+    loaded = write(document(POSTED | {"Token": "safe"}, safe=SAFE | token) if token else document())
+    assert "TokenTooBroad" in {note.code for note in loaded.notes}
+
+
+@rows(
+    ("more", "place", "text"),
+    [
+        ({"Target": None}, "Target", "is missing or empty"),
+        ({"Command": None}, "Command", "is missing or empty"),
+        ({"Queue": "q"}, "Queue", "stands beside Target"),
+        ({"Class": "C"}, "Class", "stands beside Target"),
+        ({"Routes": [{"Queue": "q", "Target": "hook", "Command": "of"}]}, "Routes[0].Target", "stands beside Target"),
+        ({"Routes": [{"Queue": "low", "Class": "C"}]}, "Routes[0].Queue", "the target hook serves"),
+        ({"Target": "hok"}, "Target", "expected the name of a target of the kind http (hook), found"),
+        ({"Target": "ejabberd"}, "Target", "expected the name of a target of the kind http (hook), found"),
+        ({"Command": "evnt"}, "Command", "did you mean event?"),
+        ({"Token": "none"}, "Token", "There is no token of this name"),
+        ({"Command": "of", "Token": "safe"}, "Token", "safe"),
+        ({"Command": "own"}, "Command", "needs tea, which no event has"),
+        ({"Fields": {"host": "x"}}, "Command", "gets a member host"),
+        ({"Options": {"Map": {"host": "/host"}}}, "Command", "gets a member host"),
+        ({"Names": {"server": "host"}}, "Command", "gets a member host"),
+        ({"Token": "safe", "Omit": ["from"], "Command": "of"}, "Token", "safe"),
+    ],
+)
+def test_a_command_that_cannot_be_is_refused(refused: Refused, more: dict[str, Any], place: str, text: str) -> None:
+    source = {name: value for name, value in (POSTED | more).items() if value is not None}
+    found = refused(document(source))
+    assert any(one.startswith(f"Events.Sources.src.{place}: ") and text in one for one in found), found
+
+
+@rows(
+    ("url", "listen"),
+    [
+        ("http://localhost:8081", "127.0.0.1:8081"),
+        ("http://127.0.0.1:8081/x", "0.0.0.0:8081"),
+        ("http://events.example.org:8081", "events.example.org:8081"),
+    ],
+)
+def test_a_target_that_is_where_events_come_is_refused(refused: Refused, url: str, listen: str) -> None:
+    found = refused(document(POSTED | {"Secret": "a-secret-of-many-letters"}, HOOK | {"URL": url}, listen))
+    assert any("so each would come again for ever" in one for one in found), found
+
+
+def test_a_member_of_the_map_is_an_argument(write: Write) -> None:
+    config: Config = write(document(POSTED | {"Command": "own", "Options": {"Map": {"tea": "/tea"}}})).config
+    assert config.events is not None
+    assert [place for place, _, _ in config.events.handovers] == ["Events.Sources.src"]
