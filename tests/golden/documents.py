@@ -106,6 +106,7 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
                 "Commands": {
                     "add": {"Path": "/things", "Body": {"name": "{name}"}, "Idempotent": True},
                     "find": {"Method": "GET", "Path": "/things/{id}", "Query": {"q": "{q}"}, "Success": ["2xx", 404]},
+                    "say": {"Path": {"File": "secret"}},
                 },
                 "Headers": {"X-Key": {"Env": "SOME_SECRET"}}, "Probe": {"Path": "/health"}, "AllowPrivate": True,
                 "SigningSecrets": [{"File": "secret"}],

@@ -42,6 +42,7 @@ def whole(folder: Path) -> dict[str, Json]:
                 "Commands": {
                     "add": {"Path": "/users/{user}", "Body": {"name": "{name}"}, "Success": [200, "3xx"]},
                     "remove": {"Method": "DELETE", "Path": "/users/{user}", "Retry": [503], "Query": {"q": "{q?}"}},
+                    "post": {"Path": {"File": "secret"}},
                     "find": {"Method": "GET", "Headers": {"Accept": "text/plain"}, "Idempotent": True},
                 },
                 "Probe": {"Method": "GET", "Path": "/health"},

@@ -18,6 +18,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue, CommandSpec
 from restbroker.servers.http.template import Path, Template, Text
 
+_PATH: Final = re.compile(r"/?[A-Za-z0-9._~!$&'()*+,;=:@%-]+(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
 _VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)
 
 
@@ -38,6 +39,8 @@ class Recipe:
     headers: Mapping[str, Secret]
     success: tuple[range, ...]
     retry: tuple[range, ...]
+    secret_path: Secret | None
+    """What is appended to the URL in place of `path`, if it is secret."""
     has_key: bool
     """Whether it carries an `Idempotency-Key`."""
     secret_headers: frozenset[str]
@@ -65,7 +68,8 @@ def secrets_of(settings: Settings) -> tuple[Secret, ...]:
     recipes = settings.recipes.values()
     hidden = frozenset[str]().union(*(recipe.secret_headers for recipe in recipes))
     headers = chain(settings.headers.items(), *(recipe.headers.items() for recipe in recipes))
-    return (*settings.signing, *(secret for name, secret in headers if name.lower() in hidden))
+    paths = (recipe.secret_path for recipe in recipes if recipe.secret_path is not None)
+    return (*settings.signing, *paths, *(secret for name, secret in headers if name.lower() in hidden))
 
 
 def header_value(secret: Secret) -> str:
@@ -74,6 +78,16 @@ def header_value(secret: Secret) -> str:
     if not _VALUE.fullmatch(value):
         raise ConfigError("A header's value is empty or has characters beyond visible ASCII.", "Put in only the value.")
     return value
+
+
+def path_value(secret: Secret) -> str:
+    """Return the secret as a path, with a slash before it; raise `ConfigError` if it cannot be read or is none."""
+    value = secret.reveal()
+    if not _PATH.fullmatch(value) or {".", ".."} & {*value.split("/")}:
+        raise ConfigError(
+            "A secret path is empty, or has other characters than a path.", "Put in what follows the URL."
+        )
+    return f"/{value.removeprefix('/')}"
 
 
 def for_version(_version: str | None) -> Catalogue:

@@ -25,8 +25,8 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.http import signature, template
-from restbroker.servers.http.catalogue import Recipe, Settings, header_value, secrets_of
-from restbroker.servers.http.template import BadTemplate, Template, Text
+from restbroker.servers.http.catalogue import Recipe, Settings, header_value, path_value, secrets_of
+from restbroker.servers.http.template import BadTemplate, Path, Template, Text
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 COMMAND: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,63}"
@@ -101,7 +101,9 @@ class CommandKeys:
     """The keys of one command."""
 
     method: Method = key("Method", "The request's method.", "POST")
-    path: str = key("Path", "Appended to the target's URL; a template.", "")
+    path: WrittenSecret = key(
+        "Path", 'Appended to the target\'s URL: a template, or {"File": …} with one that is secret, no template.', ""
+    )
     query: Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
     body: AnyValue = key(
         "Body",
@@ -198,7 +200,12 @@ def _make_settings(options: Options, target: Target, place_of: At, problems: Pro
 
 
 def _recipe(name: str, keys: CommandKeys, place: str, problems: Problems, *, has_login: bool) -> Recipe:
-    path = _parse(template.parse_path, keys.path, at(place, "Path"), problems) or ()
+    path: Path = ()
+    secret_path = None
+    if isinstance(keys.path, str):
+        path = _parse(template.parse_path, keys.path, at(place, "Path"), problems) or ()
+    else:
+        secret_path = _try_secret(keys.path, at(place, "Path"), problems, path_value)
     query = {
         item: _parse(template.parse_text, text, at(place, f"Query.{item}"), problems) or Text(())
         for item, text in keys.query.items()
@@ -233,6 +240,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, problems: Problems, *, has
         headers=headers,
         success=keys.success,
         retry=keys.retry,
+        secret_path=secret_path,
         has_key=keys.idempotent,
         secret_headers=_secret_names(keys.headers),
     )

@@ -17,7 +17,7 @@ from restbroker.servers.api.login import Headers, authorization
 from restbroker.servers.api.request import harmless_request
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import signature, template
-from restbroker.servers.http.catalogue import Recipe, Settings, header_value
+from restbroker.servers.http.catalogue import Recipe, Settings, header_value, path_value
 from restbroker.servers.http.template import Placeholder, Text
 from restbroker.servers.loops import VIA
 from restbroker.transport.message import Request
@@ -33,7 +33,8 @@ def build(
     Raise `InvalidArguments` for arguments that make no request, and `ConfigError` for a secret that cannot be used.
     """
     given = _arguments(call, recipe)
-    path = target.url.path + template.fill_path(recipe.path, given)
+    below = template.fill_path(recipe.path, given) if recipe.secret_path is None else path_value(recipe.secret_path)
+    path = target.url.path + below
     query = tuple(template.fill_pairs(recipe.query, given))
     body = _body(recipe, given)
     headers = {"content-type": _TYPES[recipe.encoding]} if recipe.encoding in _TYPES else {}

@@ -15,7 +15,7 @@ from restbroker.servers import loops, registry
 from restbroker.servers.http import signature
 from restbroker.transport.errors import NotSent
 from tests.support.receiver import Answer, Received, Receiver
-from tests.unit.servers.conftest import JID, Made, Opened, answering
+from tests.unit.servers.conftest import JID, Made, Opened, Problems, answering
 
 SECRETS = ["whsec_" + base64.b64encode(bytes([number] * 32)).decode() for number in (1, 2)]
 CANARY = "c4n4ry-s3cr3t"
@@ -288,3 +288,24 @@ async def test_our_own_refusal_of_a_loop_proves_that_nothing_ran(opened: Opened,
     assert outcome.reason.code == "EventLoop"
     async with opened(options, lambda _: Answer(508, b"{}"), **members) as bench:
         assert isinstance(await bench.deliver("do"), Uncertain)
+
+
+async def test_a_secret_path_is_read_anew_and_never_shown(opened: Opened, tmp_path: Path) -> None:
+    """As chat services give it. An answer that repeats the address shows it no more than an error does."""
+    file = tmp_path / "path"
+    file.write_text(f"services/T1/{CANARY}\n")
+    options = {"Commands": {"do": {"Path": {"File": str(file)}, "Body": {"text": "{body}"}}}}
+    said: list[Answer] = [Answer(), Answer(404, f"nothing at /v1/services/T1/{CANARY}-2".encode())]
+    async with opened(options, lambda _: said.pop(0)) as bench:
+        assert (await bench.sent(body="hi")).target == f"/v1/services/T1/{CANARY}"
+        file.write_text(f"/services/T1/{CANARY}-2\n")
+        outcome = await bench.deliver("do", body="hi")
+    assert isinstance(outcome, Rejected)
+    assert CANARY not in repr(outcome)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a?b", "a/../b", "./a", "a//b", "https://example.org/a"])
+def test_a_file_that_holds_no_path_is_refused(problems: Problems, tmp_path: Path, text: str) -> None:
+    (tmp_path / "path").write_text(text)
+    (found,) = problems({"Commands": {"do": {"Path": {"File": str(tmp_path / "path")}}}})
+    assert found.startswith("Commands.do.Path: ")
