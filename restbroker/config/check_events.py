@@ -5,6 +5,7 @@ to a target of this broker.
 """
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import attrs
 
@@ -21,6 +22,9 @@ from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES
 from restbroker.job.names import BODY_NAMES
 
 LEAST_SECRET = 16
+_COMMANDS = "Restbroker"
+"""The class of jobs that are commands."""
+_Handed = TypeVar("_Handed", EventSource, Route)
 _MUST = "each source needs Kind, Queue and Class"
 _BESIDE = "stands beside Target; an event goes to one of the two."
 _ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  nothing is bound to them here
@@ -132,24 +136,19 @@ def _with_handovers(
     if source.handover.target and source.more_queues:
         problems.refuse(at(where, "Target"), "cannot stand beside the queues of Options.")
     routes = [
-        attrs.evolve(
-            route,
-            queue=_handover_queue(
-                route, where if route.handover == source.handover else place, targets, listens, problems
-            ),
-        )
-        for place, route in _placed_routes(source, where)
+        _handed_over(one, where if one.handover == source.handover else place, targets, listens, problems)
+        for place, one in _placed_routes(source, where)
     ]
-    return attrs.evolve(source, queue=_handover_queue(source, where, targets, listens, problems), routes=tuple(routes))
+    return attrs.evolve(_handed_over(source, where, targets, listens, problems), routes=tuple(routes))
 
 
-def _handover_queue(
-    one: EventSource | Route, where: str, targets: tuple[Target, ...], listens: list[Bind], problems: Problems
-) -> str:
-    """Return the queue for the events of a source or route: where they become commands, that of the target."""
+def _handed_over(
+    one: _Handed, where: str, targets: tuple[Target, ...], listens: list[Bind], problems: Problems
+) -> _Handed:
+    """Return the source or route; if its events become commands, with the target's first queue and their class."""
     said = one.handover
     if said == Handover():
-        return one.queue
+        return one
     for member, value in (("Target", said.target), ("Command", said.command)):
         if not value:
             problems.refuse(at(where, member), "is missing or empty; an event that becomes a command needs both.")
@@ -159,10 +158,10 @@ def _handover_queue(
         known = ", ".join(target.name for target in targets if target.kind == "http") or "there is none"
         text = f"expected the name of a target of the kind http ({known}), found {describe(said.target)}."
         problems.refuse(place, text)
-        return one.queue
+        return one
     if any(_is_at(found.url, listen) for listen in listens):
         problems.refuse(place, f"{found.name} is where these events are received, so each would come again for ever.")
-    return found.queues[0]
+    return attrs.evolve(one, queue=found.queues[0], job_class=_COMMANDS)
 
 
 def _is_at(url: Url, listen: Bind) -> bool:
@@ -216,10 +215,12 @@ def _routes(source: EventSource, where: str, problems: Problems) -> Iterator[Rou
         shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
         _check_shape(shape, own, place, problems)
         queue, job_class, handover = route.queue or source.queue, route.job_class or source.job_class, route.handover
-        if handover != Handover() and (route.queue or route.job_class):
-            problems.refuse(at(place, "Target"), _BESIDE)
-        elif handover == Handover() and not route.queue:
+        if handover == Handover() and not (route.queue or route.job_class):
             handover = source.handover
+        elif handover != Handover() and (route.queue or route.job_class):
+            problems.refuse(at(place, "Target"), _BESIDE)
+        elif source.handover.target and handover == Handover() and not (queue and job_class):
+            problems.refuse(at(place, "Class" if queue else "Queue"), "is missing or empty: the source has a Target.")
         yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape, handover=handover)
 
 

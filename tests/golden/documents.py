@@ -154,6 +154,22 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
             "MapByType": {"in": {"from": "/who/@jid"}}, "Body": "json", "Drop": ["/a/*/mail"],
         },
     ),
+    "events to a URL": {
+        **_targets(hook={"Kind": "http", "URL": "https://a.example.org", "Queues": ["hook"],
+                         "Options": {"Commands": {"event": {"Path": "xmpp"}}}}),
+        "Events": {
+            "Sources": {
+                "src": {
+                    **_posted(), "Target": "hook", "Command": "event", "Token": "default", "Expiry": "10m",
+                    "Routes": [{"Only": {"Types": ["presence"]}, "Queue": "q", "Class": "C"}, {"Omit": ["raw"]}],
+                }
+            }
+        },
+    },
+    "events to a URL that is none": {
+        **_targets(main=_EJABBERD),
+        "Events": {"Sources": {"src": {**_posted(), "Target": "main", "Queue": "q", "Routes": [{"Target": "nowhere"}]}}},
+    },
     "a map that cannot be": _events(
         Kind="webhook", Path="/e", IQ="accept", Fields={"own": 1}, Names={"from": "author"},
         Options={
