@@ -31,7 +31,7 @@ SECRETS: Final = {"shop": "b", "signing": "whsec_" + "QUJD" * 10}
 USER_MADE: Final = Answer(200, b'{"data":{"account":{"registerUser":{"jid":"a@b"}}}}')
 # Each page with the address in its configuration, what its blocks have in them, and what the server says to the job.
 PAGES: Final[Mapping[str, tuple[str, str, str, Answer]]] = {
-    "http.md": ("https://api.example.org", "", "", Answer(200, b"")),
+    "http.md": ("https://api.example.org", "shop", "note", Answer(200, b"")),
     "servers/prosody.md": ("http://127.0.0.1:5280", "", "", Answer(202, b"")),
     "servers/mongooseim.md": ("http://localhost:5551", "", "", USER_MADE),
     "servers/openfire.md": ("http://127.0.0.1:9090", "openfire-rest", "create_user", Answer(201, b"")),
