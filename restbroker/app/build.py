@@ -13,6 +13,7 @@ from functools import partial
 import attrs
 import trio
 
+from restbroker.app.dead_events import DeadEvents
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
@@ -92,7 +93,10 @@ async def _main(
         log(event)
         counters(event)
         executions(event)
+        if dead_events is not None:
+            dead_events.note(event)
 
+    dead_events: DeadEvents | None = None
     plan = plan_of(config, report, counters, timed=config.stats)
     samples: Callable[[], Samples] = partial(process_samples, counters, plan.status, logged.worker)
     systemd = notifiers(os.environ, plan.status.view)
@@ -112,6 +116,9 @@ async def _main(
         *(plan.open_control(), plan.status, control, report), executions, lambda: reload.config.show_bodies
     )
     own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
+    if config.events is not None and any(True for _ in config.events.handovers):
+        dead_events = DeadEvents(config.events, plan.open_control(), report)
+        own.append(dead_events)
     plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for
     # cycles among the last 700 objects all the time took a twentieth of a busy broker's CPU (both measured).

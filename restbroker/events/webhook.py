@@ -168,10 +168,6 @@ class _WebhookSource:
         quota = Quota(sources, is_shared_out=source.secret is None)
         return cls(source, hook, SourceLogin(source, report), quota, takes_below=defaults.takes_below)
 
-    def below(self, rest: str) -> str:
-        """Return what follows its path in a request's, which was accepted, without the secret."""
-        return "" if self.login is None else self.login.without_secret(rest)
-
     async def secrets(self) -> tuple[bytes, ...]:
         """Return the current values of its keys."""
         return tuple([await key.current() for key in self.keys])
@@ -260,7 +256,8 @@ class Webhooks:
         try:
             async with place.quota.slot(request.client):
                 body, secrets = await _body(request), await place.secrets()
-                path, below = unquote(raw_path.decode("ascii")), place.below(rest)
+                path = unquote(raw_path.decode("ascii"))
+                below = "" if place.login is None else place.login.without_secret(rest)
                 posted = HookRequest(method, path, raw_path, query, headers, body, secrets=secrets, below=below)
                 return await self._take(place, posted, began_s)
         except QuotaFull:

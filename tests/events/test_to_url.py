@@ -206,3 +206,29 @@ async def test_an_event_too_large_for_a_job_ends_no_reader(deliverer: Deliverer,
     assert len(queues.peek(store, "hook", 0, 9)) == 2
     assert [one.outcome for one in reported if isinstance(one, EventHandled)] == ["accepted", "too_large", "accepted"]
     assert [one.code for one in reported if isinstance(one, OperatorWarning)] == ["EventTooLarge"]
+
+
+def test_events_of_one_sender_keep_their_order(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+    """Through an outage, with `OrderBy`; an event that has no such member has no order, and is sent all the same."""
+    port, done, away = free_port(), list[int](), [True]
+
+    def act(received: Received) -> Answer:
+        if received.method == "POST" and away[0]:
+            return Answer(500, b"{}")
+        if received.method == "POST":
+            done.append(json.loads(received.body)["n"])
+        return Answer()
+
+    with Receiver(act) as app:
+        configure(tmp_path, redis_server, port, {"in": source()}, hook=target(app.url) | {"OrderBy": ["from"]})
+        with started(["run"], directory=tmp_path) as broker:
+            listening(broker)
+            for number in range(6):
+                assert post(port, {"event": "e", "who": "ann@example.org", "n": number}) == 202
+            assert post(port, {"event": "e", "n": 9}) == 202
+            until(lambda: len(posts(app)) >= 3, "some were refused")
+            away[0] = False
+            until(lambda: len(done) == 7, "all came")
+            assert broker.stop() == 0
+    assert [number for number in done if number != 9] == [*range(6)]
+    assert dead(store) == []

@@ -57,8 +57,10 @@ class PostHook:
         text = {name: _text(given.get(name)) for name in EVENT_MEMBERS}
         word, receiver, room = options.types.get(said, said), text["to"], text["room"]
         at_server = receiver or room
-        if options.drop:
-            raw = _without(raw, options.drop) if kind in ("json", "form") else None
+        if options.drop and kind in ("xml", "text"):
+            raw = None
+        for pointer in options.drop:
+            raw = _drop(raw, _names(pointer))
         event = ServerEvent(
             type=word if re.fullmatch(TYPE, word) else _OTHER,
             sender=text["from"],
@@ -216,14 +218,8 @@ def _text(value: Json) -> str | None:
             return rubyjson.dumps(number).decode()
 
 
-def _without(value: Json, pointers: Sequence[str]) -> Json:
-    """Return a copy of the value without what these pointers name; `*` stands for each element or member."""
-    for pointer in pointers:
-        value = _drop(value, _names(pointer))
-    return value
-
-
 def _drop(value: Json, names: Sequence[str]) -> Json:
+    """Return a copy of the value without what is at these names; `*` stands for each element or member."""
     first, rest = names[0], names[1:]
 
     def kept(name: str, one: Json) -> list[Json]:

@@ -1,0 +1,65 @@
+"""Events at speed become requests while the broker is killed: what was answered 202 is delivered, or still there."""
+
+import json
+import os
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from restbroker.store.client import Client
+from tests.events.test_to_url import configure, dead, listening, source, target
+from tests.support.ports import free_port
+from tests.support.process import started
+from tests.support.receiver import Answer, Received, Receiver
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+RATE_PER_S: Final = 300
+LASTS_S: Final = float(os.environ.get("KILLS_S", "60"))
+
+
+def test_what_was_accepted_is_delivered_through_kills(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+    """Posted at a rate that is kept, each event once, not again: what got no 202 may be lost, or not."""
+    port, came, accepted, chance = free_port(), set[int](), set[int](), random.Random(64)
+    ended = threading.Event()
+
+    def act(received: Received) -> Answer:
+        if received.method == "POST":
+            came.add(json.loads(received.body)["n"])
+        return Answer()
+
+    def post_all() -> None:
+        began_s, number = time.monotonic(), 0
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            while (now_s := time.monotonic() - began_s) < LASTS_S:
+                if number > now_s * RATE_PER_S:
+                    time.sleep(0.001)
+                    continue
+                number += 1
+                try:
+                    answer = client.post(f"http://127.0.0.1:{port}/in", json={"event": "e", "who": "a@b", "n": number})
+                except httpx.HTTPError:
+                    continue
+                if answer.status_code == 202:
+                    accepted.add(number)
+        ended.set()
+
+    with Receiver(act) as app:
+        configure(tmp_path, redis_server, port, {"in": source()}, hook=target(app.url))
+        poster = threading.Thread(target=post_all)
+        while not ended.is_set():
+            with started(["run"], directory=tmp_path) as broker:
+                listening(broker)
+                if poster.ident is None:
+                    poster.start()
+                ended.wait(chance.uniform(2.0, 6.0))
+                broker.process.kill()
+        poster.join()
+        with started(["run"], directory=tmp_path) as broker:
+            until(lambda: accepted <= came | {json.loads(one)["args"][1]["n"] for one in dead(store)}, "all came")
+            assert broker.stop() == 0
+    assert len(accepted) > 100
