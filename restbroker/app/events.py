@@ -10,14 +10,15 @@ import attrs
 import trio
 
 from restbroker.broker.service import Service
-from restbroker.config.events import Events, EventSource
+from restbroker.config.events import Events
+from restbroker.config.target import Target
 from restbroker.events import registry as kinds
 from restbroker.events.deliver import Deliverer, Receiver
 from restbroker.events.secrets import CurrentSecret
 from restbroker.events.webhook import Webhooks
 from restbroker.operate.handovers import CommandJobs
 from restbroker.servers.contract import Ports
-from restbroker.servers.event_contract import Intake, Reader, ReaderPorts
+from restbroker.servers.event_contract import Reader, ReaderPorts
 from restbroker.servers.in_redis import LeasesInRedis, LoginsInRedis, ProgressInRedis, StatesInRedis, logins_of
 from restbroker.serving.runner import Server
 from restbroker.serving.tls import Certificate
@@ -42,7 +43,10 @@ def event_services(
     readers: list[Reader] = []
     for source in events.sources:
         if source.path is None:
-            ports = attrs.evolve(_reader_ports(source, deliverer, open_connection, report), states=states.of(source))
+            leases = LeasesInRedis(source.name, open_connection())
+            progress = ProgressInRedis(source.name, open_connection())
+            target = _target_ports(source.target, open_connection, report)
+            ports = ReaderPorts(deliverer, report, leases, progress, states.of(source), target)
             readers.append(kinds.open_reader(source, ports))
     servers = [_server(events, bind, deliverer, report) for bind in events.webhook_sources]
     receiver = Receiver(deliverer, servers, [states, *readers] if readers else [])
@@ -89,13 +93,8 @@ def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report:
     )
 
 
-def _reader_ports(
-    source: EventSource, intake: Intake, open_connection: Callable[[], Connection], report: Report
-) -> ReaderPorts:
-    """Return what the source's reader may use; for a source that names a target, what its connector may use, too."""
-    leases = LeasesInRedis(source.name, open_connection())
-    ports = ReaderPorts(intake, report, leases, ProgressInRedis(source.name, open_connection()))
-    if source.target is None or (logins := logins_of(source.target, open_connection)) is None:
-        return ports
-    http = open_transport(source.target)
-    return attrs.evolve(ports, target=Ports(report, time.time, http, {LoginsInRedis: logins}))
+def _target_ports(target: Target | None, open_connection: Callable[[], Connection], report: Report) -> Ports | None:
+    """Return what the connector of a source's target may use, for a kind that reads by its users' logins."""
+    if target is None or (logins := logins_of(target, open_connection)) is None:
+        return None
+    return Ports(report, time.time, open_transport(target), {LoginsInRedis: logins})

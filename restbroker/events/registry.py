@@ -6,8 +6,8 @@ needed, and neither this file nor `options` loads Trio. A folder has
 - `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it
   may judge the whole source, and its `DEFAULTS` say what holds for all of them (`config.kind`);
 - `hook`, if servers post: the function `open_hook`, as below;
-- `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below;
-- `suggest`, if its server's own configuration needs lines for it: the function `suggest`, as below.
+- `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below; `check` also has
+  `suggest`, as below, if its server's own configuration needs lines for it.
 
 The module `emit` in a server's own folder makes the server emit an event, for all its kinds of sources: `TARGET_KIND`,
 the kind of target that takes the commands, and the function `emissions`, as below.
@@ -28,31 +28,22 @@ if TYPE_CHECKING:  # the command line gets the kinds alone
     from restbroker.servers.findings import Finding
     from restbroker.store.sources import SourceState
 
-_FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
+_FOLDERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
-        "ejabberd-component": "restbroker.servers.component",
-        "mongooseim-amqp": "restbroker.events.amqp",
-        "mongooseim-sns": "restbroker.servers.mongooseim.sns",
-        "mongooseim-webhook": "restbroker.servers.mongooseim.webhook",
-        "openfire-sse": "restbroker.servers.openfire.stream",
-        "prosody-component": "restbroker.servers.component",
-        "prosody-rest": "restbroker.servers.prosody.events",
-        "webhook": "restbroker.servers.webhook",
+        "ejabberd-component": ("restbroker.servers.component", "restbroker.servers.ejabberd"),
+        "mongooseim-amqp": ("restbroker.events.amqp", "restbroker.servers.mongooseim"),
+        "mongooseim-sns": ("restbroker.servers.mongooseim.sns", "restbroker.servers.mongooseim"),
+        "mongooseim-webhook": ("restbroker.servers.mongooseim.webhook", "restbroker.servers.mongooseim"),
+        "openfire-sse": ("restbroker.servers.openfire.stream", "restbroker.servers.openfire"),
+        "prosody-component": ("restbroker.servers.component", ""),
+        "prosody-rest": ("restbroker.servers.prosody.events", "restbroker.servers.prosody"),
+        "webhook": ("restbroker.servers.webhook", ""),
     }
 )
+"""The kind's folder, and its server's with `emit`, if there is one."""
 _CLASSES: Final[Mapping[str, str]] = MappingProxyType({"prosody-component": "ProsodyOptions"})
 """Which class of a folder's `options` a kind has, if another than `Options`."""
-_EMITS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        **dict.fromkeys(("mongooseim-amqp", "mongooseim-sns", "mongooseim-webhook"), "restbroker.servers.mongooseim"),
-        "ejabberd-component": "restbroker.servers.ejabberd",
-        "openfire-sse": "restbroker.servers.openfire",
-        "prosody-rest": "restbroker.servers.prosody",
-    }
-)
-
 _SUGGESTS: Final = frozenset({"ejabberd-component", "prosody-component"})
-
 KINDS: Final = tuple(_FOLDERS)
 """The kinds of sources."""
 
@@ -90,12 +81,13 @@ def check_reads(source: "EventSource") -> bool:
 
 def suggest(source: "EventSource") -> str | None:
     """Return lines for the server's own configuration file; None: sources of this kind need none."""
-    return _part(source.kind, "suggest").suggest(source) if source.kind in _SUGGESTS else None
+    return _part(source.kind, "check").suggest(source) if source.kind in _SUGGESTS else None
 
 
 def emits(kind: str) -> str | None:
     """Return the kind of target that makes a server emit an event to this kind of source; None: none does."""
-    found: str | None = import_module(f"{_EMITS[kind]}.emit").TARGET_KIND if kind in _EMITS else None
+    server = _FOLDERS[kind][1]
+    found: str | None = import_module(f"{server}.emit").TARGET_KIND if server else None
     return found
 
 
@@ -104,7 +96,7 @@ def emissions(source: "EventSource", target: "Target", parties: "Parties", text:
 
     Raise `ConfigError` if `parties` lacks a sender or receiver that the server needs.
     """
-    module = import_module(f"{_EMITS[source.kind]}.emit")
+    module = import_module(f"{_FOLDERS[source.kind][1]}.emit")
     found: Sequence[Emission] = module.emissions(source, target, parties, text)
     return found
 
@@ -114,5 +106,5 @@ def _options(kind: str) -> Members:
     return members
 
 
-def _part(kind: str, name: Literal["options", "hook", "reader", "check", "suggest"]) -> ModuleType:
-    return import_module(f"{_FOLDERS[kind]}.{name}")
+def _part(kind: str, name: Literal["options", "hook", "reader", "check"]) -> ModuleType:
+    return import_module(f"{_FOLDERS[kind][0]}.{name}")

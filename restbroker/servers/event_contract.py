@@ -237,15 +237,14 @@ class ReaderPorts:
     """All that a reader may use; `target` is None unless its options name a target.
 
     `target`: what that target's connector may use. The reader closes the others that it uses, and what `target` has.
-    `states` is None if nothing shows them.
     """
 
     intake: Intake
     report: Report
-    leases: "LeasesInRedis | None" = None
-    progress: "ProgressInRedis | None" = None
+    leases: "LeasesInRedis"
+    progress: "ProgressInRedis"
+    states: "StatesOfSource"
     target: "Ports | None" = None
-    states: "StatesOfSource | None" = None
 
 
 class Reader(Protocol):

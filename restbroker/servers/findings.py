@@ -106,7 +106,7 @@ def worst_cause(findings: Iterable[Finding]) -> Cause | None:
 
 def problem_of(source: str, problem: Problem, why: str, causes: Mapping[str, Cause]) -> Finding:
     """Return the finding that the source of this name cannot be read. `causes`: {code: cause}."""
-    message, cause = f"Source {source}: {problem.message}", causes[problem.code]
+    message, cause = f"Source {source}: {problem.message}", causes.get(problem.code, "other")
     return Finding("problem", "Events", problem.code, message, why, problem.hint, cause)
 
 
@@ -122,16 +122,8 @@ def findings_of(
         since = f"{datetime.fromtimestamp(state.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
         more = len(troubled) - _MOST if number == _MOST else 0
         others = f" The same applies to {more} more." if more > 0 else ""
-        message = f"Source {state.source}: {state.message} {state.process} says so, since {since}.{others}"
-        yield Finding(
-            "problem",
-            "Events",
-            state.code,
-            message=message,
-            why=why,
-            hint=state.hint,
-            cause=causes.get(state.code, "other"),
-        )
+        message = f"{state.message} {state.process} says so, since {since}.{others}"
+        yield problem_of(state.source, Problem(state.code, message, state.hint), why, causes)
 
 
 def _is_same(finding: Finding, state: "SourceState") -> bool:

@@ -14,9 +14,12 @@ from restbroker.config.events import Handover
 from restbroker.errors import UsageError
 from restbroker.events.deliver import Deliverer
 from restbroker.job.json_types import Json
-from restbroker.servers.offers import Offers
+from restbroker.servers.findings import Texts
+from restbroker.servers.in_redis import StatesInRedis
+from restbroker.servers.reading import Offers, SourceReports
 from restbroker.store import queues
 from restbroker.store.client import Client
+from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, EventHandled, OperatorWarning
 from tests.events.conftest import EVENT, SOURCE
 from tests.support.ports import free_port
@@ -198,7 +201,9 @@ async def test_an_event_too_large_for_a_job_ends_no_reader(deliverer: Deliverer,
     async with trio.open_nursery() as nursery:
         await nursery.start(deliverer.run)
         left = {number: attrs.evolve(EVENT, body=body) for number, body in enumerate(("a", "large", "b"))}
-        await Offers(handed, deliverer, reported.append, "", "").push(left)
+        states = StatesInRedis(lambda: Connection(store)).of(handed)
+        reports = SourceReports(handed.name, reported.append, Texts({}), "", states)
+        await Offers(handed, deliverer, reports).push(left)
         assert left == {}
         with pytest.raises(UsageError):
             await deliverer.deliver(handed, attrs.evolve(EVENT, body="large"))

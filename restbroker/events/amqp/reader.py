@@ -25,8 +25,7 @@ from restbroker.events.amqp.options import INSTALL, Options
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import MalformedEvent, Problem, ReaderPorts
 from restbroker.servers.findings import Texts
-from restbroker.servers.offers import Offers
-from restbroker.servers.reports import SourceReports
+from restbroker.servers.reading import Offers, SourceReports
 
 if TYPE_CHECKING:  # without pika there is none
     from restbroker.events.amqp.connection import Link
@@ -47,10 +46,8 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
     if find_spec("pika") is None:
         message = f"The source {source.name} reads from RabbitMQ, which needs an extra that is not installed."
         raise ConfigError(message, f"Install it: {INSTALL}.")
-    hint = "Nothing is lost: they are read when Redis accepts them."
-    offers = Offers(source, ways.intake, ways.report, " in RabbitMQ", hint)
     reports = SourceReports(source.name, ways.report, _TEXTS, "RabbitMQBack", ways.states)
-    return RabbitReader(source, source.options, offers, reports)
+    return RabbitReader(source, source.options, Offers(source, ways.intake, reports), reports)
 
 
 @attrs.define(eq=False)

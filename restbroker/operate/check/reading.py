@@ -113,7 +113,7 @@ class _Reading:
         leases = LeasesInRedis(name, self._connection())
         written = ProgressInRedis(name, self._connection(), is_check=True)
         deliverer = Deliverer(self._connection())
-        ports = ReaderPorts(deliverer, self._note, leases, written, states=states.of(self.source))
+        ports = ReaderPorts(deliverer, self._note, leases, written, states.of(self.source))
         receiver = Receiver(deliverer, (), [sources.open_reader(self.source, ports)])
         tested: list[Finding] = []
         async with trio.open_nursery() as nursery:

@@ -1,8 +1,9 @@
-"""Checks a source that is a component. Called by `operate.check.reading`.
+"""Checks a source that is a component, and suggests lines of its server's own configuration.
 
-Always holds: nothing connects with the component's own name, since a second connection would take a share of the
-copies; how that one fares, the processes that read say in `states`. Where none reads, a name that nobody configured
-shows whether the listener is there, and whether it lets anyone in.
+Called by `events.registry`. Always holds: the suggested lines are whole blocks that ejabberd 23.01 or Prosody 0.12
+accepts (tried), without the password. Nothing connects with the component's own name, since a second connection would
+take a share of the copies; how that one fares, the processes that read say in `states`. Where none reads, a name that
+nobody configured shows whether the listener is there, and whether it lets anyone in.
 """
 
 import socket
@@ -18,7 +19,6 @@ from restbroker.config.events import EventSource
 from restbroker.config.urls import is_loopback
 from restbroker.servers.component.connection import open_stream
 from restbroker.servers.component.options import Options, host_of
-from restbroker.servers.component.server import SERVERS
 from restbroker.servers.event_contract import Problem
 from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok, problem_of
 from restbroker.store.sources import SourceState
@@ -40,7 +40,7 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
         yield from trio.run(_try_unknown_name, source, options)
         return
     host = host_of(options.name, options.hosts)
-    if host is None and SERVERS[options.server].looks_up:
+    if host is None and options.server.looks_up:
         yield _TEXTS.finding(_AREA, "ForeignName", source=source.name, name=options.name)
     for state in states:
         if state.is_reading:
@@ -62,7 +62,7 @@ def _check_pushing(source: EventSource, options: Options, states: Sequence[Sourc
     """Yield what may cost notifications or registrations."""
     if len([state for state in states if not state.code]) == 1:
         yield _TEXTS.finding(_AREA, "OneReader", source=source.name)
-    is_asked = SERVERS[options.server].looks_up and is_loopback(options.address[0])
+    is_asked = options.server.looks_up and is_loopback(options.address[0])
     if is_asked and not _is_here(options.name):
         yield _TEXTS.finding(_AREA, "NameElsewhere", source=source.name, name=options.name)
 
@@ -73,6 +73,24 @@ def _is_here(name: str) -> bool:
     except OSError:
         return False
     return all(is_loopback(str(address[0])) for *_, address in found)
+
+
+def suggest(source: EventSource) -> str:
+    """Return the lines, with comments that say what to know about them."""
+    options = source.options
+    assert isinstance(options, Options)  # noqa: S101  as its options judged it
+    host, port = options.address
+    lines = options.server.lines
+    return lines["plain"].format(
+        source=source.name,
+        name=options.name,
+        most=options.limit_bytes,
+        port=port,
+        ip=host if is_loopback(host) and host != "localhost" else "THE ADDRESS",
+        tls=lines["tls"].format(host=host) if options.is_tls else "",
+        copies=lines["copies"].format(name=options.name) if set(options.takes) != {"push"} else "",
+        push=lines["push"] if "push" in options.takes else "",
+    )
 
 
 async def _try_unknown_name(source: EventSource, options: Options) -> list[Finding]:

@@ -17,7 +17,6 @@ from restbroker.config.target import TlsFiles
 from restbroker.config.tls import context_of
 from restbroker.errors import ConfigError
 from restbroker.servers.component.options import Options
-from restbroker.servers.component.server import SERVERS, Server
 from restbroker.servers.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
 from restbroker.servers.event_contract import Problem
 from restbroker.transport.dial import cause_of
@@ -83,14 +82,15 @@ _AGAIN: Final = "restbroker connects again."
 async def open_stream(settings: Options) -> ComponentStream:
     """Connect, and return the stream once the component is accepted. Raise `Problem`; nothing stays open then."""
     host, port = settings.address
-    server = SERVERS[settings.server]
+    server = settings.server
     where = f"{server.name} at {host}:{port}"
     try:
         with trio.fail_after(_CONNECT_S):
             stream = await _connect(settings)
             try:
-                opened = ComponentStream(where, stream, _parser_of(settings))
-                await _shake_hands(opened, settings, server)
+                parser = StreamParser(settings.name, settings.hosts, settings.limit_bytes)
+                opened = ComponentStream(where, stream, parser)
+                await _shake_hands(opened, settings)
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
@@ -103,10 +103,6 @@ async def open_stream(settings: Options) -> ComponentStream:
     except (OSError, UnicodeError) as error:
         raise Problem("ComponentAway", f"No connection to {where}: {cause_of(error)}.", server.no_answer) from None
     return opened
-
-
-def _parser_of(settings: Options) -> StreamParser:
-    return StreamParser(settings.name, frozenset(settings.hosts), settings.limit_bytes)
 
 
 async def _connect(settings: Options) -> trio.abc.Stream:
@@ -124,7 +120,7 @@ async def _connect(settings: Options) -> trio.abc.Stream:
     return secured
 
 
-async def _shake_hands(stream: ComponentStream, settings: Options, server: Server) -> None:
+async def _shake_hands(stream: ComponentStream, settings: Options) -> None:
     try:
         secret = await trio.to_thread.run_sync(settings.password.reveal)
     except ConfigError as error:
@@ -148,9 +144,9 @@ async def _shake_hands(stream: ComponentStream, settings: Options, server: Serve
                 case _:
                     continue
     except Problem as problem:
-        for fault, (message, hint) in server.faults.items():
+        for fault, (message, hint) in settings.server.faults.items():
             if problem.message.endswith(f": {fault}."):
                 texts = (text.format(name=settings.name) for text in (message, hint))
                 raise Problem("ComponentDenied", *texts) from None
         other = "" if is_xmpp else " It is no listener for components, or one with `tls: true`."
-        raise Problem(problem.code, problem.message + other, server.no_answer) from None
+        raise Problem(problem.code, problem.message + other, settings.server.no_answer) from None

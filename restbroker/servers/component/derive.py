@@ -1,14 +1,21 @@
-"""Makes events of what ejabberd sends a component: of the copies of mod_service_log, and of the rooms' own messages.
+"""Makes events of what a server sends a component, and answers it. Called by `reader`.
 
-Called by `reader`. Always holds: pure; one event for what a user sends, however many copies there are, but for those
-that are equal, which `ServerEvent.digest` names. Nothing that a client writes makes an event vanish: what is dropped
-here is dropped for its `from` or `to`, which the server sets, and a client's address always has a resource (measured on
-23.01). ejabberd passes on the rest as it was written: `<delay>`, `<result>`, `<sent>`, an `id` that was used before.
+Events are made of the copies of ejabberd's mod_service_log, of rooms' own messages, and of notifications (XEP-0357), of
+which a server sends one for each stanza whose receiver cannot be reached. Always holds: pure; one event for what a user
+sends, however many copies there are, but for those that are equal, which `ServerEvent.digest` names. Nothing that a
+client writes makes an event vanish: what is dropped here is dropped for its `from` or `to`, which the server sets, and
+a client's address always has a resource (measured on 23.01). ejabberd passes on the rest as it was written: `<delay>`,
+`<result>`, `<sent>`, an `id` that was used before.
+
+A notification is answered by `result` or by an error of type `wait`, whoever sends it and whatever is in it, since the
+server takes of any other error that the device is gone for good, and drops its registration.
 """
 
 import hashlib
-from collections.abc import Set as AbstractSet
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Final, Literal
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import quoteattr
 
 import attrs
 
@@ -28,6 +35,16 @@ _SILENT: Final = frozenset({"http://jabber.org/protocol/chatstates", "urn:xmpp:r
 _HINTS: Final = frozenset({"urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp"})
 _UNNAMED_S: Final = 2.0
 """Seconds within which equal stanzas without an id are one event: a user may well send such a text again."""
+_PUBSUB: Final = "{http://jabber.org/protocol/pubsub}"
+_PUSH: Final = "urn:xmpp:push:0"
+_FORM: Final = "{jabber:x:data}"
+_PING: Final = "{urn:xmpp:ping}ping"
+_INFO: Final = "http://jabber.org/protocol/disco#info"
+_STANZAS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"
+_FEATURES: Final = (_INFO, "urn:xmpp:ping", _PUSH)
+
+Kind = Literal["result", "wait", "cancel"]
+"""How an iq is answered: by a result, or by an error of this type."""
 
 
 @attrs.frozen
@@ -36,9 +53,9 @@ class Deriver:
 
     source: str
     name: str
-    hosts: AbstractSet[str]
-    rooms: AbstractSet[str]
-    takes: AbstractSet[str]
+    hosts: Collection[str]
+    rooms: Collection[str]
+    takes: Collection[str]
 
     def event_of_copy(self, host: str, stanza: Stanza, now_s: float, beat_s: float) -> ServerEvent | None:
         """Return the event of a stanza that a user of this host sends or receives; None if it makes none.
@@ -130,3 +147,95 @@ class Deriver:
 
 def _has_resource(jid: str) -> bool:
     return "/" in jid
+
+
+def is_notification(stanza: Stanza) -> bool:
+    """Tell whether the stanza is an iq that is answered as a notification, even if it is a wrong one."""
+    asks = stanza.kind == "iq" and stanza.element.get("type") in ("get", "set")
+    return asks and stanza.element.find(f"{_PUBSUB}pubsub") is not None
+
+
+def event_of_push(deriver: Deriver, stanza: Stanza, now_s: float) -> ServerEvent | None:
+    """Return the event of a notification from one of the hosts; None if it is none. `now_s`: epoch seconds."""
+    sender, number, element = stanza.sender, stanza.element.get("id"), stanza.element
+    if "push" not in deriver.takes or not is_notification(stanza) or element.get("type") != "set":
+        return None
+    if sender not in deriver.hosts or stanza.receiver != deriver.name or not number:
+        return None
+    publish = element.find(f"{_PUBSUB}pubsub/{_PUBSUB}publish")
+    notification = None if publish is None else publish.find(f"{_PUBSUB}item/{{{_PUSH}}}notification")
+    if publish is None or notification is None:
+        return None
+    summary = _fields(notification)
+    options = _fields(element.find(f"{_PUBSUB}pubsub/{_PUBSUB}publish-options"))
+    return ServerEvent(
+        type="push",
+        sender=_text(summary, "last-message-sender"),
+        receiver=None,
+        id=number,
+        body=_text(summary, "last-message-body"),
+        room=None,
+        server=sender,
+        source=deriver.source,
+        received_at_s=now_s,
+        raw={"kind": "push", "node": publish.get("node"), "options": options, "summary": summary},
+        digest=hashlib.blake2b(f"{sender} {number}".encode(), digest_size=16).hexdigest(),
+    )
+
+
+def has_text(event: ServerEvent) -> bool:
+    """Tell whether a notification says anything of a message: of a receipt or a call it does not."""
+    return event.sender is not None or event.body is not None
+
+
+def answer_to_push(event: ServerEvent, name: str, kind: Kind) -> str:
+    """Return the answer of the component `name` to the notification that became this event."""
+    return _answer(name, event.server or "", event.id or "", kind)
+
+
+def answer_to(stanza: Stanza, name: str, *, takes_push: bool) -> str | None:
+    """Return the answer to an iq that asks and is no event; None for any other stanza, and for one to another name."""
+    element = stanza.element
+    if stanza.kind != "iq" or element.get("type") not in ("get", "set") or domain(stanza.receiver) != name:
+        return None
+    kind: Kind = "cancel"
+    content = ""
+    if is_notification(stanza):
+        kind = "wait"
+    elif element.get("type") == "get" and element.find(_PING) is not None:
+        kind = "result"
+    elif element.get("type") == "get" and (query := element.find(f"{{{_INFO}}}query")) is not None:
+        # The component has no nodes.
+        kind = "cancel" if query.get("node") else "result"
+        content = _identity(takes_push=takes_push)
+    return _answer(stanza.receiver, stanza.sender, element.get("id", ""), kind, content)
+
+
+def _answer(sender: str, receiver: str, number: str, kind: Kind, content: str = "") -> str:
+    addresses = f"from={quoteattr(sender)} to={quoteattr(receiver)} id={quoteattr(number)}"
+    if kind == "result":
+        return f"<iq type='result' {addresses}>{content}</iq>"
+    error = f"<error type='{kind}'><service-unavailable xmlns='{_STANZAS}'/></error>"
+    return f"<iq type='error' {addresses}>{error}</iq>"
+
+
+def _identity(*, takes_push: bool) -> str:
+    identity = "category='pubsub' type='push'" if takes_push else "category='component' type='generic'"
+    features = (f"<feature var='{name}'/>" for name in _FEATURES if takes_push or name != _PUSH)
+    return f"<query xmlns='{_INFO}'><identity {identity} name='restbroker'/>{''.join(features)}</query>"
+
+
+def _fields(parent: ET.Element | None) -> dict[str, Json]:
+    """Return the fields of the form in this element; one without a text is None, one with several texts a list."""
+    found: dict[str, list[Json]] = {}
+    for field in () if parent is None else parent.iterfind(f"{_FORM}x/{_FORM}field"):
+        name = field.get("var", "")
+        if name != "FORM_TYPE":
+            texts = found.setdefault(name, [])
+            texts += (value.text for value in field.iterfind(f"{_FORM}value") if value.text)
+    return {name: texts if len(texts) > 1 else next(iter(texts), None) for name, texts in found.items()}
+
+
+def _text(summary: Mapping[str, Json], name: str) -> str | None:
+    value = summary.get(name)
+    return value if isinstance(value, str) else None

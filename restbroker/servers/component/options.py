@@ -5,9 +5,10 @@ ejabberd the name belongs to one of the server's hosts unless the operator says 
 DNS and send all copies there. Trio is not loaded here.
 """
 
+import tomllib
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 import attrs
 
@@ -60,12 +61,34 @@ _Hosts: TypeAlias = Annotated[
 ]
 
 
+@attrs.frozen(eq=False)
+class Server:
+    """One server, and what people are told of it: data in `servers.toml`.
+
+    `looks_up`: while the component is away, it looks for its name in DNS. `no_answer`, `no_tls`: what to do then.
+    `faults`: by the name of the stream's error, what it means and what to do. `lines`: of its own configuration.
+    `keys`: what else than usual a key means.
+    """
+
+    name: str
+    looks_up: bool
+    no_answer: str
+    no_tls: str
+    faults: Mapping[str, Sequence[str]]
+    lines: Mapping[str, str]
+    keys: Mapping[str, str]
+
+
+_FILE: Final = Path(__file__).with_name("servers.toml")
+SERVERS: Final = {name: Server(**row) for name, row in tomllib.loads(_FILE.read_text("utf-8")).items()}
+
+
 @attrs.frozen
 class Options:
     """The members of `Options` in the configuration.
 
     `max_unread_s`: how long the stream is left unread once the buffer is full. `lease_s`: None, unless one process is
-    to read alone. `server`: which one it is, of `server.SERVERS`.
+    to read alone.
     """
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, target_kind="ejabberd", check_reads=True)
@@ -120,7 +143,7 @@ class Options:
     limit_bytes: Annotated[int, whole(_LEAST_STANZA, _MOST_STANZA)] = key(
         "MaxStanza", "Bytes of the longest stanza; longer ones are skipped and counted.", 1024 * 1024
     )
-    server: Literal["ejabberd", "prosody"] = "ejabberd"
+    server: Server = SERVERS["ejabberd"]
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source as it is to be used, with names folded; add what is wrong with it to `problems`."""
@@ -162,7 +185,7 @@ class Options:
             problems.refuse(f"{place}.Hosts", "is missing or empty; name the server's virtual hosts.")
         elif name in hosts:
             problems.refuse(f"{place}.Name", f"{name!r} is also one of Hosts; the component needs a name of its own.")
-        elif name and self.server == "ejabberd" and not self.foreign_name and host_of(name, hosts) is None:
+        elif name and self.server.looks_up and not self.foreign_name and host_of(name, hosts) is None:
             why = "while the component is away, ejabberd sends all copies to whoever has this name in DNS"
             hint = "name a subdomain of one of Hosts, or set ForeignName"
             problems.refuse(f"{place}.Name", f"{name!r} is a subdomain of none of Hosts: {why}; {hint}.")
@@ -178,20 +201,8 @@ class Options:
         return tls_files(TlsFiles(self.ca), place, place, problems, is_used=True).ca
 
 
-_OF_PROSODY: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "Address": "host:port of Prosody's component_ports.",
-        "Name": "The component's name, as in Prosody's configuration.",
-        "Hosts": "The server's virtual hosts whose notifications count.",
-        "Pass": "The component_secret.",
-        "TLS": "Something in front of Prosody speaks TLS; its certificate must be for the Address.",
-        "Lease": f"One process reads; how long after it dies another takes over. By default {_LEASE_S:g}s.",
-    }
-)
-
-
 def _of_prosody(described: Key) -> Key | None:
-    meaning = _OF_PROSODY.get(described.name, described.meaning)
+    meaning = SERVERS["prosody"].keys.get(described.name, described.meaning)
     is_known = described.name not in ("ForeignName", "Rooms", "Take", "Target")
     return attrs.evolve(described, meaning=meaning) if is_known else None
 
@@ -208,7 +219,7 @@ class ProsodyOptions:
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with `Options`, as it is to be used; add what is wrong with it to `problems`."""
         lease_s = self.options.lease_s or _LEASE_S
-        options = attrs.evolve(self.options, takes=("push",), lease_s=lease_s, server="prosody", target=None)
+        options = attrs.evolve(self.options, takes=("push",), lease_s=lease_s, server=SERVERS["prosody"], target=None)
         return options.check(source, at, problems)
 
 

@@ -19,12 +19,11 @@ import attrs
 import trio
 
 from restbroker.config.events import EventSource
-from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent, domain
 from restbroker.servers.component.connection import ComponentStream, open_stream
-from restbroker.servers.component.derive import Deriver
-from restbroker.servers.component.options import Options
-from restbroker.servers.component.push import (
+from restbroker.servers.component.derive import (
+    Deriver,
     Kind,
     answer_to,
     answer_to_push,
@@ -32,7 +31,7 @@ from restbroker.servers.component.push import (
     has_text,
     is_notification,
 )
-from restbroker.servers.component.server import SERVERS
+from restbroker.servers.component.options import Options
 from restbroker.servers.component.stanzas import (
     FORWARDED,
     Accepted,
@@ -47,8 +46,7 @@ from restbroker.servers.component.stanzas import (
 from restbroker.servers.event_contract import Problem, ReaderPorts, StreamInfo
 from restbroker.servers.findings import Texts
 from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis
-from restbroker.servers.offers import EventBuffer, Offers, Pusher
-from restbroker.servers.reports import SourceReports, between
+from restbroker.servers.reading import EventBuffer, Offers, Pusher, SourceReports, between
 from restbroker.store.leases import LeaseHeld
 
 _TEXTS: Final = Texts.beside(__file__)
@@ -69,30 +67,20 @@ _MOST_HOSTS: Final = 20
 
 
 def open_reader(source: EventSource, ports: ReaderPorts) -> "ComponentReader":
-    """Return the reader of one source, without connecting yet. Raise `ConfigError` if it lacks its ports in Redis."""
+    """Return the reader of one source, without connecting yet."""
     settings = source.options
     assert isinstance(settings, Options)  # noqa: S101  as its options judged it
-    if ports.leases is None or ports.progress is None:
-        raise ConfigError(f"The source {source.name} needs its leases and its progress in Redis.")
-    deriver = Deriver(
-        source.name, settings.name, frozenset(settings.hosts), frozenset(settings.rooms), frozenset(settings.takes)
-    )
-    server = SERVERS[settings.server].name
-    hint = f"{server} keeps no events: a stop of restbroker loses those that it has read."
-    offers = Offers(source, ports.intake, ports.report, "", hint)
+    deriver = Deriver(source.name, settings.name, settings.hosts, settings.rooms, settings.takes)
     reports = SourceReports(source.name, ports.report, _TEXTS, "ComponentBack", ports.states)
-    return ComponentReader(settings, server, deriver, offers, reports, leases=ports.leases, progress=ports.progress)
+    offers = Offers(source, ports.intake, reports)
+    return ComponentReader(settings, deriver, offers, reports, ports.leases, ports.progress)
 
 
 @attrs.define(eq=False)
 class ComponentReader:
-    """The reader of one source, over one connection after the other. Times are epoch seconds; 0: never.
-
-    `server`: its name, in texts.
-    """
+    """The reader of one source, over one connection after the other. Times are epoch seconds; 0: never."""
 
     settings: Options
-    server: str
     deriver: Deriver
     offers: Offers
     reports: SourceReports
@@ -349,10 +337,10 @@ class ComponentReader:
 
     def _report_gap(self, since_s: float, until_s: float, why: str) -> None:
         when = between(since_s - _MARGIN_S, until_s)
-        self.reports.warn("ComponentGap", between=when, why=why, server=self.server)
+        self.reports.warn("ComponentGap", between=when, why=why, server=self.settings.server.name)
 
     def _warn_of_full(self, size_bytes: int) -> None:
-        self.reports.warn("EventsHeld", size=size_bytes, server=self.server)
+        self.reports.warn("EventsHeld", size=size_bytes, server=self.settings.server.name)
 
     def _info(self) -> StreamInfo:
         return StreamInfo("", self._opened_s, self._event_s, self._beat_s, self._notice)

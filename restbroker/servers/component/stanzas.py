@@ -10,7 +10,7 @@ the same form, but not from one of the server's own hosts.
 """
 
 import re
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection
 from typing import Final, Literal, TypeAlias
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
@@ -103,7 +103,7 @@ class StreamParser:
     """The parser of one stream. A copy counts from one of `hosts`, and to `name`."""
 
     name: str
-    hosts: AbstractSet[str]
+    hosts: Collection[str]
     limit_bytes: int
     _items: list[Item] = attrs.field(factory=list)
     _header: bytes = b""

@@ -72,7 +72,7 @@ def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest
     assert (one.code, one.hint) == ("NotInstalled", INSTALL)
     monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match="reads from RabbitMQ, which needs an extra that is not installed") as caught:
-        open_reader(source("amqp://h"), ReaderPorts(object(), print))  # type: ignore[arg-type]
+        open_reader(source("amqp://h"), ReaderPorts(object(), print, *[object()] * 3))  # type: ignore[arg-type]
     assert INSTALL in str(caught.value.hint)
 
 

@@ -121,7 +121,7 @@ async def pour(out_of: trio.abc.ReceiveStream, into: trio.abc.SendStream) -> Non
 
 def test_a_reader_is_not_opened_without_what_it_needs(openfire: Openfire, passwords: Path) -> None:
     with pytest.raises(ConfigError, match="needs its target"):
-        open_reader(source(openfire, passwords, "ann"), ReaderPorts(object(), print))  # type: ignore[arg-type]
+        open_reader(source(openfire, passwords, "ann"), ReaderPorts(object(), print, *[object()] * 3))  # type: ignore[arg-type]
 
 
 class Stream:

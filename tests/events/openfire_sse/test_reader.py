@@ -11,8 +11,8 @@ import trio
 from restbroker.servers import in_redis
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.openfire.stream.frames import FrameReader
-from restbroker.servers.openfire.stream.problems import TEXTS, no_answer
-from restbroker.servers.reports import SourceReports
+from restbroker.servers.openfire.stream.open_stream import TEXTS, no_answer
+from restbroker.servers.reading import SourceReports
 from restbroker.store import logins, sources
 from restbroker.store.logins import LoggedIn, UserBase
 from restbroker.store.sources import SourceState

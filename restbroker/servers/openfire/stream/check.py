@@ -18,9 +18,8 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers.event_contract import Problem
 from restbroker.servers.findings import Cause, Finding, findings_of, ok, problem_of
-from restbroker.servers.openfire.stream.open_stream import basic
+from restbroker.servers.openfire.stream.open_stream import NOT_LOGGED_IN, TEXTS, UNWANTED, basic, refusal
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.problems import NOT_LOGGED_IN, TEXTS, UNWANTED, refusal
 from restbroker.store.sources import SourceState
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request

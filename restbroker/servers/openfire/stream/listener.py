@@ -9,28 +9,43 @@ sent there.
 
 import math
 import random
+import time
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
 import attrs
 import trio
 
-from restbroker.errors import StoreRefused
+from restbroker.config.target import Target
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Problem
+from restbroker.servers.openfire.chat.logins import SharedLogins
 from restbroker.servers.openfire.chat.sessions import NoLogin
-from restbroker.servers.openfire.stream.context import ListenerContext
 from restbroker.servers.openfire.stream.frames import FrameReader
-from restbroker.servers.openfire.stream.open_stream import OpenStream, StreamAttributes, headers_of
-from restbroker.servers.openfire.stream.problems import NOT_LOGGED_IN, TEXTS, login_problem, no_answer, refusal
+from restbroker.servers.openfire.stream.open_stream import (
+    NO_STREAM,
+    NOT_LOGGED_IN,
+    TEXTS,
+    OpenStream,
+    StreamAttributes,
+    as_problem,
+    headers_of,
+    no_answer,
+    refusal,
+)
+from restbroker.servers.openfire.stream.options import Options
 from restbroker.servers.openfire.stream.state import Gap, StreamState
-from restbroker.servers.reports import between
+from restbroker.servers.reading import EventBuffer, SourceReports, between
 from restbroker.store.logins import LoggedIn, LoginState
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request
 from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
 
 _OK: Final = 200
+QUIET_S: Final = 600.0
+"""The seconds without an event after which the stream is reopened.
+
+Another reader may have taken it, which the server does not tell.
+"""
 _EACH_BYTES: Final = 2048
 """What an event takes in memory besides its text, roughly."""
 _LEAST_PAUSE_S: Final = 0.2
@@ -47,6 +62,29 @@ A job that ended the session is noted by then.
 """
 _ENDS: Final = 2
 """The number of streams that may end at once before that is reported: a login or a restart may end one."""
+
+
+def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]]:
+    # No one comes into a room while Redis is away, so that few are told to leave one.
+    return trio.open_memory_channel(math.inf)
+
+
+@attrs.define(eq=False)
+class ListenerContext:
+    """The objects that the listeners of one source share."""
+
+    source: str
+    settings: Options
+    target: Target
+    logins: SharedLogins
+    buffer: EventBuffer
+    reports: SourceReports
+    now_s: Callable[[], float] = time.time
+    quiet_s: float = QUIET_S
+    expulsions: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = (
+        attrs.field(factory=_channel)
+    )
+    """The two ends of a channel of users and the rooms that had them leave."""
 
 
 @attrs.define(eq=False)
@@ -248,22 +286,19 @@ class Listener:
                 is_again = is_tried
                 if not is_tried:
                     continue
-            except Problem as trouble:
-                self.context.reports.fail(trouble, self.user)
+            except NO_STREAM as error:
+                self.context.reports.fail(as_problem(self.user, error), self.user)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _note_logoff(self, looked_s: float) -> None:
-        """Note that the user was logged off at `looked_s`, and report a gap if there is one. Raise `Problem`."""
+        """Note that the user was logged off at `looked_s`, and report a gap if there is one. Raise `StoreRefused`."""
         if (gap := self.state.note_logoff(looked_s, await self._read_state())) is not None:
             self._report_gap(gap)
 
     async def _read_state(self) -> LoginState:
-        """Return what Redis has of the user's login. Raise `Problem` if Redis refuses."""
-        try:
-            (known,) = await self.context.logins.read_states([self.user])
-        except StoreRefused as error:
-            raise no_answer(error.message) from None
+        """Return what Redis has of the user's login. Raise `StoreRefused`."""
+        (known,) = await self.context.logins.read_states([self.user])
         return known
 
     async def _wait_for_lease(self) -> None:
@@ -288,20 +323,14 @@ class Listener:
         """Return the id of the user's stream, other than the stale one if the server gives another.
 
         "": the user needs none; None: the user is logged off. `is_dead_end`: the server gave no stream for the stale
-        one. Raise `Problem` if the user cannot be logged in now.
+        one. Raise one of `NO_STREAM` if the user cannot be logged in now.
         """
         shared = self.context
-        try:
-            if self.user in shared.settings.askers:
-                self.state.login = await self._read_state()
-                return ""
-            known = await shared.logins.stream_for_reader(
-                self.user, stale, afresh=is_dead_end and stale != self._afresh
-            )
-        except NoLogin as error:
-            raise login_problem(self.user, error) from None
-        except (NotSent, MaybeSent, StoreRefused) as error:
-            raise no_answer(error.message) from None
+        if self.user in shared.settings.askers:
+            self.state.login = await self._read_state()
+            return ""
+        is_afresh = is_dead_end and stale != self._afresh
+        known = await shared.logins.stream_for_reader(self.user, stale, afresh=is_afresh)
         noted = await self._read_state()
         # With its number, unless something else is noted by now.
         login = None if known is None else LoggedIn(known)
@@ -310,18 +339,15 @@ class Listener:
         return known
 
     async def _ask(self, known: str) -> EventStream | None:
-        """Open the user's stream; return None if the server knows none of this login. Raise `Problem` if it refuses."""
+        """Open the user's stream; return None if the server knows none of this login. Raise one of `NO_STREAM`."""
         shared, settings = self.context, self.context.settings
         path, headers = f"/sse/{quote(self.user, safe='')}", await headers_of(self.user, settings.passwords)
         request = Request("GET", path, shared.target.timeout_s, headers=headers)
         await self._wait_for_lease()
         self.is_asking = True
-        try:
-            stream = await open_stream(
-                shared.target, request, silence_s=settings.silence_s, limit_bytes=settings.limit_bytes
-            )
-        except NotSent as error:
-            raise no_answer(error.message) from None
+        stream = await open_stream(
+            shared.target, request, silence_s=settings.silence_s, limit_bytes=settings.limit_bytes
+        )
         try:
             if stream.status == _OK and await self._is_announced(known):
                 return stream
@@ -337,14 +363,12 @@ class Listener:
     async def _is_announced(self, known: str) -> bool:
         """Make the user available, once for each login of streams opened here, since a job may have set them away.
 
-        False: the server does not know the login. Raise `Problem`.
+        False: the server does not know the login. Raise one of `NO_STREAM`.
         """
         if known and known != self._announced and self.context.settings.announces:
             try:
                 await self.context.logins.present(self.user)
             except NoLogin:
                 return False
-            except (NotSent, MaybeSent, StoreRefused) as error:
-                raise no_answer(error.message) from None
             self._announced = known
         return True

@@ -1,9 +1,10 @@
-"""One open stream: the login that asks for it, what people see of it, and how its reading ends. `listener` uses it.
+"""One open stream: the login that asks for it, what people see of it, and how its reading ends; why there is none.
 
-Always holds: all that the server sent over a stream is read before it is closed, however long its events wait for
-Redis. A stream is asked for in the user's own name, with a login in Latin-1, as the server's Jetty reads it (measured):
-UTF-8, which the rest of Openfire takes, is a wrong password there. Of the login's id, which is as good as a password,
-only the end leaves the process.
+Used by the other files of this folder. Always holds: no text has a password, a stream's id or a part of an event; all
+that the server sent over a stream is read before it is closed, however long its events wait for Redis. A stream is
+asked for in the user's own name, with a login in Latin-1, as the server's Jetty reads it (measured): UTF-8, which the
+rest of Openfire takes, is a wrong password there. Of the login's id, which is as good as a password, only the end
+leaves the process.
 """
 
 import base64
@@ -15,11 +16,28 @@ import trio
 
 from restbroker.config.passwords import passwords_in
 from restbroker.config.secret import Secret
-from restbroker.errors import ConfigError
-from restbroker.servers.event_contract import StreamInfo
-from restbroker.servers.openfire.stream.problems import TEXTS
+from restbroker.config.target import Target
+from restbroker.errors import ConfigError, StoreRefused
+from restbroker.job.outcome import Delivered
+from restbroker.servers.event_contract import Problem, StreamInfo
+from restbroker.servers.findings import Texts
+from restbroker.servers.openfire.chat.sessions import NoLogin
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.stream import EventStream
 
+NO_STREAM: Final = (Problem, NoLogin, NotSent, MaybeSent, StoreRefused)
+"""What is raised where a stream cannot be opened."""
+NOT_LOGGED_IN: Final = 404
+UNWANTED: Final = 405
+TEXTS: Final = Texts.beside(__file__)
+_OTHER: Final = "OpenfireAway-status"
+_OF_STATUS: Final = {
+    401: "OpenfireDenied-status",
+    403: "OpenfireDenied-status",
+    405: "OpenfireAway-accept",
+    503: "OpenfireAway-now",
+}
+"""Measured, but for 403."""
 _GRACE_S: Final = 1.0
 """The seconds without an event after which a connection that was left is closed.
 
@@ -60,6 +78,28 @@ class OpenStream:
     def _end_soon(self) -> None:
         if self.is_replaced and not self._is_suspended:
             self.scope.deadline = trio.current_time() + _GRACE_S
+
+
+def refusal(target: Target, user: str, status: int) -> Problem:
+    """Return the problem that the server answered this status to the question for a stream."""
+    return TEXTS.problem(_OF_STATUS.get(status, _OTHER), url=target.url, user=user, status=status)
+
+
+def no_answer(why: str) -> Problem:
+    """Return the problem that the server does not answer; `why` is a sentence."""
+    return TEXTS.problem("OpenfireAway-silent", why=why)
+
+
+def as_problem(user: str, error: Problem | NoLogin | NotSent | MaybeSent | StoreRefused) -> Problem:
+    """Return why this user's stream is not open now."""
+    match error:
+        case Problem():
+            return error
+        case NoLogin(outcome=outcome):
+            why = "the server refuses the login." if isinstance(outcome, Delivered) else outcome.reason.message
+            return TEXTS.problem("OpenfireDenied-login", user=user, why=why)
+        case _:
+            return no_answer(error.message)
 
 
 def basic(user: str, password: str) -> str:

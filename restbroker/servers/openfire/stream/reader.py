@@ -17,13 +17,11 @@ from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.in_redis import LeasesInRedis
-from restbroker.servers.offers import EventBuffer, Offers, Pusher
 from restbroker.servers.openfire.chat.logins import shared_logins
-from restbroker.servers.openfire.stream.context import ListenerContext
-from restbroker.servers.openfire.stream.listener import Listener
+from restbroker.servers.openfire.stream.listener import Listener, ListenerContext
+from restbroker.servers.openfire.stream.open_stream import TEXTS
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.problems import TEXTS
-from restbroker.servers.reports import SourceReports
+from restbroker.servers.reading import EventBuffer, Offers, Pusher, SourceReports
 from restbroker.store.leases import Lease, LeaseHeld, LeaseTaken
 
 _RENEWALS: Final = 3
@@ -40,16 +38,15 @@ _PATIENCE_S: Final = 2.0
 
 
 def open_reader(source: EventSource, ports: ReaderPorts) -> "StreamReader":
-    """Return the reader of one source. Raise `ConfigError` if it lacks its target, or leases and logins in Redis."""
+    """Return the reader of one source. Raise `ConfigError` if it lacks its target."""
     assert isinstance(source.options, Options)  # noqa: S101  as its options judged it
-    if source.target is None or ports.leases is None or ports.target is None:
-        raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
+    if source.target is None or ports.target is None:
+        raise ConfigError(f"The source {source.name} needs its target.")
     reports = SourceReports(source.name, ports.report, TEXTS, "OpenfireBack", ports.states)
     buffer = EventBuffer(source.options.buffer_bytes, lambda size_bytes: reports.warn("EventsHeld", size=size_bytes))
     logins = shared_logins(source.target, ports.target)
     shared = ListenerContext(source.name, source.options, source.target, logins, buffer=buffer, reports=reports)
-    hint = "Openfire keeps none: a stop of restbroker loses the events that it has read."
-    offers = Offers(source, ports.intake, ports.report, "", hint)
+    offers = Offers(source, ports.intake, reports)
     return StreamReader(shared, ports, offers, Pusher(buffer, offers), ports.leases)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from restbroker.servers.openfire.stream import reader as sse_reader
-from restbroker.servers.openfire.stream.context import ListenerContext
+from restbroker.servers.openfire.stream.listener import ListenerContext
 from restbroker.store.logins import AskingOnly, LoggedIn
 from tests.events.openfire_sse.conftest import Read, chat, say
 from tests.events.openfire_sse.test_relogin import another_process, asks, logoffs

@@ -98,7 +98,7 @@ def test_of_prosody_one_process_takes_notifications(tmp_path: Path) -> None:
     source = source_of(tmp_path, Kind="prosody-component", Options=PROSODY)
     options = source.options
     assert isinstance(options, Options)
-    assert (options.server, options.takes, options.lease_s) == ("prosody", ("push",), 15.0)
+    assert (options.server.name, options.takes, options.lease_s) == ("Prosody", ("push",), 15.0)
     assert (options.name, options.hosts, source.secrets) == ("push.example.net", ("example.org",), (options.password,))
     chosen = source_of(tmp_path, Kind="prosody-component", Options=PROSODY | {"Take": ["push"], "Lease": "5s"}).options
     assert isinstance(chosen, Options)

@@ -12,8 +12,7 @@ from restbroker.config.events import EventSource
 from restbroker.events.deliver import incoming_event
 from restbroker.job import redact
 from restbroker.job.event import ServerEvent
-from restbroker.servers.component.derive import Deriver
-from restbroker.servers.component.push import answer_to, answer_to_push, event_of_push, has_text
+from restbroker.servers.component.derive import Deriver, answer_to, answer_to_push, event_of_push, has_text
 from restbroker.servers.component.stanzas import Direct, Stanza, StreamParser
 
 NAME: Final = "push.example.org"

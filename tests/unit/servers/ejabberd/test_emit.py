@@ -12,9 +12,8 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.event import text_of_test
 from restbroker.job.json_types import Json
-from restbroker.servers.component.derive import Deriver
+from restbroker.servers.component.derive import Deriver, event_of_push
 from restbroker.servers.component.options import Options
-from restbroker.servers.component.push import event_of_push
 from restbroker.servers.component.stanzas import Direct, StreamParser
 from restbroker.servers.ejabberd.emit import emissions, messages_of
 from restbroker.servers.event_contract import Emission, Parties

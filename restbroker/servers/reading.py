@@ -1,13 +1,15 @@
-"""Holds the events of a reader in memory, and offers them to Redis until it has them all.
+"""What the readers of events share: the buffer in memory, the way to Redis, and what they report.
 
-Used by the readers of RabbitMQ, of Openfire's streams and of ejabberd's component. Always holds: an event leaves `left`
-only once it has a verdict, also where the wait is cancelled. Events stay in the order in which they came; the buffer is
-bounded in bytes, however long Redis is away: who finds it full waits and reads no more, so that further events wait in
-the connection and at the server.
+Used by the readers of RabbitMQ, of Openfire's streams and of components. Always holds: an event leaves `left` only once
+it has a verdict, also where the wait is cancelled. Events stay in the order in which they came; the buffer is bounded
+in bytes, however long Redis is away: who finds it full waits and reads no more, so that further events wait in the
+connection and at the server. A problem is reported once until another one takes its place or it is over, for any number
+of users.
 """
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import attrs
@@ -15,9 +17,12 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Intake, Offer
-from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
+from restbroker.servers.event_contract import Intake, Offer, Problem, StreamInfo
+from restbroker.servers.findings import Texts
+from restbroker.servers.in_redis import StatesOfSource
+from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
 
+_TEXTS: Final = Texts.beside(__file__)
 _PATIENCE_S: Final = 2.0
 """Seconds that Redis may take before an operator is warned."""
 AT_ONCE: Final = 200
@@ -28,17 +33,102 @@ Redis must have them well within the time that it is given: many large events at
 """
 _LEAST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 5.0
+_SERVER: Final = "/"
+"""What the places of problems begin with that all users share, and no user's name."""
+
+
+@attrs.define(eq=False)
+class SourceReports:
+    """The reports of one source, in the words of `texts`; a source without users is one of the user "".
+
+    `back`: the warning that events are read again.
+    """
+
+    source: str
+    report: Report
+    texts: Texts
+    back: str
+    states: StatesOfSource
+    _was_open: bool = False
+    _reported: dict[str, str] = attrs.field(factory=dict)
+    """What is not over: a message at a user's name, or at its code if all users share the problem."""
+    _users: set[str] = attrs.field(factory=lambda: {""})
+
+    def add_user(self, user: str, read_info: Callable[[], StreamInfo]) -> None:
+        """Note that this process reads the user's stream; `read_info` returns the stream's attributes."""
+        self._users.add(user)
+        self.states.watch(user, read_info)
+
+    def remove_user(self, user: str) -> None:
+        """Note that another process reads the user's stream."""
+        self._users.discard(user)
+        self.states.end(user)
+
+    def fail(self, problem: Problem, user: str = "") -> None:
+        """Report why nothing is read, unless that was reported already.
+
+        What is wrong is the user's own if it was denied (`…Denied`), and else the server's, which all users share.
+        """
+        self._keep(problem, user)
+        is_shared = user and not problem.code.endswith("Denied")
+        place, what = (_SERVER + problem.code, problem.code) if is_shared else (user, problem.message)
+        if self._reported.get(place) != what:
+            self._reported[place] = what
+            self.write(problem)
+
+    def warn(self, name: str, /, **values: object) -> None:
+        """Report what happened, in the words of this name."""
+        self.write(self.texts.problem(name, **values))
+
+    def note_open(self, where: str, user: str = "") -> None:
+        """Note that the stream is open at this address, and report the end of earlier problems."""
+        self._keep(None, user)
+        if not self._was_open:
+            self._was_open = True
+            self.report(SourceOpened(self.source, where))
+        over = [place for place in self._reported if place == user or place.startswith(_SERVER)]
+        for place in over:
+            del self._reported[place]
+        if over:
+            self.warn(self.back, user=user)
+
+    def note_idle(self, why: str, user: str = "") -> None:
+        """Note that nothing is read, as it should be."""
+        self._keep(Problem("", why, ""), user)
+
+    def count(self, outcome: str) -> None:
+        """Count an event with this outcome."""
+        self.report(EventHandled(self.source, outcome))
+
+    def write(self, problem: Problem) -> None:
+        """Report this problem."""
+        self.report(OperatorWarning(problem.code, f"Source {self.source}: {problem.message}", problem.hint or None))
+
+    def _keep(self, problem: Problem | None, user: str) -> None:
+        """Put the user's state where it can be seen, unless another process reads the stream by now.
+
+        What ended meanwhile is no problem of the new reader.
+        """
+        if user in self._users:
+            self.states.put(problem, user)
+
+
+def between(since_s: float, until_s: float) -> str:
+    """Return these two times (epoch seconds) as a part of a sentence."""
+    since, until = (
+        datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        for at_s in (since_s, until_s)
+    )
+    return f"between {since} and {until}"
 
 
 @attrs.define(eq=False)
 class Offers:
-    """The offers of one source. The warning that they wait names the place (`where`) and what that means (`hint`)."""
+    """The offers of one source."""
 
     source: EventSource
     intake: Intake
-    report: Report
-    where: str
-    hint: str
+    reports: SourceReports
     _is_waiting: bool = False
 
     async def push(self, left: dict[int, ServerEvent], redelivered: Container[int] = ()) -> None:
@@ -62,10 +152,9 @@ class Offers:
                     if isinstance(verdict, str):
                         del left[number]
                         again = verdict == "accepted" and number in redelivered
-                        self.report(EventHandled(self.source.name, "redelivered" if again else verdict))
+                        self.reports.count("redelivered" if again else verdict)
                         if verdict == "too_large":
-                            what = f"An event of the source {self.source.name} would be too large a job: it is lost."
-                            self.report(OperatorWarning("EventTooLarge", what, "Leave raw out of its jobs (Omit)."))
+                            self.reports.write(_TEXTS.problem("EventTooLarge"))
             if left:
                 self._warn_of(offer)
                 await trio.sleep(pause_s)
@@ -76,8 +165,7 @@ class Offers:
         """Report that events wait, once until all are taken."""
         if not self._is_waiting:
             self._is_waiting = True
-            what = f"Events of the source {self.source.name} wait{self.where}: {why}"
-            self.report(OperatorWarning("EventsWait", what, self.hint))
+            self.reports.write(_TEXTS.problem("EventsWait", why=why))
 
     def _warn_of(self, offer: Offer) -> None:
         errors = (one.message for one in offer.verdicts() if isinstance(one, Exception))
