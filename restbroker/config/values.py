@@ -144,6 +144,11 @@ def is_plain(text: str) -> bool:
     return not any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text)
 
 
+def too_short(found_s: float, least_s: float) -> str:
+    """Return the text of the problem that a duration is shorter than the least."""
+    return f"expected at least {duration_text(least_s)}, found {duration_text(found_s)}."
+
+
 def seconds(value: Json, most_days: int = 1) -> float:
     """Return the seconds of a duration such as `10`, `2.5`, `"250 ms"`, `"30s"`, `"5m"`, `"2h30m"` or `"1d"`.
 

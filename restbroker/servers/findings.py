@@ -93,6 +93,11 @@ class Texts:
         return Problem(found.code, found.message, found.hint or "")
 
 
+def moment(at_s: float) -> str:
+    """Return this time (epoch seconds) for people."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def ok(area: str, code: str, message: str) -> Finding:
     """Return a finding without a problem."""
     return Finding("ok", area, code, message)
@@ -119,10 +124,9 @@ def findings_of(
     """
     troubled = [state for state in states if state.code and not any(_is_same(one, state) for one in known)]
     for number, state in enumerate(troubled[:_MOST], start=1):
-        since = f"{datetime.fromtimestamp(state.since_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
         more = len(troubled) - _MOST if number == _MOST else 0
         others = f" The same applies to {more} more." if more > 0 else ""
-        message = f"{state.message} {state.process} says so, since {since}.{others}"
+        message = f"{state.message} {state.process} says so, since {moment(state.since_s)}.{others}"
         yield problem_of(state.source, Problem(state.code, message, state.hint), why, causes)
 
 

@@ -7,6 +7,7 @@ connection and at the server. A problem is reported once until another one takes
 of users.
 """
 
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
@@ -31,7 +32,6 @@ _BYTES_AT_ONCE: Final = 1024 * 1024
 
 Redis must have them well within the time that it is given: many large events at once take longer.
 """
-_LEAST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 5.0
 _SERVER: Final = "/"
 """What the places of problems begin with that all users share, and no user's name."""
@@ -123,6 +123,24 @@ def between(since_s: float, until_s: float) -> str:
 
 
 @attrs.define(eq=False)
+class Backoff:
+    """The pauses between tries, each twice as long as the last one, up to five seconds."""
+
+    least_s: float = 0.5
+    _factor: float = 1.0
+
+    async def wait(self) -> None:
+        """Pause."""
+        pause_s = min(self.least_s * self._factor, _LONGEST_PAUSE_S)
+        self._factor = min(2 * self._factor, 64.0)
+        await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
+
+    def reset(self) -> None:
+        """Let the next pause be the shortest again."""
+        self._factor = 1.0
+
+
+@attrs.define(eq=False)
 class Offers:
     """The offers of one source."""
 
@@ -136,7 +154,7 @@ class Offers:
 
         Each verdict is reported: an accepted event whose number is in `redelivered` came before.
         """
-        pause_s = _LEAST_PAUSE_S
+        pause = Backoff()
         while left:
             offer = self.intake.offer(self.source, list(left.values()))
             try:
@@ -157,8 +175,7 @@ class Offers:
                             self.reports.write(_TEXTS.problem("EventTooLarge"))
             if left:
                 self._warn_of(offer)
-                await trio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                await pause.wait()
         self._is_waiting = False
 
     def warn(self, why: str) -> None:
@@ -197,7 +214,9 @@ class EventBuffer:
         self._waiting += 1
         try:
             while self._size_bytes and self._size_bytes + size_bytes > self.most_bytes:
-                self._report_full()
+                if not self._was_full:
+                    self._was_full = True
+                    self.on_full(self._size_bytes)
                 await self._changed.wait()
         finally:
             self._waiting -= 1
@@ -240,18 +259,9 @@ class EventBuffer:
             self._taken_bytes = 0
             self._wake()
 
-    def _report_full(self) -> None:
-        if not self._was_full:
-            self._was_full = True
-            self.on_full(self._size_bytes)
-
     def _wake(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
-
-
-async def _ignore(_: Sequence[ServerEvent]) -> None:
-    pass
 
 
 @attrs.define(eq=False)
@@ -260,7 +270,7 @@ class Pusher:
 
     buffer: EventBuffer
     offers: Offers
-    on_pushed: Callable[[Sequence[ServerEvent]], Awaitable[None]] = _ignore
+    on_pushed: Callable[[Sequence[ServerEvent]], Awaitable[None]] | None = None
     _taken: dict[int, ServerEvent] = attrs.field(factory=dict)
     """What was taken out of the buffer, and `on_pushed` was not called with."""
     _left: dict[int, ServerEvent] = attrs.field(factory=dict)
@@ -295,4 +305,5 @@ class Pusher:
     async def _push_taken(self) -> None:
         await self.offers.push(self._left)
         taken, self._taken = self._taken, {}
-        await self.on_pushed(list(taken.values()))
+        if self.on_pushed is not None:
+            await self.on_pushed(list(taken.values()))

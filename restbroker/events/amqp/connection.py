@@ -11,7 +11,6 @@ connection with 541 since a queue does not answer.
 
 import contextlib
 import re
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +28,8 @@ from restbroker.config.target import TlsFiles
 from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
-from restbroker.events.amqp.event import Message
 from restbroker.events.amqp.options import Address, Exchange, Options, Server, address
+from restbroker.events.amqp.reader import Message
 from restbroker.servers.event_contract import Problem
 from restbroker.servers.findings import Texts
 
@@ -272,10 +271,6 @@ def _describe_error(error: BaseException) -> str:
         match found:
             case ssl.SSLCertVerificationError():
                 return f"its certificate is not trusted ({found.verify_message})"
-            case ssl.SSLError():
-                return f"TLS fails there ({found.reason or 'no reason given'})"
-            case socket.gaierror():
-                return "its name is unknown"
             case exceptions.AMQPHeartbeatTimeout():
                 return "it sent no heartbeat"
             case exceptions.IncompatibleProtocolError():

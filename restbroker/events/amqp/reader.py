@@ -4,40 +4,63 @@ The connection is in a thread (`connection.Link`); this file handles its message
 message that is acknowledged has its job in Redis, or is filtered out, or is in the dead set since it is no event; while
 Redis accepts no jobs, nothing is acknowledged and no more messages than the prefetch are held; messages that were not
 acknowledged when a connection ends come again. Ends within two seconds of its cancel, even if RabbitMQ does not answer.
+
+A message becomes an event, or a dead job that holds it byte for byte, as text or in base64, or, if it is longer than 1
+MiB, its beginning; users who may not see message texts do not see it (`raw`, see `job.redact`). MongooseIM publishes
+JSON without any AMQP properties, so there is no id and no time in it:
+
+| exchange | routing key | JSON |
+|---|---|---|
+| presence | bare JID | `{"user_id": full JID, "present": true or false}` |
+| chat_msg | sender's, `.chat_msg_sent`; recipient's, `.chat_msg_recv` | `from_user_id`, `to_user_id`, `message` |
+| groupchat_msg | sender's, `.groupchat_msg_sent`; an occupant's or the room's, `.groupchat_msg_recv` | the same |
 """
 
+import base64
 import contextlib
-import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 import attrs
 import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError
-from restbroker.events.amqp.event import Message, dead_job, read
-from restbroker.events.amqp.options import INSTALL, Options
-from restbroker.job.event import ServerEvent
+from restbroker.events.amqp.options import INSTALL, ExchangeContent, Options
+from restbroker.job import rubyjson
+from restbroker.job.event import PRESENCE, ServerEvent, bare, domain
+from restbroker.job.json_types import Json
+from restbroker.job.repair import fractional
+from restbroker.light import light
 from restbroker.servers.event_contract import MalformedEvent, Problem, ReaderPorts
 from restbroker.servers.findings import Texts
-from restbroker.servers.reading import Offers, SourceReports
+from restbroker.servers.reading import AT_ONCE, Backoff, Offers, SourceReports
 
 if TYPE_CHECKING:  # without pika there is none
     from restbroker.events.amqp.connection import Link
 
+LIMIT_BYTES: Final = 1024 * 1024
+"""The largest body that is read, more than any stanza that MongooseIM takes (64 KiB unless configured otherwise)."""
+ERROR_CLASS: Final = "MalformedEvent"
 _TEXTS: Final = Texts.beside(__file__)
-AT_ONCE: Final = 200
-"""How many events are offered to Redis together: as many as go to it in one call."""
-_LEAST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 5.0
-"""Longest pause between two connections, in seconds; the pause doubles each time, until a connection is open again."""
 _GRACE_S: Final = 1.0
 """Seconds for RabbitMQ to receive what is acknowledged at the end."""
+
+
+@light
+class Message:
+    """A message from RabbitMQ. `tag`: its number on the channel. `redelivered`: it came before, perhaps to others."""
+
+    tag: int
+    exchange: str
+    key: str
+    body: bytes
+    redelivered: bool
 
 
 def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
@@ -59,15 +82,14 @@ class RabbitReader:
     offers: Offers
     reports: SourceReports
     now_s: Callable[[], float] = time.time
-    _pause_s: float = _LEAST_PAUSE_S
+    _pause: Backoff = attrs.field(factory=Backoff)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read until cancelled, over a new connection after each that ended; then acknowledge events with a job."""
         task_status.started()
         while True:
             self.reports.fail(await self._read_connection())
-            await trio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
-            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+            await self._pause.wait()
 
     async def _read_connection(self) -> Problem:
         """Read over one connection until it ends, and return why it ended."""
@@ -108,7 +130,7 @@ class RabbitReader:
         return why[0]
 
     def _note_opened(self, where: str) -> None:
-        self._pause_s = _LEAST_PAUSE_S
+        self._pause.reset()
         self.reports.note_open(where)
 
     async def _take(self, link: "Link", messages: Sequence[Message]) -> None:
@@ -120,11 +142,10 @@ class RabbitReader:
         for number, message in enumerate(messages):
             try:
                 left[number] = read(message, carries, self.source.name, now_s)
-            except MalformedEvent as error:
-                broken[number] = dead_job(message, self.source, token_hex(12), why=str(error), now_s=now_s)
             # Whatever it holds: one message must not end a broker, which would meet it again after each restart.
             except Exception as error:  # noqa: BLE001
-                why = f"reading it fails with {type(error).__name__}"
+                is_known = isinstance(error, MalformedEvent)
+                why = str(error) if is_known else f"reading it fails with {type(error).__name__}"
                 broken[number] = dead_job(message, self.source, token_hex(12), why=why, now_s=now_s)
         waiting = set(broken)
         try:
@@ -173,3 +194,126 @@ class _Inbox:
     def _wake(self) -> None:
         self._is_woken = False
         self._came.set()
+
+
+def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, now_s: float) -> ServerEvent:
+    """Return the message as an event of this source; raise `MalformedEvent` if it is not one.
+
+    `carries` is {exchange: what is published there}; `now_s` (epoch seconds) becomes the time of the event.
+    """
+    if len(message.body) > LIMIT_BYTES:
+        raise MalformedEvent(f"it has more than {LIMIT_BYTES} bytes")
+    try:
+        payload = rubyjson.loads(message.body)
+    except rubyjson.Unreadable as error:
+        # Its text quotes nothing but single characters and numbers.
+        raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
+    if not isinstance(payload, dict):
+        raise MalformedEvent("it is not a JSON object")
+    _require_depth(payload)
+    what = carries.get(message.exchange) or _guess(message, payload)
+    raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, "payload": payload}
+    make = partial(ServerEvent, id=None, source=source, received_at_s=now_s, raw=raw)
+    match what:
+        case "presence":
+            return _presence(payload, make)
+        case "chat" | "groupchat":
+            return _message(payload, message.key, make, is_room=what == "groupchat")
+        case _:
+            assert_never(what)
+
+
+def _require_depth(payload: Mapping[str, Json]) -> None:
+    """Raise `MalformedEvent` if the payload is nested too deep.
+
+    MongooseIM's own payloads are flat; a job nests what it holds deeper than it came, and Ruby reads only so deep.
+    """
+    if any(isinstance(value, dict | list) for value in payload.values()):
+        try:
+            rubyjson.dumps({"args": [{"raw": {"payload": payload}}]})
+        except ValueError:
+            raise MalformedEvent("it is nested too deeply") from None
+
+
+def _guess(message: Message, payload: Mapping[str, Json]) -> ExchangeContent:
+    """Return what a message of an exchange not configured carries, as others may bind the queue to more exchanges."""
+    if "user_id" in payload:
+        return "presence"
+    return "groupchat" if _suffix(message.key).startswith("groupchat") else "chat"
+
+
+def _presence(payload: Mapping[str, Json], make: Callable[..., ServerEvent]) -> ServerEvent:
+    user = _text(payload, "user_id")
+    is_present = payload.get("present")
+    if not isinstance(is_present, bool):
+        raise MalformedEvent("its present is neither true nor false")
+    is_there = PRESENCE[is_present]
+    return make(
+        type="presence", sender=user, receiver=None, body=None, room=None, server=domain(user), presence=is_there
+    )
+
+
+def _message(payload: Mapping[str, Json], key: str, make: Callable[..., ServerEvent], *, is_room: bool) -> ServerEvent:
+    sender, receiver = _text(payload, "from_user_id"), _text(payload, "to_user_id")
+    room = None
+    if is_room:
+        # To the room itself, from its user; or from the room with the occupant's nickname, to the user.
+        room = receiver if "/" not in receiver else bare(sender)
+    kind, body, server = "groupchat" if is_room else "message", _text(payload, "message"), _host(key, sender, receiver)
+    return make(type=kind, sender=sender, receiver=receiver, body=body, room=room, server=server)
+
+
+def _host(key: str, sender: str, receiver: str) -> str | None:
+    """Return the domain of the user on whose side the message was seen, sent or received, or None.
+
+    The routing key begins with the bare JID of this user.
+    """
+    whose = key.rpartition(".")[0].lower()
+    return next((domain(jid) for jid in (sender, receiver) if bare(jid).lower() == whose), None)
+
+
+def _suffix(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _text(payload: Mapping[str, Json], member: str) -> str:
+    value = payload.get(member)
+    if not isinstance(value, str):
+        raise MalformedEvent(f"its {member} is {'missing' if value is None else 'no text'}")
+    return value
+
+
+def dead_job(message: Message, source: EventSource, jid: str, why: str, now_s: float) -> bytes:
+    """Return a job of the source's class and queue, encoded, whose one argument has the members of an event.
+
+    Class and queue are those of the first route, if the source has only routes. `why` becomes its error message.
+    """
+    moment_s = fractional(now_s)
+    queue, job_class = source.queue, source.job_class
+    if not (queue and job_class):
+        queue, job_class = source.routes[0].queue, source.routes[0].job_class
+    raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, **_body(message.body)}
+    members: tuple[str, ...] = ("type", "from", "to", "id", "body", "room", "presence", "server")
+    event: dict[str, Json] = dict.fromkeys(members)
+    fields: dict[str, Json] = {
+        "class": job_class,
+        "args": [{**event, "source": source.name, "received_at": moment_s, "raw": raw}],
+        "jid": jid,
+        "queue": queue,
+        "retry": True,
+        "created_at": moment_s,
+        "error_message": f"RabbitMQ delivered something that is not an event: {why}.",
+        "error_class": ERROR_CLASS,
+        "failed_at": moment_s,
+        "retry_count": 0,
+    }
+    return rubyjson.dumps(fields)
+
+
+def _body(body: bytes) -> dict[str, Json]:
+    cut = body[:LIMIT_BYTES]
+    size: dict[str, Json] = {} if len(cut) == len(body) else {"size": len(body)}
+    try:
+        return {"text": cut.decode(), **size}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(cut).decode(), **size}

@@ -8,7 +8,6 @@ nobody configured shows whether the listener is there, and whether it lets anyon
 
 import socket
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Final
 
@@ -20,7 +19,7 @@ from restbroker.config.urls import is_loopback
 from restbroker.servers.component.connection import open_stream
 from restbroker.servers.component.options import Options, host_of
 from restbroker.servers.event_contract import Problem
-from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok, problem_of
+from restbroker.servers.findings import Cause, Finding, Texts, findings_of, moment, ok, problem_of
 from restbroker.store.sources import SourceState
 
 _AREA: Final = "Events"
@@ -44,8 +43,8 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
         yield _TEXTS.finding(_AREA, "ForeignName", source=source.name, name=options.name)
     for state in states:
         if state.is_reading:
-            last = f"the last event came at {_moment(state.event_s)}" if state.event_s else "no event came yet"
-            beat = f"its last heartbeat at {_moment(state.heartbeat_s)}"
+            last = f"the last event came at {moment(state.event_s)}" if state.event_s else "no event came yet"
+            beat = f"its last heartbeat at {moment(state.heartbeat_s)}"
             belongs = "" if host is None else f", a subdomain of {host}"
             message = f"Source {source.name}: {state.process} reads as {options.name}{belongs}; {last}; {beat}."
             yield ok(_AREA, "Component", message)
@@ -104,7 +103,3 @@ async def _try_unknown_name(source: EventSource, options: Options) -> list[Findi
         return [problem_of(source.name, problem, _WHY, _CAUSES)]
     await stream.aclose()
     return [_TEXTS.finding(_AREA, "AnyName", source=source.name, where=stream.where, name=options.name)]
-
-
-def _moment(at_s: float) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -22,7 +22,7 @@ from restbroker.config.secret import NO_SECRET, Secret, is_blank
 from restbroker.config.target import TlsFiles
 from restbroker.config.tls import tls_files
 from restbroker.config.urls import is_loopback
-from restbroker.config.values import duration_text
+from restbroker.config.values import too_short
 from restbroker.job.event import EventType
 from restbroker.job.jid import fold_case
 
@@ -65,13 +65,13 @@ _Hosts: TypeAlias = Annotated[
 class Server:
     """One server, and what people are told of it: data in `servers.toml`.
 
-    `looks_up`: while the component is away, it looks for its name in DNS. `no_answer`, `no_tls`: what to do then.
-    `faults`: by the name of the stream's error, what it means and what to do. `lines`: of its own configuration.
+    `looks_up`: why a name elsewhere is a risk; "" if the server looks none up in DNS. `no_answer`, `no_tls`: what to do
+    then. `faults`: by the name of the stream's error, what it means and what to do. `lines`: of its own configuration.
     `keys`: what else than usual a key means.
     """
 
     name: str
-    looks_up: bool
+    looks_up: str
     no_answer: str
     no_tls: str
     faults: Mapping[str, Sequence[str]]
@@ -143,19 +143,20 @@ class Options:
     limit_bytes: Annotated[int, whole(_LEAST_STANZA, _MOST_STANZA)] = key(
         "MaxStanza", "Bytes of the longest stanza; longer ones are skipped and counted.", 1024 * 1024
     )
-    server: Server = SERVERS["ejabberd"]
+    software: str = "ejabberd"
+    """Which of `SERVERS` it is."""
+
+    @property
+    def server(self) -> Server:
+        """Who listens there."""
+        return SERVERS[self.software]
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source as it is to be used, with names folded; add what is wrong with it to `problems`."""
         place = at("Options")
         name, hosts = fold_case(self.name), tuple(map(fold_case, self.hosts))
-        self._check_names(name, hosts, place, problems)
-        if is_blank(self.password):
-            problems.refuse(f"{place}.Pass", "is missing or empty; it is the listener's password for Name.")
+        self._refuse_wrong(name, hosts, place, problems)
         password = problems.try_secret(f"{place}.Pass", self.password) or NO_SECRET
-        if self.lease_s is not None and self.lease_s < _LEAST_LEASE_S:
-            least, found = duration_text(_LEAST_LEASE_S), duration_text(self.lease_s)
-            problems.refuse(f"{place}.Lease", f"expected at least {least}, found {found}.")
         if source.own_s is not None and self._target is None:
             problems.refuse(at("DropOwn"), "has no effect without a Target in Options, whose messages are dropped.")
         options = attrs.evolve(
@@ -163,7 +164,7 @@ class Options:
             name=name,
             hosts=hosts,
             password=password,
-            ca=self._authorities(place, problems),
+            ca=tls_files(TlsFiles(self.ca), place, place, problems, is_used=True).ca,
             takes=self.takes or TAKES,
             rooms=tuple(map(fold_case, self.rooms)),
             target=None,
@@ -178,27 +179,26 @@ class Options:
             secrets=(password,),
         )
 
-    def _check_names(self, name: str, hosts: tuple[str, ...], place: str, problems: Problems) -> None:
-        if not name:
-            problems.refuse(f"{place}.Name", "is missing or empty; it is the component's name.")
-        if not hosts:
-            problems.refuse(f"{place}.Hosts", "is missing or empty; name the server's virtual hosts.")
-        elif name in hosts:
-            problems.refuse(f"{place}.Name", f"{name!r} is also one of Hosts; the component needs a name of its own.")
-        elif name and self.server.looks_up and not self.foreign_name and host_of(name, hosts) is None:
-            why = "while the component is away, ejabberd sends all copies to whoever has this name in DNS"
-            hint = "name a subdomain of one of Hosts, or set ForeignName"
-            problems.refuse(f"{place}.Name", f"{name!r} is a subdomain of none of Hosts: {why}; {hint}.")
-        if not (self.is_tls or is_loopback(self.address[0])):
-            why = "private stanzas would go unencrypted, to a server that proves nothing"
-            problems.refuse(f"{place}.TLS", f"is needed beyond loopback, with `tls: true` at the listener: {why}.")
-
-    def _authorities(self, place: str, problems: Problems) -> forms.File | None:
-        if self.ca is None:
-            return None
-        if not self.is_tls:
-            problems.refuse(f"{place}.CAFile", "has no effect without TLS.")
-        return tls_files(TlsFiles(self.ca), place, place, problems, is_used=True).ca
+    def _refuse_wrong(self, name: str, hosts: tuple[str, ...], place: str, problems: Problems) -> None:
+        looks_up, belongs = self.server.looks_up, self.foreign_name or host_of(name, hosts) is not None
+        is_foreign = bool(name and hosts and looks_up) and name not in hosts and not belongs
+        foreign = (
+            f"{name!r} is a subdomain of none of Hosts: {looks_up}; choose a subdomain of one, or set ForeignName."
+        )
+        no_tls = "is needed beyond loopback (`tls: true` at the listener): else stanzas go unencrypted, to any server."
+        lease_s = self.lease_s or _LEASE_S
+        for member, is_wrong, why in (
+            ("Name", not name, "is missing or empty; it is the component's name."),
+            ("Hosts", not hosts, "is missing or empty; name the server's virtual hosts."),
+            ("Name", name in hosts, f"{name!r} is also one of Hosts; the component needs a name of its own."),
+            ("Name", is_foreign, foreign),
+            ("TLS", not (self.is_tls or is_loopback(self.address[0])), no_tls),
+            ("Pass", is_blank(self.password), "is missing or empty; it is the listener's password for Name."),
+            ("Lease", lease_s < _LEAST_LEASE_S, too_short(lease_s, _LEAST_LEASE_S)),
+            ("CAFile", self.ca is not None and not self.is_tls, "has no effect without TLS."),
+        ):
+            if is_wrong:
+                problems.refuse(f"{place}.{member}", why)
 
 
 def _of_prosody(described: Key) -> Key | None:
@@ -219,7 +219,7 @@ class ProsodyOptions:
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with `Options`, as it is to be used; add what is wrong with it to `problems`."""
         lease_s = self.options.lease_s or _LEASE_S
-        options = attrs.evolve(self.options, takes=("push",), lease_s=lease_s, server=SERVERS["prosody"], target=None)
+        options = attrs.evolve(self.options, takes=("push",), lease_s=lease_s, software="prosody", target=None)
         return options.check(source, at, problems)
 
 

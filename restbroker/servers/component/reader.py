@@ -7,7 +7,6 @@ nothing is lost, and each time after it that may be incomplete is logged with it
 if it dies, by another (`ProgressInRedis`). Without `Lease` all processes read: ejabberd gives each copy to one of them.
 """
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +45,7 @@ from restbroker.servers.component.stanzas import (
 from restbroker.servers.event_contract import Problem, ReaderPorts, StreamInfo
 from restbroker.servers.findings import Texts
 from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis
-from restbroker.servers.reading import EventBuffer, Offers, Pusher, SourceReports, between
+from restbroker.servers.reading import Backoff, EventBuffer, Offers, Pusher, SourceReports, between
 from restbroker.store.leases import LeaseHeld
 
 _TEXTS: Final = Texts.beside(__file__)
@@ -56,8 +55,6 @@ _EACH_BYTES: Final = 2048
 _BEAT_S: Final = 1.0
 _MARGIN_S: Final = 1.0
 """How long ejabberd may take at most from a stanza to its copies, within what a gap allows for."""
-_LEAST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 5.0
 _PATIENCE_S: Final = 2.0
 """Seconds that Redis may take at the end."""
 _DRAIN_S: Final = 1.0
@@ -133,12 +130,12 @@ class ComponentReader:
                 await self._end()
 
     async def _stay_connected(self) -> None:
-        pause_s = _LEAST_PAUSE_S
+        pause = Backoff()
         while True:
             await self._may_read.wait()
             try:
                 self._stream = await open_stream(self.settings)
-                pause_s = _LEAST_PAUSE_S
+                pause.reset()
                 self._note_open(self._stream.where)
                 while True:
                     await self._take(await self._stream.next())
@@ -146,8 +143,7 @@ class ComponentReader:
                 if self._may_read.is_set():
                     self.reports.fail(problem)
             await self._note_closed()
-            await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            await pause.wait()
 
     def _note_open(self, where: str) -> None:
         now_s = self.now_s()

@@ -64,8 +64,6 @@ async def _check_source(source: EventSource) -> list[Finding]:
             found.append(problem_of(source.name, problem, _WHY, _CAUSES))
         except NotSent as error:
             return [*found, TEXTS.finding(AREA, "OpenfireAway", source=source.name, fault=error.message)]
-        except ConfigError as error:
-            return [*found, TEXTS.finding(AREA, "OpenfireAway-unusable", message=error.message, hint=error.hint)]
     if well:
         where = f"{target.url.origin}/sse"
         what = f"The source {source.name} can open the streams of {', '.join(well)} at {where}."

@@ -50,37 +50,19 @@ class Data:
     fault: str | None = None
 
 
-@attrs.define
-class _Pairs:
-    """Makes objects in which the first of two equal members counts.
-
-    `is_twice`: the last object, which is the outermost, had a member twice.
-    """
-
-    is_twice: bool = False
-
-    def __call__(self, pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-        found: dict[str, Json] = {}
-        for name, value in pairs:
-            found.setdefault(name, value)
-        self.is_twice = len(found) < len(pairs)
-        return found
+def _first(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """Return an object in which the first of two equal members counts."""
+    return {**dict(pairs), **dict(reversed(pairs))}
 
 
 def read_data(text: str) -> Data:
     """Return the members of an event's data; line breaks and quotes within a text count as part of it."""
-    pairs = _Pairs()
     try:
         # Line breaks and other control characters within strings are no fault of who sent them.
-        members = json.loads(text, strict=False, object_pairs_hook=pairs, parse_constant=_refuse)
+        members = json.loads(text, strict=False, object_pairs_hook=_first, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return _repair(text)
-    if not isinstance(members, dict):
-        return Data(None, "it is not a JSON object")
-    found = _writable(members)
-    if pairs.is_twice and found.fault is None:
-        return Data(members, "a member appears twice, and the first one is used")
-    return found
+    return _writable(members) if isinstance(members, dict) else Data(None, "it is not a JSON object")
 
 
 def _writable(members: dict[str, Json]) -> Data:
@@ -118,7 +100,7 @@ def _repair(text: str) -> Data:
 
 def _value(written: str) -> Json:
     try:
-        value: Json = json.loads(written, strict=False, object_pairs_hook=_Pairs(), parse_constant=_refuse)
+        value: Json = json.loads(written, strict=False, object_pairs_hook=_first, parse_constant=_refuse)
     except ValueError:
         if len(written) > 1 and written[0] == written[-1] == '"':
             return written[1:-1]

@@ -8,7 +8,6 @@ sent there.
 """
 
 import math
-import random
 import time
 from collections.abc import Callable
 from typing import Final
@@ -26,16 +25,17 @@ from restbroker.servers.openfire.stream.open_stream import (
     NO_STREAM,
     NOT_LOGGED_IN,
     TEXTS,
+    Gap,
     OpenStream,
     StreamAttributes,
+    StreamState,
     as_problem,
     headers_of,
     no_answer,
     refusal,
 )
 from restbroker.servers.openfire.stream.options import Options
-from restbroker.servers.openfire.stream.state import Gap, StreamState
-from restbroker.servers.reading import EventBuffer, SourceReports, between
+from restbroker.servers.reading import Backoff, EventBuffer, SourceReports, between
 from restbroker.store.logins import LoggedIn, LoginState
 from restbroker.transport.message import Request
 from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
@@ -49,8 +49,6 @@ Another reader may have taken it, which the server does not tell.
 _EACH_BYTES: Final = 2048
 """What an event takes in memory besides its text, roughly."""
 _LEAST_PAUSE_S: Final = 0.2
-_LONGEST_PAUSE_S: Final = 5.0
-"""The longest pause between two tries; it is doubled each time, until a stream is open."""
 _PROVEN_S: Final = 2.0
 """A stream that lasted so many seconds, or brought anything, is one; what answers and ends at once is none."""
 _LOOK_S: Final = 1.0
@@ -73,7 +71,6 @@ def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryRece
 class ListenerContext:
     """The objects that the listeners of one source share."""
 
-    source: str
     settings: Options
     target: Target
     logins: SharedLogins
@@ -110,6 +107,8 @@ class Listener:
     _is_proven: bool = False
     _ends: int = 0
     """The number of streams in a row that ended before they were proven."""
+    _pause: Backoff = attrs.field(factory=lambda: Backoff(2 * _LEAST_PAUSE_S))
+    """Before the next stream, after one that ended before it was proven."""
     _announced: str = attrs.field(default="", repr=False)
     state: StreamState = attrs.field(factory=StreamState)
     _afresh: str = attrs.field(default="", repr=False)
@@ -180,11 +179,11 @@ class Listener:
         if self._ends > _ENDS:
             why = f"{self.context.target.url} ends each stream of {self.user} at once."
             self.context.reports.fail(no_answer(why), self.user)
-        pause_s = min(_LEAST_PAUSE_S * 2**self._ends, _LONGEST_PAUSE_S)
-        await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
+        await self._pause.wait()
 
     def _note_proven(self) -> None:
         self._is_proven, self._ends = True, 0
+        self._pause.reset()
         self.context.reports.note_open(f"{self.context.target.url.origin}/sse", self.user)
         if (gap := self.state.take_gap()) is not None:
             self._report_gap(gap)
@@ -208,7 +207,7 @@ class Listener:
 
     async def _read(self, reading: OpenStream) -> None:
         shared, stream = self.context, reading.stream
-        frames = FrameReader(shared.source, self.user, shared.target.default_host, on_out=self._note_expelled)
+        frames = FrameReader(shared.reports.source, self.user, shared.target.default_host, on_out=self._note_expelled)
         try:
             with reading.scope:
                 while True:
@@ -258,7 +257,7 @@ class Listener:
 
         `doubted`: the id of a login that another process or the server may have ended; "" if there is none.
         """
-        pause_s, stale, is_again = _LEAST_PAUSE_S, "", False
+        pause, stale, is_again = Backoff(_LEAST_PAUSE_S), "", False
         while True:
             await self._wait_for_lease()
             try:
@@ -288,8 +287,7 @@ class Listener:
                     continue
             except NO_STREAM as error:
                 self.context.reports.fail(as_problem(self.user, error), self.user)
-            await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            await pause.wait()
 
     async def _note_logoff(self, looked_s: float) -> None:
         """Note that the user was logged off at `looked_s`, and report a gap if there is one. Raise `StoreRefused`."""

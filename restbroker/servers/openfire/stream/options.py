@@ -16,7 +16,7 @@ from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.passwords import check_passwords, passwords_in
 from restbroker.config.problems import Problems
 from restbroker.config.secret import NO_SECRET, Secret
-from restbroker.config.values import duration_text
+from restbroker.config.values import too_short
 from restbroker.job.jid import fold_case
 
 SILENCE_S: Final = 25.0
@@ -104,24 +104,21 @@ class Options:
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source as it is to be used, with users' names folded; add what is wrong with it to `problems`."""
         place = at("Options")
-        if self._target is None:
-            problems.refuse(f"{place}.Target", "is missing or empty; it is the name of a target of kind openfire-chat.")
         everybody = [fold_case(user) for user in (*self.users, *self.askers)]
-        if not everybody:
-            problems.refuse(f"{place}.Users", "is missing or empty; name the users whose events you want.")
-        if len(set(everybody)) < len(everybody):
-            problems.refuse(f"{place}.Users", "names a user twice; a user has one stream.")
-        for name, value, least in (
-            ("Lease", self.lease_s, _LEAST_LEASE_S),
-            ("Silence", self.silence_s, _LEAST_SILENCE_S),
+        for name, is_wrong, why in (
+            ("Target", self._target is None, "is missing or empty; it is the name of a target of kind openfire-chat."),
+            ("Users", not everybody, "is missing or empty; name the users whose events you want."),
+            ("Users", len(set(everybody)) < len(everybody), "names a user twice; a user has one stream."),
+            ("Lease", self.lease_s < _LEAST_LEASE_S, too_short(self.lease_s, _LEAST_LEASE_S)),
+            ("Silence", self.silence_s < _LEAST_SILENCE_S, too_short(self.silence_s, _LEAST_SILENCE_S)),
+            (
+                "PasswordsFile",
+                self.passwords == NO_SECRET,
+                "is missing or empty; each stream needs its user's password.",
+            ),
         ):
-            if value < least:
-                problems.refuse(
-                    f"{place}.{name}", f"expected at least {duration_text(least)}, found {duration_text(value)}."
-                )
-        if self.passwords == NO_SECRET:
-            what = "is missing or empty; only the user gets their stream, with their password."
-            problems.refuse(f"{place}.PasswordsFile", what)
+            if is_wrong:
+                problems.refuse(f"{place}.{name}", why)
         passwords = check_passwords(self.passwords, f"{place}.PasswordsFile", problems) or NO_SECRET
         if passwords != NO_SECRET:
             _refuse_missing(passwords, everybody, f"{place}.PasswordsFile", problems)

@@ -45,7 +45,7 @@ def open_reader(source: EventSource, ports: ReaderPorts) -> "StreamReader":
     reports = SourceReports(source.name, ports.report, TEXTS, "OpenfireBack", ports.states)
     buffer = EventBuffer(source.options.buffer_bytes, lambda size_bytes: reports.warn("EventsHeld", size=size_bytes))
     logins = shared_logins(source.target, ports.target)
-    shared = ListenerContext(source.name, source.options, source.target, logins, buffer=buffer, reports=reports)
+    shared = ListenerContext(source.options, source.target, logins, buffer=buffer, reports=reports)
     offers = Offers(source, ports.intake, reports)
     return StreamReader(shared, ports, offers, Pusher(buffer, offers), ports.leases)
 

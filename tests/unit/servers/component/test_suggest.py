@@ -5,7 +5,7 @@ import yaml
 
 from restbroker.config.events import EventSource
 from restbroker.servers.component.check import suggest
-from restbroker.servers.component.options import SERVERS, Options
+from restbroker.servers.component.options import Options
 
 
 @pytest.mark.parametrize(
@@ -25,5 +25,5 @@ def test_ejabberd_gets_the_modules_for_what_is_taken(takes: tuple[str, ...], mod
 
 
 def test_prosody_gets_its_component() -> None:
-    options = Options(name="push.example.org", hosts=("example.org",), takes=("push",), server=SERVERS["prosody"])
+    options = Options(name="push.example.org", hosts=("example.org",), takes=("push",), software="prosody")
     assert 'Component "push.example.org"' in suggest(EventSource("a", "prosody-component", options=options))

@@ -7,8 +7,7 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from restbroker.servers.openfire.stream.open_stream import OpenStream
-from restbroker.servers.openfire.stream.state import Gap, StreamState
+from restbroker.servers.openfire.stream.open_stream import Gap, OpenStream, StreamState
 from restbroker.servers.reading import AT_ONCE, EventBuffer
 from restbroker.store.logins import LoggedIn, LoggedOff
 from tests.events.conftest import EVENT
