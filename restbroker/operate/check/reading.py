@@ -22,6 +22,7 @@ from restbroker.events.deliver import Deliverer, Receiver
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.check.events import EventTest, try_source
 from restbroker.operate.connect import open_store, store_settings
+from restbroker.operate.handovers import CommandJobs
 from restbroker.servers.event_contract import Parties, ReaderPorts
 from restbroker.servers.findings import Finding, Level
 from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis, StatesInRedis
@@ -112,7 +113,7 @@ class _Reading:
         name, states = self.source.name, StatesInRedis(self._connection, "This check")
         leases = LeasesInRedis(name, self._connection())
         written = ProgressInRedis(name, self._connection(), is_check=True)
-        deliverer = Deliverer(self._connection())
+        deliverer = Deliverer(self._connection(), CommandJobs(self.config))
         ports = ReaderPorts(deliverer, self._note, leases, written, states.of(self.source))
         receiver = Receiver(deliverer, (), [sources.open_reader(self.source, ports)])
         tested: list[Finding] = []

@@ -64,6 +64,10 @@ def _check_pushing(source: EventSource, options: Options, states: Sequence[Sourc
     is_asked = options.server.looks_up and is_loopback(options.address[0])
     if is_asked and not _is_here(options.name):
         yield _TEXTS.finding(_AREA, "NameElsewhere", source=source.name, name=options.name)
+    for one in source.routes or (source,):
+        takes_push = not one.only.types or "push" in one.only.types
+        if one.handover.target and takes_push and "raw" not in one.shape.omit:
+            yield _TEXTS.finding(_AREA, "SecretsSent", source=source.name, target=one.handover.target)
 
 
 def _is_here(name: str) -> bool:

@@ -23,13 +23,14 @@ from restbroker.store.client import Client
 from restbroker.store.sources import SourceState, read_states, write
 from tests.events.component import test_push
 from tests.events.component.conftest import HOST, NAME, PASSWORD, Listener, Read, message, wrapped
-from tests.events.conftest import QUEUE, events_in, written
+from tests.events.conftest import events_in, jobs_in, written
 from tests.support.ports import free_port
 from tests.support.process import started
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
+HOOK: Final = {"AllowPrivate": True, "Commands": {"event": {"Idempotent": True}}}
 HAS_PUSH: Final = Answer(400, b'"Arg <<110,111>> is not in format integer"')
 HAS_NONE: Final = Answer(404, b'{"status":"error","code":40,"message":"Endpoint not found."}')
 HAS_NONE_24: Final = Answer(400, b'"unknown_command"')
@@ -38,17 +39,24 @@ HAS_NONE_24: Final = Answer(400, b'"unknown_command"')
 
 def configure(place: Path, redis_url: str, listener: Listener, options: Mapping[str, Any], **more: Any) -> None:
     given = {"Address": f"127.0.0.1:{listener.port}", "Name": NAME, "Hosts": [HOST], "Pass": PASSWORD, **options}
-    kind = options.get("Kind", "ejabberd-component")
-    given.pop("Kind", None)
-    source = {"Kind": kind, "Queue": QUEUE, "Class": "XmppEvent", "Options": given}
+    own: dict[str, Any] = {name: given.pop(name) for name in ("Kind", "Routes") if name in given}
+    source: dict[str, Any] = {"Kind": "ejabberd-component", "Options": given, **own}
     written(place, redis_url, {"Sources": {"ejabberd": source}}, **more)
+    if "Targets" in more:
+        document = json.loads((place / "env.json").read_text())
+        del document["RestURL"], document["RestQueue"]
+        (place / "env.json").write_text(json.dumps(document))
 
 
 async def checked(
     place: Path, redis_url: str, listener: Listener, test: EventTest | None = None, api: str = "", **options: Any
 ) -> Sequence[Finding]:
-    """In a thread, as `check` runs a loop of its own; `api`: where ejabberd's API is."""
-    configure(place, redis_url, listener, options, **({"RestURL": f"{api}/api"} if api else {}))
+    """In a thread, as `check` runs a loop of its own; `api`: where ejabberd's API is. With routes, events go there."""
+    more: dict[str, Any] = {"RestURL": f"{api}/api"} if api else {}
+    if "Routes" in options:
+        hook = {"Kind": "http", "URL": api, "Queues": ["hook"], "Options": HOOK}
+        more = {"Targets": {"api": {"Kind": "ejabberd", "URL": f"{api}/api", "Queues": ["rest"]}, "hook": hook}}
+    configure(place, redis_url, listener, options, **more)
     config = load(place / "env.json", {}, {}, kinds=registry.kinds(), sources=kinds.kinds()).config
     found = await trio.to_thread.run_sync(lambda: list(check_readers(config, test)))
     assert PASSWORD not in str(found)
@@ -253,3 +261,22 @@ async def test_mod_push_is_told_of_where_no_test_may_be_sent(
         found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"])
     assert said(found)[3:] == [("problem", "EventNotSent"), ("problem", "ModPush")]
     assert found[3].cause == "refused"
+
+
+@pytest.mark.promise("Events", "a test notification of ejabberd becomes no request")
+async def test_a_test_notification_becomes_no_job_of_a_url(
+    redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
+) -> None:
+    redis_server.flush()
+    listener.greeting = test_push.notification("real")
+    route: dict[str, Any] = {"Target": "hook", "Command": "event"}
+    with api_of(listener, HAS_PUSH) as api:
+        found = await checked(
+            tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"], Routes=[route]
+        )
+    assert [code for _, code in said(found)][-3:] == ["SecretsSent", "ModPush", "EventCame"]
+    assert [one["class"] for one in jobs_in(store, "hook")] == ["Restbroker"], "the real one alone, and as a command"
+    with api_of(listener, HAS_PUSH) as api:
+        route["Omit"] = ["raw"]
+        found = await checked(tmp_path, redis_server.url, listener, None, api, Take=["push"], Routes=[route])
+    assert "SecretsSent" not in str(found)
