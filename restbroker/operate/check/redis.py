@@ -159,13 +159,8 @@ def _clock(offset_s: float) -> Finding:
 
 def _rewrite(client: Client, info: ServerInfo) -> Iterator[Finding]:
     """Yield whether Redis lets this user call for a rewrite; nothing if it writes no append-only file."""
-    if not info.aof_enabled:
-        return
-    if may_rewrite(client):
-        message = "This user may make Redis rewrite its append-only file (BGREWRITEAOF), as `restbroker run` does."
-        yield ok(AREA, "TornFile", f"{message} So a power loss cannot leave a change half written.")
-    else:
-        yield _finding("TornFile")
+    if info.aof_enabled:
+        yield _finding("TornFile-rewritten" if may_rewrite(client) else "TornFile")
 
 
 def _matching_patterns(target: Target) -> Iterator[str]:

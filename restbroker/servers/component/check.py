@@ -8,6 +8,7 @@ nobody configured shows whether the listener is there, and whether it lets anyon
 
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from secrets import token_hex
 from typing import Final
 
@@ -71,11 +72,9 @@ def _check_pushing(source: EventSource, options: Options, states: Sequence[Sourc
 
 
 def _is_here(name: str) -> bool:
-    try:
-        found = socket.getaddrinfo(name, None)
-    except OSError:
-        return False
-    return all(is_loopback(str(address[0])) for *_, address in found)
+    with suppress(OSError):
+        return all(is_loopback(str(address[0])) for *_, address in socket.getaddrinfo(name, None))
+    return False
 
 
 def suggest(source: EventSource) -> str:
