@@ -5,6 +5,7 @@ Always holds of these tests: a message is told once at most, and one outside of 
 
 import random
 import re
+import signal
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from tests.events.component.mix import HOST, NAME, Component, Mix, differences, 
 from tests.events.component.test_ejabberd import configure, reads
 from tests.events.conftest import events_in
 from tests.support.ejabberd import PASSWORD, REMOTE, Ejabberd
-from tests.support.process import Running, run, started
+from tests.support.process import Running, freeze, run, started
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.wait import until
 from tests.support.xmpp import Clients
@@ -167,6 +168,24 @@ def test_a_killed_one_of_two_brokers_is_told_of_by_the_other(
         talk.end()
         lost = feed.judge(talk, 1)
         assert len(lost) < 50, "the other one read on"
+
+
+@pytest.mark.promise
+def test_a_frozen_one_of_two_brokers_tells_nothing_twice(
+    speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path
+) -> None:
+    """What the other told long ago it reads now; half of it has no id by which it could be known for a minute."""
+    with feeding(tmp_path, speaking, own_redis) as (feed, talk):
+        feed.begin()
+        second = feed.begin()
+        talk.begin()
+        time.sleep(3.0)
+        freeze(second.process.pid)
+        time.sleep(4.0)
+        second.signal(signal.SIGCONT)
+        time.sleep(3.0)
+        talk.end()
+        assert feed.judge(talk, 0) == []
 
 
 @pytest.mark.promise
