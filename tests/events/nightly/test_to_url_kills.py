@@ -60,6 +60,7 @@ def test_what_was_accepted_is_delivered_through_kills(redis_server: RedisServer,
                 broker.process.kill()
         poster.join()
         with started(["run"], directory=tmp_path) as broker:
+            listening(broker)
             until(lambda: accepted <= came | {json.loads(one)["args"][1]["n"] for one in dead(store)}, "all came")
             assert broker.stop() == 0
     assert len(accepted) > 100
