@@ -16,7 +16,6 @@ from urllib.parse import unquote
 import attrs
 import trio
 
-from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.urls import is_loopback
 from restbroker.errors import ConfigError
@@ -85,12 +84,7 @@ class CurrentSecret:
 class SourceLogin:
     """The check of the secret of one source, which has a secret or takes events from this machine only."""
 
-    source: EventSource
-    report: Report
-    _secret: CurrentSecret | None = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._secret = None if self.source.secret is None else CurrentSecret(self.source.secret, self.report)
+    secret: CurrentSecret | None
 
     async def accepts(self, headers: Mapping[bytes, bytes], query: bytes, in_path: Sequence[str] = ()) -> bool:
         """Tell whether a request shows the secret, or, where there is none, names this machine as its `Host`.
@@ -98,7 +92,7 @@ class SourceLogin:
         Programs of this machine do name it. A web page that a user of this machine opens could send requests as well,
         but under a host name of its own. `in_path`: what follows the source's path in the request's may be these.
         """
-        fresh = self._secret
+        fresh = self.secret
         if fresh is None:
             return _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
         given = [*_credentials(headers, query), *in_path]
@@ -106,7 +100,7 @@ class SourceLogin:
 
     def without_secret(self, rest: str) -> str:
         """Return what follows the source's path in the path of a request that was accepted, without the secret."""
-        secret = b"" if self._secret is None else self._secret.value
+        secret = b"" if self.secret is None else self.secret.value
         found = next((one for one in beginnings(rest) if secret and _is_among(secret, [one])), "")
         return rest[len(found) :].removeprefix("/") if found else rest
 

@@ -34,6 +34,7 @@ from restbroker.servers.event_contract import (
     SignedHook,
     UnknownMediaType,
 )
+from restbroker.servers.findings import Texts
 from restbroker.servers.loops import REFUSAL, came_from_us
 from restbroker.serving import plain
 from restbroker.serving.plain import PlainApp, Request
@@ -42,17 +43,7 @@ from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
-_HINT_LOGIN: Final = "Give the server this source's Secret."
-_HINT_KEY: Final = (
-    "Check that the server has the keys of this source's Options, that both clocks are right, and that no "
-    "proxy changes its requests."
-)
-_HINT_SERVER: Final = "Let only the server post there."
-_HINT_OPTIONS: Final = "It was signed with the right key: adapt this source's Options to what the server publishes."
-_HINT_MAP: Final = "Correct Map, or move what only some types have into MapByType; raw shows what comes."
-_HINT_NOT_TAKEN: Final = (
-    "restbroker did not keep it. The server got an error: some servers publish again, some tell the sender."
-)
+_TEXTS: Final = Texts.beside(__file__)
 METHODS: Final = ("OPTIONS", "POST")
 _PROBLEM: Final = "application/problem+json"
 """A type that no server takes for an event's: Prosody would send a plain text to the user."""
@@ -97,11 +88,8 @@ class Quota:
     async def slot(self, address: str) -> AsyncIterator[None]:
         """Hold a place for a request from this address during the block; raise `QuotaFull` if none is free in 10 s."""
         until_s = trio.current_time() + _WAIT_S
-        if not self.is_shared_out:
-            async with _hold(self._room, until_s):
-                yield
-            return
-        share = self._shares.setdefault(address, _Share(trio.Semaphore(self._count // 2)))
+        most = self._count // 2 if self.is_shared_out else self._count
+        share = self._shares.setdefault(address, _Share(trio.Semaphore(most)))
         share.users += 1
         try:
             async with _hold(share.room, until_s), _hold(self._room, until_s):
@@ -151,11 +139,8 @@ class _WebhookSource:
     """The secrets with which its requests are signed."""
     takes_below: bool = False
     """Whether what is posted below its path is its, too."""
-    signed_hook: SignedHook | None = attrs.field(init=False)
-    """The hook, if it is a `SignedHook`; checked once, since a Protocol's members are gathered at each check."""
-
-    def __attrs_post_init__(self) -> None:
-        self.signed_hook = self.hook if isinstance(self.hook, SignedHook) else None
+    signed_hook: SignedHook | None = None
+    """The hook, if its requests are signed."""
 
     @classmethod
     def of(cls, source: EventSource, sources: int, report: Report) -> "_WebhookSource":
@@ -164,9 +149,11 @@ class _WebhookSource:
         if defaults.is_signed:
             # The signature is of the body: anybody may begin to send one.
             keys = [CurrentSecret(secret, report) for secret in source.secrets]
-            return cls(source, hook, login=None, quota=Quota(sources, is_shared_out=True), keys=keys)
+            signed = hook if isinstance(hook, SignedHook) else None
+            return cls(source, hook, None, Quota(sources, is_shared_out=True), keys, signed_hook=signed)
         quota = Quota(sources, is_shared_out=source.secret is None)
-        return cls(source, hook, SourceLogin(source, report), quota, takes_below=defaults.takes_below)
+        login = SourceLogin(None if source.secret is None else CurrentSecret(source.secret, report))
+        return cls(source, hook, login, quota, takes_below=defaults.takes_below)
 
     async def secrets(self) -> tuple[bytes, ...]:
         """Return the current values of its keys."""
@@ -286,9 +273,7 @@ class Webhooks:
         if incoming.asks and verdict == "ignored":
             return self._count(place, "refused", place.hook.answer_refused(incoming))
         if incoming.unmapped and verdict != "ignored":
-            missing = ", ".join(incoming.unmapped)
-            what = f"Events of the source {place.source.name} lack what its Map names: {missing}. They are null."
-            self._report(OperatorWarning("EventUnmapped", what, _HINT_MAP))
+            self._warn("EventUnmapped", source=place.source.name, missing=", ".join(incoming.unmapped))
         return self._count(place, verdict, place.hook.answer_accepted(incoming), trio.current_time() - began_s)
 
     def _count(self, place: _WebhookSource, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
@@ -301,26 +286,29 @@ class Webhooks:
             return
         name = place.source.name
         self._report(EventHandled(name, refusal.outcome))
-        what = f"An event of the source {name} was not accepted ({refusal.status.value}): {refusal.detail}"
-        has_secret = place.login is not None
+        signed = "" if place.login is not None else "-signed"
         match refusal.outcome:
             case "unauthorized":
                 self._note_refusal(name)
-                code, hint = "EventUnauthorized", _HINT_LOGIN if has_secret else _HINT_KEY
+                text = f"EventUnauthorized{signed}"
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE and not place.takes_below:
-                wanted = f"Let the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
-                code, hint = "EventMalformed", wanted
+                text = "EventMalformed-type"
             case "malformed":
-                code, hint = "EventMalformed", _HINT_SERVER if has_secret else _HINT_OPTIONS
+                text = f"EventMalformed{signed}"
             case "loop":
-                code, hint = "EventLoop", "Let the target of its route be another program."
+                text = "EventLoop"
             case "too_large":
-                code, hint = "EventTooLarge", "Let the server send less in one event."
+                text = "EventTooLarge"
             case "busy" | "unavailable":
-                code, hint = "EventNotTaken", _HINT_NOT_TAKEN
+                text = "EventNotTaken"
             case _:
                 return
-        self._report(OperatorWarning(code, what, hint))
+        given = {"status": refusal.status.value, "why": refusal.detail, "type": place.hook.CONTENT_TYPE}
+        self._warn(text, source=name, **given)
+
+    def _warn(self, text: str, **given: object) -> None:
+        problem = _TEXTS.problem(text, **given)
+        self._report(OperatorWarning(problem.code, problem.message, problem.hint))
 
     def _warn_of_path(self) -> None:
         what = "A request came to a path that belongs to no event source."

@@ -10,7 +10,7 @@ sent there.
 import math
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 import attrs
@@ -60,11 +60,7 @@ A job that ended the session is noted by then.
 """
 _ENDS: Final = 2
 """The number of streams that may end at once before that is reported: a login or a restart may end one."""
-
-
-def _channel() -> tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]]:
-    # No one comes into a room while Redis is away, so that few are told to leave one.
-    return trio.open_memory_channel(math.inf)
+_Channel: TypeAlias = tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]]
 
 
 @attrs.define(eq=False)
@@ -78,9 +74,8 @@ class ListenerContext:
     reports: SourceReports
     now_s: Callable[[], float] = time.time
     quiet_s: float = QUIET_S
-    expulsions: tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]] = (
-        attrs.field(factory=_channel)
-    )
+    # No one comes into a room while Redis is away, so that few are told to leave one.
+    expulsions: _Channel = attrs.field(factory=lambda: trio.open_memory_channel[tuple[str, str]](math.inf))
     """The two ends of a channel of users and the rooms that had them leave."""
 
 
@@ -207,7 +202,8 @@ class Listener:
 
     async def _read(self, reading: OpenStream) -> None:
         shared, stream = self.context, reading.stream
-        frames = FrameReader(shared.reports.source, self.user, shared.target.default_host, on_out=self._note_expelled)
+        frames = FrameReader(shared.reports.source, self.user, shared.target.default_host)
+        frames.on_out = lambda room: shared.expulsions[0].send_nowait((self.user, room))
         try:
             with reading.scope:
                 while True:
@@ -239,9 +235,6 @@ class Listener:
             reading.over.set()
             self._wake.set()
 
-    def _note_expelled(self, room: str) -> None:
-        self.context.expulsions[0].send_nowait((self.user, room))
-
     def _event(self, frames: FrameReader, frame: Frame) -> ServerEvent | None:
         try:
             return frames.read(frame, self.context.now_s())
@@ -267,7 +260,7 @@ class Listener:
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
                     self.attributes.note_opened(stream, known or "", self.context.now_s())
-                    return await self._confirm_lease(stream)
+                    return stream
                 if not known:
                     if known is None:
                         await self._note_logoff(looked_s)
@@ -304,19 +297,6 @@ class Listener:
         while self._is_lost or trio.current_time() >= self._until_s:
             await self._renewal.wait()
 
-    async def _confirm_lease(self, stream: EventStream) -> EventStream:
-        """Return the stream, which took its time to open, once it is sure that the lease is still ours.
-
-        When cancelled, close the stream.
-        """
-        try:
-            await self._wait_for_lease()
-        except BaseException:
-            await stream.aclose()
-            raise
-        self.is_asking = False
-        return stream
-
     async def _login(self, stale: str, *, is_dead_end: bool) -> str | None:
         """Return the id of the user's stream, other than the stale one if the server gives another.
 
@@ -348,6 +328,9 @@ class Listener:
         )
         try:
             if stream.status == _OK and await self._is_announced(known):
+                # It took its time: it is read only once it is sure that the lease is still ours.
+                await self._wait_for_lease()
+                self.is_asking = False
                 return stream
         except BaseException:
             await stream.aclose()
