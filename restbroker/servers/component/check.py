@@ -87,6 +87,7 @@ def suggest(source: EventSource) -> str:
         source=source.name,
         name=options.name,
         most=options.limit_bytes,
+        least=options.limit_bytes // len("&apos;"),
         port=port,
         ip=host if is_loopback(host) and host != "localhost" else "THE ADDRESS",
         tls=lines["tls"].format(host=host) if options.is_tls else "",

@@ -32,6 +32,8 @@ _LATE: Final = _CARBONS | _ARCHIVED | {"{urn:xmpp:delay}delay", "{jabber:x:delay
 _BODY: Final = "{jabber:client}body"
 _NOTICE: Final = "{http://jabber.org/protocol/pubsub#event}event"
 _SILENT: Final = frozenset({"http://jabber.org/protocol/chatstates", "urn:xmpp:receipts", "urn:xmpp:chat-markers:0"})
+_ADDED: Final = frozenset({"{urn:xmpp:sid:0}stanza-id", "{urn:xmpp:mam:tmp}archived"})
+"""What mod_mam adds and takes away, whoever wrote it: not every copy has it."""
 _HINTS: Final = frozenset({"urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp"})
 _UNNAMED_S: Final = 2.0
 """Seconds within which equal stanzas without an id are one event: a user may well send such a text again."""
@@ -68,7 +70,7 @@ class Deriver:
             return None
         # Of the others there is one copy: each is another event, even where it has the same bytes.
         is_copied = kind in ("message", "error") or (kind == "groupchat" and "/" in stanza.receiver)
-        digest = hashlib.blake2b(stanza.xml.encode(), digest_size=16).hexdigest() if is_copied else ""
+        digest = _digest(repr(_content(stanza.element))) if is_copied else ""
         window_s = None if "id" in stanza.element.attrib else max(_UNNAMED_S, now_s - beat_s)
         return self._event(kind, stanza, host, now_s, digest, window_s)
 
@@ -126,7 +128,8 @@ class Deriver:
 
     def _is_said(self, stanza: Stanza) -> bool:
         """Tell whether a local user says it; what a room tells its occupants comes from none of `hosts`."""
-        return domain(stanza.sender) in self.hosts and stanza.receiver not in self.rooms
+        is_said = domain(stanza.sender) in self.hosts and stanza.receiver not in self.rooms
+        return is_said and not _is_silent({child.tag for child in stanza.element})
 
     def _is_message(self, stanza: Stanza) -> bool:
         names, sender = {child.tag for child in stanza.element}, stanza.sender
@@ -138,8 +141,7 @@ class Deriver:
                 return False
             if _NOTICE in names and _BODY not in names:
                 return False
-        spaces = {name[1:].partition("}")[0] for name in names}
-        return not (spaces <= _SILENT | _HINTS and spaces & _SILENT)
+        return not _is_silent(names)
 
     def _is_room_here(self, sender: str) -> bool:
         return "@" in sender and any(domain(sender).endswith(f".{host}") for host in self.hosts)
@@ -147,6 +149,22 @@ class Deriver:
 
 def _has_resource(jid: str) -> bool:
     return "/" in jid
+
+
+def _is_silent(names: Collection[str]) -> bool:
+    """Tell whether a message with these children tells only that somebody types, or has received or read one."""
+    spaces = {name[1:].partition("}")[0] for name in names}
+    return spaces <= _SILENT | _HINTS and bool(spaces & _SILENT)
+
+
+def _content(element: ET.Element) -> tuple[object, ...]:
+    """Return what two copies of one stanza have in common."""
+    children = [(_content(child), child.tail) for child in element if child.tag not in _ADDED]
+    return element.tag, element.attrib, element.text, children
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def is_notification(stanza: Stanza) -> bool:
@@ -179,7 +197,7 @@ def event_of_push(deriver: Deriver, stanza: Stanza, now_s: float) -> ServerEvent
         source=deriver.source,
         received_at_s=now_s,
         raw={"kind": "push", "node": publish.get("node"), "options": options, "summary": summary},
-        digest=hashlib.blake2b(f"{sender} {number}".encode(), digest_size=16).hexdigest(),
+        digest=_digest(f"{sender} {number}"),
     )
 
 

@@ -2,25 +2,28 @@
 
 Always holds: it does no input or output, and no bytes make it raise; what it keeps is bounded by `limit_bytes` and one
 piece. What breaks the stream's XML, and a document type or entity, end the stream (`Broken`). A longer stanza, or one
-with an impossible address, is skipped and the rest is read. The copy of an iq does not leave this file: passwords,
-vCards and archives come as these.
+with an impossible address, is skipped and the rest is read. One parser reads all that comes, also what is skipped:
+nothing else decides where a stanza ends. The copy of an iq does not leave this file: passwords, vCards and archives
+come as these.
 
 A copy of mod_service_log is a message with `<forwarded>` around one stanza. Anyone can send the component a message of
 the same form, but not from one of the server's own hosts.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
 import attrs
 
+from restbroker.job.jid import fold_case
 from restbroker.light import light
 
 FORWARDED: Final = "{urn:xmpp:forward:0}forwarded"
-_STREAM: Final = "http://etherx.jabber.org/streams stream"
+_STREAM: Final = "{http://etherx.jabber.org/streams}stream"
 _ERROR: Final = "{http://etherx.jabber.org/streams}error"
 _COMPONENT: Final = "{jabber:component:accept}"
 _STANZAS: Final = frozenset({"message", "presence", "iq"})
@@ -28,10 +31,16 @@ _INNER: Final = frozenset(f"{{jabber:client}}{kind}" for kind in _STANZAS)
 _COPY: Final = (FORWARDED,)
 _ROOM_EVENT: Final = tuple(f"{{http://jabber.org/protocol/pubsub#event}}{name}" for name in ("event", "items", "item"))
 _WHOLE: Final = re.compile(rb"(.*)", re.DOTALL)
-_BRACKET: Final = re.compile(rb"[<>]")
 _COPIED: Final = re.compile(rb"<forwarded\b[^>]*>(.*)</forwarded>", re.DOTALL)
 _IN_ROOM: Final = re.compile(rb"<item\b[^>]*>(.*)</item>", re.DOTALL)
 _LONGEST_JID: Final = 3071
+_LONGEST_TOKEN: Final = 16 * 1024 * 1024
+"""The bytes of a tag or comment after which the stream is left: expat keeps it, and reads it again for each piece."""
+_IN_STREAM: Final = 2
+"""How many `_spaces` are known between two stanzas."""
+_SPACES: Final = {"xml": "http://www.w3.org/XML/1998/namespace"}
+_PRINTED: Final = bytes(ord("?") if one < ord(" ") and one not in b"\t\n\r" else one for one in range(256))
+"""Replaces the control characters that XML forbids: an API may send some, and ejabberd passes them on (measured)."""
 
 
 @light
@@ -106,56 +115,49 @@ class StreamParser:
     hosts: Collection[str]
     limit_bytes: int
     _items: list[Item] = attrs.field(factory=list)
-    _header: bytes = b""
     _buffer: bytes = b""
-    """What came since the end of the last stanza."""
+    """What came since the end of the last stanza, unless that is more than the limit."""
     _base: int = 0
     """The number of bytes that came before the buffer, as the parser counts them."""
-    _depth: int = 0
-    _skipper: "_Skipper | None" = None
+    _unread_bytes: int = 0
+    """What the parser keeps at most, since it does not know yet what that is."""
+    _spaces: list[Mapping[str, str]] = attrs.field(factory=lambda: [_SPACES])
+    """For each open element the namespaces of the prefixes that are known in it."""
+    _tree: ET.TreeBuilder | None = None
+    """The stanza in progress; None between stanzas, and of one that is skipped."""
     _is_over: bool = False
     _parser: expat.XMLParserType = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._parser = self._new_parser()
+        # Prefixes are read below: ejabberd passes on some that nobody declared, which is an error to expat.
+        self._parser = parser = expat.ParserCreate("UTF-8")
+        if hasattr(parser, "SetReparseDeferralEnabled"):
+            # Expat 2.6 and newer keep the end of a stanza until more comes.
+            parser.SetReparseDeferralEnabled(False)
+        parser.buffer_text = True
+        parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
+        parser.CharacterDataHandler = self._text
+        parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
 
     def feed(self, data: bytes) -> list[Item]:
         """Return what these bytes complete, in order. Nothing follows a `Broken`."""
         self._items = []
-        while data and not self._is_over:
-            if self._skipper is None:
-                self._buffer += data
-                self._parse(data)
-                data = b""
-                if len(self._buffer) > self.limit_bytes:
-                    self._skipper, data, self._buffer = _Skipper(), self._buffer, b""
-            elif (rest := self._skipper.feed(data)) is None:
-                data = b""
-            else:
-                self._items.append(Skipped("length"))
-                self._skipper, self._depth, self._base, data = None, 0, len(self._header), rest
-                self._parser = self._new_parser()
-                self._parse(self._header)
+        if not self._is_over:
+            data = data.translate(_PRINTED)
+            self._buffer += data
+            self._unread_bytes += len(data)
+            try:
+                self._parser.Parse(data, False)
+            except expat.ExpatError as error:
+                self._break(f"its XML cannot be read ({expat.ErrorString(error.code)})")
+            except _Refused:
+                self._break("it has a document type or an entity, or begins as no stream")
+            if len(self._buffer) > self.limit_bytes or (self._tree is None and len(self._spaces) > _IN_STREAM):
+                self._forget(len(self._buffer))
+                self._tree = None
+            if self._unread_bytes > _LONGEST_TOKEN:
+                self._break(f"a name, value or comment in it has more than {_LONGEST_TOKEN} bytes")
         return self._items
-
-    def _new_parser(self) -> expat.XMLParserType:
-        parser = expat.ParserCreate("UTF-8", " ")
-        if hasattr(parser, "SetReparseDeferralEnabled"):
-            # Expat 2.6 and newer keep the end of a stanza until more comes.
-            parser.SetReparseDeferralEnabled(False)
-        parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
-        parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
-        return parser
-
-    def _parse(self, data: bytes) -> None:
-        try:
-            self._parser.Parse(data, False)
-        except expat.ExpatError as error:
-            self._break(f"its XML cannot be read ({expat.ErrorString(error.code)})")
-        except ET.ParseError:
-            self._break("its XML cannot be read")
-        except _Refused:
-            self._break("it has a document type or an entity, or begins as no stream")
 
     def _break(self, why: str) -> None:
         if not self._is_over:
@@ -163,37 +165,59 @@ class StreamParser:
             self._items.append(Broken(why))
 
     def _start(self, name: str, given: dict[str, str]) -> None:
-        self._depth += 1
-        if self._depth == 1 and not self._header:
-            if name != _STREAM:
+        self._unread_bytes = 0
+        known = self._spaces[-1]
+        for key, value in given.items():
+            if key.startswith("xmlns"):
+                known = {**known, key[6:]: value}
+        tag = _tag(name, known)
+        if len(self._spaces) == 1:
+            if tag != _STREAM:
                 raise _Refused
-            self._header = self._cut(is_in_tag=True)
             # Prosody's stream has none before the error that it does not know the name.
             if number := given.get("id"):
                 self._items.append(Opened(number))
+        elif len(self._spaces) == _IN_STREAM and (at := self._position()) >= 0:
+            self._forget(at)
+            self._tree = ET.TreeBuilder()
+        self._spaces.append(known)
+        if self._tree is not None:
+            self._tree.start(tag, given)
 
-    def _end(self, _name: str) -> None:
-        self._depth -= 1
-        if self._depth == 0:
+    def _text(self, text: str) -> None:
+        self._unread_bytes = 0
+        if self._tree is not None:
+            self._tree.data(text)
+
+    def _end(self, name: str) -> None:
+        self._unread_bytes = 0
+        self._spaces.pop()
+        tree = self._tree
+        if tree is not None:
+            tree.end(name)
+        if len(self._spaces) == 1:
             self._break("the server ended it")
-        elif self._depth == 1 and not self._is_over:
-            # Behind an empty element the parser is at the next tag already, which may be the stream's end.
-            at = self._position()
-            is_in_tag = self._buffer.startswith(b"</", at) and not self._buffer.startswith(b"</stream:stream", at)
-            self._read(self._cut(is_in_tag=is_in_tag))
+        elif len(self._spaces) == _IN_STREAM and not self._is_over:
+            end = self._position()
+            # Behind an empty element the parser is behind its tag already.
+            if end < 0 or self._buffer.startswith(f"</{name}".encode(), end):
+                end = self._buffer.index(b">", max(end, 0)) + 1
+            xml = self._buffer[:end]
+            self._forget(end)
+            self._tree = None
+            if tree is None:
+                self._items.append(Skipped("length"))
+            else:
+                self._read(tree.close(), xml)
 
     def _position(self) -> int:
         return self._parser.CurrentByteIndex - self._base
 
-    def _cut(self, *, is_in_tag: bool) -> bytes:
-        """Remove and return the bytes up to where the parser is, or to the end of the tag there."""
-        end = self._buffer.index(b">", self._position()) + 1 if is_in_tag else self._position()
-        found, self._buffer = self._buffer[:end], self._buffer[end:]
-        self._base += end
-        return found
+    def _forget(self, count: int) -> None:
+        self._buffer = self._buffer[count:]
+        self._base += count
 
-    def _read(self, xml: bytes) -> None:
-        (element,) = ET.fromstring(self._header + xml + b"</stream:stream>")  # noqa: S314  a stream without entities
+    def _read(self, element: ET.Element, xml: bytes) -> None:
         kind = element.tag.removeprefix(_COMPONENT)
         if kind == "handshake":
             self._items.append(Accepted())
@@ -213,35 +237,11 @@ class StreamParser:
             self._items.append(Skipped("address") if stanza is None else Direct(stanza, said))
 
 
-@attrs.define(eq=False, repr=False)
-class _Skipper:
-    """Finds the end of a stanza without reading it, in pieces, and keeps nothing of it.
-
-    ejabberd writes `<` and `>` only around names and attributes: within texts and values they are escaped.
-    """
-
-    _depth: int = 0
-    _is_closing: bool = False
-    _tail: bytes = b""
-
-    def feed(self, data: bytes) -> bytes | None:
-        """Return what follows the end of the stanza; None: it is not there yet."""
-        data = self._tail + data
-        # What may belong to the next piece.
-        self._tail = data[-1:] if data.endswith((b"<", b"/")) else b""
-        for found in _BRACKET.finditer(data, 0, len(data) - len(self._tail)):
-            at = found.start()
-            if found[0] == b"<":
-                self._is_closing = data.startswith(b"/", at + 1)
-                continue
-            if self._is_closing:
-                self._depth -= 1
-            elif not data.endswith(b"/", 0, at):
-                self._depth += 1
-            if self._depth == 0:
-                self._tail = b""
-                return data[at + 1 :]
-        return None
+def _tag(name: str, spaces: Mapping[str, str]) -> str:
+    """Return the name with its namespace, as ElementTree writes it; as it came if nobody declared its prefix."""
+    prefix, colon, local = name.rpartition(":")
+    space = spaces.get(prefix)
+    return name if not space else f"{{{space}}}{local if colon else name}"
 
 
 def _within(element: ET.Element, path: tuple[str, ...]) -> ET.Element | None:
@@ -258,16 +258,19 @@ def _stanza(element: ET.Element | None, xml: re.Match[bytes] | None) -> Stanza |
     """Return the stanza with its bytes; None if there is none, or if it has an address that no server gives."""
     if element is None or xml is None:
         return None
-    sender, receiver = element.get("from", ""), element.get("to", "")
-    is_possible = _is_jid(sender) and _is_jid(receiver)
-    return Stanza(element, sender, receiver, xml[1].decode()) if is_possible else None
+    sender, receiver = _jid(element.get("from", "")), _jid(element.get("to", ""))
+    return Stanza(element, sender, receiver, xml[1].decode()) if sender and receiver else None
 
 
-def _is_jid(text: str) -> bool:
+@lru_cache(4096)
+def _jid(text: str) -> str:
+    """Return the JID as the server reads it, whatever case a client wrote it in; empty if it is none."""
     address, slash, resource = text.partition("/")
+    address = fold_case(address)
     local, at, domain = address.rpartition("@")
     is_whole = bool(domain) and bool(local) == bool(at) and bool(resource) == bool(slash)
-    return is_whole and len(text) <= _LONGEST_JID and "@" not in local and address.isprintable() and " " not in address
+    is_one = len(text) <= _LONGEST_JID and "@" not in local and address.split() == [address]
+    return f"{address}{slash}{resource}" if is_whole and is_one else ""
 
 
 def _refuse(*_: object) -> None:
