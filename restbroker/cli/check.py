@@ -110,7 +110,8 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
     if as_json:
         output.as_json([attrs.asdict(one) for one in found])
         return
-    texts = [one.text for one in found if one.text is not None]
+    # Sources of one listener have one text.
+    texts = dict.fromkeys(one.text for one in found if one.text is not None)
     if texts:
         output.data("\n\n".join(texts))
     for one in found:

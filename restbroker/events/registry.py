@@ -79,9 +79,12 @@ def check_reads(source: "EventSource") -> bool:
     return source_defaults_of(_options(source.kind)).check_reads
 
 
-def suggest(source: "EventSource") -> str | None:
-    """Return lines for the server's own configuration file; None: sources of this kind need none."""
-    return _part(source.kind, "check").suggest(source) if source.kind in _SUGGESTS else None
+def suggest(source: "EventSource", sources: "Sequence[EventSource]") -> str | None:
+    """Return lines for the server's own configuration file, for this one and those of `sources` that share them.
+
+    None: sources of this kind need none.
+    """
+    return _part(source.kind, "check").suggest(source, sources) if source.kind in _SUGGESTS else None
 
 
 def emits(kind: str) -> str | None:

@@ -47,5 +47,5 @@ def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestio
             found.append(Suggestion(target.name, target.kind, text))
     of_events = () if config.events is None else config.events.sources
     fitting = [source for source in of_events if not targets or source.target_name in targets]
-    texts = [(source, sources.suggest(source)) for source in fitting]
+    texts = [(source, sources.suggest(source, of_events)) for source in fitting]
     return found + [Suggestion(source.name, source.kind, text) for source, text in texts if text is not None]

@@ -77,22 +77,27 @@ def _is_here(name: str) -> bool:
     return False
 
 
-def suggest(source: EventSource) -> str:
-    """Return the lines, with comments that say what to know about them."""
+def suggest(source: EventSource, sources: Sequence[EventSource]) -> str:
+    """Return the lines for all `sources` at this source's listener, with comments that say what to know about them."""
     options = source.options
     assert isinstance(options, Options)  # noqa: S101  as its options judged it
     host, port = options.address
     lines = options.server.lines
+    beside = {one.name: one.options for one in sources if isinstance(one.options, Options)}
+    same = {name: one for name, one in beside.items() if (one.address, one.server) == (options.address, options.server)}
+    most = min(one.limit_bytes for one in same.values())
+    copied = ", ".join(f'"{one.name}"' for one in same.values() if set(one.takes) != {"push"})
     return lines["plain"].format(
-        source=source.name,
-        name=options.name,
-        most=options.limit_bytes,
-        least=options.limit_bytes // len("&apos;"),
+        sources=" and ".join(same),
+        names=" ".join(one.name for one in same.values()),
+        most=most,
+        least=most // len("&apos;"),
         port=port,
         ip=host if is_loopback(host) and host != "localhost" else "THE ADDRESS",
         tls=lines["tls"].format(host=host) if options.is_tls else "",
-        copies=lines["copies"].format(name=options.name) if set(options.takes) != {"push"} else "",
-        push=lines["push"] if "push" in options.takes else "",
+        each="".join(lines["each"].format(name=one.name) for one in same.values()),
+        copies=lines["copies"].format(names=copied) if copied else "",
+        push=lines["push"] if any("push" in one.takes for one in same.values()) else "",
     )
 
 

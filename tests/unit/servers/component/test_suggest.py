@@ -21,9 +21,11 @@ from restbroker.servers.component.options import Options
 )
 def test_ejabberd_gets_the_modules_for_what_is_taken(takes: tuple[str, ...], modules: dict[str, object]) -> None:
     options = Options(name="events.example.org", hosts=("example.org",), takes=takes)  # type: ignore[arg-type]  # any text
-    assert yaml.safe_load(suggest(EventSource("a", "ejabberd-component", options=options)))["modules"] == modules
+    source = EventSource("a", "ejabberd-component", options=options)
+    assert yaml.safe_load(suggest(source, [source]))["modules"] == modules
 
 
 def test_prosody_gets_its_component() -> None:
     options = Options(name="push.example.org", hosts=("example.org",), takes=("push",), software="prosody")
-    assert 'Component "push.example.org"' in suggest(EventSource("a", "prosody-component", options=options))
+    source = EventSource("a", "prosody-component", options=options)
+    assert 'Component "push.example.org"' in suggest(source, [source])
