@@ -132,6 +132,9 @@ class _Reading:
         if self._came_directly:
             direct = partial(TEXTS.finding, _AREA, "EventLost-direct", source=name)
             tested = [direct(hint=one.hint) if one.code == "EventLost" else one for one in tested]
+        if self._is_open:
+            unread = TEXTS.finding(_AREA, "NotServing-reader", source=name)
+            tested.append(unread if self.test else attrs.evolve(unread, level="warning"))
         return [*found, *tested]
 
     def _note(self, event: Event) -> None:

@@ -31,6 +31,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 HOOK: Final = {"AllowPrivate": True, "Commands": {"event": {"Idempotent": True}}}
+UNREAD: Final = ("warning", "NotServing")
+"""That no process reads, but for the check; with a test it is a problem."""
 HAS_PUSH: Final = Answer(400, b'"Arg <<110,111>> is not in format integer"')
 HAS_NONE: Final = Answer(404, b'{"status":"error","code":40,"message":"Endpoint not found."}')
 HAS_NONE_24: Final = Answer(400, b'"unknown_command"')
@@ -118,7 +120,7 @@ async def test_what_comes_while_the_check_reads_becomes_jobs(
     texts = [str(number) for number in range(500)]
     listener.greeting = "".join(wrapped(message(text, text)) for text in texts)
     found = await checked(tmp_path, redis_server.url, listener)
-    assert said(found) == [("ok", "Component"), ("warning", "EventNotSent")]
+    assert said(found) == [("ok", "Component"), ("warning", "EventNotSent"), UNREAD]
     assert "This check reads" in found[0].message
     assert [one["body"] for one in events_in(store)] == texts
     assert read_states(store) == []
@@ -194,8 +196,9 @@ async def test_a_test_notification_arrives_and_becomes_no_job(
     with api_of(listener, trial) as api:
         found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"])
     pushing = [("warning", "OneReader"), ("warning", "NameElsewhere")]
-    assert said(found) == [("ok", "Component"), *pushing, (level, "ModPush"), ("ok", "EventCame")]
-    assert f"reported a notification from {HOST} after " in found[-1].message
+    tested = [(level, "ModPush"), ("ok", "EventCame"), ("problem", "NotServing")]
+    assert said(found) == [("ok", "Component"), *pushing, *tested]
+    assert f"reported a notification from {HOST} after " in found[-2].message
     assert events_in(store) == []
     assert [kind for _, kind in test_push.answers(listener)] == ["result"]
 
@@ -207,9 +210,9 @@ async def test_each_of_the_hosts_is_tested(
     test = EventTest(Parties(), within_s=1.0)
     with api_of(listener, HAS_NONE, copies=[HOST]) as api:
         found = await checked(tmp_path, redis_server.url, listener, test, api, Hosts=[HOST, "example.net"])
-    assert said(found) == [("ok", "Component"), ("ok", "EventCame"), ("problem", "EventLost")]
-    assert "mod_service_log is off" in found[-1].message
-    assert "for the host of restbroker-check@example.net" in (found[-1].hint or "")
+    assert said(found)[:3] == [("ok", "Component"), ("ok", "EventCame"), ("problem", "EventLost")]
+    assert "mod_service_log is off" in found[2].message
+    assert "for the host of restbroker-check@example.net" in (found[2].hint or "")
     assert events_in(store) == []
 
 
@@ -220,7 +223,7 @@ async def test_of_a_killed_process_the_state_does_not_count(
     monkeypatch.setattr(check_reading, "_SILENT_S", 0.3)
     write(store, [SourceState("ejabberd", "ejabberd-component", "gone:1")])
     found = await checked(tmp_path, redis_server.url, listener)
-    assert said(found) == [("ok", "Component"), ("warning", "EventNotSent")]
+    assert said(found) == [("ok", "Component"), ("warning", "EventNotSent"), UNREAD]
     assert "This check reads" in found[0].message
 
 
@@ -250,7 +253,8 @@ async def test_notifications_that_are_not_taken_are_told_of(
 async def test_of_prosody_no_test_can_be_sent(redis_server: RedisServer, listener: Listener, tmp_path: Path) -> None:
     redis_server.flush()
     found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), Kind="prosody-component")
-    assert said(found) == [("ok", "Component"), ("warning", "OneReader"), ("note", "EventNotTested")]
+    assert said(found)[:3] == [("ok", "Component"), ("warning", "OneReader"), ("note", "EventNotTested")]
+    assert said(found)[3:] == [("problem", "NotServing")]
 
 
 async def test_mod_push_is_told_of_where_no_test_may_be_sent(
@@ -259,7 +263,7 @@ async def test_mod_push_is_told_of_where_no_test_may_be_sent(
     redis_server.flush()
     with api_of(listener, HAS_NONE, may_send=False) as api:
         found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"])
-    assert said(found)[3:] == [("problem", "EventNotSent"), ("problem", "ModPush")]
+    assert said(found)[3:5] == [("problem", "EventNotSent"), ("problem", "ModPush")]
     assert found[3].cause == "refused"
 
 
@@ -274,7 +278,7 @@ async def test_a_test_notification_becomes_no_job_of_a_url(
         found = await checked(
             tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"], Routes=[route]
         )
-    assert [code for _, code in said(found)][-3:] == ["SecretsSent", "ModPush", "EventCame"]
+    assert [code for _, code in said(found)][-4:-1] == ["SecretsSent", "ModPush", "EventCame"]
     assert [one["class"] for one in jobs_in(store, "hook")] == ["Restbroker"], "the real one alone, and as a command"
     with api_of(listener, HAS_PUSH) as api:
         route["Omit"] = ["raw"]

@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import yaml
@@ -28,6 +28,8 @@ from tests.support.process import Running, run, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 from tests.support.xmpp import Clients
+
+PUSH: Final = f"push.{HOST}"
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +111,16 @@ def test_everything_that_users_do_is_told_once(
 def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
     redis_server.flush()
     configure(tmp_path, speaking, redis_server)
-    assert checked(tmp_path) == ["Component", "EventCame"]
+    assert checked(tmp_path) == ["Component", "EventCame", "NotServing"]
     with started(["run"], directory=tmp_path) as broker:
         reads(broker)
         until(lambda: f"{broker.process.pid} reads" in run(["check"], directory=tmp_path).stdout, "it is known", 60)
         assert checked(tmp_path) == ["Component", "EventCame"]
         broker.process.kill()
-    assert checked(tmp_path) == ["Component", "EventCame"], "what was killed reads no more"
+    assert checked(tmp_path) == ["Component", "EventCame", "NotServing"], "what was killed reads no more"
     # Its other name is none of mod_service_log's.
     configure(tmp_path, speaking, redis_server, Name=REMOTE, ForeignName=True)
-    assert checked(tmp_path, "--events", "--within", "1s") == ["ForeignName", "Component", "EventLost"]
+    assert checked(tmp_path, "--events", "--within", "1s") == ["ForeignName", "Component", "EventLost", "NotServing"]
     configure(tmp_path, speaking, redis_server, Pass="wrong")
     assert checked(tmp_path) == ["ComponentDenied"]
     for port in (speaking.c2s_port, speaking.port):
@@ -149,3 +151,22 @@ def test_what_is_suggested_is_what_runs_here(speaking: Ejabberd, redis_server: R
     push = runs["modules"]["mod_push"]
     assert said["modules"].pop("mod_push").items() <= push.items()
     assert said["modules"].items() <= runs["modules"].items()
+
+
+@pytest.mark.parametrize("kind", ["ejabberd-component", "prosody-component"])
+def test_sources_of_one_listener_get_one_suggestion(kind: str, tmp_path: Path) -> None:
+    options = {"Hosts": [HOST], "Pass": "p"}
+    sources = {
+        "feed": {"Kind": kind, "Queue": "a", "Class": "A", "Options": {"Name": NAME, **options}},
+        "push": {"Kind": kind, "Queue": "b", "Class": "B", "Options": {"Name": PUSH, "Take": ["push"], **options}},
+    }
+    document = {"Token": "t", "RestQueue": "rest", "Events": {"Sources": sources}}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    told = run(["check", "--suggest"], directory=tmp_path).stdout
+    text = told[told.index("feed and push") :]
+    assert text.count("5347") == 1
+    assert all(f'"{name}"' in text for name in (NAME, PUSH))
+    if kind == "ejabberd-component":
+        said = yaml.safe_load(told[told.rindex("listen:") :])
+        assert list(said["listen"][0]["hosts"]) == [NAME, PUSH]
+        assert said["modules"] == {"mod_service_log": {"loggers": [NAME]}, "mod_push": {"include_sender": True}}

@@ -97,7 +97,9 @@ def test_a_check_says_what_prosody_does_not_take(prosody: Prosody, redis_server:
         return [f"{one['code']}: {one['message']}" for one in found if one["area"] == "Events"]
 
     found = checked()
-    assert [line.partition(":")[0] for line in found] == ["Component", "OneReader", "EventNotTested"], found
+    assert [line.partition(":")[0] for line in found] == ["Component", "OneReader", "EventNotTested", "NotServing"], (
+        found
+    )
     (wrong,) = checked(Pass="wrong")
     assert "ComponentDenied" in wrong
     assert "refuses the password" in wrong

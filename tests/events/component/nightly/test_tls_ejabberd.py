@@ -54,7 +54,7 @@ def test_a_real_server_of_our_authority_is_read(
 ) -> None:
     redis_server.flush()
     configure(tmp_path, secured, redis_server, Rooms=[], TLS=True, CAFile=str(ours.ca))
-    assert checked(tmp_path) == ["Component", "EventCame"]
+    assert checked(tmp_path) == ["Component", "EventCame", "NotServing"]
     with started(["run"], directory=tmp_path) as broker:
         reads(broker)
         given = {"type": "chat", "from": f"bot@{HOST}", "to": f"admin@{HOST}", "subject": "", "body": "one"}
