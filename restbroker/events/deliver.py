@@ -36,6 +36,8 @@ PATIENCE_S: Final = 2.0
 _AT_ONCE: Final = 200
 """The most events that go to Redis in one call."""
 _AT_ONCE_BYTES: Final = 4 * 1024 * 1024
+_LONGEST_NOTE: Final = 1024
+"""The letters of each text that a note keeps: the list of recent events is bounded in entries."""
 _PAUSE_S: Final = 0.1
 """Seconds before the next call after one that failed."""
 _PATIENT_PAUSE_S: Final = 1.0
@@ -337,8 +339,13 @@ def _apply_shape(members: dict[str, Json], shape: Shape) -> dict[str, Json]:
 
 def _note_of(route: Route, event: ServerEvent, jid: str) -> dict[str, Json]:
     fields = as_json(event)
-    shown = fields.keys() - {"raw", "body", *event.more}
-    return {**{name: value for name, value in fields.items() if name in shown}, "queue": route.queue, "jid": jid}
+    hidden = {"raw", "body", *event.more}
+    shown = {
+        name: value[:_LONGEST_NOTE] if isinstance(value, str) else value
+        for name, value in fields.items()
+        if name not in hidden
+    }
+    return {**shown, "queue": route.queue, "jid": jid}
 
 
 def _mark(source: EventSource, event: ServerEvent) -> str | None:

@@ -193,7 +193,8 @@ class ComponentReader:
                 self._stream.put_back(item)
             raise
         if waiting.cancelled_caught:
-            self._lost_since_s = self._lost_since_s or self.now_s()
+            # It may have waited in the connection since the last heartbeat came back.
+            self._lost_since_s = self._lost_since_s or self._beat_s
             self._lost += 1
             self.reports.count("lost")
             await self._answer("wait", [event])
@@ -327,7 +328,7 @@ class ComponentReader:
 
     def _report_lost(self, why: str) -> None:
         if self._lost:
-            when = between(self._lost_since_s, self.now_s())
+            when = between(self._lost_since_s - _MARGIN_S, self.now_s())
             self.reports.warn("EventsLost", count=self._lost, between=when, why=why)
             self._lost, self._lost_since_s = 0, 0.0
 

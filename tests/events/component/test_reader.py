@@ -1,6 +1,7 @@
 """What ejabberd tells a component becomes jobs, once, whatever ejabberd, Redis or a process does meanwhile."""
 
 import re
+import time
 from datetime import datetime
 from typing import Final
 
@@ -251,7 +252,9 @@ async def test_beyond_max_unread_events_are_lost_and_counted(
     with TcpProxy(redis_server.port) as way:
         async with reading(url=f"redis://127.0.0.1:{way.port}", max_unread_s=0.2) as found:
             await found.reads()
+            listener.returns = False
             way.cut()
+            sent_s = time.time()
             for number in range(50):
                 await listener.tell(wrapped(message(str(number), str(number))))
             await until_async(lambda: found.outcomes().count("lost") > 10, "some are lost", 60)
@@ -261,6 +264,8 @@ async def test_beyond_max_unread_events_are_lost_and_counted(
             await listener.tell(wrapped(message("after", "after")))
             await until_async(lambda: found.texts()[-1:] == ["after"], "it goes on", 60)
             lost = int(re.findall(r": (\d+) events", warning.message)[0])
+            # The first of them came when it was sent, and waited for room before it was lost.
+            assert _epoch_s(re.findall(r"between (\S+) and", warning.message)[0]) <= sent_s
             assert lost == found.outcomes().count("lost")
             assert len(found.texts()) == 51 - lost
 
