@@ -12,7 +12,7 @@ class BotEvent
   TOKEN = File.read(ENV.fetch("TOKEN_FILE", "/etc/restbroker/token")).strip
 
   def perform(event)
-    # What was kept for the bot while it was away comes again, delayed.
+    # What was kept for someone who was away comes again, delayed; a bot's own messages, too.
     return if event["body"].to_s.empty? || event["raw"]["delayed"]
 
     answer = { "type" => "chat", "from" => BOT, "to" => event["from"], "subject" => "",

@@ -14,6 +14,7 @@ import pytest
 import redis
 import yaml
 
+from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, SECRET, Ejabberd
 from tests.support.example import assert_well, moved, with_secrets
 from tests.support.process import started
@@ -90,6 +91,28 @@ def test_a_bot_answers_and_phones_of_the_absent_are_woken(
         until(lambda: phones.received, "a phone is woken", 120)
         until(lambda: not store.exists("queue:xmpp_push", "xmpp_push:in_hand"), "the worker is done", 120)
         assert [json.loads(one.body) for one in phones.received] == [{"token": "eve's phone"}]
+
+
+def test_a_bot_that_never_logs_in_is_sent_more_than_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = yaml.safe_load((EXAMPLE / "ejabberd.yml").read_text("utf-8"))
+    (rule,) = shown["acl"].items()
+    rules = yaml.safe_dump({"shaper_rules": shown["shaper_rules"]}, default_flow_style=False, sort_keys=False)
+    own = f"acl:\n  {rule[0]}:\n    user: {rule[1]['user']}\n"
+    monkeypatch.setattr(support, "CONFIG", rules + support.CONFIG.replace("acl:\n", own, 1))
+    server = Ejabberd(tmp_path, hosts=(HOST,), component=NAME).start()
+    try:
+        for user in ("ann", "bob", "bot"):
+            server.call("register", user=user, host=HOST, password=PASSWORD)
+        with Clients(server.c2s_port, HOST) as clients:
+            ann = clients.login("ann", PASSWORD)
+            for _ in range(101):
+                ann.say(f"bot@{HOST}", "more")
+                ann.say(f"bob@{HOST}", "more")
+            (refused,) = ann.messages.wait_for_number(1)
+        assert (refused.sender, refused.condition) == (f"bob@{HOST}", "resource-constraint")
+        assert json.loads(server.call("get_offline_count", user="bot", host=HOST)[1])["value"] == 101
+    finally:
+        server.kill()
 
 
 def test_the_file_for_ejabberd_says_what_the_tests_run(tmp_path: Path) -> None:
