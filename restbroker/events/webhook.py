@@ -209,7 +209,7 @@ class Webhooks:
             self._report(OperatorWarning("RequestFailed", what, "Please report this."))
             refusal = _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "This request failed.")
         self._count_refusal(place, refusal)
-        answer = place.hook.problem(refusal.status, refusal.detail)
+        answer = place.hook.answers.problem(refusal.status, refusal.detail)
         return _problem(refusal) if answer is None else answer
 
     def _find_source(self, path: str) -> tuple[_WebhookSource | None, str]:
@@ -234,7 +234,7 @@ class Webhooks:
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
             )
         if method == "OPTIONS":
-            return place.hook.answer_probe()
+            return place.hook.answers.probe
         if place.signed_hook is not None:
             place.signed_hook.check_head(headers, self._now_s())
         if not place.source.takes_chains and came_from_us(request.headers):
@@ -258,12 +258,12 @@ class Webhooks:
         except MalformedEvent as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is not an event: {error}.") from None
         if incoming.asks and place.source.iq == "refuse":
-            return self._count(place, "refused", place.hook.answer_refused(incoming))
+            return self._count(place, "refused", place.hook.answers.refused(incoming))
         try:
             verdict = await self._deliver(incoming.source or place.source, incoming.event)
         except (StoreUnavailable, StoreRefused) as error:
             self._count_refusal(place, _not_now("unavailable", error.message))
-            return place.hook.answer_not_now(incoming, RETRY_AFTER_S)
+            return place.hook.answers.not_now(incoming, RETRY_AFTER_S)
         except UsageError as error:
             raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", error.message) from None
         except ValueError:
@@ -271,10 +271,10 @@ class Webhooks:
                 HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply."
             ) from None
         if incoming.asks and verdict == "ignored":
-            return self._count(place, "refused", place.hook.answer_refused(incoming))
+            return self._count(place, "refused", place.hook.answers.refused(incoming))
         if incoming.unmapped and verdict != "ignored":
             self._warn("EventUnmapped", source=place.source.name, missing=", ".join(incoming.unmapped))
-        return self._count(place, verdict, place.hook.answer_accepted(incoming), trio.current_time() - began_s)
+        return self._count(place, verdict, place.hook.answers.accepted(), trio.current_time() - began_s)
 
     def _count(self, place: _WebhookSource, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
         self._report(EventHandled(place.source.name, outcome, took_s))

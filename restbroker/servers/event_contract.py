@@ -123,6 +123,30 @@ class IncomingEvent:
     unmapped: tuple[str, ...] = ()
 
 
+def _answer_not_now(_event: IncomingEvent, retry_after_s: int) -> Answer:
+    return Answer(503, headers={"Retry-After": str(retry_after_s)})
+
+
+@attrs.frozen
+class Answers:
+    """How requests of one kind are answered.
+
+    `probe`: OPTIONS, by which a server tests whether the source exists. `accepted`: an event that Redis has, or that
+    the source does not want. `refused`: one whose sender waits for an answer that no one is going to give. `not_now`:
+    one that cannot be accepted, which may be sent again after so many seconds. `problem`: a request that is no event,
+    by status and detail; None: by a problem document (RFC 9457).
+    """
+
+    probe: Answer = Answer(200, headers={"Allow": "OPTIONS, POST"})
+    accepted: Callable[[], Answer] = lambda: Answer(202)
+    refused: Callable[[IncomingEvent], Answer] = lambda _: Answer(202)
+    not_now: Callable[[IncomingEvent, int], Answer] = _answer_not_now
+    problem: Callable[[HTTPStatus, str], Answer | None] = lambda *_: None
+
+
+USUAL_ANSWERS: Final = Answers()
+
+
 class Hook(Protocol):
     """One kind of webhook: pure functions."""
 
@@ -138,27 +162,9 @@ class Hook(Protocol):
         """
         ...
 
-    def answer_probe(self) -> Answer:
-        """Return the answer to OPTIONS, by which a server tests whether the source exists."""
-        ...
-
-    def answer_accepted(self, event: IncomingEvent) -> Answer:
-        """Return the answer to an event that Redis has, or that the source does not want."""
-        ...
-
-    def answer_refused(self, event: IncomingEvent) -> Answer:
-        """Return the answer to an event that asks for one, if no one is going to give it."""
-        ...
-
-    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:
-        """Return the answer to an event that cannot be accepted now; its sender may send it again.
-
-        `retry_after_s`: after how many seconds.
-        """
-        ...
-
-    def problem(self, status: HTTPStatus, detail: str) -> Answer | None:
-        """Return the answer to a request that is no event; None: it is answered with a problem document (RFC 9457)."""
+    @property
+    def answers(self) -> Answers:
+        """How requests are answered."""
         ...
 
 

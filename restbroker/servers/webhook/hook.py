@@ -8,7 +8,6 @@ holds, even if the map finds nothing.
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -21,7 +20,8 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.xml import Element, UnreadableXml, read
 from restbroker.servers.event_contract import (
     ANY_TYPE,
-    Answer,
+    USUAL_ANSWERS,
+    Answers,
     Hook,
     HookRequest,
     IncomingEvent,
@@ -44,6 +44,7 @@ class PostHook:
 
     options: Options
     CONTENT_TYPE: str = ANY_TYPE
+    answers: Answers = USUAL_ANSWERS
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
         """Return the posted request as an event; raise `MalformedEvent` if its body cannot be read."""
@@ -77,26 +78,6 @@ class PostHook:
             more={name: value for name, value in given.items() if name not in EVENT_MEMBERS},
         )
         return IncomingEvent(event, unmapped=tuple(name for name, value in given.items() if value is None))
-
-    def answer_probe(self) -> Answer:
-        """Answer an OPTIONS request with 200 and the allowed methods."""
-        return Answer(200, headers={"Allow": "OPTIONS, POST"})
-
-    def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  all are confirmed in the same way
-        """Answer an accepted event with 202."""
-        return Answer(202)
-
-    def answer_refused(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  none of these events asks
-        """Answer with 202; it is never called."""
-        return Answer(202)
-
-    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  as above
-        """Answer an event that cannot be accepted now with 503 and Retry-After in seconds."""
-        return Answer(503, headers={"Retry-After": str(retry_after_s)})
-
-    def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as above
-        """Return None: a problem is answered as for all kinds."""
-        return None
 
 
 def open_hook(source: EventSource) -> Hook:

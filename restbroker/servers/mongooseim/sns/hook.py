@@ -27,7 +27,7 @@ from restbroker.config.values import duration_text
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import Answer, Forbidden, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_contract import Answer, Answers, Forbidden, HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.mongooseim.sns.options import Options, options_of
 from restbroker.servers.mongooseim.sns.sigv4 import ExpectedSignature, Request, SignatureError, check_head, verify
 
@@ -92,27 +92,21 @@ class SnsHook:
         # The source's filters and what its jobs look like still count; its Routes do not.
         return IncomingEvent(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class, routes=()))
 
-    def answer_probe(self) -> Answer:
-        """Answer an OPTIONS request with 200 and the allowed methods."""
-        return Answer(HTTPStatus.OK, headers={"Allow": "OPTIONS, POST"})
+    @property
+    def answers(self) -> Answers:
+        """Answers in Amazon's XML. MongooseIM publishes what it is told to in its own time."""
 
-    def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  each is confirmed in the same way
-        """Answer an accepted event as Amazon answers a publication."""
-        return publish_answer(_new_name())
+        def accepted() -> Answer:
+            return publish_answer(_new_name())
 
-    def answer_refused(self, event: IncomingEvent) -> Answer:
-        """Answer as `answer_accepted` does: no event that MongooseIM publishes asks for an answer."""
-        return self.answer_accepted(event)
+        def problem(status: HTTPStatus, detail: str) -> Answer:
+            return error_answer(status, _CODES.get(status, "InvalidParameter"), detail, _new_name())
 
-    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  see above
-        """Answer an event that cannot be accepted now with 503; MongooseIM publishes it again, in its own time."""
-        return self.problem(
-            HTTPStatus.SERVICE_UNAVAILABLE, f"It could not be accepted. Try again in {duration_text(retry_after_s)}."
-        )
+        def not_now(_event: IncomingEvent, retry_after_s: int) -> Answer:
+            detail = f"It could not be accepted. Try again in {duration_text(retry_after_s)}."
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
-    def problem(self, status: HTTPStatus, detail: str) -> Answer:
-        """Answer a request that is no event with this status and detail, in Amazon's XML."""
-        return error_answer(status, _CODES.get(status, "InvalidParameter"), detail, _new_name())
+        return Answers(accepted=accepted, not_now=not_now, problem=problem)
 
 
 def open_hook(source: EventSource) -> SnsHook:

@@ -13,7 +13,6 @@ or a `MalformedEvent`, in a time that grows with their number.
 
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -22,11 +21,9 @@ import attrs
 from restbroker.config.events import EventSource
 from restbroker.job.event import ServerEvent
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import Answer, Hook, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_contract import USUAL_ANSWERS, Answers, Hook, HookRequest, IncomingEvent, MalformedEvent
 
 _NEEDED: Final = ("author", "receiver", "message")
-_TAKEN: Final = Answer(202)
-_PROBED: Final = Answer(200, headers={"Allow": "OPTIONS, POST"})
 _MOST_FIELDS: Final = 64
 _MESSAGE: Final = re.compile(rb"(?:^|&)message=")
 # What forms of MongooseIM, browsers and curl consist of; with & and = between and behind names.
@@ -39,6 +36,7 @@ class PushHook:
     """The hook of kind `mongooseim-webhook`, as `event_contract.Hook` describes it."""
 
     CONTENT_TYPE: str = "application/x-www-form-urlencoded"
+    answers: Answers = USUAL_ANSWERS
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
         """Return the posted message as an event. Raise `MalformedEvent` if the form lacks a field.
@@ -65,26 +63,6 @@ class PushHook:
             raw=raw,
         )
         return IncomingEvent(event)
-
-    def answer_probe(self) -> Answer:
-        """Answer an OPTIONS request with 200 and the allowed methods."""
-        return _PROBED
-
-    def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  all are confirmed in the same way
-        """Answer an accepted event with 202; MongooseIM then goes on."""
-        return _TAKEN
-
-    def answer_refused(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  none of these events asks
-        """Answer with 202; it is never called, since no event of this kind asks for an answer."""
-        return _TAKEN
-
-    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:  # noqa: ARG002  as above
-        """Answer an event that cannot be accepted now with 503 and Retry-After in seconds; MongooseIM ignores it."""
-        return Answer(503, headers={"Retry-After": str(retry_after_s)})
-
-    def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as above
-        """Return None: a problem is answered as for all kinds."""
-        return None
 
 
 def open_hook(source: EventSource) -> Hook:  # noqa: ARG001  all sources of this kind are alike

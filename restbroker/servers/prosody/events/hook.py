@@ -17,7 +17,6 @@ iqs measured with the former under Prosody 0.12.3 (tests/servers/nightly/test_pr
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final, Literal
 
 import attrs
@@ -28,7 +27,7 @@ from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.xml import UnreadableXml
-from restbroker.servers.event_contract import Answer, Hook, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_contract import Answer, Answers, Hook, HookRequest, IncomingEvent, MalformedEvent
 from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.events.options import Options
 
@@ -61,15 +60,13 @@ class StanzaHook:
         except UnreadableXml as error:
             raise MalformedEvent(f"it {error}") from None
 
-    def answer_probe(self) -> Answer:
-        """Return the answer that chooses what the server posts: mod_rest asks once, when it is loaded."""
-        return Answer(200, headers={"Accept": self.CONTENT_TYPE, "Allow": "OPTIONS, POST"})
+    @property
+    def answers(self) -> Answers:
+        """The answers to stanzas; the one to OPTIONS chooses what the server posts."""
+        probe = Answer(200, headers={"Accept": self.CONTENT_TYPE, "Allow": "OPTIONS, POST"})
+        return Answers(probe, refused=self._refuse, not_now=_not_now)
 
-    def answer_accepted(self, event: IncomingEvent) -> Answer:  # noqa: ARG002  every stanza is confirmed in the same way
-        """Return the answer that the stanza is consumed."""
-        return TAKEN
-
-    def answer_refused(self, event: IncomingEvent) -> Answer:
+    def _refuse(self, event: IncomingEvent) -> Answer:
         """Return the answer to `ping`, `version` and `disco#info` without a node, if there is a name; else an error."""
         if not self.options.name:
             return _refused(event)
@@ -83,14 +80,6 @@ class StanzaHook:
                 return _result({"disco": {"identities": [identity], "features": _FEATURES}})
             case _:
                 return _refused(event)
-
-    def answer_not_now(self, event: IncomingEvent, retry_after_s: int) -> Answer:
-        """Return the answer that has the sender get an error of the type wait."""
-        return _not_now(event, retry_after_s)
-
-    def problem(self, status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG002  as `Hook` has it
-        """Return None: so the answer has a type that mod_rest does not read as a stanza, and its status decides."""
-        return None
 
 
 def open_hook(source: EventSource) -> Hook:

@@ -145,9 +145,9 @@ def test_what_redis_did_not_take_is_answered_with_503_and_what_it_took_with_succ
     hook = open_hook(configured())
     body = b"author=alice&server=localhost&receiver=bob&message=hi"
     told = hook.read(HookRequest("POST", "/mim", b"/mim", b"", {}, body), "mim", 1.0)
-    later = hook.answer_not_now(told, 7)
+    later = hook.answers.not_now(told, 7)
     assert (later.status, later.headers["Retry-After"]) == (503, "7")
-    assert 200 <= hook.answer_accepted(told).status < 300
+    assert 200 <= hook.answers.accepted().status < 300
 
 
 BOT = Basic("bot@localhost", Secret("p"))

@@ -76,12 +76,12 @@ def test_a_source_with_a_name_answers_who_asks_for_it() -> None:
         ({"disco": True}, {"disco": {"identities": [identity], "features": ANY}}),
     ]
     for asked, payload in answered:
-        answer = hook.answer_refused(told(kind="iq", type="get", **asked))
+        answer = hook.answers.refused(told(kind="iq", type="get", **asked))
         assert (answer.status, json.loads(answer.body)) == (200, {"kind": "iq", "type": "result", **payload})
-    assert hook.answer_refused(told(kind="iq", type="get", ping=True)).status == 202
+    assert hook.answers.refused(told(kind="iq", type="get", ping=True)).status == 202
     for stranger in ({"type": "set", "version": {}}, {"type": "get", "disco": "node"}, {"type": "get"}):
         assert (
-            json.loads(hook.answer_refused(told(kind="iq", **stranger)).body)["error"]["condition"]
+            json.loads(hook.answers.refused(told(kind="iq", **stranger)).body)["error"]["condition"]
             == "service-unavailable"
         )
 
@@ -103,7 +103,7 @@ def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
 
 @rows("kind", ["message", "presence", "iq"])
 def test_what_could_not_be_taken_comes_back_as_an_error_to_wait_for(kind: str) -> None:
-    answer = open_hook(EventSource(options=Options())).answer_not_now(told(kind=kind), 2)
+    answer = open_hook(EventSource(options=Options())).answers.not_now(told(kind=kind), 2)
     stanza = json.loads(answer.body)
     assert (answer.status, answer.headers["Retry-After"], stanza["kind"]) == (503, "2", kind)
     assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("wait", "recipient-unavailable")
@@ -131,7 +131,7 @@ def test_a_name_is_told_to_those_who_ask_in_xml() -> None:
     def status(query: str) -> tuple[int, bool]:
         stanza = f"<iq type='get' id='q' to='bot@b.example.org' from='a@example.org'>{query}</iq>"
         posted = HookRequest("POST", "/", b"/", b"", {}, stanza.encode())
-        answer = hook.answer_refused(hook.read(posted, "prosody", 1.0))
+        answer = hook.answers.refused(hook.read(posted, "prosody", 1.0))
         return answer.status, b"error" in answer.body
 
     disco = "http://jabber.org/protocol/disco#info"
