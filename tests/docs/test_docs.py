@@ -72,11 +72,14 @@ def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> 
     file, loaded = tmp_path / "env.json", 0
     for value in (json.loads(text) for page in PAGES for text in blocks(page, "json")):
         assert value
-        if isinstance(value, dict) and "RestQueue" in value:
+        # What a file of passwords needs is on its own page.
+        if isinstance(value, dict) and (
+            "RestQueue" in value or (value.keys() >= {"Targets", "Events"} and "PasswordsFile" not in str(value))
+        ):
             placed = _placed(value, {"CertFile": cert, "KeyFile": key}, tmp_path / "secret")
             file.write_text(json.dumps(placed), encoding="utf-8")
             found = load(file, {}, {}, registry.kinds(), sources.kinds()).config
-            assert found.targets[0].queues == (value["RestQueue"],), value
+            assert found.targets[0].queues == (value.get("RestQueue", "rest"),), value
             loaded += 1
     assert loaded
 
