@@ -53,18 +53,18 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
             yield ok(_AREA, "Component", f"Source {source.name}: {state.process} waits: {state.message}.")
         if state.notice:
             yield _TEXTS.finding(_AREA, "ComponentPush", source=source.name, notice=state.notice)
-    if "push" in options.takes:
-        yield from _check_pushing(source, options, states)
-    yield from findings_of(states, (), _WHY, _CAUSES)
-
-
-def _check_pushing(source: EventSource, options: Options, states: Sequence[SourceState]) -> Iterator[Finding]:
-    """Yield what may cost notifications or registrations."""
-    if len([state for state in states if not state.code]) == 1:
-        yield _TEXTS.finding(_AREA, "OneReader", source=source.name)
     is_asked = options.server.looks_up and is_loopback(options.address[0])
     if is_asked and not _is_here(options.name):
         yield _TEXTS.finding(_AREA, "NameElsewhere", source=source.name, name=options.name)
+    if "push" in options.takes:
+        yield from _check_pushing(source, states)
+    yield from findings_of(states, (), _WHY, _CAUSES)
+
+
+def _check_pushing(source: EventSource, states: Sequence[SourceState]) -> Iterator[Finding]:
+    """Yield what may cost notifications or registrations."""
+    if len([state for state in states if not state.code]) == 1:
+        yield _TEXTS.finding(_AREA, "OneReader", source=source.name)
     for one in source.routes or (source,):
         takes_push = not one.only.types or "push" in one.only.types
         if one.handover.target and takes_push and "raw" not in one.shape.omit:

@@ -12,6 +12,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Command
+from restbroker.job.event import domain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.stanza import body_in, read_message
 from restbroker.servers.api.texts import fits_xml
@@ -33,7 +34,10 @@ def emissions(source: EventSource, target: Target, parties: Parties, text: str) 
     """
     options = source.options
     assert isinstance(options, Options)  # noqa: S101  as its options judged it
-    lines = f"the same server? `restbroker events sources` says whether {source.name} is read."
+    lines = (
+        f"does the target {target.name} lead to the server that the source reads? "
+        f"`restbroker events sources` says whether {source.name} is read."
+    )
     found = []
     if "message" in options.takes:
         for sender in [parties.sender] if parties.sender else [f"restbroker-check@{host}" for host in options.hosts]:
@@ -42,8 +46,8 @@ def emissions(source: EventSource, target: Target, parties: Parties, text: str) 
             # As ejabberd writes it: who names an address may write it otherwise.
             members = {"type": "message"} | ({} if parties.sender else {"from": sender})
             look_at = (
-                f"Does ejabberd have `mod_service_log: {{loggers: [{options.name}]}}` for the host of {sender}, and "
-                f"does {target.name} lead to {lines}"
+                f"Is {domain(sender)} a virtual host of ejabberd, spelt so, and has it "
+                f"`mod_service_log: {{loggers: [{options.name}]}}`; and {lines}"
             )
             found.append(Emission(Command(MESSAGE, given), look_at, members=members))
     if "push" in options.takes:
@@ -52,9 +56,8 @@ def emissions(source: EventSource, target: Target, parties: Parties, text: str) 
             "to": options.name,
             "stanza": _NOTIFICATION.format(text=text, id=text.rpartition(" ")[2]),
         }
-        look_at = f"Does {target.name} lead to {lines}"
         trial = Command("delete_old_push_sessions", {"days": "not a number"})
-        found.append(Emission(Command(STANZA, given), look_at, "notification", {"type": "push"}, trial))
+        found.append(Emission(Command(STANZA, given), lines.capitalize(), "notification", {"type": "push"}, trial))
     if not found:
         why = "Take has neither message nor push, so nothing that can be sent becomes an event."
         raise ConfigError(why, "Add one of them to test whether events come.")

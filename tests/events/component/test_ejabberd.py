@@ -131,7 +131,8 @@ def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: Redi
 
 def findings(place: Path, *words: str) -> list[dict[str, str]]:
     found = json.loads(run(["check", "--json", *words], directory=place, timeout_s=120.0).stdout)["findings"]
-    return [one for one in found if one["area"] == "Events"]
+    # What this machine calls the name is its own.
+    return [one for one in found if one["area"] == "Events" and one["code"] != "NameElsewhere"]
 
 
 def checked(place: Path, *words: str) -> list[str]:

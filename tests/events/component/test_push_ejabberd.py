@@ -187,7 +187,7 @@ def test_a_check_sends_a_notification_that_becomes_no_job(
     with Clients(pushing.c2s_port, HOST) as clients:
         register(pushing, clients, "bob")
         until(lambda: read_states(store), "the check knows who reads", 60)
-        assert checked(tmp_path) == ["Component", "OneReader", "NameElsewhere", "ModPush", "EventCame"]
+        assert checked(tmp_path) == ["Component", "OneReader", "ModPush", "EventCame"]
         assert pushes.all() == []
         ann = clients.login("ann", PASSWORD)
         assert pushes.of(ann, "bob", ("chat",)) == {"chat": ["chat"]}, "the registration is kept"
