@@ -58,7 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--played", required=True, help="the file that is written")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    # A conftest may import a player.
     played = Played()
     played.watch()
-    config.pluginmanager.register(played)
+    early_config.pluginmanager.register(played)
