@@ -123,10 +123,6 @@ class IncomingEvent:
     unmapped: tuple[str, ...] = ()
 
 
-def _answer_not_now(_event: IncomingEvent, retry_after_s: int) -> Answer:
-    return Answer(503, headers={"Retry-After": str(retry_after_s)})
-
-
 @attrs.frozen
 class Answers:
     """How requests of one kind are answered.
@@ -140,7 +136,9 @@ class Answers:
     probe: Answer = Answer(200, headers={"Allow": "OPTIONS, POST"})
     accepted: Callable[[], Answer] = lambda: Answer(202)
     refused: Callable[[IncomingEvent], Answer] = lambda _: Answer(202)
-    not_now: Callable[[IncomingEvent, int], Answer] = _answer_not_now
+    not_now: Callable[[IncomingEvent, int], Answer] = lambda _, after_s: Answer(
+        503, headers={"Retry-After": str(after_s)}
+    )
     problem: Callable[[HTTPStatus, str], Answer | None] = lambda *_: None
 
 

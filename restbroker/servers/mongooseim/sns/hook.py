@@ -96,9 +96,6 @@ class SnsHook:
     def answers(self) -> Answers:
         """Answers in Amazon's XML. MongooseIM publishes what it is told to in its own time."""
 
-        def accepted() -> Answer:
-            return publish_answer(_new_name())
-
         def problem(status: HTTPStatus, detail: str) -> Answer:
             return error_answer(status, _CODES.get(status, "InvalidParameter"), detail, _new_name())
 
@@ -106,7 +103,7 @@ class SnsHook:
             detail = f"It could not be accepted. Try again in {duration_text(retry_after_s)}."
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
-        return Answers(accepted=accepted, not_now=not_now, problem=problem)
+        return Answers(accepted=lambda: publish_answer(_new_name()), not_now=not_now, problem=problem)
 
 
 def open_hook(source: EventSource) -> SnsHook:

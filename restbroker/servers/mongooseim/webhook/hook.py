@@ -12,7 +12,6 @@ or a `MalformedEvent`, in a time that grows with their number.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -20,7 +19,6 @@ import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.job.event import ServerEvent
-from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import USUAL_ANSWERS, Answers, Hook, HookRequest, IncomingEvent, MalformedEvent
 
 _NEEDED: Final = ("author", "receiver", "message")
@@ -48,7 +46,6 @@ class PushHook:
             if name not in fields:
                 raise MalformedEvent(f"its form has no field {name}")
         server = fields.get("server") or None
-        raw: Mapping[str, Json] = {**fields}
         event = ServerEvent(
             type="message",
             sender=_address(fields["author"], server),
@@ -60,7 +57,7 @@ class PushHook:
             server=server,
             source=source,
             received_at_s=now_s,
-            raw=raw,
+            raw={**fields},
         )
         return IncomingEvent(event)
 
