@@ -1,5 +1,6 @@
 """Events become requests: each comes to the application once, with one id; a loop ends at its first turn."""
 
+import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, EventHandled, OperatorWarning
 from tests.events.conftest import EVENT, SOURCE
 from tests.support.ports import free_port
-from tests.support.process import Running, started
+from tests.support.process import Running, run_here, started
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
@@ -117,6 +118,28 @@ def test_no_job_of_an_event_holds_a_secret(redis_server: RedisServer, store: Cli
     command, arguments, token = json.loads(job)["args"]
     assert (command, arguments["type"]) == ("event", "e")
     assert token.startswith("v1")
+
+
+def test_a_dead_event_that_is_retried_keeps_its_id(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+    """The application refuses its form (422), until it is mended."""
+    port, status = free_port(), [422]
+    with Receiver(lambda received: Answer(status[0] if received.method == "POST" else 200)) as app:
+        hook = target(app.url)
+        hook["Options"]["SigningSecrets"] = [f"whsec_{base64.b64encode(SECRET.encode()).decode()}"]
+        configure(tmp_path, redis_server, port, {"in": source()}, hook=hook)
+        with started(["run"], directory=tmp_path) as broker:
+            listening(broker)
+            assert post(port, {"event": "e", "n": 1}) == 202
+            (job,) = until(lambda: dead(store), "it is dead")
+            status[0] = 200
+            jid = json.loads(job)["jid"]
+            done = run_here(["dead", "retry", jid, "--yes"], directory=tmp_path)
+            assert done.returncode == 0, done.stderr
+            until(lambda: len(posts(app)) == 2, "it came again")
+            assert broker.stop() == 0
+    assert [(one.headers["webhook-id"], one.headers["idempotency-key"]) for one in posts(app)] == [(jid, jid)] * 2
+    assert len({one.body for one in posts(app)}) == 1
+    assert dead(store) == []
 
 
 def test_a_kill_during_a_request_sends_it_again_with_its_id(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Events at speed become requests while the broker is killed: what was answered 202 is delivered, or still there."""
+"""Events become requests while the broker is killed or the application away: what was answered 202 is delivered."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from restbroker.store.client import Client
-from tests.events.test_to_url import configure, dead, listening, source, target
+from tests.events.test_to_url import configure, dead, listening, post, posts, source, target
 from tests.support.ports import free_port
 from tests.support.process import started
 from tests.support.receiver import Answer, Received, Receiver
@@ -20,6 +20,7 @@ from tests.support.wait import until
 
 RATE_PER_S: Final = 300
 LASTS_S: Final = float(os.environ.get("KILLS_S", "60"))
+OUTAGE_S: Final = float(os.environ.get("OUTAGE_S", "60"))
 
 
 def test_what_was_accepted_is_delivered_through_kills(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
@@ -64,3 +65,37 @@ def test_what_was_accepted_is_delivered_through_kills(redis_server: RedisServer,
             until(lambda: accepted <= came | {json.loads(one)["args"][1]["n"] for one in dead(store)}, "all came")
             assert broker.stop() == 0
     assert len(accepted) > 100
+
+
+def test_each_event_of_an_outage_comes_once(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+    """From its first request on the application says 503, and the broker is killed and started again meanwhile."""
+    port, done, away = free_port(), list[tuple[int, str]](), [True]
+
+    def act(received: Received) -> Answer:
+        if received.method != "POST":
+            return Answer(503 if away[0] and posts(app) else 200)
+        if not away[0]:
+            done.append((json.loads(received.body)["n"], received.headers["idempotency-key"]))
+        return Answer(503 if away[0] else 200)
+
+    def post_seven(first: int) -> None:
+        listening(broker)
+        for number in range(first, first + 7):
+            assert post(port, {"event": "e", "who": "ann@example.org", "n": number}) == 202
+
+    with Receiver(act) as app:
+        configure(tmp_path, redis_server, port, {"in": source()}, hook=target(app.url))
+        with started(["run"], directory=tmp_path) as broker:
+            post_seven(0)
+            until(lambda: posts(app), "one was refused")
+            back_s = time.monotonic() + OUTAGE_S
+            broker.process.kill()
+        with started(["run"], directory=tmp_path) as broker:
+            post_seven(7)
+            until(lambda: time.monotonic() > back_s, "the outage is over", 2 * OUTAGE_S)
+            away[0] = False
+            until(lambda: len(done) >= 14, "all came", 180)
+            assert broker.stop() == 0
+    assert sorted(number for number, _ in done) == [*range(14)]
+    assert {(json.loads(one.body)["n"], one.headers["idempotency-key"]) for one in posts(app)} == set(done)
+    assert dead(store) == []
