@@ -79,7 +79,8 @@ def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> 
             placed = _placed(value, {"CertFile": cert, "KeyFile": key}, tmp_path / "secret")
             file.write_text(json.dumps(placed), encoding="utf-8")
             found = load(file, {}, {}, registry.kinds(), sources.kinds()).config
-            assert found.targets[0].queues == (value.get("RestQueue", "rest"),), value
+            queues = [value["RestQueue"]] if "RestQueue" in value else next(iter(value["Targets"].values()))["Queues"]
+            assert found.targets[0].queues == (*queues,), value
             loaded += 1
     assert loaded
 

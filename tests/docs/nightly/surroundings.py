@@ -112,12 +112,16 @@ class Broker:
 
 @attrs.frozen
 class Desk:
-    """One shell, and the services beside it. `shown` has what the page calls by another name than this machine."""
+    """One shell, and the services beside it. `shown` has what the page calls by another name than this machine.
+
+    `addresses` has what of it is typed.
+    """
 
     shell: subprocess.Popen[str]
     terminal: int
     services: Mapping[str, Server | Broker]
     shown: Mapping[str, str]
+    addresses: Mapping[str, str]
 
     def type(self, step: Step, names: Names, patience_s: float) -> str:
         """Types what the page has typed, and returns what was printed.
@@ -126,6 +130,8 @@ class Desk:
         """
         deadline_s = time.monotonic() + patience_s
         typed = names.typed(step.typed)
+        for theirs, ours in self.addresses.items():
+            typed = typed.replace(theirs, ours)
         while True:
             printed = self._run(typed) if _PLAYED.match(typed) is None else self._played(typed)
             for ours, theirs in self.shown.items():
@@ -202,7 +208,7 @@ def desk(
     shown |= {str(place): "/home/you", f"@{socket.gethostname()}": "@host", f"{socket.gethostname()}:": "host:"}
     with _shell(place, environ) as (shell, terminal), contextlib.closing(broker):
         broker.start()
-        yield Desk(shell, terminal, {**services, "restbroker": broker}, shown)
+        yield Desk(shell, terminal, {**services, "restbroker": broker}, shown, addresses)
 
 
 def _tools(place: Path, redis_url: str) -> None:

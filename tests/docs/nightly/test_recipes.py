@@ -21,7 +21,9 @@ from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, d
 from tests.docs.nightly.transcripts import Names, Recipe, difference, recipes, rewritten
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.ejabberd import Ejabberd
+from tests.support.ports import free_port
 from tests.support.process import started
+from tests.support.receiver import Answer, Receiver
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
 from tools.pages import ROOT
@@ -31,6 +33,7 @@ RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]
 DOMAIN: Final = "example.org"
 PASSWORD: Final = "s3cret"
 PARIS: Final = "http://127.0.0.1:5282/api"
+EVENTS: Final = "127.0.0.1:8081"
 DAY_S: Final = 86_400.0
 WRITES: Final = os.environ.get("RECIPES") == "write"
 
@@ -128,6 +131,44 @@ def two_places(setting: Setting) -> Iterator[None]:
         yield
 
 
+@attrs.define
+class App:
+    """An application that answers each request with `ok`."""
+
+    receiver: Receiver
+
+    @property
+    def url(self) -> str:
+        return self.receiver.url
+
+    def start(self) -> None:
+        self.receiver.start()
+
+    def stop(self) -> None:
+        self.receiver.stop()
+
+    kill = stop
+
+    def call(self, command: str, /, **_: object) -> tuple[int, str]:
+        raise NotImplementedError(command)
+
+
+@contextmanager
+def listener(setting: Setting) -> Iterator[None]:
+    setting.others[EVENTS] = f"127.0.0.1:{free_port()}"
+    yield
+
+
+@contextmanager
+def application(setting: Setting) -> Iterator[None]:
+    """It stands at both addresses of the page; here these are on loopback, which a target must allow."""
+    with listener(setting), Receiver(lambda _: Answer(200, b"ok")) as receiver:
+        setting.others |= dict.fromkeys(("https://app.example.org", "https://hooks.slack.com"), receiver.url)
+        setting.others['"Commands": {'] = '"AllowPrivate": true, "Commands": {'
+        setting.services["app"] = App(receiver)
+        yield
+
+
 @contextmanager
 def dead_yesterday(setting: Setting) -> Iterator[None]:
     """These jobs died at a broker; all but one get the time of a day ago."""
@@ -178,6 +219,9 @@ AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] =
     "A server that is half broken": half_broken,
     "Yesterday's dead jobs of one user": dead_yesterday,
     "Two datacentres": two_places,
+    "Jitsi's rooms into Sidekiq": listener,
+    "Call my URL when a message comes": application,
+    "Post to a chat room of Slack, Discord, Mattermost": application,
 }
 assert set(AROUND) <= {recipe.title for recipe in RECIPES}, "A section has another title now."
 
