@@ -100,9 +100,10 @@ class SourceLogin:
 
     def without_secret(self, rest: str) -> str:
         """Return what follows the source's path in the path of a request that was accepted, without the secret."""
-        secret = b"" if self.secret is None else self.secret.value
-        found = next((one for one in beginnings(rest) if secret and _is_among(secret, [one])), "")
-        return rest[len(found) :].removeprefix("/") if found else rest
+        secret, found = b"" if self.secret is None else self.secret.value, f"/{rest}/"
+        while secret and (whole := f"/{secret.decode('utf-8', 'replace')}/") in found:
+            found = found.replace(whole, "/")
+        return found[1:-1]
 
 
 def beginnings(path: str) -> list[str]:

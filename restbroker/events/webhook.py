@@ -233,6 +233,7 @@ class Webhooks:
             raise _Refusal(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
             )
+        below = "" if place.login is None else place.login.without_secret(rest)
         if method == "OPTIONS":
             return place.hook.answers.probe
         if place.signed_hook is not None:
@@ -244,7 +245,6 @@ class Webhooks:
             async with place.quota.slot(request.client):
                 body, secrets = await _body(request), await place.secrets()
                 path = unquote(raw_path.decode("ascii"))
-                below = "" if place.login is None else place.login.without_secret(rest)
                 posted = HookRequest(method, path, raw_path, query, headers, body, secrets=secrets, below=below)
                 return await self._take(place, posted, began_s)
         except QuotaFull:

@@ -57,7 +57,7 @@ class PostHook:
         given = {name: find(places) for name, places in {**options.map, **options.by_type.get(said, {})}.items()}
         text = {name: _text(given.get(name)) for name in EVENT_MEMBERS}
         word, receiver, room = options.types.get(said, said), text["to"], text["room"]
-        at_server = receiver or room
+        number, at_server = text["id"] or None, receiver or room
         if options.drop and kind in ("xml", "text"):
             raw = None
         for pointer in options.drop:
@@ -66,7 +66,7 @@ class PostHook:
             type=word if re.fullmatch(TYPE, word) else _OTHER,
             sender=text["from"],
             receiver=receiver,
-            id=text["id"],
+            id=number,
             body=text["body"],
             room=None if room is None else bare(room),
             presence=text["presence"],
@@ -74,7 +74,7 @@ class PostHook:
             source=source,
             received_at_s=now_s,
             raw=raw,
-            digest=None if text["id"] is not None else _digest(posted, query),
+            digest=None if number or word == "presence" else _digest(posted),
             more={name: value for name, value in given.items() if name not in EVENT_MEMBERS},
         )
         return IncomingEvent(event, unmapped=tuple(name for name, value in given.items() if value is None))
@@ -217,7 +217,6 @@ def _drop(value: Json, names: Sequence[str]) -> Json:
             return value
 
 
-def _digest(posted: HookRequest, query: Mapping[str, str]) -> str:
-    """Return what is equal if the same is posted again: path, query and body, without the secret."""
-    shown: dict[str, Json] = {name: value for name, value in query.items() if name != "key"}
-    return hashlib.sha256(rubyjson.dumps([posted.below, shown]) + posted.body).hexdigest()
+def _digest(posted: HookRequest) -> str:
+    """Return what is equal if the same is posted again."""
+    return hashlib.sha256(b"\n".join((posted.raw_path, posted.query, posted.body))).hexdigest()

@@ -27,7 +27,8 @@ def read(
     options: dict[str, Any] = {name: _listed(value) if name == "map" else value for name, value in of.items()}
     content = posted if isinstance(posted, bytes) else json.dumps(posted).encode()
     head = {name.lower().encode(): value.encode() for name, value in {"Content-Type": media_type, **headers}.items()}
-    request = HookRequest("POST", "/p", b"/p", query.encode(), head, content, below=below)
+    path = f"/p/{below}" if below else "/p"
+    request = HookRequest("POST", path, path.encode(), query.encode(), head, content, below=below)
     return open_hook(EventSource(kind="webhook", options=Options(**options))).read(request, "src", 1.5)
 
 
@@ -135,11 +136,20 @@ def test_the_same_is_recognised_by_id_or_by_all_that_was_posted() -> None:
     def digest(body: object = 1, **more: Any) -> str | None:
         return read(body, **more).event.digest
 
-    same = digest(query="a=1&key=one")
+    same = digest(query="a=1&a=2")
     assert same
-    assert same == digest(query="key=two&a=1", headers={"X-Any": "2"})
-    assert len({same, digest(), digest(2, query="a=1"), digest(query="a=1", below="x"), digest(query="a=2")}) == 5
+    assert same == digest(query="a=1&a=2", headers={"X-Any": "2"})
+    others = [digest(), digest(2, query="a=1&a=2"), digest(query="a=1&a=2", below="x"), digest(query="a=1&a=3")]
+    assert len({same, *others}) == 5
     assert digest({"id": 7}, map={"id": "/id"}) is None
+    # An empty id is none: else all events that have it would be one.
+    assert read({"id": ""}, map={"id": "/id"}).event.id is None
+    assert digest({"id": ""}, map={"id": "/id"})
+
+
+def test_presences_are_never_doubles() -> None:
+    told = read({"t": "presence"}, map={"type": "/t"}).event
+    assert (told.type, told.id, told.digest) == ("presence", None, None)
 
 
 VALUES: Final = st.recursive(
