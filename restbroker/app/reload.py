@@ -98,7 +98,7 @@ class Reload:
         """Tell whether a worker can be started with the configuration; a reason why not is reported once."""
         hindrance = None
         try:
-            await self._read()
+            _require_queues(self._events, (await self._read()).config)
         except ConfigError as error:
             message = f"A worker cannot be restarted until the configuration is valid. {error.message}"
             hindrance = OperatorWarning("StartRefused", message, error.hint)

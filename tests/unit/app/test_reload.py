@@ -107,6 +107,7 @@ async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None
         refused
     )
     assert reloader.config is running
+    assert not await desk.supervisor(running).may_start(), "nor by a worker that starts"
     desk.next = config
     assert await reloader.reload() is not None
     assert reloader.config is config
