@@ -54,6 +54,8 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.upkeep import Upkeep
 
 _CONTROL_TIMEOUT_S = 1.0
+_MOST_DEAD = 10_000
+"""Dead events of one command after which its queue is paused, or half of DeadLimit, so that other queues go on."""
 _COLLECTED_AFTER = (10_000, 20, 20)
 """The thresholds of garbage collection.
 
@@ -117,7 +119,8 @@ async def _main(
     )
     own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
     if config.events is not None and any(True for _ in config.events.handovers):
-        dead_events = DeadEvents(config.events, plan.open_control(), report)
+        most = min(_MOST_DEAD, config.dead_limit // 2 or _MOST_DEAD)
+        dead_events = DeadEvents(config.events, plan.open_control(), report, most)
         own.append(dead_events)
     plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for

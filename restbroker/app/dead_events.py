@@ -26,7 +26,7 @@ class DeadEvents:
     events: Events
     connection: Connection
     report: Report
-    most: int = 10_000
+    most: int
     _dead: Counter[tuple[str, str]] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
