@@ -46,7 +46,10 @@ class CommandJobs:
         plan = self._plans.get(handover)
         if plan is None:
             plan = self._plans[handover] = _plan(self.config, handover)
-        arguments = {name: value for name, value in members.items() if _takes(plan.spec, name, value)}
+        # Members of MapByType are in the events of their own types alone.
+        needed: dict[str, Json] = {one.name: None for one in plan.spec.arguments if not one.optional}
+        given = {**needed, **members}
+        arguments = {name: value for name, value in given.items() if _takes(plan.spec, name, value)}
         token = attrs.evolve(plan.token, secrets=(Secret(self.secret_of(plan.token)),))
         return payload(JobRequest(plan.spec.name, arguments, plan.queue, token, expire_s=handover.expire_s), jid, now_s)
 

@@ -10,6 +10,7 @@ import pytest
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.console.load_config import load_with_notices
 from restbroker.job.json_types import Json
+from restbroker.operate.handovers import CommandJobs
 from tests.support.rows import rows
 from tests.unit.config.conftest import Refused, Write
 
@@ -55,6 +56,14 @@ def test_an_event_goes_to_the_first_queue_of_the_target(write: Write) -> None:
     source = source_of(loaded)
     assert (source.queue, source.handover.command, source.handover.expire_s) == ("hook", "event", 600.0)
     assert "TokenTooBroad" not in {note.code for note in loaded.notes}
+
+
+def test_a_member_that_only_other_types_have_is_null(write: Write) -> None:
+    hook = HOOK | {"Options": {"Commands": {"event": {"Path": "xmpp", "Body": {"o": "{occ}"}}}}}
+    options = {"MapByType": {"a": {"occ": "/occ"}}}
+    loaded = write(document(POSTED | {"Options": options}, hook))
+    job = CommandJobs(loaded.config)(source_of(loaded).handover, {"type": "b"}, "jid", 1.0)
+    assert json.loads(job)["args"][1]["occ"] is None
 
 
 def test_routes_may_go_elsewhere_or_add_to_the_sources(write: Write) -> None:
