@@ -218,7 +218,7 @@ def _routes(source: EventSource, where: str, problems: Problems) -> Iterator[Rou
         if handover == Handover() and not (route.queue or route.job_class):
             handover = source.handover
         elif handover != Handover() and (route.queue or route.job_class):
-            problems.refuse(at(place, "Target"), _BESIDE)
+            problems.refuse(at(place, "Queue" if route.queue else "Class"), _BESIDE)
         elif source.handover.target and handover == Handover() and not (queue and job_class):
             problems.refuse(at(place, "Class" if queue else "Queue"), "is missing or empty: the source has a Target.")
         yield attrs.evolve(route, queue=queue, job_class=job_class, shape=shape, handover=handover)

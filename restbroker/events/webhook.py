@@ -45,6 +45,8 @@ _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
 _TEXTS: Final = Texts.beside(__file__)
 METHODS: Final = ("OPTIONS", "POST")
+_UNPROVEN: Final = "The secret of this source is missing or wrong."
+_NOT_THIS_HOST: Final = "This source has no secret, and takes only what names 127.0.0.1, [::1] or localhost as Host."
 _PROBLEM: Final = "application/problem+json"
 """A type that no server takes for an event's: Prosody would send a plain text to the user."""
 AT_ONCE: Final = 100
@@ -230,9 +232,8 @@ class Webhooks:
         in_path = beginnings(rest) if place.takes_below else [rest] if rest else []
         if place.login is not None and not await place.login.accepts(headers, query, in_path):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
-            raise _Refusal(
-                HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
-            )
+            why = _NOT_THIS_HOST if place.source.secret is None else _UNPROVEN
+            raise _Refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", why, scheme)
         below = "" if place.login is None else place.login.without_secret(rest)
         if method == "OPTIONS":
             return place.hook.answers.probe
@@ -290,11 +291,12 @@ class Webhooks:
         match refusal.outcome:
             case "unauthorized":
                 self._note_refusal(name)
-                text = f"EventUnauthorized{signed}"
+                own = "-host" if place.source.secret is None else ""
+                text = f"EventUnauthorized{signed or own}"
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE and not place.takes_below:
                 text = "EventMalformed-type"
             case "malformed":
-                text = f"EventMalformed{signed}"
+                text = "EventMalformed-any" if place.takes_below else f"EventMalformed{signed}"
             case "loop":
                 text = "EventLoop"
             case "too_large":

@@ -30,7 +30,8 @@ def source_of(name: str, folder: Path) -> EventSource:
     (block,) = (
         one for one in map(json.loads, blocks(PAGE, "json")) if name in one.get("Events", {}).get("Sources", {})
     )
-    (folder / "secret").write_text(SECRET)
+    for file in ("secret", "prosody"):
+        (folder / file).write_text(SECRET)
     text = json.dumps(block).replace("/run/credentials/restbroker/jitsi", str(folder / "secret"))
     (folder / "env.json").write_text(text)
     events = load(folder / "env.json", {}, {}, registry.kinds(), sources.kinds()).config.events
@@ -112,6 +113,7 @@ async def test_event_sync_makes_the_jobs_that_the_page_shows(hall: Open, tmp_pat
     # Of an occupant without data there is nothing to find.
     (warned,) = one.warnings("EventUnmapped")
     assert "from, at" in warned.message
+    assert "Body" in str(warned.hint)
 
 
 async def test_mod_post_log_fits_a_map_as_well(hall: Open) -> None:
@@ -171,3 +173,6 @@ async def test_what_is_not_read_is_refused_without_a_word_of_it(
         assert one.jobs("q") == []
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert "nobody else" not in f"{one.events} {answer.text}"
+    (warned,) = one.warnings("EventMalformed")
+    assert "Content-Type" in str(warned.hint)
+    assert "Body" in str(warned.hint)

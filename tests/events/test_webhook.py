@@ -238,8 +238,15 @@ async def test_without_a_secret_programs_of_this_machine_post(hall: Open, host: 
 @rows("host", ["evil.example.org", "evil.example.org:8081", "127.0.0.1.example.org", "[::1", ""])
 async def test_without_a_secret_a_page_of_another_name_posts_nothing(hall: Open, host: str) -> None:
     async with hall() as one:
-        assert (await one.post(Host=host)).status_code in (400, 401)
+        answer = await one.post(Host=host)
+        assert answer.status_code in (400, 401)
         assert one.jobs() == []
+    if answer.status_code == 401:
+        (warned,) = one.warnings()
+        assert warned.code == "EventUnauthorized"
+        assert "as Host" in answer.text
+        assert "as Host" in warned.message
+        assert "127.0.0.1" in str(warned.hint)
 
 
 @pytest.mark.promise("Events", "Redis is frozen, back soon, full, or has another type")

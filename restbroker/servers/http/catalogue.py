@@ -14,6 +14,7 @@ import attrs
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
+from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue, CommandSpec
 from restbroker.servers.http.template import Path, Template, Text
@@ -80,13 +81,17 @@ def header_value(secret: Secret) -> str:
     return value
 
 
+def named(secret: Secret) -> str:
+    """Return the name of the secret's file, or other words if it has none."""
+    return "its variable" if secret.path is None else without_logins(str(secret.path))
+
+
 def path_value(secret: Secret) -> str:
     """Return the secret as a path, with a slash before it; raise `ConfigError` if it cannot be read or is none."""
     value = secret.reveal()
     if not _PATH.fullmatch(value) or {".", ".."} & {*value.split("/")}:
-        raise ConfigError(
-            "A secret path is empty, or has other characters than a path.", "Put in what follows the URL."
-        )
+        why = f"The path in {named(secret)} is empty, or has other characters than a path."
+        raise ConfigError(why, "Put in what follows the URL.")
     return f"/{value.removeprefix('/')}"
 
 

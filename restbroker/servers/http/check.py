@@ -3,6 +3,8 @@
 Always holds: only the probe is sent, which changes nothing there.
 """
 
+from fnmatch import fnmatchcase
+
 from restbroker.config.target import Target
 from restbroker.servers.api.checks import asking, finding
 from restbroker.servers.findings import Finding, Texts, ok
@@ -20,7 +22,8 @@ async def check(target: Target) -> list[Finding]:
     if (count := len(settings.signing)) > 0:
         by = "one secret" if count == 1 else f"{count} secrets"
         found.append(ok(target.name, "Signed", f"Each request is signed with {by} (Standard Webhooks)."))
-    if target.at_most_once and settings.probe is None:
+    once = [name for name in settings.recipes for glob in target.at_most_once if fnmatchcase(name, glob)]
+    if once and settings.probe is None:
         found.append(_TEXTS.finding(target.name, "NoProbe"))
     async with asking(target, found, f"{hint} for a server in a private network set AllowPrivate in Options.") as http:
         health = health_of(await http.send(question(target, settings)), is_asked=settings.probe is not None)

@@ -19,7 +19,7 @@ from restbroker.servers.api.ladder import BUSY as BUSY_ALL
 from restbroker.servers.api.ladder import FAILED, Ladder, ladder, may_pass, standard
 from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.servers.http import signature
-from restbroker.servers.http.catalogue import Recipe
+from restbroker.servers.http.catalogue import Recipe, named
 from restbroker.servers.loops import REFUSAL
 from restbroker.transport.message import Response
 
@@ -81,7 +81,10 @@ def classify(
         hint = "Put the new address into the target's URL or the command's Path: restbroker does not follow redirects."
         return answer.reject("Redirected", hint, f"The server redirects to {answer.masked_text.address()}.")
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
-    return answer.reject(code, _HINTS.get(status, _HINT) + (_SIGNED if signing else ""))
+    hint = _HINTS.get(status, _HINT)
+    if code == "NotFound" and recipe.secret_path is not None:
+        hint = f"Check the path in {named(recipe.secret_path)}, and the target's URL."
+    return answer.reject(code, hint + (_SIGNED if signing else ""))
 
 
 def _classify_failure(answer: Answer, *, is_retried: bool) -> Outcome:

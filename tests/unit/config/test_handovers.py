@@ -92,7 +92,7 @@ def test_a_token_that_may_more_is_noted(write: Write, token: dict[str, Any]) -> 
         ({"Command": None}, "Command", "is missing or empty"),
         ({"Queue": "q"}, "Queue", "stands beside Target"),
         ({"Class": "C"}, "Class", "stands beside Target"),
-        ({"Routes": [{"Queue": "q", "Target": "hook", "Command": "of"}]}, "Routes[0].Target", "stands beside Target"),
+        ({"Routes": [{"Queue": "q", "Target": "hook", "Command": "of"}]}, "Routes[0].Queue", "stands beside Target"),
         ({"Routes": [{"Queue": "q"}]}, "Routes[0].Class", "is missing or empty"),
         ({"Routes": [{"Class": "C"}]}, "Routes[0].Queue", "is missing or empty"),
         ({"Routes": [{"Queue": "low", "Class": "C"}]}, "Routes[0].Queue", "the target hook serves"),

@@ -234,6 +234,7 @@ async def test_the_check_tells_what_the_probe_met(opened: Opened, made: Made) ->
     for options, act, level, code in (
         ({}, answering(404), "note", "LoginUnknown"),
         ({"AtMostOnce": ["a"]}, answering(404), "warning", "NoProbe"),
+        ({"AtMostOnce": ["other_*"]}, answering(404), "note", "LoginUnknown"),
         ({"AtMostOnce": ["a"], "Probe": {"Path": "me"}}, answering(200), "ok", "Reachable"),
         ({"Probe": {"Path": "me"}}, answering(200), "ok", "Reachable"),
         ({"Probe": {"Path": "me"}}, answering(401), "problem", "LoginRefused"),
@@ -246,6 +247,7 @@ async def test_the_check_tells_what_the_probe_met(opened: Opened, made: Made) ->
             found = {one.code: one for one in await registry.check(made(whole, URL=receiver.url, **members))}
         assert found[code].level == level, (options, act)
         assert found["Commands"].message == "Jobs may run a, b.", (options, act)
+        assert ("NoProbe" in found) == (code == "NoProbe"), (options, act)
         assert found["Signed"].message.startswith("Each request is signed with 2 secrets"), (options, act)
     gone = {one.code: one for one in await registry.check(made({**whole}, URL=receiver.url))}
     assert (gone["Unreachable"].level, gone["Unreachable"].cause) == ("problem", "target")
@@ -302,6 +304,7 @@ async def test_a_secret_path_is_read_anew_and_never_shown(opened: Opened, tmp_pa
         outcome = await bench.deliver("do", body="hi")
     assert isinstance(outcome, Rejected)
     assert CANARY not in repr(outcome)
+    assert f"Check the path in {file}" in str(outcome.reason.hint)
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a?b", "a/../b", "./a", "a//b", "https://example.org/a"])
@@ -309,3 +312,4 @@ def test_a_file_that_holds_no_path_is_refused(problems: Problems, tmp_path: Path
     (tmp_path / "path").write_text(text)
     (found,) = problems({"Commands": {"do": {"Path": {"File": str(tmp_path / "path")}}}})
     assert found.startswith("Commands.do.Path: ")
+    assert str(tmp_path / "path") in found
