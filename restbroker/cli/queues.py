@@ -43,6 +43,7 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.job import ShownJob
 from restbroker.operate.names import require
+from restbroker.operate.outlook import outlook_cell, outlook_text
 from restbroker.operate.system import Queue, system
 from restbroker.operate.words import pause_text, state_text
 from restbroker.store.client import Client
@@ -79,7 +80,8 @@ def list_queues(how: Output) -> None:
     """Show every queue: what waits, who serves it and who paused it.
 
     In a pipe each line is: name, jobs waiting, age of the oldest job (seconds), open, paused or target down,
-    by whom, seconds left, why, targets, processes, how many of the jobs are in lines (FairBy).
+    by whom, seconds left, why, targets, processes, how many of the jobs are in lines (FairBy), and the outlook:
+    seconds until it is empty (1024s), growth (+40.00/s), or why neither is known.
     """
     settings = how.settings()
     with open_store(settings) as client:
@@ -112,6 +114,7 @@ _COLUMNS: Final[Sequence[Column[Queue]]] = (
     Column("TARGETS", lambda one: one.targets),
     Column("PROCESSES", lambda one: one.processes),
     Column("", lambda one: one.in_lines),
+    Column("OUTLOOK", outlook_cell, outlook_text),
 )
 _WAITING: Final[Sequence[Column[tuple[int, ShownJob]]]] = (
     Column("PLACE", lambda one: one[0], numbers=True),

@@ -23,6 +23,7 @@ from restbroker.console.times import duration, duration_s, local, milliseconds, 
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
+from restbroker.operate.outlook import outlook_cell, outlook_text
 from restbroker.operate.problems import START, Alarm, problems
 from restbroker.operate.system import (
     Pool,
@@ -146,6 +147,7 @@ QUEUES: Final[Sequence[Column[Queue]]] = (
     Column("JOBS", lambda row: cell(row.size), lambda row: _count(row.size), numbers=True),
     Column("LATENCY", _latency, lambda row: duration(row.latency_s), numbers=True),
     Column("STATE", _queue_state),
+    Column("OUTLOOK", outlook_cell, outlook_text),
 )
 PROCESSES: Final[Sequence[Column[Pool]]] = (
     Column("PROCESS", lambda row: row.name),

@@ -14,6 +14,7 @@ import attrs
 from restbroker.config.target import Target as TargetConfig
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
+from restbroker.operate.outlook import Outlook, outlook
 from restbroker.operate.words import SILENT_S
 from restbroker.store import pauses as pause_store
 from restbroker.store import processes
@@ -23,7 +24,7 @@ from restbroker.store.pauses import Pause
 from restbroker.store.processes import ProcessRecord
 from restbroker.store.server import RedisProblem, redis_problems, server
 from restbroker.store.sources import SourceState, read_states
-from restbroker.store.stats import IdentityView, QueueView, overview
+from restbroker.store.stats import IdentityView, Overview, overview
 
 _LARGEST: Final = 1e15
 _STATES: Final = {"open": "up", "closed": "down"}
@@ -137,7 +138,8 @@ class Queue:
     `expired_s`: for how many seconds one of the next jobs has been past its `expiry`; None: none is. `targets` and
     `processes` (`host:pid`, Ruby's too) serve it now. `in_lines`: how many of the jobs are in lines (`FairBy`).
     `target_state`: why none of the targets takes jobs (`target_state`); None: one does, as far as is known, or none
-    serves it.
+    serves it. `change_per_s`: how fast it grew in the last minute (negative: it got shorter), None if that is unknown.
+    `outlook`: what is to be expected; `empty_in_s`: in how many seconds it will be empty, if it gets shorter.
     """
 
     name: str
@@ -150,6 +152,9 @@ class Queue:
     processes: tuple[str, ...] = ()
     in_lines: int = 0
     target_state: str | None = None
+    change_per_s: float | None = None
+    outlook: Outlook = "unknown"
+    empty_in_s: float | None = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -270,7 +275,7 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
     return Snapshot(
         redis=_redis(client),
         totals={name: getattr(seen, name) for name in ("processed", "failed", "retry", "schedule", "dead")},
-        queues=tuple(_queues(seen.queues, paused, found, records)),
+        queues=tuple(_queues(seen, paused, found, records)),
         targets=found,
         sources=_sources(client),
         now_s=seen.now_s,
@@ -347,19 +352,29 @@ def _sources(client: Client) -> tuple[SourceState, ...]:
 
 
 def _queues(
-    found: Iterable[QueueView], paused: Mapping[str, Pause], pools: Sequence[Pool], records: Sequence[ProcessRecord]
+    seen: Overview, paused: Mapping[str, Pause], pools: Sequence[Pool], records: Sequence[ProcessRecord]
 ) -> Iterator[Queue]:
     serving: dict[str, list[Pool]] = defaultdict(list)
     names: dict[str, set[str]] = defaultdict(set)
+    changes: dict[str, float | None] = {}
+    taken: set[str] = set()
     for pool in pools:
+        taken.update(pool.queues if pool.takes_jobs and not pool.is_gone else ())
         for queue in () if pool.dying else pool.queues:
             serving[queue].append(pool)
             names[queue].add(pool.name)
     for record in records:
         for queue in record.queues:
             names[queue].add(record.short_name)
-    for one in found:
+        taken.update(() if record.is_restbroker else record.queues)
+        if (record.heartbeat_at_s or 0.0) > seen.now_s - SILENT_S:
+            changes |= {queue: _number(per_s) for queue, per_s in record.changes_per_s.items()}
+    for one in seen.queues:
         states = [target_state(pool) for pool in serving[one.name]]
+        blocked = bool(states) and _BLOCKED.issuperset(states)
+        held: Outlook | None = "unserved" if one.name not in taken else "blocked" if blocked else None
+        held = "paused" if one.paused else held
+        expected, empty_in_s = outlook(one.size, changes.get(one.name), held)
         yield Queue(
             one.name,
             one.size,
@@ -370,7 +385,10 @@ def _queues(
             targets=_texts(pool.target for pool in serving[one.name]),
             processes=tuple(sorted(names[one.name])),
             in_lines=one.in_lines,
-            target_state=states[0] if states and _BLOCKED.issuperset(states) else None,
+            target_state=states[0] if blocked else None,
+            change_per_s=changes.get(one.name),
+            outlook=expected,
+            empty_in_s=empty_in_s,
         )
 
 

@@ -23,6 +23,8 @@ TTL_S = 60
 _PRUNE_EVERY_S = 60
 Request: TypeAlias = Literal["TSTP", "TERM", "TTIN"]
 """TSTP: take no more jobs; TERM: stop; TTIN: dump what every task waits for."""
+CHANGES: Final = "queue_changes_per_s"
+"""The member of `info` that Sidekiq does not know: {queue: jobs per second by which it grew in the last minute}."""
 CANCEL: Final = "CANCEL "
 """The beginning of restbroker's own request; the name of the thread under which a job is shown follows."""
 
@@ -114,6 +116,12 @@ class ProcessRecord:
         """The queues that it serves, each once."""
         found = self.info.get("queues")
         return tuple(dict.fromkeys(str(name) for name in found)) if isinstance(found, list) else ()
+
+    @property
+    def changes_per_s(self) -> Mapping[str, Json]:
+        """How fast each of its queues grew in the last minute, as far as the process says it: jobs per second."""
+        found = self.info.get(CHANGES)
+        return found if isinstance(found, dict) else {}
 
     @property
     def is_restbroker(self) -> bool:

@@ -93,6 +93,21 @@ async def test_weights_of_queues_are_shown_in_the_words_of_sidekiq(shown: Harnes
         shown.control.stop.set()
 
 
+async def test_the_record_says_how_fast_its_queues_grow(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    monkeypatch.setattr(record, "LEAST_TREND_S", 0.2)
+    shown.target = Scripted(Held())
+    async with shown.broker():
+
+        def grows(queue: str) -> float:
+            changes = json.loads(process(shown).get("info", "{}")).get("queue_changes_per_s", {})
+            return float(changes.get(queue, -1))
+
+        await shown.until(lambda: grows("rest") == 0, "the queue's lengths are known")
+        shown.push(count=200)
+        await shown.until(lambda: grows("rest") > 0, "it grows")
+
+
 async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
     shown: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

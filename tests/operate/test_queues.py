@@ -36,9 +36,32 @@ def test_each_queue_is_shown_with_who_serves_and_paused_it(client: Client) -> No
     assert (rest.pause.who, rest.pause.why, rest.pause.remaining_s) == ("ann", "moving", None)
     assert (slow.targets, slow.processes, slow.pause) == (("ejabberd", "other"), ("node:7", "node:8"), None)
     assert (mailers.name, mailers.targets, mailers.processes) == ("mailers", (), ("web:9",))
-    assert wanted == Queue("wanted", 0, 0.0)
+    assert wanted == Queue("wanted", 0, 0.0, outlook="empty", empty_in_s=0.0)
     assert control.resume(client, "queue", "rest", "ann") is True
     assert control.resume(client, "queue", "rest", "ann") is False
+
+
+def test_a_queue_is_empty_as_soon_as_its_process_says(client: Client) -> None:
+    stored.push(client, "rest", [job(f"j{n}") for n in range(10)])
+    stored.push(client, "slow", [job("j10")])
+    stored.push(client, "mail", [job("j11")])
+
+    def outlooks() -> dict[str, tuple[str, float | None]]:
+        return {one.name: (one.outlook, one.empty_in_s) for one in system(client).queues}
+
+    assert outlooks()["rest"] == ("unserved", None)
+    serve(client, "ejabberd", 7, ["rest", "slow"])
+    assert outlooks()["rest"] == ("unknown", None)
+    changes: dict[str, Json] = {"rest": -2.5, "slow": "-1", "other": 3}
+    record(client, "node:7:ab", queues=["rest", "slow"], version="restbroker 1", queue_changes_per_s=changes)
+    assert outlooks() == {"rest": ("draining", 4.0), "slow": ("unknown", None), "mail": ("unserved", None)}
+    client.command("HSET", client.keys.process("node:7:ab"), "beat", time.time() - 20)
+    assert outlooks()["rest"] == ("unknown", None)
+    serve(client, "ejabberd", 8, ["slow"], gate="closed", quiet=True)
+    record(client, "node:7:ab", queues=["rest", "slow"], version="restbroker 1", queue_changes_per_s=[1])
+    assert outlooks()["rest"] == ("unknown", None)
+    control.pause(client, "queue", "rest", "ann", "", None)
+    assert outlooks()["rest"] == ("paused", None)
 
 
 def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

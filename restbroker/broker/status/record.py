@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import trio
@@ -34,10 +34,15 @@ from restbroker.store import metrics, processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.processes import Record
+from restbroker.store.queues import sizes
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.telemetry.executions import ExecutionCounts
 
 RECORD_S: Final = 5.0
+TREND_S: Final = 60.0
+"""How far back the lengths of queues are compared, in seconds."""
+LEAST_TREND_S: Final = 15.0
+"""Lengths of fewer seconds say nothing."""
 TAG: Final = "restbroker"
 """The tag that is shown beside the host."""
 _ORIGIN = "Sidekiq Web"
@@ -54,6 +59,25 @@ _REQUESTS: Final[Mapping[str, signal.Signals]] = {
     "TTIN": signal.SIGTTIN,
     "INFO": signal.SIGTTIN,
 }
+
+
+Lengths: TypeAlias = tuple[float, Mapping[str, int | None]]
+"""A moment (seconds of any clock), and how many jobs waited in each queue then."""
+
+
+def changes_per_s(seen: Sequence[Lengths]) -> dict[str, Json]:
+    """Return by how many jobs per second each queue grew from the first of these moments to the last.
+
+    Empty if there are fewer than `LEAST_TREND_S` seconds between them.
+    """
+    if not seen or (lasted_s := seen[-1][0] - seen[0][0]) < LEAST_TREND_S:
+        return {}
+    pairs = {queue: (seen[0][1].get(queue), jobs) for queue, jobs in seen[-1][1].items()}
+    return {
+        queue: round((jobs - before) / lasted_s, 3)
+        for queue, (before, jobs) in pairs.items()
+        if jobs is not None and before is not None
+    }
 
 
 @attrs.define(eq=False)
@@ -73,6 +97,7 @@ class SidekiqRecord:
     name: str = attrs.field(factory=new_name)
     _started_at_s: float = attrs.field(factory=time.time)
     _rtt_us: int = 0
+    _lengths: Sequence[Lengths] = ()
     _told: set[str] = attrs.field(factory=set)
     _formatted: dict[str, bytes] = attrs.field(factory=dict, repr=False)
     _tokens: tuple[tuple[str, ...], Spellings] | None = attrs.field(default=None, repr=False)
@@ -119,12 +144,14 @@ class SidekiqRecord:
     async def _write(self) -> str | None:
         """Write the record; return the request that is there for this process, None if there is none or Redis fails."""
         try:
-            asked, self._rtt_us = await self.connection.ask(_timed_write, await self._record())
+            asked, self._rtt_us, waiting = await self.connection.ask(_timed_write, await self._record())
         except StoreUnavailable:
             return None
         except StoreRefused as error:
             self._complain("RecordRefused", _NOT_SHOWN, error)
             return None
+        now_s = trio.current_time()
+        self._lengths = [*(one for one in self._lengths if one[0] >= now_s - TREND_S), (now_s, waiting)]
         return asked
 
     async def _count(self) -> bool:
@@ -166,9 +193,10 @@ class SidekiqRecord:
 
     async def _record(self) -> Record:
         serving = self.status.served_targets()
+        info = _info(self.name, self._started_at_s, serving) | {processes.CHANGES: changes_per_s(self._lengths)}
         return Record(
             name=self.name,
-            info=rubyjson.dumps(_info(self.name, self._started_at_s, serving)),
+            info=rubyjson.dumps(info),
             work=await self._work(),
             quiet=self.control.quiet.is_set() or self.control.stop.is_set(),
             rss_kib=rss_kib(),
@@ -212,10 +240,14 @@ def _format(one: RunningJob, secrets: Spellings, *, show_bodies: bool) -> bytes:
     return rubyjson.dumps({"queue": one.queue, "payload": payload.decode(), "run_at": int(one.started_at_s)})
 
 
-def _timed_write(client: Client, record: Record) -> tuple[str | None, int]:
+def _timed_write(client: Client, record: Record) -> tuple[str | None, int, Mapping[str, int | None]]:
+    waiting: Mapping[str, int | None] = {}
+    # Before a request is taken, which would be lost if this failed.
+    with suppress(StoreRefused):
+        waiting = sizes(client, record.queues)
     began_s = time.perf_counter()
     asked = processes.write(client, record)
-    return asked, int((time.perf_counter() - began_s) * 1e6)
+    return asked, int((time.perf_counter() - began_s) * 1e6), waiting
 
 
 def _info(name: str, started_at_s: float, serving: Sequence[ServedTarget]) -> dict[str, Json]:
