@@ -2,13 +2,14 @@
 
 Called by everything that reads a server's answer, and by the broker and the check for the texts that a connector makes
 of one. Always holds: neither the author of a kind nor a secret that was removed or replaced meanwhile can cause one to
-be shown.
+be shown. A part of a path is masked too: a server may repeat no more than the last, which is the secret of most.
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
@@ -16,6 +17,8 @@ from restbroker.job import hiding
 from restbroker.job.spellings import Spelling
 
 T = TypeVar("T", str, str | None)
+_WORD: Final = re.compile(r"[a-z]{0,12}|.{0,5}", re.DOTALL)
+"""A part of a path that is no secret, such as `webhooks`."""
 
 
 def spellings_of(secrets: Iterable[Secret]) -> hiding.Spellings:
@@ -38,4 +41,5 @@ def remove_secrets(text: T, target: Target) -> T:
 # Made for each refusal, and the same for nearly all: it takes 0.2 ms.
 @lru_cache(maxsize=64)
 def _spellings_of(text: str) -> hiding.Spellings:
-    return hiding.spellings_of([text])
+    parts = text.split("/")
+    return hiding.spellings_of([text, *(one for one in parts[len(parts) == 1 :] if not _WORD.fullmatch(one))])

@@ -38,6 +38,8 @@ def repeating(received: Received) -> Answer:
         return Answer(503, received.target.encode(), {"Retry-After": "1"})
     if "/failing/" in received.target:
         return Answer(500, json.dumps({"message": f"no such hook {received.target}"}).encode())
+    if "/short/" in received.target:
+        return Answer(404, b"no hook " + received.target.encode().rpartition(b"/")[2])
     if "/moved/" in received.target:
         return Answer(302, b"", {"Location": f"http://127.0.0.1{received.target}"})
     return Answer(404, f"no hook at {received.target}, {quote(received.target, safe='')}".encode())
@@ -60,7 +62,7 @@ def stage(redis_server: RedisServer, tmp_path: Path) -> Iterator[Stage]:
     file.write_text(f"{SECRET}\n")
     redis_server.flush()
     with Receiver(repeating) as app, closing(open_client(StoreSettings(redis_server.url))) as client:
-        names = ["refusing", "moved", "busy", "failing", "away"]
+        names = ["refusing", "short", "moved", "busy", "failing", "away"]
         urls = {name: f"{app.url}/{name}" for name in names} | {"away": f"http://127.0.0.1:{free_port()}"}
         sources = {name: {"Kind": "webhook", "Path": f"/{name}", "Target": name, "Command": "event",
                           "Options": {"Map": {"body": "/text"}}} for name in names}  # fmt: skip
@@ -89,7 +91,7 @@ def stage(redis_server: RedisServer, tmp_path: Path) -> Iterator[Stage]:
                 assert post(port, {"text": "hello"}, f"/{name}") == 202
             asked = {f"/{name}/{SECRET}" for name in names if name != "away"}
             until(lambda: {one.target for one in app.received if one.method == "POST"} >= asked, "each was asked")
-            until(lambda: len(dead(client)) >= 2, "what is refused is dead")
+            until(lambda: len(dead(client)) >= 3, "what is refused is dead")
             broker.wait_for(r"target\.down target=away")
             with httpx.Client(trust_env=False, follow_redirects=True, headers=HTML, timeout=30, auth=LOGIN) as visitor:
                 visitor.headers["Sec-Fetch-Site"] = "same-origin"

@@ -297,14 +297,15 @@ async def test_a_secret_path_is_read_anew_and_never_shown(opened: Opened, tmp_pa
     file = tmp_path / "path"
     file.write_text(f"services/T1/{CANARY}\n")
     options = {"Commands": {"do": {"Path": {"File": str(file)}, "Body": {"text": "{body}"}}}}
-    said: list[Answer] = [Answer(), Answer(404, f"nothing at /v1/services/T1/{CANARY}-2".encode())]
+    said = [Answer(), *(Answer(404, f"nothing {at}{CANARY}-2".encode()) for at in ("at /v1/services/T1/", "like "))]
     async with opened(options, lambda _: said.pop(0)) as bench:
         assert (await bench.sent(body="hi")).target == f"/v1/services/T1/{CANARY}"
         file.write_text(f"/services/T1/{CANARY}-2\n")
-        outcome = await bench.deliver("do", body="hi")
-    assert isinstance(outcome, Rejected)
-    assert CANARY not in repr(outcome)
-    assert f"Check the path in {file}" in str(outcome.reason.hint)
+        outcomes = [await bench.deliver("do", body="hi") for _ in range(2)]
+    for outcome in outcomes:
+        assert isinstance(outcome, Rejected)
+        assert CANARY not in repr(outcome)
+        assert f"Check the path in {file}" in str(outcome.reason.hint)
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a?b", "a/../b", "./a", "a//b", "https://example.org/a"])
