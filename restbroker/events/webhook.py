@@ -229,6 +229,9 @@ class Webhooks:
         raw_path, _, query = request.target.partition(b"?")
         if method not in METHODS:
             raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", {"Allow": ", ".join(METHODS)})
+        # Before the login: under another spelling of its address a source refuses itself as a stranger.
+        if not place.source.takes_chains and came_from_us(request.headers):
+            raise _Refusal(HTTPStatus.LOOP_DETECTED, "loop", REFUSAL)
         in_path = beginnings(rest) if place.takes_below else [rest] if rest else []
         if place.login is not None and not await place.login.accepts(headers, query, in_path):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
@@ -239,8 +242,6 @@ class Webhooks:
             return place.hook.answers.probe
         if place.signed_hook is not None:
             place.signed_hook.check_head(headers, self._now_s())
-        if not place.source.takes_chains and came_from_us(request.headers):
-            raise _Refusal(HTTPStatus.LOOP_DETECTED, "loop", REFUSAL)
         _require_headers(headers, place.hook)
         try:
             async with place.quota.slot(request.client):

@@ -85,7 +85,9 @@ async def try_source(config: Config, source: EventSource, test: EventTest) -> li
     if len(fitting) != 1:
         names = " and ".join(one.name for one in fitting)
         case = "EventNotTested-servers" if fitting else "EventNotTested-server"
-        return [_finding(case, source=source.name, names=names, kind=kind)]
+        found = _finding(case, source=source.name, names=names, kind=kind)
+        # Another program may post there; a target that was named is a mistake.
+        return [attrs.evolve(found, level="problem") if test.targets else found]
     try:
         with open_store(config) as client:
             return await _Trial(client, config, source, fitting[0]).run(test)
