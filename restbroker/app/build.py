@@ -13,7 +13,6 @@ from functools import partial
 import attrs
 import trio
 
-from restbroker.app.dead_events import DeadEvents
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
@@ -54,8 +53,6 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.upkeep import Upkeep
 
 _CONTROL_TIMEOUT_S = 1.0
-_MOST_DEAD = 10_000
-"""Dead events of one command after which its queue is paused, or half of DeadLimit, so that other queues go on."""
 _COLLECTED_AFTER = (10_000, 20, 20)
 """The thresholds of garbage collection.
 
@@ -95,10 +92,7 @@ async def _main(
         log(event)
         counters(event)
         executions(event)
-        if dead_events is not None:
-            dead_events.note(event)
 
-    dead_events: DeadEvents | None = None
     plan = plan_of(config, report, counters, timed=config.stats)
     samples: Callable[[], Samples] = partial(process_samples, counters, plan.status, logged.worker)
     systemd = notifiers(os.environ, plan.status.view)
@@ -118,10 +112,6 @@ async def _main(
         *(plan.open_control(), plan.status, control, report), executions, lambda: reload.config.show_bodies
     )
     own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
-    if config.events is not None and any(True for _ in config.events.handovers):
-        most = min(_MOST_DEAD, config.dead_limit // 2 or _MOST_DEAD)
-        dead_events = DeadEvents(config.events, plan.open_control(), report, most)
-        own.append(dead_events)
     plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for
     # cycles among the last 700 objects all the time took a twentieth of a busy broker's CPU (both measured).
@@ -167,6 +157,8 @@ def _replanned(broker_plan: BrokerPlan, config: Config, counters: Counters) -> B
     tokens = Tokens(config.tokens, report)
     fast_jobs = None if os.environ.get(FAST) == "0" else counters.fast_jobs
 
+    handovers = [one.handover for _, _, one in (() if config.events is None else config.events.handovers)]
+
     def plan(target: Target) -> TargetPlan:
         http = open_transport(target, shared=upkeep)
         sent = sent_messages_of(config.events, target, open_control, report)
@@ -183,6 +175,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config, counters: Counters) -> B
             history_s=config.history_s,
             shows_bodies=config.show_bodies,
             bug=partial(registry.bug, target.kind),
+            event_commands=frozenset(one.command for one in handovers if one.target == target.name),
             # Where jobs are done in order, all of them take the general path.
             fast_jobs=None if target.order else fast_jobs,
         )

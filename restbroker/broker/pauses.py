@@ -44,9 +44,10 @@ class Pauses:
             self.report(PauseEnded(one.kind, one.name, one.who, one.why))
 
     async def pause_flooded(self) -> None:
-        """Pause the queues with too many dead jobs that no token admitted, and report it; likewise."""
+        """Pause the queues that have too many dead jobs of events or without a right token, and report it; likewise."""
         for queue in await self._call(unadmitted.pause_flooded, self.dead_limit) or ():
-            message = f"The queue {queue!r} is paused: {unadmitted.MOST:,} of its dead jobs came without a right token."
+            dead = f"{unadmitted.MOST:,} of its dead jobs came from events or without a right token"
+            message = f"The queue {queue!r} is paused: {dead}."
             self.report(OperatorWarning("QueueFlooded", message, _HINT))
 
     async def _call(self, function: Callable[..., T], *args: object) -> T | None:
@@ -61,4 +62,4 @@ class Pauses:
             return None
 
 
-_HINT: Final = "Find out who pushes to it, then delete or retry those jobs (restbroker dead); it goes on by itself."
+_HINT: Final = "`restbroker dead summary` says why. Find out who sends them; delete or retry them: it goes on then."

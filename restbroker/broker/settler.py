@@ -297,7 +297,7 @@ class Settler:
             reply_id=job.reply_id,
             at_most_once=job.at_most_once,
             queues=self.plan.target.queues,
-            unadmitted_in=job.queue if job.proof is None else "",
+            unadmitted_in=job.queue if job.proof is None or job.command in self.plan.event_commands else "",
         )
 
 

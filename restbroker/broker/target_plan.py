@@ -79,6 +79,9 @@ class TargetPlan:
     def _find_lines_text(self) -> str:
         return self.target.lines_text
 
+    event_commands: frozenset[str] = frozenset()
+    """The commands that events become, whose dead jobs are counted by themselves."""
+
     fast_jobs: Counter[str] | None = attrs.field(factory=Counter)
     """By target's name: how many jobs the fast path settled; None turns that path off."""
 

@@ -39,7 +39,7 @@ class Context:
 
     `reply_jid` is the same each time the same ticket is settled; only a job with a `reply_id` needs one. `duration_s`
     is the delivery's. `queues` are those of the job's target: a `retry_queue` counts only if it is among them.
-    `unadmitted_in` is the job's queue if no token admitted it, else "".
+    `unadmitted_in` is the job's queue if its dead jobs are counted by themselves (`store.unadmitted`), else "".
     """
 
     policy: Policy

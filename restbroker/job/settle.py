@@ -467,7 +467,7 @@ def _dead_fields(job: Job, reason: Reason, context: Context, outcome: str) -> di
 
 
 def _unadmitted(fields: dict[str, Json], context: Context) -> dict[str, Json]:
-    """Return the fields of a dead job, of which the last says that no token admitted it (`store.unadmitted`)."""
+    """Return the fields of a dead job, of which the last says if it is counted by itself (`store.unadmitted`)."""
     fields.pop(UNADMITTED_FIELD, None)
     return {**fields, UNADMITTED_FIELD: context.unadmitted_in} if context.unadmitted_in else fields
 

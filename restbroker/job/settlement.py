@@ -107,7 +107,7 @@ class Dead:
 
     `wraps`: the store puts the job's own bytes, which it alone has, into the empty `args` of the payload. `effect`:
     what becomes of its key, if it has one (`job.order`); "refused": it was not let in, which stops no key; "": the next
-    one may start. `unadmitted_in`: its queue, if no token admitted it, so that it is counted by itself; "": one did.
+    one may start. `unadmitted_in`: its queue, if it is counted by itself (`store.unadmitted`), else "".
     """
 
     at_s: float

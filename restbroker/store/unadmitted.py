@@ -1,4 +1,6 @@
-"""The dead jobs that no token admitted, counted by themselves: whoever may push to one queue must stop no other.
+"""The dead jobs that no token admitted, and those of events that became commands, counted by themselves.
+
+Whoever may push to one queue, or post an event, must stop no other.
 
 Used by `broker.pauses`, `operate` and through `store.settling`. Always holds: they do not count towards `DeadLimit`; a
 queue with `MOST` of them is paused by restbroker, and goes on once there are fewer. Since people and Sidekiq's pages
@@ -16,7 +18,7 @@ from restbroker.store.replies import Argument, Reply, integer, items, mapping, n
 MOST: Final = 10_000
 WHO: Final = "restbroker"
 """Who pauses a queue with too many of them."""
-WHY: Final = f"{MOST:,} of its dead jobs came without a right token; delete or retry them, and it goes on by itself"
+WHY: Final = f"{MOST:,} of its dead jobs came from events or without a right token; without them it goes on by itself"
 _EVERY_MS: Final = 10_000
 _PAUSE_US: Final = 30_000_000
 _PAGE_BYTES: Final = 1_048_576
@@ -25,7 +27,7 @@ _LEASE: Final = "unadmitted jobs"
 
 
 def total(client: Client) -> int:
-    """Return how many dead jobs no token admitted, as counted last. Raise `StoreUnavailable` or `StoreRefused`."""
+    """Return how many of them there are, as counted last. Raise `StoreUnavailable` or `StoreRefused`."""
     return sum(map(integer, items(client.command("HVALS", client.keys.unadmitted_counts))))
 
 

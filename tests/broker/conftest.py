@@ -193,6 +193,7 @@ class Harness:
     limits: Limits = attrs.field(factory=Limits)
     history_s: float | None = None
     shows_bodies: bool = False
+    event_commands: frozenset[str] = frozenset()
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
     request_timeout_s: float = 10.0
@@ -332,6 +333,7 @@ class Harness:
             self.history_s,
             services=(scripted,),
             shows_bodies=self.shows_bodies,
+            event_commands=self.event_commands,
         )
 
 

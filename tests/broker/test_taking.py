@@ -11,6 +11,8 @@ from trio.testing import MockClock
 
 from restbroker.broker import broker
 from restbroker.broker.plan import BrokerPlan
+from restbroker.job.outcome import Rejected
+from restbroker.job.reason import Reason
 from restbroker.store import identities, jobs, pauses, unadmitted
 from restbroker.store.jobs import Limits
 from restbroker.store.replies import integer
@@ -159,6 +161,26 @@ async def test_a_flood_pauses_its_queue_and_stops_no_other(
         await harness.until(lambda: harness.of(OperatorWarning), "somebody is told")
         assert [one.code for one in harness.of(OperatorWarning)] == ["QueueFlooded"]
         assert "The queue 'rest' is paused" in harness.of(OperatorWarning)[0].message
+        assert list(pauses.paused_queues(harness.client)) == ["rest"]
+        harness.push(into="t2")
+        await harness.until(lambda: harness.others["t2"].calls, "the other one is served")
+
+
+async def test_events_that_die_pause_their_queue_alone(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, hurry: MockClock
+) -> None:
+    """As a wrong path in an application makes them."""
+    monkeypatch.setattr(unadmitted, "MOST", 50)
+    harness.others, harness.limits = {"t2": Scripted(ok)}, Limits(dead=100)
+    harness.event_commands = frozenset({"event"})
+    harness.target.judge = lambda _call, _response: Rejected(Reason("NotFound", "no such path"))
+    harness.push("other", count=30)
+    harness.push("event", count=40)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead") == 70, "all are dead")
+        assert not harness.of(OperatorWarning)
+        harness.push("event", count=20, first=40)
+        await harness.until(lambda: harness.of(OperatorWarning), "somebody is told")
         assert list(pauses.paused_queues(harness.client)) == ["rest"]
         harness.push(into="t2")
         await harness.until(lambda: harness.others["t2"].calls, "the other one is served")
