@@ -36,20 +36,20 @@ HEADING: Final = "## Paths"
 MEANINGS: Final[Mapping[str, str]] = {
     "/": "what is wrong and what to do; totals, causes, charts of the last three hours",
     "/targets": "up or down, why and since when, pauses, limits, latencies, outcomes",
-    "/queues /queue?name=…": "waiting jobs, their age, why a queue does not move",
+    "/jobs /queue?name=…": "waiting jobs, their age, why a queue does not move",
     "/processes": "also Ruby's: version, targets, jobs in progress, memory, last heartbeat",
-    "/sources": "event sources; `check --events` tests [whether events come](check.md#whether-events-come)",
-    "/periodic": "[periodic commands](periodic.md): next and last times",
+    "/events": "event sources; `check --events` tests [whether events come](check.md#whether-events-come)",
     "/in-progress": "jobs in progress, the longest first",
     "/retries /scheduled /dead": "jobs, 50 a page, by [conditions](jobs.md#conditions-which-jobs); on top the twenty "
-    "most frequent [causes](jobs.md#why-jobs-are-dead-causes)",
+    "most frequent [causes](jobs.md#why-jobs-are-dead-causes), or the [periodic commands](periodic.md)",
     "/SET/KEY": "one job: what happened, arguments, last tries",
     "/SET/KEY/edit /edit/SET": "the edit of one job; of all that match",
     "/SET/act /queue/act /steer": "other actions on jobs; on all else",
     "/find?q=…": "the search box, as [`restbroker find`](jobs.md#find-a-lost-job)",
     "/job?jid=…": "a timeline, as [`restbroker explain`](jobs.md#a-jobs-timeline)",
-    "/audit /audit/NAME /audit/NAME/stop": "the [audit log](jobs.md#audit-log); one action, its Stop, and "
+    "/activity /activity/NAME /activity/NAME/stop": "the [audit log](jobs.md#audit-log); one action, its Stop, and "
     "[its jobs](jobs.md#follow-what-happens-to-retried-jobs)",
+    "/queues /sources /periodic /audit /audit/NAME": "earlier addresses, which lead to these pages",
     "/live?page=… /static/NAME": "the parts of an open page; style sheet, script",
     "/stats /metrics": "[figures as JSON](stats.md#stats); [for Prometheus](telemetry.md#metrics)",
     "/healthz /readyz": "[health checks](stats.md#healthz-and-readyz), also on `HealthBind`",

@@ -31,7 +31,7 @@ class Alarm:
     grave: bool
     text: str
     hint: str | None = None
-    page: Literal["targets", "processes", "queues", "sources"] | None = None
+    page: Literal["targets", "processes", "jobs", "events"] | None = None
     queue: str | None = None
 
     @property
@@ -120,7 +120,7 @@ def _of_queues(seen: Snapshot, wanted: Collection[str]) -> Iterator[Alarm]:
         elif latency_s is not None and latency_s >= LONG_WAIT_S:
             text = f"Queue {name}: the oldest of {_jobs(size)} has been waiting for {duration_text(latency_s)}"
         if text is not None:
-            yield Alarm(name, grave, text, page="queues")
+            yield Alarm(name, grave, text, page="jobs")
 
 
 def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
@@ -133,7 +133,7 @@ def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
         since_s = min(now_s, *(one.since_s or now_s for one in states))
         more = f"; the same applies to {len(states) - 1:,} more" if len(states) > 1 else ""
         about = f"{code}, for {duration_text(now_s - since_s)}{more}"
-        yield Alarm(source, True, f"Source {source}: {states[0].message} ({about})", states[0].hint, "sources")
+        yield Alarm(source, True, f"Source {source}: {states[0].message} ({about})", states[0].hint, "events")
 
 
 def _stopped(one: StoppedKeys, now_s: float) -> Alarm:

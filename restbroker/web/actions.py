@@ -211,7 +211,7 @@ class ActPages:
                 form.require_whole()
                 who = self.shell.who()
                 steps = partial(form.steps, admin=self.admin, who=who, edit=edit, dry_run=False)
-                return self.redirect(f"/audit/{await self.actions.start(steps)}")
+                return self.redirect(f"/activity/{await self.actions.start(steps)}")
             except UsageError as error:
                 wrong = error
         form = attrs.evolve(form, seen=None)
@@ -283,7 +283,7 @@ class ActPages:
         goes_on = found is not None and not is_over and time.time() - found.noted_s < _SILENT_S
         html = self.shell.page(
             "action.html",
-            name="audit",
+            name="activity",
             title="What happened to it",
             run=found,
             became=became,
@@ -315,7 +315,7 @@ class ActPages:
 
         if not await self.admin.ask(note):
             return self.refuse(404, "NoAction", "This action is over, was not begun on a page, or is no longer kept.")
-        return self.redirect(f"/audit/{name}")
+        return self.redirect(f"/activity/{name}")
 
 
 def _may_be_stopped(one: Run) -> bool:

@@ -151,9 +151,9 @@ def _run_periodic(client: Client, action: Action) -> None:
 
 
 _PAUSED: Final[Mapping[Noun, tuple[str, str]]] = {
-    "queue": ("queues", "queue"),
+    "queue": ("jobs", "queue"),
     "target": ("targets", "target"),
-    "periodic": ("periodic", "periodic command"),
+    "periodic": ("scheduled", "periodic command"),
 }
 CONTROLS: Final[Mapping[str, Control]] = {
     "pause-queue": _pausing(
@@ -163,7 +163,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
     ),
     "resume-queue": _resuming("queue", "Every process takes its jobs again.", _name_of),
     "clear-queue": Control(
-        "queues",
+        "jobs",
         "Clear the queue",
         "Deletes all jobs that wait in it when you confirm, without a copy. Jobs in progress finish.",
         act=_clear,
@@ -178,7 +178,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         "target", "Processes take its jobs again, unless something else prevents them.", _nothing
     ),
     "run-periodic": Control(
-        "periodic",
+        "scheduled",
         "Run now",
         "Queues its job now. Its times stay as they are, and a pause does not matter.",
         act=_run_periodic,
@@ -253,7 +253,7 @@ class ControlPages:
         act = partial(_act, control=control, action=action)
         if control.is_long:
             steps = cast("Callable[[Client], Generator[Progress]]", act)
-            return self.redirect(f"/audit/{await self.actions.start(steps)}")
+            return self.redirect(f"/activity/{await self.actions.start(steps)}")
         await self.admin.ask(act)
         self.refresh_now()
         return self.redirect(f"/{control.page}")

@@ -5,6 +5,7 @@ Always holds: an unknown value is a dash; no control character, and none that hi
 
 import json
 import re
+import time
 from datetime import UTC, datetime
 from typing import TypeGuard
 
@@ -15,6 +16,8 @@ from restbroker.operate.order_wait import OrderWait
 
 UNKNOWN = "–"
 _BRIEF = 90
+_LONG_S = 30 * 86400
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _CODE = re.compile("`([^`]+)`")
 _LARGEST = 10**19
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
@@ -71,6 +74,23 @@ def moment(at_s: object) -> str:
         return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         return UNKNOWN
+
+
+def when(at_s: object) -> Markup | str:
+    """Return a moment as a person would say it now, as `3 min ago`, with its time in UTC as the title.
+
+    Beyond a month it is a date.
+    """
+    text = moment(at_s)
+    if text == UNKNOWN or not is_number(at_s):
+        return UNKNOWN
+    ago_s = time.time() - at_s
+    size, unit = next((one for one in _UNITS if abs(ago_s) >= one[0]), (1, "s"))
+    span = f"{abs(ago_s) // size:,.0f} {unit}"
+    said = f"{span} ago" if ago_s > 0 else f"in {span}"
+    if not 1 <= abs(ago_s) <= _LONG_S:
+        said = "now" if abs(ago_s) < 1 else text[:10]
+    return Markup('<time datetime="{}Z" title="{} UTC">{}</time>').format(text.replace(" ", "T"), text, said)
 
 
 def waits_for(order: OrderWait) -> str:

@@ -98,11 +98,15 @@ class Pages:
         status = 200
 
         causes: CauseTable | None = None
+        periodic: list[Periodic] = []
 
         def question(client: Client) -> tuple[Page, CauseTable | None]:
+            nonlocal periodic
             known = self.admin.context()
             wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
             page = find.page(client, zset, wanted, known, after=after, limit=PAGE, limits=_BUDGET)
+            if zset == "schedule" and not typed and after is None:
+                periodic = list_periodic(client, [*periodic_requests(self.admin.config())], known)
             return page, None if after or zset == "schedule" else self._causes(client, zset, wanted)
 
         try:
@@ -117,6 +121,8 @@ class Pages:
             when=WHEN[name],
             page=page,
             causes=causes,
+            periodic=periodic,
+            totals=views.totals(await self.state_for()),
             typed=typed,
             wrong=wrong,
             verbs=self._verbs(zset),
@@ -193,13 +199,15 @@ class Pages:
             page, wrong = Page((), None, 0, 0), of_form(error)
         if isinstance(page, UsageError):
             return self.refuse(404, "NoQueue", page.message, page.hint)
+        state = await self.state_for()
         html = await self.shell.page_of_jobs(
             "queue.html",
-            name="queues",
+            name="jobs",
             title=f"Queue {queue}",
             queue=queue,
-            alarms=views.alarms_of_queue(await self.state_for(), queue),
-            page_name="queues",
+            alarms=views.alarms_of_queue(state, queue),
+            totals=views.totals(state),
+            page_name="jobs",
             pause=pause,
             when="Pushed",
             page=page,
@@ -228,17 +236,18 @@ class Pages:
             return found[skip : skip + PAGE], len(found)
 
         shown, total = await self.admin.ask(question)
+        totals = views.totals(await self.state_for())
         more = str(skip + PAGE) if skip + PAGE < total else None
         following = address("/in-progress", [], more)
-        return self._page("in-progress", "In progress", jobs=shown, total=total, after=given, more=more, next=following)
-
-    async def periodic(self) -> Response:
-        """Return the page of the periodic commands: when each is due next, and what became of the last time."""
-
-        def question(client: Client) -> list[Periodic]:
-            return list_periodic(client, [*periodic_requests(self.admin.config())], self.admin.context())
-
-        return self._page("periodic", "Periodic commands", commands=await self.admin.ask(question))
+        return self._page(
+            *("in-progress", "In progress"),
+            jobs=shown,
+            total=total,
+            totals=totals,
+            after=given,
+            more=more,
+            next=following,
+        )
 
     async def find(self) -> Response:
         """Return the page of the jobs, in all sets and queues, that contain a text or match a condition."""
@@ -259,15 +268,23 @@ class Pages:
     async def timeline(self) -> Response:
         """Return the page of one job: where it is, what became of its tries, and who did what with it."""
         jid = _word("jid")
-        found: Timeline | None = None
-        if jid:
-            found = await self.admin.ask(lambda client: explain(client, jid, self.admin.context(), _BOUNDS))
-        title = f"Job {jid}" if jid else "Find a job"
-        arguments = [] if found is None else [readable(place.entry) for place in found.locations]
+        if not jid:
+            return await self.find()
+        found: Timeline = await self.admin.ask(lambda client: explain(client, jid, self.admin.context(), _BOUNDS))
+        title = f"Job {jid}"
+        arguments = [readable(place.entry) for place in found.locations]
         sets = {zset: name for name, zset in SETS.items()}
-        status = 404 if found is not None and not (found.locations or found.ends) else 200
+        status = 200 if found.locations or found.ends else 404
         return self._page(
-            "job", title, status, jid=jid, timeline=found, arguments=arguments, sets=sets, template="timeline"
+            "find",
+            title,
+            status,
+            typed="",
+            jid=jid,
+            timeline=found,
+            arguments=arguments,
+            sets=sets,
+            template="timeline",
         )
 
     async def audit_log(self) -> Response:
@@ -291,10 +308,18 @@ class Pages:
 
         shown, last = await self.admin.ask(question)
         about = {"about": word} if word else {}
-        following = address("/audit", [], last, **about)
-        first = address("/audit", [], **about)
+        following = address("/activity", [], last, **about)
+        first = address("/activity", [], **about)
         return self._page(
-            "audit", "Audit log", notes=shown, about=word, after=before, more=last, next=following, first=first
+            "activity",
+            "Audit log",
+            template="audit",
+            notes=shown,
+            about=word,
+            after=before,
+            more=last,
+            next=following,
+            first=first,
         )
 
     def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:

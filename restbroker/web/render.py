@@ -62,15 +62,27 @@ class Page:
 
 LIVE: Mapping[str, Page] = {
     "overview": Page("Overview", ("banner", "alarms", "totals", "charts", "targets", "queues")),
+    "jobs": Page("Waiting", ("tabs", "banner", "alarms", "queues")),
     "targets": Page("Targets", ("banner", "alarms", "targets", "worker_pools")),
-    "queues": Page("Queues", ("banner", "alarms", "queues")),
+    "events": Page("Events", ("banner", "alarms", "sources")),
     "processes": Page("Processes", ("banner", "alarms", "processes")),
-    "sources": Page("Sources", ("banner", "alarms", "sources")),
 }
-TITLES: Mapping[str, str] = {"retries": "Retries", "scheduled": "Scheduled", "dead": "Dead"}
+TITLES: Mapping[str, str] = {"scheduled": "Scheduled", "retries": "Retries", "dead": "Dead"}
 """The pages of the sets: name → title."""
-_BEFORE_SETS: Mapping[str, str] = {"periodic": "Periodic", "in-progress": "In progress"}
-_BEHIND_SETS: Mapping[str, str] = {"job": "Job", "audit": "Audit log"}
+TABS: Mapping[str, Mapping[str, str]] = {
+    "jobs": {"jobs": "Waiting", "in-progress": "In progress", **TITLES},
+    "activity": {"activity": "Audit log", "find": "Find jobs"},
+}
+"""The pages of a place that has several, as tabs: name → title."""
+_PLACES: Mapping[str, tuple[str, str]] = {
+    "overview": ("o", "M2.5 2.5H7V7H2.5zM9 2.5h4.5V7H9zM2.5 9H7v4.5H2.5zM9 9h4.5v4.5H9z"),
+    "jobs": ("j", "M2.5 3.5h11v3h-11zM2.5 9.5h11M2.5 12.5h7"),
+    "targets": ("t", "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 5.5a2.5 2.5 0 1 0 0 5 2.5 2.5 0 0 0 0-5z"),
+    "events": ("e", "M9 1.8 3.5 9H8l-1 5.2L12.5 7H8z"),
+    "processes": ("p", "M4.5 4.5h7v7h-7zM6.5 2v2.5m3-2.5v2.5m-3 7V14m3-2.5V14M2 6.5h2.5M2 9.5h2.5m7-3H14m-2.5 3H14"),
+    "activity": ("a", "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 4.8V8l2.3 1.6"),
+}
+"""The places of the navigation: name → its key after `g`, and its icon as a path in a box of 16."""
 
 
 @attrs.define(eq=False)
@@ -90,9 +102,6 @@ class Renderer:
             auto_reload=False,
             finalize=filters.plain,
         )
-        navigation = [(name, page.title, "/" if name == "overview" else f"/{name}") for name, page in LIVE.items()]
-        others = {**_BEFORE_SETS, **TITLES, **_BEHIND_SETS}
-        navigation += [(name, title, f"/{name}") for name, title in others.items()]
         digests = {name: one.digest for name, one in read_all().items()}
         for filter_ in (
             filters.number,
@@ -100,6 +109,7 @@ class Renderer:
             filters.duration,
             filters.milliseconds,
             filters.moment,
+            filters.when,
             filters.brief,
             filters.with_code,
             filters.waits_for,
@@ -118,7 +128,9 @@ class Renderer:
             "asset": lambda name: f"{self.settings.prefix}/static/{name}?v={digests[name]}",
             "version": __version__,
             "settings": self.settings,
-            "navigation": navigation,
+            "places": _PLACES,
+            "tabs": TABS,
+            "place_of": {page: place for place, pages in TABS.items() for page in pages},
             "chart_width": WIDTH,
             "chart_height": HEIGHT,
         }

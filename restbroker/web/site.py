@@ -6,6 +6,7 @@ told to load nothing from elsewhere and to run only our one script.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from urllib.parse import quote
 
 import attrs
 import trio
@@ -41,6 +42,14 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _FOR_EVER = "public, max-age=31536000, immutable"
+_MOVED = {
+    "/queues": "/jobs",
+    "/periodic": "/scheduled",
+    "/sources": "/events",
+    "/audit": "/activity",
+    "/audit/<name>": "/activity",
+}
+"""Addresses of earlier pages, and where they are now."""
 
 
 def site_app(
@@ -63,6 +72,8 @@ def site_app(
     for name in LIVE:
         app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
     app.add_url_rule("/live", view_func=site.live, methods=["GET"])
+    for old, new in _MOVED.items():
+        app.add_url_rule(old, old, partial(site.moved, new), methods=["GET"])
     app.add_url_rule("/static/<name>", view_func=site.static_file, methods=["GET"])
     app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
     add_health(app, health, site.guard.may_see)
@@ -92,13 +103,12 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
         app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act, name), methods=["POST"])
     app.add_url_rule("/queue", view_func=pages.waiting_page, methods=["GET"])
     app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
-    app.add_url_rule("/periodic", view_func=pages.periodic, methods=["GET"])
     app.add_url_rule("/in-progress", view_func=pages.in_progress, methods=["GET"])
     app.add_url_rule("/find", view_func=pages.find, methods=["GET"])
     app.add_url_rule("/job", view_func=pages.timeline, methods=["GET"])
-    app.add_url_rule("/audit", view_func=pages.audit_log, methods=["GET"])
-    app.add_url_rule("/audit/<name>", "action", acts.action, methods=["GET"])
-    app.add_url_rule("/audit/<name>/stop", "action-stop", acts.stop, methods=["POST"])
+    app.add_url_rule("/activity", view_func=pages.audit_log, methods=["GET"])
+    app.add_url_rule("/activity/<name>", "action", acts.action, methods=["GET"])
+    app.add_url_rule("/activity/<name>/stop", "action-stop", acts.stop, methods=["POST"])
     app.add_url_rule("/steer", "control", controls.ask, methods=["GET"])
     app.add_url_rule("/steer", "control-act", controls.act, methods=["POST"])
 
@@ -161,6 +171,12 @@ class _Site:
         response = Response("", 304) if is_known else Response(found.html, content_type="text/html; charset=utf-8")
         response.set_etag(found.tag)
         return response
+
+    async def moved(self, place: str, name: str = "") -> Response:
+        """Return a redirect to where a page is now, with its query."""
+        query = request.query_string.decode("ascii", "replace")
+        path = f"{place}/{quote(name, safe='')}" if name else place
+        return Response("", 301, {"Location": f"{self.settings.prefix}{path}{'?' if query else ''}{query}"})
 
     async def static_file(self, name: str) -> Response:
         """Return a file beside the pages, such as the style sheet; refuse it with 404 if there is none of that name."""

@@ -228,7 +228,7 @@ def crawl(stage: Stage) -> None:
             if not parts.netloc and parts.path.startswith("/") and link not in seen and "static" not in link:
                 seen.add(link)
                 ahead.append(link)
-    assert {"/dead", "/retries", "/audit"} <= {urlsplit(path).path for path in seen}, seen
+    assert {"/dead", "/retries", "/activity"} <= {urlsplit(path).path for path in seen}, seen
 
 
 def look(stage: Stage) -> None:

@@ -227,8 +227,8 @@ async def test_an_action_is_stopped_on_its_page_and_others_go_on(harness: Harnes
         await harness.until(lambda: audit.of_run(harness.client, entry)[-1].note.state == "interrupted", "it stops")
         stopped = await page(running, path)
         for name, status in (("1-1", 404), ("9" * 15 + "-0", 404), ("x", 400), ("1-1 + -", 400)):
-            assert (await running.get(f"/audit/{name}")).status_code == status
-            assert (await running.post(f"/audit/{name}/stop", {})).status_code == status
+            assert (await running.get(f"/activity/{name}")).status_code == status
+            assert (await running.post(f"/activity/{name}/stop", {})).status_code == status
     notes = [one.note for one in audit.of_run(harness.client, entry)]
     assert (notes[0].state, notes[0].done, notes[0].why) == ("begun", 0, "a try")
     assert 0 < notes[-1].done < 20
@@ -259,8 +259,8 @@ async def test_an_actions_page_reloads_until_no_job_is_on_its_way(harness: Harne
         park(harness, 2, error_message=HOSTILE, failed_at=time.time())
         harness.client.command("DEL", "queue:rest")
         ended = await page(running, link)
-        listed = await page(running, "/audit")
-    assert link in listed.links_to("/audit/")
+        listed = await page(running, "/activity")
+    assert link in listed.links_to("/activity/")
     assert "5 jobs; ended" in waiting.text
     assert "Waiting 5" in waiting.text
     assert ['http-equiv="refresh"' in found.html for found in (waiting, ended)] == [True, False]

@@ -184,8 +184,8 @@ async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: H
         form = await question_of(running, "dead", verb="delete")
         done = await done_by(running, "/dead/act", form)
         assert_no_secret(done.html)
-        acts = assert_harmless(await running.get("/audit"))
-    assert "It waits for its next try" in story.text
+        acts = assert_harmless(await running.get("/activity"))
+    assert "Its next try is" in story.text
     assert "It waits in the queue other" in story.text
     assert "<script>alert(1)</script>" in story.text
     assert f"{len(odd)} jobs" in done.text

@@ -82,7 +82,7 @@ async def test_no_secret_is_shown_and_one_stays_or_is_replaced(harness: Harness,
             texts += [shown.text, done.html]
             assert stored(harness)["args"][1]["password"] == wanted
         refused = await fill(running, await link(running), **{"arg.user": "bob", "out": "password"})
-        texts += [refused.text, (await running.get("/audit")).text]
+        texts += [refused.text, (await running.get("/activity")).text]
     assert "also needs password" in refused.text
     assert not [text for text in texts if "sesame" in text or "newer-0815" in text]
 

@@ -29,7 +29,7 @@ from tests.web.conftest import Open, Site
 
 LONG_S = 60
 """For what never happens; a busy machine may take many times as long as an idle one."""
-PAGE = "queues"
+PAGE = "jobs"
 ASKED = b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -99,7 +99,7 @@ async def test_parts_come_again_only_when_they_changed(
         none = [await running.get(f"/live{query}") for query in ("", "?page=", "?page=login", "?page=../stats")]
     assert first.text in page
     assert f'data-tag="{tag.strip(chr(34))}"' in page
-    assert re.findall('id="part-([a-z]+)"', first.text) == ["banner", "alarms", "queues"]
+    assert re.findall('id="part-([a-z]+)"', first.text) == ["tabs", "banner", "alarms", "queues"]
     assert (same.status_code, same.text, same.headers["etag"]) == (304, "", tag)
     assert (changed.status_code, ">17<" in changed.text, changed.headers["etag"] != tag) == (200, True, True)
     assert [answer.status_code for answer in none] == [404] * 4

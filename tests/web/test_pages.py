@@ -39,13 +39,12 @@ async def test_the_overview_shows_totals_queues_and_what_is_wrong(harness: Harne
         await harness.until(lambda: harness.of(JobFinished), "a job is done")
         running.watch.refresh_now()
         found, listed, jam, lone, of_sources = [
-            await page(running, path)
-            for path in ("/", "/queues", "/queue?name=jam", "/queue?name=nobody-s", "/sources")
+            await page(running, path) for path in ("/", "/jobs", "/queue?name=jam", "/queue?name=nobody-s", "/events")
         ]
     assert "Waiting 1,200 in all queues" in found.text
     assert "Retries 1 wait" in found.text
     assert re.search(r"Processed 1,234,56\d tries", found.text)
-    assert "Source chat: <b>It</b> is away. (Away, for 2 h) Wait. See sources" in found.text
+    assert "Source chat: <b>It</b> is away. (Away, for 2 h) Wait. See events" in found.text
     assert "Source mim" not in found.text
     assert "dead is down (for 12 min, 1,200 jobs wait): Nobody listens there. Start it." in listed.text
     assert 'dead is paused by ann@web1 until someone resumes it: "it moves"' in jam.text
@@ -77,8 +76,8 @@ async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Op
     harness.client.command("SADD", "queues", hostile, b"\xff\xfe")
     harness.client.command("LPUSH", f"queue:{hostile}", "{}")
     async with site() as running:
-        answer = await running.get("/queues")
-    found = parse("/queues", answer.text)
+        answer = await running.get("/jobs")
+    found = parse("/jobs", answer.text)
     assert ["1", "–", "no process serves it"] in [row[:3] for row in found.rows]
     assert "<script>alert" not in answer.text
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u2028]", answer.text)
@@ -127,6 +126,24 @@ async def test_a_wrong_address_is_told_as_a_page_or_as_json(site: Open) -> None:
     assert for_programs.json()["error"]["hint"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
 
 
+async def test_an_earlier_address_leads_to_its_page(site: Open) -> None:
+    moved = {
+        "/queues": "/jobs",
+        "/sources?q=a%20b": "/events?q=a%20b",
+        "/periodic": "/scheduled",
+        "/audit?about=ann&after=1-0": "/activity?about=ann&after=1-0",
+        "/audit/1-0": "/activity/1-0",
+        "/audit/%2F%2Fevil.example": "/activity/%2F%2Fevil.example",
+    }
+    async with site(settings=Settings("127.0.0.1", prefix="/broker")) as running:
+        answers = [await running.get(path) for path in moved]
+        posted = await running.post("/audit", {})
+    found = [(answer.status_code, answer.headers.get("location")) for answer in answers]
+    assert found[:-1] == [(301, f"/broker{path}") for path in moved.values()][:-1]
+    assert found[-1][0] == 404 or found[-1][1].startswith("/broker/activity/")
+    assert posted.status_code == 405
+
+
 async def test_pages_behind_a_proxy_link_below_its_prefix(site: Open) -> None:
     settings = Settings("127.0.0.1", names=("ops.example.org",), prefix="/broker")
     async with site(settings=settings) as running:
@@ -139,7 +156,7 @@ async def test_pages_behind_a_proxy_link_below_its_prefix(site: Open) -> None:
         done = await running.post("/steer", {"do": "pause-queue", "name": "rest"})
         parts = [(await running.get(path)).status_code for path in ("/broker", "/brokers", "/broker/")]
         foreign = await running.get("/", Host="evil.example")
-    assert (done.status_code, done.headers["location"]) == (303, "/broker/queues")
+    assert (done.status_code, done.headers["location"]) == (303, "/broker/jobs")
     assert (parts, foreign.status_code) == ([200, 404, 200], 421)
 
 

@@ -1,10 +1,12 @@
-// Keeps a page fresh: requests its parts again and again while it is visible, and says whether that works.
-// The pages work without it. It asks only the server that the page came from.
+// Keeps a page fresh, and takes keys. Pages work without it; it asks only the server that they came from.
+// An element `live` says where the parts of the page are (data-fragment), and how often to ask for them (data-every,
+// in ms). Parts, with an id `part-…`, are replaced, but for what is used just now.
 
 const live = document.getElementById("live");
 const state = document.getElementById("live-state");
 const LOOK_MS = 1500;
 const AGAIN_MS = 3000;
+const RESTS = 10;
 const shown = new Map();
 const waiting = new Map();
 let timer;
@@ -17,9 +19,10 @@ function say(text, tone) {
 }
 
 function isBusy(part) {
-  // What the user is using stays until they leave it: a focused control, an opened detail, marked text.
+  // What the user is using stays until they leave it: a focused control, an opened detail, a ticked box, marked text.
   const focus = document.activeElement;
   if (focus && focus !== document.body && part.contains(focus) && !focus.matches("[role=region]")) return true;
+  if (part.querySelector("details[open], input:checked")) return true;
   const marked = document.getSelection();
   return Boolean(marked && !marked.isCollapsed && part.contains(marked.anchorNode));
 }
@@ -39,8 +42,8 @@ function put(part, next) {
 function settle() {
   for (const [id, next] of waiting) {
     const part = document.getElementById(id);
-    if (isBusy(part)) continue;
-    put(part, next);
+    if (part && isBusy(part)) continue;
+    if (part) put(part, next);
     waiting.delete(id);
   }
 }
@@ -54,15 +57,16 @@ function take(html) {
 }
 
 async function look() {
+  const began = Date.now();
   let isWell = false;
   try {
-    const headers = { "If-None-Match": live.dataset.tag };
+    const headers = { Accept: "text/html", ...(live.dataset.tag ? { "If-None-Match": live.dataset.tag } : {}) };
     const answer = await fetch(live.dataset.fragment, { headers, cache: "no-store" });
     // The login has changed: a new page asks for it.
     if (answer.status === 401) return location.reload();
     if (answer.ok) {
       take(await answer.text());
-      live.dataset.tag = answer.headers.get("ETag");
+      live.dataset.tag = answer.headers.get("ETag") || "";
     }
     isWell = answer.ok || answer.status === 304;
   } catch {
@@ -71,7 +75,7 @@ async function look() {
   settle();
   if (isWell) say("live", "ok");
   else say("not connected; trying again", "bad");
-  lookIn(isWell ? LOOK_MS : AGAIN_MS);
+  lookIn(isWell ? Math.max(live.dataset.every || LOOK_MS, RESTS * (Date.now() - began)) : AGAIN_MS);
 }
 
 function lookIn(ms) {
@@ -84,3 +88,37 @@ if (live) {
   document.addEventListener("visibilitychange", () => lookIn(0));
   lookIn(0);
 }
+
+// `/` searches on this page, `?` shows all keys, `g` and a letter lead to a page. Only one menu is open at a time.
+const GO_MS = 1500;
+const keys = document.getElementById("keys");
+let goUntil = 0;
+
+function press(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  const page = Date.now() < goUntil && keys.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  goUntil = event.key === "g" ? Date.now() + GO_MS : 0;
+  const search = document.querySelector("main input[type=search]") || document.getElementById("find");
+  if (page) location.assign(page.href);
+  else if (event.key === "?") keys.showModal();
+  else if (event.key === "/" && search) search.focus();
+  else return;
+  event.preventDefault();
+}
+
+function closeMenus(event) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (event.key !== "Escape" && menu.contains(event.target)) continue;
+    if (event.key === "Escape" && menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
+  }
+}
+
+if (keys) {
+  const button = document.getElementById("show-keys");
+  button.hidden = false;
+  button.addEventListener("click", () => keys.showModal());
+  document.addEventListener("keydown", press);
+}
+document.addEventListener("click", closeMenus);
+document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(event));

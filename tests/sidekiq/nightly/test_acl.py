@@ -96,8 +96,8 @@ DONE_WITH_KEYS: Final = (
     ["keys", "retry", STOPPED],
 )
 PAGES: Final = (
-    *("/", "/targets", "/queues", "/processes", "/dead", "/retries", "/scheduled", "/in-progress", "/periodic"),
-    *(f"/queue?name={ORDERED}", f"/queue?name={OTHER}", "/audit", "/stats", "/metrics"),
+    *("/", "/targets", "/jobs", "/processes", "/dead", "/retries", "/scheduled", "/in-progress"),
+    *(f"/queue?name={ORDERED}", f"/queue?name={OTHER}", "/activity", "/stats", "/metrics"),
     *(f"/job?jid={jid_of(user)}" for user in ("behind1", "behind2", "refused1")),
     *(f"/find?q={jid_of('behind1')}", "/find?q=behind1", "/dead?where=user+%3D+refused1", f"/queue?name={QUEUE}"),
 )
@@ -243,8 +243,8 @@ def test_with_these_rights_a_person_sees_and_steers_keys_on_the_pages_and_in_the
             assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
             assert refused(citizen) == [], arguments
         until(lambda: state(citizen, STOPPED) == "stopped", "the job died again")
-        steered = get(f"{url}/audit").text
-        followed = re.findall(r"/audit/[\w-]+", steered)
+        steered = get(f"{url}/activity").text
+        followed = re.findall(r"/activity/[\w-]+", steered)
         assert get(f"{url}{followed[0]}").status_code == 200
     waits = ["enqueue", "--target", ORDERED, "--order-key", STOPPED, "--wait", "--timeout", "1s"]
     late = process.run([*waits, "status", "--config", str(citizen.config)], directory=citizen.directory)

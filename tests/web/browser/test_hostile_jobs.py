@@ -27,7 +27,7 @@ LONG: Final = "w" * 180
 LARGE: Final = 1024 * 1024
 FAR_S: Final = 1_000_000
 SHOWN_ON: Final = (
-    *("/queues", "/processes", "/retries", "/scheduled", "/dead", "/in-progress", "/audit"),
+    *("/jobs", "/processes", "/retries", "/scheduled", "/dead", "/in-progress", "/activity"),
     f"/queue?{urlencode({'name': HTML})}",
     f"/steer?{urlencode({'do': 'pause-queue', 'name': HTML})}",
     f"/job?{urlencode({'jid': HTML})}",
@@ -95,7 +95,7 @@ def is_harmless(visitor: Visitor, stage: Stage) -> None:
 @pytest.mark.slow
 def test_a_live_page_shows_hostile_names_as_text_and_obeys(stage: Stage, visitor: Visitor) -> None:
     """All that only a browser can say of the pages, once: script, stream, policy, form; the rest is for the night."""
-    visitor.open("/queues")
+    visitor.open("/jobs")
     visitor.until(lambda: visitor.text("#live-state") == "live", "the page is live")
     visitor.mark()
     stage.citizen.push(b"{}", queue=f"novelty{HTML}")
@@ -143,7 +143,7 @@ def test_what_strangers_wrote_is_text_on_the_page_of_its_job(stage: Stage, visit
 @pytest.mark.nightly
 def test_words_without_an_end_make_no_page_wider_than_a_phone(visitor: Visitor) -> None:
     for path in (
-        "/queues",
+        "/jobs",
         f"/queue?name={LONG}",
         f"/steer?do=pause-queue&name={LONG}",
         f"/dead?where={LONG}+%3D+x",

@@ -55,13 +55,13 @@ def test_a_source_that_is_not_read_is_shown_until_it_is(
             return parse(path, page(port, path).text).text
 
         until(lambda: "403 ACCESS_REFUSED" in texts("/"), "the page says why")
-        assert "rabbit RabbitMQDenied restbroker cannot read from RabbitMQ" in texts("/sources")
+        assert "rabbit RabbitMQDenied restbroker cannot read from RabbitMQ" in texts("/events")
         assert "Check the user and the password" in findings(tmp_path)["RabbitMQDenied"]["hint"]
         (row,) = json.loads(run(["stats", "--json"], directory=tmp_path).stdout)["sources"]
         assert (row["source"], row["code"]) == ("rabbit", "RabbitMQDenied")
         (tmp_path / "url").write_text(rabbit.url())
-        until(lambda: "RabbitMQDenied" not in texts("/") + texts("/sources"), "the page shows that it is read")
-        assert "rabbit read " in texts("/sources")
+        until(lambda: "RabbitMQDenied" not in texts("/") + texts("/events"), "the page shows that it is read")
+        assert "rabbit read " in texts("/events")
         until(lambda: consumers(rabbit) == 1, "RabbitMQ counts it")
         assert "RabbitMQDenied" not in findings(tmp_path)
         assert broker.stop() == 0

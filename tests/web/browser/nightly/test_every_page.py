@@ -27,7 +27,7 @@ FOUND: Final = (
     *("/job", "/find?q=mina", "/find?q=nobody", f"/job?jid={jid_of('refused-mina')}"),
     "/steer?do=pause-queue&name=rest",
 )
-BEHIND_OTHERS: Final = {"an action": "/audit", "a job": "/dead", "a question": "/dead", "a stop": "/processes"}
+BEHIND_OTHERS: Final = {"an action": "/activity", "a job": "/dead", "a question": "/dead", "a stop": "/processes"}
 
 
 @pytest.fixture(scope="module")

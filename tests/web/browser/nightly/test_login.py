@@ -29,7 +29,7 @@ def at(address: str, host: str) -> str:
 def log_in(visitor: Visitor, site: str) -> None:
     """As a person does whom the browser asks; it sends the login by itself from then on."""
     visitor.driver.get(site.replace("://", "://ops:sesame-4711@"))
-    visitor.driver.get(f"{site}/queues")
+    visitor.driver.get(f"{site}/jobs")
     visitor.sees("Oldest")
 
 
