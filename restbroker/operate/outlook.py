@@ -23,7 +23,7 @@ LONGEST_S: Final = 30 * 86_400
 """What takes longer than this many seconds at the present rate is called steady."""
 _STEPS_S: Final = ((100, 10), (7_200, 60), (86_400, 600), (2 * LONGEST_S, 3_600))
 """Times up to the first number are rounded to the second: it is an estimate."""
-_TEXTS: Final = {"unserved": "no process takes jobs", "steady": "not getting shorter"}
+_TEXTS: Final = {"unknown": "rate unknown", "unserved": "no process takes jobs", "steady": "not getting shorter"}
 
 
 def outlook(

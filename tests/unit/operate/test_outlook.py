@@ -75,8 +75,8 @@ def test_the_queue_that_speaks_for_all_is_the_worst(queues: list[Queue]) -> None
         (1, 0.0167, "growing by 1/min", "+0.02/s"),
         (5, 0.0, "not getting shorter", "steady"),
         (10**9, -1.0, "not getting shorter", "steady"),
-        (5, None, "unknown", "unknown"),
-        (None, -1.0, "unknown", "unknown"),
+        (5, None, "rate unknown", "unknown"),
+        (None, -1.0, "rate unknown", "unknown"),
         (0, 40.0, "empty", "0s"),
     ],
 )
