@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody \
-	ruby-sqlite3 ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
+	ruby-sqlite3 ruby-sidekiq ruby-activejob ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
 	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd
 # What only `make nightly` and `make soak` run.
 NIGHTLY_PACKAGES := prosody-modules faketime nginx-light libnginx-mod-http-echo tmux zsh fish strace nodejs golang-go

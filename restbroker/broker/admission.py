@@ -16,7 +16,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, ReplyId
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
-from restbroker.job import arguments, claims, expiry, hiding, redact
+from restbroker.job import active_job, arguments, claims, expiry, hiding, redact
 from restbroker.job.arguments import Submission
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import Command
@@ -178,7 +178,7 @@ class Admission:
     def _check(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
         tokens = self.plan.tokens
         args = payload.fields.get("args")
-        submission = arguments.read(args, tokens.hide)
+        submission = active_job.refusal(payload.fields) or arguments.read(args, tokens.hide)
         if isinstance(submission, Reason):
             token, reply_id = arguments.token_and_reply_id(args)
             job.address("", None if tokens.proof(token) is None else reply_id)

@@ -13,6 +13,7 @@ from restbroker.broker.admission import Admission, AdmittedJob, ReusableAdmissio
 from restbroker.broker.endpoints import Endpoint
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.job.active_job import WRAPPED
 from restbroker.job.arguments import Submission
 from restbroker.job.claims import KEY_FIELD, LOCK_FIELD
 from restbroker.job.command import Command
@@ -34,7 +35,7 @@ _OUTCOMES: Final = 100
 _ENDPOINTS: Final = 500
 """How many endpoints are kept, each once for each queue."""
 _NOT_PLAIN: Final = frozenset(
-    (ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, KEY_FIELD, LOCK_FIELD, "traceparent")
+    (ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, KEY_FIELD, LOCK_FIELD, "traceparent", WRAPPED)
 )
 """Fields of which a plain job has none."""
 _MOST_ARGS: Final = 4

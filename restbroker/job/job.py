@@ -1,7 +1,7 @@
 """One Sidekiq-format payload, read as tolerantly as producers need and no more.
 
 Admission calls `read` with the bytes that the store fetched. Always holds: `raw` is what Redis has, `fields` its parsed
-form in the same order; nothing is encoded back unless a field must change.
+form in the same order, of a job of ActiveJob unwrapped; nothing is encoded back unless a field must change.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from restbroker.job import retry, rubyjson
+from restbroker.job import active_job, retry, rubyjson
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
@@ -155,6 +155,7 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
         return NotAJob(raw, jid, queue, Reason("UnreadablePayload", f"The payload is not valid JSON: {error}.", _FIX))
     if not isinstance(fields, dict):
         return NotAJob(raw, spare, queue, Reason("UnreadablePayload", "The payload is JSON, but not an object.", _FIX))
+    active_job.unwrap(fields)
     jid = fields.get("jid")
     if not isinstance(jid, str) or not jid:
         jid = spare
@@ -166,6 +167,12 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
     count = retry.read_count(fields)
     attempt = 1 if count is None else count + 2
     return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to)
+
+
+def fields_of(raw: bytes) -> dict[str, Json] | None:
+    """Return the fields of a payload, of a job of ActiveJob unwrapped; None if the bytes are no JSON object."""
+    fields = rubyjson.object_of(raw)
+    return None if fields is None else active_job.unwrap(fields)
 
 
 _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'

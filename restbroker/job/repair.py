@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from restbroker.job import rubyjson
+from restbroker.job import active_job, rubyjson
 from restbroker.job.json_types import Json
 
 UNNAMED_CLASS = "Restbroker::Job"
@@ -28,8 +28,6 @@ _MICROSECOND_S = 1e-6
 _ARGS_NESTING = 90
 _TAGS = str.maketrans("<>", "\u2039\u203a")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ACTIVE_JOB_WRAPPERS = ("ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper", "Sidekiq::ActiveJob::Wrapper")
-_MAIL = "ActionMailer::MailDeliveryJob"
 
 
 def repair(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
@@ -166,21 +164,10 @@ def _drop_unfit(fields: dict[str, Json]) -> None:
 
 
 def _unwrap_unfit(fields: dict[str, Json]) -> None:
-    # Every page that lists such a job breaks unless its first argument is what ActiveJob puts there.
-    name = fields["class"]
-    if name in _ACTIVE_JOB_WRAPPERS and not _is_active_job(fields["args"], fields.get("wrapped")):
+    # What ActiveJob wrote was unwrapped; every page that lists another job of that class breaks.
+    if fields["class"] in active_job.WRAPPERS:
+        fields.setdefault("display_class", fields["class"])
         fields["class"] = UNNAMED_CLASS
-        fields.setdefault("display_class", name)
-
-
-def _is_active_job(args: Json, wrapped: Json) -> bool:
-    match args:
-        case [{"arguments": [_, _, _, {}, *_]}, *_]:
-            return True
-        case [{"arguments": [*_]}, *_]:
-            return wrapped != _MAIL
-        case _:
-            return False
 
 
 def _plausible(number: float) -> float | None:

@@ -23,6 +23,7 @@ from restbroker.job.job import (
     Job,
     NotAJob,
     digest,
+    fields_of,
     read,
     spare_jid,
 )
@@ -223,7 +224,7 @@ def returns_to(raw: bytes, queue: str) -> bool:
     It can if it names the queue and no field has to be repaired (`job.repair`): Ruby's poller, which may take it from
     the set, would lose a job without a class.
     """
-    fields = None if raw.startswith(BOM_UTF8) else rubyjson.object_of(raw)
+    fields = None if raw.startswith(BOM_UTF8) else fields_of(raw)
     return fields is not None and is_fit(fields, queue)
 
 

@@ -17,7 +17,7 @@ from restbroker.job.arguments import Submission
 from restbroker.job.display import command_of
 from restbroker.job.failure_group import generalise, group_id
 from restbroker.job.hiding import MASK
-from restbroker.job.job import UNCERTAIN_FIELD, may_have_run_before
+from restbroker.job.job import UNCERTAIN_FIELD, fields_of, may_have_run_before
 from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
@@ -89,7 +89,7 @@ class Job:
     @cached_property
     def fields(self) -> Mapping[str, Json] | None:
         """Return the parsed payload; None if it is no job."""
-        return rubyjson.object_of(self.raw)
+        return fields_of(self.raw)
 
     @property
     def key(self) -> str:

@@ -12,8 +12,9 @@ from typing import Final
 import attrs
 
 from restbroker.broker.tokens import Proof, Tokens
-from restbroker.job import arguments, rubyjson, signing
+from restbroker.job import arguments, signing
 from restbroker.job.arguments import Submission
+from restbroker.job.job import fields_of
 from restbroker.job.json_types import Json
 from restbroker.operate.find import PAGE, pieces
 from restbroker.store import paging, queues, sets
@@ -69,11 +70,11 @@ def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[s
     """Yield each job with its queue. What is no job is left out: it would die with any token."""
     for queue in served:
         for page in pieces(client, queue, equal_cost, limit=limit):
-            yield from ((queue, fields) for raw in page if (fields := rubyjson.object_of(raw)) is not None)
+            yield from ((queue, fields) for raw in page if (fields := fields_of(raw)) is not None)
     for kind in _WAITING:
         members = chain.from_iterable(part.members for part in paging.pieces(client, kind, PAGE))
         for raw, _ in islice(members, limit):
-            fields = rubyjson.object_of(raw)
+            fields = fields_of(raw)
             named = None if fields is None else fields.get("queue")
             if fields is not None and isinstance(named, str) and named in served:
                 yield named, fields

@@ -25,6 +25,7 @@ from restbroker.store import tokens as store_tokens
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import SPECS, Harness
+from tests.support.active_job import OBJECT, wrapped
 
 SECRET = "the-apps-secret"
 DAY_S = 86_400
@@ -119,6 +120,30 @@ async def test_a_refusal_quotes_no_secret_that_stands_in_a_host(
         found = await parked(harness)
     assert found["error_class"] == "HostNotAllowed"
     assert "hunter" not in found["error_message"].lower()
+
+
+@pytest.mark.promise("Producers: jobs", "a job of ActiveJob is done as if it had been pushed plainly")
+async def test_a_job_of_rails_needs_a_token_and_gets_its_answer(harness: Harness) -> None:
+    harness.policy = attrs.evolve(harness.policy, reply_details=True)
+    refused = {**OBJECT, "n": "s3cret-4711"}
+    harness.raw(
+        wrapped(["safe", {"n": 1}, "wrong", "r1"], jid="j1"),
+        wrapped(["safe", {"n": 1, "_aj_symbol_keys": ["n"]}, SECRET, "r2"], jid="j2"),
+        wrapped(["safe", {"password": refused}, SECRET, "r3"], jid="j3"),
+        wrapped(["safe", {"password": refused}, "wrong", "r4"], jid="j4"),
+    )
+    async with serving(harness, Token("app", (Secret(SECRET),))):
+        await done(harness, 4)
+    assert [call.command.arguments for call in harness.target.calls] == [{"n": 1}]
+    dead = {one["jid"]: one for one in harness.members("dead")}
+    assert {jid: one["error_class"] for jid, one in dead.items()} == {
+        "j1": "BadToken",
+        "j3": "BadArguments",
+        "j4": "BadArguments",
+    }
+    assert all(SECRET not in one["error_message"] and "4711" not in one["error_message"] for one in dead.values())
+    assert {one["args"][1] for one in harness.entries("queue:replies")} == {"r2", "r3"}
+    assert "4711" not in "".join(map(str, harness.events))
 
 
 async def test_a_refusal_is_answered_to_who_knew_the_token_and_to_nobody_else(harness: Harness) -> None:

@@ -37,6 +37,7 @@ from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import BrokerStarted, OperatorWarning, TargetDown, TargetUp
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.wire import PlainWire
+from tests.support.active_job import OBJECT, wrapper
 from tests.support.moody_server import Mood, fine, written
 from tests.support.paths import Paths, Serving, job
 from tests.support.wait import until_async
@@ -313,6 +314,26 @@ async def test_a_token_of_one_host_is_good_for_no_other_one_though_it_was_let_in
         "HostNotAllowed": _WARM,
     }
     assert serving.fast_jobs() > 0
+
+
+@pytest.mark.promise("Producers: jobs", "what ActiveJob wrote as an object is refused by name")
+async def test_a_job_of_rails_takes_the_fast_path_but_an_object_dies(paths: Paths) -> None:
+    """Both come behind jobs of the same command, which were let in."""
+    async with warmed(paths) as serving:
+        before = serving.fast_jobs()
+        later = [json.loads(one) for one in jobs(2 * _WARM, first=_WARM)]
+        for number, one in enumerate(later):
+            one["args"][1] |= {"body": dict(OBJECT)} if number % 2 else {"_aj_symbol_keys": ["user", "mood"]}
+            one.update(wrapper(one["args"]))
+        serving.push([json.dumps(one).encode() for one in later])
+        await serving.until_ended(3 * _WARM)
+        sent = list(serving.server.requests)
+    assert Counter(event.code or event.outcome for event in serving.finished()) == {
+        "delivered": 2 * _WARM,
+        "BadArguments": _WARM,
+    }
+    assert serving.fast_jobs() > before
+    assert not [one for one in sent if b"_aj_" in one]
 
 
 @pytest.mark.parametrize("why", ["the lease ran out", "it is in other hands"])

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import pytest
 
+from restbroker.job.job import fields_of
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer, items, raw
 from tests.sidekiq.odd_payloads import COMMAND, DUE, MADE_S, ROWS, SHOWN, UNREADABLE, Row, fields, job
@@ -318,7 +319,8 @@ def test_a_job_with_impossible_args_is_parked_with_the_reason_and_not_sent(ours:
 
 
 def _assert_well_written(entry: Entry, row: Row, user: str) -> None:
-    pushed, written = json.loads(row.as_pushed(user)), entry.fields
+    pushed: Mapping[str, Any] = fields_of(row.as_pushed(user)) or {}
+    written = entry.fields
     assert written["error_class"] == row.code
     assert isinstance(written["error_message"], str)
     assert (written["queue"], isinstance(written["class"], str)) == ("rest", True)

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restbroker.errors import StoreRefused
-from restbroker.job import rubyjson
 from restbroker.job.fairness import Fairness
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.job.job import fields_of
 from restbroker.job.order import ORDER_KEY, Order, drain_text, key_in, settled_text
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, identities, queues
@@ -35,6 +36,7 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.tickets import ticket_how, ticket_key
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
+from tests.support.active_job import wrapped
 from tests.support.redis_line import Tell
 
 BY_KEY, BY_USER = Order(), Order(("user", "host"), "default.org")
@@ -361,6 +363,9 @@ KEYED = {
     "an object": (args({"user": "U", "host": "H"}), "u\x1fh"),
     "pairs": (args([["user", "u"]]), "u\x1fdefault.org"),
     "no user": (args({"host": "h"}), ""),
+    "of ActiveJob": (wrapped(["c", {"user": "U", "host": "h", "_aj_symbol_keys": ["user", "host"]}, "t"]), "u\x1fh"),
+    "of ActiveJob, objects": (wrapped(["c", [{"user": "u", "_aj_symbol_keys": ["user"]}], "t"]), "u\x1fdefault.org"),
+    "of ActiveJob, an object of Rails": (wrapped(["c", {"user": {"_aj_globalid": "gid://a/User/5"}}, "t"]), ""),
     "twice in an object": (b'{"class":"A","args":["c",{"user":"a","user":"b"},"t"]}', "b\x1fdefault.org"),
     "an array of texts": (args(["u", "h"]), ""),
     "a number": (args({"user": 12345678901234567890}), ""),
@@ -377,7 +382,7 @@ def test_the_scripts_and_the_broker_read_the_same_key(client: Client, server: Se
     ordered.push(raw)
     (taken,) = ordered.take()
     assert (ticket_key(taken.ticket), taken.raw) == (key, raw)
-    fields = rubyjson.object_of(raw)
+    fields = fields_of(raw)
     assert ((fields and key_in(BY_USER, fields)) or "") == key
 
 
@@ -404,8 +409,10 @@ def payloads(draw: st.DrawFn) -> bytes:
         "text of pairs": json.dumps(pairs),
         "none": None,
     }[form]
-    args: object = ["c", arguments, "t"]
+    args: Any = ["c", arguments, "t"]
     made = json.dumps({"class": "A", "jid": "j", "args": json.dumps(args) if draw(st.booleans()) else args})
+    if draw(st.booleans()):
+        made = wrapped(args, jid="j").decode()
     if draw(st.booleans()):
         name = draw(TWICE)
         made = made.replace(f'"{name}":', f'"{name}": {json.dumps(draw(VALUES))}, "{name}":', 1)
@@ -424,7 +431,7 @@ def test_whatever_a_job_looks_like_it_is_never_done_under_another_key(client: Cl
     def one(raw: bytes) -> None:
         ordered.push(raw)
         (taken,) = ordered.take()
-        fields, key = rubyjson.object_of(raw), ticket_key(taken.ticket)
+        fields, key = fields_of(raw), ticket_key(taken.ticket)
         ordered.settle(taken)
         assert taken.raw == raw
         # Without members it is no job; None: not clear. Both are refused.

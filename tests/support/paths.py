@@ -32,6 +32,7 @@ from restbroker.store.replies import items, raw
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, JobFinished, OneEvent
 from restbroker.telemetry.latency import Histogram
+from tests.support.active_job import OBJECT, wrapper
 from tests.support.moody_server import Mood, MoodyServer, mood
 from tests.support.redis_server import RedisServer
 from tests.support.told import one_by_one
@@ -145,6 +146,8 @@ _CHANGES: Final[Sequence[Callable[[dict[str, Any], list[Any]], object]]] = (
     lambda made, _args: made.update(restbroker_may_have_run=True),
     lambda made, _args: made.update(ok_if_exists=True),
     lambda made, _args: made.update(restbroker_accepted="no mark of ours"),
+    lambda made, args: made.update(wrapper(args)),
+    lambda made, args: made.update(wrapper([args[0], {**args[1], "user": OBJECT}, *args[2:]])),
 )
 
 

@@ -24,7 +24,7 @@ def ruby() -> str:
     """Debian's Ruby, which finds Debian's Sidekiq 6.4.1; fails with the way to install them."""
     # Debian's by its path: another Ruby that comes first on PATH would not find Debian's gems.
     found = shutil.which("ruby", path="/usr/bin")
-    assert found, "ruby is not installed; `make test` installs it, or: sudo apt-get install ruby-sidekiq"
+    assert found, "ruby is not installed; `make test` installs it, or: sudo apt-get install ruby-sidekiq ruby-activejob"
     return found
 
 

@@ -118,7 +118,7 @@ def test_what_is_refused_names_what_was_found(args: Json, found: str) -> None:
     assert reason.hint
 
 
-@pytest.mark.promise("Producers: jobs", "an ActiveJob wrapper is dead as BadArguments")
+@pytest.mark.promise("Producers: jobs", "an ActiveJob wrapper of another form is dead as BadArguments")
 def test_an_activejob_wrapper_is_refused_by_name() -> None:
     refused = refusal([{"job_class": "MyJob", "arguments": []}])
     assert refused.code == "BadArguments"

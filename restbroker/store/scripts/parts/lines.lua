@@ -52,6 +52,26 @@ local function fair_lines(text, limit_bytes)
     end
   end
 
+  -- The args of a job of ActiveJob without its wrapper and its notes about hashes; nil for others.
+  local function unwrapped(args)
+    local wrapper = args[1]
+    if args[2] ~= nil or type(wrapper) ~= 'table' or type(wrapper.job_class) ~= 'string' then
+      return nil
+    end
+    local inner = wrapper.arguments
+    if type(inner) ~= 'table' then
+      return nil
+    end
+    local pairs_of = type(inner[2]) == 'table' and inner[2] or {}
+    for i = 1, #pairs_of do
+      local item = pairs_of[i]
+      if type(item) == 'table' then
+        item._aj_symbol_keys, item._aj_ruby2_keywords, item._aj_hash_with_indifferent_access = nil, nil, nil
+      end
+    end
+    return inner
+  end
+
   -- What restbroker stored was within the limit before, and grew by its history.
   local function is_read(raw)
     return #raw <= limit_bytes or #raw <= 4 * limit_bytes and string.find(raw, '"restbroker_', 1, true)
@@ -72,6 +92,7 @@ local function fair_lines(text, limit_bytes)
     if type(args) ~= 'table' then
       return ''
     end
+    args = job.wrapped ~= nil and unwrapped(args) or args
     local arguments = args[2]
     if type(arguments) == 'string' then
       arguments = decode(arguments) or ''

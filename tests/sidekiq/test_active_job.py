@@ -1,0 +1,130 @@
+"""Jobs of a Rails application: Debian's Active Job 6.1 pushes them through its Sidekiq adapter, by examples/rails."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import pytest
+
+from restbroker.job.json_types import Json
+from restbroker.store.replies import items, raw
+from tests.support.active_job import recorded
+from tests.support.scripted import QUEUE, Citizen
+from tests.support.shared import TOKEN
+from tests.support.spellings import found_in
+
+PASSWORD: Final = "s3cret-4711-of-a-job"
+COMMAND: Final = "check_account"
+
+
+def push(citizen: Citizen, *jobs: dict[str, Json]) -> Any:
+    """What the class of the example answers; `ruby` in active_job.rb says what becomes of values."""
+    return citizen.ask("active_job.rb", token=TOKEN, jobs=jobs)
+
+
+def pushed(
+    user: str, how: str = "perform_later", arguments: Mapping[str, Json] = MappingProxyType({}), **more: Json
+) -> dict[str, Json]:
+    return {"how": how, "args": [COMMAND, {"user": user, "host": "example.org", **arguments}], **more}
+
+
+@pytest.mark.promise("Producers: jobs", "tried with Active Job 6.1 and Sidekiq 6.4.1")
+def test_what_rails_pushes_arrives_once_and_without_notes(citizen: Citizen) -> None:
+    citizen.start()
+    odd: dict[str, Json] = {"l": [{"a": 1}], "i": {"indifferent": {"b": None}}, "n": 2**60, "e": {}}
+    push(
+        citizen,
+        pushed("plain", arguments=odd),
+        pushed("member", "command", members={"order_key": "zoe", "idempotency_key": "order-17"}),
+        pushed("again", "command", members={"idempotency_key": "order-18"}),
+        pushed("again", "command", members={"idempotency_key": "order-18"}),
+        pushed("later", "set", in_s=1.5),
+        pushed("waits", "command", in_s=1.5),
+    )
+    assert citizen.size("schedule") == 2
+    citizen.wait_until_sent(5)
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == dict.fromkeys(["plain", "member", "again", "later", "waits"], 1)
+    (plain,) = [one for one in citizen.server.arrivals if one.arguments["user"] == "plain"]
+    given = {"user": "plain", "host": "example.org", "l": [{"a": 1}], "i": {"b": None}, "n": 2**60, "e": {}}
+    assert (plain.command, plain.arguments) == (COMMAND, given)
+
+
+def test_the_answer_comes_back_to_the_class_of_the_example(citizen: Citizen) -> None:
+    citizen.start()
+    (answer,) = push(citizen, pushed("called", "call"))
+    assert (answer["outcome"], answer["command"], answer["status"]) == ("delivered", COMMAND, 200)
+
+
+@pytest.mark.promise("Producers: jobs", "a job of Active Job 6.1 and Sidekiq 6.4.1 is what the recorded one is")
+def test_what_rails_writes_is_what_was_recorded(citizen: Citizen) -> None:
+    password: dict[str, Json] = {"password": "s3cret-4711", "more": [{"a": 1}], "other": {"indifferent": {"x": 1}}}
+    made = pushed("zoe", "command", arguments=password, members={"order_key": "zoe"})
+    push(citizen, made)
+    (found,) = [json.loads(raw(one)) for one in items(citizen.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))]
+    before = json.loads(recorded("sidekiq-6.4.1.json"))
+    before["args"][0]["arguments"][0], before["args"][0]["arguments"][2] = COMMAND, TOKEN
+    for one in (found, before):
+        for name in ("jid", "created_at", "enqueued_at"):
+            del one[name]
+        for name in ("job_id", "enqueued_at"):
+            del one["args"][0][name]
+    assert found == before
+
+
+@pytest.mark.promise("Producers: jobs", "what ActiveJob wrote as an object is refused by name")
+def test_an_object_of_rails_dies_and_is_corrected(citizen: Citizen) -> None:
+    citizen.start()
+    arguments: dict[str, Json] = {"user": "bob", "host": {"symbol": "example.org"}, "password": PASSWORD}
+    (jid,) = push(citizen, {"how": "perform_later", "args": ["register", arguments]})
+    citizen.wait_until_in("dead", 1)
+    (dead,) = citizen.members("dead")
+    assert (dead["error_class"], dead["display_class"], dead["class"]) == ("BadArguments", "register", "XmppCommand")
+    assert '"host" is an object of Rails: ActiveJob::Serializers::SymbolSerializer' in dead["error_message"]
+    told = [citizen.restbroker("dead", "list"), citizen.restbroker("dead", "show", jid), citizen.brokers[0].output()]
+    assert all("register" in one for one in told[:2])
+    assert [found_in(one, {"token": TOKEN, "password": PASSWORD}) for one in told] == [[], [], []]
+    citizen.restbroker("dead", "edit", jid, "host=example.org", "--retry", "--yes")
+    citizen.wait_until_sent(1)
+    citizen.wait_until_idle()
+    assert citizen.server.arrivals[0].arguments == {**arguments, "host": "example.org"}
+
+
+@pytest.mark.promise("Producers: jobs", "Sidekiq retries what restbroker stored of a job of ActiveJob")
+def test_a_failed_job_of_rails_is_retried_by_sidekiq(citizen: Citizen) -> None:
+    citizen.start()
+    (jid,) = push(citizen, pushed("fails"))
+    citizen.wait_until_in("retry", 1)
+    entry = citizen.ask("sets.rb", set="retry")["entries"][0]
+    assert (entry["jid"], entry["display_class"], entry["display_args"][0]) == (jid, COMMAND, COMMAND)
+    citizen.script.mended.set()
+    citizen.ask("sets.rb", set="retry", call="retry", jid=jid)
+    citizen.wait_until_sent(2)
+    citizen.wait_until_idle()
+    assert (citizen.size("retry"), citizen.size("dead")) == (0, 0)
+
+
+@pytest.mark.promise("Producers: jobs", "an outbox: what is committed is done once, what is rolled back is not done")
+def test_the_outbox_does_what_was_committed_and_once(citizen: Citizen, tmp_path: Path) -> None:
+    citizen.start()
+
+    def outbox(**request: Json) -> int:
+        return int(citizen.ask("outbox.rb", token=TOKEN, database=str(tmp_path / "shop.sqlite3"), **request))
+
+    orders: list[Json] = [
+        {"user": "kept1", "kept": True},
+        {"user": "gone", "kept": False},
+        {"user": "kept2", "kept": True},
+    ]
+    assert outbox(orders=orders) == 2
+    # What was pushed within the transaction runs, although one of them was rolled back.
+    citizen.wait_until_sent(3)
+    assert outbox(push="dies") == 2
+    citizen.wait_until_sent(4)
+    assert outbox(push="all") == 0
+    citizen.wait_until_sent(5)
+    citizen.wait_until_idle()
+    at_once = dict.fromkeys(["kept1-at-once", "gone-at-once", "kept2-at-once"], 1)
+    assert citizen.times_sent() == {"kept1": 1, "kept2": 1, **at_once}
