@@ -64,8 +64,12 @@ def target_problems(seen: Snapshot) -> Iterator[Alarm]:
     for target, limit in held:
         yield Alarm(str(target), True, f"{target}: {words.LIMITS[limit]}", words.LIMIT_HINTS[limit], "targets")
     yield from _of_processes(seen.targets)
-    paused = dict.fromkeys((str(pool.target), text) for pool in alive for text in words.pauses_of(pool))
-    yield from (Alarm(target, False, f"{target} is {text}", page="targets") for target, text in paused)
+    shown = {(pool.target, pool.state) for pool in alive}
+    pauses = ((str(pool.target), pause) for pool in alive for pause in pool.pauses)
+    paused = dict.fromkeys(
+        (name, words.pause_sentence(name, pause)) for name, pause in pauses if (name, pause.reason) not in shown
+    )
+    yield from (Alarm(name, False, text.removesuffix("."), page="targets") for name, text in paused)
 
 
 def _of_states(alive: Sequence[Pool], waiting: Mapping[str, int]) -> Iterator[Alarm]:

@@ -175,8 +175,8 @@ class Watch:
         self._backlog.append(Backlog(seen.at_s, system.waiting, system.totals.get("retry", 0), system.in_progress))
 
 
-Render = Callable[[str, State], str]
-"""Returns the fragment of a page, as HTML; called in a thread."""
+Render = Callable[[str, State, str], str]
+"""Returns the fragment of a page, as HTML, with the rows that contain a word; called in a thread."""
 
 
 @attrs.frozen
@@ -194,19 +194,24 @@ class Fragment:
 
 @attrs.define(eq=False)
 class Fragments:
-    """The newest fragment of each page; `render` is called once for each page and state, in one thread at a time."""
+    """The newest fragment of each page; `render` is called once for each page and state, in one thread at a time.
+
+    What a visitor filters by a word is rendered for them alone, and not kept.
+    """
 
     render: Render
     render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _newest: dict[str, Fragment] = attrs.field(factory=dict)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
-    async def of(self, page: str, state: State) -> Fragment:
+    async def of(self, page: str, state: State, word: str = "") -> Fragment:
         """Return a fragment that is at least as new as `state`; wait until it is rendered."""
         async with self._lock:
-            found = self._newest.get(page)
+            found = None if word else self._newest.get(page)
             if found is None or found.number < state.number:
                 # Deliveries go on meanwhile.
-                html = await trio.to_thread.run_sync(self.render, page, state, limiter=self.render_limiter)
-                found = self._newest[page] = Fragment(state.number, html)
+                html = await trio.to_thread.run_sync(self.render, page, state, word, limiter=self.render_limiter)
+                found = Fragment(state.number, html)
+                if not word:
+                    self._newest[page] = found
         return found

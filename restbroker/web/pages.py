@@ -258,7 +258,7 @@ class Pages:
             return search(client, parse_search(conditions([typed]), time.time(), hidden=known.hidden), known, _FIND)
 
         try:
-            found = await self.admin.ask(question) if _word("q") else None
+            found = await self.admin.ask(question) if search_word("q") else None
         except UsageError as error:
             wrong = of_form(error)
         sets = {zset: name for name, zset in SETS.items()}
@@ -267,7 +267,7 @@ class Pages:
 
     async def timeline(self) -> Response:
         """Return the page of one job: where it is, what became of its tries, and who did what with it."""
-        jid = _word("jid")
+        jid = search_word("jid")
         if not jid:
             return await self.find()
         found: Timeline = await self.admin.ask(lambda client: explain(client, jid, self.admin.context(), _BOUNDS))
@@ -289,7 +289,7 @@ class Pages:
 
     async def audit_log(self) -> Response:
         """Return a page of the audit log, newest first: each action once, by its last entry that has the word."""
-        word, before = _word("about"), _entry("after")
+        word, before = search_word("about"), _entry("after")
 
         def question(client: Client) -> tuple[list[StoredEntry], str | None]:
             shown: list[StoredEntry] = []
@@ -399,7 +399,8 @@ def _says(written: StoredEntry, word: str) -> bool:
     return any(word.casefold() in one.casefold() for one in said)
 
 
-def _word(name: str) -> str:
+def search_word(name: str) -> str:
+    """Return what the address searches for; raise `UsageError` if it is too long."""
     word = request.args.get(name, "").strip()
     if len(word) > _WORD_LIMIT:
         raise UsageError("This is too long to search for.", f"Give at most {_WORD_LIMIT} characters.")

@@ -62,10 +62,10 @@ class Page:
 
 LIVE: Mapping[str, Page] = {
     "overview": Page("Overview", ("banner", "alarms", "totals", "charts", "targets", "queues")),
-    "jobs": Page("Waiting", ("tabs", "banner", "alarms", "queues")),
-    "targets": Page("Targets", ("banner", "alarms", "targets", "worker_pools")),
-    "events": Page("Events", ("banner", "alarms", "sources")),
-    "processes": Page("Processes", ("banner", "alarms", "processes")),
+    "jobs": Page("Waiting", ("tabs", "banner", "alarms", "search", "queues")),
+    "targets": Page("Targets", ("banner", "alarms", "search", "targets", "worker_pools")),
+    "events": Page("Events", ("banner", "alarms", "search", "sources")),
+    "processes": Page("Processes", ("banner", "alarms", "search", "processes")),
 }
 TITLES: Mapping[str, str] = {"scheduled": "Scheduled", "retries": "Retries", "dead": "Dead"}
 """The pages of the sets: name → title."""
@@ -144,13 +144,17 @@ class Renderer:
         """Return a whole page as `page` does, but with pauses, so that deliveries go on; call it in a thread."""
         return "".join(throttle_items(self._environment.get_template(template).generate(**values), Throttle()))
 
-    def fragment(self, name: str, state: State) -> str:
-        """Return the parts of a live page, each in an element of its name; call it in a thread."""
-        shown, hidden = views.tables(state)
+    def fragment(self, name: str, state: State, word: str = "") -> str:
+        """Return the parts of a live page, each in an element of its name; call it in a thread.
+
+        With a `word`, tables have only the rows that contain it.
+        """
+        shown, hidden = views.tables(state, word.casefold())
         values: dict[str, object] = {
             "state": state,
             "page_name": name,
-            "alarms": views.alarms(state),
+            "word": word,
+            "alarms": views.alarms(state, name),
             "totals": views.totals(state),
             "causes": views.causes(state),
             "hidden": hidden,
@@ -161,10 +165,10 @@ class Renderer:
         parts = {part: self.throttled_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
         return "".join(f'<div id="part-{part}">{html}</div>\n' for part, html in parts.items())
 
-    def live_page(self, name: str, fragment: Fragment) -> str:
+    def live_page(self, name: str, fragment: Fragment, word: str) -> str:
         """Return a whole live page around its rendered parts."""
         html = Markup(fragment.html)  # noqa: S704 - of our templates
-        return self.page("live.html", name=name, title=LIVE[name].title, fragment=html, tag=fragment.tag)
+        return self.page("live.html", name=name, title=LIVE[name].title, fragment=html, tag=fragment.tag, word=word)
 
 
 @attrs.frozen(eq=False)

@@ -25,7 +25,7 @@ from restbroker.web.guard import Guard, Settings
 from restbroker.web.health import Health, add_health
 from restbroker.web.live import Fragments, Watch
 from restbroker.web.metrics_view import Question, stats_view
-from restbroker.web.pages import SETS, Pages
+from restbroker.web.pages import SETS, Pages, search_word
 from restbroker.web.render import LIVE, Asset, Renderer, Shell, read_all
 
 FORM_LIMIT_BYTES = 64 * 1024
@@ -157,8 +157,8 @@ class _Site:
 
     async def page(self, name: str) -> Response:
         """Return a live page as it is now."""
-        state = await self.watch.state_for()
-        html = self.renderer.live_page(name, await self._fragments.of(name, state))
+        state, word = await self.watch.state_for(), search_word("q")
+        html = self.renderer.live_page(name, await self._fragments.of(name, state, word), word)
         return Response(html, 200 if state.error is None else 503)
 
     async def live(self) -> Response:
@@ -166,7 +166,7 @@ class _Site:
         name = request.args.get("page", "")
         if name not in LIVE:
             return self.refuse(404, "NotFound", "This page has no live updates.")
-        found = await self._fragments.of(name, await self.watch.state_for())
+        found = await self._fragments.of(name, await self.watch.state_for(), search_word("q"))
         is_known = found.tag in request.if_none_match
         response = Response("", 304) if is_known else Response(found.html, content_type="text/html; charset=utf-8")
         response.set_etag(found.tag)

@@ -19,10 +19,11 @@ MOST_ROWS = 300
 """The greatest number of rows in a table of a live page, which is sent again with each change."""
 
 
-def tables(state: State) -> tuple[Mapping[str, Sequence[object]], Mapping[str, int]]:
+def tables(state: State, word: str = "") -> tuple[Mapping[str, Sequence[object]], Mapping[str, int]]:
     """Return the rows of each table of a live page, and how many of them are not shown.
 
-    Of too many rows those are shown, in their order, that have the highest numbers in a field, or none there.
+    With a `word`, in small letters, only rows that contain it are meant. Of too many rows those are shown, in their
+    order, that have the highest numbers in a field, or none there.
     """
     found, seen = state.figures, state.figures.system
     rows: Mapping[str, tuple[Sequence[object], str]] = {
@@ -32,9 +33,16 @@ def tables(state: State) -> tuple[Mapping[str, Sequence[object]], Mapping[str, i
         "processes": (found.processes, "in_progress"),
         "sources": (seen.sources, "code"),
     }
+    if word:
+        rows = {name: ([row for row in each if _has(row, word)], field) for name, (each, field) in rows.items()}
     shown = {name: _top_rows(each, field) for name, (each, field) in rows.items()}
     hidden = {name: len(each) - len(shown[name]) for name, (each, _) in rows.items()}
     return shown, {**hidden, "queues": hidden["queues"] + seen.unread}
+
+
+def _has(row: object, word: str) -> bool:
+    fields = attrs.fields(type(row))  # type: ignore[arg-type]  # of attrs are all rows
+    return any(word in str(getattr(row, one.name)).casefold() for one in fields)
 
 
 def _top_rows(found: Sequence[object], field: str) -> Sequence[object]:
@@ -65,12 +73,14 @@ def causes(state: State) -> Summary | None:
     return found if found is not None and found.causes else None
 
 
-def alarms(state: State) -> list[Alarm]:
-    """Return what is wrong now, grave things first."""
+def alarms(state: State, page: str) -> list[Alarm]:
+    """Return what is wrong now, grave things first; of others, only the overview has those that another page shows."""
     if state.look is None:
         return []
     seen = state.look.figures
     found = problems(seen.system, seen.served, seen.stopped, state.look.at_s)
+    if page != "overview":
+        found = [one for one in found if one.grave or one.page in (None, page)]
     if seen.unready is None:
         return found
     return [Alarm("", True, seen.unready, "The process takes no jobs meanwhile; they wait in Redis."), *found]

@@ -64,10 +64,10 @@ async def test_a_look_of_many_visitors_is_rendered_once(
     threads: set[int] = set()
     render = Renderer.fragment
 
-    def counting(renderer: Renderer, name: str, state: State) -> str:
+    def counting(renderer: Renderer, name: str, state: State, word: str) -> str:
         rendered[state.number] += 1
         threads.add(threading.get_ident())
-        return render(renderer, name, state)
+        return render(renderer, name, state, word)
 
     monkeypatch.setattr(Renderer, "fragment", counting)
     statuses: list[int] = []
@@ -99,7 +99,7 @@ async def test_parts_come_again_only_when_they_changed(
         none = [await running.get(f"/live{query}") for query in ("", "?page=", "?page=login", "?page=../stats")]
     assert first.text in page
     assert f'data-tag="{tag.strip(chr(34))}"' in page
-    assert re.findall('id="part-([a-z]+)"', first.text) == ["tabs", "banner", "alarms", "queues"]
+    assert re.findall('id="part-([a-z]+)"', first.text) == ["tabs", "banner", "alarms", "search", "queues"]
     assert (same.status_code, same.text, same.headers["etag"]) == (304, "", tag)
     assert (changed.status_code, ">17<" in changed.text, changed.headers["etag"] != tag) == (200, True, True)
     assert [answer.status_code for answer in none] == [404] * 4

@@ -126,6 +126,34 @@ async def test_a_wrong_address_is_told_as_a_page_or_as_json(site: Open) -> None:
     assert for_programs.json()["error"]["hint"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
 
 
+async def test_a_live_list_has_only_the_rows_that_are_searched_for(harness: Harness, site: Open) -> None:
+    serve(harness.client, "fine", 8, ["flow", "jam"])
+    harness.client.command("SADD", "queues", "flow", "jam")
+    async with site() as running:
+        whole, some, none = [await page(running, f"/jobs{query}") for query in ("", "?q=JA", "?q=<b>")]
+        part = await running.get("/live?page=jobs&q=JA")
+        long = await running.get("/jobs?q=" + "x" * 300)
+    assert ["flow" in found.text for found in (whole, some, none)] == [True, False, False]
+    assert some.row("jam")
+    assert "No queue matches." in none.text
+    assert "/live?page=jobs&q=JA" in some.html.replace("&amp;", "&")
+    assert "jam" in part.text
+    assert long.status_code == 400
+
+
+async def test_lists_are_live_but_for_a_search(harness: Harness, site: Open) -> None:
+    harness.client.command("ZADD", "retry", 9e9, "{}")
+    harness.client.command("LPUSH", "queue:rest2", "{}")
+    lists = ("/retries", "/scheduled", "/dead", "/in-progress", "/queue?name=rest2")
+    async with site() as running:
+        pages = [(await running.get(path)).text for path in lists]
+        searched = (await running.get("/retries?where=user+%3D+bob")).text
+    for path, html in zip(lists, pages, strict=True):
+        assert f'data-fragment="{path}"' in html
+        assert 'id="part-jobs"' in html
+    assert "data-fragment" not in searched
+
+
 async def test_an_earlier_address_leads_to_its_page(site: Open) -> None:
     moved = {
         "/queues": "/jobs",

@@ -52,7 +52,7 @@ function take(html) {
   for (const next of new DOMParser().parseFromString(html, "text/html").querySelectorAll("[id^=part-]")) {
     if (shown.get(next.id) === next.innerHTML) continue;
     shown.set(next.id, next.innerHTML);
-    waiting.set(next.id, next);
+    if (document.getElementById(next.id)?.innerHTML !== next.innerHTML) waiting.set(next.id, next);
   }
 }
 
