@@ -9,7 +9,8 @@ PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody \
 	ruby-sqlite3 ruby-sidekiq ruby-activejob ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
 	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd
 # What only `make nightly` and `make soak` run.
-NIGHTLY_PACKAGES := prosody-modules faketime nginx-light libnginx-mod-http-echo tmux zsh fish strace nodejs golang-go
+NIGHTLY_PACKAGES := prosody-modules faketime nginx-light libnginx-mod-http-echo tmux zsh fish strace nodejs golang-go \
+	golang-github-gomodule-redigo-dev
 # What only `make image` runs.
 IMAGE_PACKAGES := debootstrap
 # What only `make bench` runs, Node.js with npm beside it.
@@ -19,7 +20,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel tested venv demo quick test nightly versions plan nightly-servers image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
+.PHONY: help wheel tested venv demo quick test nightly versions plan nightly-servers clients image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
 	bench-webhook bench-four bench-startup bench-bulk \
 	screenshots recipes record site lint reference man trace format servers locks clean
 
@@ -69,6 +70,15 @@ servers: ## Install the servers that `make test` runs, where missing
 
 nightly-servers: servers
 	@PYTHON=$(PYTHON) .ci/servers $(NIGHTLY_PACKAGES)
+	@command -v npm >/dev/null || PYTHON=$(PYTHON) .ci/servers npm
+	@$(MAKE) --no-print-directory clients
+
+# Not `npm ci`: see below.
+clients: tests/clients/node_modules/.done
+tests/clients/node_modules/.done: tests/clients/package-lock.json
+	@command -v npm >/dev/null || { echo "The test of the client in Node.js needs npm." >&2; exit 2; }
+	@npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error --prefix tests/clients
+	@touch $@
 
 # The wheel, unpacked: what the tests run instead of the tree's own folder.
 TESTED := $(abspath build/tested)
@@ -256,6 +266,6 @@ locks: ## Pin the newest versions again (needs uv); UPGRADE=1 raises all of them
 	$(RESOLVE) requirements/bench.in $(if $(UPGRADE),--upgrade) -o requirements/bench.lock
 
 clean: ## Remove what was made
-	rm -rf benchmarks/workers/node_modules
+	rm -rf benchmarks/workers/node_modules tests/clients/node_modules
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find restbroker tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,167 @@
+"""The clients of examples/clients in five languages: each file does the same against a real broker.
+
+Python, Ruby and PHP by day; Node, whose ioredis comes from npm, and Go, which compiles for long, at night. A program
+that is missing is a failure that says how to install it.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from tests.support.beside_ruby import Beside, beside_ruby
+from tests.support.redis_server import RedisServer
+from tests.support.ruby import environment
+from tests.support.shared import TOKEN
+from tests.support.tcp_proxy import Loss, TcpProxy
+from tools.pages import ROOT
+
+HERE: Final = Path(__file__).parent
+CLIENTS: Final = ROOT / "examples" / "clients"
+LONGEST: Final[Mapping[str, int]] = {"py": 60, "rb": 60, "php": 60, "mjs": 60, "go": 100}
+PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "py": (sys.executable,),
+    "rb": ("/usr/bin/ruby",),
+    "php": ("/usr/bin/php", "-d", "display_errors=stderr"),
+    "mjs": ("node",),
+    "go": ("go", "run"),
+}
+PACKAGES: Final[Mapping[str, str]] = {
+    "py": "python3-redis",
+    "rb": "ruby-sidekiq",
+    "php": "php-cli php-nrk-predis",
+    "mjs": "nodejs",
+    "go": "golang-go golang-github-gomodule-redigo-dev",
+}
+REDIGO: Final = Path("/usr/share/gocode/src/github.com/gomodule/redigo")
+IOREDIS: Final = HERE / "node_modules" / "ioredis"
+LANGUAGES: Final = [pytest.param(one, marks=[pytest.mark.nightly] if one in {"mjs", "go"} else []) for one in PROGRAMS]
+
+
+@attrs.frozen
+class Client:
+    """One language's client, in a program that takes steps to it. `line` is the network to Redis; `folder` has all."""
+
+    language: str
+    folder: Path
+    line: TcpProxy
+
+    def do(self, *steps: tuple[object, ...], redis_url: str | None = None) -> list[dict[str, Any]]:
+        """What each step came to: a job's id, an answer (done), or why there is none (refused, unknown)."""
+        file = self.folder / f"drive.{self.language}"
+        go = {"GOPATH": f"{self.folder}:/usr/share/gocode", "GO111MODULE": "off", "GOCACHE": f"{self.folder}/cache"}
+        extra = {"RESTBROKER_TOKENFILE": str(self.folder / "token"), **(go if self.language == "go" else {})}
+        done = subprocess.run(
+            [*PROGRAMS[self.language], str(file)],
+            cwd=self.folder,
+            env=environment(redis_url or f"redis://127.0.0.1:{self.line.port}/0", extra=extra),
+            input=json.dumps(steps),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert TOKEN not in done.stdout + done.stderr
+        results: list[dict[str, Any]] = json.loads(done.stdout)
+        return results
+
+
+@pytest.fixture
+def beside(tmp_path: Path, redis_url: str) -> Iterator[Beside]:
+    """A broker that keeps the order of keys, and has answered its first probe."""
+    with beside_ruby(tmp_path / "broker", redis_url) as one:
+        url = f"http://127.0.0.1:{one.server.http.port}/api"
+        target = {"Kind": "ejabberd", "URL": url, "Queues": ["rest"], "OrderBy": "order_key"}
+        one.configure("rest", Targets={"ejabberd": target})
+        one.broker()
+        yield one
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer) -> Iterator[Client]:
+    """The client of the language that is the parameter."""
+    language = request.param
+    program = PROGRAMS[language][0]
+    assert shutil.which(program), f"{program} is not installed; apt-get install {PACKAGES[language]}"
+    if language == "go":
+        assert REDIGO.is_dir(), f"redigo is not installed; apt-get install {PACKAGES[language]}"
+    folder = tmp_path / "client"
+    package = folder / "src" / "restbroker" if language == "go" else folder
+    package.mkdir(parents=True)
+    shutil.copy(CLIENTS / f"restbroker_client.{language}", package)
+    shutil.copy(HERE / f"drive.{language}", folder)
+    if language == "mjs":
+        assert IOREDIS.is_dir(), "ioredis is not installed; `make nightly` installs it, or: make clients"
+        (folder / "node_modules").symlink_to(IOREDIS.parent)
+    (folder / "token").write_text(f"{TOKEN}\n")
+    (folder / "token").chmod(0o600)
+    with TcpProxy(redis_server.port) as line:
+        yield Client(language, folder, line)
+
+
+def user(name: str, **more: object) -> dict[str, object]:
+    return {"user": name, "host": "example.org", **more}
+
+
+def arrived(one: Beside) -> list[str]:
+    return [arrival.arguments["user"] for arrival in one.server.http.arrivals]
+
+
+@pytest.mark.parametrize("client", LANGUAGES, indirect=True)
+def test_jobs_are_pushed_answered_and_kept_in_order(client: Client, beside: Beside) -> None:
+    keyed = {"order_key": "customer-7"}
+    once = {"idempotency_key": "order-17"}
+    ordered = [("push", 0, "check_account", user(f"k{n}", takes_s=0.1 if n == 0 else 0), keyed) for n in range(3)]
+    results = client.do(
+        ("later", 1, "check_account", user("in a second"), {}),
+        *ordered,
+        ("call", 20, "check_account", user("bob ☃"), {}),
+        ("call", 20, "check_account", user("once"), once),
+        ("call", 20, "check_account", user("once"), once),
+        ("call", 20, "check_account", user("another"), once),
+        ("call", 20, "check_account", user("carol", failures=-1), {"retry": False}),
+    )
+    later, *pushed, call, first, second, reused, refused = results
+    assert all(len(one["jid"]) == 24 for one in (later, *pushed))
+    assert call["done"]["outcome"] == first["done"]["outcome"] == "delivered"
+    assert call["done"]["answer"] == 0
+    assert (second["done"]["outcome"], second["done"]["first"]["outcome"]) == ("duplicate", "delivered")
+    assert reused["code"] == "KeyReused"
+    assert refused["code"] == "Refused"
+    beside.wait_until_finished()
+    came = arrived(beside)
+    assert [name for name in came if name.startswith("k")] == ["k0", "k1", "k2"]
+    assert sorted(came) == sorted(["in a second", "k0", "k1", "k2", "bob ☃", "once", "carol"])
+
+
+@pytest.mark.parametrize("client", LANGUAGES, indirect=True)
+def test_what_became_of_a_job_is_unknown_and_said_so(client: Client, beside: Beside) -> None:
+    client.line.losses.append(Loss(b"lost push"))
+    slow, awaited, lost = client.do(
+        ("call", 1, "check_account", user("slow", takes_s=1.5), {}),
+        ("wait", 20),
+        ("push", 0, "check_account", user("lost push"), {"idempotency_key": "lost-1"}),
+    )
+    assert "may still run" in slow["unknown"]
+    assert awaited["done"]["outcome"] == "delivered"
+    # Sidekiq's own client pushes again by itself: the key keeps the job from being done twice.
+    assert "unknown" in lost or client.language == "rb"
+    assert len(lost["jid"]) == 24
+    (nowhere,) = client.do(("push", 0, "check_account", user("nobody"), {}), redis_url="redis://127.0.0.1:1/0")
+    assert "unknown" in nowhere
+    beside.wait_until_finished()
+    assert arrived(beside) == ["slow", "lost push"]
+
+
+@pytest.mark.parametrize("language", PROGRAMS)
+def test_a_client_is_short_and_has_no_token(language: str) -> None:
+    text = (CLIENTS / f"restbroker_client.{language}").read_text("utf-8")
+    assert len(text.splitlines()) <= LONGEST[language]
+    assert "RESTBROKER_TOKENFILE" in text
