@@ -2,7 +2,7 @@
 
 Always holds: after an unusable answer the question is repeated at once, with what is wrong; nothing is written before
 the last answer, and nothing that `restbroker run` would refuse; nothing is overwritten; a password is read without
-being shown, and neither it nor the token is ever printed.
+being shown, and neither it nor the token is ever printed; the new password of the pages is, once, for who was asked.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import typer
 from restbroker.config.key import Members
 from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
-from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
+from restbroker.config.setup import FLAT, REDIS, STATS_USER, Answers, Setup, secret_names, setup
 from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.urls import BadUrl, redis_address, rest_address, without_login
 from restbroker.config.values import is_plain
@@ -38,6 +38,8 @@ from restbroker.servers.allowed_commands import AllowedCommands
 _Read: TypeAlias = Callable[[str], str]
 """Returns the meaning of an answer; raises `UsageError` for an unusable one."""
 _TOKEN_BYTES: Final = 24
+_STATS_PASSWORD_BYTES: Final = 12
+_PAGES: Final = "Serve web pages, for this machine alone and with a login"
 _QUEUE: Final = "rest"
 _SERVERS: Final = (
     "The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or prosody), "
@@ -89,7 +91,8 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     if isinstance(target.credentials, IssuedLogin):
         output.say(f"\nIts tokens need this:\n\n{registry.suggest(target, EVERYTHING)}\n")
     code = _offer_test(path) if ask else None
-    _print_next_steps(path, answers, tested=code)
+    password = answers.stats_password if ask else f"in {path.with_name(secret_names(path.stem)[-1])}"
+    _print_next_steps(path, answers, password, tested=code)
     if code:
         raise typer.Exit(code)
 
@@ -144,7 +147,7 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
         queue=question(given.queue, "The queue that producers push to", _QUEUE, _read_queue),
         user=_name_of(login or None, members),
         domain=domain or None,
-        stats=bool(given.stats),
+        stats_password=secrets.token_urlsafe(_STATS_PASSWORD_BYTES) if question.confirm(given.stats, _PAGES) else None,
         auth=auth,
         password=password,
         password_file=file and file.absolute(),
@@ -171,6 +174,12 @@ class _Questions:
         if given is not None or not self.asks:
             return read(default if given is None else given)
         return _answer(f"{next(self.numbers)}. {question}", read, default=default, show_default=bool(default))
+
+    def confirm(self, given: bool | None, question: str) -> bool:
+        """Return the option, otherwise the answer, by default yes; nothing is opened that a script did not ask for."""
+        if given is not None or not self.asks:
+            return bool(given)
+        return typer.confirm(f"{next(self.numbers)}. {question}", default=True, err=True)
 
 
 def _answer(question: str, read: _Read, **how: Any) -> str:  # noqa: ANN401 - as typer.prompt
@@ -241,18 +250,21 @@ def _offer_test(path: Path) -> Exit | None:
     return report(path, as_json=False)
 
 
-def _print_next_steps(path: Path, answers: Answers, *, tested: Exit | None) -> None:
+def _print_next_steps(path: Path, answers: Answers, password: str | None, *, tested: Exit | None) -> None:
     where = "" if path == Path("env.json") else f" --config {shlex.quote(str(path))}"
     first = "status" if answers.kind == FLAT else "COMMAND"
     check = "" if tested is Exit.OK else f"  restbroker check{where}            test everything\n"
+    pages = f"restbroker web{where}              serve the web pages (docs/web.md)"
+    if answers.stats_password is not None:
+        pages = f"http://127.0.0.1:8080/      the web pages, while it runs: user {STATS_USER}, password {password}"
     first_of_all = "What to do next" if tested in (None, Exit.OK) else "Correct the problems above. Then"
     output.say(
         f"{first_of_all}:\n"
         f"{check}"
         f"  restbroker check --suggest{where}  the lines that the server's own file needs\n"
         f"  restbroker run{where}              serve the queue {answers.queue}\n"
-        f"  restbroker enqueue --wait {first}{where}"
-        + ("" if answers.stats else f"\n  restbroker web{where}              serve the web pages (docs/web.md)")
+        f"  restbroker enqueue --wait {first}{where}\n"
+        f"  {pages}"
     )
 
 

@@ -15,6 +15,8 @@ from restbroker.job.json_types import Json
 FLAT: Final = "ejabberd"
 """The kind that the flat keys mean."""
 REDIS: Final = "redis://127.0.0.1:6379/0"
+STATS_USER: Final = "ops"
+"""The user for the pages: without a login every local account could edit jobs that carry others' tokens."""
 _NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin with // or _ are comments."
 
 
@@ -23,7 +25,8 @@ class Answers:
     """The answers of the operator: `user` is that of the login (None: no login), `domain` the default virtual host.
 
     `auth` is how the login is used (`RestAuth`). `password` belongs to the login; `password_file` is a file that has it
-    already. `token_file` is a file with a bearer token, which replaces the login.
+    already. `token_file` is a file with a bearer token, which replaces the login. `stats_password` is that of the web
+    pages; None: there are none.
     """
 
     kind: str
@@ -32,7 +35,7 @@ class Answers:
     user: str | None = None
     domain: str | None = None
     queue: str = "rest"
-    stats: bool = False
+    stats_password: str | None = attrs.field(default=None, repr=False)
     auth: str | None = None
     password: str | None = attrs.field(default=None, repr=False)
     password_file: Path | None = None
@@ -47,9 +50,9 @@ class Setup:
     secrets: Mapping[str, str] = attrs.field(repr=False)
 
 
-def secret_names(stem: str) -> tuple[str, str, str]:
-    """Return the names of the files that may be made for the token, the login's password and the one of Redis."""
-    return f"{stem}.token", f"{stem}.password", f"{stem}.redis-password"
+def secret_names(stem: str) -> tuple[str, str, str, str]:
+    """Return the names of the files that may be made: for the token and the passwords of login, Redis and pages."""
+    return f"{stem}.token", f"{stem}.password", f"{stem}.redis-password", f"{stem}.stats-password"
 
 
 def setup(answers: Answers, stem: str, token: str) -> Setup:
@@ -58,7 +61,7 @@ def setup(answers: Answers, stem: str, token: str) -> Setup:
     `stem` is that of the configuration file's name, with which the names of the secrets' files begin.
     """
     redis = redis_address(answers.redis_url)
-    of_token, of_login, of_redis = secret_names(stem)
+    of_token, of_login, of_redis, of_stats = secret_names(stem)
     secrets = {of_token: token}
     document: dict[str, Json] = {"//": _NOTE, "RedisURL": redis.url}
     if redis.password is not None:
@@ -70,7 +73,11 @@ def setup(answers: Answers, stem: str, token: str) -> Setup:
         place = of_login
         secrets[place] = answers.password
     document |= _flat(answers, place) if answers.kind == FLAT else _target(answers, place)
-    return Setup(document | {"History": "24h", "Stats": answers.stats}, secrets)
+    document |= {"History": "24h", "Stats": answers.stats_password is not None}
+    if answers.stats_password is not None:
+        secrets[of_stats] = answers.stats_password
+        document |= {"StatsUser": STATS_USER, "StatsPassFile": of_stats}
+    return Setup(document, secrets)
 
 
 def _flat(answers: Answers, password: str | None) -> dict[str, Json]:

@@ -49,9 +49,15 @@ def test_a_few_questions_make_a_configuration_with_its_secrets_in_private_files(
         talk.answer("5. Log in with tokens that it issues (auto) or the password (basic) [auto]", "token")
         talk.answer("There is no way 'token' to log in. Write auto or basic.", "")
         talk.answer("6. The queue that producers push to [rest]", "jobs")
+        talk.answer("7. Serve web pages, for this machine alone and with a login [Y/n]", "")
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "n")
         assert talk.end() == 0
-    assert private(tmp_path) == dict.fromkeys(("env.json", "env.token", "env.password"), True)
+    names = ("env.json", "env.token", "env.password", "env.stats-password")
+    assert private(tmp_path) == dict.fromkeys(names, True)
+    of_pages = (tmp_path / "env.stats-password").read_text().strip()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{16}", of_pages)
+    assert f"http://127.0.0.1:8080/      the web pages, while it runs: user ops, password {of_pages}" in talk.shown
+    assert talk.shown.count(of_pages) == 1
     target = made(tmp_path)
     assert (target.kind, str(target.url), target.queues) == ("ejabberd", "http://xmpp.example.org:5280/api", ("jobs",))
     assert (target.default_host, password_of(target)) == ("example.org", PASSWORD)
@@ -80,6 +86,7 @@ def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_
         assert not talk.answer("The password of admin (not shown)", PASSWORD)
         talk.answer("4. The virtual host of the jobs", "Example.org")
         talk.answer("The virtual host Example.org is not in lower case. Write example.org.", "example.org")
+        talk.answer("5. Serve web pages", "n")
         talk.answer("Test the connection", "n")
         assert talk.end() == 0
     target = made(tmp_path)
@@ -94,6 +101,7 @@ def test_the_end_of_a_tested_connection_is_that_of_check(tmp_path: Path, redis_u
     given = ["--redis", redis_url, "--queue", "q", "--auth", "basic"]
     with dialogue(["config", "init", *given, *login], tmp_path) as talk:
         talk.answer("The password of admin@localhost (not shown)", PASSWORD)
+        talk.answer("1. Serve web pages", "n")
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "")
         talk.until("Unreachable")
         talk.until("restbroker run")
@@ -161,6 +169,10 @@ def test_the_password_of_redis_gets_a_file_of_its_own_and_a_word_about_histories
     assert "Others on this machine can see a password on the command line" in done.stderr
     document = json.loads((tmp_path / "env.json").read_text())
     assert (document["RedisURL"], document["Stats"]) == ("redis://127.0.0.1:6379/3", True)
+    of_pages = (tmp_path / "env.stats-password").read_text().strip()
+    assert (document["StatsUser"], document["StatsPassFile"]) == ("ops", "env.stats-password")
+    assert "user ops, password in env.stats-password" in done.stderr
+    assert of_pages not in json.dumps(document) + done.stderr
     assert document["History"] == "24h"  # otherwise `explain` finds nothing of the first job that was done
     assert "hunter2" not in json.dumps(document) + done.stderr
     config = load(tmp_path / "env.json", {}, {}, registry.kinds(), sources.kinds()).config
@@ -168,7 +180,7 @@ def test_the_password_of_redis_gets_a_file_of_its_own_and_a_word_about_histories
     assert config.redis_password.reveal() == "hunter2"
 
 
-@pytest.mark.parametrize("name", ["env.json", "env.token", "env.password", "env.redis-password"])
+@pytest.mark.parametrize("name", ["env.json", "env.token", "env.password", "env.redis-password", "env.stats-password"])
 def test_nothing_is_overwritten_and_nothing_is_half_done(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     done = run(["config", "init", "--yes", "--server", "ejabberd"], directory=tmp_path)
@@ -186,6 +198,7 @@ def test_without_a_login_a_token_is_asked_for_where_the_server_takes_one(tmp_pat
         talk.answer("none-such cannot be read.", "empty")
         talk.answer("empty holds no token.", "mine")
         talk.answer("2. The virtual host of the jobs", "bots.example.org")
+        talk.answer("3. Serve web pages", "")
         talk.answer("Test the connection", "n")
         assert talk.end() == 0
     assert token_of(made(tmp_path)) == "a-token"
