@@ -1,52 +1,153 @@
-"""How many jobs were done, minute by minute, and how long they took, as all processes write it for Sidekiq's metrics.
+"""The last hours, minute by minute, for the charts of the pages: what their looks at the system found, summed up.
 
-Called by the web pages. Always holds: minutes that are over are read once a minute at most, the newest minutes at each
-call.
+Called by the web pages. Always holds: Redis is asked once a minute; what someone else put in the place of a record is
+left out; a minute that nobody looked at is unknown.
 """
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from heapq import nlargest
+from itertools import islice
+from typing import Final
 
 import attrs
+import orjson
+from cattrs import Converter
 
-from restbroker.store import metrics
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.operate.processes import Process
+from restbroker.operate.system import Snapshot, Target, target_state
+from restbroker.store import minutes
 from restbroker.store.client import Client
-from restbroker.store.metrics import Minute
-from restbroker.telemetry.executions import BUCKET_LIMITS_MS
 
-MINUTES = 180
-_MINUTE_S = 60
-_UNSETTLED = 2
-"""Processes add to the newest minutes; what comes later than that is seen when the next minute begins."""
+MINUTE_S: Final = 60
+_MINUTES: Final = 182
+"""Three hours, the minute before, from which the first one's counts are reckoned, and the one that has just begun."""
+ALL: Final = ""
+"""The subject of the numbers of all targets together."""
+TIMES: Final = ("p50_ms", "p95_ms", "p99_ms")
+_TOTALS: Final = ("processed", "failed")
+_MOST: Final = 100
+"""So many targets, and so much trouble, are noted in a minute."""
+_WORST_FIRST: Final = ("denied", "down", "paused", "retry_after", "start")
+_LARGEST: Final = 1e15
+
+
+def window(now_s: float) -> range:
+    """Return the beginnings of the minutes that are kept (epoch seconds), the current one last."""
+    newest_s = int(now_s) // MINUTE_S * MINUTE_S
+    return range(newest_s - (_MINUTES - 1) * MINUTE_S, newest_s + 1, MINUTE_S)
+
+
+@attrs.frozen
+class Seen:
+    """What was seen within a minute, and how things stood at its end.
+
+    `numbers`, of each target and of `ALL`: tries processed and failed since some beginning, and the times of the
+    slowest process; for `ALL` also how many jobs were waiting, for a retry (`retry`) and in_progress. `troubles`: the
+    worst state of each target that was not up, `paused` for "queue NAME", and `start` for a process that began.
+    """
+
+    numbers: Mapping[str, Mapping[str, float | None]]
+    troubles: Mapping[str, str]
 
 
 @attrs.define(eq=False)
-class History:
-    """The counts per minute of the last hours, cached between calls. Use one for each connection."""
+class Recorder:
+    """Sums up what each look at the system finds, minute by minute, and has Redis keep it. Use one for a process."""
 
-    _known: dict[int, Minute] = attrs.field(factory=dict)
+    _kept: Mapping[int, Seen] = attrs.field(factory=dict)
+    _newest_s: int = 0
+    _troubles: dict[str, str] = attrs.field(factory=dict)
 
-    def read(self, client: Client, now_s: float) -> Sequence[Minute]:
-        """Return the last `MINUTES` minutes, the current one last. Raise `StoreUnavailable` or `StoreRefused`."""
-        newest_s = int(now_s) // _MINUTE_S * _MINUTE_S
-        wanted = range(newest_s - (MINUTES - 1) * _MINUTE_S, newest_s + 1, _MINUTE_S)
-        again = wanted[-_UNSETTLED:] if newest_s in self._known else wanted
-        found = {one.minute_s: one for one in metrics.read(client, again)}
-        self._known = {minute_s: one for minute_s, one in {**self._known, **found}.items() if minute_s in wanted}
-        return [self._known.get(minute_s, Minute(minute_s)) for minute_s in wanted]
+    def add(
+        self, client: Client, seen: Snapshot, targets: Sequence[Target], processes: Iterable[Process], now_s: float
+    ) -> Mapping[int, Seen]:
+        """Add a look, and return what is known of the last minutes that are over."""
+        wanted = window(now_s)
+        if wanted[-1] != self._newest_s:
+            last = Seen(_numbers(seen, targets), dict(islice(self._troubles.items(), _MOST)))
+            own = {at_s: one for at_s, one in self._kept.items() if at_s in wanted} | {wanted[-2]: last}
+            # This process shows what it saw itself, even if Redis is full, or may not be written to.
+            others: Mapping[int, bytes] = {}
+            with suppress(StoreRefused, StoreUnavailable):
+                others = minutes.keep(client, wanted[-2], orjson.dumps(attrs.asdict(last)), wanted[0])
+            self._kept = own | {at_s: one for at_s, record in others.items() if (one := _read(record)) is not None}
+            self._newest_s, self._troubles = wanted[-1], {}
+        for subject, state in _troubles(seen, targets, processes, self._newest_s):
+            self._troubles[subject] = min(state, self._troubles.get(subject, state), key=_WORST_FIRST.index)
+        return self._kept
 
 
-def percentile_ms(histogram: Sequence[int], share: float) -> float | None:
-    """Return the time (ms) that this share (0 to 1) of the executions did not exceed; None if there were none.
+def _numbers(seen: Snapshot, targets: Sequence[Target]) -> Mapping[str, Mapping[str, float | None]]:
+    totals = {name: seen.totals.get(name, 0) for name in (*_TOTALS, "retry")}
+    counts = {"waiting": seen.waiting, "in_progress": seen.in_progress}
+    numbers: dict[str, Mapping[str, float | None]] = {ALL: {**totals, **counts, **slowest(targets)}}
+    for one in nlargest(_MOST, targets, key=lambda one: one.in_progress):
+        numbers[one.name] = {"processed": one.delivered + one.failed, "failed": one.failed, **slowest([one])}
+    return numbers
 
-    It is approximate: each bucket's limit is 1.5 times the one before.
+
+def slowest(targets: Iterable[Target]) -> Mapping[str, float | None]:
+    """Return the `TIMES` of the slowest of these targets."""
+    found = [*targets]
+    times = {name: [value for one in found if (value := getattr(one, name)) is not None] for name in TIMES}
+    return {name: max(values, default=None) for name, values in times.items()}
+
+
+def _troubles(
+    seen: Snapshot, targets: Iterable[Target], processes: Iterable[Process], minute_s: int
+) -> Iterator[tuple[str, str]]:
+    yield from ((one.name, state) for one in targets if (state := target_state(one)) in _WORST_FIRST)
+    yield from ((f"queue {queue.name}", "paused") for queue in seen.queues if queue.paused)
+    yield from ((f"{one.host}:{one.pid}", "start") for one in processes if (one.started_at_s or 0) >= minute_s)
+
+
+def values(found: Mapping[int, Seen], subject: str, name: str, times: Sequence[int]) -> Sequence[float | None]:
+    """Return a number of a target, or of `ALL`, at each of these times; of totals, by how much they rose in the minute.
+
+    A total that fell is unknown for a minute: a process has ended, or someone has reset it.
     """
-    wanted = share * sum(histogram)
-    below = 0
-    limits = (0, *BUCKET_LIMITS_MS, BUCKET_LIMITS_MS[-1])
-    for place, (count, total) in enumerate(zip(histogram, accumulate(histogram), strict=True)):
-        if count and total >= wanted:
-            part = (wanted - below) / count
-            return limits[place] + (limits[place + 1] - limits[place]) * part
-        below = total
+    known = {at_s: one.numbers.get(subject, {}).get(name) for at_s, one in found.items()}
+    if name not in _TOTALS:
+        return [known.get(at_s) for at_s in times]
+    pairs = [(known.get(at_s - MINUTE_S), known.get(at_s)) for at_s in times]
+    return [None if before is None or now is None or now < before else now - before for before, now in pairs]
+
+
+def incidents(found: Mapping[int, Seen]) -> Sequence[tuple[str, str, int, int | None]]:
+    """Return the troubles of these minutes, the latest first: subject, state, from when, until when (epoch seconds).
+
+    It has no end if it goes on. What is not seen for a minute goes on meanwhile.
+    """
+    newest_s = max(found, default=0)
+    spans: dict[tuple[str, str], list[list[int]]] = {}
+    for at_s, seen in sorted(found.items()):
+        for what in seen.troubles.items():
+            own = spans.setdefault(what, [])
+            if not own or at_s - own[-1][1] > MINUTE_S:
+                own.append([at_s, at_s])
+            own[-1][1] = at_s + MINUTE_S
+    over = [
+        (subject, state, first_s, None if end_s > newest_s and state != "start" else end_s)
+        for (subject, state), own in spans.items()
+        for first_s, end_s in own
+    ]
+    return sorted(over, key=lambda one: (one[3] is None, one[2]), reverse=True)
+
+
+def _read(record: bytes) -> Seen | None:
+    """Return what a process wrote; None if it is nothing of the kind."""
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
+        return _CONVERTER.structure(orjson.loads(record), Seen)
     return None
+
+
+def _number(value: object, _kind: object) -> float:
+    if isinstance(value, int | float) and 0 <= value < _LARGEST:
+        return value
+    raise ValueError("It is no number that a chart can show.")
+
+
+_CONVERTER: Final = Converter(detailed_validation=False)
+_CONVERTER.register_structure_hook(float, _number)

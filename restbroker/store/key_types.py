@@ -34,6 +34,7 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
         keys.audit,
         keys.audit_stops,
         keys.history,
+        keys.minutes,
         keys.recent_events,
         keys.sources,
         keys.recoveries_version,

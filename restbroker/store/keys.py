@@ -132,6 +132,11 @@ class Keys:
         return self._key("restbroker:history")
 
     @property
+    def minutes(self) -> str:
+        """HASH: minute → what the pages saw then, for their charts; the last hours. It expires."""
+        return self._key("restbroker:minutes")
+
+    @property
     def audit(self) -> str:
         """STREAM: what people did."""
         return self._key("restbroker:audit")

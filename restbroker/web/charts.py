@@ -1,16 +1,74 @@
 """Charts as paths of SVG: made here, drawn by the template `chart.html`, styled by the style sheet.
 
-Called by `web.views`. Always holds: pure; a path has as many points as the series, in a box of `WIDTH` by `HEIGHT` that
-the page stretches, so that words stand beside it and not in it; an unknown value leaves a gap.
+Called by `web.views`. Always holds: pure; all charts of a page have one time scale; a path has a unit per minute, in a
+box that the page stretches, so that words stand beside it and not in it; an unknown value leaves a gap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from math import floor, log10
 
 import attrs
 
-WIDTH = 600
 HEIGHT = 100
+_MINUTE_S = 60
+_TICK_S = 30 * 60
+_LEAST_WIDTH = 0.6
+
+
+@attrs.frozen
+class Tick:
+    """A time on the axis, `at` so many percent of the width; `is_hour`: a full one."""
+
+    at: float
+    text: str
+    is_hour: bool
+
+
+@attrs.frozen
+class Mark:
+    """Something that happened, as `text`, and where charts show it, in percent. `tone`: see `Series`."""
+
+    at: float
+    width: float
+    tone: str
+    text: str
+
+
+@attrs.frozen
+class Scale:
+    """The time scale: `count` minutes, the first of which begins at `first_s` (epoch seconds)."""
+
+    first_s: int
+    count: int
+
+    @property
+    def width(self) -> int:
+        """The units from the first value to the last."""
+        return max(1, self.count - 1)
+
+    @property
+    def text(self) -> str:
+        """From when to when."""
+        return f"{clock(self.first_s)} to {clock(self.first_s + self.width * _MINUTE_S)} UTC"
+
+    @property
+    def ticks(self) -> Sequence[Tick]:
+        """The full and the half hours that are not at an edge."""
+        first = -(-self.first_s // _TICK_S) * _TICK_S
+        times = range(first, self.first_s + self.width * _MINUTE_S + 1, _TICK_S)
+        found = [Tick(self.place(at_s), clock(at_s), at_s % (2 * _TICK_S) == 0) for at_s in times]
+        return [one for one in found if 4 <= one.at <= 96]
+
+    def place(self, at_s: float) -> float:
+        """Return where a time is, in percent of the width; what is outside is at an edge."""
+        return round(min(max(0.0, (at_s - self.first_s) / _MINUTE_S / self.width), 1.0) * 100, 1)
+
+    def mark(self, tone: str, text: str, first_s: float, end_s: float | None) -> Mark:
+        """Return the mark of something that lasted from `first_s` to `end_s` (None: it goes on)."""
+        at = min(self.place(first_s), 100 - _LEAST_WIDTH)
+        end = 100.0 if end_s is None else self.place(end_s)
+        return Mark(at, max(_LEAST_WIDTH, round(end - at, 1)), tone, text)
 
 
 @attrs.frozen
@@ -27,46 +85,40 @@ class Series:
 
 @attrs.frozen
 class Line:
-    """A series as paths: `line`, and `area` below it down to zero."""
+    """A series as paths: `line`, and `area` below it down to zero; `values` are for the script, "" for an unknown one.
+
+    `latest`: the newest known value.
+    """
 
     name: str
     tone: str
     line: str
     area: str
+    values: str
+    latest: float | None
 
 
 @attrs.frozen
 class Chart:
-    """What a template draws; `top` is the value at the upper edge, 0 at the lower; `summary` is for screen readers.
-
-    `latest` has the newest known value of each series. `is_empty`: no value is known and above 0.
-    """
+    """What a template draws; `top` is the value at the upper edge, 0 at the lower; `summary` is for screen readers."""
 
     title: str
     unit: str
     top: float
     lines: tuple[Line, ...]
     summary: str
-    latest: tuple[float | None, ...]
-    is_empty: bool
 
 
-def chart(title: str, unit: str, series: Sequence[Series], over: str) -> Chart:
-    """Return a chart of these series, which have equally many values, the newest last.
-
-    `over` says which time they span.
-    """
+def chart(title: str, unit: str, series: Sequence[Series], scale: Scale) -> Chart:
+    """Return a chart of these series, each with a value for every minute of the scale."""
     known = [value for one in series for value in one.values if value is not None]
     top = rounded_up(max(known, default=0.0))
-    latest = tuple(next((value for value in reversed(one.values) if value is not None), None) for one in series)
     return Chart(
         title=title,
         unit=unit,
         top=top,
-        lines=tuple(Line(one.name, one.tone, *_paths(one.values, top)) for one in series),
-        summary=_summary(series, unit, over),
-        latest=latest,
-        is_empty=not any(known),
+        lines=tuple(_line(one, top) for one in series),
+        summary=_summary(series, unit, scale),
     )
 
 
@@ -78,34 +130,54 @@ def rounded_up(value: float) -> float:
     return next((step * factor for factor in (1, 2, 5) if step * factor >= value), step * 10)
 
 
-def _paths(values: Sequence[float | None], top: float) -> tuple[str, str]:
-    """Return the paths of the line and of the area below it.
+def clock(at_s: float) -> str:
+    """Return the hour and the minute, in UTC."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%H:%M}"
 
-    They have whole numbers: a tenth of a pixel is not visible, and pages are sent every two seconds.
+
+def _line(one: Series, top: float) -> Line:
+    """Return a series with its paths.
+
+    They have whole numbers, since a tenth of a pixel is not visible, and no points between equal ones.
     """
-    across = WIDTH / max(1, len(values) - 1)
     runs: list[list[tuple[int, int]]] = [[]]
-    for place, value in enumerate(values):
+    for place, value in enumerate(one.values):
         if value is None:
             runs.append([])
         else:
-            runs[-1].append((round(place * across), HEIGHT - round(HEIGHT * min(value, top) / top)))
-    drawn = [run for run in runs if run]
+            runs[-1].append((place, HEIGHT - round(HEIGHT * min(value, top) / top)))
+    drawn = [list(_bends(run)) for run in runs if run]
     line = "".join("M" + "L".join(f"{x} {y}" for x, y in run) + ("h1" if len(run) == 1 else "") for run in drawn)
     area = "".join(
         f"M{run[0][0]} {HEIGHT}L" + "L".join(f"{x} {y}" for x, y in run) + f"L{run[-1][0]} {HEIGHT}Z" for run in drawn
     )
-    return line, area
+    values = ",".join("" if value is None else _plain(value) for value in one.values)
+    latest = next((value for value in reversed(one.values) if value is not None), None)
+    return Line(one.name, one.tone, line, area, values, latest)
 
 
-def _summary(series: Sequence[Series], unit: str, over: str) -> str:
+def _bends(run: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the points of a run without those that are as high as both neighbours."""
+    for place, point in enumerate(run):
+        near = run[max(0, place - 1) : place + 2]
+        if len(near) < 3 or any(y != point[1] for _, y in near):
+            yield point
+
+
+def _summary(series: Sequence[Series], unit: str, scale: Scale) -> str:
     parts = []
     for one in series:
-        known = [value for value in one.values if value is not None]
+        known = [(value, place) for place, value in enumerate(one.values) if value is not None]
         if known:
-            parts.append(f"{one.name}: {_short(known[-1])} {unit} now, {_short(max(known))} at most")
-    return f"{over}. " + ("; ".join(parts) + "." if parts else "There is no data yet.")
+            most, place = max(known)
+            at = clock(scale.first_s + place * _MINUTE_S)
+            parts.append(f"{one.name}: {_short(known[-1][0])} {unit} now, at most {_short(most)} at {at}")
+    return f"{scale.text}. " + ("; ".join(parts) + "." if parts else "There is no data yet.")
 
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def _plain(value: float) -> str:
+    return _short(value).replace(",", "")

@@ -7,8 +7,7 @@ bounded; a fragment is rendered once for all, and only when Redis was read anew:
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 
@@ -16,11 +15,10 @@ import attrs
 import trio
 
 from restbroker.errors import ConfigError, RestbrokerError, StoreRefused
-from restbroker.operate.history import History
+from restbroker.operate.history import Recorder, Seen
 from restbroker.operate.summary import Summary
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.metrics import Minute
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.web.connection import Causes
 from restbroker.web.metrics_view import Figures, Glance
@@ -37,30 +35,18 @@ _VISITED_S = 60.0
 
 Browsers without JavaScript load theirs every 30 s.
 """
-_KEPT = 1080
-"""How many points of the backlog are kept, one in `IDLE_S`: three hours."""
-
-
-@attrs.frozen
-class Backlog:
-    """How many jobs there were at a moment (epoch seconds): waiting in queues, waiting for a retry, and in progress."""
-
-    at_s: float
-    waiting: int
-    retry: int
-    in_progress: int
 
 
 @attrs.frozen
 class Look:
-    """The contents of Redis at one moment; for `minutes` see `operate.history`.
+    """The contents of Redis at one moment; `seen` is what is known of the last hours (`operate.history`).
 
     `dead` has the causes of dead jobs; None if there are none, or no visitor needs them.
     """
 
     at_s: float
     figures: Figures
-    minutes: Sequence[Minute]
+    seen: Mapping[int, Seen]
     dead: Summary | None = None
 
 
@@ -71,12 +57,21 @@ class State:
     number: int = 0
     look: Look | None = None
     error: RestbrokerError | None = None
-    backlog: Sequence[Backlog] = ()
 
     @property
     def figures(self) -> Figures:
         """The figures of the last look; empty ones before the first."""
         return Figures() if self.look is None else self.look.figures
+
+    def of_target(self, name: str) -> "State":
+        """Return the state with this target alone in its processes."""
+        if self.look is None:
+            return self
+        seen = self.look.figures.system
+        system = attrs.evolve(seen, targets=tuple(pool for pool in seen.targets if pool.target == name))
+        own = [target for target in self.look.figures.targets if target.name == name]
+        figures = attrs.evolve(self.look.figures, system=system, targets=own)
+        return attrs.evolve(self, look=attrs.evolve(self.look, figures=figures))
 
 
 @attrs.define(eq=False)
@@ -96,12 +91,11 @@ class Watch:
     _visited_at_s: float = float("-inf")
     _took_s: float = 0.0
     _refresh_requests: int = 0
-    _backlog: deque[Backlog] = attrs.field(factory=lambda: deque(maxlen=_KEPT))
-    _history: History = attrs.field(factory=History)
+    _recorder: Recorder = attrs.field(factory=Recorder)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Take a snapshot every ten seconds for the backlog, whether or not anyone looks, until cancelled."""
+        """Take a snapshot every ten seconds for the charts, whether or not anyone looks, until cancelled."""
         task_status.started()
         while True:
             await self._refresh()
@@ -127,24 +121,20 @@ class Watch:
         question, at_s = self.question(), time.time()
         is_visited = self.now_s() - self._visited_at_s < _VISITED_S
 
-        def seen(client: Client) -> Look:
+        def look(client: Client) -> Look:
             figures = question(client)
-            minutes: Sequence[Minute] = ()
-            # The rest is shown without what others may have put in the place of Sidekiq's metrics.
-            with suppress(StoreRefused):
-                minutes = self._history.read(client, at_s)
+            seen = self._recorder.add(client, figures.system, figures.targets, figures.processes, at_s)
             dead = self._dead(client) if is_visited and figures.system.totals.get("dead") else None
-            return Look(at_s, figures, minutes, dead)
+            return Look(at_s, figures, seen, dead)
 
         number, began_s, hurries = self.state.number + 1, self.now_s(), self._refresh_requests
-        found = await self._ask(seen)
+        found = await self._ask(look)
         if isinstance(found, Look):
             self._took_s = self.now_s() - began_s
-            self._remember(found)
-            self.state = State(number, found, None, tuple(self._backlog))
+            self.state = State(number, found, None)
         else:
             self._took_s = 0.0
-            self.state = State(number, self.state.look, found, tuple(self._backlog))
+            self.state = State(number, self.state.look, found)
         self._looked_at_s = self.now_s() if hurries == self._refresh_requests else float("-inf")
 
     def _dead(self, client: Client) -> Summary | None:
@@ -167,12 +157,6 @@ class Watch:
             what = f"Reading Redis for the pages failed with {type(error).__name__}."
             self.report(OperatorWarning("RequestFailed", what, "Please report this."))
             return RestbrokerError("The content of Redis cannot be shown: reading it failed.", "Please report this.")
-
-    def _remember(self, seen: Look) -> None:
-        if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:
-            return
-        system = seen.figures.system
-        self._backlog.append(Backlog(seen.at_s, system.waiting, system.totals.get("retry", 0), system.in_progress))
 
 
 Render = Callable[[str, State, str], str]

@@ -18,11 +18,12 @@ from quart import g, request
 
 from restbroker import __version__
 from restbroker.console import causes
+from restbroker.operate.outlook import outlook_text
 from restbroker.operate.system import target_state
 from restbroker.operate.throttle import Throttle, throttle_items
 from restbroker.operate.words import pause_details, pause_text, state_text
 from restbroker.web import filters, views
-from restbroker.web.charts import HEIGHT, WIDTH
+from restbroker.web.charts import HEIGHT, clock
 from restbroker.web.guard import Settings
 from restbroker.web.live import Fragment, State
 
@@ -67,6 +68,8 @@ LIVE: Mapping[str, Page] = {
     "events": Page("Events", ("banner", "alarms", "search", "sources")),
     "processes": Page("Processes", ("banner", "alarms", "search", "processes")),
 }
+ONE_TARGET = Page("Target", ("banner", "alarms", "targets", "charts", "worker_pools"))
+"""The page of a target, which is called `target/NAME`."""
 TITLES: Mapping[str, str] = {"scheduled": "Scheduled", "retries": "Retries", "dead": "Dead"}
 """The pages of the sets: name → title."""
 TABS: Mapping[str, Mapping[str, str]] = {
@@ -83,6 +86,11 @@ _PLACES: Mapping[str, tuple[str, str]] = {
     "activity": ("a", "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zM8 4.8V8l2.3 1.6"),
 }
 """The places of the navigation: name → its key after `g`, and its icon as a path in a box of 16."""
+
+
+def page_of(name: str) -> Page:
+    """Return the live page of this name."""
+    return ONE_TARGET if name.startswith("target/") else LIVE[name]
 
 
 @attrs.define(eq=False)
@@ -113,10 +121,12 @@ class Renderer:
             filters.brief,
             filters.with_code,
             filters.waits_for,
+            outlook_text,
             pause_details,
             pause_text,
             state_text,
             target_state,
+            clock,
             causes.headline,
             causes.of_dead,
             causes.hint,
@@ -130,9 +140,9 @@ class Renderer:
             "settings": self.settings,
             "places": _PLACES,
             "tabs": TABS,
-            "place_of": {page: place for place, pages in TABS.items() for page in pages},
-            "chart_width": WIDTH,
+            "place_of": {page: place for place, pages in TABS.items() for page in pages} | {"target": "targets"},
             "chart_height": HEIGHT,
+            "recent": views.RECENT,
         }
         self._environment = environment
 
@@ -149,6 +159,8 @@ class Renderer:
 
         With a `word`, tables have only the rows that contain it.
         """
+        page, target = page_of(name), name.partition("/")[2]
+        state = state.of_target(target) if target else state
         shown, hidden = views.tables(state, word.casefold())
         values: dict[str, object] = {
             "state": state,
@@ -156,19 +168,23 @@ class Renderer:
             "word": word,
             "alarms": views.alarms(state, name),
             "totals": views.totals(state),
+            "answers": views.answers(state),
+            **views.heads(state),
             "causes": views.causes(state),
             "hidden": hidden,
             **shown,
         }
-        if "charts" in LIVE[name].parts:
-            values["charts"] = views.charts(state)
-        parts = {part: self.throttled_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
+        if "charts" in page.parts:
+            values["board"] = views.board(state, target)
+        parts = {part: self.throttled_page(f"parts/{part}.html", **values) for part in page.parts}
         return "".join(f'<div id="part-{part}">{html}</div>\n' for part, html in parts.items())
 
     def live_page(self, name: str, fragment: Fragment, word: str) -> str:
         """Return a whole live page around its rendered parts."""
         html = Markup(fragment.html)  # noqa: S704 - of our templates
-        return self.page("live.html", name=name, title=LIVE[name].title, fragment=html, tag=fragment.tag, word=word)
+        place, _, target = name.partition("/")
+        title = target or page_of(name).title
+        return self.page("live.html", name=place, page=name, title=title, fragment=html, tag=fragment.tag, word=word)
 
 
 @attrs.frozen(eq=False)

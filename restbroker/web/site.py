@@ -23,7 +23,7 @@ from restbroker.web.controls import ControlPages
 from restbroker.web.edit import EditPages
 from restbroker.web.guard import Guard, Settings
 from restbroker.web.health import Health, add_health
-from restbroker.web.live import Fragments, Watch
+from restbroker.web.live import Fragments, State, Watch
 from restbroker.web.metrics_view import Question, stats_view
 from restbroker.web.pages import SETS, Pages, search_word
 from restbroker.web.render import LIVE, Asset, Renderer, Shell, read_all
@@ -71,6 +71,7 @@ def site_app(
     _add_sets(app, site, admin)
     for name in LIVE:
         app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
+    app.add_url_rule("/target", view_func=site.target, methods=["GET"])
     app.add_url_rule("/live", view_func=site.live, methods=["GET"])
     for old, new in _MOVED.items():
         app.add_url_rule(old, old, partial(site.moved, new), methods=["GET"])
@@ -111,6 +112,11 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     app.add_url_rule("/activity/<name>/stop", "action-stop", acts.stop, methods=["POST"])
     app.add_url_rule("/steer", "control", controls.ask, methods=["GET"])
     app.add_url_rule("/steer", "control-act", controls.act, methods=["POST"])
+
+
+def _is_live(name: str, state: State) -> bool:
+    """Tell whether there is a live page of this name: of a target, only while it is known."""
+    return name in LIVE or name in {f"target/{target.name}" for target in state.figures.targets}
 
 
 @attrs.frozen
@@ -161,12 +167,19 @@ class _Site:
         html = self.renderer.live_page(name, await self._fragments.of(name, state, word), word)
         return Response(html, 200 if state.error is None else 503)
 
+    async def target(self) -> Response:
+        """Return the page of one target; refuse it with 404 if there is no such target."""
+        name = f"target/{request.args.get('name', '')}"
+        if not _is_live(name, await self.watch.state_for()):
+            return self.refuse(404, "NotFound", "No process serves this target, and nobody has paused it.")
+        return await self.page(name)
+
     async def live(self) -> Response:
         """Return the parts of a page as they are now, or 304 to who has them; refuse it if there is no such page."""
-        name = request.args.get("page", "")
-        if name not in LIVE:
+        name, state = request.args.get("page", ""), await self.watch.state_for()
+        if not _is_live(name, state):
             return self.refuse(404, "NotFound", "This page has no live updates.")
-        found = await self._fragments.of(name, await self.watch.state_for(), search_word("q"))
+        found = await self._fragments.of(name, state, search_word("q"))
         is_known = found.tag in request.if_none_match
         response = Response("", 304) if is_known else Response(found.html, content_type="text/html; charset=utf-8")
         response.set_etag(found.tag)

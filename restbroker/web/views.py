@@ -9,10 +9,12 @@ from math import inf
 
 import attrs
 
-from restbroker.operate.history import percentile_ms
+from restbroker.operate.history import ALL, MINUTE_S, Seen, incidents, slowest, values, window
+from restbroker.operate.outlook import last_to_empty
 from restbroker.operate.problems import Alarm, problems, target_problems
 from restbroker.operate.summary import Summary
-from restbroker.web.charts import Chart, Series, chart
+from restbroker.operate.words import state_text
+from restbroker.web.charts import Chart, Mark, Scale, Series, chart, clock
 from restbroker.web.live import State
 
 MOST_ROWS = 300
@@ -67,6 +69,19 @@ def totals(state: State) -> Mapping[str, int | None]:
     }
 
 
+_BRIEFLY = 3
+
+
+def heads(state: State) -> Mapping[str, object]:
+    """Return the few queues and targets that the top of the overview names, and the queue that speaks for all."""
+    queues, targets = state.figures.system.queues, state.figures.targets
+    return {
+        "slowest": last_to_empty(queues),
+        "fullest": nlargest(_BRIEFLY, queues, key=lambda one: one.size or 0),
+        "fastest": nlargest(_BRIEFLY, targets, key=lambda one: one.rate_per_s),
+    }
+
+
 def causes(state: State) -> Summary | None:
     """Return the causes of the dead jobs; None if none are known."""
     found = None if state.look is None else state.look.dead
@@ -78,6 +93,8 @@ def alarms(state: State, page: str) -> list[Alarm]:
     if state.look is None:
         return []
     seen = state.look.figures
+    if page.startswith("target/"):  # which alone is in `state`
+        return sorted(target_problems(seen.system), key=lambda one: not one.grave)
     found = problems(seen.system, seen.served, seen.stopped, state.look.at_s)
     if page != "overview":
         found = [one for one in found if one.grave or one.page in (None, page)]
@@ -98,38 +115,78 @@ def alarms_of_queue(state: State, queue: str) -> list[Alarm]:
     return sorted(found, key=lambda one: not one.grave)
 
 
-def charts(state: State) -> list[Chart]:
-    """Return the charts for throughput, failures, latency and backlog."""
-    minutes = () if state.look is None else state.look.minutes
+RECENT = 5
+"""So many minutes are "now" for what fails."""
+
+
+def answers(state: State) -> Mapping[str, float | str | None]:
+    """Return how many tries failed in the last minutes and since when some do, and how fast it goes."""
+    figures, seen = state.figures, {} if state.look is None else state.look.seen
+    times = window(0 if state.look is None else state.look.at_s)
+    live = figures.system.totals
+    before = next((seen[at_s].numbers.get(ALL, {}) for at_s in times[-RECENT - 1 :] if at_s in seen), {})
+    failing = [at_s for at_s, count in zip(times, values(seen, ALL, "failed", times), strict=True) if count]
+    since_s = failing[-1] if failing else 0
+    for at_s in reversed(failing):
+        since_s = at_s if since_s - at_s <= RECENT * MINUTE_S else since_s
+    return {
+        **{name: max(0, live.get(name, 0) - (before.get(name) or 0)) for name in ("failed", "processed") if before},
+        "since": clock(since_s) if failing and since_s > times[RECENT] else None,
+        "last": clock(failing[-1]) if failing else None,
+        "rate_per_s": sum(one.rate_per_s for one in figures.targets),
+        **slowest(figures.targets),
+    }
+
+
+@attrs.frozen
+class Board:
+    """Charts over one time scale, and what happened meanwhile (`marks`, the latest first)."""
+
+    scale: Scale
+    charts: Sequence[Chart]
+    marks: Sequence[Mark]
+
+
+_CHARTS: Mapping[str, str] = {"Backlog": "jobs", "Failed": "a minute", "Processed": "a minute", "Latency": "ms"}
+"""The title of each chart → its unit."""
+_LINES: Sequence[tuple[str, str, str, str]] = (
+    ("Backlog", "waiting", "one", "waiting"),
+    ("Backlog", "retry", "two", "retry"),
+    ("Backlog", "in progress", "three", "in_progress"),
+    ("Failed", "tries", "bad", "failed"),
+    ("Processed", "tries", "ok", "processed"),
+    ("Latency", "p50", "one", "p50_ms"),
+    ("Latency", "p95", "two", "p95_ms"),
+    ("Latency", "p99", "three", "p99_ms"),
+)
+"""For each line: its chart, its name, its tone and its number (`history.Seen`)."""
+_TONES: Mapping[str, str] = {"start": "one", "paused": "warn", "retry_after": "warn"}
+
+
+def board(state: State, target: str = ALL) -> Board:
+    """Return the charts of all targets together, or those of one, which alone is in `state`."""
+    seen = {} if state.look is None else state.look.seen
     # The minute that has just begun would always look like a collapse.
-    whole = minutes[:-1]
-    over = f"The last {round(len(whole) / 60)} hours, by the minute"
-    shares = (("p50", "one", 0.5), ("p95", "two", 0.95), ("p99", "three", 0.99))
-    return [
-        chart("Processed", "a minute", [Series("tries", "ok", [one.processed for one in whole])], over),
-        chart("Failed", "a minute", [Series("tries", "bad", [one.failed for one in whole])], over),
-        chart(
-            "Latency",
-            "ms",
-            [
-                Series(name, tone, [percentile_ms(one.histogram, share) for one in whole])
-                for name, tone, share in shares
-            ],
-            over,
-        ),
-        _backlog(state),
+    times = window(0 if state.look is None else state.look.at_s)[1:-1]
+    scale = Scale(times[0], len(times))
+    own = {target, *(f"queue {queue}" for one in state.figures.targets for queue in one.queues)}
+    charts = [
+        chart(title, unit, [_series(seen, target, times, line) for line in _LINES if line[0] == title], scale)
+        for title, unit in _CHARTS.items()
+        if target == ALL or title != "Backlog"
     ]
+    happened = [one for one in incidents(seen) if target == ALL or one[0] in own or one[1] == "start"]
+    return Board(scale, charts, [_mark(scale, *one) for one in happened])
 
 
-def _backlog(state: State) -> Chart:
-    known = state.backlog
-    span_s = known[-1].at_s - known[0].at_s if known else 0.0
-    minutes = max(1, round(span_s / 60))
-    span = "minute" if minutes == 1 else f"{minutes} minutes"
-    over = f"Of the last {span}, from this page's own memory"
-    series = [
-        Series("waiting", "one", [one.waiting for one in known]),
-        Series("for a retry", "two", [one.retry for one in known]),
-        Series("in progress", "three", [one.in_progress for one in known]),
-    ]
-    return chart("Backlog", "jobs", series, over)
+def _series(seen: Mapping[int, Seen], target: str, times: Sequence[int], line: tuple[str, str, str, str]) -> Series:
+    _, name, tone, number = line
+    return Series(name, tone, values(seen, target, number, times))
+
+
+def _mark(scale: Scale, subject: str, state: str, first_s: int, end_s: int | None) -> Mark:
+    since, tone = clock(first_s), _TONES.get(state, "bad")
+    if state == "start":
+        return scale.mark(tone, f"{subject} started at {since}", first_s, first_s)
+    time = f"since {since}" if end_s is None else f"from {since} to {clock(end_s)}"
+    return scale.mark(tone, f"{subject} {state_text(state)} {time}", first_s, end_s)

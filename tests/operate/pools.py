@@ -19,6 +19,12 @@ def serve(client: Client, target: str, pid: int, queues: Sequence[str], **change
     identity = f"node:{pid}:abc:{target}"
     facts = ProcessInfo(pid, "node", "boot", "ns", 1, target)
     assert jobs.register(client, identity, facts, queues)
+    beat(client, target, pid, **changed)
+
+
+def beat(client: Client, target: str, pid: int, **changed: Json) -> None:
+    """Writes another heartbeat of a pool."""
+    identity = f"node:{pid}:abc:{target}"
     assert heartbeats.write_heartbeats(
         client, [(identity, 1)], {identity: json.dumps({**SNAPSHOT, **changed}).encode()}
     ) == [True]

@@ -148,25 +148,3 @@ def test_a_key_of_another_type_is_refused_and_the_others_are_written(client: Cli
         metrics.add(client, [ran(EPOCH, 0.01)])
     assert EIGHT.found(server.raw, NS, EPOCH, 1) == [{"add": {"p": 1, "ms": 10}}]
     assert EIGHT.histogram(server.raw, NS, "add", EPOCH) == [1] + [0] * 25
-
-
-@on_both
-def test_what_was_written_is_read_back_minute_by_minute(client: Client, server: Server) -> None:
-    for change in changes(client, server):
-        at_s = int(change.timestamp())
-        before, after, none = metrics.read(client, [at_s - 60, at_s, at_s + 60])
-        assert (before.minute_s, before.processed, before.failed, sum(before.histogram)) == (at_s - 60, 3, 1, 2)
-        assert (after.processed, after.failed) == (4, 2)
-        # 12 ms of `add` and 300 ms of `kick`.
-        assert (after.histogram[0], after.histogram[7], sum(after.histogram)) == (1, 1, 2)
-        assert none == metrics.Minute(at_s + 60)
-    assert metrics.read(client, []) == []
-
-
-def test_what_others_wrote_beside_the_counts_is_left_out(client: Client) -> None:
-    at_s = 1_790_000_040
-    key = client.keys.executions_8(at_s)
-    client.command("HSET", key, "add|p", 3, "add|f", "many", "|", 7, b"\xff|p", 2, "long|p", b"9" * 5000)
-    client.command("SET", client.keys.histogram_8("add", at_s), b"\0\5and more than any of ours could ever be in here")
-    minute = metrics.read(client, [at_s])[0]
-    assert (minute.processed, minute.failed, minute.histogram[0]) == (5, 0, 5)

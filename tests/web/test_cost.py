@@ -14,7 +14,7 @@ import pytest
 from restbroker.operate import find, where
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import Page, SearchLimits
-from restbroker.operate.history import History
+from restbroker.operate.history import Recorder
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.paging import Cursor
 from restbroker.store.replies import Argument, text
@@ -107,10 +107,9 @@ def test_a_look_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, tri
     ordered: dict[str, str] = {}
 
     def look() -> None:
-        live_figures(client, ["q0"], ordered=ordered)
-        history.read(client, 1_700_000_000.0)
+        found = live_figures(client, ["q0"], ordered=ordered)
+        Recorder().add(client, found.system, found.targets, found.processes, 1_700_000_000.0)
 
-    history = History()
     look()  # the script is loaded from now on
     unordered = trips(look)
     ordered["t0"] = "q0"
