@@ -21,6 +21,7 @@ from restbroker.config.secret import Secret
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer, items, raw
+from tests.support.active_job import wrapper
 from tests.support.html_page import Form, parse
 from tests.support.process import Running, run_here, started
 from tests.support.receiver import Answer, Received, Receiver
@@ -142,6 +143,17 @@ def job(number: int, queue: str, token: str, **more: object) -> bytes:
     return json.dumps({**fields, **times, "args": [command, arguments, token], **more}).encode()
 
 
+def of_rails(raw: bytes, *, with_object: bool = False) -> bytes:
+    """The same job as ActiveJob wraps it; `with_object`: in it the password became an object of Rails."""
+    fields = json.loads(raw)
+    command, arguments, token = fields["args"]
+    arguments |= {"_aj_symbol_keys": [*arguments]}
+    if with_object:
+        arguments["password"] = {"_aj_serialized": "Secret", "value": arguments["password"]}
+        arguments["note"] = {"_aj_globalid": f"gid://shop/Secret/password={SECRETS['argument']}"}
+    return json.dumps({**fields, **wrapper([command, arguments, token])}).encode()
+
+
 def failed(number: int, token: str) -> bytes:
     words = f"The password {SECRETS['argument']} of {token} is wrong."
     times = {"retry_count": 3, "failed_at": 1_700_000_000.5}
@@ -152,11 +164,17 @@ def fill(client: Client) -> None:
     """Jobs that producers pushed, and that failed before, with each of the tokens."""
     for number, token in enumerate(TOKENS):
         queues.push(client, HELD, [job(100 + 10 * number + n, HELD, token) for n in range(6)])
+        rails = [of_rails(job(600 + 10 * number + n, HELD, token), with_object=bool(n)) for n in range(2)]
+        queues.push(client, HELD, rails)
         for zset, score, first in (("dead", 1_700_000_000, 200), ("retry", FAR_S, 300), ("schedule", FAR_S, 400)):
             for n in range(3):
                 client.command("ZADD", zset, score + number, failed(first + 10 * number + n, token))
+            wrapped = of_rails(failed(first + 10 * number + 3, token), with_object=bool(number % 2))
+            client.command("ZADD", zset, score + number, wrapped)
     for number, queue in enumerate(QUEUES):
-        queues.push(client, queue, [job(500 + 10 * number + n, queue, token) for n, token in enumerate(TOKENS)])
+        pushed = [job(500 + 10 * number + n, queue, token) for n, token in enumerate(TOKENS)]
+        rails = [job(700 + 10 * number + n, queue, token) for n, token in enumerate(TOKENS)]
+        queues.push(client, queue, [*pushed, *(of_rails(raw, with_object=n % 2 > 0) for n, raw in enumerate(rails))])
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +194,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                 site = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
                 with httpx.Client(trust_env=False, follow_redirects=True, headers=HTML, timeout=30) as visitor:
                     found = Stage(config, client, broker, site, visitor)
-                    dead = 3 * len(TOKENS) + len(QUEUES) * len(TOKENS)
+                    dead = 4 * len(TOKENS) + 2 * len(QUEUES) * len(TOKENS)
                     until(lambda: found.size("dead") == dead, "what was pushed is dead")
                     yield found
 
@@ -236,7 +254,8 @@ def look(stage: Stage) -> None:
     rows = ["dead summary", "retries summary", "dead list", "retries list", "scheduled list", "stats", "audit"]
     rows += ["find user2", "find user=user200", "find register", f"queues peek {HELD}", "queues list"]
     rows += [f"explain {number:024x}" for number in (100, 110, 130, 200, 210, 300, 330, 500, 501, 510, 511)]
-    rows += [f"dead show {number:024x}" for number in (200, 210, 500, 510)]
+    rows += [f"explain {number:024x}" for number in (203, 213, 303, 403, 600, 601, 611, 700, 701, 710, 711)]
+    rows += [f"dead show {number:024x}" for number in (200, 203, 210, 213, 500, 510, 700, 701)]
     for words in rows:
         stage.run(*words.split())
         stage.run(*words.split(), "--json")
@@ -246,16 +265,24 @@ def act(stage: Stage) -> None:
     """Every command that changes something: tried, then done."""
     new = f"password={SECRETS['replacement of it']}"
     edits = [["edit", f"{200 + 10 * n:024x}", *change] for n in range(4) for change in (["user=bob"], [new])]
+    edits += [["edit", f"{number:024x}", change] for number in (203, 213, 701) for change in ("user=bob", new)]
     edits += [["edit", "--where", "arg.host = example.org", new, "user=eve"]]
     for words in [*edits, ["retry", f"{200:024x}"], ["retry", "--where", "error = Refused"]]:
         both(stage, "dead", *words)
-    for words in (["edit", f"{300:024x}", new], ["edit", f"{310:024x}", "user=bob", "--retry"], ["retry", "--all"]):
+    for words in (
+        ["edit", f"{300:024x}", new],
+        ["edit", f"{313:024x}", new, "note="],
+        ["edit", f"{310:024x}", "user=bob", "--retry"],
+        ["retry", "--all"],
+    ):
         both(stage, "retries", *words)
     both(stage, "scheduled", "edit", f"{400:024x}", new)
+    both(stage, "scheduled", "edit", f"{403:024x}", new)
     for n in range(4):
         where = ["--where", f"arg.user = user{100 + 10 * n}"]
         both(stage, "queues", "delete", HELD, *where)
         both(stage, "queues", "kill", HELD, "--where", f"arg.user = user{101 + 10 * n}")
+        both(stage, "queues", "kill", HELD, "--where", f"arg.user = user{600 + 10 * n}")
     both(stage, "dead", "delete", "--all")
 
 

@@ -52,6 +52,29 @@ def test_what_rails_pushes_arrives_once_and_without_notes(citizen: Citizen) -> N
     assert (plain.command, plain.arguments) == (COMMAND, given)
 
 
+@pytest.mark.promise("Producers: jobs", "a job of ActiveJob is shown by its command wherever it waits")
+def test_a_job_of_rails_that_waits_is_shown_by_its_command(citizen: Citizen) -> None:
+    arguments: dict[str, Json] = {"user": "waits", "host": "example.org", "password": PASSWORD}
+    waits, later = push(
+        citizen,
+        {"how": "perform_later", "args": ["register", arguments]},
+        {"how": "set", "in_s": 3600, "args": ["register", {**arguments, "user": "later"}]},
+    )
+    for words in (("queues", "peek", QUEUE), ("scheduled", "list"), ("explain", waits), ("explain", later)):
+        told = citizen.restbroker(*words)
+        assert "register" in told, told
+        assert "Wrapper" not in told, told
+        assert found_in(told, {"token": TOKEN, "password": PASSWORD}) == []
+    assert later in citizen.restbroker("find", "arg.user = later", "--json")
+    citizen.restbroker("scheduled", "edit", later, "user=ann", "--yes")
+    assert citizen.members("schedule")[0]["args"] == ["register", {**arguments, "user": "ann"}, TOKEN]
+    citizen.restbroker("scheduled", "retry", later, "--yes")
+    citizen.start()
+    citizen.wait_until_sent(2)
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == {"waits": 1, "ann": 1}
+
+
 def test_the_answer_comes_back_to_the_class_of_the_example(citizen: Citizen) -> None:
     citizen.start()
     (answer,) = push(citizen, pushed("called", "call"))
