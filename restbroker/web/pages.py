@@ -237,16 +237,9 @@ class Pages:
 
         shown, total = await self.admin.ask(question)
         totals = views.totals(await self.state_for())
-        more = str(skip + PAGE) if skip + PAGE < total else None
-        following = address("/in-progress", [], more)
+        following = address("/in-progress", [], str(skip + PAGE)) if skip + PAGE < total else None
         return self._page(
-            *("in-progress", "In progress"),
-            jobs=shown,
-            total=total,
-            totals=totals,
-            after=given,
-            more=more,
-            next=following,
+            "in-progress", "In progress", jobs=shown, total=total, totals=totals, after=given, next=following
         )
 
     async def find(self) -> Response:
@@ -271,21 +264,11 @@ class Pages:
         if not jid:
             return await self.find()
         found: Timeline = await self.admin.ask(lambda client: explain(client, jid, self.admin.context(), _BOUNDS))
-        title = f"Job {jid}"
         arguments = [readable(place.entry) for place in found.locations]
         sets = {zset: name for name, zset in SETS.items()}
         status = 200 if found.locations or found.ends else 404
-        return self._page(
-            "find",
-            title,
-            status,
-            typed="",
-            jid=jid,
-            timeline=found,
-            arguments=arguments,
-            sets=sets,
-            template="timeline",
-        )
+        values = {"name": "find", "title": f"Job {jid}", "typed": "", "arguments": arguments, "sets": sets}
+        return Response(self.shell.page("timeline.html", timeline=found, **values), status)
 
     async def audit_log(self) -> Response:
         """Return a page of the audit log, newest first: each action once, by its last entry that has the word."""
@@ -308,22 +291,12 @@ class Pages:
 
         shown, last = await self.admin.ask(question)
         about = {"about": word} if word else {}
-        following = address("/activity", [], last, **about)
+        following = None if last is None else address("/activity", [], last, **about)
         first = address("/activity", [], **about)
-        return self._page(
-            "activity",
-            "Audit log",
-            template="audit",
-            notes=shown,
-            about=word,
-            after=before,
-            more=last,
-            next=following,
-            first=first,
-        )
+        return self._page("activity", "Audit log", notes=shown, about=word, after=before, next=following, first=first)
 
-    def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
-        return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)
+    def _page(self, name: str, title: str, **values: object) -> Response:
+        return Response(self.shell.page(f"{name}.html", name=name, title=title, **values))
 
     def _only_name(self, queue: str) -> str | None:
         """Return the argument by which jobs of this queue take turns; None: there is none, or several."""

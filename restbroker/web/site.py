@@ -42,13 +42,7 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _FOR_EVER = "public, max-age=31536000, immutable"
-_MOVED = {
-    "/queues": "/jobs",
-    "/periodic": "/scheduled",
-    "/sources": "/events",
-    "/audit": "/activity",
-    "/audit/<name>": "/activity",
-}
+_MOVED = {"/queues": "/jobs", "/periodic": "/scheduled", "/sources": "/events", "/audit": "/activity"}
 """Addresses of earlier pages, and where they are now."""
 
 
@@ -75,6 +69,7 @@ def site_app(
     app.add_url_rule("/live", view_func=site.live, methods=["GET"])
     for old, new in _MOVED.items():
         app.add_url_rule(old, old, partial(site.moved, new), methods=["GET"])
+    app.add_url_rule("/audit/<name>", "/audit/", partial(site.moved, "/activity"), methods=["GET"])
     app.add_url_rule("/static/<name>", view_func=site.static_file, methods=["GET"])
     app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
     add_health(app, health, site.guard.may_see)

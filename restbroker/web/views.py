@@ -43,8 +43,9 @@ def tables(state: State, word: str = "") -> tuple[Mapping[str, Sequence[object]]
 
 
 def _has(row: object, word: str) -> bool:
-    fields = attrs.fields(type(row))  # type: ignore[arg-type]  # of attrs are all rows
-    return any(word in str(getattr(row, one.name)).casefold() for one in fields)
+    fields = (getattr(row, one.name) for one in attrs.fields(type(row)))  # type: ignore[arg-type]  # of attrs are all
+    texts = (text for value in fields for text in (value if isinstance(value, tuple) else (value,)))
+    return any(word in text.casefold() for text in texts if isinstance(text, str))
 
 
 def _top_rows(found: Sequence[object], field: str) -> Sequence[object]:
