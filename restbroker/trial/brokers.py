@@ -14,7 +14,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -111,7 +110,7 @@ class Fleet:
     witness: Witness
     stand_in: StandIn
     nursery: trio.Nursery
-    more: Mapping[str, Json]
+    more: Mapping[str, Json] = attrs.field(factory=dict)
     brokers: list[Broker] = attrs.field(factory=list)
     _started: int = 0
 
@@ -194,18 +193,12 @@ class Fleet:
 
 @asynccontextmanager
 async def open_fleet(
-    settings: StoreSettings,
-    folder: Path,
-    token: str,
-    signals: AsyncIterator[int],
-    *,
-    seed: int | None = None,
-    more: Mapping[str, Json] = MappingProxyType({}),
+    settings: StoreSettings, folder: Path, token: str, signals: AsyncIterator[int], *, seed: int | None = None
 ) -> AsyncIterator[Fleet]:
     """Open a fleet without brokers, beside a stand-in, for the block, which a signal ends.
 
     However it ends, the brokers are killed first; then every key of the namespace is removed, if there is one. `seed`
-    counts for the stand-in's delays, `more` for the brokers' configuration.
+    counts for the stand-in's delays.
     """
     with open_redis(settings) as redis:
         witness = Witness(redis, settings.namespace)
@@ -214,7 +207,7 @@ async def open_fleet(
                 rng = random.Random(seed)  # noqa: S311 - of delays, and of what breaks
                 stand_in = StandIn(nursery, USER, token, rng)
                 await stand_in.come_up()
-                fleet = Fleet(settings, folder, witness, stand_in, nursery, more)
+                fleet = Fleet(settings, folder, witness, stand_in, nursery)
                 nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
                 try:
                     yield fleet

@@ -22,7 +22,6 @@ from contextlib import closing
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -48,7 +47,7 @@ _ACCOUNTS: Final = 2000
 _MESSAGES: Final = 500
 _KILL_AFTER: Final = 0.4
 """The share of the jobs that are done when the broker is killed."""
-_PATIENCE_S: Final = 30.0
+_PATIENCE_S: Final = 60.0
 _WIDEST: Final = 110
 _BOLD, _DIM, _GREEN, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
@@ -83,9 +82,9 @@ async def _main(*, stay: bool) -> int:
             port: int = await nursery.start(redis_server.serve, binary, folder)
             settings = StoreSettings(f"redis://127.0.0.1:{port}/0")
             pages, events = redis_server.free_port(), redis_server.free_port()
-            more = DATA["config"] | {"StatsPort": pages}
-            more["Events"]["Listen"] = f"127.0.0.1:{events}"
-            async with open_fleet(settings, folder, TOKEN, signals, more=more) as fleet:
+            config, listen = DATA["config"], f"127.0.0.1:{events}"
+            async with open_fleet(settings, folder, TOKEN, signals) as fleet:
+                fleet.more = {**config, "StatsPort": pages, "Events": {**config["Events"], "Listen": listen}}
                 demo = _Demo(fleet, pages, events, colour)
                 demo.explain(DATA["opening"])
                 demo.show(f"Redis     {binary} on port {port}")
@@ -172,12 +171,12 @@ class _Demo:
         """Run a command of restbroker on a terminal, show what a person sees there, and return it.
 
         It is run again and again until it shows `until`, and only the last time is shown. Raise `RestbrokerError`
-        after 8 s.
+        after a minute.
         """
         environ = {**without_settings(), "RESTBROKER_CONFIG": str(self.broker.config)}
         environ |= {"COLUMNS": str(self.width - 3), "LINES": "40"} | ({} if self.colour else {"TERM": "dumb"})
         shown = ""
-        with trio.move_on_after(8):
+        with trio.move_on_after(_PATIENCE_S):
             while until not in shown:
                 await trio.sleep(0.1)
                 shown = await trio.to_thread.run_sync(_on_terminal, [*COMMAND, *arguments], environ)
@@ -195,7 +194,7 @@ class _Demo:
         return found
 
     async def finish(self) -> None:
-        """Wait until no job is waiting or in progress, at most 30 s; the check that follows decides."""
+        """Wait until no job is waiting or in progress, at most a minute; the check that follows decides."""
         with trio.move_on_after(_PATIENCE_S):
             while await self.unfinished():  # noqa: ASYNC110 - another process changes it
                 await trio.sleep(0.02)
@@ -303,12 +302,10 @@ class _Demo:
     async def count(self, numbers: Sequence[int]) -> Verdict:
         """Return what became of the jobs with these numbers, by what the server got and Redis has."""
         witness, jobs = self.fleet.witness, {*map(job_id, numbers)}
-        statuses = {job: [one.status for one in sent] for job, sent in self.fleet.stand_in.jobs.items() if job in jobs}
+        statuses = {job: [one.status for one in self.fleet.stand_in.jobs[job]] for job in jobs}
         places = await witness.ask(witness.count_locations, QUEUE)
-        dead = await witness.ask(witness.dead_jobs)
-        return verdict_of(
-            jobs, jobs, statuses, {job: count for job, count in places.items() if job in jobs}, jobs & {*dead}
-        )
+        dead = jobs & {*await witness.ask(witness.dead_jobs)}
+        return verdict_of(jobs, jobs, statuses, {job: places[job] for job in jobs & {*places}}, dead)
 
     async def edit(self) -> None:
         """Push a job with a mistake in it, correct it as an operator does, and check that it is then done."""
@@ -341,7 +338,7 @@ class _Demo:
         # A process reports its state with each heartbeat, every two or three seconds.
         shown = await self.restbroker("stats", until="0/20 ")
         self.check(f"{processed:,}" in shown, f"all {processed:,} jobs are counted")
-        status, page = await trio.to_thread.run_sync(_http, "GET", self.pages, "/")
+        status, page = await trio.to_thread.run_sync(_http, "GET", self.pages, "/", b"", {})
         self.check(status == 200 and "<title>" in page, "the pages answer")
 
     async def number(self, *words: str) -> int:
@@ -373,9 +370,7 @@ def _on_terminal(words: Sequence[str], environ: Mapping[str, str]) -> str:
     return printed.decode(errors="replace").replace("\r\n", "\n")
 
 
-def _http(
-    method: str, port: int, path: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})
-) -> tuple[int, str]:
+def _http(method: str, port: int, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
     """Send a request to a port of this machine, and return the status and text of the answer."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)) as connection:
         connection.request(method, path, body, headers)
