@@ -1,6 +1,7 @@
 """Jobs of a Rails application: Debian's Active Job 6.1 pushes them through its Sidekiq adapter, by examples/rails."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,9 +12,11 @@ import pytest
 from restbroker.job.json_types import Json
 from restbroker.store.replies import items, raw
 from tests.support.active_job import recorded
+from tests.support.ruby import environment, ruby
 from tests.support.scripted import QUEUE, Citizen
 from tests.support.shared import TOKEN
 from tests.support.spellings import found_in
+from tools.pages import ROOT
 
 PASSWORD: Final = "s3cret-4711-of-a-job"
 COMMAND: Final = "check_account"
@@ -79,6 +82,37 @@ def test_the_answer_comes_back_to_the_class_of_the_example(citizen: Citizen) -> 
     citizen.start()
     (answer,) = push(citizen, pushed("called", "call"))
     assert (answer["outcome"], answer["command"], answer["status"]) == ("delivered", COMMAND, 200)
+
+
+def ruby_of(page: str, beginning: str) -> str:
+    """The block of a page, or the words of `ruby -e`, that begins so."""
+    text = (ROOT / page).read_text("utf-8")
+    return text[text.index(beginning) :].partition("```")[0]
+
+
+def test_the_ruby_of_the_pages_runs_as_it_stands(citizen: Citizen, tmp_path: Path) -> None:
+    citizen.start()
+    readme = ruby_of("examples/rails/README.md", "RESTBROKER_TOKEN=TOKEN")
+    shell = readme.replace("TOKEN=TOKEN", f"TOKEN='{TOKEN}'").replace("redis://127.0.0.1:6379/0", citizen.redis.url)
+    (tmp_path / "command.rb").write_text(
+        "require 'sidekiq'\nrequire 'active_job'\nActiveJob::Base.queue_adapter = :sidekiq\n"
+        f"ApplicationJob = ActiveJob::Base\nTOKEN = '{TOKEN}'\n{ruby_of('docs/rails.md', 'class Command')}"
+    )
+    for words, folder in ((["bash", "-c", shell], ROOT / "examples/rails"), ([ruby(), "command.rb"], tmp_path)):
+        done = subprocess.run(
+            words,
+            cwd=folder,
+            env=environment(citizen.redis.url),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("delivered" in done.stdout) == (words[0] == "bash"), done.stdout
+    citizen.wait_until_sent(2)
+    citizen.wait_until_idle()
+    assert [one.command for one in citizen.server.arrivals] == [COMMAND, "register"]
 
 
 @pytest.mark.promise("Producers: jobs", "a job of Active Job 6.1 and Sidekiq 6.4.1 is what the recorded one is")

@@ -30,6 +30,7 @@ NAMES: Final = [
 CLASSES: Final[list[Json]] = [JOB_WRAPPER, "Sidekiq::ActiveJob::Wrapper", "Sidekiq::Extensions::DelayedClass", "Add"]
 WRAPPED: Final[list[Json]] = ["Job", "ActionMailer::DeliveryJob", "ActionMailer::MailDeliveryJob"]
 ARGS: Final[list[Json]] = [
+    [{"job_class": "Job", "arguments": []}], [{"job_class": "Job", "arguments": ["c", {}, "t"]}],
     [{"arguments": []}], [{"arguments": ["M", "m", "deliver_now", {"args": [1]}]}], [{"arguments": [1, 2]}], ["--- x"],
     ["ActionMailer::DeliveryJob"], ["ActionMailer::MailDeliveryJob"], ["--- !ruby/object:Object {}"],
 ]  # fmt: skip
