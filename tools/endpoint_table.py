@@ -36,6 +36,7 @@ HEADING: Final = "## Paths"
 MEANINGS: Final[Mapping[str, str]] = {
     "/": "what is wrong and what to do; totals, causes, charts of the last three hours",
     "/targets": "up or down, why and since when, pauses, limits, latencies, outcomes",
+    "/target?name=…": "one target: the same, with its charts",
     "/jobs /queue?name=…": "waiting jobs, their age, why a queue does not move",
     "/processes": "also Ruby's: version, targets, jobs in progress, memory, last heartbeat",
     "/events": "event sources; `check --events` tests [whether events come](check.md#whether-events-come)",
