@@ -41,7 +41,7 @@ from restbroker.store.sets import size
 AREA: Final = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "type", "lindex", "lrange", "zrevrange", "zcount", "zscan", "blpop", "lmove", "lpos"),
+        *("scan", "lindex", "lrange", "zrevrange", "zcount", "blpop", "lmove", "lpos"),
         *("xlen", "xrange", "xrevrange", "ltrim", "lset", "lrem"),
         *("client|list", "client|info"),
     }
