@@ -35,6 +35,8 @@ _MOST_CAUSES: Final = 1000
 _NOT_READ: Final = -1
 _IN_PLACE: Final = ("edit", "move")
 """Actions, as the audit log names them, after which as many jobs have the same scores."""
+HOUR_S: Final = 3600
+_CHARTED_S: Final = 30 * 24 * HOUR_S
 _ALL: Final = 10**9
 """More than the members of any one score: a place behind so many is behind all of them."""
 
@@ -43,8 +45,9 @@ _ALL: Final = 10**9
 class Cause:
     """A group of failed jobs. `first_s`, `last_s`: when the first and the last of them died or failed (epoch seconds).
 
-    All else is from the newest of them, with secrets masked: `key` identifies it as a job id would; `command` is its
-    class if it names no command; `code` is its `error_class`.
+    `hours`: {hour since the epoch: how many failed in it}, of the last 30 days. All else is from the newest of them,
+    with secrets masked: `key` identifies it as a job id would; `command` is its class if it names no command; `code` is
+    its `error_class`.
     """
 
     group: str
@@ -57,11 +60,23 @@ class Cause:
     jobs: int = 0
     first_s: float = inf
     last_s: float = -inf
+    hours: dict[int, int] = attrs.field(factory=dict)
 
-    def add(self, jobs: int, first_s: float, last_s: float) -> None:
-        """Count `jobs` more, which failed between `first_s` and `last_s`."""
-        self.jobs += jobs
-        self.first_s, self.last_s = min(self.first_s, first_s), max(self.last_s, last_s)
+    def add(self, at_s: float) -> None:
+        """Count one job more, which failed at this moment."""
+        self.jobs += 1
+        self.first_s, self.last_s = min(self.first_s, at_s), max(self.last_s, at_s)
+        now_s = time.time()
+        if at_s > now_s - _CHARTED_S:
+            hour = int(min(at_s, now_s) // HOUR_S)
+            self.hours[hour] = self.hours.get(hour, 0) + 1
+
+    def add_all(self, other: "Cause") -> None:
+        """Count the jobs of another slice of the set too."""
+        self.jobs += other.jobs
+        self.first_s, self.last_s = min(self.first_s, other.first_s), max(self.last_s, other.last_s)
+        for hour, jobs in other.hours.items():
+            self.hours[hour] = self.hours.get(hour, 0) + jobs
 
 
 @attrs.frozen
@@ -187,9 +202,9 @@ class Summaries:
                 throttle.step()
             for name, cause in part.causes.items():
                 if name not in together and len(together) < _MOST_CAUSES:
-                    together[name] = attrs.evolve(cause, jobs=0, first_s=inf, last_s=-inf)
+                    together[name] = attrs.evolve(cause, jobs=0, first_s=inf, last_s=-inf, hours={})
                 if name in together:
-                    together[name].add(cause.jobs, cause.first_s, cause.last_s)
+                    together[name].add_all(cause)
         looked_at = sum(max(part.jobs, 0) for part in self._slices)
         meant = sum(part.meant for part in self._slices)
         causes = sorted(together.values(), key=lambda cause: -cause.jobs)
@@ -209,4 +224,4 @@ def _count(causes: dict[str, Cause], view: Job, zset: SortedSet) -> None:
             group, view.key, view.shown_jid, target=target, command=command, code=code, message=view.message
         )
     at_s = view.score if zset == "dead" else view.last_failure_s or view.score
-    cause.add(1, at_s, at_s)
+    cause.add(at_s)

@@ -122,6 +122,14 @@ def chart(title: str, unit: str, series: Sequence[Series], scale: Scale) -> Char
     )
 
 
+def bars(values: Sequence[float]) -> str:
+    """Return the path of a small chart in which each value is a bar; the highest reaches the upper edge."""
+    top, across = max(1.0, *values), WIDTH / len(values)
+    heights = ((place, max(HEIGHT * value / top, HEIGHT / 12)) for place, value in enumerate(values) if value)
+    width = f"{across * 0.8:.0f}"
+    return "".join(f"M{place * across:.0f} {HEIGHT}v-{height:.0f}h{width}v{height:.0f}z" for place, height in heights)
+
+
 def rounded_up(value: float) -> float:
     """Return the next of 1, 2, 5, 10, 20, 50, …, at least 1, so that the scale is readable and seldom changes."""
     if value <= 1:

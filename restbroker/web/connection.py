@@ -38,21 +38,25 @@ class Causes:
 
     context: Callable[[], ConfigContext]
     _kept: dict[SortedSet, Summaries] = attrs.field(factory=dict)
+    _newest: dict[SortedSet, Summary] = attrs.field(factory=dict)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def now(self, client: Client, zset: SortedSet, seconds: float, *, wait: bool = True) -> Summary | None:
-        """Return the causes of a set after reading on for `seconds`; None if another caller reads and `wait` is false.
+        """Return the causes of a set after reading on for `seconds`.
+
+        If another caller reads them and `wait` is false, return what was known before, None for nothing.
 
         Raise `StoreUnavailable`, `StoreRefused`, or `ConfigError` if a secret's file cannot be read.
         """
         known = self.context()
         if not self._lock.acquire(blocking=wait):
-            return None
+            return self._newest.get(zset)
         try:
             kept = self._kept.get(zset)
             if kept is None or kept.context != known:
                 kept = self._kept[zset] = Summaries(zset, known, gives_way=True)
-            return kept.now(client, seconds)
+            self._newest[zset] = kept.now(client, seconds)
+            return self._newest[zset]
         finally:
             self._lock.release()
 

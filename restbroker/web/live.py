@@ -138,13 +138,12 @@ class Watch:
         self._looked_at_s = self.now_s() if hurries == self._refresh_requests else float("-inf")
 
     def _dead(self, client: Client) -> Summary | None:
-        """Return the causes of dead jobs; the last ones if a visitor of their page is just reading them."""
-        found = None
+        """Return the causes of dead jobs, as they were if a visitor of their page is just reading them."""
         # The page of the set says what is wrong.
         with suppress(StoreRefused, ConfigError):
             if self.causes is not None:
-                found = self.causes.now(client, "dead", _CAUSES_S, wait=False)
-        return found or (self.state.look.dead if self.state.look is not None else None)
+                return self.causes.now(client, "dead", _CAUSES_S, wait=False)
+        return self.state.look.dead if self.state.look is not None else None
 
     async def _ask(self, ask: Callable[[Client], Look]) -> Look | RestbrokerError:
         """Return the snapshot, or the error that prevented it."""

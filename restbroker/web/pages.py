@@ -7,7 +7,7 @@ more than its bounds allow, and says so; what is shown of a job comes from `oper
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import urlencode
 
@@ -28,16 +28,15 @@ from restbroker.operate.periodic import Periodic, list_periodic
 from restbroker.operate.processes import Process, Work
 from restbroker.operate.request import periodic_requests
 from restbroker.operate.search import SearchResult, search
-from restbroker.operate.summary import Cause, Summary
 from restbroker.operate.system import system
-from restbroker.operate.where import Where, parse_search
+from restbroker.operate.where import parse_search
 from restbroker.serving.app import Refuse
-from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Pause, paused_queues
 from restbroker.store.queues import is_known
 from restbroker.web import filters, views
+from restbroker.web.causes import CauseCounter
 from restbroker.web.connection import AdminConnection
 from restbroker.web.live import State
 from restbroker.web.render import TITLES, Shell
@@ -47,9 +46,9 @@ WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Died"}
 PAGE: Final = 50
 _BUDGET: Final = SearchLimits(jobs=50_000, seconds=1.5, gives_way=True)
 _MOST_CONDITIONS: Final = 10
-_MOST_CAUSES: Final = 20
 _MOST_KEYS: Final = 20
-_CAUSES_S: Final = 1.5
+_FEW: Final = 10
+"""So few dead jobs are shown with their causes; more only on request."""
 _NOTES: Final = 500
 _BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, notes=2000, gives_way=True)
 _FIND: Final = SearchLimits(seconds=2.0, jobs=10_000, ends=100_000, hits=10, gives_way=True)
@@ -61,25 +60,6 @@ _WORD_LIMIT: Final = 200
 _EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > yesterday."
 
 
-@attrs.frozen
-class CauseTable:
-    """The causes that a page shows: the `rows`, from all in `of`; `is_one`: only those that it filters by."""
-
-    summary: Summary
-    rows: Sequence[Cause]
-    is_one: bool = False
-
-    @property
-    def more(self) -> int:
-        """How many causes have no row."""
-        return 0 if self.is_one else len(self.summary.causes) - len(self.rows)
-
-    @property
-    def without(self) -> int:
-        """How many of the jobs that were read belong to none of the causes."""
-        return 0 if self.is_one else self.summary.matching - sum(cause.jobs for cause in self.summary.causes)
-
-
 @attrs.frozen(eq=False)
 class Pages:
     """The views of sets, queues, jobs, periodic commands and the audit log; `refuse` makes an answer without a page."""
@@ -88,32 +68,35 @@ class Pages:
     shell: Shell
     refuse: Refuse
     state_for: Callable[[], Awaitable[State]]
+    counter: CauseCounter
 
     async def list_jobs(self, name: str) -> Response:
-        """Return one page of the jobs in a set that match the conditions in the address."""
+        """Return one page of the jobs in a set that match the conditions in the address; of dead jobs, causes first."""
         typed = conditions(request.args.getlist("where"))
-        after = request.args.get("after") or None
-        zset = SETS[name]
+        after, zset = request.args.get("after") or None, SETS[name]
+        causes = None if typed or after or zset == "schedule" else await self.counter.table(zset, time.time())
         wrong: UsageError | None = None
-        status = 200
-
-        causes: CauseTable | None = None
+        page: Page | None = None
         periodic: list[Periodic] = []
 
-        def question(client: Client) -> tuple[Page, CauseTable | None]:
+        def question(client: Client) -> tuple[Page, list[str]]:
             nonlocal periodic
             known = self.admin.context()
-            wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
-            page = find.page(client, zset, wanted, known, after=after, limit=PAGE, limits=_BUDGET)
+            meant = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
+            groups = [str(one.value) for one in meant if (one.field, one.op) == ("failure_group", "=")]
             if zset == "schedule" and not typed and after is None:
                 periodic = list_periodic(client, [*periodic_requests(self.admin.config())], known)
-            return page, None if after or zset == "schedule" else self._causes(client, zset, wanted)
+            return find.page(client, zset, meant, known, after=after, limit=PAGE, limits=_BUDGET), groups
 
+        is_short = causes is None or not causes.rows or causes.summary.total <= _FEW
+        asked = {"jobs": "all"} if "jobs" in request.args else {}
         try:
-            page, causes = await self.admin.ask(question)
+            if is_short or zset != "dead" or asked:
+                page, groups = await self.admin.ask(question)
+                if groups and not after:
+                    causes = await self.counter.table(zset, time.time(), groups)
         except UsageError as error:
-            size = await self.admin.ask(lambda client: sets.size(client, zset))
-            page, wrong, status = Page((), None, 0, size), of_form(error), 400
+            wrong = of_form(error)
         html = await self.shell.page_of_jobs(
             "set.html",
             name=name,
@@ -128,10 +111,10 @@ class Pages:
             verbs=self._verbs(zset),
             edit_all=address(f"/edit/{name}", typed),
             after=after,
-            next=address(f"/{name}", typed, page.after),
-            first=address(f"/{name}", typed),
+            next=address(f"/{name}", typed, None if page is None else page.after),
+            first=address(f"/{name}", typed, **asked),
         )
-        return Response(html, status)
+        return Response(html, 200 if wrong is None else 400)
 
     async def job(self, name: str, key: str) -> Response:
         """Return the page of one job; refuse it with 404 if the job is not in the set."""
@@ -303,20 +286,6 @@ class Pages:
         target = self.admin.context().targets.get(queue)
         names = () if target is None or target.fair_by is None else target.fair_by.names
         return names[0] if len(names) == 1 else None
-
-    def _causes(self, client: Client, zset: SortedSet, wanted: Where) -> CauseTable | None:
-        """Return all causes if there is no condition, or those whose groups are searched for.
-
-        None if there are only other conditions, or no cause.
-        """
-        groups = {one.value for one in wanted if (one.field, one.op) == ("failure_group", "=")}
-        if wanted and not groups:
-            return None
-        found = self.admin.causes.now(client, zset, _CAUSES_S)
-        if found is None:
-            return None
-        rows = [cause for cause in found.causes if not groups or cause.group in groups][:_MOST_CAUSES]
-        return CauseTable(found, rows, is_one=bool(groups)) if rows else None
 
     def _verbs(self, zset: SortedSet) -> list[str]:
         if self.shell.settings.is_read_only:

@@ -130,6 +130,7 @@ class Renderer:
             causes.headline,
             causes.of_dead,
             causes.hint,
+            causes.first_step,
             causes.share,
         ):
             environment.filters[filter_.__name__] = filter_

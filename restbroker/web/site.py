@@ -18,6 +18,7 @@ from restbroker.errors import RestbrokerError, UsageError
 from restbroker.serving.app import AppOptions, failure, new_app
 from restbroker.telemetry.events import Report
 from restbroker.web.actions import ActPages
+from restbroker.web.causes import CauseCounter
 from restbroker.web.connection import Actions, AdminConnection
 from restbroker.web.controls import ControlPages
 from restbroker.web.edit import EditPages
@@ -85,7 +86,9 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     actions = Actions(app, admin)
     # Before its connections are closed.
     app.after_serving(actions.aclose)
-    pages = Pages(admin, shell, site.refuse, site.watch.state_for)
+    counter = CauseCounter(app, admin)
+    app.after_serving(counter.aclose)
+    pages = Pages(admin, shell, site.refuse, site.watch.state_for, counter)
     acts = ActPages(admin, shell, site.refuse, site.redirect, actions)
     edits = EditPages(admin, shell, site.refuse, acts)
     controls = ControlPages(admin, shell, site.refuse, site.redirect, actions, site.watch.refresh_now)

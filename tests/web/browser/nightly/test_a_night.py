@@ -46,7 +46,7 @@ def sent(stage: Stage, name: str) -> dict[str, int]:
 def test_a_night_is_mended_in_eleven_clicks(night: str, visitor: Visitor) -> None:
     visitor.open("/")
     visitor.follow("Dead")
-    visitor.sees("2 causes account for 95 % of 60 jobs")
+    visitor.sees("2 of 3 causes account for 95 % of 60 jobs")
     assert "Correct the arguments" in visitor.row("BadArgument")
     visitor.follow("Edit the 40 jobs of this cause")
     visitor.fill("host", "example.org")

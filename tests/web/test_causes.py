@@ -1,0 +1,94 @@
+"""The page of dead jobs: its causes come first, at once and then counted on, and jobs only on request."""
+
+import time
+
+import pytest
+import trio
+
+from restbroker.operate.summary import HOUR_S, Cause, Summary
+from restbroker.web import causes
+from restbroker.web.causes import CauseTable
+from restbroker.web.charts import HEIGHT, WIDTH, bars
+from tests.broker.conftest import Harness
+from tests.support.wait import NEVER_S
+from tests.web.conftest import Open
+from tests.web.test_actions import job, page, park
+
+FILL = """
+for n = 1, ARGV[1] do
+  redis.call('ZADD', KEYS[1], ARGV[2] - n, (ARGV[3]:gsub('NUMBER', n)))
+end
+"""
+
+
+def fill(harness: Harness, count: int, zset: str = "dead", name: str = "j") -> None:
+    """Puts so many jobs of one cause into a set, one for each second."""
+    failed = job(f"{name}NUMBER", error_class="ServerError", error_message="It answered 500.")
+    harness.client.command("EVAL", FILL, 1, zset, count, int(time.time()), failed)
+
+
+async def test_many_jobs_are_listed_only_on_request(harness: Harness, site: Open) -> None:
+    park(harness, 11)
+    async with site() as running:
+        first, listed = await page(running, "/dead"), await page(running, "/dead?jobs=all")
+        one = await page(running, first.links_to("/dead?where=")[0])
+        await running.post("/dead/act", {"verb": "delete", "where": "user = j1", "all": "yes", "confirmed": "yes"})
+        retries = await page(running, "/retries")
+    assert len(first.rows) == 1
+    assert first.rows[0][0].startswith("ServerError safe")
+    assert [row[-1] for row in listed.last] == [row[-1] for row in one.last] == [f"j{n}" for n in range(10, -1, -1)]
+    assert "No jobs." in retries.text
+
+
+async def test_a_few_jobs_stand_below_their_causes(harness: Harness, site: Open) -> None:
+    park(harness, 10)
+    async with site() as running:
+        assert len((await page(running, "/dead")).last) == 10
+
+
+async def test_causes_are_counted_on_behind_an_open_page(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(causes, "_PIECE_S", 0.0)
+    fill(harness, 5000)
+    async with site() as running:
+        first = await running.get("/dead")
+        with trio.fail_after(NEVER_S):
+            while "counted, the newest first" in (shown := await running.get("/dead")).text:
+                await trio.sleep(0.05)
+    assert "of 5,000 jobs counted, the newest first" in first.text
+    assert '<meta http-equiv="refresh" content="5">' in first.text
+    assert 'data-fragment="/dead"' in first.text
+    assert ">5,000</a>" in shown.text
+
+
+async def test_a_stop_does_not_wait_for_the_count(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_PIECE_S", "_TASK_PIECE_S"):
+        monkeypatch.setattr(causes, name, 0.0)
+    fill(harness, 5000)
+    with trio.fail_after(NEVER_S):
+        async with site() as running:
+            assert "jobs counted, the newest first" in (await running.get("/dead")).text
+
+
+def test_a_chart_spans_the_time_in_which_all_failed() -> None:
+    def table(*ages_h: float) -> CauseTable:
+        cause = Cause("g", "k", None, None, command="c", code=None, message=None)
+        for age_h in ages_h:
+            cause.add(now_s - age_h * HOUR_S)
+        return CauseTable(Summary((cause,), 1, 1, 1), [cause], is_one=False, at_s=now_s)
+
+    now_s = time.time()
+    assert [table(age_h).span[1] for age_h in (0, 23, 25, 200, 5000)] == [
+        "24 hours", "24 hours", "7 days", "30 days", "30 days",
+    ]  # fmt: skip
+    last = table(0.001)
+    assert last.bars(last.rows[0]).count("M") == 1
+    assert last.bars(last.rows[0]).startswith(f"M{WIDTH * 23 // 24} {HEIGHT}v-{HEIGHT}")
+
+
+def test_the_highest_bar_reaches_the_upper_edge_and_none_is_unseen() -> None:
+    assert bars([0, 1000, 1]) == "M200 100v-100h160v100zM400 100v-8h160v8z"
+    assert bars([0, 0]) == ""
