@@ -41,8 +41,9 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/processes": "also Ruby's: version, targets, jobs in progress, memory, last heartbeat",
     "/events": "event sources; `check --events` tests [whether events come](check.md#whether-events-come)",
     "/in-progress": "jobs in progress, the longest first",
-    "/retries /scheduled /dead": "jobs, 50 a page, by [conditions](jobs.md#conditions-which-jobs); on top the twenty "
-    "most frequent [causes](jobs.md#why-jobs-are-dead-causes), or the [periodic commands](periodic.md)",
+    "/retries /scheduled /dead": "jobs, 50 a page, by [conditions](jobs.md#conditions-which-jobs), of more than "
+    "ten dead ones on request; on top the twenty most frequent [causes](jobs.md#why-jobs-are-dead-causes), or the "
+    "[periodic commands](periodic.md)",
     "/SET/KEY": "one job: what happened, arguments, last tries",
     "/SET/KEY/edit /edit/SET": "the edit of one job; of all that match",
     "/SET/act /queue/act /steer": "other actions on jobs; on all else",

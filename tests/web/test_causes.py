@@ -54,7 +54,7 @@ async def test_causes_are_counted_on_behind_an_open_page(
     async with site() as running:
         first = await running.get("/dead")
         with trio.fail_after(NEVER_S):
-            while "counted, the newest first" in (shown := await running.get("/dead")).text:
+            while "counted, the newest first" in (shown := await running.get("/dead")).text:  # noqa: ASYNC110
                 await trio.sleep(0.05)
     assert "of 5,000 jobs counted, the newest first" in first.text
     assert '<meta http-equiv="refresh" content="5">' in first.text
