@@ -28,7 +28,7 @@ FRESH_S = 1.0
 IDLE_S = 10.0
 _REST = 10
 """After a snapshot, Redis and the processor are left alone for this many times as long as it took."""
-_CAUSES_S = 0.1
+_CAUSES_S = 0.03
 """Seconds of a snapshot that may be spent on the causes of dead jobs; the next one continues."""
 _VISITED_S = 60.0
 """After the request of a page, causes are read for this many seconds.
