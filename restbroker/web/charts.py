@@ -123,11 +123,11 @@ def chart(title: str, unit: str, series: Sequence[Series], scale: Scale) -> Char
 
 
 def bars(values: Sequence[float]) -> str:
-    """Return the path of a small chart in which each value is a bar; the highest reaches the upper edge."""
-    top, across = max(1.0, *values), WIDTH / len(values)
-    heights = ((place, max(HEIGHT * value / top, HEIGHT / 12)) for place, value in enumerate(values) if value)
+    """Return the path of a small chart in a box of 600 by 100: a bar for each value, the highest as high as the box."""
+    top, across = max(1.0, *values), 600 / len(values)
+    heights = ((place, max(100 * value / top, 8)) for place, value in enumerate(values) if value)
     width = f"{across * 0.8:.0f}"
-    return "".join(f"M{place * across:.0f} {HEIGHT}v-{height:.0f}h{width}v{height:.0f}z" for place, height in heights)
+    return "".join(f"M{place * across:.0f} 100v-{height:.0f}h{width}v{height:.0f}z" for place, height in heights)
 
 
 def rounded_up(value: float) -> float:
