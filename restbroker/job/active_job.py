@@ -22,8 +22,8 @@ _PLACES: Final = ("the command", "the arguments", "the token", "the reply id")
 
 def unwrap(fields: dict[str, Json]) -> dict[str, Json]:
     """Return the fields, just parsed, of which a wrapped job is made a plain one."""
-    match fields:
-        case {"wrapped": _, "args": [{"job_class": str(name), "arguments": list(given)}]}:
+    match fields.get("args") if WRAPPED in fields else None:
+        case [{"job_class": str(name), "arguments": list(given)}]:
             fields["args"] = _without_notes(given)
             if fields.get("class") in WRAPPERS:
                 fields["class"] = name

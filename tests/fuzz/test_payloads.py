@@ -16,6 +16,7 @@ from restbroker.telemetry.events import JobFinished
 from tests.fuzz.effort import FUZZING
 from tests.model.target import SimulatedTarget
 from tests.model.world import World, simulate
+from tests.support.active_job import wrapper
 
 WORKS_FOR_S = 10.0
 """Less than the shortest back-off: nothing comes back from the retry set."""
@@ -51,6 +52,7 @@ extreme_jobs = st.dictionaries(st.sampled_from(FIELDS), extreme, max_size=4).map
     lambda fields: dump({**fields, "args": ["safe", {"jid": "j"}, "t"]})
 )
 near_jobs = st.builds(lambda fields, args: dump({**fields, "args": args}), fields, args)
+rails_jobs = st.builds(lambda fields, args: dump({**fields, **wrapper(args)}), fields, args)
 GOOD = b'{"class":"A","jid":"j","args":["safe",{"jid":"j"},"t"],"retry":true,"created_at":1.5}'
 cut_jobs = st.builds(
     lambda start, end, filling: GOOD[:start] + filling + GOOD[end:],
@@ -59,7 +61,7 @@ cut_jobs = st.builds(
     st.binary(max_size=8),
 )
 nested = st.sampled_from([b"[" * 100_000, b'{"args":' * 5000, b'{"args":[' + b"[" * 3000])
-payloads = near_jobs | extreme_jobs | cut_jobs | st.binary(max_size=100) | odd_values.map(dump) | nested
+payloads = near_jobs | rails_jobs | extreme_jobs | cut_jobs | st.binary(max_size=100) | odd_values.map(dump) | nested
 
 
 @pytest.mark.promise("No command is lost", "whatever bytes are pushed to a queue")
