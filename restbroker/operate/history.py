@@ -9,6 +9,7 @@ from contextlib import suppress
 from heapq import nlargest
 from itertools import islice
 from typing import Final
+from zlib import crc32
 
 import attrs
 import orjson
@@ -44,7 +45,8 @@ class Seen:
     """What was seen within a minute, and how things stood at its end.
 
     `numbers`, of each target and of `ALL`: tries processed and failed since some beginning, and the times of the
-    slowest process; for `ALL` also how many jobs were waiting, for a retry (`retry`) and in_progress. `troubles`: the
+    slowest process; of a target also whose totals they are (`of`), of `ALL` also how many jobs were waiting, for a
+    retry (`retry`) and in_progress. `troubles`: the
     worst state of each target that was not up, `paused` for "queue NAME", and `start` for a process that began.
     """
 
@@ -84,8 +86,15 @@ def _numbers(seen: Snapshot, targets: Sequence[Target]) -> Mapping[str, Mapping[
     counts = {"waiting": seen.waiting, "in_progress": seen.in_progress}
     numbers: dict[str, Mapping[str, float | None]] = {ALL: {**totals, **counts, **slowest(targets)}}
     for one in nlargest(_MOST, targets, key=lambda one: one.in_progress):
-        numbers[one.name] = {"processed": one.delivered + one.failed, "failed": one.failed, **slowest([one])}
+        counts = {"processed": one.delivered + one.failed, "failed": one.failed, "of": _who(one)}
+        numbers[one.name] = {**counts, **slowest([one])}
     return numbers
+
+
+def _who(target: Target) -> int:
+    """Return a number that changes with the processes that the target's totals are of."""
+    counting = sorted(pool.identity for pool in target.per_process if pool.finishing is not True)
+    return crc32(" ".join(counting).encode())
 
 
 def slowest(targets: Iterable[Target]) -> Mapping[str, float | None]:
@@ -106,13 +115,20 @@ def _troubles(
 def values(found: Mapping[int, Seen], subject: str, name: str, times: Sequence[int]) -> Sequence[float | None]:
     """Return a number of a target, or of `ALL`, at each of these times; of totals, by how much they rose in the minute.
 
-    A total that fell is unknown for a minute: a process has ended, or someone has reset it.
+    That is unknown if other processes count now, or someone has reset the total.
     """
-    known = {at_s: one.numbers.get(subject, {}).get(name) for at_s, one in found.items()}
+    rows = {at_s: one.numbers.get(subject, {}) for at_s, one in found.items()}
     if name not in _TOTALS:
-        return [known.get(at_s) for at_s in times]
-    pairs = [(known.get(at_s - MINUTE_S), known.get(at_s)) for at_s in times]
-    return [None if before is None or now is None or now < before else now - before for before, now in pairs]
+        return [rows.get(at_s, {}).get(name) for at_s in times]
+
+    def rise(at_s: int) -> float | None:
+        before, now = rows.get(at_s - MINUTE_S, {}), rows.get(at_s, {})
+        first, last = before.get(name), now.get(name)
+        if first is None or last is None or last < first or before.get("of") != now.get("of"):
+            return None
+        return last - first
+
+    return [rise(at_s) for at_s in times]
 
 
 def incidents(found: Mapping[int, Seen]) -> Sequence[tuple[str, str, int, int | None]]:

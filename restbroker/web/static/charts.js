@@ -31,12 +31,15 @@ function show(plot, share) {
   plot.append(tip);
 }
 
-document.addEventListener("pointermove", (event) => {
+function follow(event) {
   const plot = event.target.closest?.(".plot");
   clear();
   if (!plot) return;
   const box = plot.getBoundingClientRect();
   const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
   for (const each of document.querySelectorAll(".plot")) show(each, share);
-});
-document.addEventListener("pointerleave", clear);
+}
+
+document.addEventListener("pointermove", follow);
+document.addEventListener("pointerdown", follow);
+document.documentElement.addEventListener("pointerleave", clear);

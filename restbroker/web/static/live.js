@@ -19,10 +19,11 @@ function say(text, tone) {
 }
 
 function isBusy(part) {
-  // What the user is using stays until they leave it: a focused control, an opened detail, a ticked box, marked text.
+  // What the user is using stays until they leave it: a focused control, an opened detail, a ticked box, marked text,
+  // a chart under the pointer.
   const focus = document.activeElement;
   if (focus && focus !== document.body && part.contains(focus) && !focus.matches("[role=region]")) return true;
-  if (part.querySelector("details[open], input:checked")) return true;
+  if (part.querySelector("details[open], input:checked, .plot.at")) return true;
   const marked = document.getSelection();
   return Boolean(marked && !marked.isCollapsed && part.contains(marked.anchorNode));
 }
