@@ -52,14 +52,10 @@ _WIDEST: Final = 110
 _BOLD, _DIM, _GREEN, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 
-def _program() -> str:
-    """Return how the user can call this restbroker: by its name where that is on PATH, else by its path."""
-    own, found = Path(sys.executable).parent / "restbroker", shutil.which("restbroker")
-    is_found = found is not None and Path(found).resolve() == own.resolve()
-    return "restbroker" if is_found or not own.exists() else shlex.quote(str(own))
-
-
-PROGRAM: Final = _program()
+_OWN: Final = Path(sys.executable).with_name("restbroker")
+_IS_FOUND: Final = Path(shutil.which("restbroker") or "/").resolve() == _OWN.resolve()
+PROGRAM: Final = "restbroker" if _IS_FOUND else shlex.quote(str(_OWN))
+"""How the user can call this restbroker: by its name where that is on PATH, else by its path."""
 
 
 def run(*, stay: bool) -> int:
@@ -87,7 +83,7 @@ async def _main(*, stay: bool) -> int:
                 fleet.more = {**config, "StatsPort": pages, "Events": {**config["Events"], "Listen": listen}}
                 demo = _Demo(fleet, pages, events, colour)
                 demo.explain(DATA["opening"])
-                demo.show(f"Redis     {binary} on port {port}")
+                demo.show(f"Redis     {binary.name} on port {port}")
                 demo.show(f"ejabberd  a stand-in on port {fleet.stand_in.port}")
                 broker = await fleet.start()
                 demo.show(f"broker    restbroker run --config {broker.config}")
@@ -221,15 +217,13 @@ class _Demo:
 
     async def keep_running(self) -> None:
         """Print what can be tried and where the pages are, and show what the server gets, until cancelled."""
-        names = {"config": shlex.quote(str(self.broker.config)), "program": PROGRAM, "password": PASSWORD}
-        lines = [line.format_map(names) for line in DATA["try"]["lines"]]
-        if (client := shutil.which("redis-cli") or shutil.which("valkey-cli")) is not None:
-            job = shlex.quote(json.dumps(_job("by-hand", "check_account", {"user": "mary"})))
-            lines.append(f"{Path(client).name} -u {self.fleet.settings.url} lpush queue:{QUEUE} {job}")
-        shown = "\n".join(f"  {line}" for line in lines)
-        self.write(f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n")
-        pages = self._in(_BOLD, f"http://127.0.0.1:{self.pages}/")
-        self.write(f"What the server gets appears below. Open the pages in a browser: {pages}")
+        url, job = self.fleet.settings.url, json.dumps(_job("by-hand", "check_account", {"user": "mary"}))
+        by_hand = [sys.executable, "-c", DATA["lpush"], url]
+        if client := shutil.which("redis-cli") or shutil.which("valkey-cli"):
+            by_hand = [Path(client).name, "-u", url, "lpush"]
+        named = {"config": self.broker.config, "program": PROGRAM, "password": PASSWORD}
+        named |= {"by_hand": shlex.join([*by_hand, f"queue:{QUEUE}", job])}
+        self.write(DATA["stay"].format_map(named | {"pages": self._in(_BOLD, f"http://127.0.0.1:{self.pages}/")}))
         seen = len(self.fleet.stand_in.requests)
         while True:
             for request in self.fleet.stand_in.requests[seen:]:
