@@ -87,7 +87,8 @@ def stage(stage: Stage) -> Stage:
 def is_harmless(visitor: Visitor, stage: Stage) -> None:
     """Nothing of what strangers wrote has become a part of the page."""
     assert visitor.driver.execute_script("return window.ran === undefined")
-    assert not visitor.has("main img, main script, main iframe, main svg:not([role=img]), [href^=javascript]")
+    drawn = "main svg:not([role=img], [role=img] svg)"
+    assert not visitor.has(f"main img, main script, main iframe, {drawn}, [href^=javascript]")
     assert CONTROL.search(visitor.driver.execute_script("return document.body.innerText")) is None
     assert visitor.hosts() == {urlsplit(stage.site).netloc}
 
