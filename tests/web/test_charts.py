@@ -78,3 +78,22 @@ async def test_a_first_visit_costs_at_most_sixty_kilobytes(site: Open) -> None:
     assert first.status_code == 200
     assert len(beside) == 4
     assert sum(len(answer.content) for answer in (first, *beside)) <= FIRST_PAGE_BYTES
+
+
+async def test_a_cause_on_the_overview_leads_to_its_dead_jobs(harness: Harness, site: Open) -> None:
+    fields = {
+        "class": "Add",
+        "queue": "rest",
+        "args": ["safe", {}, "t"],
+        "error_class": "Gone",
+        "error_message": "Away",
+    }
+    for jid in ("j1", "j2"):
+        harness.client.command("ZADD", "dead", 1, orjson.dumps({**fields, "jid": jid}))
+    async with site() as running:
+        running.watch.refresh_now()
+        found = await page(running, "/")
+        (address,) = re.findall(r'href="(/dead\?where=[^"]+)"', found.html)
+        there = await page(running, address)
+    assert "2 safe: Away How fast" in found.text
+    assert "Away" in there.text
