@@ -62,7 +62,7 @@ wheel: ## Build dist/restbroker-….whl, with the build's tools in an environmen
 
 venv: $(VENV)/.dev ## Make .venv with everything for work on restbroker
 
-demo: $(VENV)/.demo ## Show the main job end to end, nothing to install (STAY=1 keeps it running)
+demo: $(VENV)/.demo ## Show in six scenes what restbroker does, nothing to install (STAY=1 keeps it running, with its pages)
 	@$(BIN)/restbroker demo $(if $(STAY),--stay) $(ARGS)
 
 servers: ## Install the servers that `make test` runs, where missing

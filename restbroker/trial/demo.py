@@ -174,6 +174,7 @@ class _Demo:
         shown = ""
         with trio.move_on_after(_PATIENCE_S):
             while until not in shown:
+                self.fleet.require_alive()
                 await trio.sleep(0.1)
                 shown = await trio.to_thread.run_sync(_on_terminal, [*COMMAND, *arguments], environ)
         self.show(f"$ restbroker {shlex.join(arguments)}")
@@ -192,7 +193,8 @@ class _Demo:
     async def finish(self) -> None:
         """Wait until no job is waiting or in progress, at most a minute; the check that follows decides."""
         with trio.move_on_after(_PATIENCE_S):
-            while await self.unfinished():  # noqa: ASYNC110 - another process changes it
+            while await self.unfinished():
+                self.fleet.require_alive()
                 await trio.sleep(0.02)
 
     async def unfinished(self) -> int:
