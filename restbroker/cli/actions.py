@@ -176,7 +176,7 @@ class Doing:
         if self.wait_s is not None and jids:
             if last.done > len(jids):
                 output.say(f"note: only the first {output.jobs(len(jids))} will be followed.")
-            became = _follow(self.client, jids, self.known, self.wait_s)
+            became = _follow(self.client, jids, self.known, self.wait_s, last.began_s)
             _print_result(became, self.wait_s)
         if self.as_json:
             followed = {} if became is None else {"became": _result_json(became)}
@@ -270,8 +270,10 @@ def _edit(before: ShownJob, after: ShownJob, edit: Edit) -> dict[str, Json]:
     return {"jid": before.jid, "changes": [{"name": name, "before": was, "after": now} for name, was, now in told]}
 
 
-def _follow(client: Client, jids: Sequence[str], known: ConfigContext, timeout_s: float) -> ActionResult:
-    """Wait until all these jobs have ended, or `timeout_s` is over; return the last result.
+def _follow(
+    client: Client, jids: Sequence[str], known: ConfigContext, timeout_s: float, since_s: float
+) -> ActionResult:
+    """Wait until all these jobs, sent since `since_s`, have ended, or `timeout_s` is over; return the last result.
 
     It prints why jobs wait, and on a terminal how far they are. Raise `StoreUnavailable` if Redis is away.
     """
@@ -281,7 +283,7 @@ def _follow(client: Client, jids: Sequence[str], known: ConfigContext, timeout_s
         began_s = time.monotonic()
         seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
         bounds = SearchLimits(seconds=seconds, jobs=10 * _MOST)
-        became = follow(client, jids, known, bounds)
+        became = follow(client, jids, known, bounds, since_s)
         remaining_s = deadline - time.monotonic()
         if became.is_over:
             return became

@@ -1,9 +1,11 @@
 """Where the jobs are that a person sent again: failed once more and for what cause, waiting, in progress, or done.
 
 Called by `retry --wait`, `edit --retry --wait` and the page of an action. Always holds: changes nothing; a job counts
-as done only if it was met nowhere and all places were searched; those that were not are named.
+as done only if the History says that it was delivered since it was sent, or if it was met nowhere and all places were
+searched; those that were not are named.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -91,18 +93,23 @@ def run(client: Client, name: str) -> Run | None:
     return Run(name, found[0].at_s, found[-1].at_s, note=found[-1].note, jids=shown)
 
 
-def follow(client: Client, jids: Collection[str], known: ConfigContext, bounds: SearchLimits) -> ActionResult:
-    """Return where these jobs are now, which were sent to their queues. Raise `StoreUnavailable`."""
+def follow(
+    client: Client, jids: Collection[str], known: ConfigContext, bounds: SearchLimits, since_s: float = math.inf
+) -> ActionResult:
+    """Return where these jobs are now, which were sent to their queues at `since_s` (Redis' clock) or later.
+
+    Raise `StoreUnavailable`.
+    """
     wanted = frozenset(jids)
     walk = Walk(client, known, bounds, _query(wanted))
-    met = _meet(walk, len(wanted))
-    missing = len(wanted) - len(met)
+    met, delivered = _meet(walk, wanted, since_s)
+    missing = len(wanted) - len(met) - delivered
     unseen, refused = (tuple(dict.fromkeys(walk.unseen)), tuple(walk.refused)) if missing else ((), ())
     kinds = Counter(one.kind for one in met.values())
     queues = sorted({one.view.queue or "" for one in met.values() if one.kind in ("queue", "schedule")})
     return ActionResult(
         jobs=len(wanted),
-        done=0 if unseen or refused else missing,
+        done=delivered + (0 if unseen or refused else missing),
         waiting=kinds["queue"] + kinds["schedule"],
         in_progress=kinds["in progress"],
         unknown=missing if unseen or refused else 0,
@@ -122,7 +129,7 @@ def job_states(client: Client, jids: Collection[str], known: ConfigContext, boun
     """
     wanted = frozenset(jids)
     walk = Walk(client, known, bounds, _query(wanted))
-    met = _meet(walk, len(wanted))
+    met, _ = _meet(walk, wanted, math.inf)
     ends = {end.ending.jid: end.ending.outcome for end in walk.ends()} if len(met) < len(wanted) else {}
     states = ends | {jid: str(one.kind) for jid, one in met.items()}
     return states if walk.unseen or walk.refused else dict.fromkeys(jids, "gone") | states
@@ -132,19 +139,34 @@ def _query(jids: frozenset[str]) -> SearchQuery:
     return SearchQuery(_may_have(jids), lambda view: view.jid in jids, lambda end: end.ending.jid in jids)
 
 
-def _meet(walk: Walk, jobs: int) -> dict[str, Match]:
-    """Return where jobs are met, by their ids, until so many are: each in the place where it was seen last.
+def _meet(walk: Walk, jids: frozenset[str], since_s: float) -> tuple[dict[str, Match], int]:
+    """Return where jobs are met, by their ids: each in the place where it was seen last; and how many were delivered.
 
     The walk goes as a job does, so one that moves meanwhile is met later. Only one that goes back to a queue, from a
     process or the retries, passes it: therefore the places to which it may have gone are looked at again as long as a
-    job is met nowhere, but not the middle of long queues.
+    job is met nowhere, but not the middle of long queues. That is searched only for jobs that are at neither end, and
+    of which the History does not say that they were delivered since `since_s`.
     """
     met: dict[str, Match] = {}
-    for one in chain(walk.all_places(), walk.places_behind()) if jobs else ():
-        met[one.view.jid or ""] = one
-        if len(met) == jobs:
-            break
-    return met
+    left = set(jids)
+
+    def look(places: Iterable[Match]) -> None:
+        for one in places if left else ():
+            met[one.view.jid or ""] = one
+            left.discard(one.view.jid or "")
+            if not left:
+                return
+
+    look(walk.likely_places())
+    delivered = set[str]()
+    if left and since_s < math.inf:
+        known = len(walk.unseen)
+        delivered = {end.ending.jid for end in walk.ends(since_s) if end.ending.code is None} & left
+        # What it does not say is found out below.
+        del walk.unseen[known:]
+    left -= delivered
+    look(chain(walk.rest_of_queues(), walk.places_behind()))
+    return met, len(delivered)
 
 
 def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:

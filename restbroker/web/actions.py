@@ -44,7 +44,7 @@ _QUESTION_S: Final = 6.0
 """How many seconds jobs are counted before a person is asked; less than `connection.TIMEOUT_S`."""
 _SILENT_S: Final = 60.0
 """An action that has not ended counts as stopped if nothing was recorded of it for this many seconds."""
-_BOUNDS: Final = SearchLimits(seconds=3.0, jobs=200_000, gives_way=True)
+_BOUNDS: Final = SearchLimits(seconds=5.0, jobs=200_000, gives_way=True)
 _RUN: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
 _VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
@@ -273,7 +273,7 @@ class ActPages:
             became, notes = None, list[str]()
             if found is not None and found.jids:
                 if found.note.action in SENT:
-                    became = follow(client, found.jids, known, _BOUNDS)
+                    became = follow(client, found.jids, known, _BOUNDS, found.began_s)
                 if (found.note.place, found.note.action) == ("dead", "delete"):
                     notes = keys.stopped_notes(client, frozenset(found.jids), known)
             return found, became, stopped_by, notes

@@ -196,7 +196,7 @@ def _renames(form: Mapping[str, str]) -> dict[str, str]:
 
 def _hint(spec: ArgumentSpec) -> str:
     kind = {"string": "text", "integer": "integer", "list": "list: a,b or JSON", "any": "text"}[spec.type]
-    words_ = [kind, "may be left out" if spec.optional else "", "secret" if spec.secret else ""]
+    words_ = [kind, "optional" if spec.optional else "", "secret" if spec.secret else ""]
     return ", ".join(word for word in words_ if word)
 
 

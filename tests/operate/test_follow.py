@@ -13,7 +13,7 @@ from restbroker.operate.edit import Edit
 from restbroker.operate.find import SearchLimits
 from restbroker.operate.follow import SENT, ActionResult, follow
 from restbroker.operate.walk import Match, Walk
-from restbroker.store import queues
+from restbroker.store import history, queues
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchRequest, fetch, register
@@ -129,3 +129,20 @@ def test_jobs_behind_a_backlog_are_found_at_its_end(client: Client, configured: 
     lost = became(client, configured, "j1", "gone", bounds=SearchLimits(seconds=60, jobs=6000))
     assert (lost.waiting, lost.unknown, lost.unseen) == (1, 1, ("the queue rest, after 6,000 jobs",))
     assert became(client, configured, "w6000", "gone", bounds=SearchLimits(seconds=60, jobs=20_000)).waiting == 1
+
+
+def test_what_the_history_has_as_delivered_needs_no_search_of_the_backlog(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
+    queues.push(client, "rest", [job(f"w{n}") for n in range(12_000)])
+    put("dead", NOW_S, "again")
+    put("retry", NOW_S, "failed")
+    *_, last = perform(client, SetJobs("dead"), Action("retry", "ann"), configured)
+    for jid, code in (("done", None), ("failed", "ServerError"), ("dropped", "Expired")):
+        end = history.JobEnd(jid, "ejabberd", "register", "delivered", 200, 0.0, code)
+        client.command("XADD", "ns:restbroker:history", "*", "end", history.to_record(end))
+    bounds = SearchLimits(seconds=60, jobs=6000)
+    found = follow(client, ("again", "done", "failed"), configured, bounds, last.began_s)
+    assert (found.waiting, found.done, found.failed_jobs, found.unknown, found.unseen) == (1, 1, 1, 0, ())
+    assert follow(client, ("dropped",), configured, bounds, last.began_s).unknown == 1
+    assert follow(client, ("done",), configured, bounds, last.began_s + 1e6).unknown == 1
