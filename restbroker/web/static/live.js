@@ -100,7 +100,7 @@ function press(event) {
   const page = Date.now() < goUntil && keys.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   goUntil = event.key === "g" ? Date.now() + GO_MS : 0;
   const search = document.querySelector("main input[type=search]") || document.getElementById("find");
-  if (page) location.assign(page.href);
+  if (page) location.assign(page.dataset.path);
   else if (event.key === "?") keys.showModal();
   else if (event.key === "/" && search) search.focus();
   else return;

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from restbroker.operate import audit, control
 from restbroker.operate.audit import AuditEntry
@@ -142,3 +145,24 @@ def test_a_live_page_leaves_what_is_used_and_outlasts_its_broker(tmp_path: Path,
         state("not connected")
         own.citizen.start()
         state("live")
+
+
+def test_keys_search_lead_to_pages_and_list_themselves(visitor: Visitor, stage: Stage) -> None:
+    def press(keys: str) -> None:
+        ActionChains(visitor.driver).send_keys(keys).perform()
+
+    visitor.open("/jobs")
+    press("/")
+    assert visitor.driver.switch_to.active_element.get_attribute("id") == "q"
+    press("gd")
+    assert visitor.path == "/jobs", "letters in a field are letters"
+    visitor.driver.execute_script("document.activeElement.blur()")
+    press("?")
+    visitor.until(lambda: visitor.has("dialog[open]"), "the keys are listed")
+    press(Keys.ESCAPE)
+    press("gd")
+    visitor.until(lambda: visitor.path == "/dead", "g d leads to dead jobs")
+    visitor.driver.find_element(By.CSS_SELECTOR, "details.menu summary").click()
+    assert visitor.has("details.menu[open]")
+    press(Keys.ESCAPE)
+    assert not visitor.has("details.menu[open]")
