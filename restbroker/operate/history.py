@@ -69,12 +69,13 @@ class Recorder:
         wanted = window(now_s)
         if wanted[-1] != self._newest_s:
             last = Seen(_numbers(seen, targets), dict(islice(self._troubles.items(), _MOST)))
-            own = {at_s: one for at_s, one in self._kept.items() if at_s in wanted} | {wanted[-2]: last}
             # This process shows what it saw itself, even if Redis is full, or may not be written to.
             others: Mapping[int, bytes] = {}
             with suppress(StoreRefused, StoreUnavailable):
                 others = minutes.keep(client, wanted[-2], orjson.dumps(attrs.asdict(last)), wanted[0])
-            self._kept = own | {at_s: one for at_s, record in others.items() if (one := _read(record)) is not None}
+            found = {at_s: _read(record) for at_s, record in others.items() if at_s not in self._kept}
+            known = {**self._kept, wanted[-2]: last, **{at_s: one for at_s, one in found.items() if one is not None}}
+            self._kept = {at_s: one for at_s, one in known.items() if at_s in wanted}
             self._newest_s, self._troubles = wanted[-1], {}
         for subject, state in _troubles(seen, targets, processes, self._newest_s):
             self._troubles[subject] = min(state, self._troubles.get(subject, state), key=_WORST_FIRST.index)
