@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 # The outbox of examples/rails. Request: `token`, `database` (a file), `orders` (each with `user` and whether it is `kept`:
-# else its transaction is rolled back), `push`: "all", "dies" (after a push, before it is noted) or null. Answer: how many rows
-# wait.
+# else its transaction is rolled back), `push`: "all", "dies" (killed after a push, before it is noted) or null. Answer: how many
+# rows wait.
 
 require_relative "connect"
 require "active_job"
@@ -16,6 +16,17 @@ answer do |request|
   ENV["RESTBROKER_TOKEN"] = request.fetch("token")
   require_relative "../../examples/rails/xmpp_command"
   require_relative "../../examples/rails/outbox"
+  if request["push"] == "dies"
+    relay = fork do
+      database = SQLite3::Database.new(request.fetch("database"))
+      database.define_singleton_method(:execute) do |sql, *rest|
+        sql.start_with?("UPDATE") ? Process.kill(:KILL, Process.pid) : super(sql, *rest)
+      end
+      Outbox.push(database)
+    end
+    Process.wait(relay)
+    raise "it was not killed" unless $?.termsig == Signal.list["KILL"]
+  end
   database = SQLite3::Database.new(request.fetch("database"))
   database.execute(Outbox::TABLE)
   database.execute("CREATE TABLE IF NOT EXISTS orders (user TEXT)")
@@ -30,13 +41,6 @@ answer do |request|
   rescue Died
     nil
   end
-  if request["push"] == "dies"
-    database.define_singleton_method(:execute) { |sql, *rest| sql.start_with?("UPDATE") ? raise(Died) : super(sql, *rest) }
-  end
-  begin
-    Outbox.push(database) if request["push"]
-  rescue Died
-    nil
-  end
+  Outbox.push(database) if request["push"] == "all"
   database.get_first_value("SELECT COUNT(*) FROM xmpp_outbox WHERE pushed = 0")
 end
