@@ -11,6 +11,7 @@ import hmac
 import json
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -40,6 +41,7 @@ from restbroker.config.values import duration_text
 from restbroker.console import arguments, output
 from restbroker.console.exits import Exit
 from restbroker.console.output import counted
+from restbroker.console.progress import ShowProgress, progress
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -96,8 +98,9 @@ class _Batch:
     def check(self) -> Summary:
         """Check all rows, push none and write no file."""
         reader = self._reader(Rejects(self.table, None), "0" * bulk.BATCH_DIGITS)
-        for _ in reader.chunks():
-            pass
+        with progress() as show:
+            for _ in reader.chunks():
+                show(self.table.position(), self.table.size, f"{reader.good + reader.bad:,} rows")
         return Summary("", bulk.BatchRecord(reader.good + reader.bad, reader.good), reader.bad, None, dry_run=True)
 
     def run(self) -> Summary:
@@ -115,11 +118,13 @@ class _Batch:
         reader = self._reader(rejects, self.batch)
         reader.skipped = before.row
         with closing(rejects):
-            self._push(reader)
+            with progress() as show:
+                self._push(reader, show)
             bulk.write_notes(self.client, self.batch, {"complete": "1"})
             self.record = bulk.read_batch(self.client, self.batch) or self.record
             if self.waits:
-                self._wait()
+                with progress() as show:
+                    self._wait(show)
         kept = self.options.rejects if reader.bad else None
         return Summary(self.batch, self.record, reader.bad, kept, waits=self.waits, pushed_before=before.pushed)
 
@@ -174,7 +179,7 @@ class _Batch:
         else:
             output.say(f"{before}; continuing after row {known.row}.")
 
-    def _push(self, reader: Reader) -> None:
+    def _push(self, reader: Reader, show: ShowProgress) -> None:
         before, began_s, sent = self.record.row, time.monotonic(), 0
         for chunk in reader.chunks():
             if chunk.last > before:
@@ -184,7 +189,9 @@ class _Batch:
                 before, sent = chunk.last, sent + chunk.rows
             if self.waits:
                 self._count_replies()
-            self._say_progress(f"{reader.good + reader.bad} rows")
+            rows = f"{reader.good + reader.bad} rows"
+            show(self.table.position(), self.table.size, rows)
+            self._say_progress(rows)
 
     def _count_replies(self) -> int:
         """Count the answers that have come, and show the first rows that were not done; return how many came."""
@@ -197,11 +204,12 @@ class _Batch:
         return replies
 
     def _say_progress(self, text: str) -> None:
-        if time.monotonic() - self._said_s >= _SAY_EVERY_S:
+        """Print how far it is now and then where there is no terminal."""
+        if time.monotonic() - self._said_s >= _SAY_EVERY_S and not sys.stderr.isatty():
             self._said_s = time.monotonic()
             output.say(f"… {text}")
 
-    def _wait(self) -> None:
+    def _wait(self, show: ShowProgress) -> None:
         """Wait until all rows have ended, or none has for as long as the time-out says."""
         while self.record.ended_rows < self.record.pushed:
             if not self._take():
@@ -212,7 +220,9 @@ class _Batch:
                     output.say("`restbroker keys list` shows the keys whose jobs are held.")
                 break
             self.record = bulk.read_batch(self.client, self.batch) or self.record
-            self._say_progress(f"{self.record.ended_rows} of {self.record.pushed} answered")
+            answered = f"{self.record.ended_rows} of {self.record.pushed} answered"
+            show(self.record.ended_rows, self.record.pushed, answered)
+            self._say_progress(answered)
 
     def _take(self) -> int:
         """Count the answers that come within the time-out; return how many came."""

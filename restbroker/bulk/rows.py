@@ -15,7 +15,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -80,7 +80,7 @@ class Table:
 
     `opening`: the text with which a rejects file of this table begins. `is_rejects`: this is such a file, of CSV.
     `rows`: they are read from the source, which nothing else may read meanwhile. `digest`: of all its bytes; None if
-    they can be read once only.
+    they can be read once only, as is then the `size` (bytes). `position`: how many bytes were read.
     """
 
     rows: Iterator[Read]
@@ -89,6 +89,8 @@ class Table:
     separator: str = ""
     is_rejects: bool = False
     digest: str | None = None
+    size: int | None = None
+    position: Callable[[], int] = lambda: 0
 
     @property
     def is_csv(self) -> bool:
@@ -103,14 +105,16 @@ def open_table(file: Path) -> Iterator[Table]:
     name = "standard input" if is_stdin else str(file)
     try:
         with open(0 if is_stdin else file, "rb", closefd=not is_stdin) as raw:
-            digest = None
+            began, digest, size = 0, None, None
             if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
                 began = raw.tell()
                 digest = hashlib.file_digest(raw, "sha256").hexdigest()
+                size = raw.tell() - began
                 raw.seek(began)
             # Bytes that are not UTF-8 cost their row only.
             source = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
-            yield attrs.evolve(read_table(name, source), digest=digest)
+            table = attrs.evolve(read_table(name, source), digest=digest, size=size)
+            yield table if size is None else attrs.evolve(table, position=lambda: raw.tell() - began)
             source.detach()
     except OSError as error:
         if error.filename is None and is_stdin and error.errno != errno.EBADF:

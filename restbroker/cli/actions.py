@@ -19,6 +19,7 @@ from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
+from restbroker.console.progress import progress
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import counts_text
@@ -44,7 +45,6 @@ _DONE: Final[dict[Verb, str]] = {
     "move": "moved",
     "edit": "edited",
 }
-_TELL_EVERY_S: Final = 2.0
 _MOST: Final = 100_000
 """How many jobs are followed at most, since their ids are kept in memory."""
 _FIRST_S: Final = 0.2
@@ -83,21 +83,19 @@ class Doing:
     def _run(self, jobs: Jobs, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:
         """Return how far it came in the end, and the ids of the first jobs done.
 
-        On a terminal it prints the progress meanwhile, and, when it is stopped, how far it came.
+        On a terminal it shows the progress meanwhile; when it is stopped, it prints how far it came.
         """
         past, step = _DONE[self.action.verb], Progress(0)
         jids: list[str] = []
-        told_at = time.monotonic()
         running = perform(self.client, jobs, self.action, self.known, dry_run=dry_run)
         with closing(running):  # type: ignore[type-var]  # a generator, which its type does not tell
             try:
-                for step in running:
-                    jids += step.jids[: _MOST - len(jids)]
-                    if sys.stderr.isatty() and time.monotonic() - told_at >= _TELL_EVERY_S:
-                        told_at = time.monotonic()
-                        counted = "" if dry_run else f", {step.done} {past}"
-                        output.say(f"… {step.looked_at} of {step.total} looked at{counted}")
-                    time.sleep(step.rest_s)
+                with progress() as show:
+                    for step in running:
+                        jids += step.jids[: _MOST - len(jids)]
+                        so_far, total = _extent(jobs, step)
+                        show(so_far, total, f"{step.looked_at:,} looked at" if dry_run else f"{step.done:,} {past}")
+                        time.sleep(step.rest_s)
             except (KeyboardInterrupt, RestbrokerError) as error:
                 if not dry_run:
                     output.say_how_far(step.done, past, error)
@@ -183,6 +181,13 @@ class Doing:
             output.as_json({"dry_run": False, **_as_json(last, action), **followed})
         code = Exit.OK if became is None else _result_code(became)
         _end_with(_code(last, action) if code is Exit.OK else code)
+
+
+def _extent(jobs: Jobs, step: Progress) -> tuple[int, int]:
+    """Return how many jobs were read so far, and how many there are; of a limited number how many are done."""
+    if isinstance(jobs, SetJobs) and jobs.limit is not None:
+        return step.done, jobs.limit
+    return step.looked_at, len(jobs.names) if isinstance(jobs, SetJobs) and jobs.names else step.total
 
 
 def _end_with(code: Exit) -> None:

@@ -4,7 +4,6 @@ Always holds: only jobs that wait when a command begins are meant; a missing opt
 """
 
 import shlex
-import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -32,6 +31,7 @@ from restbroker.console.options import (
     argument,
 )
 from restbroker.console.pausing import Pausable
+from restbroker.console.progress import progress
 from restbroker.console.times import duration
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
@@ -49,7 +49,6 @@ from restbroker.operate.words import pause_text, state_text
 from restbroker.store.client import Client
 
 QueueName = Annotated[str, argument("QUEUE", "The queue's name.", completion.queues)]
-_TELL_EVERY_S: Final = 2.0
 
 
 class _Verbs(ListsFirst):
@@ -195,13 +194,12 @@ def report_jobs(done: str, queue: str, count: int, how: Output, *, dry_run: bool
 
 def run_steps(steps: Generator[Progress], done: str) -> int:
     """Return how many jobs these steps did; at Ctrl-C or an error, print how far they came and raise that."""
-    so_far, told_s = Progress(0), time.monotonic()
+    so_far = Progress(0)
     with closing(steps):
         try:
-            for so_far in steps:
-                if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
-                    told_s = time.monotonic()
-                    output.say(f"… {so_far.done} of {output.jobs(so_far.total)} {done}")
+            with progress() as show:
+                for so_far in steps:
+                    show(so_far.done, so_far.total, f"{so_far.done:,} {done}")
         except (KeyboardInterrupt, RestbrokerError) as error:
             output.say_how_far(so_far.done, done, error)
             raise

@@ -6,7 +6,6 @@ reports each that it refused.
 """
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -37,6 +36,7 @@ from restbroker.console.options import (
 )
 from restbroker.console.output import counted
 from restbroker.console.private_file import write_pieces
+from restbroker.console.progress import progress
 from restbroker.console.times import waiting_s
 from restbroker.console.who import who
 from restbroker.errors import ConfigError, RestbrokerError, UsageError
@@ -66,7 +66,6 @@ app = typer.Typer(
 
 User = Annotated[str, argument("USER", "Whose roster: john, or john@example.org.")]
 Jid = Annotated[str, argument("JID", "The contact's address: ann@example.org.")]
-_TELL_EVERY_S: Final = 2.0
 _MOST_TOLD: Final = 50
 
 
@@ -324,7 +323,7 @@ def _import(
     rosters: Rosters, found: Mapping[str, Mapping[str, Contact]], source: str, *, add: bool, yes: bool
 ) -> ImportProgress:
     """Ask and write; at Ctrl-C or an error of Redis, print how far it came and raise that."""
-    so_far, told_s = ImportProgress(), time.monotonic()
+    so_far = ImportProgress()
     if not found:
         return so_far
     replaced = 0 if add else sum(one.contacts > 0 for one in store.user_states(rosters.client, list(found)))
@@ -332,10 +331,9 @@ def _import(
         confirm(f"Replace the rosters of {counted(replaced, 'user')}?", yes=yes)
     with closing(operate.import_rosters(rosters, found, add=add, source=source)) as steps:
         try:
-            for so_far in steps:
-                if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
-                    told_s = time.monotonic()
-                    output.say(f"… {so_far.done} of {counted(len(found), 'user')} written")
+            with progress() as show:
+                for so_far in steps:
+                    show(so_far.done, len(found), f"{counted(so_far.done, 'roster')} written")
         except (KeyboardInterrupt, RestbrokerError):
             output.say(f"{counted(so_far.done, 'roster')} written. Run the same command again for the rest.")
             raise

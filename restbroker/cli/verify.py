@@ -2,7 +2,6 @@
 
 import random
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,6 +15,7 @@ from restbroker.console.exits import Exit
 from restbroker.console.groups import Output, command
 from restbroker.console.load_config import load_quietly
 from restbroker.console.options import option
+from restbroker.console.progress import progress
 from restbroker.errors import UsageError
 from restbroker.operate.connect import store_settings
 from restbroker.store.client import StoreSettings
@@ -50,17 +50,9 @@ def verify(
     settings = _settings(how.config, redis)
     from restbroker.trial.verify import RunPlan, run  # Trio takes its time: not for `--help`
 
-    def tell(progress: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{progress}")
-            sys.stderr.flush()
-
     wanted = RunPlan(jobs, kills, processes, random.randrange(2**32) if seed is None else seed)  # noqa: S311 - no secret
-    try:
-        result = run(settings, wanted, tell)
-    finally:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
+    with progress() as show:
+        result = run(settings, wanted, show)
     if result is None:
         output.say("Interrupted; its processes and keys are removed.")
         raise typer.Exit(128 + signal.SIGINT)

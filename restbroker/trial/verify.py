@@ -49,7 +49,8 @@ class RunPlan:
     seed: int
 
 
-ProgressCallback = Callable[[str], None]
+ProgressCallback = Callable[[int, int, str], None]
+"""Shows how many jobs of how many are done, and in words how many faults there were."""
 """A function that gets the progress of the run as a text, again and again."""
 
 
@@ -274,7 +275,7 @@ class _Run:
         while done is None or len(stand_in.done) < done:
             self.fleet.require_alive()
             faults = f"{sum(self.breaker.happened.values())} of {planned} faults"
-            self.tell(f"{len(stand_in.done)} of {self.plan.jobs} jobs, {faults}")
+            self.tell(len(stand_in.done), self.plan.jobs, faults)
             left = await witness.ask(witness.count_unfinished, QUEUE)
             quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
             if quiet == 2:
