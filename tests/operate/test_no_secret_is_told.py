@@ -297,12 +297,12 @@ def both(stage: Stage, *words: str) -> None:
 def steps(stage: Stage) -> None:
     """The forms of pages: what is asked, the difference, what was done."""
     for name in ("dead", "retries", "scheduled"):
-        listed = parse(f"/{name}", stage.visit(f"/{name}"))
+        listed = parse(f"/{name}", stage.visit(f"/{name}?jobs=all"))
         for job_page in listed.links_to(f"/{name}/")[-4:]:
             for path in parse(job_page, stage.visit(job_page)).links_to(f"{job_page}/edit"):
                 edited(stage, path)
     for name, verb in (("dead", "retry"), ("retries", "retry"), ("queue", "kill"), ("queue", "delete")):
-        source = f"/queue?name={HELD}" if name == "queue" else f"/{name}"
+        source = f"/queue?name={HELD}" if name == "queue" else f"/{name}?jobs=all"
         form = form_of(stage.visit(source), f"/{name}/act", boxed=True)
         asked = stage.send(f"/{name}/act", {**form.hidden, "job": dict(form.boxes)["job"], "verb": verb})
         stage.send(f"/{name}/act", form_of(asked, f"/{name}/act").hidden)
