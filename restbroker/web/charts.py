@@ -12,7 +12,8 @@ import attrs
 
 HEIGHT = 100
 _MINUTE_S = 60
-_TICK_S = 30 * 60
+_HOUR_S = 3600
+_TICKS_S = (300, 600, 1800)
 _LEAST_WIDTH = 0.6
 
 
@@ -54,10 +55,11 @@ class Scale:
 
     @property
     def ticks(self) -> Sequence[Tick]:
-        """The full and the half hours that are not at an edge."""
-        first = -(-self.first_s // _TICK_S) * _TICK_S
-        times = range(first, self.first_s + self.width * _MINUTE_S + 1, _TICK_S)
-        found = [Tick(self.place(at_s), clock(at_s), at_s % (2 * _TICK_S) == 0) for at_s in times]
+        """Round times, half an hour, ten or five minutes apart, that are not at an edge."""
+        step_s = next((step_s for step_s in _TICKS_S if self.width * _MINUTE_S <= 6 * step_s), _TICKS_S[-1])
+        first_s = -(-self.first_s // step_s) * step_s
+        times = range(first_s, self.first_s + self.width * _MINUTE_S + 1, step_s)
+        found = [Tick(self.place(at_s), clock(at_s), at_s % _HOUR_S == 0) for at_s in times]
         return [one for one in found if 4 <= one.at <= 96]
 
     def place(self, at_s: float) -> float:

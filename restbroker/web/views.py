@@ -134,6 +134,7 @@ def answers(state: State) -> Mapping[str, float | str | None]:
         **{name: max(0, live.get(name, 0) - (before.get(name) or 0)) for name in ("failed", "processed") if before},
         "since": clock(since_s) if failing and since_s > times[RECENT] else None,
         "last": clock(failing[-1]) if failing else None,
+        "known_since": clock(min(seen)) if seen else None,
         "rate_per_s": sum(one.rate_per_s for one in figures.targets),
         **slowest(figures.targets),
     }
@@ -161,6 +162,8 @@ _LINES: Sequence[tuple[str, str, str, str]] = (
     ("Latency", "p99", "three", "p99_ms"),
 )
 """For each line: its chart, its name, its tone and its number (`history.Seen`)."""
+_SPANS = (30, 60)
+"""The minutes that charts show as long as no more are known: else the first ones would be a sliver."""
 _TONES: Mapping[str, str] = {"start": "one", "paused": "warn", "retry_after": "warn"}
 
 
@@ -169,6 +172,8 @@ def board(state: State, target: str = ALL) -> Board:
     seen = {} if state.look is None else state.look.seen
     # The minute that has just begun would always look like a collapse.
     times = window(0 if state.look is None else state.look.at_s)[1:-1]
+    known = (times[-1] - min(seen, default=0)) // MINUTE_S
+    times = times[-next((count for count in _SPANS if known <= count), len(times)) :]
     scale = Scale(times[0], len(times))
     own = {target, *(f"queue {queue}" for one in state.figures.targets for queue in one.queues)}
     charts = [

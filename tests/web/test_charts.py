@@ -80,6 +80,12 @@ async def test_a_first_visit_costs_at_most_sixty_kilobytes(site: Open) -> None:
     assert sum(len(answer.content) for answer in (first, *beside)) <= FIRST_PAGE_BYTES
 
 
+async def test_charts_of_a_few_minutes_span_half_an_hour(site: Open) -> None:
+    async with site() as running:
+        found = await page(running, "/")
+    assert {len(values.split(",")) for values in re.findall(r'data-values="([^"]*)"', found.html)} == {30}
+
+
 async def test_a_cause_on_the_overview_leads_to_its_dead_jobs(harness: Harness, site: Open) -> None:
     fields = {
         "class": "Add",

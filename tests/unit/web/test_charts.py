@@ -23,6 +23,14 @@ def test_the_axis_names_full_and_half_hours_inside_it() -> None:
     assert THREE_HOURS.text == "22:25 to 01:25 UTC"
 
 
+@pytest.mark.parametrize(
+    ("count", "texts"),
+    [(31, ["22:30", "22:35", "22:40", "22:45", "22:50"]), (61, ["22:30", "22:40", "22:50", "23:00", "23:10", "23:20"])],
+)
+def test_a_short_scale_has_ticks_that_are_closer(count: int, texts: list[str]) -> None:
+    assert [tick.text for tick in Scale(FIVE_PAST, count).ticks] == texts
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_a_scale_of_hardly_a_minute_has_no_ticks(count: int) -> None:
     assert list(Scale(FIVE_PAST, count).ticks) == []
