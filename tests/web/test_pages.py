@@ -1,5 +1,7 @@
 """The pages over real HTTP: what they show, what they never do, and what they say when Redis is away."""
 
+import html
+import json
 import re
 import time
 from collections.abc import Callable
@@ -8,6 +10,8 @@ import pytest
 
 from restbroker.broker import reaper
 from restbroker.job.json_types import Json
+from restbroker.operate import audit
+from restbroker.operate.audit import AuditEntry
 from restbroker.store import pauses, sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.sources import SourceState
@@ -101,6 +105,10 @@ async def test_a_full_redis_is_on_overview_in_metrics_and_in_the_log(
     assert [one.code for one in harness.of(OperatorWarning)] == ["Full"]
 
 
+def shown_job(jid: str, queue: str = "rest", **fields: Json) -> str:
+    return json.dumps({"jid": jid, "queue": queue, "class": "Add", "args": ["safe", {"user": "bob"}, "t"], **fields})
+
+
 async def test_files_are_kept_by_browsers_until_they_change(site: Open) -> None:
     async with site() as running:
         addresses = set(re.findall(r'"(/static/[^"]+)"', (await running.get("/")).text))
@@ -148,10 +156,33 @@ async def test_lists_are_live_but_for_a_search(harness: Harness, site: Open) -> 
     async with site() as running:
         pages = [(await running.get(path)).text for path in lists]
         searched = (await running.get("/retries?where=user+%3D+bob")).text
-    for path, html in zip(lists, pages, strict=True):
-        assert f'data-fragment="{path}"' in html
-        assert 'id="part-jobs"' in html
+    for path, text in zip(lists, pages, strict=True):
+        assert f'data-fragment="{path}"' in text
+        assert 'id="part-jobs"' in text
     assert "data-fragment" not in searched
+
+
+async def test_every_link_leads_to_a_page(harness: Harness, site: Open) -> None:
+    fields = {"error_class": "ServerError", "error_message": "It failed.", "failed_at": 1_700_000_000.0}
+    for zset in ("dead", "retry", "schedule"):
+        harness.client.command(
+            "ZADD", zset, time.time() + 9000, shown_job(zset, **({} if zset == "schedule" else fields))
+        )
+    harness.client.command("LPUSH", "queue:elsewhere", shown_job("waits", queue="elsewhere"))
+    harness.client.command("SADD", "queues", "elsewhere")
+    pauses.pause_target(harness.client, "t", "ann@web1", "it moves", None)
+    audit.write(harness.client, AuditEntry(who="ann", action="retry", place="dead", done=1, jids=("dead",)))
+    seen, todo = dict[str, int](), ["/"]
+    async with site() as running:
+        while todo and len(seen) < 200:
+            path = todo.pop()
+            answer = await running.get(path)
+            seen[path] = answer.status_code
+            links = (html.unescape(link).partition("#")[0] for link in parse(path, answer.text).links)
+            todo += [link for link in dict.fromkeys(links) if link and link not in {*seen, *todo}]
+    assert {path: status for path, status in seen.items() if status != 200} == {}
+    assert {"/jobs", "/events", "/activity", "/dead", "/scheduled", "/find"} <= seen.keys()
+    assert len(seen) > 30
 
 
 async def test_an_earlier_address_leads_to_its_page(site: Open) -> None:

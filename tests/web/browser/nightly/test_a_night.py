@@ -48,7 +48,7 @@ def test_a_night_is_mended_in_eleven_clicks(night: str, visitor: Visitor) -> Non
     visitor.follow("60")
     visitor.sees("2 of 3 causes account for 95 % of 60 jobs")
     assert "Correct the arguments" in visitor.row("BadArgument")
-    visitor.follow("Edit the 40 jobs of this cause")
+    visitor.follow("Edit 40 jobs of this cause")
     visitor.fill("host", "example.org")
     visitor.tick("Also retry them")
     visitor.press("Show the difference")
