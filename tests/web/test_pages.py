@@ -82,7 +82,7 @@ async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Op
     async with site() as running:
         answer = await running.get("/jobs")
     found = parse("/jobs", answer.text)
-    assert ["1", "–", "no process serves it"] in [row[:3] for row in found.rows]
+    assert ["1", "–", "–", "no process serves it"] in [row[:4] for row in found.rows]
     assert "<script>alert" not in answer.text
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u2028]", answer.text)
     assert '<script>alert(1)</script>"\\u001b[31m\\u202eevil\\u2028' in found.text
@@ -163,7 +163,7 @@ async def test_lists_are_live_but_for_a_search(harness: Harness, site: Open) -> 
 
 
 async def test_every_link_leads_to_a_page(harness: Harness, site: Open) -> None:
-    fields = {"error_class": "ServerError", "error_message": "It failed.", "failed_at": 1_700_000_000.0}
+    fields: dict[str, Json] = {"error_class": "ServerError", "error_message": "It failed.", "failed_at": 1_700_000_000.0}
     for zset in ("dead", "retry", "schedule"):
         harness.client.command(
             "ZADD", zset, time.time() + 9000, shown_job(zset, **({} if zset == "schedule" else fields))
