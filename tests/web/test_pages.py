@@ -163,7 +163,7 @@ async def test_lists_are_live_but_for_a_search(harness: Harness, site: Open) -> 
 
 
 async def test_every_link_leads_to_a_page(harness: Harness, site: Open) -> None:
-    fields: dict[str, Json] = {"error_class": "ServerError", "error_message": "It failed.", "failed_at": 1_700_000_000.0}
+    fields: dict[str, Json] = {"error_class": "ServerError", "error_message": "It failed.", "failed_at": 1_700_000_000}
     for zset in ("dead", "retry", "schedule"):
         harness.client.command(
             "ZADD", zset, time.time() + 9000, shown_job(zset, **({} if zset == "schedule" else fields))
