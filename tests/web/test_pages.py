@@ -105,8 +105,8 @@ async def test_a_full_redis_is_on_overview_in_metrics_and_in_the_log(
     assert [one.code for one in harness.of(OperatorWarning)] == ["Full"]
 
 
-def shown_job(jid: str, queue: str = "rest", **fields: Json) -> str:
-    return json.dumps({"jid": jid, "queue": queue, "class": "Add", "args": ["safe", {"user": "bob"}, "t"], **fields})
+def shown_job(jid: str, fields: dict[str, Json]) -> str:
+    return json.dumps({"jid": jid, "class": "Add", "args": ["safe", {"user": "bob"}, "t"], "queue": "rest", **fields})
 
 
 async def test_files_are_kept_by_browsers_until_they_change(site: Open) -> None:
@@ -165,10 +165,8 @@ async def test_lists_are_live_but_for_a_search(harness: Harness, site: Open) -> 
 async def test_every_link_leads_to_a_page(harness: Harness, site: Open) -> None:
     fields: dict[str, Json] = {"error_class": "ServerError", "error_message": "It failed.", "failed_at": 1_700_000_000}
     for zset in ("dead", "retry", "schedule"):
-        harness.client.command(
-            "ZADD", zset, time.time() + 9000, shown_job(zset, **({} if zset == "schedule" else fields))
-        )
-    harness.client.command("LPUSH", "queue:elsewhere", shown_job("waits", queue="elsewhere"))
+        harness.client.command("ZADD", zset, time.time() + 9000, shown_job(zset, {} if zset == "schedule" else fields))
+    harness.client.command("LPUSH", "queue:elsewhere", shown_job("waits", {"queue": "elsewhere"}))
     harness.client.command("SADD", "queues", "elsewhere")
     pauses.pause_target(harness.client, "t", "ann@web1", "it moves", None)
     audit.write(harness.client, AuditEntry(who="ann", action="retry", place="dead", done=1, jids=("dead",)))
