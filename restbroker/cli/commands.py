@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 import typer
 
+from restbroker.config.core import Config
+from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
 from restbroker.console.groups import Output, command
@@ -21,6 +23,7 @@ from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSp
 from restbroker.job.endpoint import either
 from restbroker.job.json_types import Json
 from restbroker.operate.enqueue import server_version_of
+from restbroker.operate.job_schema import job_schema
 from restbroker.operate.names import listed
 from restbroker.operate.request import has_command
 from restbroker.servers import registry
@@ -67,11 +70,19 @@ def commands(
     kinds: Annotated[
         bool, option("--kinds", "List the kinds of servers instead, with the packages that provide them.")
     ] = False,
+    schema: Annotated[
+        bool, option("--schema", "Print the JSON Schema of a job for the targets of the configuration instead.")
+    ] = False,
     how: Output,
 ) -> None:
     """List a server's commands, or show one with its arguments and whether it is safe to repeat."""
     if kinds:
         _list_kinds(as_json=how.json)
+        return
+    if schema:
+        if name is not None or tag is not None:
+            raise UsageError("--schema is of all commands.", "Leave the command and --tag out.")
+        _print_schema(kind, target, how.config, server_version)
         return
     if server_version is not None:
         kind = kind or registry.KINDS[0]
@@ -128,21 +139,39 @@ def _of_server(kind: str | None, name: str | None, path: Path | None, command: s
     Raise `UsageError` for an unknown target, and `ConfigError` if `path` or `name` needs a configuration.
     """
     newest = kind or registry.KINDS[0]
+    fitting = _targets(kind, name, path, is_needed=path is not None or name is not None)
+    able = (pair for pair in fitting if command is None or has_command(pair[1], command))
+    chosen = next(able, None) or next(iter(fitting), None)
+    if chosen is None:
+        return newest, registry.catalogue(newest)
+    settings, target = chosen
+    return target.kind, registry.catalogue_of(target, server_version_of(settings, target))
+
+
+def _targets(kind: str | None, name: str | None, path: Path | None, *, is_needed: bool) -> list[tuple[Config, Target]]:
+    """Return the targets of this kind and name, each with the configuration; none if that cannot be read.
+
+    Raise `UsageError` for an unknown target, and `ConfigError` if the configuration `is_needed`.
+    """
     try:
         settings = load_quietly(path)
     except ConfigError:
-        if path is not None or name is not None:
+        if is_needed:
             raise
-        return newest, registry.catalogue(newest)
-    fitting = [one for one in settings.targets if kind in (None, one.kind) and name in (None, one.name)]
-    able = (one for one in fitting if command is None or has_command(one, command))
-    target = next(able, None) or next(iter(fitting), None)
-    if target is not None:
-        return target.kind, registry.catalogue_of(target, server_version_of(settings, target))
-    if name is not None:
+        return []
+    found = [(settings, one) for one in settings.targets if kind in (None, one.kind) and name in (None, one.name)]
+    if not found and name is not None:
         names = listed([target.name for target in settings.targets])
         raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")
-    return newest, registry.catalogue(newest)
+    return found
+
+
+def _print_schema(kind: str | None, name: str | None, path: Path | None, version: str | None) -> None:
+    """Print the schema of jobs for the matching targets; without any, for a kind or version that is named."""
+    is_needed = kind is None or path is not None
+    targets = _targets(kind, name, path, is_needed=is_needed) if version is None else []
+    known = [(registry.catalogue_of(one, server_version_of(of, one)), one.default_host) for of, one in targets]
+    output.as_json(job_schema(known or [(registry.catalogue(kind or registry.KINDS[0], version), "")]))
 
 
 def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> CommandSpec:

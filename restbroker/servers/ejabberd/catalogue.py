@@ -195,7 +195,9 @@ def _spec(places: tuple[int, ...]) -> CommandSpec:
 
 
 def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
-    renames = record.get("renames", [])
+    # An old name that another argument has now is no alias: `host` of muc_register_nick is not its service.
+    own = {name for name, _ in record["args"]}
+    renames = [(old, new) for old, new in record.get("renames", []) if old not in own]
     for name, kind in record["args"]:
         value_type, element = _TYPES[kind]
         aliases = tuple(old for old, new in renames if new == name)
