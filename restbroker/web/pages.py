@@ -189,6 +189,7 @@ class Pages:
             title=f"Queue {queue}",
             queue=queue,
             alarms=views.alarms_of_queue(state, queue),
+            row=next((one for one in state.figures.system.queues if one.name == queue), None),
             totals=views.totals(state),
             page_name="jobs",
             pause=pause,

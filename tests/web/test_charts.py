@@ -11,7 +11,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.history import ALL, Seen, window
 from restbroker.web.charts import clock
 from tests.broker.conftest import Harness
-from tests.operate.pools import serve
+from tests.operate.pools import record, serve
 from tests.web.conftest import Open
 from tests.web.test_actions import page
 
@@ -84,6 +84,15 @@ async def test_charts_of_a_few_minutes_span_half_an_hour(site: Open) -> None:
     async with site() as running:
         found = await page(running, "/")
     assert {len(values.split(",")) for values in re.findall(r'data-values="([^"]*)"', found.html)} == {30}
+
+
+async def test_a_queue_says_when_it_will_be_empty(harness: Harness, site: Open) -> None:
+    serve(harness.client, "chat", 7, ["jam"])
+    record(harness.client, "web1:7:x", version="restbroker 0.1", queues=["jam"], queue_changes_per_s={"jam": -2.0})
+    harness.client.command("LPUSH", "queue:jam", *(["{}"] * 600))
+    async with site() as running:
+        pages = [await page(running, path) for path in ("/", "/jobs", "/queue?name=jam")]
+    assert [found.text.count("empty in about 5 min") for found in pages] == [3, 1, 1]
 
 
 async def test_a_cause_on_the_overview_leads_to_its_dead_jobs(harness: Harness, site: Open) -> None:
