@@ -20,8 +20,23 @@ import attrs
 from cattrs import BaseConverter
 
 from restbroker.config.document import is_comment
-from restbroker.config.form import SWITCH, TEXT, Form, Items, Keys, Names, OptionsOf, notation_of
-from restbroker.config.key import Key, Kinds, Members, T, exclusive_pairs, keys_of, make
+from restbroker.config.key import (
+    SWITCH,
+    TEXT,
+    Form,
+    Items,
+    Key,
+    Keys,
+    Kinds,
+    Members,
+    Names,
+    OptionsOf,
+    T,
+    exclusive_pairs,
+    keys_of,
+    make,
+    notation_of,
+)
 from restbroker.config.problems import Problems, at, printable_name
 from restbroker.config.values import BadValue, BadValues
 from restbroker.job.json_types import Json

@@ -13,8 +13,7 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.flat import FlatKeys
-from restbroker.config.form import LateBound, whole
-from restbroker.config.key import Key, inline, key, keys_of, secret
+from restbroker.config.key import Key, LateBound, inline, key, keys_of, secret, whole
 from restbroker.config.problems import Notice, Problems, at
 from restbroker.config.redis import Redis
 from restbroker.config.secret import Secret, place_of

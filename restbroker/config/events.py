@@ -15,8 +15,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import Form, Items, Names, OptionsOf, choice, duration, text, word
-from restbroker.config.key import inline, key, secret
+from restbroker.config.key import Form, Items, Names, OptionsOf, choice, duration, inline, key, secret, text, word
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles, Target
 from restbroker.config.values import BadValue

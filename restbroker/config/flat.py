@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import whole
-from restbroker.config.key import Key, inline, key, make, secret
+from restbroker.config.key import Key, inline, key, make, secret, whole
 from restbroker.config.logins import issued_login
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret

@@ -1,6 +1,6 @@
 """The types of values that several keys have or that need their own reader, each with its form.
 
-Used by the classes of keys. Always holds: what `config.form` promises of every form.
+Used by the classes of keys. Always holds: what `config.key` promises of every form.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.config.form import ANYTHING, TEXT, Form, Items, LateBound, Names, duration, lower_json, whole, word
+from restbroker.config.key import ANYTHING, TEXT, Form, Items, LateBound, Names, duration, lower_json, whole, word
 from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, read_parts, seconds, without_logins
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff

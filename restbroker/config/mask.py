@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from restbroker.config.converter import spellings
-from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
-from restbroker.config.key import NO_KINDS, Key, Members
+from restbroker.config.key import NO_KINDS, Form, Items, Key, Keys, Members, Names, OptionsOf, notation_of
 from restbroker.config.urls import without_login
 from restbroker.config.values import ARGUMENT, without_logins
 from restbroker.job import hiding

@@ -11,8 +11,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import Form, duration, text
-from restbroker.config.key import key
+from restbroker.config.key import Form, duration, key, text
 from restbroker.config.problems import Problems, at
 from restbroker.config.values import BadValue, duration_text, is_plain
 from restbroker.job import schedule

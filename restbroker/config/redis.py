@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import whole
-from restbroker.config.key import key, secret
+from restbroker.config.key import key, secret, whole
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret, place_of
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, redis_host

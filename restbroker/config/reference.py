@@ -16,8 +16,19 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource, Filter, Route
-from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
-from restbroker.config.key import NO_KINDS, Key, Members, exclusive_pairs, keys_of
+from restbroker.config.key import (
+    NO_KINDS,
+    Form,
+    Items,
+    Key,
+    Keys,
+    Members,
+    Names,
+    OptionsOf,
+    exclusive_pairs,
+    keys_of,
+    notation_of,
+)
 from restbroker.config.kind import Defaults, defaults_of
 from restbroker.config.periodic import PeriodicCommand
 from restbroker.config.roster import QueryKey, Roster, RosterAuth

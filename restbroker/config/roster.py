@@ -11,8 +11,7 @@ from typing import Annotated, Final
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import duration, whole
-from restbroker.config.key import key, secret
+from restbroker.config.key import duration, key, secret, whole
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.target import Basic, Target

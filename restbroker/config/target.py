@@ -14,9 +14,8 @@ from typing import Annotated, Final, Literal, TypeVar, assert_never
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import OptionsOf, whole
 from restbroker.config.forms import File
-from restbroker.config.key import inline, key, secret
+from restbroker.config.key import OptionsOf, inline, key, secret, whole
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.job.fairness import Fairness

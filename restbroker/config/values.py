@@ -1,6 +1,6 @@
 """Functions for all values: describe a wrong one, tell whether a text is safe, read and show a duration.
 
-Used by `config.form` and by other readers of values of the same form. Always holds: a description of a wrong value
+Used by `config.key` and by other readers of values of the same form. Always holds: a description of a wrong value
 shows no secret.
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from restbroker.config.converter import nearest, spellings
 from restbroker.config.core import Config, all_keys
-from restbroker.config.form import Form, notation_of
+from restbroker.config.key import Form, notation_of
 from restbroker.config.problems import Problems
 from restbroker.config.values import json_or_text
 from restbroker.job.json_types import Json

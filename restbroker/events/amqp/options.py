@@ -10,8 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config.events import EventSource
-from restbroker.config.form import Items, Names, whole, word
-from restbroker.config.key import inline, key, secret
+from restbroker.config.key import Items, Names, inline, key, secret, whole, word
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
 from restbroker.config.secret import NO_SECRET, Secret, place_of

@@ -5,8 +5,7 @@ from typing import Annotated, ClassVar
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import whole
-from restbroker.config.key import key
+from restbroker.config.key import key, whole
 from restbroker.config.kind import At, Defaults
 from restbroker.config.problems import Problems
 from restbroker.config.target import Target

@@ -14,8 +14,7 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.events import EventSource
-from restbroker.config.form import Items, choice, whole, word
-from restbroker.config.key import Key, inline, key, secret
+from restbroker.config.key import Items, Key, choice, inline, key, secret, whole, word
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
 from restbroker.config.secret import NO_SECRET, Secret, is_blank

@@ -4,8 +4,7 @@ from typing import Annotated, ClassVar
 
 import attrs
 
-from restbroker.config.form import whole
-from restbroker.config.key import key
+from restbroker.config.key import key, whole
 from restbroker.config.kind import At, Defaults, note_no_login
 from restbroker.config.problems import Problems
 from restbroker.config.target import Target

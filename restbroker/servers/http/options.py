@@ -12,9 +12,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from restbroker.config.form import Form, Items, Names
 from restbroker.config.forms import AnyValue
-from restbroker.config.key import key
+from restbroker.config.key import Form, Items, Names, key
 from restbroker.config.kind import At
 from restbroker.config.logins import note_plain
 from restbroker.config.problems import Problems, at

@@ -11,8 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.form import Items, word
-from restbroker.config.key import key, secret
+from restbroker.config.key import Items, key, secret, word
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts
 from restbroker.config.logins import note_plain
 from restbroker.config.problems import Problems

@@ -8,8 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config.events import TYPE, EventSource
-from restbroker.config.form import Form, Items, Names, word
-from restbroker.config.key import key
+from restbroker.config.key import Form, Items, Names, key, word
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
 from restbroker.config.values import BadValue

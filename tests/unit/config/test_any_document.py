@@ -10,8 +10,7 @@ import pytest
 
 from restbroker.config import mask
 from restbroker.config.core import LoadedConfig, all_keys
-from restbroker.config.form import Form, Items, Keys, Names, OptionsOf, notation_of
-from restbroker.config.key import Key, keys_of
+from restbroker.config.key import Form, Items, Key, Keys, Names, OptionsOf, keys_of, notation_of
 from restbroker.config.load import load
 from restbroker.config.urls import without_login
 from restbroker.config.values import without_logins

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restbroker.config.core import Config
-from restbroker.config.form import ANYTHING, Form, Items, Keys, Names, Notation, OptionsOf, notation_of
-from restbroker.config.key import keys_of
+from restbroker.config.key import ANYTHING, Form, Items, Keys, Names, Notation, OptionsOf, keys_of, notation_of
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources

@@ -12,8 +12,7 @@ import attrs
 from restbroker.config import forms
 from restbroker.config.check_events import LEAST_SECRET
 from restbroker.config.events import EventSource, JobClass
-from restbroker.config.form import Names, word
-from restbroker.config.key import key, secret
+from restbroker.config.key import Names, key, secret, word
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
 from restbroker.config.problems import at as place_of

@@ -6,8 +6,7 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.events import EventSource
-from restbroker.config.form import duration
-from restbroker.config.key import key
+from restbroker.config.key import duration, key
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
 

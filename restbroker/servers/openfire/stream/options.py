@@ -10,8 +10,7 @@ import attrs
 
 from restbroker.config import forms
 from restbroker.config.events import EventSource
-from restbroker.config.form import Items, whole, word
-from restbroker.config.key import key
+from restbroker.config.key import Items, key, whole, word
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.passwords import check_passwords, passwords_in
 from restbroker.config.problems import Problems
