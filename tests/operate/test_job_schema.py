@@ -47,7 +47,7 @@ def forms_of(spec: CommandSpec, default_host: str | None) -> list[Json]:
         if not (one.optional or (default_host is not None and "host" in (one.name, *one.aliases)))
     }
     forms: list[Json] = [[]] if not needed else []
-    for given in (all_of, needed):
+    for given in (all_of, needed) if needed != all_of else (all_of,):
         forms += [given, [[name, value] for name, value in given.items()]]
         forms += [[{name: value} for name, value in given.items()], json.dumps(given)]
     return [*forms, *([None, {}] if not needed else []), *([["john", "aaron"]] if spec.bare else [])]
