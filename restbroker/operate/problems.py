@@ -121,7 +121,7 @@ def _of_queues(seen: Snapshot, wanted: Collection[str]) -> Iterator[Alarm]:
             continue
         elif name not in taken:
             grave, text = True, f"Queue {name}: {waiting_text(size)}, and no process takes them"
-        elif latency_s is not None and latency_s >= LONG_WAIT_S:
+        elif latency_s is not None and latency_s >= LONG_WAIT_S and queue.target_state is None:
             text = f"Queue {name}: the oldest of {_jobs(size)} has been waiting for {duration_text(latency_s)}"
         if text is not None:
             yield Alarm(name, grave, text, page="jobs")

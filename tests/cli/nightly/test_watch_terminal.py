@@ -28,7 +28,7 @@ def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, store: 
     serve(store, "server-77", 77, ["rest"], gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
     pane.shows("!! server-77 is down: Nobody listens there. Start it.")
     store.command("LPUSH", "ns:queue:rest", *(['{"enqueued_at":1.5}'] * 1234))
-    pane.shows("of 1,234 jobs has been waiting for")
+    pane.shows("!! server-77 is down (1,234 jobs wait): Nobody listens there.")
     store.command("SET", "ns:stat:processed", 5000)
     store.command("ZADD", "ns:dead", 1, "{}", 2, "[]")
     pane.shows("processed 5,000", "dead 2")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import attrs
 import pytest
 
 from restbroker.operate import enqueue
@@ -41,6 +42,12 @@ def test_grave_problems_come_first_and_are_told_once() -> None:
         "!! b is down in 2 of 3 processes (for 40 s, 2 jobs wait): Nobody listens. Start it.",
         '! a is paused by ann until someone resumes it: "it moves"',
     ]
+
+
+def test_a_queue_whose_target_is_down_is_told_with_the_target() -> None:
+    long, blocked = queue("rest", 2, latency_s=900.0), attrs.evolve(queue("rest", 2, 900.0), target_state="down")
+    assert lines(pool(), queues=(long,)) == ["! Queue rest: the oldest of 2 jobs has been waiting for 15 min."]
+    assert lines(pool(state="down"), queues=(blocked,)) == ["!! ejabberd is down (2 jobs wait)."]
 
 
 def test_a_queue_of_others_is_no_grave_problem() -> None:
