@@ -109,7 +109,7 @@ async def test_a_queue_that_is_no_utf_8_is_cleared_and_no_other(harness: Harness
             await running.get("/steer?" + urlencode({"do": do, "name": "b\\xff"}))
             for do in ("pause-queue", "resume-queue", "clear-queue")
         ]
-    assert "a\\xff 2 – – no process serves it" in listed.text
+    assert "a\\xff 2 – no process serves it" in listed.text
     assert len(opened.rows) == 2
     assert "Jobs that wait in it: 2." in question.text
     assert (before, harness.client.command("EXISTS", b"queue:a\xff")) == (2, 0)
