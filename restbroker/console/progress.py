@@ -7,9 +7,9 @@ neither per cent nor time left.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 _QUIET_S: Final = 1.0
 
 
-class ShowProgress(Protocol):
-    """Shows that `done` of `total` are done, which may grow, and `words` besides; a `total` of None is unknown."""
-
-    def __call__(self, done: int, total: int | None, words: str = "") -> None:
-        """Show it; call it as often as you like."""
+ShowProgress: TypeAlias = Callable[[int, int | None, str], None]
+"""Shows how much is done, of how much (None: unknown), and words besides; call it as often as you like."""
 
 
 @contextmanager
@@ -30,7 +27,7 @@ def progress() -> Iterator[ShowProgress]:
     began_s, bar = time.monotonic(), None
     with ExitStack() as stack:
 
-        def show(done: int, total: int | None, words: str = "") -> None:
+        def show(done: int, total: int | None, words: str) -> None:
             nonlocal bar
             if bar is None and sys.stderr.isatty() and time.monotonic() - began_s >= _QUIET_S:
                 bar = stack.enter_context(_bar())

@@ -84,13 +84,15 @@ class Summary:
     """The causes of failure in a set, largest first.
 
     Jobs that did not fail have no cause; at most a thousand causes are counted. `matching`: how many of the jobs read
-    match the conditions. `looked_at` is less than `total` if time ran out.
+    match the conditions. `looked_at` is less than `total` if time ran out; `is_counted`: it did not, nor were jobs that
+    have changed since they were read left as they were.
     """
 
     causes: tuple[Cause, ...]
     matching: int
     looked_at: int
     total: int
+    is_counted: bool = True
 
     @property
     def main(self) -> Sequence[Cause]:
@@ -141,17 +143,19 @@ class Summaries:
                 one.is_stale = True
         counts = paging.counts(client, self.zset, [(one.low, one.high) for one in self._slices])
         slices: list[_Slice] = []
-        is_begun = False  # however little time there is, it goes on
+        is_begun = is_late = False  # however little time there is, it goes on
         for one, count in zip(self._slices, counts, strict=True):
-            stays = (one.jobs == count and not one.is_stale) or (is_begun and time.monotonic() >= deadline)
-            is_begun = is_begun or not stays
-            for part in (one,) if stays else self._read(client, one, deadline):
+            is_known = one.jobs == count and not one.is_stale
+            is_late = is_late or (not is_known and is_begun and time.monotonic() >= deadline)
+            is_begun = is_begun or not is_known
+            for part in (one,) if is_known or is_late else self._read(client, one, deadline):
                 if slices and not part.jobs:
                     slices[-1].low = part.low
                 else:
                     slices.append(part)
         self._slices = slices
-        return self._summary(sum(counts))
+        found = self._summary(sum(counts))
+        return attrs.evolve(found, is_counted=not is_late and all(part.jobs != _NOT_READ for part in slices))
 
     def _was_changed(self, client: Client) -> bool:
         """Tell whether a person changed jobs of the set in their places since the last call, as far as can be seen."""

@@ -284,7 +284,7 @@ class ActPages:
         html = self.shell.page(
             "action.html",
             name="activity",
-            title="What happened to it",
+            title=found.note.action.capitalize() if found is not None else "Action",
             run=found,
             became=became,
             notes=notes,

@@ -40,26 +40,6 @@ class CauseTable:
     at_s: float
 
     @property
-    def more(self) -> int:
-        """How many causes have no row."""
-        return 0 if self.is_one else len(self.summary.causes) - len(self.rows)
-
-    @property
-    def without(self) -> int:
-        """How many of the jobs that were read belong to none of the causes."""
-        return 0 if self.is_one else self.summary.matching - sum(cause.jobs for cause in self.summary.causes)
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether all jobs were read."""
-        return self.summary.looked_at >= self.summary.total
-
-    @property
-    def percent(self) -> int:
-        """How much of the set was read."""
-        return 100 * self.summary.looked_at // max(1, self.summary.total)
-
-    @property
     def span(self) -> tuple[int, str, int]:
         """The span of all the small charts, the least one in which all jobs failed, or else the longest."""
         age_h = (self.at_s - min((cause.first_s for cause in self.rows), default=inf)) / HOUR_S
@@ -91,7 +71,7 @@ class CauseCounter:
         self._visited_at_s[zset] = trio.current_time()
         # While a task counts, its pieces need not be waited for.
         found = self._newest[zset] if zset in self._tasks else await self._count(zset, wait=False)
-        if found.looked_at < found.total and zset not in self._tasks:
+        if not found.is_counted and zset not in self._tasks:
             self._tasks[zset] = trio.CancelScope()
             self.app.add_background_task(self._go_on, zset)
         rows = [cause for cause in found.causes if not groups or cause.group in groups]
@@ -104,9 +84,8 @@ class CauseCounter:
 
     async def _count(self, zset: SortedSet, *, wait: bool) -> Summary:
         def piece(client: Client) -> Summary:
-            return self.admin.causes.now(client, zset, _TASK_PIECE_S if wait else _PIECE_S, wait=wait) or Summary(
-                (), 0, 0, 1
-            )
+            known = self.admin.causes.now(client, zset, _TASK_PIECE_S if wait else _PIECE_S, wait=wait)
+            return known or Summary((), 0, 0, 1, is_counted=False)
 
         found = self._newest[zset] = await self.admin.ask(piece)
         return found
@@ -117,7 +96,7 @@ class CauseCounter:
             with self._tasks[zset], suppress(RestbrokerError):
                 while trio.current_time() - self._visited_at_s[zset] < _VISITED_S:
                     found = await self._count(zset, wait=True)
-                    if found.looked_at >= found.total:
+                    if found.is_counted:
                         break
         finally:
             del self._tasks[zset]

@@ -129,6 +129,7 @@ class EditPages:
             form=shown,
             typed=typed,
             wrong=wrong,
+            retry=filled.get("retry") == "yes",
             path=f"/edit/{name}",
             back=address(f"/{name}", typed),
         )

@@ -142,6 +142,11 @@ def test_what_is_not_read_in_time_is_read_by_the_next_ones(client: Client, confi
     found = summaries.now(client)
     assert {one.total for one in (first, second, found)} == {found.looked_at} == {4000}
     assert causes(found) == [("register", "ServerError", 4000)]
+    assert [one.is_counted for one in (first, second, found)] == [False, False, True]
+    client.command("ZREMRANGEBYRANK", "ns:dead", 0, 1)
+    client.command("ZREMRANGEBYRANK", "ns:dead", -2, -1)
+    again = summaries.now(client, seconds=0.0)
+    assert (again.is_counted, summaries.now(client).is_counted) == (False, True)
 
 
 def test_jobs_of_one_moment_are_counted_once(client: Client, configured: ConfigContext, put: Put) -> None:

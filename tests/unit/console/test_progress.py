@@ -58,7 +58,7 @@ def test_short_work_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = as_terminal(monkeypatch)
     monkeypatch.setattr(module, "_QUIET_S", 3600.0)
     with progress() as show:
-        show(1, 2)
+        show(1, 2, "")
     assert terminal.getvalue() == ""
 
 
@@ -66,5 +66,5 @@ def test_a_pipe_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_QUIET_S", 0.0)
     monkeypatch.setattr(sys, "stderr", pipe := io.StringIO())
     with progress() as show:
-        show(1, 2)
+        show(1, 2, "")
     assert pipe.getvalue() == ""
