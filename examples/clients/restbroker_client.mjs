@@ -17,7 +17,7 @@ const OPTIONS = { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false,
 
 const ask = (jid, promise) => promise.catch(error => {
   if (error.name === 'ReplyError') throw Object.assign(error, { command: null }) // it has the token
-  throw new Unknown(`The job ${jid} may be queued or done, or not: ${error.message}`, jid)
+  throw new Unknown(`The job ${jid} may be queued or done, or not: no answer from Redis (${error.name})`, jid)
 })
 
 export class Restbroker {

@@ -15,6 +15,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from restbroker.store.client import StoreSettings, open_client
 from tests.support.beside_ruby import Beside, beside_ruby
 from tests.support.redis_server import RedisServer
 from tests.support.ruby import environment
@@ -52,8 +53,8 @@ class Client:
     folder: Path
     line: TcpProxy
 
-    def do(self, *steps: tuple[object, ...], redis_url: str | None = None) -> list[dict[str, Any]]:
-        """What each step came to: a job's id, an answer (done), or why there is none (refused, unknown)."""
+    def run(self, *steps: tuple[object, ...], redis_url: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Take the steps. Whatever is printed, the token is not."""
         file = self.folder / f"drive.{self.language}"
         go = {"GOPATH": f"{self.folder}:/usr/share/gocode", "GO111MODULE": "off", "GOCACHE": f"{self.folder}/cache"}
         extra = {"RESTBROKER_TOKENFILE": str(self.folder / "token"), **(go if self.language == "go" else {})}
@@ -67,8 +68,13 @@ class Client:
             timeout=240,
             check=False,
         )
-        assert done.returncode == 0, done.stderr + done.stdout
         assert TOKEN not in done.stdout + done.stderr
+        return done
+
+    def do(self, *steps: tuple[object, ...], redis_url: str | None = None) -> list[dict[str, Any]]:
+        """What each step came to: a job's id, an answer (done), or why there is none (refused, unknown)."""
+        done = self.run(*steps, redis_url=redis_url)
+        assert done.returncode == 0, done.stderr + done.stdout
         results: list[dict[str, Any]] = json.loads(done.stdout)
         return results
 
@@ -158,6 +164,16 @@ def test_what_became_of_a_job_is_unknown_and_said_so(client: Client, beside: Bes
     assert "unknown" in nowhere
     beside.wait_until_finished()
     assert arrived(beside) == ["slow", "lost push"]
+
+
+@pytest.mark.parametrize("client", LANGUAGES, indirect=True)
+def test_what_redis_refuses_is_an_error_that_shows_no_token(client: Client, redis_url: str) -> None:
+    store = open_client(StoreSettings(redis_url))
+    store.command("SET", "queue:rest", "no list")
+    store.close()
+    done = client.run(("push", 0, "register", user("bob"), {}))
+    assert done.returncode != 0
+    assert "WRONGTYPE" in done.stderr
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
