@@ -33,9 +33,10 @@ _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 """Refusals that ejabberd makes before it checks anything that could be stopping, or that only a living one makes."""
 _ANSWER_BY_CODE: Final = command_attributes.QUESTIONS | command_attributes.FAIL_BY_RESULT
 
-CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
+CHECK_URL: Final = "Check the target's URL (or RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
 CHECK_LOGIN: Final = (
-    "Check the target's user (RestUser, a whole JID: admin@example.org) and its password, or its token (RestToken)."
+    "Check the target's login (Auth, or RestUser with RestPass or RestToken): the user is a whole JID, "
+    "admin@example.org."
 )
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
 _CHECK_LOG: Final = "See ejabberd's log."

@@ -86,7 +86,7 @@ _REFUSED: Final = NoToken(
     denied=True,
 )
 _HINTS: Final[Mapping[int | str, str]] = {
-    401: "Correct the target's user (a whole JID) and password (RestUser, RestPass).",
+    401: "Correct the target's login (Auth, or RestUser and RestPass): the user is a whole JID.",
     403: "Allow oauth_issue_token for the account in ejabberd's api_permissions.",
     "badpass": (
         "The password may be right: `oauth_access` in ejabberd.yml must allow the account tokens; by default it "

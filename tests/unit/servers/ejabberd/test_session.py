@@ -356,7 +356,7 @@ async def test_where_a_token_is_needed_and_not_to_be_had_nothing_is_sent() -> No
         (BROKEN, Denied, "erlang-p1-oauth2"),
         (Response(400, {}, b'"badpass"', 0.0), Denied, "oauth_access"),
         (FORBIDDEN, Denied, "Allow oauth_issue_token"),
-        (REFUSED, Denied, "password"),
+        (REFUSED, Denied, "Correct the target's login"),
         (Response(302, {"location": "/x"}, b"", 0.0), Denied, "RestURL"),
         (Response(400, {}, b'"unknown_command"', 0.0), Deferred, "log"),
         (Response(503, {}, b"", 0.0), Deferred, "log"),
