@@ -16,8 +16,7 @@ from restbroker.job.claims import Lock
 from restbroker.job.json_types import Json
 from restbroker.job.reply import BATCH_PREFIX
 from restbroker.operate.enqueue import JobRequest
-from restbroker.store.client import Client
-from restbroker.store.replies import Argument, as_score, integer, items, mapping, raw, text
+from restbroker.store.client import Argument, Client, as_score, integer, items, mapping, raw, text
 
 BATCH_DIGITS: Final = 16
 _ROW_DIGITS: Final = 8

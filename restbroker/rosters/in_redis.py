@@ -20,10 +20,9 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rosters import store as rosters
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.store import Change, RefreshDelay, RefreshJobs, RosterUnchanged, RosterVersions
-from restbroker.store.client import Client, ScriptCall
+from restbroker.store.client import Client, Reply, ScriptCall
 from restbroker.store.connection import Connection, until_answered
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Reply
 
 T = TypeVar("T")
 

@@ -11,9 +11,20 @@ from typing import Final
 import attrs
 
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
-from restbroker.store.client import Client, ScriptCall
+from restbroker.store.client import (
+    Argument,
+    Client,
+    Reply,
+    ScriptCall,
+    integer,
+    items,
+    mapping,
+    microseconds,
+    pair,
+    raw,
+    text,
+)
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, integer, items, mapping, microseconds, pair, raw, text
 
 _AT_ONCE: Final = 100
 """The most rosters that are read or written in one go: each may be large."""

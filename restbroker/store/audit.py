@@ -9,8 +9,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.store.client import Client
-from restbroker.store.replies import Argument, Reply, as_fields, items, mapping, pair, text
+from restbroker.store.client import Argument, Client, Reply, as_fields, items, mapping, pair, text
 
 _KEPT: Final = 100_000
 _STOPS_S: Final = 86_400

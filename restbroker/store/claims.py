@@ -14,10 +14,9 @@ import attrs
 from restbroker.job import claims
 from restbroker.job.claims import Holder
 from restbroker.job.settlement import ClaimChange
-from restbroker.store.client import Client, ScriptCall
+from restbroker.store.client import Argument, Client, ScriptCall, integer, items, raw, text
 from restbroker.store.jobs import IdentityUnknown
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, integer, items, raw, text
 from restbroker.store.settling import arguments_of, claim_key
 
 _ROUNDS: Final = 3

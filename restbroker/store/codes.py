@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
-from restbroker.store.replies import Reply, text
+from restbroker.store.client import Reply, text
 
 
 @attrs.frozen

@@ -17,14 +17,13 @@ import trio
 
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store import events
-from restbroker.store.client import Client, ScriptCall
+from restbroker.store.client import Client, Reply, ScriptCall
 from restbroker.store.codes import Code
 from restbroker.store.events import IncomingEvent, PushResult
 from restbroker.store.exchange import Exchange
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
 from restbroker.store.keys import Keys
 from restbroker.store.redis import Steps, Wait, Work
-from restbroker.store.replies import Reply
 from restbroker.store.round_trips import Replies, RoundTrips
 from restbroker.store.sentinel import Sentinels
 from restbroker.store.settling import FinishRequest, FinishSteps

@@ -7,8 +7,7 @@ the dead set lacks does not say why: a person may as well have retried or delete
 
 import attrs
 
-from restbroker.store.client import Client
-from restbroker.store.replies import as_score, items, mapping, pair, raw, text
+from restbroker.store.client import Client, as_score, items, mapping, pair, raw, text
 from restbroker.store.server import time_s
 from restbroker.store.tickets import MAX_BYTES
 

@@ -9,8 +9,7 @@ import math
 from collections.abc import Sequence
 
 from restbroker.job.settlement import Fingerprint
-from restbroker.store.client import Client
-from restbroker.store.replies import microseconds, names, number, pair
+from restbroker.store.client import Client, microseconds, names, number, pair
 from restbroker.store.settling import fingerprint_members
 
 

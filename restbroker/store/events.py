@@ -13,9 +13,8 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.light import light
-from restbroker.store.client import Client, ScriptCall
+from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, mapping, pair, text
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, as_score, items, mapping, pair, text
 from restbroker.store.server import time_s
 
 PushResult: TypeAlias = Literal["pushed", "duplicate", "own", "unwanted", "refused"]

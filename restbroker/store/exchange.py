@@ -7,11 +7,10 @@ because of what becomes of the other. Only where Redis does not know the script 
 from collections.abc import Sequence
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import Client
+from restbroker.store.client import Client, Reply
 from restbroker.store.codes import Code
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishRequest, fetch_call, read_fetch
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Reply
 from restbroker.store.settling import FinishSteps
 
 

@@ -18,13 +18,12 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.order import OnDead, on_dead_in
 from restbroker.job.settlement import ClaimChange, Dead, OrphanedJob
 from restbroker.store.claims import release
-from restbroker.store.client import Client
+from restbroker.store.client import Argument, Client, Reply, as_score, items, mapping
+from restbroker.store.client import raw as raw_of
 from restbroker.store.codes import Applied, Refused, as_code
 from restbroker.store.identities import ProcessInfo, fenced_identities, live_identities, read
 from restbroker.store.in_progress import JobsInProgress, pieces, read_tickets
 from restbroker.store.jobs import retire
-from restbroker.store.replies import Argument, Reply, as_score, items, mapping
-from restbroker.store.replies import raw as raw_of
 from restbroker.store.server import time_s
 from restbroker.store.settling import Destinations, own_line_keys
 from restbroker.store.tickets import generation_of, queue_of, ticket_key, ticket_number, ticket_queue

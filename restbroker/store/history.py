@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 import orjson
 
-from restbroker.store.client import Client
-from restbroker.store.replies import Reply, integer, items, mapping, pair, raw, text
+from restbroker.store.client import Client, Reply, integer, items, mapping, pair, raw, text
 
 _TEXT_LIMIT = 200
 

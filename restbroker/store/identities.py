@@ -13,8 +13,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.format import ResponseQueue
 from restbroker.job.json_types import Json
-from restbroker.store.client import Client
-from restbroker.store.replies import Reply, counts, mapping, raw
+from restbroker.store.client import Client, Reply, counts, mapping, raw
 
 _RESPONSE_FIELDS = ("response_queue", "response_class")
 _MOST_DIGITS = 20

@@ -10,8 +10,7 @@ from typing import Final
 import attrs
 
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, pair, text
+from restbroker.store.client import Client, integer, items, pair, text
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, is_ticket
 
 _KNOWN: Final = frozenset({"last", "hwm"})

@@ -14,12 +14,11 @@ from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.order import is_order
 from restbroker.light import light
-from restbroker.store.client import Client, ScriptCall
+from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_fields, integer, items, names, raw, text
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import JobsInProgress, read_jobs, read_jobs_in_pieces
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, as_fields, integer, items, names, raw, text
 from restbroker.store.settling import FinishRequest, finish, line_keys, own_line_keys
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 

@@ -7,10 +7,9 @@ every type.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from restbroker.store.client import Client
+from restbroker.store.client import Client, text
 from restbroker.store.keys import QueueName
 from restbroker.store.misuse import MisusedKey
-from restbroker.store.replies import text
 from restbroker.store.settling import line_keys
 
 __all__ = ["MisusedKey", "find_misused", "types"]

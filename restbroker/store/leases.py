@@ -11,8 +11,7 @@ from typing import TypeAlias
 
 import attrs
 
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, items
+from restbroker.store.client import Client, integer, items
 
 
 @attrs.frozen

@@ -8,10 +8,9 @@ another's; jobs in progress finish.
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from restbroker.store.client import Client
+from restbroker.store.client import Client, integer, mapping, microseconds
 from restbroker.store.jobs import Limits
 from restbroker.store.pauses import until_us_of
-from restbroker.store.replies import integer, mapping, microseconds
 
 Reason: TypeAlias = Literal["operator", "denied", "retry_after"]
 

@@ -12,9 +12,8 @@ from typing import Final
 import attrs
 
 from restbroker.job.fairness import WHOLE_COST
-from restbroker.store.client import Client
+from restbroker.store.client import Client, integer, items, raw, text
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import integer, items, raw, text
 from restbroker.store.settling import line_keys
 from restbroker.store.tickets import MAX_BYTES
 

@@ -10,9 +10,8 @@ from typing import Final, TypeAlias
 import attrs
 
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.store.client import Client, ScriptCall
+from restbroker.store.client import Client, Reply, ScriptCall, integer, items, raw
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Reply, integer, items, raw
 from restbroker.store.settling import line_keys
 
 INTERVAL_MS: Final = 8

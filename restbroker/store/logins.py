@@ -13,8 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.store.client import Client
-from restbroker.store.replies import Argument, integer, items, text, unexpected_reply
+from restbroker.store.client import Argument, Client, integer, items, text, unexpected_reply
 
 _ENTRY: Final = re.compile("([a-z]+) ([0-9]+) (.*)", re.DOTALL)
 """An entry, as the scripts read it: what looks otherwise is not ours, as if nothing was recorded."""

@@ -6,9 +6,8 @@ refuses it. Sidekiq 6.5 to 7 and 8 read other keys, so both are written; version
 
 from collections.abc import Sequence
 
-from restbroker.store.client import Client
+from restbroker.store.client import Argument, Client
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument
 from restbroker.telemetry.executions import Executions
 
 # As Sidekiq has them. A histogram's key names the day of the month only: it must be gone when that day comes again.

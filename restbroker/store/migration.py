@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from restbroker.config.values import duration_text
 from restbroker.job.job import digest
-from restbroker.store.client import Client
-from restbroker.store.replies import Argument, integer, items, raw, text
+from restbroker.store.client import Argument, Client, integer, items, raw, text
 from restbroker.store.scan import literal, scan
 from restbroker.store.server import time_s
 

@@ -6,8 +6,7 @@ goes, and all of it once nobody writes any more. For display: a full Redis refus
 
 from collections.abc import Mapping
 
-from restbroker.store.client import Client
-from restbroker.store.replies import mapping
+from restbroker.store.client import Client, mapping
 
 _TTL_S = 8 * 60 * 60
 

@@ -11,8 +11,8 @@ from typing import Final
 import attrs
 
 from restbroker.errors import RestbrokerError
+from restbroker.store.client import Argument, Reply, text
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, text
 
 _WORDS: Final = {"zset": "sorted set"}
 _KEYS_BEHIND: Final = 3

@@ -5,8 +5,7 @@ Used by brokers when they begin, and by `operate`. Always holds: nothing is writ
 
 from collections.abc import Sequence
 
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, raw
+from restbroker.store.client import Client, integer, raw
 
 
 def is_left(client: Client, target: str) -> bool:

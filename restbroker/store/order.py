@@ -16,10 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from restbroker.store.client import Client
+from restbroker.store.client import Argument, Client, Reply, integer, items, raw
 from restbroker.store.line_jobs import Line, count_each
 from restbroker.store.queues import latency_s
-from restbroker.store.replies import Argument, Reply, integer, items, raw
 from restbroker.store.server import time_s
 from restbroker.store.settling import line_keys
 

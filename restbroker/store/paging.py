@@ -14,9 +14,8 @@ from typing import Final, Self, TypeAlias
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.store.client import Client
+from restbroker.store.client import Client, integer, items, members, pair, text
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import integer, items, members, pair, text
 from restbroker.store.tickets import MAX_BYTES
 
 Member: TypeAlias = tuple[bytes, float]

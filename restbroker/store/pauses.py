@@ -12,9 +12,8 @@ import attrs
 import orjson
 
 from restbroker.job import rubyjson
-from restbroker.store.client import Client
+from restbroker.store.client import Client, Reply, items, mapping, microseconds, names, raw, text
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Reply, items, mapping, microseconds, names, raw, text
 
 OPERATOR = "operator"
 """The reason of a target's pause that a person made; the other reasons are restbroker's own."""

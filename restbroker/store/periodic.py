@@ -11,10 +11,9 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.store import pauses
-from restbroker.store.client import Client
+from restbroker.store.client import Argument, Client, integer, items, mapping, microseconds, text
 from restbroker.store.pauses import Pause
 from restbroker.store.queues import HeldLock
-from restbroker.store.replies import Argument, integer, items, mapping, microseconds, text
 
 TickOutcome: TypeAlias = Literal["pushed", "missed", "paused", "overlap"]
 """What became of a moment at which a command was due."""

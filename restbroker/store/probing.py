@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 import attrs
 
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, raw
+from restbroker.store.client import Client, integer, items, raw
 
 LONGEST_TEXT_BYTES = 4096
 

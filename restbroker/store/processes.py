@@ -15,8 +15,7 @@ import attrs
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.store.client import Client
-from restbroker.store.replies import Argument, items, mapping, names, raw
+from restbroker.store.client import Argument, Client, items, mapping, names, raw
 
 TTL_S = 60
 """Seconds for which Sidekiq shows a process that writes no more."""

@@ -7,8 +7,7 @@ takes it. A lost write is made up for by the next.
 from collections.abc import Mapping
 from typing import Final
 
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, mapping
+from restbroker.store.client import Client, integer, mapping
 
 _KEPT_S: Final = 30 * 86_400
 

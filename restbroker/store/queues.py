@@ -17,11 +17,10 @@ from restbroker.job import expiry
 from restbroker.job.claims import KEY_FIELD, LOCK_FIELD, Lock
 from restbroker.job.json_types import Json
 from restbroker.job.rubyjson import object_of
-from restbroker.store.client import LONGEST_BLOCK_S, Client
+from restbroker.store.client import LONGEST_BLOCK_S, Argument, Client, Reply, as_score, integer, items, pair, raw, text
+from restbroker.store.client import names as texts
 from restbroker.store.key_types import types
 from restbroker.store.keys import QueueName
-from restbroker.store.replies import Argument, Reply, as_score, integer, items, pair, raw, text
-from restbroker.store.replies import names as texts
 from restbroker.store.settling import line_keys
 from restbroker.store.tickets import MAX_BYTES
 

@@ -20,7 +20,6 @@ import attrs
 import hiredis
 
 from restbroker.store.failures import ErrorReply
-from restbroker.store.replies import Argument, Reply
 from restbroker.store.settings import Endpoint, Tls
 
 if TYPE_CHECKING:  # costs a tenth of a quick command, and few need it
@@ -37,6 +36,9 @@ LONGEST_ANSWER_S = 30.0
 """Seconds that answers may take in all, however steadily they drip: nothing else ends the call before that."""
 
 T = TypeVar("T")
+Argument: TypeAlias = bytes | str | int | float
+Reply: TypeAlias = int | bytes | None | list["Reply"]
+"""An answer in RESP2: numbers, bytes, nil, lists of these."""
 Commands: TypeAlias = Sequence[Sequence[Argument]]
 Replies: TypeAlias = list[Reply | ErrorReply]
 

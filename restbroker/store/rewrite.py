@@ -10,8 +10,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, text
+from restbroker.store.client import Client, integer, items, text
 from restbroker.store.server import info
 
 _LOCK_MS: Final = 600_000

@@ -11,9 +11,8 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.store.client import Client
+from restbroker.store.client import Argument, Client, integer, items, unexpected_reply
 from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
-from restbroker.store.replies import Argument, integer, items, unexpected_reply
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
 MOST_USERS: Final = 10_000

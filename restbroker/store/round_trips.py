@@ -16,8 +16,7 @@ import attrs
 import trio
 
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.store.client import ScriptCall, check_replies
-from restbroker.store.replies import Reply
+from restbroker.store.client import Reply, ScriptCall, check_replies
 
 _MOST: Final = 32
 """How many calls go together: a MiB may come for each, and all of it must come before time is over."""

@@ -3,8 +3,7 @@
 Always holds: no more than `MOST_KEYS` keys are read, since a Redis that is shared with a cache may have millions.
 """
 
-from restbroker.store.client import Client
-from restbroker.store.replies import items, pair, raw, text
+from restbroker.store.client import Client, items, pair, raw, text
 
 MOST_KEYS = 500_000
 SCAN_COUNT = 1000

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, mapping, microseconds, text
+from restbroker.store.client import Client, integer, mapping, microseconds, text
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)

@@ -9,10 +9,9 @@ from typing import Final, Literal, Self, TypeAlias
 
 import attrs
 
-from restbroker.store.client import Client
+from restbroker.store.client import Argument, Client, as_score, integer, items, members
 from restbroker.store.codes import Code, as_code
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import Argument, as_score, integer, items, members
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 

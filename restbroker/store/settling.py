@@ -18,11 +18,10 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
 from restbroker.job.order import is_order
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Fingerprint, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
-from restbroker.store.client import Client, ScriptCall
+from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items
 from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, as_score, items
 from restbroker.store.tickets import MAX_BATCH, has_key, ticket_number, ticket_queue
 
 TicketSettlement: TypeAlias = tuple[str, Settlement]

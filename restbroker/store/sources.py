@@ -13,8 +13,7 @@ import orjson
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.store.client import Client
-from restbroker.store.replies import Argument, as_fields, mapping, microseconds, raw
+from restbroker.store.client import Argument, Client, as_fields, mapping, microseconds, raw
 
 TTL_S: Final = 60
 _LONGEST_TEXT: Final = 600

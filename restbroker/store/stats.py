@@ -8,11 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import Client
+from restbroker.store.client import Client, Reply, counts, integer, items, mapping, names
 from restbroker.store.identities import Registration, jobs_among, read_fields
 from restbroker.store.keys import QueueName
 from restbroker.store.queues import expired_s, keys_of, longest_wait_s, next_jobs, odd_names, waiting_of
-from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
 
 

@@ -7,10 +7,9 @@ from collections.abc import Collection
 
 import attrs
 
-from restbroker.store.client import Client
+from restbroker.store.client import Client, items
 from restbroker.store.identities import jobs_among
 from restbroker.store.keys import Keys
-from restbroker.store.replies import items
 from restbroker.store.scan import literal, scan
 
 

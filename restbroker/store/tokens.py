@@ -6,8 +6,7 @@ Always holds: names and times only, never a secret. For display: a write that is
 from collections.abc import Mapping
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import Client
-from restbroker.store.replies import as_fields, mapping
+from restbroker.store.client import Client, as_fields, mapping
 
 
 def remember(client: Client, used: Mapping[str, float]) -> None:

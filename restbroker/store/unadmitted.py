@@ -11,9 +11,8 @@ the dead set has as many jobs as `DeadLimit` says.
 from collections import Counter
 from typing import Final
 
-from restbroker.store.client import Client
+from restbroker.store.client import Argument, Client, Reply, integer, items, mapping, names, raw, text
 from restbroker.store.pauses import format_note
-from restbroker.store.replies import Argument, Reply, integer, items, mapping, names, raw, text
 
 MOST: Final = 10_000
 WHO: Final = "restbroker"

@@ -16,11 +16,10 @@ from typing import Final
 import attrs
 
 from restbroker.job.settlement import Reply as Answer
-from restbroker.store.client import Client
+from restbroker.store.client import Argument, Client, Reply, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.keys import QueueName
 from restbroker.store.line_jobs import Line, count_jobs, has_lines, name_of, read_lines
-from restbroker.store.replies import Argument, Reply, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.sets import Placement
 from restbroker.store.settling import Destinations, line_keys
 from restbroker.store.tickets import MAX_BYTES

@@ -14,10 +14,9 @@ import attrs
 
 from restbroker.job.settlement import Ack, Retry, Settlement
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, open_client, text
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import Applied, FetchRequest, FetchResult, FinishRequest, Limits, fetch, finish, register
-from restbroker.store.replies import text
 from restbroker.store.server import server as ask_server
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 

@@ -33,7 +33,7 @@ from restbroker.store import heartbeats, identities
 from restbroker.store import jobs as store_jobs
 from restbroker.store import order as order_store
 from restbroker.store import tokens as token_store
-from restbroker.store.replies import items, raw
+from restbroker.store.client import items, raw
 from restbroker.telemetry.events import BrokerStarted, OperatorWarning, TargetDown, TargetUp
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.wire import PlainWire

@@ -13,9 +13,8 @@ from restbroker.broker.same_host import this_process
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order, drain_text
 from restbroker.store import jobs, lines
-from restbroker.store.client import ScriptCall
+from restbroker.store.client import Reply, ScriptCall
 from restbroker.store.connection import Connection
-from restbroker.store.replies import Reply
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import JobFinished, JobsClassified, LinesHealed, OperatorWarning
 from restbroker.transport.message import Request, Response

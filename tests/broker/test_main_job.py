@@ -13,7 +13,7 @@ from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.job.policy import Policy
 from restbroker.store import heartbeats, jobs
-from restbroker.store.replies import items
+from restbroker.store.client import items
 from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response

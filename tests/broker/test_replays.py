@@ -11,8 +11,8 @@ from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, signing
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected
 from restbroker.store import heartbeats, identities
-from restbroker.store.replies import items, text
-from restbroker.store.replies import members as store_members
+from restbroker.store.client import items, text
+from restbroker.store.client import members as store_members
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted, ok

@@ -14,9 +14,8 @@ from restbroker.config.load import load
 from restbroker.rosters.in_redis import RostersInRedis, rosters_of
 from restbroker.rosters.store import Change, RefreshDelay, RosterVersions
 from restbroker.servers import registry
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.connection import Connection
-from restbroker.store.replies import items, raw
 from tests.support.redis_server import RedisServer
 
 PACE = RefreshDelay(0, 0)

@@ -15,7 +15,7 @@ from restbroker.config.tokens import Token
 from restbroker.job import signing
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.operate import tokens as admin_tokens
-from restbroker.store.replies import items, raw
+from restbroker.store.client import items, raw
 from restbroker.telemetry.events import JobFinished
 from tests.broker import test_admission
 from tests.broker.conftest import Harness, Held

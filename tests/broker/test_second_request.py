@@ -16,8 +16,8 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import Job
 from restbroker.servers.contract import Link
 from restbroker.store import identities
+from restbroker.store.client import items, raw
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import items, raw
 from restbroker.store.sets import Placement
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.errors import MaybeSent, NotSent

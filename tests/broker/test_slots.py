@@ -7,9 +7,8 @@ from trio.testing import MockClock
 from restbroker.broker import queue_waiter
 from restbroker.broker.ready_buffer import BatchSize
 from restbroker.store import identities, jobs
-from restbroker.store.client import Client, open_client
+from restbroker.store.client import Client, items, open_client, raw
 from restbroker.store.connection import Connection
-from restbroker.store.replies import items, raw
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok

@@ -14,8 +14,8 @@ from restbroker.broker.plan import BrokerPlan
 from restbroker.job.outcome import Rejected
 from restbroker.job.reason import Reason
 from restbroker.store import identities, jobs, pauses, unadmitted
+from restbroker.store.client import integer
 from restbroker.store.jobs import Limits
-from restbroker.store.replies import integer
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, PauseEnded
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted, ok

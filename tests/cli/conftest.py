@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from restbroker.operate import audit
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import items
+from restbroker.store.client import Client, StoreSettings, items, open_client
 from tests.support.process import run_here
 
 Shell = Callable[..., CompletedProcess[str]]

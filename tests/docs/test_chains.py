@@ -17,8 +17,7 @@ from typing import Any, Final
 import pytest
 
 from restbroker.job.order import Order, key_in
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.replies import items, raw
+from restbroker.store.client import StoreSettings, items, open_client, raw
 from tests.support.ruby import environment
 from tools.pages import ROOT
 

@@ -11,8 +11,7 @@ import pytest
 
 from restbroker.job import arguments
 from restbroker.job.arguments import Submission
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.replies import Reply
+from restbroker.store.client import Reply, StoreSettings, open_client
 from tests.support.process import clean_environment
 from tools.pages import ROOT, blocks
 

@@ -13,9 +13,8 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreUnavailable
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, integer, open_client
 from restbroker.store.redis import run_blocking
-from restbroker.store.replies import integer
 from restbroker.store.sentinel import Sentinels, open_sentinels
 from tests.support.bench import CONCURRENCY, QUEUE, REPLIES, Bench, job_id, payload
 from tests.support.counting_proxy import CountingProxy

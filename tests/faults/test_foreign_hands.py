@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.job.json_types import Json
 from restbroker.store import identities
-from restbroker.store.replies import items, raw, text
+from restbroker.store.client import items, raw, text
 from tests.support.bench import CONCURRENCY, REPLIES, Bench, job_id, payload
 from tests.support.counting_proxy import refusal
 from tests.support.process import Running

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.store.replies import items, raw
+from restbroker.store.client import items, raw
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.bench import CONCURRENCY, Bench, payload
 from tests.support.process import Running, started

@@ -31,8 +31,7 @@ from restbroker.operate.act_job import Action
 from restbroker.operate.context import context_of
 from restbroker.servers import registry
 from restbroker.store import order, queues, rewrite
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import items, raw
+from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from tests.support import census, process, ruby
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from restbroker.store.replies import integer, raw
+from restbroker.store.client import integer, raw
 from tests.support.bench import CONCURRENCY, Bench, payload, share_at_rest
 from tests.support.pages import metrics
 from tests.support.ports import free_port

@@ -14,8 +14,7 @@ import attrs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.replies import items, mapping, raw
+from restbroker.store.client import StoreSettings, items, mapping, open_client, raw
 from tests.faults.test_systemd import listening
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.pages import page

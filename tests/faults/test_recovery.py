@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from restbroker.store.replies import integer
+from restbroker.store.client import integer
 from tests.support.bench import CONCURRENCY, Bench, headline, job_id, payload
 from tests.support.process import Running, Stopwatch
 from tests.support.shared import FAST_RETRIES

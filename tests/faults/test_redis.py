@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.store.replies import integer
+from restbroker.store.client import integer
 from restbroker.store.scripts import ScriptName, script
 from tests.support.bench import CONCURRENCY
 from tests.support.redis_line import Line, pause

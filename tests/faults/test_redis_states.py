@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.errors import StoreUnavailable
-from restbroker.store.replies import items, raw
+from restbroker.store.client import items, raw
 from tests.support.bench import Bench, headline, job_id, payload
 from tests.support.counting_proxy import refusal
 from tests.support.redis_line import LOAD, Line

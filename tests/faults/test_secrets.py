@@ -19,8 +19,7 @@ import httpx
 import pytest
 
 from restbroker.config.secret import Secret
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import integer, items, mapping, names, raw
+from restbroker.store.client import Client, StoreSettings, integer, items, mapping, names, open_client, raw
 from tests.support import process
 from tests.support.ports import free_port
 from tests.support.process import Running

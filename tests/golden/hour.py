@@ -23,8 +23,7 @@ import attrs
 from restbroker.job import arguments, signing
 from restbroker.job.json_types import Json
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import items, mapping, names, raw
+from restbroker.store.client import Client, StoreSettings, items, mapping, names, open_client, raw
 from tests.golden import command_line, shapes
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.openfire_chat.server import Openfire

@@ -25,10 +25,9 @@ from restbroker.job.settlement import Dead, Retry
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.store import history, pauses, queues, sources
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.history import JobEnd
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish, register
-from restbroker.store.replies import items, raw
 from restbroker.store.sources import SourceState
 from tests.operate.pools import record, serve
 from tests.store.pools import FACTS

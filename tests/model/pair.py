@@ -8,10 +8,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_args
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import Client, open_client
+from restbroker.store.client import Argument, Client, Reply, open_client
 from restbroker.store.codes import Refused
 from restbroker.store.pauses import PauseEnd
-from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.sets import Due
 from tests.model.dataset import DataSet, PauseNote

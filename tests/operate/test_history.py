@@ -7,8 +7,7 @@ import pytest
 from restbroker.operate import processes, system
 from restbroker.operate.history import ALL, MINUTE_S, Recorder, Seen, incidents, values
 from restbroker.store import pauses
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, mapping
+from restbroker.store.client import Client, integer, mapping
 from tests.operate.pools import beat, record, serve
 
 FIRST_S = 1_700_000_040

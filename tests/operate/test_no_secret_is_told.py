@@ -19,8 +19,7 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import integer, items, raw
+from restbroker.store.client import Client, StoreSettings, integer, items, open_client, raw
 from tests.support.active_job import wrapper
 from tests.support.html_page import Form, parse
 from tests.support.process import Running, run_here, started

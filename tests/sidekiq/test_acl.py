@@ -10,8 +10,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.operate.check.redis import ONLY_ASKED_HERE
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.replies import items, raw, text
+from restbroker.store.client import StoreSettings, items, open_client, raw, text
 from tests.support import process
 from tests.support.scripted import QUEUE, Citizen
 from tests.support.shared import FAST_RETRIES, TOKEN

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from restbroker.job.json_types import Json
-from restbroker.store.replies import items, raw
+from restbroker.store.client import items, raw
 from tests.support.active_job import recorded
 from tests.support.ruby import environment, ruby
 from tests.support.scripted import QUEUE, Citizen

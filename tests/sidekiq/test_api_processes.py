@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.store.replies import integer, items, mapping, raw, text
+from restbroker.store.client import integer, items, mapping, raw, text
 from tests.support.process import Running
 from tests.support.scripted import CONCURRENCY, QUEUE, RECORD_TTL_S, Citizen, job
 from tests.support.several import target

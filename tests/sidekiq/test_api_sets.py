@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.job.json_types import Json
-from restbroker.store.replies import items, raw
+from restbroker.store.client import items, raw
 from tests.support.scripted import QUEUE, Citizen, jid_of, job
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until

@@ -12,8 +12,7 @@ import pytest
 
 from restbroker.job.event import EventType, ServerEvent, as_json
 from restbroker.store import queues
-from restbroker.store.client import Client
-from restbroker.store.replies import integer
+from restbroker.store.client import Client, integer
 from tests.support import process
 from tests.support.process import Running
 from tests.support.ruby import environment

@@ -15,8 +15,7 @@ import attrs
 import pytest
 
 from restbroker.job.job import fields_of
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import integer, items, raw
+from restbroker.store.client import Client, StoreSettings, integer, items, open_client, raw
 from tests.sidekiq.odd_payloads import COMMAND, DUE, MADE_S, ROWS, SHOWN, UNREADABLE, Row, fields, job
 from tests.support import ruby
 from tests.support.answering import Arrival

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from restbroker.store.replies import integer, items, mapping, names, raw, text
+from restbroker.store.client import integer, items, mapping, names, raw, text
 from tests.sidekiq.readers import READERS, Place, Reader
 from tests.support.scripted import RECORD_TTL_S, Citizen, job
 

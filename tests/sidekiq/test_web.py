@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from restbroker.job.json_types import Json
-from restbroker.store.replies import items, raw
+from restbroker.store.client import items, raw
 from tests.support.answering import Arrival
 from tests.support.html_page import Page
 from tests.support.scripted import CONCURRENCY, QUEUE, Citizen, jid_of, job

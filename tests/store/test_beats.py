@@ -9,7 +9,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, queues
-from restbroker.store.client import Client
+from restbroker.store.client import Client, items, raw
 from restbroker.store.heartbeats import Recovery
 from restbroker.store.jobs import (
     FetchRequest,
@@ -24,7 +24,6 @@ from restbroker.store.jobs import (
     register,
     rejoin,
 )
-from restbroker.store.replies import items, raw
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both, parked_payload

@@ -10,8 +10,7 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import integer
+from restbroker.store.client import Client, StoreSettings, integer, open_client
 from tests.store.pools import Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.replies import as_fields, counts, integer, items, mapping, raw, text
+from restbroker.store.client import StoreSettings, as_fields, counts, integer, items, mapping, open_client, raw, text
 from restbroker.store.server import ServerInfo, require_supported, server
 from tests.support.fake_redis import fake_redis
 

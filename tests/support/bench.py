@@ -16,8 +16,7 @@ from typing import Any, Final
 import attrs
 
 from restbroker.store import queues
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, mapping, raw, text
+from restbroker.store.client import Client, integer, items, mapping, raw, text
 from tests.support import census, process
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd

@@ -18,9 +18,8 @@ import attrs
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import items, raw
 from restbroker.store.sets import list_members
 from tests.support import census, process
 from tests.support.answering import AnsweringServer, Arrival

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from restbroker.store.client import Client
-from restbroker.store.replies import integer, items, raw
+from restbroker.store.client import Client, integer, items, raw
 
 IN_HAND: Final = "in progress"
 _LOOK: Final = """

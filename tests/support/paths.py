@@ -27,8 +27,7 @@ from restbroker.job.arguments import Submission
 from restbroker.job.backoff import ExponentialBackoff
 from restbroker.job.command import Command
 from restbroker.servers import registry
-from restbroker.store.client import Client
-from restbroker.store.replies import items, raw
+from restbroker.store.client import Client, items, raw
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, JobFinished, OneEvent
 from restbroker.telemetry.latency import Histogram

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from restbroker.rosters.store import RefreshDelay, claim_call, end_call, read_claims
-from restbroker.store.client import Client
-from restbroker.store.replies import integer
+from restbroker.store.client import Client, integer
 
 
 def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, delay: RefreshDelay) -> Mapping[str, int]:

@@ -19,8 +19,7 @@ import attrs
 
 from restbroker.job.json_types import Json
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import integer, items, mapping, names, raw
+from restbroker.store.client import Client, StoreSettings, integer, items, mapping, names, open_client, raw
 from tests.support import census, process, ruby
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running

@@ -13,8 +13,7 @@ from typing import Any
 import attrs
 
 from restbroker.store import queues
-from restbroker.store.client import Client
-from restbroker.store.replies import integer
+from restbroker.store.client import Client, integer
 from tests.support import census
 from tests.support.answering import AnsweringServer
 from tests.support.shared import TOKEN

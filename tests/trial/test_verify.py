@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.store.client import Client
-from restbroker.store.replies import Reply, items, raw
+from restbroker.store.client import Client, Reply, items, raw
 from tests.support import process
 from tests.support.fake_redis import fake_redis
 from tests.support.process import Running

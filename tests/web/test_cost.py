@@ -15,9 +15,8 @@ from restbroker.operate import find, where
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import Page, SearchLimits
 from restbroker.operate.history import Recorder
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Argument, Client, StoreSettings, open_client, text
 from restbroker.store.paging import Cursor
-from restbroker.store.replies import Argument, text
 from restbroker.web.metrics import read_redis
 from restbroker.web.metrics_view import live_figures
 from tests.operate.pools import record, serve

@@ -12,9 +12,8 @@ from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.summary import Summary
 from restbroker.operate.system import Snapshot
 from restbroker.servers import registry
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, integer, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.replies import integer
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.connection import Causes
 from restbroker.web.live import FRESH_S, Watch

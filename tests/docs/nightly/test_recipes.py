@@ -15,8 +15,7 @@ from typing import Final
 import attrs
 import pytest
 
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.replies import items
+from restbroker.store.client import StoreSettings, items, open_client
 from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
 from tests.docs.nightly.transcripts import Names, Recipe, difference, recipes, rewritten
 from tests.support.answering import AnsweringServer, Arrival

@@ -16,8 +16,7 @@ import pytest
 import trio
 
 from restbroker.store import queues
-from restbroker.store.client import Client
-from restbroker.store.replies import integer
+from restbroker.store.client import Client, integer
 from tests.support.bench import QUEUE, payload
 from tests.support.process import Stopwatch, started
 from tests.support.recorder import answer, listening, read_request

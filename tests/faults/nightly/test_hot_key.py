@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from restbroker.store import order, queues
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.replies import raw
+from restbroker.store.client import StoreSettings, open_client, raw
 from tests.support import process
 from tests.support.answering import AnsweringServer
 from tests.support.redis_line import Tell

@@ -17,8 +17,7 @@ import attrs
 import pytest
 
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import integer
+from restbroker.store.client import Client, StoreSettings, integer, open_client
 from tests.servers.mongooseim import exchanges, sent
 from tests.servers.openfire_rest import named
 from tests.support import census

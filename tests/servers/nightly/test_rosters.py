@@ -22,8 +22,7 @@ from restbroker.rosters.files import read
 from restbroker.rosters.rules import Contact, as_prosody, roster_of
 from restbroker.store import queues
 from restbroker.store.client import Client as Store
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.replies import integer, items, raw
+from restbroker.store.client import StoreSettings, integer, items, open_client, raw
 from tests.rosters.conftest import put
 from tests.support import process
 from tests.support.ejabberd import PASSWORD, Ejabberd

@@ -18,7 +18,7 @@ from restbroker.console.exits import Exit
 from restbroker.job.json_types import Json
 from restbroker.job.schedule import Schedule
 from restbroker.store import order
-from restbroker.store.replies import items, text
+from restbroker.store.client import items, text
 from tests.sidekiq.test_acl import acl_commands
 from tests.support import process
 from tests.support.redis_server import RedisServer

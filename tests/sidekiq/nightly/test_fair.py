@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.store.replies import integer
+from restbroker.store.client import integer
 from tests.sidekiq.test_api import quieten
 from tests.support.answering import Arrival
 from tests.support.scripted import CONCURRENCY, QUEUE, Citizen, jid_of, job

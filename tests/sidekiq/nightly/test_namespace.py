@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.store.replies import items, text
+from restbroker.store.client import items, text
 from tests.support.beside_ruby import REFUSED, Beside, beside_ruby, ours, rubys
 from tests.support.ruby import ask
 from tests.support.sidekiq_process import SidekiqProcess, executions, how_many

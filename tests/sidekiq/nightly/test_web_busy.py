@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from restbroker.store.replies import items, raw
+from restbroker.store.client import items, raw
 from tests.support.html_page import Form, Page
 from tests.support.ports import free_port
 from tests.support.process import Running, started

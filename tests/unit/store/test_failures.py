@@ -10,11 +10,10 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Argument, Reply, StoreSettings, open_client
 from restbroker.store.failures import ErrorReply, Failure, translate
 from restbroker.store.keys import Keys
 from restbroker.store.misuse import MisusedKey, find_misused_keys, keys_of
-from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import script
 from tests.support.every_key import made
 

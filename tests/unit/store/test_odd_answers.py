@@ -37,11 +37,10 @@ from restbroker.store import (
     tokens,
     waiting,
 )
-from restbroker.store.client import Client
+from restbroker.store.client import Client, Reply, integer, items, mapping, microseconds, pair
 from restbroker.store.identities import read_fields
 from restbroker.store.keys import Keys
 from restbroker.store.pauses import until_us_of
-from restbroker.store.replies import Reply, integer, items, mapping, microseconds, pair
 from restbroker.store.sets import Placement
 
 _TURN: Final = logins.LoginLock("holder", 1000)
