@@ -13,11 +13,10 @@ from functools import partial
 import attrs
 import trio
 
-from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples
+from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples, snapshot
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import ProcessView, Summaries, parts_of, services
-from restbroker.app.snapshot import snapshot
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerEnd
 from restbroker.broker.group.worker_channel import WorkerChannel

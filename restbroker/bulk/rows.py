@@ -25,7 +25,6 @@ import attrs
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.argument_check import quote_name
-from restbroker.job.cells import guard, unguard
 from restbroker.job.endpoint import kind_of
 from restbroker.job.json_types import Json
 from restbroker.light import light
@@ -311,7 +310,7 @@ def _row_pattern(separator: str) -> re.Pattern[str]:
 
 
 def _guarded(text: str, separator: str) -> str:
-    """Return the row's text with its cells guarded (`job.cells`); a text that is no proper row stays as it is."""
+    """Return the row's text with its cells guarded as `guard` does; a text that is no proper row stays as it is."""
     if _row_pattern(separator).fullmatch(text) is None:
         return text
     mark = re.escape(separator)
@@ -320,3 +319,20 @@ def _guarded(text: str, separator: str) -> str:
 
 def _guard(cell: str) -> str:
     return f'"{guard(cell[1:])}' if cell.startswith('"') else guard(cell)
+
+
+_RUNS: Final = re.compile(r"'*[\s\ufeff]*[=+\-@\t\r\n＝＋－＠]")
+_GUARDED: Final = re.compile(r"'+[\s\ufeff]*[=+\-@\t\r\n＝＋－＠]")
+
+
+def guard(cell: str) -> str:
+    """Return the cell as it may stand in a file for spreadsheets.
+
+    It has one more apostrophe before it if it would be a formula.
+    """
+    return f"'{cell}" if _RUNS.match(cell) else cell
+
+
+def unguard(cell: str) -> str:
+    """Return the cell that `guard` turned into this one."""
+    return cell[1:] if _GUARDED.match(cell) else cell

@@ -1,6 +1,6 @@
 """What a broker tells: of a target with its beat, and where `History` asks for it, of ended jobs, without arguments."""
 
-from restbroker.app.snapshot import snapshot
+from restbroker.app.metrics import snapshot
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store import history
 from restbroker.store.history import JobEnd

@@ -307,7 +307,7 @@ def _takes_a_key(lib: Path) -> None:
     end = end.partition("        return target\n")[2]
     text = begin.replace("    DEFAULTS", f"{field}    DEFAULTS") + check + end
     begin, kind, end = text.partition("KIND = TableKind(\n")
-    begin = begin.replace("import Rung\n", "import Rung\nfrom restbroker.servers.api.login import Headers\n")
+    begin = begin.replace("import Rung\n", "import Rung\nfrom restbroker.servers.api.request import Headers\n")
     _file(lib).write_text(f"{begin}{login}\n\n{kind}    login=login,\n{end}")
 
 

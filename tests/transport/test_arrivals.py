@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from restbroker.transport.connect_limit import START
+from restbroker.transport.connect_ramp import START
 from restbroker.transport.errors import MaybeSent
 from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.lean import LeanClient

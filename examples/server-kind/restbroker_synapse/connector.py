@@ -10,8 +10,7 @@ from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, rea
 from restbroker.servers.api.connector import TableConnector, send_once
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.ladder import Rung, ladder, standard
-from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import json_body, path_of, query_of, segment, unsent
+from restbroker.servers.api.request import Headers, authorization, json_body, path_of, query_of, segment, unsent
 from restbroker.servers.api.table import fit, names_in, split_request, without_host
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports

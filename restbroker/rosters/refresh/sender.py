@@ -21,8 +21,7 @@ from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
-from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import harmless_request, unsent
+from restbroker.servers.api.request import Headers, authorization, harmless_request, unsent
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 from restbroker.transport.retry_after import retry_after_s

@@ -18,8 +18,15 @@ from restbroker.job.outcome import Outcome
 from restbroker.servers.api.answer import Answer, AnswerForm, Parse, deliver_as_is, read, read_for
 from restbroker.servers.api.health import Health, standard_health
 from restbroker.servers.api.ladder import Ladder, Rung, ladder, standard
-from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import harmless_request, json_body, path_of, query_of, segment
+from restbroker.servers.api.request import (
+    Headers,
+    authorization,
+    harmless_request,
+    json_body,
+    path_of,
+    query_of,
+    segment,
+)
 from restbroker.servers.api.table import (
     Arguments,
     dangerous_commands_of,

@@ -4,22 +4,58 @@ The connectors make their requests with these. Always holds: nothing of a refuse
 value.
 """
 
+import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeAlias, TypeVar
+from functools import lru_cache
+from typing import Final, TypeAlias, TypeVar, assert_never
 from urllib.parse import quote
 
 import orjson
 
-from restbroker.config.target import Target
+from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason, Rejected
-from restbroker.servers.api.login import Headers
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def authorization(login: Credentials) -> Headers:
+    """Return the header of this login; raise `ConfigError` if its secret cannot be read or used.
+
+    There is none for None, and for a login by which the server issues tokens: only ejabberd's connector asks for them.
+    """
+    match login:
+        case None | IssuedLogin():
+            return ()
+        case Basic(user, password):
+            return _basic(user, password.reveal())
+        case Bearer(token):
+            return _bearer(token.reveal())
+        case _:
+            assert_never(login)
+
+
+@lru_cache(maxsize=8)
+def _basic(user: str, password: str) -> Headers:
+    pair = f"{user}:{password}".encode()
+    return (("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")),)
+
+
+@lru_cache(maxsize=8)
+def _bearer(text: str) -> Headers:
+    if not text or not all("!" <= character <= "~" for character in text):
+        raise ConfigError(
+            "The bearer token cannot be put into a header: it is empty or has characters beyond visible ASCII.",
+            "Put only the token into the setting or its file, without spaces and line breaks.",
+        )
+    return (("Authorization", f"Bearer {text}"),)
+
 
 T = TypeVar("T")
 _LIMIT_BYTES: Final = 65_536

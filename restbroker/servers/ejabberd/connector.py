@@ -18,8 +18,7 @@ from restbroker.job.command import Call, Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
-from restbroker.servers.api.login import Headers
-from restbroker.servers.api.request import guard, unsent
+from restbroker.servers.api.request import Headers, guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
 from restbroker.servers.ejabberd import catalogue, command_attributes
 from restbroker.servers.ejabberd.emit import messages_of

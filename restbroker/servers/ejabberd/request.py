@@ -18,8 +18,7 @@ import attrs
 from restbroker.config.target import Credentials, IssuedLogin, Login, Target
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import json_body
+from restbroker.servers.api.request import Headers, authorization, json_body
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.ejabberd.catalogue import api_of, pinned_api

@@ -29,8 +29,7 @@ from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Lo
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
-from restbroker.servers.api.login import Headers
-from restbroker.servers.api.request import unsent
+from restbroker.servers.api.request import Headers, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Link
 from restbroker.servers.ejabberd.outcomes import CHECK_URL, read

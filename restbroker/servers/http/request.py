@@ -13,8 +13,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
-from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import harmless_request
+from restbroker.servers.api.request import Headers, authorization, harmless_request
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.catalogue import Recipe, Settings, header_value, path_value

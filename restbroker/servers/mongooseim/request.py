@@ -28,8 +28,7 @@ from restbroker.job.command import Call
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.servers.api.login import Headers, authorization
-from restbroker.servers.api.request import harmless_request, json_body
+from restbroker.servers.api.request import Headers, authorization, harmless_request, json_body
 from restbroker.servers.api.table import InvalidArguments, did_you_mean
 from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.mongooseim import catalogue, command_attributes

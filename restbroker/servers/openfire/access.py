@@ -15,7 +15,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, check_bearer
 from restbroker.config.urls import is_loopback
 from restbroker.errors import ConfigError
-from restbroker.servers.api.login import Headers, authorization
+from restbroker.servers.api.request import Headers, authorization
 
 if TYPE_CHECKING:
     from restbroker.servers.allowed_commands import AllowedCommands

@@ -9,8 +9,7 @@ from restbroker.config.target import Target
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.checks import asking, finding
 from restbroker.servers.api.health import standard_health, target_denied
-from restbroker.servers.api.login import authorization
-from restbroker.servers.api.request import harmless_request
+from restbroker.servers.api.request import authorization, harmless_request
 from restbroker.servers.findings import Finding, ok
 from restbroker.servers.prosody.connector import health_of
 from restbroker.servers.prosody.options import Api, ApiAddress, options_of

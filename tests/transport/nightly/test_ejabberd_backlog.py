@@ -8,7 +8,7 @@ import trio
 
 from restbroker.config.target import Target, Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.connect_limit import START
+from restbroker.transport.connect_ramp import START
 from restbroker.transport.dial import dial
 from restbroker.transport.message import Request
 from restbroker.transport.upkeep import Readiness

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.bulk.rows import guard, unguard
 from restbroker.errors import UsageError
-from restbroker.job.cells import guard, unguard
 from restbroker.job.coerce import coerce
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.json_types import Json

@@ -18,8 +18,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.servers.api.login import Headers
-from restbroker.servers.api.request import harmless_request, json_body, path_of, query_of
+from restbroker.servers.api.request import Headers, harmless_request, json_body, path_of, query_of
 from restbroker.servers.api.table import InvalidArguments, fit
 from restbroker.servers.openfire.access import login_header
 from restbroker.servers.openfire.chat.catalogue import FROM, STREAM, Entry, table

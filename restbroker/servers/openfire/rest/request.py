@@ -16,8 +16,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.servers.api.answer import AnswerForm
-from restbroker.servers.api.login import Headers
-from restbroker.servers.api.request import harmless_request, path_of, query_of
+from restbroker.servers.api.request import Headers, harmless_request, path_of, query_of
 from restbroker.servers.api.table import fit, without_host
 from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.servers.openfire.access import login_header

@@ -16,7 +16,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.hiding import START_LIMIT
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected, Uncertain
-from restbroker.servers.api.login import authorization
+from restbroker.servers.api.request import authorization
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.outcomes import classify, is_stopped, read, version_in
 from restbroker.transport.message import Response
