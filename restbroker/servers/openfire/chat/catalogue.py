@@ -7,8 +7,10 @@ those here are the REST API plugin's by method and path, but their outcomes, for
 entities and no rows.
 """
 
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -107,16 +109,23 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _RAW: Final[Mapping[Sends, Form]] = {"text": TEXT, "either": EITHER}
 _BODY: Final = ("body",)
-_LOGIN: Final = (
-    Argument(FROM, USER, required=True, aliases=("username",)),
-    Argument("password", TEXT, secret=True, aliases=_BODY),
-)
-_MEMBERS: Final = (Argument("members", MEMBERS, required=True, aliases=_BODY),)
-_REASON: Final = (Argument("reason", TEXT, aliases=_BODY),)
-_PASSWORD: Final = (PASSWORD._replace(form=FILLED, required=True),)
-_WHOSE: Final = (Argument("username", SEGMENT, required=True, aliases=(FROM,)),)
 _OFFERED: Final = may(workgroup=SEGMENT)
 """An optional argument, which only the path on the plugin's page (`_ON_PAGE`) needs."""
+_OWN: Final[Mapping[str, tuple[Argument, ...]]] = {
+    "accept_offer": _OFFERED,
+    "add_user_to_group": needs(groupName=NEW_GROUP),
+    "add_user_to_groups": needs(groupnames=GROUPS),
+    "chat_login": (
+        Argument(FROM, USER, required=True, aliases=("username",)),
+        Argument("password", TEXT, secret=True, aliases=_BODY),
+    ),
+    "create_user": (PASSWORD._replace(form=FILLED, required=True),),
+    "get_conversations": (Argument("username", SEGMENT, required=True, aliases=(FROM,)),),
+    "invite_contact_to_room": (Argument("reason", TEXT, aliases=_BODY),),
+    "reject_offer": _OFFERED,
+    "update_workgroup": (Argument("members", MEMBERS, required=True, aliases=_BODY),),
+}
+_DEFAULTS: Final[Mapping[str, Mapping[str, Json]]] = {"create_room": ROOM_DEFAULTS, "update_room": ROOM_DEFAULTS}
 _VERSION: Final = "ofchat 0.9"
 # It may wait for an agent still, and no one would take a second one for the same.
 _ASK_UNANSWERED: Final = Reason(
@@ -126,7 +135,7 @@ _ASK_UNANSWERED: Final = Reason(
 
 @attrs.frozen(eq=False, repr=False)
 class Entry:
-    """One command.
+    """One command: a row of `catalogue.toml`.
 
     `request`: method, path below the plugin's own, with `{name}` for an argument, and the arguments in the query.
 
@@ -155,7 +164,7 @@ class Entry:
     timeout_s: float | None = None
     documented: bool = False
     own: tuple[Argument, ...] = ()
-    same: tuple[str, str] | None = None
+    same: tuple[str, str] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
     parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False)
     """Method, path and names of the query."""
     takes: Arguments = attrs.field(init=False)
@@ -197,145 +206,17 @@ def _row(name: str, form: Form, *, needed: bool = False) -> Argument:
     return Argument(name, form, needed, aliases=_ALIASES.get(name, ()))
 
 
-def _affiliations() -> Iterator[Entry]:
-    for kind in ("admin", "member", "outcast", "owner"):
-        for who, path in (("", "{jid}"), ("_group", "group/{groupname}")):
-            where = f"/chatrooms/{{roomName}}/{kind}s/{path}?servicename"
-            yield Entry(f"add_room_{kind}{who}", f"POST {where}", effect="expels" if kind == "outcast" else "")
-            yield Entry(f"delete_room_{kind}{who}", f"DELETE {where}", effect="" if kind == "outcast" else "expels")
+def _read() -> Mapping[str, Entry]:
+    rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+    return MappingProxyType(
+        {
+            name: Entry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)
+            for name, row in rows.items()
+        }
+    )
 
 
-# `ask` waits for an agent, 180 s (read). What is gone already gets 400 from those that
-# end something, as all else that is wrong does (read).
-# fmt: off
-ENTRIES: Final[tuple[Entry, ...]] = (
-    Entry("ask", "POST /ask",
-          body="AssistEntity", answer="AssistEntity", repeat="unsafe", effect="asks", timeout_s=210.0, documented=True),
-    Entry("create_workgroup", "POST /ask/admin", body="WorkgroupEntity", repeat="already_done"),
-    Entry("update_workgroup", "POST /ask/admin/{workgroup}",
-          sends="text", raw="members", own=_MEMBERS),
-    Entry("delete_workgroup", "DELETE /ask/admin/{workgroup}"),
-    Entry("ask_status", "GET /ask/{userId}", answer="AskQueue"),
-    Entry("ask_join", "POST /ask/{userId}", repeat="unsafe"),
-    Entry("ask_send", "PUT /ask/{userId}", sends="either", repeat="unsafe"),
-    Entry("ask_revoke", "DELETE /ask/{userId}", repeat="already_done", effect="revokes"),
-    Entry("create_bookmark", "POST /bookmarks", body="Bookmark", answer="Bookmark", repeat="unsafe"),
-    Entry("list_bookmarks", "GET /bookmarks", answer="Bookmarks"),
-    Entry("get_bookmark", "GET /bookmarks/{bookmarkID}", answer="Bookmark"),
-    Entry("delete_bookmark", "DELETE /bookmarks/{bookmarkID}"),
-    Entry("update_bookmark", "PUT /bookmarks/{bookmarkID}", body="Bookmark", answer="Bookmark"),
-    Entry("set_bookmark_property", "PUT /bookmarks/{bookmarkID}/property?name&value", answer="Bookmark"),
-    Entry("delete_bookmark_property", "DELETE /bookmarks/{bookmarkID}/property?name", answer="Bookmark"),
-    Entry("chat_login", "POST /chat/{from}/login", sends="text", raw="password", own=_LOGIN,
-          accepts="text/plain", answer="String", effect="logs_in", documented=True),
-    Entry("chat_logoff", "POST /chat/{streamid}/logoff", repeat="already_done", effect="logs_off", documented=True),
-    Entry("send_xmpp", "POST /chat/{streamid}/xmpp",
-          sends="text", raw="stanza", repeat="unsafe", beyond=True, documented=True),
-    Entry("set_presence", "POST /chat/{streamid}/presence?show&status", documented=True),
-    Entry("post_message", "POST /chat/{streamid}/messages/{to}", sends="either", repeat="unsafe", documented=True),
-    Entry("post_chat_state", "POST /chat/{streamid}/chatstate/{state}/{to}", repeat="unsafe"),
-    Entry("get_conversations", "GET /chat/{username}/messages?keywords&to&start&end&room&service",
-          own=_WHOSE, answer="Conversations", documented=True),
-    Entry("chat_search_users", "GET /chat/users?search", answer="UserEntities", documented=True),
-    Entry("set_own_property", "POST /chat/{streamid}/users/{propertyName}",
-          sends="text", raw="value", documented=True),
-    Entry("delete_own_property", "DELETE /chat/{streamid}/users/{propertyName}", documented=True),
-    Entry("list_contacts", "GET /chat/{streamid}/contacts",
-          answer="RosterEntities", effect="lists_contacts", documented=True),
-    Entry("add_contact", "POST /chat/{streamid}/contacts",
-          body="RosterItemEntity", repeat="already_done", documented=True),
-    Entry("update_contact", "PUT /chat/{streamid}/contacts/{rosterJid}",
-          body="RosterItemEntity", same=("jid", "rosterJid")),
-    Entry("delete_contact", "DELETE /chat/{streamid}/contacts/{rosterJid}", repeat="already_done", documented=True),
-    Entry("chat_list_rooms", "GET /chat/rooms?servicename&type&search&expandGroups",
-          answer="MUCRoomEntities", documented=True),
-    Entry("chat_get_room", "GET /chat/rooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity"),
-    Entry("chat_room_participants", "GET /chat/rooms/{roomName}/participants?servicename",
-          answer="ParticipantEntities"),
-    Entry("chat_room_occupants", "GET /chat/rooms/{roomName}/occupants?servicename", answer="OccupantEntities"),
-    Entry("chat_room_history", "GET /chat/rooms/{roomName}/chathistory?servicename", answer="MUCRoomMessageEntities"),
-    Entry("join_room", "PUT /chat/{streamid}/rooms/{roomName}?service", effect="joins", documented=True),
-    Entry("leave_room", "DELETE /chat/{streamid}/rooms/{roomName}?service",
-          repeat="already_done", effect="leaves", documented=True),
-    Entry("post_to_room", "POST /chat/{streamid}/rooms/{roomName}?service",
-          sends="either", repeat="unsafe", effect="speaks", documented=True),
-    Entry("invite_contact_to_room", "POST /chat/{streamid}/rooms/{roomName}/{invitedJid}?service",
-          sends="text", raw="reason", own=_REASON, repeat="unsafe", effect="speaks", documented=True),
-    Entry("list_workgroups", "GET /chat/{streamid}/assists", answer="WorkgroupEntities"),
-    Entry("list_assist_queues", "GET /chat/{streamid}/assists/queues", answer="AssistQueues"),
-    Entry("join_workgroup", "POST /chat/{streamid}/assists/{workgroup}"),
-    Entry("accept_offer", "POST /chat/{streamid}/offer/{offerId}",
-          own=_OFFERED, repeat="unsafe", effect="answers_offer", documented=True),
-    Entry("reject_offer", "DELETE /chat/{streamid}/offer/{offerId}",
-          own=_OFFERED, repeat="unsafe", effect="answers_offer", documented=True),
-    Entry("leave_workgroup", "DELETE /chat/{streamid}/assists/{workgroup}", repeat="already_done"),
-    Entry("list_groups", "GET /groups", answer="GroupEntities"),
-    Entry("create_group", "POST /groups", body="GroupEntity", repeat="already_done"),
-    Entry("get_group", "GET /groups/{groupName}", answer="GroupEntity", answers_404=True),
-    Entry("update_group", "PUT /groups/{groupName}", body="GroupEntity", same=("name", "groupName"), answers_404=True),
-    Entry("delete_group", "DELETE /groups/{groupName}", answers_404=True),
-    *_affiliations(),
-    Entry("list_rooms", "GET /chatrooms?servicename&type&search&expandGroups",
-          answer="MUCRoomEntities", answers_404=True),
-    Entry("get_room", "GET /chatrooms/{roomName}?servicename&expandGroups", answer="MUCRoomEntity", answers_404=True),
-    Entry("delete_room", "DELETE /chatrooms/{roomName}?servicename", answers_404=True, effect="expels"),
-    Entry("create_room", "POST /chatrooms?servicename",
-          body="MUCRoomEntity", repeat="already_done", answers_404=True, effect="sets_room", defaults=ROOM_DEFAULTS),
-    Entry("update_room", "PUT /chatrooms/{roomName}?servicename",
-          body="MUCRoomEntity", answers_404=True, effect="sets_room", defaults=ROOM_DEFAULTS),
-    Entry("list_room_participants", "GET /chatrooms/{roomName}/participants?servicename",
-          answer="ParticipantEntities", answers_404=True),
-    Entry("list_room_occupants", "GET /chatrooms/{roomName}/occupants?servicename",
-          answer="OccupantEntities", answers_404=True),
-    Entry("get_room_history", "GET /chatrooms/{roomName}/chathistory?servicename",
-          answer="MUCRoomMessageEntities", answers_404=True),
-    Entry("broadcast_message", "POST /messages/users", body="MessageEntity", repeat="unsafe", beyond=True),
-    Entry("get_unread_count", "GET /archive/messages/unread/{jid}", answer="MsgArchiveEntity"),
-    Entry("list_system_properties", "GET /system/properties",
-          answer="SystemProperties", danger="server", secret_answer=True),
-    Entry("get_system_property", "GET /system/properties/{propertyKey}",
-          answer="SystemProperty", answers_404=True, danger="server", secret_answer=True),
-    Entry("create_system_property", "POST /system/properties",
-          body="SystemProperty", repeat="already_done", danger="server"),
-    Entry("update_system_property", "PUT /system/properties/{propertyKey}",
-          body="SystemProperty", same=("key", "propertyKey"), answers_404=True, danger="server"),
-    Entry("delete_system_property", "DELETE /system/properties/{propertyKey}", answers_404=True, danger="server"),
-    Entry("notify_sessions", "POST /sessions", sends="text", repeat="unsafe", beyond=True),
-    Entry("list_sessions", "GET /sessions", answer="SessionEntities", timeout_s=60.0),
-    Entry("user_sessions", "GET /sessions/{username}", answer="SessionEntities"),
-    Entry("notify_user_sessions", "POST /sessions/{username}", sends="text", repeat="unsafe", beyond=True),
-    Entry("kick_user_sessions", "DELETE /sessions/{username}", effect="kicks"),
-    Entry("list_sip_accounts", "GET /sipaccounts?start&count", answer="SipAccounts", secret_answer=True),
-    Entry("get_sip_account", "GET /sipaccounts/username/{username}", answer="SipAccount", secret_answer=True),
-    Entry("get_sip_account_by_extension", "GET /sipaccounts/extension/{extension}",
-          answer="SipAccount", secret_answer=True),
-    Entry("put_sip_account", "POST /sipaccounts", body="SipAccount"),
-    Entry("delete_sip_account", "DELETE /sipaccounts/{username}"),
-    Entry("session_statistics", "GET /system/statistics/sessions", answer="SessionsCount"),
-    Entry("list_user_groups", "GET /users/{username}/groups", answer="UserGroupsEntity", answers_404=True),
-    Entry("add_user_to_groups", "POST /users/{username}/groups",
-          body="UserGroupsEntity", own=needs(groupnames=GROUPS), answers_404=True),
-    Entry("add_user_to_group", "POST /users/{username}/groups/{groupName}",
-          own=needs(groupName=NEW_GROUP), answers_404=True),
-    Entry("remove_user_from_group", "DELETE /users/{username}/groups/{groupName}", answers_404=True),
-    Entry("remove_user_from_groups", "DELETE /users/{username}/groups", body="UserGroupsEntity", answers_404=True),
-    Entry("lock_user", "POST /lockouts/{username}", answers_404=True, effect="kicks"),
-    Entry("unlock_user", "DELETE /lockouts/{username}", answers_404=True),
-    Entry("get_roster", "GET /users/{username}/roster", answer="RosterEntities"),
-    Entry("add_roster_item", "POST /users/{username}/roster",
-          body="RosterItemEntity", repeat="already_done", answers_404=True),
-    Entry("delete_roster_item", "DELETE /users/{username}/roster/{rosterJid}", answers_404=True),
-    Entry("update_roster_item", "PUT /users/{username}/roster/{rosterJid}",
-          body="RosterItemEntity", same=("jid", "rosterJid"), answers_404=True),
-    Entry("list_users", "GET /users?search&propertyKey&propertyValue", answer="UserEntities", timeout_s=60.0),
-    Entry("create_user", "POST /users",
-          body="UserEntity", own=_PASSWORD, repeat="already_done"),
-    Entry("get_user", "GET /users/{username}", answer="UserEntity", answers_404=True),
-    Entry("update_user", "PUT /users/{username}", body="UserEntity", answers_404=True),
-    Entry("delete_user", "DELETE /users/{username}", answers_404=True, effect="kicks"),
-)
-# fmt: on
-_SOURCE: Final[Mapping[str, Entry]] = MappingProxyType({one.name: one for one in ENTRIES})
+_SOURCE: Final = _read()
 
 
 def _with_path(name: str, request: str) -> Entry:
