@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo quick test nightly versions plan nightly-servers clients image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
 	bench-webhook bench-four bench-startup bench-bulk \
-	screenshots recipes record site lint reference man trace format servers locks clean
+	screenshots pictures recipes record site lint reference man trace format servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -201,6 +201,10 @@ bench-bulk: $(VENV)/.dev servers ## Measure how fast `enqueue --bulk` pushes bes
 screenshots: $(VENV)/.dev servers ## Make the pictures of Sidekiq Web in docs/images again
 	@.ci/servers pngquant
 	@PYTHONPATH=. $(BIN)/python -m tests.sidekiq.screenshots
+
+pictures: $(VENV)/.dev servers ## Make the pictures of the web pages in docs/images again
+	@.ci/servers pngquant
+	@PYTHONPATH=. $(BIN)/python -m tests.web.browser.pictures
 
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
 	@echo "make fuzz: $${FUZZ_EXAMPLES:-2000} examples of each rule, $${MODEL_HISTORIES:-4000} histories of the store: 15 minutes of CPU"
