@@ -5,7 +5,9 @@
 a worker of another version sends is read leniently; no counter runs backwards when a worker ends.
 """
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -23,225 +25,31 @@ SHORT_LIMITS_S: Final = tuple(float(f"{digit}e{power}") for power in range(-4, 1
 
 @attrs.frozen
 class Metric:
-    """One metric. `merge`: how several workers' values become one; `limits_s`: the limits of a histogram's buckets."""
+    """One metric, as `metrics.toml` has it.
+
+    `merge`: how several workers' values become one; `limits_s`: the limits of a histogram's buckets.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     meaning: str
-    labels: Labels = ()
+    labels: Labels = attrs.field(default=(), converter=tuple)
     merge: Literal["sum", "max", "min"] = "sum"
     limits_s: tuple[float, ...] = ()
 
 
-PROCESS: Final = (
-    Metric(
-        "restbroker_jobs_total",
-        "counter",
-        "Tries that ended. `outcome`, the target's answer: `delivered`, `rejected`, `deferred`, "
-        "`uncertain`; `duplicate` (a signed job or its `idempotency_key` came before) or `expired`.",
-        ("target", "command", "outcome"),
-    ),
-    Metric(
-        "restbroker_fast_path_jobs_total",
-        "counter",
-        "Delivered jobs that took the fast path (docs/performance.md).",
-        ("target",),
-    ),
-    Metric(
-        "restbroker_failures_total",
-        "counter",
-        "Jobs not done, by code (docs/producers.md) and fate: `retry`, `dead` (to these sets), `schedule` "
-        "(deferred, no try), `back` (requeued, no try), `drop` (gone, as the job asked).",
-        ("target", "code", "fate"),
-    ),
-    Metric(
-        "restbroker_job_duration_seconds",
-        "histogram",
-        "How long deliveries took, whatever the outcome.",
-        ("target",),
-        limits_s=JOB_LIMITS_S,
-    ),
-    Metric(
-        "restbroker_gate_closings_total",
-        "counter",
-        "How often the target went down, by code.",
-        ("target", "code"),
-    ),
-    Metric(
-        "restbroker_target_open",
-        "gauge",
-        "1 while the target is up, 0 while it is down (in a group: for any worker).",
-        labels=("target",),
-        merge="min",
-    ),
-    Metric(
-        "restbroker_target_closed_reason",
-        "gauge",
-        "1 while the target is down with this code; absent while it is up.",
-        labels=("target", "code"),
-        merge="max",
-    ),
-    Metric("restbroker_target_limit", "gauge", "The target's current concurrency limit.", ("target",)),
-    Metric("restbroker_target_concurrency", "gauge", "The target's greatest limit (Concurrency).", ("target",)),
-    Metric(
-        "restbroker_target_held_back",
-        "gauge",
-        "1 while the last fetch took no job although there was room, by cause: `paused`, `rate`, `in_flight`, "
-        "`dead`, `order` (`OrderMixed`), `old_order` (`OrderChanged`) or `refused` (by Redis).",
-        labels=("target", "by"),
-        merge="max",
-    ),
-    Metric("restbroker_jobs_in_hand", "gauge", "Jobs fetched and not settled.", ("target",)),
-    Metric("restbroker_jobs_at_work", "gauge", "Jobs sent but not yet answered.", ("target",)),
-    Metric("restbroker_ready", "gauge", "1 while the process takes jobs, as on /readyz.", labels=(), merge="min"),
-    Metric(
-        "restbroker_beat_age_seconds",
-        "gauge",
-        "Seconds since Redis last confirmed the process.",
-        labels=(),
-        merge="max",
-    ),
-    Metric(
-        "restbroker_redis_call_seconds",
-        "histogram",
-        "How long Redis took to fetch or settle a group of jobs.",
-        limits_s=SHORT_LIMITS_S,
-    ),
-    Metric("restbroker_redis_outages_total", "counter", "How often Redis became unavailable."),
-    Metric("restbroker_fenced_total", "counter", "How often the process lost its identity."),
-    Metric("restbroker_jobs_recovered_total", "counter", "Jobs of dead processes that were requeued."),
-    Metric(
-        "restbroker_fair_classify_seconds",
-        "histogram",
-        "How long Redis took to move some jobs of a queue with `FairBy` into lines.",
-        limits_s=SHORT_LIMITS_S,
-    ),
-    Metric(
-        "restbroker_fair_without_key_total",
-        "counter",
-        "Jobs moved into the line of those without a key (`FairBy`).",
-        ("target",),
-    ),
-    Metric(
-        "restbroker_fair_healed_total",
-        "counter",
-        "What was deleted of lines (`FairBy`) by hand and is right again.",
-        ("target",),
-    ),
-    Metric("restbroker_order_healed_total", "counter", "The same, of `OrderBy`.", ("target",)),
-    Metric("restbroker_order_stopped_total", "counter", "Keys that a death stopped (`OnDead`).", ("target",)),
-    Metric("restbroker_warnings_total", "counter", "Warnings in the log, by code (docs/operations.md).", ("code",)),
-    Metric(
-        "restbroker_events_total",
-        "counter",
-        "Events from servers (docs/events.md). `outcome`: `accepted`, `redelivered`, `duplicate`, `own`, "
-        "`ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable`, `failed`, `lost` or "
-        "`direct`, as in the log's `event`.",
-        ("source", "outcome"),
-    ),
-    Metric(
-        "restbroker_event_seconds",
-        "histogram",
-        "How long a server waited for the answer to an `accepted`, `duplicate`, `own` or `ignored` event.",
-        ("source",),
-        limits_s=SHORT_LIMITS_S,
-    ),
-    Metric(
-        "restbroker_event_loop_lag_seconds",
-        "histogram",
-        "How late a task that sleeps for one second woke up.",
-        limits_s=SHORT_LIMITS_S,
-    ),
-    Metric(
-        "restbroker_roster_requests_total",
-        "counter",
-        "Answered requests for rosters: 200, 503 while Redis is away, 401 without login.",
-        ("status",),
-    ),
-    Metric(
-        "restbroker_roster_request_seconds",
-        "histogram",
-        "How long requests for rosters took.",
-        limits_s=SHORT_LIMITS_S,
-    ),
-    Metric(
-        "restbroker_roster_reads_total",
-        "counter",
-        "Reads of Redis for rosters; one serves all that came together.",
-    ),
-    Metric("restbroker_roster_stale_total", "counter", "Rosters answered with a copy while Redis was away."),
-    Metric("restbroker_roster_copies", "gauge", "Copies of rosters in memory."),
-    Metric("restbroker_roster_copies_bytes", "gauge", "Their approximate size."),
-    Metric("restbroker_workers", "gauge", "Live processes that deliver: 1, or the workers of `--processes`."),
-    Metric("restbroker_workers_wanted", "gauge", "How many there should be (Processes)."),
-    Metric("restbroker_worker_starts_total", "counter", "Workers of `--processes` started so far."),
-    Metric(
-        "restbroker_worker_cpu_seconds_total",
-        "counter",
-        "A worker's processor time; `process_cpu_seconds_total` is the supervisor's.",
-        ("worker",),
-    ),
-    Metric(
-        "restbroker_worker_memory_bytes",
-        "gauge",
-        "A worker's memory; `process_resident_memory_bytes` is the supervisor's.",
-        ("worker",),
-    ),
-    Metric("restbroker_build_info", "gauge", "1; `version` is restbroker's.", labels=("version",), merge="max"),
-)
+_LIMITS_S: Final[Mapping[str, tuple[float, ...]]] = {"": (), "job": JOB_LIMITS_S, "short": SHORT_LIMITS_S}
+_DATA: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+
+
+def _metrics(part: Mapping[str, dict[str, Any]]) -> tuple[Metric, ...]:
+    return tuple(Metric(name, limits_s=_LIMITS_S[row.pop("limits", "")], **row) for name, row in part.items())
+
+
+PROCESS: Final = _metrics(_DATA["process"])
 """What a process knows without Redis."""
-
-
-REDIS: Final = (
-    Metric("restbroker_redis_up", "gauge", "1 if Redis answered this scrape; else the following are absent."),
-    Metric(
-        "restbroker_redis_problem",
-        "gauge",
-        "1 while Redis refuses writes (`Full`, `DiskFailed`, `Replica`, `FewReplicas`) or may soon (`NearlyFull`).",
-        ("code",),
-    ),
-    Metric("restbroker_queue_jobs", "gauge", "Jobs waiting in a queue that this process serves.", ("queue",)),
-    Metric("restbroker_fair_waiting_jobs", "gauge", "Those of them in lines (`FairBy`, `OrderBy`).", ("queue",)),
-    Metric("restbroker_fair_unclassified_jobs", "gauge", "Those in the list, where there is `FairBy`.", ("queue",)),
-    Metric("restbroker_fair_keys", "gauge", "Keys whose jobs wait in lines.", ("queue",)),
-    Metric(
-        "restbroker_order_keys",
-        "gauge",
-        "Keys that are held (`OrderBy`), of the first 10,000: `stopped`, `due`, `in_progress` or `ready`.",
-        ("target", "state"),
-    ),
-    Metric("restbroker_order_waiting_jobs", "gauge", "Jobs in lines (`OrderBy`).", ("target",)),
-    Metric(
-        "restbroker_order_oldest_wait_seconds",
-        "gauge",
-        "The longest wait of a job in lines, of the 50 keys held longest in each queue.",
-        ("target",),
-    ),
-    Metric("restbroker_queue_latency_seconds", "gauge", "How long the oldest job has been waiting.", ("queue",)),
-    Metric("restbroker_queue_paused", "gauge", "1 while the queue is paused.", ("queue",)),
-    Metric("restbroker_set_jobs", "gauge", "Jobs in the set `retry`, `schedule` or `dead`.", ("set",)),
-    Metric("restbroker_parked_copies", "gauge", "Copies of dead jobs, including trimmed ones."),
-    Metric(
-        "restbroker_target_paused",
-        "gauge",
-        "1 while the target is paused: `operator`, `denied`, `retry_after`, or `other`.",
-        ("target", "reason"),
-    ),
-    Metric("restbroker_periodic_last_timestamp_seconds", "gauge", "When its last job was pushed.", ("name",)),
-    Metric(
-        "restbroker_periodic_next_timestamp_seconds",
-        "gauge",
-        "When a periodic command is due next; past if no process runs.",
-        ("name",),
-    ),
-    Metric("restbroker_periodic_missed_total", "counter", "Times at which no process pushed its job.", ("name",)),
-    Metric("restbroker_periodic_skipped_total", "counter", "Times skipped: paused, or `Overlap`.", ("name",)),
-    Metric("restbroker_processed_total", "counter", "Tries that ended, including Ruby's."),
-    Metric("restbroker_failed_total", "counter", "Tries that failed, including Ruby's."),
-)
+REDIS: Final = _metrics(_DATA["redis"])
 """What is read from Redis at each scrape, about all processes on it."""
-
-
 METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*PROCESS, *REDIS)}
 
 
