@@ -282,27 +282,26 @@ def _follow(
 
     It prints why jobs wait, and on a terminal how far they are. Raise `StoreUnavailable` if Redis is away.
     """
-    deadline, pause_s, told = time.monotonic() + timeout_s, _FIRST_S, ""
+    deadline, pause_s = time.monotonic() + timeout_s, _FIRST_S
     reasons: set[str] = set()
-    while True:
-        began_s = time.monotonic()
-        seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
-        bounds = SearchLimits(seconds=seconds, jobs=10 * _MOST)
-        became = follow(client, jids, known, bounds, since_s)
-        remaining_s = deadline - time.monotonic()
-        if became.is_over:
-            return became
-        for why in _hindrances(client, became, known):
-            if why not in reasons:
-                output.say(f"note: {why}")
-            reasons.add(why)
-        if remaining_s <= 0:
-            return became
-        if sys.stderr.isatty() and (words := _progress_text(became)) != told:
-            output.say(f"… {words}")
-            told = words
-        time.sleep(min(pause_s, remaining_s))
-        pause_s = min(_LONGEST_S, max(2 * pause_s, _REST * (time.monotonic() - began_s - pause_s)))
+    with progress() as show:
+        while True:
+            began_s = time.monotonic()
+            seconds = min(_LONGEST_S, max(deadline - began_s, 1.0))
+            bounds = SearchLimits(seconds=seconds, jobs=10 * _MOST)
+            became = follow(client, jids, known, bounds, since_s)
+            remaining_s = deadline - time.monotonic()
+            if became.is_over:
+                return became
+            for why in _hindrances(client, became, known):
+                if why not in reasons:
+                    output.say(f"note: {why}")
+                reasons.add(why)
+            if remaining_s <= 0:
+                return became
+            show(became.done + became.failed_jobs, became.jobs, _progress_text(became))
+            time.sleep(min(pause_s, remaining_s))
+            pause_s = min(_LONGEST_S, max(2 * pause_s, _REST * (time.monotonic() - began_s - pause_s)))
 
 
 def _hindrances(client: Client, became: ActionResult, known: ConfigContext) -> Iterator[str]:

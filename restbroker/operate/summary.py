@@ -10,7 +10,7 @@ an older one is put back while another one goes.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -62,21 +62,12 @@ class Cause:
     last_s: float = -inf
     hours: dict[int, int] = attrs.field(factory=dict)
 
-    def add(self, at_s: float) -> None:
-        """Count one job more, which failed at this moment."""
-        self.jobs += 1
-        self.first_s, self.last_s = min(self.first_s, at_s), max(self.last_s, at_s)
-        now_s = time.time()
-        if at_s > now_s - _CHARTED_S:
-            hour = int(min(at_s, now_s) // HOUR_S)
-            self.hours[hour] = self.hours.get(hour, 0) + 1
-
-    def add_all(self, other: "Cause") -> None:
-        """Count the jobs of another slice of the set too."""
-        self.jobs += other.jobs
-        self.first_s, self.last_s = min(self.first_s, other.first_s), max(self.last_s, other.last_s)
-        for hour, jobs in other.hours.items():
-            self.hours[hour] = self.hours.get(hour, 0) + jobs
+    def add(self, jobs: int, first_s: float, last_s: float, hours: Mapping[int, int]) -> None:
+        """Count `jobs` more, which failed between `first_s` and `last_s`."""
+        self.jobs += jobs
+        self.first_s, self.last_s = min(self.first_s, first_s), max(self.last_s, last_s)
+        for hour, count in hours.items():
+            self.hours[hour] = self.hours.get(hour, 0) + count
 
 
 @attrs.frozen
@@ -208,7 +199,7 @@ class Summaries:
                 if name not in together and len(together) < _MOST_CAUSES:
                     together[name] = attrs.evolve(cause, jobs=0, first_s=inf, last_s=-inf, hours={})
                 if name in together:
-                    together[name].add_all(cause)
+                    together[name].add(cause.jobs, cause.first_s, cause.last_s, cause.hours)
         looked_at = sum(max(part.jobs, 0) for part in self._slices)
         meant = sum(part.meant for part in self._slices)
         causes = sorted(together.values(), key=lambda cause: -cause.jobs)
@@ -228,4 +219,5 @@ def _count(causes: dict[str, Cause], view: Job, zset: SortedSet) -> None:
             group, view.key, view.shown_jid, target=target, command=command, code=code, message=view.message
         )
     at_s = view.score if zset == "dead" else view.last_failure_s or view.score
-    cause.add(at_s)
+    now_s = time.time()
+    cause.add(1, at_s, at_s, {int(min(at_s, now_s) // HOUR_S): 1} if at_s > now_s - _CHARTED_S else {})

@@ -77,7 +77,8 @@ def test_a_chart_spans_the_time_in_which_all_failed() -> None:
     def table(*ages_h: float) -> CauseTable:
         cause = Cause("g", "k", None, None, command="c", code=None, message=None)
         for age_h in ages_h:
-            cause.add(now_s - age_h * HOUR_S)
+            at_s = now_s - age_h * HOUR_S
+            cause.add(1, at_s, at_s, {int(at_s // HOUR_S): 1})
         return CauseTable(Summary((cause,), 1, 1, 1), [cause], is_one=False, at_s=now_s)
 
     now_s = time.time()
