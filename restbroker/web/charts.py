@@ -157,7 +157,7 @@ def _line(one: Series, top: float) -> Line:
         else:
             runs[-1].append((place, HEIGHT - round(HEIGHT * min(value, top) / top)))
     drawn = [list(_bends(run)) for run in runs if run]
-    line = "".join("M" + "L".join(f"{x} {y}" for x, y in run) + ("h1" if len(run) == 1 else "") for run in drawn)
+    line = "".join("M" + "L".join(f"{x} {y}" for x, y in run) + ("h-1" if len(run) == 1 else "") for run in drawn)
     area = "".join(
         f"M{run[0][0]} {HEIGHT}L" + "L".join(f"{x} {y}" for x, y in run) + f"L{run[-1][0]} {HEIGHT}Z" for run in drawn
     )

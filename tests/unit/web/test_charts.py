@@ -38,7 +38,7 @@ def test_a_scale_of_hardly_a_minute_has_no_ticks(count: int) -> None:
 
 def test_an_unknown_value_leaves_a_gap_and_a_lone_one_a_dash() -> None:
     (line,) = drawn([0, 10, None, 5, None]).lines
-    assert line.line == "M0 100L1 0M3 50h1"
+    assert line.line == "M0 100L1 0M3 50h-1"
     assert line.area == "M0 100L0 100L1 0L1 100ZM3 100L3 50L3 100Z"
     assert line.values == "0,10,,5,"
     assert line.latest == 5
