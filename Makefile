@@ -226,11 +226,9 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
 reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/appendix/proofs.md, docs/servers/openfire-commands.md, env.json.sample, and the tables of codes and paths again
-	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.servers import registry; \
-		from tools import openfire_commands as commands; \
-		from restbroker.events import registry as sources; \
-		from restbroker.telemetry import reference as telemetry; \
-		reference.write(registry.kinds(), sources.kinds()); telemetry.write(); commands.write()'
+	@$(BIN)/python -c 'from restbroker.events import registry as sources; from restbroker.servers import registry; \
+		from tools import config_page, openfire_commands, telemetry_page; \
+		config_page.write(registry.kinds(), sources.kinds()); telemetry_page.write(); openfire_commands.write()'
 	@PYTHONPATH=. $(BIN)/python -m tools.code_tables
 	@PYTHONPATH=. $(BIN)/python -m tools.proofs
 

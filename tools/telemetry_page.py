@@ -1,7 +1,7 @@
-"""Makes docs/telemetry.md, the page about metrics and lines of the log, from their definitions.
+"""Writes docs/telemetry.md, the page about metrics and lines of the log, from their definitions. `make reference` does.
 
-`make reference` writes it. Always holds: a test compares the page with this. A line's levels and fields are those of
-lines that are made here, of events with every combination of what decides; `log_events` says what it means.
+Always holds: a test compares the page with this. A line's levels and fields are those of
+lines that are made here, of events with every combination of what decides; `telemetry.log_events` says what it means.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

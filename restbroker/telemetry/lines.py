@@ -1,6 +1,6 @@
 """Makes the contents of a log line from an event: level, name and fields. `telemetry.log` formats it.
 
-Called by `telemetry.log`, and by `telemetry.reference` for docs/telemetry.md; `log_events` says what each line means.
+Called by `telemetry.log`, and by `tools.telemetry_page` for docs/telemetry.md; `log_events` says what each line means.
 Always holds: every event has exactly one line.
 """
 

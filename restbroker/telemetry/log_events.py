@@ -1,6 +1,6 @@
 """What each line of the log means, and what to do about it: docs/telemetry.md and docs/operations.md have these tables.
 
-Used by `telemetry.reference` and `explain`. Always holds: each line that `telemetry.lines` makes is here once, with
+Used by `tools.telemetry_page` and `explain`. Always holds: each line that `telemetry.lines` makes is here once, with
 the levels that it may have; texts may have Markdown, with links as from `docs`.
 """
 

@@ -10,10 +10,10 @@ import pytest
 
 from restbroker.console import codes
 from restbroker.servers.findings import Texts
-from restbroker.telemetry import reference
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
 from tests.docs.nightly.transcripts import recipes
 from tests.support.process import run_here
+from tools import telemetry_page
 from tools.pages import ROOT
 
 # Which argument of what is a code; what is no text there is passed on by one that got it so.
@@ -66,7 +66,7 @@ def test_the_page_of_the_command_line_shows_what_is_printed() -> None:
 
 
 def test_each_line_of_the_log_is_explained_with_the_levels_that_it_may_have() -> None:
-    made = {name: {line.level for line in lines} for name, lines in reference.sample_lines().items()}
+    made = {name: {line.level for line in lines} for name, lines in telemetry_page.sample_lines().items()}
     assert {name: set(event.levels.split(", ")) for name, event in LOG_EVENTS.items()} == made
     assert {name for names in HINTS for name in names.split(", ")} <= set(made)
 

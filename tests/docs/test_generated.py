@@ -7,8 +7,7 @@ import tomllib
 from restbroker.config import reference as options
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from restbroker.telemetry import reference as telemetry
-from tools import code_tables, man_pages, proofs
+from tools import code_tables, config_page, man_pages, proofs, telemetry_page
 from tools import openfire_commands as commands
 from tools.pages import ROOT
 
@@ -16,9 +15,9 @@ from tools.pages import ROOT
 def test_what_make_reference_and_make_man_write_is_up_to_date() -> None:
     page = ROOT / "docs" / "configuration.md"
     made = {
-        page: options.renew(page.read_text("utf-8"), registry.kinds(), sources.kinds()),
+        page: config_page.renew(page.read_text("utf-8"), registry.kinds(), sources.kinds()),
         ROOT / "env.json.sample": options.sample_text(),
-        ROOT / "docs" / "telemetry.md": telemetry.markdown(),
+        ROOT / "docs" / "telemetry.md": telemetry_page.markdown(),
         ROOT / commands.PAGE: commands.page(),
         ROOT / proofs.PAGE: proofs.page(),
         **{ROOT / name: text for name, text in code_tables.pages().items()},

@@ -16,6 +16,7 @@ from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
 from restbroker.servers import registry
+from tools import config_page
 from tools.pages import blocks
 
 INSIDE: tuple[Members, ...] = (Target, Auth, Basic, Bearer, TlsFiles, Token)
@@ -24,9 +25,9 @@ PAGE = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
 def test_the_reference_page_is_current() -> None:
-    assert reference.renew(PAGE, registry.kinds(), sources.kinds()) == PAGE, "run `make reference`"
+    assert config_page.renew(PAGE, registry.kinds(), sources.kinds()) == PAGE, "run `make reference`"
     blank = "\n".join(line for line in PAGE.split("\n") if not line.startswith("| `"))
-    assert reference.renew(blank, registry.kinds(), sources.kinds()) == PAGE
+    assert config_page.renew(blank, registry.kinds(), sources.kinds()) == PAGE
 
 
 @pytest.mark.promise("Defects of the Go original", "its sample configuration was no JSON")
