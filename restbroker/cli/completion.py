@@ -17,7 +17,7 @@ from restbroker.console.options import argument
 
 app = typer.Typer(add_completion=False)
 
-# Of the scripts, which are `completion.bash`, `.zsh` and `.fish` beside this file: the program is asked as it was typed,
+# Of the scripts, `completion.bash`, `.zsh` and `.fish` beside this file: the program is asked as it was typed,
 # but for a ~ that the shell has not replaced yet. A candidate that ends with a star stands for names of files
 # (`console.completion.paths`); they are offered there only, and behind `>` and `<`.
 # In bash, of COMP_CWORD's words Typer takes the one that is typed: -1 is the last, and one behind the end is an empty
