@@ -292,7 +292,7 @@ def _held(client: Client, kind: str, key: str) -> list[Any]:
             return [_value(one) for one in items(client.command("ZRANGE", key, 0, -1))]
         case "hash":
             found = {name: _value(value) for name, value in mapping(client.command("HGETALL", key)).items()}
-            are_alike = key.endswith((":work", ":workers", ":sources"))
+            are_alike = key.endswith((":work", ":workers", ":sources", ":minutes"))
             return [{"EACH": one} for one in found.values()] if are_alike else [found]
         case _:
             return [_pairs(items(items(entry)[1])) for entry in items(client.command("XRANGE", key, "-", "+"))]

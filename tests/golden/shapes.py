@@ -19,7 +19,7 @@ _NAMES: Final = (
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
     (re.compile(r"\bofchat-?\d+"), "STREAM"),
 )
-_LATENCY: Final = re.compile(r"p\d\d_ms")
+_LATENCY: Final = re.compile(r"p\d\d_ms|change_per_s|empty_in_s")
 _WIDE: Final = 118
 
 
@@ -63,6 +63,12 @@ def _members(objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 inside[name] += [None, 1.5]
             elif name == "outcomes":  # of the last minute too
                 inside[name][-1] = {"OUTCOME": 1}
+            elif name in (
+                "numbers",
+                "troubles",
+                "queue_changes_per_s",
+            ):  # of a minute: of what was up, or down, at its end
+                inside[name][-1] = {"SUBJECT": 1}
     for name in sorted(inside):
         yield f"{name}{'' if having[name] == len(objects) else '?'}: {of(*inside[name])}"
 
