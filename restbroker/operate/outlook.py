@@ -5,7 +5,7 @@ not known well enough has no time; a time is never negative, and at most `LONGES
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from restbroker.config.values import duration_text
 from restbroker.operate.words import state_text
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from restbroker.operate.system import Queue
 
 Outlook: TypeAlias = Literal["empty", "paused", "blocked", "unserved", "unknown", "draining", "steady", "growing"]
-"""What is to be expected of a queue, the better first.
+"""What is to be expected of a queue.
 
 `blocked`: none of its targets takes jobs. `unserved`: no process takes jobs from it. `unknown`: its lengths are not
 known for long enough, as after a start, or its key is no list.
@@ -65,10 +65,18 @@ def outlook_cell(one: "Queue") -> str:
 def last_to_empty(queues: Iterable["Queue"]) -> "Queue | None":
     """Return the queue that speaks for all: the one that grows fastest, else the one that takes longest to empty.
 
-    A queue that is held back speaks only where none moves. None: there are no queues.
+    A queue that is held back speaks only where none moves, and then the longest. None: there are no queues.
     """
     return max(queues, key=_weight, default=None)
 
 
 def _weight(one: "Queue") -> tuple[int, float]:
-    return get_args(Outlook).index(one.outlook), one.empty_in_s or one.change_per_s or 0.0
+    match one.outlook:
+        case "draining":
+            return 3, one.empty_in_s or 0.0
+        case "growing":
+            return 4, one.change_per_s or 0.0
+        case "paused" | "blocked" | "unserved":
+            return 1, one.size or 0
+        case _:
+            return (0 if one.outlook == "empty" else 2), one.size or 0
