@@ -61,7 +61,7 @@ def test_the_queue_that_speaks_for_all_is_the_worst(queues: list[Queue]) -> None
     states = {one.outlook for one in queues}
     assert "growing" not in states or worst.outlook == "growing"
     if not states & {"growing", "draining", "steady", "unknown", "empty"}:
-        assert worst.size == max(one.size or 0 for one in queues)
+        assert (worst.size or 0) == max(one.size or 0 for one in queues)
     if worst.outlook == "draining":
         assert worst.empty_in_s == max(one.empty_in_s or 0.0 for one in queues)
 
