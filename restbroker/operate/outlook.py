@@ -1,4 +1,4 @@
-"""When a queue will be empty: from its length, how that changed in the last minute, and what holds its jobs back.
+"""When a queue will be empty: from its length, how that changed lately, and what holds its jobs back.
 
 Used by `system`, and by all that show queues. Always holds: pure; a queue that grows, stands still, is held back or is
 not known well enough has no time; a time is never negative, and at most `LONGEST_S`.
@@ -31,7 +31,7 @@ def outlook(
 ) -> tuple[Outlook, float | None]:
     """Return what is to be expected of a queue, and if it gets shorter, in how many seconds it will be empty.
 
-    `change_per_s`: how fast it grew in the last minute, negative if it got shorter; None: unknown.
+    `change_per_s`: how fast it grew lately, negative if it got shorter; None: unknown.
     """
     if waiting == 0:
         return "empty", 0.0

@@ -138,7 +138,7 @@ class Queue:
     `expired_s`: for how many seconds one of the next jobs has been past its `expiry`; None: none is. `targets` and
     `processes` (`host:pid`, Ruby's too) serve it now. `in_lines`: how many of the jobs are in lines (`FairBy`).
     `target_state`: why none of the targets takes jobs (`target_state`); None: one does, as far as is known, or none
-    serves it. `change_per_s`: how fast it grew in the last minute (negative: it got shorter), None if that is unknown.
+    serves it. `change_per_s`: how fast it grew lately (negative: it got shorter), None if that is unknown.
     `outlook`: what is to be expected; `empty_in_s`: in how many seconds it will be empty, if it gets shorter.
     """
 

@@ -108,6 +108,21 @@ async def test_the_record_says_how_fast_its_queues_grow(shown: Harness, monkeypa
         await shown.until(lambda: grows("rest") > 0, "it grows")
 
 
+@pytest.mark.parametrize(
+    ("lengths", "per_s"),
+    [
+        pytest.param([0, 0, 10_000, 9_600, 9_200], -40.0, id="right after a large push"),
+        pytest.param([0, 0, 10_000, 9_600, 9_200, 8_800], -80.0, id="a little later"),
+        pytest.param([9_000, 6_000, 3_000, 3_500, 4_000, 4_500, 5_000], 100.0, id="it was emptied before"),
+        pytest.param([5, 5, 5, 5, 4, 4], -0.04, id="a job now and then"),
+        pytest.param([7, 7], None, id="too short a time"),
+    ],
+)
+def test_how_fast_a_queue_grows_is_what_happens_now(lengths: list[int], per_s: float | None) -> None:
+    seen = [(5.0 * number, {"rest": jobs}) for number, jobs in enumerate(lengths)]
+    assert record.changes_per_s(seen).get("rest") == per_s
+
+
 async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
     shown: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Final, TypeAlias
 
 import attrs
@@ -41,6 +43,8 @@ from restbroker.telemetry.executions import ExecutionCounts
 RECORD_S: Final = 5.0
 TREND_S: Final = 60.0
 """How far back the lengths of queues are compared, in seconds."""
+_LATEST: Final = 4
+"""So many of these lengths decide how fast a queue grows, if it moves at all."""
 LEAST_TREND_S: Final = 15.0
 """Lengths of fewer seconds say nothing."""
 TAG: Final = "restbroker"
@@ -66,18 +70,21 @@ Lengths: TypeAlias = tuple[float, Mapping[str, int | None]]
 
 
 def changes_per_s(seen: Sequence[Lengths]) -> dict[str, Json]:
-    """Return by how many jobs per second each queue grew from the first of these moments to the last.
+    """Return by how many jobs per second each queue grew lately, negative if it got shorter.
 
-    Empty if there are fewer than `LEAST_TREND_S` seconds between them.
+    It is the median of the latest steps: many jobs that are pushed at once say nothing of how long they take. Empty if
+    the moments are fewer than `LEAST_TREND_S` seconds apart.
     """
-    if not seen or (lasted_s := seen[-1][0] - seen[0][0]) < LEAST_TREND_S:
+    if not seen or seen[-1][0] - seen[0][0] < LEAST_TREND_S:
         return {}
-    pairs = {queue: (seen[0][1].get(queue), jobs) for queue, jobs in seen[-1][1].items()}
-    return {
-        queue: round((jobs - before) / lasted_s, 3)
-        for queue, (before, jobs) in pairs.items()
-        if jobs is not None and before is not None
-    }
+    found: dict[str, Json] = {}
+    for queue in seen[-1][1]:
+        known = [(at_s, jobs) for at_s, waiting in seen if (jobs := waiting.get(queue)) is not None]
+        steps = [(jobs - before) / (at_s - then_s) for (then_s, before), (at_s, jobs) in pairwise(known)]
+        if len(steps) == len(seen) - 1:
+            # Of a queue in which a job comes or goes now and then all steps count.
+            found[queue] = round(median(steps[-_LATEST:]) or sum(steps) / len(steps), 3)
+    return found
 
 
 @attrs.define(eq=False)
