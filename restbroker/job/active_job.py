@@ -6,6 +6,7 @@ A value that ActiveJob wrote as an object stays one, for masks and people to see
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, repeat
 from typing import Final
 
 from restbroker.job.json_types import Json
@@ -37,7 +38,8 @@ def unwrap(fields: dict[str, Json]) -> dict[str, Json]:
 def refusal(fields: Mapping[str, Json]) -> Reason | None:
     """Return why a job of ActiveJob is refused, as a value of it was written as an object; None if none was."""
     args = fields.get("args") if WRAPPED in fields else None
-    for place, value in zip(_PLACES, args, strict=False) if isinstance(args, list) else ():
+    places = chain(_PLACES, repeat("a further value"))
+    for place, value in zip(places, args, strict=False) if isinstance(args, list) else ():
         for name, kind in _objects(place, value):
             return Reason("BadArguments", f"Of this job of ActiveJob, {name} is an object of Rails: {kind}.", _FIX)
     return None

@@ -61,6 +61,7 @@ def test_a_wrapped_job_is_fit_for_a_set_as_it_is() -> None:
     (["c", [["at", TIME]], "t"], "the arguments", "ActiveJob::Serializers::TimeSerializer"),
     (["c", {}, TIME], "the token", "ActiveJob::Serializers::TimeSerializer"),
     (["c", {}, "t", TIME], "the reply id", "ActiveJob::Serializers::TimeSerializer"),
+    (["c", {}, "t", None, USER], "a further value", "gid://shop/User/5"),
 ])  # fmt: skip
 def test_an_object_of_rails_is_refused_by_name(args: list[Json], name: str, kind: str) -> None:
     fields = job(wrapped(args)).fields
