@@ -5,9 +5,10 @@ Whoever may push to one queue, or post an event, must stop no other.
 Used by `broker.pauses`, `operate` and through `store.settling`. Always holds: they do not count towards `DeadLimit`; a
 queue with `MOST` of them is paused by restbroker, and goes on once there are fewer. Since people and Sidekiq's pages
 delete dead jobs without a word, they are counted anew before such a pause, every ten seconds while it lasts, and while
-the dead set has as many jobs as `DeadLimit` says.
+the dead set has as many jobs as `DeadLimit` says; in a large one more rarely.
 """
 
+import time
 from collections import Counter
 from typing import Final
 
@@ -19,7 +20,8 @@ WHO: Final = "restbroker"
 """Who pauses a queue with too many of them."""
 WHY: Final = f"{MOST:,} of its dead jobs came from events or without a right token; without them it goes on by itself"
 _EVERY_MS: Final = 10_000
-_PAUSE_US: Final = 30_000_000
+_REST: Final = 10
+"""So many times as long as a count took the next one waits at least."""
 _PAGE_BYTES: Final = 1_048_576
 _LEASE: Final = "unadmitted jobs"
 """No target's name has a blank."""
@@ -41,8 +43,12 @@ def pause_flooded(client: Client, dead_limit: int) -> frozenset[str]:
     is_due = before and (max(before.values()) >= MOST or 0 < dead_limit <= integer(dead))
     if not is_due or client.command("SET", keys.lease(_LEASE), 1, "NX", "PX", _EVERY_MS) is None:
         return frozenset()
+    began_s = time.monotonic()
     found = _count(client)
-    arguments: list[Argument] = [MOST, _PAUSE_US, format_note(WHO, WHY)]
+    # A count of a million jobs takes seconds of Redis, of whose time all counts may have a tenth.
+    every_ms = max(_EVERY_MS, int((time.monotonic() - began_s) * 1000) * _REST)
+    client.command("SET", keys.lease(_LEASE), 1, "PX", every_ms)
+    arguments: list[Argument] = [MOST, 3_000 * every_ms, format_note(WHO, WHY)]
     for queue in before.keys() | found.keys():
         arguments += [queue, found[queue], before.get(queue, 0)]
     return names(

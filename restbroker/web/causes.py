@@ -22,7 +22,6 @@ from restbroker.web.charts import bars
 from restbroker.web.connection import AdminConnection
 
 _PIECE_S: Final = 0.05
-_TASK_PIECE_S: Final = 0.2
 _VISITED_S: Final = 60.0
 """Counting ends so long after the last request: browsers without JavaScript send one every five seconds."""
 _MOST_ROWS: Final = 20
@@ -84,7 +83,7 @@ class CauseCounter:
 
     async def _count(self, zset: SortedSet, *, wait: bool) -> Summary:
         def piece(client: Client) -> Summary:
-            known = self.admin.causes.now(client, zset, _TASK_PIECE_S if wait else _PIECE_S, wait=wait)
+            known = self.admin.causes.now(client, zset, _PIECE_S, wait=wait)
             return known or Summary((), 0, 0, 1, is_counted=False)
 
         found = self._newest[zset] = await self.admin.ask(piece)
