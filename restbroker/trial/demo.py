@@ -92,9 +92,11 @@ async def _main(*, stay: bool) -> int:
                     finished = True
                     if stay:
                         await demo.keep_running()
-                except trio.Cancelled:
+                except* (trio.Cancelled, RestbrokerError):
+                    # Once a signal has come, what a scene misses is no broken promise: its wires are cut.
+                    if not fleet.nursery.cancel_scope.cancel_called:
+                        raise
                     demo.write("\nStopping.")
-                    raise
             nursery.cancel_scope.cancel()
     return 0 if finished else 128 + signal.SIGINT
 
@@ -112,6 +114,7 @@ class _Demo:
     events: int
     colour: bool
     width: int = attrs.field(factory=lambda: min(shutil.get_terminal_size((100, 24)).columns, _WIDEST))
+    pushed: int = 0
     promises_kept: int = 0
     """The number of promises that were seen to be kept."""
 
@@ -121,7 +124,7 @@ class _Demo:
 
     def show(self, text: str) -> None:
         """Print what was sent or answered, folded to the terminal's width."""
-        for line in textwrap.wrap(text, self.width - 3, subsequent_indent="    ", break_on_hyphens=False):
+        for line in self._folded(text):
             self.write("   " + (line if line.startswith("$") else self._in(_DIM, line)))
 
     def check(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
@@ -139,6 +142,9 @@ class _Demo:
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
 
+    def _folded(self, text: str) -> list[str]:
+        return textwrap.wrap(text, self.width - 3, subsequent_indent="    ", break_on_hyphens=False)
+
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self.colour else text
 
@@ -149,6 +155,7 @@ class _Demo:
 
     async def push(self, *jobs: Mapping[str, Json]) -> None:
         """Push jobs as any Sidekiq client does."""
+        self.pushed += len(jobs)
         await self.fleet.witness.ask(self.fleet.witness.push, QUEUE, [json.dumps(job).encode() for job in jobs])
 
     async def ask(self, *words: str) -> Any:  # noqa: ANN401 - as Redis answers it
@@ -178,7 +185,10 @@ class _Demo:
                 await trio.sleep(0.1)
                 shown = await trio.to_thread.run_sync(_on_terminal, [*COMMAND, *arguments], environ)
         self.show(f"$ restbroker {shlex.join(arguments)}")
-        self.write(textwrap.indent(shown.rstrip(), "   "))
+        for line in shown.rstrip().splitlines():
+            # Escape sequences have no width, and stand in lines that fit.
+            fits = "\x1b" in line or len(line) <= self.width - 3
+            self.write(textwrap.indent(line if fits else "\n".join(self._folded(line)), "   "))
         if until not in shown:
             raise RestbrokerError(f"It did not show {until!r}. {self.broker.last_words}")
         return shown
@@ -205,6 +215,7 @@ class _Demo:
         """Play the scenes; without `stay`, end the broker too; print a summary."""
         began_s = time.monotonic()
         numbers = {"reply_id": _REPLY_ID, "waiting": _WAITING, "accounts": _ACCOUNTS, "messages": _MESSAGES}
+        numbers["jobs"] = _ACCOUNTS + _MESSAGES
         scenes = (self.answer, self.outage, self.kill, self.edit, self.event, self.operator)
         for number, (scene, told) in enumerate(zip(scenes, DATA["scenes"], strict=True), start=1):
             self.write("\n" + self._in(_BOLD, f"{number}. {told['title']}"))
@@ -330,10 +341,15 @@ class _Demo:
 
     async def operator(self) -> None:
         """Show what an operator sees, and check its numbers and that the pages answer."""
-        processed = await self.number("GET", "stat:processed")
+        processed, failed = await self.number("GET", "stat:processed"), await self.number("GET", "stat:failed")
+        dead = await self.number("ZCARD", "dead")
         # A process reports its state with each heartbeat, every two or three seconds.
-        shown = await self.restbroker("stats", until="0/20 ")
-        self.check(f"{processed:,}" in shown, f"all {processed:,} jobs are counted")
+        shown = await self.restbroker("stats", until=" 0/20 ")
+        self.check(
+            processed - failed + dead == self.pushed and f"{processed:,}" in shown,
+            f"of the {self.pushed:,} jobs pushed {processed - failed:,} are done (processed less failed) and {dead} "
+            "dead: none is missing",
+        )
         status, page = await trio.to_thread.run_sync(_http, "GET", self.pages, "/", b"", {})
         self.check(status == 200 and "<title>" in page, "the pages answer")
 

@@ -41,6 +41,10 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing(tmp_path: Path) -> None:
     assert "All as promised: 12 checks" in without_time(done.stdout)
     assert "2,000 of 2,000 accounts are made, 0 lost;" in without_time(done.stdout)
     assert re.search(r"of 500 messages 0 are lost and 0 sent twice; \d+,", without_time(done.stdout))
+    found = re.search(r"of the 2,505 jobs pushed 2,(\d+) are done .* and (\d+) dead", without_time(done.stdout))
+    assert found is not None
+    assert int(found[1]) + int(found[2]) == 505
+    assert " 0/20 " in done.stdout.partition("$ restbroker stats")[2]
     assert "\x1b" not in done.stdout
     assert nothing_is_left(tmp_path, done.stdout)
 
@@ -67,12 +71,13 @@ def test_with_stay_everything_is_up_until_ctrl_c(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_an_interrupted_demo_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [r"^1\. ", r"^   \$ restbroker stats", "^   ok the pages answer"])
+def test_an_interrupted_demo_says_so_and_leaves_nothing(tmp_path: Path, last: str) -> None:
     with process.started(["demo"], directory=tmp_path / "out", environ=environment(tmp_path)) as running:
-        running.wait_for("^1\\. ")
+        running.wait_for(last)
         running.signal(signal.SIGINT)
         assert running.wait() == 130
-        assert "Stopping." in running.output()
+        assert running.output().endswith("\nStopping.\n")
         assert nothing_is_left(tmp_path, running.output())
 
 
