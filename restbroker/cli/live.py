@@ -42,6 +42,7 @@ from restbroker.operate.job import ShownJob
 from restbroker.operate.problems import Alarm, problems
 from restbroker.operate.system import Queue, Snapshot, StoppedKeys, Target, ordered_targets, stopped_keys, system
 from restbroker.operate.system import targets as targets_of
+from restbroker.operate.words import all_well
 from restbroker.store.client import Client
 
 Lines: TypeAlias = Callable[[Snapshot], Iterable[Sequence[str]]]
@@ -254,7 +255,8 @@ class Screen:
             age = duration_text(time.monotonic() - sample.read_at_s)
             old = "" if seen is None else f" These numbers are {age} old."
             found = [Alarm("Redis", True, sample.error.message + old, sample.error.hint), *found]
-        top = [_one_line(head, "bold"), *_problem_lines(found, console)]
+        well = Text(all_well(0 if seen is None else seen.totals["dead"]), "green")
+        top = [_one_line(head, "bold"), *(_problem_lines(found, console) or [well])]
         if seen is None:
             return Group(*top)
         rates = {name: f" (+{per_s:,.1f}/s)" for name, per_s in sample.per_s.items()}
@@ -294,8 +296,6 @@ def _list(
 
 def _problem_lines(found: Sequence[Alarm], console: Console) -> list[Text]:
     """Return what is wrong in a third of the screen, in full if that suffices, otherwise in one line each."""
-    if not found:
-        return [Text("Nothing is wrong.", "green")]
     room = max(1, console.height // 3)
     texts = [Text(output.one_line(one.line), "bold red" if one.grave else "yellow") for one in found]
     whole = [line for text in texts for line in text.wrap(console, console.width)]

@@ -199,7 +199,7 @@ def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     found = problems(seen, settings.queues, stopped, time.time())
     lines = [output.one_line(one.text) for one in found[:_WRONG]]
     lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
-    output.data("".join(f"{line}\n" for line in lines) or "Nothing is wrong.\n")
+    output.data("".join(f"{line}\n" for line in lines) or f"{words.all_well(seen.totals['dead'])}\n")
     output.table(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])
     if seen.totals["dead"]:
         _dead_jobs(client, settings)

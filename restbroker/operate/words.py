@@ -38,6 +38,11 @@ LIMIT_HINTS: Final[Mapping[str, str]] = {
 """What to do about a limit that lasts longer than a moment."""
 
 
+def all_well(dead: int) -> str:
+    """Return what is said where there is no problem, with `dead` jobs kept for a person."""
+    return f"Nothing needs you{f' but {dead:,} dead job' if dead else ''}{'s' if dead > 1 else ''}."
+
+
 def state_text(state: str) -> str:
     """Return a target's state, or the reason of a pause, for people: everywhere by this one name."""
     return _NAMES.get(state, state)

@@ -124,7 +124,7 @@ class _Demo:
 
     def show(self, text: str) -> None:
         """Print what was sent or answered, folded to the terminal's width."""
-        for line in self._folded(text):
+        for line in textwrap.wrap(text, self.width - 3, subsequent_indent="    ", break_on_hyphens=False):
             self.write("   " + (line if line.startswith("$") else self._in(_DIM, line)))
 
     def check(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
@@ -141,9 +141,6 @@ class _Demo:
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
-
-    def _folded(self, text: str) -> list[str]:
-        return textwrap.wrap(text, self.width - 3, subsequent_indent="    ", break_on_hyphens=False)
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self.colour else text
@@ -186,9 +183,9 @@ class _Demo:
                 shown = await trio.to_thread.run_sync(_on_terminal, [*COMMAND, *arguments], environ)
         self.show(f"$ restbroker {shlex.join(arguments)}")
         for line in shown.rstrip().splitlines():
-            # Escape sequences have no width, and stand in lines that fit.
-            fits = "\x1b" in line or len(line) <= self.width - 3
-            self.write(textwrap.indent(line if fits else "\n".join(self._folded(line)), "   "))
+            # Lines with escape sequences fit; a count of their characters would not say so.
+            folded = line if "\x1b" in line else textwrap.fill(line, self.width - 3, break_on_hyphens=False)
+            self.write(textwrap.indent(folded, "   "))
         if until not in shown:
             raise RestbrokerError(f"It did not show {until!r}. {self.broker.last_words}")
         return shown
@@ -215,7 +212,6 @@ class _Demo:
         """Play the scenes; without `stay`, end the broker too; print a summary."""
         began_s = time.monotonic()
         numbers = {"reply_id": _REPLY_ID, "waiting": _WAITING, "accounts": _ACCOUNTS, "messages": _MESSAGES}
-        numbers["jobs"] = _ACCOUNTS + _MESSAGES
         scenes = (self.answer, self.outage, self.kill, self.edit, self.event, self.operator)
         for number, (scene, told) in enumerate(zip(scenes, DATA["scenes"], strict=True), start=1):
             self.write("\n" + self._in(_BOLD, f"{number}. {told['title']}"))
@@ -345,11 +341,9 @@ class _Demo:
         dead = await self.number("ZCARD", "dead")
         # A process reports its state with each heartbeat, every two or three seconds.
         shown = await self.restbroker("stats", until=" 0/20 ")
-        self.check(
-            processed - failed + dead == self.pushed and f"{processed:,}" in shown,
-            f"of the {self.pushed:,} jobs pushed {processed - failed:,} are done (processed less failed) and {dead} "
-            "dead: none is missing",
-        )
+        adds_up = processed - failed + dead == self.pushed and f"{processed:,}" in shown
+        done = f"{processed - failed:,} are done (processed less failed)"
+        self.check(adds_up, f"of the {self.pushed:,} jobs pushed {done} and {dead} dead: none is missing")
         status, page = await trio.to_thread.run_sync(_http, "GET", self.pages, "/", b"", {})
         self.check(status == 200 and "<title>" in page, "the pages answer")
 

@@ -21,7 +21,7 @@ from restbroker.console import causes
 from restbroker.operate.outlook import outlook_text
 from restbroker.operate.system import target_state
 from restbroker.operate.throttle import Throttle, throttle_items
-from restbroker.operate.words import pause_details, pause_text, state_text
+from restbroker.operate.words import all_well, pause_details, pause_text, state_text
 from restbroker.web import filters, views
 from restbroker.web.charts import HEIGHT, clock
 from restbroker.web.guard import Settings
@@ -121,6 +121,7 @@ class Renderer:
             filters.with_code,
             filters.waits_for,
             outlook_text,
+            all_well,
             pause_details,
             pause_text,
             state_text,

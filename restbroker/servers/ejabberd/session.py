@@ -88,8 +88,8 @@ _HINTS: Final[Mapping[int | str, str]] = {
     401: "Correct the target's login (Auth, or RestUser and RestPass): the user is a whole JID.",
     403: "Allow oauth_issue_token for the account in ejabberd's api_permissions.",
     "badpass": (
-        "The password may be right: `oauth_access` in ejabberd.yml must allow the account tokens; by default it "
-        "allows no one, and ejabberd then says badpass. `restbroker check --suggest` prints the lines."
+        "The password may be right: by default `oauth_access` in ejabberd.yml allows no one tokens (badpass). "
+        "`oauth_access: configure` allows administrators; `restbroker check --suggest` prints the lines for this one."
     ),
     "internal_error": NEEDS_OAUTH2,
 }

@@ -28,11 +28,13 @@ def suggest(target: Target, allowed: AllowedCommands) -> str:
 
 def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     yield f"# ejabberd.yml, for the target {target.name}; after the change: ejabberdctl reload_config"
-    yield "# Rights add up: remove the login from all other entries of api_permissions and the acls that they name."
+    yield "# Merge it into what the file has: each key stands there once. Rights add up: to leave the login only these,"
+    yield "# remove it from all other entries of api_permissions and the acls that they name."
     if target.credentials is not None:
         yield "# Before ejabberd 26.07 the account needs no other right; from then on it must also be an administrator"
         yield "# (access rule configure) of each host that its commands name."
     if isinstance(target.credentials, IssuedLogin):
+        yield "# An administrator who may do everything needs only one line instead: oauth_access: configure"
         yield f"# {NEEDS_OAUTH2}"
     if allowed.all_others:
         yield '# A token\'s Allow has "*". Commands of modules that restbroker does not know must be added by hand.'

@@ -62,7 +62,9 @@ async function look() {
   let isWell = false;
   try {
     const headers = { Accept: "text/html", ...(live.dataset.tag ? { "If-None-Match": live.dataset.tag } : {}) };
-    const answer = await fetch(live.dataset.fragment, { headers, cache: "no-store" });
+    // Not relative to the page's own address: with a login in that (http://ops:…@…/), fetch refuses.
+    const address = new URL(live.dataset.fragment, location.origin + location.pathname);
+    const answer = await fetch(address, { headers, cache: "no-store" });
     // The login has changed: a new page asks for it.
     if (answer.status === 401) return location.reload();
     if (answer.ok) {

@@ -9,7 +9,7 @@ from restbroker.operate import enqueue
 from restbroker.operate.enqueue import PauseNotice, why_waiting
 from restbroker.operate.problems import problems
 from restbroker.operate.system import Pool, Queue, Snapshot, target_state
-from restbroker.operate.words import state_text
+from restbroker.operate.words import all_well, state_text
 from restbroker.store.pauses import Pause
 
 NOW_S = 1_000.0
@@ -89,3 +89,15 @@ def test_what_ends_a_pause_is_told_as_it_is_to_be_typed(monkeypatch: pytest.Monk
     nothing_asked: Any = None
     told = why_waiting(nothing_asked, "q", "rosters")
     assert told == "The target rosters is paused. Resume it: `restbroker targets resume rosters`."
+
+
+@pytest.mark.parametrize(
+    ("dead", "said"),
+    [
+        (0, "Nothing needs you."),
+        (1, "Nothing needs you but 1 dead job."),
+        (1234, "Nothing needs you but 1,234 dead jobs."),
+    ],
+)
+def test_where_all_is_well_dead_jobs_are_told(dead: int, said: str) -> None:
+    assert all_well(dead) == said
