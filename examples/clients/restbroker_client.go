@@ -54,7 +54,6 @@ func (c *Client) Call(command string, args any, fields map[string]any, timeout t
 	}
 	return c.Wait(jid, timeout)
 }
-
 func (c *Client) Wait(jid string, timeout time.Duration) (*Answer, error) {
 	answer, done := &Answer{JID: jid}, map[string]bool{"delivered": true, "negative": true}
 	found, err := redis.ByteSlices(c.do(timeout, "BLPOP", "restbroker:reply:"+jid, timeout.Seconds()+0.001))
@@ -92,8 +91,9 @@ func (c *Client) push(command string, args any, fields map[string]any, reply str
 func (c *Client) do(wait time.Duration, words ...any) (any, error) {
 	conn := c.redis.Get()
 	defer conn.Close()
+	connected := conn.Err() == nil // if not, nothing was sent
 	found, err := redis.DoWithTimeout(conn, wait+10*time.Second, words[0].(string), words[1:]...)
-	if _, isReply := err.(redis.Error); err != nil && !isReply {
+	if _, isReply := err.(redis.Error); err != nil && (words[0] == "BLPOP" || connected && !isReply) {
 		err = fmt.Errorf("%w: %s", ErrUnknown, err)
 	}
 	return found, err

@@ -1,5 +1,6 @@
 // Pushes jobs to restbroker and waits for answers (docs/producers.md). Copy it into your project; needs ioredis.
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 
@@ -15,8 +16,8 @@ const { REDIS_URL = 'redis://127.0.0.1:6379/0', RESTBROKER_TOKENFILE: file, REST
 // Without retries: when an answer of Redis is lost, ioredis would push the job a second time.
 const OPTIONS = { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, commandTimeout: 10000 }
 
-const ask = (jid, promise) => promise.catch(error => {
-  if (error.name === 'ReplyError') throw Object.assign(error, { command: null }) // it has the token
+const ask = (jid, promise, pushes) => promise.catch(error => {
+  if (pushes && error.name === 'ReplyError') throw Object.assign(error, { command: null }) // it has the token
   throw new Unknown(`The job ${jid} may be queued or done, or not: no answer from Redis (${error.name})`, jid)
 })
 
@@ -28,17 +29,16 @@ export class Restbroker {
     this.redis = new Redis(url, OPTIONS).on('error', () => {}) // each push says it itself
   }
 
-  /** Queue a job, for now or a later time `at` (epoch seconds); return its id. `fields`: order_key, expiry, … */
+  /** Queue a job, for now or `at` (epoch seconds); return its id. Without a connection it throws, and sends nothing. */
   async push (command, args, { at, ...fields } = {}) {
     const job = { class: 'Restbroker', jid: randomBytes(12).toString('hex'), queue: this.queue, retry: true, ...fields }
     const raw = JSON.stringify({ ...job, args: [command, args, this.token], created_at: Date.now() / 1000 })
-    await ask(job.jid, at ? this.redis.zadd('schedule', at, raw) : this.redis.lpush(`queue:${this.queue}`, raw))
+    if (this.redis.status !== 'ready') await once(this.redis, 'ready', { signal: AbortSignal.timeout(10000) })
+    await ask(job.jid, at ? this.redis.zadd('schedule', at, raw) : this.redis.lpush(`queue:${this.queue}`, raw), true)
     return job.jid
   }
 
-  later (seconds, command, args, fields) {
-    return this.push(command, args, { ...fields, at: Date.now() / 1000 + seconds })
-  }
+  later (sec, command, args, fields) { return this.push(command, args, { ...fields, at: Date.now() / 1000 + sec }) }
 
   async call (command, args, { timeout = 10, ...fields } = {}) {
     const jid = randomBytes(12).toString('hex')

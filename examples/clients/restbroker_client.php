@@ -13,7 +13,6 @@ class Unknown extends NotDone {}
 class Client
 {
     private string $token;
-
     public function __construct(private \Predis\Client $redis, private string $queue = 'rest')
     {
         $token = ($file = getenv('RESTBROKER_TOKENFILE')) ? file_get_contents($file) : getenv('RESTBROKER_TOKEN');
@@ -25,6 +24,7 @@ class Client
         $job = $fields + ['class' => 'Restbroker', 'jid' => bin2hex(random_bytes(12)), 'queue' => $this->queue];
         $job += ['retry' => true, 'args' => [$command, $arguments, $this->token], 'created_at' => microtime(true)];
         $raw = json_encode($job, JSON_THROW_ON_ERROR | JSON_PRESERVE_ZERO_FRACTION);
+        $this->redis->connect(); // if that fails, nothing was sent
         $this->ask($job['jid'], ...$at ? ['zadd', 'schedule', [$raw => $at]] : ['lpush', "queue:$this->queue", [$raw]]);
         return $job['jid'];
     }
@@ -39,9 +39,8 @@ class Client
     }
     public function wait(string $jid, int $timeout = 10): array
     {
-        for ($left = $timeout, $found = null; !$found && $left > 0; $left -= 5) {
+        for ($left = $timeout, $found = null; !$found && $left > 0; $left -= 5)
             $found = $this->ask($jid, 'blpop', ["restbroker:reply:$jid"], min($left, 5));
-        }
         $found || throw new Unknown("No answer to the job $jid within $timeout s. It may still run.", $jid);
         ['outcome' => $outcome, 'error' => $error] = $answer = json_decode($found[1], true);
         if (array_intersect([$outcome, $answer['first']['outcome'] ?? ''], ['delivered', 'negative'])) return $answer;
@@ -53,7 +52,8 @@ class Client
     {
         try {
             return $this->redis->$name(...$arguments);
-        } catch (\Predis\Connection\ConnectionException $error) {
+        } catch (\Predis\PredisException $error) {
+            if ($name !== 'blpop' && $error instanceof \Predis\Response\ServerException) throw $error; // not queued
             throw new Unknown("The job $jid may be queued or done, or not: {$error->getMessage()}", $jid);
         }
     }

@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import time
 
 import redis
@@ -30,21 +29,22 @@ class Restbroker:
 
     def push(self, command, arguments, *, at=None, **fields):
         """Queue a job, for now or a later time (epoch seconds); return its id. `fields`: order_key, expiry, …"""
-        job = {"class": "Restbroker", "jid": secrets.token_hex(12), "queue": self.queue, "retry": True, **fields}
+        job = {"class": "Restbroker", "jid": os.urandom(12).hex(), "queue": self.queue, "retry": True, **fields}
         raw = json.dumps({**job, "args": [command, arguments, self.token], "created_at": time.time()})
-        self._redis(job["jid"], *(("zadd", "schedule", {raw: at}) if at else ("lpush", f"queue:{self.queue}", raw)))
+        with self.redis.client() as r:  # is connected; if that fails, nothing was sent
+            self._ask(job["jid"], *((r.zadd, "schedule", {raw: at}) if at else (r.lpush, f"queue:{self.queue}", raw)))
         return job["jid"]
 
     def later(self, seconds, command, arguments, **fields):
         return self.push(command, arguments, at=time.time() + seconds, **fields)
 
     def call(self, command, arguments, *, timeout=10, **fields):
-        jid = secrets.token_hex(12)
+        jid = os.urandom(12).hex()
         return self.wait(self.push(command, arguments, jid=jid, reply_to=jid, **fields), timeout)
 
     def wait(self, jid, timeout=10):
-        waits = (self._redis(jid, "blpop", f"restbroker:reply:{jid}", min(s, 5)) for s in range(timeout, 0, -5))
-        if not (found := next(filter(None, waits), None)):
+        waits = (self.redis.blpop(f"restbroker:reply:{jid}", min(s, 5)) for s in range(timeout, 0, -5))
+        if not (found := self._ask(jid, next, filter(None, waits), None, errors=redis.RedisError)):
             raise Unknown(f"No answer to the job {jid} within {timeout} s. It may still run.", jid)
         answer = json.loads(found[1])
         outcome, error, first = (answer.get(name) or {} for name in ("outcome", "error", "first"))
@@ -53,8 +53,8 @@ class Restbroker:
         kind = Unknown if outcome in ("uncertain", "duplicate") or "may_have_run" in answer else Refused
         raise kind(f"{error['code']}: {error['message']} {error['cure']} (job {jid})", jid, answer)
 
-    def _redis(self, jid, name, *arguments):
+    def _ask(self, jid, ask, *arguments, errors=(redis.ConnectionError, redis.TimeoutError)):
         try:
-            return getattr(self.redis, name)(*arguments)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+            return ask(*arguments)
+        except errors as error:
             raise Unknown(f"The job {jid} may be queued or done, or not: {error}", jid) from error

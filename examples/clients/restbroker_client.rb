@@ -1,6 +1,5 @@
 # Pushes jobs to restbroker and waits for answers (docs/producers.md), with Sidekiq's client. Copy it into your project.
 require 'sidekiq'
-require 'securerandom'
 
 class RestbrokerClient
   class NotDone < StandardError
@@ -25,7 +24,8 @@ class RestbrokerClient
   def push(command, arguments, fields = {})
     job = { 'class' => 'Restbroker', 'queue' => @queue, 'retry' => true, 'jid' => SecureRandom.hex(12), **fields }
     job['args'] = JSON.parse(JSON.generate([command, arguments, @token])) # texts for symbols
-    redis(job['jid']) { Sidekiq::Client.push(job) } || raise('A client middleware of Sidekiq stopped the job.')
+    Sidekiq.redis(&:ping) # connects: if that fails, nothing was sent
+    ask(job['jid'], LOST) { Sidekiq::Client.push(job) } || raise('A client middleware of Sidekiq stopped the job.')
   end
 
   def later(sec, command, arguments, fields = {}) = push(command, arguments, { **fields, 'at' => Time.now.to_f + sec })
@@ -37,7 +37,7 @@ class RestbrokerClient
 
   def wait(jid, timeout = 10)
     key, found = "restbroker:reply:#{jid}", nil
-    timeout.step(1, -5) { |left| found ||= redis(jid) { Sidekiq.redis { |conn| pop(conn, key, [left, 5].min) } } }
+    timeout.step(1, -5) { |left| found ||= ask(jid) { Sidekiq.redis { |conn| pop(conn, key, [left, 5].min) } } }
     raise Unknown.new("No answer to the job #{jid} within #{timeout} s. It may still run.", jid) unless found
     answer = JSON.parse(found.last)
     outcome, error = answer.values_at('outcome', 'error')
@@ -52,9 +52,9 @@ class RestbrokerClient
     conn.respond_to?(:blocking_call) ? conn.blocking_call(wait + 5, 'BLPOP', key, wait) : conn.blpop(key, timeout: wait)
   end
 
-  def redis(jid)
+  def ask(jid, errors = StandardError)
     yield
-  rescue LOST => e
+  rescue errors => e
     raise Unknown.new("The job #{jid} may be queued or done, or not: #{e.message}", jid)
   end
 end

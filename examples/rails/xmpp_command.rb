@@ -4,7 +4,7 @@
 #
 #     XmppCommand.command("send_message", {from: "shop@example.org", to: "bob@example.org", …}).enqueue
 #     XmppCommand.command("register", {…}, order_key: "bob", idempotency_key: "order-17").enqueue(wait: 5.minutes)
-#     XmppCommand.call("check_account", {user: "bob"})  # {"outcome" => "delivered", "answer" => 0, …}; nil: no answer yet
+#     XmppCommand.call("check_account", {user: "bob"})  # {"outcome" => "delivered", "answer" => 0, …}, or Refused, Unknown
 #
 # Runs with Sidekiq 6.4 and newer and Active Job 6.1 and newer.
 
@@ -24,20 +24,12 @@ class XmppCommand < ActiveJob::Base
     new(endpoint, arguments, TOKEN, *reply_id).tap { |job| job.members = members.transform_keys(&:to_s) }
   end
 
-  # Pushes a command and waits for its answer, outside of any transaction.
+  # Pushes a command and waits for its answer, outside of any transaction, by examples/clients/restbroker_client.rb: raises
+  # RestbrokerClient::Refused or Unknown. Unknown has the jid: `RestbrokerClient.new.wait(jid)` waits again.
   def self.call(endpoint, arguments = {}, timeout: 5, **members)
-    name = SecureRandom.hex(16)
-    command(endpoint, arguments, reply_to: name, **members).enqueue
-    _key, answer = Sidekiq.redis { |redis| wait(redis, "restbroker:reply:#{name}", timeout) }
-    answer && JSON.parse(answer)
+    fields = {**get_sidekiq_options.except("queue"), **members.transform_keys(&:to_s)}
+    RestbrokerClient.new(queue: queue_name).call(endpoint, arguments, fields, timeout: timeout)
   end
-
-  def self.wait(redis, key, timeout)
-    return redis.blpop(key, timeout: timeout) unless redis.respond_to?(:blocking_call)
-
-    redis.blocking_call(timeout + 1, "BLPOP", key, timeout) # Sidekiq 7 and newer
-  end
-  private_class_method :wait
 
   # Sidekiq's adapter passes nothing on but this, so the members travel here as far as the client middleware below.
   def serialize

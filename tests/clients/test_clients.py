@@ -160,10 +160,30 @@ def test_what_became_of_a_job_is_unknown_and_said_so(client: Client, beside: Bes
     # Sidekiq's own client pushes again by itself: the key keeps the job from being done twice.
     assert "unknown" in lost or client.language == "rb"
     assert len(lost["jid"]) == 24
-    (nowhere,) = client.do(("push", 0, "check_account", user("nobody"), {}), redis_url="redis://127.0.0.1:1/0")
-    assert "unknown" in nowhere
     beside.wait_until_finished()
     assert arrived(beside) == ["slow", "lost push"]
+
+
+@pytest.mark.parametrize("client", LANGUAGES, indirect=True)
+def test_without_a_connection_it_says_that_nothing_was_sent(client: Client) -> None:
+    for verb in ("push", "call"):
+        done = client.run((verb, 5, "check_account", user("nobody"), {}), redis_url="redis://127.0.0.1:1/0")
+        assert done.returncode != 0
+        assert "refused" in done.stderr.lower()
+        assert "may be" not in done.stderr
+        assert "may still" not in done.stderr
+
+
+@pytest.mark.parametrize("client", LANGUAGES, indirect=True)
+def test_an_error_of_redis_while_waiting_is_unknown(client: Client, redis_url: str) -> None:
+    store = open_client(StoreSettings(redis_url))
+    jid = "0a1b2c3d4e5f0a1b2c3d4e5f"
+    for name in (jid, ""):  # Ruby's push is not lost, so it waits for none; Go gives its job an id of its own
+        store.command("SET", f"restbroker:reply:{name}", "no list")
+    store.close()
+    client.line.losses.append(Loss(b"lost push"))
+    *_, waited = client.do(("push", 0, "check_account", user("lost push"), {"jid": jid}), ("wait", 1))
+    assert "unknown" in waited
 
 
 @pytest.mark.parametrize("client", LANGUAGES, indirect=True)

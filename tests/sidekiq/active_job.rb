@@ -26,6 +26,7 @@ end
 answer do |request|
   ENV["RESTBROKER_TOKEN"] = request.fetch("token")
   require_relative "../../examples/rails/xmpp_command"
+  require_relative "../../examples/clients/restbroker_client"
   request.fetch("jobs").map do |job|
     args = ruby(job.fetch("args"))
     members = (job["members"] || {}).transform_keys(&:to_sym)
@@ -36,7 +37,12 @@ answer do |request|
       made = XmppCommand.command(*args, **members)
       made.enqueue(job.key?("in_s") ? {wait: job["in_s"]} : {})
       made.provider_job_id
-    when "call" then XmppCommand.call(*args, **members)
+    when "call"
+      begin
+        XmppCommand.call(*args, **members)
+      rescue RestbrokerClient::NotDone => e
+        {raised: e.class.name, jid: e.jid, code: e.answer&.dig("error", "code")}
+      end
     end
   end
 end

@@ -80,8 +80,20 @@ def test_a_job_of_rails_that_waits_is_shown_by_its_command(citizen: Citizen) -> 
 
 def test_the_answer_comes_back_to_the_class_of_the_example(citizen: Citizen) -> None:
     citizen.start()
-    (answer,) = push(citizen, pushed("called", "call"))
+    answer, refused = push(
+        citizen, pushed("called", "call"), {"how": "call", "args": ["no_such_command", {"user": "refused"}]}
+    )
     assert (answer["outcome"], answer["command"], answer["status"]) == ("delivered", COMMAND, 200)
+    assert refused["raised"] == "RestbrokerClient::Refused"
+    assert refused["code"]
+
+
+def test_a_call_without_an_answer_says_which_job_it_was(citizen: Citizen) -> None:
+    (unknown,) = push(citizen, pushed("waits", "call", members={"timeout": 1}))
+    assert unknown["raised"] == "RestbrokerClient::Unknown"
+    (waits,) = [json.loads(raw(one)) for one in items(citizen.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))]
+    assert waits["jid"] == unknown["jid"]
+    assert waits["retry"] == 25
 
 
 def ruby_of(page: str, beginning: str) -> str:
