@@ -184,19 +184,17 @@ def test_a_wrong_password_is_a_finding_that_does_not_show_it(make_redis: MakeRed
 
 
 def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeRedis) -> None:
-    rows: list[str] = ["scan", "type"]
-    for right in rows:
-        server = make_redis()
-        server.command("RPUSH queue:rest {}")
-        server.command(f"HSET {Keys().in_progress('node:77:abc:ejabberd')} 1:1 {{}}")
-        server.command(f"ACL SETUSER default -{right}")
-        found = looked(server.url)
-        assert "Refused" not in found
-        note = found["NotLookedAt"]
-        assert note.level == "note"
-        assert f"'{right}'" in note.message
-        assert "never `restbroker run`" in (note.why or "")
-        assert "docs/sidekiq.md" in (note.hint or "")
+    server = make_redis()
+    server.command("RPUSH queue:rest {}")
+    server.command(f"HSET {Keys().in_progress('node:77:abc:ejabberd')} 1:1 {{}}")
+    server.command("ACL SETUSER default -scan")
+    found = looked(server.url)
+    assert "Refused" not in found
+    note = found["NotLookedAt"]
+    assert note.level == "note"
+    assert "'scan'" in note.message
+    assert "never `restbroker run`" in (note.why or "")
+    assert "docs/sidekiq.md" in (note.hint or "")
 
 
 def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, client: Client) -> None:

@@ -57,7 +57,8 @@ class Client:
         """Take the steps. Whatever is printed, the token is not."""
         file = self.folder / f"drive.{self.language}"
         go = {"GOPATH": f"{self.folder}:/usr/share/gocode", "GO111MODULE": "off", "GOCACHE": f"{self.folder}/cache"}
-        extra = {"RESTBROKER_TOKENFILE": str(self.folder / "token"), **(go if self.language == "go" else {})}
+        # Python, too, is to find what stands beside the program.
+        extra = {"RESTBROKER_TOKENFILE": str(self.folder / "token"), "PYTHONSAFEPATH": "", **go}
         done = subprocess.run(
             [*PROGRAMS[self.language], str(file)],
             cwd=self.folder,
