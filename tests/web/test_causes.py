@@ -49,10 +49,11 @@ async def test_a_few_jobs_stand_below_their_causes(harness: Harness, site: Open)
 async def test_causes_are_counted_on_behind_an_open_page(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(causes, "_PIECE_S", 0.0)
     fill(harness, 5000)
     async with site() as running:
-        first = await running.get("/dead")
+        with monkeypatch.context() as patched:
+            patched.setattr(causes, "_PIECE_S", 0.0)
+            first = await running.get("/dead")
         with trio.fail_after(NEVER_S):
             while "counted, the newest first" in (shown := await running.get("/dead")).text:  # noqa: ASYNC110
                 await trio.sleep(0.05)
