@@ -57,8 +57,13 @@ def job(command: Json, arguments: Json, *more: Json, **members: Json) -> dict[st
     return {"class": "Restbroker", "jid": "5f0c", "args": [command, arguments, "TOKEN", *more], **members}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [*commands.usual(), *(pytest.param(one, marks=pytest.mark.nightly) for one in commands.others())]
+    "name",
+    [
+        pytest.param(one, marks=[] if one in ("ejabberd", "prosody-rest") else pytest.mark.nightly)
+        for one in (*commands.usual(), *commands.others())
+    ],
 )
 def test_each_command_is_valid_in_each_form_of_its_arguments(name: str) -> None:
     validator, catalogue, default_host = validator_of(name)
