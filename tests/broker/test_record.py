@@ -96,7 +96,8 @@ async def test_weights_of_queues_are_shown_in_the_words_of_sidekiq(shown: Harnes
 async def test_the_record_says_how_fast_its_queues_grow(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "RECORD_S", 0.05)
     monkeypatch.setattr(record, "LEAST_TREND_S", 0.2)
-    shown.target = Scripted(Held())
+    held = Held()
+    shown.target = Scripted(held)
     async with shown.broker():
 
         def grows(queue: str) -> float:
@@ -106,6 +107,7 @@ async def test_the_record_says_how_fast_its_queues_grow(shown: Harness, monkeypa
         await shown.until(lambda: grows("rest") == 0, "the queue's lengths are known")
         shown.push(count=200)
         await shown.until(lambda: grows("rest") > 0, "it grows")
+        held.let.set()
 
 
 @pytest.mark.parametrize(
