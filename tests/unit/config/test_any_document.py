@@ -74,6 +74,7 @@ LOGINS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.nightly)])
 def test_the_login_in_an_address_is_shown_for_no_key(tmp_path: Path, step: int) -> None:
     """By day each place has one of the 18 forms, another one than the place before."""
