@@ -69,6 +69,9 @@ class ProbeLink:
 
     send = ask
 
+    async def task(self) -> None:
+        """Do nothing: a probe has a task."""
+
 
 @attrs.define(eq=False)
 class SendChecks:
@@ -124,6 +127,9 @@ class JobLink:
         if self.job.at_most_once:
             return self._send_marked(request)
         return self.send_checks.transport.send(request, self)
+
+    async def task(self) -> None:
+        """Do nothing: each delivery has a task."""
 
     def may_send(self) -> None:
         """Raise if the job must not be sent.

@@ -45,6 +45,10 @@ class Link(Protocol):
         """
         ...
 
+    async def task(self) -> None:
+        """Go on in a task of its own, in which a connector that is `stepwise` may await all that Trio has."""
+        ...
+
 
 @attrs.frozen
 class DirectLink:
@@ -59,6 +63,9 @@ class DirectLink:
     async def send(self, request: Request) -> Response:
         """Send the request over `http`, and return the answer; raise `NotSent` or `MaybeSent`."""
         return await self.http.send(request)
+
+    async def task(self) -> None:
+        """Do nothing: the caller has a task."""
 
 
 class NotYet(Exception):

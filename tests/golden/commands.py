@@ -134,6 +134,9 @@ class _Server:
         found = next((answer for words, answer in self.well.items() if words in text_), (404, b""))
         return Response(found[0], {}, found[1], 0.0)
 
+    async def task(self) -> None:
+        """Has one."""
+
 
 @attrs.frozen
 class _Transport:

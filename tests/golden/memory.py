@@ -47,6 +47,9 @@ class Memory:
                 return Response(status, {}, body, 0.0)
         raise AssertionError(f"nothing is known to answer to {request.method} {text}")
 
+    async def task(self) -> None:
+        """Has one."""
+
     @staticmethod
     def _given(answer: Response | Exception) -> Response:
         if isinstance(answer, Exception):

@@ -44,6 +44,9 @@ class _Same:
 
     send = ask
 
+    async def task(self) -> None:
+        """Has one."""
+
 
 def _of(kind: Kind) -> Iterator[str]:
     """What it says, each with a number; then for each body which of it at which statuses."""

@@ -21,3 +21,6 @@ class Direct:
         self.sent.append(request)
         self.said.append(await self.http.send(request))
         return self.said[-1]
+
+    async def task(self) -> None:
+        pass

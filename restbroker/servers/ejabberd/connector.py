@@ -117,7 +117,7 @@ class EjabberdConnector:
 
         When cancelled, only the link knows whether it was sent.
         """
-        await self._remember(call)
+        await self._remember(call, link)
         if is_message_with_id(call):
             made = guard(partial(as_stanza, call), self._target.name, command_attributes.MESSAGE)
             if isinstance(made, Rejected):
@@ -171,10 +171,11 @@ class EjabberdConnector:
         task_status.started()
         await trio.sleep_forever()
 
-    async def _remember(self, call: Call) -> None:
+    async def _remember(self, call: Call, link: Link) -> None:
         """Record what the call sends before it is sent, where a component would be told of it."""
-        if self._sent is not None:
-            for message in messages_of(call.command):
+        if self._sent is not None and (messages := messages_of(call.command)):
+            await link.task()
+            for message in messages:
                 await self._sent.remember(*message)
 
     def _plan(self, endpoint: str, headers: Headers) -> Plan | None:

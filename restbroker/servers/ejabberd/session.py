@@ -164,6 +164,7 @@ class Session:
         if credentials.fallback or self._current_token is not None:
             await self._try_to_renew(credentials, link)
             return self._current_token or credentials.login
+        await link.task()
         async with self._token_lock:
             if self._current_token is None and self._may_ask:
                 await self._ask(credentials, link)
@@ -256,9 +257,15 @@ class Session:
             meanwhile = f"{message} Commands of target {self._target.name!r} use the password meanwhile."
             self._report(OperatorWarning(code, meanwhile, f"{hint} `restbroker check` says what is missing."))
 
+    def _may_renew(self) -> bool:
+        return self._may_ask and not self._token_lock.locked()
+
     async def _try_to_renew(self, credentials: IssuedLogin, link: Link) -> None:
-        if not self._may_ask or self._token_lock.locked():
+        if not self._may_renew():
             return
+        await link.task()
+        if not self._may_renew():
+            return  # another one asks, or asked meanwhile
         async with self._token_lock:
             with suppress(NotSent, MaybeSent):  # the request itself finds out whether the server is there
                 await self._ask(credentials, link)

@@ -95,6 +95,7 @@ class _HttpTarget:
         """Tell whether a configured probe is not let in either: then it is the login, or nothing can tell yet."""
         if self._settings.probe is None:
             return False
+        await link.task()
         async with self._probe_lock:
             found = self._last_probe
             counts_s = LET_IN_S if found is not None and found.ok else _DENIED_S

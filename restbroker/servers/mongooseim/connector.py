@@ -105,6 +105,7 @@ class MongooseimConnector:
         if isinstance(request, Rejected):
             return request
         if self._sent is not None and (message := message_of(spec.name, call.command.arguments, self._target)):
+            await link.task()
             await self._sent.remember(*message)
         try:
             response = await link.send(request)

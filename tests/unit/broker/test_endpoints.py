@@ -58,6 +58,9 @@ class Old:
 
     send = ask
 
+    async def task(self) -> None:
+        pass
+
 
 def opened() -> tuple[Connector, Endpoints]:
     connector = open_connector(TARGET, Ports(lambda _: None, lambda: 0.0))

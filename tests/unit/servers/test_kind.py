@@ -56,6 +56,9 @@ class Server:
 
     ask = send
 
+    async def task(self) -> None:
+        pass
+
 
 CONNECTOR = KIND.open_connector(
     Target("t", "made-up", Url("http", "127.0.0.1", 80, "/api"), ("q",), default_host="a.b"),

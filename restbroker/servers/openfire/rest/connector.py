@@ -160,6 +160,7 @@ class RestSender:
             NewRoom(lookups.key_of(each), partial(self._look_for_room, each, one.link), lookups.text_of(each, one.call))
             for each in lookups.each(one.call)
         ]
+        await one.link.task()
         return await self._rooms.create(one.call, rooms, send)
 
     async def _look_for_room(self, one: Call, link: Link) -> Found:

@@ -193,6 +193,9 @@ class Link:
     async def send(self, request: Request) -> Response:
         raise AssertionError(request)
 
+    async def task(self) -> None:
+        pass
+
 
 Opened = Callable[..., Any]
 

@@ -40,6 +40,9 @@ class ScriptedLink:
     async def send(self, request: Request) -> Response:
         return self._next("send", request)
 
+    async def task(self) -> None:
+        pass
+
     def _next(self, how: str, request: Request) -> Response:
         self.asked.append(f"{how} {request.path}")
         self.headers.append(dict(request.headers))

@@ -162,6 +162,9 @@ class Link:
 
     ask = send
 
+    async def task(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize("api_version", [None, 2])
 @pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])

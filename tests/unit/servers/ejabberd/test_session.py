@@ -55,6 +55,9 @@ class Server:
         await trio.lowlevel.checkpoint()
         return self.answers(login)
 
+    async def task(self) -> None:
+        pass
+
     async def _issue(self, request: Request) -> Response:
         assert dict(request.headers)["Authorization"] == BASIC
         assert json.loads(request.body) == {"jid": LOGIN.user, "ttl": 3600, "scopes": ["ejabberd:admin"]}

@@ -200,6 +200,9 @@ class Side:
         self.noted.append(request.method)
         return Response(200, {}, b'{"data":{"stanza":{"sendMessage":{"id":"1"}}}}', 0.0)
 
+    async def task(self) -> None:
+        pass
+
 
 @pytest.fixture
 def side() -> Side:
