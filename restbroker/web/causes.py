@@ -1,6 +1,6 @@
 """The causes of failed jobs, as their page shows them: at once those that are known, the others as they are counted.
 
-`web.site` serves them, `web.pages` puts them on a page. Always holds: a page waits for `_PIECE_S` of counting at most,
+`web.site` serves them, `web.pages` puts them on a page. Always holds: a page waits for `_FIRST_S` of counting at most,
 however many jobs there are; the rest is counted by one task of the app, for as long as someone looks, in pieces between
 which other visitors have their turn.
 """
@@ -21,6 +21,8 @@ from restbroker.store.keys import SortedSet
 from restbroker.web.charts import bars
 from restbroker.web.connection import AdminConnection
 
+_FIRST_S: Final = 0.02
+"""Seconds of counting that a visitor waits for; what is counted behind the page goes in longer pieces."""
 _PIECE_S: Final = 0.05
 _VISITED_S: Final = 60.0
 """Counting ends so long after the last request: browsers without JavaScript send one every five seconds."""
@@ -83,7 +85,7 @@ class CauseCounter:
 
     async def _count(self, zset: SortedSet, *, wait: bool) -> Summary:
         def piece(client: Client) -> Summary:
-            known = self.admin.causes.now(client, zset, _PIECE_S, wait=wait)
+            known = self.admin.causes.now(client, zset, _PIECE_S if wait else _FIRST_S, wait=wait)
             return known or Summary((), 0, 0, 1, is_counted=False)
 
         found = self._newest[zset] = await self.admin.ask(piece)

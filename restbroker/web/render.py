@@ -146,6 +146,13 @@ class Renderer:
         }
         self._environment = environment
 
+    def compile(self) -> None:
+        """Compile all templates, with pauses, so that no visitor waits for it; call it in a thread."""
+        throttle = Throttle()
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)
+            throttle.step()
+
     def page(self, template: str, **values: object) -> str:
         """Return a whole page, made of this template and these values."""
         return self._environment.get_template(template).render(**values)

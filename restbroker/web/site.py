@@ -76,6 +76,11 @@ def site_app(
     add_health(app, health, site.guard.may_see)
     for connection in (watch.connection, admin.connection):
         app.after_serving(connection.aclose)
+
+    @app.before_serving
+    async def compile_templates() -> None:
+        app.add_background_task(site.renderer.compile)
+
     app.asgi_app = _StripPrefix(app.asgi_app, settings.prefix)  # type: ignore[method-assign]  # as Quart documents it
     return app
 
