@@ -108,6 +108,9 @@ def _populate(citizen: Citizen) -> None:
     for number in range(30):
         payload = job(f"scheduled{number}", command="ban_account")
         citizen.client.command("ZADD", "schedule", time.time() + 8000 + number, payload)
+    # What refused so much gets fewer requests at a time for a while; a new process begins without that.
+    broker.stop()
+    broker = citizen.start()
     hanging = [job(f"hangs{number}", command="change_password", arguments=secret) for number in range(CONCURRENCY)]
     citizen.push(*hanging)
     citizen.wait_until_sent(30 + 24 + CONCURRENCY)
@@ -150,7 +153,7 @@ def test_the_dashboards_figures_and_history_are_those_of_redis(populated: Popula
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "in progress neither token nor passwords are seen")
 @pytest.mark.promise("Sidekiq: the process record", "without token and passwords")
 def test_busy_shows_the_process_and_its_jobs_without_secrets(populated: Populated) -> None:
-    (broker,) = populated.citizen.brokers
+    broker = populated.citizen.brokers[-1]
     page = populated.web.open("/busy")
     row = page.row(f"{socket.gethostname()}:{broker.process.pid} ")
     assert "restbroker" in row[0]
