@@ -7,7 +7,10 @@ without them, each connection listens for itself and each request keeps its dead
 called each time; a wire without one is called once, and then not watched any more, so that nothing wakes up for unread
 bytes; and when the task ends, each wire with a task that waits is called, to listen for itself. A wait of Trio's own
 for each answer registers its connection again every time: 6 µs more of 49 at 20 connections (measured); at fewer than
-eight it is the other way round.
+eight it is the other way round. While a server is busy, its answers come one by one, each as soon as the last is dealt
+with, and each costs a turn of Trio's loop. It then naps for 0.15 ms, so that a few come together: with a real ejabberd
+a job costs 34 µs instead of 51, and ejabberd itself a tenth less (measured). All other tasks wait meanwhile, so it naps
+only where that pays: never twice in a turn of the loop, however many of its kind run.
 
 `Deadlines` cuts off requests that take too long. Always holds: a watched request that is late is cut off within
 `TICK_S` seconds; while none is watched, nothing wakes up. A scope per request costs 10 µs (measured), a check of one
@@ -17,7 +20,8 @@ With a hundred targets, tasks of their own would each wake up for few answers: t
 """
 
 import select
-from collections.abc import Callable, Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Final, Protocol, TypeAlias
 
@@ -28,6 +32,13 @@ _ROUNDS: Final = 4
 """How often it looks again before other tasks have their turn."""
 _BATCH: Final = 128
 """How many descriptors are called in one look: about 5 ms of the loop's time."""
+_FEW: Final = 2
+"""After a look that found so few, another one costs more than the turn that it seldom spares."""
+_NAP_S: Final = 0.00015
+_MANY: Final = 8
+"""With fewer requests under way, it does not nap."""
+_VAIN_NAPS: Final = 5
+"""After so many naps in vain in a row, one look in 1024 has a nap: a fast target is served beside slow ones."""
 TICK_S: Final = 0.1
 
 
@@ -54,10 +65,15 @@ These are those of the batch, and perhaps others.
 class Readiness:
     """The listener for all connections of one or more clients. `is_kept`: `run` runs, so that `watch` may be used."""
 
+    under_way: Sized = ()
+    """The requests under way; without them, it never naps."""
     is_kept: bool = False
     _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
     _descriptors: select.epoll | None = None
     _afterwards: list[Afterwards] = attrs.field(factory=list)
+    _found: int = _BATCH
+    _vain_naps: int = 0
+    _looks_without_nap: int = 0
 
     def watch(self, descriptor: int, who: ReadinessListener) -> None:
         """Call `who.on_readable` when the descriptor is readable, until `forget` or a call of `who.note_unwatched`.
@@ -89,15 +105,34 @@ class Readiness:
             await trio.sleep_forever()
         with descriptors, self._watching(descriptors):
             while True:
+                began_s = time.perf_counter()
                 await trio.lowlevel.wait_readable(descriptors.fileno())
-                came = descriptors.poll(0, _BATCH)
+                came = self._look(descriptors, began_s)
                 for _ in range(_ROUNDS):
                     # What came while others were called is taken at once: a turn of Trio's loop costs as much as a job.
                     if not came:
                         break
+                    count = len(came)
                     self._call(came)
                     came = self._call_afterwards(descriptors, came) if self._afterwards else []
-                    came = came or descriptors.poll(0, _BATCH)
+                    came = came or (descriptors.poll(0, _BATCH) if count > _FEW else [])
+
+    def _look(self, descriptors: select.epoll, began_s: float) -> list[tuple[int, int]]:
+        """Return what is readable, after a nap if one pays; the wait for it began at `began_s` (by `perf_counter`).
+
+        A nap of another one in this turn of the loop makes that wait too long for a second.
+        """
+        came, count = descriptors.poll(0, _BATCH), len(self.under_way)
+        is_busy = len(came) == 1 and count >= _MANY and self._found <= count // 4
+        if is_busy and self._looks_without_nap:
+            self._looks_without_nap -= 1
+        elif is_busy and time.perf_counter() - began_s < _NAP_S:
+            time.sleep(_NAP_S)
+            came = descriptors.poll(0, _BATCH)
+            self._vain_naps = min(self._vain_naps + 1, _VAIN_NAPS) if len(came) == 1 else 0
+            self._looks_without_nap = 4**self._vain_naps - 1
+        self._found = len(came)
+        return came
 
     def _call(self, came: Sequence[tuple[int, int]]) -> None:
         for descriptor, _ in came:
@@ -153,6 +188,9 @@ class Deadlines:
     _due: dict[Expirable, float] = attrs.field(factory=dict)
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def watch(self, who: Expirable, due_s: float) -> None:
         """Have `who` cut off once `due_s` (on Trio's clock) has passed, unless `forget` comes first."""
         if not self._due:
@@ -194,8 +232,11 @@ class Deadlines:
 class Upkeep:
     """Listens and keeps deadlines while `run` runs."""
 
-    readiness: Readiness = attrs.field(factory=Readiness)
     deadlines: Deadlines = attrs.field(factory=Deadlines)
+    readiness: Readiness = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.readiness = Readiness(self.deadlines)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Do both until cancelled; deadlines are kept until no request is on its way any more."""
