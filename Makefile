@@ -21,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo quick test nightly versions plan nightly-servers clients image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
-	bench-webhook bench-four bench-startup bench-bulk \
+	bench-webhook bench-four bench-kinds bench-startup bench-bulk \
 	screenshots pictures recipes record site lint reference man trace format servers locks clean
 
 help: ## List what can be made
@@ -191,6 +191,9 @@ bench-webhook: $(VENV)/.dev servers ## Measure how many messages of MongooseIM o
 
 bench-four: $(VENV)/.dev servers ## Measure what a server that is down and a slow one cost two others in one process (ARGS="--rounds 1")
 	@$(BIN)/python -m benchmarks.four $(ARGS)
+
+bench-kinds: $(VENV)/.dev servers ## Measure what a job costs with a server of each kind and over TLS (ARGS="--rounds 1")
+	@$(BIN)/python -m benchmarks.kinds $(ARGS)
 
 bench-startup: $(VENV)/.dev ## Measure how long each command takes to show its help (ARGS="--rounds 3")
 	@$(BIN)/python -m benchmarks.startup $(ARGS)

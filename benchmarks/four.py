@@ -21,7 +21,7 @@ from typing import Final
 import attrs
 
 from benchmarks.filling import Filler
-from benchmarks.four_servers import KINDS, Four, servers
+from benchmarks.four_servers import FOUR, KINDS, Four, servers
 from benchmarks.processes import cpu_s, started
 from benchmarks.run import say
 from benchmarks.surroundings import Surroundings, surroundings
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each is measured")
     wanted = parser.parse_args()
-    found = {(pace, name): Found() for pace in _PACES for name in KINDS}
+    found = {(pace, name): Found() for pace in _PACES for name in FOUR}
     with tempfile.TemporaryDirectory() as directory, surroundings(Path(directory)) as around:
         place = Place(around, wanted.seconds)
         for number in range(1, wanted.rounds + 1):

@@ -1,4 +1,4 @@
-"""Four servers for `benchmarks.four`, one nginx: each answers as ejabberd, Prosody, MongooseIM or Openfire does.
+"""Servers for `benchmarks.four` and `benchmarks.kinds`, one nginx: each answers as ejabberd, Prosody, … does.
 
 Always holds: how many jobs each has answered is counted by nginx, a line for each; questions of probes are not counted.
 A server that is down has a port on which nobody listens.
@@ -14,6 +14,7 @@ import attrs
 
 from benchmarks.processes import started
 from benchmarks.surroundings import free_port, wait_for
+from tests.transport.authority import Authority, authority
 
 _BASIC: Final = {"User": "admin@example.org", "Pass": "bench"}
 _TEXT: Final = "hello " * 20
@@ -44,7 +45,7 @@ _MONGOOSEIM: Final = (
 
 @attrs.frozen
 class Kind:
-    """One of the four. `path`: of jobs, whose answer is `status` and `body`; `probes`: other locations, whole."""
+    """One server. `path`: of jobs, whose answer is `status` and `body`; `probes`: other locations, whole."""
 
     kind: str
     url: str
@@ -55,20 +56,24 @@ class Kind:
     arguments: Mapping[str, object]
     probes: str = ""
     more: Mapping[str, object] = MappingProxyType({"Domain": "example.org"})
+    tls: bool = False
 
 
+_EJABBERD: Final = Kind(
+    "ejabberd",
+    "/api",
+    "/api/set_presence",
+    200,
+    "0",
+    "set_presence",
+    {"user": "john", "host": "example.org", "status": _TEXT, "n": 1},
+    "location /api/ { return 200 '0'; }",
+)
+FOUR: Final = ("ejabberd", "prosody", "mongooseim", "openfire")
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
-        "ejabberd": Kind(
-            "ejabberd",
-            "/api",
-            "/api/set_presence",
-            200,
-            "0",
-            "set_presence",
-            {"user": "john", "host": "example.org", "status": _TEXT, "n": 1},
-            "location /api/ { return 200 '0'; }",
-        ),
+        "ejabberd": _EJABBERD,
+        "https": attrs.evolve(_EJABBERD, tls=True),
         "prosody": Kind(
             "prosody-rest",
             "/rest",
@@ -95,10 +100,27 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
             201,
             "",
             "create_user",
-            {"username": "john", "password": "s3cret", "name": _TEXT},
+            {"username": "john", "password": "s3cret", "name": "John Doe", "email": "john@example.org"},
             "location /plugins/restapi/v1/system/statistics/ "
             """{ return 200 '{"localSessions":3,"clusterSessions":3}'; }""",
-            {},
+            {"Auth": {"Basic": {**_BASIC, "User": "admin"}}},
+        ),
+        "http": Kind(
+            "http",
+            "/",
+            "= /hook",
+            200,
+            "{}",
+            "call",
+            {"user": "john", "text": _TEXT},
+            "location = /health { return 200 '{}'; }",
+            {
+                "Options": {
+                    "AllowPrivate": True,
+                    "Commands": {"call": {"Path": "hook"}},
+                    "Probe": {"Path": "health"},
+                }
+            },
         ),
     }
 )
@@ -114,12 +136,14 @@ class Four:
     def target(self, name: str, concurrency: int) -> dict[str, object]:
         """The target of env.json."""
         kind = KINDS[name]
+        tls = {"TLS": {"CAFile": str(Authority(self.directory).ca)}} if kind.tls else {}
         return {
             "Kind": kind.kind,
-            "URL": f"http://127.0.0.1:{self.ports[name]}{kind.url}",
+            "URL": f"http{'s' * kind.tls}://127.0.0.1:{self.ports[name]}{kind.url}",
             "Auth": {"Basic": _BASIC},
             "Queues": [name],
             "Concurrency": concurrency,
+            **tls,
             **kind.more,
         }
 
@@ -134,6 +158,8 @@ def servers(directory: Path, waits_s: Mapping[str, float | None]) -> Iterator[Fo
     directory.mkdir()
     # Without this, nginx as root would drop its rights and could not write to the directory.
     directory.chmod(0o755)
+    if any(KINDS[name].tls for name in waits_s):
+        authority(directory)
     ports = {name: free_port() for name in waits_s}
     up = {name: wait_s for name, wait_s in waits_s.items() if wait_s is not None}
     blocks = [_server(directory, name, ports[name], wait_s) for name, wait_s in up.items()]
@@ -149,8 +175,10 @@ def servers(directory: Path, waits_s: Mapping[str, float | None]) -> Iterator[Fo
 def _server(directory: Path, name: str, port: int, wait_s: float) -> str:
     kind = KINDS[name]
     counted = f"access_log {_log(directory, name)} line;"
+    certificate, key = Authority(directory).pair("server")
+    tls = f"ssl backlog=511; ssl_certificate {certificate}; ssl_certificate_key {key}"
     return (
-        f"  server {{ listen 127.0.0.1:{port} backlog=511; {kind.probes}\n"
+        f"  server {{ listen 127.0.0.1:{port} {tls if kind.tls else 'backlog=511'}; {kind.probes}\n"
         f"    location {kind.path} {{ {counted} {_ANSWER[bool(wait_s)](kind, wait_s)} }}\n  }}\n"
     )
 
