@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, TypeVar, assert_never
+from urllib.parse import quote
 
 import attrs
 
@@ -141,7 +142,8 @@ class Url:
         return f"{self.scheme}://{host}:{self.port}"
 
     def __str__(self) -> str:
-        return self.origin + self.path
+        start = self.origin if self.socket is None else f"http+unix://{quote(self.socket, safe='')}"
+        return start + self.path
 
 
 @attrs.frozen

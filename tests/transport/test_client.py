@@ -371,6 +371,12 @@ async def test_a_unix_socket_is_spoken_to(tmp_path: Path) -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_a_unix_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
+    transport = open_transport(target(80, url=Url("http", "localhost", 80, "/api", str(tmp_path / "s"))))
+    with pytest.raises(NotSent, match=r"http\+unix://%2F\S*%2Fs/api"):
+        await transport.send(post())
+
+
 @pytest.mark.promise("Security: who controls DNS, or the network between", "to be the server, or to read along")
 async def test_plain_http_where_tls_was_expected_is_named_tls_and_was_not_sent() -> None:
     async with trio.open_nursery() as nursery:
