@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from restbroker.config.load import load
+from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered
 from restbroker.servers import registry
@@ -20,6 +21,7 @@ from restbroker.servers.in_redis import LoginsInRedis, logins_of
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.transport.client import open_transport
+from restbroker.transport.message import Request
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.link import Direct
@@ -72,7 +74,7 @@ async def test_the_job_of_a_page_becomes_the_request_that_it_shows(
 
 
 Serve = Callable[[str], AbstractContextManager[Ejabberd]]
-LISTEN, BY_ACCOUNT, BY_ADDRESS, TOKENS = blocks(ROOT / "docs" / "servers" / "ejabberd.md", "yaml")
+LISTEN, BY_ACCOUNT, BY_ADDRESS, TOKENS, SOCKET = blocks(ROOT / "docs" / "servers" / "ejabberd.md", "yaml")
 HOST: Final = "example.org"
 # The fixture makes its accounts from another loopback address; a later permission does not take from an earlier one.
 REST: Final = """\
@@ -95,7 +97,10 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
 
     @contextmanager
     def start(rights: str) -> Iterator[Ejabberd]:
-        monkeypatch.setattr(support, "CONFIG", LISTEN.replace("5281", "{port}") + rights + REST)
+        _, of_list, socket = SOCKET.partition("listen:\n")
+        assert of_list
+        listen = LISTEN.replace("5281", "{port}") + socket.replace("/run/ejabberd/http.sock", str(tmp_path / "s"))
+        monkeypatch.setattr(support, "CONFIG", listen + rights + REST)
         server = Ejabberd(tmp_path / "ejabberd", (HOST,)).start()
         try:
             yield server
@@ -137,3 +142,16 @@ def test_the_rights_by_address_need_no_login(serve: Serve) -> None:
     with serve(BY_ADDRESS) as server:
         asked = ("status", "connected_users_number", "stop")
         assert [ask(server, command)[0] for command in asked] == [200, 200, 403]
+
+
+@pytest.mark.nightly
+async def test_over_the_socket_a_login_is_let_in_and_no_address(serve: Serve, tmp_path: Path) -> None:
+    with serve(BY_ACCOUNT + BY_ADDRESS.partition("api_permissions:\n")[2]) as server:
+        assert ask(server, "status")[0] == 200
+        url = Url("http", "localhost", 80, "/api", str(tmp_path / "s"))
+        transport = open_transport(Target("ejabberd", "ejabberd", url, ("rest",)))
+        login = ("Authorization", server.authorization())
+        for headers, status in (((), 403), ((login,), 200)):
+            response = await transport.send(Request("POST", "/api/status", 30.0, headers=headers, body=b"{}"))
+            assert response.status == status
+        await transport.aclose()
