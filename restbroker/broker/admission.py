@@ -1,6 +1,6 @@
 """Admits a job: its payload and arguments have the right form, and its token is known and allows its command.
 
-The processor calls `read` and `admit` before anything else is done for a job. Always holds: only a producer that knows
+The worker calls `read` and `admit` before anything else is done for a job. Always holds: only a producer that knows
 the token is answered; no token is shown, no matter where a producer put it.
 """
 

@@ -237,7 +237,7 @@ class Breaker:
         self._trip(reason)
 
     def stop(self) -> None:
-        """End the waits of `wait_to_admit` and `semaphore.enter`, which return False from now on."""
+        """End the waits of `wait_to_admit`, which returns False from now on, and let no one into the semaphore."""
         self.stopped = True
         self._changed.unpark_all()
         self.semaphore.stop()

@@ -1,6 +1,6 @@
 """Keeps the facts that are the same for all jobs of one endpoint: to look them up took a fifth of each job's time.
 
-Admission calls `of`, and the processor uses the `Endpoint` that it returns. Always holds: an `Endpoint` is made again
+Admission calls `of`, and the worker uses the `Endpoint` that it returns. Always holds: an `Endpoint` is made again
 when its connector has another command under that name, as when it learns the server's version; memory is bounded,
 though producers can invent endpoints.
 """
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 import attrs
 
-from restbroker.broker.slots import Slot, Slots
+from restbroker.broker.gates import Slot, Slots
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.job import auth

@@ -155,7 +155,7 @@ class Exchange:
         )
 
     def admitted_job(self) -> AdmittedJob:
-        """Return the job with its command, token and endpoint, as the processor needs it."""
+        """Return the job with its command, token and endpoint, as the worker needs it."""
         endpoint, args = self.endpoint.endpoint, self.payload.fields["args"]
         assert isinstance(args, list) and isinstance(args[1], dict)  # noqa: S101, PT018 - it is a plain one
         submission = Submission(Command(endpoint.endpoint, args[1]), args[2], self.job.reply_id)

@@ -18,8 +18,8 @@ and is requeued with all others that were not sent.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from typing import Final
 
 import attrs
 import trio
@@ -27,9 +27,9 @@ import trio
 from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.breaker import Breaker
+from restbroker.broker.delivery import SendChecks
 from restbroker.broker.exchange import Exchange, PlainEndpoint, PlainJobs
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.link import SendChecks
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
@@ -46,13 +46,13 @@ To begin an exchange here and to end it there costs a fifth more than to have it
 """
 _REST_S: Final = 1.0
 
-Resume = Callable[[JobInProgress, AdmittedJob, PartialExchange | None], Coroutine[Any, Any, None]]
-"""The job has a place in the breaker. What it returns is awaited in a task."""
+Resume = Callable[[JobInProgress, AdmittedJob, PartialExchange | None], None]
+"""The job has a place in the breaker and one of the worker, which are given back by who goes on with it."""
 
 
 @attrs.define(eq=False)
 class FastPath:
-    """The fast path of one pool. `resume` is what the processor does with a job that goes on there.
+    """The fast path of one pool. `resume` is what the worker does with a job that goes on there.
 
     `jobs`: by target's name, how many jobs were settled here.
     """
@@ -80,29 +80,33 @@ class FastPath:
     _rests_until_s: float = 0.0
     _spare: list[Connection] = attrs.field(factory=list)
     """The connections of those that are being settled, for the next ones."""
-    _handed: trio.Nursery | None = None
+    _runs: bool = False
     _over: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
 
     async def run(self) -> None:
         """Take jobs until the pool stops and none is in progress. When cancelled, jobs keep what is known of them."""
-        async with trio.open_nursery() as self._handed:
-            self.ready.offer_to(self.take)
-            try:
-                await self.stopping.wait()
-                while self._in_progress:
-                    await self._over.park()
-            finally:
-                self.ready.offer_to(None)
-                for exchange in self._held.values():
-                    self.breaker.semaphore.leave_line(exchange.take_place)
-                self._held.clear()
-                for exchange in tuple(self._in_progress.values()):
-                    self._drop(exchange)
+        self._runs = True
+        try:
+            await self.stopping.wait()
+            while self._in_progress:
+                await self._over.park()
+        finally:
+            self._runs = False
+            for exchange in self._held.values():
+                self.breaker.semaphore.leave_line(exchange.take_place)
+            self.ready.note_done(len(self._held))
+            self._held.clear()
+            for exchange in tuple(self._in_progress.values()):
+                self._drop(exchange)
 
     def take(self, job: JobInProgress) -> bool:
         """Send the job if it is a plain one, or hold it until the breaker admits it; return False to leave it."""
-        if not self.send_checks.lease.is_fresh or (self._odd_in_row >= _MOST_ODD and self._is_resting()):
+        if (
+            not self._runs
+            or not self.send_checks.lease.is_fresh
+            or (self._odd_in_row >= _MOST_ODD and self._is_resting())
+        ):
             return False
         try:
             exchange = self.plain_jobs.prepare(job, self)
@@ -239,22 +243,17 @@ class FastPath:
 
     def _start_task(self, exchange: Exchange, partial: PartialExchange | None) -> bool:
         """Have the general path go on in a task; return False if a bug prevents it, over which the job becomes dead."""
-        assert self._handed is not None  # noqa: S101 - `run` drops what is in progress before it ends
         try:
-            resumed = self.resume(exchange.job, exchange.admitted_job(), partial)
+            admitted = exchange.admitted_job()
         except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
             self.settler.settle_bug(exchange.job, error)
             self.acks.add(exchange.job)
             self._note_done()
             return False
-        self._handed.start_soon(self._resume, resumed)
+        self.resume(exchange.job, admitted, partial)
+        if not self._in_progress and self._over:
+            self._over.unpark_all()
         return True
-
-    async def _resume(self, resumed: Coroutine[Any, Any, None]) -> None:
-        try:
-            await resumed
-        finally:
-            self._note_done()
 
     def _drop(self, exchange: Exchange) -> None:
         """Close the connection of a job that was sent; the job stays as it is."""

@@ -1,6 +1,6 @@
 """A job that Redis lists as ours: how far its delivery is, how far its settling is, and what happened to it before.
 
-The poller makes it, the processor takes it through its delivery, the acker through its settling. Always holds: its two
+The poller makes it, the worker takes it through its delivery, the acker through its settling. Always holds: its two
 states change along `DELIVERY_STEPS` and `SETTLING_STEPS` only; `SENDING` is set before the first byte of the effect can
 leave, and a settlement before the job reaches the acker, so that at a stop each job shows by itself what must become of
 it. Fields about earlier runs (`recovered`, `effected`, …) are no states: they never set a job back.

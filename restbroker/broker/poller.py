@@ -154,7 +154,7 @@ class Poller:
             # The acker had its turn, and waited with it for the end of an outage.
             return None
         plan, ready, breaker = self.plan, self.ready, self.breaker
-        room = min(ready.idle_workers, breaker.semaphore.capacity)
+        room = min(ready.free_places, breaker.semaphore.capacity)
         most = plan.limits.in_flight
         share = most - len(self.reservations.jobs) if most else MAX_BATCH
         want = max(0, min(room + reserve - len(ready) - breaker.semaphore.waiting_jobs, share, MAX_BATCH))

@@ -1,12 +1,9 @@
-"""From the poller to the workers: batches in, single jobs out.
+"""From the poller to the worker: batches in, single jobs out.
 
-The poller sends, workers receive; a task that gets an answer of Redis calls `confirm`. It keeps the protocol of a
-memory channel: bounded (the poller waits for demand), and `trio.ClosedResourceError` once closed. Always holds:
-a job's number is above the allowed one only while it waits here, so that Redis knows of every job that may have been
-started (the high-water mark); and no more jobs are started than there are workers.
-
-The fast path, if it runs, is offered each job before a worker is woken for it. While it has a job, one worker stays
-idle in its place.
+The poller sends, and waits for demand, which bounds it; a task that gets an answer of Redis calls `confirm`; the worker
+takes each job in the same turn, as soon as it has a place for it. Always holds: a job's number is above the allowed one
+only while it waits here, so that Redis knows of every job that may have been started (the high-water mark); and the
+worker has no more jobs than places.
 """
 
 from collections import deque
@@ -82,28 +79,26 @@ class BatchSize:
 
 @attrs.define(eq=False)
 class ReadyBuffer:
-    """The jobs that wait for one of `workers` workers."""
+    """The jobs that wait for one of the `places` of the worker."""
 
-    workers: int
+    places: int
     batch_size: BatchSize
     closed: bool = False
     _waiting: deque[JobInProgress] = attrs.field(factory=deque)
-    _for_workers: deque[JobInProgress] = attrs.field(factory=deque)
-    """Jobs for each of which a worker has been woken."""
-    _takes: Callable[[JobInProgress], bool] | None = None
-    _taken: int = 0
-    """How many jobs the fast path has."""
-    _idle: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _take: Callable[[JobInProgress], bool] | None = None
+    _busy: int = 0
+    """How many places are taken."""
+    _is_starting: bool = False
     _demand: trio.Event = attrs.field(factory=trio.Event)
     _allowed: int = 0
     _started: int = 0
-    """The highest ticket number that a worker took."""
+    """The highest ticket number that the worker took."""
     _low_water: int = 2
 
     @property
-    def idle_workers(self) -> int:
-        """How many workers wait for a job, less one for each job that the fast path has."""
-        return max(0, len(self._idle) - self._taken)
+    def free_places(self) -> int:
+        """How many more jobs the worker could have now."""
+        return 0 if self._take is None else max(0, self.places - self._busy)
 
     @property
     def is_ready(self) -> bool:
@@ -122,18 +117,18 @@ class ReadyBuffer:
 
     @property
     def high_water(self) -> int:
-        """The highest ticket number that workers may start before the next call tells Redis of a higher one.
+        """The highest ticket number that may be started before the next call tells Redis of a higher one.
 
-        It is as far beyond what has started as the batch size needs, at least one for each worker: if it were lower,
-        workers would wait for Redis; jobs up to it that have not started count as possibly run after a crash.
+        It is as far beyond what has started as the batch size needs, at least one for each place: if it were lower,
+        the worker would wait for Redis; jobs up to it that have not started count as possibly run after a crash.
         """
-        ahead = min(max(self.workers, self.batch_size.lead), self.workers + MOST_AHEAD)
+        ahead = min(max(self.places, self.batch_size.lead), self.places + MOST_AHEAD)
         # What lies between the two is no longer reserved, and will never start.
         first = self._waiting[0].number if self._waiting else 0
         return max(self._started, first - 1) + ahead
 
     def has_started(self, number: int) -> bool:
-        """Tell whether a worker may have started the job of this ticket number."""
+        """Tell whether the job of this ticket number may have been started."""
         return number <= self._started
 
     def __len__(self) -> int:
@@ -147,18 +142,18 @@ class ReadyBuffer:
         self._start()
 
     def put_back(self, *jobs: JobInProgress) -> None:
-        """Put jobs that workers had taken already in front of all others, in this order; drop them once closed."""
+        """Put jobs that the worker had taken already in front of all others, in this order; drop them once closed."""
         if not self.closed:
             self._waiting.extendleft(reversed(jobs))
             self._start()
 
     def allow(self, number: int) -> None:
-        """Let workers take jobs up to this ticket number."""
+        """Let jobs up to this ticket number be started."""
         self._allowed = max(self._allowed, number)
         self._start()
 
     def confirm(self, mark: int, last: int) -> None:
-        """Note that Redis knows the high-water mark `mark`, so that workers may start the jobs up to it.
+        """Note that Redis knows the high-water mark `mark`, so that the jobs up to it may be started.
 
         `last` is the highest ticket number that Redis had issued then: of later ones it noted nothing.
         """
@@ -168,82 +163,57 @@ class ReadyBuffer:
     def drop_unless(self, known: Container[str]) -> None:
         """Drop the waiting jobs whose tickets are not in `known`."""
         self._waiting = deque(job for job in self._waiting if job.ticket in known)
-        self._for_workers = deque(job for job in self._for_workers if job.ticket in known)
 
     def waiting_tickets(self) -> frozenset[str]:
         """Return the tickets of the jobs that wait here."""
-        return frozenset([job.ticket for jobs in (self._waiting, self._for_workers) for job in jobs])
+        return frozenset([job.ticket for job in self._waiting])
 
-    def offer_to(self, takes: Callable[[JobInProgress], bool] | None) -> None:
-        """Offer each job to the function `takes` before a worker is woken for it; None ends that.
+    def serve(self, take: Callable[[JobInProgress], bool] | None) -> None:
+        """Call `take`, which may not raise, with each job that may be started while a place is free; None ends that.
 
-        It starts the job and returns True, and `note_done` must be called when that job is done; or it returns False,
-        and a worker gets the job.
+        It returns True if the job has its place until `note_done`; False if it is done with it already.
         """
-        self._takes = takes
+        self._take = take
+        self._start()
+        self._demand.set()
 
     def note_done(self, count: int = 1) -> None:
-        """Note that the fast path is done with as many jobs, and start the next ones."""
-        self._taken -= count
+        """Note that as many jobs gave their places back, and start the next ones."""
+        self._busy -= count
         self._start()
-        if not self._waiting:
+        # Also if some wait: Redis may have to be told first that they may be started.
+        if self._busy < self.places:
             self._demand.set()
-
-    async def receive(self) -> JobInProgress:
-        """Wait for the next job and return it; raise `trio.ClosedResourceError` once closed.
-
-        Safe to cancel: a job is taken or stays.
-        """
-        while not self.closed:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            if self._for_workers:
-                return self._for_workers.popleft()
-            while self.is_ready and len(self._idle) >= self._taken:
-                job = self._pop()
-                if self._takes is None or not self._takes(job):
-                    return job
-                self._taken += 1
-            self._demand.set()
-            await self._idle.park()
-        raise trio.ClosedResourceError
 
     async def wait_for_demand(self, reserve: int) -> None:
-        """Wait until more jobs are needed: a worker is idle, or no more than half of `reserve` is left."""
+        """Wait until more jobs are needed: a place is free, or no more than half of `reserve` is left."""
         self._low_water = reserve // 2
         while True:
-            ready, idle = len(self._waiting), self.idle_workers
+            ready, free = len(self._waiting), self.free_places
             is_low = ready <= self._low_water
-            if (idle > 0 or is_low) if self.is_blocked else (is_low and idle + reserve > ready):
+            if (free > 0 or is_low) if self.is_blocked else (is_low and free + reserve > ready):
                 return
             self._demand = trio.Event()
             await self._demand.wait()
 
     def close(self) -> None:
-        """End every wait for a job. The jobs that wait here were not started; recovery requeues them."""
+        """Start no more jobs. Those that wait here were not started; recovery requeues them."""
         self.closed = True
         self._waiting.clear()
-        self._for_workers.clear()
-        self._idle.unpark_all()
 
     def _start(self) -> None:
-        """Have as many of the jobs started as there are idle workers."""
-        waiting, takes, count = self._waiting, self._takes, 0
-        room = len(self._idle) - self._taken
-        while count < room and waiting and waiting[0].number <= self._allowed:
+        """Have as many of the jobs started as there are places for. What ends at once makes room in the same loop."""
+        waiting, take = self._waiting, self._take
+        if self._is_starting or take is None:
+            return
+        self._is_starting, count = True, 0
+        while self._busy < self.places and waiting and waiting[0].number <= self._allowed:
             job = waiting.popleft()
             self._started = max(self._started, job.number)
             count += 1
-            if takes is not None and takes(job):
-                self._taken += 1
-            else:
-                self._for_workers.append(job)
-                self._idle.unpark()
-        if count and len(waiting) <= self._low_water:
+            self._busy += 1
+            if not take(job):
+                self._busy -= 1
+        self._is_starting = False
+        if count and len(self._waiting) <= self._low_water:
             self._demand.set()
-
-    def _pop(self) -> JobInProgress:
-        job = self._waiting.popleft()
-        self._started = max(self._started, job.number)
-        if len(self._waiting) <= self._low_water:
-            self._demand.set()
-        return job

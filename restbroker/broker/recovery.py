@@ -6,19 +6,19 @@ track; what was sent and not answered is uncertain, and goes back only where it 
 run; what was not sent goes back; what Redis forgot to have settled is settled again if we remember how.
 """
 
+from collections.abc import Callable
+
 import attrs
 import trio
 
 from restbroker.broker.acker import Acker
 from restbroker.broker.admission import Admission
 from restbroker.broker.crash_counts import CrashCounts
-from restbroker.broker.delayed import DelayedJobs
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
-from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job.job import Job
@@ -62,8 +62,8 @@ class Recovery:
     health: StoreHealth
     reservations: Reservations
     ready: ReadyBuffer
-    slots: Slots
-    delayed: DelayedJobs
+    drop_lost: Callable[[], None]
+    """Ends the waits of jobs that are not reserved any more."""
     crashes: CrashCounts
     admission: Admission
     settler: Settler
@@ -76,7 +76,7 @@ class Recovery:
         settled, and Redis lost its last second (a restart, a failover), so that it lists them again: they are settled
         again if we remember how, else they run again as jobs that may have run; so do those that come from their queue
         again. A job that is not sent yet and that Redis does not list is in its queue again, since Redis lost its last
-        second: it is dropped, even if a worker has it already. Raise `StoreUnavailable` or `StoreRefused`.
+        second: it is dropped, even if the worker has it already. Raise `StoreUnavailable` or `StoreRefused`.
         """
         held = await self.store.call(store_jobs.read_jobs, self.identity.name)
         # The answer that was lost would have told whether a crash is known of these jobs.
@@ -87,11 +87,10 @@ class Recovery:
         sent = (job.raw for job in lost if job.was_sent)
         recent.note_loss(sent, trio.current_time() - self.health.away_s)
         self.ready.drop_unless(held.tickets)
-        self.slots.drop_unless(held.tickets)
-        self.delayed.drop_unless(held.tickets)
         for job in lost:
             if job.delivery < SENDING and job.settlement is None:
                 self.reservations.release(job.ticket)
+        self.drop_lost()
         self.reservations.skip_to(held.last)
         self.ready.allow(held.hwm)
         await self.acker.commit([job for job in unknown if job.settlement is not None])

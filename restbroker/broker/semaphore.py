@@ -1,8 +1,7 @@
 """The places for jobs in delivery at one target: as many as the adaptive limit says, while the breaker admits jobs.
 
-The breaker opens and closes the entrance; workers enter and leave, and the fast path does so for its jobs. Always
-holds: jobs that wait for a place get one in their order, and no other job gets one meanwhile; while the entrance is
-closed, none gets one.
+The breaker opens and closes the entrance; the worker has its jobs enter and leave. Always holds: jobs that wait for a
+place get one in their order, and no other job gets one meanwhile; while the entrance is closed, none gets one.
 """
 
 from collections import deque
@@ -10,12 +9,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
-import trio
 
 from restbroker.broker.adaptive import Adaptive
 
 TakePlace: TypeAlias = Callable[[], bool]
-"""What is called, once, for a job without a task when its place comes; it tells whether the job takes the place."""
+"""What is called, once, for a job when its place comes; it tells whether the job takes the place."""
 
 
 @attrs.define(eq=False)
@@ -23,9 +21,12 @@ class AdaptiveSemaphore:
     """The places of one pool; at first the entrance is closed. The adaptive limit is pure: this gives it the number."""
 
     _adaptive: Adaptive
-    _line: deque[trio.lowlevel.Task | TakePlace] = attrs.field(factory=deque)
-    """Those that wait for a place: tasks in `enter`, and jobs without a task. Who is taken out of it has a place."""
+    _line: deque[TakePlace] = attrs.field(factory=deque)
+    """Those that wait for a place. Who is taken out of it is offered one."""
+    _beside: deque[TakePlace] = attrs.field(factory=deque)
+    """Those that wait for the entrance alone, since they need no place."""
     _in_delivery: int = 0
+    _is_waking: bool = False
     _is_open: bool = False
     _stopped: bool = False
 
@@ -43,27 +44,6 @@ class AdaptiveSemaphore:
     def waiting_jobs(self) -> int:
         """How many jobs wait for a place."""
         return len(self._line)
-
-    async def enter(self) -> bool:
-        """Wait until one more job may be in delivery, and count it; return False if the pool stops instead.
-
-        If it returns True, `leave` must follow. Safe to cancel.
-        """
-        return self.try_enter() or (not self._stopped and await self._wait_for_place())
-
-    async def _wait_for_place(self) -> bool:
-        """Wait as `enter` does, behind all that wait already."""
-        task = trio.lowlevel.current_task()
-        self._line.append(task)
-
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self._line.remove(task)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        if self._stopped:
-            self._in_delivery -= 1
-        return not self._stopped
 
     def try_enter(self) -> bool:
         """Count one more job in delivery if it need not wait; return False if it would have to, or the pool stops.
@@ -86,21 +66,32 @@ class AdaptiveSemaphore:
         """End the wait of a job whose place has not come."""
         self._line.remove(take_place)
 
+    def wait_beside(self, take_place: TakePlace) -> None:
+        """Have `take_place` called when the entrance opens, for a job that needs no place; its result is dropped."""
+        self._beside.append(take_place)
+
+    def leave_beside(self, take_place: TakePlace) -> None:
+        """End such a wait."""
+        self._beside.remove(take_place)
+
     def leave(self) -> None:
         """Note that a job that entered is no longer in delivery, and let the next ones in."""
         self._in_delivery -= 1
         self.wake_waiting()
 
     def wake_waiting(self) -> None:
-        """Give the places that are free to the jobs that wait, in their order."""
-        line = self._line
+        """Give the places that are free to the jobs that wait, in their order.
+
+        Who leaves while it does that wakes no one: that place is given in the same loop.
+        """
+        if self._is_waking:
+            return
+        line, self._is_waking = self._line, True
         while line and self._in_delivery < self._adaptive.limit and self._is_open and not self._stopped:
             self._in_delivery += 1
-            first = line.popleft()
-            if isinstance(first, trio.lowlevel.Task):
-                trio.lowlevel.reschedule(first)
-            elif not first():
+            if not line.popleft()():
                 self._in_delivery -= 1
+        self._is_waking = False
 
     def note_delivered(self, now_s: float, count: int) -> None:
         """Note that `count` jobs that entered were delivered together; `wake_waiting` must follow."""
@@ -128,15 +119,13 @@ class AdaptiveSemaphore:
             self._adaptive.restart(self._in_delivery)
         self._is_open = True
         self.wake_waiting()
+        while self._beside and self._is_open and not self._stopped:
+            self._beside.popleft()()
 
     def close(self) -> None:
         """Close the entrance; who waits goes on waiting."""
         self._is_open = False
 
     def stop(self) -> None:
-        """Let no one in any more, and end the waits in `enter`, which returns False from now on."""
+        """Let no one in any more; who waits goes on waiting."""
         self._stopped = True
-        for task in [one for one in self._line if isinstance(one, trio.lowlevel.Task)]:
-            self._line.remove(task)
-            self._in_delivery += 1
-            trio.lowlevel.reschedule(task)

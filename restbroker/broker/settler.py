@@ -1,6 +1,6 @@
 """Turns the outcome of a job into its settlement, and into the event that is reported about it.
 
-The processor calls it for jobs that it delivered or refused, recovery for jobs that a stop cut off. The rules are in
+The worker calls it for jobs that it delivered or refused, recovery for jobs that a stop cut off. The rules are in
 `job.settle`, pure; this file gives them their arguments. Always holds: a job that is stored again holds no token that
 it need not hold, says whether a part of it is done, and never names a queue that its target does not serve.
 """
@@ -124,7 +124,7 @@ class Settler:
         self.identity.report(_replayed(job.queue))
 
     def settle_bug(self, job: JobInProgress, error: Exception) -> None:
-        """Settle a job as dead after an error in the processor itself.
+        """Settle a job as dead after an error in the worker itself.
 
         Otherwise every process would take it again at its start. Such an error is no crash, and the job is not
         suspected of one. If its outcome was already decided, only report the error.

@@ -15,27 +15,26 @@ from restbroker.broker.acker import Acker
 from restbroker.broker.admission import Admission
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.crash_counts import CrashCounts
-from restbroker.broker.delayed import DelayedJobs
+from restbroker.broker.delivery import SendChecks
 from restbroker.broker.endpoints import Endpoints
 from restbroker.broker.exchange import PlainJobs
 from restbroker.broker.fast_path import FastPath
+from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.lease import Lease
-from restbroker.broker.link import SendChecks, probe
+from restbroker.broker.link import probe
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, SharingOverRedis
-from restbroker.broker.processor import Processor
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 from restbroker.broker.recovery import Recovery
-from restbroker.broker.redis_checks import RedisChecks
 from restbroker.broker.reports import Reports
 from restbroker.broker.settler import Settler
-from restbroker.broker.slots import Slots
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.broker.worker import Worker
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.servers.contract import Planner
 from restbroker.store import jobs, old_order
@@ -63,13 +62,11 @@ class WorkerPool:
     _pools: int
     stopping: trio.Event = attrs.field(factory=trio.Event)
     reservations: Reservations = attrs.field(factory=Reservations)
-    slots: Slots = attrs.field(init=False)
-    delayed: DelayedJobs = attrs.field(init=False)
     breaker: Breaker = attrs.field(init=False)
     ready: ReadyBuffer = attrs.field(init=False)
     acker: Acker = attrs.field(init=False)
     recovery: Recovery = attrs.field(init=False)
-    processor: Processor = attrs.field(init=False)
+    worker: Worker = attrs.field(init=False)
     poller: Poller = attrs.field(init=False)
     prober: Prober = attrs.field(init=False)
     fast_path: FastPath | None = attrs.field(init=False, default=None)
@@ -80,16 +77,14 @@ class WorkerPool:
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
         target, reservations = plan.target, self.reservations
         batch_size, crashes = BatchSize(stretch(self._pools) * SPAN_S), CrashCounts(store, health)
-        self.slots = slots = Slots(target.slots)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ready = ReadyBuffer(plan.workers, batch_size)
-        self.delayed = DelayedJobs(ready)
         acks = AckBuffer(ready)
         settler = Settler(plan, identity, Reports(plan, identity), health)
         admission = Admission(
             plan=plan,
             identity=identity,
-            endpoints=Endpoints(target, plan.connector, slots),
+            endpoints=Endpoints(target, plan.connector, Slots(target.slots)),
             crashes=crashes,
             health=health,
         )
@@ -105,6 +100,22 @@ class WorkerPool:
             crashes=crashes,
             settler=settler,
         )
+        gates = RedisGates(plan, identity, store, health)
+        checks = SendChecks(plan.transport, reservations, self.breaker, self.lease, gates)
+        self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
+        self.worker = Worker(
+            plan=plan,
+            reservations=reservations,
+            ready=ready,
+            admission=admission,
+            gates=gates,
+            breaker=self.breaker,
+            checks=checks,
+            settler=settler,
+            acks=acks,
+            stopping=self.stopping,
+            probe_after_denial=self.prober.probe_after_denial,
+        )
         self.recovery = Recovery(
             plan=plan,
             identity=identity,
@@ -112,51 +123,15 @@ class WorkerPool:
             health=health,
             reservations=reservations,
             ready=ready,
-            slots=slots,
-            delayed=self.delayed,
+            drop_lost=self.worker.drop_lost,
             crashes=crashes,
             admission=admission,
             settler=settler,
             acker=acker,
         )
-        redis_checks = RedisChecks(plan, identity, store, health)
-        send_checks = SendChecks(
-            transport=plan.transport,
-            reservations=reservations,
-            breaker=self.breaker,
-            lease=self.lease,
-            redis_checks=redis_checks,
-        )
-        self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
-        self.processor = self._new_processor(
-            admission, settler, acks, redis_checks=redis_checks, send_checks=send_checks
-        )
-        self.fast_path = None if redis_checks.has_rate else self._new_fast_path(admission, settler, acks, send_checks)
+        self.fast_path = None if gates.has_rate else self._new_fast_path(admission, settler, acks, checks)
+        self.worker.fast_path = self.fast_path
         self.poller = self._new_poller(batch_size, crashes)
-
-    def _new_processor(
-        self,
-        admission: Admission,
-        settler: Settler,
-        acks: AckBuffer,
-        redis_checks: RedisChecks,
-        send_checks: SendChecks,
-    ) -> Processor:
-        return Processor(
-            plan=self.plan,
-            reservations=self.reservations,
-            ready=self.ready,
-            admission=admission,
-            redis_checks=redis_checks,
-            slots=self.slots,
-            delayed=self.delayed,
-            breaker=self.breaker,
-            send_checks=send_checks,
-            settler=settler,
-            acks=acks,
-            stopping=self.stopping,
-            probe_after_denial=self.prober.probe_after_denial,
-        )
 
     def _new_fast_path(
         self, admission: Admission, settler: Settler, acks: AckBuffer, send_checks: SendChecks
@@ -177,7 +152,7 @@ class WorkerPool:
             settler=settler,
             acks=acks,
             stopping=self.stopping,
-            resume=self.processor.resume,
+            resume=self.worker.resume,
             jobs=plan.fast_jobs,
         )
 
@@ -252,22 +227,15 @@ class WorkerPool:
                 )
 
     async def run_workers(self) -> None:
-        """Run all workers until the ready buffer is closed and none has a job."""
-        async with trio.open_nursery() as beside:
-            beside.start_soon(self.delayed.run)
-            async with trio.open_nursery() as workers:
-                for _ in range(self.plan.workers):
-                    workers.start_soon(self.processor.run)
-                if self.fast_path is not None:
-                    workers.start_soon(self.fast_path.run)
-            beside.cancel_scope.cancel()
+        """Run the worker until the pool stops and it has no job."""
+        await self.worker.run()
 
     def cancel(self, job: JobInProgress) -> bool:
-        """End the delivery of a job, which becomes dead; return False if no worker has it or it has a settlement."""
-        return (self.fast_path is not None and self.fast_path.cancel(job)) or self.processor.cancel(job)
+        """End the delivery of a job, which becomes dead; return False if it is in none, or has a settlement."""
+        return (self.fast_path is not None and self.fast_path.cancel(job)) or self.worker.cancel(job)
 
     def stop(self) -> None:
-        """End every wait of a worker for a job, for the breaker, or before another try."""
+        """End the waits of jobs that were not sent, and take no more jobs."""
         self.stopping.set()
         self.ready.close()
         self.breaker.stop()

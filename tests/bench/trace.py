@@ -30,7 +30,7 @@ from tests.support.shared import TOKEN
 
 PACKAGE = str(Path(broker.__file__).parents[1]) + "/"
 JOB = b'{"class":"Add","args":["connected_users_number",{},"%s"],"jid":"%d","queue":"q","retry":true}'
-TASKS = ("Poller.run", "Processor.run", "Acker.run", "Readiness.run")
+TASKS = ("Poller.run", "Worker.run", "Worker._run_round", "Acker.run", "Readiness.run")
 IDLE_S = 2.0
 
 

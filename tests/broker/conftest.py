@@ -139,19 +139,19 @@ async def lost(_request: Request) -> Response:
     raise MaybeSent("reset")
 
 
-def hand_to_resume(pool: WorkerPool, beside: trio.Nursery) -> None:
-    """The next jobs are delivered by `Processor.resume`, as those that the fast path began and hands over."""
+def hand_to_resume(pool: WorkerPool) -> None:
+    """The next jobs are delivered by `Worker.resume`, as those that the fast path began and hands over."""
 
     def takes(job: JobInProgress) -> bool:
-        payload = pool.processor.admission.read(job, 0.0)
+        payload = pool.worker.admission.read(job, 0.0)
         assert isinstance(payload, Job)
-        admitted = pool.processor.admission.admit(job, payload)
+        admitted = pool.worker.admission.admit(job, payload)
         assert isinstance(admitted, AdmittedJob)
         assert pool.breaker.semaphore.try_enter()
-        beside.start_soon(pool.processor.resume, job, admitted, None)
+        pool.worker.resume(job, admitted, None)
         return True
 
-    pool.ready.offer_to(takes)
+    pool.ready.serve(takes)
 
 
 @attrs.frozen

@@ -248,7 +248,7 @@ async def test_a_job_whose_time_has_come_and_that_waits_for_a_worker_is_not_show
         harness.push("safe")
         await harness.until(lambda: "safe" in asked, "the worker is busy")
         (pool,) = harness.status.pools
-        await harness.until(lambda: not pool.delayed.waiting_tickets(), "its time has come")
+        await harness.until(lambda: not pool.worker.waiting_tickets(), "its time has come")
         assert [one.command for one in harness.status.running_jobs()] == ["safe"]
         let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are done")

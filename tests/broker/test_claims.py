@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker.redis_checks import RedisChecks
+from restbroker.broker.gates import RedisGates
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import claims
@@ -414,7 +414,7 @@ async def test_a_value_that_no_broker_wrote_keeps_no_job_out(harness: Harness) -
 
 
 async def test_jobs_without_a_key_ask_redis_for_nothing_more(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def claim(*_: object) -> bool:
+    def claim_request(*_: object) -> None:
         raise AssertionError
 
     run: list[str] = []
@@ -424,7 +424,7 @@ async def test_jobs_without_a_key_ask_redis_for_nothing_more(harness: Harness, m
         run.extend(name for name, _, _ in calls)
         return steps(self, calls)
 
-    monkeypatch.setattr(RedisChecks, "claim", claim)
+    monkeypatch.setattr(RedisGates, "claim_request", claim_request)
     monkeypatch.setattr(Client, "steps_to_run", noted)
     harness.push(count=20)
     async with harness.broker():

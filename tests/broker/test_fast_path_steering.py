@@ -15,11 +15,11 @@ import attrs
 import pytest
 import trio
 
+from restbroker.broker.delivery import Delivery
 from restbroker.broker.exchange import Exchange
 from restbroker.broker.fast_path import FastPath
 from restbroker.broker.job_in_progress import IllegalTransition, JobInProgress, Reservations
 from restbroker.broker.lease import Lease
-from restbroker.broker.processor import Processor
 from restbroker.broker.same_host import this_process
 from restbroker.config.secret import Secret
 from restbroker.job import signing
@@ -668,7 +668,7 @@ async def test_a_connector_that_fails_when_it_hears_of_an_answer_costs_one_job(
     assert serving.server.requests.total() == _WARM + MANY
 
 
-@pytest.mark.parametrize(("agent", "step"), [(Exchange, "admitted_job"), (Processor, "_call")])
+@pytest.mark.parametrize(("agent", "step"), [(Exchange, "admitted_job"), (Delivery, "call")])
 async def test_a_bug_where_the_general_path_goes_on_costs_these_jobs_and_no_place_in_the_breaker(
     paths: Paths, monkeypatch: pytest.MonkeyPatch, agent: type, step: str
 ) -> None:

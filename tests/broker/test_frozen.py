@@ -18,8 +18,8 @@ import pytest
 import trio
 
 from restbroker.broker import heartbeat, queue_waiter, signals
+from restbroker.broker.delivery import Delivery
 from restbroker.broker.lease import FENCE_AFTER_S
-from restbroker.broker.link import JobLink
 from restbroker.broker.status.status import Status
 from restbroker.job import claims
 from restbroker.job.command import Call
@@ -157,11 +157,11 @@ async def fenced_at(
 ) -> AsyncIterator[Pair]:
     """Have a broker take what `push` pushes, freeze it at the step until its lease has run out, and fence it."""
     freeze, server, is_over = Freeze(step), Server(), threading.Event()
-    note_sending = JobLink.note_sending
+    note_sending = Delivery.note_sending
 
-    def note(link: JobLink) -> None:
+    def note(delivery: Delivery) -> None:
         freeze.at("before the first byte")
-        note_sending(link)
+        note_sending(delivery)
 
     def connect(settings: StoreSettings) -> Connection:
         connection = Stepped(open_client(settings, harness.patience_s))
@@ -172,7 +172,7 @@ async def fenced_at(
         async with harness.broker():
             await harness.until(is_over.is_set, "the test is over")
 
-    patch.setattr(JobLink, "note_sending", note)
+    patch.setattr(Delivery, "note_sending", note)
     # They come to the main thread only.
     patch.setattr(signals, "watch", no_signals)
     patch.setattr(heartbeat, "HEARTBEAT_S", 0.2)

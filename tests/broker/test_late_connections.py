@@ -8,13 +8,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from restbroker.broker.admission import AdmittedJob
+from restbroker.broker.delivery import Delivery, JobTakenAway, SendingStopped
 from restbroker.broker.job_in_progress import SENDING, JobInProgress
 from restbroker.broker.lease import Lease, boot_time_s
-from restbroker.broker.link import JobLink, JobTakenAway, SendingStopped
 from restbroker.broker.tokens import Proof
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
+from restbroker.job.arguments import Submission
+from restbroker.job.command import Command
 from restbroker.job.job import Job, read
 from restbroker.job.outcome import Reason
 from restbroker.store import jobs
@@ -94,7 +97,7 @@ def stopped(pool: WorkerPool) -> None:
 
 def run_out(pool: WorkerPool) -> None:
     # One that no beat confirms.
-    pool.processor.send_checks.lease = Lease()
+    pool.worker.checks.lease = Lease()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,9 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
         payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
         assert isinstance(payload, Job)
         job.admit(payload, Proof(Token("default", (Secret("t"),)), "t", is_previous=False), None, once=False)
-        link = JobLink(pool.processor.send_checks, job)
+        submission = Submission(Command("safe", {}), "t", None)
+        admitted = AdmittedJob(payload, submission, pool.worker.admission.endpoints.of("safe"))
+        link = Delivery(pool.worker.checks, job, admitted, None)
         pool.reservations.add([job])
         link.may_send()
         change(pool)
@@ -137,7 +142,7 @@ async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_the
         )
         assert harness.target.sent == []
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
-        pool.processor.send_checks.lease.confirm(boot_time_s())
+        pool.worker.checks.lease.confirm(boot_time_s())
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
     assert len(harness.target.sent) == 1
 

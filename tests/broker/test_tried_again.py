@@ -57,7 +57,7 @@ async def test_a_stop_requeues_what_waits_for_its_time(harness: Harness) -> None
     async with harness.broker():
         await harness.until(lambda: len(harness.target.calls) == 5, "all were asked for")
         (pool,) = harness.status.pools
-        await harness.until(lambda: len(pool.delayed.waiting_tickets()) == 5, "all wait")
+        await harness.until(lambda: len(pool.worker.waiting_tickets()) == 5, "all wait")
         assert not harness.status.running_jobs()
     assert sorted(entry["jid"] for entry in harness.entries("queue:rest")) == [f"jid-once-{n}" for n in range(5)]
 
@@ -86,18 +86,18 @@ async def test_a_job_that_is_cancelled_in_the_tick_in_which_it_is_to_wait_dies_a
         raise NotYet(3600.0)
 
     harness.target.way = way
-    async with harness.broker(), trio.open_nursery() as beside:
+    async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
         (pool,) = harness.status.pools
         if is_resumed:
-            hand_to_resume(pool, beside)
+            hand_to_resume(pool)
         harness.push()
         await harness.until(lambda: harness.target.calls, "it is asked for")
         (job,) = pool.reservations.jobs.values()
         is_due.set()
         assert pool.cancel(job) is True
         await harness.until(lambda: harness.size("dead"), "it is dead")
-        assert not pool.delayed.waiting_tickets()
+        assert not pool.worker.waiting_tickets()
         await harness.until(lambda: not pool.reservations.jobs, "it is settled")
     assert [dead["error_class"] for dead in harness.members("dead")] == ["Cancelled"]
     assert harness.size("queue:rest") == 0

@@ -60,7 +60,7 @@ BROKER: Final = f"""
 import mmap, os, sys
 import trio
 from restbroker.broker import heartbeat, lease, lines, reaper
-from restbroker.broker.link import JobLink
+from restbroker.broker.delivery import Delivery
 from restbroker.__main__ import main
 
 heartbeat.HEARTBEAT_S, reaper.SCAN_S, lines.HEAL_S, lease.MARGIN_S = 0.4, 0.3, 1.0, 1.0
@@ -74,7 +74,7 @@ with open(f"sends.{{os.getpid()}}", "w+b") as file:
     file.write(bytes(1))
     file.flush()
     sends = mmap.mmap(file.fileno(), 1)
-    may_send, run = JobLink.may_send, trio.run
+    may_send, run = Delivery.may_send, trio.run
 
 class Steps(trio.abc.Instrument):
     def after_task_step(self, task):
@@ -84,7 +84,7 @@ def noted(self):
     sends[0] = 1
     may_send(self)
 
-JobLink.may_send = noted
+Delivery.may_send = noted
 trio.run = lambda *args, **more: run(*args, **more, instruments=[Steps()])
 main()
 """

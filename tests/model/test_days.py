@@ -23,12 +23,12 @@ from restbroker.broker import (
     lease,
     pauses,
     poller,
-    processor,
     queue_waiter,
     reaper,
     rewrite,
     scheduler,
     trip_rules,
+    worker,
 )
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
 from tests.model.target import SimulatedTarget
@@ -166,7 +166,7 @@ async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_s
 async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_anybody(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in [(health, "LONGEST_WAIT_S"), (poller, "LONGEST_WAIT_S"), (processor, "ASK_AGAIN_S")]:
+    for module, name in [(health, "LONGEST_WAIT_S"), (poller, "LONGEST_WAIT_S"), (worker, "ASK_AGAIN_S")]:
         monkeypatch.setattr(module, name, MINUTE_S)
     world.target.duration_s = lambda: 30.0
     jids = [f"j{n}" for n in range(60)]

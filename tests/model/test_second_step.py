@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import processor
+from restbroker.broker import worker
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Link
@@ -109,7 +109,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
 ) -> None:
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
-    monkeypatch.setattr(processor, "_UNSENT_WAIT_S", MINUTE_S)
+    monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)
     rooms, jids = Rooms(), ["r1", "r2", "r3"]
     async with trio.open_nursery() as nursery:
         world = World(cast("SimulatedTarget", rooms), nursery)
@@ -140,7 +140,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
 ) -> None:
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
-    monkeypatch.setattr(processor, "_UNSENT_WAIT_S", MINUTE_S)
+    monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)
     rooms, jids = Rooms(refusal="connection"), ["r1", "r2", "r3"]
     async with trio.open_nursery() as nursery:
         world = World(cast("SimulatedTarget", rooms), nursery)
@@ -194,7 +194,7 @@ async def test_a_job_that_was_begun_is_finished_after_its_expiry_and_through_a_s
 ) -> None:
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
-    monkeypatch.setattr(processor, "_UNSENT_WAIT_S", MINUTE_S)
+    monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)
     rooms, begun = Rooms(), ["r1", "r2"]
     async with trio.open_nursery() as nursery:
         world = World(cast("SimulatedTarget", rooms), nursery)

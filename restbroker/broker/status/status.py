@@ -105,7 +105,7 @@ class Status:
 
 
 def _running(pool: WorkerPool) -> Iterator[RunningJob]:
-    waiting = pool.slots.waiting_tickets() | pool.delayed.waiting_tickets() | pool.ready.waiting_tickets()
+    waiting = pool.worker.waiting_tickets() | pool.ready.waiting_tickets()
     secrets = pool.plan.tokens.values
     for job in pool.reservations.jobs.values():
         payload, at_s = job.payload, job.started_at_s

@@ -1,6 +1,6 @@
 """The breaker: an outage is a wait with a probe a second or two, and one line at each end of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -14,6 +14,7 @@ from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, 
 from restbroker.store.probing import ProbeClaim, ProbeGranted
 from restbroker.telemetry.events import Event, TargetDown, TargetUp, VersionReported
 from restbroker.transport.errors import NotSent
+from tests.support.places import enter
 
 FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
 DENIED = Probe(ok=False, denied=True, version=None, detail="401")
@@ -149,16 +150,16 @@ async def test_a_stop_ends_the_wait_for_a_tripped_breaker(autojump_clock: trio.t
     breaker = made([])
     results: list[bool] = []
 
-    async def waiter(wait: Callable[[], Awaitable[bool]]) -> None:
-        results.append(await wait())
+    async def waiter() -> None:
+        results.append(await breaker.wait_to_admit())
 
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(waiter, breaker.wait_to_admit)
-            nursery.start_soon(waiter, breaker.semaphore.enter)
+            nursery.start_soon(waiter)
             await trio.testing.wait_all_tasks_blocked()
             breaker.stop()
-    assert results == [False, False]
+    assert results == [False]
+    assert not breaker.semaphore.try_enter()
 
 
 async def test_what_trips_it_beside_a_probe_is_probed_a_second_later_and_not_at_once(
@@ -204,7 +205,8 @@ async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_it
 
     async def worker() -> None:
         nonlocal busy
-        while await breaker.semaphore.enter():
+        while True:
+            await enter(breaker.semaphore)
             busy += 1
             at_once.append(busy)
             await trio.sleep(0.1)
@@ -233,7 +235,7 @@ async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_
         began_s = trio.current_time()
         with trio.fail_after(60):
             for _ in range(4):
-                await breaker.semaphore.enter()
+                await enter(breaker.semaphore)
         assert trio.current_time() - began_s <= 7
 
 
@@ -246,7 +248,8 @@ async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
     target = Target(FINE)
 
     async def worker(number: int) -> None:
-        while await breaker.semaphore.enter():
+        while True:
+            await enter(breaker.semaphore)
             await trio.sleep(0.1 + number / 1000)
             if number % 2:
                 breaker.observe(Delivered("0", 0, 200), "well")
@@ -295,7 +298,7 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
     busy = Deferred(Reason("Busy", "429", None, 429), counts=False)
     async with probed(breaker, Target(FINE)):
         for _ in range(3):
-            assert await breaker.semaphore.enter()
+            await enter(breaker.semaphore)
         breaker.observe(Delivered("0", 0, 200), "quick")
         breaker.semaphore.leave()
         await trio.sleep(0.1)
@@ -303,7 +306,7 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
         breaker.semaphore.leave()
         assert (breaker.semaphore.limit, breaker.semaphore.capacity) == (1, 0)
         with trio.fail_after(15):
-            assert await breaker.semaphore.enter()
+            await enter(breaker.semaphore)
 
 
 async def test_one_command_s_503s_trip_it_once_and_not_at_each_reset(autojump_clock: trio.testing.MockClock) -> None:
@@ -337,7 +340,7 @@ async def test_who_leaves_lets_the_next_one_in(autojump_clock: trio.testing.Mock
     assert breaker.semaphore.try_enter()
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(breaker.semaphore.enter)
+            nursery.start_soon(enter, breaker.semaphore)
             await trio.testing.wait_all_tasks_blocked()
             assert breaker.semaphore.waiting_jobs == 1
             breaker.semaphore.leave()
@@ -392,13 +395,8 @@ class Line:
         self.breaker.note_probe(FINE)
         self.began: list[str] = []
 
-    async def task(self, name: str) -> None:
-        """One of the general path."""
-        if await self.breaker.semaphore.enter():
-            self.began.append(name)
-
-    def plain(self, name: str, *, takes: bool = True) -> Callable[[], bool]:
-        """One of the fast path; it does not take the place if it is gone meanwhile. Returns its turn."""
+    def job(self, name: str, *, takes: bool = True) -> Callable[[], bool]:
+        """A job, which does not take the place if it is gone meanwhile. Returns its turn."""
 
         def turn() -> bool:
             self.began.append(name if takes else f"not {name}")
@@ -410,92 +408,90 @@ class Line:
             self.breaker.semaphore.wait_in_line(turn)
         return turn
 
-    async def ask(self, nursery: trio.Nursery, *names: str) -> None:
-        """One after the other: `name` of the general path, `.name` of the fast path, and `!name` that is gone then."""
+    def ask(self, *names: str) -> None:
+        """One after the other; `!name` is gone when its turn comes."""
         for name in names:
-            if name[0] in ".!":
-                self.plain(name[1:], takes=name[0] == ".")
-            else:
-                nursery.start_soon(self.task, name)
-                await trio.testing.wait_all_tasks_blocked()
+            self.job(name.lstrip("!"), takes=name[0] != "!")
 
-    async def deliver(self) -> None:
+    def deliver(self) -> None:
         """One of those in delivery."""
         self.breaker.observe(Delivered("0", 0, 200), "c")
         self.breaker.semaphore.leave()
-        await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_places_come_to_the_jobs_of_both_paths_in_the_order_in_which_they_asked() -> None:
+async def test_places_come_to_jobs_in_the_order_in_which_they_asked() -> None:
     line = Line(concurrency=2)
-    async with trio.open_nursery() as nursery:
-        await line.ask(nursery, "a", ".b", "c", ".d", ".e", "!f", "g", ".h", "i")
-        assert line.began == ["a", "b"]
-        assert line.breaker.semaphore.waiting_jobs == 7
-        for _ in range(3):
-            await line.deliver()
-        assert line.began == ["a", "b", "c", "d", "e"]
-        for _ in range(2):
-            await line.deliver()
-        assert line.began == ["a", "b", "c", "d", "e", "not f", "g", "h"]
-        line.breaker.note_delivered("c", 2)
-        line.breaker.semaphore.wake_waiting()
-        line.plain("j")
-        assert line.began[8:] == ["j"]
-        await trio.testing.wait_all_tasks_blocked()
-        assert line.began[8:] == ["j", "i"], "a task runs a moment after its turn"
-        assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 0)
+    line.ask("a", "b", "c", "d", "e", "!f", "g", "h", "i")
+    assert line.began == ["a", "b"]
+    assert line.breaker.semaphore.waiting_jobs == 7
+    for _ in range(3):
+        line.deliver()
+    assert line.began == ["a", "b", "c", "d", "e"]
+    for _ in range(2):
+        line.deliver()
+    assert line.began == ["a", "b", "c", "d", "e", "not f", "g", "h"]
+    line.breaker.note_delivered("c", 2)
+    line.breaker.semaphore.wake_waiting()
+    line.job("j")
+    assert line.began[8:] == ["i", "j"]
+    assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 0)
 
 
-async def test_who_comes_between_a_turn_and_its_task_gets_no_place_and_waits_at_the_end() -> None:
-    line = Line(concurrency=1)
-    async with trio.open_nursery() as nursery:
-        await line.ask(nursery, "a", "b", "c")
+async def test_a_thousand_that_leave_in_their_turn_are_no_recursion() -> None:
+    line, left = Line(concurrency=1), list[int]()
+
+    def turn() -> bool:
+        left.append(line.breaker.semaphore.waiting_jobs)
         line.breaker.semaphore.leave()
-        assert not line.breaker.semaphore.try_enter(), "the place is b's, who did not run yet"
-        line.plain("d")
-        await trio.testing.wait_all_tasks_blocked()
-        for _ in range(2):
-            await line.deliver()
-        assert line.began == ["a", "b", "c", "d"]
+        return True
+
+    line.ask("a")
+    for _ in range(1000):
+        line.breaker.semaphore.wait_in_line(turn)
+    line.deliver()
+    assert left == [*range(999, -1, -1)]
+    assert line.breaker.semaphore.capacity == 1
 
 
 @pytest.mark.parametrize("newcomers", [1, 3])
 async def test_no_one_starves_at_a_limit_of_one_however_many_come(newcomers: int) -> None:
-    line = Line(concurrency=1)
-    async with trio.open_nursery() as nursery:
-        names = [f"{number}" for number in range(200)]
-        waits = iter(name if number % 3 else f".{name}" for number, name in enumerate(names))
-        for _ in range(200 // newcomers):
-            await line.ask(nursery, *(next(waits) for _ in range(newcomers)))
-            await line.deliver()
-        assert line.began == names[: len(line.began)]
-        assert len(line.began) >= 200 // newcomers
-        nursery.cancel_scope.cancel()
+    line, names = Line(concurrency=1), [f"{number}" for number in range(200)]
+    waits = iter(names)
+    for _ in range(200 // newcomers):
+        line.ask(*(next(waits) for _ in range(newcomers)))
+        line.deliver()
+    assert line.began == names[: len(line.began)]
+    assert len(line.began) >= 200 // newcomers
 
 
-async def test_the_first_in_line_is_tried_alone_after_an_outage_and_the_others_follow_in_their_order(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    line = Line(concurrency=4)
-    breaker, waiting = line.breaker, ("a", ".b", "c", ".d", "e")
+async def test_the_first_in_line_is_tried_alone_after_an_outage_and_the_others_follow_in_their_order() -> None:
+    line, beside = Line(concurrency=4), list[str]()
+
+    def go_on() -> bool:
+        beside.append("in a slot")
+        return True
+
+    breaker = line.breaker
     breaker.trip(Reason("TargetUnreachable", "refused"))
-    async with trio.open_nursery() as nursery:
-        await line.ask(nursery, *waiting)
-        assert line.began == []
-        breaker.note_probe(FINE)
-        await line.ask(nursery, "f", ".g")
-        assert line.began == ["a"], "newcomers do not take the place of the one that is tried"
-        breaker.trip(Reason("TargetUnreachable", "refused"))
-        breaker.semaphore.leave()
-        await line.ask(nursery, ".h")
-        assert line.began == ["a"]
-        breaker.note_probe(FINE)
-        assert line.began == ["a", "b"]
-        for limit, began in ((2, "abcd"), (3, "abcdef"), (4, "abcdefgh")):
-            await line.deliver()
-            assert (breaker.semaphore.limit, sorted(line.began)) == (limit, list(began))
-        nursery.cancel_scope.cancel()
+    line.ask("a", "b", "c", "d", "e")
+    breaker.semaphore.wait_beside(go_on)
+    assert line.began == beside == []
+    breaker.note_probe(FINE)
+    line.ask("f", "g")
+    assert line.began == ["a"], "newcomers do not take the place of the one that is tried"
+    assert beside == ["in a slot"], "it needs no place"
+    breaker.trip(Reason("TargetUnreachable", "refused"))
+    breaker.semaphore.wait_beside(go_on)
+    breaker.semaphore.leave_beside(go_on)
+    breaker.semaphore.leave()
+    line.ask("h")
+    assert line.began == ["a"]
+    breaker.note_probe(FINE)
+    assert line.began == ["a", "b"]
+    for limit, began in ((2, "abcd"), (3, "abcdef"), (4, "abcdefgh")):
+        line.deliver()
+        assert (breaker.semaphore.limit, line.began) == (limit, list(began))
+    assert beside == ["in a slot"]
 
 
 async def test_a_raised_limit_lets_the_first_in_line_in(autojump_clock: trio.testing.MockClock) -> None:
@@ -503,7 +499,7 @@ async def test_a_raised_limit_lets_the_first_in_line_in(autojump_clock: trio.tes
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Prober(line.breaker, Target(FINE).ask, Nobody()).run)
         line.breaker.trip(Reason("TargetUnreachable", "refused"))
-        await line.ask(nursery, "a", "b", ".c", "d")
+        line.ask("a", "b", "c", "d")
         with trio.fail_after(60):
             while len(line.began) < 3:  # noqa: ASYNC110
                 await trio.sleep(0.1)
@@ -513,55 +509,24 @@ async def test_a_raised_limit_lets_the_first_in_line_in(autojump_clock: trio.tes
 
 async def test_who_gives_up_waiting_takes_no_place_and_the_next_in_line_gets_it() -> None:
     line = Line(concurrency=1)
-    async with trio.open_nursery() as nursery:
-        async with trio.open_nursery() as impatient:
-            await line.ask(impatient, "a", "b")
-            gone = line.plain("c")
-            await line.ask(nursery, "d")
-            impatient.cancel_scope.cancel()
-        line.breaker.semaphore.leave_line(gone)
-        assert line.breaker.semaphore.waiting_jobs == 1
-        await line.deliver()
-        assert line.began == ["a", "d"]
-        await line.deliver()
-        assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 1)
-
-
-async def test_who_gives_up_in_the_moment_of_their_turn_has_the_place_and_leaves_it() -> None:
-    line, results = Line(concurrency=1), list[bool]()
-
-    async def give_up() -> None:
-        results.append(await line.breaker.semaphore.enter())
-
-    async with trio.open_nursery() as nursery:
-        await line.ask(nursery, "a")
-        nursery.start_soon(give_up)
-        await trio.testing.wait_all_tasks_blocked()
-        line.breaker.semaphore.leave()
-        nursery.cancel_scope.cancel()
-    assert results == [True]
-    assert line.breaker.semaphore.capacity == 0
-
-
-async def test_a_stop_ends_every_wait_and_gives_no_place_even_to_those_whose_turn_has_just_come() -> None:
-    line, results = Line(concurrency=1), list[bool]()
-
-    async def ask() -> None:
-        results.append(await line.breaker.semaphore.enter())
-
-    async with trio.open_nursery() as nursery:
-        await line.ask(nursery, "a")
-        for _ in range(2):
-            nursery.start_soon(ask)
-            await trio.testing.wait_all_tasks_blocked()
-        turn = line.plain("b")
-        line.breaker.semaphore.leave()
-        line.breaker.stop()
-    assert results == [False, False]
-    line.breaker.semaphore.leave_line(turn)
-    line.breaker.semaphore.wake_waiting()
-    assert line.began == ["a"]
+    line.ask("a")
+    gone = line.job("b")
+    line.ask("c")
+    line.breaker.semaphore.leave_line(gone)
+    assert line.breaker.semaphore.waiting_jobs == 1
+    line.deliver()
+    assert line.began == ["a", "c"]
+    line.deliver()
     assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 1)
+
+
+async def test_once_the_pool_stops_no_one_gets_a_place() -> None:
+    line = Line(concurrency=1)
+    line.ask("a", "b")
+    line.breaker.stop()
+    line.breaker.semaphore.leave()
+    line.ask("c")
+    assert line.began == ["a"]
 
 
 async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_only_unwell() -> None:

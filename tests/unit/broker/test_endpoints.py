@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from restbroker.broker import endpoints
 from restbroker.broker.endpoints import Endpoints
-from restbroker.broker.slots import Slots
+from restbroker.broker.gates import Slots
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token

@@ -31,9 +31,10 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
     asked_for_connections: list[float] = []
     lease = SimpleNamespace(is_fresh=True)
 
-    async def resume(job: JobInProgress, *_: object) -> None:
+    def resume(job: JobInProgress, *_: object) -> None:
         resumed.append(job.ticket)
         breaker.semaphore.leave()
+        ready.note_done()
 
     def prepare(job: JobInProgress, path: FastPath) -> Any:
         exchange = SimpleNamespace(
@@ -65,8 +66,7 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(path.run)
-        for _ in range(WORKERS):
-            nursery.start_soon(ready.receive)
+        ready.serve(path.take)
         await wait_all_tasks_blocked()
         ready.allow(WORKERS)
         ready.send_nowait(list(jobs.values()))
@@ -76,7 +76,7 @@ async def test_a_thousand_jobs_that_wait_for_the_target_all_go_on_when_it_is_wel
         lease.is_fresh = meanwhile != "no lease"
         breaker.note_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
         await wait_all_tasks_blocked()
-        assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity, ready.idle_workers) == (0, WORKERS, WORKERS)
+        assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity, ready.free_places) == (0, WORKERS, WORKERS)
         nursery.cancel_scope.cancel()
     assert sorted(resumed) == ([] if meanwhile == "taken away" else sorted(jobs))
     assert len(asked_for_connections) == (WORKERS if meanwhile == "nothing" else 0)

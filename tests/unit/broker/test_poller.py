@@ -125,6 +125,11 @@ class Pool:
             raise answer
         return request, answer
 
+    def serve(self, places: int) -> None:
+        """So many places are free; who takes one keeps it."""
+        self.ready.places = places
+        self.ready.serve(lambda _job: True)
+
     async def reconcile(self) -> list[JobInProgress]:
         self.steps.append("compares")
         await trio.sleep(0.01)
@@ -259,9 +264,8 @@ async def test_redis_is_told_which_waiting_jobs_may_start_though_no_more_may_be_
 ) -> None:
     pool = Pool(limits=Limits(in_flight=1), answers=[answer])
     pool.hold(1, granted=False)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.ready.receive)
-        await pool.run()
+    pool.serve(1)
+    await pool.run()
     assert [(request.count, request.hwm >= 1) for request in pool.asked] == [(0, True)]
     assert pool.steps == ["asks"], "no queue is waited for: nothing was asked of it"
 
@@ -338,14 +342,13 @@ async def test_while_enough_jobs_are_ready_the_poller_waits_for_demand(autojump_
     pool.hold(*range(1, 5))
     await pool.run()
     assert pool.turns == 0
-    await pool.ready.receive()
-    await pool.ready.receive()
+    pool.serve(2)
     await pool.run()
     assert pool.asked[0].count == 2
 
 
 @pytest.mark.parametrize(("limits", "counts"), [(Limits(), [4]), (RATE, []), (SHARE, [])])
-async def test_without_an_idle_worker_jobs_are_taken_only_where_no_limit_is_shared(
+async def test_without_a_free_place_jobs_are_taken_only_where_no_limit_is_shared(
     autojump_clock: MockClock, limits: Limits, counts: list[int]
 ) -> None:
     pool = Pool(limits=limits)
@@ -356,15 +359,12 @@ async def test_without_an_idle_worker_jobs_are_taken_only_where_no_limit_is_shar
 async def test_no_more_are_asked_for_than_a_limit_leaves(autojump_clock: MockClock) -> None:
     pool = Pool(limits=Limits(in_flight=2))
     pool.reservations.add([JobInProgress("1:1", 1, "rest", b"{}")])
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(pool.ready.receive)
-        await pool.run(1.5)
-        nursery.cancel_scope.cancel()
+    pool.serve(3)
+    await pool.run(1.5)
     assert [request.count for request in pool.asked] == [1]
 
 
-async def test_jobs_that_the_fast_path_holds_until_the_target_has_room_are_in_place_of_others(
+async def test_jobs_that_wait_until_the_target_has_room_are_in_place_of_others(
     autojump_clock: MockClock,
 ) -> None:
     pool, turns = Pool(), [lambda: False, lambda: True]
@@ -387,11 +387,10 @@ async def test_no_fetch_is_made_for_jobs_that_the_next_settlement_lets_start(
     granted: bool,
     is_busy: bool,
     waits: bool,
-    nursery: trio.Nursery,
 ) -> None:
     pool = Pool(is_busy=is_busy)
     pool.hold(*numbers, granted=granted)
-    nursery.start_soon(pool.ready.receive)
+    pool.serve(1)
     await pool.run(1.5)
     assert (pool.asked == []) == waits
     pool.is_busy = False
@@ -424,30 +423,23 @@ async def test_a_fetch_that_emptied_the_queues_is_followed_by_a_wait_for_them(
 ) -> None:
     pool = Pool(limits=limits, answers=[answer])
     pool.ready.allow(100)
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(pool.ready.receive)
-        await pool.run(3)
-        nursery.cancel_scope.cancel()
+    pool.serve(3)
+    await pool.run(3)
     assert pool.steps[1:2] == then
 
 
 async def test_jobs_that_may_not_start_yet_are_asked_for_and_no_queue_is_waited_for(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[taken(1)])
-    pool.ready.workers = 0
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.ready.receive)
-        await pool.run(3)
-        nursery.cancel_scope.cancel()
+    pool.serve(1)
+    pool.ready.places = 0
+    await pool.run(3)
     assert pool.steps[:2] == ["asks", "asks"]
 
 
 async def test_a_job_pays_for_its_start_when_it_is_taken(autojump_clock: MockClock) -> None:
     pool = Pool(limits=RATE, answers=[taken(1)])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.ready.receive)
-        await pool.run(1.5)
-        nursery.cancel_scope.cancel()
+    pool.serve(1)
+    await pool.run(1.5)
     (job,) = pool.reservations.jobs.values()
     assert 0 <= boot_time_s() - job.granted_at_s < 60
 

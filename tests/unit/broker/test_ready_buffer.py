@@ -12,30 +12,55 @@ def items(first: int, last: int) -> list[JobInProgress]:
     return [JobInProgress(f"{number}:1", number, "q", b"{}") for number in range(first, last + 1)]
 
 
-async def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    ready = ReadyBuffer(1, BatchSize())
+def served(places: int = 1) -> tuple[ReadyBuffer, list[int]]:
+    """A buffer whose jobs are taken, and the numbers of those."""
+    ready, taken = ReadyBuffer(places, BatchSize()), list[int]()
+
+    def take(job: JobInProgress) -> bool:
+        taken.append(job.number)
+        return True
+
+    ready.serve(take)
+    return ready, taken
+
+
+def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed() -> None:
+    ready, taken = served()
     ready.send_nowait(items(1, 2))
+    assert taken == []
     ready.allow(1)
-    await ready.receive()
-    with trio.move_on_after(1) as waiting:
-        await ready.receive()
-    assert waiting.cancelled_caught
+    ready.note_done()
+    assert taken == [1]
     ready.allow(2)
-    assert (await ready.receive()).number == 2
+    assert taken == [1, 2]
 
 
-async def test_a_closed_hand_over_starts_nothing_more() -> None:
-    ready = ReadyBuffer(1, BatchSize())
+def test_a_closed_hand_over_starts_nothing_more() -> None:
+    ready, taken = served()
     ready.send_nowait(items(1, 3))
     ready.allow(3)
     ready.close()
-    assert len(ready) == 0
-    with pytest.raises(trio.ClosedResourceError):
-        await ready.receive()
+    ready.note_done()
+    assert (taken, len(ready)) == ([1], 0)
     with pytest.raises(trio.ClosedResourceError):
         ready.send_nowait(items(4, 4))
+
+
+def test_a_job_that_ends_as_it_is_taken_leaves_its_place_to_the_next_and_is_no_recursion() -> None:
+    ready, taken = ReadyBuffer(1, BatchSize()), list[int]()
+
+    def take(job: JobInProgress) -> bool:
+        taken.append(job.number)
+        if job.number % 2:
+            return False
+        ready.note_done()
+        return True
+
+    ready.serve(take)
+    ready.allow(5000)
+    ready.send_nowait(items(1, 5000))
+    assert taken == [*range(1, 5001)]
+    assert ready.free_places == 1
 
 
 async def test_more_jobs_are_wanted_when_half_of_the_reserve_is_left(autojump_clock: trio.testing.MockClock) -> None:
@@ -48,41 +73,41 @@ async def test_more_jobs_are_wanted_when_half_of_the_reserve_is_left(autojump_cl
 
 
 async def test_taking_the_reserve_down_wakes_the_poller(autojump_clock: trio.testing.MockClock) -> None:
-    ready = ReadyBuffer(1, BatchSize())
+    ready, taken = served(3)
+    ready.places = 0
     ready.send_nowait(items(1, 5))
     ready.allow(5)
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ready.wait_for_demand, 4)
             await trio.testing.wait_all_tasks_blocked()
-            for _ in range(3):
-                await ready.receive()
-    assert len(ready) == 2
+            ready.places = 3
+            ready.allow(5)
+    assert (taken, len(ready)) == ([1, 2, 3], 2)
 
 
-async def test_no_more_workers_are_woken_than_there_are_jobs_that_may_be_started(
-    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+async def test_a_place_that_becomes_free_wakes_the_poller_though_jobs_wait_that_redis_does_not_know_of(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
-    ready = ReadyBuffer(1, BatchSize())
-    for _ in range(5):
-        nursery.start_soon(ready.receive)
-    await trio.testing.wait_all_tasks_blocked()
-    ready.allow(2)
-    ready.send_nowait(items(1, 4))
-    assert ready.idle_workers == 3
-    await trio.testing.wait_all_tasks_blocked()
-    assert (len(nursery.child_tasks), len(ready)) == (3, 2)
-
-
-async def test_a_worker_that_is_cancelled_takes_no_job_even_if_one_is_there() -> None:
-    ready = ReadyBuffer(1, BatchSize())
-    ready.send_nowait(items(1, 1))
+    """Else a job that waits for its time in front of all others, with a place to itself, would hold all up."""
+    ready, taken = served()
     ready.allow(1)
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await ready.receive()
-    assert scope.cancelled_caught
-    assert ready.is_ready
+    ready.send_nowait(items(1, 3))
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ready.wait_for_demand, 0)
+            await trio.testing.wait_all_tasks_blocked()
+            ready.note_done()
+    assert taken == [1]
+
+
+def test_no_more_jobs_are_started_than_may_be_and_than_there_are_places() -> None:
+    ready, taken = served(3)
+    ready.allow(2)
+    ready.send_nowait(items(1, 6))
+    assert (taken, ready.free_places) == ([1, 2], 1)
+    ready.allow(6)
+    assert (taken, ready.free_places, len(ready)) == ([1, 2, 3], 0, 3)
 
 
 def test_it_is_free_while_all_that_waits_may_be_started() -> None:

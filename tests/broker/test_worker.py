@@ -11,8 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.breaker import Breaker
+from restbroker.broker.gates import RedisGates
 from restbroker.broker.job_in_progress import CONFIRMED, JobInProgress
-from restbroker.broker.redis_checks import RedisChecks
 from restbroker.broker.semaphore import AdaptiveSemaphore
 from restbroker.broker.settler import Settler
 from restbroker.broker.worker_pool import WorkerPool
@@ -50,7 +50,7 @@ async def test_an_idle_broker_keeps_no_job_in_memory(harness: Harness) -> None:
         harness.push(count=10, kept=True)
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are done")
         await harness.until(lambda: not pool_of(harness).reservations.jobs, "all are settled")
-        await harness.until(lambda: pool_of(harness).ready.idle_workers == harness.concurrency, "all workers wait")
+        await harness.until(lambda: pool_of(harness).ready.free_places == harness.concurrency, "all places are free")
         assert alive() == []
 
 
@@ -183,18 +183,18 @@ async def test_a_job_that_the_fast_path_handed_over_and_over_which_the_broker_fa
         raise ZeroDivisionError
 
     monkeypatch.setattr(Settler, "settle", fail)
-    async with harness.broker(), trio.open_nursery() as beside:
+    async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        hand_to_resume(pool_of(harness), beside)
+        hand_to_resume(pool_of(harness))
         harness.push("once")
         await harness.until(lambda: harness.size("dead"), "it is parked")
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
 
 
 async def test_a_job_that_the_fast_path_handed_over_is_kept_in_memory_by_nobody(harness: Harness) -> None:
-    async with harness.broker(), trio.open_nursery() as beside:
+    async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        hand_to_resume(pool_of(harness), beside)
+        hand_to_resume(pool_of(harness))
         harness.push(kept=True)
         await harness.until(lambda: harness.of(JobFinished), "it is done")
         await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is settled")
@@ -253,7 +253,7 @@ async def test_a_cancelled_job_is_kept_in_memory_by_no_worker(harness: Harness) 
         pool = pool_of(harness)
         assert [pool.cancel(job) for job in pool.reservations.jobs.values()] == [True]
         await harness.until(lambda: not pool.reservations.jobs, "it is settled")
-        await harness.until(lambda: pool.ready.idle_workers == harness.concurrency, "all workers wait")
+        await harness.until(lambda: pool.ready.free_places == harness.concurrency, "all places are free")
         assert alive() == []
 
 
@@ -271,7 +271,7 @@ async def test_the_breaker_hears_of_an_outcome_before_another_job_may_take_its_p
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    for owner, name in ((Breaker, "observe"), (AdaptiveSemaphore, "leave")):
+    for owner, name in ((Breaker, "note_delivered"), (AdaptiveSemaphore, "wake_waiting")):
         step = getattr(owner, name)
 
         def noted(*args: Any, name: str = name, step: Any = step, **named: Any) -> Any:
@@ -282,7 +282,7 @@ async def test_the_breaker_hears_of_an_outcome_before_another_job_may_take_its_p
     async with harness.broker():
         harness.push()
         await harness.until(lambda: harness.of(JobFinished), "it is done")
-    assert steps == ["observe", "leave"]
+    assert steps[-2:] == ["note_delivered", "wake_waiting"]
 
 
 async def test_a_job_that_expires_while_it_waits_is_dropped_though_the_clock_was_set_back(
@@ -391,11 +391,12 @@ async def test_jobs_in_a_slot_take_and_free_no_place_beside_it(harness: Harness)
 async def test_a_job_in_a_slot_without_a_share_of_the_rate_asks_again_and_frees_no_place_beside_the_slot(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def share(_checks: RedisChecks, _job: JobInProgress) -> float:
+    async def charge(_gates: RedisGates, _job: JobInProgress) -> float:
         return shares.popleft()
 
     harness.slots, shares = {"on*": 1}, deque([0.01, 0.0])
-    monkeypatch.setattr(RedisChecks, "share_in_s", share)
+    monkeypatch.setattr(RedisGates, "is_charged", lambda *_: False)
+    monkeypatch.setattr(RedisGates, "_charge", charge)
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: harness.of(JobFinished), "it is done")

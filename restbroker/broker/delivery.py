@@ -1,0 +1,287 @@
+"""The life of a job, from the moment the worker takes it from the ready buffer until it has its settlement.
+
+1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`poller.py`). From now on, whatever
+   happens here, Redis lists it: if this process dies, a reaper requeues it, or makes it dead if it is marked (4). It
+   then counts as possibly run if the worker may have started it (the high-water mark, `ready_buffer.py`).
+2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). It becomes dead if it is
+   no job or is refused, or if it may have run and may not be sent once more. With order per key (`job.order`) it also
+   does if it is to die behind its predecessor, or if Redis read another key in it. A signed job that was done before
+   is acknowledged, and not sent again. A job that expired, now or in the instant before it is sent, is dropped and
+   counted (`job.expiry`); it becomes dead if it may have run, or if expired jobs are kept. What was begun is finished.
+3. **Waiting**: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
+   fresh lease, and, if its connector says so, for its time (`gates.py`). It stays reserved, and stands in one list; for
+   its slot and its time it waits beside the places of the worker. If too many wait for the slot, it is deferred, and no
+   try is used up. If it stays unsent three times while others are answered, it is deferred too, and that is a try.
+4. **Claimed**, if it has an `idempotency_key`: if another job has the key, it is not sent, and counts as a duplicate.
+   **Marked**, if its command must run at most once: Redis notes that it is about to be sent. The mark stays until the
+   job is settled: a crash then makes it dead, though nothing may have been sent. So if it comes back unsent and its
+   target is down, now or while it waits in 3, it is requeued, unmarked.
+5. **Sent.** In the instant before the first byte leaves, `may_send` checks once more that the job is ours, the breaker
+   admits it and the lease is fresh. From then on it may have run.
+6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
+   server that refuses the broker itself, goes back to 3. So does a job of which a part is done; if it must run at most
+   once, it is `Uncertain` instead. Where the server refuses a job and lets the probe in, it refuses this job alone:
+   with a 403, or when it did so three times, the job is dead.
+7. **Judged.** The outcome becomes a settlement: acknowledged, retried, deferred or dead, with its replies
+   (`settler.py`). A time-out after the first byte is `Uncertain`: dead if the command must run at most once, retried if
+   it is safe to repeat, else retried `UncertainRetries` times and then dead. A time-out before the first byte is
+   `Unsent`: back to 3.
+8. **Settled.** The acker has Redis remove it and apply the settlement in one step, in a group with others
+   (`acker.py`); until Redis confirms that, the job stays reserved, also through an outage.
+9. **Acknowledged.** It is released and reported.
+
+Always holds: a delivery ends once. Then its job has a settlement, for the acker; or it waits for its time; or the pool
+stops, and it stays reserved for `recovery.py`; or it is not ours any more, and is released. So no step can lose a job.
+Only what says `"dead": false` is gone where others are dead, and what expired or is a duplicate.
+
+A job can run twice if it was sent and not answered (a crash before 8, a time-out, a stop that cuts it off) and is
+repeated by the rule in 7; never if it is marked.
+
+At TERM the worker takes no other job, and the pool's stop ends the waits in 3, except for Redis. What was sent has
+`ShutdownTimeout` to be answered, and is then cut off. When the worker has ended, `recovery.py` settles the rest: what
+was not sent is requeued; what was cut off is dead if it must run at most once, requeued as possibly run if it is safe
+to repeat, else treated as a time-out.
+
+A person who cancels a job ends its wait, its request or its task, between 2 and 7, and it becomes dead.
+
+Here is one job in delivery: what it waits for, and what of it has left; `worker.py` takes it from step to step. It is
+the link of its connector, and the transport's `Sender`, as a connection may come long after the request for it.
+"""
+
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+import trio
+
+from restbroker.broker.admission import AdmittedJob
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.gates import RedisGates
+from restbroker.broker.job_in_progress import JobInProgress, Reservations
+from restbroker.broker.lease import Lease
+from restbroker.broker.timers import Timer
+from restbroker.job.command import Call
+from restbroker.store.claims import ClaimRequest, OtherHolder
+from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
+from restbroker.transport.idle import PartialExchange
+from restbroker.transport.lean import LeanClient
+from restbroker.transport.message import Request, Response, Transport
+
+_UNSENT_LIMIT = 3
+"""How often one job may stay unsent while others succeed; then it counts as a failed try."""
+_DENIAL_LIMIT = 3
+"""How often one job may meet a 401 or a wrong page while the probe is let in; a server that just came up does that."""
+_LOGIN_REFUSED = (401, 403)
+"""Statuses of a request that was not run, since its login may not have that done."""
+
+
+class JobTakenAway(Withdrawn):
+    """The job is not reserved here any more: a reaper has it, or it is in its queue again. It must not be sent."""
+
+
+class JobExpired(Withdrawn):
+    """The job expired. It must not be sent."""
+
+
+class JobIsDuplicate(Withdrawn):
+    """The job must not be sent: another one, `other`, has its idempotency key, or it was pushed twice itself."""
+
+    def __init__(self, other: OtherHolder) -> None:
+        super().__init__(other.job.jid)
+        self.other = other
+
+
+class SendingStopped(Withdrawn):
+    """While the job waited for a connection, the breaker tripped, the lease ran out, or the pool began to stop."""
+
+
+@attrs.define(eq=False)
+class SendChecks:
+    """What is checked before a request of one pool leaves."""
+
+    transport: Transport
+    reservations: Reservations
+    breaker: Breaker
+    lease: Lease
+    gates: RedisGates
+
+
+class Delivery:
+    """One job in delivery. It waits for one thing at most, and `leave` is how that wait is ended."""
+
+    # What most deliveries leave as it is belongs to the class: an attribute of each would cost a tenth of the job.
+    is_over: bool = False
+    """Whether it has ended; what is called for it later does nothing."""
+    leave: Callable[[], None] | None = None
+    """Ends what it waits for, outside its task; None: it does not wait."""
+    is_asking: bool = False
+    """Whether it waits for an answer of Redis, which the pool's stop does not end."""
+    expiry: Timer | None = None
+    """Ends that wait when the job expires."""
+    has_room: bool = True
+    """Whether it takes one of the worker's places; while it waits for its slot, it does not."""
+    has_place: bool = False
+    """Whether it has a place in the breaker."""
+    may_be_marked: bool = False
+    """Whether it must run at most once and came back unsent: Redis may list it as marked."""
+    scope: trio.CancelScope | None = None
+    """That of its task, if it has one."""
+    cancelled: bool = False
+    """Whether a person cancelled it, so that it dies unless it was answered."""
+    started_s: float = 0.0
+    """When this round began, by `time.perf_counter`."""
+    unsent: int = 0
+    denials: int = 0
+    took: bool = False
+    """Whether the last request that has an effect was sent, and not refused."""
+    has_continued: bool = False
+    """Whether a question followed a sending that was not refused: if no other sending follows, a part is missing."""
+    partial: PartialExchange | None = None
+    """What the fast path has sent of the first request that takes effect; None once that was gone on with."""
+
+    def __init__(self, checks: SendChecks, job: JobInProgress, admitted: AdmittedJob, default_host: str | None) -> None:
+        self.checks = checks
+        self.job = job
+        self.admitted = admitted
+        self.default_host = default_host
+        self.answers = checks.breaker.answers
+
+    def begin_round(self) -> Call:
+        """Note that nothing of this round was sent, and return the call for the connector."""
+        self.took = self.has_continued = False
+        self.started_s = time.perf_counter()
+        if self.partial is not None:
+            self.started_s -= trio.current_time() - self.partial.started_s
+        return self.call()
+
+    def call(self) -> Call:
+        """Return what the connector is called with."""
+        payload, admitted = self.admitted.payload, self.admitted
+        traceparent = payload.traceparent
+        return Call(
+            admitted.submission.command,
+            payload.attempt,
+            payload.may_have_run or self.job.effected,
+            self.default_host,
+            admitted.endpoint.timeout_s,
+            payload.ok_if_exists,
+            () if traceparent is None else (("traceparent", traceparent),),
+            payload.identity,
+        )
+
+    def count_unsent(self) -> bool:
+        """Count one more time unsent, if others were answered meanwhile; tell whether that was too often."""
+        answers = self.checks.breaker.answers
+        self.unsent, self.answers = self.unsent + (answers > self.answers), answers
+        return self.unsent >= _UNSENT_LIMIT
+
+    def count_denial(self) -> bool:
+        """Count one more denial, and tell whether that was too often."""
+        self.denials += 1
+        return self.denials >= _DENIAL_LIMIT
+
+    # The connector's link
+    def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
+        """Send a request without effect, such as a look-up, and return the answer. The job does not count as sent.
+
+        Raise `NotSent`, or `MaybeSent` if there was no answer; after a `send` that the target did not refuse, raise
+        `NotSent` in both cases.
+        """
+        if self.took:
+            return self._ask_between(request)
+        return self.checks.transport.send(request)
+
+    def send(self, request: Request) -> Coroutine[Any, Any, Response]:
+        """Send a request that has an effect, and return the answer; claim and mark the job in Redis first, if need be.
+
+        Raise `JobTakenAway`, `JobExpired`, `JobIsDuplicate` or `SendingStopped` if it may not be sent, or what
+        `Transport.send` raises. Await it at once. This method is not `async`, since each level of coroutines costs time
+        at every wake-up.
+        """
+        if self.partial is not None:
+            return self._resume(request)
+        if self.took:
+            # It goes on behind what was answered; of this one no byte has left.
+            self.job.finish_part()
+            self.took = self.has_continued = False
+        if self.job.at_most_once or self.job.claims is not None:
+            return self._send_through_gates(request)
+        return self.checks.transport.send(request, self)
+
+    async def task(self) -> None:
+        """Do nothing: each round has a task."""
+
+    async def _ask_between(self, request: Request) -> Response:
+        """Send a question after something was sent; raise `NotSent` without an answer, as nothing more is sent then."""
+        self.has_continued = True
+        try:
+            return await self.checks.transport.send(request)
+        except MaybeSent as problem:
+            raise NotSent(problem.message, timed_out=problem.timed_out) from problem
+
+    async def _send_through_gates(self, request: Request) -> Response:
+        """Send the request once the job has its claims and, if it must run at most once, is marked."""
+        gates, job = self.checks.gates, self.job
+        claim: ClaimRequest | None = gates.claim_request(job)
+        if claim is not None:
+            self.may_send()
+            taken = await gates.claims.ask(claim)
+            if taken is False:
+                raise JobTakenAway
+            if taken is not True:
+                raise JobIsDuplicate(taken)
+        if job.at_most_once:
+            self.may_send()
+            if not await gates.marks.ask(job.ticket):
+                raise JobTakenAway
+            job.mark()
+            # Not even one that is safe to repeat by the catalogue: who set AtMostOnce says that it is not.
+            request = attrs.evolve(request, repeatable=False)
+        return await self.checks.transport.send(request, self)
+
+    # The transport's sender
+    def may_send(self) -> None:
+        """Raise if the job must not be sent.
+
+        `JobTakenAway`: it is in other hands; `JobExpired`: it expired; `SendingStopped`: nothing may be sent now.
+        """
+        checks = self.checks
+        if not checks.reservations.has(self.job):
+            raise JobTakenAway
+        if self.job.is_expired(time.time()):
+            raise JobExpired
+        if self.is_over or not checks.breaker.admits or checks.breaker.stopped or not checks.lease.is_fresh:
+            raise SendingStopped
+
+    def note_sending(self) -> None:
+        """Note in the job that its first byte may leave from now on."""
+        self.job.start_sending()
+        self.took = True
+
+    def note_refused(self) -> None:
+        """Note that the server refused the last request: the next one is no further part of the same job."""
+        self.took = False
+
+    # What the fast path began
+    def drop_partial(self) -> bool:
+        """Close the connection of a request that the fast path sent, if no `send` took it over; tell whether it did."""
+        partial, self.partial = self.partial, None
+        if partial is None:
+            return False
+        assert isinstance(self.checks.transport, LeanClient)  # noqa: S101 - who began it
+        self.checks.transport.take_back(partial.connection, trio.current_time(), fit=False)
+        return True
+
+    async def _resume(self, request: Request) -> Response:
+        """Return the answer to the request that the fast path has sent, of the same bytes as this one.
+
+        If they differ, the login is another one by now. Who is refused for a login has not run the command, so this
+        request is sent then.
+        """
+        partial, self.partial, self.took = self.partial, None, True
+        assert partial is not None and isinstance(self.checks.transport, LeanClient)  # noqa: S101, PT018 - who began it
+        response = await self.checks.transport.resume(partial, request, self)
+        if response.status in _LOGIN_REFUSED and self.checks.transport.message_of(request) != partial.message:
+            return await self.send(request)
+        return response

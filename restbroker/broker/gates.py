@@ -1,0 +1,272 @@
+"""What a job passes before it is sent: the slot of its command, and calls of Redis that many jobs share.
+
+The worker leads each job through them (`worker.py`), and no task waits: a job stands in a list until it is called.
+Always holds: a job is in a slot, in its waiting room, or in neither, and both are bounded, so that slow commands do not
+take all places; a job is a replay only if Redis lists it as done, so that a recovered, requeued or retried job is none;
+a share of the rate limit is valid for a quarter of a second only, or a process that was stalled would start a burst; a
+job under `AtMostOnce` is sent only once Redis lists it as marked, so that a crash makes it dead instead of running it
+again; and what is a duplicate is never marked, since jobs are marked in a call behind the one that claims.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Generic, Literal, TypeVar
+
+import attrs
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.lease import boot_time_s
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.errors import StoreRefused
+from restbroker.job import claims
+from restbroker.job.settlement import Fingerprint
+from restbroker.store import claims as store_claims
+from restbroker.store import done_jobs, jobs
+from restbroker.store.claims import ClaimAnswer, ClaimRequest, OtherHolder, UnreadableClaim
+from restbroker.store.connection import Connection
+from restbroker.store.limits import charge
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+ASK_AGAIN_S = 1.0
+_SHARE_S = 0.25
+_ROOM_PER_PLACE = 4
+_LEAST_ROOM = 20
+
+
+@attrs.define(eq=False)
+class Question(Generic[T, A]):
+    """What stands in a gate. `then` is called with the answer, or with the bug over which there is none."""
+
+    what: T
+    then: Callable[[A | Exception], None]
+
+
+@attrs.define(eq=False)
+class Gate(Generic[T, A]):
+    """A list in which jobs wait for an answer of Redis: all that came before a call share it.
+
+    `_call` puts a list of questions, and returns the answer to each.
+    """
+
+    _call: Callable[[list[T]], Awaitable[Sequence[A]]]
+    _waiting: list[Question[T, A]] = attrs.field(factory=list)
+    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def put(self, what: T, then: Callable[[A | Exception], None]) -> Question[T, A]:
+        """Have `then` called with the answer, once, unless `withdraw` comes before; it must raise nothing."""
+        question: Question[T, A] = Question(what, then)
+        self._waiting.append(question)
+        self._lot.unpark_all()
+        return question
+
+    def withdraw(self, question: Question[T, A]) -> None:
+        """End a wait. Redis may have been asked; its answer is dropped then."""
+        question.then = _drop
+
+    async def ask(self, what: T) -> A:
+        """Return the answer. Safe to cancel: Redis may have been asked then."""
+        task = trio.lowlevel.current_task()
+        answers: list[A | Exception] = []
+
+        def then(answer: A | Exception) -> None:
+            answers.append(answer)
+            trio.lowlevel.reschedule(task)
+
+        question = self.put(what, then)
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self.withdraw(question)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        (answer,) = answers
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def run(self) -> None:
+        """Ask for those that wait, one call after the other, until cancelled."""
+        while True:
+            while not self._waiting:
+                await self._lot.park()
+            asked = [one for one in self._waiting if one.then is not _drop]
+            self._waiting = []
+            answers: Sequence[A | Exception]
+            try:
+                answers = await self._call([one.what for one in asked]) if asked else []
+            except Exception as error:  # noqa: BLE001 - a bug: it costs these jobs alone
+                answers = [error] * len(asked)
+            for one, answer in zip(asked, answers, strict=True):
+                one.then(answer)
+
+
+def _drop(_answer: object) -> None:
+    """Take the answer to a question that was withdrawn."""
+
+
+@attrs.define(eq=False)
+class RedisGates:
+    """The gates of one pool whose keeper is Redis. Who stands in one waits while Redis is away, or refuses to mark.
+
+    `replays`: for how many seconds a copy of a signed job may be let in, as `done_jobs.stored_for_s` says; 0 too if
+    Redis refuses the call. `shares`: the seconds until the job may start by the rate limit; 0: it may, and was charged.
+    `claims`: True; the job that has the key instead; or False if the job is not ours any more. A key of another type
+    tells nothing: then the job is sent. `marks`: False if the job of this ticket is not ours any more.
+    """
+
+    plan: TargetPlan
+    identity: Identity
+    store: Connection
+    health: StoreHealth
+    has_rate: bool = attrs.field(init=False)
+    """Whether the target has a rate limit."""
+    replays: Gate[Fingerprint, float] = attrs.field(init=False)
+    shares: Gate[JobInProgress, float] = attrs.field(init=False)
+    claims: Gate[ClaimRequest, bool | OtherHolder] = attrs.field(init=False)
+    marks: Gate[str, bool] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Find out once what does not change."""
+        self.has_rate = bool(self.plan.limits.emission_us)
+        self.replays, self.shares = Gate(self._look_up), Gate(self._charge_all)
+        self.claims, self.marks = Gate(self._claim), Gate(self._mark)
+
+    async def run(self) -> None:
+        """Ask Redis until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.replays.run)
+            nursery.start_soon(self.shares.run)
+            nursery.start_soon(self.claims.run)
+            nursery.start_soon(self.marks.run)
+
+    def is_charged(self, job: JobInProgress) -> bool:
+        """Tell whether the rate limit was charged for a start of `job` a moment ago, or there is none."""
+        return not self.has_rate or boot_time_s() - job.granted_at_s <= _SHARE_S
+
+    def claim_request(self, job: JobInProgress) -> ClaimRequest | None:
+        """Return what `claims` is to be asked for before `job` is sent; None: nothing."""
+        # Of a job that is done in part, the rest is sent without.
+        if job.claims is None or job.effected:
+            return None
+        changes = claims.before_sending(job.claims, job.ticket, self.identity.name)
+        return ClaimRequest(job.ticket, job.claims.jid, changes) if changes else None
+
+    async def _look_up(self, fingerprints: list[Fingerprint]) -> list[float]:
+        try:
+            return await self.health.call_until_up(self.store, done_jobs.stored_for_s, fingerprints)
+        except StoreRefused as error:
+            self.identity.warn_once("StoreRefused", error.message, error.hint)
+            return [0.0] * len(fingerprints)
+
+    async def _charge_all(self, waiting: list[JobInProgress]) -> list[float]:
+        waits_s = [0.0] * len(waiting)
+
+        async def ask(place: int) -> None:
+            waits_s[place] = await self._charge(waiting[place])
+
+        async with trio.open_nursery() as nursery:
+            for place in range(len(waiting)):
+                nursery.start_soon(ask, place)
+        return waits_s
+
+    async def _charge(self, job: JobInProgress) -> float:
+        try:
+            wait_ms = await self.health.call_until_up(self.store, charge, self.plan.target.name, self.plan.limits)
+        except StoreRefused as error:
+            self.identity.warn_once("ChargeRefused", error.message, error.hint)
+            return ASK_AGAIN_S
+        if not wait_ms:
+            job.grant(boot_time_s())
+        return wait_ms / 1000
+
+    async def _claim(self, requests: list[ClaimRequest]) -> list[bool | OtherHolder]:
+        while True:
+            try:
+                answers = await self.health.call_until_up(self.store, store_claims.claim, self.identity.name, requests)
+            except StoreRefused as error:
+                self.identity.warn_once("ClaimRefused", error.message, error.hint)
+                await trio.sleep(ASK_AGAIN_S)
+                continue
+            if isinstance(answers, jobs.IdentityUnknown):
+                self.identity.fence()
+                return [False] * len(requests)
+            return [self._read_claim(answer) for answer in answers]
+
+    def _read_claim(self, answer: ClaimAnswer) -> bool | OtherHolder:
+        if isinstance(answer, OtherHolder):
+            return answer
+        if isinstance(answer, UnreadableClaim):
+            self.identity.warn_once("ClaimRefused", _UNREADABLE, "Find out who writes these keys, and delete them.")
+        return answer is not False
+
+    async def _mark(self, tickets: list[str]) -> list[bool]:
+        while True:
+            try:
+                answer = await self.health.call_until_up(self.store, jobs.mark, self.identity.name, tickets)
+            except StoreRefused as error:
+                self.identity.warn_once("MarkRefused", error.message, error.hint)
+                await trio.sleep(ASK_AGAIN_S)
+                continue
+            if isinstance(answer, jobs.IdentityUnknown):
+                self.identity.fence()
+                return [False] * len(tickets)
+            return answer
+
+
+@attrs.define(eq=False)
+class Slot:
+    """The jobs of one pattern of commands: `limit` of them may be in delivery at once, and `in_use` are."""
+
+    limit: int
+    in_use: int = 0
+    waiting: deque[Callable[[], None]] = attrs.field(factory=deque)
+    """What is to be called for each job that waits, once it has a place."""
+
+    @property
+    def waiting_limit(self) -> int:
+        """How many jobs may wait for a place."""
+        return max(_LEAST_ROOM, _ROOM_PER_PLACE * self.limit)
+
+    def enter(self, then: Callable[[], None]) -> Literal["in", "waiting", "full"]:
+        """Give a job a place ("in"), or let it wait for one ("waiting"), or do neither if all are taken ("full").
+
+        One that waits has its place when `leave` returns `then`.
+        """
+        if self.in_use < self.limit:
+            self.in_use += 1
+            return "in"
+        if len(self.waiting) < self.waiting_limit:
+            self.waiting.append(then)
+            return "waiting"
+        return "full"
+
+    def leave(self) -> Callable[[], None] | None:
+        """Free a place, and give it to the job that waited longest: return what to call for it, or None."""
+        if self.waiting:
+            return self.waiting.popleft()
+        self.in_use -= 1
+        return None
+
+
+@attrs.define(eq=False)
+class Slots:
+    """The slots of one pool. `_limits`: {pattern of commands: jobs at once}; the first pattern that matches counts."""
+
+    _limits: Mapping[str, int]
+    _slots: dict[str, Slot] = attrs.field(factory=dict)
+
+    def of(self, command: str) -> Slot | None:
+        """Return the slot of this command; None if nothing limits it."""
+        pattern = next((pattern for pattern in self._limits if fnmatchcase(command, pattern)), None)
+        if pattern is None:
+            return None
+        return self._slots.setdefault(pattern, Slot(self._limits[pattern]))
+
+
+_UNREADABLE = "A key restbroker:once:… is not a string; whether another job did the same is unknown. The job was sent."

@@ -1,0 +1,733 @@
+"""The worker of a target: it takes ready jobs from the hand-over, and takes each of them through its delivery.
+
+It is one task, and has as many jobs under way as the target's `Concurrency` and slots allow. A job does not need a task
+to wait for something: it stands in a list (`gates.py`, `semaphore.py`, `timers.py`), and who has what it waits for
+calls the worker. What is answered is judged, settled, and followed by the next job in the same turn. What needs a task
+of its own, such as a connector that waits for something else than its link, is a child of the worker's nursery, so that
+one scope ends all. `delivery.py` tells the life of a job, in the numbers that are used here.
+
+Always holds: who calls the worker gets no exception: a bug costs the job alone over which it came; once `_has_ended`,
+no round and no task begins; and a place in the breaker, in a slot or of the worker is given back in `_end`, or by the
+steps named there, and nowhere else.
+"""
+
+import heapq
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, assert_never
+
+import attrs
+import trio
+
+from restbroker.broker.acceptance import CLOCKS_DIFFER
+from restbroker.broker.ack_buffer import AckBuffer
+from restbroker.broker.admission import Admission, AdmittedJob
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.delivery import (
+    Delivery,
+    JobExpired,
+    JobIsDuplicate,
+    JobTakenAway,
+    SendChecks,
+    SendingStopped,
+)
+from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates
+from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
+from restbroker.broker.link import is_ours, outcome_of, redact_outcome, require_outcome
+from restbroker.broker.order_warnings import ON_DEAD_IGNORED
+from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.settler import SLOTS_FULL, Settler
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.broker.timers import Timers
+from restbroker.job import settle
+from restbroker.job.job import NotAJob
+from restbroker.job.order import ON_DEAD_FIELD, PREDECESSOR_DIED
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.settle import reason_of
+from restbroker.servers.contract import NotYet
+from restbroker.store.tickets import DIES, OTHER_KEY, ticket_how, ticket_key
+from restbroker.transport.errors import Withdrawn
+from restbroker.transport.idle import PartialExchange
+
+P = ParamSpec("P")
+T = TypeVar("T")
+A = TypeVar("A")
+
+_FORBIDDEN = 403
+"""The status of the one denial that may concern a single command."""
+_UNSENT_WAIT_S = 0.2
+"""Seconds until a job that was not sent is tried again."""
+
+
+class FastTaker(Protocol):
+    """What takes jobs before the worker does, and has it go on with those that it does not end."""
+
+    def take(self, job: JobInProgress) -> bool:
+        """Take the job, which has a place of the worker from now on; return False to leave it."""
+        ...
+
+    async def run(self) -> None:
+        """Take jobs until the pool stops and none is left here."""
+        ...
+
+
+@attrs.define(eq=False)
+class Worker:
+    """The worker of one pool. Setting `stopping` ends the waits here. `probe_after_denial`: that of the prober."""
+
+    plan: TargetPlan
+    reservations: Reservations
+    ready: ReadyBuffer
+    admission: Admission
+    gates: RedisGates
+    breaker: Breaker
+    checks: SendChecks
+    settler: Settler
+    acks: AckBuffer
+    stopping: trio.Event
+    probe_after_denial: Callable[[Reason], Awaitable[bool]]
+    fast_path: FastTaker | None = None
+    _deliveries: dict[JobInProgress, Delivery] = attrs.field(factory=dict)
+    _delayed: list[tuple[float, int, JobInProgress]] = attrs.field(factory=list)
+    """The jobs whose connector wants them to wait: (time due, number, job), a heap."""
+    _finished: list[tuple[Delivery, Outcome | None, Exception | None]] = attrs.field(factory=list)
+    """What came of rounds, to be judged."""
+    _is_judging: bool = False
+    _for_tasks: deque[Delivery] = attrs.field(factory=deque)
+    """Those for each of which a task has been started: Trio begins tasks in any order, and jobs begin in theirs."""
+    _tasks: trio.Nursery | None = None
+    _timers: Timers = attrs.field(factory=Timers)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _has_ended: bool = False
+
+    async def run(self) -> None:
+        """Take jobs until the pool stops and none is in delivery. When cancelled, jobs keep what is known of them."""
+        async with trio.open_nursery() as beside:
+            beside.start_soon(self.gates.run)
+            beside.start_soon(self._timers.run)
+            beside.start_soon(self._watch_trips)
+            beside.start_soon(self._watch_stop)
+            try:
+                async with trio.open_nursery() as self._tasks:
+                    try:
+                        self.ready.serve(self.take)
+                        await (self.stopping.wait() if self.fast_path is None else self.fast_path.run())
+                        self._end_waits(lambda delivery: not delivery.is_asking)
+                        while self._deliveries:
+                            await self._changed.park()
+                    finally:
+                        # Before the tasks end: what one of them leaves must not start another job.
+                        self._has_ended = True
+                        self.ready.serve(None)
+            finally:
+                for delivery in list(self._deliveries.values()):
+                    self._abandon(delivery)
+                self._deliveries.clear()
+            beside.cancel_scope.cancel()
+
+    # 1. Fetched
+    def take(self, job: JobInProgress) -> bool:
+        """Take a job as far as it goes now; return False if it is settled by then and takes no place."""
+        if self.fast_path is not None and self.fast_path.take(job):
+            return True
+        try:
+            admitted = self._admit(job)
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            self.settler.settle_bug(job, error)
+            admitted = None
+        if admitted is None:
+            self.acks.add(job)
+            return False
+        self._do(self._new_delivery(job, admitted), self._look_up)
+        return True
+
+    def resume(self, job: JobInProgress, admitted: AdmittedJob, begun: PartialExchange | None) -> None:
+        """Take on a job that the fast path began, and that has a place in the breaker.
+
+        `begun`: the request that was sent and its answer so far; None if nothing was sent.
+        """
+        delivery = self._new_delivery(job, admitted)
+        delivery.has_place, delivery.partial = True, begun
+        self._do(delivery, self._start)
+
+    def _new_delivery(self, job: JobInProgress, admitted: AdmittedJob) -> Delivery:
+        delivery = self._deliveries[job] = Delivery(self.checks, job, admitted, self.plan.target.default_host)
+        return delivery
+
+    # 2. Admitted
+    def _admit(self, job: JobInProgress) -> AdmittedJob | None:
+        """Return the job and its endpoint; None if it is not let in, or may not be sent again, and is settled so."""
+        payload = self.admission.read(job, time.time())
+        if isinstance(payload, NotAJob):
+            self.settler.refuse(job, payload)
+            return None
+        admitted = self.admission.admit(job, payload)
+        if isinstance(admitted, Reason):
+            if admitted.code == CLOCKS_DIFFER.code:
+                self.settler.postpone(job, payload, admitted)
+            else:
+                self.settler.settle(job, job.payload or payload, None, Rejected(admitted))
+            return None
+        if (reason := self._order_refusal(job, admitted)) is not None:
+            self.settler.settle(job, admitted.payload, admitted.endpoint.spec, Rejected(reason))
+            return None
+        return self._check_resend(job, admitted) if admitted.payload.maybe_run else admitted
+
+    def _order_refusal(self, job: JobInProgress, admitted: AdmittedJob) -> Reason | None:
+        """Return why a job may not be sent, whose target does the jobs of one key in order; None: it may."""
+        ordered, how = self.plan.order, ticket_how(job.ticket)
+        if how == DIES:
+            return PREDECESSOR_DIED
+        if ordered is None or how == OTHER_KEY:
+            return None
+        fields = admitted.payload.fields
+        if fields.get(ON_DEAD_FIELD) is not None:
+            self.admission.identity.report_once(ON_DEAD_FIELD, ON_DEAD_IGNORED)
+        return ordered.refusal(ticket_key(job.ticket), fields, admitted.submission.command.arguments)
+
+    def _check_resend(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
+        """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""
+        payload, spec = admitted.payload, admitted.endpoint.spec
+        uncertain_retries = self.plan.policy.uncertain_retries
+        if job.at_most_once:
+            # Had it been about to be sent before a crash, its mark would have made it dead.
+            payload, uncertain_retries = self.admission.without_crashes(job, payload), 0
+        if not settle.may_send(payload, spec, uncertain_retries, at_most_once=job.at_most_once):
+            self.settler.settle(job, payload, spec, Uncertain(reason_of(spec, _TOO_OFTEN)))
+            return None
+        return attrs.evolve(admitted, payload=payload)
+
+    def _look_up(self, delivery: Delivery) -> None:
+        """Have Redis say whether a signed job was done before."""
+        if delivery.job.fingerprint is None:
+            self._enter_slot(delivery)
+        else:
+            self._ask(delivery, self.gates.replays, delivery.job.fingerprint, self._note_replay)
+
+    def _note_replay(self, delivery: Delivery, stored_for_s: float) -> None:
+        if stored_for_s < math.inf:
+            delivery.job.note_copy(stored_for_s)
+            self._enter_slot(delivery)
+        else:
+            self.settler.end_replay(delivery.job)
+            self._end(delivery)
+
+    # 3. Waiting
+    def _enter_slot(self, delivery: Delivery) -> None:
+        """Enter the slot of its command, or wait for it, without one of the worker's places."""
+        slot = delivery.admitted.endpoint.slot
+        if slot is None or self.stopping.is_set():
+            # Most jobs: nothing has to be waited for, and all else is checked before the first byte.
+            if not self.gates.has_rate and not delivery.job.is_expired(time.time()) and self._enter_breaker(delivery):
+                self._start(delivery)
+            else:
+                self._wait_to_start(delivery)
+            return
+
+        def take() -> None:
+            self._note_slot(delivery)
+
+        match slot.enter(take):
+            case "in":
+                delivery.job.in_slot = True
+                self._wait_to_start(delivery)
+            case "waiting":
+                delivery.has_room = False
+                self._wait(delivery, partial(slot.waiting.remove, take))
+                self.ready.note_done()
+            case "full":
+                self.settler.postpone(delivery.job, delivery.admitted.payload, SLOTS_FULL)
+                self._end(delivery)
+            case other:
+                assert_never(other)
+
+    def _note_slot(self, delivery: Delivery) -> None:
+        """Go on with the places of a job that left the slot: that in the slot, and that of the worker."""
+        delivery.has_room = delivery.job.in_slot = True
+        self._note_come(delivery)
+        self._do(delivery, self._wait_to_start)
+
+    def _wait_to_start(self, delivery: Delivery) -> None:
+        """Begin a round as soon as the breaker admits it, it has a share of the rate limit, and the lease is fresh."""
+        job, breaker = delivery.job, self.breaker
+        if delivery.cancelled:
+            self._settle_cancelled(delivery)
+        elif self.stopping.is_set() or not self._may_wait(delivery):
+            self._end_unsent(delivery)
+        elif breaker.admits if job.in_slot else self._enter_breaker(delivery):
+            self._go_through(delivery)
+        else:
+            wait, leave = breaker.semaphore.wait_in_line, breaker.semaphore.leave_line
+            if job.in_slot:
+                wait, leave = breaker.semaphore.wait_beside, breaker.semaphore.leave_beside
+            take_place = partial(self._take_place, delivery)
+            wait(take_place)
+            self._wait(delivery, partial(leave, take_place))
+
+    def _enter_breaker(self, delivery: Delivery) -> bool:
+        """Give it a place in the breaker, if there is one now, and no one waits for it; tell whether it has one."""
+        delivery.has_place = self.breaker.semaphore.try_enter()
+        return delivery.has_place
+
+    def _may_wait(self, delivery: Delivery) -> bool:
+        """Tell whether it may wait to be sent: it is ours and did not expire, and if marked, its target is not down."""
+        job = delivery.job
+        if not self.reservations.has(job) or job.is_expired(time.time()):
+            return False
+        return self.breaker.admits or not delivery.may_be_marked
+
+    def _take_place(self, delivery: Delivery) -> bool:
+        """Go on with the place in the breaker that it waited for; return False if it does not take that."""
+        if self._has_ended or delivery.is_over:
+            return False
+        self._note_come(delivery)
+        if not self._may_wait(delivery):
+            self._do(delivery, self._end_unsent)
+            return False
+        delivery.has_place = not delivery.job.in_slot
+        self._do(delivery, self._go_through)
+        return True
+
+    def _go_through(self, delivery: Delivery) -> None:
+        """Have the rate limit charged for its start, if there is one."""
+        if self.gates.is_charged(delivery.job):
+            self._note_share(delivery, 0.0)
+        else:
+            self._ask(delivery, self.gates.shares, delivery.job, self._note_share)
+
+    def _note_share(self, delivery: Delivery, wait_s: float) -> None:
+        """Begin the round, or wait so many seconds outside the breaker."""
+        if not wait_s and self.checks.lease.is_fresh and not self.stopping.is_set():
+            self._start(delivery)
+        else:
+            self._leave_breaker(delivery)
+            self._pause(delivery, wait_s or ASK_AGAIN_S)
+
+    def _pause(self, delivery: Delivery, seconds: float) -> None:
+        """Have another round after about so many seconds."""
+        if self.stopping.is_set() or delivery.cancelled:
+            self._wait_to_start(delivery)
+            return
+        due_s = trio.current_time() + seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, protects nothing
+        timer = self._timers.at(due_s, partial(self._end_pause, delivery))
+        self._wait(delivery, partial(self._timers.cancel, timer))
+
+    def _end_pause(self, delivery: Delivery) -> None:
+        self._note_come(delivery)
+        self._do(delivery, self._wait_to_start)
+
+    def _delay(self, delivery: Delivery, wait_s: float) -> None:
+        """End the delivery of a job whose connector wants it to wait so many seconds; then it is ready again."""
+        if delivery.cancelled:
+            self._settle_cancelled(delivery)
+            return
+        due_s, job = trio.current_time() + wait_s, delivery.job
+        heapq.heappush(self._delayed, (due_s, job.number, job))
+        self._timers.at(due_s, self._end_delays)
+        self._end(delivery)
+
+    def _end_delays(self) -> None:
+        due: list[JobInProgress] = []
+        while self._delayed and self._delayed[0][0] <= trio.current_time():
+            due.append(heapq.heappop(self._delayed)[2])
+        self.ready.put_back(*due)
+
+    def _end_unsent(self, delivery: Delivery) -> None:
+        """End a delivery that may not wait any longer: unless the job expired or may be marked, it stays reserved."""
+        job = delivery.job
+        if self.reservations.has(job):
+            if job.is_expired(time.time()):
+                self.settler.expire(job, delivery.admitted.payload)
+            elif delivery.may_be_marked and not self.breaker.stopped:
+                self.settler.requeue(job)
+        self._end(delivery)
+
+    # What a wait consists of, and what ends it
+    def _wait(self, delivery: Delivery, leave: Callable[[], None], *, is_asking: bool = False) -> None:
+        """Note how its wait is ended; meanwhile it may expire."""
+        delivery.leave, delivery.is_asking = leave, is_asking
+        remaining_s = delivery.job.remaining_s(time.time())
+        if remaining_s < math.inf:
+            due_s = trio.current_time() + max(0.0, remaining_s)
+            delivery.expiry = self._timers.at(due_s, partial(self._expire, delivery))
+
+    def _note_come(self, delivery: Delivery) -> None:
+        """Note that what it waited for has come."""
+        delivery.leave = None
+        if delivery.expiry is not None:
+            self._timers.cancel(delivery.expiry)
+            delivery.expiry = None
+
+    def _leave(self, delivery: Delivery) -> None:
+        """End its wait, for which nothing has come."""
+        leave = delivery.leave
+        self._note_come(delivery)
+        if leave is not None:
+            leave()
+
+    def _ask(self, delivery: Delivery, gate: Gate[T, A], what: T, then: Callable[[Delivery, A], None]) -> None:
+        """Go on with `then` once Redis has answered."""
+        question = gate.put(what, partial(self._take_answer, delivery, then))
+        self._wait(delivery, partial(gate.withdraw, question), is_asking=True)
+
+    def _take_answer(self, delivery: Delivery, then: Callable[[Delivery, A], None], answer: A | Exception) -> None:
+        self._note_come(delivery)
+        if isinstance(answer, Exception):
+            self._fail(delivery, answer)
+        else:
+            self._do(delivery, then, answer)
+
+    def _expire(self, delivery: Delivery) -> None:
+        leave, is_asking = delivery.leave, delivery.is_asking
+        self._note_come(delivery)
+        if leave is None:
+            return
+        if not delivery.job.is_expired(time.time()):
+            self._wait(delivery, leave, is_asking=is_asking)  # the clock was set back meanwhile
+            return
+        leave()
+        self._do(delivery, self._end_unsent)
+
+    def _end_waits(self, are_over: Callable[[Delivery], bool]) -> None:
+        """End the deliveries that wait, of which `are_over` is true."""
+        for delivery in list(self._deliveries.values()):
+            if delivery.leave is not None and are_over(delivery):
+                self._leave(delivery)
+                self._do(delivery, self._end_unsent)
+
+    async def _watch_stop(self) -> None:
+        await self.stopping.wait()
+        self._end_waits(lambda delivery: not delivery.is_asking)
+
+    async def _watch_trips(self) -> None:
+        """End the waits of those that may be marked whenever the target goes down: a crash would make them dead."""
+        while True:
+            await self.breaker.wait_to_trip()
+            self._end_waits(lambda delivery: delivery.may_be_marked)
+            if not await self.breaker.wait_to_admit():
+                return
+
+    def drop_lost(self) -> None:
+        """End the waits of jobs that are not ours any more."""
+        self._end_waits(lambda delivery: not self.reservations.has(delivery.job))
+        self._delayed = [entry for entry in self._delayed if self.reservations.has(entry[2])]
+        heapq.heapify(self._delayed)
+
+    def waiting_tickets(self) -> frozenset[str]:
+        """Return the tickets of the jobs that wait for their slot or for their time, without a place."""
+        in_slots = [job.ticket for job, delivery in self._deliveries.items() if not delivery.has_room]
+        return frozenset([*in_slots, *(job.ticket for _, _, job in self._delayed)])
+
+    # 4. to 6. Claimed and marked, sent, answered: by the connector, over its link
+    def _start(self, delivery: Delivery) -> None:
+        """Begin a round, in a task."""
+        if not self._has_ended:
+            self._start_task(delivery)
+
+    def _start_task(self, delivery: Delivery) -> None:
+        assert self._tasks is not None  # noqa: S101 - `run` runs
+        delivery.scope = trio.CancelScope()
+        self._for_tasks.append(delivery)
+        self._tasks.start_soon(self._run_round)
+
+    async def _run_round(self) -> None:
+        delivery = self._for_tasks.popleft()
+        assert delivery.scope is not None  # noqa: S101 - made with the task
+        outcome: Outcome | None = None
+        error: Exception | None = None
+        is_done = False
+        try:
+            with delivery.scope:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                try:
+                    outcome = require_outcome(await self.plan.connector.deliver(delivery.begin_round(), delivery))
+                except Exception as problem:  # noqa: BLE001 - a connector's bug must not end the worker
+                    error = problem
+                is_done = True
+        finally:
+            was_dropped = delivery.drop_partial()
+            # Also if the pool is cut off meanwhile: a person's word counts.
+            if delivery.cancelled and not is_done:
+                self._do(delivery, self._settle_cancelled)
+        if is_done:
+            delivery.scope = None
+            if was_dropped and not isinstance(error, Withdrawn):
+                # The connector took another way than before, while no one knows what the target made of the request.
+                outcome, error = Uncertain(reason_of(delivery.admitted.endpoint.spec, _DROPPED)), None
+            self._finish(delivery, outcome, error)
+
+    # 7. Judged
+    def _finish(self, delivery: Delivery, outcome: Outcome | None, error: Exception | None) -> None:
+        """Judge what came of a round: an outcome, or the exception of the connector."""
+        self._finished.append((delivery, outcome, error))
+        if not self._is_judging:
+            self._judge_all()
+
+    def _judge_all(self) -> None:
+        """Judge what came of rounds, settle it, and have the next jobs started."""
+        self._is_judging = True
+        while self._finished:
+            # What ends meanwhile is taken in the next turn of this loop: many that fail at once are no recursion.
+            finished, self._finished = self._finished, []
+            delivered: dict[str, int] = {}
+            settled: list[JobInProgress] = []
+            now_s = time.perf_counter()
+            for delivery, outcome, error in finished:
+                if delivery.is_over:
+                    continue
+                if type(outcome) is Delivered and self._is_by_target(delivery, outcome) and delivery.has_place:
+                    if self._do(delivery, self._settle_delivered, outcome, now_s - delivery.started_s):
+                        command = delivery.job.command
+                        delivered[command] = delivered.get(command, 0) + 1
+                        settled.append(delivery.job)
+                else:
+                    self._do(delivery, self._judge, outcome, error, now_s - delivery.started_s)
+            if settled:
+                # Most jobs: those that came together count together.
+                for command, count in delivered.items():
+                    self.breaker.note_delivered(command, count)
+                self.acks.add_all(settled)
+                self.breaker.semaphore.wake_waiting()
+                self.ready.note_done(len(settled))
+        self._is_judging = False
+        if not self._deliveries:
+            self._changed.unpark_all()
+
+    def _is_by_target(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Tell whether an outcome says something about the target, and not only what its connector thinks of a job."""
+        return delivery.job.delivery >= SENDING or not is_ours(outcome)
+
+    def _settle_delivered(self, delivery: Delivery, outcome: Delivered, took_s: float) -> None:
+        """Settle a job in the usual case; its places are given back together with those of others."""
+        job, admitted = delivery.job, delivery.admitted
+        job.answer()
+        self.settler.settle(job, admitted.payload, admitted.endpoint.spec, outcome, duration_s=took_s)
+        del self._deliveries[job]
+        delivery.is_over, delivery.has_place = True, False
+
+    def _judge(self, delivery: Delivery, outcome: Outcome | None, error: Exception | None, took_s: float) -> None:
+        """Settle the job by what came of a round, or have another round."""
+        job, admitted = delivery.job, delivery.admitted
+        delivery.may_be_marked = job.at_most_once
+        try:
+            final = self._interpret(delivery, outcome, error, took_s)
+        except NotYet as why:
+            self._delay(delivery, why.wait_s)
+            return
+        except JobExpired:
+            self.settler.expire(job, admitted.payload)
+            self._end(delivery)
+            return
+        except JobIsDuplicate as why:
+            self.settler.end_duplicate(job, admitted.payload, why.other)
+            self._end(delivery)
+            return
+        if isinstance(final, Unsent) and delivery.count_unsent():
+            final = Deferred(final.reason)
+        # Only now may another job take its place: what the breaker made of this outcome holds for that one, too.
+        self._leave_breaker(delivery)
+        match final:
+            case None:
+                self._wait_to_start(delivery)
+            case Unsent():
+                self._pause(delivery, _UNSENT_WAIT_S)
+            case Denied():
+                self._probe_soon(delivery, final, took_s)
+            case Delivered() | Rejected() | Deferred() | Uncertain():
+                self.settler.settle(job, admitted.payload, admitted.endpoint.spec, final, duration_s=took_s)
+                self._end(delivery)
+            case _:
+                assert_never(final)
+
+    def _interpret(
+        self, delivery: Delivery, outcome: Outcome | None, error: Exception | None, took_s: float
+    ) -> Outcome | None:
+        """Return what came of a round, without secrets, once the breaker has noted it; None: it is to be sent again.
+
+        No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
+        matter what the connector made of it. Raise `NotYet`, `JobExpired` and `JobIsDuplicate`, of an unsent job.
+        """
+        job, spec = delivery.job, delivery.admitted.endpoint.spec
+        if isinstance(error, JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate):
+            return self._note_unsent(job, error)
+        if error is not None:
+            outcome = outcome_of(self.plan, job, error, spec)
+        assert outcome is not None  # noqa: S101 - one of the two is there
+        outcome = self._note_outcome(delivery, outcome, took_s)
+        if isinstance(outcome, Denied | Unsent):
+            job.hold(effected=delivery.has_continued)
+            return Uncertain(_PART_DONE) if job.is_uncertain else outcome
+        if isinstance(outcome, Deferred) and job.effected and job.at_most_once:
+            return Uncertain(_PART_DONE)
+        if not isinstance(outcome, Uncertain):
+            job.answer()
+        return outcome
+
+    def _note_outcome(self, delivery: Delivery, outcome: Outcome, took_s: float) -> Outcome:
+        """Return what the connector's outcome means for this job, without secrets, once the breaker has noted it."""
+        job, call = delivery.job, delivery.call()
+        if not isinstance(outcome, Delivered):
+            outcome = redact_outcome(self.plan, outcome, call, delivery.admitted.endpoint.spec)
+            if job.delivery < SENDING:
+                outcome = settle.before_sending(outcome)
+            elif job.at_most_once and isinstance(outcome, Denied):
+                # Before the breaker sees it: no probe is asked whether it may be sent again.
+                outcome = settle.apply_at_most_once(outcome)
+        if self._is_by_target(delivery, outcome):
+            self.breaker.observe(
+                outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once
+            )
+        return settle.apply_at_most_once(outcome) if job.at_most_once else outcome
+
+    def _note_unsent(
+        self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate
+    ) -> Uncertain | None:
+        """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
+
+        None: it waits to be sent, unless it was released. Raise `JobExpired` and `JobIsDuplicate` again.
+        """
+        job.hold()
+        if isinstance(why, JobExpired | JobIsDuplicate):
+            raise why
+        if isinstance(why, JobTakenAway) and not self.reservations.has(job):
+            return None
+        if job.is_uncertain:
+            # Also if Redis gave it away: it applies nothing then, but if the job comes again, it is known that it ran.
+            return Uncertain(_PART_DONE)
+        if isinstance(why, JobTakenAway):
+            self.reservations.release(job.ticket)
+        return None
+
+    def _probe_soon(self, delivery: Delivery, denied: Denied, took_s: float) -> None:
+        """Have a probe find out, in a task, whether the denial concerns this job alone."""
+        if not self._has_ended:
+            assert self._tasks is not None  # noqa: S101 - `run` runs
+            delivery.scope = trio.CancelScope()
+            self._tasks.start_soon(self._probe, delivery, delivery.scope, denied, took_s)
+
+    async def _probe(self, delivery: Delivery, scope: trio.CancelScope, denied: Denied, took_s: float) -> None:
+        is_let_in: bool | None = None
+        try:
+            with scope:
+                is_let_in = await self.probe_after_denial(denied.reason)
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            delivery.scope = None
+            self._fail(delivery, error)
+            return
+        finally:
+            if delivery.cancelled and is_let_in is None:
+                self._do(delivery, self._settle_cancelled)
+        if is_let_in is not None:
+            delivery.scope = None
+            self._do(delivery, self._judge_denial, denied, is_let_in, took_s)
+
+    def _judge_denial(self, delivery: Delivery, denied: Denied, is_let_in: bool, took_s: float) -> None:  # noqa: FBT001
+        """Refuse a job that is denied though the probe is let in, at once or when that was too often."""
+        denied_too_often = delivery.count_denial()
+        if not is_let_in:
+            self._wait_to_start(delivery)
+        elif denied.reason.status == _FORBIDDEN or denied_too_often:
+            final = Rejected(denied.reason, denied.text)
+            spec = delivery.admitted.endpoint.spec
+            self.settler.settle(delivery.job, delivery.admitted.payload, spec, final, duration_s=took_s)
+            self._end(delivery)
+        else:
+            self._pause(delivery, ASK_AGAIN_S)
+
+    # 8. Settled, by the acker
+    def _leave_breaker(self, delivery: Delivery) -> None:
+        if delivery.has_place:
+            delivery.has_place = False
+            self.breaker.semaphore.leave()
+
+    def _end(self, delivery: Delivery) -> None:
+        """End a delivery: its job has a settlement, or stays reserved, or waits for its time."""
+        job, slot = delivery.job, delivery.admitted.endpoint.slot
+        delivery.is_over = True
+        self._deliveries.pop(job, None)
+        if job.settlement is not None:
+            self.acks.add(job)
+        self._leave_breaker(delivery)
+        following = None
+        if slot is not None and job.in_slot:
+            job.in_slot = False
+            following = slot.leave()
+        if following is not None:
+            following()  # it has the place of the worker, too
+        elif delivery.has_room:
+            self.ready.note_done()
+        if not self._deliveries:
+            self._changed.unpark_all()
+
+    def _abandon(self, delivery: Delivery) -> None:
+        """End a delivery that is cut off: its job stays as it is."""
+        delivery.is_over = True
+        delivery.drop_partial()
+        self._leave(delivery)
+        self._leave_breaker(delivery)
+
+    def _do(
+        self, delivery: Delivery, step: Callable[Concatenate[Delivery, P], None], *args: P.args, **kwargs: P.kwargs
+    ) -> bool:
+        """Take a step; return False if an unforeseen exception costs the job its life."""
+        try:
+            step(delivery, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            self._fail(delivery, error)
+            return False
+        return True
+
+    def _fail(self, delivery: Delivery, error: Exception) -> None:
+        self._leave(delivery)
+        self.settler.settle_bug(delivery.job, error)
+        if not delivery.is_over:
+            self._end(delivery)
+
+    # A person cancels
+    def cancel(self, job: JobInProgress) -> bool:
+        """End the delivery of a job, which becomes dead; return False if it is not in delivery, or has a settlement.
+
+        One that has its answer already is settled as usual.
+        """
+        delivery = self._deliveries.get(job)
+        if delivery is None or job.settlement is not None:
+            return False
+        if delivery.leave is not None:
+            self._leave(delivery)
+            self._do(delivery, self._settle_cancelled)
+            return True
+        delivery.cancelled = True
+        if delivery.scope is not None:
+            delivery.scope.cancel()
+        return True
+
+    def _settle_cancelled(self, delivery: Delivery) -> None:
+        """Settle the job that a person cancelled as dead, unless it was settled or went away in the last moment."""
+        job = delivery.job
+        delivery.scope = None
+        if job.settlement is None and self.reservations.has(job):
+            assert job.payload is not None  # noqa: S101 - no one can cancel before it was read
+            self.settler.cancel(job, job.payload)
+        self._end(delivery)
+
+
+_PART_DONE = Reason(
+    "Uncertain",
+    "A part of the command ran; restbroker could not send the rest, and AtMostOnce forbids sending it again.",
+    "Check on the server what was done. A retry sends the whole command again.",
+)
+_DROPPED = Reason(
+    "Uncertain",
+    "restbroker sent the command but read no answer, and does not repeat it: that would be another request.",
+    "Check on the server whether it was done. A retry sends it again.",
+)
+_TOO_OFTEN = Reason(
+    "Uncertain",
+    "restbroker sent the command several times without an answer; it may have run each time, and is not safe to "
+    "repeat.",
+    "Check on the server whether it was done. A retry sends it again.",
+)

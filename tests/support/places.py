@@ -1,0 +1,19 @@
+"""A place of an adaptive semaphore for a task of a test, which may wait for it."""
+
+import trio
+
+from restbroker.broker.semaphore import AdaptiveSemaphore
+
+
+async def enter(semaphore: AdaptiveSemaphore) -> None:
+    """Wait for a place, behind all that wait already."""
+    came = trio.Event()
+
+    def take_place() -> bool:
+        came.set()
+        return True
+
+    if semaphore.try_enter():
+        return
+    semaphore.wait_in_line(take_place)
+    await came.wait()
