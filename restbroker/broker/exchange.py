@@ -26,7 +26,8 @@ from restbroker.transport.answer import KnownHeads, Rest
 from restbroker.transport.head import whole
 from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.lean import LeanClient
-from restbroker.transport.wire import PlainWire
+from restbroker.transport.upkeep import Readiness
+from restbroker.transport.wire import Unwatched
 
 _SHORT_BYTES: Final = 64
 """The longest body whose outcome is kept."""
@@ -101,53 +102,45 @@ class Exchange:
     connection: Connection | None = None
     started_s: float = 0.0
     due_s: float = 0.0
-    sent: int = 0
     data: bytes = b""
 
     def take_place(self) -> bool:
         """Send what waited for the breaker and has a place there now; return False if it does not take that."""
         return self.path.start_held(self)
 
-    def send(self, connection: Connection, wire: PlainWire, now_s: float, due_s: float) -> bool:
-        """Send the request over this connection and listen for the answer; return False if not all of it left at once.
+    def send(self, connection: Connection, readiness: Readiness, now_s: float, due_s: float) -> bool:
+        """Send the request over this connection and listen for the answer; return False if that is not all done.
 
         The answer is due at `due_s`; both times are on Trio's clock.
         """
         self.connection, self.started_s, self.due_s = connection, now_s, due_s
         try:
-            self.sent = wire.send_now(self.message)
-            is_sent = self.sent == len(self.message)
-            if is_sent:
-                wire.listen(self.receive)
+            return connection.wire.begin(self.message) and connection.wire.listen(self.receive, readiness)
         except Exception:  # noqa: BLE001 - whatever it is, the general path meets it again
             return False
-        return is_sent
 
     def receive(self, got: bytes | Exception) -> None:
         """Go on with what came: some bytes, none at the end, or what broke the connection."""
-        if isinstance(got, bytes) and got and self.sent == len(self.message):
+        if isinstance(got, bytes) and got:
             self.data = data = self.data + got if self.data else got
             answer = self.path.heads.read(data)
             if answer is Rest.MISSING:
                 return
             if answer is not Rest.ODD:
-                outcome = self.endpoint.outcome(*answer)
+                status, _, body = answer
+                outcome = self.endpoint.outcome(status, body)
                 if outcome is not None:
                     self.path.finish(self, outcome)
                     return
-        elif isinstance(got, bytes):
-            self.data += got
-        self.path.continue_in_task(self, got if isinstance(got, Exception) else None)
+        self.path.continue_in_task(self, None if isinstance(got, bytes | Unwatched) else got)
 
     def end(self, error: Exception | None) -> PartialExchange:
         """Stop listening, and return the exchange as it is now; `error`: what broke the connection, if anything did."""
         assert self.connection is not None  # noqa: S101 - it was sent
-        assert isinstance(self.connection.wire, PlainWire)  # noqa: S101 - no other is lent
-        self.connection.wire.listen(None)
+        self.connection.wire.unlisten()
         return PartialExchange(
             connection=self.connection,
             message=self.message,
-            sent=self.sent,
             started_s=self.started_s,
             due_s=self.due_s,
             received=self.data,

@@ -37,7 +37,6 @@ from restbroker.job.outcome import Delivered
 from restbroker.transport.answer import KnownHeads
 from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.lean import LeanClient
-from restbroker.transport.wire import PlainWire
 
 _MOST_ODD: Final = 32
 """After so many answers in a row that were no plain ones, jobs are left to the general path, for `_REST_S` seconds.
@@ -150,10 +149,8 @@ class FastPath:
             if connection is not None:
                 self.client.take_back(connection, now_s, fit=True)
             return False
-        wire = connection.wire
-        assert isinstance(wire, PlainWire)  # noqa: S101 - no other is lent
         self._in_progress[exchange.job] = exchange
-        if not exchange.send(connection, wire, now_s, due_s):
+        if not exchange.send(connection, self.client.readiness, now_s, due_s):
             self.continue_in_task(exchange, None)
         return True
 

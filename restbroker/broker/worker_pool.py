@@ -141,7 +141,6 @@ class WorkerPool:
             return None
         if not (isinstance(plan.connector, Planner) and isinstance(plan.transport, LeanClient)):
             return None
-        plan.transport.expect_borrower()
         return FastPath(
             plan=plan,
             plain_jobs=PlainJobs(plan, plan.connector, plan.transport, admission),

@@ -1,7 +1,7 @@
 """Reads answers off one connection, however they are cut into pieces.
 
-The clients' connections use `AnswerReader`. The broker's fast path uses `KnownHeads`, for answers that came in one
-piece, or nearly, and parses no head of these again.
+Exchanges try `KnownHeads` first, for answers that came in one piece, or nearly: no head of these is parsed again. All
+others are read by an `AnswerReader`.
 
 Always holds: an answer is whole, cut at its limit, or `MalformedAnswer` is raised; interim answers (1xx) are skipped;
 bytes that follow an answer unrequested make its connection unfit for another request; an endless answer ends at its
@@ -34,7 +34,7 @@ _FIRST_FINAL_STATUS: Final = 200
 _TRANSFER_ENCODING_LENGTH: Final = len("transfer-encoding")
 _CODING: Final = b"content-encoding"
 _CODING_LENGTH: Final = len(_CODING)
-_LONGEST_BYTES: Final = 64 * 1024
+LONGEST_BYTES: Final = 64 * 1024
 """The longest body of a plain answer, and the longest head."""
 _HEADS: Final = 64
 """How many heads are kept."""
@@ -78,26 +78,22 @@ class Headers(Mapping[str, str]):
 
 
 class AnswerReader:
-    """A parser of answers, one per connection.
+    """A parser of one answer, whose body may have `limit_bytes`, and has none after a HEAD.
 
-    Call `begin` when a request is sent, then `feed` with the bytes that come until it returns True. Then `status`,
-    `headers` and `body` are the answer's. `whole`: the answer is complete. `body_cut`: its body was longer than the
-    limit. `keep`: the connection may be used again. `has_begun`: some bytes of the answer came.
+    Call `feed` with the bytes that come until it returns True. Then `status`, `headers` and `body` are the answer's.
+    `whole`: the answer is complete. `body_cut`: its body was longer than the limit. `keep`: the connection may be used
+    again.
     """
 
     __slots__ = (
-        "_body", "_headers", "_in_body", "_is_head", "_other_bytes", "_parser", "_room", "_wrong", "body_cut",
-        "has_begun", "keep", "status", "whole",
+        "_body", "_headers", "_in_body", "_is_head", "_other_bytes", "_parser", "_room", "_wrong", "body_cut", "keep",
+        "status", "whole",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int, *, is_head: bool = False) -> None:
         self._parser = httptools.HttpResponseParser(self)
         # For values that go on in the next line, which were good HTTP until 2014.
         self._parser.set_dangerous_leniencies(lenient_headers=True)
-        self.begin(0, is_head=False)
-
-    def begin(self, limit_bytes: int, *, is_head: bool) -> None:
-        """Prepare for the answer to a request just sent; its body may have `limit_bytes`, and has none after a HEAD."""
         self._room = limit_bytes
         self._is_head = is_head
         self._other_bytes = 0
@@ -106,11 +102,10 @@ class AnswerReader:
         self._in_body = False
         self._wrong = ""
         self.status = 0
-        self.has_begun = self.whole = self.body_cut = self.keep = False
+        self.whole = self.body_cut = self.keep = False
 
     def feed(self, data: bytes) -> bool:
         """Parse the bytes that came; return whether the answer is whole now, or raise `MalformedAnswer`."""
-        self.has_begun = True
         self._other_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -221,26 +216,26 @@ class Rest(Enum):
     ODD = 1
 
 
-PlainAnswer: TypeAlias = tuple[int, bytes]
-"""The status and the body of a whole answer whose connection may be used again."""
+PlainAnswer: TypeAlias = tuple[int, Headers, bytes]
+"""The status, the headers and the body of a whole answer whose connection may be used again."""
 
 
 @attrs.define(eq=False)
 class KnownHeads:
-    """The heads of one server: {head: status and length of the body, None for one that is not plain}.
+    """The heads of one server: {head: status, headers and length of the body, None for one that is not plain}.
 
     Most answers of a server have the same few heads: only the second of `Date` differs. `AnswerReader` has parsed each
     head, once, with a body of the length that it names; an answer that it refuses, that has no length more than
-    `_LONGEST_BYTES` or an encoded body, or that ends the connection is no plain answer.
+    `LONGEST_BYTES` or an encoded body, or that ends the connection is no plain answer.
     """
 
-    _known: dict[bytes, tuple[int, int] | None] = attrs.field(factory=dict)
+    _known: dict[bytes, tuple[int, Headers, int] | None] = attrs.field(factory=dict)
 
     def read(self, data: bytes) -> PlainAnswer | Literal[Rest.MISSING, Rest.ODD]:
         """Return the answer in `data`, or why there is none; `data` is all that came since the request was sent."""
         at = data.find(_END) + len(_END)
         if at < len(_END):
-            return Rest.MISSING if len(data) < _LONGEST_BYTES else Rest.ODD
+            return Rest.MISSING if len(data) < LONGEST_BYTES else Rest.ODD
         head = data[:at]
         try:
             found = self._known[head]
@@ -250,23 +245,23 @@ class KnownHeads:
             found = self._known[head] = _plain_head(head)
         if found is None:
             return Rest.ODD
-        status, length = found
+        status, headers, length = found
         missing = at + length - len(data)
         if missing:
             return Rest.MISSING if missing > 0 else Rest.ODD
-        return status, data[at:]
+        return status, headers, data[at:]
 
 
-def _plain_head(head: bytes) -> tuple[int, int] | None:
-    """Return status and length of the body of answers with this head; None if they are not plain."""
-    reader = AnswerReader()
-    reader.begin(_LONGEST_BYTES, is_head=False)
+def _plain_head(head: bytes) -> tuple[int, Headers, int] | None:
+    """Return status, headers and length of the body of answers with this head; None if they are not plain."""
+    reader = AnswerReader(LONGEST_BYTES)
     try:
         length = 0
         if not reader.feed(head):
             length = reader.length
-            if not 0 < length <= _LONGEST_BYTES or not reader.feed(bytes(length)):
+            if not 0 < length <= LONGEST_BYTES or not reader.feed(bytes(length)):
                 return None
     except (MalformedAnswer, ValueError):
         return None
-    return (reader.status, length) if reader.keep and not reader.body_cut and not reader.coding_names else None
+    is_plain = reader.keep and not reader.body_cut and not reader.coding_names
+    return (reader.status, reader.headers, length) if is_plain else None

@@ -17,7 +17,6 @@ from restbroker.config.values import duration_text
 from restbroker.transport.addresses import is_public
 from restbroker.transport.errors import NotSent, reason_of
 from restbroker.transport.tls import TlsWire
-from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import PlainWire, Wire
 
 NEXT_S: Final = 0.5
@@ -29,25 +28,24 @@ _ROOM_S: Final = 0.02
 """Seconds between two tries to connect to a unix socket whose listener had no room."""
 
 
-async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Readiness) -> Wire:
+async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float) -> Wire:
     """Connect to the target within `timeout_s` seconds, TLS included, and return the connection.
 
-    `arrivals` calls the returned wire when it is readable. Raise `NotSent` if it cannot connect; when cancelled,
-    nothing stays open.
+    Raise `NotSent` if it cannot connect; when cancelled, nothing stays open.
     """
     what = "did not accept a connection"
     with trio.move_on_after(timeout_s):
-        wire = await _connect(target, arrivals)
+        wire = await _connect(target)
         what = "accepted a connection, and did not answer with TLS"
         return await _start_tls(target, tls, wire) if target.url.scheme == "https" else wire
     raise NotSent(f"{target.url} {what} within {duration_text(timeout_s)}.", timed_out=True)
 
 
-async def _connect(target: Target, arrivals: Readiness) -> PlainWire:
+async def _connect(target: Target) -> PlainWire:
     url = target.url
     try:
         if url.socket is not None:
-            return PlainWire(await _open_unix(url.socket), arrivals)
+            return PlainWire(await _open_unix(url.socket))
         stream = await _open_tcp(await addresses_of(target), url.port)
     # A name that cannot be one (a label of 64 letters) is a UnicodeError.
     except (OSError, UnicodeError) as error:
@@ -55,7 +53,7 @@ async def _connect(target: Target, arrivals: Readiness) -> PlainWire:
     taken = stream.socket
     # Told what it is, Python does not ask the kernel, which could fail and leave the descriptor to no one.
     family, kind, protocol = taken.family, taken.type, taken.proto
-    return PlainWire(socket.socket(family, kind, protocol, fileno=taken.detach()), arrivals)
+    return PlainWire(socket.socket(family, kind, protocol, fileno=taken.detach()))
 
 
 async def addresses_of(target: Target) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.transport.answer import AnswerReader
 from restbroker.transport.wire import Wire
 
 LOOK_S: Final = 1.0
@@ -31,7 +30,6 @@ class Connection:
     wire: Wire
     old_at_s: float
     ramp_owner: object | None
-    reader: AnswerReader = attrs.field(factory=AnswerReader)
     since_s: float = 0.0
     good_until_s: float = 0.0
     is_used: bool = False
@@ -53,22 +51,16 @@ class Connection:
 class PartialExchange:
     """An exchange over a lent connection whose request has been sent, at least in part, and whose answer is not whole.
 
-    `message`: the request, of which `sent` bytes have left. `received`: the bytes of the answer so far. `error`: the
-    error that broke the connection, if any. `started_s` and `due_s` are on Trio's clock.
+    `message`: the request, of which the wire may have a rest to send. `received`: the bytes of the answer so far.
+    `error`: the error that broke the connection, if any. `started_s` and `due_s` are on Trio's clock.
     """
 
     connection: Connection
     message: bytes
-    sent: int
     started_s: float
     due_s: float
     received: bytes = b""
     error: Exception | None = None
-
-    @property
-    def rest(self) -> bytes:
-        """The bytes of the request that are still to be sent."""
-        return self.message[self.sent :]
 
 
 @attrs.define(eq=False)

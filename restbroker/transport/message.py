@@ -80,9 +80,9 @@ class Transport(Protocol):
         ...
 
     async def run(self, *, task_status: "trio.TaskStatus[None]") -> None:
-        """Keep deadlines cheaply until cancelled; without it, they are kept all the same.
+        """Serve requests cheaply until cancelled; without it, they are served all the same.
 
-        When cancelled, it ends as soon as no request is on its way whose deadline it keeps.
+        When cancelled, it gives up the requests under way: their `send` raises `MaybeSent` or `NotSent`.
         """
         ...
 

@@ -8,9 +8,11 @@ Not on `trio.SSLStream`, which cannot tell whether a byte of a request left, nor
 
 import contextlib
 import ssl
+from collections.abc import Collection
 from typing import Final
 
-from restbroker.transport.wire import PlainWire
+from restbroker.transport.upkeep import Readiness
+from restbroker.transport.wire import Listener, PlainWire
 
 _READ_BYTES: Final = 65536
 _PIECE_BYTES: Final = 256 * 1024
@@ -20,13 +22,16 @@ _PIECE_BYTES: Final = 256 * 1024
 class TlsWire:
     """A `Wire` with TLS over `under`; the certificate must name `host`, which SNI names too."""
 
-    __slots__ = ("_incoming", "_is_between_records", "_outgoing", "_tls", "_under")
+    __slots__ = ("_incoming", "_is_between_records", "_is_over", "_listener", "_message", "_outgoing", "_tls", "_under")
 
     def __init__(self, under: PlainWire, context: ssl.SSLContext, host: str) -> None:
         self._under = under
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._is_between_records = True
+        self._is_over = False
+        self._listener: Listener | None = None
+        self._message = memoryview(b"")
 
     @property
     def has_sent(self) -> bool:
@@ -41,47 +46,59 @@ class TlsWire:
     async def shake_hands(self) -> None:
         """Do the TLS handshake; call it once, before anything else.
 
-        Raise ssl.SSLError if either side refuses the other or the server closes the connection, else as `send_all`.
+        Raise ssl.SSLError if either side refuses the other or the server closes the connection, else OSError or a Trio
+        resource error.
         """
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                await self._flush()
+                await self.send_rest()
                 data = await self._under.receive()
                 if not data:
                     # So does one that speaks no TLS.
                     raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the server closed it during the handshake") from None
                 self._incoming.write(data)
             else:
-                await self._flush()
+                await self.send_rest()
                 return
 
-    async def send_all(self, data: bytes) -> None:
-        """Encrypt and send all the bytes; raise OSError or a Trio resource error if the connection breaks."""
-        if len(data) <= _PIECE_BYTES:
-            self._tls.write(data)
-            await self._flush()
-            return
-        view = memoryview(data)
-        for start in range(0, len(data), _PIECE_BYTES):
-            self._tls.write(view[start : start + _PIECE_BYTES])
-            await self._flush()
+    def begin(self, message: bytes) -> bool:
+        """Encrypt and send as much as the kernel takes at once; return False if `send_rest` must follow.
 
-    async def receive(self) -> bytes:
-        """Wait for bytes and return them; b"" at the end, even without TLS' close_notify, which many servers omit."""
+        Raise OSError if it breaks.
+        """
+        self._message = memoryview(message)
+        self._encrypt()
+        return self._push() and not self._message
+
+    async def send_rest(self) -> None:
+        """Encrypt and send what is left; raise OSError or a Trio resource error if the connection breaks."""
         while True:
-            try:
-                return self._tls.read(_READ_BYTES)
-            except ssl.SSLWantReadError:
-                pass
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b""
-            await self._flush()
-            if data := await self._under.receive():
-                self._incoming.write(data)
-            else:
-                self._incoming.write_eof()
+            if not self._push():
+                await self._under.send_rest()
+                self._is_between_records = True
+            if not self._message:
+                return
+            self._encrypt()
+
+    def listen(self, listener: Listener, readiness: Readiness) -> bool:
+        """Have the listener called with what comes, decrypted, as `Wire.listen` promises."""
+        self._listener = listener
+        return self._under.listen(self._take, readiness)
+
+    def unlisten(self) -> None:
+        """Have no one called any more; what comes stays unread."""
+        self._listener = None
+        self._under.unlisten()
+
+    async def attend(self) -> None:
+        """Call the listener with what comes, as `Wire.attend` promises."""
+        await self._under.attend()
+
+    def is_among(self, not_quiet: Collection[object]) -> bool:
+        """Tell whether bytes came on the plain wire, or the end behind the last answer."""
+        return self._is_over or self._under in not_quiet
 
     def is_quiet(self) -> bool:
         """Tell whether only TLS' own messages came since the last answer; otherwise the wire must not be used again.
@@ -107,14 +124,61 @@ class TlsWire:
             with contextlib.suppress(OSError):
                 with contextlib.suppress(ssl.SSLError):
                     self._tls.unwrap()
-                self._under.send_now(self._outgoing.read())
+                self._under.begin(self._outgoing.read())
         self._under.close()
 
-    async def _flush(self) -> None:
+    def _encrypt(self) -> None:
+        piece, self._message = self._message[:_PIECE_BYTES], self._message[_PIECE_BYTES:]
+        self._tls.write(piece)
+
+    def _push(self) -> bool:
+        """Send what is encrypted, behind what the kernel has not taken yet; return False if some of it is left."""
+        self._is_between_records = False
+        self._is_between_records = self._under.begin(self._outgoing.read())
+        return self._is_between_records
+
+    def _take(self, got: bytes | Exception) -> None:
+        """Decrypt what came and pass it on; answer what TLS itself asks for.
+
+        What the kernel does not take of that goes before the next thing that is sent.
+        """
+        listener = self._listener
+        if listener is None:
+            return
+        if isinstance(got, Exception):
+            listener(got)
+            return
+        if got:
+            self._incoming.write(got)
+        else:
+            self._incoming.write_eof()
+        data, end = self._decrypt()
         if self._outgoing.pending:
-            self._is_between_records = False
-            await self._under.send_all(self._outgoing.read())
-            self._is_between_records = True
+            with contextlib.suppress(OSError):
+                self._push()
+        self._is_over = end is not None
+        if data:
+            listener(data)
+        if end is not None and self._listener is listener:
+            listener(end)
+
+    def _decrypt(self) -> tuple[bytes, bytes | Exception | None]:
+        """Return all that is there, and what follows: b"" for the end, an error, or None.
+
+        An end without TLS' close_notify, which many servers omit, is one.
+        """
+        parts: list[bytes] = []
+        try:
+            while part := self._tls.read(_READ_BYTES):
+                parts.append(part)
+            end: bytes | Exception | None = b""
+        except ssl.SSLWantReadError:
+            end = None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            end = b""
+        except OSError as error:
+            end = error
+        return b"".join(parts), end
 
 
 def refuses_certificate(error: BaseException) -> bool:

@@ -1,16 +1,16 @@
 """The tasks that HTTP clients share: one that listens for all their connections, one that keeps all their deadlines.
 
-A generation runs them for the clients of all its targets; a client that is on its own runs its own. Always holds:
-without them, each connection listens for itself and each request keeps its deadline, so that nothing but CPU is lost.
+A generation runs them for the clients of all its targets; a client that is on its own runs its own, and one that does
+not run has them run for each of its requests.
 
-`Readiness` calls connections when they are readable, in batches. Always holds: a watched wire with a task that waits is
-called each time; a wire without one is called once, and then not watched any more, so that nothing wakes up for unread
-bytes; and when the task ends, each wire with a task that waits is called, to listen for itself. A wait of Trio's own
-for each answer registers its connection again every time: 6 µs more of 49 at 20 connections (measured); at fewer than
-eight it is the other way round. While a server is busy, its answers come one by one, each as soon as the last is dealt
-with, and each costs a turn of Trio's loop. It then naps for 0.15 ms, so that a few come together: with a real ejabberd
-a job costs 34 µs instead of 51, and ejabberd itself a tenth less (measured). All other tasks wait meanwhile, so it naps
-only where that pays: never twice in a turn of the loop, however many of its kind run.
+`Readiness` calls connections when they are readable, in batches. Always holds: a watched wire that listens is called
+each time; a wire that does not is called once, and then not watched any more, so that nothing wakes up for unread
+bytes; and when the task ends, each wire learns that nothing watches it any more. A wait of Trio's own for each answer
+registers its connection again every time: 6 µs more of 49 at 20 connections (measured). While a server is busy, its
+answers come one by one, each as soon as the last is dealt with, and each costs a turn of Trio's loop. It then naps for
+0.15 ms, so that a few come together: with a real ejabberd a job costs 34 µs instead of 51, and ejabberd itself a tenth
+less (measured). All other tasks wait meanwhile, so it naps only where that pays: never twice in a turn of the loop,
+however many of its kind run.
 
 `Deadlines` cuts off requests that take too long. Always holds: a watched request that is late is cut off within
 `TICK_S` seconds; while none is watched, nothing wakes up. A scope per request costs 10 µs (measured), a check of one
@@ -46,7 +46,7 @@ class ReadinessListener(Protocol):
     """Something that `Readiness` calls; neither method may wait or raise."""
 
     def on_readable(self) -> bool:
-        """Read the bytes, or the end, that are there now; return False, and read nothing, if no task waits for them."""
+        """Take the bytes, or the end, that are there now; return False, and read nothing, if no one wants them."""
         ...
 
     def note_unwatched(self) -> None:
@@ -63,11 +63,15 @@ These are those of the batch, and perhaps others.
 
 @attrs.define(eq=False)
 class Readiness:
-    """The listener for all connections of one or more clients. `is_kept`: `run` runs, so that `watch` may be used."""
+    """The listener for all connections of one or more clients. `is_kept`: `run` runs, so that `watch` may be used.
+
+    `is_calling`: a batch is being called, so that `call_afterwards` may be used.
+    """
 
     under_way: Sized = ()
     """The requests under way; without them, it never naps."""
     is_kept: bool = False
+    is_calling: bool = False
     _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
     _descriptors: select.epoll | None = None
     _afterwards: list[Afterwards] = attrs.field(factory=list)
@@ -96,14 +100,16 @@ class Readiness:
         """
         self._afterwards.append(call)
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen for all that is watched, until cancelled; where there is no epoll, do nothing until then."""
         try:
             descriptors = select.epoll()
         except (AttributeError, OSError):
-            # Not on Linux, or too many files are open: each listens for itself.
+            # Not on Linux, or too many files are open: a task attends to each connection.
+            task_status.started()
             await trio.sleep_forever()
         with descriptors, self._watching(descriptors):
+            task_status.started()
             while True:
                 began_s = time.perf_counter()
                 await trio.lowlevel.wait_readable(descriptors.fileno())
@@ -135,12 +141,14 @@ class Readiness:
         return came
 
     def _call(self, came: Sequence[tuple[int, int]]) -> None:
+        self.is_calling = True
         for descriptor, _ in came:
             # What came on another one may have had this one closed.
             who = self._watched.get(descriptor)
             if who is not None and not who.on_readable():
                 self.forget(descriptor)
                 who.note_unwatched()
+        self.is_calling = False
 
     def _call_afterwards(self, descriptors: select.epoll, called: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Call what is to be called behind those in `called`; return what was found to be readable by then."""
@@ -200,11 +208,9 @@ class Deadlines:
     def forget(self, who: Expirable) -> None:
         """Stop watching `who`, which was in time or is gone; do nothing if it is not watched."""
         self._due.pop(who, None)
-        if not self.is_kept and not self._due:
-            self._lot.unpark_all()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Cut off the watched objects that are late, until cancelled and none is watched any more."""
+        """Cut off the watched objects that are late, until cancelled."""
         self.is_kept = True
         task_status.started()
         try:
@@ -215,11 +221,6 @@ class Deadlines:
                 self._expire_due()
         finally:
             self.is_kept = False
-            with trio.CancelScope(shield=True):
-                while self._due:
-                    with trio.move_on_after(TICK_S):
-                        await self._lot.park()
-                    self._expire_due()
 
     def _expire_due(self) -> None:
         now_s = trio.current_time()
@@ -239,7 +240,7 @@ class Upkeep:
         self.readiness = Readiness(self.deadlines)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Do both until cancelled; deadlines are kept until no request is on its way any more."""
+        """Do both until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.readiness.run)
+            await nursery.start(self.readiness.run)
             await self.deadlines.run(task_status=task_status)

@@ -1,4 +1,4 @@
-"""Bytes to and from a server, over TCP or a unix socket. Opened by `dial`, used by the lean client and under TLS.
+"""Bytes to and from a server, over TCP or a unix socket. Opened by `dial`, used by exchanges and under TLS.
 
 Always holds: `close` takes effect at once, from any task, and ends all waits; `has_sent` says whether the kernel has
 taken any byte of what is being sent.
@@ -7,8 +7,8 @@ taken any byte of what is being sent.
 import contextlib
 import select
 import socket
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
@@ -16,18 +16,48 @@ from restbroker.transport.upkeep import Readiness
 
 _READ_BYTES: Final = 65536
 
+Listener: TypeAlias = Callable[[bytes | Exception], None]
+"""What is called with the bytes that come, each time; b"" is the end, an error is what broke the connection.
+
+The error is `trio.ClosedResourceError` if it was closed here, and `Unwatched` if nothing reads it any more.
+"""
+
+
+class Unwatched(Exception):
+    """Nothing reads the connection any more: what comes will not be known here."""
+
 
 class Wire(Protocol):
     """A connection to a server. `has_sent` is False until a byte is sent after it was last set to False."""
 
     has_sent: bool
 
-    async def send_all(self, data: bytes) -> None:
-        """Send all the bytes, waiting until the kernel has taken them; raise OSError or a Trio resource error."""
+    def begin(self, message: bytes) -> bool:
+        """Send as much as the kernel takes at once; return False if `send_rest` must follow. Raise OSError."""
         ...
 
-    async def receive(self) -> bytes:
-        """Wait for bytes and return some; none at the end. Raise as `send_all` does."""
+    async def send_rest(self) -> None:
+        """Send what `begin` left, waiting while the kernel takes none; raise OSError or a Trio resource error."""
+        ...
+
+    def listen(self, listener: Listener, readiness: Readiness) -> bool:
+        """Have the listener called with what comes, until `unlisten`; the last listener counts.
+
+        Return False if a task must await `attend` for that: `readiness` does not run, or has no room. Raise
+        `trio.ClosedResourceError` if the wire is closed.
+        """
+        ...
+
+    def unlisten(self) -> None:
+        """Have no one called any more; what comes stays unread."""
+        ...
+
+    async def attend(self) -> None:
+        """Call the listener with what comes, as long as there is one; when cancelled, it gets `Unwatched`."""
+        ...
+
+    def is_among(self, not_quiet: Collection[object]) -> bool:
+        """Tell whether something came since the last answer: bytes on one of these wires, or an end that was read."""
         ...
 
     def is_quiet(self) -> bool:
@@ -42,36 +72,43 @@ class Wire(Protocol):
 class PlainWire:
     """A non-blocking socket. Trio's own streams cost 6 µs more for a request and its answer (measured).
 
-    While its `run` runs, `arrivals` calls the wire when it is readable; `_waiting` is the task that waits for that, and
-    `_got` the bytes or error for it.
+    `_watcher` calls the wire when it is readable. `_rest` is what the kernel has not taken yet.
     """
 
-    __slots__ = ("_arrivals", "_got", "_is_watched", "_listener", "_look", "_socket", "_waiting", "has_sent")
+    __slots__ = ("_is_attended", "_listener", "_look", "_rest", "_socket", "_watcher", "has_sent")
 
-    def __init__(self, connected: socket.socket, arrivals: Readiness) -> None:
+    def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         self._socket = connected
         self._look = select.poll()
         self._look.register(connected, select.POLLIN)
-        self._arrivals = arrivals
-        self._is_watched = False
-        self._waiting: trio.lowlevel.Task | None = None
-        self._got: bytes | OSError | None = None
-        self._listener: Callable[[bytes | Exception], None] | None = None
+        self._watcher: Readiness | None = None
+        self._is_attended = False
+        self._listener: Listener | None = None
+        self._rest = memoryview(b"")
         self.has_sent = False
 
-    async def send_all(self, data: bytes) -> None:
-        """Send all the bytes, waiting while the kernel takes none; raise OSError or a Trio resource error."""
-        sent = self.send_now(data)
-        if sent == len(data):
-            return
-        rest = memoryview(data)[sent:]
-        while rest:
-            await trio.lowlevel.wait_writable(self._socket)
-            rest = rest[self.send_now(rest) :]
+    def begin(self, message: bytes) -> bool:
+        """Send what is left, then as much of the message as the kernel takes at once; return False if not all went.
 
-    def send_now(self, data: bytes | memoryview) -> int:
-        """Send as many of these bytes as the kernel takes at once, and return how many; raise OSError if it breaks."""
+        Raise OSError if it breaks.
+        """
+        if self._rest:
+            message = bytes(self._rest) + message
+        sent = self._send(message) if message else 0
+        self._rest = memoryview(message)[sent:]
+        return sent == len(message)
+
+    async def send_rest(self) -> None:
+        """Send what is left, waiting while the kernel takes none; raise OSError or a Trio resource error."""
+        while self._rest:
+            if self._socket.fileno() < 0:
+                # Closed while this task was about to run. Trio would register the descriptor -1.
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_writable(self._socket)
+            self._rest = self._rest[self._send(self._rest) :]
+
+    def _send(self, data: bytes | memoryview) -> int:
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
@@ -80,39 +117,38 @@ class PlainWire:
         return sent
 
     async def receive(self) -> bytes:
-        """Wait for bytes and return some; none at the end. Raise as `send_all` does."""
+        """Wait for bytes by Trio and return some, b"" at the end; raise OSError or a Trio resource error."""
         while True:
-            if self._socket.fileno() < 0:
-                # Closed at its deadline while its task was about to run. Trio would register the descriptor -1.
-                raise trio.ClosedResourceError
-            if not self._arrivals.is_kept:
-                await trio.lowlevel.wait_readable(self._socket)
-                with contextlib.suppress(BlockingIOError):
-                    return self._socket.recv(_READ_BYTES)
-                continue
-            self._have_watched()
-            self._waiting = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-            got, self._got = self._got, None
-            if isinstance(got, bytes):
-                return got
-            if got is not None:
-                raise got
+            await trio.lowlevel.wait_readable(self._socket)
+            with contextlib.suppress(BlockingIOError):
+                return self._socket.recv(_READ_BYTES)
 
-    def listen(self, listener: Callable[[bytes | Exception], None] | None) -> None:
-        """Have `listener` called with the bytes that come, each time; None ends that. No task may wait here meanwhile.
-
-        It gets b"" at the end, and also when `arrivals` stops, so that later bytes stay unread; or the error that broke
-        the connection: `trio.ClosedResourceError` if it was closed here. `arrivals` must run.
-        """
+    def listen(self, listener: Listener, readiness: Readiness) -> bool:
+        """Have the listener called, as `Wire.listen` promises."""
         self._listener = listener
-        if listener is not None:
-            self._have_watched()
+        return self._watcher is readiness or self._have_watched(readiness)
+
+    def unlisten(self) -> None:
+        """Have no one called any more; what comes stays unread."""
+        self._listener = None
+
+    async def attend(self) -> None:
+        """Call the listener with what comes, by waits of Trio's own, as `Wire.attend` promises."""
+        self._is_attended = True
+        try:
+            while self._listener is not None:
+                await trio.lowlevel.wait_readable(self._socket)
+                self.on_readable()
+        except trio.ClosedResourceError:
+            pass  # its listener knows
+        finally:
+            self._is_attended = False
+            self.note_unwatched()
 
     def on_readable(self) -> bool:
-        """Read the bytes and pass them to the task that waits, or to the listener; return False if there is neither."""
-        waiting, listener = self._waiting, self._listener
-        if waiting is None and listener is None:
+        """Read the bytes and pass them to the listener; return False if there is none."""
+        listener = self._listener
+        if listener is None:
             return False
         try:
             got: bytes | OSError = self._socket.recv(_READ_BYTES)
@@ -120,23 +156,15 @@ class PlainWire:
             return True
         except OSError as error:
             got = error
-        if waiting is None:
-            if listener is not None:
-                listener(got)
-            return True
-        self._got, self._waiting = got, None
-        trio.lowlevel.reschedule(waiting)
+        listener(got)
         return True
 
     def note_unwatched(self) -> None:
-        """Note that `arrivals` stopped watching the socket; wake the task that waits, which then listens for itself."""
-        self._is_watched = False
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None
-        if (listener := self._listener) is not None:
-            self._listener = None
-            listener(b"")
+        """Note that nothing watches the socket any more; tell the listener, if there is one."""
+        self._watcher = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener(Unwatched())
 
     def receive_now(self) -> bytes | None:
         """Return the bytes that are there: b"" at the end or if the connection is broken; None if nothing came."""
@@ -147,6 +175,10 @@ class PlainWire:
         except OSError:
             return b""
 
+    def is_among(self, not_quiet: Collection[object]) -> bool:
+        """Tell whether it is one of these wires."""
+        return self in not_quiet
+
     def is_quiet(self) -> bool:
         """Tell whether the socket is open and nothing came since the last answer, not even the end.
 
@@ -156,21 +188,32 @@ class PlainWire:
         return self._socket.fileno() >= 0 and not self._look.poll(0)
 
     def close(self) -> None:
-        """Close the socket at once, end the waits on it, and have it not watched any more; may be called again."""
+        """Close the socket at once, end the waits on it, and tell the listener; may be called again."""
         if self._socket.fileno() >= 0:
-            self._arrivals.forget(self._socket.fileno())
+            self._unwatch()
             listener, self._listener = self._listener, None
-            self.note_unwatched()
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
             if listener is not None:
                 listener(trio.ClosedResourceError())
 
-    def _have_watched(self) -> None:
-        if not self._is_watched:
-            self._arrivals.watch(self._socket.fileno(), self)
-            self._is_watched = True
+    def _have_watched(self, readiness: Readiness) -> bool:
+        if self._socket.fileno() < 0:
+            self._listener = None
+            raise trio.ClosedResourceError
+        if self._is_attended:
+            return True
+        self._unwatch()
+        if not readiness.is_kept:
+            return False
+        try:
+            readiness.watch(self._socket.fileno(), self)
+        except OSError:
+            return False  # there is a limit to what epoll takes
+        self._watcher = readiness
+        return True
 
-    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._waiting = None
-        return trio.lowlevel.Abort.SUCCEEDED
+    def _unwatch(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.forget(self._socket.fileno())

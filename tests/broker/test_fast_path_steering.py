@@ -1,7 +1,6 @@
 """What changes while plain jobs run: each job from then on obeys, and none is sent twice or lost."""
 
 import base64
-import errno
 import json
 import time
 from collections import Counter
@@ -36,7 +35,8 @@ from restbroker.store import tokens as token_store
 from restbroker.store.client import items, raw
 from restbroker.telemetry.events import BrokerStarted, OperatorWarning, TargetDown, TargetUp
 from restbroker.transport.lean import LeanClient
-from restbroker.transport.wire import PlainWire
+from restbroker.transport.upkeep import Readiness
+from restbroker.transport.wire import Listener, PlainWire
 from tests.support.active_job import OBJECT, wrapper
 from tests.support.moody_server import Mood, fine, written
 from tests.support.paths import Paths, Serving, job
@@ -61,9 +61,16 @@ def jobs(
 
 @asynccontextmanager
 async def warmed(paths: Paths, command: str = "send_message", **more: Any) -> AsyncIterator[Serving]:
-    """Run a broker that has done plain jobs by the fast path where it may; stop it at the end of the block."""
-    async with paths.broker(jobs(_WARM, command=command), **more) as serving:
+    """Run a broker that has done plain jobs by the fast path where it may; stop it at the end of the block.
+
+    The first ones wait for each other, so that it has as many connections as it may.
+    """
+    first = jobs(_WARM, dict.fromkeys(range(_CONCURRENCY), _HELD), command=command)
+    async with paths.broker(first, **more) as serving:
+        await until_async(lambda: serving.server.requests.total() >= _CONCURRENCY, "they are sent")
+        serving.server.let.set()
         await serving.until_ended(_WARM)
+        serving.server.let = trio.Event()
         yield serving
         serving.control.stop.set()
 
@@ -481,10 +488,8 @@ def _fail(*_args: object) -> None:
 def _listening_fails(patch: pytest.MonkeyPatch) -> None:
     listen = PlainWire.listen
 
-    def no_room(wire: PlainWire, listener: Callable[[bytes | Exception], None] | None) -> None:
-        listen(wire, listener)
-        if listener is not None:
-            raise OSError(errno.ENOSPC, "seeded: epoll takes no more")
+    def no_room(wire: PlainWire, listener: Listener, _readiness: Readiness) -> bool:
+        return listen(wire, listener, Readiness())
 
     patch.setattr(PlainWire, "listen", no_room)
 

@@ -91,8 +91,7 @@ def test_an_answer_is_read_alike_however_it_is_cut(answer: bytes, places: list[i
 
 def read(pieces: list[bytes], is_head: bool) -> tuple[int, bytes] | None:
     """What a connection makes of these bytes and the end."""
-    reader = AnswerReader()
-    reader.begin(20, is_head=is_head)
+    reader = AnswerReader(20, is_head=is_head)
     try:
         if not any(piece and reader.feed(piece) for piece in pieces) and not reader.end():
             return None

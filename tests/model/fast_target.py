@@ -18,11 +18,10 @@ from restbroker.job.command import Call
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason
 from restbroker.servers.contract import Link, Plan
-from restbroker.transport import lean
+from restbroker.transport import pool
 from restbroker.transport.errors import NotSent
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
-from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import PlainWire
 from tests.model.target import SimulatedTarget
 
@@ -74,7 +73,7 @@ class FastTarget(SimulatedTarget):
             stream.socket.close()
         self.connected.clear()
 
-    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float, arrivals: Readiness) -> PlainWire:
+    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float) -> PlainWire:
         """A new connection."""
         await trio.lowlevel.checkpoint()
         if not self.up:
@@ -85,7 +84,7 @@ class FastTarget(SimulatedTarget):
         assert self.nursery is not None
         # It is none of the tasks of the process that connects.
         contextvars.Context().run(self.nursery.start_soon, self._serve, stream)
-        return PlainWire(theirs, arrivals)
+        return PlainWire(theirs)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         data = b""
@@ -128,7 +127,7 @@ class FastTarget(SimulatedTarget):
 def connect(patch: pytest.MonkeyPatch, target: FastTarget, nursery: trio.Nursery) -> None:
     """All clients connect to this target from now on; `nursery` is that of the world."""
     target.nursery = nursery
-    patch.setattr(lean, "dial", target.dial)
+    patch.setattr(pool, "dial", target.dial)
 
 
 def _body(arguments: Mapping[str, Json]) -> bytes:

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 import trio
 
-from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, KnownHeads, MalformedAnswer, Rest
+from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, Headers, KnownHeads, MalformedAnswer, Rest
 from restbroker.transport.errors import MaybeSent
 from restbroker.transport.message import Request, Transport
 from tests.support import recorder
@@ -18,14 +18,11 @@ MIB = 1024 * 1024
 
 
 def begun(limit_bytes: int = MIB) -> AnswerReader:
-    reader = AnswerReader()
-    reader.begin(limit_bytes, is_head=False)
-    return reader
+    return AnswerReader(limit_bytes)
 
 
 def read(shape: Shape, pieces: list[bytes]) -> tuple[int, bytes, bool] | None:
-    reader = AnswerReader()
-    reader.begin(MIB, is_head=shape.method == "HEAD")
+    reader = AnswerReader(MIB, is_head=shape.method == "HEAD")
     try:
         for piece in pieces:
             if piece and reader.feed(piece):
@@ -51,8 +48,7 @@ def test_an_answer_is_the_same_wherever_it_is_cut() -> None:
 def test_an_answer_that_ends_early_is_none_unless_its_end_is_what_ends_it() -> None:
     for shape in SHAPES:
         for place in range(min(len(shape.raw), 1000)):
-            reader = AnswerReader()
-            reader.begin(MIB, is_head=shape.method == "HEAD")
+            reader = AnswerReader(MIB, is_head=shape.method == "HEAD")
             try:
                 whole = (place > 0 and reader.feed(shape.raw[:place])) or reader.end()
             except MalformedAnswer:
@@ -223,19 +219,22 @@ def test_an_answer_is_plain_only_if_it_is_whole_and_keeps_its_connection(shape: 
             case Rest():
                 pass
             case plain:
-                assert shape.whole == (*plain, True)
+                status, _, body = plain
+                assert shape.whole == (status, body, True)
 
 
 def test_each_answer_with_a_length_is_plain() -> None:
     (shape,) = (one for one in SHAPES if one.name == "a length")
     heads = KnownHeads()
-    assert heads.read(shape.raw) == (200, b"abc")
-    assert heads.read(shape.raw.replace(b"abc", b"xyz")) == (200, b"xyz")
+    length = Headers([(b"Content-Length", b"3")])
+    assert heads.read(shape.raw) == (200, length, b"abc")
+    assert heads.read(shape.raw.replace(b"abc", b"xyz")) == (200, length, b"xyz")
     assert heads.read(shape.raw + b"x") is Rest.ODD
 
 
 def test_heads_that_never_come_again_do_not_pile_up() -> None:
     heads = KnownHeads()
     for number in range(1000):
-        assert heads.read(b"HTTP/1.1 200 OK\r\nX: %d\r\nContent-Length: 1\r\n\r\n0" % number) == (200, b"0")
+        answer = heads.read(b"HTTP/1.1 200 OK\r\nX: %d\r\nContent-Length: 1\r\n\r\n0" % number)
+        assert answer == (200, Headers([(b"X", b"%d" % number), (b"Content-Length", b"1")]), b"0")
     assert len(heads._known) <= 100  # noqa: SLF001 - a bound that nothing else shows

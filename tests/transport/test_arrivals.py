@@ -1,5 +1,6 @@
 """One task tells all connections when something came on them, and connections are lent for exchanges by events."""
 
+import errno
 import os
 import resource
 import socket
@@ -18,18 +19,19 @@ from restbroker.transport.errors import MaybeSent
 from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.upkeep import Readiness
-from restbroker.transport.wire import PlainWire
+from restbroker.transport.wire import PlainWire, Unwatched
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.support.wait import until_async
 from tests.transport.test_client import pair, post
+from tests.transport.wires import receive, send_all
 
 
 @contextmanager
-def wired(arrivals: Readiness) -> Iterator[tuple[PlainWire, socket.socket]]:
+def wired() -> Iterator[tuple[PlainWire, socket.socket]]:
     here, there = socket.socketpair()
     with here, there:
-        yield PlainWire(here, arrivals), there
+        yield PlainWire(here), there
 
 
 @asynccontextmanager
@@ -63,10 +65,10 @@ async def test_each_gets_what_came_on_its_own_connection() -> None:
         got: dict[int, bytes] = {}
 
         async def read(number: int) -> None:
-            with wired(arrivals) as (wire, there):
+            with wired() as (wire, there):
                 for round_ in range(3):
                     nursery.start_soon(send_later, there, b"%d-%d" % (number, round_))
-                    got[number] = await wire.receive()
+                    got[number] = await receive(wire, arrivals)
                     assert got[number] == b"%d-%d" % (number, round_)
                 wire.close()
 
@@ -77,7 +79,7 @@ async def test_each_gets_what_came_on_its_own_connection() -> None:
 
 async def test_what_is_called_afterwards_comes_once_behind_all_that_came_together_and_learns_what_came_since() -> None:
     async with kept() as arrivals:
-        with wired(arrivals) as (one, there), wired(arrivals) as (other, far):
+        with wired() as (one, there), wired() as (other, far):
             called: list[object] = []
 
             def listen(wire: PlainWire, got: bytes | Exception) -> None:
@@ -89,8 +91,8 @@ async def test_what_is_called_afterwards_comes_once_behind_all_that_came_togethe
                 elif len(called) == 2:
                     there.send(b"more") if wire is one else far.send(b"more")
 
-            one.listen(partial(listen, one))
-            other.listen(partial(listen, other))
+            one.listen(partial(listen, one), arrivals)
+            other.listen(partial(listen, other), arrivals)
             there.send(b"one")
             far.send(b"other")
             await wait_all_tasks_blocked(0.05)
@@ -133,9 +135,9 @@ async def test_of_a_thousand_connections_with_unread_bytes_none_is_taken_for_qui
 
 async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_until_then() -> None:
     async with kept() as arrivals:
-        with wired(arrivals) as (wire, there):
+        with wired() as (wire, there):
             there.send(b"first")
-            assert await wire.receive() == b"first"
+            assert await receive(wire, arrivals) == b"first"
             there.send(b"second")
             await wait_all_tasks_blocked(0.05)
             steps = Steps()
@@ -144,10 +146,10 @@ async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_unt
             trio.lowlevel.remove_instrument(steps)
             assert steps.count <= 2, "only the waiting for the others itself"
             assert not wire.is_quiet()
-            assert await wire.receive() == b"second"
+            assert await receive(wire, arrivals) == b"second"
             there.close()
-            assert await wire.receive() == b""
-            assert await wire.receive() == b""
+            assert await receive(wire, arrivals) == b""
+            assert await receive(wire, arrivals) == b""
             wire.close()
 
 
@@ -156,12 +158,12 @@ async def test_a_broken_connection_says_so_to_who_waits() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             here = socket.create_connection(server.getsockname())
             there, _ = server.accept()
-            wire = PlainWire(here, arrivals)
+            wire = PlainWire(here)
             async with trio.open_nursery() as nursery:
 
                 async def wait() -> None:
                     with pytest.raises(ConnectionResetError):
-                        await wire.receive()
+                        await receive(wire, arrivals)
 
                 nursery.start_soon(wait)
                 await wait_all_tasks_blocked()
@@ -173,15 +175,15 @@ async def test_a_broken_connection_says_so_to_who_waits() -> None:
 @rows("is_kept", [True, False])
 async def test_closing_a_wire_ends_who_waits_for_an_answer_or_for_room_to_send(is_kept: bool) -> None:
     async with kept() as arrivals:
-        with wired(arrivals if is_kept else Readiness()) as (wire, there):
+        with wired() as (wire, there):
             there.send(b"x")
-            await wire.receive()
+            await receive(wire, arrivals)
             ended = 0
 
             async def wait(*, sends: bool) -> None:
                 nonlocal ended
                 with pytest.raises(trio.ClosedResourceError):
-                    await (wire.send_all(bytes(10_000_000)) if sends else wire.receive())
+                    await (send_all(wire, bytes(10_000_000)) if sends else receive(wire, arrivals if is_kept else None))
                 ended += 1
 
             async with trio.open_nursery() as nursery:
@@ -192,71 +194,111 @@ async def test_closing_a_wire_ends_who_waits_for_an_answer_or_for_room_to_send(i
             assert ended == 2
 
 
+async def test_what_is_begun_while_the_kernel_takes_nothing_goes_behind_what_was_begun_before() -> None:
+    with wired() as (wire, there), there:
+        size = 10_000_000
+        assert not wire.begin(b"a" * size)
+        assert not wire.begin(b"b")
+        got = bytearray()
+
+        async def read() -> None:
+            end = trio.socket.from_stdlib_socket(there.dup())
+            with end:
+                while len(got) < size + 2:
+                    got.extend(await end.recv(65536))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.send_rest)
+            await wait_all_tasks_blocked()
+            assert not wire.begin(b"c")
+            nursery.start_soon(read)
+        assert got == b"a" * size + b"bc"
+        assert wire.begin(b"")
+        wire.close()
+
+
 async def test_a_cancelled_wait_takes_nothing_from_the_next_one() -> None:
     async with kept() as arrivals:
-        with wired(arrivals) as (wire, there):
+        with wired() as (wire, there):
             with trio.move_on_after(0.01) as scope:
-                await wire.receive()
+                await receive(wire, arrivals)
             assert scope.cancelled_caught
             there.send(b"late")
             await wait_all_tasks_blocked(0.01)
-            assert await wire.receive() == b"late"
+            assert await receive(wire, arrivals) == b"late"
             wire.close()
 
 
 async def test_a_descriptor_that_is_used_again_is_told_to_its_new_owner_only() -> None:
     async with kept() as arrivals:
-        with wired(arrivals) as (old, there):
+        with wired() as (old, there):
             there.send(b"old")
-            await old.receive()
+            await receive(old, arrivals)
             old.close()
-            with wired(arrivals) as (new, to_new):
+            with wired() as (new, to_new):
                 there.close()
                 to_new.send(b"new")
-                assert await new.receive() == b"new"
+                assert await receive(new, arrivals) == b"new"
                 with pytest.raises(trio.ClosedResourceError):
-                    await old.receive()
+                    await receive(old, arrivals)
                 new.close()
 
 
-async def test_who_waits_when_the_task_ends_listens_for_itself() -> None:
+async def test_who_listens_when_the_task_ends_is_told_and_what_comes_stays_unread() -> None:
     arrivals, scope = Readiness(), trio.CancelScope()
-    got: list[bytes] = []
-
-    async def keep() -> None:
-        with scope:
-            await arrivals.run()
-
-    with wired(arrivals) as (wire, there):
-
-        async def wait() -> None:
-            got.append(await wire.receive())
-            got.append(await wire.receive())
-
+    got: list[bytes | Exception] = []
+    with wired() as (wire, there):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep)
-            await wait_all_tasks_blocked()
-            nursery.start_soon(wait)
-            await wait_all_tasks_blocked()
-            scope.cancel()
-            await wait_all_tasks_blocked()
-            assert not arrivals.is_kept
-            there.send(b"one")
-            await wait_all_tasks_blocked(0.01)
-            there.send(b"two")
+            with scope:
+                await nursery.start(arrivals.run)
+                assert wire.listen(got.append, arrivals)
+                nursery.cancel_scope.cancel()
+        assert [type(one) for one in got] == [Unwatched]
+        there.send(b"one")
+        assert await receive(wire, arrivals) == b"one"
         wire.close()
-    assert got == [b"one", b"two"]
 
 
-async def test_without_epoll_each_listens_for_itself(monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery) -> None:
-    monkeypatch.delattr("select.epoll")
+@pytest.mark.parametrize("why", ["none", "full"])
+async def test_where_epoll_is_not_or_takes_no_more_a_task_attends(
+    monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, why: str
+) -> None:
+    def no_room(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "epoll takes no more")
+
     arrivals = Readiness()
-    nursery.start_soon(arrivals.run)
-    await wait_all_tasks_blocked()
-    with wired(arrivals) as (wire, there):
-        there.send(b"x")
-        assert await wire.receive() == b"x"
+    if why == "none":
+        monkeypatch.delattr("select.epoll")
+    else:
+        monkeypatch.setattr(Readiness, "watch", no_room)
+    await nursery.start(arrivals.run)
+    got: list[bytes | Exception] = []
+    with wired() as (wire, there):
+        assert not wire.listen(got.append, arrivals)
+        async with trio.open_nursery() as attending:
+            attending.start_soon(wire.attend)
+            there.send(b"x")
+            await wait_all_tasks_blocked(0.01)
+            assert wire.listen(got.append, arrivals), "the task goes on"
+            there.send(b"y")
+            await wait_all_tasks_blocked(0.01)
+            attending.cancel_scope.cancel()
         wire.close()
+    assert got[:2] == [b"x", b"y"]
+    assert [type(one) for one in got[2:]] == [Unwatched]
+
+
+async def test_a_wire_goes_from_one_listening_task_to_another(nursery: trio.Nursery) -> None:
+    one, other = Readiness(), Readiness()
+    await nursery.start(one.run)
+    await nursery.start(other.run)
+    with wired() as (wire, there):
+        for arrivals in (one, other, one):
+            there.send(b"x")
+            assert await receive(wire, arrivals) == b"x"
+        assert not other._watched  # noqa: SLF001 - nothing else shows it
+        wire.close()
+        assert not one._watched  # noqa: SLF001 - nothing else shows it
 
 
 @asynccontextmanager
@@ -264,7 +306,6 @@ async def lending(**changes: object) -> AsyncIterator[tuple[LeanClient, Recorder
     """A client, and a connection that it lent after its first request."""
     async with pair(engine="lean", **changes) as (client, server), trio.open_nursery() as nursery:
         assert isinstance(client, LeanClient)
-        client.expect_borrower()
         await nursery.start(client.run)
         await client.send(post())
         connection = client.lend(trio.current_time())
@@ -288,7 +329,7 @@ async def test_a_lent_connection_is_not_lent_again_while_others_wait_for_one_but
         server.default = hang
         for _ in range(concurrency):
             nursery.start_soon(client.send, post())
-        await until_async(lambda: client._ramp.waiting_count > 0, "some wait")  # noqa: SLF001 - nothing else shows it
+        await until_async(lambda: client._pool._ramp.waiting_count > 0, "some wait")  # noqa: SLF001 - nothing else shows it
         assert client.lend_again([connection], trio.current_time()) == []
         client.take_back(connection, trio.current_time(), fit=True)
         await until_async(lambda: [one.connection for one in server.requests].count(1) == 2, "one has it")
@@ -301,8 +342,8 @@ async def test_what_was_begun_over_a_lent_connection_ends_at_its_deadline_though
         request, now_s = post(repeatable=True, timeout_s=90.0), trio.current_time()
         message, due_s = client.message_of(request), now_s + 0.3
         client.watch(connection, due_s)
-        assert isinstance(connection.wire, PlainWire)
-        partial = PartialExchange(connection, message, connection.wire.send_now(message), now_s, due_s)
+        assert connection.wire.begin(message)
+        partial = PartialExchange(connection, message, now_s, due_s)
         with trio.fail_after(30), pytest.raises(MaybeSent) as caught:
             await client.resume(partial, request)
         assert caught.value.timed_out

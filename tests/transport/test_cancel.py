@@ -85,8 +85,6 @@ async def opened(ours: Authority, scheme: str, *, watched: bool) -> AsyncIterato
         assert isinstance(client, LeanClient)
         if watched:
             await nursery.start(client.run)
-            # For so few connections it would not.
-            nursery.start_soon(client.readiness.run)
         yield client, server
         await client.aclose()
         nursery.cancel_scope.cancel()
@@ -130,22 +128,23 @@ async def cancelled_at(step: int, client: LeanClient, server: Recorder, before: 
 
 
 def close_idle(client: LeanClient) -> None:
-    while (connection := client._idle.take(trio.current_time())) is not None:
+    while (connection := client._pool.idle.take(trio.current_time())) is not None:
         connection.wire.close()
 
 
 async def is_clean(client: LeanClient, server: Recorder) -> None:
-    assert client._places.value == PLACES
-    assert not client._deadlines._due
-    assert not client._ramp._young
     with trio.fail_after(60):
-        # The server may still be shaking hands with one that is gone.
+        # A task that was to connect may still be ending, and the server shaking hands with one that is gone.
         await wait_all_tasks_blocked()
-        while server.open_connections != len(client._idle):  # noqa: ASYNC110 - nothing tells of it
+    assert client._pool._places.value == PLACES
+    assert not client._upkeep.deadlines._due
+    assert not client._pool._ramp._young
+    with trio.fail_after(60):
+        while server.open_connections != len(client._pool.idle):  # noqa: ASYNC110 - nothing tells of it
             await trio.sleep(0.001)
         server.most_open = 0
         async with trio.open_nursery() as nursery:
             for _ in range(3 * PLACES):
                 nursery.start_soon(client.send, post())
     assert server.most_open <= PLACES
-    assert client._places.value == PLACES
+    assert client._pool._places.value == PLACES

@@ -1,16 +1,16 @@
-# ruff: noqa: SLF001 - a client that listens as with many connections though it has one, and a server that moves meanwhile
+# ruff: noqa: SLF001 - a server that moves meanwhile
 """What the lean client does beyond what every transport promises: stale connections, deadlines by one task, age."""
 
 import socket
 import struct
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Url
 from restbroker.transport.client import open_transport
@@ -20,20 +20,20 @@ from restbroker.transport.idle import Connection
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
 from restbroker.transport.upkeep import Deadlines, Readiness
-from restbroker.transport.wire import PlainWire
+from restbroker.transport.wire import Listener, PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.wait import NEVER_S
 from tests.transport.test_client import MIB, all_closed, pair, post, target
+from tests.transport.wires import receive
 
 
 @asynccontextmanager
 async def kept(**changes: object) -> AsyncIterator[tuple[Transport, Recorder]]:
-    """A lean transport whose deadlines its own task keeps, and that listens as one with many connections."""
+    """A lean transport that runs."""
     async with pair(engine="lean", **changes) as (transport, server), trio.open_nursery() as nursery:
         assert isinstance(transport, LeanClient)
         await nursery.start(transport.run)
-        nursery.start_soon(transport.readiness.run)
         yield transport, server
         nursery.cancel_scope.cancel()
 
@@ -109,7 +109,7 @@ async def test_a_repeated_request_that_cannot_be_sent_again_may_have_run_the_fir
 
         async def leave_for_good(stream: trio.abc.Stream) -> bool:
             assert isinstance(transport, LeanClient)
-            transport._target = attrs.evolve(transport._target, url=Url("http", "127.0.0.1", 1))
+            transport._pool.target = attrs.evolve(transport._pool.target, url=Url("http", "127.0.0.1", 1))
             return await hang_up_unanswered(stream)
 
         server.script.append(leave_for_good)
@@ -123,12 +123,23 @@ class BreakingWire:
 
     has_sent: bool = False
 
-    async def send_all(self, _data: bytes) -> None:
-        await trio.lowlevel.checkpoint()
+    def begin(self, _message: bytes) -> bool:
         raise BrokenPipeError
 
-    async def receive(self) -> bytes:
+    async def send_rest(self) -> None:
         raise AssertionError("nothing was sent")
+
+    def listen(self, _listener: Listener, _readiness: Readiness) -> bool:
+        return True
+
+    def unlisten(self) -> None:
+        pass
+
+    async def attend(self) -> None:
+        raise AssertionError("it is watched")
+
+    def is_among(self, _not_quiet: Collection[object]) -> bool:
+        return False
 
     def is_quiet(self) -> bool:
         return True
@@ -144,8 +155,8 @@ async def test_what_left_on_the_first_connection_is_remembered() -> None:
         await transport.send(post())
         second = Connection(BreakingWire(), trio.current_time() + NEVER_S, None)
         second.note_idle(trio.current_time(), NEVER_S)
-        transport._idle._stack.appendleft(second)
-        transport._target = attrs.evolve(transport._target, url=Url("http", "127.0.0.1", 1))
+        transport._pool.idle._stack.appendleft(second)
+        transport._pool.target = attrs.evolve(transport._pool.target, url=Url("http", "127.0.0.1", 1))
         server.script.append(hang_up_unanswered)
         with pytest.raises(MaybeSent, match=r"then: No connection to .*refused"):
             await transport.send(post(repeatable=True))
@@ -225,44 +236,25 @@ async def test_the_watcher_cuts_off_what_is_late_and_nothing_else() -> None:
         assert (await transport.send(post(timeout_s=5.0))).status == 200
 
 
-async def test_a_deadline_is_kept_when_the_watcher_ends_before_it() -> None:
-    async with pair(engine="lean") as (transport, server), trio.open_nursery() as requests:
-        server.script.append(recorder.stall())
+async def test_requests_under_way_are_given_up_when_the_client_ends_and_later_ones_serve_themselves() -> None:
+    ends: list[Exception] = []
+
+    async def expect_given_up(transport: Transport) -> None:
+        with pytest.raises((NotSent, MaybeSent), match="stopped") as caught:
+            await transport.send(post(timeout_s=60.0))
+        ends.append(caught.value)
+
+    async with pair(engine="lean", concurrency=0) as (transport, server), trio.open_nursery() as requests:
+        server.script += [recorder.stall(), recorder.stall()]
         async with trio.open_nursery() as watching:
             await watching.start(transport.run)
-            requests.start_soon(_expect_time_out, transport)
+            requests.start_soon(expect_given_up, transport)
             await server.arrived.wait()
+            requests.start_soon(expect_given_up, transport)
+            await wait_all_tasks_blocked()
             watching.cancel_scope.cancel()
-        # Whoever comes now has a deadline all the same.
-        server.script.append(recorder.stall())
         await _expect_time_out(transport)
-
-
-async def test_the_watcher_that_ends_does_not_wait_for_those_who_came_later() -> None:
-    async with pair(engine="lean") as (transport, server), trio.open_nursery() as requests:
-        go, later = trio.Event(), trio.Event()
-
-        async def wait_then_answer(stream: trio.abc.Stream) -> bool:
-            await go.wait()
-            return await recorder.answer()(stream)
-
-        async def stall(stream: trio.abc.Stream) -> bool:
-            later.set()
-            return await recorder.stall()(stream)
-
-        server.script.extend([wait_then_answer, stall])
-        with trio.fail_after(20):
-            async with trio.open_nursery() as watching:
-                await watching.start(transport.run)
-                requests.start_soon(transport.send, post())
-                await server.arrived.wait()
-                watching.cancel_scope.cancel()
-                with trio.CancelScope(shield=True):
-                    await trio.testing.wait_all_tasks_blocked()
-                    requests.start_soon(transport.send, post(timeout_s=60.0))
-                    await later.wait()
-                    go.set()
-        requests.cancel_scope.cancel()
+    assert sorted(type(one).__name__ for one in ends) == ["MaybeSent", "NotSent"]
 
 
 async def _expect_time_out(transport: Transport) -> None:
@@ -317,12 +309,12 @@ async def test_an_answer_that_comes_before_the_whole_request_went_is_read(nurser
 
 async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
     here, there = socket.socketpair()
-    wire = PlainWire(here, Readiness())
+    wire = PlainWire(here)
     wire.close()
     with pytest.raises(trio.ClosedResourceError):
-        await wire.receive()
+        await receive(wire)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        await wire.send_all(b"x")
+        wire.begin(b"x")
     assert not wire.has_sent
     assert not wire.is_quiet()
     there.close()

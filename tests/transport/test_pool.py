@@ -3,7 +3,7 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import attrs
@@ -16,10 +16,12 @@ from restbroker.transport.idle import LOOK_S
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
 from restbroker.transport.upkeep import Readiness
+from restbroker.transport.wire import Listener
 from tests.support.rows import rows
 from tests.transport.test_client import post, target
 
 SERVICE_S = 0.0066
+QUICK_S = 0.0001
 EXPIRY_S = 30.0
 
 
@@ -37,7 +39,7 @@ class Slow:
     sent: list[bytes] = attrs.Factory(list)
     wires: list["Line"] = attrs.Factory(list)
 
-    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float, _arrivals: Readiness) -> "Line":
+    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float) -> "Line":
         self.wires.append(Line(self))
         return self.wires[-1]
 
@@ -56,18 +58,36 @@ class Line:
     is_over: bool = False
     is_closed: bool = False
 
-    async def send_all(self, data: bytes) -> None:
-        self.has_sent = True
-        self.server.sent.append(data.rpartition(b"\r\n\r\n")[2])
+    listener: Listener | None = None
 
-    async def receive(self) -> bytes:
+    def begin(self, message: bytes) -> bool:
+        self.has_sent = True
+        self.server.sent.append(message.rpartition(b"\r\n\r\n")[2])
+        return True
+
+    async def send_rest(self) -> None:
+        raise AssertionError("all was sent")
+
+    def listen(self, listener: Listener, _readiness: Readiness) -> bool:
+        self.listener = listener
+        return False
+
+    def unlisten(self) -> None:
+        self.listener = None
+
+    async def attend(self) -> None:
+        listener = self.listener
         if self.server.is_quick:
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(QUICK_S)
         else:
             async with self.server.turns:
                 await trio.sleep(SERVICE_S)
         self.is_over = self.server.hangs_up
-        return b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0"
+        if listener is not None and self.listener is listener:
+            listener(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0")
+
+    def is_among(self, _not_quiet: Collection[object]) -> bool:
+        return self.is_over
 
     def is_quiet(self) -> bool:
         return not self.is_over
@@ -80,7 +100,7 @@ class Line:
 async def pool(monkeypatch: pytest.MonkeyPatch, workers: int) -> AsyncIterator[tuple[LeanClient, Slow]]:
     """With its `run`."""
     server = Slow()
-    monkeypatch.setattr("restbroker.transport.lean.dial", server.dial)
+    monkeypatch.setattr("restbroker.transport.pool.dial", server.dial)
     made = target(1, concurrency=workers, idle_expiry_s=EXPIRY_S, engine="lean")
     client = LeanClient(made, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     async with trio.open_nursery() as nursery:
@@ -156,15 +176,15 @@ async def test_those_who_give_up_leave_their_place_to_the_next(
         got = set(server.sent)
         server.came = [body for body in server.came if body in got]
         assert overtaken(server) <= len(server.wires)
-        assert client._ramp.waiting_count == 0
-        assert server.open == len(client._idle)
+        assert client._pool._ramp.waiting_count == 0
+        assert server.open == len(client._pool.idle)
 
 
 async def burst(client: LeanClient, server: Slow) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(20):
             nursery.start_soon(send, client, server, b"%d" % number)
-    assert server.open == len(client._idle) >= 4
+    assert server.open == len(client._pool.idle) >= 4
 
 
 async def test_idle_connections_are_closed_when_their_time_is_over_and_then_nothing_wakes_up(
@@ -190,7 +210,7 @@ async def test_an_idle_connection_that_the_server_closed_is_closed_soon(
         opened = server.open
         server.wires[0].is_over = server.wires[2].is_over = True
         await trio.sleep(1.5 * LOOK_S)
-        assert server.open == len(client._idle) == opened - 2
+        assert server.open == len(client._pool.idle) == opened - 2
         await client.send(post())
         assert len(server.wires) == opened
 

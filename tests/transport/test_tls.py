@@ -15,13 +15,13 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Transport
 from restbroker.transport.tls import TlsWire
-from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import PlainWire
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.transport.authority import Authority, authority, recording_tls
 from tests.transport.test_client import MIB, Refusing, post, target
+from tests.transport.wires import receive, send_all
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 on_both = rows("engine", ["lean", "httpx"])
@@ -184,7 +184,7 @@ async def wired(ours: Authority) -> AsyncIterator[tuple[TlsWire, Peer]]:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     end = trio.socket.from_stdlib_socket(there)
     peer = Peer(ours.served().wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing, end)
-    wire = TlsWire(PlainWire(here, Readiness()), context_of(TlsFiles(ours.ca)), "localhost")
+    wire = TlsWire(PlainWire(here), context_of(TlsFiles(ours.ca)), "localhost")
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.shake_hands)
@@ -203,7 +203,7 @@ async def test_session_tickets_that_come_late_leave_a_connection_fit(ours: Autho
         assert wire.is_quiet()
         peer.tls.write(b"answer")
         await peer.send()
-        assert await wire.receive() == b"answer"
+        assert await receive(wire) == b"answer"
 
 
 async def test_a_byte_of_an_answer_or_a_goodbye_makes_a_connection_unfit(ours: Authority) -> None:
@@ -216,7 +216,13 @@ async def test_a_byte_of_an_answer_or_a_goodbye_makes_a_connection_unfit(ours: A
             peer.tls.unwrap()
         await peer.send()
         assert not wire.is_quiet()
-        assert await wire.receive() == b""
+    async with wired(ours) as (wire, peer):
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.tls.unwrap()
+        await peer.send()
+        assert await receive(wire) == b""
+        assert wire.is_among(())
+        assert not wire.is_quiet()
 
 
 async def test_garbage_makes_a_connection_unfit_and_breaks_who_waits(ours: Authority) -> None:
@@ -228,17 +234,17 @@ async def test_garbage_makes_a_connection_unfit_and_breaks_who_waits(ours: Autho
         await peer.send()
         await peer.end.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
         with pytest.raises(ssl.SSLError):
-            await wire.receive()
+            await receive(wire)
 
 
 async def test_closing_says_goodbye_and_may_be_repeated(ours: Authority) -> None:
     async with wired(ours) as (wire, peer):
-        await wire.send_all(b"request")
+        await send_all(wire, b"request")
         wire.close()
         wire.close()
         assert not wire.is_quiet()
         with pytest.raises(trio.ClosedResourceError):
-            await wire.receive()
+            await receive(wire)
         while data := await peer.end.recv(65536):
             peer.incoming.write(data)
         assert peer.tls.read(100) == b"request"
@@ -251,8 +257,8 @@ async def test_an_end_without_goodbye_is_an_end_after_what_came(ours: Authority)
         peer.tls.write(b"last words")
         await peer.send()
         peer.end.shutdown(socket.SHUT_WR)
-        assert await wire.receive() == b"last words"
-        assert await wire.receive() == b""
+        assert await receive(wire) == b"last words"
+        assert await receive(wire) == b""
 
 
 async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -> None:
@@ -260,5 +266,5 @@ async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -
         wire.has_sent = False
         peer.end.close()
         with pytest.raises(OSError, match="pipe"):
-            await wire.send_all(bytes(MIB))
+            await send_all(wire, bytes(MIB))
         assert not wire.has_sent

@@ -11,7 +11,6 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.connect_ramp import START
 from restbroker.transport.dial import dial
 from restbroker.transport.message import Request
-from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import Wire
 from tests.support.ejabberd import Ejabberd
 
@@ -19,14 +18,14 @@ from tests.support.ejabberd import Ejabberd
 async def test_few_of_two_hundred_at_once_wait_for_the_backlog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     took_s: list[float] = []
 
-    async def timed(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Readiness) -> Wire:
+    async def timed(target: Target, tls: ssl.SSLContext, timeout_s: float) -> Wire:
         began_s = trio.current_time()
         try:
-            return await dial(target, tls, timeout_s, arrivals)
+            return await dial(target, tls, timeout_s)
         finally:
             took_s.append(trio.current_time() - began_s)
 
-    monkeypatch.setattr("restbroker.transport.lean.dial", timed)
+    monkeypatch.setattr("restbroker.transport.pool.dial", timed)
     server = Ejabberd(tmp_path).start()
     try:
         url = Url("http", "127.0.0.1", server.port, "/api")

@@ -58,8 +58,7 @@ def _request(head: str) -> object:
 
 
 def _answer(head: str) -> bool:
-    reader = AnswerReader()
-    reader.begin(1_000_000_000, is_head=False)
+    reader = AnswerReader(1_000_000_000, is_head=False)
     return reader.feed(head.encode())
 
 

@@ -1,0 +1,522 @@
+"""One request on its way to a server, without a task of its own: what comes of it is told when it comes.
+
+`LeanClient.start` makes an exchange. It takes an idle connection or waits for one, sends, reads the answer, and ends:
+    CONNECTING  it waits for a connection, in a task of the client's, which asks `may_send` before it connects
+    SENDING     `may_send`, `note_sending` and the first bytes: one step. A task sends the rest of a large message. It
+                stays so if the server closes before it has all of it: it may have answered all the same
+    RECEIVING   all was sent; the listener's task passes on what comes, or the task of deadlines that it is late
+    OVER        the sink was told, or `cancel` was called
+Over a used connection that ends before any byte of an answer, it begins anew, where sending again does no harm.
+
+Always holds: the sink is told one end, once: `answered`, `failed` or `abandoned`, unless `cancel` comes first; a
+failure says exactly whether the server can have seen any of the request; what the sink raises costs this exchange
+alone.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from enum import Enum
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from restbroker.config.secret import Secret
+from restbroker.config.values import duration_text
+from restbroker.transport.answer import LONGEST_BYTES, AnswerReader, Headers, KnownHeads, MalformedAnswer, Rest
+from restbroker.transport.coding import decode
+from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn, reason_of
+from restbroker.transport.idle import Connection
+from restbroker.transport.message import Request, Response, Sender
+from restbroker.transport.pool import Pool
+from restbroker.transport.tls import refuses_certificate
+from restbroker.transport.upkeep import Deadlines, Readiness, Upkeep
+from restbroker.transport.wire import Unwatched
+
+
+class Sink(Sender, Protocol):
+    """What is told of an exchange. No method may wait; an end may come before `start` returns.
+
+    What `answered` raises is passed to `failed`; what `failed` and `abandoned` raise is lost.
+    """
+
+    def answered(self, response: Response) -> None:
+        """Take the whole answer."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Take why there is no answer: `NotSent`, `MaybeSent`, or what `may_send` or `note_sending` raised."""
+        ...
+
+    def abandoned(self) -> None:
+        """Note that the client stops, and that nothing will be known of an answer."""
+        ...
+
+
+class State(Enum):
+    """How far an exchange is."""
+
+    CONNECTING = 0
+    SENDING = 1
+    RECEIVING = 2
+    OVER = 3
+
+
+# Access to a member of an enum takes as long as a call in Python 3.11.
+_CONNECTING: Final = State.CONNECTING
+_SENDING: Final = State.SENDING
+_RECEIVING: Final = State.RECEIVING
+_OVER: Final = State.OVER
+
+
+class Exchange:
+    """One request. `left`: some of it may have left, over any connection; also right when the exchange is over.
+
+    `due_s`: when it is late, on Trio's clock; 0.0 until a connection is there. An attrs class costs 1 µs more.
+    """
+
+    state = _CONNECTING
+    left = False
+    due_s = 0.0
+    _connection: Connection | None = None
+    _has_place = False
+    _has_begun = False
+    """Some bytes of the answer came."""
+    _data = b""
+    """All that came, while it may be a plain answer."""
+    _reader: AnswerReader | None = None
+    """What reads an answer that is no plain one."""
+    _stale = ""
+    """How the last stale connection broke."""
+    _scope: trio.CancelScope | None = None
+    """That of the task that waits for a connection."""
+
+    def __init__(self, service: "Service", request: Request, message: bytes, sink: Sink) -> None:
+        self._service = service
+        self._request = request
+        self._message = message
+        self._sink = sink
+        service.exchanges.add(self)
+
+    def cancel(self) -> None:
+        """End it and close its connection; the sink is told nothing. Do nothing if it is over."""
+        if self.state is _OVER:
+            return
+        if self._connection is not None:
+            self._part(fit=False)
+            self._end()
+        else:
+            self.state = _OVER
+            self._service.exchanges.discard(self)
+            if self._scope is not None:
+                self._scope.cancel()
+
+    def abandon(self) -> None:
+        """End it as `cancel` does, and tell the sink."""
+        if self.state is not _OVER:
+            self.cancel()
+            with suppress(Exception):
+                self._sink.abandoned()
+
+    def refuse(self, error: Exception) -> None:
+        """End it before it began."""
+        self._end()
+        self._fail(error)
+
+    def go_on(self, connection: Connection | None) -> None:
+        """Send the request over this connection, which has a place, or over another one where it is stale.
+
+        Where there is none, wait for one.
+        """
+        if connection is not None:
+            self._has_place = True
+        while connection is not None:
+            if not self._send_over(connection):
+                return
+            connection = self._service.pool.idle.take(self._service.now_s())
+        self.state = _CONNECTING
+        self._service.connect(self)
+
+    def take_over(self, connection: Connection, due_s: float, received: bytes) -> None:
+        """Go on with a request that another one began over this connection; `received`: what came of its answer."""
+        self._connection, self.due_s, self._has_place = connection, due_s, True
+        if self._service.is_over:
+            self.abandon()
+        elif self._transmit(connection, b""):
+            self.go_on(self._service.pool.idle.take(self._service.now_s()))
+        elif received:
+            self.receive(received)
+
+    async def connect(self) -> None:
+        """Wait for a connection and go on over it; to be run in a task, which has the place meanwhile."""
+        service, connection, problem = self._service, None, None
+        pool = service.pool
+        try:
+            with trio.CancelScope() as self._scope:
+                if self.state is not _OVER:
+                    if not self._has_place:
+                        await pool.enter(self._request.timeout_s)
+                        self._has_place = True
+                    connection = await pool.connect(self._sink)
+        except Exception as error:  # noqa: BLE001 - also whatever the sink raises
+            problem = error
+        finally:
+            self._scope = None
+            if connection is None or self.state is _OVER:
+                if connection is not None:
+                    pool.give_back(connection, service.now_s(), fit=connection.is_used, has_begun=False)
+                if self._has_place:
+                    self._has_place = False
+                    pool.leave()
+        if self.state is _OVER:
+            return
+        if problem is not None:
+            self.refuse(problem)
+        elif connection is not None:
+            self.go_on(connection)
+
+    def receive(self, got: bytes | Exception) -> None:
+        """Go on with what came: some bytes, none at the end, or what broke the connection."""
+        if self.state is _OVER:
+            return
+        if isinstance(got, Exception):
+            self._note_broken(got)
+            return
+        request = self._request
+        if self._reader is None:
+            self._data = data = self._data + got if self._data else got
+            if got and request.body_limit_bytes >= LONGEST_BYTES and request.method != "HEAD":
+                answer = self._service.heads.read(data)
+                if answer is Rest.MISSING:
+                    self._has_begun = True
+                    return
+                if answer is not Rest.ODD:
+                    status, headers, body = answer
+                    self._answer(status, headers, body, cut=False, keep=True)
+                    return
+        try:
+            reader = self._parse(got)
+            if reader is None:
+                return
+            body, cut = decode(reader.coding_names, reader.body, request.body_limit_bytes, cut=reader.body_cut)
+        except Exception as error:  # noqa: BLE001 - `MalformedAnswer`, or a bug that must not end the listener
+            self._note_broken(error)
+            return
+        self._answer(reader.status, reader.headers, body, cut=cut, keep=reader.keep)
+
+    def _send_over(self, connection: Connection) -> bool:
+        """Send the request over this connection; return True if it is stale and another one may be tried."""
+        service, sink = self._service, self._sink
+        if service.is_over:
+            # All that runs here was cancelled in this very tick.
+            self._connection = connection
+            self.abandon()
+            return False
+        now_s = service.now_s()
+        if not self.due_s:
+            self.due_s = now_s + self._request.timeout_s
+        self._connection = connection
+        connection.wire.has_sent = False
+        problem: Exception | None = None
+        try:
+            if now_s >= self.due_s:
+                problem = self._too_late()
+            else:
+                sink.may_send()
+                sink.note_sending()
+        except Exception as error:  # noqa: BLE001 - whatever the sink raises
+            problem = error
+        if self.state is _OVER:
+            return False
+        if problem is not None:
+            # Kept for others, as the request did not leave.
+            self._part(fit=connection.is_used)
+            self.refuse(problem)
+            return False
+        service.deadlines.watch(connection, self.due_s)
+        return self._transmit(connection, self._message)
+
+    def _transmit(self, connection: Connection, message: bytes) -> bool:
+        """Listen, and send the message behind what the wire has to send; return True as `_send_over` does."""
+        service, wire = self._service, connection.wire
+        self.state = _SENDING
+        try:
+            is_watched = wire.listen(self.receive, service.readiness)
+            if wire.begin(message):
+                self.state = _RECEIVING
+            else:
+                service.nursery.start_soon(self._send_rest, connection)
+        except (OSError, trio.ClosedResourceError) as error:
+            if not wire.has_sent:
+                return self._is_stale_by(error)
+            # The server may have answered all the same, which is read.
+        if not is_watched:
+            service.nursery.start_soon(wire.attend)
+        return False
+
+    async def _send_rest(self, connection: Connection) -> None:
+        try:
+            await connection.wire.send_rest()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            if self._connection is connection and not connection.wire.has_sent:
+                self._note_broken(error)
+        else:
+            if self._connection is connection:
+                self.state = _RECEIVING
+
+    def _parse(self, got: bytes) -> AnswerReader | None:
+        """Have a reader parse what came; return it if the answer is whole, or raise `MalformedAnswer`."""
+        reader = self._reader
+        if reader is None:
+            request = self._request
+            reader = self._reader = AnswerReader(request.body_limit_bytes, is_head=request.method == "HEAD")
+            data, self._data = self._data, b""
+        else:
+            data = got
+        if data:
+            self._has_begun = True
+            if reader.feed(data):
+                return reader
+        if got:
+            return None
+        if reader.end():
+            return reader
+        raise MalformedAnswer("it ended early" if self._has_begun else "the server closed it")
+
+    def _answer(self, status: int, headers: Headers, body: bytes, *, cut: bool, keep: bool) -> None:
+        """Tell the sink the answer. The connection waits for the next request, if it may be used again."""
+        service, connection, request, sink = self._service, self._connection, self._request, self._sink
+        assert connection is not None  # noqa: S101 - it came over this one
+        duration_s = service.now_s() - (self.due_s - request.timeout_s)
+        self._has_begun, fit = True, keep and self.state is _RECEIVING
+        if fit and service.readiness.is_calling and connection.ramp_owner is None:
+            self.left, self.state, self._connection = True, _OVER, None
+            service.exchanges.discard(self)
+            service.rest(connection)
+        else:
+            self._part(fit=fit)
+            self._end()
+        said = request.headers + request.query
+        try:
+            if not 200 <= status < 300:
+                sink.note_refused()
+            sink.answered(Response(status, headers, body, duration_s, cut, said, service.secrets))
+        except Exception as error:  # noqa: BLE001 - a bug of the sink must not end the listener
+            with suppress(Exception):
+                sink.failed(error)
+
+    def _note_broken(self, error: Exception) -> None:
+        if isinstance(error, Unwatched):
+            self.abandon()
+        elif self._is_stale_by(error):
+            self.go_on(self._service.pool.idle.take(self._service.now_s()))
+
+    def _is_stale_by(self, error: Exception) -> bool:
+        """Part with a connection that broke; return True if another one may be tried, else tell the sink."""
+        connection, left = self._connection, self.left
+        assert connection is not None  # noqa: S101 - it broke
+        self._part(fit=False)
+        has_sent, why = connection.wire.has_sent, reason_of(error)
+        broke = f"The connection broke before a whole answer came: {why}."
+        if connection.is_late:
+            problem = self._too_late(has_sent=has_sent)
+        elif connection.is_used and not self._has_begun:
+            self._stale = why
+            if not self.left or self._request.repeatable:
+                self._data, self._reader = b"", None
+                return True
+            problem = MaybeSent(broke)
+        elif not self._has_begun and refuses_certificate(error):
+            # It did not read what was sent.
+            self.left = left
+            problem = NotSent(f"TLS with {self._service.pool.target.url} failed: {why}.", tls=True)
+        elif has_sent:
+            problem = MaybeSent(broke)
+        else:
+            problem = NotSent(f"No connection to {self._service.pool.target.url}: {why}.")
+        self.refuse(problem)
+        return False
+
+    def _too_late(self, *, has_sent: bool = False) -> NotSent | MaybeSent:
+        within = duration_text(self._request.timeout_s)
+        if has_sent:
+            return MaybeSent(f"No whole answer within {within}.", timed_out=True)
+        return NotSent(f"Nothing could be sent within {within}.", timed_out=True)
+
+    def _fail(self, error: Exception) -> None:
+        """Tell the sink the error; what left over an earlier connection may have run all the same."""
+        if self.left and isinstance(error, NotSent | Withdrawn):
+            why = f"The connection broke before a whole answer came: {self._stale}"
+            if isinstance(error, NotSent):
+                error = MaybeSent(f"{why}; then: {error.message}", timed_out=error.timed_out)
+            else:
+                error = MaybeSent(f"{why}.")
+        with suppress(Exception):
+            self._sink.failed(error)
+
+    def _part(self, *, fit: bool) -> None:
+        """Give the connection back, but keep its place."""
+        service, connection = self._service, self._connection
+        assert connection is not None  # noqa: S101 - asked by the callers
+        self._connection = None
+        self.left = self.left or connection.wire.has_sent
+        connection.wire.unlisten()
+        service.deadlines.forget(connection)
+        service.pool.give_back(connection, service.now_s(), fit=fit, has_begun=self._has_begun)
+
+    def _end(self) -> None:
+        """End it, and give its place back."""
+        self.state = _OVER
+        self._service.exchanges.discard(self)
+        if self._has_place:
+            self._has_place = False
+            self._service.pool.leave()
+
+
+@attrs.define(eq=False)
+class Service:
+    """What serves the exchanges of one client for a time: a nursery for their tasks, a listener, and deadlines.
+
+    It must be closed before its nursery. `now_s` is Trio's clock.
+    """
+
+    pool: Pool
+    heads: KnownHeads
+    secrets: tuple[Secret, ...]
+    nursery: trio.Nursery
+    _upkeep: Upkeep
+    exchanges: set[Exchange] = attrs.field(factory=set)
+    is_over: bool = False
+    # What `trio.current_time` reads, at a third of its price: each request asks twice.
+    now_s: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
+    readiness: Readiness = attrs.field(init=False)
+    deadlines: Deadlines = attrs.field(init=False)
+    _line: deque[Exchange] = attrs.field(factory=deque)
+    _resting: list[Connection] = attrs.field(factory=list)
+    _calls: list[Callable[[], None]] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.readiness, self.deadlines = self._upkeep.readiness, self._upkeep.deadlines
+
+    def close(self) -> None:
+        """Abandon the exchanges under way, and each that begins later."""
+        self.is_over = True
+        for exchange in tuple(self.exchanges):
+            exchange.abandon()
+
+    def connect(self, exchange: Exchange) -> None:
+        """Have a task wait for a connection for this exchange, behind those that came before."""
+        if self.is_over:
+            exchange.abandon()
+            return
+        self._line.append(exchange)
+        self.nursery.start_soon(self._connect_first)
+
+    async def _connect_first(self) -> None:
+        # Trio begins tasks in any order.
+        await self._line.popleft().connect()
+
+    def rest(self, connection: Connection) -> None:
+        """Keep a connection whose answer came whole ready, until all that came at this time was read."""
+        if not self._resting and not self._calls:
+            self.readiness.call_afterwards(self._go_on)
+        self._resting.append(connection)
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Call `call` once all that came at this time was read; at once if nothing is being read.
+
+        What is started in it goes over the connections of those just answered. What it raises is lost.
+        """
+        if not self.readiness.is_calling:
+            call()
+            return
+        if not self._resting and not self._calls:
+            self.readiness.call_afterwards(self._go_on)
+        self._calls.append(call)
+
+    def _go_on(self, not_quiet: Collection[object]) -> None:
+        """Have the next requests sent over the connections of those answered; `not_quiet`: where something came since.
+
+        That may be a message of TLS itself, which the wire takes in.
+        """
+        now_s, pool = self.now_s(), self.pool
+        resting, self._resting = self._resting, []
+        calls, self._calls = self._calls, []
+        for one in resting:
+            wire = one.wire
+            if pool.may_go_on(one, now_s) and not (wire.is_among(not_quiet) and not wire.is_quiet()):
+                one.is_used = True
+                pool.spare.append(one)
+            else:
+                self.put_down(one)
+        for call in calls:
+            with suppress(Exception):
+                call()
+        while pool.spare:
+            self.put_down(pool.spare.pop())
+
+    def put_down(self, connection: Connection, *, fit: bool = True) -> None:
+        """Give a connection and its place back."""
+        connection.wire.unlisten()
+        self.deadlines.forget(connection)
+        self.pool.give_back(connection, self.now_s(), fit=fit)
+        self.pool.leave()
+
+
+class Waiting:
+    """The sink of a request whose task waits for its end; `sender`, if there is one, is asked and told as ever."""
+
+    def __init__(self, sender: Sender | None) -> None:
+        self._sender = sender
+        self._is_over = False
+        self._end: Response | Exception | None = None
+        self._task: trio.lowlevel.Task | None = None
+
+    async def end_of(self, exchange: Exchange) -> Response | Exception:
+        """Return how its exchange ends; when cancelled, the exchange is cancelled too."""
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._task = None
+            exchange.cancel()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        if not self._is_over:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        if self._end is not None:
+            return self._end
+        why = "The client stopped before a whole answer came."
+        return MaybeSent(why) if exchange.left else NotSent(why)
+
+    def may_send(self) -> None:
+        """Ask the sender."""
+        if self._sender is not None:
+            self._sender.may_send()
+
+    def note_sending(self) -> None:
+        """Tell the sender."""
+        if self._sender is not None:
+            self._sender.note_sending()
+
+    def note_refused(self) -> None:
+        """Tell the sender."""
+        if self._sender is not None:
+            self._sender.note_refused()
+
+    def answered(self, response: Response) -> None:
+        """Wake the task with the answer."""
+        self._end = response
+        self.abandoned()
+
+    def failed(self, error: Exception) -> None:
+        """Wake the task with the error."""
+        self._end = error
+        self.abandoned()
+
+    def abandoned(self) -> None:
+        """Wake the task."""
+        self._is_over = True
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None

@@ -1,0 +1,383 @@
+# ruff: noqa: SLF001 - what an exchange that ended leaves behind
+"""Exchanges by events: what their sink is told, by whom, and what becomes of the connection."""
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from restbroker.config.target import TlsFiles, Url
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
+from restbroker.transport.exchange import Exchange, State
+from restbroker.transport.lean import LeanClient
+from restbroker.transport.message import Response
+from restbroker.transport.tls import TlsWire
+from restbroker.transport.upkeep import Readiness
+from tests.support import recorder
+from tests.support.recorder import Recorder, recording
+from tests.support.rows import rows
+from tests.support.wait import until_async
+from tests.transport.authority import Authority, authority, recording_tls
+from tests.transport.test_client import MIB, post, target
+from tests.transport.test_tls import Peer, wired
+
+PLACES = 3
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))
+
+
+@attrs.define(eq=False)
+class Noting:
+    """A sink that notes what it is told; `on_answer` is called with an answer, `may` when it is asked."""
+
+    may: Callable[[], object] = bool
+    on_answer: Callable[[], object] = bool
+    said: list[str] = attrs.Factory(list)
+    error: Exception | None = None
+    response: Response | None = None
+    over: trio.Event = attrs.Factory(trio.Event)
+
+    def may_send(self) -> None:
+        self.said.append("may send")
+        self.may()
+
+    def note_sending(self) -> None:
+        self.said.append("sending")
+
+    def note_refused(self) -> None:
+        self.said.append("refused")
+
+    def answered(self, response: Response) -> None:
+        self.said.append("answered")
+        self.response = response
+        self.over.set()
+        self.on_answer()
+
+    def failed(self, error: Exception) -> None:
+        self.said.append("failed")
+        self.error = error
+        self.over.set()
+
+    def abandoned(self) -> None:
+        self.said.append("abandoned")
+        self.over.set()
+
+    async def end(self) -> None:
+        with trio.fail_after(20):
+            await self.over.wait()
+
+
+@asynccontextmanager
+async def running(ours: Authority | None = None, **changes: object) -> AsyncIterator[tuple[LeanClient, Recorder]]:
+    """A client that runs, for TLS 1.3 if there is an authority, and its server."""
+    serving = recording() if ours is None else recording_tls(ours.served(ssl.TLSVersion.TLSv1_3))
+    async with serving as server, trio.open_nursery() as nursery:
+        url = Url("http" if ours is None else "https", "127.0.0.1", server.port)
+        files = TlsFiles() if ours is None else TlsFiles(ours.ca)
+        client = open_transport(
+            target(server.port, url=url, tls=files, concurrency=PLACES - 1, engine="lean", **changes)
+        )
+        assert isinstance(client, LeanClient)
+        await nursery.start(client.run)
+        yield client, server
+        await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+def leaves_nothing(client: LeanClient) -> bool:
+    under_way = client._service.exchanges if client._service is not None else ()
+    return client._pool._places.value == PLACES and not under_way and not client._upkeep.deadlines._due
+
+
+async def test_an_exchange_goes_over_an_idle_connection_at_once_and_ends_in_the_step_of_its_answer() -> None:
+    async with running() as (client, server):
+        first = Noting()
+        exchange = client.start(post(), first)
+        assert (exchange.state, first.said) == (State.CONNECTING, [])
+        await first.end()
+        assert first.said == ["may send", "may send", "sending", "answered"]
+        server.script.append(recorder.answer(500))
+        second = Noting()
+        exchange = client.start(post(), second)
+        assert (exchange.state, second.said) == (State.RECEIVING, ["may send", "sending"])
+        await second.end()
+        assert (exchange.state, exchange.left) == (State.OVER, True)
+        assert second.said == ["may send", "sending", "refused", "answered"]
+        assert server.connections == 1
+        assert leaves_nothing(client)
+
+
+async def test_what_is_started_after_a_batch_goes_over_the_connections_of_those_just_answered() -> None:
+    async with running() as (client, server):
+        arrived, let = list[int](), trio.Event()
+
+        async def together(stream: trio.abc.Stream) -> bool:
+            arrived.append(1)
+            await let.wait()
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0")
+            return True
+
+        next_ones, states, calls = [Noting(), Noting()], list[State](), list[list[str]]()
+
+        def go_on() -> None:
+            calls.append([*first.said, *second.said])
+            states.extend(client.start(post(), one).state for one in next_ones)
+
+        def answered() -> None:
+            if first.response is not None and second.response is not None:
+                client.call_soon(go_on)
+
+        server.script += [together, together]
+        first, second = Noting(on_answer=answered), Noting(on_answer=answered)
+        for sink in (first, second):
+            client.start(post(), sink)
+        await until_async(lambda: len(arrived) == 2, "both are there")
+        # In one step of the server's, so that both answers are there when the client looks.
+        let.set()
+        for one in next_ones:
+            await one.over.wait()
+        assert states == [State.RECEIVING, State.RECEIVING]
+        assert len(calls) == 1
+        assert server.connections == 2
+        await trio.testing.wait_all_tasks_blocked()
+        assert leaves_nothing(client)
+
+
+async def answer_and_read_no_more(stream: trio.abc.Stream) -> bool:
+    await recorder.answer()(stream)
+    await trio.sleep_forever()
+
+
+async def begun(client: LeanClient, server: Recorder, state: State, sink: Noting) -> Exchange:
+    """An exchange in this state."""
+    match state:
+        case State.CONNECTING:
+            server.default = recorder.stall()
+            for _ in range(PLACES):
+                client.start(post(), Noting())
+            await until_async(lambda: len(server.requests) == PLACES, "all places are taken")
+        case State.SENDING:
+            server.script.append(answer_and_read_no_more)
+            await client.send(post())
+        case State.RECEIVING:
+            await client.send(post())
+            server.script.append(recorder.stall())
+        case State.OVER:
+            pass
+    exchange = client.start(post(body=bytes(20 * MIB) if state is State.SENDING else b""), sink)
+    if state is State.OVER:
+        await sink.end()
+    return exchange
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("state", State)
+async def test_a_cancelled_exchange_tells_nothing_and_leaves_nothing(
+    ours: Authority, scheme: str, state: State
+) -> None:
+    async with running(ours if scheme == "https" else None) as (client, server):
+        sink = Noting()
+        exchange = await begun(client, server, state, sink)
+        for _ in range(2):  # in the step in which it began, and later
+            assert exchange.state is state
+            await trio.testing.wait_all_tasks_blocked()
+        said = list(sink.said)
+        exchange.cancel()
+        exchange.cancel()
+        assert (exchange.state, exchange.left) == (State.OVER, state is not State.CONNECTING)
+        for other in tuple(client._service.exchanges) if client._service is not None else ():
+            other.cancel()
+        await until_async(lambda: leaves_nothing(client), "it leaves nothing")
+        assert sink.said == said
+
+
+@pytest.mark.parametrize("state", [one for one in State if one is not State.OVER])
+async def test_an_exchange_is_abandoned_when_its_client_ends(state: State) -> None:
+    sink = Noting()
+    async with running() as (client, server):
+        exchange = await begun(client, server, state, sink)
+        await trio.testing.wait_all_tasks_blocked()
+        said = list(sink.said)
+    assert sink.said == [*said, "abandoned"]
+    assert exchange.left is (state is not State.CONNECTING)
+    assert leaves_nothing(client)
+    late = Noting()
+    assert client.start(post(), late).state is State.OVER
+    assert late.said == ["abandoned"]
+
+
+def bug() -> None:
+    raise ZeroDivisionError("seeded")
+
+
+def withdraw() -> None:
+    raise Withdrawn
+
+
+@rows(("sink", "said", "kind"), [
+    (lambda: Noting(may=bug), ["may send", "failed"], ZeroDivisionError),
+    (lambda: Noting(may=withdraw), ["may send", "failed"], Withdrawn),
+    (lambda: Noting(on_answer=bug), ["may send", "sending", "answered", "failed"], ZeroDivisionError),
+    (lambda: Failing(on_answer=bug), ["may send", "sending", "answered", "failed"], ZeroDivisionError),
+])  # fmt: skip
+async def test_a_bug_in_a_sink_costs_its_exchange_alone(
+    sink: Callable[[], Noting], said: list[str], kind: type[Exception]
+) -> None:
+    async with running() as (client, server):
+        await client.send(post())
+        made = sink()
+        client.start(post(), made)
+        await until_async(lambda: "failed" in made.said, "it failed")
+        assert made.said == said
+        assert type(made.error) is kind
+        assert (await client.send(post())).status == 200
+        assert server.connections == 1
+        assert leaves_nothing(client)
+
+
+@attrs.define(eq=False)
+class Failing(Noting):
+    """One that fails even when it is told of its failure."""
+
+    def failed(self, error: Exception) -> None:
+        super().failed(error)
+        bug()
+
+
+async def test_a_bug_in_what_is_called_after_a_batch_ends_neither_the_listener_nor_the_other_calls() -> None:
+    async with running() as (client, server):
+        await client.send(post())
+        called = Noting()
+
+        def answered() -> None:
+            client.call_soon(bug)
+            client.call_soon(called.abandoned)
+
+        client.start(post(), Noting(on_answer=answered))
+        await called.end()
+        assert (await client.send(post())).status == 200
+        assert (server.connections, leaves_nothing(client)) == (1, True)
+
+
+async def test_a_request_that_http_forbids_fails_before_it_begins() -> None:
+    async with running() as (client, server):
+        sink = Noting()
+        assert client.start(post("/a b"), sink).state is State.OVER
+        assert isinstance(sink.error, NotSent)
+        assert sink.error.by_request
+        assert leaves_nothing(client)
+        assert not server.connections
+
+
+async def test_where_epoll_takes_no_more_exchanges_are_served_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "epoll takes no more")
+
+    monkeypatch.setattr(Readiness, "watch", no_room)
+    async with running() as (client, server):
+        for _ in range(3):
+            assert (await client.send(post())).status == 200
+        server.script.append(recorder.stall())
+        with pytest.raises(MaybeSent) as caught:
+            await client.send(post(timeout_s=0.1))
+        assert caught.value.timed_out
+        assert (server.connections, leaves_nothing(client)) == (1, True)
+
+
+async def request_to(peer: Peer) -> None:
+    """A request came."""
+    while True:
+        peer.incoming.write(await peer.end.recv(65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            assert peer.tls.read(65536)
+            return
+
+
+async def test_bytes_of_tls_behind_an_answer_leave_its_connection_to_the_next_request(
+    ours: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a session ticket's; here they are the first ones of the next record, which a test can make at will."""
+    answer, later = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0", b""
+    states: list[State] = []
+    async with wired(ours) as (wire, peer), trio.open_nursery() as nursery:
+
+        async def dial(*_args: object) -> TlsWire:
+            await trio.lowlevel.checkpoint()
+            return wire
+
+        def go_on() -> None:
+            os.write(peer.end.fileno(), later[:3])
+            client.call_soon(lambda: states.append(client.start(post(), last).state))
+
+        monkeypatch.setattr("restbroker.transport.pool.dial", dial)
+        client = LeanClient(target(1, engine="lean"), ssl.create_default_context())
+        await nursery.start(client.run)
+        first, second, last = Noting(), Noting(on_answer=go_on), Noting()
+        client.start(post(), first)
+        await request_to(peer)
+        peer.tls.write(answer)
+        await peer.send()
+        await first.end()
+        client.start(post(), second)
+        await request_to(peer)
+        peer.tls.write(answer)
+        now = peer.outgoing.read()
+        peer.tls.write(answer)
+        later = peer.outgoing.read()
+        await peer.end.send(now)
+        await second.end()
+        assert states == [State.RECEIVING]
+        await request_to(peer)
+        await peer.end.send(later[3:])
+        await last.end()
+        assert last.response is not None
+        nursery.cancel_scope.cancel()
+
+
+async def test_new_keys_wanted_in_the_middle_of_a_large_body_tear_nothing(ours: Authority) -> None:
+    """OpenSSL's own server, as Python's cannot ask for them; it reads on only as its output is read."""
+    body = b"\xff" * 8 * MIB
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["openssl", "s_server", "-accept", str(port), "-tls1_3"]
+    for option, path in zip(("-cert", "-key"), ours.pair("server"), strict=True):
+        command += [option, str(path)]
+    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    output = b""
+    try:
+        while b"ACCEPT" not in output:
+            output += await process.stdout.receive_some()
+        async with running(ours) as (client, _), trio.open_nursery() as nursery:
+            client._pool.target = attrs.evolve(client._pool.target, url=Url("https", "127.0.0.1", port))
+            sink = Noting()
+            exchange = client.start(post(body=body, timeout_s=120.0), sink)
+            await until_async(lambda: exchange.state is State.SENDING, "it sends")
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            with trio.fail_after(120):
+                received = reads = 0
+                while received < len(body):
+                    if reads % 20 == 0 and received < len(body) // 2:
+                        await process.stdin.send_all(b"K\n")
+                    received += (await process.stdout.receive_some()).count(b"\xff")
+                    reads += 1
+                await process.stdin.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0")
+                await sink.over.wait()
+            assert sink.response is not None, sink.error
+            nursery.cancel_scope.cancel()
+    finally:
+        process.kill()
+        await process.wait()
