@@ -17,7 +17,7 @@ from restbroker.config.values import duration_text
 from restbroker.transport.addresses import is_public
 from restbroker.transport.errors import NotSent, reason_of
 from restbroker.transport.tls import TlsWire
-from restbroker.transport.wire import PlainWire, Wire
+from restbroker.transport.wire import Wire
 
 NEXT_S: Final = 0.5
 """Seconds for each of several public addresses but the last.
@@ -35,17 +35,17 @@ async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float) -> Wire:
     """
     what = "did not accept a connection"
     with trio.move_on_after(timeout_s):
-        wire = await _connect(target)
+        connected = await _connect(target)
         what = "accepted a connection, and did not answer with TLS"
-        return await _start_tls(target, tls, wire) if target.url.scheme == "https" else wire
+        return await _start_tls(target, tls, connected) if target.url.scheme == "https" else Wire(connected)
     raise NotSent(f"{target.url} {what} within {duration_text(timeout_s)}.", timed_out=True)
 
 
-async def _connect(target: Target) -> PlainWire:
+async def _connect(target: Target) -> socket.socket:
     url = target.url
     try:
         if url.socket is not None:
-            return PlainWire(await _open_unix(url.socket))
+            return await _open_unix(url.socket)
         stream = await _open_tcp(await addresses_of(target), url.port)
     # A name that cannot be one (a label of 64 letters) is a UnicodeError.
     except (OSError, UnicodeError) as error:
@@ -53,7 +53,7 @@ async def _connect(target: Target) -> PlainWire:
     taken = stream.socket
     # Told what it is, Python does not ask the kernel, which could fail and leave the descriptor to no one.
     family, kind, protocol = taken.family, taken.type, taken.proto
-    return PlainWire(socket.socket(family, kind, protocol, fileno=taken.detach()))
+    return socket.socket(family, kind, protocol, fileno=taken.detach())
 
 
 async def addresses_of(target: Target) -> list[str]:
@@ -104,24 +104,22 @@ async def _open_unix(path: str) -> socket.socket:
         raise
 
 
-async def _start_tls(target: Target, tls: ssl.SSLContext, wire: PlainWire) -> Wire:
+async def _start_tls(target: Target, tls: ssl.SSLContext, connected: socket.socket) -> Wire:
     try:
-        secured = TlsWire(wire, tls, target.url.host)
+        wire = TlsWire(connected, tls, target.url.host)
     except ValueError as error:
-        wire.close()
+        connected.close()
         raise NotSent(f"TLS with {target.url} failed: {cause_of(error)}.", tls=True) from error
     try:
-        await secured.shake_hands()
-    except ssl.SSLError as error:
-        secured.close()
-        raise NotSent(f"TLS with {target.url} failed: {cause_of(error)}.", tls=True) from error
-    except OSError as error:
-        secured.close()
-        raise NotSent(f"No connection to {target.url}: it broke during the TLS handshake.") from error
-    except BaseException:
-        secured.close()
+        await wire.shake_hands()
+    except BaseException as error:
+        wire.close()
+        if isinstance(error, ssl.SSLError):
+            raise NotSent(f"TLS with {target.url} failed: {cause_of(error)}.", tls=True) from error
+        if isinstance(error, OSError):
+            raise NotSent(f"No connection to {target.url}: it broke during the TLS handshake.") from error
         raise
-    return secured
+    return wire
 
 
 def cause_of(error: BaseException) -> str:

@@ -31,7 +31,7 @@ from restbroker.transport.idle import Connection
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.pool import Pool
 from restbroker.transport.tls import refuses_certificate
-from restbroker.transport.upkeep import Deadlines, Readiness, Upkeep
+from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import Unwatched
 
 
@@ -71,7 +71,7 @@ _OVER: Final = State.OVER
 
 
 class Exchange:
-    """One request. `left`: some of it may have left, over any connection; also right when the exchange is over.
+    """One request, as `message`. `left`: some of it may have left, over any connection; also right once it is over.
 
     `due_s`: when it is late, on Trio's clock; 0.0 until a connection is there. An attrs class costs 1 µs more.
     """
@@ -95,7 +95,7 @@ class Exchange:
     def __init__(self, service: "Service", request: Request, message: bytes, sink: Sink) -> None:
         self._service = service
         self._request = request
-        self._message = message
+        self.message = message
         self._sink = sink
         service.exchanges.add(self)
 
@@ -116,11 +116,10 @@ class Exchange:
         """End it as `cancel` does, and tell the sink."""
         if self.state is not _OVER:
             self.cancel()
-            with suppress(Exception):
-                self._sink.abandoned()
+            self._tell(self._sink.abandoned)
 
     def refuse(self, error: Exception) -> None:
-        """End it before it began."""
+        """End it, as its connection is given back or was never there; tell the sink the error."""
         self._end()
         self._fail(error)
 
@@ -136,7 +135,11 @@ class Exchange:
                 return
             connection = self._service.pool.idle.take(self._service.now_s())
         self.state = _CONNECTING
-        self._service.connect(self)
+        if self._service.is_over:
+            self._end()
+            self._tell(self._sink.abandoned)
+        else:
+            self._service.connect(self)
 
     def take_over(self, connection: Connection, due_s: float, received: bytes) -> None:
         """Go on with a request that another one began over this connection; `received`: what came of its answer."""
@@ -208,16 +211,15 @@ class Exchange:
     def _send_over(self, connection: Connection) -> bool:
         """Send the request over this connection; return True if it is stale and another one may be tried."""
         service, sink = self._service, self._sink
+        self._connection = connection
+        connection.wire.has_sent = False
         if service.is_over:
             # All that runs here was cancelled in this very tick.
-            self._connection = connection
             self.abandon()
             return False
         now_s = service.now_s()
         if not self.due_s:
             self.due_s = now_s + self._request.timeout_s
-        self._connection = connection
-        connection.wire.has_sent = False
         problem: Exception | None = None
         try:
             if now_s >= self.due_s:
@@ -235,7 +237,7 @@ class Exchange:
             self.refuse(problem)
             return False
         service.deadlines.watch(connection, self.due_s)
-        return self._transmit(connection, self._message)
+        return self._transmit(connection, self.message)
 
     def _transmit(self, connection: Connection, message: bytes) -> bool:
         """Listen, and send the message behind what the wire has to send; return True as `_send_over` does."""
@@ -303,8 +305,7 @@ class Exchange:
                 sink.note_refused()
             sink.answered(Response(status, headers, body, duration_s, cut, said, service.secrets))
         except Exception as error:  # noqa: BLE001 - a bug of the sink must not end the listener
-            with suppress(Exception):
-                sink.failed(error)
+            self._tell(sink.failed, error)
 
     def _note_broken(self, error: Exception) -> None:
         if isinstance(error, Unwatched):
@@ -352,8 +353,11 @@ class Exchange:
                 error = MaybeSent(f"{why}; then: {error.message}", timed_out=error.timed_out)
             else:
                 error = MaybeSent(f"{why}.")
+        self._tell(self._sink.failed, error)
+
+    def _tell(self, say: Callable[..., None], *what: Exception) -> None:
         with suppress(Exception):
-            self._sink.failed(error)
+            say(*what)
 
     def _part(self, *, fit: bool) -> None:
         """Give the connection back, but keep its place."""
@@ -385,19 +389,18 @@ class Service:
     heads: KnownHeads
     secrets: tuple[Secret, ...]
     nursery: trio.Nursery
-    _upkeep: Upkeep
+    readiness: Readiness
+    deadlines: Deadlines
     exchanges: set[Exchange] = attrs.field(factory=set)
     is_over: bool = False
     # What `trio.current_time` reads, at a third of its price: each request asks twice.
     now_s: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
-    readiness: Readiness = attrs.field(init=False)
-    deadlines: Deadlines = attrs.field(init=False)
     _line: deque[Exchange] = attrs.field(factory=deque)
     _resting: list[Connection] = attrs.field(factory=list)
+    """Those of the requests answered in this batch, each with its place."""
+    _spare: list[Connection] = attrs.field(factory=list)
+    """Those of them that are known to be quiet, while `_calls` are called."""
     _calls: list[Callable[[], None]] = attrs.field(factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        self.readiness, self.deadlines = self._upkeep.readiness, self._upkeep.deadlines
 
     def close(self) -> None:
         """Abandon the exchanges under way, and each that begins later."""
@@ -405,11 +408,20 @@ class Service:
         for exchange in tuple(self.exchanges):
             exchange.abandon()
 
+    def take(self) -> Connection | None:
+        """Return a connection that is fit for use, with its place; None if there is none now."""
+        if self._spare:
+            return self._spare.pop()
+        now_s = self.now_s()
+        if self._resting:
+            connection = self._resting.pop()
+            if not self.pool.has_line and now_s <= connection.old_at_s and connection.wire.is_quiet():
+                return connection
+            self.put_down(connection)
+        return self.pool.take_now(now_s)
+
     def connect(self, exchange: Exchange) -> None:
         """Have a task wait for a connection for this exchange, behind those that came before."""
-        if self.is_over:
-            exchange.abandon()
-            return
         self._line.append(exchange)
         self.nursery.start_soon(self._connect_first)
 
@@ -419,7 +431,8 @@ class Service:
 
     def rest(self, connection: Connection) -> None:
         """Keep a connection whose answer came whole ready, until all that came at this time was read."""
-        if not self._resting and not self._calls:
+        connection.is_used = True
+        if not self._resting:
             self.readiness.call_afterwards(self._go_on)
         self._resting.append(connection)
 
@@ -429,9 +442,10 @@ class Service:
         What is started in it goes over the connections of those just answered. What it raises is lost.
         """
         if not self.readiness.is_calling:
-            call()
+            with suppress(Exception):
+                call()
             return
-        if not self._resting and not self._calls:
+        if not self._calls:
             self.readiness.call_afterwards(self._go_on)
         self._calls.append(call)
 
@@ -440,21 +454,19 @@ class Service:
 
         That may be a message of TLS itself, which the wire takes in.
         """
-        now_s, pool = self.now_s(), self.pool
+        now_s, has_line = self.now_s(), self.pool.has_line
         resting, self._resting = self._resting, []
         calls, self._calls = self._calls, []
         for one in resting:
-            wire = one.wire
-            if pool.may_go_on(one, now_s) and not (wire.is_among(not_quiet) and not wire.is_quiet()):
-                one.is_used = True
-                pool.spare.append(one)
-            else:
+            if has_line or now_s > one.old_at_s or (one.wire in not_quiet and not one.wire.is_quiet()):
                 self.put_down(one)
+            else:
+                self._spare.append(one)
         for call in calls:
             with suppress(Exception):
                 call()
-        while pool.spare:
-            self.put_down(pool.spare.pop())
+        while self._spare:
+            self.put_down(self._spare.pop())
 
     def put_down(self, connection: Connection, *, fit: bool = True) -> None:
         """Give a connection and its place back."""

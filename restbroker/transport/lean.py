@@ -51,7 +51,7 @@ class LeanClient:
                 service.close()
 
     def _serve(self, nursery: trio.Nursery, upkeep: Upkeep) -> Service:
-        return Service(self._pool, self._known, self._secrets, nursery, upkeep)
+        return Service(self._pool, self._known, self._secrets, nursery, upkeep.readiness, upkeep.deadlines)
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """Send one request and return its whole answer, as `Transport.send` promises.
@@ -78,13 +78,14 @@ class LeanClient:
         """Whether `start` serves requests now: `run` runs."""
         return self._service is not None and not self._service.is_over
 
-    def start(self, request: Request, sink: Sink) -> Exchange:
+    def start(self, request: Request, sink: Sink, message: bytes | None = None) -> Exchange:
         """Send one request as `send` does, without a task: `sink` is told the end, maybe before this returns.
 
-        `run` must have been started; once it ended, the exchange is abandoned at once.
+        `message`: its bytes, if the caller has them. `run` must have been started; once it ended, the exchange is
+        abandoned at once.
         """
         assert self._service is not None  # noqa: S101 - it was started
-        return self._start(self._service, request, sink)
+        return self._start(self._service, request, sink, message)
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call `call` once all answers that came at this time were read; at once if none is being read.
@@ -97,15 +98,14 @@ class LeanClient:
         else:
             self._service.call_soon(call)
 
-    def _start(self, service: Service, request: Request, sink: Sink) -> Exchange:
+    def _start(self, service: Service, request: Request, sink: Sink, message: bytes | None = None) -> Exchange:
+        exchange = Exchange(service, request, message or b"", sink)
         try:
-            message = self._heads.message(request)
+            exchange.message = message or self._heads.message(request)
         except NotSent as error:
-            exchange = Exchange(service, request, b"", sink)
             exchange.refuse(error)
-            return exchange
-        exchange = Exchange(service, request, message, sink)
-        exchange.go_on(self._pool.take_now(service.now_s()))
+        else:
+            exchange.go_on(service.take())
         return exchange
 
     def head_of(self, request: Request) -> bytes:
@@ -131,19 +131,18 @@ class LeanClient:
 
         The answer of each came whole, and nothing came since.
         """
-        return [one for one in connections if self._pool.may_go_on(one, now_s)]
+        is_free = not self._pool.has_line
+        return [one for one in connections if is_free and one.ramp_owner is None and now_s <= one.old_at_s]
 
     def watch(self, connection: Connection, due_s: float) -> None:
         """Have a lent connection closed once `due_s` (on Trio's clock) has passed, for the request just begun."""
         connection.wire.has_sent = False
         self._upkeep.deadlines.watch(connection, due_s)
 
-    def take_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
+    def take_back(self, connection: Connection, _now_s: float, *, fit: bool) -> None:
         """Take a lent connection back; `fit`: its answer came whole, so that it may serve another request."""
-        connection.wire.unlisten()
-        self._upkeep.deadlines.forget(connection)
-        self._pool.give_back(connection, now_s, fit=fit)
-        self._pool.leave()
+        assert self._service is not None  # noqa: S101 - it lent the connection
+        self._service.put_down(connection, fit=fit)
 
     async def resume(self, partial: PartialExchange, request: Request, sender: Sender | None = None) -> Response:
         """Send the rest of a request that was begun over a lent connection, and return the answer, or raise as `send`.

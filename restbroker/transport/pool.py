@@ -18,10 +18,7 @@ from restbroker.transport.message import Sender
 
 
 class Pool:
-    """The connections to one target. `idle`: those at rest. `spare`: those of the requests answered just now.
-
-    What is in `spare` has its place, is watched, and is known to be quiet; it is empty but within `Service._go_on`.
-    """
+    """The connections to one target. `idle`: those at rest."""
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
         self.target = target
@@ -29,14 +26,11 @@ class Pool:
         self._places = trio.Semaphore(connections_for(target))
         self._entering = 0
         self.idle = Idle()
-        self.spare: list[Connection] = []
         self._ramp = ConnectRamp(self.idle.put)
         self._closed = False
 
     def take_now(self, now_s: float) -> Connection | None:
         """Return a connection that is fit for use, with its place; None if there is none now."""
-        if self.spare:
-            return self.spare.pop()
         try:
             self._places.acquire_nowait()
         except trio.WouldBlock:
@@ -111,10 +105,10 @@ class Pool:
         if owner is not None:
             (self._ramp.note_answered if has_begun else self._ramp.end)(owner)
 
-    def may_go_on(self, connection: Connection, now_s: float) -> bool:
-        """Tell whether a connection whose answer came whole may carry another request at once: no one waits for it."""
-        is_free = not (self._closed or self._entering or self._ramp.waiting_count)
-        return is_free and connection.ramp_owner is None and now_s <= connection.old_at_s
+    @property
+    def has_line(self) -> bool:
+        """Whether what is given back is not free for the next request: another one waits for it, or it is closed."""
+        return self._closed or self._entering > 0 or self._ramp.waiting_count > 0
 
     def close(self) -> None:
         """Close what rests now, and the others when they are given back; who waits gets `NotSent`."""

@@ -1,4 +1,4 @@
-"""TLS on a plain wire, for the lean client. Opened by `dial`.
+"""TLS on a wire, for the lean client. Opened by `dial`.
 
 Always holds: as for every wire; and messages of TLS itself between two answers (session tickets, new keys) leave a
 connection fit for use, while a byte of another answer does not.
@@ -7,41 +7,30 @@ Not on `trio.SSLStream`, which cannot tell whether a byte of a request left, nor
 """
 
 import contextlib
+import socket
 import ssl
-from collections.abc import Collection
 from typing import Final
 
 from restbroker.transport.upkeep import Readiness
-from restbroker.transport.wire import Listener, PlainWire
+from restbroker.transport.wire import Listener, Wire
 
 _READ_BYTES: Final = 65536
 _PIECE_BYTES: Final = 256 * 1024
 """How many bytes are encrypted at a time: a large body neither lies in memory twice nor holds other tasks up."""
 
 
-class TlsWire:
-    """A `Wire` with TLS over `under`; the certificate must name `host`, which SNI names too."""
+class TlsWire(Wire):
+    """A `Wire` with TLS; the certificate must name `host`, which SNI names too. `_message`: what is to be encrypted."""
 
-    __slots__ = ("_incoming", "_is_between_records", "_is_over", "_listener", "_message", "_outgoing", "_tls", "_under")
+    __slots__ = ("_hears", "_incoming", "_is_between_records", "_message", "_outgoing", "_tls")
 
-    def __init__(self, under: PlainWire, context: ssl.SSLContext, host: str) -> None:
-        self._under = under
+    def __init__(self, connected: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        super().__init__(connected)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._is_between_records = True
-        self._is_over = False
-        self._listener: Listener | None = None
+        self._hears: Listener | None = None
         self._message = memoryview(b"")
-
-    @property
-    def has_sent(self) -> bool:
-        """Whether a byte was sent since it was set to False last."""
-        return self._under.has_sent
-
-    @has_sent.setter
-    def has_sent(self, has_sent: bool) -> None:
-        """Set it on the plain wire, which sets it to True when it sends."""
-        self._under.has_sent = has_sent
 
     async def shake_hands(self) -> None:
         """Do the TLS handshake; call it once, before anything else.
@@ -54,7 +43,7 @@ class TlsWire:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self.send_rest()
-                data = await self._under.receive()
+                data = await self.receive()
                 if not data:
                     # So does one that speaks no TLS.
                     raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the server closed it during the handshake") from None
@@ -76,7 +65,7 @@ class TlsWire:
         """Encrypt and send what is left; raise OSError or a Trio resource error if the connection breaks."""
         while True:
             if not self._push():
-                await self._under.send_rest()
+                await super().send_rest()
                 self._is_between_records = True
             if not self._message:
                 return
@@ -84,28 +73,15 @@ class TlsWire:
 
     def listen(self, listener: Listener, readiness: Readiness) -> bool:
         """Have the listener called with what comes, decrypted, as `Wire.listen` promises."""
-        self._listener = listener
-        return self._under.listen(self._take, readiness)
-
-    def unlisten(self) -> None:
-        """Have no one called any more; what comes stays unread."""
-        self._listener = None
-        self._under.unlisten()
-
-    async def attend(self) -> None:
-        """Call the listener with what comes, as `Wire.attend` promises."""
-        await self._under.attend()
-
-    def is_among(self, not_quiet: Collection[object]) -> bool:
-        """Tell whether bytes came on the plain wire, or the end behind the last answer."""
-        return self._is_over or self._under in not_quiet
+        self._hears = listener
+        return super().listen(self._take, readiness)
 
     def is_quiet(self) -> bool:
         """Tell whether only TLS' own messages came since the last answer; otherwise the wire must not be used again.
 
         TLS 1.3 servers send session tickets whenever they like; these are taken in here.
         """
-        while (data := self._under.receive_now()) is not None:
+        while (data := self.receive_now()) is not None:
             if not data:
                 return False
             self._incoming.write(data)
@@ -124,8 +100,8 @@ class TlsWire:
             with contextlib.suppress(OSError):
                 with contextlib.suppress(ssl.SSLError):
                     self._tls.unwrap()
-                self._under.begin(self._outgoing.read())
-        self._under.close()
+                super().begin(self._outgoing.read())
+        super().close()
 
     def _encrypt(self) -> None:
         piece, self._message = self._message[:_PIECE_BYTES], self._message[_PIECE_BYTES:]
@@ -134,7 +110,7 @@ class TlsWire:
     def _push(self) -> bool:
         """Send what is encrypted, behind what the kernel has not taken yet; return False if some of it is left."""
         self._is_between_records = False
-        self._is_between_records = self._under.begin(self._outgoing.read())
+        self._is_between_records = super().begin(self._outgoing.read())
         return self._is_between_records
 
     def _take(self, got: bytes | Exception) -> None:
@@ -142,9 +118,8 @@ class TlsWire:
 
         What the kernel does not take of that goes before the next thing that is sent.
         """
-        listener = self._listener
-        if listener is None:
-            return
+        listener = self._hears
+        assert listener is not None  # noqa: S101 - `listen` was called
         if isinstance(got, Exception):
             listener(got)
             return
@@ -156,11 +131,14 @@ class TlsWire:
         if self._outgoing.pending:
             with contextlib.suppress(OSError):
                 self._push()
-        self._is_over = end is not None
         if data:
             listener(data)
-        if end is not None and self._listener is listener:
-            listener(end)
+        if end is not None:
+            if self._listener is not None:
+                listener(end)
+            self.unlisten()
+            # Also behind a whole answer: its connection must not pass for a quiet one.
+            self.close()
 
     def _decrypt(self) -> tuple[bytes, bytes | Exception | None]:
         """Return all that is there, and what follows: b"" for the end, an error, or None.

@@ -7,8 +7,8 @@ taken any byte of what is being sent.
 import contextlib
 import select
 import socket
-from collections.abc import Callable, Collection
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import trio
 
@@ -27,52 +27,12 @@ class Unwatched(Exception):
     """Nothing reads the connection any more: what comes will not be known here."""
 
 
-class Wire(Protocol):
-    """A connection to a server. `has_sent` is False until a byte is sent after it was last set to False."""
+class Wire:
+    """A connection to a server: a non-blocking socket.
 
-    has_sent: bool
-
-    def begin(self, message: bytes) -> bool:
-        """Send as much as the kernel takes at once; return False if `send_rest` must follow. Raise OSError."""
-        ...
-
-    async def send_rest(self) -> None:
-        """Send what `begin` left, waiting while the kernel takes none; raise OSError or a Trio resource error."""
-        ...
-
-    def listen(self, listener: Listener, readiness: Readiness) -> bool:
-        """Have the listener called with what comes, until `unlisten`; the last listener counts.
-
-        Return False if a task must await `attend` for that: `readiness` does not run, or has no room. Raise
-        `trio.ClosedResourceError` if the wire is closed.
-        """
-        ...
-
-    def unlisten(self) -> None:
-        """Have no one called any more; what comes stays unread."""
-        ...
-
-    async def attend(self) -> None:
-        """Call the listener with what comes, as long as there is one; when cancelled, it gets `Unwatched`."""
-        ...
-
-    def is_among(self, not_quiet: Collection[object]) -> bool:
-        """Tell whether something came since the last answer: bytes on one of these wires, or an end that was read."""
-        ...
-
-    def is_quiet(self) -> bool:
-        """Tell whether nothing came since the last answer, not even the end; if not, never use the wire again."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection at once, without waiting; may be called again."""
-        ...
-
-
-class PlainWire:
-    """A non-blocking socket. Trio's own streams cost 6 µs more for a request and its answer (measured).
-
-    `_watcher` calls the wire when it is readable. `_rest` is what the kernel has not taken yet.
+    `has_sent` is False until a byte is sent after it was last set to False. `_watcher` calls the wire when it is
+    readable; `_rest` is what the kernel has not taken yet. Trio's own streams cost 6 µs more for a request and its
+    answer (measured).
     """
 
     __slots__ = ("_is_attended", "_listener", "_look", "_rest", "_socket", "_watcher", "has_sent")
@@ -94,10 +54,12 @@ class PlainWire:
         Raise OSError if it breaks.
         """
         if self._rest:
-            message = bytes(self._rest) + message
+            message, self._rest = bytes(self._rest) + message, memoryview(b"")
         sent = self._send(message) if message else 0
+        if sent == len(message):
+            return True
         self._rest = memoryview(message)[sent:]
-        return sent == len(message)
+        return False
 
     async def send_rest(self) -> None:
         """Send what is left, waiting while the kernel takes none; raise OSError or a Trio resource error."""
@@ -124,7 +86,11 @@ class PlainWire:
                 return self._socket.recv(_READ_BYTES)
 
     def listen(self, listener: Listener, readiness: Readiness) -> bool:
-        """Have the listener called, as `Wire.listen` promises."""
+        """Have the listener called with what comes, until `unlisten`; the last listener counts.
+
+        Return False if a task must await `attend` for that: `readiness` does not run, or has no room. Raise
+        `trio.ClosedResourceError` if the wire is closed.
+        """
         self._listener = listener
         return self._watcher is readiness or self._have_watched(readiness)
 
@@ -133,7 +99,10 @@ class PlainWire:
         self._listener = None
 
     async def attend(self) -> None:
-        """Call the listener with what comes, by waits of Trio's own, as `Wire.attend` promises."""
+        """Call the listener with what comes, as long as there is one, by waits of Trio's own.
+
+        When cancelled, the listener gets `Unwatched`.
+        """
         self._is_attended = True
         try:
             while self._listener is not None:
@@ -175,12 +144,8 @@ class PlainWire:
         except OSError:
             return b""
 
-    def is_among(self, not_quiet: Collection[object]) -> bool:
-        """Tell whether it is one of these wires."""
-        return self in not_quiet
-
     def is_quiet(self) -> bool:
-        """Tell whether the socket is open and nothing came since the last answer, not even the end.
+        """Tell whether nothing came since the last answer, not even the end; if not, never use the wire again.
 
         A poll is used: to learn by an exception that nothing can be received takes three times as long (measured).
         """

@@ -36,7 +36,7 @@ from restbroker.store.client import items, raw
 from restbroker.telemetry.events import BrokerStarted, OperatorWarning, TargetDown, TargetUp
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.upkeep import Readiness
-from restbroker.transport.wire import Listener, PlainWire
+from restbroker.transport.wire import Listener, Wire
 from tests.support.active_job import OBJECT, wrapper
 from tests.support.moody_server import Mood, fine, written
 from tests.support.paths import Paths, Serving, job
@@ -486,12 +486,12 @@ def _fail(*_args: object) -> None:
 
 
 def _listening_fails(patch: pytest.MonkeyPatch) -> None:
-    listen = PlainWire.listen
+    listen = Wire.listen
 
-    def no_room(wire: PlainWire, listener: Listener, _readiness: Readiness) -> bool:
+    def no_room(wire: Wire, listener: Listener, _readiness: Readiness) -> bool:
         return listen(wire, listener, Readiness())
 
-    patch.setattr(PlainWire, "listen", no_room)
+    patch.setattr(Wire, "listen", no_room)
 
 
 def _reservations_fail_once_for_each_job(patch: pytest.MonkeyPatch) -> None:

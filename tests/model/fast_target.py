@@ -22,7 +22,7 @@ from restbroker.transport import pool
 from restbroker.transport.errors import NotSent
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
-from restbroker.transport.wire import PlainWire
+from restbroker.transport.wire import Wire
 from tests.model.target import SimulatedTarget
 
 _HEAD = b"\r\n\r\n"
@@ -73,7 +73,7 @@ class FastTarget(SimulatedTarget):
             stream.socket.close()
         self.connected.clear()
 
-    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float) -> PlainWire:
+    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float) -> Wire:
         """A new connection."""
         await trio.lowlevel.checkpoint()
         if not self.up:
@@ -84,7 +84,7 @@ class FastTarget(SimulatedTarget):
         assert self.nursery is not None
         # It is none of the tasks of the process that connects.
         contextvars.Context().run(self.nursery.start_soon, self._serve, stream)
-        return PlainWire(theirs)
+        return Wire(theirs)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         data = b""

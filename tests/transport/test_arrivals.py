@@ -19,7 +19,7 @@ from restbroker.transport.errors import MaybeSent
 from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.upkeep import Readiness
-from restbroker.transport.wire import PlainWire, Unwatched
+from restbroker.transport.wire import Unwatched, Wire
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.support.wait import until_async
@@ -28,10 +28,10 @@ from tests.transport.wires import receive, send_all
 
 
 @contextmanager
-def wired() -> Iterator[tuple[PlainWire, socket.socket]]:
+def wired() -> Iterator[tuple[Wire, socket.socket]]:
     here, there = socket.socketpair()
     with here, there:
-        yield PlainWire(here), there
+        yield Wire(here), there
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ async def test_what_is_called_afterwards_comes_once_behind_all_that_came_togethe
         with wired() as (one, there), wired() as (other, far):
             called: list[object] = []
 
-            def listen(wire: PlainWire, got: bytes | Exception) -> None:
+            def listen(wire: Wire, got: bytes | Exception) -> None:
                 called.append(got)
                 if len(called) == 1:
                     arrivals.call_afterwards(
@@ -158,7 +158,7 @@ async def test_a_broken_connection_says_so_to_who_waits() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             here = socket.create_connection(server.getsockname())
             there, _ = server.accept()
-            wire = PlainWire(here)
+            wire = Wire(here)
             async with trio.open_nursery() as nursery:
 
                 async def wait() -> None:

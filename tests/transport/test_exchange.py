@@ -155,6 +155,19 @@ async def test_what_is_started_after_a_batch_goes_over_the_connections_of_those_
         assert leaves_nothing(client)
 
 
+async def test_what_is_started_in_the_step_of_an_answer_goes_over_its_connection() -> None:
+    async with running() as (client, server):
+        await client.send(post())
+        states: list[State] = []
+        next_one = Noting()
+        client.start(post(), Noting(on_answer=lambda: states.append(client.start(post(), next_one).state)))
+        await next_one.end()
+        assert states == [State.RECEIVING]
+        assert server.connections == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert leaves_nothing(client)
+
+
 async def answer_and_read_no_more(stream: trio.abc.Stream) -> bool:
     await recorder.answer()(stream)
     await trio.sleep_forever()

@@ -4,8 +4,9 @@
 import socket
 import struct
 import tracemalloc
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import attrs
 import pytest
@@ -20,7 +21,7 @@ from restbroker.transport.idle import Connection
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
 from restbroker.transport.upkeep import Deadlines, Readiness
-from restbroker.transport.wire import Listener, PlainWire
+from restbroker.transport.wire import Listener, Wire
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.wait import NEVER_S
@@ -138,9 +139,6 @@ class BreakingWire:
     async def attend(self) -> None:
         raise AssertionError("it is watched")
 
-    def is_among(self, _not_quiet: Collection[object]) -> bool:
-        return False
-
     def is_quiet(self) -> bool:
         return True
 
@@ -153,7 +151,8 @@ async def test_what_left_on_the_first_connection_is_remembered() -> None:
     async with kept() as (transport, server):
         assert isinstance(transport, LeanClient)
         await transport.send(post())
-        second = Connection(BreakingWire(), trio.current_time() + NEVER_S, None)
+        breaking: Any = BreakingWire()
+        second = Connection(breaking, trio.current_time() + NEVER_S, None)
         second.note_idle(trio.current_time(), NEVER_S)
         transport._pool.idle._stack.appendleft(second)
         transport._pool.target = attrs.evolve(transport._pool.target, url=Url("http", "127.0.0.1", 1))
@@ -309,7 +308,7 @@ async def test_an_answer_that_comes_before_the_whole_request_went_is_read(nurser
 
 async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
     here, there = socket.socketpair()
-    wire = PlainWire(here)
+    wire = Wire(here)
     wire.close()
     with pytest.raises(trio.ClosedResourceError):
         await receive(wire)

@@ -3,7 +3,7 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
@@ -85,9 +85,6 @@ class Line:
         self.is_over = self.server.hangs_up
         if listener is not None and self.listener is listener:
             listener(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0")
-
-    def is_among(self, _not_quiet: Collection[object]) -> bool:
-        return self.is_over
 
     def is_quiet(self) -> bool:
         return not self.is_over

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from restbroker.config.target import Engine, TlsFiles, Url
 from restbroker.config.tls import context_of
@@ -15,7 +16,7 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Transport
 from restbroker.transport.tls import TlsWire
-from restbroker.transport.wire import PlainWire
+from restbroker.transport.upkeep import Readiness
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
@@ -184,7 +185,7 @@ async def wired(ours: Authority) -> AsyncIterator[tuple[TlsWire, Peer]]:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     end = trio.socket.from_stdlib_socket(there)
     peer = Peer(ours.served().wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing, end)
-    wire = TlsWire(PlainWire(here), context_of(TlsFiles(ours.ca)), "localhost")
+    wire = TlsWire(here, context_of(TlsFiles(ours.ca)), "localhost")
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.shake_hands)
@@ -221,7 +222,6 @@ async def test_a_byte_of_an_answer_or_a_goodbye_makes_a_connection_unfit(ours: A
             peer.tls.unwrap()
         await peer.send()
         assert await receive(wire) == b""
-        assert wire.is_among(())
         assert not wire.is_quiet()
 
 
@@ -253,12 +253,21 @@ async def test_closing_says_goodbye_and_may_be_repeated(ours: Authority) -> None
 
 
 async def test_an_end_without_goodbye_is_an_end_after_what_came(ours: Authority) -> None:
-    async with wired(ours) as (wire, peer):
-        peer.tls.write(b"last words")
-        await peer.send()
-        peer.end.shutdown(socket.SHUT_WR)
-        assert await receive(wire) == b"last words"
-        assert await receive(wire) == b""
+    for is_together in (True, False):
+        async with wired(ours) as (wire, peer):
+            got: list[bytes | Exception] = []
+            async with trio.open_nursery() as nursery:
+                assert not wire.listen(got.append, Readiness())
+                peer.tls.write(b"last words")
+                await peer.send()
+                if is_together:
+                    peer.end.shutdown(socket.SHUT_WR)
+                nursery.start_soon(wire.attend)
+                await wait_all_tasks_blocked()
+                if not is_together:
+                    peer.end.shutdown(socket.SHUT_WR)
+            assert got == [b"last words", b""]
+            assert not wire.is_quiet()
 
 
 async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -> None:
