@@ -282,9 +282,9 @@ class Worker:
 
     def _take_place(self, delivery: Delivery) -> bool:
         """Go on with the place in the breaker that it waited for; return False if it does not take that."""
+        self._note_come(delivery)
         if self._has_ended or delivery.is_over:
             return False
-        self._note_come(delivery)
         if not self._may_wait(delivery):
             self._do(delivery, self._end_unsent)
             return False

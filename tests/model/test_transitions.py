@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -207,6 +207,14 @@ def lived(tell: Told, seed: int = 0, *, fast: bool = True) -> tuple[Story, Trans
     return story, transitions
 
 
+_FENCED_WITH_JOBS_IN_LINE = [
+    *("push many", "odd answers", "kill", "stop", "odd answers", "cancel", "push many", "settling refused"),
+    *("push many", "push many", "push", "push", "kill", "push many", "start", "push many", "start", "answers lost"),
+    *("push many", "answers lost", "odd answers", "fence"),
+]
+"""What is cut off offers its place to the next in line, which is cut off as well."""
+
+
 @pytest.mark.slow  # many histories
 @settings(max_examples=settings().max_examples // 4)
 @given(
@@ -214,6 +222,7 @@ def lived(tell: Told, seed: int = 0, *, fast: bool = True) -> tuple[Story, Trans
     seed=st.integers(0, 1000),
     fast=st.sampled_from((True, True, False)),
 )
+@example(steps=_FENCED_WITH_JOBS_IN_LINE, seed=8, fast=False)
 def test_no_history_leaves_the_table_and_every_job_is_in_one_place(steps: list[str], seed: int, *, fast: bool) -> None:
     async def tell(story: Story) -> None:
         for step in ("push", "push once", "push many", *steps):
