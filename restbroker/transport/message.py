@@ -82,7 +82,7 @@ class Transport(Protocol):
     async def run(self, *, task_status: "trio.TaskStatus[None]") -> None:
         """Serve requests cheaply until cancelled; without it, they are served all the same.
 
-        When cancelled, it gives up the requests under way: their `send` raises `MaybeSent` or `NotSent`.
+        When cancelled, it may give up the requests under way: their `send` raises `MaybeSent` or `NotSent`.
         """
         ...
 

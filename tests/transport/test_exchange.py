@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import os
+import random
 import socket
 import ssl
 import subprocess
@@ -27,7 +28,7 @@ from tests.support.recorder import Recorder, recording
 from tests.support.rows import rows
 from tests.support.wait import until_async
 from tests.transport.authority import Authority, authority, recording_tls
-from tests.transport.test_client import MIB, post, target
+from tests.transport.test_client import MIB, all_closed, post, target
 from tests.transport.test_tls import Peer, wired
 
 PLACES = 3
@@ -394,3 +395,85 @@ async def test_new_keys_wanted_in_the_middle_of_a_large_body_tear_nothing(ours: 
     finally:
         process.kill()
         await process.wait()
+
+
+async def hang_up(_stream: trio.abc.Stream) -> bool:
+    return False
+
+
+async def in_pieces(stream: trio.abc.Stream) -> bool:
+    for piece in (b"HTTP/1.1 200 OK\r\nConte", b"nt-Length: 3\r\n\r\n", b"a", b"bc"):
+        await stream.send_all(piece)
+        await trio.sleep(0.001)
+    return True
+
+
+ENDS = {"answered", "failed", "abandoned"}
+MANNERS = (
+    recorder.answer(),
+    recorder.answer(503),
+    recorder.answer(after_s=0.01),
+    recorder.stall(),
+    hang_up,
+    in_pieces,
+    recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    recorder.raw(b"nonsense\r\n\r\n"),
+    recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0 and more", keep=True),
+)
+
+
+@attrs.define(eq=False)
+class Crowd:
+    """Starts `count` exchanges, some in the step of another's answer or after its batch, and cancels some of them."""
+
+    client: LeanClient
+    chance: random.Random
+    count: int = 300
+    started: list[tuple[Exchange, Noting]] = attrs.Factory(list)
+    cancelled: set[Noting] = attrs.Factory(set)
+
+    async def come(self) -> None:
+        while len(self.started) < self.count:
+            self.begin()
+            await trio.sleep(self.chance.choice([0.0, 0.0, 0.002, 0.02]))
+            if self.chance.random() < 0.2:
+                self.cancel(*self.chance.choice(self.started[-10:]))
+
+    def begin(self) -> None:
+        """Starts one, if some are left."""
+        if len(self.started) == self.count:
+            return
+        then: list[Callable[[], object]] = [bool, self.begin, lambda: self.client.call_soon(self.begin)]
+        sink = Noting(on_answer=self.chance.choice(then), may=self.chance.choice([bool] * 9 + [withdraw]))
+        body = bytes(self.chance.choice([2, 2, 2, 3 * MIB]))
+        timeout_s, repeatable = self.chance.choice([0.05, 0.3]), self.chance.random() < 0.5
+        exchange = self.client.start(post(body=body, timeout_s=timeout_s, repeatable=repeatable), sink)
+        self.started.append((exchange, sink))
+
+    def cancel(self, exchange: Exchange, sink: Noting) -> None:
+        """Cancels one, which may be over."""
+        if exchange.state is not State.OVER:
+            self.cancelled.add(sink)
+        exchange.cancel()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_each_sink_is_told_one_end_and_nothing_is_left(
+    ours: Authority, scheme: str, seed: int
+) -> None:
+    chance = random.Random(seed)
+
+    async def behave(stream: trio.abc.Stream) -> bool:
+        return await chance.choice(MANNERS)(stream)
+
+    async with running(ours if scheme == "https" else None) as (client, server):
+        server.default = behave
+        crowd = Crowd(client, chance)
+        await crowd.come()
+        if seed:  # or else the client ends while some are under way
+            await until_async(lambda: leaves_nothing(client), "all are over")
+    await until_async(lambda: leaves_nothing(client), "nothing is left")
+    for _, sink in crowd.started:
+        assert sum(said in ENDS for said in sink.said) == (sink not in crowd.cancelled), sink.said
+    await all_closed(server)
