@@ -174,6 +174,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config, counters: Counters) -> B
             history_s=config.history_s,
             shows_bodies=config.show_bodies,
             bug=partial(registry.bug, target.kind),
+            is_ours=target.kind in registry.KINDS,
             event_commands=frozenset(one.command for one in handovers if one.target == target.name),
             # Where jobs are done in order, all of them take the general path.
             fast_jobs=None if target.order else fast_jobs,

@@ -21,15 +21,34 @@ from restbroker.job.arguments import Submission
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import Command
 from restbroker.job.fairness import FAIR_KEY
-from restbroker.job.job import Job, NotAJob, digest, oversized_job, read, spare_jid
+from restbroker.job.job import (
+    EFFECTED_FIELD,
+    MAY_HAVE_RUN_FIELD,
+    Job,
+    NotAJob,
+    digest,
+    oversized_job,
+    read,
+    spare_jid,
+)
 from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY
 from restbroker.job.outcome import Reason
+from restbroker.job.signing import ACCEPTED_FIELD
 from restbroker.light import light
+from restbroker.store.tickets import has_key
 from restbroker.telemetry.events import OperatorWarning
 
 _EXPIRES = frozenset((expiry.FIELD, expiry.RELATIVE_FIELD))
 """The fields that say when a job expires."""
+
+_MORE_TO_CHECK = frozenset(
+    (ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, claims.KEY_FIELD, claims.LOCK_FIELD, active_job.WRAPPED)
+)
+"""Fields with which a job is read and admitted by itself."""
+_MOST_ARGS = 4
+_REPLY_IDS = frozenset((type(None), str, int, float))
+_KNOWN_LIMIT = 500
 
 
 @light
@@ -64,6 +83,8 @@ class Admission:
     endpoints: Endpoints
     crashes: CrashCounts
     health: StoreHealth
+    _known: dict[tuple[str, str], ReusableAdmission] = attrs.field(factory=dict)
+    """By endpoint, as jobs name it, and queue."""
 
     def read(self, job: JobInProgress, started_at_s: float | None) -> Job | NotAJob:
         """Parse the bytes of `job`, and return the payload, which `job.payload` keeps, or `NotAJob` if they hold none.
@@ -111,6 +132,44 @@ class Admission:
         if admitted.submission.reply_id is not None and self.plan.policy.reply_queue is None:
             self.identity.report_once("reply", _LOST_REPLY)
         return admitted
+
+    def admit_like_before(self, job: JobInProgress) -> AdmittedJob | None:
+        """Admit a job as one of its endpoint, token and queue that was admitted before, at a third of the cost.
+
+        Return None if it is to be read and admitted by itself; `job` is unchanged then.
+        """
+        if job.forgotten or job.size_bytes or self.crashes.counts or has_key(job.ticket) or self.plan.order is not None:
+            return None
+        payload = read(job.raw, job.queue, "")
+        if type(payload) is not Job or not payload.jid or payload.maybe_run:
+            return None
+        if not _MORE_TO_CHECK.isdisjoint(payload.fields):
+            return None
+        args = payload.fields.get("args")
+        if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS:
+            return None
+        name, arguments, token, *more = args
+        if type(name) is not str or type(arguments) is not dict:
+            return None
+        reply_id = more[0] if more else None
+        if more and (type(reply_id) not in _REPLY_IDS or reply_id == ""):
+            return None
+        if reply_id is not None and self.plan.policy.reply_queue is None:
+            return None
+        known = self._known.get((name, job.queue))
+        if known is None or known.endpoint is not self.endpoints.of(name):
+            return None
+        if not self.admit_with(known, job, payload, token, reply_id):
+            return None
+        return AdmittedJob(payload, Submission(Command(name, arguments), token, reply_id), known.endpoint)
+
+    def note_admitted(self, job: JobInProgress, admitted: AdmittedJob) -> None:
+        """Note that a job was admitted by itself, for the next ones of its endpoint, token and queue."""
+        known = self.reusable_for(job, admitted)
+        if known is not None:
+            if len(self._known) >= _KNOWN_LIMIT:
+                self._known.clear()
+            self._known[known.endpoint.endpoint, job.queue] = known
 
     def reusable_for(self, job: JobInProgress, admitted: AdmittedJob) -> ReusableAdmission | None:
         """Return what `admit_with` takes for further jobs of the endpoint, token and queue of `job`, just admitted.

@@ -45,28 +45,38 @@ to repeat, else treated as a time-out.
 A person who cancels a job ends its wait, its request or its task, between 2 and 7, and it becomes dead.
 
 Here is one job in delivery: what it waits for, and what of it has left; `worker.py` takes it from step to step. It is
-the link of its connector, and the transport's `Sender`, as a connection may come long after the request for it.
+the link of its connector and the sink of its requests. `deliver` of a connector is a coroutine, which the worker can
+advance by hand where the answer came, if it waits for nothing but its link: each `await` of that is a *step*, a request
+or a question for Redis. A connector that says that it is `stepwise` does so, or awaits `link.task()` before. All others
+have a task for each round, in which the same link waits.
 """
 
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 import trio
 
 from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.gates import RedisGates
+from restbroker.broker.gates import Gate, RedisGates
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.lease import Lease
 from restbroker.broker.timers import Timer
 from restbroker.job.command import Call
+from restbroker.job.outcome import Outcome
+from restbroker.light import light
 from restbroker.store.claims import ClaimRequest, OtherHolder
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
+from restbroker.transport.exchange import Exchange
 from restbroker.transport.idle import PartialExchange
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Transport
+
+T = TypeVar("T")
+A = TypeVar("A")
 
 _UNSENT_LIMIT = 3
 """How often one job may stay unsent while others succeed; then it counts as a failed try."""
@@ -94,6 +104,43 @@ class JobIsDuplicate(Withdrawn):
 
 class SendingStopped(Withdrawn):
     """While the job waited for a connection, the breaker tripped, the lease ran out, or the pool began to stop."""
+
+
+@light
+class Asked:
+    """A step: a question for Redis."""
+
+    gate: Gate[Any, Any]
+    what: object
+
+
+class _InTask:
+    """A step: to go on in a task."""
+
+
+IN_TASK: Final = _InTask()
+Step: TypeAlias = Request | Asked | _InTask
+
+
+@types.coroutine
+def step(step_: Step) -> Generator[Step, Any, Any]:
+    """Have the worker take a step; its value is what came of it."""
+    return (yield step_)
+
+
+@types.coroutine
+def go_on(run: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Go on, as a task, with a coroutine that took steps so far."""
+    value: T = yield from run
+    return value
+
+
+class Driver(Protocol):
+    """What takes the steps of a delivery."""
+
+    def advance(self, delivery: "Delivery", got: object, error: Exception | None) -> None:
+        """Go on with what came of a step, or with the reason why nothing came. Raise nothing."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -125,6 +172,12 @@ class Delivery:
     """Whether it has a place in the breaker."""
     may_be_marked: bool = False
     """Whether it must run at most once and came back unsent: Redis may list it as marked."""
+    run: Coroutine[Any, Any, Outcome] | None = None
+    """`deliver` of its connector, while it takes steps."""
+    exchange: Exchange | None = None
+    """The request that is under way as a step."""
+    is_effect: bool = True
+    """Whether that request has an effect, so that it is sent only if the job may be."""
     scope: trio.CancelScope | None = None
     """That of its task, if it has one."""
     cancelled: bool = False
@@ -140,7 +193,10 @@ class Delivery:
     partial: PartialExchange | None = None
     """What the fast path has sent of the first request that takes effect; None once that was gone on with."""
 
-    def __init__(self, checks: SendChecks, job: JobInProgress, admitted: AdmittedJob, default_host: str | None) -> None:
+    def __init__(
+        self, driver: Driver, checks: SendChecks, job: JobInProgress, admitted: AdmittedJob, default_host: str | None
+    ) -> None:
+        self.driver = driver
         self.checks = checks
         self.job = job
         self.admitted = admitted
@@ -189,8 +245,11 @@ class Delivery:
         `NotSent` in both cases.
         """
         if self.took:
-            return self._ask_between(request)
-        return self.checks.transport.send(request)
+            self.has_continued = True
+        if self.scope is not None:
+            return self._ask_in_task(request)
+        self.is_effect = False
+        return step(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Send a request that has an effect, and return the answer; claim and mark the job in Redis first, if need be.
@@ -207,18 +266,31 @@ class Delivery:
             self.took = self.has_continued = False
         if self.job.at_most_once or self.job.claims is not None:
             return self._send_through_gates(request)
-        return self.checks.transport.send(request, self)
+        return self._send_now(request)
 
     async def task(self) -> None:
-        """Do nothing: each round has a task."""
+        """Go on in a task, unless there is one already."""
+        if self.scope is None:
+            await step(IN_TASK)
 
-    async def _ask_between(self, request: Request) -> Response:
-        """Send a question after something was sent; raise `NotSent` without an answer, as nothing more is sent then."""
-        self.has_continued = True
+    def _send_now(self, request: Request) -> Coroutine[Any, Any, Response]:
+        if self.scope is not None:
+            return self.checks.transport.send(request, self)
+        self.is_effect = True
+        return step(request)
+
+    def _ask_redis(self, gate: Gate[T, A], what: T) -> Coroutine[Any, Any, A]:
+        return gate.ask(what) if self.scope is not None else step(Asked(gate, what))
+
+    async def _ask_in_task(self, request: Request) -> Response:
         try:
             return await self.checks.transport.send(request)
         except MaybeSent as problem:
-            raise NotSent(problem.message, timed_out=problem.timed_out) from problem
+            raise self._unanswered(problem) from problem
+
+    def _unanswered(self, problem: MaybeSent) -> MaybeSent | NotSent:
+        """Return what a question raises that got no answer: behind a sending nothing more is sent then."""
+        return NotSent(problem.message, timed_out=problem.timed_out) if self.took else problem
 
     async def _send_through_gates(self, request: Request) -> Response:
         """Send the request once the job has its claims and, if it must run at most once, is marked."""
@@ -226,26 +298,28 @@ class Delivery:
         claim: ClaimRequest | None = gates.claim_request(job)
         if claim is not None:
             self.may_send()
-            taken = await gates.claims.ask(claim)
+            taken = await self._ask_redis(gates.claims, claim)
             if taken is False:
                 raise JobTakenAway
             if taken is not True:
                 raise JobIsDuplicate(taken)
         if job.at_most_once:
             self.may_send()
-            if not await gates.marks.ask(job.ticket):
+            if not await self._ask_redis(gates.marks, job.ticket):
                 raise JobTakenAway
             job.mark()
             # Not even one that is safe to repeat by the catalogue: who set AtMostOnce says that it is not.
             request = attrs.evolve(request, repeatable=False)
-        return await self.checks.transport.send(request, self)
+        return await self._send_now(request)
 
-    # The transport's sender
+    # The sink of its requests
     def may_send(self) -> None:
         """Raise if the job must not be sent.
 
         `JobTakenAway`: it is in other hands; `JobExpired`: it expired; `SendingStopped`: nothing may be sent now.
         """
+        if not self.is_effect:
+            return
         checks = self.checks
         if not checks.reservations.has(self.job):
             raise JobTakenAway
@@ -256,12 +330,32 @@ class Delivery:
 
     def note_sending(self) -> None:
         """Note in the job that its first byte may leave from now on."""
-        self.job.start_sending()
-        self.took = True
+        if self.is_effect:
+            self.job.start_sending()
+            self.took = True
 
     def note_refused(self) -> None:
         """Note that the server refused the last request: the next one is no further part of the same job."""
-        self.took = False
+        if self.is_effect:
+            self.took = False
+
+    def answered(self, response: Response) -> None:
+        """Go on with the answer."""
+        self.exchange = None
+        if not self.is_over:
+            self.driver.advance(self, response, None)
+
+    def failed(self, error: Exception) -> None:
+        """Go on without an answer."""
+        self.exchange = None
+        if not self.is_over:
+            if not self.is_effect and isinstance(error, MaybeSent):
+                error = self._unanswered(error)
+            self.driver.advance(self, None, error)
+
+    def abandoned(self) -> None:
+        """Leave the job as it is: the client ends with the worker, or behind it."""
+        self.exchange = None
 
     # What the fast path began
     def drop_partial(self) -> bool:

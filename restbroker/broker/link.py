@@ -60,13 +60,6 @@ async def probe(plan: TargetPlan) -> Probe:
         return Probe(ok=False, denied=False, version=None, detail=bug.message, hint=bug.hint)
 
 
-def require_outcome(returned: Outcome) -> Outcome:
-    """Return what a connector returned; raise `TypeError` for what is no outcome, which nothing could be made of."""
-    if not isinstance(returned, Outcome):
-        raise TypeError("It returned no outcome.")
-    return returned
-
-
 def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: CommandSpec | None) -> Outcome:
     """Return the outcome for an exception that the connector raised; raise a `NotYet` again if the job was not sent.
 

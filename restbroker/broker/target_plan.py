@@ -79,6 +79,9 @@ class TargetPlan:
     def _find_lines_text(self) -> str:
         return self.target.lines_text
 
+    is_ours: bool = True
+    """Whether the connector is one of restbroker's own kinds."""
+
     event_commands: frozenset[str] = frozenset()
     """The commands that events become, whose dead jobs are counted by themselves."""
 

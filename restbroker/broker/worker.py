@@ -17,32 +17,39 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, assert_never
 
 import attrs
 import trio
 
+from restbroker.broker import untasked
 from restbroker.broker.acceptance import CLOCKS_DIFFER
 from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.delivery import (
+    IN_TASK,
+    Asked,
     Delivery,
     JobExpired,
     JobIsDuplicate,
     JobTakenAway,
     SendChecks,
     SendingStopped,
+    Step,
+    go_on,
 )
 from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
-from restbroker.broker.link import is_ours, outcome_of, redact_outcome, require_outcome
+from restbroker.broker.link import is_ours, outcome_of, redact_outcome
 from restbroker.broker.order_warnings import ON_DEAD_IGNORED
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import SLOTS_FULL, Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.timers import Timers
+from restbroker.broker.untasked import Run
 from restbroker.job import settle
 from restbroker.job.job import NotAJob
 from restbroker.job.order import ON_DEAD_FIELD, PREDECESSOR_DIED
@@ -51,7 +58,10 @@ from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
 from restbroker.store.tickets import DIES, OTHER_KEY, ticket_how, ticket_key
 from restbroker.transport.errors import Withdrawn
+from restbroker.transport.exchange import State
 from restbroker.transport.idle import PartialExchange
+from restbroker.transport.lean import LeanClient
+from restbroker.transport.message import Request
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +71,10 @@ _FORBIDDEN = 403
 """The status of the one denial that may concern a single command."""
 _UNSENT_WAIT_S = 0.2
 """Seconds until a job that was not sent is tried again."""
+
+
+class AwaitedWithoutTask(Exception):
+    """A connector's bug: it says that it is stepwise, and `deliver` waited for something else than its link."""
 
 
 class FastTaker(Protocol):
@@ -97,12 +111,24 @@ class Worker:
     _finished: list[tuple[Delivery, Outcome | None, Exception | None]] = attrs.field(factory=list)
     """What came of rounds, to be judged."""
     _is_judging: bool = False
+    _client: LeanClient | None = attrs.field(init=False)
+    """The transport, if its requests can be made without a task."""
+    _advance: Callable[[Run, object, Exception | None], Step] | None = attrs.field(init=False)
+    """What advances the connector by a step; None: it needs a task."""
     _for_tasks: deque[Delivery] = attrs.field(factory=deque)
     """Those for each of which a task has been started: Trio begins tasks in any order, and jobs begin in theirs."""
     _tasks: trio.Nursery | None = None
     _timers: Timers = attrs.field(factory=Timers)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _has_ended: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Find out once what does not change."""
+        transport = self.plan.transport
+        self._client = transport if isinstance(transport, LeanClient) else None
+        self._advance = None
+        if getattr(self.plan.connector, "stepwise", False) and self._client is not None:
+            self._advance = untasked.advance if self.plan.is_ours else untasked.advance_untasked
 
     async def run(self) -> None:
         """Take jobs until the pool stops and none is in delivery. When cancelled, jobs keep what is known of them."""
@@ -124,6 +150,8 @@ class Worker:
                         self._has_ended = True
                         self.ready.serve(None)
             finally:
+                # The client's listener may have ended between an answer and what follows it.
+                self._judge_all()
                 for delivery in list(self._deliveries.values()):
                     self._abandon(delivery)
                 self._deliveries.clear()
@@ -135,7 +163,7 @@ class Worker:
         if self.fast_path is not None and self.fast_path.take(job):
             return True
         try:
-            admitted = self._admit(job)
+            admitted = self.admission.admit_like_before(job) or self._admit(job)
         except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
             self.settler.settle_bug(job, error)
             admitted = None
@@ -155,7 +183,7 @@ class Worker:
         self._do(delivery, self._start)
 
     def _new_delivery(self, job: JobInProgress, admitted: AdmittedJob) -> Delivery:
-        delivery = self._deliveries[job] = Delivery(self.checks, job, admitted, self.plan.target.default_host)
+        delivery = self._deliveries[job] = Delivery(self, self.checks, job, admitted, self.plan.target.default_host)
         return delivery
 
     # 2. Admitted
@@ -175,7 +203,10 @@ class Worker:
         if (reason := self._order_refusal(job, admitted)) is not None:
             self.settler.settle(job, admitted.payload, admitted.endpoint.spec, Rejected(reason))
             return None
-        return self._check_resend(job, admitted) if admitted.payload.maybe_run else admitted
+        if admitted.payload.maybe_run:
+            return self._check_resend(job, admitted)
+        self.admission.note_admitted(job, admitted)
+        return admitted
 
     def _order_refusal(self, job: JobInProgress, admitted: AdmittedJob) -> Reason | None:
         """Return why a job may not be sent, whose target does the jobs of one key in order; None: it may."""
@@ -285,8 +316,12 @@ class Worker:
         self._note_come(delivery)
         if self._has_ended or delivery.is_over:
             return False
-        if not self._may_wait(delivery):
-            self._do(delivery, self._end_unsent)
+        try:
+            if not self._may_wait(delivery):
+                self._end_unsent(delivery)
+                return False
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            self._fail(delivery, error)
             return False
         delivery.has_place = not delivery.job.in_slot
         self._do(delivery, self._go_through)
@@ -393,9 +428,9 @@ class Worker:
         self._do(delivery, self._end_unsent)
 
     def _end_waits(self, are_over: Callable[[Delivery], bool]) -> None:
-        """End the deliveries that wait, of which `are_over` is true."""
+        """End the deliveries that wait for a round, of which `are_over` is true."""
         for delivery in list(self._deliveries.values()):
-            if delivery.leave is not None and are_over(delivery):
+            if delivery.leave is not None and delivery.run is None and are_over(delivery):
                 self._leave(delivery)
                 self._do(delivery, self._end_unsent)
 
@@ -424,13 +459,61 @@ class Worker:
 
     # 4. to 6. Claimed and marked, sent, answered: by the connector, over its link
     def _start(self, delivery: Delivery) -> None:
-        """Begin a round, in a task."""
-        if not self._has_ended:
+        """Begin a round: without a task if the connector and the client can do that."""
+        if self._has_ended:
+            return
+        if self._advance is None or self._client is None or not self._client.can_start or delivery.partial is not None:
             self._start_task(delivery)
+            return
+        delivery.run = self.plan.connector.deliver(delivery.begin_round(), delivery)
+        self.advance(delivery, None, None)
+
+    def advance(self, delivery: Delivery, got: object, error: Exception | None) -> None:
+        """Advance the connector to its next step, and take that; judge the round if it was the last."""
+        run, advance = delivery.run, self._advance
+        assert run is not None and advance is not None  # noqa: S101, PT018 - it was started so
+        while True:
+            try:
+                step = advance(run, got, error)
+            except StopIteration as end:
+                delivery.run = None
+                self._finish(delivery, end.value, None)
+                return
+            except Exception as problem:  # noqa: BLE001 - a connector's bug must not end the worker
+                delivery.run = None
+                self._finish(delivery, None, problem)
+                return
+            if type(step) is Request:
+                self._exchange(delivery, step)
+                return
+            if type(step) is Asked:
+                question = step.gate.put(step.what, partial(self._take_step, delivery))
+                delivery.leave, delivery.is_asking = partial(step.gate.withdraw, question), True
+                return
+            if step is IN_TASK:
+                self._start_task(delivery)
+                return
+            got, error = None, AwaitedWithoutTask("deliver() waited for something else than its link.")
+
+    def _exchange(self, delivery: Delivery, request: Request) -> None:
+        assert self._client is not None  # noqa: S101 - else it has a task
+        exchange = self._client.start(request, delivery)
+        if exchange.state is not State.OVER:
+            delivery.exchange = exchange
+
+    def _take_step(self, delivery: Delivery, answer: object) -> None:
+        delivery.leave = None
+        if isinstance(answer, Exception):
+            self.advance(delivery, None, answer)
+        else:
+            self.advance(delivery, answer, None)
 
     def _start_task(self, delivery: Delivery) -> None:
+        """Begin or go on with a round in a task."""
+        if self._has_ended:
+            return
         assert self._tasks is not None  # noqa: S101 - `run` runs
-        delivery.scope = trio.CancelScope()
+        delivery.scope, delivery.is_effect = trio.CancelScope(), True
         self._for_tasks.append(delivery)
         self._tasks.start_soon(self._run_round)
 
@@ -444,7 +527,10 @@ class Worker:
             with delivery.scope:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 try:
-                    outcome = require_outcome(await self.plan.connector.deliver(delivery.begin_round(), delivery))
+                    if delivery.run is None:
+                        outcome = await self.plan.connector.deliver(delivery.begin_round(), delivery)
+                    else:
+                        outcome = await go_on(delivery.run)
                 except Exception as problem:  # noqa: BLE001 - a connector's bug must not end the worker
                     error = problem
                 is_done = True
@@ -454,7 +540,7 @@ class Worker:
             if delivery.cancelled and not is_done:
                 self._do(delivery, self._settle_cancelled)
         if is_done:
-            delivery.scope = None
+            delivery.scope = delivery.run = None
             if was_dropped and not isinstance(error, Withdrawn):
                 # The connector took another way than before, while no one knows what the target made of the request.
                 outcome, error = Uncertain(reason_of(delivery.admitted.endpoint.spec, _DROPPED)), None
@@ -464,8 +550,13 @@ class Worker:
     def _finish(self, delivery: Delivery, outcome: Outcome | None, error: Exception | None) -> None:
         """Judge what came of a round: an outcome, or the exception of the connector."""
         self._finished.append((delivery, outcome, error))
-        if not self._is_judging:
+        if len(self._finished) > 1 or self._is_judging:
+            return
+        if self._client is None:
             self._judge_all()
+        else:
+            # Once all answers that came with its own were read.
+            self._client.call_soon(self._judge_all)
 
     def _judge_all(self) -> None:
         """Judge what came of rounds, settle it, and have the next jobs started."""
@@ -554,6 +645,8 @@ class Worker:
         job, spec = delivery.job, delivery.admitted.endpoint.spec
         if isinstance(error, JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate):
             return self._note_unsent(job, error)
+        if error is None and not isinstance(outcome, Outcome):
+            error = TypeError("It returned no outcome.")
         if error is not None:
             outcome = outcome_of(self.plan, job, error, spec)
         assert outcome is not None  # noqa: S101 - one of the two is there
@@ -667,8 +760,19 @@ class Worker:
         """End a delivery that is cut off: its job stays as it is."""
         delivery.is_over = True
         delivery.drop_partial()
-        self._leave(delivery)
+        self._stop_round(delivery)
         self._leave_breaker(delivery)
+
+    def _stop_round(self, delivery: Delivery) -> None:
+        """End what a delivery waits for, its request and its connector, which have no task."""
+        self._leave(delivery)
+        exchange, run = delivery.exchange, delivery.run
+        delivery.exchange = delivery.run = None
+        if exchange is not None:
+            exchange.cancel()
+        if run is not None:
+            with suppress(Exception):  # a bug of the connector; its job has its end
+                run.close()
 
     def _do(
         self, delivery: Delivery, step: Callable[Concatenate[Delivery, P], None], *args: P.args, **kwargs: P.kwargs
@@ -682,7 +786,8 @@ class Worker:
         return True
 
     def _fail(self, delivery: Delivery, error: Exception) -> None:
-        self._leave(delivery)
+        if delivery.scope is None:
+            self._stop_round(delivery)
         self.settler.settle_bug(delivery.job, error)
         if not delivery.is_over:
             self._end(delivery)
@@ -696,8 +801,8 @@ class Worker:
         delivery = self._deliveries.get(job)
         if delivery is None or job.settlement is not None:
             return False
-        if delivery.leave is not None:
-            self._leave(delivery)
+        if delivery.leave is not None or delivery.exchange is not None:
+            self._stop_round(delivery)
             self._do(delivery, self._settle_cancelled)
             return True
         delivery.cancelled = True

@@ -141,6 +141,8 @@ class WorkerPool:
             return None
         if not (isinstance(plan.connector, Planner) and isinstance(plan.transport, LeanClient)):
             return None
+        if plan.target.url.scheme != "http":
+            return None  # no other connection is lent
         return FastPath(
             plan=plan,
             plain_jobs=PlainJobs(plan, plan.connector, plan.transport, admission),

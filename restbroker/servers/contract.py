@@ -81,7 +81,11 @@ class NotYet(Exception):
 
 
 class Connector(Protocol):
-    """Delivers commands to one target, in its server's dialect; a process has one for each target."""
+    """Delivers commands to one target, in its server's dialect; a process has one for each target.
+
+    It may have an attribute `stepwise`, which is true if `deliver` is an `async def` that awaits nothing but its link,
+    or awaits `link.task()` first: then most of its deliveries need no task, and cost half as much.
+    """
 
     @property
     def catalogue(self) -> Catalogue:

@@ -115,7 +115,7 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
         job.admit(payload, Proof(Token("default", (Secret("t"),)), "t", is_previous=False), None, once=False)
         submission = Submission(Command("safe", {}), "t", None)
         admitted = AdmittedJob(payload, submission, pool.worker.admission.endpoints.of("safe"))
-        link = Delivery(pool.worker.checks, job, admitted, None)
+        link = Delivery(pool.worker, pool.worker.checks, job, admitted, None)
         pool.reservations.add([job])
         link.may_send()
         change(pool)

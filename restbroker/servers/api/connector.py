@@ -59,6 +59,8 @@ class TableConnector(Generic[E, R]):
     _send: Callable[[Delivery[E, R]], Awaitable[Outcome]]
     _probe: Callable[[Link], Awaitable[Probe]]
     _unknown: str = ""
+    stepwise: bool = False
+    """Whether `_send` awaits nothing but the link, or `link.task()` first."""
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """Return the command of this name; None if there is none, and a job with it is rejected."""

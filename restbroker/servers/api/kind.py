@@ -176,6 +176,7 @@ class TableKind:
             request=lambda call, row: self._request(call, row, target),
             send=send_once(self._judge, ports.now_s),
             probe=ask_once(lambda: self._question(target), self._health_of),
+            stepwise=True,
         )
 
     def _request(self, call: Call, row: Row, target: Target) -> Request:

@@ -86,6 +86,8 @@ class EjabberdConnector:
     """Plans by endpoint, likewise, and for these headers."""
     _plan_headers: Headers | None = attrs.field(default=None, repr=False)
 
+    stepwise = True
+
     @property
     def catalogue(self) -> Catalogue:
         """The commands of the configured or probed version; of the newest before the first probe."""

@@ -135,5 +135,12 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     settings = settings_of(target)
     it = _HttpTarget(target, settings, ports.now_s)
     return TableConnector(
-        target, settings.catalogue, settings.recipes, it.request, send=it.send, probe=it.probe, unknown=_ADD_IT
+        target,
+        settings.catalogue,
+        settings.recipes,
+        it.request,
+        send=it.send,
+        probe=it.probe,
+        unknown=_ADD_IT,
+        stepwise=True,
     )

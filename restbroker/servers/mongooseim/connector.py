@@ -75,6 +75,8 @@ class MongooseimConnector:
     _version: str | None = None
     _domain: str | None = None
 
+    stepwise = True
+
     @property
     def catalogue(self) -> Catalogue:
         """The commands of the configured or probed version; of the newest known one before the first probe."""

@@ -59,4 +59,5 @@ def open_connector(target: Target, ports: Ports) -> Connector:
         request=lambda call, entry: build(call, entry, settings),
         send=send_once(_classify, ports.now_s),
         probe=ask_once(lambda: question(target, settings), health_of),
+        stepwise=True,
     )

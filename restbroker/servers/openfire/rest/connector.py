@@ -187,4 +187,6 @@ def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
     known = catalogue.for_version(None)
     sender = RestSender(target, known.commands, ports.now_s)
-    return TableConnector(target, known, TABLE, request=sender.request, send=sender.send, probe=sender.probe)
+    return TableConnector(
+        target, known, TABLE, request=sender.request, send=sender.send, probe=sender.probe, stepwise=True
+    )
