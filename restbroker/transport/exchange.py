@@ -432,7 +432,7 @@ class Service:
     def rest(self, connection: Connection) -> None:
         """Keep a connection whose answer came whole ready, until all that came at this time was read."""
         connection.is_used = True
-        if not self._resting:
+        if not (self._resting or self._calls):
             self.readiness.call_afterwards(self._go_on)
         self._resting.append(connection)
 
@@ -445,7 +445,7 @@ class Service:
             with suppress(Exception):
                 call()
             return
-        if not self._calls:
+        if not (self._resting or self._calls):
             self.readiness.call_afterwards(self._go_on)
         self._calls.append(call)
 
