@@ -7,7 +7,7 @@ from benchmarks.kinds import PLAIN, costs_us
 from benchmarks.run import Run
 from benchmarks.surroundings import surroundings
 
-MOST = 4.5
+MOST = 3.5
 
 
 def test_no_kind_costs_many_times_a_plain_job(tmp_path: Path) -> None:
