@@ -40,9 +40,10 @@ from restbroker.servers.contract import Ports
 from restbroker.servers.in_redis import LoginsInRedis, SentMessagesInRedis, logins_of, sent_messages_of
 from restbroker.store import scripts
 from restbroker.store.client import open_client
-from restbroker.store.connection import Connection, MasterWatch, Waiter
+from restbroker.store.connection import Connection, MasterWatch
 from restbroker.store.jobs import Limits
 from restbroker.store.sentinel import open_sentinels
+from restbroker.store.waiter import Waiter
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.executions import ExecutionCounts

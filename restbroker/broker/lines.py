@@ -110,7 +110,7 @@ class LineHealer:
 
         Not what another process keeps in order (`broker.reaper`).
         """
-        if plan.old_order.is_kept_elsewhere:
+        if plan.old_order.kept_elsewhere.is_set():
             return HEAL_S
         turn, call = f"heal:{plan.target.name}", self.health.call_until_up
         try:

@@ -10,7 +10,8 @@ from restbroker.broker.status.status import Status
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.json_types import Json
-from restbroker.store.connection import Connection, Waiter
+from restbroker.store.connection import Connection
+from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Report
 from restbroker.transport.upkeep import Upkeep
 

@@ -1,8 +1,9 @@
 """Takes jobs from Redis for one pool, in batches, and hands them to the workers.
 
 One task per pool. Always holds: one fetch at a time; no fetch while the breaker is tripped or Redis refuses to settle;
-an empty queue is waited for without taking from it; and after anything that may have lost an answer, what Redis lists
-as ours is compared with what we know before more is taken.
+and after anything that may have lost an answer, what Redis lists as ours is compared with what we know before more is
+taken. An empty queue is waited for without taking from it, or by a fetch that stands in Redis until there is a job: the
+task that listens for its answer hands plain jobs out and sends the next, and leaves all else to the poller.
 """
 
 import random
@@ -21,12 +22,14 @@ from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_order import draw_order
-from restbroker.broker.queue_waiter import QueueWaiter
+from restbroker.broker.queue_waiter import QueueWaiter, StandingFetches
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.broker.scopes import cancel_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
+from restbroker.store.connection import LOOK_EVERY_S
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, QueueCounts
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.telemetry.events import JobsClassified
@@ -43,8 +46,9 @@ _ORDERED_ELSEWHERE_WAIT_S = 0.5
 class Poller:
     """The poller of one pool.
 
-    `queues` waits until a queue may hold a job. `reconcile` is `Recovery.reconcile`, called after an outage. `quiet` is
-    set when the process takes no more jobs.
+    `queues` waits until a queue may hold a job; `standing` has fetches stand instead, and is None where limits, order
+    or fairness want a look at each answer. `reconcile` is `Recovery.reconcile`, called after an outage. `quiet` is set
+    when the process takes no more jobs.
     """
 
     plan: TargetPlan
@@ -61,6 +65,7 @@ class Poller:
     poison: PoisonDetector
     queues: QueueWaiter
     reconcile: Callable[[], Awaitable[list[JobInProgress]]]
+    standing: StandingFetches | None = None
     limited: str | None = None
     """Why the last fetch took nothing though there is room, or None.
 
@@ -73,6 +78,10 @@ class Poller:
     _outages: int = 0
     _failed: bool = False
     _asked_at_s: float = 0.0
+    _brought: tuple[FetchRequest, FetchAnswer] | None = None
+    """What a standing fetch brought that is not plain."""
+    _bug: Exception | None = None
+    """What was raised while plain jobs were handed out."""
     _shares: bool = attrs.field(init=False)
     """Whether all processes share a limit: then what lies ready here is missing elsewhere, or starts too late."""
 
@@ -87,9 +96,12 @@ class Poller:
         """
         wait_s = FIRST_WAIT_S
         await self.lease.granted.wait()
-        while not (self.quiet.is_set() or self.breaker.stopped):
+        while not self.breaker.stopped and (self._failed or not self.quiet.is_set()):
             try:
-                if self.breaker.admits:
+                if self.quiet.is_set():
+                    # A standing fetch that was ended may have taken jobs.
+                    await self._catch_up()
+                elif self.breaker.admits:
                     await self._once()
                 else:
                     await self._wait_to_admit()
@@ -131,7 +143,7 @@ class Poller:
             return
         if self._is_behind:
             await self._catch_up()
-        if self.plan.old_order.is_kept_elsewhere:
+        if self.plan.old_order.kept_elsewhere.is_set():
             self.limited = "order"
             await trio.sleep(_ORDERED_ELSEWHERE_WAIT_S)
             return
@@ -143,6 +155,9 @@ class Poller:
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
         if fetched is not None:
             await self._deal_with(*fetched)
+            while self._brought is not None:
+                (request, got), self._brought = self._brought, None
+                await self._deal_with(request, got)
         else:
             # Workers are idle, but all that the breaker permits is in delivery, or what they wait for is on its way.
             with trio.move_on_after(_FULL_WAIT_S):
@@ -236,15 +251,83 @@ class Poller:
         # Many jobs had to wait behind others of their keys, or a fetch looks at few large ones.
         if got.more or (got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad)):
             return
-        if want:
-            # Less than was asked for was there: asking again at once would be for nothing. A list with jobs ends the
-            # wait at once, though its jobs cannot be taken; what waits in lines for its predecessor does not.
-            full = any(one.in_list or (one.in_lines and self.plan.order is None) for one in got.counts)
-            unreadable = frozenset(self.plan.target.queues) if full else got.paused | got.bad
-            if self.plan.order is None:
-                await self.queues.wait_beside(self.ready, unreadable)
-            else:
-                await self.queues.wait_for_keys(self.ready, unreadable, self.acker.successor, got.due_ms)
+        if want and not self._failed:
+            # Less than was asked for was there: asking again at once would be for nothing.
+            await self._wait_for_more(got)
+
+    async def _wait_for_more(self, got: FetchResult) -> None:
+        # A list with jobs ends the wait at once, though its jobs cannot be taken; what waits in lines for its
+        # predecessor does not.
+        full = any(one.in_list or (one.in_lines and self.plan.order is None) for one in got.counts)
+        unreadable = frozenset(self.plan.target.queues) if full else got.paused | got.bad
+        if not (unreadable or got.counts) and await self._stand_by():
+            return
+        if self.plan.order is None:
+            await self.queues.wait_beside(self.ready, unreadable)
+        else:
+            await self.queues.wait_for_keys(self.ready, unreadable, self.acker.successor, got.due_ms)
+
+    async def _stand_by(self) -> bool:
+        """Have fetches stand in Redis until one brings what is not plain, or none may stand any more.
+
+        Return False if none could.
+        """
+        standing, stood = self.standing, False
+        if standing is None:
+            return False
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_on, self.quiet, nursery.cancel_scope)
+                nursery.start_soon(cancel_on, self.plan.old_order.kept_elsewhere, nursery.cancel_scope)
+                nursery.start_soon(self._cancel_when_tripped, nursery.cancel_scope)
+                stood = await standing.begin(self._standing_request, self._take_plain)
+                while stood and self._may_stand and standing.is_well:
+                    with trio.move_on_after(LOOK_EVERY_S):
+                        await standing.over.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._failed = standing.end() or self._failed
+        if self._bug is not None:
+            raise self._bug
+        return stood or self._failed
+
+    async def _cancel_when_tripped(self, scope: trio.CancelScope) -> None:
+        await self.breaker.wait_to_trip()
+        scope.cancel()
+
+    @property
+    def _may_stand(self) -> bool:
+        is_held = self.acker.refused or self.crashes.counts or self.plan.old_order.kept_elsewhere.is_set()
+        return not (is_held or self._is_behind)
+
+    def _standing_request(self) -> FetchRequest | None:
+        """Return what a fetch that stands from now on is to ask for; None if none may stand."""
+        if not (self._may_stand and self.ready.is_free):
+            return None
+        request = self._request(self.batch_size.reserve(trio.current_time()))
+        return request if request is not None and request.count else None
+
+    def _take_plain(self, request: FetchRequest, got: FetchAnswer, asked_at_s: float) -> bool:
+        """Hand out what a standing fetch brought, and return whether another may stand; if it is not plain, keep it.
+
+        Its count was decided when it was sent: at most one batch comes that way, as with the reserve.
+        """
+        self._asked_at_s = asked_at_s
+        if not (isinstance(got, FetchResult) and got.is_plain and got.recoveries_version == self.crashes.version):
+            self._brought = request, got
+            return False
+        try:
+            self.health.note_write(asked_at_s)
+            self.limited = None
+            self.ready.confirm(request.hwm, request.base + len(got.jobs))
+            if got.jobs:
+                jobs = self._new_jobs(got)
+                self.reservations.add(jobs)
+                self.ready.send_nowait(jobs)
+        except Exception as bug:  # noqa: BLE001 - it must not end the task that calls this
+            self._bug = bug
+            return False
+        return len(got.jobs) < request.count
 
     def _warn_of_old_keys(self) -> None:
         self.identity.warn_once(

@@ -181,7 +181,7 @@ class Reaper:
                     ordered.update(now.queues)
         for plan, pool in self.plain:
             kept, old = not ordered.isdisjoint(plan.target.queues), plan.old_order
-            if old.is_kept_elsewhere and not kept and not old.text:
+            if old.kept_elsewhere.is_set() and not kept and not old.text:
                 target = plan.target.name
                 if await self.health.call_until_up(self.store, old_order.is_left, target):
                     old.drain(plan.target.lines_text)

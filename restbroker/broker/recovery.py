@@ -28,6 +28,9 @@ from restbroker.store.connection import Connection
 from restbroker.store.jobs import JobsInProgress
 from restbroker.store.tickets import queue_of, ticket_number
 
+_LOOKS = 2
+"""How often Redis' list is read at the end: a fetch may have stood there until then, and taken jobs after the first."""
+
 
 @attrs.frozen
 class StopResult:
@@ -78,9 +81,10 @@ class Recovery:
         again. A job that is not sent yet and that Redis does not list is in its queue again, since Redis lost its last
         second: it is dropped, even if the worker has it already. Raise `StoreUnavailable` or `StoreRefused`.
         """
-        held = await self.store.call(store_jobs.read_jobs, self.identity.name)
-        # The answer that was lost would have told whether a crash is known of these jobs.
+        # The answer that was lost would have told whether a crash is known of these jobs. This comes first: once it is
+        # answered, Redis has noticed the end of a connection that was closed before, and runs no fetch of it any more.
         await self.crashes.load()
+        held = await self.store.call(store_jobs.read_jobs, self.identity.name)
         known, recent = self.reservations.jobs, self.acker.recently_settled
         unknown = [job for ticket in held.tickets if ticket not in known and (job := self._adopt(ticket, held))]
         lost = [job for ticket, job in known.items() if ticket not in held.tickets]
@@ -109,6 +113,17 @@ class Recovery:
             return StopResult(complete=False)
 
     async def _settle_unfinished(self, *, by_order: bool) -> StopResult:
+        result, retired = StopResult(), False
+        for _ in range(_LOOKS):
+            result = result.plus(await self._settle_listed(by_order=by_order))
+            # Said before it is so: a heartbeat that comes just behind it is no fence.
+            self.identity.retire()
+            retired = await self.health.call_until_up(self.store, store_jobs.retire, self.identity.name)
+            if retired or not result.complete:
+                break
+        return attrs.evolve(result, complete=retired and result.complete)
+
+    async def _settle_listed(self, *, by_order: bool) -> StopResult:
         held = await self.health.call_until_up(self.store, store_jobs.read_jobs, self.identity.name)
         found = [self.reservations.jobs.get(ticket) or self._stray(ticket, held) for ticket in held.tickets]
         jobs = [job for job in found if job is not None]
@@ -123,10 +138,7 @@ class Recovery:
                 self.settler.settle_bug(job, error)
         requeued = sum(isinstance(job.settlement, Requeue) and job not in uncertain for job in jobs)
         refused = await self.acker.settle(jobs)
-        # Said before it is so: a heartbeat that comes just behind it is no fence.
-        self.identity.retire()
-        retired = await self.health.call_until_up(self.store, store_jobs.retire, self.identity.name)
-        return StopResult(requeued, len(uncertain), complete=retired and not refused)
+        return StopResult(requeued, len(uncertain), complete=not refused)
 
     async def requeue(self, *, workers_gone: bool) -> None:
         """Requeue the jobs that no worker took and, with `workers_gone`, those that workers took and did not send.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import attrs
+import trio
 
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
@@ -20,11 +21,11 @@ from restbroker.transport.message import Transport
 class OldOrder:
     """What a target without `OrderBy` says while keys are held of an old one; "": there are none.
 
-    `is_kept_elsewhere`: another process does its jobs in order, so none is taken here.
+    `kept_elsewhere` is set while another process does its jobs in order, so that none is taken here.
     """
 
     text: str = ""
-    is_kept_elsewhere: bool = False
+    kept_elsewhere: trio.Event = attrs.field(factory=trio.Event)
 
     def drain(self, after: str) -> None:
         """Note that keys are held: only their jobs are handed out. `after`: what the target says then."""
@@ -36,7 +37,10 @@ class OldOrder:
 
     def give_way(self, *, is_kept_elsewhere: bool) -> None:
         """Note whether another process does its jobs in order."""
-        self.is_kept_elsewhere = is_kept_elsewhere
+        if is_kept_elsewhere:
+            self.kept_elsewhere.set()
+        elif self.kept_elsewhere.is_set():
+            self.kept_elsewhere = trio.Event()
 
 
 class Closable(Protocol):

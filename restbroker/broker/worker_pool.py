@@ -28,7 +28,7 @@ from restbroker.broker.link import probe
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, SharingOverRedis
-from restbroker.broker.queue_waiter import QueueWaiter
+from restbroker.broker.queue_waiter import QueueWaiter, StandingFetches
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.reports import Reports
@@ -41,14 +41,15 @@ from restbroker.store import jobs, old_order
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 from restbroker.transport.lean import LeanClient
+from restbroker.transport.upkeep import Readiness
 
 
 @attrs.define(eq=False)
 class WorkerPool:
     """One generation of a target's workers, with their agents. `quiet`: it takes no more jobs.
 
-    `queues` waits for its queues; all its calls of Redis go to `store`. `report_of_breaker` gets the breaker's events.
-    `pools`: how many pools the process has, this one included.
+    `queues` waits for its queues, `watch` listens for fetches that stand there; all other calls of Redis go to `store`.
+    `report_of_breaker` gets the breaker's events. `pools`: how many pools the process has, this one included.
     """
 
     plan: TargetPlan
@@ -58,6 +59,7 @@ class WorkerPool:
     _store: Connection
     _health: StoreHealth
     _queues: QueueWaiter
+    _watch: Readiness
     _report_of_breaker: Report
     _pools: int
     stopping: trio.Event = attrs.field(factory=trio.Event)
@@ -168,6 +170,8 @@ class WorkerPool:
             crashes=crashes,
             acker=self.acker,
         )
+        limits = self.plan.limits
+        stands = not (self.plan.fairness or limits.emission_us or limits.in_flight)
         return Poller(
             plan=self.plan,
             identity=self.identity,
@@ -183,6 +187,7 @@ class WorkerPool:
             poison=poison,
             queues=self._queues,
             reconcile=self.recovery.reconcile,
+            standing=StandingFetches(self._queues.waiters, self._watch, self.reservations) if stands else None,
         )
 
     @property

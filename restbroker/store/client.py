@@ -90,7 +90,7 @@ class Client:
         Raise `StoreUnavailable` or `StoreRefused`; an error that Redis answers is raised once all were answered.
         """
         scripts = [(name, keys, arguments) for keys, arguments in calls]
-        return self._check(run_blocking(self._run(scripts)), [_evalsha(call) for call in scripts])
+        return self._check(run_blocking(self._run(scripts)), [evalsha(call) for call in scripts])
 
     def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Run scripts in one go, and return each one's reply, or the `StoreRefused` that it met.
@@ -147,7 +147,7 @@ class Client:
             raise ConnectionEnded(f"There is no connection to Redis at {self.address}.", "Try again.")
         self._question = arguments
         try:
-            link.ask(arguments)
+            link.ask([arguments])
         except BaseException as error:  # noqa: BLE001 - raised again
             self._fail(error)
 
@@ -164,6 +164,37 @@ class Client:
             self._fail(error)
         return [] if replies is None else self._check(replies, [self._question], may_ask=False)
 
+    def send(self, commands: Commands) -> None:
+        """Send commands over a connection that is watched for its end, and has answered all that was sent before.
+
+        `replies` returns what comes of them. Never blocks. Raise `StoreUnavailable`: then none of them will be done.
+        Neither closes the connection: the caller has to if one raises, once it is not watched any more.
+        """
+        assert self._link is not None  # noqa: S101 - it is watched
+        try:
+            self._link.ask(commands)
+        except OSError as error:
+            raise self._translated(error) from error
+
+    def replies(self) -> list[Reply | RestbrokerError] | None:
+        """Return the replies to what `send` sent, or for each the error that Redis answered; None until all have come.
+
+        Never blocks. Raise `StoreUnavailable` or `StoreRefused`; see `send`.
+        """
+        assert self._link is not None  # noqa: S101 - it is watched
+        try:
+            replies = self._link.receive()
+        except (OSError, ErrorReply) as error:
+            raise self._translated(error) from error
+        if replies is None:
+            return None
+        return [self._translated(reply) if isinstance(reply, ErrorReply) else reply for reply in replies]
+
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes have come of answers that have not all come yet."""
+        return 0 if self._link is None else self._link.answers.received_bytes
+
     def abandon(self) -> RestbrokerError:
         """Close the connection because an answer is overdue, and return the `StoreUnavailable` to raise."""
         self.close()
@@ -176,7 +207,7 @@ class Client:
             link.close()
 
     def _run(self, calls: Sequence[ScriptCall]) -> Steps[Replies]:
-        replies = yield from self._exchange([_evalsha(call) for call in calls])
+        replies = yield from self._exchange([evalsha(call) for call in calls])
         for _ in range(_LOADS):
             # Only these again: the answers of the others would say that there is nothing left to do.
             unknown = [
@@ -189,7 +220,7 @@ class Client:
             sources = {script(calls[place][0]).source for place in unknown}
             again = [
                 *(("SCRIPT", "LOAD", source) for source in sources),
-                *(_evalsha(calls[place]) for place in unknown),
+                *(evalsha(calls[place]) for place in unknown),
             ]
             answers = yield from self._exchange(again)
             refused = next((one for one in answers[: len(sources)] if isinstance(one, ErrorReply)), None)
@@ -244,8 +275,11 @@ class Client:
         # Also after a KeyboardInterrupt: a reply left unread would be taken for the next command's.
         self.close()
         if isinstance(error, OSError | ErrorReply):
-            raise translate(error, self.address, password=self._endpoint.password) from error
+            raise self._translated(error) from error
         raise error
+
+    def _translated(self, error: OSError | ErrorReply) -> RestbrokerError:
+        return translate(error, self.address, password=self._endpoint.password)
 
     def _check(self, replies: Replies, commands: Commands = (), *, may_ask: bool = True) -> list[Reply]:
         for place, reply in enumerate(replies):
@@ -289,7 +323,8 @@ def check_replies(replies: Sequence[Reply | RestbrokerError]) -> list[Reply | St
     return own
 
 
-def _evalsha(call: ScriptCall) -> Sequence[Argument]:
+def evalsha(call: ScriptCall) -> Sequence[Argument]:
+    """Return the command that runs this script, if Redis knows it."""
     name, keys, arguments = call
     return "EVALSHA", script(name).sha, len(keys), *keys, *arguments
 

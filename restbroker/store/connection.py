@@ -1,10 +1,10 @@
-"""Redis for Trio: a connection with its worker thread, the wait for a job, the watch for a new master.
+"""Redis for Trio: a connection with its worker thread, the watch for a new master.
 
-Beside `round_trips`, the only file here that knows Trio. Used by worker pools, heartbeat, scheduler, the reaper and
-`app`. Always holds: no thread that sends commands outlives its call, since it might still take jobs; so a call cannot
-be cancelled, only bounded by the socket's time-out. Taking and settling jobs, and taking in events, are such calls too,
-but without the thread: its way there and back is half of what an idle broker needs for a job, and a tenth of what a
-busy one does. The wait for a job takes nothing, so it can be cancelled at once.
+Beside `round_trips` and `waiter`, the only file here that knows Trio. Used by worker pools, heartbeat, scheduler, the
+reaper and `app`. Always holds: no thread that sends commands outlives its call, since it might still take jobs; so a
+call cannot be cancelled, only bounded by the socket's time-out. Taking and settling jobs, and taking in events, are
+such calls too, but without the thread: its way there and back is half of what an idle broker needs for a job, and a
+tenth of what a busy one does.
 """
 
 import contextlib
@@ -31,9 +31,6 @@ from restbroker.store.settling import FinishRequest, FinishSteps
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BLOCK_S = 2.0
-LATE_S = 1.0
-"""Seconds that Redis holds a blocking command (`BLOCK_S`), and how late its answer may be on a live connection."""
 _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 1.0
 LOOK_EVERY_S = 0.5
@@ -156,66 +153,6 @@ async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:
         except StoreUnavailable:
             await trio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
-
-
-class Waiter:
-    """The wait for jobs in one queue, over a connection of its own, without a thread: only connecting needs one.
-
-    A wait that ended may leave its blocking command unanswered on the connection: the next wait uses that command. No
-    job is lost by this, since its answer takes none; but it may be outdated, so that the queue is empty.
-    """
-
-    def __init__(self, open_client: Callable[[], Client]) -> None:
-        self._open = open_client
-        self._lock = trio.CapacityLimiter(1)
-        self._client: Client | None = None
-        self._overdue_at_s = 0.0
-
-    async def wait(self, queue: str, timeout_s: float) -> bool:
-        """Wait until the queue holds a job, at most `timeout_s` seconds; return whether it does, and take none.
-
-        `queue` must be the same in each call. It returns at once while the queue has jobs, so never wait for one that
-        is not being fetched (paused, limited). Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel at any
-        moment, with effect at once.
-        """
-        until_s = trio.current_time() + max(timeout_s, 0.01)
-        while (now_s := trio.current_time()) < until_s:
-            client = self._client
-            if client is None or not client.is_open:
-                with trio.move_on_at(until_s):
-                    await self._connect()
-                continue
-            if not client.is_waiting:
-                # BLMOVE of a queue onto itself wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1).
-                key = client.keys.queue(queue)
-                client.ask("BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}")
-                self._overdue_at_s = now_s + BLOCK_S + LATE_S
-            # Looks twice a second whether an answer can still come.
-            with trio.move_on_at(min(until_s, now_s + LOOK_EVERY_S)) as scope:
-                await trio.lowlevel.wait_readable(client.descriptor)
-            moved = client.answer()
-            if any(one is not None for one in moved):
-                return True
-            if not moved and trio.current_time() > self._overdue_at_s:
-                raise client.abandon()
-            if client.is_waiting and not scope.cancelled_caught:
-                # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
-                self.close()
-                return True
-        return False
-
-    def close(self) -> None:
-        """Close the connection, which ends the blocking command on it; no wait may be running."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    async def _connect(self) -> None:
-        """Make and connect a new client: there is none, its connection ended, or it leads to an old master."""
-        self.close()
-        client = self._open()
-        await on_trio(client.steps_to_connect())
-        self._client = client
 
 
 class MasterWatch:

@@ -144,6 +144,11 @@ class FetchResult:
     has_old_keys: bool = False
     is_drained: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing but its jobs to be dealt with, and all queues were looked at."""
+        return not (self.bad or self.paused or self.more or self.counts or self.has_old_keys or self.is_drained)
+
 
 @attrs.frozen
 class IdentityUnknown:

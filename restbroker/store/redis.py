@@ -107,6 +107,8 @@ class Answers:
         self._replies: Replies = []
         self.expected = 0
         """How many are to come, including those that came."""
+        self.received_bytes = 0
+        """How many bytes came of them."""
 
     def feed(self, data: bytearray, count: int) -> Replies | None:
         """Parse the first `count` bytes of `data`, read from the server.
@@ -114,12 +116,13 @@ class Answers:
         Return all expected answers, in their order, with the last of them; None until that has come. Raise `ErrorReply`
         if the bytes are no RESP.
         """
+        self.received_bytes += count
         self._reader.feed(data, 0, count)  # type: ignore[arg-type]  # hiredis 3.5 types it as bytes, and takes any buffer
         while len(self._replies) < self.expected and (reply := self._reader.gets()) is not _INCOMPLETE:
             self._replies.append(reply)
         if len(self._replies) < self.expected:
             return None
-        replies, self._replies, self.expected = self._replies, [], 0
+        replies, self._replies, self.expected, self.received_bytes = self._replies, [], 0, 0
         return replies
 
     @property
@@ -163,13 +166,13 @@ class Link:
             yield wait
         return replies
 
-    def ask(self, command: Sequence[Argument]) -> None:
-        """Send one command without waiting for its answer, which `receive` returns. Nothing else may be sent meanwhile.
+    def ask(self, commands: Commands) -> None:
+        """Send commands without waiting for their answers, which `receive` returns. Nothing else may be sent meanwhile.
 
-        Never blocks, since it is short, and what was sent before has been answered.
+        Never blocks, since they are short, and what was sent before has been answered.
         """
-        message = pack([command])
-        self.answers.expected = 1
+        message = pack(commands)
+        self.answers.expected = len(commands)
         if self._send(message) < len(message):
             raise TimeoutError
 

@@ -39,8 +39,9 @@ from restbroker.job.policy import Policy
 from restbroker.servers.contract import Link
 from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Connection, Waiter
+from restbroker.store.connection import Connection
 from restbroker.store.jobs import Limits
+from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Event, Report
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender

@@ -187,6 +187,7 @@ async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_bef
 ) -> None:
     redis = harness.on(make_redis())
     harness.concurrency, harness.at_most_once = 2, ("once",)
+    redis.command("ACL SETUSER default -blmove")  # so that no fetch stands in Redis, and each waits for the committer
     what = Forgetful(harness, redis)
     harness.connect = what.connect
     harness.target.answers.append(first := Held())

@@ -4,6 +4,7 @@ FAULT_JOBS is the number of jobs (10,000), FAULT_ROUNDS how often all faults hap
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -115,3 +116,34 @@ def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
     assert verdict.duplicated <= sum(in_hand)
     assert not bench.client.command("KEYS", "restbroker:fair:[wkt]*")
     assert set(why) <= {"send_message Uncertain", "send_message ConnectionLost", "send_message TimedOut"}
+
+
+@pytest.mark.promise("No command is lost", "brokers are killed while jobs come one by one")
+@pytest.mark.slow
+def test_no_job_is_lost_that_comes_alone_while_the_broker_is_killed_or_stopped(bench: Bench, tell: Tell) -> None:
+    """At 500 a second nearly each is taken by a fetch that stood in Redis when it came, or when the process died."""
+    bench.configure(Backoff=FAST_RETRIES)
+    bench.start()
+    attempted, held = [job_id(number) for number in range(2000)], 0
+    began_s = time.monotonic()
+    for number in range(2000):
+        # Late jobs are not made up for: they would come in crowds.
+        began_s = max(began_s, time.monotonic() - 0.002)
+        time.sleep(max(0.0, began_s + 0.002 - time.monotonic()))
+        began_s += 0.002
+        bench.push([job(number, "alone-")])
+        if number % 300 == 200:
+            held += kill_broker(bench)
+        elif number % 300 == 50:
+            bench.brokers[-1].process.terminate()
+            bench.start()
+    bench.wait_until_finished()
+    dead = bench.members("dead")
+    statuses = {
+        job: [one.status for one in exchanges if one.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
+    }
+    verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
+    tell(f"{verdict}\nin progress at the kills: {held}; dead: {len(dead)}\n")
+    assert verdict.lost == verdict.unexpected == 0
+    assert verdict.ok + verdict.dead >= 2000
+    assert verdict.duplicated <= held

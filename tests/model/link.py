@@ -4,6 +4,7 @@ Always holds: no thread and no real time; a call takes a moment, cannot be cance
 is cut, or loses a message, it fails as it would with a Redis that is away: perhaps after it was done.
 """
 
+import contextvars
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -12,11 +13,14 @@ import trio
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import jobs
+from restbroker.store.waiter import Answered, Watch
 from tests.model.reference import Reference
 
 P = ParamSpec("P")
 T = TypeVar("T")
 ROUND_TRIP_S = 0.001
+BLOCK_S = 2.0
+"""So long a fetch stands."""
 
 
 def _never() -> bool:
@@ -89,9 +93,12 @@ class SimulatedConnection:
 
 @attrs.define(eq=False)
 class SimulatedWaiter:
-    """As `store.connection.Waiter`."""
+    """As `store.waiter.Waiter`. What stands is of Redis, and goes on while this process is frozen."""
 
     way: Way
+    fetch: jobs.FetchRequest | None = None
+    _answered: Answered | None = None
+    _stands: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     async def wait(self, queue: str, timeout_s: float) -> bool:
         """Until the queue holds a job; takes nothing."""
@@ -104,5 +111,58 @@ class SimulatedWaiter:
             raise StoreUnavailable("Redis is away.")
         return bool(way.reference.data.lists[f"queue:{queue}"])
 
+    async def begin(self, _watch: Watch, answered: Answered) -> bool:
+        """Connects."""
+        await trio.lowlevel.checkpoint()
+        if self.way.cut:
+            raise StoreUnavailable("Redis is away.")
+        self._answered = answered
+        return True
+
+    def stand(self, queue: str, fetch: jobs.FetchRequest) -> bool:
+        """Sends it, which takes no step."""
+        if self.way.cut:
+            return False
+        self.fetch, self._stands = fetch, trio.CancelScope()
+        trio.lowlevel.spawn_system_task(self._stand, queue, fetch, self._stands, contextvars.copy_context())
+        return True
+
+    @property
+    def can_answer(self) -> bool:
+        """Until it is lost."""
+        return not self.way.cut
+
+    def rest(self) -> None:
+        """Nothing is outdated where there is one queue."""
+        self._answered = None
+
     def close(self) -> None:
-        """Nothing is open."""
+        """What Redis has not begun, it does not begin any more, unless the message is late."""
+        self.fetch = None
+        if self.way.cut or not self.way.loses():
+            self._stands.cancel()
+        self.rest()
+
+    async def _stand(
+        self, queue: str, fetch: jobs.FetchRequest, scope: trio.CancelScope, ours: contextvars.Context
+    ) -> None:
+        way, sent_at_s = self.way, trio.current_time()
+        with scope:
+            await trio.sleep(ROUND_TRIP_S / 2)
+            with trio.move_on_after(BLOCK_S):
+                while not way.reference.data.lists[f"queue:{queue}"] and not way.cut:
+                    await way.waiting.park()
+            answer = None
+            if not (way.cut or way.loses()):
+                answer = Reference.fetch(way.reference, fetch)
+                way.waiting.unpark_all()
+            await trio.sleep(ROUND_TRIP_S / 2)
+            lost = way.cut or way.loses()
+            trio.lowlevel.spawn_system_task(self._read, fetch, None if lost else answer, sent_at_s, context=ours)
+
+    async def _read(self, fetch: jobs.FetchRequest, answer: jobs.FetchAnswer | None, sent_at_s: float) -> None:
+        """In a step of this process."""
+        if self.fetch is fetch and self._answered is not None:
+            self.fetch = None
+            self._answered(fetch, answer, sent_at_s)
+        await trio.lowlevel.checkpoint()

@@ -31,6 +31,7 @@ from restbroker.broker import (
     worker,
 )
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
+from tests.model import link
 from tests.model.target import SimulatedTarget
 from tests.model.world import BEGAN_AT_S, World, simulate
 
@@ -47,7 +48,9 @@ STRETCHED = [
     (reaper, "SCAN_S"),
     (rewrite, "LOOK_S"),
     (scheduler, "POLL_S"),
+    (poller, "LOOK_EVERY_S"),
     (queue_waiter, "_WAIT_S"),
+    (link, "BLOCK_S"),
     (trip_rules, "_PROBE_AFTER_S"),
     (acker, "_REFUSED_WAIT_S"),
 ]

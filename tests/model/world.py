@@ -45,10 +45,11 @@ from restbroker.store import (
     tokens,
     unadmitted,
 )
-from restbroker.store.connection import Connection, Waiter
+from restbroker.store.connection import Connection
 from restbroker.store.probing import ProbeGranted
 from restbroker.store.rewrite import AppendOnlyFile
 from restbroker.store.server import ServerInfo
+from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Event
 from restbroker.transport.message import Transport
 from tests.model.link import SimulatedConnection, SimulatedWaiter, Way

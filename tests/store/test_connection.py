@@ -16,10 +16,11 @@ import trio.testing
 
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import connection, heartbeats, jobs, queues
+from restbroker.store import heartbeats, jobs, queues, waiter
 from restbroker.store.client import Client, ScriptCall, StoreSettings, open_client
-from restbroker.store.connection import Connection, Waiter
+from restbroker.store.connection import Connection
 from restbroker.store.jobs import FetchRequest, FetchResult
+from restbroker.store.waiter import Waiter
 from tests.store.pools import FACTS, QUEUES, Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -30,7 +31,7 @@ from tests.transport.authority import authority
 @pytest.fixture
 def _long_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends a wait is what should, and not the time of its question."""
-    monkeypatch.setattr(connection, "BLOCK_S", 600.0)
+    monkeypatch.setattr(waiter, "BLOCK_S", 600.0)
 
 
 @asynccontextmanager

@@ -12,10 +12,10 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Waiter
 from restbroker.store.redis import Link, Steps, run_blocking
 from restbroker.store.sentinel import Address, Sentinels, open_sentinels
 from restbroker.store.settings import Endpoint
+from restbroker.store.waiter import Waiter
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, Group, Sentinel, start_group

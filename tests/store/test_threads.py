@@ -11,10 +11,11 @@ import trio.testing
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import connection
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Connection, MasterWatch, Waiter
+from restbroker.store.connection import Connection, MasterWatch
 from restbroker.store.redis import Steps, Work
 from restbroker.store.sentinel import Address, Sentinels
 from restbroker.store.settings import Endpoint
+from restbroker.store.waiter import Waiter
 from tests.store.pools import Server
 from tests.store.test_connection import busy_threads
 from tests.support.redis_server import RedisServer

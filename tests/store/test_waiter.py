@@ -10,7 +10,7 @@ import trio.testing
 
 from restbroker.errors import StoreUnavailable
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.connection import Waiter
+from restbroker.store.waiter import Waiter
 from tests.store.pools import Server
 from tests.support.redis_server import RedisServer
 

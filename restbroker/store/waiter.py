@@ -1,0 +1,193 @@
+"""The wait for a job in one queue, over a connection of its own, without a thread. Used by worker pools.
+
+It is BLMOVE of the queue onto itself, which wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1). It
+comes alone (`wait`), or with the script `fetch` behind it in the same message (`stand`): Redis runs that as soon as the
+wait has ended, and answers both at once. So a job that comes to an idle pool is here after half a round trip, under a
+ticket as ever, with all looked at by then that a fetch looks at.
+
+Always holds: a wait alone takes no job; a standing fetch may take some until it is answered, or outdated (another fetch
+of the identity has taken jobs, so that its answer will be `Duplicate`), or its connection is closed; and if its answer
+is lost it may have taken them, as any fetch.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+import trio
+
+from restbroker.errors import RestbrokerError
+from restbroker.store.client import Client, evalsha
+from restbroker.store.connection import LOOK_EVERY_S, on_trio
+from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
+from restbroker.store.redis import Argument
+
+BLOCK_S = 2.0
+LATE_S = 1.0
+"""Seconds that Redis holds a blocking command (`BLOCK_S`), and how late its answer may be on a live connection."""
+_MOST_BYTES: Final = 4 * 1024 * 1024
+"""How much of an answer is read: that of the wait has a whole job, of any size, which no one needs."""
+
+Answered: TypeAlias = Callable[[FetchRequest, FetchAnswer | None, float], None]
+"""Is called with a standing fetch, its answer, and when it was sent (Trio's clock).
+
+None: it was refused or lost; what it took, if anything, the next fetch tells. It may not wait or raise.
+"""
+
+
+class Watch(Protocol):
+    """Calls those whose descriptors can be read, as `transport.upkeep.Readiness` does."""
+
+    is_kept: bool
+
+    def watch(self, descriptor: int, who: "Waiter") -> None:
+        """Call `who.on_readable` when the descriptor can be read, until `forget` or a call of `who.note_unwatched`."""
+        ...
+
+    def forget(self, descriptor: int) -> None:
+        """Watch it no more; to be called before it is closed."""
+        ...
+
+
+class Waiter:
+    """One queue's connection. `fetch`: the one that stands there, or None.
+
+    A wait that ended may leave its blocking command unanswered on the connection: the next wait uses that command. No
+    job is lost by this, since its answer takes none; but it may be outdated, so that the queue is empty.
+    """
+
+    def __init__(self, open_client: Callable[[], Client]) -> None:
+        self.fetch: FetchRequest | None = None
+        self._open = open_client
+        self._client: Client | None = None
+        self._overdue_at_s = 0.0
+        self._watch: Watch | None = None
+        """What watches the connection now, if anything does."""
+        self._answered: Answered | None = None
+
+    async def wait(self, queue: str, timeout_s: float) -> bool:
+        """Wait until the queue holds a job, at most `timeout_s` seconds; return whether it does, and take none.
+
+        `queue` must be the same in each call. It returns at once while the queue has jobs, so never wait for one that
+        is not being fetched (paused, limited). Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel at any
+        moment, with effect at once. Ends a fetch that stands.
+        """
+        if self.fetch is not None:
+            self.close()
+        until_s = trio.current_time() + max(timeout_s, 0.01)
+        while (now_s := trio.current_time()) < until_s:
+            client = self._client
+            if client is None or not client.is_open:
+                with trio.move_on_at(until_s):
+                    await self._connect()
+                continue
+            if not client.is_waiting:
+                client.ask(*_blocking_move(client, queue))
+                self._overdue_at_s = now_s + BLOCK_S + LATE_S
+            # Looks twice a second whether an answer can still come.
+            with trio.move_on_at(min(until_s, now_s + LOOK_EVERY_S)) as scope:
+                await trio.lowlevel.wait_readable(client.descriptor)
+            moved = client.answer()
+            if any(one is not None for one in moved):
+                return True
+            if not moved and trio.current_time() > self._overdue_at_s:
+                raise client.abandon()
+            if client.is_waiting and not scope.cancelled_caught:
+                # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
+                self.close()
+                return True
+        return False
+
+    async def begin(self, watch: Watch, answered: Answered) -> bool:
+        """Connect if it is not, and call `answered` for each fetch that stands from now on until `rest`.
+
+        Return False if that is not possible here. Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel.
+        """
+        client = self._client
+        if client is None or not client.is_open or (client.is_waiting and self.fetch is None):
+            client = await self._connect()
+        if not watch.is_kept:
+            return False
+        watch.watch(client.descriptor, self)
+        self._watch, self._answered = watch, answered
+        return True
+
+    def stand(self, queue: str, fetch: FetchRequest) -> bool:
+        """Have this fetch stand until `queue` holds a job, `BLOCK_S` seconds at most; return False if it does not.
+
+        Then the connection has ended. To be called between `begin` and `rest`, while none stands.
+        """
+        client = self._client
+        if client is None or not client.is_open or self._watch is None:
+            return False
+        try:
+            client.send([_blocking_move(client, queue), evalsha(fetch_call(client.keys, fetch))])
+        except RestbrokerError:
+            self.close()
+            return False
+        self.fetch = fetch
+        self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
+        return True
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether what stands can still be answered, as far as known; True if nothing stands."""
+        client = self._client
+        in_time = self.fetch is None or trio.current_time() <= self._overdue_at_s
+        return client is not None and client.is_open and self._watch is not None and in_time
+
+    def on_readable(self) -> bool:
+        """Read what came of the fetch that stands, and call `answered` once all has; False: none stands."""
+        client, fetch, answered = self._client, self.fetch, self._answered
+        if client is None or fetch is None or answered is None:
+            return False
+        answer: FetchAnswer | None = None
+        try:
+            replies = client.replies()
+            if replies is None and client.received_bytes < _MOST_BYTES:
+                return True
+            self.fetch = None
+            waited, fetched = replies or (None, None)
+            if replies is None or isinstance(waited, RestbrokerError):
+                # It is too large, or Redis refuses the wait itself, so that the next one would end at once.
+                self.close()
+            if isinstance(fetched, RestbrokerError):
+                raise fetched
+            answer = None if replies is None else read_fetch(client.keys, fetch, fetched)
+        except RestbrokerError:
+            self.close()
+        answered(fetch, answer, self._overdue_at_s - BLOCK_S - LATE_S)
+        return True
+
+    def note_unwatched(self) -> None:
+        """Note that nothing watches it any more."""
+        self._watch = None
+
+    def rest(self) -> None:
+        """Call `answered` no more. A fetch that stands goes on standing, and may take jobs unless it is outdated."""
+        if self._watch is not None and self._client is not None:
+            self._watch.forget(self._client.descriptor)
+        self._watch = None
+
+    def close(self) -> None:
+        """Close the connection, which ends what is blocked on it; no wait may be running.
+
+        A fetch that stood may have taken jobs.
+        """
+        self.rest()
+        self.fetch = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def _connect(self) -> Client:
+        """Make and connect a new client: there is none, its connection ended, or it leads to an old master."""
+        self.close()
+        client = self._open()
+        await on_trio(client.steps_to_connect())
+        self._client = client
+        return client
+
+
+def _blocking_move(client: Client, queue: str) -> list[Argument]:
+    key = client.keys.queue(queue)
+    return ["BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}"]

@@ -1,0 +1,359 @@
+"""While a pool is idle a fetch stands in Redis: it takes what may be taken, and what ends it loses no job."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from restbroker.broker import queue_waiter
+from restbroker.broker.recovery import Recovery
+from restbroker.broker.worker_pool import WorkerPool
+from restbroker.errors import ConnectionEnded
+from restbroker.job.outcome import Reason
+from restbroker.store import identities, jobs, pauses, waiter
+from restbroker.store.waiter import Waiter
+from restbroker.telemetry.events import BrokerStarted, JobFinished, StoreBack, StoreLost
+from restbroker.transport.errors import NotSent
+from tests.broker.conftest import FINE, Harness, Held, Scripted, ok
+from tests.support.redis_server import RedisServer
+
+DOWN = Reason("TargetUnreachable", "It is down.")
+
+
+def pool_of(harness: Harness) -> WorkerPool:
+    return harness.status.pools[0]
+
+
+def standing(harness: Harness) -> int:
+    """How many fetches stand in Redis: behind a blocked command there is a script."""
+    clients = bytes(harness.client.command("CLIENT", "LIST")).decode()  # type: ignore[arg-type]
+    return sum(" cmd=blmove " in line and " qbuf=0 " not in line for line in clients.splitlines())
+
+
+async def until_it_stands(harness: Harness, count: int = 1) -> None:
+    await harness.until(lambda: standing(harness) == count, "it stands")
+
+
+def finished(harness: Harness) -> list[str]:
+    return sorted(event.jid for event in harness.of(JobFinished))
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each comparison with Redis."""
+    seen: list[str] = []
+    reconcile = Recovery.reconcile
+
+    async def noted(recovery: Recovery) -> object:
+        seen.append(recovery.identity.name)
+        return await reconcile(recovery)
+
+    monkeypatch.setattr(Recovery, "reconcile", noted)
+    return seen
+
+
+@pytest.fixture
+def _long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fetch is answered because its time is over."""
+    monkeypatch.setattr(waiter, "BLOCK_S", 3600.0)
+    monkeypatch.setattr(queue_waiter, "_WAIT_S", 3600.0)
+
+
+@pytest.mark.usefixtures("_long")
+@pytest.mark.parametrize("queues", [("rest",), ("rest", "b"), ("rest", "b", "c")])
+async def test_each_job_of_each_queue_is_taken_once_by_what_stands_and_nothing_is_compared(
+    harness: Harness, queues: tuple[str, ...], compared: list[str]
+) -> None:
+    fetches: list[jobs.FetchRequest] = []
+    harness.queues, chance = queues, random.Random(0)
+    async with harness.broker():
+        await until_it_stands(harness, len(queues))
+        fetch = pool_of(harness).acker.store.fetch
+
+        async def noted(request: jobs.FetchRequest) -> jobs.FetchAnswer:
+            fetches.append(request)
+            return await fetch(request)
+
+        pool_of(harness).acker.store.fetch = noted  # type: ignore[method-assign]
+        for number in range(150):
+            harness.push(first=number, into=chance.choice(queues))
+            if chance.random() < 0.5:
+                await harness.until(lambda number=number: len(finished(harness)) > number, "it is done")  # type: ignore[misc]
+        await harness.until(lambda: len(finished(harness)) == 150, "all are done")
+        await until_it_stands(harness, len(queues))
+    assert compared == []
+    assert len(fetches) < 20, "only where jobs come faster than they are done"
+    assert max(Counter(call.command.arguments["n"] for call in harness.target.calls).values()) == 1
+    assert harness.size("queue:rest") == 0
+
+
+@pytest.mark.usefixtures("_long")
+async def test_more_jobs_than_it_asked_for_are_taken_all_the_same(harness: Harness, compared: list[str]) -> None:
+    async with harness.broker():
+        await until_it_stands(harness)
+        harness.push(count=300)
+        await harness.until(lambda: len(finished(harness)) == 300, "all are done")
+        await until_it_stands(harness)
+    assert compared == []
+
+
+@pytest.mark.usefixtures("_long")
+@pytest.mark.parametrize("limits", [jobs.Limits(in_flight=100), jobs.Limits(emission_us=10, burst=100)])
+async def test_where_processes_share_a_limit_none_stands(harness: Harness, limits: jobs.Limits) -> None:
+    harness.limits = limits
+    async with harness.broker():
+        await harness.until(lambda: b"cmd=blmove" in bytes(harness.client.command("CLIENT", "LIST")), "it waits")  # type: ignore[arg-type]
+        assert standing(harness) == 0
+
+
+@pytest.mark.usefixtures("_long")
+async def test_a_paused_queue_is_left_alone_and_the_others_are_served(harness: Harness) -> None:
+    harness.queues = ("rest", "b")
+    async with harness.broker():
+        await until_it_stands(harness, 2)
+        pauses.pause_queue(harness.client, "rest", "ann", "for a moment", None)
+        harness.push()
+        harness.push(first=1, into="b")
+        await harness.until(lambda: finished(harness) == ["jid-safe-1"], "the other is done")
+        assert harness.size("queue:rest") == 1
+
+
+@pytest.mark.usefixtures("_long")
+async def test_while_its_target_is_paused_it_takes_nothing(harness: Harness) -> None:
+    async with harness.broker():
+        await until_it_stands(harness)
+        pauses.pause_target(harness.client, "t", "ann", "for a moment", None)
+        harness.push()
+        await harness.until(lambda: pool_of(harness).hindrance == "paused", "it holds")
+        assert (harness.size("queue:rest"), harness.target.calls) == (1, [])
+        pauses.resume_target(harness.client, "t")
+        await harness.until(lambda: finished(harness), "it goes on")
+
+
+@pytest.mark.usefixtures("_long")
+async def test_what_is_pushed_once_its_breaker_tripped_stays_in_its_queue(harness: Harness) -> None:
+    async with harness.broker():
+        await until_it_stands(harness)
+        harness.target.probe_answer = NotSent("It is down.")
+        pool_of(harness).breaker.trip(DOWN)
+        await until_it_stands(harness, 0)
+        harness.push()
+        await trio.sleep(0.1)
+        assert harness.size("queue:rest") == 1
+        harness.target.probe_answer = FINE
+        await harness.until(lambda: finished(harness), "it goes on")
+
+
+@pytest.mark.parametrize("moment", range(3))
+async def test_what_is_pushed_as_its_breaker_trips_is_done_once_it_is_reset(
+    harness: Harness, moment: int, hurry: MockClock
+) -> None:
+    async with harness.broker():
+        for number in range(5):
+            await until_it_stands(harness)
+            harness.target.probe_answer = NotSent("It is down.")
+            if moment:
+                harness.push(first=number)
+            if moment == 1:
+                await trio.lowlevel.checkpoint()
+            pool_of(harness).breaker.trip(DOWN)
+            if not moment:
+                harness.push(first=number)
+            await trio.sleep(0.1)
+            harness.target.probe_answer = FINE
+            await harness.until(lambda n=number: len(finished(harness)) == n + 1, "it is done")  # type: ignore[misc]
+    assert len(harness.target.sent) == 5
+
+
+@pytest.mark.usefixtures("_long")
+async def test_once_the_process_is_quiet_it_takes_nothing(harness: Harness) -> None:
+    async with harness.broker():
+        await until_it_stands(harness)
+        harness.control.quiet.set()
+        await until_it_stands(harness, 0)
+        harness.push()
+        await trio.sleep(0.1)
+    assert (harness.size("queue:rest"), harness.of(JobFinished)) == (1, [])
+
+
+async def test_what_it_took_in_the_instant_of_quiet_is_done(harness: Harness) -> None:
+    for number in range(20):
+        harness.events.clear()
+        harness.target.closed = False
+        async with harness.broker():
+            await until_it_stands(harness)
+            harness.push(first=number)
+            harness.control.quiet.set()
+            await harness.until(
+                lambda: harness.of(JobFinished) or harness.size("queue:rest"), "it is done, or was not taken"
+            )
+        harness.client.command("DEL", "queue:rest")
+    assert not harness.client.command("KEYS", "restbroker:ip:*")
+
+
+@pytest.mark.promise("No command is lost", "a stop while jobs arrive at an idle pool")
+@pytest.mark.parametrize("queues", [("rest",), ("rest", "b", "c")])
+async def test_what_is_pushed_in_the_instant_of_a_stop_is_done_or_in_its_queue(
+    harness: Harness, queues: tuple[str, ...]
+) -> None:
+    harness.queues = queues
+    for number in range(30):
+        harness.target.closed = False
+        async with harness.broker():
+            await until_it_stands(harness, len(queues))
+            for place, queue in enumerate(queues):
+                harness.push(first=10 * number + place, into=queue)
+                if place == number % 3:
+                    harness.control.why = "test"
+                    harness.control.stop.set()
+            if number % 2:
+                await trio.lowlevel.checkpoint()
+    pushed = {f"jid-safe-{10 * number + place}" for number in range(30) for place in range(len(queues))}
+    left = [job["jid"] for queue in queues for job in harness.entries(f"queue:{queue}")]
+    assert sorted([*finished(harness), *left]) == sorted(pushed)
+    assert len(harness.target.sent) == len(finished(harness))
+    assert not harness.client.command("KEYS", "restbroker:i*")
+
+
+async def test_it_ends_with_a_fence_and_the_next_generation_has_its_own(harness: Harness) -> None:
+    async with harness.broker():
+        await until_it_stands(harness)
+        (identity,) = identities.live_identities(harness.client)
+        await harness.fence(identity)
+        harness.push(count=3)
+        await harness.until(lambda: len(finished(harness)) == 3, "they are done")
+        assert identity not in identities.live_identities(harness.client)
+    assert len(harness.target.sent) == 3
+
+
+async def test_a_reload_hands_over_while_jobs_arrive(harness: Harness) -> None:
+    targets = [harness.target]
+    async with harness.broker():
+        for number in range(10):
+            await harness.until(lambda number=number: len(harness.of(BrokerStarted)) == number + 1, "it serves")  # type: ignore[misc]
+            harness.target = Scripted(ok)
+            targets.append(harness.target)
+            harness.next_plan = harness.plan()
+            await until_it_stands(harness)
+            harness.push(first=2 * number)
+            harness.control.reload.set()
+            harness.push(first=2 * number + 1)
+            await harness.until(lambda number=number: len(finished(harness)) == 2 * number + 2, "both are done")  # type: ignore[misc]
+    assert sum(len(target.sent) for target in targets) == 20
+
+
+def _lose_answers(monkeypatch: pytest.MonkeyPatch, share: float) -> Callable[[], int]:
+    """Of what is taken this share is lost on the way; how often."""
+    lost, chance, read = 0, random.Random(1), Waiter.on_readable
+
+    def on_readable(one: Waiter) -> bool:
+        nonlocal lost
+        fetch, answered = one.fetch, one._answered  # noqa: SLF001 - where its answers go
+        if fetch is None or answered is None or chance.random() > share:
+            return read(one)
+        lost += 1
+        one.close()
+        answered(fetch, None, 0.0)
+        return True
+
+    monkeypatch.setattr(Waiter, "on_readable", on_readable)
+    return lambda: lost
+
+
+@pytest.mark.promise("No command is lost", "an answer of Redis is lost")
+@pytest.mark.parametrize("queues", [("rest",), ("rest", "b")])
+async def test_jobs_of_a_standing_fetch_whose_answer_is_lost_are_adopted_and_done_once(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, queues: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(queue_waiter, "_REFUSED_WAIT_S", 0.0)
+    lost, harness.queues = _lose_answers(monkeypatch, 0.3), queues
+    async with harness.broker():
+        for number in range(60):
+            harness.push(first=number, into=queues[number % len(queues)])
+            await harness.until(lambda number=number: len(finished(harness)) == number + 1, "it is done")  # type: ignore[misc]
+    assert lost() > 5
+    assert len(harness.target.sent) == 60
+
+
+async def test_a_rise_of_outages_ends_it_and_redis_is_compared_before_more_is_taken(
+    harness: Harness, compared: list[str]
+) -> None:
+    async with harness.broker():
+        await until_it_stands(harness)
+        pool_of(harness).acker.health.note_outage(ConnectionEnded("It ended while it was idle."))
+        await harness.until(lambda: compared, "it is compared")
+        await until_it_stands(harness)
+        harness.push()
+        await harness.until(lambda: finished(harness), "it goes on")
+
+
+@pytest.mark.promise("No command is lost", "Redis is killed while a fetch stands in it")
+async def test_redis_is_killed_while_it_stands(
+    harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
+) -> None:
+    redis = harness.on(make_redis(appendonly="yes", appendfsync="always"))
+    async with harness.broker():
+        for number in range(4):
+            await until_it_stands(harness)
+            harness.push(first=number)
+            redis.kill()
+            harness.client.close()
+            redis.start()
+            await harness.until(lambda number=number: len(finished(harness)) == number + 1, "it is done")  # type: ignore[misc]
+    assert len(harness.target.sent) == 4
+
+
+async def test_redis_is_frozen_while_it_stands(
+    harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
+) -> None:
+    redis = harness.on(make_redis())
+    harness.patience_s = 3.0
+    async with harness.broker():
+        await until_it_stands(harness)
+        redis.suspend()
+        await harness.until(lambda: harness.of(StoreLost), "it is told")
+        redis.resume()
+        harness.push(count=5)
+        await harness.until(lambda: len(finished(harness)) == 5, "they are done")
+        await harness.until(lambda: harness.of(StoreBack), "it is told")
+    assert len(harness.target.sent) == 5
+
+
+async def test_where_redis_refuses_the_wait_jobs_are_taken_and_redis_is_asked_seldom(
+    harness: Harness, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis = harness.on(make_redis())
+    redis.command("ACL SETUSER default -blmove")
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "it serves")
+        harness.push(count=3)
+        await harness.until(lambda: len(finished(harness)) == 3, "they are done")
+        redis.command("CONFIG RESETSTAT")
+        await trio.sleep(2)
+        calls = redis.command("INFO commandstats")
+    assert int(calls.partition("cmdstat_evalsha:calls=")[2].partition(",")[0]) < 20
+
+
+async def test_a_job_of_any_size_is_dealt_with_as_ever(harness: Harness) -> None:
+    async with harness.broker():
+        await until_it_stands(harness)
+        harness.raw(b"[" + b"1," * 3_000_000 + b"1]")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
+        harness.push()
+        await harness.until(lambda: "jid-safe-0" in finished(harness), "it goes on")
+
+
+async def test_one_whose_workers_are_all_busy_leaves_the_rest_in_the_queue(harness: Harness) -> None:
+    harness.target.answer = slow = Held()
+    async with harness.broker():
+        await until_it_stands(harness)
+        for number in range(40):
+            harness.push(first=number)
+            await trio.sleep(0.002)
+        assert len(harness.target.sent) == 3
+        assert harness.size("queue:rest") > 20
+        slow.let.set()
+        await harness.until(lambda: len(finished(harness)) == 40, "all are done")

@@ -1,0 +1,285 @@
+"""A fetch that stands in Redis: what it takes, when it takes nothing, and what is known of it when it is lost."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import redis
+import trio
+import trio.testing
+
+from restbroker.config.secret import Secret
+from restbroker.store import heartbeats, identities, jobs, pauses, waiter
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.jobs import Duplicate, FetchAnswer, FetchRequest, FetchResult, IdentityUnknown
+from restbroker.store.sentinel import open_sentinels
+from restbroker.store.waiter import Waiter
+from restbroker.transport.upkeep import Readiness
+from tests.store.pools import FACTS, Pool, Server, on_both
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.sentinel import MASTER, PASSWORD, start_group
+from tests.support.wait import until_async
+from tests.transport.authority import authority
+
+
+@attrs.define(eq=False)
+class Standing:
+    """One waiter of the queue "a", watched, and all that its fetches brought."""
+
+    waiter: Waiter
+    watch: Readiness
+    brought: list[FetchAnswer | None] = attrs.field(factory=list)
+
+    async def begin(self) -> bool:
+        return await self.waiter.begin(self.watch, lambda _fetch, answer, _at_s: self.brought.append(answer))
+
+    async def stand(self, identity: str, base: int = 0, count: int = 10) -> None:
+        assert await self.begin()
+        assert self.waiter.stand("a", FetchRequest(identity, "t", ("a",), base, count, 0))
+
+    async def answer(self, place: int = 0) -> FetchAnswer | None:
+        await until_async(lambda: len(self.brought) > place, "it is answered")
+        return self.brought[place]
+
+    async def jobs(self, place: int = 0) -> list[tuple[str, bytes]]:
+        answer = await self.answer(place)
+        assert isinstance(answer, FetchResult)
+        return [(job.ticket, job.raw) for job in answer.jobs]
+
+
+@asynccontextmanager
+async def standing_on(settings: StoreSettings, **how: Any) -> AsyncIterator[Standing]:
+    watch = Readiness()
+    one = Standing(Waiter(lambda: open_client(settings, **how)), watch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        while not watch.is_kept:
+            await trio.lowlevel.checkpoint()
+        yield one
+        one.waiter.close()
+        nursery.cancel_scope.cancel()
+
+
+def registered(settings: StoreSettings) -> Pool:
+    client = open_client(settings)
+    assert jobs.register(client, "me", FACTS, ("a",))
+    # From now on Redis knows the script.
+    assert isinstance(jobs.fetch(client, FetchRequest("me", "t", ("a",), 0, 0, 0)), FetchResult)
+    return Pool(client, "me")
+
+
+async def until_blocked(server: Server) -> None:
+    await until_async(lambda: server.raw.info("clients")["blocked_clients"] == 1, "it stands")
+
+
+@on_both
+async def test_a_job_is_here_under_its_ticket_as_soon_as_it_is_pushed(server: Server) -> None:
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me", base=7)
+        await until_blocked(server)
+        server.raw.lpush("ns:queue:a", "job")
+        assert await one.jobs() == [("8:1", b"job")]
+        assert one.waiter.fetch is None
+        assert one.waiter.stand("a", FetchRequest("me", "t", ("a",), 8, 10, 0))
+        server.raw.lpush("ns:queue:a", "next")
+        assert await one.jobs(1) == [("9:1", b"next")]
+    assert server.raw.hgetall("ns:restbroker:ip:me").items() >= {b"8:1": b"job", b"9:1": b"next"}.items()
+    assert not server.raw.exists("ns:queue:a")
+
+
+async def test_it_is_answered_when_its_time_is_over_and_has_taken_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiter, "BLOCK_S", 0.05)
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        assert await one.jobs() == []
+
+
+async def test_of_a_queue_that_a_person_has_paused_meanwhile_it_takes_nothing(server: Server) -> None:
+    pool = registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        pauses.pause_queue(pool.client, "a", "ann", "for a moment", None)
+        server.raw.lpush("ns:queue:a", "job")
+        answer = await one.answer()
+    assert isinstance(answer, FetchResult)
+    assert (answer.jobs, answer.paused, answer.is_plain) == ((), frozenset({"a"}), False)
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
+
+
+async def test_once_its_identity_is_fenced_it_takes_nothing(server: Server) -> None:
+    pool = registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        assert heartbeats.fence(pool.client, "me", identities.live_identities(pool.client)["me"])
+        server.raw.lpush("ns:queue:a", "job")
+        assert await one.answer() == IdentityUnknown()
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
+
+
+async def test_once_another_fetch_has_taken_jobs_it_takes_none(server: Server) -> None:
+    pool = registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        server.raw.lpush("ns:queue:b", "x")
+        server.raw.hset("ns:restbroker:ip:me", mapping={"1:1": "x", "last": 1})
+        server.raw.lpush("ns:queue:a", "job")
+        assert await one.answer() == Duplicate(1)
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
+    pool.client.close()
+
+
+async def test_once_its_connection_is_closed_and_redis_was_asked_it_takes_nothing_more(server: Server) -> None:
+    pool = registered(server.settings)
+    async with standing_on(server.settings) as one:
+        # Often enough for it to be no luck: all of that may reach Redis in one turn of its loop.
+        for _ in range(200):
+            await one.stand("me")
+            one.waiter.close()
+            pool.client.command("PING")
+            server.raw.lpush("ns:queue:a", "job")
+            assert server.raw.rpop("ns:queue:a") == b"job"
+        assert one.brought == []
+
+
+async def test_a_wait_alone_ends_one_that_stands(server: Server) -> None:
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        one.waiter.rest()
+        assert not await one.waiter.wait("a", 0.05)
+        server.raw.lpush("ns:queue:a", "job")
+        assert await one.waiter.wait("a", 20.0)
+        # And it follows a wait alone whose question is not answered yet.
+        server.raw.delete("ns:queue:a")
+        assert not await one.waiter.wait("a", 0.05)
+        await one.stand("me")
+        server.raw.lpush("ns:queue:a", "another")
+        assert await one.jobs() == [("1:1", b"another")]
+
+
+async def test_one_that_is_outdated_is_answered_in_the_next_session_of_its_connection(server: Server) -> None:
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        one.waiter.rest()
+        server.raw.hset("ns:restbroker:ip:me", "last", 1)
+        assert await one.begin()
+        assert one.waiter.fetch is not None
+        server.raw.lpush("ns:queue:a", "job")
+        assert await one.answer() == Duplicate(1)
+
+
+@pytest.mark.parametrize("again", ["kill", "stop"])
+async def test_when_redis_ends_it_is_lost_and_the_next_connects_anew(
+    make_redis: Callable[..., RedisServer], again: str
+) -> None:
+    own = make_redis()
+    settings = StoreSettings(own.url)
+    registered(settings)
+    async with standing_on(settings) as one:
+        await one.stand("me")
+        getattr(own, again)()
+        assert await one.answer() is None
+        assert not one.waiter.can_answer
+        assert not one.waiter.stand("a", FetchRequest("me", "t", ("a",), 0, 10, 0))
+        own.start()
+        registered(settings)
+        own.command("LPUSH queue:a job")
+        await one.stand("me")
+        assert await one.jobs(1) == [("1:1", b"job")]
+
+
+async def test_when_the_connection_ends_while_none_stands_the_next_does_not_stand(server: Server) -> None:
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        assert await one.begin()
+        server.raw.client_kill_filter(_type="normal", skipme=True)
+        await until_async(lambda: not one.waiter.can_answer, "its end is noticed")
+        assert not one.waiter.stand("a", FetchRequest("me", "t", ("a",), 0, 10, 0))
+        assert one.waiter.fetch is None
+
+
+async def test_redis_has_a_second_more_to_answer_than_the_wait_lasts(
+    server: Server, mock_clock: trio.testing.MockClock
+) -> None:
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        mock_clock.jump(waiter.BLOCK_S + waiter.LATE_S - 0.01)
+        assert one.waiter.can_answer
+        mock_clock.jump(0.02)
+        assert not one.waiter.can_answer
+
+
+async def test_where_redis_refuses_the_wait_the_fetch_is_done_and_no_other_stands(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    own = make_redis()
+    settings = StoreSettings(own.url)
+    registered(settings)
+    own.command("ACL SETUSER default -blmove")
+    own.command("LPUSH queue:a job")
+    async with standing_on(settings) as one:
+        await one.stand("me")
+        assert await one.jobs() == [("1:1", b"job")]
+        assert not one.waiter.stand("a", FetchRequest("me", "t", ("a",), 1, 10, 0))
+
+
+async def test_where_redis_knows_no_script_any_more_nothing_is_taken(server: Server) -> None:
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        await until_blocked(server)
+        server.raw.script_flush()
+        server.raw.lpush("ns:queue:a", "job")
+        assert await one.answer() is None
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
+
+
+async def test_a_job_of_any_size_is_not_read_whole_and_counts_as_lost(server: Server) -> None:
+    pool = registered(server.settings)
+    async with standing_on(server.settings) as one:
+        await one.stand("me")
+        server.raw.lpush("ns:queue:a", b"x" * 20_000_000)
+        assert await one.answer() is None
+    assert dict(jobs.read_jobs(pool.client, "me").large) == {"1:1": 20_000_000}
+
+
+async def test_over_tls_all_that_came_is_read(make_redis: Callable[..., RedisServer], tmp_path: Any) -> None:
+    made, port = authority(tmp_path), free_port()
+    certificate, key = made.pair("server")
+    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
+    settings = StoreSettings(f"rediss://127.0.0.1:{port}/0", ca_file=made.ca)
+    registered(settings)
+    raw, base = redis.Redis(port=own.port), 0
+    async with standing_on(settings) as one:
+        for place, sizes in enumerate([(10,), (70_000,), (300_000, 300_000, 300_000, 1), (1_000_000, 16_384, 16_385)]):
+            one.waiter.rest()
+            await one.stand("me", base)
+            raw.lpush("queue:a", *(b"x" * size for size in sizes))
+            assert [len(job) for _, job in await one.jobs(place)] == list(sizes)
+            base += len(sizes)
+    raw.close()
+
+
+async def test_it_leaves_a_master_that_was_replaced(tmp_path: Any) -> None:
+    group = start_group(tmp_path)
+    settings = StoreSettings(
+        "redis://unused", sentinels=group.addresses, master=MASTER, sentinel_password=Secret(PASSWORD)
+    )
+    sentinels = open_sentinels(settings)
+    registered(settings)
+    assert sentinels is not None
+    async with standing_on(settings, sentinels=sentinels) as one:
+        await one.stand("me")
+        before = one.waiter.can_answer
+        sentinels.master = None
+        assert (before, one.waiter.can_answer) == (True, False)
+    group.close()
