@@ -150,8 +150,8 @@ soak: nightly-servers fuzz ## Fuzz, kill and restart everything for long (FAULT_
 	@FAIR_PROCESSES=8 FAIR_S=10 FAIR_KEYS=100000 FAIR_LINED=1000000 CLAIM_KEYS=1000000 EXPIRED_JOBS=100000 HOT_JOBS=50000 \
 		$(BIN)/python -m pytest tests/store/test_lines.py tests/store/test_claims.py \
 		tests/sidekiq/nightly/test_fair.py tests/faults/test_outage.py tests/faults/nightly/test_hot_key.py -o faulthandler_timeout=0
-	@MODEL_HISTORIES=$${MODEL_HISTORIES:-250} MODEL_EVERY=1 FAST_PATH_JOBS=2000 $(BIN)/python -m pytest \
-		tests/model tests/broker/test_fast_path.py -o faulthandler_timeout=0
+	@MODEL_HISTORIES=$${MODEL_HISTORIES:-250} MODEL_EVERY=1 WAYS_JOBS=2000 $(BIN)/python -m pytest \
+		tests/model tests/broker/test_ways.py -o faulthandler_timeout=0
 	@$(MAKE) --no-print-directory tested
 	@for order in 1 2 3; do $(ON_WHEEL) || exit; done
 

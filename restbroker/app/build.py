@@ -29,7 +29,6 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
-from restbroker.config.variables import FAST
 from restbroker.job.policy import Policy
 from restbroker.operate.connect import store_settings
 from restbroker.operate.enqueue import payload
@@ -101,7 +100,7 @@ async def _main(
     supervisors = systemd if line is None else [channel(line)]
 
     def replan(new: Config) -> BrokerPlan:
-        return _replanned(plan, new, counters)
+        return _replanned(plan, new)
 
     reload = Reload(config, load, log, report, replan, plan.targets, observers=supervisors, warns=line is None)
     # What a group has one of, its supervisor serves, and tells of.
@@ -145,17 +144,16 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
         report=report,
         snapshot=lambda pool: snapshot(pool, counters),
     )
-    return _replanned(plan, config, counters)
+    return _replanned(plan, config)
 
 
-def _replanned(broker_plan: BrokerPlan, config: Config, counters: Counters) -> BrokerPlan:
+def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
     """Return the plan with the parts that a reload makes again, for this configuration."""
     report = broker_plan.report
     open_connection, open_control = broker_plan.open_connection, broker_plan.open_control
     # Of its own: that of the generation before ends with it.
     upkeep = Upkeep()
     tokens = Tokens(config.tokens, report)
-    fast_jobs = None if os.environ.get(FAST) == "0" else counters.fast_jobs
 
     handovers = [one.handover for _, _, one in (() if config.events is None else config.events.handovers)]
 
@@ -177,8 +175,6 @@ def _replanned(broker_plan: BrokerPlan, config: Config, counters: Counters) -> B
             bug=partial(registry.bug, target.kind),
             is_ours=target.kind in registry.KINDS,
             event_commands=frozenset(one.command for one in handovers if one.target == target.name),
-            # Where jobs are done in order, all of them take the general path.
-            fast_jobs=None if target.order else fast_jobs,
         )
 
     targets, periodic = [plan(target) for target in config.targets], _periodic(config)

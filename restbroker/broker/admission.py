@@ -17,7 +17,6 @@ from restbroker.broker.job_in_progress import JobInProgress, ReplyId
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
 from restbroker.job import active_job, arguments, claims, expiry, hiding, redact
-from restbroker.job.arguments import Submission
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import Command
 from restbroker.job.fairness import FAIR_KEY
@@ -53,13 +52,13 @@ _KNOWN_LIMIT = 500
 
 @light
 class AdmittedJob:
-    """A job that was admitted, what its producer asks for, and the endpoint of its command.
+    """A job that was admitted, its command, and the endpoint of that.
 
     If the job is signed, the fields of `payload` record that its signature was accepted.
     """
 
     payload: Job
-    submission: Submission
+    command: Command
     endpoint: Endpoint
 
 
@@ -129,7 +128,7 @@ class Admission:
         admitted = self._check(job, payload)
         if isinstance(admitted, Reason):
             return admitted.hide_secrets(hiding.make_hide(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
-        if admitted.submission.reply_id is not None and self.plan.policy.reply_queue is None:
+        if job.reply_id is not None and self.plan.policy.reply_queue is None:
             self.identity.report_once("reply", _LOST_REPLY)
         return admitted
 
@@ -159,32 +158,26 @@ class Admission:
         known = self._known.get((name, job.queue))
         if known is None or known.endpoint is not self.endpoints.of(name):
             return None
-        if not self.admit_with(known, job, payload, token, reply_id):
+        if not self._admit_with(known, job, payload, token, reply_id):
             return None
-        return AdmittedJob(payload, Submission(Command(name, arguments), token, reply_id), known.endpoint)
+        return AdmittedJob(payload, Command(name, arguments), known.endpoint)
 
     def note_admitted(self, job: JobInProgress, admitted: AdmittedJob) -> None:
-        """Note that a job was admitted by itself, for the next ones of its endpoint, token and queue."""
-        known = self.reusable_for(job, admitted)
-        if known is not None:
-            if len(self._known) >= _KNOWN_LIMIT:
-                self._known.clear()
-            self._known[known.endpoint.endpoint, job.queue] = known
+        """Note that a job was admitted by itself, for the next ones of its endpoint, token and queue.
 
-    def reusable_for(self, job: JobInProgress, admitted: AdmittedJob) -> ReusableAdmission | None:
-        """Return what `admit_with` takes for further jobs of the endpoint, token and queue of `job`, just admitted.
-
-        Return None if each of them has to be checked by itself: the job is signed, its token is bound to hosts, or
+        Do nothing if each of them has to be checked by itself: the job is signed, its token is bound to hosts, or
         arguments decide whether its command is dangerous.
         """
         proof, endpoint = job.proof, admitted.endpoint
         if proof is None or proof.signature is not None or proof.token.hosts:
-            return None
+            return
         if endpoint.spec is not None and endpoint.spec.dangerous_in is not None:
-            return None
-        return ReusableAdmission(proof, endpoint)
+            return
+        if len(self._known) >= _KNOWN_LIMIT:
+            self._known.clear()
+        self._known[endpoint.endpoint, job.queue] = ReusableAdmission(proof, endpoint)
 
-    def admit_with(
+    def _admit_with(
         self, known: ReusableAdmission, job: JobInProgress, payload: Job, token: Json, reply_id: ReplyId
     ) -> bool:
         """Admit a job of the endpoint and queue of `known` without a full check; return False if it needs that.
@@ -202,7 +195,8 @@ class Admission:
             if isinstance(found, Reason):
                 return False
             expires_at_s = found
-        self._warn_of_vain_fields(payload)
+        if not _MAY_BE_VAIN.isdisjoint(payload.fields):
+            self._warn_of_vain_fields(payload)
         tokens.used[proof.token.name] = now_s = time.time()
         job.admit_at_once(
             payload,
@@ -277,7 +271,7 @@ class Admission:
         tokens.used[proof.token.name] = now_s
         once = endpoint.at_most_once
         job.admit(accepted, proof, fingerprint, once=once, expires_at_s=expires_at_s, claims=claimed)
-        return AdmittedJob(accepted, asked, endpoint)
+        return AdmittedJob(accepted, asked.command, endpoint)
 
     def _expires_at_s(self, payload: Job, endpoint: Endpoint) -> float | None | Reason:
         """Return when the job expires, by our clock: its producers' clocks are taken to be as Redis' is."""

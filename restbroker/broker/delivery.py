@@ -48,7 +48,7 @@ Here is one job in delivery: what it waits for, and what of it has left; `worker
 the link of its connector and the sink of its requests. `deliver` of a connector is a coroutine, which the worker can
 advance by hand where the answer came, if it waits for nothing but its link: each `await` of that is a *step*, a request
 or a question for Redis. A connector that says that it is `stepwise` does so, or awaits `link.task()` before. All others
-have a task for each round, in which the same link waits.
+have a task for each round, in which the same link waits. A plan of the connector can take the first step (`plans.py`).
 """
 
 import time
@@ -64,15 +64,14 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.gates import Gate, RedisGates
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.lease import Lease
+from restbroker.broker.plans import PlannedEndpoint
 from restbroker.broker.timers import Timer
 from restbroker.job.command import Call
-from restbroker.job.outcome import Outcome
+from restbroker.job.outcome import Delivered, Outcome
 from restbroker.light import light
 from restbroker.store.claims import ClaimRequest, OtherHolder
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.exchange import Exchange
-from restbroker.transport.idle import PartialExchange
-from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response, Transport
 
 T = TypeVar("T")
@@ -82,8 +81,6 @@ _UNSENT_LIMIT = 3
 """How often one job may stay unsent while others succeed; then it counts as a failed try."""
 _DENIAL_LIMIT = 3
 """How often one job may meet a 401 or a wrong page while the probe is let in; a server that just came up does that."""
-_LOGIN_REFUSED = (401, 403)
-"""Statuses of a request that was not run, since its login may not have that done."""
 
 
 class JobTakenAway(Withdrawn):
@@ -142,6 +139,10 @@ class Driver(Protocol):
         """Go on with what came of a step, or with the reason why nothing came. Raise nothing."""
         ...
 
+    def finish_planned(self, delivery: "Delivery", outcome: Delivered) -> None:
+        """Go on with what the plan says of the answer. Raise nothing."""
+        ...
+
 
 @attrs.define(eq=False)
 class SendChecks:
@@ -190,8 +191,12 @@ class Delivery:
     """Whether the last request that has an effect was sent, and not refused."""
     has_continued: bool = False
     """Whether a question followed a sending that was not refused: if no other sending follows, a part is missing."""
-    partial: PartialExchange | None = None
-    """What the fast path has sent of the first request that takes effect; None once that was gone on with."""
+    planned: PlannedEndpoint | None = None
+    """What made the request of this round, in place of `deliver`."""
+    message: bytes = b""
+    """The bytes of that request."""
+    is_taken_over: bool = False
+    """Whether the next request of `deliver` is that one, which was sent already."""
 
     def __init__(
         self, driver: Driver, checks: SendChecks, job: JobInProgress, admitted: AdmittedJob, default_host: str | None
@@ -203,20 +208,17 @@ class Delivery:
         self.default_host = default_host
         self.answers = checks.breaker.answers
 
-    def begin_round(self) -> Call:
-        """Note that nothing of this round was sent, and return the call for the connector."""
-        self.took = self.has_continued = False
+    def begin_round(self) -> None:
+        """Note that nothing of this round was sent."""
+        self.took = self.has_continued = self.is_taken_over = False
         self.started_s = time.perf_counter()
-        if self.partial is not None:
-            self.started_s -= trio.current_time() - self.partial.started_s
-        return self.call()
 
     def call(self) -> Call:
         """Return what the connector is called with."""
         payload, admitted = self.admitted.payload, self.admitted
         traceparent = payload.traceparent
         return Call(
-            admitted.submission.command,
+            admitted.command,
             payload.attempt,
             payload.may_have_run or self.job.effected,
             self.default_host,
@@ -258,8 +260,9 @@ class Delivery:
         `Transport.send` raises. Await it at once. This method is not `async`, since each level of coroutines costs time
         at every wake-up.
         """
-        if self.partial is not None:
-            return self._resume(request)
+        if self.is_taken_over:
+            self.is_taken_over = False
+            return step(request)
         if self.took:
             # It goes on behind what was answered; of this one no byte has left.
             self.job.finish_part()
@@ -323,7 +326,7 @@ class Delivery:
         checks = self.checks
         if not checks.reservations.has(self.job):
             raise JobTakenAway
-        if self.job.is_expired(time.time()):
+        if self.job.expires_at_s is not None and self.job.is_expired(time.time()):
             raise JobExpired
         if self.is_over or not checks.breaker.admits or checks.breaker.stopped or not checks.lease.is_fresh:
             raise SendingStopped
@@ -342,7 +345,11 @@ class Delivery:
     def answered(self, response: Response) -> None:
         """Go on with the answer."""
         self.exchange = None
-        if not self.is_over:
+        if self.is_over:
+            return
+        if self.planned is not None and (outcome := self.planned.outcome(response)) is not None:
+            self.driver.finish_planned(self, outcome)
+        else:
             self.driver.advance(self, response, None)
 
     def failed(self, error: Exception) -> None:
@@ -356,26 +363,3 @@ class Delivery:
     def abandoned(self) -> None:
         """Leave the job as it is: the client ends with the worker, or behind it."""
         self.exchange = None
-
-    # What the fast path began
-    def drop_partial(self) -> bool:
-        """Close the connection of a request that the fast path sent, if no `send` took it over; tell whether it did."""
-        partial, self.partial = self.partial, None
-        if partial is None:
-            return False
-        assert isinstance(self.checks.transport, LeanClient)  # noqa: S101 - who began it
-        self.checks.transport.take_back(partial.connection, trio.current_time(), fit=False)
-        return True
-
-    async def _resume(self, request: Request) -> Response:
-        """Return the answer to the request that the fast path has sent, of the same bytes as this one.
-
-        If they differ, the login is another one by now. Who is refused for a login has not run the command, so this
-        request is sent then.
-        """
-        partial, self.partial, self.took = self.partial, None, True
-        assert partial is not None and isinstance(self.checks.transport, LeanClient)  # noqa: S101, PT018 - who began it
-        response = await self.checks.transport.resume(partial, request, self)
-        if response.status in _LOGIN_REFUSED and self.checks.transport.message_of(request) != partial.message:
-            return await self.send(request)
-        return response

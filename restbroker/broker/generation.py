@@ -272,7 +272,6 @@ class Generation:
         queues = tuple(queue for target in targets for queue in target.queues)
         concurrency = sum(target.concurrency for target in targets)
         names = tuple(target.name for target in targets)
-        is_slow = all(pool.plan.fast_jobs is None for pool in pools)
         self.plan.report(
             BrokerStarted(
                 pid=os.getpid(),
@@ -280,7 +279,6 @@ class Generation:
                 targets=names,
                 queues=queues,
                 concurrency=concurrency,
-                fast_path="off" if is_slow else None,
                 down=tuple(pool.plan.target.name for pool in pools if pool.breaker.is_reported),
             )
         )

@@ -1,6 +1,5 @@
 """The parts that serve one target. `app` builds them from a configuration; all its generations share them."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -88,9 +87,6 @@ class TargetPlan:
 
     event_commands: frozenset[str] = frozenset()
     """The commands that events become, whose dead jobs are counted by themselves."""
-
-    fast_jobs: Counter[str] | None = attrs.field(factory=Counter)
-    """By target's name: how many jobs the fast path settled; None turns that path off."""
 
     @property
     def fairness(self) -> str:

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Concatenate, ParamSpec, Protocol, TypeVar, assert_never
+from typing import Concatenate, ParamSpec, TypeVar, assert_never
 
 import attrs
 import trio
@@ -45,6 +45,7 @@ from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.link import is_ours, outcome_of, redact_outcome
 from restbroker.broker.order_warnings import ON_DEAD_IGNORED
+from restbroker.broker.plans import Plans
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import SLOTS_FULL, Settler
 from restbroker.broker.target_plan import TargetPlan
@@ -55,38 +56,27 @@ from restbroker.job.job import NotAJob
 from restbroker.job.order import ON_DEAD_FIELD, PREDECESSOR_DIED
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
-from restbroker.servers.contract import NotYet
+from restbroker.servers.contract import NotYet, Planner
 from restbroker.store.tickets import DIES, OTHER_KEY, ticket_how, ticket_key
-from restbroker.transport.errors import Withdrawn
 from restbroker.transport.exchange import State
-from restbroker.transport.idle import PartialExchange
 from restbroker.transport.lean import LeanClient
-from restbroker.transport.message import Request
+from restbroker.transport.message import Request, Response
 
 P = ParamSpec("P")
 T = TypeVar("T")
 A = TypeVar("A")
 
+_OVER = State.OVER
 _FORBIDDEN = 403
 """The status of the one denial that may concern a single command."""
+_LOGIN_REFUSED = (401, 403)
+"""Statuses of a request that was not run, since its login may not have that done."""
 _UNSENT_WAIT_S = 0.2
 """Seconds until a job that was not sent is tried again."""
 
 
 class AwaitedWithoutTask(Exception):
     """A connector's bug: it says that it is stepwise, and `deliver` waited for something else than its link."""
-
-
-class FastTaker(Protocol):
-    """What takes jobs before the worker does, and has it go on with those that it does not end."""
-
-    def take(self, job: JobInProgress) -> bool:
-        """Take the job, which has a place of the worker from now on; return False to leave it."""
-        ...
-
-    async def run(self) -> None:
-        """Take jobs until the pool stops and none is left here."""
-        ...
 
 
 @attrs.define(eq=False)
@@ -104,7 +94,6 @@ class Worker:
     acks: AckBuffer
     stopping: trio.Event
     probe_after_denial: Callable[[Reason], Awaitable[bool]]
-    fast_path: FastTaker | None = None
     _deliveries: dict[JobInProgress, Delivery] = attrs.field(factory=dict)
     _delayed: list[tuple[float, int, JobInProgress]] = attrs.field(factory=list)
     """The jobs whose connector wants them to wait: (time due, number, job), a heap."""
@@ -115,6 +104,8 @@ class Worker:
     """The transport, if its requests can be made without a task."""
     _advance: Callable[[Run, object, Exception | None], Step] | None = attrs.field(init=False)
     """What advances the connector by a step; None: it needs a task."""
+    _plans: Plans | None = attrs.field(init=False, default=None)
+    """The plans of a connector that has some."""
     _for_tasks: deque[Delivery] = attrs.field(factory=deque)
     """Those for each of which a task has been started: Trio begins tasks in any order, and jobs begin in theirs."""
     _tasks: trio.Nursery | None = None
@@ -129,6 +120,8 @@ class Worker:
         self._advance = None
         if getattr(self.plan.connector, "stepwise", False) and self._client is not None:
             self._advance = untasked.advance if self.plan.is_ours else untasked.advance_untasked
+            if isinstance(self.plan.connector, Planner):
+                self._plans = Plans(self.plan.connector, self._client)
 
     async def run(self) -> None:
         """Take jobs until the pool stops and none is in delivery. When cancelled, jobs keep what is known of them."""
@@ -141,7 +134,7 @@ class Worker:
                 async with trio.open_nursery() as self._tasks:
                     try:
                         self.ready.serve(self.take)
-                        await (self.stopping.wait() if self.fast_path is None else self.fast_path.run())
+                        await self.stopping.wait()
                         self._end_waits(lambda delivery: not delivery.is_asking)
                         while self._deliveries:
                             await self._changed.park()
@@ -160,31 +153,32 @@ class Worker:
     # 1. Fetched
     def take(self, job: JobInProgress) -> bool:
         """Take a job as far as it goes now; return False if it is settled by then and takes no place."""
-        if self.fast_path is not None and self.fast_path.take(job):
-            return True
+        delivery: Delivery | None = None
         try:
             admitted = self.admission.admit_like_before(job) or self._admit(job)
+            if admitted is not None:
+                delivery = Delivery(self, self.checks, job, admitted, self.plan.target.default_host)
+                self._deliveries[job] = delivery
+                if (
+                    job.fingerprint is None
+                    and job.expires_at_s is None
+                    and admitted.endpoint.slot is None
+                    and not self.gates.has_rate
+                    and self.breaker.semaphore.try_enter()
+                ):
+                    # Most jobs: nothing has to be waited for, and all else is checked before the first byte.
+                    delivery.has_place = True
+                    self._start(delivery)
+                else:
+                    self._look_up(delivery)
+                return True
         except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            if delivery is not None:
+                self._fail(delivery, error)
+                return True
             self.settler.settle_bug(job, error)
-            admitted = None
-        if admitted is None:
-            self.acks.add(job)
-            return False
-        self._do(self._new_delivery(job, admitted), self._look_up)
-        return True
-
-    def resume(self, job: JobInProgress, admitted: AdmittedJob, begun: PartialExchange | None) -> None:
-        """Take on a job that the fast path began, and that has a place in the breaker.
-
-        `begun`: the request that was sent and its answer so far; None if nothing was sent.
-        """
-        delivery = self._new_delivery(job, admitted)
-        delivery.has_place, delivery.partial = True, begun
-        self._do(delivery, self._start)
-
-    def _new_delivery(self, job: JobInProgress, admitted: AdmittedJob) -> Delivery:
-        delivery = self._deliveries[job] = Delivery(self, self.checks, job, admitted, self.plan.target.default_host)
-        return delivery
+        self.acks.add(job)
+        return False
 
     # 2. Admitted
     def _admit(self, job: JobInProgress) -> AdmittedJob | None:
@@ -218,7 +212,7 @@ class Worker:
         fields = admitted.payload.fields
         if fields.get(ON_DEAD_FIELD) is not None:
             self.admission.identity.report_once(ON_DEAD_FIELD, ON_DEAD_IGNORED)
-        return ordered.refusal(ticket_key(job.ticket), fields, admitted.submission.command.arguments)
+        return ordered.refusal(ticket_key(job.ticket), fields, admitted.command.arguments)
 
     def _check_resend(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""
@@ -234,10 +228,11 @@ class Worker:
 
     def _look_up(self, delivery: Delivery) -> None:
         """Have Redis say whether a signed job was done before."""
-        if delivery.job.fingerprint is None:
-            self._enter_slot(delivery)
+        job = delivery.job
+        if job.fingerprint is not None:
+            self._ask(delivery, self.gates.replays, job.fingerprint, self._note_replay)
         else:
-            self._ask(delivery, self.gates.replays, delivery.job.fingerprint, self._note_replay)
+            self._enter_slot(delivery)
 
     def _note_replay(self, delivery: Delivery, stored_for_s: float) -> None:
         if stored_for_s < math.inf:
@@ -252,8 +247,7 @@ class Worker:
         """Enter the slot of its command, or wait for it, without one of the worker's places."""
         slot = delivery.admitted.endpoint.slot
         if slot is None or self.stopping.is_set():
-            # Most jobs: nothing has to be waited for, and all else is checked before the first byte.
-            if not self.gates.has_rate and not delivery.job.is_expired(time.time()) and self._enter_breaker(delivery):
+            if slot is None and self._enter_at_once(delivery):
                 self._start(delivery)
             else:
                 self._wait_to_start(delivery)
@@ -298,6 +292,14 @@ class Worker:
             take_place = partial(self._take_place, delivery)
             wait(take_place)
             self._wait(delivery, partial(leave, take_place))
+
+    def _enter_at_once(self, delivery: Delivery) -> bool:
+        """Give it a place in the breaker if it needs nothing else; tell whether it has one."""
+        expires_at_s = delivery.job.expires_at_s
+        if self.gates.has_rate or (expires_at_s is not None and delivery.job.is_expired(time.time())):
+            return False
+        delivery.has_place = self.breaker.semaphore.try_enter()
+        return delivery.has_place
 
     def _enter_breaker(self, delivery: Delivery) -> bool:
         """Give it a place in the breaker, if there is one now, and no one waits for it; tell whether it has one."""
@@ -460,16 +462,63 @@ class Worker:
     # 4. to 6. Claimed and marked, sent, answered: by the connector, over its link
     def _start(self, delivery: Delivery) -> None:
         """Begin a round: without a task if the connector and the client can do that."""
+        client = self._client
         if self._has_ended:
             return
-        if self._advance is None or self._client is None or not self._client.can_start or delivery.partial is not None:
+        if self._advance is None or client is None or not client.can_start:
             self._start_task(delivery)
             return
-        delivery.run = self.plan.connector.deliver(delivery.begin_round(), delivery)
+        if self._plans is not None and (planned := self._plans.for_call(delivery.job, delivery.admitted)) is not None:
+            delivery.planned, delivery.message = planned
+            delivery.is_effect, delivery.took, delivery.started_s = True, False, time.perf_counter()
+            exchange = client.start(planned[0].request, delivery, planned[1])
+            if exchange.state is not _OVER:
+                delivery.exchange = exchange
+            return
+        delivery.begin_round()
+        delivery.run = self.plan.connector.deliver(delivery.call(), delivery)
         self.advance(delivery, None, None)
+
+    def finish_planned(self, delivery: Delivery, outcome: Delivered) -> None:
+        """Judge a round whose answer the plan understood."""
+        try:
+            assert delivery.planned is not None  # noqa: S101 - it was started so
+            delivery.planned.plan.note_delivered()
+        except Exception as bug:  # noqa: BLE001 - the connector's
+            self._fail(delivery, bug)
+        else:
+            self._finish(delivery, outcome, None)
+
+    def _follow_plan(self, delivery: Delivery, got: object, error: Exception | None) -> None:
+        """Have `deliver` go on with what came to the request that it would have sent first."""
+        delivery.is_taken_over = True
+        assert self._advance is not None and self._client is not None  # noqa: S101, PT018 - it was started so
+        delivery.run = run = self.plan.connector.deliver(delivery.call(), delivery)
+        first: Step | None = None
+        with suppress(Exception):
+            first = self._advance(run, None, None)
+        if type(first) is not Request or delivery.is_taken_over:
+            # `deliver` takes another way than its plan, while no one knows what the target made of the request.
+            self._stop_round(delivery)
+            was_sent = delivery.job.delivery >= SENDING
+            dropped = Uncertain(reason_of(delivery.admitted.endpoint.spec, _DROPPED)) if was_sent else None
+            self._finish(delivery, dropped, None if was_sent else error)
+        elif (
+            isinstance(got, Response)
+            and got.status in _LOGIN_REFUSED
+            and self._client.message_of(first) != delivery.message
+        ):
+            # It has another login by now; what was refused for the old one was not run.
+            self._exchange(delivery, first)
+        else:
+            self.advance(delivery, got, error)
 
     def advance(self, delivery: Delivery, got: object, error: Exception | None) -> None:
         """Advance the connector to its next step, and take that; judge the round if it was the last."""
+        if delivery.planned is not None:
+            delivery.planned = None
+            self._do(delivery, self._follow_plan, got, error)
+            return
         run, advance = delivery.run, self._advance
         assert run is not None and advance is not None  # noqa: S101, PT018 - it was started so
         while True:
@@ -498,7 +547,7 @@ class Worker:
     def _exchange(self, delivery: Delivery, request: Request) -> None:
         assert self._client is not None  # noqa: S101 - else it has a task
         exchange = self._client.start(request, delivery)
-        if exchange.state is not State.OVER:
+        if exchange.state is not _OVER:
             delivery.exchange = exchange
 
     def _take_step(self, delivery: Delivery, answer: object) -> None:
@@ -528,22 +577,19 @@ class Worker:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 try:
                     if delivery.run is None:
-                        outcome = await self.plan.connector.deliver(delivery.begin_round(), delivery)
+                        delivery.begin_round()
+                        outcome = await self.plan.connector.deliver(delivery.call(), delivery)
                     else:
                         outcome = await go_on(delivery.run)
                 except Exception as problem:  # noqa: BLE001 - a connector's bug must not end the worker
                     error = problem
                 is_done = True
         finally:
-            was_dropped = delivery.drop_partial()
             # Also if the pool is cut off meanwhile: a person's word counts.
             if delivery.cancelled and not is_done:
                 self._do(delivery, self._settle_cancelled)
         if is_done:
             delivery.scope = delivery.run = None
-            if was_dropped and not isinstance(error, Withdrawn):
-                # The connector took another way than before, while no one knows what the target made of the request.
-                outcome, error = Uncertain(reason_of(delivery.admitted.endpoint.spec, _DROPPED)), None
             self._finish(delivery, outcome, error)
 
     # 7. Judged
@@ -561,44 +607,48 @@ class Worker:
     def _judge_all(self) -> None:
         """Judge what came of rounds, settle it, and have the next jobs started."""
         self._is_judging = True
-        while self._finished:
-            # What ends meanwhile is taken in the next turn of this loop: many that fail at once are no recursion.
-            finished, self._finished = self._finished, []
-            delivered: dict[str, int] = {}
-            settled: list[JobInProgress] = []
-            now_s = time.perf_counter()
-            for delivery, outcome, error in finished:
-                if delivery.is_over:
-                    continue
-                if type(outcome) is Delivered and self._is_by_target(delivery, outcome) and delivery.has_place:
-                    if self._do(delivery, self._settle_delivered, outcome, now_s - delivery.started_s):
-                        command = delivery.job.command
-                        delivered[command] = delivered.get(command, 0) + 1
-                        settled.append(delivery.job)
-                else:
-                    self._do(delivery, self._judge, outcome, error, now_s - delivery.started_s)
-            if settled:
-                # Most jobs: those that came together count together.
-                for command, count in delivered.items():
-                    self.breaker.note_delivered(command, count)
-                self.acks.add_all(settled)
-                self.breaker.semaphore.wake_waiting()
-                self.ready.note_done(len(settled))
-        self._is_judging = False
+        try:
+            while self._finished:
+                # What ends meanwhile is taken in the next turn: many that fail at once are no recursion.
+                finished, self._finished = self._finished, []
+                self._judge_batch(finished)
+        finally:
+            self._is_judging = False
         if not self._deliveries:
             self._changed.unpark_all()
+
+    def _judge_batch(self, finished: list[tuple[Delivery, Outcome | None, Exception | None]]) -> None:
+        delivered: dict[str, int] = {}
+        settled: list[JobInProgress] = []
+        now_s = time.perf_counter()
+        for delivery, outcome, error in finished:
+            if delivery.is_over:
+                continue
+            job, admitted, took_s = delivery.job, delivery.admitted, now_s - delivery.started_s
+            try:
+                if type(outcome) is not Delivered or outcome.by_us or not delivery.has_place:
+                    self._judge(delivery, outcome, error, took_s)
+                    continue
+                # Most jobs: those that came together count together.
+                job.answer()
+                self.settler.settle(job, admitted.payload, admitted.endpoint.spec, outcome, duration_s=took_s)
+            except Exception as bug:  # noqa: BLE001 - whatever it is; its text may hold secrets
+                self._fail(delivery, bug)
+                continue
+            del self._deliveries[job]
+            delivery.is_over, delivery.has_place = True, False
+            delivered[job.command] = delivered.get(job.command, 0) + 1
+            settled.append(job)
+        if settled:
+            for command, count in delivered.items():
+                self.breaker.note_delivered(command, count)
+            self.acks.add_all(settled)
+            self.breaker.semaphore.wake_waiting()
+            self.ready.note_done(len(settled))
 
     def _is_by_target(self, delivery: Delivery, outcome: Outcome) -> bool:
         """Tell whether an outcome says something about the target, and not only what its connector thinks of a job."""
         return delivery.job.delivery >= SENDING or not is_ours(outcome)
-
-    def _settle_delivered(self, delivery: Delivery, outcome: Delivered, took_s: float) -> None:
-        """Settle a job in the usual case; its places are given back together with those of others."""
-        job, admitted = delivery.job, delivery.admitted
-        job.answer()
-        self.settler.settle(job, admitted.payload, admitted.endpoint.spec, outcome, duration_s=took_s)
-        del self._deliveries[job]
-        delivery.is_over, delivery.has_place = True, False
 
     def _judge(self, delivery: Delivery, outcome: Outcome | None, error: Exception | None, took_s: float) -> None:
         """Settle the job by what came of a round, or have another round."""
@@ -759,7 +809,6 @@ class Worker:
     def _abandon(self, delivery: Delivery) -> None:
         """End a delivery that is cut off: its job stays as it is."""
         delivery.is_over = True
-        delivery.drop_partial()
         self._stop_round(delivery)
         self._leave_breaker(delivery)
 

@@ -17,8 +17,6 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.delivery import SendChecks
 from restbroker.broker.endpoints import Endpoints
-from restbroker.broker.exchange import PlainJobs
-from restbroker.broker.fast_path import FastPath
 from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity, new_name
@@ -36,11 +34,9 @@ from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker import Worker
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.servers.contract import Planner
 from restbroker.store import jobs, old_order
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
-from restbroker.transport.lean import LeanClient
 from restbroker.transport.upkeep import Readiness
 
 
@@ -71,8 +67,6 @@ class WorkerPool:
     worker: Worker = attrs.field(init=False)
     poller: Poller = attrs.field(init=False)
     prober: Prober = attrs.field(init=False)
-    fast_path: FastPath | None = attrs.field(init=False, default=None)
-    """None if the kind, the transport or a rate limit leaves no job to it, or it is turned off."""
 
     def __attrs_post_init__(self) -> None:
         """Put the agents together."""
@@ -131,33 +125,7 @@ class WorkerPool:
             settler=settler,
             acker=acker,
         )
-        self.fast_path = None if gates.has_rate else self._new_fast_path(admission, settler, acks, checks)
-        self.worker.fast_path = self.fast_path
         self.poller = self._new_poller(batch_size, crashes)
-
-    def _new_fast_path(
-        self, admission: Admission, settler: Settler, acks: AckBuffer, send_checks: SendChecks
-    ) -> FastPath | None:
-        plan = self.plan
-        if plan.fast_jobs is None:
-            return None
-        if not (isinstance(plan.connector, Planner) and isinstance(plan.transport, LeanClient)):
-            return None
-        if plan.target.url.scheme != "http":
-            return None  # no other connection is lent
-        return FastPath(
-            plan=plan,
-            plain_jobs=PlainJobs(plan, plan.connector, plan.transport, admission),
-            client=plan.transport,
-            send_checks=send_checks,
-            ready=self.ready,
-            breaker=self.breaker,
-            settler=settler,
-            acks=acks,
-            stopping=self.stopping,
-            resume=self.worker.resume,
-            jobs=plan.fast_jobs,
-        )
 
     def _new_poller(self, batch_size: BatchSize, crashes: CrashCounts) -> Poller:
         poison = PoisonDetector(
@@ -238,7 +206,7 @@ class WorkerPool:
 
     def cancel(self, job: JobInProgress) -> bool:
         """End the delivery of a job, which becomes dead; return False if it is in none, or has a settlement."""
-        return (self.fast_path is not None and self.fast_path.cancel(job)) or self.worker.cancel(job)
+        return self.worker.cancel(job)
 
     def stop(self) -> None:
         """End the waits of jobs that were not sent, and take no more jobs."""

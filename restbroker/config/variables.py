@@ -17,9 +17,7 @@ from restbroker.config.values import json_or_text
 from restbroker.job.json_types import Json
 
 PREFIX = "RESTBROKER_"
-FAST = "RESTBROKER_FAST"
-"""No key: 0 turns the fast path off, 1 leaves it on, as if it were not set."""
-_OTHER_VARIABLES = ("CONFIG", "FAST", "REDIS_SERVER")
+_OTHER_VARIABLES = ("CONFIG", "REDIS_SERVER")
 # Kubernetes sets these in every pod beside a Service "restbroker" or "restbroker-…": a name, "=" and a value.
 _SERVICE_LINK = re.compile(
     r"(.*_)?(SERVICE_(HOST|PORT(_.*)?)=.*|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=.*|PORT=(tcp|udp|sctp)://.*)"
@@ -32,8 +30,6 @@ def overlay(environ: Mapping[str, str], problems: Problems) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for variable, text in sorted(environ.items()):
         rest = variable.removeprefix(PREFIX)
-        if variable == FAST and text not in ("", "0", "1"):
-            problems.refuse(FAST, f"expected 0 or 1, found {text[:60]!r}.")
         if rest == variable or rest in _OTHER_VARIABLES or not text or _SERVICE_LINK.match(f"{rest}={text}"):
             continue
         head, parts, _ = rest.partition("__")

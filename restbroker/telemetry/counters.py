@@ -73,8 +73,6 @@ class Counters:
     commands_of: Callable[[str], Container[str]] = lambda _target: ()
     now_s: Callable[[], float] = time.monotonic
     loop_lag: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
-    fast_jobs: Counter[str] = attrs.field(factory=Counter, init=False)
-    """By target's name: how many jobs the fast path settled. It adds to this by itself."""
     _redis_calls: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
     _classify: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
     _without_key: Counter[Labels] = attrs.field(factory=Counter, init=False)
@@ -143,7 +141,6 @@ class Counters:
         targets = self._targets.items()
         return {
             "restbroker_jobs_total": {(name, *key): jobs for name, one in targets for key, jobs in one.jobs.items()},
-            "restbroker_fast_path_jobs_total": {(name,): self.fast_jobs[name] for name, _ in targets},
             "restbroker_failures_total": {**self._failures},
             "restbroker_job_duration_seconds": {(name,): one.durations.copy() for name, one in targets},
             "restbroker_gate_closings_total": {**self._trips},

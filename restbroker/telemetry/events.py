@@ -205,17 +205,13 @@ class PeriodicDue:
 
 @attrs.frozen
 class BrokerStarted:
-    """The process takes jobs. `fast_path`: "off" if the environment turned it off.
-
-    `down`: the targets that its breakers have already reported as down.
-    """
+    """The process takes jobs. `down`: the targets that its breakers have already reported as down."""
 
     pid: int
     version: str
     targets: tuple[str, ...]
     queues: tuple[str, ...]
     concurrency: int
-    fast_path: str | None = None
     down: tuple[str, ...] = ()
 
 

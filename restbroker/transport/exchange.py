@@ -141,16 +141,6 @@ class Exchange:
         else:
             self._service.connect(self)
 
-    def take_over(self, connection: Connection, due_s: float, received: bytes) -> None:
-        """Go on with a request that another one began over this connection; `received`: what came of its answer."""
-        self._connection, self.due_s, self._has_place = connection, due_s, True
-        if self._service.is_over:
-            self.abandon()
-        elif self._transmit(connection, b""):
-            self.go_on(self._service.pool.idle.take(self._service.now_s()))
-        elif received:
-            self.receive(received)
-
     async def connect(self) -> None:
         """Wait for a connection and go on over it; to be run in a task, which has the place meanwhile."""
         service, connection, problem = self._service, None, None

@@ -48,22 +48,6 @@ class Connection:
 
 
 @attrs.define(eq=False)
-class PartialExchange:
-    """An exchange over a lent connection whose request has been sent, at least in part, and whose answer is not whole.
-
-    `message`: the request, of which the wire may have a rest to send. `received`: the bytes of the answer so far.
-    `error`: the error that broke the connection, if any. `started_s` and `due_s` are on Trio's clock.
-    """
-
-    connection: Connection
-    message: bytes
-    started_s: float
-    due_s: float
-    received: bytes = b""
-    error: Exception | None = None
-
-
-@attrs.define(eq=False)
 class Idle:
     """The idle connections of one client, as a stack: its bottom was used least recently."""
 

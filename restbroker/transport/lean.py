@@ -9,7 +9,7 @@ quite twice as much, where a bare loop over sockets and the same parser costs 11
 """
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import trio
 
@@ -18,7 +18,6 @@ from restbroker.transport.answer import KnownHeads
 from restbroker.transport.errors import NotSent
 from restbroker.transport.exchange import Exchange, Service, Sink, Waiting
 from restbroker.transport.head import Heads
-from restbroker.transport.idle import Connection, PartialExchange
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.pool import Pool
 from restbroker.transport.upkeep import Upkeep
@@ -115,55 +114,6 @@ class LeanClient:
     def message_of(self, request: Request) -> bytes:
         """Return the bytes of this request; raise `NotSent` as `send` does."""
         return self._heads.message(request)
-
-    def lend(self, now_s: float) -> Connection | None:
-        """Return an idle connection that is fit for use, for an exchange by events; None if there is none now.
-
-        The borrower sends one request over its plain wire, after `watch`; then `take_back` or `resume` must follow.
-        `now_s` is Trio's time.
-        """
-        if not self.can_start or self._pool.target.url.scheme != "http":
-            return None
-        return self._pool.take_now(now_s)
-
-    def lend_again(self, connections: Iterable[Connection], now_s: float) -> list[Connection]:
-        """Return those lent connections that may carry another request at once; the others must be taken back.
-
-        The answer of each came whole, and nothing came since.
-        """
-        is_free = not self._pool.has_line
-        return [one for one in connections if is_free and one.ramp_owner is None and now_s <= one.old_at_s]
-
-    def watch(self, connection: Connection, due_s: float) -> None:
-        """Have a lent connection closed once `due_s` (on Trio's clock) has passed, for the request just begun."""
-        connection.wire.has_sent = False
-        self._upkeep.deadlines.watch(connection, due_s)
-
-    def take_back(self, connection: Connection, _now_s: float, *, fit: bool) -> None:
-        """Take a lent connection back; `fit`: its answer came whole, so that it may serve another request."""
-        assert self._service is not None  # noqa: S101 - it lent the connection
-        self._service.put_down(connection, fit=fit)
-
-    async def resume(self, partial: PartialExchange, request: Request, sender: Sender | None = None) -> Response:
-        """Send the rest of a request that was begun over a lent connection, and return the answer, or raise as `send`.
-
-        The request is sent again only where `send` would do that too. When cancelled, the connection is closed.
-        """
-        try:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        except trio.Cancelled:
-            self.take_back(partial.connection, trio.current_time(), fit=False)
-            raise
-        assert self._service is not None  # noqa: S101 - it lent the connection
-        waiting = Waiting(sender)
-        exchange = Exchange(self._service, request, partial.message, waiting)
-        exchange.take_over(partial.connection, partial.due_s, partial.received)
-        if partial.error is not None:
-            exchange.receive(partial.error)
-        end = await waiting.end_of(exchange)
-        if isinstance(end, Response):
-            return end
-        raise end
 
     async def keep_none(self) -> None:
         """Close the idle connections and keep none from now on, as `Transport.keep_none` promises."""

@@ -13,9 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import broker
-from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.broker import BrokerEnd
-from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.same_host import this_process
 from restbroker.broker.service import Service
@@ -31,7 +29,6 @@ from restbroker.job import settle
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.fairness import Fairness
-from restbroker.job.job import Job
 from restbroker.job.json_types import Json
 from restbroker.job.order import Order
 from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
@@ -138,21 +135,6 @@ async def refuse(_request: Request) -> Response:
 
 async def lost(_request: Request) -> Response:
     raise MaybeSent("reset")
-
-
-def hand_to_resume(pool: WorkerPool) -> None:
-    """The next jobs are delivered by `Worker.resume`, as those that the fast path began and hands over."""
-
-    def takes(job: JobInProgress) -> bool:
-        payload = pool.worker.admission.read(job, 0.0)
-        assert isinstance(payload, Job)
-        admitted = pool.worker.admission.admit(job, payload)
-        assert isinstance(admitted, AdmittedJob)
-        assert pool.breaker.semaphore.try_enter()
-        pool.worker.resume(job, admitted, None)
-        return True
-
-    pool.ready.serve(takes)
 
 
 @attrs.frozen

@@ -188,7 +188,7 @@ async def test_a_marked_job_cancelled_as_it_gets_a_place_frees_it(harness: Harne
         await harness.until(lambda: harness.status.pools, "it serves")
         (pool,) = harness.status.pools
         places = pool.breaker.semaphore
-        # As a job of the fast path does: it gets the place when the marked job, which cannot be sent, leaves it.
+        # As another job does: it gets the place when the marked job, which cannot be sent, leaves it.
         harness.target.before = lambda _call: places.wait_in_line(take_place)
         harness.push("once")
         await harness.until(lambda: taken.is_set() and places.waiting_jobs, "the marked job waits for it")

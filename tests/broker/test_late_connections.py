@@ -16,7 +16,6 @@ from restbroker.broker.tokens import Proof
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.job.arguments import Submission
 from restbroker.job.command import Command
 from restbroker.job.job import Job, read
 from restbroker.job.outcome import Reason
@@ -113,8 +112,7 @@ async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_
         payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
         assert isinstance(payload, Job)
         job.admit(payload, Proof(Token("default", (Secret("t"),)), "t", is_previous=False), None, once=False)
-        submission = Submission(Command("safe", {}), "t", None)
-        admitted = AdmittedJob(payload, submission, pool.worker.admission.endpoints.of("safe"))
+        admitted = AdmittedJob(payload, Command("safe", {}), pool.worker.admission.endpoints.of("safe"))
         link = Delivery(pool.worker, pool.worker.checks, job, admitted, None)
         pool.reservations.add([job])
         link.may_send()

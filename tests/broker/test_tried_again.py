@@ -16,7 +16,7 @@ from restbroker.store.client import open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
 from restbroker.transport.message import Request
-from tests.broker.conftest import Harness, hand_to_resume
+from tests.broker.conftest import Harness
 
 
 def delay(harness: Harness, is_due: Callable[[], bool], wait_s: float = 0.01) -> None:
@@ -75,9 +75,8 @@ async def test_to_wait_after_something_was_sent_is_a_bug_of_the_connector(harnes
     assert len(harness.target.sent) == 1
 
 
-@pytest.mark.parametrize("is_resumed", [False, True])
 async def test_a_job_that_is_cancelled_in_the_tick_in_which_it_is_to_wait_dies_and_does_not_wait(
-    harness: Harness, *, is_resumed: bool
+    harness: Harness,
 ) -> None:
     is_due = trio.Event()
 
@@ -89,8 +88,6 @@ async def test_a_job_that_is_cancelled_in_the_tick_in_which_it_is_to_wait_dies_a
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
         (pool,) = harness.status.pools
-        if is_resumed:
-            hand_to_resume(pool)
         harness.push()
         await harness.until(lambda: harness.target.calls, "it is asked for")
         (job,) = pool.reservations.jobs.values()

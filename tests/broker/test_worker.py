@@ -23,7 +23,7 @@ from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Answer, Harness, Held, hand_to_resume, lost, ok, refuse
+from tests.broker.conftest import FINE, Answer, Harness, Held, lost, ok, refuse
 from tests.support.transitions import watched
 
 
@@ -174,31 +174,6 @@ async def test_what_is_no_job_or_expires_or_is_a_duplicate_is_settled_once_and_i
     assert {event.code for event in harness.of(JobFinished) if event.outcome == "rejected"} == {"UnreadablePayload"}
     assert sorted(call.command.endpoint for call in harness.target.calls) == ["create", "create", "safe"]
     assert harness.of(OperatorWarning) == []
-
-
-async def test_a_job_that_the_fast_path_handed_over_and_over_which_the_broker_fails_is_parked(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(Settler, "settle", fail)
-    async with harness.broker():
-        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        hand_to_resume(pool_of(harness))
-        harness.push("once")
-        await harness.until(lambda: harness.size("dead"), "it is parked")
-    assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
-
-
-async def test_a_job_that_the_fast_path_handed_over_is_kept_in_memory_by_nobody(harness: Harness) -> None:
-    async with harness.broker():
-        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        hand_to_resume(pool_of(harness))
-        harness.push(kept=True)
-        await harness.until(lambda: harness.of(JobFinished), "it is done")
-        await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is settled")
-        assert alive() == []
 
 
 async def test_a_job_is_cancelled_while_a_worker_has_it_and_no_more_once_it_is_settled(harness: Harness) -> None:

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.answering import AnsweringServer, Arrival
-from tests.support.pages import metrics
-from tests.support.ports import free_port
 from tests.support.process import Running, started
 from tests.support.several import Several, target, times_done
 from tests.support.shared import TOKEN
@@ -81,28 +79,6 @@ def test_reloads_under_load_lose_nothing_and_repeat_nothing(
     assert output.count("config.refused") == output.count("config.unchanged") == 1
     assert output.count("config.reloaded") == reloads
     assert several.client.command("HLEN", "restbroker:beats") == 0
-
-
-def test_after_reloads_plain_jobs_are_sent_on_the_fast_path_as_before(several: Several, tmp_path: Path) -> None:
-    port = free_port()
-
-    def fast_jobs() -> float:
-        return sum(metrics(port, "restbroker_fast_path_jobs_total", "target").values())
-
-    with AnsweringServer() as server:
-        several.configure({"one": target(server.port, "o")}, Stats=True, StatsPort=port)
-        with started(several.command, directory=tmp_path / "run") as broker:
-            broker.wait_for(r"broker\.started")
-            for number in (1, 2):
-                several.configure({"one": target(server.port, "o", Concurrency=5 + number)}, Stats=True, StatsPort=port)
-                reload(broker, r"broker\.started", number + 1)
-                until(lambda: several.client.command("HLEN", "restbroker:beats") == 1, "the older one has ended")
-                before = fast_jobs()
-                several.push("o", range(20 * number, 20 * number + 20))
-                several.wait_until_finished()
-                # The first ones open connections, which the general path does.
-                assert fast_jobs() > before
-            assert broker.stop() == 0
 
 
 @pytest.mark.nightly

@@ -1,4 +1,4 @@
-"""The target of a simulated world as a server of HTTP: the real client and the fast path speak with it.
+"""The target of a simulated world as a server of HTTP: the real client speaks with it, in each way.
 
 Always holds: a connection is a pair of sockets inside the process, which hands bytes over at once, so that the mock
 clock never jumps while some are on their way.
@@ -46,6 +46,8 @@ class FastTarget(SimulatedTarget):
     nursery: trio.Nursery | None = None
     connected: set[trio.SocketStream] = attrs.field(factory=set)
     _plan: Plan = attrs.field(init=False)
+
+    stepwise = True
 
     def __attrs_post_init__(self) -> None:
         self._plan = Plan(Request("POST", "/", _TIMEOUT_S), _body, _outcome)

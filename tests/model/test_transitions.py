@@ -1,6 +1,6 @@
 """Whatever happens to whole processes, no job takes a step that is not in the table, and each is in exactly one place.
 
-Jobs are fetched and finished, by the fast path and by the general one, while people cancel, a reaper fences, processes
+Jobs are fetched and finished, as planned, step by step and in tasks, while people cancel, a reaper fences, processes
 freeze, stop and die, Redis is gone, loses answers or refuses, and the target is down or answers oddly. Each step of the
 table is taken by a story of its own, too, as some are too rare among random ones.
 """
@@ -16,9 +16,8 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from restbroker.broker.exchange import Exchange
-from restbroker.broker.fast_path import FastPath
 from restbroker.broker.job_in_progress import DELIVERY_STEPS, SETTLING_STEPS
+from restbroker.broker.worker import Worker
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.outcome import Probe, Reason
 from restbroker.telemetry.events import JobsRecovered
@@ -27,6 +26,7 @@ from tests.model.guard import Guard, guarded
 from tests.model.reference import Reference
 from tests.model.world import Process, World, simulate
 from tests.support.transitions import Transitions, watched
+from tests.support.ways import WAYS, Way
 
 PUSHES = {"push": (3, "safe"), "push many": (12, "safe"), "push once": (3, "once")}
 FINE = Probe(ok=True, denied=False, version="1.0", detail="fine")
@@ -49,8 +49,6 @@ STEPS = (
 FREEZES_S = (2.0, 10.0, 16.0, 40.0)
 """Shorter than a lease, and longer; after the last one another process has the jobs."""
 MOST_PROCESSES = 3
-FAST_SHARE = 0.8
-"""Of the processes that are started later: the others have the fast path turned off."""
 
 
 class Story:
@@ -61,10 +59,9 @@ class Story:
         self.pushed: Counter[str] = Counter()
         self.disturbed: set[Process] = set()
 
-    def start(self, *, fast: bool | None = None) -> None:
-        """One more process; `fast`: whether it uses the fast path, None: as chance has it."""
-        is_fast = self.chance.random() < FAST_SHARE if fast is None else fast
-        self.world.start(at_most_once=("once",), concurrency=3, fast=is_fast)
+    def start(self, way: Way | None = None) -> None:
+        """One more process, which delivers in this way, or as chance has it."""
+        self.world.start(at_most_once=("once",), concurrency=3, delivers=way or self.chance.choice(WAYS))
 
     @property
     def first(self) -> Process:
@@ -176,13 +173,13 @@ async def _freeze(process: Process, seconds: float) -> None:
 Told = Callable[[Story], Awaitable[None]]
 
 
-async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told, fast: bool) -> Story:
+async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told, way: Way) -> Story:
     async with trio.open_nursery() as nursery:
         target = FastTarget(duration_s=lambda: 0.05)
         world = World(target, nursery, open_transport=target.open_transport)
         connect(patch, target, nursery)
         story = Story(world, target, random.Random(seed))
-        story.start(fast=fast)
+        story.start(way)
         await trio.sleep(1)
         await tell(story)
         await story.end_well()
@@ -194,11 +191,11 @@ async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told, 
     return story
 
 
-def lived(tell: Told, seed: int = 0, *, fast: bool = True) -> tuple[Story, Transitions]:
+def lived(tell: Told, seed: int = 0, way: Way = "plan") -> tuple[Story, Transitions]:
     """The story after its end, and the steps that its jobs took; it fails if a promise was broken."""
     with pytest.MonkeyPatch.context() as patch, watched(patch) as transitions, guarded(patch) as guard:
         simulate(patch)
-        story = trio.run(_live, patch, guard, seed, tell, fast, clock=MockClock(autojump_threshold=0))
+        story = trio.run(_live, patch, guard, seed, tell, way, clock=MockClock(autojump_threshold=0))
     places, ran = story.world.places(), Counter(story.target.jids)
     assert max([*places.values(), 0]) <= 1
     assert story.jids - ran.keys() <= places.keys(), "a job that never ran is gone"
@@ -220,17 +217,17 @@ _FENCED_WITH_JOBS_IN_LINE = [
 @given(
     steps=st.lists(st.sampled_from(STEPS), min_size=8, max_size=30),
     seed=st.integers(0, 1000),
-    fast=st.sampled_from((True, True, False)),
+    way=st.sampled_from(WAYS),
 )
-@example(steps=_FENCED_WITH_JOBS_IN_LINE, seed=8, fast=False)
-def test_no_history_leaves_the_table_and_every_job_is_in_one_place(steps: list[str], seed: int, *, fast: bool) -> None:
+@example(steps=_FENCED_WITH_JOBS_IN_LINE, seed=8, way="task")
+def test_no_history_leaves_the_table_and_every_job_is_in_one_place(steps: list[str], seed: int, way: Way) -> None:
     async def tell(story: Story) -> None:
         for step in ("push", "push once", "push many", *steps):
             await story.happen(step)
             assert max([*story.world.places().values(), 0]) <= 1, step
 
-    story, transitions = lived(tell, seed, fast=fast)
-    event(f"fast path: {story.first.fast_jobs.total() > 0}")
+    story, transitions = lived(tell, seed, way)
+    event(f"as planned: {story.first.planned.total() > 0}")
     for before, after in transitions.met:
         event(f"{before} -> {after}")
     assert {("FETCHED", "ADMITTED"), ("NONE", "DECIDED")} <= transitions.met
@@ -286,7 +283,7 @@ async def _all_that_is_sent_is_cancelled(story: Story) -> None:
 
 
 async def _jobs_wait_for_their_target(story: Story) -> WorkerPool:
-    """The fast path holds some, and nothing is in delivery any more."""
+    """Some wait, and nothing is in delivery any more."""
     await _all_is_well(story)
     (pool,) = story.first.status.pools
     story.target.up = False
@@ -329,17 +326,16 @@ async def _jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgott
     await trio.sleep(10)
 
 
-async def _what_the_fast_path_hands_over_is_cancelled_before_its_task_begins(story: Story) -> None:
+async def _one_is_cancelled_in_the_instant_of_its_answer(story: Story) -> None:
     await _all_is_well(story)
-    hand_over, cancelled = FastPath.continue_in_task, list[bool]()
+    finish, cancelled = Worker._finish, list[bool]()  # noqa: SLF001 - the instant
 
-    def hand_over_and_cancel(path: FastPath, exchange: Exchange, error: Exception | None) -> None:
-        hand_over(path, exchange, error)
+    def cancel_and_finish(worker: Worker, *what: Any) -> None:
         cancelled.extend(story.first.status.cancel(one.thread) for one in story.first.status.running_jobs())
+        finish(worker, *what)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FastPath, "continue_in_task", hand_over_and_cancel)
-        story.target.manner = lambda: "500"
+        patch.setattr(Worker, "_finish", cancel_and_finish)
         story.push(1, "safe")
         await trio.sleep(1)
     assert cancelled == [True]
@@ -415,14 +411,14 @@ def test_each_step_of_the_table_is_taken_and_every_job_ends_well(step: tuple[str
     assert story.world.places() == Counter()
 
 
-def test_the_fast_path_does_most_of_the_plain_jobs() -> None:
+def test_most_of_the_plain_jobs_are_delivered_as_planned() -> None:
     story, _ = lived(_all_is_well)
-    assert story.first.fast_jobs.total() >= 9
+    assert story.first.planned.total() >= 9
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_what_is_cancelled_while_it_is_sent_is_dead_as_what_may_have_run(*, fast: bool) -> None:
-    story, _ = lived(_all_that_is_sent_is_cancelled, fast=fast)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_cancelled_while_it_is_sent_is_dead_as_what_may_have_run(way: Way) -> None:
+    story, _ = lived(_all_that_is_sent_is_cancelled, way=way)
     assert story.world.lying("dead") == {"safe12", "safe13"}
 
 
@@ -436,16 +432,18 @@ def test_what_waited_for_its_target_is_not_sent_once_redis_has_given_it_back() -
     assert story.jids == set(story.target.jids)
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_of_a_redis_that_goes_back_no_job_that_waited_for_its_target_is_sent_twice(*, fast: bool) -> None:
-    story, _ = lived(_jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgotten, fast=fast)
+@pytest.mark.parametrize("way", WAYS)
+def test_of_a_redis_that_goes_back_no_job_that_waited_for_its_target_is_sent_twice(way: Way) -> None:
+    story, _ = lived(_jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgotten, way=way)
     assert set(Counter(story.target.jids).values()) == {1}
     assert story.jids == set(story.target.jids)
 
 
-def test_a_job_can_be_cancelled_in_the_instant_in_which_the_fast_path_hands_it_over() -> None:
-    story, _ = lived(_what_the_fast_path_hands_over_is_cancelled_before_its_task_begins)
-    assert story.world.lying("dead") == {"safe12"}
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_cancelled_in_the_instant_of_its_answer_is_settled_by_that(way: Way) -> None:
+    story, _ = lived(_one_is_cancelled_in_the_instant_of_its_answer, way=way)
+    assert story.world.lying("dead") == set()
+    assert story.jids == set(story.target.jids)
 
 
 def test_a_process_that_stops_requeues_what_was_not_sent_and_leaves_nothing_behind() -> None:

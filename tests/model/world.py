@@ -55,6 +55,7 @@ from restbroker.transport.message import Transport
 from tests.model.link import SimulatedConnection, SimulatedWaiter, Way
 from tests.model.reference import Reference
 from tests.model.target import SimulatedTarget
+from tests.support import ways
 from tests.support.told import one_by_one
 
 BEGAN_AT_S = 1_800_000_000.0
@@ -153,8 +154,8 @@ class World:
 
 @attrs.define(eq=False)
 class Process:
-    """One broker. `way` leads to Redis. `fast`: whether it uses the fast path, if the target knows plain commands;
-    `fast_jobs` counts the jobs that were settled there.
+    """One broker. `way` leads to Redis. `delivers`: the way in which it does, if the target knows all;
+    `planned` counts the jobs that were delivered as planned.
 
     `frozen`: those of its tasks that would run if it were not frozen; None if it is not. `cleanly`: whether it ended
     with no job left in progress.
@@ -168,8 +169,8 @@ class Process:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     done: trio.Event = attrs.field(factory=trio.Event)
     status: Status = attrs.field(factory=Status)
-    fast: bool = True
-    fast_jobs: Counter[str] = attrs.field(factory=Counter)
+    delivers: ways.Way = "plan"
+    planned: Counter[str] = attrs.field(factory=Counter)
     frozen: deque[trio.lowlevel.Task] | None = None
     cleanly: bool = False
     way: Way = attrs.field(init=False)
@@ -223,9 +224,9 @@ class Process:
         )
         open_transport, tokens = self.world.open_transport, Tokens([Token("default", (Secret("t"),))])
         transport = simulated if open_transport is None else open_transport(target)
-        fast_jobs, policy = self.fast_jobs if self.fast else None, Policy(SidekiqBackoff())
+        connector, policy = ways.by(simulated, self.delivers, self.planned), Policy(SidekiqBackoff())
         return BrokerPlan(
-            targets=[TargetPlan(target, simulated, transport, tokens, policy, fast_jobs=fast_jobs)],
+            targets=[TargetPlan(target, connector, transport, tokens, policy)],
             services=[],
             open_connection=self._connection,
             open_control=self._connection,

@@ -1,6 +1,6 @@
-"""Histories of jobs that a broker inside the test does, by the fast path or without it, and what they leave behind.
+"""Histories of jobs that a broker inside the test does, by plans, in steps or in tasks, and what they leave behind.
 
-Used by the tests that hold the fast path to the general one. Always holds: a history is made of its seed alone, and the
+Used by the tests that hold these three ways to each other. Always holds: a history is made of its seed alone, and the
 server answers each job as the job's own mood says, so that what is left behind depends on nothing else.
 """
 
@@ -36,6 +36,7 @@ from tests.support.moody_server import Mood, MoodyServer, mood
 from tests.support.redis_server import RedisServer
 from tests.support.told import one_by_one
 from tests.support.wait import until_async
+from tests.support.ways import Way, by
 
 _COMMANDS: Final = (
     "register",
@@ -193,6 +194,7 @@ class Serving:
     control: Control = attrs.field(factory=Control)
     counters: Counters = attrs.field(factory=lambda: Counters(lambda _target: _COMMANDS, trio.current_time))
     events: list[OneEvent] = attrs.field(factory=list)
+    by_plan: Counter[str] = attrs.field(factory=Counter)
     ended: int = 0
     requests_at: dict[type, int] = attrs.field(factory=dict)
     """{event: how many requests of jobs the server had when it was reported first}."""
@@ -214,10 +216,10 @@ class Serving:
     def finished(self) -> list[JobFinished]:
         return [event for event in self.events if isinstance(event, JobFinished)]
 
-    def fast_jobs(self) -> float:
-        """Return how many jobs the fast path settled."""
-        by_target = self.counters.samples()["restbroker_fast_path_jobs_total"].values()
-        return sum(value for value in by_target if isinstance(value, int | float))
+    @property
+    def planned(self) -> int:
+        """How many jobs were delivered as a plan says."""
+        return self.by_plan["jobs"]
 
     async def until_ended(self, jobs: int) -> None:
         await until_async(lambda: self.ended >= jobs, "all jobs are done", 900)
@@ -234,30 +236,36 @@ class Paths:
     folder: Path
     client: Client
 
-    def run(self, jobs: Sequence[bytes], *, fast: bool, share: list[float] | None = None) -> Behind:
-        """Have a broker do these jobs, and return what they left behind; add the fast path's share to `share`."""
+    def run(self, jobs: Sequence[bytes], way: Way) -> tuple[Behind, float]:
+        """Have a broker do these jobs; return what they left behind, and the share of those delivered as planned."""
 
-        async def work() -> Behind:
-            async with self.broker(jobs, fast=fast) as serving:
+        async def work() -> tuple[Behind, float]:
+            async with self.broker(jobs, way=way) as serving:
                 await serving.until_ended(len(jobs))
                 serving.control.stop.set()
-            if share is not None:
-                share.append(serving.fast_jobs() / len(serving.finished()))
-            return _behind(serving)
+            return _behind(serving), serving.planned / len(serving.finished())
 
         return trio.run(work)
 
     @asynccontextmanager
     async def broker(
-        self, jobs: Sequence[bytes], *, fast: bool = True, document: Mapping[str, Any] = NO_KEYS, **keys: Any
+        self,
+        jobs: Sequence[bytes],
+        *,
+        way: Way = "plan",
+        ours: bool = True,
+        document: Mapping[str, Any] = NO_KEYS,
+        **keys: Any,
     ) -> AsyncIterator[Serving]:
         """Run a broker on an emptied Redis with these jobs; the block ends it by `control`, and what it left stays.
+
+        `ours`: whether it takes the connector for one of restbroker's own.
 
         `keys` are the target's, such as another server's `URL`; those of `document` are the configuration's.
         """
         self.redis.flush()
         server = MoodyServer()
-        serving = Serving(self.client, server, lambda more: self._plan(serving, document, more, fast=fast))
+        serving = Serving(self.client, server, lambda more: self._plan(serving, document, more, way, ours=ours))
         serving.push(jobs)
         async with trio.open_nursery() as around:
             await around.start(server.run)
@@ -267,7 +275,9 @@ class Paths:
                 yield serving
             around.cancel_scope.cancel()
 
-    def _plan(self, serving: Serving, keys: Mapping[str, Any], more: Mapping[str, Any], *, fast: bool) -> BrokerPlan:
+    def _plan(
+        self, serving: Serving, keys: Mapping[str, Any], more: Mapping[str, Any], way: Way, *, ours: bool
+    ) -> BrokerPlan:
         target = {
             "Kind": "ejabberd",
             "URL": f"http://127.0.0.1:{serving.server.port}/api",
@@ -290,8 +300,11 @@ class Paths:
         path.write_text(json.dumps(document))
         plan = plan_of(load(path, {}, {}, registry.kinds()).config, serving.report, serving.counters)
         (only,) = plan.targets
-        only = attrs.evolve(only, policy=attrs.evolve(only.policy, backoff=_IN_YEARS))
-        return attrs.evolve(plan, targets=[only if fast else attrs.evolve(only, fast_jobs=None)])
+        connector = by(only.connector, way, serving.by_plan)
+        only = attrs.evolve(
+            only, is_ours=ours, connector=connector, policy=attrs.evolve(only.policy, backoff=_IN_YEARS)
+        )
+        return attrs.evolve(plan, targets=[only])
 
 
 def _behind(serving: Serving) -> Behind:

@@ -1,4 +1,4 @@
-"""What restbroker does beside a real ejabberd: logins, stanzas, the fast path, and `ctl` beside `ejabberdctl`."""
+"""What restbroker does beside a real ejabberd: logins, stanzas, plans, and `ctl` beside `ejabberdctl`."""
 
 import json
 import os
@@ -235,7 +235,7 @@ def _contact(number: int) -> dict[str, Any]:
     return {"localhost": _HOST, "host": _HOST, **names}
 
 
-async def test_of_ordinary_commands_ninety_nine_in_a_hundred_take_the_fast_path(
+async def test_of_ordinary_commands_99_in_100_are_delivered_as_planned(
     paths: Paths, ejabberd: Ejabberd, tell: Callable[[str], None], tmp_path: Path
 ) -> None:
     """By a token for the password of a file; plans of other logins: unit/servers/ejabberd/test_connector."""
@@ -248,8 +248,8 @@ async def test_of_ordinary_commands_ninety_nine_in_a_hundred_take_the_fast_path(
     async with paths.broker(jobs, URL=ejabberd.url, Auth=auth) as serving:
         await serving.until_ended(_JOBS)
         serving.control.stop.set()
-    share = serving.fast_jobs() / _JOBS
-    tell(f"fast path: {share:.2%} of {_JOBS} commands of ejabberd")
+    share = serving.planned / _JOBS
+    tell(f"as planned: {share:.2%} of {_JOBS} commands of ejabberd")
     odd = [event for event in serving.events if isinstance(event, JobFinished) and event.outcome != "delivered"]
     assert odd == []
     assert paths.client.command("LLEN", "queue:replies") == _JOBS // 3

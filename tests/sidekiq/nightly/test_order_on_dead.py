@@ -131,7 +131,7 @@ def settle(citizen: Citizen, identity: str, items: Sequence[tuple[str, Settlemen
 
 def test_what_was_to_die_dies_though_order_by_is_taken_away(citizen: Citizen) -> None:
     # As a process with OrderBy leaves it that is stopped: some keys are dropped, others only wait.
-    # Those that run come first: there are connections then, over which the fast path would send the others.
+    # Those that run come first: there are connections then, over which the others would be sent at once.
     for key in [f"{fate}{number}" for fate in ("runs", "dies") for number in range(20)]:
         citizen.push(*(job(f"{key}-{place}", order_key=key) for place in (0, 1)))
     taken = take(citizen, "h:1:x:ejabberd", 0)

@@ -347,18 +347,18 @@ async def test_who_leaves_lets_the_next_one_in(autojump_clock: trio.testing.Mock
     assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity) == (0, 0)
 
 
-def delivered_by_a_worker(breaker: Breaker) -> None:
+def delivered_alone(breaker: Breaker) -> None:
     breaker.observe(Delivered("0", 0, 200), "c")
     breaker.semaphore.leave()
 
 
-def delivered_by_the_fast_path(breaker: Breaker) -> None:
+def delivered_together(breaker: Breaker) -> None:
     breaker.note_delivered("c", 1)
     breaker.semaphore.wake_waiting()
 
 
-@pytest.mark.parametrize("deliver", [delivered_by_a_worker, delivered_by_the_fast_path])
-async def test_what_either_path_delivered_is_a_sign_that_the_target_is_well(
+@pytest.mark.parametrize("deliver", [delivered_alone, delivered_together])
+async def test_what_is_delivered_is_a_sign_that_the_target_is_well(
     autojump_clock: trio.testing.MockClock, deliver: Callable[[Breaker], None]
 ) -> None:
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)

@@ -136,14 +136,6 @@ def test_a_wrong_variable_is_named_an_unknown_one_noted(load_keys: Load) -> None
     assert "did you mean Concurrency" in loaded.notes[0].message
 
 
-def test_the_switch_of_the_fast_path_takes_0_and_1(load_keys: Load) -> None:
-    for value in ("0", "1", ""):
-        assert codes(load_keys({"RESTBROKER_FAST": value})) == []
-    for value in ("off", "true", "2"):
-        with pytest.raises(ConfigError, match=f"RESTBROKER_FAST: expected 0 or 1, found '{value}'"):
-            load_keys({"RESTBROKER_FAST": value})
-
-
 def test_the_environment_alone_can_be_the_whole_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environ = {f"RESTBROKER_{name.upper()}": str(value) for name, value in MINIMAL.items()}

@@ -1,0 +1,90 @@
+"""Requests and outcomes of plain calls, which a connector may plan ahead of its `deliver` (`servers.contract.Plan`).
+
+A plan is a source of steps, and no second way: gates, exchange and settlement are the same. The worker sends what the
+plan says, without calling `deliver`; an answer whose meaning the plan does not tell goes to `deliver`, as that to the
+request that it would have sent. Always holds: of an answer that is kept, the outcome depends on its status and body
+alone, as the plan says; what a plan fails at goes the way of all others.
+"""
+
+from typing import Final
+
+import attrs
+
+from restbroker.broker.admission import AdmittedJob
+from restbroker.broker.endpoints import Endpoint
+from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD
+from restbroker.job.outcome import Delivered
+from restbroker.servers.contract import Plan, Planner
+from restbroker.transport.head import whole
+from restbroker.transport.lean import LeanClient
+from restbroker.transport.message import Request, Response
+
+_SHORT_BYTES: Final = 64
+"""The longest body whose outcome is kept."""
+_OUTCOMES: Final = 100
+"""How many outcomes of one endpoint are kept."""
+_ENDPOINTS: Final = 500
+_NOT_PLAIN: Final = frozenset((EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, "traceparent"))
+"""Fields of jobs that may have run, or whose request has a header of its own."""
+
+
+@attrs.define(eq=False)
+class PlannedEndpoint:
+    """An endpoint with a plan. `head`: that of its requests. `_outcomes`: those of short answers."""
+
+    plan: Plan
+    request: Request
+    head: bytes
+    _outcomes: dict[tuple[int, bytes], Delivered] = attrs.field(factory=dict)
+
+    def outcome(self, response: Response) -> Delivered | None:
+        """Return what the answer means, as the plan says; None: `deliver` is to say it."""
+        status, body = response.status, response.body
+        found = self._outcomes.get((status, body))
+        if found is not None or response.truncated:
+            return found
+        try:
+            found = self.plan.outcome(status, body)
+        except Exception:  # noqa: BLE001 - a bug of the connector, which `deliver` meets again
+            return None
+        if found is not None and len(body) <= _SHORT_BYTES and len(self._outcomes) < _OUTCOMES:
+            self._outcomes[status, body] = found
+        return found
+
+
+@attrs.define(eq=False)
+class Plans:
+    """The plans of one pool's endpoints."""
+
+    planner: Planner
+    client: LeanClient
+    _known: dict[Endpoint, PlannedEndpoint] = attrs.field(factory=dict)
+
+    def for_call(self, job: JobInProgress, admitted: AdmittedJob) -> tuple[PlannedEndpoint, bytes] | None:
+        """Return the plan for a plain call, and the bytes of its request; None if `deliver` is to make it.
+
+        A call is not plain if the job may have run, or if it has to pass Redis, or if it has a `traceparent`.
+        """
+        payload, endpoint = admitted.payload, admitted.endpoint
+        if payload.maybe_run or job.at_most_once or job.effected or job.claims is not None:
+            return None
+        if not _NOT_PLAIN.isdisjoint(payload.fields):
+            return None
+        try:
+            plan, known = self.planner.plan(endpoint.endpoint), self._known.get(endpoint)
+            if known is None or known.plan is not plan:
+                if plan is None:
+                    return None
+                known = self._make(endpoint, plan)
+            body = known.plan.body(admitted.command.arguments)
+        except Exception:  # noqa: BLE001 - a bug of the connector, or a request that `deliver` meets again
+            return None
+        return None if body is None else (known, whole(known.head, body))
+
+    def _make(self, endpoint: Endpoint, plan: Plan) -> PlannedEndpoint:
+        if len(self._known) >= _ENDPOINTS:
+            self._known.clear()
+        request = attrs.evolve(plan.request, timeout_s=endpoint.timeout_s)
+        known = self._known[endpoint] = PlannedEndpoint(plan, request, self.client.head_of(request))
+        return known
