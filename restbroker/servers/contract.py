@@ -136,7 +136,10 @@ class Plan:
 
 @runtime_checkable
 class Planner(Protocol):
-    """A connector whose plain calls the broker sends by itself, by a plan, at less than half the cost."""
+    """A stepwise connector whose plain calls the broker makes by a plan, which is cheaper than `deliver`.
+
+    An answer that the plan does not understand goes to `deliver`, as that to the request that it would send.
+    """
 
     def plan(self, endpoint: str) -> Plan | None:
         """Return the plan for this endpoint; the same object until it changes. None: each call goes to `deliver`.
