@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
@@ -14,8 +15,10 @@ from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import ConnectionEnded
 from restbroker.job.outcome import Reason
 from restbroker.store import identities, jobs, pauses, waiter
+from restbroker.store.client import open_client
+from restbroker.store.connection import Connection
 from restbroker.store.waiter import Waiter
-from restbroker.telemetry.events import BrokerStarted, JobFinished, StoreBack, StoreLost
+from restbroker.telemetry.events import BrokerStarted, BrokerStopped, JobFinished, StoreBack, StoreLost
 from restbroker.transport.errors import NotSent
 from tests.broker.conftest import FINE, Harness, Held, Scripted, ok
 from tests.support.redis_server import RedisServer
@@ -216,6 +219,43 @@ async def test_what_is_pushed_in_the_instant_of_a_stop_is_done_or_in_its_queue(
     assert sorted([*finished(harness), *left]) == sorted(pushed)
     assert len(harness.target.sent) == len(finished(harness))
     assert not harness.client.command("KEYS", "restbroker:i*")
+
+
+@pytest.mark.promise("No command is lost", "a stop while jobs arrive at an idle pool")
+@pytest.mark.parametrize("end", ["quiet", "stop", "trip"])
+async def test_what_was_taken_and_is_not_read_when_it_ends_is_done_or_back_in_its_queue(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, end: str, compared: list[str]
+) -> None:
+    async with harness.broker():
+        await until_it_stands(harness)
+        monkeypatch.setattr(Waiter, "on_readable", lambda _: True)
+        harness.push()
+        await harness.until(lambda: harness.size("queue:rest") == 0, "it is taken")
+        if end == "trip":
+            pool_of(harness).breaker.trip(DOWN)
+        else:
+            getattr(harness.control, end).set()
+        if end != "stop":
+            await harness.until(lambda: finished(harness), "it is done")
+            assert len(compared) == 1
+    assert (len(finished(harness)), harness.size("queue:rest")) == ((0, 1) if end == "stop" else (1, 0))
+    assert len(harness.target.sent) == len(finished(harness))
+
+
+async def test_what_is_taken_after_the_end_of_a_generation_was_looked_at_is_back_in_its_queue(harness: Harness) -> None:
+    class Late(Connection):
+        async def call(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+            if function is jobs.retire and not harness.client.command("EXISTS", "late"):
+                harness.client.command("SET", "late", 1)
+                harness.client.command("HSET", f"restbroker:ip:{args[0]}", "1:1", b"{}", "last", 1)
+            return await super().call(function, *args, **more)
+
+    harness.connect = lambda settings: Late(open_client(settings))
+    async with harness.broker():
+        await until_it_stands(harness)
+    (stopped,) = harness.of(BrokerStopped)
+    assert (stopped.clean, stopped.remaining, stopped.requeued) == (True, 0, 1)
+    assert (harness.size("queue:rest"), harness.client.command("KEYS", "restbroker:i*")) == (1, [])
 
 
 async def test_it_ends_with_a_fence_and_the_next_generation_has_its_own(harness: Harness) -> None:
