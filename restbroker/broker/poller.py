@@ -127,10 +127,10 @@ class Poller:
         breaker = self.breaker
         while not breaker.admits and not breaker.stopped:
             self.limited = None
-            with trio.move_on_after(_TRIPPED_WAIT_S):
-                await breaker.wait_to_admit()
             if self._is_behind:
                 await self._catch_up()
+            with trio.move_on_after(_TRIPPED_WAIT_S):
+                await breaker.wait_to_admit()
 
     @property
     def _is_behind(self) -> bool:
