@@ -39,6 +39,7 @@ HELD_BYTES = 16 * 1024 * 1024
 _REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
 _TRIPPED_WAIT_S = 1.0
+_COMPARED_WITHIN_S = 2.0
 _ORDERED_ELSEWHERE_WAIT_S = 0.5
 
 
@@ -82,6 +83,8 @@ class Poller:
     """What a standing fetch brought that is not plain."""
     _bug: Exception | None = None
     """What was raised while plain jobs were handed out."""
+    _compared: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _has_ended: bool = False
     _shares: bool = attrs.field(init=False)
     """Whether all processes share a limit: then what lies ready here is missing elsewhere, or starts too late."""
 
@@ -94,6 +97,22 @@ class Poller:
 
         Once the pool is fenced, wait to be cancelled.
         """
+        try:
+            await self._run()
+        finally:
+            self._has_ended = True
+            self._compared.unpark_all()
+
+    async def wait_to_compare(self) -> None:
+        """Wait until what Redis lists was compared with what we hold since the last outage, while `run` runs.
+
+        Return after two seconds at most: then Redis is still away, and the lease says what may be sent.
+        """
+        with trio.move_on_after(_COMPARED_WITHIN_S):
+            while self.health.outages != self._outages and not self._has_ended:
+                await self._compared.park()
+
+    async def _run(self) -> None:
         wait_s = FIRST_WAIT_S
         await self.lease.granted.wait()
         while not self.breaker.stopped and (self._failed or not self.quiet.is_set()):
@@ -122,7 +141,8 @@ class Poller:
     async def _wait_to_admit(self) -> None:
         """Wait until the breaker admits jobs, or the pool stops.
 
-        What workers hold meanwhile is compared with Redis too: they will send it when the breaker admits them.
+        What workers hold meanwhile is compared with Redis too: they send it in the instant in which the breaker admits
+        jobs, so the prober waits for this (`wait_to_compare`).
         """
         breaker = self.breaker
         while not breaker.admits and not breaker.stopped:
@@ -131,6 +151,8 @@ class Poller:
                 await self._catch_up()
             with trio.move_on_after(_TRIPPED_WAIT_S):
                 await breaker.wait_to_admit()
+            if self._is_behind:
+                await self._catch_up()
 
     @property
     def _is_behind(self) -> bool:
@@ -379,6 +401,7 @@ class Poller:
         self._asked_at_s = trio.current_time()
         jobs = await self.reconcile()
         self._failed, self._outages = False, outages
+        self._compared.unpark_all()
         await self._make_ready(jobs)
 
     async def _make_ready(self, jobs: list[JobInProgress]) -> None:

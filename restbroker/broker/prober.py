@@ -79,11 +79,15 @@ class ProbeSharing(Protocol):
 
 @attrs.define(eq=False)
 class Prober:
-    """Resets a breaker when its target works. `ask` sends a probe; it raises `NotSent` or `MaybeSent` if unanswered."""
+    """Resets a breaker when its target works. `ask` sends a probe; it raises `NotSent` or `MaybeSent` if unanswered.
+
+    `before_result` is awaited before a result is reported to the breaker, which may have jobs sent at once.
+    """
 
     breaker: Breaker
     ask: Callable[[], Awaitable[Probe]]
     sharing: ProbeSharing
+    before_result: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
     _paused: bool = False
     _shared_until_s: float = -math.inf
     """Until when a Retry-After pauses all processes by our word."""
@@ -95,7 +99,9 @@ class Prober:
             await self._until_due()
             # At the start too: an earlier generation of this process may have paused it, before its login was fixed.
             at_start = self.breaker.is_untried
-            self.breaker.note_probe(await self._find_out())
+            found = await self._find_out()
+            await self.before_result()
+            self.breaker.note_probe(found)
             if self.breaker.admits:
                 await self._end_pauses(at_start=at_start)
 

@@ -98,7 +98,8 @@ class WorkerPool:
         )
         gates = RedisGates(plan, identity, store, health)
         checks = SendChecks(plan.transport, reservations, self.breaker, self.lease, gates)
-        self.prober = Prober(self.breaker, lambda: probe(plan), SharingOverRedis(store, health, target.name, identity))
+        sharing = SharingOverRedis(store, health, target.name, identity)
+        self.prober = Prober(self.breaker, lambda: probe(plan), sharing, self._wait_to_compare)
         self.worker = Worker(
             plan=plan,
             reservations=reservations,
@@ -126,6 +127,9 @@ class WorkerPool:
             acker=acker,
         )
         self.poller = self._new_poller(batch_size, crashes)
+
+    async def _wait_to_compare(self) -> None:
+        await self.poller.wait_to_compare()
 
     def _new_poller(self, batch_size: BatchSize, crashes: CrashCounts) -> Poller:
         poison = PoisonDetector(

@@ -347,7 +347,7 @@ async def _jobs_wait_for_their_target_until_the_lease_has_run_out(story: Story) 
     await trio.sleep(20)
     assert not pool.lease.is_fresh
     story.target.up = True
-    await trio.sleep(5)
+    await trio.sleep(8)
     assert pool.breaker.admits
 
 
