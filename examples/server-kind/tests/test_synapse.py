@@ -70,6 +70,9 @@ class Recorded:
 
     ask = send
 
+    async def task(self) -> None:
+        pass
+
 
 def recorded(about: str) -> Recorded:
     """Return what was recorded under this heading."""

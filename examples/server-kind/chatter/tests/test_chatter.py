@@ -29,6 +29,9 @@ class Recorded:
 
     ask = send
 
+    async def task(self) -> None:
+        pass
+
 
 def outcome(call: Call, link: Recorded) -> Outcome:
     return trio.run(open_connector(TARGET, Ports(lambda _: None, lambda: 0.0)).deliver, call, link)
