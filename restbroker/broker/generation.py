@@ -24,7 +24,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.lease import Lease, boot_time_s
-from restbroker.broker.lines import Classifier, LineHealer
+from restbroker.broker.lines import Classifier
 from restbroker.broker.pauses import Pauses
 from restbroker.broker.periodic import Periodic
 from restbroker.broker.phases import Phases
@@ -252,8 +252,6 @@ class Generation:
                     our_identities=ours,
                 )
                 intake.start_soon(watch.run)
-            if fair:
-                intake.start_soon(LineHealer(connection, self.health, fair).run)
             dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)
             intake.start_soon(Pauses(connection, self.health, report, dead_limit).run)
             if self.plan.periodic:

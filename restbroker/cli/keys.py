@@ -280,7 +280,7 @@ def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
         count = keys.fair_queue(client, name, known, 0).in_lines
         if not consent.dry_run:
             confirm(f"Return {output.jobs(count)} to the list of {name}?", yes=consent.yes)
-            count = run_steps(keys.give_back(client, name, known, who=who(), why=consent.why), "returned")
+            count = run_steps(keys.give_back(client, name, who=who(), why=consent.why), "returned")
     report_jobs("returned to the list of", name, count, how, dry_run=consent.dry_run)
 
 

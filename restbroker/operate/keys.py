@@ -327,17 +327,15 @@ def drop_line(
     yield from in_steps(client, entry, line.jobs, batches())
 
 
-def give_back(client: Client, queue: str, known: ConfigContext, who: str, why: str) -> Generator[Progress, None, None]:
+def give_back(client: Client, queue: str, who: str, why: str) -> Generator[Progress, None, None]:
     """Move the jobs of a queue's lines to the front of its list; yield the progress after each batch.
 
     Raise `UsageError` if the queue is not paused: running processes would move them into lines again. Raise
     `StoreUnavailable` or `StoreRefused`: the same call again goes on.
     """
-    target = known.targets.get(queue)
-    fairness = None if target is None else target.fairness
 
     def batches() -> Iterator[tuple[int, int]]:
-        is_healed, left = False, 1
+        left = 1
         while left:
             moved = lines.give_back(client, queue)
             if moved is None:
@@ -347,11 +345,7 @@ def give_back(client: Client, queue: str, known: ConfigContext, who: str, why: s
             count, left = moved
             yield count, left
             if left and not count:
-                if is_healed:
-                    return
-                # Someone deleted records by hand.
-                lines.heal(client, queue, "{}" if fairness is None else fairness.text)
-                is_healed = True
+                return
 
     total = sum(line.jobs for line in lines_of(client, exact(client, queue)))
     entry = AuditEntry(who=who, action="return", place=place_of(queue), where="lines", why=why)

@@ -1,10 +1,9 @@
-"""The lines of a queue that is served fairly: moves jobs into them, mends them, and moves jobs back to the list.
+"""The lines of a queue that is served fairly: moves jobs into them, and moves jobs back to the list.
 
-Used by brokers (`classify`, `heal`) and by `operate` (`give_back`). Always holds: a job is in the queue's list or in a
+Used by brokers (`classify`) and by `operate` (`give_back`). Always holds: a job is in the queue's list or in a
 line, in exactly one of them, and jobs of one key keep their order, unless someone deleted a part of the lines by hand.
 """
 
-from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import attrs
@@ -17,9 +16,6 @@ from restbroker.store.settling import line_keys
 INTERVAL_MS: Final = 8
 LONGEST_INTERVAL_MS: Final = 2000
 RETURNED_AT_ONCE: Final = 200
-_LOOKED_AT: Final = 200
-_FIRST_LOOK: Final = 10
-_LOOK_BYTES: Final = 262_144
 
 
 @attrs.frozen
@@ -74,32 +70,6 @@ def read_classified(reply: Reply) -> ClassifyAnswer:
             return ClassifyRefused(integer(answer[1]))
         case _:
             return ClassifyRefused(0)
-
-
-def heal(client: Client, queue: str, fairness: str, after_step: Callable[[Client], None] | None = None) -> int:
-    """Mend what someone deleted of a queue's lines by hand; return how many records, turns and jobs were mended.
-
-    `after_step` is called after each call of Redis. Raise `StoreUnavailable` half way: the same call again is right.
-    Raise `StoreRefused` if a type is wrong.
-    """
-    # Else there is nothing to mend: one command in most cases.
-    own = line_keys(client.keys, (queue,))
-    if not integer(client.command("EXISTS", *own)):
-        return 0
-    healed = 0
-    for part in ("records", "jobs"):
-        cursor, look = b"0", _FIRST_LOOK
-        while True:
-            reply = items(client.run("fair_heal", own, [part, cursor, look, fairness, PAYLOAD_LIMIT_BYTES]), 3)
-            cursor, count, read_bytes = raw(reply[0]), integer(reply[1]), integer(reply[2])
-            healed += count
-            if after_step is not None:
-                after_step(client)
-            if cursor == b"0":
-                break
-            # Of large jobs few at a time, since their bytes are read as well.
-            look = min(_LOOKED_AT, 2 * look) if read_bytes < _LOOK_BYTES // 2 else max(1, look // 2)
-    return healed
 
 
 def give_back(client: Client, queue: str, most: int = RETURNED_AT_ONCE) -> tuple[int, int] | None:

@@ -1,14 +1,13 @@
-"""Order per key: which keys of a target are held and why, what a person makes of them, and mending what was deleted.
+"""Order per key: which keys of a target are held and why, what a person makes of them.
 
-Used by brokers (`heal`), by `operate` and by pages and metrics. Always holds: whatever is done here, the jobs of one
+Used by brokers by `operate` and by pages and metrics. Always holds: whatever is done here, the jobs of one
 key keep their order, unless someone deleted the states of keys by hand; each change is for a key in a certain state
 alone.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from math import inf
 from typing import Final, Literal, TypeAlias, get_args
@@ -23,13 +22,11 @@ from restbroker.store.server import time_s
 from restbroker.store.settling import line_keys
 
 State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
-KeyAction: TypeAlias = Literal["free", "skip", "retry", "drop", "mend"]
+KeyAction: TypeAlias = Literal["free", "skip", "retry", "drop"]
 AT_ONCE: Final = 100
 _LOOKED_AT: Final = 200
-_MENDED_AT_ONCE: Final = 100
 _LOOKED_THROUGH: Final = 1000
 _COUNTED_PAGES: Final = 50
-_FIRST_LOOK: Final = 10
 _LOOK_BYTES: Final = 262_144
 _OLDEST: Final = 50
 _LINE = re.compile(rb"(\d{1,16}) (\d{1,16})")
@@ -132,7 +129,7 @@ def steer(
     """Change the states of keys; tell for each whether that was done.
 
     `what`: "free" a key in progress whose job is nowhere; "skip" a stopped one; "retry" one that is due later, now;
-    "drop": all that wait with it now are handed out to die, and a stopped key goes on; "mend" what was deleted of it. A
+    "drop": all that wait with it now are handed out to die, and a stopped key goes on. A
     `HeldKey` must still be in that very state. Raise `StoreUnavailable`: the same call again is right.
     """
     done: list[bool] = []
@@ -264,81 +261,6 @@ def read_stopped(client: Client, targets: Sequence[str], pages: int = 1) -> dict
         for target, keys in found.items()
         if keys
     }
-
-
-def heal(
-    client: Client,
-    target: str,
-    queues: Sequence[str],
-    *,
-    whole: bool = True,
-    after_step: Callable[[Client], None] | None = None,
-) -> int:
-    """Mend what someone deleted by hand of a target's order; return how many keys and jobs were mended.
-
-    Not `whole`: the jobs that wait are read only where there are more of them than the lines of their keys should have.
-    `after_step` is called after each call of Redis. Raise `StoreUnavailable` half way: the same call again is right.
-    Raise `StoreRefused` if a type is wrong.
-    """
-    places = _script_keys(client, target, queues)
-    # Else there is nothing to mend: one command in most cases.
-    if not integer(client.command("EXISTS", *places)):
-        return 0
-    healed, look = 0, partial(_look_through, client, places, queues=len(queues), after_step=after_step)
-    for place, _ in enumerate(queues, start=1):
-        lines = list(look("lines", place))
-        healed += sum(page.healed for page in lines)
-        if whole or min(lines[0].waiting, lines[-1].waiting) > sum(page.span for page in lines):
-            healed += sum(page.healed for page in look("jobs", place))
-    for page in look("hold", 0):
-        healed += page.healed + sum(steer(client, target, queues, "free", keys=_gone(client, page.in_progress)))
-    return healed
-
-
-@attrs.frozen
-class _Mended:
-    """How many were mended. Of lines: how many jobs they should have (`span`), and how many all of the queue have."""
-
-    healed: int
-    waiting: int
-    span: int
-    in_progress: Sequence[HeldKey]
-
-
-def _look_through(
-    client: Client,
-    places: Sequence[str],
-    what: str,
-    place: int,
-    *,
-    queues: int,
-    after_step: Callable[[Client], None] | None,
-) -> Iterator[_Mended]:
-    cursor, look = b"0", _FIRST_LOOK
-    while True:
-        reply = items(client.run("order_heal", places, [queues, what, place, cursor, look, _TEXT]), 5)
-        cursor = raw(reply[0])
-        healed, read_bytes, waiting, span = map(integer, reply[1:5])
-        if after_step is not None:
-            after_step(client)
-        yield _Mended(healed, waiting, span, in_progress=_read_all([raw(field) for field in reply[5:]]))
-        if cursor == b"0":
-            return
-        # Of large jobs few at a time, since their bytes are read as well.
-        look = min(_MENDED_AT_ONCE, 2 * look) if read_bytes < _LOOK_BYTES // 2 else max(1, look // 2)
-
-
-def _gone(client: Client, keys: Sequence[HeldKey]) -> list[HeldKey]:
-    """Return those keys whose jobs are in no hash of jobs in progress."""
-    by_identity: dict[str, list[HeldKey]] = {}
-    for one in keys:
-        by_identity.setdefault(one.identity, []).append(one)
-    gone: list[HeldKey] = []
-    for identity, held in by_identity.items():
-        tickets = [raw(field) for field in items(client.command("HKEYS", client.keys.in_progress(identity)))]
-        in_progress = {ticket.partition(b":")[0] for ticket in tickets}
-        gone += [one for one in held if str(one.ticket).encode() not in in_progress]
-    return gone
 
 
 def _script_keys(client: Client, target: str, queues: Sequence[str]) -> list[str]:

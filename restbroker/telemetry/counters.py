@@ -76,8 +76,6 @@ class Counters:
     _redis_calls: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
     _classify: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S), init=False)
     _without_key: Counter[Labels] = attrs.field(factory=Counter, init=False)
-    _healed: Counter[Labels] = attrs.field(factory=Counter, init=False)
-    _order_healed: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _stopped: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _targets: dict[str, _TargetCounters] = attrs.field(factory=lambda: defaultdict(_TargetCounters), init=False)
     _failures: Counter[Labels] = attrs.field(factory=Counter, init=False)
@@ -111,8 +109,6 @@ class Counters:
                 self._without_key[target,] += without_key
                 if took_s is not None:
                     self._classify.add((took_s,))
-            case events.LinesHealed(target, _, count, in_order):
-                (self._order_healed if in_order else self._healed)[target,] += count
             case events.EventHandled(source, outcome, took_s):
                 self._events[source, outcome] += 1
                 if took_s is not None:
@@ -147,8 +143,6 @@ class Counters:
             "restbroker_redis_call_seconds": {(): self._redis_calls.copy()},
             "restbroker_fair_classify_seconds": {(): self._classify.copy()} if self._without_key else {},
             "restbroker_fair_without_key_total": {**self._without_key},
-            "restbroker_fair_healed_total": {**self._healed},
-            "restbroker_order_healed_total": {**self._order_healed},
             "restbroker_order_stopped_total": {**self._stopped},
             "restbroker_event_loop_lag_seconds": {(): self.loop_lag.copy()},
             "restbroker_warnings_total": {**self._warnings},

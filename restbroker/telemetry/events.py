@@ -145,19 +145,6 @@ class JobsClassified:
 
 
 @attrs.frozen
-class LinesHealed:
-    """Someone deleted a part of a queue's lines by hand: `count` records, turns and jobs are right again.
-
-    `in_order`: they are of a target's keys in order, over all its queues.
-    """
-
-    target: str
-    queue: str
-    count: int
-    in_order: bool = False
-
-
-@attrs.frozen
 class JobDied:
     """A job of a dead process died too, since it must not run again."""
 
@@ -352,7 +339,6 @@ OneEvent: TypeAlias = (
     | JobsRecovered
     | JobDied
     | JobsClassified
-    | LinesHealed
     | JobsPromoted
     | PauseEnded
     | PeriodicDue

@@ -89,8 +89,6 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("warning" if dead else "debug", "jobs.promoted", fields)
         case events.JobsClassified(took_s=took_s):
             return Line("debug", "jobs.classified", {**fields, "took_s": None, "duration_ms": _ms(took_s)})
-        case events.LinesHealed():
-            return Line("warning", "lines.healed", fields | {"in_order": None})
         case events.PauseEnded():
             return Line("info", "pause.ended", fields)
         case events.PeriodicDue(alarming=alarming):

@@ -1,4 +1,4 @@
-"""A broker whose target has FairBy: keys take turns, lists are classified, lines are mended, and nothing is left."""
+"""A broker whose target has FairBy: keys take turns, lists are classified, and nothing is left."""
 
 import json
 from collections import Counter
@@ -7,7 +7,6 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import lines as broker_lines
 from restbroker.broker import reaper
 from restbroker.broker.same_host import this_process
 from restbroker.job.fairness import Fairness
@@ -16,7 +15,7 @@ from restbroker.store import jobs, lines
 from restbroker.store.client import Reply, ScriptCall
 from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import JobFinished, JobsClassified, LinesHealed, OperatorWarning
+from restbroker.telemetry.events import JobFinished, JobsClassified, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Held, ok
 
@@ -113,33 +112,22 @@ async def test_before_full_lines_of_which_nothing_can_be_taken_a_process_sleeps(
     push(harness, "lost", 5)
     lines.classify(harness.client, "t", "rest", BY_HOST.text, 0)
     harness.client.command("DEL", TURN)
-    monkeypatch.setattr(broker_lines.LineHealer, "run", _never)
     async with harness.broker():
         await trio.sleep(3)
         assert asked < 12
         assert harness.size(WAIT) == 5
 
 
-async def _never(_healer: broker_lines.LineHealer) -> None:
-    await trio.sleep_forever()
-
-
-async def test_what_was_mended_and_what_has_no_key_is_reported_and_counted(harness: Harness) -> None:
+async def test_what_has_no_key_is_reported_and_counted(harness: Harness) -> None:
     harness.fairness = BY_HOST
-    push(harness, "lost", 10)
-    lines.classify(harness.client, "t", "rest", BY_HOST.text, 0)
-    harness.client.command("DEL", TURN)
     harness.push(count=3)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 13, "all are finished")
-    assert [(one.target, one.queue, one.count) for one in harness.of(LinesHealed)] == [("t", "rest", 1)]
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert sum(one.without_key for one in harness.of(JobsClassified)) == 3
     counters = Counters()
     for event in harness.events:
         counters(event)
-    samples = counters.samples()
-    assert samples["restbroker_fair_healed_total"] == {("t",): 1}
-    assert samples["restbroker_fair_without_key_total"] == {("t",): 3}
+    assert counters.samples()["restbroker_fair_without_key_total"] == {("t",): 3}
 
 
 @pytest.mark.parametrize(

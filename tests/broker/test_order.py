@@ -12,7 +12,6 @@ import pytest
 import trio
 
 from restbroker.broker import heartbeat, queue_waiter, reaper
-from restbroker.broker import lines as broker_lines
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.same_host import this_process
 from restbroker.broker.settler import Settler
@@ -30,9 +29,9 @@ from restbroker.servers.contract import Link
 from restbroker.store import heartbeats, jobs
 from restbroker.store import order as order_store
 from restbroker.store.jobs import Limits
-from restbroker.telemetry.events import BrokerStarted, JobFinished, LinesHealed, OperatorWarning
+from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
 from restbroker.transport.message import Request
-from tests.broker.conftest import Harness, Held, ok, refuse
+from tests.broker.conftest import Harness, ok, refuse
 from tests.support.wait import NEVER_S, until_async
 
 BY_KEY = Order()
@@ -429,24 +428,6 @@ async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_to
     assert (told.code, told.target) == ("OrderStopped", "t")
     assert "a-0" in told.message
     assert log.starts["a"] == []
-
-
-async def test_what_someone_deleted_is_mended(harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_lines, "HEAL_S", 0.05)
-    push(harness, "a", 3)
-    held = Held()
-    log.took_s = 0.2
-    async with harness.broker():
-        await harness.until(
-            lambda: state(harness, "a") == "in_progress" and harness.size("restbroker:fair:wait:rest"), "it runs"
-        )
-        harness.client.command("HSET", "restbroker:order:hold:t", "lost", "r 5 0 0 - ")
-        await harness.until(lambda: state(harness, "lost") == "free", "it is mended")
-        held.let.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
-    (healed, *_) = harness.of(LinesHealed)
-    assert healed.in_order
-    assert log.starts["a"] == [0, 1, 2]
 
 
 ELSEWHERE = "elsewhere:77:abc:t"

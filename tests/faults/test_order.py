@@ -59,11 +59,11 @@ TARGET: Final = "t"
 BROKER: Final = f"""
 import mmap, os, sys
 import trio
-from restbroker.broker import heartbeat, lease, lines, reaper
+from restbroker.broker import heartbeat, lease, reaper
 from restbroker.broker.delivery import Delivery
 from restbroker.__main__ import main
 
-heartbeat.HEARTBEAT_S, reaper.SCAN_S, lines.HEAL_S, lease.MARGIN_S = 0.4, 0.3, 1.0, 1.0
+heartbeat.HEARTBEAT_S, reaper.SCAN_S, lease.MARGIN_S = 0.4, 0.3, 1.0
 lease.FENCE_AFTER_S = reaper.FENCE_AFTER_S = {LEASE_S}
 if os.environ.get("BLIND"):
     from restbroker.transport.upkeep import Deadlines

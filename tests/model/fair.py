@@ -1,6 +1,6 @@
 """Lines of a queue in plain Python: what `parts/lines.lua` means. Used by `dataset` and `reference`.
 
-A job that someone deleted by hand leaves None in its line until it is passed over or mended.
+A job that someone deleted by hand leaves None in its line until it is passed over.
 """
 
 import json
@@ -92,22 +92,3 @@ class Lines:
     def restart(self) -> None:
         """Virtual time begins again."""
         self.time, self.restarts = 0, self.restarts + 1
-
-    def heal(self, fairness: str) -> int:
-        """Mends what was deleted; how much."""
-        healed = 0
-        time, has_jobs = self.time, bool(self.all_jobs())
-        for key, line in list(self.jobs.items()):
-            missing = next((place for place, raw in enumerate(line) if raw is not None), len(line))
-            if missing == len(line) or not has_jobs:
-                del self.jobs[key]
-                self.turns.pop(key, None)
-                healed += 1
-                continue
-            healed += key not in self.turns or missing > 0
-            self.turns.setdefault(key, time + cost_of(fairness, key))
-            del line[:missing]
-        if not has_jobs:
-            self.turns.clear()
-            self.restart()
-        return healed

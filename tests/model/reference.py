@@ -133,9 +133,6 @@ class Reference:
         without = self._classify(queue, moved, fairness, PAYLOAD_LIMIT_BYTES)
         return ClassifyResult(moved, len(jobs), len(data.lines[queue].all_jobs()), without)
 
-    def heal(self, queue: str, fairness: str) -> int:
-        return self.data.lines[queue].heal(fairness)
-
     def give_back(self, queue: str, most: int) -> tuple[int, int] | None:
         if queue not in self.data.paused_queues:
             return None

@@ -2,7 +2,7 @@
 
 The reference beside it knows for each key and queue which jobs wait, in which order they came, and who has one in hand.
 Answers get lost, calls are sent twice, processes die and come back as zombies, recoveries stop half way, people skip,
-retry, drop, delete and retry dead jobs, and entries are deleted by hand and mended.
+retry, drop, delete and retry dead jobs.
 """
 
 import json
@@ -320,24 +320,6 @@ class OrderHistories(RuleBasedStateMachine):
     @property
     def paused(self) -> set[str]:
         return {name.decode() for name in self.raw.smembers(f"{NAMESPACE}:paused")}
-
-    @rule(what=st.sampled_from(["turn", "due", "turn and due", "job"]), data=st.data())
-    def someone_deletes_a_part_and_it_is_mended(self, what: str, data: st.DataObject) -> None:
-        queue = data.draw(st.sampled_from(QUEUES))
-        fields = sorted(self.raw.hkeys(f"{NAMESPACE}:restbroker:fair:wait:{queue}"))
-        if what == "job" and fields:
-            field = data.draw(st.sampled_from(fields))
-            name = name_of(self.raw.hget(f"{NAMESPACE}:restbroker:fair:wait:{queue}", field))
-            self.raw.hdel(f"{NAMESPACE}:restbroker:fair:wait:{queue}", field)
-            known = self.keys[field.partition(b":")[2].decode()]
-            known.lines[queue].remove(name)
-        if "turn" in what:
-            self.raw.delete(f"{NAMESPACE}:restbroker:fair:turn:{queue}")
-        if "due" in what:
-            self.raw.delete(f"{NAMESPACE}:restbroker:order:due:{queue}")
-        order.heal(self.client, "t", QUEUES)
-        assert order.heal(self.client, "t", QUEUES) == 0
-        self.again = None
 
     @invariant()
     def redis_has_what_the_reference_has(self) -> None:  # noqa: C901 - a sentence for each invariant

@@ -307,10 +307,6 @@ class Histories(RuleBasedStateMachine):
         self.pair.ask(lines.classify, "t", queue, fairness, 0)
         self.pair.again = None
 
-    @rule(queue=st.sampled_from(QUEUES))
-    def a_reaper_mends_the_lines(self, queue: str) -> None:
-        self.pair.ask(lines.heal, queue, FAIR)
-
     @precondition(lambda self: self.pair.data.paused_queues)
     @rule(data=st.data(), most=st.integers(1, 5))
     def a_person_has_lines_return_to_the_list(self, data: st.DataObject, most: int) -> None:
@@ -318,27 +314,6 @@ class Histories(RuleBasedStateMachine):
         if f"queue:{queue}" not in self.pair.data.broken:
             self.pair.ask(lines.give_back, queue, most)
             self.pair.again = None
-
-    @precondition(lambda self: any(line.jobs for line in self.pair.data.lines.values()))
-    @rule(data=st.data(), what=st.sampled_from(["job", "turn"]), mends=st.booleans())
-    def someone_deletes_a_part_of_the_lines(self, data: st.DataObject, what: str, mends: bool) -> None:
-        queue = data.draw(st.sampled_from(sorted(q for q, found in self.pair.data.lines.items() if found.jobs)))
-        there = self.pair.data.lines[queue]
-        key = data.draw(st.sampled_from(sorted(there.jobs)))
-        if what == "turn":
-            there.turns.pop(key, None)
-            self.server.raw.zrem(f"{NAMESPACE}:restbroker:fair:turn:{queue}", key)
-        else:
-            place = data.draw(st.integers(0, len(there.jobs[key]) - 1))
-            raw, there.jobs[key][place] = there.jobs[key][place], None
-            self.ledger.ended.update([] if raw is None else [raw])
-            record = self.server.raw.hget(f"{NAMESPACE}:restbroker:fair:keys:{queue}", key)
-            field = f"{int(record.split()[0]) + place}:{key}"
-            self.server.raw.hdel(f"{NAMESPACE}:restbroker:fair:wait:{queue}", field)
-        if mends:
-            self.pair.ask(lines.heal, queue, FAIR)
-            assert there.turns.keys() == there.jobs.keys()
-        self.times, self.pair.again = {}, None
 
     @rule(data=st.data())
     def a_pool_marks(self, data: st.DataObject) -> None:

@@ -253,11 +253,9 @@ def test_a_keys_jobs_are_dropped_and_no_others(mixed: Client, known: ConfigConte
 
 def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: ConfigContext) -> None:
     with pytest.raises(UsageError, match="not paused"):
-        list(keys.give_back(mixed, "rest", known, "ann", ""))
+        list(keys.give_back(mixed, "rest", "ann", ""))
     pauses.pause_queue(mixed, "rest", "ann", "", None)
-    # What someone deleted by hand is mended first.
-    mixed.command("DEL", mixed.keys.line_records("rest"))
-    *_, last = keys.give_back(mixed, "rest", known, "ann", "downgrade")
+    *_, last = keys.give_back(mixed, "rest", "ann", "downgrade")
     assert (last.done, last.ended) == (13, True)
     found = [json.loads(raw)["jid"] for raw in queues.peek(mixed, "rest", 0, 20)]
     assert found[13:] == ["l0", "l1"]

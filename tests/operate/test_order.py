@@ -254,7 +254,6 @@ def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, 
     assert not client.command("EXISTS", client.keys.lines("rest"), client.keys.line_records("rest"))
     queues.push(client, "rest", [job("b", 9), job("c", 9), job("d", 9)])
     assert (broker.take() | broker.take()).keys() == {"b9", "d9"}
-    assert store.heal(client, "e", QUEUES) == 0
 
 
 def test_check_names_keys_that_a_renamed_target_holds(client: Client, broker: Broker, settings: Config) -> None:

@@ -280,7 +280,6 @@ def test_lines_are_served_first_where_fairness_is_off_again_and_then_the_list(fa
 SPOILS: list[Callable[[Fair], object]] = [
     lambda fair: fair.ask(3),
     lambda fair: lines.classify(fair.client, "t", "a", fair.text, 0),
-    lambda fair: lines.heal(fair.client, "a", fair.text),
 ]
 
 
@@ -460,7 +459,6 @@ def test_very_many_keys_of_one_job_each_are_served_once_each(fair: Fair) -> None
     fair.classify_all()
     assert fair.server.raw.zcard(KEYS[2]) == KEY_COUNT
     assert len(line_jobs.read_lines(fair.client, "a")) == KEY_COUNT
-    assert lines.heal(fair.client, "a", fair.text) == 0
     hosts: Counter[str] = Counter()
     while taken := fair.take(500):
         hosts.update(host_of(one.raw) for one in taken)

@@ -1,4 +1,4 @@
-"""Order per key in the scripts: what may start, where failed jobs go, what a death does to its key, and what heals."""
+"""Order per key in the scripts: what may start, where failed jobs go, and what a death does to its key."""
 
 import json
 import os
@@ -84,9 +84,6 @@ class Ordered:
 
     def state(self, key: str) -> order_store.HeldKey | None:
         return order_store.read_key(self.client, "t", key.encode())
-
-    def heal(self) -> int:
-        return order_store.heal(self.client, "t", QUEUES)
 
     def is_at_rest(self) -> bool:
         return not self.server.raw.exists(HOLD, WAIT, KEYS, TURN, DUE)
@@ -466,8 +463,6 @@ def test_a_wrong_type_refuses_all_calls_for_keys_and_loses_no_job(ordered: Order
     assert key in code.text
     assert isinstance(ordered.settle(taken[0], by=Retry(9e9, taken[0].raw))[0], Refused)
     with pytest.raises(StoreRefused):
-        ordered.heal()
-    with pytest.raises(StoreRefused):
         order_store.steer(ordered.client, "t", QUEUES, "drop", [b"a"])
     assert not _recover(ordered).retired
     assert raw.llen(f"{NAMESPACE}:queue:a") == 2
@@ -491,14 +486,6 @@ def test_an_answer_that_redis_refuses_leaves_the_key_as_it_was(ordered: Ordered)
     assert isinstance(ordered.settle(head, by=Ack((reply,)))[0], Refused)
     assert ordered.take() == []
     assert ordered.settle(head, by=Drop()) == [READY]
-
-
-def test_a_key_whose_job_in_progress_was_deleted_goes_on(ordered: Ordered) -> None:
-    ordered.push(job("c", 0), job("c", 1))
-    (head,) = ordered.take()
-    ordered.server.raw.hdel(f"{NAMESPACE}:restbroker:ip:{ordered.identity}", head.ticket)
-    assert (ordered.heal(), ordered.heal()) == (1, 0)
-    assert numbers(ordered.take()) == [1]
 
 
 @pytest.mark.parametrize("effect", ["stop", "retry"])

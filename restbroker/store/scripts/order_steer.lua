@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Changes the states of keys, as a person or the healer asks for it.
+-- Changes the states of keys, as a person asks for it.
 --
 -- KEYS: hold, then of all queues their `wait`, their `keys`, their `turn` and their `due` (see parts/order.lua)
 -- ARGV: number of queues, what to do, what the target says of its order (JSON), then per key: key, the record that it must
@@ -8,7 +8,6 @@
 --       'skip'  stopped: the next one may start
 --       'retry' due later: now
 --       'drop'  all that wait now are handed out to die; a stopped key goes on
---       'mend'  what was deleted of it is put right
 -- Returns: per key 1 done | 0 it is in another state, or has another record
 -- Sent twice: the second answers 0.
 
@@ -29,9 +28,7 @@ end
 
 local function steer(key, found)
   local record = order.read(found)
-  if what == 'mend' then
-    return order.mend(key, found)
-  elseif not record or STATES[what] and record.state ~= STATES[what] then
+  if not record or STATES[what] and record.state ~= STATES[what] then
     return false
   elseif what ~= 'drop' then
     order.withdraw(key)

@@ -13,7 +13,6 @@ from restbroker.telemetry.events import (
     JobFinished,
     JobsDelivered,
     JobsRecovered,
-    LinesHealed,
     OperatorWarning,
     StoreLost,
     TargetDown,
@@ -93,8 +92,6 @@ def test_events_of_the_process_are_counted() -> None:
         JobsRecovered("i", 7, 1),
         OperatorWarning("DeadSetFull", "m"),
         OperatorWarning("OrderStopped", "m", target="e"),
-        LinesHealed("p", "q", 2),
-        LinesHealed("e", "q", 3, in_order=True),
         BrokerQuiet("SIGTSTP"),
     ):
         counters(event)
@@ -102,8 +99,6 @@ def test_events_of_the_process_are_counted() -> None:
     assert samples["restbroker_gate_closings_total"] == {("e", "TargetUnreachable"): 1}
     assert samples["restbroker_warnings_total"] == {("DeadSetFull",): 1, ("OrderStopped",): 1}
     assert samples["restbroker_order_stopped_total"] == {("e",): 1}
-    assert samples["restbroker_order_healed_total"] == {("e",): 3}
-    assert samples["restbroker_fair_healed_total"] == {("p",): 2}
     assert samples["restbroker_redis_outages_total"] == {(): 1}
     assert samples["restbroker_fenced_total"] == {(): 1}
     assert samples["restbroker_jobs_recovered_total"] == {(): 7}
