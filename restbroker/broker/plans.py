@@ -16,8 +16,8 @@ from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD
 from restbroker.job.outcome import Delivered
 from restbroker.servers.contract import Plan, Planner
-from restbroker.transport.head import whole
-from restbroker.transport.lean import LeanClient
+from restbroker.transport.client import LeanClient
+from restbroker.transport.http1 import whole
 from restbroker.transport.message import Request, Response
 
 _SHORT_BYTES: Final = 64

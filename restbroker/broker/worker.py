@@ -58,8 +58,8 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason,
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet, Planner
 from restbroker.store.tickets import DIES, OTHER_KEY, ticket_how, ticket_key
+from restbroker.transport.client import LeanClient
 from restbroker.transport.exchange import State
-from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request, Response
 
 P = ParamSpec("P")

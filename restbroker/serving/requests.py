@@ -1,6 +1,6 @@
 """Parses the requests on one connection of HTTP/1.1: heads, and bodies in parts. `serving.plain` uses it.
 
-llhttp reads the bytes, as it reads answers in `transport.answer`. Always holds: ambiguous requests are refused (two
+llhttp reads the bytes, as it reads answers in `transport.http1`. Always holds: ambiguous requests are refused (two
 lengths, a length beside chunks, no `Host`, folded headers); the size of a head is limited; no bytes are kept beyond
 those fed since the last request was taken.
 

@@ -24,12 +24,10 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.values import duration_text
-from restbroker.transport.answer import LONGEST_BYTES, AnswerReader, Headers, KnownHeads, MalformedAnswer, Rest
-from restbroker.transport.coding import decode
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn, reason_of
-from restbroker.transport.idle import Connection
+from restbroker.transport.http1 import LONGEST_BYTES, AnswerReader, Headers, KnownHeads, MalformedAnswer, Rest, decode
 from restbroker.transport.message import Request, Response, Sender
-from restbroker.transport.pool import Pool
+from restbroker.transport.pool import Connection, Pool
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import Unwatched

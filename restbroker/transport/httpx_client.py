@@ -18,11 +18,9 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.transport.coding import decode
-from restbroker.transport.connect_ramp import ConnectRamp, RampClosed, connections_for
-from restbroker.transport.dial import NEXT_S, addresses_of
+from restbroker.transport.connect import NEXT_S, ConnectRamp, RampClosed, addresses_of, connections_for
 from restbroker.transport.errors import MaybeSent, NotSent, reason_of
-from restbroker.transport.head import headers_of
+from restbroker.transport.http1 import decode, headers_of
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.progress import Progress
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import attrs
 import trio
 
-from restbroker.transport.connect_ramp import ConnectRamp
+from restbroker.transport.connect import ConnectRamp
 from restbroker.transport.message import Sender
 
 C = TypeVar("C")

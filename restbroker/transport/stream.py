@@ -23,9 +23,9 @@ from restbroker.config.target import Target
 from restbroker.config.tls import context_of
 from restbroker.config.values import duration_text
 from restbroker.light import light
-from restbroker.transport.dial import addresses_of
+from restbroker.transport.connect import addresses_of
 from restbroker.transport.errors import NotSent
-from restbroker.transport.head import headers_of
+from restbroker.transport.http1 import headers_of
 from restbroker.transport.httpx_client import describe_error
 from restbroker.transport.message import Request
 

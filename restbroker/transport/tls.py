@@ -1,4 +1,4 @@
-"""TLS on a wire, for the lean client. Opened by `dial`.
+"""TLS on a wire, for the lean client. Opened by `connect.dial`.
 
 Always holds: as for every wire; and messages of TLS itself between two answers (session tickets, new keys) leave a
 connection fit for use, while a byte of another answer does not.

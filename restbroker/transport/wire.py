@@ -1,4 +1,4 @@
-"""Bytes to and from a server, over TCP or a unix socket. Opened by `dial`, used by exchanges and under TLS.
+"""Bytes to and from a server, over TCP or a unix socket. Opened by `connect.dial`, used by exchanges and under TLS.
 
 Always holds: `close` takes effect at once, from any task, and ends all waits; `has_sent` says whether the kernel has
 taken any byte of what is being sent.

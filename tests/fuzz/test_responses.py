@@ -16,9 +16,9 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Probe, Rejected,
 from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options
-from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, MalformedAnswer
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.http1 import HEAD_LIMIT_BYTES, AnswerReader, MalformedAnswer
 from tests.fuzz.effort import FUZZING
 
 TIMEOUT_S = 0.04

@@ -19,8 +19,8 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason
 from restbroker.servers.contract import Link, Plan
 from restbroker.transport import pool
+from restbroker.transport.client import LeanClient
 from restbroker.transport.errors import NotSent
-from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
 from restbroker.transport.wire import Wire
 from tests.model.target import SimulatedTarget

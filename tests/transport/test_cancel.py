@@ -11,8 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from restbroker.config.target import TlsFiles, Url
-from restbroker.transport.client import open_transport
-from restbroker.transport.lean import LeanClient
+from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.message import Request
 from tests.support.recorder import Recorder, recording
 from tests.transport.authority import Authority, authority, recording_tls

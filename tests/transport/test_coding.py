@@ -6,8 +6,7 @@ import zlib
 
 import pytest
 
-from restbroker.transport.answer import KnownHeads, Rest
-from restbroker.transport.coding import decode
+from restbroker.transport.http1 import KnownHeads, Rest, decode
 from restbroker.transport.message import Request
 from tests.support import recorder
 from tests.support.rows import rows

@@ -16,10 +16,9 @@ import pytest
 import trio
 
 from restbroker.config.target import TlsFiles, Url
-from restbroker.transport.client import open_transport
+from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.exchange import Exchange, State
-from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Response
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.upkeep import Readiness

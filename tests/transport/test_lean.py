@@ -14,12 +14,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Url
-from restbroker.transport.client import open_transport
+from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
-from restbroker.transport.head import Heads
-from restbroker.transport.idle import Connection
-from restbroker.transport.lean import LeanClient
+from restbroker.transport.http1 import Heads
 from restbroker.transport.message import Transport
+from restbroker.transport.pool import Connection
 from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import Listener, Wire
 from tests.support import recorder

@@ -14,11 +14,10 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.config.target import Engine, TlsFiles, Url
-from restbroker.transport import dial, httpx_client
-from restbroker.transport.client import open_transport
+from restbroker.transport import connect, httpx_client
+from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.httpx_client import HttpxClient
-from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
 from tests.support import recorder
 from tests.support.recorder import Recorder
@@ -122,7 +121,7 @@ async def reaching(
 async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
 ) -> None:
-    monkeypatch.setattr(dial, "is_public", lambda _address: True)
+    monkeypatch.setattr(connect, "is_public", lambda _address: True)
     names = Names(["127.0.0.2", "127.0.0.3"])
     async with reaching(engine, ["127.0.0.3"], names, public_only=public_only) as (transport, (server,)):
         for _ in range(2):
@@ -138,7 +137,7 @@ async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(
     server = await serving(nursery, "127.0.0.3")
     with contextlib.ExitStack() as stack:
         silenced(stack, "127.0.0.2", server.port)
-        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        monkeypatch.setattr(connect, "is_public", lambda _address: True)
         meaning(["127.0.0.2", "127.0.0.3"])
         made = target(server.port, engine=engine, public_only=public_only, connect_timeout_s=10.0)
         transport = open_transport(attrs.evolve(made, url=Url("http", NAME, server.port)))
@@ -160,7 +159,7 @@ async def test_all_public_addresses_together_have_the_connect_time_out_and_one_t
         names = meaning([f"127.9.0.{number}" for number in range(2, 12)])
         for address in names.addresses[1:]:
             silenced(stack, address, port)
-        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        monkeypatch.setattr(connect, "is_public", lambda _address: True)
         made = target(port, url=Url("http", NAME, port), engine=engine, public_only=True, connect_timeout_s=4.0)
         transport = open_transport(made)
         assert isinstance(transport, LeanClient | HttpxClient)
@@ -185,9 +184,9 @@ async def _expect_none_accepted(transport: Transport) -> None:
 async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dial, "is_public", lambda _address: True)
+    monkeypatch.setattr(connect, "is_public", lambda _address: True)
     # On a busy machine even the first may need longer to accept.
-    for engine_of in (dial, httpx_client):
+    for engine_of in (connect, httpx_client):
         monkeypatch.setattr(engine_of, "NEXT_S", 1.5)
     both = ["127.0.0.2", "127.0.0.3"]
     async with reaching(engine, both, Names(both), public_only=True) as (transport, (first, second)):
@@ -306,7 +305,7 @@ async def test_no_way_to_write_a_private_address_leads_there(engine: Engine, hos
 async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_name_means_by_then(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.2")
+    monkeypatch.setattr(connect, "is_public", lambda address: address == "127.0.0.2")
     names, both = Rebinding(["127.0.0.2"], after=["127.0.0.3"]), ["127.0.0.2", "127.0.0.3"]
     async with reaching(engine, both, names, public_only=True) as (transport, (looked_at, rebound)):
         assert (await transport.send(post())).status == 200
@@ -324,7 +323,7 @@ async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_na
 async def test_of_several_addresses_only_the_public_ones_are_dialled(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.3")
+    monkeypatch.setattr(connect, "is_public", lambda address: address == "127.0.0.3")
     both = ["127.0.0.2", "127.0.0.3"]
     async with reaching(engine, both, Names(both), public_only=True) as (transport, (inner, server)):
         assert (await transport.send(post())).status == 200
@@ -338,7 +337,7 @@ async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
     signer = authority(tmp_path)
     async with recording_tls(signer.served()) as server:
         meaning(["127.0.0.1"])
-        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        monkeypatch.setattr(connect, "is_public", lambda _address: True)
         files = TlsFiles(ca=signer.ca)
         for host, works in (("localhost", True), (NAME, False)):
             url = Url("https", host, server.port)
@@ -361,7 +360,7 @@ async def test_tls_at_the_next_address_is_with_the_host_and_may_take_longer_than
     named: list[str | None] = []
     context.sni_callback = lambda _tls, name, _context: named.append(name)
     async with recording_tls(context, pause_s=0.7) as server:
-        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        monkeypatch.setattr(connect, "is_public", lambda _address: True)
         meaning(["127.0.0.2", "127.0.0.1", "127.0.0.3"])
         url, files = Url("https", "localhost", server.port), TlsFiles(ca=signer.ca)
         transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
@@ -375,12 +374,12 @@ async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine even the first may need longer to accept.
-    for engine_of in (dial, httpx_client):
+    for engine_of in (connect, httpx_client):
         monkeypatch.setattr(engine_of, "NEXT_S", 30.0)
     signer = authority(tmp_path)
     async with recording_tls(signer.served()) as server, trio.open_nursery() as nursery:
         other = await serving(nursery, "127.0.0.2", server.port)
-        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        monkeypatch.setattr(connect, "is_public", lambda _address: True)
         meaning(["127.0.0.1", "127.0.0.2"])
         url, files = Url("https", NAME, server.port), TlsFiles(ca=signer.ca)
         transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))

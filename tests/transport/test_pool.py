@@ -12,9 +12,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Target
-from restbroker.transport.idle import LOOK_S
-from restbroker.transport.lean import LeanClient
+from restbroker.transport.client import LeanClient
 from restbroker.transport.message import Request
+from restbroker.transport.pool import LOOK_S
 from restbroker.transport.upkeep import Readiness
 from restbroker.transport.wire import Listener
 from tests.support.rows import rows

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from restbroker.transport.connect_ramp import GAP_S, MOST_PATIENCE_S, PATIENCE_S, REST_S, START, ConnectRamp, RampClosed
+from restbroker.transport.connect import GAP_S, MOST_PATIENCE_S, PATIENCE_S, REST_S, START, ConnectRamp, RampClosed
 from tests.support.rows import rows
 
 ANSWER_S = 0.05

@@ -19,7 +19,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers.component.options import Options
 from restbroker.servers.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
 from restbroker.servers.event_contract import Problem
-from restbroker.transport.dial import cause_of
+from restbroker.transport.connect import cause_of
 
 _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 60.0

@@ -8,8 +8,7 @@ import trio
 
 from restbroker.config.target import Target, Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.connect_ramp import START
-from restbroker.transport.dial import dial
+from restbroker.transport.connect import START, dial
 from restbroker.transport.message import Request
 from restbroker.transport.wire import Wire
 from tests.support.ejabberd import Ejabberd

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.transport.addresses import is_public
+from restbroker.transport.connect import is_public
 from tests.support.rows import rows
 
 PRIVATE = [

@@ -21,7 +21,7 @@ from restbroker.servers.mongooseim.sns.hook import read_notification
 from restbroker.servers.openfire.stream.frames import FrameReader, read_data
 from restbroker.servers.prosody import xml_stanza
 from restbroker.serving.requests import Requests, Unreadable
-from restbroker.transport.answer import AnswerReader, MalformedAnswer
+from restbroker.transport.http1 import AnswerReader, MalformedAnswer
 from restbroker.transport.message import Response
 from restbroker.transport.stream import Frame
 

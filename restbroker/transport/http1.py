@@ -1,27 +1,37 @@
-"""Reads answers off one connection, however they are cut into pieces.
+"""HTTP/1.1 as bytes: heads of requests out, answers in, however they are cut into pieces; and bodies that came encoded.
 
 Exchanges try `KnownHeads` first, for answers that came in one piece, or nearly: no head of these is parsed again. All
 others are read by an `AnswerReader`.
 
-Always holds: an answer is whole, cut at its limit, or `MalformedAnswer` is raised; interim answers (1xx) are skipped;
-bytes that follow an answer unrequested make its connection unfit for another request; an endless answer ends at its
-limits; memory is bounded.
+Always holds: a request that HTTP forbids is refused before anything is sent; a body has a Content-Length and is never
+chunked. An answer is whole, cut at its limit, or `MalformedAnswer` is raised; interim answers (1xx) are skipped; bytes
+that follow an answer unrequested make its connection unfit for another request; an endless answer ends at its limits;
+memory is bounded. `decode` raises nothing; no more is decoded than the limit; a body that is not there as a whole
+counts as cut; a coding that is not known is named in the body's place; a text is what it looks like, since proxies that
+decode a body may leave the header.
 
 Stricter than httpx (measured with h11 0.16): `Content-Length` twice, even with equal values, or beside
 `Transfer-Encoding`, or as a list; lines that end without CR; a blank behind a chunk's size; and HTTP/1.2 are all
 refused. What a server means by those is a guess. Laxer in one thing: an empty line before the status is skipped. As
-with httpx, a body transferred in any encoding but chunks is refused; `coding` decodes what is encoded in itself.
+with httpx, a body transferred in any encoding but chunks is refused.
 
 Built on httptools (llhttp). Its traps, measured with 0.9.0: whether a connection may be kept is right inside the
 callbacks only; there is no way to tell it that the stream ended, nor that the request was a HEAD.
 """
 
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final, Literal, TypeAlias
+from urllib.parse import quote, urlencode
 
 import attrs
 import httptools
+
+from restbroker.config.target import Target
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request
 
 HEAD_LIMIT_BYTES: Final = 64 * 1024
 """The most bytes that an answer may have outside its body.
@@ -265,3 +275,127 @@ def _plain_head(head: bytes) -> tuple[int, Headers, int] | None:
         return None
     is_plain = reader.keep and not reader.body_cut and not reader.coding_names
     return (reader.status, reader.headers, length) if is_plain else None
+
+
+OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+"""The headers that the client sets itself; of those in a request only `Host` counts."""
+
+_KNOWN_LIMIT: Final = 256
+_LONGEST_KNOWN_BYTES: Final = 4096
+"""The longest head that is kept: a job may have a megabyte, and a path or query may be made of it."""
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?", re.ASCII)
+_PATH: Final = re.compile(r"/[!-~]*", re.ASCII)
+
+
+def headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
+    """Return all headers of the request as (name, value), `Host` first, without Content-Length."""
+    given = next((value for name, value in request.headers if name.lower() == "host"), None)
+    host = given or target.host_header or target.url.origin.partition("://")[2]
+    own = [(name, value) for name, value in request.headers if name.lower() not in OWN_HEADERS]
+    asks = any(name.lower() == ACCEPT[0].lower() for name, _ in own)
+    return [("Host", host), *own] if asks else [("Host", host), ACCEPT, *own]
+
+
+@attrs.define(eq=False, repr=False)
+class Heads:
+    """The encoded heads of one target's requests; most jobs of a command share theirs, so the last few are kept."""
+
+    _target: Target
+    _known: dict[tuple[object, ...], bytes] = attrs.field(factory=dict)
+
+    def message(self, request: Request) -> bytes:
+        """Return head and body of the request as bytes; raise `NotSent` if it has something that HTTP forbids."""
+        return whole(self.head(request), request.body)
+
+    def head(self, request: Request) -> bytes:
+        """Return the request's head up to the length of its body; raise `NotSent` as `message` does."""
+        key = (request.method, request.path, request.query, request.headers)
+        head = self._known.get(key)
+        if head is None:
+            head = self._head(request)
+            if len(self._known) >= _KNOWN_LIMIT:
+                self._known.clear()
+            if len(head) <= _LONGEST_KNOWN_BYTES:
+                self._known[key] = head
+        return head
+
+    def _head(self, request: Request) -> bytes:
+        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+        headers = headers_of(self._target, request)
+        if not _TOKEN.fullmatch(request.method):
+            raise _unsendable(f"{request.method!r} is not a method")
+        if not _PATH.fullmatch(request.path):
+            raise _unsendable("its path has characters that must be encoded")
+        for name, value in headers:
+            # Not shown: it may be a secret.
+            if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise _unsendable(f"the header {name!r} has characters that HTTP forbids")
+        lines = [f"{request.method} {request.path}{query} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+        return "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
+
+
+def whole(head: bytes, body: bytes) -> bytes:
+    """Return the message of a head, as `Heads.head` makes it, and a body."""
+    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+
+
+def _unsendable(why: str) -> NotSent:
+    return NotSent(f"The request cannot be sent: {why}.", by_request=True)
+
+
+ACCEPT: Final = ("Accept-Encoding", "identity")
+_GZIP: Final = (16 + zlib.MAX_WBITS,)
+# RFC 9110 means zlib's format; some servers send the bare one.
+_DEFLATE: Final = (zlib.MAX_WBITS, -zlib.MAX_WBITS)
+_KNOWN: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _DEFLATE}
+_NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_MOST: Final = 3
+"""The most codings that are taken off one after the other."""
+
+
+def decode(coding: str, body: bytes, limit_bytes: int, *, cut: bool) -> tuple[bytes, bool]:
+    """Return a body without the codings in its `Content-Encoding`, and whether it is cut.
+
+    `cut`: it came cut. If it cannot be decoded, return a text that says so.
+    """
+    if not coding or _is_text(body):
+        return body, cut
+    names = [name for one in coding.split(",") if (name := one.strip().lower()) not in ("", "identity")]
+    if not _KNOWN.keys() >= set(names) or len(names) > _MOST:
+        return f"(not shown: encoded as {', '.join(names)[:60]}, which was not requested)".encode(), True
+    for name in reversed(names):
+        if _is_text(body):
+            break
+        tries = (_inflate(body, window, limit_bytes) for window in _KNOWN[name])
+        body, is_whole = next((found for found in tries if found[0] or found[1]), (b"", False))
+        cut = cut or not is_whole
+    unreadable = f"(not shown: named as {', '.join(names)}, but it cannot be decoded)".encode()
+    return body or (unreadable if cut else b""), cut
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return _NO_TEXT.search(body) is None
+
+
+def _inflate(body: bytes, window: int, limit_bytes: int) -> tuple[bytes, bool]:
+    """Return what is decoded of the body, at most `limit_bytes`, and whether that is all of it."""
+    parts: list[bytes] = []
+    try:
+        # The members of gzip may be several; what else stands behind the end is no part of the body.
+        while body and (not parts or body.startswith(b"\x1f\x8b")):
+            inflater = zlib.decompressobj(window)
+            # One more byte tells whether there are more.
+            part = inflater.decompress(body, limit_bytes + 1)
+            parts.append(part[:limit_bytes])
+            if not inflater.eof or len(part) > limit_bytes:
+                return b"".join(parts), False
+            limit_bytes -= len(part)
+            body = inflater.unused_data
+    except zlib.error:
+        return b"".join(parts), False
+    return b"".join(parts), True
