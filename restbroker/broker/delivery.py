@@ -48,27 +48,24 @@ Here is one job in delivery: what it waits for, and what of it has left; `worker
 the link of its connector and the sink of its requests. `deliver` of a connector is a coroutine, which the worker can
 advance by hand where the answer came, if it waits for nothing but its link: each `await` of that is a *step*, a request
 or a question for Redis. A connector that says that it is `stepwise` does so, or awaits `link.task()` before. All others
-have a task for each round, in which the same link waits. A plan of the connector can take the first step (`plans.py`).
+have a task for each round, in which the same link waits. A plan of the connector can take the first step (`steps.py`).
 """
 
 import time
-import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import trio
 
 from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.gates import Gate, RedisGates
+from restbroker.broker.gates import Gate, RedisGates, Timer
+from restbroker.broker.health import Lease
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.lease import Lease
-from restbroker.broker.plans import PlannedEndpoint
-from restbroker.broker.timers import Timer
+from restbroker.broker.steps import IN_TASK, Asked, PlannedEndpoint, step
 from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Outcome
-from restbroker.light import light
 from restbroker.store.claims import ClaimRequest, OtherHolder
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.exchange import Exchange
@@ -101,35 +98,6 @@ class JobIsDuplicate(Withdrawn):
 
 class SendingStopped(Withdrawn):
     """While the job waited for a connection, the breaker tripped, the lease ran out, or the pool began to stop."""
-
-
-@light
-class Asked:
-    """A step: a question for Redis."""
-
-    gate: Gate[Any, Any]
-    what: object
-
-
-class _InTask:
-    """A step: to go on in a task."""
-
-
-IN_TASK: Final = _InTask()
-Step: TypeAlias = Request | Asked | _InTask
-
-
-@types.coroutine
-def step(step_: Step) -> Generator[Step, Any, Any]:
-    """Have the worker take a step; its value is what came of it."""
-    return (yield step_)
-
-
-@types.coroutine
-def go_on(run: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Go on, as a task, with a coroutine that took steps so far."""
-    value: T = yield from run
-    return value
 
 
 class Driver(Protocol):

@@ -1,4 +1,4 @@
-"""What a job passes before it is sent: the slot of its command, and calls of Redis that many jobs share.
+"""What a job passes before it is sent: the slot of its command, calls of Redis that many jobs share, and its time.
 
 The worker leads each job through them (`worker.py`), and no task waits: a job stands in a list until it is called.
 Always holds: a job is in a slot, in its waiting room, or in neither, and both are bounded, so that slow commands do not
@@ -8,6 +8,8 @@ job under `AtMostOnce` is sent only once Redis lists it as marked, so that a cra
 again; and what is a duplicate is never marked, since jobs are marked in a call behind the one that claims.
 """
 
+import heapq
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -16,10 +18,9 @@ from typing import Generic, Literal, TypeVar
 import attrs
 import trio
 
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import StoreHealth, boot_time_s
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.lease import boot_time_s
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job import claims
@@ -270,3 +271,59 @@ class Slots:
 
 
 _UNREADABLE = "A key restbroker:once:… is not a string; whether another job did the same is unknown. The job was sent."
+
+
+_MANY = 100
+
+
+@attrs.define(eq=False)
+class Timer:
+    """One moment. `then` is called when it has come, and must raise nothing; None: it was cancelled."""
+
+    then: Callable[[], None] | None
+
+
+@attrs.define(eq=False)
+class Timers:
+    """The moments to come, on Trio's clock. `_heap`: (time due, order in which they were set, timer)."""
+
+    _heap: list[tuple[float, int, Timer]] = attrs.field(factory=list)
+    _count: int = 0
+    _cancelled: int = 0
+    _earlier: trio.Event = attrs.field(factory=trio.Event)
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def at(self, due_s: float, then: Callable[[], None]) -> Timer:
+        """Have `then` called at this time, after all that were set for the same time before."""
+        timer = Timer(then)
+        self._count += 1
+        heapq.heappush(self._heap, (due_s, self._count, timer))
+        if self._heap[0][2] is timer:
+            self._earlier.set()
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Have nothing called; what it would have called is kept by nobody."""
+        if timer.then is not None:
+            timer.then = None
+            self._cancelled += 1
+            if self._cancelled > _MANY and self._cancelled > len(self._heap) // 2:
+                self._heap = [entry for entry in self._heap if entry[2].then is not None]
+                heapq.heapify(self._heap)
+                self._cancelled = 0
+
+    async def run(self) -> None:
+        """Call what is due, until cancelled."""
+        while True:
+            self._earlier = trio.Event()
+            with trio.move_on_at(self._heap[0][0] if self._heap else math.inf):
+                await self._earlier.wait()
+            while self._heap and self._heap[0][0] <= trio.current_time():
+                timer = heapq.heappop(self._heap)[2]
+                then, timer.then = timer.then, None
+                if then is not None:
+                    then()
+                else:
+                    self._cancelled -= 1

@@ -20,10 +20,9 @@ import trio
 
 from restbroker import __version__
 from restbroker.broker import same_host
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
-from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.lines import Classifier
 from restbroker.broker.pauses import Pauses
 from restbroker.broker.periodic import Periodic

@@ -1,12 +1,18 @@
-"""Redis' outages, handled in one place: calls that wait until it is back, and one event at each end.
+"""Redis' outages, handled in one place, and the right to start requests that ends with one.
 
-Every task of the broker that talks to Redis does so through `StoreHealth`. Always holds: an outage is reported once
-when it begins and once when it ends, however many tasks run into it, and in between when its reason has changed, e.g.
-from a Redis that is down to one that came back without our user; waiting costs next to nothing. Only a write ends an
-outage: a Redis whose disk is full, or that became a replica, still answers reads.
+Every task of the broker that talks to Redis does so through `StoreHealth`: calls wait until it is back. Always holds:
+an outage is reported once when it begins and once when it ends, however many tasks run into it, and in between when its
+reason has changed, e.g. from a Redis that is down to one that came back without our user; waiting costs next to
+nothing. Only a write ends an outage: a Redis whose disk is full, or that became a replica, still answers reads.
+
+A generation may start requests only while its last confirmed heartbeat is young: the heartbeat calls `Lease.confirm`,
+each delivery checks `is_fresh`. Always holds: a process that was suspended, or cut off from Redis for so long that
+another may have taken its jobs, starts no request before Redis has answered again. Time is CLOCK_BOOTTIME, which
+advances while a virtual machine is suspended.
 """
 
 import math
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,11 +21,50 @@ from typing import Concatenate, ParamSpec, TypeVar
 import attrs
 import trio
 
-from restbroker.broker.lease import boot_time_s
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report, StoreBack, StoreLost, StoreOutageChanged
+
+FENCE_AFTER_S = 20.0
+"""Seconds of a reaper's own healthy time for which a heartbeat stands still before the reaper fences its process."""
+MARGIN_S = 5.0
+
+
+_BOOT_CLOCK = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC
+
+
+def boot_time_s() -> float:
+    """Return the seconds since the machine started, suspensions included."""
+    return time.clock_gettime(_BOOT_CLOCK)
+
+
+@attrs.define(eq=False)
+class Lease:
+    """The right of one generation to start requests, for all its pools."""
+
+    granted: trio.Event = attrs.field(factory=trio.Event)
+    """Set by the first confirmation."""
+    _until_s: float = float("-inf")
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether a request may be started now."""
+        return time.clock_gettime(_BOOT_CLOCK) < self._until_s
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the last confirmed heartbeat was sent; None: none was confirmed yet."""
+        return boot_time_s() - self._until_s + FENCE_AFTER_S - MARGIN_S if self.granted.is_set() else None
+
+    def confirm(self, asked_at_s: float) -> None:
+        """Note that Redis confirmed a heartbeat that was sent at `asked_at_s` (boot time).
+
+        Requests may be started until 15 s after that time.
+        """
+        self._until_s = asked_at_s + FENCE_AFTER_S - MARGIN_S
+        self.granted.set()
+
 
 P = ParamSpec("P")
 T = TypeVar("T")

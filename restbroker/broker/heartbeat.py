@@ -12,9 +12,8 @@ import attrs
 import orjson
 import trio
 
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.identity import Identity
-from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.tokens import Tokens
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json

@@ -16,10 +16,9 @@ import trio
 from restbroker.broker.acker import Acker
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.crash_counts import CrashCounts
-from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, StoreHealth
+from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, Lease, StoreHealth, boot_time_s
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_order import draw_order
 from restbroker.broker.queue_waiter import QueueWaiter, StandingFetches

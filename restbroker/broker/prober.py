@@ -20,7 +20,7 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.link import unreachable_reason
-from restbroker.broker.trip_rules import UNTOUCHED_S
+from restbroker.broker.rules import UNTOUCHED_S
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing

@@ -16,9 +16,8 @@ import attrs
 import trio
 
 from restbroker.broker import retry_queues
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import FENCE_AFTER_S, StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.order_warnings import stopped_warning
 from restbroker.broker.same_host import Host, is_gone
 from restbroker.broker.target_plan import TargetPlan

@@ -16,8 +16,7 @@ from typing import Final, Literal
 import attrs
 import trio
 
-from restbroker.broker.health import StoreHealth
-from restbroker.broker.lease import boot_time_s
+from restbroker.broker.health import StoreHealth, boot_time_s
 from restbroker.errors import StoreRefused
 from restbroker.job import retry, rubyjson
 from restbroker.job.json_types import Json

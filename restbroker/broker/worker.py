@@ -1,7 +1,7 @@
 """The worker of a target: it takes ready jobs from the hand-over, and takes each of them through its delivery.
 
 It is one task, and has as many jobs under way as the target's `Concurrency` and slots allow. A job does not need a task
-to wait for something: it stands in a list (`gates.py`, `semaphore.py`, `timers.py`), and who has what it waits for
+to wait for something: it stands in a list (`gates.py`, `breaker.py`), and who has what it waits for
 calls the worker. What is answered is judged, settled, and followed by the next job in the same turn. What needs a task
 of its own, such as a connector that waits for something else than its link, is a child of the worker's nursery, so that
 one scope ends all. `delivery.py` tells the life of a job, in the numbers that are used here.
@@ -24,33 +24,27 @@ from typing import Concatenate, ParamSpec, TypeVar, assert_never
 import attrs
 import trio
 
-from restbroker.broker import untasked
+from restbroker.broker import steps
 from restbroker.broker.acceptance import CLOCKS_DIFFER
 from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.delivery import (
-    IN_TASK,
-    Asked,
     Delivery,
     JobExpired,
     JobIsDuplicate,
     JobTakenAway,
     SendChecks,
     SendingStopped,
-    Step,
-    go_on,
 )
-from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates
+from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates, Timers
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.link import is_ours, outcome_of, redact_outcome
 from restbroker.broker.order_warnings import ON_DEAD_IGNORED
-from restbroker.broker.plans import Plans
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import SLOTS_FULL, Settler
+from restbroker.broker.steps import IN_TASK, Asked, Plans, Run, Step, go_on
 from restbroker.broker.target_plan import TargetPlan
-from restbroker.broker.timers import Timers
-from restbroker.broker.untasked import Run
 from restbroker.job import settle
 from restbroker.job.job import NotAJob
 from restbroker.job.order import ON_DEAD_FIELD, PREDECESSOR_DIED
@@ -119,7 +113,7 @@ class Worker:
         self._client = transport if isinstance(transport, LeanClient) else None
         self._advance = None
         if getattr(self.plan.connector, "stepwise", False) and self._client is not None:
-            self._advance = untasked.advance if self.plan.is_ours else untasked.advance_untasked
+            self._advance = steps.advance if self.plan.is_ours else steps.advance_untasked
             if isinstance(self.plan.connector, Planner):
                 self._plans = Plans(self.plan.connector, self._client)
 

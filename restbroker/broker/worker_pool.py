@@ -12,16 +12,14 @@ import trio
 from restbroker.broker import same_host
 from restbroker.broker.ack_buffer import AckBuffer
 from restbroker.broker.acker import Acker
-from restbroker.broker.admission import Admission
+from restbroker.broker.admission import Admission, Endpoints
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.delivery import SendChecks
-from restbroker.broker.endpoints import Endpoints
 from restbroker.broker.gates import RedisGates, Slots
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.lease import Lease
 from restbroker.broker.link import probe
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.poller import Poller

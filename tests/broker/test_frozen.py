@@ -19,7 +19,7 @@ import trio
 
 from restbroker.broker import heartbeat, queue_waiter, signals
 from restbroker.broker.delivery import Delivery
-from restbroker.broker.lease import FENCE_AFTER_S
+from restbroker.broker.health import FENCE_AFTER_S
 from restbroker.broker.status.status import Status
 from restbroker.job import claims
 from restbroker.job.command import Call

@@ -10,8 +10,8 @@ from trio.testing import MockClock
 
 from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.delivery import Delivery, JobTakenAway, SendingStopped
+from restbroker.broker.health import Lease, boot_time_s
 from restbroker.broker.job_in_progress import SENDING, JobInProgress
-from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.tokens import Proof
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.secret import Secret

@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from restbroker.broker.delivery import Delivery
+from restbroker.broker.health import Lease
 from restbroker.broker.job_in_progress import IllegalTransition, JobInProgress, Reservations
-from restbroker.broker.lease import Lease
 from restbroker.broker.same_host import this_process
 from restbroker.config.secret import Secret
 from restbroker.job import signing

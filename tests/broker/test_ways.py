@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from restbroker.broker import untasked
+from restbroker.broker import steps
 from restbroker.job.command import Call
 from restbroker.job.outcome import Outcome
 from restbroker.servers.contract import Link
@@ -70,7 +70,7 @@ async def test_a_stepwise_connector_of_others_that_breaks_its_word_costs_its_job
 
     monkeypatch.setattr(EjabberdConnector, "deliver", odd)
     if not is_guarded:
-        monkeypatch.setattr(untasked, "advance_untasked", None)
+        monkeypatch.setattr(steps, "advance_untasked", None)
     jobs = [job(str(number), Mood(fine())) for number in range(20)]
     async with paths.broker(jobs, way="steps", ours=False) as serving:
         await serving.until_ended(20)

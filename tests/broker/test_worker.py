@@ -10,10 +10,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.breaker import Breaker
+from restbroker.broker.breaker import AdaptiveSemaphore, Breaker
 from restbroker.broker.gates import RedisGates
 from restbroker.broker.job_in_progress import CONFIRMED, JobInProgress
-from restbroker.broker.semaphore import AdaptiveSemaphore
 from restbroker.broker.settler import Settler
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.command import Call

@@ -59,15 +59,15 @@ TARGET: Final = "t"
 BROKER: Final = f"""
 import mmap, os, sys
 import trio
-from restbroker.broker import heartbeat, lease, reaper
+from restbroker.broker import health, heartbeat, reaper
 from restbroker.broker.delivery import Delivery
 from restbroker.__main__ import main
 
-heartbeat.HEARTBEAT_S, reaper.SCAN_S, lease.MARGIN_S = 0.4, 0.3, 1.0
-lease.FENCE_AFTER_S = reaper.FENCE_AFTER_S = {LEASE_S}
+heartbeat.HEARTBEAT_S, reaper.SCAN_S, health.MARGIN_S = 0.4, 0.3, 1.0
+health.FENCE_AFTER_S = reaper.FENCE_AFTER_S = {LEASE_S}
 if os.environ.get("BLIND"):
     from restbroker.transport.upkeep import Deadlines
-    lease.Lease.is_fresh = property(lambda self: True)
+    health.Lease.is_fresh = property(lambda self: True)
     # It wakes up after the deadline of its request, which would close the connection that the next one takes.
     Deadlines.watch = lambda self, who, due_s: None
 with open(f"sends.{{os.getpid()}}", "w+b") as file:

@@ -20,14 +20,13 @@ from restbroker.broker import (
     acker,
     health,
     heartbeat,
-    lease,
     pauses,
     poller,
     queue_waiter,
     reaper,
     rewrite,
+    rules,
     scheduler,
-    trip_rules,
     worker,
 )
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
@@ -41,8 +40,8 @@ LOOK_S = 0.25
 SEED = int(os.environ.get("MODEL_SEED", "1"))
 STRETCHED = [
     (heartbeat, "HEARTBEAT_S"),
-    (lease, "FENCE_AFTER_S"),
-    (lease, "MARGIN_S"),
+    (health, "FENCE_AFTER_S"),
+    (health, "MARGIN_S"),
     (pauses, "LOOK_S"),
     (reaper, "FENCE_AFTER_S"),
     (reaper, "SCAN_S"),
@@ -51,7 +50,7 @@ STRETCHED = [
     (poller, "LOOK_EVERY_S"),
     (queue_waiter, "_WAIT_S"),
     (link, "BLOCK_S"),
-    (trip_rules, "_PROBE_AFTER_S"),
+    (rules, "_PROBE_AFTER_S"),
     (acker, "_REFUSED_WAIT_S"),
 ]
 

@@ -2,7 +2,7 @@
 
 import trio
 
-from restbroker.broker.semaphore import AdaptiveSemaphore
+from restbroker.broker.breaker import AdaptiveSemaphore
 
 
 async def enter(semaphore: AdaptiveSemaphore) -> None:

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 import attrs
 import trio
 
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.lease import Lease
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import Phase, RunningJob, ServedTarget, View
 from restbroker.broker.worker_pool import WorkerPool

@@ -7,7 +7,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.broker.adaptive import Adaptive
+from restbroker.broker.rules import Adaptive
 from tests.support.rows import rows
 
 BEST_PER_S = 200.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.broker import endpoints
-from restbroker.broker.endpoints import Endpoints
+from restbroker.broker import admission
+from restbroker.broker.admission import Endpoints
 from restbroker.broker.gates import Slots
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
@@ -101,7 +101,7 @@ async def test_a_version_that_is_found_out_later_counts_for_endpoints_that_are_k
 
 
 def test_endpoints_that_producers_invent_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "_LIMIT", 3)
+    monkeypatch.setattr(admission, "_KNOWN_LIMIT", 3)
     _, known = opened()
     for number in range(10):
         known.of(f"invented{number}")

@@ -7,8 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth
-from restbroker.broker.lease import boot_time_s
+from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth, boot_time_s
 from restbroker.broker.recently_settled import KEPT_S, RecentlySettled
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.job.settlement import Ack

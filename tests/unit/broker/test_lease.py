@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker.lease import Lease
+from restbroker.broker.health import Lease
 from restbroker.broker.same_host import is_gone, this_host, this_process
 
 SetClock = Callable[[float], None]

@@ -10,10 +10,9 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.poller import HELD_BYTES, Poller
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.recently_settled import RecentlySettled

@@ -3,7 +3,7 @@
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.timers import Timers
+from restbroker.broker.gates import Timers
 
 
 async def test_each_comes_at_its_own_time_and_those_of_one_moment_in_their_order(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.broker.trip_rules import MOST_COMMANDS, TripRules
+from restbroker.broker.rules import MOST_COMMANDS, TripRules
 from tests.support.rows import rows
 
 

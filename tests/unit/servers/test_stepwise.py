@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.lowlevel
 
-from restbroker.broker import untasked
-from restbroker.broker.delivery import IN_TASK, step
+from restbroker.broker import steps
+from restbroker.broker.steps import IN_TASK, step
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Outcome
 from restbroker.servers import registry
@@ -46,9 +46,9 @@ class Link:
 
 def drive(connector: Connector, call: Call, given: Response | Exception, questions: Response | Exception) -> bool:
     """Take all steps; tell whether it came to its end, and not to `link.task`, behind which it may await anything."""
-    link, got, advance = Link(), None, untasked.advance_untasked
+    link, got, advance = Link(), None, steps.advance_untasked
     error: Exception | None = None
-    assert advance is not None, "Trio has another name for it: see untasked.py"
+    assert advance is not None, "Trio has another name for it: see steps.py"
     run = connector.deliver(call, link)
     while True:
         try:
@@ -92,7 +92,7 @@ async def test_what_awaits_something_else_raises_and_breaks_nothing() -> None:
         async with what:
             pass
 
-    lock, advance = trio.Lock(), untasked.advance_untasked
+    lock, advance = trio.Lock(), steps.advance_untasked
     assert advance is not None
     for what in (lock, trio.open_nursery()):
         with pytest.raises(RuntimeError):
