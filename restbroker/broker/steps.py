@@ -161,5 +161,5 @@ class Plans:
         if len(self._known) >= _ENDPOINTS:
             self._known.clear()
         request = attrs.evolve(plan.request, timeout_s=endpoint.timeout_s)
-        known = self._known[endpoint] = PlannedEndpoint(plan, request, self.client.head_of(request))
+        known = self._known[endpoint] = PlannedEndpoint(plan, request, self.client.heads.head(request))
         return known

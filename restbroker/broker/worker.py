@@ -456,16 +456,16 @@ class Worker:
     # 4. to 6. Claimed and marked, sent, answered: by the connector, over its link
     def _start(self, delivery: Delivery) -> None:
         """Begin a round: without a task if the connector and the client can do that."""
-        client = self._client
         if self._has_ended:
             return
-        if self._advance is None or client is None or not client.can_start:
+        service = None if self._client is None else self._client.service
+        if self._advance is None or service is None or service.is_over:
             self._start_task(delivery)
             return
         if self._plans is not None and (planned := self._plans.for_call(delivery.job, delivery.admitted)) is not None:
             delivery.planned, delivery.message = planned
             delivery.is_effect, delivery.took, delivery.started_s = True, False, time.perf_counter()
-            exchange = client.start(planned[0].request, delivery, planned[1])
+            exchange = service.start(planned[0].request, delivery, planned[1])
             if exchange.state is not _OVER:
                 delivery.exchange = exchange
             return
@@ -500,7 +500,7 @@ class Worker:
         elif (
             isinstance(got, Response)
             and got.status in _LOGIN_REFUSED
-            and self._client.message_of(first) != delivery.message
+            and self._client.heads.message(first) != delivery.message
         ):
             # It has another login by now; what was refused for the old one was not run.
             self._exchange(delivery, first)
@@ -539,8 +539,8 @@ class Worker:
             got, error = None, AwaitedWithoutTask("deliver() waited for something else than its link.")
 
     def _exchange(self, delivery: Delivery, request: Request) -> None:
-        assert self._client is not None  # noqa: S101 - else it has a task
-        exchange = self._client.start(request, delivery)
+        assert self._client is not None and self._client.service is not None  # noqa: S101, PT018 - else it has a task
+        exchange = self._client.service.start(request, delivery)
         if exchange.state is not _OVER:
             delivery.exchange = exchange
 
@@ -592,11 +592,11 @@ class Worker:
         self._finished.append((delivery, outcome, error))
         if len(self._finished) > 1 or self._is_judging:
             return
-        if self._client is None:
+        if self._client is None or self._client.service is None:
             self._judge_all()
         else:
             # Once all answers that came with its own were read.
-            self._client.call_soon(self._judge_all)
+            self._client.service.call_soon(self._judge_all)
 
     def _judge_all(self) -> None:
         """Judge what came of rounds, settle it, and have the next jobs started."""

@@ -11,41 +11,100 @@ connections).
 """
 
 import ssl
-from collections.abc import Callable
 from typing import assert_never
 
 import trio
 
 from restbroker.config.target import Target
 from restbroker.config.tls import context_of
-from restbroker.transport.errors import NotSent
-from restbroker.transport.exchange import Exchange, Service, Sink, Waiting
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.exchange import Exchange, Service
 from restbroker.transport.http1 import Heads, KnownHeads
 from restbroker.transport.message import Request, Response, Sender, Transport
 from restbroker.transport.pool import Pool
 from restbroker.transport.upkeep import Upkeep
 
 
+class Waiting:
+    """The sink of a request whose task waits for its end; `sender`, if there is one, is asked and told as ever."""
+
+    def __init__(self, sender: Sender | None) -> None:
+        self._sender = sender
+        self._is_over = False
+        self._end: Response | Exception | None = None
+        self._task: trio.lowlevel.Task | None = None
+
+    async def end_of(self, exchange: Exchange) -> Response | Exception:
+        """Return how its exchange ends; when cancelled, the exchange is cancelled too."""
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._task = None
+            exchange.cancel()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        if not self._is_over:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        if self._end is not None:
+            return self._end
+        why = "The client stopped before a whole answer came."
+        return MaybeSent(why) if exchange.left else NotSent(why)
+
+    def may_send(self) -> None:
+        """Ask the sender."""
+        if self._sender is not None:
+            self._sender.may_send()
+
+    def note_sending(self) -> None:
+        """Tell the sender."""
+        if self._sender is not None:
+            self._sender.note_sending()
+
+    def note_refused(self) -> None:
+        """Tell the sender."""
+        if self._sender is not None:
+            self._sender.note_refused()
+
+    def answered(self, response: Response) -> None:
+        """Wake the task with the answer."""
+        self._end = response
+        self.abandoned()
+
+    def failed(self, error: Exception) -> None:
+        """Wake the task with the error."""
+        self._end = error
+        self.abandoned()
+
+    def abandoned(self) -> None:
+        """Wake the task."""
+        self._is_over = True
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+
 class LeanClient:
-    """The `Transport` of one target over its own pool of connections."""
+    """The `Transport` of one target over its own pool of connections.
+
+    `heads`: the bytes of its requests' heads. `service`: what sends requests without a task, since `run` was started.
+    """
 
     def __init__(self, target: Target, tls: ssl.SSLContext, shared: Upkeep | None = None) -> None:
+        self.heads = Heads(target)
+        self.service: Service | None = None
         self._secrets = target.all_secrets
-        self._heads = Heads(target)
         self._known = KnownHeads()
         self._pool = Pool(target, tls)
         self._is_alone = shared is None
         self._upkeep = shared or Upkeep()
-        self.readiness = self._upkeep.readiness
-        self._service: Service | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve requests and close spent connections while it runs, as `Transport.run` promises."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pool.idle.run)
+            nursery.start_soon(self._pool.run)
             if self._is_alone:
                 await nursery.start(self._upkeep.run)
-            self._service = service = self._serve(nursery, self._upkeep)
+            self.service = service = self._serve(nursery, self._upkeep)
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -53,74 +112,31 @@ class LeanClient:
                 service.close()
 
     def _serve(self, nursery: trio.Nursery, upkeep: Upkeep) -> Service:
-        return Service(self._pool, self._known, self._secrets, nursery, upkeep.readiness, upkeep.deadlines)
+        pool, heads, known = self._pool, self.heads, self._known
+        return Service(pool, heads, known, self._secrets, nursery, upkeep.readiness, upkeep.deadlines)
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """Send one request and return its whole answer, as `Transport.send` promises.
 
-        Over connections that turn out to be stale, the request is sent again as long as that does no harm. Without
-        `run`, what serves the request runs here until its end.
+        Without `run`, what serves the request runs here until its end.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        waiting = Waiting(sender)
-        if self.can_start:
-            end = await waiting.end_of(self.start(request, waiting))
+        waiting, service = Waiting(sender), self.service
+        if service is not None and not service.is_over:
+            end = await waiting.end_of(service.start(request, waiting))
         else:
             async with trio.open_nursery() as nursery:
                 upkeep = Upkeep()
                 await nursery.start(upkeep.run)
-                end = await waiting.end_of(self._start(self._serve(nursery, upkeep), request, waiting))
+                end = await waiting.end_of(self._serve(nursery, upkeep).start(request, waiting))
                 nursery.cancel_scope.cancel()
         if isinstance(end, Response):
             return end
         raise end
 
-    @property
-    def can_start(self) -> bool:
-        """Whether `start` serves requests now: `run` runs."""
-        return self._service is not None and not self._service.is_over
-
-    def start(self, request: Request, sink: Sink, message: bytes | None = None) -> Exchange:
-        """Send one request as `send` does, without a task: `sink` is told the end, maybe before this returns.
-
-        `message`: its bytes, if the caller has them. `run` must have been started; once it ended, the exchange is
-        abandoned at once.
-        """
-        assert self._service is not None  # noqa: S101 - it was started
-        return self._start(self._service, request, sink, message)
-
-    def call_soon(self, call: Callable[[], None]) -> None:
-        """Call `call` once all answers that came at this time were read; at once if none is being read.
-
-        What is started in it goes over the connections of those just answered, as cheaply as can be. What it raises is
-        lost.
-        """
-        if self._service is None:
-            call()
-        else:
-            self._service.call_soon(call)
-
-    def _start(self, service: Service, request: Request, sink: Sink, message: bytes | None = None) -> Exchange:
-        exchange = Exchange(service, request, message or b"", sink)
-        try:
-            exchange.message = message or self._heads.message(request)
-        except NotSent as error:
-            exchange.refuse(error)
-        else:
-            exchange.go_on(service.take())
-        return exchange
-
-    def head_of(self, request: Request) -> bytes:
-        """Return the head of this request's message, but for the length of its body; raise `NotSent` as `send` does."""
-        return self._heads.head(request)
-
-    def message_of(self, request: Request) -> bytes:
-        """Return the bytes of this request; raise `NotSent` as `send` does."""
-        return self._heads.message(request)
-
     async def keep_none(self) -> None:
         """Close the idle connections and keep none from now on, as `Transport.keep_none` promises."""
-        self._pool.idle.close()
+        self._pool.keep_none()
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:

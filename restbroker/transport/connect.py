@@ -151,15 +151,11 @@ class ConnectRamp(Generic[C]):
     limiter: ConnectLimit = attrs.Factory(ConnectLimit)
     _begun: dict[object, float] = attrs.Factory(dict)
     _young: dict[object, float] = attrs.Factory(dict)
-    _line: dict[RampTicket[C], None] = attrs.Factory(dict)
+    line: dict[RampTicket[C], None] = attrs.Factory(dict)
+    """The tasks that stand in line."""
     _keeper: RampTicket[C] | None = None
     _timer: trio.CancelScope = attrs.Factory(trio.CancelScope)
     _closed: bool = False
-
-    @property
-    def waiting_count(self) -> int:
-        """How many tasks stand in line."""
-        return len(self._line)
 
     async def acquire(self, who: object, *, again: bool = False) -> C | None:
         """Wait in line, then return a connection that was given back, or None if `who` may connect now.
@@ -181,7 +177,7 @@ class ConnectRamp(Generic[C]):
 
     def give(self, connection: C) -> None:
         """Give a connection that is fit for use to the first in line that takes one, or else to `_spare`."""
-        for place in self._line:
+        for place in self.line:
             if place.takes:
                 place.connection = connection
                 self._serve(place)
@@ -191,9 +187,9 @@ class ConnectRamp(Generic[C]):
     def close(self) -> None:
         """Close the ramp: wake all in line, which raise `RampClosed`, as does each later `acquire`."""
         self._closed = True
-        for place in self._line:
+        for place in self.line:
             place.wake()
-        self._line.clear()
+        self.line.clear()
 
     def note_answered(self, who: object) -> None:
         """Note the server's first answer to `who`; do nothing if `who` never began, or has ended."""
@@ -216,12 +212,12 @@ class ConnectRamp(Generic[C]):
     async def _acquire(self, place: RampTicket[C], *, again: bool = False) -> C | None:
         if self._closed:
             raise RampClosed
-        if (again or not self._line) and self._room_from_s() <= trio.current_time():
+        if (again or not self.line) and self._room_from_s() <= trio.current_time():
             self._begin(place.who)
             return None
         if again:
-            self._line = {place: None, **self._line}
-        self._line[place] = None
+            self.line = {place: None, **self.line}
+        self.line[place] = None
         try:
             while not place.is_served and not self._closed:
                 await (place.park() if self._keeper is not None else self._keep(place))
@@ -252,13 +248,13 @@ class ConnectRamp(Generic[C]):
     def _appoint_keeper(self) -> None:
         """Have another task keep the time, if none does: the last in line, unless it is awake and checks by itself."""
         if self._keeper is None:
-            for place in reversed(self._line):
+            for place in reversed(self.line):
                 if place.wake():
                     break
 
     def _pass_on(self, place: RampTicket[C]) -> None:
         """Give what this ticket got to others: its task is gone, perhaps between being served and seeing it."""
-        self._line.pop(place, None)
+        self.line.pop(place, None)
         if place.connection is not None:
             self.give(place.connection)
         elif place.is_served:
@@ -275,16 +271,16 @@ class ConnectRamp(Generic[C]):
 
     def _let_in(self) -> None:
         """Let the first in line connect, one after the other, as far as there is room."""
-        if not self._line:
+        if not self.line:
             return
-        while self._line and self._room_from_s() <= trio.current_time():
-            first = next(iter(self._line))
+        while self.line and self._room_from_s() <= trio.current_time():
+            first = next(iter(self.line))
             self._begin(first.who)
             self._serve(first)
         self._timer.deadline = self._room_from_s()
 
     def _serve(self, place: RampTicket[C]) -> None:
-        del self._line[place]
+        del self.line[place]
         place.is_served = True
         place.wake()
 

@@ -1,6 +1,6 @@
 """One request on its way to a server, without a task of its own: what comes of it is told when it comes.
 
-`LeanClient.start` makes an exchange. It takes an idle connection or waits for one, sends, reads the answer, and ends:
+`Service.start` makes an exchange. It takes an idle connection or waits for one, sends, reads the answer, and ends:
     CONNECTING  it waits for a connection, in a task of the client's, which asks `may_send` before it connects
     SENDING     `may_send`, `note_sending` and the first bytes: one step. A task sends the rest of a large message. It
                 stays so if the server closes before it has all of it: it may have answered all the same
@@ -25,7 +25,16 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.values import duration_text
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn, reason_of
-from restbroker.transport.http1 import LONGEST_BYTES, AnswerReader, Headers, KnownHeads, MalformedAnswer, Rest, decode
+from restbroker.transport.http1 import (
+    LONGEST_BYTES,
+    AnswerReader,
+    Headers,
+    Heads,
+    KnownHeads,
+    MalformedAnswer,
+    Rest,
+    decode,
+)
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.pool import Connection, Pool
 from restbroker.transport.tls import refuses_certificate
@@ -90,10 +99,11 @@ class Exchange:
     _scope: trio.CancelScope | None = None
     """That of the task that waits for a connection."""
 
-    def __init__(self, service: "Service", request: Request, message: bytes, sink: Sink) -> None:
+    message: bytes = b""
+
+    def __init__(self, service: "Service", request: Request, sink: Sink) -> None:
         self._service = service
         self._request = request
-        self.message = message
         self._sink = sink
         service.exchanges.add(self)
 
@@ -131,7 +141,7 @@ class Exchange:
         while connection is not None:
             if not self._send_over(connection):
                 return
-            connection = self._service.pool.idle.take(self._service.now_s())
+            connection = self._service.pool.take(self._service.now_s(), has_place=True)
         self.state = _CONNECTING
         if self._service.is_over:
             self._end()
@@ -178,7 +188,7 @@ class Exchange:
         if self._reader is None:
             self._data = data = self._data + got if self._data else got
             if got and request.body_limit_bytes >= LONGEST_BYTES and request.method != "HEAD":
-                answer = self._service.heads.read(data)
+                answer = self._service.known_heads.read(data)
                 if answer is Rest.MISSING:
                     self._has_begun = True
                     return
@@ -197,22 +207,22 @@ class Exchange:
         self._answer(reader.status, reader.headers, body, cut=cut, keep=reader.keep)
 
     def _send_over(self, connection: Connection) -> bool:
-        """Send the request over this connection; return True if it is stale and another one may be tried."""
-        service, sink = self._service, self._sink
+        """Send the request over this connection, behind what its wire has to send, and listen for the answer.
+
+        Return True if it is stale and another one may be tried.
+        """
+        service, sink, wire = self._service, self._sink, connection.wire
         self._connection = connection
-        connection.wire.has_sent = False
+        wire.has_sent = False
         if service.is_over:
             # All that runs here was cancelled in this very tick.
             self.abandon()
             return False
         now_s = service.now_s()
-        if not self.due_s:
-            self.due_s = now_s + self._request.timeout_s
-        problem: Exception | None = None
+        self.due_s = self.due_s or now_s + self._request.timeout_s
+        problem: Exception | None = self._too_late() if now_s >= self.due_s else None
         try:
-            if now_s >= self.due_s:
-                problem = self._too_late()
-            else:
+            if problem is None:
                 sink.may_send()
                 sink.note_sending()
         except Exception as error:  # noqa: BLE001 - whatever the sink raises
@@ -225,15 +235,10 @@ class Exchange:
             self.refuse(problem)
             return False
         service.deadlines.watch(connection, self.due_s)
-        return self._transmit(connection, self.message)
-
-    def _transmit(self, connection: Connection, message: bytes) -> bool:
-        """Listen, and send the message behind what the wire has to send; return True as `_send_over` does."""
-        service, wire = self._service, connection.wire
         self.state = _SENDING
         try:
             is_watched = wire.listen(self.receive, service.readiness)
-            if wire.begin(message):
+            if wire.begin(self.message):
                 self.state = _RECEIVING
             else:
                 service.nursery.start_soon(self._send_rest, connection)
@@ -283,7 +288,11 @@ class Exchange:
         if fit and service.readiness.is_calling and connection.ramp_owner is None:
             self.left, self.state, self._connection = True, _OVER, None
             service.exchanges.discard(self)
-            service.rest(connection)
+            # It stays ready, until all that came at this time was read.
+            connection.is_used = True
+            if not (service.resting or service.calls):
+                service.readiness.afterwards.append(service.go_on)
+            service.resting.append(connection)
         else:
             self._part(fit=fit)
             self._end()
@@ -299,7 +308,7 @@ class Exchange:
         if isinstance(error, Unwatched):
             self.abandon()
         elif self._is_stale_by(error):
-            self.go_on(self._service.pool.idle.take(self._service.now_s()))
+            self.go_on(self._service.pool.take(self._service.now_s(), has_place=True))
 
     def _is_stale_by(self, error: Exception) -> bool:
         """Part with a connection that broke; return True if another one may be tried, else tell the sink."""
@@ -353,8 +362,7 @@ class Exchange:
         assert connection is not None  # noqa: S101 - asked by the callers
         self._connection = None
         self.left = self.left or connection.wire.has_sent
-        connection.wire.unlisten()
-        service.deadlines.forget(connection)
+        service.deadlines.due.pop(connection, None)
         service.pool.give_back(connection, service.now_s(), fit=fit, has_begun=self._has_begun)
 
     def _end(self) -> None:
@@ -374,7 +382,8 @@ class Service:
     """
 
     pool: Pool
-    heads: KnownHeads
+    heads: Heads
+    known_heads: KnownHeads
     secrets: tuple[Secret, ...]
     nursery: trio.Nursery
     readiness: Readiness
@@ -383,30 +392,34 @@ class Service:
     is_over: bool = False
     # What `trio.current_time` reads, at a third of its price: each request asks twice.
     now_s: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
-    _line: deque[Exchange] = attrs.field(factory=deque)
-    _resting: list[Connection] = attrs.field(factory=list)
+    resting: list[Connection] = attrs.field(factory=list)
     """Those of the requests answered in this batch, each with its place."""
+    calls: list[Callable[[], None]] = attrs.field(factory=list)
+    """What `call_soon` is to call."""
+    _line: deque[Exchange] = attrs.field(factory=deque)
     _spare: list[Connection] = attrs.field(factory=list)
-    """Those of them that are known to be quiet, while `_calls` are called."""
-    _calls: list[Callable[[], None]] = attrs.field(factory=list)
+    """Those of `resting` that are known to be quiet, while `calls` are called."""
+
+    def start(self, request: Request, sink: Sink, message: bytes | None = None) -> Exchange:
+        """Send one request, without a task, as `Transport.send` promises; once it is over, abandon it at once.
+
+        `sink` is told the end, maybe before this returns. `message`: the bytes of the request, if the caller has them.
+        Over connections that turn out to be stale, it is sent again as long as that does no harm.
+        """
+        exchange = Exchange(self, request, sink)
+        try:
+            exchange.message = message or self.heads.message(request)
+        except NotSent as error:
+            exchange.refuse(error)
+        else:
+            exchange.go_on(self._take())
+        return exchange
 
     def close(self) -> None:
         """Abandon the exchanges under way, and each that begins later."""
         self.is_over = True
         for exchange in tuple(self.exchanges):
             exchange.abandon()
-
-    def take(self) -> Connection | None:
-        """Return a connection that is fit for use, with its place; None if there is none now."""
-        if self._spare:
-            return self._spare.pop()
-        now_s = self.now_s()
-        if self._resting:
-            connection = self._resting.pop()
-            if not self.pool.has_line and now_s <= connection.old_at_s and connection.wire.is_quiet():
-                return connection
-            self.put_down(connection)
-        return self.pool.take_now(now_s)
 
     def connect(self, exchange: Exchange) -> None:
         """Have a task wait for a connection for this exchange, behind those that came before."""
@@ -417,106 +430,53 @@ class Service:
         # Trio begins tasks in any order.
         await self._line.popleft().connect()
 
-    def rest(self, connection: Connection) -> None:
-        """Keep a connection whose answer came whole ready, until all that came at this time was read."""
-        connection.is_used = True
-        if not (self._resting or self._calls):
-            self.readiness.call_afterwards(self._go_on)
-        self._resting.append(connection)
-
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call `call` once all that came at this time was read; at once if nothing is being read.
 
-        What is started in it goes over the connections of those just answered. What it raises is lost.
+        What is started in it goes over the connections of those just answered, as cheaply as can be. What it raises is
+        lost.
         """
         if not self.readiness.is_calling:
             with suppress(Exception):
                 call()
             return
-        if not (self._resting or self._calls):
-            self.readiness.call_afterwards(self._go_on)
-        self._calls.append(call)
+        if not (self.resting or self.calls):
+            self.readiness.afterwards.append(self.go_on)
+        self.calls.append(call)
 
-    def _go_on(self, not_quiet: Collection[object]) -> None:
+    def go_on(self, not_quiet: Collection[object]) -> None:
         """Have the next requests sent over the connections of those answered; `not_quiet`: where something came since.
 
         That may be a message of TLS itself, which the wire takes in.
         """
         now_s, has_line = self.now_s(), self.pool.has_line
-        resting, self._resting = self._resting, []
-        calls, self._calls = self._calls, []
+        resting, self.resting = self.resting, []
+        calls, self.calls = self.calls, []
         for one in resting:
             if has_line or now_s > one.old_at_s or (one.wire in not_quiet and not one.wire.is_quiet()):
-                self.put_down(one)
+                self._put_down(one)
             else:
                 self._spare.append(one)
         for call in calls:
             with suppress(Exception):
                 call()
         while self._spare:
-            self.put_down(self._spare.pop())
+            self._put_down(self._spare.pop())
 
-    def put_down(self, connection: Connection, *, fit: bool = True) -> None:
+    def _take(self) -> Connection | None:
+        """Return a connection that is fit for use, with its place; None if there is none now."""
+        if self._spare:
+            return self._spare.pop()
+        now_s = self.now_s()
+        if self.resting:
+            connection = self.resting.pop()
+            if not self.pool.has_line and now_s <= connection.old_at_s and connection.wire.is_quiet():
+                return connection
+            self._put_down(connection)
+        return self.pool.take(now_s, has_place=False)
+
+    def _put_down(self, connection: Connection) -> None:
         """Give a connection and its place back."""
-        connection.wire.unlisten()
-        self.deadlines.forget(connection)
-        self.pool.give_back(connection, self.now_s(), fit=fit)
+        self.deadlines.due.pop(connection, None)
+        self.pool.give_back(connection, self.now_s(), fit=True)
         self.pool.leave()
-
-
-class Waiting:
-    """The sink of a request whose task waits for its end; `sender`, if there is one, is asked and told as ever."""
-
-    def __init__(self, sender: Sender | None) -> None:
-        self._sender = sender
-        self._is_over = False
-        self._end: Response | Exception | None = None
-        self._task: trio.lowlevel.Task | None = None
-
-    async def end_of(self, exchange: Exchange) -> Response | Exception:
-        """Return how its exchange ends; when cancelled, the exchange is cancelled too."""
-
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self._task = None
-            exchange.cancel()
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        if not self._is_over:
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(abort)
-        if self._end is not None:
-            return self._end
-        why = "The client stopped before a whole answer came."
-        return MaybeSent(why) if exchange.left else NotSent(why)
-
-    def may_send(self) -> None:
-        """Ask the sender."""
-        if self._sender is not None:
-            self._sender.may_send()
-
-    def note_sending(self) -> None:
-        """Tell the sender."""
-        if self._sender is not None:
-            self._sender.note_sending()
-
-    def note_refused(self) -> None:
-        """Tell the sender."""
-        if self._sender is not None:
-            self._sender.note_refused()
-
-    def answered(self, response: Response) -> None:
-        """Wake the task with the answer."""
-        self._end = response
-        self.abandoned()
-
-    def failed(self, error: Exception) -> None:
-        """Wake the task with the error."""
-        self._end = error
-        self.abandoned()
-
-    def abandoned(self) -> None:
-        """Wake the task."""
-        self._is_over = True
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
-            self._task = None

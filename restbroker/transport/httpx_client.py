@@ -238,7 +238,7 @@ class HttpxClient:
 
     async def _give_back(self, connection: _Connection, *, reusable: bool) -> None:
         now_s = trio.current_time()
-        if not reusable or self._closed or not (self._keeps or self._ramp.waiting_count):
+        if not reusable or self._closed or not (self._keeps or self._ramp.line):
             await _close(connection)
         else:
             connection.idle_since_s = now_s

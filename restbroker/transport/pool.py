@@ -3,7 +3,7 @@
 Always holds: each connection in use, at rest or just being made has one of `connections_for` places, or rests without
 one; who waits longest is served first; what is given back unfit, too old or after `close` is closed. The connection
 used last comes first, being the least likely to be stale; none is returned that is too old or on which bytes or its end
-came. While `Idle.run` runs, connections that will not be used again are closed within a second or so: at the end of
+came. While `run` runs, connections that will not be used again are closed within a second or so: at the end of
 their time, and when the server has closed them. While there is none, nothing wakes up.
 """
 
@@ -43,105 +43,48 @@ class Connection:
     is_used: bool = False
     is_late: bool = False
 
-    def note_idle(self, now_s: float, expiry_s: float) -> None:
-        """Note that an answer came and the connection may be used again; it may be idle for `expiry_s` from `now_s`."""
-        self.is_used = True
-        self.since_s = now_s
-        self.good_until_s = min(now_s + expiry_s, self.old_at_s)
-
     def expire(self) -> None:
         """Close the connection, because its request is late, and mark it so."""
         self.is_late = True
         self.wire.close()
 
 
-@attrs.define(eq=False)
-class Idle:
-    """The idle connections of one client, as a stack: its bottom was used least recently."""
-
-    _stack: deque[Connection] = attrs.field(factory=deque)
-    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _rests: bool = False
-    _closed: bool = False
-
-    def __len__(self) -> int:
-        return len(self._stack)
-
-    def take(self, now_s: float) -> Connection | None:
-        """Return the connection used last that is still good, or None; close those above it that are not."""
-        stack = self._stack
-        while stack:
-            connection = stack.pop()
-            if now_s <= connection.good_until_s and connection.wire.is_quiet():
-                return connection
-            connection.wire.close()
-        return None
-
-    def put(self, connection: Connection) -> None:
-        """Keep an idle connection, or close it if `close` was called before."""
-        if self._closed:
-            connection.wire.close()
-            return
-        stack = self._stack
-        stack.append(connection)
-        if self._rests:
-            self._rests = False
-            self._lot.unpark_all()
-        # Where `run` does not run, what a quieter pool does not need any more goes all the same.
-        if connection.since_s > stack[0].good_until_s:
-            stack.popleft().wire.close()
-
-    def close(self) -> None:
-        """Close all idle connections, and keep none from now on."""
-        self._closed = True
-        while self._stack:
-            self._stack.pop().wire.close()
-
-    async def run(self) -> None:
-        """Close connections that will not be used again, until cancelled."""
-        try:
-            while True:
-                if not self._stack:
-                    self._rests = True
-                    await self._lot.park()
-                await trio.sleep(LOOK_S)
-                self._close_bad()
-        finally:
-            self._rests = False
-
-    def _close_bad(self) -> None:
-        now_s = trio.current_time()
-        found = list(self._stack)
-        self._stack.clear()
-        for connection in found:
-            if now_s <= connection.good_until_s and connection.wire.is_quiet():
-                self._stack.append(connection)
-            else:
-                connection.wire.close()
-
-
 class Pool:
-    """The connections to one target. `idle`: those at rest."""
+    """The connections to one target. `idle`: those at rest, as a stack: its bottom was used least recently."""
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
         self.target = target
+        self.idle: deque[Connection] = deque()
         self._tls = tls
         self._places = trio.Semaphore(connections_for(target))
         self._entering = 0
-        self.idle = Idle()
-        self._ramp = ConnectRamp(self.idle.put)
+        self._ramp = ConnectRamp(self._keep)
+        self._lot = trio.lowlevel.ParkingLot()
+        self._rests = False
+        self._keeps_none = False
         self._closed = False
 
-    def take_now(self, now_s: float) -> Connection | None:
-        """Return a connection that is fit for use, with its place; None if there is none now."""
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
-            return None
-        connection = self.idle.take(now_s)
-        if connection is None:
+    def take(self, now_s: float, *, has_place: bool) -> Connection | None:
+        """Return the connection used last that is still good; None if there is none now.
+
+        It comes with its place, unless the caller `has_place`. Those above it that are not good are closed.
+        """
+        idle = self.idle
+        if not has_place:
+            if not idle:
+                return None
+            try:
+                self._places.acquire_nowait()
+            except trio.WouldBlock:
+                return None
+        while idle:
+            connection = idle.pop()
+            if now_s <= connection.good_until_s and connection.wire.is_quiet():
+                return connection
+            connection.wire.close()
+        if not has_place:
             self._places.release()
-        return connection
+        return None
 
     async def enter(self, timeout_s: float) -> None:
         """Take a place, within `timeout_s` seconds; raise `NotSent` if there is none by then."""
@@ -170,7 +113,7 @@ class Pool:
         Tasks are served in the order in which they came. Raise `NotSent` if the client is closed or no connection comes
         about, and what `sender.may_send` raises.
         """
-        if (connection := self.idle.take(trio.current_time())) is not None:
+        if (connection := self.take(trio.current_time(), has_place=True)) is not None:
             return connection
         owner, again = object(), False
         try:
@@ -180,7 +123,7 @@ class Pool:
                 connection.wire.close()
                 again = True
                 # What was given back meanwhile rests, since no one was in line.
-                if (connection := self.idle.take(trio.current_time())) is not None:
+                if (connection := self.take(trio.current_time(), has_place=True)) is not None:
                     return connection
         except RampClosed:
             raise NotSent(f"The connections to {self.target.url} are closed.") from None
@@ -199,22 +142,65 @@ class Pool:
     def give_back(self, connection: Connection, now_s: float, *, fit: bool, has_begun: bool = True) -> None:
         """Take a connection back, but not its place. `fit`: it may be used again. `has_begun`: the server answered."""
         owner, connection.ramp_owner = connection.ramp_owner, None
+        connection.wire.unlisten()
         if not fit or self._closed or now_s > connection.old_at_s:
             connection.wire.close()
         else:
-            connection.note_idle(now_s, self.target.idle_expiry_s)
+            connection.is_used, connection.since_s = True, now_s
+            connection.good_until_s = min(now_s + self.target.idle_expiry_s, connection.old_at_s)
             # Before there is room for one more: who is first in line takes what is there already.
-            self._ramp.give(connection)
+            (self._ramp.give if self._ramp.line else self._keep)(connection)
         if owner is not None:
             (self._ramp.note_answered if has_begun else self._ramp.end)(owner)
 
     @property
     def has_line(self) -> bool:
         """Whether what is given back is not free for the next request: another one waits for it, or it is closed."""
-        return self._closed or self._entering > 0 or self._ramp.waiting_count > 0
+        return self._closed or self._entering > 0 or bool(self._ramp.line)
+
+    def keep_none(self) -> None:
+        """Close what rests now, and keep none from now on."""
+        self._keeps_none = True
+        while self.idle:
+            self.idle.pop().wire.close()
 
     def close(self) -> None:
         """Close what rests now, and the others when they are given back; who waits gets `NotSent`."""
         self._closed = True
-        self.idle.close()
+        self.keep_none()
         self._ramp.close()
+
+    async def run(self) -> None:
+        """Close connections that will not be used again, until cancelled."""
+        try:
+            while True:
+                if not self.idle:
+                    self._rests = True
+                    await self._lot.park()
+                await trio.sleep(LOOK_S)
+                self._close_bad()
+        finally:
+            self._rests = False
+
+    def _keep(self, connection: Connection) -> None:
+        if self._keeps_none:
+            connection.wire.close()
+            return
+        idle = self.idle
+        idle.append(connection)
+        if self._rests:
+            self._rests = False
+            self._lot.unpark_all()
+        # Where `run` does not run, what a quieter pool does not need any more goes all the same.
+        if connection.since_s > idle[0].good_until_s:
+            idle.popleft().wire.close()
+
+    def _close_bad(self) -> None:
+        now_s = trio.current_time()
+        found = list(self.idle)
+        self.idle.clear()
+        for connection in found:
+            if now_s <= connection.good_until_s and connection.wire.is_quiet():
+                self.idle.append(connection)
+            else:
+                connection.wire.close()

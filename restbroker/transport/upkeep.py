@@ -65,16 +65,20 @@ These are those of the batch, and perhaps others.
 class Readiness:
     """The listener for all connections of one or more clients. `is_kept`: `run` runs, so that `watch` may be used.
 
-    `is_calling`: a batch is being called, so that `call_afterwards` may be used.
+    `is_calling`: a batch is being called, so that `afterwards` may be added to.
     """
 
     under_way: Sized = ()
     """The requests under way; without them, it never naps."""
     is_kept: bool = False
     is_calling: bool = False
+    afterwards: list[Afterwards] = attrs.field(factory=list)
+    """What is called once, when all that came at one time was taken; who is just being called adds it.
+
+    One look finds for all connections what takes a look at each otherwise: that nothing came since.
+    """
     _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
     _descriptors: select.epoll | None = None
-    _afterwards: list[Afterwards] = attrs.field(factory=list)
     _found: int = _BATCH
     _vain_naps: int = 0
     _looks_without_nap: int = 0
@@ -92,13 +96,6 @@ class Readiness:
         """Stop watching the descriptor; do nothing if it is not watched."""
         if self._watched.pop(descriptor, None) is not None and self._descriptors is not None:
             self._descriptors.unregister(descriptor)
-
-    def call_afterwards(self, call: Afterwards) -> None:
-        """Call `call` once, when all that came at one time was taken; to be used by who is just being called.
-
-        One look finds for all connections what takes a look at each otherwise: that nothing came since.
-        """
-        self._afterwards.append(call)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen for all that is watched, until cancelled; where there is no epoll, do nothing until then."""
@@ -118,10 +115,7 @@ class Readiness:
                     # What came while others were called is taken at once: a turn of Trio's loop costs as much as a job.
                     if not came:
                         break
-                    count = len(came)
-                    self._call(came)
-                    came = self._call_afterwards(descriptors, came) if self._afterwards else []
-                    came = came or (descriptors.poll(0, _BATCH) if count > _FEW else [])
+                    came = self._call(descriptors, came)
 
     def _look(self, descriptors: select.epoll, began_s: float) -> list[tuple[int, int]]:
         """Return what is readable, after a nap if one pays; the wait for it began at `began_s` (by `perf_counter`).
@@ -140,19 +134,18 @@ class Readiness:
         self._found = len(came)
         return came
 
-    def _call(self, came: Sequence[tuple[int, int]]) -> None:
-        self.is_calling = True
-        for descriptor, _ in came:
+    def _call(self, descriptors: select.epoll, called: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Call those of these descriptors, and what is to be called behind them; return what is readable by then."""
+        watched, self.is_calling = self._watched, True
+        for descriptor, _ in called:
             # What came on another one may have had this one closed.
-            who = self._watched.get(descriptor)
+            who = watched.get(descriptor)
             if who is not None and not who.on_readable():
                 self.forget(descriptor)
                 who.note_unwatched()
         self.is_calling = False
-
-    def _call_afterwards(self, descriptors: select.epoll, called: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Call what is to be called behind those in `called`; return what was found to be readable by then."""
-        watched = self._watched
+        if not self.afterwards:
+            return descriptors.poll(0, _BATCH) if len(called) > _FEW else []
         # One that is left out would be taken for quiet. Where few are called of many, all cost too much: with a hundred
         # targets a tenth of the CPU (measured).
         if len(watched) <= _BATCH:
@@ -163,10 +156,10 @@ class Readiness:
                 look.register(descriptor, select.POLLIN)
             came = look.poll(0)
         more = {watched[descriptor] for descriptor, _ in came if descriptor in watched}
-        calls, self._afterwards = self._afterwards, []
+        calls, self.afterwards = self.afterwards, []
         for call in calls:
             call(more)
-        return came
+        return came or (descriptors.poll(0, _BATCH) if len(called) > _FEW else [])
 
     @contextmanager
     def _watching(self, descriptors: select.epoll) -> Iterator[None]:
@@ -193,21 +186,15 @@ class Deadlines:
     """The deadlines of one or more clients; `is_kept`: `run` runs, so that they are kept by it."""
 
     is_kept: bool = False
-    _due: dict[Expirable, float] = attrs.field(factory=dict)
+    due: dict[Expirable, float] = attrs.field(factory=dict)
+    """What is watched, and until when (on Trio's clock); who was in time or is gone takes itself out."""
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
-    def __len__(self) -> int:
-        return len(self._due)
-
     def watch(self, who: Expirable, due_s: float) -> None:
-        """Have `who` cut off once `due_s` (on Trio's clock) has passed, unless `forget` comes first."""
-        if not self._due:
+        """Have `who` cut off once `due_s` (on Trio's clock) has passed, unless it is out of `due` by then."""
+        if not self.due:
             self._lot.unpark_all()
-        self._due[who] = due_s
-
-    def forget(self, who: Expirable) -> None:
-        """Stop watching `who`, which was in time or is gone; do nothing if it is not watched."""
-        self._due.pop(who, None)
+        self.due[who] = due_s
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Cut off the watched objects that are late, until cancelled."""
@@ -215,7 +202,7 @@ class Deadlines:
         task_status.started()
         try:
             while True:
-                if not self._due:
+                if not self.due:
                     await self._lot.park()
                 await trio.sleep(TICK_S)
                 self._expire_due()
@@ -224,8 +211,8 @@ class Deadlines:
 
     def _expire_due(self) -> None:
         now_s = trio.current_time()
-        for who in [who for who, due_s in self._due.items() if due_s <= now_s]:
-            del self._due[who]
+        for who in [who for who, due_s in self.due.items() if due_s <= now_s]:
+            del self.due[who]
             who.expire()
 
 
@@ -237,7 +224,7 @@ class Upkeep:
     readiness: Readiness = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.readiness = Readiness(self.deadlines)
+        self.readiness = Readiness(self.deadlines.due)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Do both until cancelled."""

@@ -53,13 +53,20 @@ class Wire:
 
         Raise OSError if it breaks.
         """
+        left = memoryview(message)
         if self._rest:
-            message, self._rest = bytes(self._rest) + message, memoryview(b"")
-        sent = self._send(message) if message else 0
-        if sent == len(message):
+            left = memoryview(b"".join((self._rest, message))) if message else self._rest
+            self._rest = memoryview(b"")
+        if not left:
             return True
-        self._rest = memoryview(message)[sent:]
-        return False
+        try:
+            sent = self._socket.send(left)
+        except BlockingIOError:
+            sent = 0
+        else:
+            self.has_sent = True
+        self._rest = left[sent:]
+        return sent == len(left)
 
     async def send_rest(self) -> None:
         """Send what is left, waiting while the kernel takes none; raise OSError or a Trio resource error."""
@@ -68,15 +75,8 @@ class Wire:
                 # Closed while this task was about to run. Trio would register the descriptor -1.
                 raise trio.ClosedResourceError
             await trio.lowlevel.wait_writable(self._socket)
-            self._rest = self._rest[self._send(self._rest) :]
-
-    def _send(self, data: bytes | memoryview) -> int:
-        try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            return 0
-        self.has_sent = True
-        return sent
+            # Not what TLS makes of it: that is encrypted already.
+            Wire.begin(self, b"")
 
     async def receive(self) -> bytes:
         """Wait for bytes by Trio and return some, b"" at the end; raise OSError or a Trio resource error."""

@@ -78,7 +78,7 @@ async def test_what_is_called_afterwards_comes_once_behind_all_that_came_togethe
             def listen(wire: Wire, got: bytes | Exception) -> None:
                 called.append(got)
                 if len(called) == 1:
-                    arrivals.call_afterwards(
+                    arrivals.afterwards.append(
                         lambda more: called.append(["one" if it is one else "other" for it in more])
                     )
                 elif len(called) == 2:
@@ -107,7 +107,7 @@ async def test_of_a_thousand_connections_with_unread_bytes_none_is_taken_for_qui
         """Leaves unread what came, and asks whether something came since."""
 
         def on_readable(self) -> bool:
-            arrivals.call_afterwards(lambda more: unread.append(self in more))
+            arrivals.afterwards.append(lambda more: unread.append(self in more))
             return True
 
         def note_unwatched(self) -> None:

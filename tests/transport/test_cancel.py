@@ -127,7 +127,7 @@ async def cancelled_at(step: int, client: LeanClient, server: Recorder, before: 
 
 
 def close_idle(client: LeanClient) -> None:
-    while (connection := client._pool.idle.take(trio.current_time())) is not None:
+    while (connection := client._pool.take(trio.current_time(), has_place=True)) is not None:
         connection.wire.close()
 
 
@@ -136,7 +136,7 @@ async def is_clean(client: LeanClient, server: Recorder) -> None:
         # A task that was to connect may still be ending, and the server shaking hands with one that is gone.
         await wait_all_tasks_blocked()
     assert client._pool._places.value == PLACES
-    assert not client._upkeep.deadlines._due
+    assert not client._upkeep.deadlines.due
     assert not client._pool._ramp._young
     with trio.fail_after(60):
         while server.open_connections != len(client._pool.idle):  # noqa: ASYNC110 - nothing tells of it

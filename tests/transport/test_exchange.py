@@ -18,7 +18,7 @@ import trio
 from restbroker.config.target import TlsFiles, Url
 from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
-from restbroker.transport.exchange import Exchange, State
+from restbroker.transport.exchange import Exchange, Service, State
 from restbroker.transport.message import Response
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.upkeep import Readiness
@@ -96,21 +96,27 @@ async def running(ours: Authority | None = None, **changes: object) -> AsyncIter
         nursery.cancel_scope.cancel()
 
 
+def service(client: LeanClient) -> Service:
+    """What serves its requests without a task."""
+    assert client.service is not None
+    return client.service
+
+
 def leaves_nothing(client: LeanClient) -> bool:
-    under_way = client._service.exchanges if client._service is not None else ()
-    return client._pool._places.value == PLACES and not under_way and not client._upkeep.deadlines._due
+    under_way = client.service.exchanges if client.service is not None else ()
+    return client._pool._places.value == PLACES and not under_way and not client._upkeep.deadlines.due
 
 
 async def test_an_exchange_goes_over_an_idle_connection_at_once_and_ends_in_the_step_of_its_answer() -> None:
     async with running() as (client, server):
         first = Noting()
-        exchange = client.start(post(), first)
+        exchange = service(client).start(post(), first)
         assert (exchange.state, first.said) == (State.CONNECTING, [])
         await first.end()
         assert first.said == ["may send", "may send", "sending", "answered"]
         server.script.append(recorder.answer(500))
         second = Noting()
-        exchange = client.start(post(), second)
+        exchange = service(client).start(post(), second)
         assert (exchange.state, second.said) == (State.RECEIVING, ["may send", "sending"])
         await second.end()
         assert (exchange.state, exchange.left) == (State.OVER, True)
@@ -133,16 +139,16 @@ async def test_what_is_started_after_a_batch_goes_over_the_connections_of_those_
 
         def go_on() -> None:
             calls.append([*first.said, *second.said])
-            states.extend(client.start(post(), one).state for one in next_ones)
+            states.extend(service(client).start(post(), one).state for one in next_ones)
 
         def answered() -> None:
             if first.response is not None and second.response is not None:
-                client.call_soon(go_on)
+                service(client).call_soon(go_on)
 
         server.script += [together, together]
         first, second = Noting(on_answer=answered), Noting(on_answer=answered)
         for sink in (first, second):
-            client.start(post(), sink)
+            service(client).start(post(), sink)
         await until_async(lambda: len(arrived) == 2, "both are there")
         # In one step of the server's, so that both answers are there when the client looks.
         let.set()
@@ -160,7 +166,9 @@ async def test_what_is_started_in_the_step_of_an_answer_goes_over_its_connection
         await client.send(post())
         states: list[State] = []
         next_one = Noting()
-        client.start(post(), Noting(on_answer=lambda: states.append(client.start(post(), next_one).state)))
+        service(client).start(
+            post(), Noting(on_answer=lambda: states.append(service(client).start(post(), next_one).state))
+        )
         await next_one.end()
         assert states == [State.RECEIVING]
         assert server.connections == 1
@@ -179,7 +187,7 @@ async def begun(client: LeanClient, server: Recorder, state: State, sink: Noting
         case State.CONNECTING:
             server.default = recorder.stall()
             for _ in range(PLACES):
-                client.start(post(), Noting())
+                service(client).start(post(), Noting())
             await until_async(lambda: len(server.requests) == PLACES, "all places are taken")
         case State.SENDING:
             server.script.append(answer_and_read_no_more)
@@ -189,7 +197,7 @@ async def begun(client: LeanClient, server: Recorder, state: State, sink: Noting
             server.script.append(recorder.stall())
         case State.OVER:
             pass
-    exchange = client.start(post(body=bytes(20 * MIB) if state is State.SENDING else b""), sink)
+    exchange = service(client).start(post(body=bytes(20 * MIB) if state is State.SENDING else b""), sink)
     if state is State.OVER:
         await sink.end()
     return exchange
@@ -210,7 +218,7 @@ async def test_a_cancelled_exchange_tells_nothing_and_leaves_nothing(
         exchange.cancel()
         exchange.cancel()
         assert (exchange.state, exchange.left) == (State.OVER, state is not State.CONNECTING)
-        for other in tuple(client._service.exchanges) if client._service is not None else ():
+        for other in tuple(client.service.exchanges) if client.service is not None else ():
             other.cancel()
         await until_async(lambda: leaves_nothing(client), "it leaves nothing")
         assert sink.said == said
@@ -227,7 +235,7 @@ async def test_an_exchange_is_abandoned_when_its_client_ends(state: State) -> No
     assert exchange.left is (state is not State.CONNECTING)
     assert leaves_nothing(client)
     late = Noting()
-    assert client.start(post(), late).state is State.OVER
+    assert service(client).start(post(), late).state is State.OVER
     assert late.said == ["abandoned"]
 
 
@@ -251,7 +259,7 @@ async def test_a_bug_in_a_sink_costs_its_exchange_alone(
     async with running() as (client, server):
         await client.send(post())
         made = sink()
-        client.start(post(), made)
+        service(client).start(post(), made)
         await until_async(lambda: "failed" in made.said, "it failed")
         assert made.said == said
         assert type(made.error) is kind
@@ -275,10 +283,10 @@ async def test_a_bug_in_what_is_called_after_a_batch_ends_neither_the_listener_n
         called = Noting()
 
         def answered() -> None:
-            client.call_soon(bug)
-            client.call_soon(called.abandoned)
+            service(client).call_soon(bug)
+            service(client).call_soon(called.abandoned)
 
-        client.start(post(), Noting(on_answer=answered))
+        service(client).start(post(), Noting(on_answer=answered))
         await called.end()
         assert (await client.send(post())).status == 200
         assert (server.connections, leaves_nothing(client)) == (1, True)
@@ -287,7 +295,7 @@ async def test_a_bug_in_what_is_called_after_a_batch_ends_neither_the_listener_n
 async def test_a_request_that_http_forbids_fails_before_it_begins() -> None:
     async with running() as (client, server):
         sink = Noting()
-        assert client.start(post("/a b"), sink).state is State.OVER
+        assert service(client).start(post("/a b"), sink).state is State.OVER
         assert isinstance(sink.error, NotSent)
         assert sink.error.by_request
         assert leaves_nothing(client)
@@ -332,18 +340,18 @@ async def test_bytes_of_tls_behind_an_answer_leave_its_connection_to_the_next_re
 
         def go_on() -> None:
             os.write(peer.end.fileno(), later[:3])
-            client.call_soon(lambda: states.append(client.start(post(), last).state))
+            service(client).call_soon(lambda: states.append(service(client).start(post(), last).state))
 
         monkeypatch.setattr("restbroker.transport.pool.dial", dial)
         client = LeanClient(target(1, engine="lean"), ssl.create_default_context())
         await nursery.start(client.run)
         first, second, last = Noting(), Noting(on_answer=go_on), Noting()
-        client.start(post(), first)
+        service(client).start(post(), first)
         await request_to(peer)
         peer.tls.write(answer)
         await peer.send()
         await first.end()
-        client.start(post(), second)
+        service(client).start(post(), second)
         await request_to(peer)
         peer.tls.write(answer)
         now = peer.outgoing.read()
@@ -377,7 +385,7 @@ async def test_new_keys_wanted_in_the_middle_of_a_large_body_tear_nothing(ours: 
         async with running(ours) as (client, _), trio.open_nursery() as nursery:
             client._pool.target = attrs.evolve(client._pool.target, url=Url("https", "127.0.0.1", port))
             sink = Noting()
-            exchange = client.start(post(body=body, timeout_s=120.0), sink)
+            exchange = service(client).start(post(body=body, timeout_s=120.0), sink)
             await until_async(lambda: exchange.state is State.SENDING, "it sends")
             await trio.testing.wait_all_tasks_blocked(0.02)
             with trio.fail_after(120):
@@ -442,11 +450,11 @@ class Crowd:
         """Starts one, if some are left."""
         if len(self.started) == self.count:
             return
-        then: list[Callable[[], object]] = [bool, self.begin, lambda: self.client.call_soon(self.begin)]
+        then: list[Callable[[], object]] = [bool, self.begin, lambda: service(self.client).call_soon(self.begin)]
         sink = Noting(on_answer=self.chance.choice(then), may=self.chance.choice([bool] * 9 + [withdraw]))
         body = bytes(self.chance.choice([2, 2, 2, 3 * MIB]))
         timeout_s, repeatable = self.chance.choice([0.05, 0.3]), self.chance.random() < 0.5
-        exchange = self.client.start(post(body=body, timeout_s=timeout_s, repeatable=repeatable), sink)
+        exchange = service(self.client).start(post(body=body, timeout_s=timeout_s, repeatable=repeatable), sink)
         self.started.append((exchange, sink))
 
     def cancel(self, exchange: Exchange, sink: Noting) -> None:

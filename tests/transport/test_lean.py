@@ -152,8 +152,8 @@ async def test_what_left_on_the_first_connection_is_remembered() -> None:
         await transport.send(post())
         breaking: Any = BreakingWire()
         second = Connection(breaking, trio.current_time() + NEVER_S, None)
-        second.note_idle(trio.current_time(), NEVER_S)
-        transport._pool.idle._stack.appendleft(second)
+        second.good_until_s, second.is_used = trio.current_time() + NEVER_S, True
+        transport._pool.idle.appendleft(second)
         transport._pool.target = attrs.evolve(transport._pool.target, url=Url("http", "127.0.0.1", 1))
         server.script.append(hang_up_unanswered)
         with pytest.raises(MaybeSent, match=r"then: No connection to .*refused"):
@@ -335,7 +335,7 @@ async def test_nothing_wakes_the_watcher_while_nobody_is_watched(
     assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
     deadlines.watch(first, trio.current_time() + 1)
     deadlines.watch(second, trio.current_time() + 1)
-    deadlines.forget(second)
+    del deadlines.due[second]
     await trio.sleep(10)
     assert first.expired_at_s is not None
     assert 1001 <= first.expired_at_s - began_s <= 1001.2

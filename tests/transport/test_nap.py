@@ -114,7 +114,7 @@ async def under_way(loop: Loop, count: int) -> AsyncIterator[Requests]:
             finally:
                 for _, reader in connections:
                     upkeep.readiness.forget(reader.here.fileno())
-                    upkeep.deadlines.forget(reader)
+                    upkeep.deadlines.due.pop(reader, None)
                 nursery.cancel_scope.cancel()
 
 

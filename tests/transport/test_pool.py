@@ -173,7 +173,7 @@ async def test_those_who_give_up_leave_their_place_to_the_next(
         got = set(server.sent)
         server.came = [body for body in server.came if body in got]
         assert overtaken(server) <= len(server.wires)
-        assert client._pool._ramp.waiting_count == 0
+        assert not client._pool._ramp.line
         assert server.open == len(client._pool.idle)
 
 

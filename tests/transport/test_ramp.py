@@ -162,10 +162,10 @@ async def test_who_only_may_connect_gets_no_connection_of_others(autojump_clock:
         await wait_all_tasks_blocked()
         ramp.give("b")
         await wait_all_tasks_blocked()
-        assert (waiters.served, ramp.waiting_count) == ([(1, "b")], 1)
+        assert (waiters.served, len(ramp.line)) == ([(1, "b")], 1)
         ramp.release(100)
         await wait_all_tasks_blocked()
-        assert ramp.waiting_count == 0
+        assert ramp.line == {}
 
 
 async def test_whose_connection_was_not_fit_is_the_first_again(autojump_clock: MockClock) -> None:
@@ -301,4 +301,4 @@ async def test_nobody_is_forgotten_whatever_becomes_of_the_others(autojump_clock
     assert lasting <= crowd.done
     assert not crowd.ramp._begun
     assert crowd.ramp._keeper is None
-    assert crowd.ramp.waiting_count == 0
+    assert crowd.ramp.line == {}
