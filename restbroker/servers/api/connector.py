@@ -11,10 +11,13 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
+from restbroker.errors import ConfigError
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Rejected
+from restbroker.light import light
 from restbroker.servers.api.health import Health
-from restbroker.servers.api.request import guard, lookup, unsent
+from restbroker.servers.api.request import lookup, refused, unsent
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.contract import Link
 from restbroker.transport.message import Request, Response
 
@@ -26,7 +29,7 @@ Classify: TypeAlias = Callable[[Call, E, CommandSpec, Response, float], Outcome]
 """A function `(call, entry, spec, response, now_s)` → the outcome of the answer; `now_s` is in epoch seconds."""
 
 
-@attrs.frozen
+@light
 class Delivery(Generic[E, R]):
     """One call before it is sent: its row, its specification, what was made of it, and the link to send it over."""
 
@@ -75,9 +78,10 @@ class TableConnector(Generic[E, R]):
         entry = lookup(self._table, call.command, self._target.name, self.catalogue.unavailable, self._unknown)
         if isinstance(entry, Rejected):
             return entry
-        request = guard(lambda: self._request(call, entry), self._target.name, name)
-        if isinstance(request, Rejected):
-            return request
+        try:
+            request = self._request(call, entry)
+        except (InvalidArguments, ConfigError) as error:
+            return refused(error, self._target.name, name)
         return await self._send(Delivery(call, entry, self.catalogue.commands[name], request, link))
 
     async def probe(self, link: Link) -> Probe:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
+from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Command
@@ -57,6 +58,14 @@ def _bearer(text: str) -> Headers:
     return (("Authorization", f"Bearer {text}"),)
 
 
+def kept(make: Callable[[], Headers], secrets: Iterable[Secret | None]) -> Callable[[], Headers]:
+    """Return a function like `make`, whose headers have these secrets and no others, that makes them only once.
+
+    A secret in a file is read again for each request.
+    """
+    return make if any(one is not None and one.path is not None for one in secrets) else lru_cache(maxsize=1)(make)
+
+
 T = TypeVar("T")
 _LIMIT_BYTES: Final = 65_536
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
@@ -77,16 +86,23 @@ def lookup(
 
 
 def guard(make: Callable[[], T], target: str, command: str) -> T | Rejected:
-    """Return what `make` returns, or the outcome of a job whose arguments do not fit.
+    """Return what `make` returns, or the outcome of a job whose arguments do not fit; raise as `refused` does."""
+    try:
+        return make()
+    except (InvalidArguments, ConfigError) as error:
+        return refused(error, target, command)
+
+
+def refused(error: InvalidArguments | ConfigError, target: str, command: str) -> Rejected:
+    """Return the outcome of a job whose arguments do not fit.
 
     Raise `NotSent` if a secret cannot be read: the job waits until its file is back.
     """
-    try:
-        return unsent(make)
-    except InvalidArguments as error:
-        end = "" if str(error).endswith("?") else "."
-        hint = f"`restbroker commands --target {target} {command}` lists what the command takes."
-        return Rejected(Reason("BadArgument", f"The request cannot be made: {error}{end}", hint))
+    if isinstance(error, ConfigError):
+        raise NotSent(str(error)) from error
+    end = "" if str(error).endswith("?") else "."
+    hint = f"`restbroker commands --target {target} {command}` lists what the command takes."
+    return Rejected(Reason("BadArgument", f"The request cannot be made: {error}{end}", hint))
 
 
 def unsent(make: Callable[[], T]) -> T:
@@ -120,13 +136,15 @@ def path_of(path: str, given: Mapping[str, Json], segment: Callable[[str, str], 
 
     `segment(name, text)` returns an argument as one segment, or raises `InvalidArguments`.
     """
+    if "{" not in path:
+        return path
     parts = path.split("/")
     return "/".join(segment(one[1:-1], str(given[one[1:-1]])) if one.startswith("{") else one for one in parts)
 
 
 def query_of(names: Iterable[str], given: Mapping[str, Json]) -> Pairs:
     """Return the pairs of the query in the order of the names, leaving out arguments that are not there."""
-    return tuple((name, _plain(given[name])) for name in names if name in given)
+    return tuple([(name, _plain(given[name])) for name in names if name in given])
 
 
 def _plain(value: Json) -> str:

@@ -28,9 +28,10 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 def fits_xml(value: Json) -> bool:
     """Tell whether all texts in the value can stand in XML."""
+    if isinstance(value, str):
+        # What can be printed has none of them, which is known sooner.
+        return value.isprintable() or _NO_XML.search(value) is None
     match value:
-        case str():
-            return _NO_XML.search(value) is None
         case list():
             return all(fits_xml(inner) for inner in value)
         case dict():

@@ -6,7 +6,7 @@ a while, a minute at most, so that the target stays paused; after refused logins
 them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
@@ -16,13 +16,14 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
+from restbroker.light import light
 from restbroker.servers.api.connector import Delivery, TableConnector
 from restbroker.servers.api.health import Health, target_denied, target_down, target_up
-from restbroker.servers.api.request import unsent
+from restbroker.servers.api.request import Headers, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.http.catalogue import Recipe, Settings, settings_of
 from restbroker.servers.http.outcomes import BUSY, BUSY_S, LONGEST_BUSY_S, REFUSED, classify
-from restbroker.servers.http.request import build, question
+from restbroker.servers.http.request import build, headers_of, question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from restbroker.transport.retry_after import retry_after_s
@@ -35,7 +36,7 @@ _NOT_IMPLEMENTED: Final = 501
 _ADD_IT: Final = "Correct the name, or add the command to the target's Options.Commands."
 
 
-@attrs.frozen
+@light
 class _Signed:
     """The request of a call, and the secrets that it is signed with."""
 
@@ -50,6 +51,8 @@ class _HttpTarget:
     _target: Target
     _settings: Settings
     _now_s: Callable[[], float]
+    _headers: Mapping[str, Callable[[], Headers]]
+    """By command, what returns the headers of its requests."""
     _busy_until_s: float = float("-inf")
     _last_probe: Probe | None = None
     _last_probe_at_s: float = float("-inf")
@@ -58,7 +61,8 @@ class _HttpTarget:
     def request(self, call: Call, recipe: Recipe) -> _Signed:
         """Return the request of a call, signed; raise as `build` does."""
         signing = [secret.reveal() for secret in self._settings.signing]
-        return _Signed(build(call, recipe, self._target, self._settings, signing, self._now_s()), signing)
+        headers = self._headers[recipe.spec.name]()
+        return _Signed(build(call, recipe, self._target, headers, signing, self._now_s()), signing)
 
     async def send(self, one: Delivery[Recipe, _Signed]) -> Outcome:
         """Send the request, and return the outcome of its answer: a 401 or 403 is `Denied` if the probe gets it too."""
@@ -133,7 +137,8 @@ def health_of(response: Response, *, is_asked: bool) -> Health:
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
     settings = settings_of(target)
-    it = _HttpTarget(target, settings, ports.now_s)
+    headers = {name: headers_of(recipe, target, settings) for name, recipe in settings.recipes.items()}
+    it = _HttpTarget(target, settings, ports.now_s, headers)
     return TableConnector(
         target,
         settings.catalogue,

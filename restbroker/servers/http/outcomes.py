@@ -68,7 +68,7 @@ def classify(
     status = response.status
     if _is_in(status, recipe.success):
         # Its producer's, whatever it is: a mask for a short or everyday secret would spoil good answers.
-        return deliver_as_is(response, parse_json(response.body.decode("utf-8", "replace").encode()))
+        return deliver_as_is(response, parse_json(response.body.decode("utf-8", "replace")))
     hidden = hiding.login_spellings(response.request_pairs, recipe.secret_headers) | _spellings_of(tuple(signing))
     answer = read_for(AnswerForm(_error, hidden, is_own=_is_json), call, recipe.spec, response=response, now_s=now_s)
     if status == _LOOP and REFUSAL.encode() in response.body:
@@ -107,7 +107,10 @@ def _is_json(response: Response) -> bool:
 
 
 def _is_in(status: int, ranges: tuple[range, ...]) -> bool:
-    return any(status in one for one in ranges)
+    for one in ranges:  # noqa: SIM110 - `any` takes three times as long
+        if status in one:
+            return True
+    return False
 
 
 def _error(_response: Response, text: str) -> tuple[str, str]:

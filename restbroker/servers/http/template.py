@@ -9,6 +9,7 @@ member or query item around it is left out. `{{` and `}}` are braces.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote
 
@@ -42,12 +43,12 @@ class Text:
 
     parts: tuple[str | Placeholder, ...]
 
-    @property
+    @cached_property
     def placeholders(self) -> list[Placeholder]:
         """The placeholders in it, from left to right."""
         return [part for part in self.parts if isinstance(part, Placeholder)]
 
-    @property
+    @cached_property
     def whole(self) -> Placeholder | None:
         """The placeholder that is all of the text; None if there is more or none."""
         match self.parts:
@@ -142,8 +143,12 @@ def fill_path(path: Path, arguments: Mapping[str, Json]) -> str:
 
 def fill_pairs(templates: Mapping[str, Template], arguments: Mapping[str, Json]) -> list[tuple[str, str]]:
     """Return names and texts, as in a query or form; a list gives its name several times. Raise `InvalidArguments`."""
-    found = {name: _fill(template, arguments) for name, template in templates.items()}
-    return [(name, text) for name, value in found.items() for text in _texts(name, value)]
+    return pairs_of({name: _fill(template, arguments) for name, template in templates.items()})
+
+
+def pairs_of(values: Mapping[str, Json | _AbsentValue]) -> list[tuple[str, str]]:
+    """Return names and texts of values that are filled in, as `fill_pairs` does."""
+    return [(name, text) for name, value in values.items() for text in _texts(name, value)]
 
 
 def fill_value(template: Template, arguments: Mapping[str, Json]) -> Json:
@@ -166,7 +171,7 @@ def text_of(name: str, value: Json) -> str:
             raise InvalidArguments(
                 f'the argument "{name}" is {kind_of(value)}, where a string, a number or a boolean is needed'
             )
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidArguments(f'the argument "{name}" has half of a character (a lone surrogate)')
     return text
 
@@ -175,7 +180,7 @@ def _fill_segment(segment: Text, arguments: Mapping[str, Json]) -> str:
     encoded, plain = "", ""
     for part in segment.parts:
         if isinstance(part, str):
-            encoded += quote(part, safe=_LITERAL)
+            encoded += _quoted(part)
             plain += unquote(part)
             continue
         text = text_of(part.name, _value(part, arguments))
@@ -189,6 +194,11 @@ def _fill_segment(segment: Text, arguments: Mapping[str, Json]) -> str:
         shown = " and ".join(f'"{one.name}"' for one in segment.placeholders)
         raise InvalidArguments(f"the argument {shown} makes a part of the path that is empty or only dots")
     return encoded
+
+
+@lru_cache(maxsize=1000)
+def _quoted(literal: str) -> str:
+    return quote(literal, safe=_LITERAL)
 
 
 def _is_nothing(segment: str) -> bool:
@@ -221,8 +231,9 @@ def _fill(template: Template, arguments: Mapping[str, Json]) -> Json | _AbsentVa
 
 
 def _filled_text(text: Text, arguments: Mapping[str, Json]) -> Json | _AbsentValue:
-    if any(one.optional and one.name not in arguments for one in text.placeholders):
-        return _ABSENT
+    for one in text.placeholders:
+        if one.optional and one.name not in arguments:
+            return _ABSENT
     if text.whole is not None:
         return _value(text.whole, arguments)
     return "".join(

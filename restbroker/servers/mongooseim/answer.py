@@ -12,6 +12,7 @@ import attrs
 
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
+from restbroker.light import light
 from restbroker.servers.api.answer import Answer, AnswerForm, is_of_api, mask_response
 from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.transport.message import Response
@@ -41,7 +42,7 @@ class Problem:
     missing: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@light
 class Result:
     """A parsed answer. `is_answer`: it has the form of a GraphQL answer.
 

@@ -163,6 +163,7 @@ def reaches_beyond(operation: str) -> bool:
 
 
 @cache
+@cache  # asked for each job
 def repeat_of(operation: str, *, is_query: bool) -> Repeat:
     """Return whether an operation may be sent again when it may have run; "unsafe" if nothing is known of it."""
     if is_query:

@@ -10,6 +10,7 @@ shows that it is away (measured with RDBMS): the number of a domain's users, whi
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import attrs
@@ -21,7 +22,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
-from restbroker.servers.api.request import guard, unsent
+from restbroker.servers.api.request import Headers, guard, kept, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.in_redis import SentMessagesInRedis
 from restbroker.servers.mongooseim import catalogue, command_attributes
@@ -41,7 +42,7 @@ from restbroker.servers.mongooseim.outcomes import (
     unanswered_without_database,
     without_database,
 )
-from restbroker.servers.mongooseim.request import build, question
+from restbroker.servers.mongooseim.request import build, headers_of, question
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -72,15 +73,20 @@ class MongooseimConnector:
     _target: Target
     _now_s: Callable[[], float]
     _sent: SentMessagesInRedis | None
+    _headers: Callable[[], Headers]
     _version: str | None = None
     _domain: str | None = None
+    _known: Catalogue | None = None
+    """The catalogue of the version that is known now."""
 
     stepwise = True
 
     @property
     def catalogue(self) -> Catalogue:
         """The commands of the configured or probed version; of the newest known one before the first probe."""
-        return catalogue.for_target(self._target, self._version)
+        if self._known is None:
+            self._known = catalogue.for_target(self._target, self._version)
+        return self._known
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """Return the command of an endpoint, `account.registerUser` or `account/registerUser`; None if there is none.
@@ -103,7 +109,7 @@ class MongooseimConnector:
         has_name = call.command.arguments.get("username") is not None
         if call.maybe_run and spec.name == command_attributes.REGISTER and not has_name:
             return _NO_SECOND
-        request = guard(lambda: build(call, operation, self._target), self._target.name, spec.name)
+        request = guard(lambda: build(call, operation, self._target, self._headers()), self._target.name, spec.name)
         if isinstance(request, Rejected):
             return request
         if self._sent is not None and (message := message_of(spec.name, call.command.arguments, self._target)):
@@ -134,7 +140,7 @@ class MongooseimConnector:
         request = unsent(lambda: health_request(self._target, domain, self._target.timeout_s))
         found = health_of(self._target, await link.ask(request)).probe
         if found.version is not None:
-            self._version = found.version
+            self._version, self._known = found.version, None
         return found
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -200,7 +206,8 @@ class MongooseimConnector:
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of a target. Nothing is sent, but the catalogue file is read now, not at the first job."""
     catalogue.for_target(target, None)
-    return MongooseimConnector(target, ports.now_s, ports.service(SentMessagesInRedis))
+    headers = kept(partial(headers_of, target), target.all_secrets)
+    return MongooseimConnector(target, ports.now_s, ports.service(SentMessagesInRedis), headers)
 
 
 _NO_SECOND: Final = Rejected(

@@ -17,6 +17,7 @@ from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Ran, Reason, Rejected, Uncertain
+from restbroker.light import light
 from restbroker.servers.api.answer import Answer, deliver_as_is
 from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parse_json
@@ -134,7 +135,7 @@ class FollowUp:
 NOTHING: Final = FollowUp()
 
 
-@attrs.frozen
+@light
 class _Case:
     """One answer to one call, with all that its judgement needs.
 

@@ -39,8 +39,10 @@ from restbroker.transport.message import Request
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
 
 
-def build(call: Call, operation: Operation | None, target: Target) -> Request:
+def build(call: Call, operation: Operation | None, target: Target, headers: Headers) -> Request:
     """Return the request of a call. `operation` is None if the job brings its own document.
+
+    `headers`: those of `headers_of`.
 
     Raise `InvalidArguments`, or `ConfigError` for a secret that cannot be used.
     """
@@ -51,13 +53,11 @@ def build(call: Call, operation: Operation | None, target: Target) -> Request:
         if "id" in given and operation.name in command_attributes.TYPES:
             text, given = stanza_document(operation), {"stanza": stanza_of(operation, given, target)}
         else:
-            text = document(operation, tuple(name for name in operation.arguments if name in given))
+            text = document(operation, tuple([name for name in operation.arguments if name in given]))
         body = json_body({"query": text, "variables": given})
         is_query = command_attributes.repeat_of(operation.name, is_query=operation.is_query) == "safe"
-    headers = (*headers_of(target), *call.headers)
-    return Request(
-        "POST", target.url.path or "/", call.timeout_s, query=(), headers=headers, body=body, repeatable=is_query
-    )
+    path, headers = target.url.path or "/", headers + call.headers
+    return Request("POST", path, call.timeout_s, query=(), headers=headers, body=body, repeatable=is_query)
 
 
 def arguments_of(call: Call, operation: Operation, kind: Schema) -> Mapping[str, Json]:
@@ -72,9 +72,12 @@ def arguments_of(call: Call, operation: Operation, kind: Schema) -> Mapping[str,
         host = given.pop("host", call.host)
         if host is not None:
             given["domain"] = host
-    _require_known(given, types, f"there is an argument {{}}, which {operation.name} does not have")
+    if not given.keys() <= types.keys():
+        _require_known(given, types, f"there is an argument {{}}, which {operation.name} does not have")
     for name, one in types.items():
-        _check_members(name, given.get(name), one)
+        value = given.get(name)
+        if value is not None or one.required:
+            _check_members(name, value, one)
     return given
 
 

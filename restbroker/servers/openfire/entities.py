@@ -6,6 +6,7 @@ member that is not here is in no version of the REST API plugin, of which the Ch
 were read in its source; those of users, rosters, groups and rooms were measured on 1.2.5 and 1.3.10.
 """
 
+import re
 from collections.abc import Mapping
 from html import escape
 from types import MappingProxyType
@@ -183,6 +184,7 @@ ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
 )
 _ALONE: Final = frozenset({"groupnames", "chatRooms"})
 """Lists whose own element is the outermost one."""
+_SPECIAL: Final = re.compile("[&<>\"'\r]")
 
 
 def xml(entity: Entity, given: Mapping[str, Json]) -> bytes:
@@ -195,12 +197,12 @@ def xml(entity: Entity, given: Mapping[str, Json]) -> bytes:
 
 
 def _members(entity: Entity, given: Mapping[str, Json]) -> str:
-    return "".join(_member(row.name, given[row.name]) for row in entity.members if row.name in given)
+    return "".join([_member(row.name, given[row.name]) for row in entity.members if row.name in given])
 
 
 def _member(name: str, value: Json) -> str:
     if not isinstance(value, list):
-        return _element(name, _text(value))
+        return f"<{name}>{_text(value)}</{name}>"
     entries = "".join(_one(ELEMENTS[name], one) for one in value)
     return entries if name in _ALONE else _element(name, entries)
 
@@ -228,5 +230,6 @@ def _pair(name: str, given: Mapping[str, Json]) -> str:
 def _text(value: Json) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    text = str(value)
     # What reads XML takes a bare carriage return for the end of a line.
-    return escape(str(value)).replace("\r", "&#13;")
+    return text if _SPECIAL.search(text) is None else escape(text).replace("\r", "&#13;")

@@ -5,6 +5,7 @@ explains nothing, is refused here: a name that is empty or has blanks or an @, a
 longer than its column in Openfire's database.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -32,6 +33,7 @@ _ESCAPES: Final[Mapping[str, str]] = {
     ">": "\\3e",
     "@": "\\40",
 }
+_ESCAPED: Final = re.compile(f"[{''.join(_ESCAPES)}]")
 
 
 def choice(wanted: str, *values: str) -> Form:
@@ -48,12 +50,10 @@ def _refuse_empty(name: str, value: Json, _host: str | None) -> Json:
 def _check_local(name: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, str) or not value:
         return _refuse_empty(name, value, host)
-    for character, escape in _ESCAPES.items():
-        if character in value:
-            word = "a blank" if character == " " else f"the character {character}"
-            raise InvalidArguments(
-                f'the argument "{name}" has {word}, which names may not contain: write {escape} for it'
-            )
+    if _ESCAPED.search(value) is not None:
+        character, escape = next(one for one in _ESCAPES.items() if one[0] in value)
+        word = "a blank" if character == " " else f"the character {character}"
+        raise InvalidArguments(f'the argument "{name}" has {word}, which names may not contain: write {escape} for it')
     if not is_local(value):
         raise InvalidArguments(f'the argument "{name}" has a character that no name in XMPP may have')
     return check_segment(name, value)
@@ -73,10 +73,11 @@ def check_segment(name: str, value: Json, host: str | None = None) -> Json:
 
 def then(form: Form, *steps: Convert) -> Form:
     """Return this form, with these steps behind its own conversion; each gets what the one before returned."""
+    whole = steps if form.convert is None else (form.convert, *steps)
 
     def convert(name: str, value: Json, host: str | None) -> Json:
-        for step in (form.convert, *steps):
-            value = value if step is None else step(name, value, host)
+        for step in whole:
+            value = step(name, value, host)
         return value
 
     return form._replace(convert=convert)

@@ -4,6 +4,8 @@
 without a word is refused before anything is sent; the probe changes nothing.
 """
 
+from functools import partial
+
 import attrs
 
 from restbroker.config.target import Target
@@ -12,6 +14,7 @@ from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.connector import TableConnector, ask_once, send_once
 from restbroker.servers.api.health import Health, standard_health, target_denied, target_up
+from restbroker.servers.api.request import authorization, kept
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.prosody import catalogue, xml_stanza
@@ -52,11 +55,12 @@ def _classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, n
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
     settings = options_of(target)
+    logins = {api: kept(partial(authorization, one.login), target.all_secrets) for api, one in settings.apis.items()}
     return TableConnector(
         target,
         catalogue.for_target(target, None),
         catalogue.entries_of(settings),
-        request=lambda call, entry: build(call, entry, settings),
+        request=lambda call, entry: build(call, entry, settings, logins[entry.api]),
         send=send_once(_classify, ports.now_s),
         probe=ask_once(lambda: question(target, settings), health_of),
         stepwise=True,

@@ -7,7 +7,7 @@ address or one that is no JID (mod_rest answers 202, measured), a member that it
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -35,15 +35,15 @@ _SETS: Final = frozenset({"command", "archive"})
 """Members that make mod_rest send an iq without a type as a `set` (read)."""
 
 
-def build(call: Call, entry: Entry, settings: Options) -> Request:
-    """Return the request of this call.
+def build(call: Call, entry: Entry, settings: Options, login: Callable[[], Headers]) -> Request:
+    """Return the request of this call; `login` returns the header that logs in to its API.
 
     Raise `InvalidArguments` for arguments that make no request, and `ConfigError` for a secret that cannot be used.
     """
     given = _fit(call, entry, settings)
     place = settings.apis[entry.api]
     is_xml = xml_stanza.is_given(given)
-    headers: Headers = (("Accept", _XML) if is_xml else _ACCEPT, *authorization(place.login))
+    headers: Headers = (("Accept", _XML) if is_xml else _ACCEPT, *login())
     if entry.stanza == "iq":
         headers = (*headers, (_TIMEOUT, f"{call.timeout_s - min(_EARLIER_S, call.timeout_s / 5):g}"))
     repeatable = is_question(entry, given)
@@ -59,7 +59,7 @@ def build(call: Call, entry: Entry, settings: Options) -> Request:
         method,
         place.path + path or "/",
         call.timeout_s,
-        headers=(*headers, *call.headers),
+        headers=headers + call.headers,
         body=body,
         repeatable=repeatable,
     )
@@ -124,7 +124,7 @@ def _segment(name: str, text: str) -> str:
 
 
 def _fit(call: Call, entry: Entry, settings: Options) -> Mapping[str, Json]:
-    given = dict(call.command.arguments)
+    given = call.command.arguments
     if entry.stanza and given.get("kind") == entry.stanza:
-        del given["kind"]
+        given = {name: value for name, value in given.items() if name != "kind"}
     return fit(entry.takes, entry.name, without_host(given, settings.host) if entry.api == "admin" else given)

@@ -18,12 +18,14 @@ from restbroker.job.outcome import Outcome, Probe, Rejected
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.connector import Delivery, TableConnector
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
-from restbroker.servers.api.request import guard, unsent
+from restbroker.servers.api.request import Headers, guard, kept, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
+from restbroker.servers.openfire.access import login_header
 from restbroker.servers.openfire.new_rooms import Found, NewRoom, RoomCreator
 from restbroker.servers.openfire.rest import catalogue, lookups
 from restbroker.servers.openfire.rest.catalogue import TABLE, Entry
+from restbroker.servers.openfire.rest.options import Options
 from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, REDIRECTS, classify
 from restbroker.servers.openfire.rest.request import (
     DESCRIPTION,
@@ -99,10 +101,16 @@ class RestSender:
     _session: str | None = None
     """The session's id, to send as a cookie: without one the server makes a session for each request (measured)."""
     _rooms: RoomCreator = attrs.field(factory=RoomCreator)
+    _login: Callable[[], Headers] = attrs.field(init=False)
+
+    @_login.default
+    def _keep_login(self) -> Callable[[], Headers]:
+        secret = self._target.options_as(Options).secret
+        return kept(partial(login_header, self._target, secret), self._target.all_secrets)
 
     def request(self, call: Call, entry: Entry) -> Request:
         """Return the request of a call. Raise the same as `build`."""
-        return build(call, entry, self._target, self._session)
+        return build(call, entry, self._target, self._login, self._session)
 
     async def send(self, one: Delivery[Entry, Request]) -> Outcome:
         """Send the call and judge the answer, after asking for the group or the rooms if that is needed."""

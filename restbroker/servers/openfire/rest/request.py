@@ -7,7 +7,7 @@ of Openfire's console, or nothing at all; no body makes reading it raise.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import unescape
 from typing import Final
 from urllib.parse import quote
@@ -39,8 +39,10 @@ _PARTS: Final = re.compile(r"<(exception|message|resource|ressource)>([^<]*)</")
 _COOKIE: Final = re.compile(r"JSESSIONID=([A-Za-z0-9._!~-]{1,128})(?:;|,|$)")
 
 
-def build(call: Call, entry: Entry, target: Target, cookie: str | None) -> Request:
+def build(call: Call, entry: Entry, target: Target, login: Callable[[], Headers], cookie: str | None) -> Request:
     """Return the request of a call. `cookie`: the id of the session, None if there is none yet.
+
+    `login` returns the header that logs in.
 
     Raise `InvalidArguments`, or `ConfigError` for a secret that cannot be used.
     """
@@ -49,8 +51,8 @@ def build(call: Call, entry: Entry, target: Target, cookie: str | None) -> Reque
     if entry.body == "MUCRoomEntity":
         check_room(given)
     method, path, query = entry.parts
-    login = login_header(target, target.options_as(Options).secret) if entry.logs_in else ()
-    headers: Headers = (("Accept", _ACCEPTS.get(entry.answer, JSON)), *login, *_cookie(cookie))
+    own = login() if entry.logs_in else ()
+    headers: Headers = (("Accept", _ACCEPTS.get(entry.answer, JSON)), *own, *_cookie(cookie))
     body = b""
     if (entity := entry.entity) is not None:
         body, headers = xml(entity, _members(entry, given)), (*headers, ("Content-Type", XML))
@@ -59,7 +61,7 @@ def build(call: Call, entry: Entry, target: Target, cookie: str | None) -> Reque
         target.url.path + path_of(path, given, _segment),
         call.timeout_s,
         query=query_of(query, given),
-        headers=(*headers, *call.headers),
+        headers=headers + call.headers,
         body=body,
         repeatable=method == "GET" and entry.repeat == "safe",
     )

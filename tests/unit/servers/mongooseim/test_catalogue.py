@@ -115,7 +115,7 @@ def test_a_message_with_an_id_is_sent_as_the_schema_takes_it() -> None:
 
 def _problems(operation: Operation, arguments: dict[str, Json]) -> list[graphql.GraphQLError]:
     """What the schema has against the request of such a job: against its document, else against its variables."""
-    sent = json.loads(build(Call(Command(operation.name, arguments)), operation, TARGET).body)
+    sent = json.loads(build(Call(Command(operation.name, arguments)), operation, TARGET, ()).body)
     parsed = graphql.parse(sent["query"])
     definition = graphql.get_operation_ast(parsed)
     assert definition is not None

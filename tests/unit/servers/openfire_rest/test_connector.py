@@ -278,7 +278,7 @@ def test_a_name_in_the_path_is_refused_or_stands_there_as_it_was_given(command: 
     known = {"username": "a", "groupName": name, "description": ""}
     arguments = {key: value for key, value in known.items() if key in entry.takes.by_name}
     try:
-        request = build(Call(Command(command, arguments)), entry, TARGET, None)
+        request = build(Call(Command(command, arguments)), entry, TARGET, tuple, None)
     except InvalidArguments:
         return
     parts = request.path.removeprefix(BASE).split("/")
