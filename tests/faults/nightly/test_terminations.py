@@ -95,14 +95,8 @@ def test_the_server_gets_each_job_once_whoever_stops(
 
     with closing(open_client(StoreSettings(redis_url), NEVER_S)) as client, Receiver(answer) as server:
         url, login = f"http://127.0.0.1:{server.port}{kind.path}", {"User": "admin@example.org", "Pass": "s"}
-        target: dict[str, object] = {
-            "Kind": name,
-            "URL": url,
-            "Auth": {"Basic": login},
-            "Domain": "example.org",
-            "Queues": [QUEUE],
-        }
-        target |= {"Concurrency": 20, "RequestTimeout": "60s"}
+        target: dict[str, object] = {"Queues": [QUEUE], "Concurrency": 20, "RequestTimeout": "60s"}
+        target |= {"Kind": name, "URL": url, "Auth": {"Basic": login}, "Domain": "example.org"}
         document = {"RedisURL": redis_url, "Token": TOKEN, "ResponseQueue": REPLIES, "Targets": {"one": target}}
         (tmp_path / "env.json").write_text(json.dumps(document))
         jobs = [payload(kind, number) for number in range(JOBS)]
