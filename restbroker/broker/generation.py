@@ -38,6 +38,7 @@ from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.token_watch import TokenWatch
+from restbroker.broker.upkeep import Upkeep
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported, time_s
@@ -256,6 +257,7 @@ class Generation:
             if self.plan.periodic:
                 intake.start_soon(Periodic(self.plan.periodic, connection, self.health, report).run)
             intake.start_soon(Rewrite(connection, self.health, report, self._name).run)
+            intake.start_soon(Upkeep(connection, self.health, report).run)
             intake.start_soon(self._take_over, pools)
 
     async def _take_over(self, pools: Sequence[WorkerPool]) -> None:

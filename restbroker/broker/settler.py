@@ -145,7 +145,7 @@ class Settler:
             jid=spare_jid(self.identity.name, job.ticket),
             queue=job.queue,
             reason=reason,
-            is_kept=job.size_bytes > 0,
+            size_bytes=job.size_bytes,
         )
         job.identify(None, job.recovered, job.started_at_s)
         job.address("", job.reply_id)

@@ -29,8 +29,6 @@ _VALUE_BYTES = 64
 _BEFORE_VALUES = b"[{,:"
 WEIGHED_FROM_BYTES = 16 * 1024
 """From this length on a payload may take more memory than its length."""
-# What died for its size must not be wrapped once more, at nearly twice the length, each time a person retries it.
-_WRAPPED = f'"class":"{retry.UNREADABLE_CLASS}"'.encode()
 UNCERTAIN_FIELD = "restbroker_uncertain"
 """The field that counts how often this job was sent without an answer, kept in the payload across retries."""
 _MOST_UNCERTAIN = 1_000_000
@@ -98,14 +96,14 @@ class Job:
 class NotAJob:
     """Bytes in a queue that are no job: dead, wrapped so that Sidekiq Web can show them.
 
-    `is_kept`: only the store has them, and wraps them itself; `raw` is empty.
+    `size_bytes`: the length of bytes that only the store has; `raw` is empty then. 0: `raw` has them.
     """
 
     raw: bytes
     jid: str
     queue: str
     reason: Reason
-    is_kept: bool = False
+    size_bytes: int = 0
 
 
 def may_have_run_before(fields: Mapping[str, Json]) -> bool:
@@ -146,7 +144,7 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
     Never raises: bytes that are no JSON object, are too large or hold what Ruby cannot read come back as `NotAJob`.
     """
     if len(raw) > PAYLOAD_LIMIT_BYTES and not _was_stored(raw):
-        return attrs.evolve(oversized_job(len(raw), queue, spare), raw=raw, is_kept=False)
+        return attrs.evolve(oversized_job(len(raw), queue, spare), raw=raw, size_bytes=0)
     try:
         fields = rubyjson.loads(raw)
     except rubyjson.Unreadable as error:
@@ -181,8 +179,8 @@ _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
 def oversized_job(size_bytes: int, queue: str, spare: str) -> NotAJob:
     """Return the `NotAJob` for a payload of `size_bytes` that is too large, whose bytes are in the store alone."""
     message = f"The payload has {size_bytes} bytes; {PAYLOAD_LIMIT_BYTES} are the limit."
-    return NotAJob(b"", spare, queue, Reason("PayloadTooLarge", message, "Send less in one job."), is_kept=True)
+    return NotAJob(b"", spare, queue, Reason("PayloadTooLarge", message, "Send less in one job."), size_bytes)
 
 
 def _was_stored(raw: bytes) -> bool:
-    return len(raw) <= _STORED_LIMIT_BYTES and (_WRAPPED in raw or _STORED_SIGN in raw)
+    return len(raw) <= _STORED_LIMIT_BYTES and _STORED_SIGN in raw

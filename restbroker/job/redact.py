@@ -19,6 +19,7 @@ from restbroker.job import endpoint, headers, hiding, rubyjson, signing
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.escapes import MOST_CHARACTERS
 from restbroker.job.finder import Finder
+from restbroker.job.format import is_large_key
 from restbroker.job.hiding import EXCERPT_LIMIT, MASK, MOST_SECRETS, Hide, Secret, Spellings
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES, VALUES, is_secret
@@ -275,9 +276,9 @@ def job(
     """Return a payload as it may be shown: token and secret arguments masked, for any form of its `args`.
 
     `spec`: what the catalogue says of its command, where that is known. The secrets are taken out of its error message
-    and attempts too, by the first of `hides` if there are any, and by the second out of its endpoint. A wrapped
-    unreadable payload shows no args. A signature in the token's place is shown: it says whose the job is, and is of no
-    use for any other.
+    and attempts too, by the first of `hides` if there are any, and by the second out of its endpoint. An
+    unreadable payload shows no args but the key that has its bytes. A signature in the token's place is shown: it says
+    whose the job is, and is of no use for any other.
     """
     own = {name: value for name, value in fields.items() if name in _OWN and isinstance(value, str)}
     others = {**fields, **dict.fromkeys(own), "args": None}
@@ -286,7 +287,7 @@ def job(
     # By the arguments alone, as in `secrets_of`: nothing beside them says how they are read.
     view = _View(_finder(listed), spec, show_bodies)
     hide, hide_words = hides or hides_of_job(fields, spec, show_bodies=show_bodies)
-    is_open = listed is not None and fields.get("class") != UNREADABLE_CLASS
+    is_open = listed is not None and (fields.get("class") != UNREADABLE_CLASS or is_large_key(listed[:1] and listed[0]))
     shown["args"] = view.args(listed or [], hide_words) if is_open else [MASK]
     for name in ("error_message", ATTEMPTS_FIELD):
         if name in shown:

@@ -16,6 +16,7 @@ from restbroker.job import arguments, claims, display, retry, rubyjson
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
+from restbroker.job.format import large_key
 from restbroker.job.job import (
     MAY_HAVE_RUN_FIELD,
     UNADMITTED_FIELD,
@@ -190,19 +191,26 @@ def requeue(job: Job) -> Requeue:
 
 
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
-    """Return the settlement of bytes that are no job: dead, wrapped as one that Sidekiq Web can show."""
+    """Return the settlement of bytes that are no job: dead, wrapped as one that Sidekiq Web can show.
+
+    Where only the store has them, the entry has the name of the key in which it keeps them, and their length.
+    """
+    message, key = entry.reason.text, large_key(entry.jid)
+    if entry.size_bytes:
+        message += f" Its {entry.size_bytes} bytes are in the key {key}."
     fields = retry.wrap_unreadable(
         entry.raw,
         queue=entry.queue,
         jid=entry.jid,
         reason_code=entry.reason.code,
-        message=entry.reason.text,
+        message=message,
         now_s=context.now_s,
     )
-    if entry.is_kept:
-        fields["args"] = []
+    if entry.size_bytes:
+        fields["args"] = [key, entry.size_bytes]
     payload = rubyjson.dumps(_unadmitted(fields, context))
-    return Dead(context.now_s, payload, wraps=entry.is_kept, unadmitted_in=context.unadmitted_in)
+    large = entry.jid if entry.size_bytes else ""
+    return Dead(context.now_s, payload, large=large, unadmitted_in=context.unadmitted_in)
 
 
 def settle_crashed(orphan: OrphanedJob, now_s: float, specs: Specs = lambda _: None) -> Dead:

@@ -105,15 +105,16 @@ class Retry:
 class Dead:
     """To the dead set, with the present time `at_s` (epoch seconds): counted as processed and failed.
 
-    `wraps`: the store puts the job's own bytes, which it alone has, into the empty `args` of the payload. `effect`:
-    what becomes of its key, if it has one (`job.order`); "refused": it was not let in, which stops no key; "": the next
-    one may start. `unadmitted_in`: its queue, if it is counted by itself (`store.unadmitted`), else "".
+    `large`: the name of the job's own bytes, which the store alone has and keeps under `format.large_key`; "": they are
+    in the payload. `effect`: what becomes of its key, if it has one (`job.order`); "refused": it was not let in, which
+    stops no key; "": the next one may start. `unadmitted_in`: its queue, if it is counted by itself
+    (`store.unadmitted`), else "".
     """
 
     at_s: float
     payload: bytes
     replies: tuple[Reply, ...] = ()
-    wraps: bool = False
+    large: str = ""
     unadmitted_in: str = ""
     claims: tuple[Change, ...] = ()
     effect: Literal["", "stop", "refused"] = ""

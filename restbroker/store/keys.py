@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.job.format import is_reply_key
+from restbroker.job.format import is_reply_key, large_key
 
 SortedSet = Literal["retry", "schedule", "dead"]
 StatKind = Literal["processed", "failed"]
@@ -26,7 +26,7 @@ _BY_NAME: Final[Mapping[str, str]] = {
 _BY_BEGINNING: Final = (
     (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:", "h|"), "string"),
     (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:", "restbroker:fair:pace:"), "string"),
-    (("restbroker:order:by:",), "string"),
+    (("restbroker:order:by:", "restbroker:large:"), "string"),
     (("queue:", "restbroker:reply:"), "list"),
     (("restbroker:done:", "restbroker:fair:turn:", "restbroker:order:due:"), "zset"),
     (("restbroker:signed:",), "set"),
@@ -125,6 +125,15 @@ class Keys:
     def dead_copies(self) -> str:
         """STREAM: copies of dead jobs."""
         return self._key("restbroker:parked")
+
+    @property
+    def large_payloads(self) -> str:
+        """HASH name of a `large` key → what `store.large` knows of it."""
+        return self._key("restbroker:large")
+
+    def large(self, name: str) -> str:
+        """Return the key of a STRING: the bytes of a job that is too large, which is dead."""
+        return self._key(large_key(name))
 
     @property
     def history(self) -> str:

@@ -127,8 +127,8 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
         arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
-        unadmitted_in = settlement.unadmitted_in if isinstance(settlement, Dead) else ""
-        arguments += destinations.of(_replies(settlement), settlement.claims, unadmitted_in)
+        died = settlement if isinstance(settlement, Dead) else None
+        arguments += destinations.of(_replies(settlement), settlement.claims, died)
     lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
     if fairness:
         lists += own_line_keys(keys, request.target, request.queues, fairness)
@@ -172,8 +172,7 @@ def _script_arguments(settlement: Settlement) -> tuple[str, str, bytes]:
         case Retry():
             return "zr", as_score(settlement.delay_s), settlement.payload
         case Dead():
-            fate = f"{'zw' if settlement.wraps else 'zd'} {settlement.effect}".rstrip()
-            return fate, as_score(settlement.at_s), settlement.payload
+            return f"zd {settlement.effect}".rstrip(), as_score(settlement.at_s), settlement.payload
         case Schedule():
             return "zs", as_score(settlement.delay_s), settlement.payload
         case Requeue(payload):
@@ -218,15 +217,16 @@ class Destinations:
         return self.lists.setdefault(name, len(self.lists) + 1)
 
     def of(
-        self, replies: Sequence[Answer], changes: Sequence[ClaimChange | Fingerprint] = (), unadmitted_in: str = ""
+        self, replies: Sequence[Answer], changes: Sequence[ClaimChange | Fingerprint] = (), died: Dead | None = None
     ) -> list[Argument]:
         """Return a script's arguments for the replies to one job: their number, then what each is.
 
         That is its destination's number, its queue ("": a key, not a queue), its time to live (seconds), and its
-        payload. `changes` of locks and claims, and fingerprints, follow as `finish` takes them, then the queue of a job
-        that no token admitted; "": one did.
+        payload. `changes` of locks and claims, and fingerprints, follow as `finish` takes them, then what else is
+        written of a job that `died`: where it is counted if no token admitted it, and where its bytes are kept.
         """
-        arguments: list[Argument] = [len(replies) + len(changes) + bool(unadmitted_in)]
+        unadmitted_in, large = (died.unadmitted_in, died.large) if died is not None else ("", "")
+        arguments: list[Argument] = [len(replies) + len(changes) + bool(unadmitted_in) + bool(large)]
         for reply in replies:
             name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
             arguments += [self.number(name), reply.queue or "", reply.ttl_s, reply.payload]
@@ -242,4 +242,6 @@ class Destinations:
             arguments += [self.number(claim_key(self.keys, change)), value, "claim", *others, later_ms]
         if unadmitted_in:
             arguments += [self.number(self.keys.unadmitted_counts), unadmitted_in, "count"]
+        if large:
+            arguments += [self.number(self.keys.large(large)), large, "large", self.number(self.keys.large_payloads)]
         return arguments

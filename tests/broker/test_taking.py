@@ -9,12 +9,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import broker
+from restbroker.broker import broker, upkeep
 from restbroker.broker.plan import BrokerPlan
+from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.outcome import Rejected
 from restbroker.job.reason import Reason
 from restbroker.store import identities, pauses, unadmitted
-from restbroker.store.client import integer
+from restbroker.store.client import integer, raw
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, PauseEnded
 from restbroker.transport.message import Request, Response
@@ -98,6 +99,28 @@ async def test_pauses_that_cannot_be_looked_at_are_told_once_and_stop_nothing(ha
         await harness.until(lambda: harness.target.calls, "the job is delivered")
     (told,) = harness.of(OperatorWarning)
     assert told.code == "PausesRefused"
+
+
+async def test_the_bytes_of_a_large_job_go_once_nothing_names_them(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_LOOK_S", 0.05)
+    command = harness.client.command
+    async with harness.broker():
+        harness.raw(b"x" * (PAYLOAD_LIMIT_BYTES + 1))
+        await harness.until(lambda: harness.size("dead"), "it is dead")
+        (entry,) = harness.members("dead")
+        assert raw(command("GET", entry["args"][0])) == b"x" * (PAYLOAD_LIMIT_BYTES + 1)
+        command("DEL", "dead", "restbroker:parked")
+        lease = "restbroker:lease:large payloads"
+        await harness.until(
+            lambda: command("DEL", lease) is None or not command("EXISTS", entry["args"][0]), "its bytes are gone"
+        )
+        command("SET", "restbroker:large", "x")
+        command("DEL", lease)
+        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
+    (reported,) = harness.of(OperatorWarning)
+    assert reported.code == "LargeRefused"
 
 
 FEW_AT_ONCE = Limits(in_flight=4)

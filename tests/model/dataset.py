@@ -67,6 +67,7 @@ class DataSet:
     queue_notes: dict[str, PauseNote] = attrs.field(factory=dict)
     target_notes: dict[str, PauseNote] = attrs.field(factory=dict)
     parked: list[tuple[str, bytes]] = attrs.field(factory=list)
+    large: dict[str, bytes] = attrs.field(factory=dict)
     unanswered: int = 0
     history: list[bytes] = attrs.field(factory=list)
     fingerprints: dict[str, set[bytes]] = attrs.field(factory=lambda: defaultdict(set))

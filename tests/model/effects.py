@@ -3,11 +3,7 @@
 Used by `reference`.
 """
 
-import base64
-import json
 from typing import assert_never
-
-import attrs
 
 from restbroker.job.format import is_reply_key
 from restbroker.job.settlement import Ack, Dead, Drop, Fingerprint, Reply, Requeue, Retry, Schedule, Settlement
@@ -21,8 +17,8 @@ def settle(
     data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes, fairness: str, now_s: float
 ) -> Code:
     """Gives the job `raw` of `queue` its place, with its replies and counts. `now_s`: epoch seconds of Redis."""
-    if isinstance(settlement, Dead) and settlement.wraps:
-        settlement = attrs.evolve(settlement, payload=wrapped(settlement.payload, raw))
+    if isinstance(settlement, Dead) and settlement.large:
+        data.large[settlement.large] = raw
     code = _place(data, queue, settlement, raw, fairness, now_s)
     if code != Applied():
         return code
@@ -44,19 +40,7 @@ def settle(
 
 def is_too_large(raw: bytes, limit_bytes: int) -> bool:
     """Whether a job's bytes stay in Redis."""
-    was_stored = b'"restbroker_' in raw or b'"class":"Restbroker::Unreadable"' in raw
-    return len(raw) > limit_bytes and not (len(raw) <= 4 * limit_bytes and was_stored)
-
-
-def wrapped(frame: bytes, raw: bytes) -> bytes:
-    """The entry of such a job; a slash may be escaped in JSON, and Redis does it."""
-    try:
-        args = [raw.decode()]
-    except UnicodeDecodeError:
-        args = [base64.b64encode(raw).decode(), "base64, because the payload is not UTF-8"]
-    first, *note = (json.dumps(one, ensure_ascii=False) for one in args)
-    text = ",".join([first.replace("/", "/" if note else "\\/"), *note])
-    return frame.replace(b'"args":[', b'"args":[' + text.encode(), 1)
+    return len(raw) > limit_bytes and not (len(raw) <= 4 * limit_bytes and b'"restbroker_' in raw)
 
 
 def park(data: DataSet, settlement: Dead, ticket: str, now_s: float) -> Code:

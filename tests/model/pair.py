@@ -134,6 +134,8 @@ class Pair:
         keys: dict[str, object] = {key: list(jobs) for key, jobs in data.lists.items()}
         keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
         keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.parked}
+        keys |= {f"restbroker:large:{name}": payload for name, payload in data.large.items()}
+        keys["restbroker:large"] = set(data.large)
         keys["restbroker:history"] = sorted(data.history)
         keys |= {f"restbroker:done:{name}": set(kept) for name, kept in data.fingerprints.items()}
         keys |= {f"restbroker:signed:{token}": known for token, known in data.signed.items()}
@@ -210,7 +212,7 @@ def _read(pipe: Any, key: str, name: str) -> None:
             pipe.smembers(name)
         case "restbroker:parked" | "restbroker:history":
             pipe.xrange(name)
-        case "restbroker:recovered:version":
+        case _ if key == "restbroker:recovered:version" or key.startswith("restbroker:large:"):
             pipe.get(name)
         case _ if key.startswith(("queue:", "restbroker:reply:")):
             pipe.lrange(name, 0, -1)
@@ -228,7 +230,7 @@ def _plain(key: str, value: Any) -> object:
             return {reason.decode() for reason in value}
         case _ if key.startswith("restbroker:pauses:"):
             return _without_times({name.decode(): _noted(note) for name, note in value.items()})
-        case _ if key in ("queues", "paused") or key.startswith("restbroker:signed:"):
+        case _ if key in ("queues", "paused", "restbroker:large") or key.startswith("restbroker:signed:"):
             return {name.decode() for name in value}
         case "restbroker:parked":
             return [(fields[b"ticket"].decode(), fields[b"payload"]) for _, fields in value]

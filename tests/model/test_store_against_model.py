@@ -5,12 +5,11 @@ Ruby moves retries by its own means, keys have wrong types, and a replica withou
 clients that go on. Payloads repeat on purpose, and some are too large.
 """
 
-import base64
 import copy
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -448,7 +447,7 @@ class Histories(RuleBasedStateMachine):
     ) -> None:
         name = data.draw(st.sampled_from(self.filled_sets()))
         due = self.pair.ask(sets.due, name, limit, after).members
-        moves = [sets.Move(m, None, m + b"!", 5.0) if wrap else sets.Move(m, "a", payload(m)) for m, _ in due]
+        moves = [sets.Move(m, None, m + b"!", 5.0) if wrap else sets.Move(m, "a", self.payload(m)) for m, _ in due]
         with self.spoilt(spoilt):
             self.pair.ask(sets.promote, name, moves)
 
@@ -473,7 +472,7 @@ class Histories(RuleBasedStateMachine):
         named = data.draw(st.lists(st.sampled_from(found), min_size=1, max_size=3))
         goal = next((name for name in SETS if name == to), None)
         moves = [
-            sets.Placement(m, zset=goal, score=LONG_AGO_S) if goal else sets.Placement(m, to, new=payload(m))
+            sets.Placement(m, zset=goal, score=LONG_AGO_S) if goal else sets.Placement(m, to, new=self.payload(m))
             for m in named
         ]
         with self.spoilt(spoilt):
@@ -548,9 +547,9 @@ class Histories(RuleBasedStateMachine):
             return
         for member in self.server.raw.zrange("ns:retry", 0, 0):
             assert self.server.raw.zrem("ns:retry", member)
-            self.server.raw.lpush("ns:queue:b", payload(member))
+            self.server.raw.lpush("ns:queue:b", self.payload(member))
             del self.pair.data.sets["retry"][member]
-            self.pair.data.lists["queue:b"].insert(0, payload(member))
+            self.pair.data.lists["queue:b"].insert(0, self.payload(member))
         self.pair.again = None
 
     @rule(key=st.sampled_from(SPOILABLE))
@@ -597,7 +596,7 @@ class Histories(RuleBasedStateMachine):
             found.update(hand.jobs.values())
         for members in data.sets.values():
             found.update(list(members))
-        assert Counter(map(payload, (found + self.ledger.ended).elements())) == self.ledger.pushed
+        assert Counter(map(self.payload, (found + self.ledger.ended).elements())) == self.ledger.pushed
 
     @invariant()
     def virtual_time_never_falls_while_a_key_waits(self) -> None:
@@ -636,10 +635,13 @@ class Histories(RuleBasedStateMachine):
         self.serial += 1
         return Records(10**9, [b"%d:%d" % (self.serial, place) if end else b"" for place, end in enumerate(ended)])
 
+    def payload(self, entry: bytes) -> bytes:
+        return payload(entry, self.pair.data.large)
+
     def settlement(self, fate: str, job: bytes) -> Settlement:
         """Each entry of a sorted set is made unique, as the worker does with failed_at, but for `clash`.
 
-        Of a job that is too large nobody has the bytes (here it is empty): only Redis can put it into a set.
+        Of a job that is too large nobody has the bytes (here it is empty): only Redis can keep them.
         """
         self.serial += 1
         entry = job + b"|%d" % self.serial
@@ -657,7 +659,8 @@ class Histories(RuleBasedStateMachine):
             "begun": Requeue(entry),
         }
         if not job and isinstance(cases[fate], Retry | Dead | Schedule):
-            return Dead(LONG_AGO_S, b'{"args":[],"n":%d}' % self.serial, wraps=True)
+            name = f"{self.serial:024x}"
+            return Dead(LONG_AGO_S, b'{"large":"%s"}' % name.encode(), large=name)
         if not job and isinstance(cases[fate], Requeue):
             return Requeue()
         return cases[fate]
@@ -671,15 +674,14 @@ def as_owed(fallen: OrphanedJob) -> Dead:
     return attrs.evolve(as_parked(fallen), replies=owed.get(fallen.raw, ()))
 
 
-def payload(entry: bytes) -> bytes:
-    """The job that an entry of a sorted set, or one that was begun, was made of."""
-    if entry.startswith(b'{"args"'):
-        found = json.loads(entry.rstrip(b"!"))["args"]
-        return payload(base64.b64decode(found[0]) if len(found) > 1 else str(found[0]).encode())
+def payload(entry: bytes, large: Mapping[str, bytes]) -> bytes:
+    """The job that an entry of a sorted set, or one that was begun, was made of; `large`: the bytes kept elsewhere."""
+    if entry.startswith(b'{"large"'):
+        return payload(large[json.loads(entry.rstrip(b"!"))["large"]], large)
     text = entry.partition(b"|")[0].rstrip(b"!")
     if not text.startswith(b'{"queue"'):
         return text
-    return payload(bytes.fromhex(text.partition(b'"was":"')[2].partition(b'"')[0].decode()))
+    return payload(bytes.fromhex(text.partition(b'"was":"')[2].partition(b'"')[0].decode()), large)
 
 
 @pytest.mark.slow  # many histories

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import pytest
 
+from restbroker.job.format import named_large
 from restbroker.job.job import fields_of
 from restbroker.store.client import Client, StoreSettings, integer, items, open_client, raw
 from tests.sidekiq.odd_payloads import COMMAND, DUE, MADE_S, ROWS, SHOWN, UNREADABLE, Row, fields, job
@@ -48,12 +49,13 @@ _RUBYS_QUEUES: Final = {
 
 @attrs.frozen
 class Entry:
-    """A member of a sorted set; `fields` is None if it is no object."""
+    """A member of a sorted set; `fields` is None if it is no object. `large`: the bytes in the key that it names."""
 
     zset: str
     score: float
     text: bytes
     fields: Any
+    large: bytes | None = None
 
     @property
     def words(self) -> str:
@@ -130,7 +132,8 @@ def _entries(client: Client) -> list[Entry]:
     for zset in SETS:
         flat = [raw(item) for item in items(client.command("ZRANGE", zset, 0, -1, "WITHSCORES"))]
         for text, score in zip(flat[::2], flat[1::2], strict=True):
-            found.append(Entry(zset, float(score), text, _object(text)))
+            large = [client.command("GET", f"restbroker:large:{name}") for name in named_large(text)]
+            found.append(Entry(zset, float(score), text, _object(text), raw(large[0]) if large else None))
     return found
 
 
@@ -392,6 +395,9 @@ def _content(entry: Entry) -> bytes:
     match entry.fields:
         case {"class": "Restbroker::Unreadable", "args": [text]}:
             return str(text).encode()
+        case {"class": "Restbroker::Unreadable", "args": [_, int()]}:
+            assert entry.large is not None
+            return entry.large
         case {"class": "Restbroker::Unreadable", "args": [coded, _]}:
             return base64.b64decode(coded)
         case _:

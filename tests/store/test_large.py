@@ -1,19 +1,19 @@
 """Jobs that are too large: under a ticket like any other, but their bytes never leave Redis; and the bound on bytes."""
 
-import json
 from collections.abc import Callable
+
+import pytest
 
 from restbroker.job import rubyjson
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.job.job import NotAJob, oversized_job, read
+from restbroker.job.job import NotAJob, oversized_job
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import settle_unreadable
 from restbroker.job.settlement import Dead, Requeue
-from restbroker.store import queues, sets
-from restbroker.store.codes import Applied, Clash, Gone
+from restbroker.store import large, queues, sets
+from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.jobs import (
-    FetchedJob,
     FetchRequest,
     FetchResult,
     FinishRequest,
@@ -28,22 +28,8 @@ NOW_S = 1_700_000_000.25
 CONTEXT = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 0, "")
 SMALL = b'{"class":"Add"}'
 MIB = 1024 * 1024
-ODD_BYTES = [
-    b"plain",
-    b'{"a":"\\\\/ \\" \x00\x1f\x7f</script>"}',
-    "ä € 😀 \u2028".encode(),
-    b"\xff",
-    b"\xc0\x80",
-    b"\xe0\x9f\xbf",
-    b"\xed\xa0\x80",
-    b"\xf0\x8f\xbf\xbf",
-    b"\xf4\x90\x80\x80",
-    b"\xe2\x82",
-    b"\xc3a\xa9",
-    b"a\x80",
-    b"\xc3\xa9\xa9",
-    b"\xf4\x8f\xbf\xbf\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xe0\xa0\x80\xf0\x90\x80\x80",
-]
+JID, OTHER = f"{1:024x}", f"{2:024x}"
+RAW = b"\xff" + b"x" * PAYLOAD_LIMIT_BYTES + b'"\x00'
 
 
 def take(pool: Pool, *, base: int = 0, want: int = 500, most_bytes: int = 4 * MIB, limit: int = MIB) -> FetchResult:
@@ -63,34 +49,119 @@ def park(pool: Pool, ticket: str, entry: NotAJob) -> list[object]:
     return list(finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, [(ticket, settlement)]), NOW_S))
 
 
-def test_redis_parks_what_is_too_large_as_restbroker_would_and_once(pool: Pool, server: Server) -> None:
-    for number, odd in enumerate(ODD_BYTES, 1):
-        raw = odd + b"x" * PAYLOAD_LIMIT_BYTES + odd
-        queues.push(pool.client, "a", [raw])
-        (taken,) = take(pool, base=number - 1).jobs
-        assert taken == FetchedJob(f"{number}:1", number, "a", b"", len(raw))
-        entry = oversized_job(taken.size_bytes, "a", "jid")
-        here = read(raw, "a", "jid")
-        assert isinstance(here, NotAJob)
-        assert park(pool, taken.ticket, entry) == [Applied()]
-        assert park(pool, taken.ticket, entry) == [Gone()]
-        (member,) = server.raw.zrange("ns:dead", 0, -1)
-        parked = settle_unreadable(here, CONTEXT)
-        assert isinstance(parked, Dead)
-        assert rubyjson.loads(member) == rubyjson.loads(parked.payload), odd
-        assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [member]
-        assert server.raw.get("ns:stat:failed") == b"%d" % number
-        server.raw.delete("ns:dead", "ns:restbroker:parked")
+def die(pool: Pool, server: Server, jid: str = JID) -> bytes:
+    """Has a job that is too large die. Returns its entry."""
+    queues.push(pool.client, "a", [RAW])
+    (taken,) = take(pool, base=read_jobs(pool.client, pool.identity).last or 0).jobs
+    assert park(pool, taken.ticket, oversized_job(taken.size_bytes, "a", jid)) == [Applied()]
+    return bytes(server.raw.zrange("ns:dead", -1, -1)[0])
+
+
+def look(pool: Pool, server: Server) -> None:
+    """An hour later."""
+    server.raw.delete("ns:restbroker:lease:large payloads")
+    large.delete_unnamed(pool.client)
+
+
+def kept(server: Server) -> list[str]:
+    keys = {key.decode().removeprefix("ns:restbroker:large:") for key in server.raw.keys("ns:restbroker:large:*")}
+    assert keys == {name.decode() for name in server.raw.hkeys("ns:restbroker:large")}
+    return sorted(keys)
+
+
+@pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
+def test_the_bytes_of_a_job_that_is_too_large_go_to_a_key_that_the_dead_job_names_once(
+    pool: Pool, server: Server
+) -> None:
+    member = die(pool, server)
+    entry = rubyjson.object_of(member)
+    assert entry is not None
+    assert (entry["class"], entry["jid"], entry["error_class"]) == ("Restbroker::Unreadable", JID, "PayloadTooLarge")
+    assert entry["args"] == [f"restbroker:large:{JID}", len(RAW)]
+    assert f"Its {len(RAW)} bytes are in the key restbroker:large:{JID}." in str(entry["error_message"])
+    assert server.raw.get(f"ns:restbroker:large:{JID}") == RAW
+    assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [member]
+    assert server.raw.get("ns:stat:failed") == b"1"
+    assert park(pool, "1:1", oversized_job(len(RAW), "a", OTHER)) == [Gone()]
+    assert kept(server) == [JID]
+
+
+def test_what_redis_refuses_leaves_the_job_in_progress(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [RAW])
+    (taken,) = take(pool).jobs
+    for key in ("ns:restbroker:large", "ns:dead"):
+        server.raw.set(key, "x")
+        (code,) = park(pool, taken.ticket, oversized_job(taken.size_bytes, "a", JID))
+        assert isinstance(code, Refused), key
+        assert read_jobs(pool.client, pool.identity).large == {taken.ticket: len(RAW)}
+        server.raw.delete(key)
+    assert park(pool, taken.ticket, oversized_job(taken.size_bytes, "a", JID)) == [Applied()]
+    assert server.raw.get(f"ns:restbroker:large:{JID}") == RAW
+
+
+@pytest.mark.parametrize("place", ["dead", "copy", "another copy", "queue", "retry", "schedule", "in progress"])
+def test_bytes_stay_as_long_as_anything_names_them_and_two_looks_longer(pool: Pool, server: Server, place: str) -> None:
+    member, raw = die(pool, server), server.raw
+    (copy,) = raw.xrange("ns:restbroker:parked")
+    if place != "copy":
+        raw.xdel("ns:restbroker:parked", copy[0])
+    if place != "dead":
+        raw.delete("ns:dead")
+    match place:
+        case "another copy":
+            raw.xadd("ns:restbroker:parked", {"ticket": "9:1", "payload": member})
+        case "queue" | "in progress":
+            queues.push(pool.client, "a", [member])
+            if place == "in progress":
+                assert take(pool, base=1).jobs
+        case "retry" | "schedule":
+            raw.zadd(f"ns:{place}", {member: 1.0})
+        case _:
+            pass
+    for _ in range(3):
+        look(pool, server)
+        assert kept(server) == [JID]
+    raw.delete("ns:dead", "ns:queue:a", "ns:retry", "ns:schedule", "ns:restbroker:parked")
+    raw.hdel(f"ns:restbroker:ip:{pool.identity}", "2:1")
+    look(pool, server)
+    assert kept(server) == [JID]
+    large.delete_unnamed(pool.client)
+    assert kept(server) == [JID], "within the hour no one looks"
+    look(pool, server)
+    assert kept(server) == []
+
+
+def test_bytes_that_are_named_again_before_the_second_look_stay(pool: Pool, server: Server) -> None:
+    member, other = die(pool, server), die(pool, server, OTHER)
+    server.raw.delete("ns:dead", "ns:restbroker:parked")
+    look(pool, server)
+    server.raw.zadd("ns:dead", {member: 1.0})
+    server.raw.xadd("ns:restbroker:parked", {"ticket": "9:1", "payload": other})
+    look(pool, server)
+    server.raw.delete("ns:dead", "ns:restbroker:parked")
+    look(pool, server)
+    assert kept(server) == [JID, OTHER]
+    look(pool, server)
+    assert kept(server) == []
+
+
+def test_bytes_stay_while_a_queue_cannot_be_searched(pool: Pool, server: Server) -> None:
+    die(pool, server)
+    server.raw.delete("ns:dead", "ns:restbroker:parked")
+    server.raw.sadd("ns:queues", "odd")
+    server.raw.set("ns:queue:odd", "x")
+    for _ in range(3):
+        look(pool, server)
+    assert kept(server) == [JID]
 
 
 def test_what_was_stored_may_be_four_times_as_large(pool: Pool) -> None:
     stored = b'{"restbroker_attempts":[],"pad":"%s"}' % (b"x" * 2 * MIB)
-    wrapped = b'{"class":"Restbroker::Unreadable","args":["%s"]}' % (b"x" * 2 * MIB)
     grown = stored + b" " * 2 * MIB
-    queues.push(pool.client, "a", [stored, wrapped, grown])
-    found = [job for base in range(3) for job in take(pool, base=base, want=1).jobs]
-    assert [(job.raw, job.size_bytes) for job in found] == [(stored, 0), (wrapped, 0), (b"", len(grown))]
-    assert read_jobs(pool.client, pool.identity).large == {"3:1": len(grown)}
+    queues.push(pool.client, "a", [stored, grown])
+    found = [job for base in range(2) for job in take(pool, base=base, want=1).jobs]
+    assert [(job.raw, job.size_bytes) for job in found] == [(stored, 0), (b"", len(grown))]
+    assert read_jobs(pool.client, pool.identity).large == {"2:1": len(grown)}
 
 
 def test_a_call_takes_what_the_bytes_allow_and_at_least_one_and_leaves_the_rest_in_its_order(pool: Pool) -> None:
@@ -125,13 +196,13 @@ def test_what_is_too_large_goes_back_as_it_came_and_clashes_like_any_other(pool:
     raw = b"x" * 3000
     queues.push(pool.client, "a", [raw, raw])
     assert len(take(pool, limit=1000).jobs) == 2
-    frame = Dead(NOW_S, b'{"class":"A","args":[],"jid":"j"}', wraps=True)
+    frame = Dead(NOW_S, b'{"class":"A","args":[],"jid":"j"}', large=JID)
     request = FinishRequest(pool.identity, "t", QUEUES, 0, [("1:1", frame), ("2:1", frame)])
     assert finish(pool.client, request, NOW_S) == [Applied(), Clash()]
     assert read_jobs(pool.client, pool.identity, 1000).large == {"2:1": 3000}
     finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, [("2:1", Requeue())]), NOW_S)
     assert waiting(pool) == [raw]
-    assert json.loads(server.raw.zrange("ns:dead", 0, 0)[0])["args"] == [raw.decode()]
+    assert server.raw.get(f"ns:restbroker:large:{JID}") == raw
 
 
 def test_what_is_in_hand_is_read_a_few_mebibytes_at_a_time_and_of_what_is_too_large_the_length(pool: Pool) -> None:

@@ -41,8 +41,8 @@ from restbroker.store.sets import size
 AREA: Final = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "lindex", "lrange", "zrevrange", "zcount", "blpop", "lmove", "lpos"),
-        *("xlen", "xrange", "xrevrange", "ltrim", "lset", "lrem"),
+        *("scan", "zrevrange", "zcount", "blpop", "lmove", "lpos"),
+        *("xlen", "ltrim", "lset", "lrem"),
         *("client|list", "client|info"),
     }
 )

@@ -36,8 +36,8 @@ local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 11, 11, 500, 1
 local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144
 -- Taken at once from a list, whose jobs' lengths no one knows before: each call more costs the jobs of a chunk 2 %.
 local CHUNK = 20
--- What restbroker stored was within the limit before, and grew by its history; what died for its size is wrapped.
-local STORED, WRAPPED, STORED_TIMES = '"restbroker_', '"class":"Restbroker::Unreadable"', 4
+-- What restbroker stored was within the limit before, and grew by its history.
+local STORED, STORED_TIMES = '"restbroker_', 4
 -- While others hold all that is allowed, only asking again tells; few tokens at a time would cost many calls.
 local IN_FLIGHT_MS, GATHER_MS = 25, 10
 local id, base, want, hwm = ARGV[1], tonumber(ARGV[2]), math.min(tonumber(ARGV[3]), MAX_BATCH), tonumber(ARGV[4])
@@ -189,7 +189,7 @@ local largest
 
 local function is_too_large(raw)
   return #raw > limit_bytes and (#raw > STORED_TIMES * limit_bytes
-    or not (string.find(raw, STORED, 1, true) or string.find(raw, WRAPPED, 1, true)))
+    or not string.find(raw, STORED, 1, true))
 end
 
 local function put_back(list, raws, from)

@@ -19,11 +19,11 @@
 --         or likewise what is recorded of its signature: set (as a destination), fingerprint, 'done', for how many
 --         milliseconds, 2, the set of its token's sets (as a destination), the first set's name there
 --         or of a job that no token admitted, counted so too: key of the counts (likewise), its queue, 'count'
+--         or of a job that is too large: key that gets its bytes (likewise), its jid, 'large', the hash of all such keys
 --       score: of zr and zs in how many seconds it is due
 --       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish
 --             | back to its queue (as it came, or as its payload if there is one)
---             | zw dead, and its bytes are put into the empty `args` of the payload: those of a job that is too large
---             with order, then what becomes of the key: 'zd stop', 'zd refused', 'zx refused' or ' refused'; likewise zw
+--             with order, then what becomes of the key: 'zd stop', 'zd refused', 'zx refused' or ' refused'
 --       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
 --       written of each once it is settled ('' = nothing)
 -- Of a job that was handed out under a key, zr and zs put it back before its key's line, due at its score.
@@ -39,7 +39,7 @@ local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local fairness = ARGV[6]
 local at, jobs_end = fairness == '' and 7 or 8, records > 0 and #ARGV - records - 1 or #ARGV
-local zsets, due_later = {zr = retry, zd = dead, zw = dead, zs = schedule}, {zr = true, zs = true}
+local zsets, due_later = {zr = retry, zd = dead, zs = schedule}, {zr = true, zs = true}
 local order, order_refusal
 local processed, failed, codes, remembered = 0, 0, {}, {}
 -- Few worker pools have marks at all; the others pay one read for the whole batch. A wrong type surfaces here.
@@ -88,6 +88,9 @@ local function next_job()
     elseif kind == 'count' then
       job.counts, job.queue = key, ARGV[at + 1]
       at = at + 3
+    elseif kind == 'large' then
+      job.large = {key = key, jid = ARGV[at + 1], all = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at + 3])]}
+      at = at + 4
     else
       job.replies[i] = {key = key, queue = ARGV[at + 1], ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
       at = at + 4
@@ -99,95 +102,6 @@ end
 -- Its key comes first: Redis' own words name none.
 local function failure(key, reply)
   return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
-end
-
--- The bytes of a large text in tables of so many, a multiple of 3: a call for each byte, or a pattern for each form of a
--- letter, would hold Redis up for ten times as long.
-local PIECE = 3999
-local function pieces(text)
-  local place = 1 - PIECE
-  return function()
-    place = place + PIECE
-    if place <= #text then
-      return {string.byte(text, place, math.min(place + PIECE - 1, #text))}
-    end
-  end
-end
-
--- What may follow a byte of UTF-8, by what came before it. Neither overlong forms nor halves of surrogate pairs are any.
-local function utf8_states()
-  local bad, whole, one, two, three = {}, {}, {}, {}, {}
-  local function following(low, high, after)
-    local state = {}
-    for byte = 0, 255 do
-      state[byte] = byte >= low and byte <= high and after or bad
-    end
-    return state
-  end
-  for byte = 0, 255 do
-    local goes_on = byte >= 128 and byte <= 191
-    bad[byte], one[byte] = bad, goes_on and whole or bad
-    two[byte], three[byte] = goes_on and one or bad, goes_on and two or bad
-    whole[byte] = byte < 128 and whole or byte >= 194 and byte <= 223 and one or byte >= 225 and byte <= 239 and two
-      or byte >= 241 and byte <= 243 and three or bad
-  end
-  whole[224], whole[237] = following(160, 191, one), following(128, 159, one)
-  whole[240], whole[244] = following(144, 191, two), following(128, 143, two)
-  return whole
-end
-
--- Whether Ruby and others can read it.
-local function is_utf8(text)
-  if not string.find(text, '[\128-\255]') then
-    return true
-  end
-  local whole = utf8_states()
-  local state = whole
-  for bytes in pieces(text) do
-    for i = 1, #bytes do
-      state = state[bytes[i]]
-    end
-    if state[0] == state and state ~= whole then
-      return false
-    end
-  end
-  return state == whole
-end
-
-local DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
-local function base64(text)
-  local pair, high, low, out, sub = {}, {}, {}, {}, string.sub
-  for i = 0, 4095 do
-    local first, second = math.floor(i / 64) + 1, i % 64 + 1
-    pair[i] = sub(DIGITS, first, first) .. sub(DIGITS, second, second)
-  end
-  for byte = 0, 255 do
-    high[byte], low[byte] = math.floor(byte / 16), byte % 16 * 256
-  end
-  for bytes in pieces(text) do
-    local encoded, n = {}, 0
-    for i = 1, #bytes - 2, 3 do
-      local middle = bytes[i + 1]
-      encoded[n + 1], encoded[n + 2] = pair[bytes[i] * 16 + high[middle]], pair[low[middle] + bytes[i + 2]]
-      n = n + 2
-    end
-    out[#out + 1] = table.concat(encoded)
-  end
-  local rest = #text % 3
-  if rest > 0 then
-    local a, b = string.byte(text, #text - rest + 1, #text)
-    local bits = a * 65536 + (b or 0) * 256
-    out[#out + 1] = pair[math.floor(bits / 4096)] .. (rest == 2 and sub(pair[bits % 4096], 1, 1) .. '=' or '==')
-  end
-  return table.concat(out)
-end
-
--- The entry of a job that is too large, as `retry.wrap_unreadable` makes those that are not.
-local function wrapped(frame, raw)
-  local _, place = string.find(frame, '"args":[', 1, true)
-  local args = is_utf8(raw) and cjson.encode(raw)
-    or '"' .. base64(raw) .. '","base64, because the payload is not UTF-8"'
-  return string.sub(frame, 1, place) .. args .. string.sub(frame, place + 1)
 end
 
 -- part: lines
@@ -239,8 +153,15 @@ local function answer(reply)
   return why
 end
 
+-- The bytes of a job that is too large stay whole in a key of their own. If the job is not settled after all, nothing
+-- names that key, and `store.large` deletes it.
+local function keep_bytes(large, raw)
+  return failure(large.all, redis.pcall('HSET', large.all, large.jid, ''))
+    or failure(large.key, redis.pcall('SET', large.key, raw))
+end
+
 local function settle(job, raw)
-  local why = move(job, raw)
+  local why = job.large and keep_bytes(job.large, raw) or move(job, raw)
   if why then
     return why
   end
@@ -325,10 +246,6 @@ local function apply(job)
       return order_refusal
     end
   end
-  local entry = job.payload
-  if job.fate == 'zw' then
-    job.payload = wrapped(job.payload, raw)
-  end
   redis.call('HDEL', ip, job.ticket)
   local why = settle(job, raw)
   if not why and job.key and BACK[job.fate] then
@@ -339,7 +256,7 @@ local function apply(job)
     redis.call('HSET', ip, job.ticket, raw)
     return why
   elseif job.key and not BACK[job.fate] then
-    local died = job.effect == 'stop' and lines.decode(entry)
+    local died = job.effect == 'stop' and lines.decode(job.payload)
     job.is_ready = order.settle(job.key, job.ticket, id, job.effect, type(died) == 'table' and died.jid)
   end
   return job.is_ready and 2 or 1
@@ -396,7 +313,10 @@ while at <= jobs_end do
     end
     if zsets[job.fate] == dead then
       -- A copy, in case someone trims the dead set; the job is dead without it too.
-      redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
+      local copy = redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
+      if job.large and type(copy) == 'string' then
+        redis.pcall('HSET', job.large.all, job.large.jid, copy)
+      end
     end
   end
 end

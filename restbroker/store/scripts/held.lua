@@ -7,7 +7,7 @@
 --          fewer than tickets once they have the bytes together, and at least one
 -- Sent twice: it only reads.
 
-local STORED, WRAPPED, STORED_TIMES = '"restbroker_', '"class":"Restbroker::Unreadable"', 4
+local STORED, STORED_TIMES = '"restbroker_', 4
 local left_bytes, limit_bytes, found = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
 
 -- As in `fetch`. What is surely too large is not even copied.
@@ -17,7 +17,7 @@ local function seen(ticket, size)
   end
   local raw = redis.call('HGET', KEYS[1], ticket)
   left_bytes = left_bytes - size
-  if size > limit_bytes and not (string.find(raw, STORED, 1, true) or string.find(raw, WRAPPED, 1, true)) then
+  if size > limit_bytes and not string.find(raw, STORED, 1, true) then
     return size
   end
   return raw

@@ -415,6 +415,13 @@ def test_an_unreadable_payload_shows_nothing_of_itself() -> None:
     assert shown == {"class": "Restbroker::Unreadable", "args": [MASK], "jid": "j"}
 
 
+def test_an_oversized_payload_shows_the_key_that_has_its_bytes_and_nothing_else() -> None:
+    named: list[Json] = ["restbroker:large:" + "a" * 24, 8388705]
+    assert redact.job({"class": "Restbroker::Unreadable", "args": named})["args"] == named
+    for args in (list[Json](), list[Json](["restbroker:large:" + "a" * 24 + "the-token"])):
+        assert redact.job({"class": "Restbroker::Unreadable", "args": args})["args"] == [MASK]
+
+
 def test_a_header_that_only_looks_like_basic_is_hidden_as_it_is() -> None:
     known = hiding.login_spellings([("X-Auth-Token", "Basic n0t-b4se64!"), ("Accept", "text/plain")])
     assert hiding.mask_secrets("it was n0t-b4se64! and text/plain", known) == f"it was {MASK} and text/plain"
