@@ -251,7 +251,7 @@ class Settler:
         What was not let in, or was never to be sent, stops no key, and opens none that another job stopped, or its own
         death: so does what expired. What is dropped stops none either.
         """
-        if not isinstance(settlement, Ack | Dead | Drop) or not ticket_key(job.ticket):
+        if not ticket_key(job.ticket) or not isinstance(settlement, Ack | Dead | Drop):
             return settlement
         if isinstance(settlement, Ack) and not isinstance(outcome, Expired):
             return settlement
@@ -277,6 +277,8 @@ class Settler:
         if claimed is None and payload is not None and job.proof is not None and claims.LOCK_FIELD in payload.fields:
             lock = claims.own_lock(payload.fields, self.plan.target.name, job.proof.token.name)
             claimed = JobClaims(payload.jid, lock=lock)
+        if claimed is None and signed is None:
+            return settlement
         changes = settlement.claims
         if claimed is not None:
             changes = claims.at_settlement(claimed, settlement, outcome, ticket=job.ticket, identity=self.identity.name)

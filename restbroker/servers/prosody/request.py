@@ -71,8 +71,7 @@ def is_question(entry: Entry, given: Mapping[str, Json]) -> bool:
         return entry.repeat == "safe"
     if xml_stanza.is_given(given):
         return xml_stanza.is_question(given)
-    kind = given.get("type", "set" if _SETS & given.keys() else "get")
-    return entry.stanza == "iq" and kind == "get"
+    return entry.stanza == "iq" and given.get("type", "set" if _SETS & given.keys() else "get") == "get"
 
 
 def question(target: Target, settings: Options) -> Request:

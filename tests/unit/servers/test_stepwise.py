@@ -5,8 +5,10 @@ golden tables and whatever its server answers to it and to questions.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import pytest
 import trio
 import trio.lowlevel
@@ -85,6 +87,33 @@ async def test_it_awaits_nothing_but_its_link_whatever_is_answered(name: str) ->
                 assert getattr(connector, "stepwise", False)
                 ends += drive(connector, call, given, questions)
     assert ends > len(kind.commands), "most commands end without a task"
+
+
+@pytest.mark.parametrize("name", sorted({*KINDS} - NOT_STEPWISE))
+async def test_a_login_in_a_file_is_read_anew_for_each_request(name: str, tmp_path: Path) -> None:
+    file, kind = tmp_path / "pass", KINDS[name]
+    file.write_text("one")
+    user = "admin" if name == "openfire-rest" else "admin@example.org"
+    members = {**kind.members, "Auth": {"Basic": {"User": user, "PassFile": str(file)}}}
+    connector = registry.open_connector(
+        target_of(attrs.evolve(kind, members=members)),
+        Ports(lambda _: None, lambda: 1_800_000_000.0, None, SERVICES),
+    )
+    # Prosody's other APIs have a login of their own.
+    asked = next((one for one in kind.commands if one.command == "message"), kind.commands[0])
+    call = Call(Command(asked.command, asked.arguments), host="example.org", identity="a" * 24)
+
+    def login() -> str | None:
+        run = connector.deliver(call, Link())
+        sent = steps.advance(run, None, None)
+        run.close()
+        assert isinstance(sent, Request)
+        return {key.lower(): value for key, value in sent.headers}.get("authorization")
+
+    before = login()
+    assert before is not None
+    file.write_text("two")
+    assert login() not in (before, None)
 
 
 async def test_what_awaits_something_else_raises_and_breaks_nothing() -> None:
