@@ -45,7 +45,6 @@ from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, Report
-from restbroker.telemetry.executions import ExecutionCounts
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 from restbroker.transport.client import open_transport
@@ -84,13 +83,11 @@ async def _main(
     counters = Counters(now_s=trio.current_time)
     if config.stats:
         counters.commands_of = catalogue_commands(lambda: reload.config)
-    executions = ExecutionCounts()
     control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
 
     def report(event: Event) -> None:
         log(event)
         counters(event)
-        executions(event)
 
     plan = plan_of(config, report, counters, timed=config.stats)
     samples: Callable[[], Samples] = partial(process_samples, counters, plan.status, logged.worker)
@@ -107,9 +104,7 @@ async def _main(
     parts = parts_of(config) if line is None else set()
     view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
     served = services(lambda: reload.config, parts, view, report, plan.open_control)
-    record = SidekiqRecord(
-        *(plan.open_control(), plan.status, control, report), executions, lambda: reload.config.show_bodies
-    )
+    record = SidekiqRecord(plan.open_control(), plan.status, control, report, lambda: reload.config.show_bodies)
     own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
     plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for

@@ -24,13 +24,13 @@ _BY_NAME: Final[Mapping[str, str]] = {
 }
 # The first that fits counts.
 _BY_BEGINNING: Final = (
-    (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:", "h|"), "string"),
+    (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:"), "string"),
     (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:", "restbroker:fair:pace:"), "string"),
     (("restbroker:order:by:", "restbroker:large:"), "string"),
     (("queue:", "restbroker:reply:"), "list"),
     (("restbroker:done:", "restbroker:fair:turn:", "restbroker:order:due:"), "zset"),
     (("restbroker:signed:",), "set"),
-    (("restbroker:", "j|"), "hash"),
+    (("restbroker:",), "hash"),
 )
 
 
@@ -381,37 +381,3 @@ class Keys:
     def stat_day(self, kind: StatKind, date: str) -> str:
         """Return the key of a counter of one day. `date` is YYYY-MM-DD in UTC."""
         return self._key(f"stat:{kind}:{date}")
-
-    # Sidekiq's metrics, all in UTC. Versions differ in leading zeros and in the century (read in their sources).
-    # `at_s`, epoch seconds, is any time of the minute.
-
-    def executions_7(self, at_s: int) -> str:
-        """Return the key of a HASH: executions of one minute, for Sidekiq 6.5 and 7: `j|20250214|8:3` is 08:03."""
-        at = datetime.fromtimestamp(at_s, UTC)
-        return self._key(f"j|{at:%Y%m%d}|{at.hour}:{at.minute}")
-
-    def executions_8(self, at_s: int) -> str:
-        """Return the key of a HASH: executions of one minute, for Sidekiq 8: `j|250214|8:03` is 08:03."""
-        at = datetime.fromtimestamp(at_s, UTC)
-        return self._key(f"j|{at:%y%m%d}|{at.hour}:{at.minute:02}")
-
-    def ten_minutes_8(self, at_s: int) -> str:
-        """Return the key of a HASH: executions of ten minutes, for Sidekiq 8: `j|250214|8:0` is 08:00 to 08:09."""
-        at = datetime.fromtimestamp(at_s, UTC)
-        return self._key(f"j|{at:%y%m%d}|{at.hour}:{at.minute // 10}")
-
-    def histogram_7(self, command: str, at_s: int) -> str:
-        """Return the key of a STRING of counters: a command's times in one minute, for Sidekiq 7.
-
-        `add-04-08:3` is 08:03 on the 4th.
-        """
-        at = datetime.fromtimestamp(at_s, UTC)
-        return self._key(f"{command}-{at:%d}-{at.hour:02}:{at.minute}")
-
-    def histogram_8(self, command: str, at_s: int) -> str:
-        """Return the key of a STRING of counters: a command's times in one minute, for Sidekiq 8.
-
-        `h|add-4-8:3` is 08:03 on the 4th.
-        """
-        at = datetime.fromtimestamp(at_s, UTC)
-        return self._key(f"h|{command}-{at.day}-{at.hour}:{at.minute}")

@@ -16,23 +16,15 @@ from restbroker.broker.status import record
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, OperatorWarning
-from restbroker.telemetry.executions import ExecutionCounts
+from restbroker.telemetry.events import OperatorWarning
 from tests.broker.conftest import Harness, Held, Scripted, ok
 
 NOW_S = 1_800_000_000.0
 
 
 def recorded(harness: Harness) -> Sequence[Service]:
-    counts = ExecutionCounts(lambda: NOW_S)
-
-    def report(event: Event) -> None:
-        counts(event)
-        harness.events.append(event)
-
-    harness.report = report
     connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
-    return [SidekiqRecord(connection, harness.status, harness.control, report, counts, lambda: False)]
+    return [SidekiqRecord(connection, harness.status, harness.control, harness.events.append, lambda: False)]
 
 
 @pytest.fixture
@@ -175,32 +167,6 @@ async def test_a_foreign_key_in_the_way_of_the_record_is_told_once_and_delivery_
         await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"20", "all are delivered")
         await shown.until(lambda: shown.of(OperatorWarning), "it is told")
     assert [event.code for event in shown.of(OperatorWarning)] == ["RecordRefused"]
-
-
-async def test_what_redis_refuses_of_the_executions_is_not_counted_twice_elsewhere(
-    shown: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.02)
-    shown.client.command("SET", "j|20270115|8:0", "no hash")
-    async with shown.broker():
-        shown.push(count=3)
-        await shown.until(lambda: shown.of(OperatorWarning), "it is told")
-        await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"3", "all are delivered")
-        # Some more records, which would count again what was given back.
-        written = process(shown)["beat"]
-        await shown.until(lambda: float(process(shown)["beat"]) > float(written) + 0.1, "it is written again")
-    assert [event.code for event in shown.of(OperatorWarning)] == ["MetricsRefused"]
-    assert shown.client.command("HGET", "j|270115|8:00", "safe|p") == b"3"
-
-
-async def test_whatever_was_executed_is_counted_before_the_process_ends(shown: Harness) -> None:
-    commands = [f"command{number}" for number in range(120)]
-    async with shown.broker():
-        for command in commands:
-            shown.push(command=command)
-        await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"120", "all are delivered")
-    counted: Any = shown.client.command("HKEYS", "j|20270115|8:0")
-    assert {bytes(field).decode() for field in counted if field.endswith(b"|p")} == {f"{one}|p" for one in commands}
 
 
 async def test_a_job_that_waits_for_its_slot_is_not_shown_as_running(

@@ -16,7 +16,7 @@ COMMANDS: Final = (
     f"find {JID}", "find nobody",
     "audit", "token list",
 )  # fmt: skip
-NEVER_SHOWN: Final = ("j|", "h|", "COMMAND-", "restbroker:reply:", "restbroker:lease:", "restbroker:told:")
+NEVER_SHOWN: Final = ("restbroker:reply:", "restbroker:lease:", "restbroker:told:")
 """By commands."""
 _BEFORE: Final = {"explain nobody": 1, "find nobody": 1}
 

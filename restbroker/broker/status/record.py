@@ -32,13 +32,12 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import display, hiding, rubyjson
 from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
-from restbroker.store import metrics, processes
+from restbroker.store import processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.processes import Record
 from restbroker.store.queues import sizes
 from restbroker.telemetry.events import OperatorWarning, Report
-from restbroker.telemetry.executions import ExecutionCounts
 
 RECORD_S: Final = 5.0
 TREND_S: Final = 60.0
@@ -91,15 +90,13 @@ def changes_per_s(seen: Sequence[Lengths]) -> dict[str, Json]:
 class SidekiqRecord:
     """The record of this process. `connection` is its own, with a short time-out.
 
-    `executions` are written for Sidekiq's Metrics page. `show_bodies` tells whether jobs are shown with their message
-    texts.
+    `show_bodies` tells whether jobs are shown with their message texts.
     """
 
     connection: Connection
     status: Status
     control: Control
     report: Report
-    executions: ExecutionCounts
     show_bodies: Callable[[], bool]
     name: str = attrs.field(factory=new_name)
     _started_at_s: float = attrs.field(factory=time.time)
@@ -123,15 +120,12 @@ class SidekiqRecord:
                         break
                     # What was asked shows at once; a person is looking.
                     self._act(asked)
-                await self._count()
                 if shown == self._state:
                     await self._pause()
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _REMOVE_S):
-                with suppress(StoreUnavailable, StoreRefused):
-                    await self.connection.ask(processes.remove, self.name)
-                while await self._count():
-                    pass
+            last = trio.CancelScope(shield=True, deadline=trio.current_time() + _REMOVE_S)
+            with last, suppress(StoreUnavailable, StoreRefused):
+                await self.connection.ask(processes.remove, self.name)
             await self.connection.aclose()
 
     @property
@@ -160,22 +154,6 @@ class SidekiqRecord:
         now_s = trio.current_time()
         self._lengths = [*(one for one in self._lengths if one[0] >= now_s - TREND_S), (now_s, waiting)]
         return asked
-
-    async def _count(self) -> bool:
-        """Write what was counted; tell whether something was written, so that there may be more."""
-        # Before anything is taken: a call that is cancelled before it begins would lose it.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        counted = self.executions.take()
-        try:
-            await self.connection.ask(metrics.add, counted)
-        except StoreUnavailable:
-            self.executions.give_back(counted)
-            return False
-        except StoreRefused as error:
-            # Not given back: what was not refused of it was added.
-            self._complain("MetricsRefused", "Sidekiq Web's Metrics page lacks this process's jobs", error)
-            return False
-        return bool(counted)
 
     def _complain(self, code: str, what: str, error: StoreRefused) -> None:
         """Report what Redis refuses, once for each code; that Redis is away is reported by tasks that it holds up."""
