@@ -1,10 +1,8 @@
 """One task tells all connections when something came on them, and connections are lent for exchanges by events."""
 
-import errno
 import os
 import resource
 import socket
-import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -38,11 +36,6 @@ async def kept() -> AsyncIterator[Readiness]:
         nursery.cancel_scope.cancel()
 
 
-async def send_later(there: socket.socket, data: bytes) -> None:
-    await trio.lowlevel.checkpoint()
-    there.send(data)
-
-
 @attrs.define(eq=False)
 class Steps(trio.abc.Instrument):
     """Counts how often any task runs."""
@@ -51,23 +44,6 @@ class Steps(trio.abc.Instrument):
 
     def before_task_step(self, _task: trio.lowlevel.Task) -> None:
         self.count += 1
-
-
-async def test_each_gets_what_came_on_its_own_connection() -> None:
-    async with kept() as arrivals, trio.open_nursery() as nursery:
-        got: dict[int, bytes] = {}
-
-        async def read(number: int) -> None:
-            with wired() as (wire, there):
-                for round_ in range(3):
-                    nursery.start_soon(send_later, there, b"%d-%d" % (number, round_))
-                    got[number] = await receive(wire, arrivals)
-                    assert got[number] == b"%d-%d" % (number, round_)
-                wire.close()
-
-        for number in range(50):
-            nursery.start_soon(read, number)
-    assert len(got) == 50
 
 
 async def test_what_is_called_afterwards_comes_once_behind_all_that_came_together_and_learns_what_came_since() -> None:
@@ -146,25 +122,6 @@ async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_unt
             wire.close()
 
 
-async def test_a_broken_connection_says_so_to_who_waits() -> None:
-    async with kept() as arrivals:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            here = socket.create_connection(server.getsockname())
-            there, _ = server.accept()
-            wire = Wire(here)
-            async with trio.open_nursery() as nursery:
-
-                async def wait() -> None:
-                    with pytest.raises(ConnectionResetError):
-                        await receive(wire, arrivals)
-
-                nursery.start_soon(wait)
-                await wait_all_tasks_blocked()
-                there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                there.close()
-            wire.close()
-
-
 @rows("is_kept", [True, False])
 async def test_closing_a_wire_ends_who_waits_for_an_answer_or_for_room_to_send(is_kept: bool) -> None:
     async with kept() as arrivals:
@@ -210,18 +167,6 @@ async def test_what_is_begun_while_the_kernel_takes_nothing_goes_behind_what_was
         wire.close()
 
 
-async def test_a_cancelled_wait_takes_nothing_from_the_next_one() -> None:
-    async with kept() as arrivals:
-        with wired() as (wire, there):
-            with trio.move_on_after(0.01) as scope:
-                await receive(wire, arrivals)
-            assert scope.cancelled_caught
-            there.send(b"late")
-            await wait_all_tasks_blocked(0.01)
-            assert await receive(wire, arrivals) == b"late"
-            wire.close()
-
-
 async def test_a_descriptor_that_is_used_again_is_told_to_its_new_owner_only() -> None:
     async with kept() as arrivals:
         with wired() as (old, there):
@@ -250,35 +195,6 @@ async def test_who_listens_when_the_task_ends_is_told_and_what_comes_stays_unrea
         there.send(b"one")
         assert await receive(wire, arrivals) == b"one"
         wire.close()
-
-
-@pytest.mark.parametrize("why", ["none", "full"])
-async def test_where_epoll_is_not_or_takes_no_more_a_task_attends(
-    monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, why: str
-) -> None:
-    def no_room(*_args: object) -> None:
-        raise OSError(errno.ENOSPC, "epoll takes no more")
-
-    arrivals = Readiness()
-    if why == "none":
-        monkeypatch.delattr("select.epoll")
-    else:
-        monkeypatch.setattr(Readiness, "watch", no_room)
-    await nursery.start(arrivals.run)
-    got: list[bytes | Exception] = []
-    with wired() as (wire, there):
-        assert not wire.listen(got.append, arrivals)
-        async with trio.open_nursery() as attending:
-            attending.start_soon(wire.attend)
-            there.send(b"x")
-            await wait_all_tasks_blocked(0.01)
-            assert wire.listen(got.append, arrivals), "the task goes on"
-            there.send(b"y")
-            await wait_all_tasks_blocked(0.01)
-            attending.cancel_scope.cancel()
-        wire.close()
-    assert got[:2] == [b"x", b"y"]
-    assert [type(one) for one in got[2:]] == [Unwatched]
 
 
 async def test_a_wire_goes_from_one_listening_task_to_another(nursery: trio.Nursery) -> None:

@@ -104,7 +104,8 @@ def service(client: LeanClient) -> Service:
 
 def leaves_nothing(client: LeanClient) -> bool:
     under_way = client.service.exchanges if client.service is not None else ()
-    return client._pool._places.value == PLACES and not under_way and not client._upkeep.deadlines.due
+    waits = under_way or client._upkeep.deadlines.due or client._pool._ramp._young
+    return client._pool._places.value == PLACES and not waits
 
 
 async def test_an_exchange_goes_over_an_idle_connection_at_once_and_ends_in_the_step_of_its_answer() -> None:
@@ -224,6 +225,18 @@ async def test_a_cancelled_exchange_tells_nothing_and_leaves_nothing(
         assert sink.said == said
 
 
+async def test_exchanges_cancelled_while_they_connect_leave_nothing(ours: Authority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with running(ours) as (client, _):
+            url = Url("https", "127.0.0.1", silent.getsockname()[1])
+            client._pool.target = attrs.evolve(client._pool.target, url=url)
+            exchanges = [service(client).start(post(), Noting()) for _ in range(PLACES)]
+            await until_async(lambda: len(client._pool._ramp._young) == PLACES, "all connect")
+            for exchange in exchanges:
+                exchange.cancel()
+            await until_async(lambda: leaves_nothing(client), "it leaves nothing")
+
+
 @pytest.mark.parametrize("state", [one for one in State if one is not State.OVER])
 async def test_an_exchange_is_abandoned_when_its_client_ends(state: State) -> None:
     sink = Noting()
@@ -302,11 +315,17 @@ async def test_a_request_that_http_forbids_fails_before_it_begins() -> None:
         assert not server.connections
 
 
-async def test_where_epoll_takes_no_more_exchanges_are_served_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@rows("why", ["none", "full"])
+async def test_where_epoll_is_not_or_takes_no_more_exchanges_are_served_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
     def no_room(*_args: object) -> None:
         raise OSError(errno.ENOSPC, "epoll takes no more")
 
-    monkeypatch.setattr(Readiness, "watch", no_room)
+    if why == "none":
+        monkeypatch.delattr("select.epoll")
+    else:
+        monkeypatch.setattr(Readiness, "watch", no_room)
     async with running() as (client, server):
         for _ in range(3):
             assert (await client.send(post())).status == 200

@@ -4,7 +4,7 @@
 import socket
 import struct
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import Listener, Wire
 from tests.support import recorder
 from tests.support.recorder import Recorder
+from tests.support.rows import rows
 from tests.support.wait import NEVER_S
 from tests.transport.test_client import MIB, all_closed, pair, post, target
 from tests.transport.wires import receive
@@ -49,57 +50,64 @@ def test_long_heads_are_not_kept() -> None:
         tracemalloc.stop()
 
 
-def hang_up(stream: trio.abc.Stream) -> None:
+async def hang_up_unanswered(stream: trio.abc.Stream) -> bool:
     assert isinstance(stream, trio.SocketStream)
     stream.socket.close()
-
-
-async def hang_up_unanswered(stream: trio.abc.Stream) -> bool:
-    hang_up(stream)
     return False
 
 
-async def test_a_kept_connection_that_ends_before_an_answer_is_tried_anew_where_that_does_no_harm() -> None:
+@attrs.define
+class Counting:
+    """Counts what leaves, lets no more than `most` leave, and calls `before` in the instant before."""
+
+    most: int = 99
+    before: Callable[[], object] = bool
+    sent: int = 0
+
+    def may_send(self) -> None:
+        if self.sent == self.most:
+            raise Withdrawn
+
+    def note_sending(self) -> None:
+        self.sent += 1
+        self.before()
+
+    def note_refused(self) -> None:
+        pass
+
+
+CUT_IN_THE_HEAD = recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+
+@rows(("is_kept", "action", "repeatable", "requests"), [
+    (True, hang_up_unanswered, True, 3),
+    (True, hang_up_unanswered, False, 2),
+    (True, CUT_IN_THE_HEAD, True, 2),
+    (False, hang_up_unanswered, True, 1),
+])  # fmt: skip
+async def test_only_a_kept_connection_that_ends_unanswered_is_tried_anew_where_that_does_no_harm(
+    is_kept: bool, action: recorder.Action, repeatable: bool, requests: int
+) -> None:
     async with kept() as (transport, server):
-        await transport.send(post())
-        server.script.append(hang_up_unanswered)
-        assert (await transport.send(post(repeatable=True))).status == 200
-        assert len(server.requests) == 3
-        assert server.connections == 2
+        if is_kept:
+            await transport.send(post())
+        server.script.append(action)
+        if requests == 3:
+            assert (await transport.send(post(repeatable=repeatable))).status == 200
+            assert server.connections == 2
+        else:
+            with pytest.raises(MaybeSent) as caught:
+                await transport.send(post(repeatable=repeatable))
+            assert not caught.value.timed_out
+        assert len(server.requests) == requests
 
 
 async def test_a_request_that_may_have_run_is_not_tried_anew_once_its_sender_forbids_it() -> None:
-    @attrs.define
-    class Once:
-        """Lets one request out."""
-
-        sent: int = 0
-
-        def may_send(self) -> None:
-            if self.sent:
-                raise Withdrawn
-
-        def note_sending(self) -> None:
-            self.sent += 1
-
-        def note_refused(self) -> None:
-            pass
-
     async with kept() as (transport, server):
         await transport.send(post())
         server.script.append(hang_up_unanswered)
         with pytest.raises(MaybeSent, match="before a whole answer came"):
-            await transport.send(post(repeatable=True), Once())
-        assert len(server.requests) == 2
-
-
-async def test_a_kept_connection_that_ends_before_an_answer_may_have_brought_the_request() -> None:
-    async with kept() as (transport, server):
-        await transport.send(post())
-        server.script.append(hang_up_unanswered)
-        with pytest.raises(MaybeSent) as caught:
-            await transport.send(post())
-        assert not caught.value.timed_out
+            await transport.send(post(repeatable=True), Counting(most=1))
         assert len(server.requests) == 2
 
 
@@ -179,48 +187,21 @@ async def test_a_request_is_not_repeated_when_its_time_is_over() -> None:
         assert len(server.requests) == 2
 
 
-async def test_a_new_connection_that_ends_before_an_answer_is_not_tried_anew() -> None:
-    async with kept() as (transport, server):
-        server.script.append(hang_up_unanswered)
-        with pytest.raises(MaybeSent):
-            await transport.send(post(repeatable=True))
-        assert len(server.requests) == 1
-
-
 async def test_where_nothing_left_a_new_connection_nothing_was_sent() -> None:
-    @attrs.define
-    class Reset:
-        """Has the server reset the connection between the dialling and the first byte."""
-
-        listening: socket.socket
-
-        def may_send(self) -> None:
-            pass
-
-        def note_sending(self) -> None:
-            there, _ = self.listening.accept()
-            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            there.close()
-
-        def note_refused(self) -> None:
-            pass
+    def reset() -> None:
+        """Reset the connection between the dialling and the first byte."""
+        there, _ = listening.accept()
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         transport = open_transport(target(listening.getsockname()[1], engine="lean"))
         with pytest.raises(NotSent, match=r"No connection to .*reset"):
-            await transport.send(post(repeatable=True), Reset(listening))
+            await transport.send(post(repeatable=True), Counting(before=reset))
         with pytest.raises(NotSent, match="Nothing could be sent within 0 s") as late:
             await transport.send(post(timeout_s=0.0))
         assert late.value.timed_out
         await transport.aclose()
-
-
-async def test_a_kept_connection_that_breaks_within_an_answer_is_not_tried_anew() -> None:
-    async with kept() as (transport, server):
-        await transport.send(post())
-        server.script.append(recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le"))
-        with pytest.raises(MaybeSent):
-            await transport.send(post(repeatable=True))
 
 
 async def test_the_watcher_cuts_off_what_is_late_and_nothing_else() -> None:
@@ -262,28 +243,15 @@ async def _expect_time_out(transport: Transport) -> None:
 
 
 async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_that_it_does() -> None:
-    @attrs.define
-    class Told:
-        times: int = 0
-
-        def may_send(self) -> None:
-            pass
-
-        def note_sending(self) -> None:
-            self.times += 1
-
-        def note_refused(self) -> None:
-            pass
-
     async with kept() as (transport, server):
         await transport.send(post())
-        told = Told()
+        told = Counting()
         with trio.CancelScope() as scope:
             scope.cancel()
             await transport.send(post(), told)
         assert scope.cancelled_caught
         await transport.send(post(), told)
-        assert (told.times, len(server.requests), server.connections) == (1, 2, 1)
+        assert (told.sent, len(server.requests), server.connections) == (1, 2, 1)
 
 
 async def test_an_answer_that_comes_before_the_whole_request_went_is_read(nursery: trio.Nursery) -> None:

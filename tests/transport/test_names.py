@@ -268,12 +268,6 @@ async def _expect_answer(transport: Transport) -> None:
     assert (await transport.send(post())).status == 200
 
 
-async def test_a_unix_socket_that_is_not_there_was_not_sent(tmp_path: Path) -> None:
-    url = Url("http", "localhost", 80, socket=str(tmp_path / "s"))
-    with pytest.raises(NotSent, match="No such file"):
-        await open_transport(target(80, url=url, engine="lean")).send(post())
-
-
 @on_both
 @rows(("host", "where"), [(NAME, f"{NAME} is at 127.0.0.2, which"), ("127.0.0.2", "127.0.0.2")])
 async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(

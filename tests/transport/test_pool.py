@@ -118,26 +118,6 @@ def overtaken(server: Slow) -> int:
     return max(server.sent.index(body) - place for place, body in enumerate(server.came))
 
 
-async def test_nobody_is_overtaken_while_connections_are_few(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    longest_s = 0.0
-
-    async def work(client: LeanClient, server: Slow, worker: int) -> None:
-        nonlocal longest_s
-        for number in range(10):
-            began_s = trio.current_time()
-            await send(client, server, b"%d-%d" % (worker, number))
-            longest_s = max(longest_s, trio.current_time() - began_s)
-
-    async with pool(monkeypatch, 100) as (client, server):
-        async with trio.open_nursery() as nursery:
-            for worker in range(100):
-                nursery.start_soon(work, client, server, worker)
-        assert overtaken(server) <= len(server.wires)
-        assert longest_s < 2 * 100 * SERVICE_S
-
-
 async def test_the_line_ends_and_each_worker_gets_a_connection_of_its_own(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

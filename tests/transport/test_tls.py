@@ -1,5 +1,6 @@
 """TLS: who shows what to whom, and that connections are kept whatever TLS says in between."""
 
+import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -180,12 +181,15 @@ class Peer:
 
 
 @asynccontextmanager
-async def wired(ours: Authority) -> AsyncIterator[tuple[TlsWire, Peer]]:
+async def wired(ours: Authority, *, asks_late: bool = False) -> AsyncIterator[tuple[TlsWire, Peer]]:
+    """Both ends; `asks_late`: the server may request a certificate after the handshake."""
     here, there = socket.socketpair()
+    served, context = ours.served(asks=asks_late), context_of(TlsFiles(ours.ca, *ours.pair("client")))
+    served.post_handshake_auth = context.post_handshake_auth = asks_late
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     end = trio.socket.from_stdlib_socket(there)
-    peer = Peer(ours.served().wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing, end)
-    wire = TlsWire(here, context_of(TlsFiles(ours.ca)), "localhost")
+    peer = Peer(served.wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing, end)
+    wire = TlsWire(here, context, "localhost")
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.shake_hands)
@@ -277,3 +281,22 @@ async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -
         with pytest.raises(OSError, match="pipe"):
             await send_all(wire, bytes(MIB))
         assert not wire.has_sent
+
+
+async def test_what_tls_itself_has_to_send_goes_behind_what_waits_to_be_sent(ours: Authority) -> None:
+    """As new keys do; here it is a certificate that is requested late, which a test can have done at will."""
+    async with wired(ours, asks_late=True) as (wire, peer):
+        body, got = bytes(4 * MIB), 0
+        assert not wire.begin(body)
+        peer.tls.verify_client_post_handshake()
+        peer.tls.write(b"early")
+        await peer.send()
+        assert await receive(wire) == b"early"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.send_rest)
+            while got < len(body):
+                peer.incoming.write(await peer.end.recv(65536))
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    while part := peer.tls.read(65536):
+                        got += len(part)
+        assert peer.tls.getpeercert()
