@@ -61,13 +61,15 @@ def test_what_is_refused_takes_its_place_with_it() -> None:
     assert limit.limit == 8
 
 
-def test_a_refusal_costs_a_fifth_once_a_second() -> None:
-    limit = Adaptive(100)
+def test_a_refusal_costs_a_fifth_once_a_second_down_to_one() -> None:
+    limit, small = Adaptive(100), Adaptive(2)
     limit.note_refusal(1.0, 99)
     limit.note_refusal(1.9, 99)
     assert limit.limit == 80
-    limit.note_refusal(3.0, 99)
+    limit.note_refusal(2.9, 99)
     assert limit.limit == 64
+    small.note_refusal(1.0, 5)
+    assert small.limit == 1
 
 
 def test_it_rests_for_a_second_and_then_grows_by_a_step_a_second() -> None:
@@ -196,22 +198,6 @@ def test_what_was_refused_at_once_comes_back_at_once_but_for_a_fifth_and_its_pla
     assert limit.limit == 15
     limit.note_wait(2.5)
     assert limit.limit == 15
-
-
-def test_a_refusal_just_a_second_later_costs_a_fifth_again_down_to_one() -> None:
-    limit = Adaptive(100)
-    limit.note_refusal(1.0, 99)
-    limit.note_refusal(2.0, 99)
-    assert limit.limit == 64
-    small = Adaptive(2)
-    small.note_refusal(1.0, 5)
-    assert small.limit == 1
-
-
-def test_it_begins_at_its_ceiling_and_stays_there_while_all_is_well() -> None:
-    limit = Adaptive(20)
-    ready(limit, 1.0, 1000)
-    assert limit.limit == 20
 
 
 def test_after_an_outage_that_left_the_limit_as_it_was_a_step_takes_as_many_answers_as_ever() -> None:

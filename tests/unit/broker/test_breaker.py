@@ -182,51 +182,6 @@ async def test_answers_that_are_about_jobs_alone_never_trip_it() -> None:
     assert not breaker.rules.permits
 
 
-async def test_a_longer_pause_asked_for_while_it_is_tripped_is_kept_too(autojump_clock: trio.testing.MockClock) -> None:
-    breaker = made([])
-    target = Target(FINE)
-    async with probed(breaker, target):
-        began_s = trio.current_time()
-        breaker.observe(Deferred(Reason("Busy", "503"), counts=False, pause_target=True))
-        await trio.sleep(0.01)
-        breaker.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
-        await breaker.wait_to_admit()
-        assert trio.current_time() - began_s >= 60
-
-
-@pytest.mark.promise("A good citizen", "after an outage the first job goes alone")
-async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_its_success(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    breaker = Breaker("t", lambda _event: None, concurrency=8)
-    target = Target(FINE)
-    at_once: list[int] = []
-    busy = 0
-
-    async def worker() -> None:
-        nonlocal busy
-        while True:
-            await enter(breaker.semaphore)
-            busy += 1
-            at_once.append(busy)
-            await trio.sleep(0.1)
-            busy -= 1
-            breaker.observe(Delivered("0", 0, 200), "c")
-            breaker.semaphore.leave()
-
-    async with probed(breaker, target) as nursery:
-        breaker.trip(Reason("TargetUnreachable", "refused"))
-        for _ in range(8):
-            nursery.start_soon(worker)
-        await breaker.wait_to_admit()
-        await trio.sleep(0.05)
-        assert at_once == [1]
-        await trio.sleep(0.1)
-        assert max(at_once) == 2
-        await trio.sleep(2)
-        assert max(at_once) == 8
-
-
 async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_clock: trio.testing.MockClock) -> None:
     breaker = Breaker("t", lambda _event: None, concurrency=8)
     target = Target(FINE)
@@ -332,19 +287,6 @@ async def test_jobs_that_failed_before_and_fail_again_do_not_trip_it() -> None:
         for number in range(100):
             breaker.observe(boom, f"command{number % 7}", is_retry=is_retry)
         assert ("TargetDown" in kinds(events)) is closes
-
-
-async def test_who_leaves_lets_the_next_one_in(autojump_clock: trio.testing.MockClock) -> None:
-    breaker = Breaker("t", lambda _event: None, concurrency=1)
-    breaker.note_probe(FINE)
-    assert breaker.semaphore.try_enter()
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(enter, breaker.semaphore)
-            await trio.testing.wait_all_tasks_blocked()
-            assert breaker.semaphore.waiting_jobs == 1
-            breaker.semaphore.leave()
-    assert (breaker.semaphore.waiting_jobs, breaker.semaphore.capacity) == (0, 0)
 
 
 def delivered_alone(breaker: Breaker) -> None:
@@ -453,17 +395,7 @@ async def test_a_thousand_that_leave_in_their_turn_are_no_recursion() -> None:
     assert line.breaker.semaphore.capacity == 1
 
 
-@pytest.mark.parametrize("newcomers", [1, 3])
-async def test_no_one_starves_at_a_limit_of_one_however_many_come(newcomers: int) -> None:
-    line, names = Line(concurrency=1), [f"{number}" for number in range(200)]
-    waits = iter(names)
-    for _ in range(200 // newcomers):
-        line.ask(*(next(waits) for _ in range(newcomers)))
-        line.deliver()
-    assert line.began == names[: len(line.began)]
-    assert len(line.began) >= 200 // newcomers
-
-
+@pytest.mark.promise("A good citizen", "after an outage the first job goes alone")
 async def test_the_first_in_line_is_tried_alone_after_an_outage_and_the_others_follow_in_their_order() -> None:
     line, beside = Line(concurrency=4), list[str]()
 
@@ -492,19 +424,6 @@ async def test_the_first_in_line_is_tried_alone_after_an_outage_and_the_others_f
         line.deliver()
         assert (breaker.semaphore.limit, line.began) == (limit, list(began))
     assert beside == ["in a slot"]
-
-
-async def test_a_raised_limit_lets_the_first_in_line_in(autojump_clock: trio.testing.MockClock) -> None:
-    line = Line(concurrency=8)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(line.breaker, Target(FINE).ask, Nobody()).run)
-        line.breaker.trip(Reason("TargetUnreachable", "refused"))
-        line.ask("a", "b", "c", "d")
-        with trio.fail_after(60):
-            while len(line.began) < 3:  # noqa: ASYNC110
-                await trio.sleep(0.1)
-        assert line.began == ["a", "b", "c"], "none of them ended"
-        nursery.cancel_scope.cancel()
 
 
 async def test_who_gives_up_waiting_takes_no_place_and_the_next_in_line_gets_it() -> None:

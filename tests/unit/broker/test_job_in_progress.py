@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from restbroker.broker import job_in_progress
 from restbroker.broker.job_in_progress import (
     ADMITTED,
-    CONFIRMED,
     DELIVERY_STEPS,
     FETCHED,
     NONE,
@@ -113,22 +112,6 @@ def test_what_is_admitted_at_once_is_as_if_it_was_read_addressed_and_admitted() 
     one_by_one.admit(payload, proof, None, once=True, expires_at_s=2.0)
     names = [field.name for field in attrs.fields(JobInProgress)]
     assert {name: getattr(at_once, name) for name in names} == {name: getattr(one_by_one, name) for name in names}
-
-
-def test_what_is_confirmed_or_answered_stays_so() -> None:
-    job = a_job()
-    admit(job, once=False)
-    job.start_sending()
-    job.answer()
-    for name in ("admit", "mark", "start_sending", "hold"):
-        with pytest.raises(IllegalTransition, match="ANSWERED, NONE"):
-            CALLS[name](job)
-    job.decide(Requeue())
-    job.confirm()
-    for name in ("decide", "revise", "request", "refuse", "confirm"):
-        with pytest.raises(IllegalTransition, match="CONFIRMED"):
-            CALLS[name](job)
-    assert (job.settling, job.was_sent) == (CONFIRMED, True)
 
 
 def test_a_job_that_is_held_waits_as_one_that_was_not_sent_and_a_part_of_it_stays_done() -> None:

@@ -61,23 +61,6 @@ def test_a_replaced_secret_is_refused_a_second_later_though_no_other_is_ever_use
     assert name_of(tokens, "old") is None
 
 
-def test_while_tokens_fit_the_files_are_looked_at_once_a_second(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, _, tokens = followed(tmp_path)
-    looks: list[Path] = []
-    stat = Path.stat
-
-    def counted(self: Path) -> object:
-        looks.append(self)
-        return stat(self)
-
-    monkeypatch.setattr(Path, "stat", counted)
-    for _ in range(1000):
-        assert name_of(tokens, "old") == "t"
-    assert looks == [path]
-
-
 def test_told_to_read_anew_it_does_so_at_the_next_use_whatever_the_file_looks_like(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
