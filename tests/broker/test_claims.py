@@ -7,7 +7,6 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker.gates import RedisGates
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import claims
@@ -17,7 +16,6 @@ from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected
 from restbroker.operate.enqueue import JobRequest, push
 from restbroker.store import history
-from restbroker.store.client import Client
 from restbroker.telemetry.events import JobFinished, OperatorWarning
 from restbroker.transport.message import Response
 from tests.broker.conftest import Harness, Held, lost, ok, refuse
@@ -411,25 +409,6 @@ async def test_a_value_that_no_broker_wrote_keeps_no_job_out(harness: Harness) -
         (event,) = await finished(harness, 1)
     assert event.outcome == "delivered"
     assert held(harness) == ["jid-safe-0", "done"]
-
-
-async def test_jobs_without_a_key_ask_redis_for_nothing_more(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    def claim_request(*_: object) -> None:
-        raise AssertionError
-
-    run: list[str] = []
-    steps = Client.steps_to_run
-
-    def noted(self: Client, calls: Any) -> Any:
-        run.extend(name for name, _, _ in calls)
-        return steps(self, calls)
-
-    monkeypatch.setattr(RedisGates, "claim_request", claim_request)
-    monkeypatch.setattr(Client, "steps_to_run", noted)
-    harness.push(count=20)
-    async with harness.broker():
-        await finished(harness, 20)
-    assert {"finish", "fetch"} >= set(run)
 
 
 @pytest.mark.parametrize(

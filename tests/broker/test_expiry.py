@@ -155,13 +155,13 @@ async def test_a_target_says_how_long_a_command_is_worth_doing(harness: Harness)
     harness.expire_s = {"safe": 2.0, "s*": 60.0}
     now_s = time.time()
     old = {"created_at": now_s - 3}
-    rows: list[dict[str, Any]] = [old, {"created_at": now_s}, {}, {**old, "expiry": None}]
+    rows: list[dict[str, Any]] = [old, {"created_at": now_s}, {}, {**old, "expiry": None}, old]
     for number, fields in enumerate(rows):
         harness.push(first=number, **fields)
     harness.push("once", created_at=now_s - 3)
     async with harness.broker():
-        events = await finished(harness, 5)
-    assert {event.jid for event in events if event.outcome == "expired"} == {"jid-safe-0"}
+        events = await finished(harness, 6)
+    assert {event.jid for event in events if event.outcome == "expired"} == {"jid-safe-0", "jid-safe-4"}
     assert len(harness.target.sent) == 4
 
 

@@ -233,6 +233,7 @@ def push_in_order(harness: Harness, command: str) -> None:
 
 
 @pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
+@pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
 @pytest.mark.parametrize(
     ("command", "step", "came"),
     [*(("safe", *one) for one in PLAIN.items()), *(("once", *one) for one in ONCE.items())],

@@ -8,18 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.admission import AdmittedJob
-from restbroker.broker.delivery import Delivery, JobTakenAway, SendingStopped
 from restbroker.broker.health import Lease, boot_time_s
-from restbroker.broker.job_in_progress import SENDING, JobInProgress
-from restbroker.broker.tokens import Proof
 from restbroker.broker.worker_pool import WorkerPool
-from restbroker.config.secret import Secret
-from restbroker.config.tokens import Token
-from restbroker.job.command import Command
-from restbroker.job.job import Job, read
+from restbroker.errors import ConnectionEnded
 from restbroker.job.outcome import Reason
-from restbroker.store import jobs
+from restbroker.store import identities, jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobFinished
@@ -71,57 +64,42 @@ async def test_what_gets_its_connection_while_the_breaker_is_tripped_waits_until
 
 
 @pytest.mark.promise("At least once, and seldom more", "nothing leaves after trip, lease or stop")
-async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harness: Harness) -> None:
+@pytest.mark.parametrize("comes", [False, True])
+async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harness: Harness, *, comes: bool) -> None:
     turns = Turns()
     harness.target.connected = turns.connected
-    harness.shutdown_timeout_s = 0.1
+    harness.shutdown_timeout_s = 5.0 if comes else 0.1
     async with harness.broker():
         harness.push("once", count=3)
         await harness.until(lambda: turns.waiting == 3, "all wait for connections")
+        if comes:
+            harness.control.stop.set()
+            await pool_of(harness).stopping.wait()
+            turns.come.set()
+    assert harness.target.sent == []
     assert harness.size("queue:rest") == 3
     assert harness.size("retry") == harness.size("dead") == 0
 
 
-def taken_away(pool: WorkerPool) -> None:
-    pool.reservations.jobs.clear()
-
-
-def closed(pool: WorkerPool) -> None:
-    pool.breaker.trip(Reason("TargetUnreachable", "It is down."))
-
-
-def stopped(pool: WorkerPool) -> None:
-    pool.breaker.stop()
+async def test_what_gets_its_connection_once_its_job_is_in_other_hands_is_not_sent(harness: Harness) -> None:
+    turns = Turns()
+    harness.target.connected = turns.connected
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: turns.waiting, "it waits for a connection")
+        (identity,) = identities.live_identities(harness.client)
+        harness.client.command("DEL", f"restbroker:ip:{identity}")
+        pool = pool_of(harness)
+        pool.acker.health.note_outage(ConnectionEnded("It was idle."))
+        await harness.until(lambda: not pool.reservations.jobs, "it is let go of")
+        turns.come.set()
+        await harness.until(lambda: not harness.status.running_jobs() and not turns.waiting, "it is over")
+    assert harness.target.sent == []
 
 
 def run_out(pool: WorkerPool) -> None:
     # One that no beat confirms.
     pool.worker.checks.lease = Lease()
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [(taken_away, JobTakenAway), (closed, SendingStopped), (stopped, SendingStopped), (run_out, SendingStopped)],
-)
-async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_started(
-    harness: Harness, change: Callable[[WorkerPool], None], why: type[Exception]
-) -> None:
-    async with harness.broker():
-        await harness.until(harness.status.served_targets, "it serves")
-        pool, job = pool_of(harness), JobInProgress("1:1", 1, "q", b"{}")
-        payload = read(b'{"jid": "j", "args": []}', "q", "", 0)
-        assert isinstance(payload, Job)
-        job.admit(payload, Proof(Token("default", (Secret("t"),)), "t", is_previous=False), None, once=False)
-        admitted = AdmittedJob(payload, Command("safe", {}), pool.worker.admission.endpoints.of("safe"))
-        link = Delivery(pool.worker, pool.worker.checks, job, admitted, None)
-        pool.reservations.add([job])
-        link.may_send()
-        change(pool)
-        with pytest.raises(why):
-            link.may_send()
-        assert job.delivery < SENDING
-        link.note_sending()
-        assert job.delivery is SENDING
 
 
 @pytest.mark.parametrize("at_most_once", [(), ("safe",)])

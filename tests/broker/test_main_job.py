@@ -272,11 +272,13 @@ async def test_a_malformed_job_is_answered_where_details_are_wanted_and_its_toke
 
 @pytest.mark.promise("Producers: answers", "without ResponseQueue one warning is logged")
 async def test_a_reply_id_without_a_response_queue_is_delivered_and_warned_of_once(harness: Harness) -> None:
+    """Also if a job without one came before, whose admission the others share."""
     harness.policy = Policy(SidekiqBackoff())
+    harness.push()
     for number in range(3):
         harness.push(args=["safe", {}, "t", number])
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are delivered")
     assert [event.code for event in harness.of(OperatorWarning)] == ["ReplyWithoutQueue"]
 
 
@@ -381,11 +383,17 @@ async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> 
 
 
 async def test_once_a_recovered_job_is_done_equal_bytes_are_another_job(harness: Harness) -> None:
+    """That it may have run is known though others like it were let in before."""
     harness.push("once")
-    harness.crashed()
+    assert jobs.register(harness.client, "another", this_process("t"), ("rest",))
+    assert jobs.fetch(harness.client, jobs.FetchRequest("another", "t", ("rest",), 0, 1, 1))
     async with harness.broker():
+        harness.push("once", first=1)
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+        await harness.fence("another")
+        harness.recover("another")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "that of the dead process is delivered")
         await harness.until(lambda: not heartbeats.maybe_run(harness.client), "its count is gone")
         harness.push("once")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "its twin too")
-    assert [call.maybe_run for call in harness.target.calls] == [True, False]
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "its twin too")
+    assert [call.maybe_run for call in harness.target.calls] == [False, True, False]

@@ -584,3 +584,21 @@ async def test_what_is_held_of_an_order_by_that_was_taken_away_is_finished_in_or
     assert is_at_rest(harness)
     assert not harness.client.command("EXISTS", "restbroker:order:by:t")
     assert set(warnings(harness)) == {"OrderChanged"}
+
+
+async def test_what_is_to_die_by_an_order_by_that_was_taken_away_is_not_sent(harness: Harness, log: Log) -> None:
+    """Though jobs like it were let in before."""
+    harness.order = Order(on_dead="stop")
+    log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 0 else Delivered("", 0, 200)
+    for key in "ab":
+        push(harness, key, 2)
+    async with harness.broker():
+        await harness.until(lambda: {state(harness, key) for key in "ab"} == {"stopped"}, "they are stopped")
+    harness.order, harness.target.closed = None, False
+    async with harness.broker():
+        order_store.steer(harness.client, "t", QUEUES, "skip", [b"b"])
+        await harness.until(lambda: log.starts["b"] == [0, 1], "the other key goes on")
+        order_store.steer(harness.client, "t", QUEUES, "drop", [b"a"])
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "what was behind it is dead")
+    assert [event.code for event in harness.of(JobFinished) if event.jid == "a-1"] == ["PredecessorDied"]
+    assert log.starts["a"] == [0]

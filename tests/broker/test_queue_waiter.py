@@ -1,8 +1,7 @@
 """An idle pool waits for all its queues, and asks for no more than there is."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from functools import partial
-from itertools import pairwise
 
 import pytest
 import trio
@@ -10,18 +9,13 @@ import trio
 from restbroker.broker import acker
 from restbroker.broker import queue_waiter as module
 from restbroker.broker.queue_waiter import QueueWaiter
-from restbroker.store import jobs, waiter
+from restbroker.store import waiter
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.connection import Connection
 from restbroker.store.waiter import Waiter
-from restbroker.telemetry.events import JobFinished
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
 from tests.support.redis_server import RedisServer
 from tests.support.wait import NEVER_S, until_async
 
 QUEUES = ("a", "b", "c")
-NO_FETCH_STANDS = jobs.Limits(in_flight=1000)
 
 
 @pytest.fixture(autouse=True)
@@ -40,57 +34,6 @@ async def waiting(redis_server: RedisServer) -> AsyncIterator[QueueWaiter]:
     yield QueueWaiter(waiters)
     for one in waiters.values():
         one.close()
-
-
-async def test_a_job_costs_an_idle_broker_no_fetch_but_the_one_that_stands(harness: Harness) -> None:
-    fetches = 0
-
-    class Counting(Connection):
-        async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
-            nonlocal fetches
-            fetches += 1
-            return await super().fetch(request)
-
-    harness.connect = lambda settings: Counting(open_client(settings))
-    async with harness.broker():
-        # After the first one a fetch stands anew, and is answered for a job only.
-        for done in (1, 2):
-            fetches = 0
-            harness.push("safe", first=done)
-            await harness.until(lambda done=done: len(harness.of(JobFinished)) == done, "it is settled")  # type: ignore[misc]
-            await trio.sleep(0.2)
-        assert fetches == 0
-
-
-async def test_a_job_is_sent_before_the_next_is_waited_for(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    wait = QueueWaiter.wait
-
-    async def noted(waiting: QueueWaiter, unreadable: Collection[str]) -> None:
-        order.append("waits")
-        await wait(waiting, unreadable)
-
-    async def answer(request: Request) -> Response:
-        order.append("sends")
-        return await ok(request)
-
-    class Noting(Connection):
-        async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
-            got = await super().fetch(request)
-            order.extend("takes" for _ in getattr(got, "jobs", ()))
-            return got
-
-    monkeypatch.setattr(QueueWaiter, "wait", noted)
-    harness.connect = lambda settings: Noting(open_client(settings))
-    harness.target.answer = answer
-    harness.limits = NO_FETCH_STANDS
-    async with harness.broker():
-        # Often enough for it to be no luck: Trio takes those who can run in any order.
-        for done in range(1, 13):
-            harness.push("safe", first=done)
-            await harness.until(lambda done=done: len(harness.of(JobFinished)) == done, "it is settled")  # type: ignore[misc]
-    assert order.count("sends") == 12
-    assert {after for before, after in pairwise(order) if before == "takes"} == {"sends"}
 
 
 async def test_a_job_in_any_queue_ends_the_wait_and_the_other_questions_stay(

@@ -127,25 +127,6 @@ async def test_a_question_between_two_requests_that_is_not_answered_leaves_the_j
     assert harness.size("retry") == 0
 
 
-async def test_a_stop_writes_into_the_queue_that_a_part_is_done_and_the_next_process_goes_on(harness: Harness) -> None:
-    harness.target.way, harness.shutdown_timeout_s = two, 0.2
-    harness.target.answers = deque([ok])
-    harness.target.answer = refuse
-    async with harness.broker():
-        harness.push("once", retry=3)
-        await harness.until(lambda: len(harness.target.calls) > 1, "the second request is not sent")
-    (back,) = harness.entries("queue:rest")
-    assert (back["jid"], back["restbroker_effected"], back["retry"]) == ("jid-once-0", True, 3)
-    assert "retry_count" not in back
-    assert "restbroker_uncertain" not in back
-    tried = len(harness.target.calls)
-    harness.target.answers, harness.target.answer, harness.target.closed = deque([status(409)]), ok, False
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "it is done")
-    assert asked(harness)[tried:] == [True]
-    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
-
-
 async def test_what_is_cut_off_while_it_waits_for_its_second_connection_goes_back_begun(harness: Harness) -> None:
     asked_for = 0
 

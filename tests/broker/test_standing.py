@@ -94,16 +94,6 @@ async def test_each_job_of_each_queue_is_taken_once_by_what_stands_and_nothing_i
 
 
 @pytest.mark.usefixtures("_long")
-async def test_more_jobs_than_it_asked_for_are_taken_all_the_same(harness: Harness, compared: list[str]) -> None:
-    async with harness.broker():
-        await until_it_stands(harness)
-        harness.push(count=300)
-        await harness.until(lambda: len(finished(harness)) == 300, "all are done")
-        await until_it_stands(harness)
-    assert compared == []
-
-
-@pytest.mark.usefixtures("_long")
 @pytest.mark.parametrize("limits", [jobs.Limits(in_flight=100), jobs.Limits(emission_us=10, burst=100)])
 async def test_where_processes_share_a_limit_none_stands(harness: Harness, limits: jobs.Limits) -> None:
     harness.limits = limits
@@ -180,21 +170,6 @@ async def test_once_the_process_is_quiet_it_takes_nothing(harness: Harness) -> N
         harness.push()
         await trio.sleep(0.1)
     assert (harness.size("queue:rest"), harness.of(JobFinished)) == (1, [])
-
-
-async def test_what_it_took_in_the_instant_of_quiet_is_done(harness: Harness) -> None:
-    for number in range(20):
-        harness.events.clear()
-        harness.target.closed = False
-        async with harness.broker():
-            await until_it_stands(harness)
-            harness.push(first=number)
-            harness.control.quiet.set()
-            await harness.until(
-                lambda: harness.of(JobFinished) or harness.size("queue:rest"), "it is done, or was not taken"
-            )
-        harness.client.command("DEL", "queue:rest")
-    assert not harness.client.command("KEYS", "restbroker:ip:*")
 
 
 @pytest.mark.promise("No command is lost", "a stop while jobs arrive at an idle pool")

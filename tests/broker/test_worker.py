@@ -3,15 +3,11 @@
 import gc
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.breaker import AdaptiveSemaphore, Breaker
-from restbroker.broker.gates import RedisGates
 from restbroker.broker.job_in_progress import CONFIRMED, JobInProgress
 from restbroker.broker.settler import Settler
 from restbroker.broker.worker_pool import WorkerPool
@@ -22,8 +18,7 @@ from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import FINE, Answer, Harness, Held, lost, ok, refuse
-from tests.support.transitions import watched
+from tests.broker.conftest import FINE, Harness, Held, refuse
 
 
 def pool_of(harness: Harness) -> WorkerPool:
@@ -148,65 +143,6 @@ async def test_a_denial_by_a_server_that_is_gone_when_it_is_probed_counts_as_its
     assert harness.of(OperatorWarning) == []
 
 
-async def test_what_is_no_job_or_expires_or_is_a_duplicate_is_settled_once_and_is_no_bug(
-    harness: Harness, jump: Callable[[], None]
-) -> None:
-    async def late() -> None:
-        await harness.until(lambda: "safe" in [call.command.endpoint for call in harness.target.calls], "it is begun")
-        jump()
-
-    harness.target.connected = late
-    async with harness.broker():
-        harness.raw(b"no job")
-        harness.push(expiry=time.time() + 3600)
-        harness.push("once", expiry=time.time() - 5)
-        harness.push("create", count=2, args=["create", {"n": 0}, "t"], idempotency_key="k")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all end")
-        await harness.until(lambda: not pool_of(harness).reservations.jobs, "all are settled")
-    assert sorted(event.outcome for event in harness.of(JobFinished)) == [
-        "delivered",
-        "duplicate",
-        "expired",
-        "expired",
-        "rejected",
-    ]
-    assert {event.code for event in harness.of(JobFinished) if event.outcome == "rejected"} == {"UnreadablePayload"}
-    assert sorted(call.command.endpoint for call in harness.target.calls) == ["create", "create", "safe"]
-    assert harness.of(OperatorWarning) == []
-
-
-async def test_a_job_is_cancelled_while_a_worker_has_it_and_no_more_once_it_is_settled(harness: Harness) -> None:
-    async with harness.broker():
-        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        pool, seen = pool_of(harness), list[JobInProgress]()
-        harness.target.before = lambda _call: seen.extend(pool.reservations.jobs.values())
-        harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "it is done")
-        assert pool.cancel(seen[0]) is False
-    assert harness.size("dead") == 0
-
-
-async def test_under_at_most_once_a_command_whose_second_request_may_not_leave_is_not_begun_again(
-    harness: Harness,
-) -> None:
-    async def trip(_request: Request) -> Response:
-        pool_of(harness).breaker.trip(Reason("TargetUnwell", "It is down."))
-        return Response(200, {}, b"0", 0.0)
-
-    async def two(call: Call, link: Link) -> Outcome:
-        await link.send(Request("POST", "/make", call.timeout_s))
-        await link.send(Request("POST", "/fill", call.timeout_s))
-        return Delivered("0", 0, 200)
-
-    harness.at_most_once = ("once",)
-    harness.target.way, harness.target.answers = two, deque([trip])
-    async with harness.broker():
-        harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "it ends")
-    assert [entry["error_class"] for entry in harness.members("dead")] == ["Uncertain"]
-    assert [request.path for request in harness.target.sent] == ["/make"]
-
-
 async def test_under_at_most_once_a_command_that_ends_with_a_question_is_delivered(harness: Harness) -> None:
     async def look_behind(call: Call, link: Link) -> Outcome:
         await link.send(Request("POST", "/make", call.timeout_s))
@@ -219,18 +155,6 @@ async def test_under_at_most_once_a_command_that_ends_with_a_question_is_deliver
     assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
 
 
-async def test_a_cancelled_job_is_kept_in_memory_by_no_worker(harness: Harness) -> None:
-    harness.target.connected = trio.sleep_forever
-    async with harness.broker():
-        harness.push(kept=True)
-        await harness.until(lambda: harness.target.calls, "it waits for a connection")
-        pool = pool_of(harness)
-        assert [pool.cancel(job) for job in pool.reservations.jobs.values()] == [True]
-        await harness.until(lambda: not pool.reservations.jobs, "it is settled")
-        await harness.until(lambda: pool.ready.free_places == harness.concurrency, "all places are free")
-        assert alive() == []
-
-
 async def test_a_job_that_may_not_be_sent_again_is_settled_before_its_connector_hears_of_it(harness: Harness) -> None:
     harness.push("once", restbroker_uncertain=5)
     async with harness.broker():
@@ -239,24 +163,6 @@ async def test_a_job_that_may_not_be_sent_again_is_settled_before_its_connector_
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Uncertain"]
     assert harness.target.calls == []
     assert harness.of(OperatorWarning) == []
-
-
-async def test_the_breaker_hears_of_an_outcome_before_another_job_may_take_its_place(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: list[str] = []
-    for owner, name in ((Breaker, "note_delivered"), (AdaptiveSemaphore, "wake_waiting")):
-        step = getattr(owner, name)
-
-        def noted(*args: Any, name: str = name, step: Any = step, **named: Any) -> Any:
-            steps.append(name)
-            return step(*args, **named)
-
-        monkeypatch.setattr(owner, name, noted)
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "it is done")
-    assert steps[-2:] == ["note_delivered", "wake_waiting"]
 
 
 async def test_a_job_that_expires_while_it_waits_is_dropped_though_the_clock_was_set_back(
@@ -315,18 +221,6 @@ def raise_bug(*_: object, **__: object) -> None:
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize(("answer", "is_answered"), [(ok, True), (lost, False)])
-async def test_a_job_counts_as_answered_once_its_target_answered(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, answer: Answer, is_answered: bool
-) -> None:
-    harness.target.answer = answer
-    with watched(monkeypatch) as transitions:
-        async with harness.broker():
-            harness.push()
-            await harness.until(lambda: harness.of(JobFinished), "it is settled")
-    assert (("SENDING", "ANSWERED") in transitions.met) is is_answered
-
-
 async def test_a_job_that_could_not_be_sent_waits_however_well_the_target_answers_its_probe(harness: Harness) -> None:
     harness.target.answers = deque([refuse] * 4)
     async with harness.broker():
@@ -359,20 +253,4 @@ async def test_jobs_in_a_slot_take_and_free_no_place_beside_it(harness: Harness)
     async with harness.broker():
         harness.push("once", count=3)
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
-        assert pool_of(harness).breaker.semaphore.capacity == harness.concurrency
-
-
-async def test_a_job_in_a_slot_without_a_share_of_the_rate_asks_again_and_frees_no_place_beside_the_slot(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def charge(_gates: RedisGates, _job: JobInProgress) -> float:
-        return shares.popleft()
-
-    harness.slots, shares = {"on*": 1}, deque([0.01, 0.0])
-    monkeypatch.setattr(RedisGates, "is_charged", lambda *_: False)
-    monkeypatch.setattr(RedisGates, "_charge", charge)
-    async with harness.broker():
-        harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "it is done")
-        assert not shares
         assert pool_of(harness).breaker.semaphore.capacity == harness.concurrency

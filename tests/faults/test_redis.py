@@ -130,16 +130,6 @@ def test_a_redis_that_cannot_save_is_waited_for(own_line: Line, tmp_path: Path) 
     own_line.assert_it_goes_on()
 
 
-@pytest.mark.promise("No command is lost", "Redis is full (also Valkey)")
-@pytest.mark.nightly
-def test_a_full_redis_is_drained(own_line: Line) -> None:
-    own_line.under_load()
-    assert own_line.bench.redis.command("CONFIG SET maxmemory 1").startswith("+OK")
-    own_line.assert_each_is_answered_once()
-    own_line.assert_each_was_sent_once()
-    own_line.assert_outages(0)
-
-
 @pytest.mark.promise("No command is lost", "connections to Redis are killed all the time")
 def test_connections_that_are_killed_all_the_time_lose_and_repeat_nothing(line: Line) -> None:
     line.bench.start()

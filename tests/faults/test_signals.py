@@ -72,25 +72,6 @@ def test_a_second_signal_ends_it_at_once_and_says_which(bench: Bench, number: si
     assert bench.members("retry") == bench.members("dead") == []
 
 
-@pytest.mark.promise("No command is lost", "Redis is stopped or killed under load")
-@pytest.mark.nightly
-@pytest.mark.parametrize("how", ["stop", "kill"])
-def test_a_redis_restarted_under_load_loses_nothing(durable_bench: Bench, how: str) -> None:
-    bench = durable_bench
-    broker = bench.start()
-    bench.push([payload(number, "check_account", user="richard") for number in range(JOBS)])
-    bench.wait_until_sent(JOBS // 4)
-    bench.redis.stop() if how == "stop" else bench.redis.kill()
-    broker.wait_for(r"redis\.lost")
-    bench.revive_redis()
-    bench.wait_until_finished()
-    broker.wait_for(r"redis\.back")
-    assert_in_one_place(bench)
-    assert bench.places() == {}
-    assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
-    assert broker.stop() == 0
-
-
 @pytest.mark.nightly
 def test_a_stop_without_redis_exits_1_and_the_next_start_finds_every_job(durable_bench: Bench) -> None:
     bench = durable_bench

@@ -1,92 +1,25 @@
-"""Whose jobs may be taken over, and what a process does that finds itself taken over: whatever step it had reached.
-
-A frozen process is taken for gone at once where its record is made to name an earlier process of the same number, as
-after a restart; where time itself is the matter, the fence by missing beats does its work.
-"""
+"""Whose jobs may be taken over, and what a process does that finds itself taken over."""
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from restbroker.store.scripts import ScriptName, script
 from tests.support import process
-from tests.support.bench import CONCURRENCY, Bench, headline, job_id
+from tests.support.bench import CONCURRENCY, Bench, headline
 from tests.support.process import Running, Stopwatch
 from tests.support.redis_line import Line, pause
 from tests.support.shared import FAST_RETRIES
-from tests.support.tcp_proxy import Hold
 from tests.support.wait import until
 
-HALF = CONCURRENCY // 2
 FENCED_WITHIN_S = 25.0
 
 
 def identity_of(bench: Bench, broker: Running) -> str:
     (name,) = bench.identities(broker)
     return name
-
-
-def held_request(name: ScriptName, *, executed: bool) -> Hold:
-    return Hold(script(name).sha.encode(), executed)
-
-
-STEPS: dict[str, Callable[[], Hold | None]] = {
-    "before the mark": lambda: held_request("mark", executed=False),
-    "after the mark": lambda: held_request("mark", executed=True),
-    "after sending": lambda: None,
-    "before the settlement": lambda: held_request("finish", executed=False),
-    "after the settlement": lambda: held_request("finish", executed=True),
-}
-
-
-BY_NIGHT = [pytest.param(step, marks=pytest.mark.nightly) for step in STEPS if step != "after the mark"]
-
-
-@pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
-@pytest.mark.parametrize("step", ["after the mark", *BY_NIGHT])
-def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_twice_under_at_most_once(
-    line: Line, step: str
-) -> None:
-    bench, hold = line.bench, STEPS[step]()
-    line.configure(AtMostOnce=["send_message"])
-    frozen = bench.start()
-    until(lambda: line.ready() == 200, "it is ready")
-    identity = identity_of(bench, frozen)
-    bench.client.command("HSET", f"restbroker:info:{identity}", "started_at_ticks", 1)
-    if hold is None:
-        bench.proxy.answers.clear()
-    else:
-        line.proxy.holds.append(hold)
-    line.push(HALF)
-    bench.push([headline(number) for number in range(HALF, CONCURRENCY)])
-    if hold is None:
-        bench.wait_until_sent(CONCURRENCY)
-    else:
-        assert hold.reached.wait(60)
-    frozen.signal(signal.SIGSTOP)
-    bench.configure(AtMostOnce=["send_message"], Backoff=FAST_RETRIES)
-    bench.start()
-    until(lambda: identity not in bench.in_hand(), "what it had in progress was taken over")
-    bench.proxy.answers.set()
-    bench.wait_until_finished()
-    frozen.signal(signal.SIGCONT)
-    if hold is not None:
-        hold.release.set()
-    frozen.wait_for(r"broker\.started", times=2)
-    bench.wait_until_finished()
-
-    assert sorted(reply_id for _, reply_id in bench.replies()) == sorted(f"reply-{n}" for n in range(HALF))
-    places, sendings = bench.places(), bench.proxy.of_jobs()
-    marked = {job_id(number) for number in range(HALF, CONCURRENCY)}
-    assert {job: len(sendings.get(job, [])) for job in marked} | dict.fromkeys(marked, 1) == dict.fromkeys(marked, 1)
-    assert set(places) <= marked
-    assert all(count == 1 for count in places.values())
-    assert {job["error_class"] for job in bench.members("dead")} <= {"Uncertain"}
-    assert {job for job in marked if job not in sendings} <= set(places)
 
 
 @pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")

@@ -1,6 +1,5 @@
 """Three targets in one real process, each with a server of its own: one is dead, one slow, one well."""
 
-import time
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,55 +8,17 @@ import pytest
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.scripts import script
-from tests.support.answering import AnsweringServer, Arrival
-from tests.support.ports import free_port
+from tests.support.answering import AnsweringServer
 from tests.support.process import started
 from tests.support.several import Several, target, times_done
 from tests.support.tcp_proxy import Loss, TcpProxy
 from tests.support.wait import until
 
-SLOW_S = 1.5
 JOBS = 200
 
 
 def reached(server: AnsweringServer, count: int) -> bool:
     return len(server.arrivals) >= count
-
-
-def slowly(_arrival: Arrival) -> int:
-    time.sleep(SLOW_S)
-    return 200
-
-
-@pytest.mark.promise("A good citizen", "a dead or slow target holds no other up")
-@pytest.mark.promise("Security: who controls a server's answers", "to hold other targets up")
-def test_the_third_target_finishes_all_jobs_while_one_is_dead_and_one_slow(several: Several, tmp_path: Path) -> None:
-    dead = free_port()
-    with AnsweringServer(slowly) as slow, AnsweringServer() as well:
-        several.configure(
-            {
-                "dead": target(dead, "d"),
-                "slow": target(slow.port, "s", Concurrency=10, RequestTimeout="60s"),
-                "well": target(well.port, "w"),
-            }
-        )
-        several.push("d", range(10))
-        several.push("s", range(1000, 1010))
-        several.push("w", range(2000, 2000 + JOBS))
-        with started(several.command, directory=tmp_path / "run") as broker:
-            broker.wait_for(r"broker\.started .*targets=dead,slow,well queues=d,s,w concurrency=50")
-            until(lambda: len(well.arrivals) == JOBS, "the third does all its jobs")
-            broker.wait_for(r"target\.down target=dead code=TargetUnreachable")
-            until(lambda: several.unfinished()["w"] == 0, "nothing waits for the third")
-            assert several.unfinished()["d"] + several.unfinished()["in progress"] >= 10
-            with AnsweringServer(port=dead) as back:
-                broker.wait_for(r"target\.up target=dead")
-                several.wait_until_finished()
-            done = times_done(back, slow, well)
-            assert broker.stop() == 0
-    assert len(done) == 10 + 10 + JOBS
-    assert set(done.values()) == {1}
-    assert len(back.arrivals) == 10
 
 
 @pytest.mark.nightly
