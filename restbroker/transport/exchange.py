@@ -478,5 +478,4 @@ class Service:
     def _put_down(self, connection: Connection) -> None:
         """Give a connection and its place back."""
         self.deadlines.due.pop(connection, None)
-        self.pool.give_back(connection, self.now_s(), fit=True)
-        self.pool.leave()
+        self.pool.give_back(connection, self.now_s(), fit=True, leaves=True)

@@ -139,8 +139,13 @@ class Pool:
             raise
         return Connection(wire, trio.current_time() + self.target.max_connection_age_s, owner)
 
-    def give_back(self, connection: Connection, now_s: float, *, fit: bool, has_begun: bool = True) -> None:
-        """Take a connection back, but not its place. `fit`: it may be used again. `has_begun`: the server answered."""
+    def give_back(
+        self, connection: Connection, now_s: float, *, fit: bool, has_begun: bool = True, leaves: bool = False
+    ) -> None:
+        """Take a connection back. `fit`: it may be used again. `has_begun`: the server answered.
+
+        `leaves`: take its place back, too.
+        """
         owner, connection.ramp_owner = connection.ramp_owner, None
         connection.wire.unlisten()
         if not fit or self._closed or now_s > connection.old_at_s:
@@ -152,6 +157,8 @@ class Pool:
             (self._ramp.give if self._ramp.line else self._keep)(connection)
         if owner is not None:
             (self._ramp.note_answered if has_begun else self._ramp.end)(owner)
+        if leaves:
+            self._places.release()
 
     @property
     def has_line(self) -> bool:
