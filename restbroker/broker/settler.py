@@ -52,18 +52,19 @@ class Settler:
         `duration_s`: how many seconds the delivery took.
         """
         if isinstance(outcome, Delivered):
-            plain = settle.acknowledge(payload, job.reply_id)
-            if plain is not None:
-                done: Settlement = plain
-                if job.claims is not None or job.fingerprint is not None:
-                    done = self._with_claims(job, done, outcome)
-                if outcome.note is None:
-                    job.decide_delivered(done, outcome.status, duration_s, None)
-                else:
-                    job.decide(done, self.reports.of_end(job, done, outcome, duration_s))
-                return
-        else:
-            payload = self.to_store(job, payload)
+            answers = None
+            done: Settlement = settle.ACK
+            if job.reply_id is not None or payload.reply_to is not None:
+                answers = self._context(job, duration_s)
+                done = settle.settle(payload, spec, outcome, answers)
+            if job.claims is not None or job.fingerprint is not None:
+                done = self._with_claims(job, done, outcome)
+            if outcome.note is None:
+                job.decide_delivered(done, outcome.status, duration_s, answers)
+            else:
+                job.decide(done, self.reports.of_end(job, done, outcome, duration_s), answers)
+            return
+        payload = self.to_store(job, payload)
         context = self._context(job, duration_s)
         settlement = settle.settle(payload, spec, outcome, context)
         if (expired := settle.expire_before(settlement, outcome, job.expires_at_s, context.now_s)) is not None:
@@ -240,10 +241,7 @@ class Settler:
         duration_s: float = 0.0,
     ) -> None:
         settlement = self._with_effect(job, self._with_claims(job, settlement, outcome), outcome)
-        if isinstance(outcome, Delivered) and isinstance(settlement, Ack) and outcome.note is None:
-            job.decide_delivered(settlement, outcome.status, duration_s, context)
-        else:
-            job.decide(settlement, self.reports.of_end(job, settlement, outcome, duration_s), context)
+        job.decide(settlement, self.reports.of_end(job, settlement, outcome, duration_s), context)
 
     def _with_effect(self, job: JobInProgress, settlement: Settlement, outcome: Final) -> Settlement:
         """Return the settlement, which says what becomes of the job's key if it dies.
@@ -282,8 +280,9 @@ class Settler:
         changes = settlement.claims
         if claimed is not None:
             changes = claims.at_settlement(claimed, settlement, outcome, ticket=job.ticket, identity=self.identity.name)
-        record = None if signed is None else acceptance.record_of(signed, settlement, outcome)
-        return attrs.evolve(settlement, claims=changes if record is None else (*changes, record))
+        if signed is not None and (record := acceptance.record_of(signed, settlement, outcome)) is not None:
+            changes = (*changes, record)
+        return settlement if changes == settlement.claims else attrs.evolve(settlement, claims=changes)
 
     def _context(self, job: JobInProgress, duration_s: float = 0.0) -> Context:
         reply_jid = "" if job.reply_id is None else spare_jid(self.identity.name, job.ticket)

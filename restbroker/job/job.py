@@ -153,7 +153,8 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
         return NotAJob(raw, jid, queue, Reason("UnreadablePayload", f"The payload is not valid JSON: {error}.", _FIX))
     if not isinstance(fields, dict):
         return NotAJob(raw, spare, queue, Reason("UnreadablePayload", "The payload is JSON, but not an object.", _FIX))
-    active_job.unwrap(fields)
+    if active_job.WRAPPED in fields:
+        active_job.unwrap(fields)
     jid = fields.get("jid")
     if not isinstance(jid, str) or not jid:
         jid = spare

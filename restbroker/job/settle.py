@@ -147,15 +147,8 @@ def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
     return attrs.evolve(reason, code=spec.unanswered.code, hint=spec.unanswered.hint)
 
 
-def acknowledge(job: Job, reply_id: Json) -> Ack | None:
-    """Return the settlement of a delivered job whose producer wants no answer; None if they want one.
-
-    It is the same for all such jobs.
-    """
-    return None if reply_id is not None or job.reply_to is not None else _ACK
-
-
-_ACK = Ack()
+ACK = Ack()
+"""The settlement of each delivered job whose producer wants no answer."""
 
 
 def settle_cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> Settlement:

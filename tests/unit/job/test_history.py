@@ -14,7 +14,6 @@ from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncert
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import (
     Final,
-    acknowledge,
     drop_reply,
     may_send,
     returns_to,
@@ -170,13 +169,6 @@ def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_ke
     assert fields["restbroker_attempts"][0]["outcome"] == "delivered"
     assert "WRONGTYPE of k" in fields["error_message"]
     assert "Check the key" in fields["error_message"]
-
-
-def test_only_a_job_that_asks_for_no_answer_needs_no_settlement_of_its_own() -> None:
-    assert acknowledge(job(), None) == Ack()
-    assert acknowledge(job(), 5) is None
-    assert acknowledge(job(reply_to=KEY), None) is None
-    assert acknowledge(job(reply_to=KEY), 5) is None
 
 
 @rows(("raw", "leads"), [
